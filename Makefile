@@ -1,0 +1,19 @@
+.PHONY: install demo test lint bench clean
+bin := .venv/bin
+
+install:
+	@.ci/install
+
+demo: install        # the main job on real parts, in a temporary directory
+	@$(bin)/sendense demo
+
+lint: install
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy --strict runner steps
+
+test: lint           # everything that decides whether a change may land
+	$(bin)/pytest
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

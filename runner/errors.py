@@ -1,0 +1,118 @@
+"""Every error a user can meet: one sentence that says what to do, an exit code, and whether trying again may help.
+
+    SendenseError                   1   the run failed; run it again to resume
+    ├── UsageError                  2   bad usage
+    │   └── JobFileError            2   every mistake of a job file at once
+    ├── LockedError                 3   another run holds it; names the holder
+    ├── DifferenceError             5   bytes read back are not the bytes read at the source
+    ├── Interrupted               130   stopped by a signal; resumable
+    ├── StateError                  1   a checkpoint, ledger or manifest is damaged or from the future
+    ├── CommandError                1   a command failed: argv, exit code, stderr
+    ├── HostError                   1   a host cannot be reached or refuses us
+    └── TransientError              1   may heal: the engine re-opens what it stood on and tries again
+
+A step raises its own subclasses. A bug is a traceback, never one of these.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class SendenseError(Exception):
+    """`message` is one sentence for a person; `details` (JSON) is kept with the failed node for its next attempt."""
+
+    exit_code: ClassVar[int] = 1
+    transient: bool = False
+    forgets: tuple[str, ...] = ()
+    """Names of the failed node's inputs whose nodes must run again, whatever their records say."""
+
+    def __init__(self, message: str, *, details: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details or {}
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(SendenseError):
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a job file; `line` and `column` count from 1, 0 where unknown."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
+class JobFileError(UsageError):
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class LockedError(SendenseError):
+    """`holder` is the text the holder wrote: host, pid, run, since when."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(f"{what} is locked by another run: {holder}")
+        self.what = what
+        self.holder = holder
+
+
+class DifferenceError(SendenseError):
+    exit_code = 5
+
+
+class Interrupted(SendenseError):
+    exit_code = 130
+
+    def __init__(self, message: str = "interrupted; run the same command again to resume") -> None:
+        super().__init__(message)
+
+
+class StateError(SendenseError):
+    pass
+
+
+class HostError(SendenseError):
+    pass
+
+
+class TransientError(SendenseError):
+    transient = True
+
+
+class CommandError(SendenseError):
+    """A command ended badly or not in time (`exit_code_seen` is then None)."""
+
+    def __init__(
+        self,
+        host: str,
+        argv: Sequence[str],
+        exit_code_seen: int | None,
+        stderr: str,
+        *,
+        transient: bool = False,
+    ) -> None:
+        self.host = host
+        self.argv = tuple(argv)
+        self.exit_code_seen = exit_code_seen
+        self.stderr = stderr
+        self.transient = transient
+        how = "did not end in time" if exit_code_seen is None else f"failed with exit code {exit_code_seen}"
+        said = " / ".join(line.strip() for line in stderr.strip().splitlines()[-6:]) or "it said nothing"
+        super().__init__(f"{shlex.join(self.argv[:2])} … on {host} {how}: {said}")

@@ -1,0 +1,126 @@
+"""Where commands run and files lie: this machine (`local`) or another over SSH (`ssh`), behind one protocol.
+
+`tests/contract/test_host.py` is the one conformance suite that every implementation passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Completed:
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass(frozen=True)
+class FileStat:
+    """`size` and `allocated` in bytes; `mtime_ns` as the host's clock says (whole seconds on SSH hosts)."""
+
+    size: int
+    allocated: int
+    mtime_ns: int
+    is_dir: bool
+    mode: int
+
+
+class Child(Protocol):
+    """A process started on a host and leashed to us: it ends when this object is closed or this process dies (n60)."""
+
+    argv: tuple[str, ...]
+    host: str
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+
+    def stderr(self) -> str:
+        """The last 64 KiB it wrote to standard error (and standard output, which is merged into it)."""
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """TERM, after half of `timeout` KILL; returns once it is gone. Absent is fine. Raises CommandError if it stays."""
+
+
+class Lock(Protocol):
+    def alive(self) -> bool:
+        """False once the session that holds the lock broke."""
+
+    def release(self) -> None: ...
+
+
+class Host(Protocol):
+    name: str
+    """The job's word for it (`hub`)."""
+
+    local: bool
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout: float = 60.0,
+        ok: Sequence[int] | None = (0,),
+    ) -> Completed:
+        """Runs to the end. Raises CommandError if the exit code is not in `ok` (None: any) or time is up, HostError
+        (transient) if the host cannot be reached. Children never inherit secrets: the environment is a fixed small one
+        (PATH, HOME, LANG=C.UTF-8, LC_ALL=C.UTF-8, TMPDIR)."""
+
+    def popen(self, argv: Sequence[str]) -> Child:
+        """Starts a leashed process."""
+
+    def exists(self, path: str) -> bool: ...
+
+    def stat(self, path: str) -> FileStat | None:
+        """None if absent."""
+
+    def listdir(self, path: str) -> list[str]:
+        """Names, sorted; empty if the directory is absent."""
+
+    def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
+        """Existing is fine."""
+
+    def read(self, path: str) -> bytes:
+        """Raises FileNotFoundError."""
+
+    def read_chunks(self, path: str, chunk: int = 1 << 20) -> Iterator[bytes]:
+        """The file in pieces of exactly `chunk` bytes, the last one shorter. Raises FileNotFoundError."""
+
+    def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
+        """Whole, atomic and durable: temp beside it, fsync, rename, fsync of the directory. Raises NoSpaceError."""
+
+    def write_sparse(self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
+        """A file of `size` bytes with `pieces` (offset, content) in it and holes elsewhere; atomic and durable."""
+
+    def append(self, path: str, content: bytes) -> None:
+        """Appends and syncs; creates with mode 0600."""
+
+    def sync(self, *paths: str) -> None:
+        """fsync of files and directories."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Refuses to overwrite (FileExistsError); then syncs the directories."""
+
+    def remove(self, path: str, *, recursive: bool = False) -> None:
+        """Absent is fine; a symlink is removed, never followed."""
+
+    def free_bytes(self, path: str) -> int:
+        """Free for us on the file system of `path`, which exists."""
+
+    def tempdir(self) -> AbstractContextManager[str]:
+        """A short (≤ 40 bytes) 0700 directory for sockets and password files (n59), removed at the end."""
+
+    def lock(self, path: str, holder: str) -> Lock:
+        """`flock` on `path`, taken without waiting; the file then holds the text `holder`. Raises LockedError with the text
+        of the present holder. Freed by our death (n46)."""
+
+    def forward(self, sockets: Sequence[str]) -> AbstractContextManager[tuple[str, ...]]:
+        """Local unix sockets that lead to `sockets` (unix sockets on this host), one ssh process each; on the local host
+        they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them (n40)."""
+
+    def close(self) -> None: ...

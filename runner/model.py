@@ -1,0 +1,86 @@
+"""The base of all models: frozen and strict, since a field dropped between two layers mixes up disks.
+
+Values cross between layers, nodes and processes as JSON; `from_json_value` is the only way back in, so that a value
+read from a checkpoint and a value computed a second ago are validated alike.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
+
+from runner.units import parse_duration
+
+
+class Mark:
+    """Annotation of a field that the engine reads; see the instances below."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+HOW = Mark("how")
+"""Says how the work is done, not what it is of: stays out of a node's input digest (connections, timeouts, logins)."""
+
+HOST = Mark("host")
+"""The name of a host of the job: its identity (server, not login) enters the digest."""
+
+RELATIVE_TO_FILE = Mark("relative to file")
+"""A path; where it is relative, it is relative to the job file it stands in."""
+
+
+class SectionName(Mark):
+    """The name of an entry of one of the job's sections, e.g. ``SectionName("repositories")``."""
+
+    def __init__(self, section: str) -> None:
+        super().__init__(f"name in {section}")
+        self.section = section
+
+
+HostName = Annotated[str, HOST]
+FilePath = Annotated[str, RELATIVE_TO_FILE]
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str | float), Field(ge=0)]
+
+
+class Model(BaseModel):
+    """A value: frozen, strict, unknown fields are errors. Fields are named as in Python."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def from_json_value(cls, value: JsonValue) -> Self:
+        """Raises pydantic.ValidationError."""
+        return cls.model_validate_json(json.dumps(value))
+
+    def to_json_value(self) -> dict[str, JsonValue]:
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class JobModel(Model):
+    """A model that people write in YAML: fields are spelled with hyphens there (``host-key``)."""
+
+    model_config = ConfigDict(alias_generator=lambda name: name.rstrip("_").replace("_", "-"), populate_by_name=True)
+
+
+def load_value(annotation: Any, value: JsonValue) -> Any:
+    """`value` as the annotated type, by the rules of `Model`; raises pydantic.ValidationError."""
+    adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+    return adapter.validate_json(json.dumps(value), strict=True)
+
+
+def dump_value(value: Any) -> JsonValue:
+    """The JSON of a model, a tuple of models or a plain value."""
+    if isinstance(value, Model):
+        return value.to_json_value()
+    if isinstance(value, list | tuple):
+        return [dump_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): dump_value(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"not a value between nodes: {type(value).__name__}")

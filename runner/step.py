@@ -1,0 +1,219 @@
+"""The step contract: three verbs and a lifetime, and the registry of kinds of steps.
+
+    check(ctx, inputs) -> Out | None     changes nothing; what is there if the work is complete, by looking at the world
+    run(ctx, inputs, live) -> Out        does the difference
+    undo(ctx, inputs, out)               takes it back; absent is fine
+
+A step's `with:` is split by its two models: fields of `In` are values and make the input digest; fields of `Live` are
+references to PROCESS nodes (sockets, URIs) and count in the digest only by what those nodes are *of*. `check` and
+`undo` see no `Live`.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import JsonValue
+
+from runner.errors import Interrupted
+from runner.events import Event, NodeProgress, Warned
+from runner.hosts import Child, Host
+from runner.model import JobModel, Model
+
+
+class Lifetime(enum.Enum):
+    KEEP = "keep"
+    """Checkpointed; undone only on request (an image, a manifest)."""
+    JOB = "job"
+    """Checkpointed; undone at success, on abandon, or when it may be held no longer (a snapshot)."""
+    PROCESS = "process"
+    """Never checkpointed; opened when a node that is not done needs it, always closed (an exporter, a tunnel, a lock)."""
+
+
+class Empty(JobModel):
+    """No fields."""
+
+
+class Given(Model):
+    """The base of what a PROCESS step gives while it is open; such a value never enters a digest or a checkpoint."""
+
+
+InT = TypeVar("InT", bound=JobModel)
+LiveT = TypeVar("LiveT", bound=JobModel)
+OutT = TypeVar("OutT", bound=Model)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a job. `id` reads 20261123T170000Z-3f9a0c1e."""
+
+    id: str
+    job: str
+    job_digest: str
+    git_commit: str | None
+
+
+class Context:
+    """What a step may use. One for each node; made by the executor and the planner."""
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        node: str,
+        emit: Callable[[Event], None],
+        host: Callable[[str], Host],
+        section: Callable[[str, str], Any],
+        shared: Callable[[object, Callable[[], AbstractContextManager[Any]]], Any],
+        scratch: Path,
+        stop: threading.Event,
+        unwind: Callable[[], tuple[str, ...]],
+        previous_failure: Mapping[str, object] | None = None,
+    ) -> None:
+        self.run = run
+        self.node = node
+        self.emit = emit
+        self.host = host
+        """The host of that name; raises UsageError for a name the job does not have."""
+        self.section = section
+        """``section("repositories", "main")``: that entry of the job's section, as its model."""
+        self.shared = shared
+        """``shared(key, factory)``: one object for the whole run, made at first use, closed at its end (sessions)."""
+        self.scratch = scratch
+        """A local 0700 directory of this node, removed when the run ends."""
+        self.stop = stop
+        self.unwind = unwind
+        """Takes back the JOB nodes that are due; returns what was released. For the step that is the end of a job."""
+        self.previous_failure = previous_failure
+        """`details` of the error with which this node failed before in this run."""
+        self.closing = ExitStack()
+        """PROCESS steps register here, before each act, how to take it back; closed in reverse (n48)."""
+        self.children: list[Child] = []
+
+    def start(self, host: Host, argv: Iterable[str]) -> Child:
+        """A process on `host` that ends with this PROCESS node; the node is dead once such a child is."""
+        child = host.popen(tuple(argv))
+        self.closing.callback(child.stop)
+        self.children.append(child)
+        return child
+
+    def check_stop(self) -> None:
+        """Raises Interrupted once the run was told to stop."""
+        if self.stop.is_set():
+            raise Interrupted()
+
+    def progress(
+        self,
+        label: str,
+        phase: str,
+        done: int,
+        total: int | None,
+        *,
+        data: int = 0,
+        zero: int = 0,
+        skipped: int = 0,
+    ) -> None:
+        self.emit(
+            NodeProgress(
+                node=self.node,
+                label=label,
+                phase=phase,
+                done=done,
+                total=total,
+                data=data,
+                zero=zero,
+                skipped=skipped,
+            )
+        )
+
+    def warn(self, text: str) -> None:
+        self.emit(Warned(node=self.node, text=text))
+
+
+class Step(ABC, Generic[InT, LiveT, OutT]):
+    """A kind of work. The class docstring is what `sendense steps NAME` prints first; `example` is a line of a job."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when the same inputs lead to another result: old records are then stale."""
+    lifetime: ClassVar[Lifetime]
+    In: ClassVar[type[JobModel]]
+    Live: ClassVar[type[JobModel]] = Empty
+    Out: ClassVar[type[Model]]
+    example: ClassVar[str]
+    errors: ClassVar[tuple[str, ...]] = ()
+    """What it fails with, one sentence each, for the documentation."""
+    read_only: ClassVar[bool] = False
+    """`run` changes nothing: `plan` runs it too."""
+    guard: ClassVar[bool] = False
+    """A PROCESS step that protects all that changes something (a lock): opened before, closed after all of it."""
+
+    def check(self, ctx: Context, inputs: InT) -> OutT | None:
+        return None
+
+    @abstractmethod
+    def run(self, ctx: Context, inputs: InT, live: LiveT) -> OutT: ...
+
+    def undo(self, ctx: Context, inputs: InT, out: OutT) -> None:
+        return None
+
+    def agrees(self, recorded: OutT, found: OutT) -> bool:
+        """Whether what `check` found is what the record says."""
+        return recorded == found
+
+    def probe(self, ctx: Context, out: OutT) -> bool:
+        """PROCESS: whether it still serves."""
+        return all(child.poll() is None for child in ctx.children)
+
+    def release_due(self, ctx: Context, inputs: InT, out: OutT) -> str | None:
+        """JOB: after a failure, the reason why it may be held no longer; None while it may."""
+        return None
+
+    def held(self, ctx: Context, inputs: InT, out: OutT) -> str:
+        """JOB and KEEP: what stays after a failure, in words; empty if not worth a line."""
+        return ""
+
+    def forecast(self, ctx: Context, inputs: InT) -> Forecast:
+        """What `plan` can say of a node that will run, by looking; changes nothing."""
+        return Forecast()
+
+
+class Forecast(Model):
+    """`size` in bytes where the node moves or makes bytes; `notes` are sentences; `problems` make the plan fail."""
+
+    size: int | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Section(JobModel):
+    """The base of an entry of a section of the job file (`repositories: {main: …}`)."""
+
+
+AnyStep = Step[Any, Any, Any]
+
+
+class Registry:
+    """The kinds of steps and sections that are installed, by the names used in YAML."""
+
+    def __init__(self, steps: Mapping[str, AnyStep], sections: Mapping[str, type[Section]]) -> None:
+        self.steps = dict(steps)
+        self.sections = dict(sections)
+
+    @classmethod
+    def installed(cls) -> Registry:
+        """From the entry-point groups `sendense.steps` (a Step class) and `sendense.sections` (a Section class)."""
+        steps = {entry.name: entry.load()() for entry in entry_points(group="sendense.steps")}
+        sections = {entry.name: entry.load() for entry in entry_points(group="sendense.sections")}
+        return cls(dict(sorted(steps.items())), dict(sorted(sections.items())))
+
+
+Outputs = Mapping[str, JsonValue]

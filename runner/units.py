@@ -1,0 +1,52 @@
+"""Bytes and seconds, the only units of this code base, and how a person reads them."""
+
+from __future__ import annotations
+
+import re
+
+KiB = 1024
+MiB = 1024 * KiB
+GiB = 1024 * MiB
+TiB = 1024 * GiB
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", re.ASCII)
+_SECONDS = {"s": 1.0, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY}
+
+
+def human_bytes(count: float) -> str:
+    """``human_bytes(1536)`` is ``"1.5 KiB"``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 1024 or unit == "TiB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+def human_seconds(seconds: float) -> str:
+    """``human_seconds(3725)`` is ``"1 h 02 min"``, ``human_seconds(9.87)`` is ``"9.9 s"``."""
+    if seconds < MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def parse_duration(text: str | int | float) -> float:
+    """Seconds from ``12h``, ``1h30m``, ``90s`` or a bare number of seconds; raises ValueError."""
+    if isinstance(text, int | float):
+        return float(text)
+    if text.strip().isdigit():
+        return float(text)
+    compact = text.replace(" ", "")
+    parts = _DURATION.findall(compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise ValueError(f"'{text}' is not a duration; write for example 90s, 30m, 12h or 1d")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
