@@ -1,0 +1,51 @@
+"""A host as the job file describes it: ``local``, or ``{ssh: user@server, …}``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from runner.model import HOW, FilePath, JobModel
+from runner.secrets import FromFile
+
+SSH_PORT = 22
+
+
+class SshSpec(JobModel):
+    """A machine behind sshd. One of `host-key` and `known-hosts` says which machine it must be; without either,
+    ~/.ssh/known_hosts does."""
+
+    ssh: str
+    """``user@server`` or ``server``; an IPv6 address in brackets."""
+    port: Annotated[int, Field(ge=1, le=65535)] = SSH_PORT
+    identity: Annotated[FromFile | None, HOW] = None
+    """The private key; without it, the agent's and ~/.ssh's keys."""
+    host_key: Annotated[str | None, HOW] = None
+    """``ssh-ed25519 AAAA…``"""
+    known_hosts: Annotated[FilePath | None, HOW] = None
+    jump: Annotated[str | None, HOW] = None
+    """``user@server[:port]`` to go through; its key must be in the same known-hosts."""
+
+    @field_validator("ssh")
+    @classmethod
+    def _no_option(cls, value: str) -> str:
+        # ssh takes a destination that starts with a dash for an option.
+        if not value or value.startswith("-") or any(character.isspace() for character in value):
+            raise ValueError("write user@server")
+        return value
+
+    @property
+    def user(self) -> str | None:
+        return self.ssh.rpartition("@")[0] or None
+
+    @property
+    def server(self) -> str:
+        return self.ssh.rpartition("@")[2]
+
+    def identity_value(self) -> str:
+        """What makes it the same machine, however one logs in."""
+        return f"{self.server}:{self.port}"
+
+
+HostSpec = Literal["local"] | SshSpec
