@@ -1,8 +1,8 @@
 """The step contract: three verbs and a lifetime, and the registry of kinds of steps.
 
-    check(ctx, inputs) -> Out | None     changes nothing; what is there if the work is complete, by looking at the world
-    run(ctx, inputs, live) -> Out        does the difference
-    undo(ctx, inputs, out)               takes it back; absent is fine
+    check(ctx, inputs, recorded) -> Out | None   changes nothing; what is there if the work is complete, by looking
+    run(ctx, inputs, live) -> Out                does the difference
+    undo(ctx, inputs, out)                       takes it back; absent is fine
 
 A step's `with:` is split by its two models: fields of `In` are values and make the input digest; fields of `Live` are
 references to PROCESS nodes (sockets, URIs) and count in the digest only by what those nodes are *of*. `check` and
@@ -156,7 +156,9 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     guard: ClassVar[bool] = False
     """A PROCESS step that protects all that changes something (a lock): opened before, closed after all of it."""
 
-    def check(self, ctx: Context, inputs: InT) -> OutT | None:
+    def check(self, ctx: Context, inputs: InT, recorded: OutT | None) -> OutT | None:
+        """`recorded` is what this run recorded for the same inputs, None if it crashed before it could. Returns what is
+        there if the work is complete (with a record: only if the world still agrees with it), else None."""
         return None
 
     @abstractmethod
@@ -164,10 +166,6 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
 
     def undo(self, ctx: Context, inputs: InT, out: OutT) -> None:
         return None
-
-    def agrees(self, recorded: OutT, found: OutT) -> bool:
-        """Whether what `check` found is what the record says."""
-        return recorded == found
 
     def probe(self, ctx: Context, out: OutT) -> bool:
         """PROCESS: whether it still serves."""
