@@ -21,10 +21,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from runner.errors import Interrupted
+from runner.errors import Interrupted, StateError
 from runner.events import Event, NodeProgress, Warned
+from runner.findings import Findings
 from runner.hosts import Child, Host
 from runner.model import JobModel, Model
 
@@ -183,6 +184,10 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         """What `plan` can say of a node that will run, by looking; changes nothing."""
         return Forecast()
 
+    def findings(self, out: OutT) -> Findings:
+        """What the report and the last lines on a terminal say of this output; of nothing else, and without looking."""
+        return Findings()
+
 
 class Forecast(Model):
     """`size` in bytes where the node moves or makes bytes; `notes` are sentences; `problems` make the plan fail."""
@@ -212,6 +217,20 @@ class Registry:
         steps = {entry.name: entry.load()() for entry in entry_points(group="sendense.steps")}
         sections = {entry.name: entry.load() for entry in entry_points(group="sendense.sections")}
         return cls(dict(sorted(steps.items())), dict(sorted(sections.items())))
+
+    def findings(self, step: str, output: Mapping[str, JsonValue]) -> Findings:
+        """What `step` says of an output that was written down; nothing if no such step is installed (any more).
+        Raises StateError for an output that this version of the step cannot read."""
+        if step not in self.steps:
+            return Findings()
+        try:
+            out = self.steps[step].Out.from_json_value(dict(output))
+        except ValidationError as error:
+            raise StateError(
+                f"the recorded output of a {step} step is not one of this version: "
+                f"read it with the version that wrote it ({error.error_count()} mistakes)"
+            ) from error
+        return self.steps[step].findings(out)
 
 
 Outputs = Mapping[str, JsonValue]
