@@ -1,0 +1,273 @@
+"""Endpoints over NBD. libnbd is used here only, by its asynchronous calls (libnbd(3), "Issuing asynchronous commands").
+
+URIs are those of the NBD URI specification: ``nbd+unix:///<export>?socket=<path>``, ``nbd://127.0.0.1:<port>/<export>``.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import nbd
+
+from runner.units import MiB
+from steps.copy.endpoint import Abilities, Answered, ConnectFailed, Done, RequestFailed
+from steps.copy.extents import Extent, merge
+
+MAX_REQUEST = 32 * MiB
+"""What every server takes that names no limit: qemu-nbd closes the connection at more (NBD_MAX_BUFFER_SIZE)."""
+
+ExportInfo = Abilities
+"""What `probe` answers, by the name NBD gives it."""
+
+_ZEROES = memoryview(bytes(MiB))
+_CLOSE_TIMEOUT = 1.0
+"""Seconds for a server to take our goodbye; one that hangs is left as it is."""
+
+
+def probe(uri: str, timeout: float, name: str = "the export") -> ExportInfo:
+    """What a handshake says. An open socket proves nothing: a forward accepts and then drops what it may not forward.
+
+    Raises ConnectFailed after at most `timeout` seconds.
+    """
+    channel = NbdChannel(uri, name, "probe", timeout)
+    try:
+        return channel.abilities
+    finally:
+        channel.close()
+
+
+class NbdEndpoint:
+    """One channel for each URI, all of the same bytes. On a writable export without multi_conn only the first is used:
+    a FLUSH there says nothing of other connections. Raises ConnectFailed."""
+
+    def __init__(self, uris: Sequence[str], name: str, *, timeout: float = 30.0) -> None:
+        self.name = name
+        self.channels: list[NbdChannel] = []
+        try:
+            for number, uri in enumerate(uris, 1):
+                channel = NbdChannel(uri, name, f"connection {number} of {len(uris)}", timeout)
+                self.channels.append(channel)
+                if channel.abilities.size != self.channels[0].abilities.size:
+                    raise ConnectFailed(name, uri, f"its size is not the one that {uris[0]} has")
+                if not (channel.abilities.read_only or channel.abilities.multi_conn):
+                    break
+        except BaseException:
+            self.close()
+            raise
+        every = [channel.abilities for channel in self.channels]
+        self.abilities = replace(every[0], can_extents=all(one.can_extents for one in every))
+
+    def close(self) -> None:
+        for channel in self.channels:
+            channel.close()
+
+    def __enter__(self) -> NbdEndpoint:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class NbdChannel:
+    def __init__(self, uri: str, name: str, label: str, timeout: float) -> None:
+        self.name = name
+        self.label = label
+        self.in_flight = 0
+        self._settled: deque[Callable[[], None]] = deque()
+        self._handle: Any = nbd.NBD()
+        self._handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+        try:
+            self._connect(uri, timeout)
+            self.abilities = self._ask_abilities()
+        except nbd.Error as error:
+            raise ConnectFailed(name, uri, error.string) from error
+
+    def _connect(self, uri: str, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        self._handle.aio_connect_uri(uri)
+        while self._handle.aio_is_connecting():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise ConnectFailed(self.name, uri, f"it accepted the connection but said nothing for {timeout:.0f} s")
+            self._wait(left)
+        if not self._handle.aio_is_ready():
+            raise ConnectFailed(self.name, uri, "the server closed the connection")
+
+    def _ask_abilities(self) -> Abilities:
+        handle = self._handle
+        limit = handle.get_block_size(nbd.SIZE_MAXIMUM)
+        return Abilities(
+            size=handle.get_size(),
+            read_only=handle.is_read_only(),
+            multi_conn=handle.can_multi_conn(),
+            can_flush=handle.can_flush(),
+            can_zero=handle.can_zero(),
+            can_extents=handle.can_meta_context(nbd.CONTEXT_BASE_ALLOCATION),
+            max_request=min(limit or MAX_REQUEST, MAX_REQUEST),
+        )
+
+    # the event loop's side
+
+    def fileno(self) -> int:
+        return int(self._handle.aio_get_fd()) if self._alive() else -1
+
+    def wanted(self) -> int:
+        if self._settled or not self._alive():
+            return 0
+        return self._mask()
+
+    def advance(self, ready: int) -> None:
+        try:
+            self._notify(ready)
+        except nbd.Error:
+            # A connection that broke: libnbd has ended each of its requests with ENOTCONN, which the completions say.
+            if self._alive():
+                raise
+        for _ in range(len(self._settled)):
+            self.in_flight -= 1
+            self._settled.popleft()()
+
+    def _notify(self, ready: int) -> None:
+        broken = ready & (select.POLLHUP | select.POLLERR | select.POLLNVAL)
+        if (ready & select.POLLIN or broken) and self._mask() & select.POLLIN:
+            self._handle.aio_notify_read()
+        if (ready & select.POLLOUT or broken) and self._mask() & select.POLLOUT:
+            self._handle.aio_notify_write()
+
+    def _mask(self) -> int:
+        """What libnbd waits for now; the answer to a read may end its wish to write."""
+        if not self._alive():
+            return 0
+        direction = self._handle.aio_get_direction()
+        reads = select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0
+        return reads | (select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0)
+
+    def _alive(self) -> bool:
+        return self._handle is not None and not (self._handle.aio_is_dead() or self._handle.aio_is_closed())
+
+    def _wait(self, seconds: float) -> None:
+        """Until the server says something, at most `seconds`; raises nbd.Error."""
+        poller = select.poll()
+        poller.register(self._handle.aio_get_fd(), self._mask())
+        for _, ready in poller.poll(seconds * 1000):
+            self._notify(ready)
+
+    # requests
+
+    def read(self, offset: int, into: memoryview, done: Done) -> None:
+        def issue(start: int, length: int, ended: Callable[[Any], int]) -> None:
+            self._handle.aio_pread(nbd.Buffer.from_buffer(into[start : start + length]), offset + start, ended)
+
+        self._submit("read", offset, len(into), self.abilities.max_request, issue, done)
+
+    def write(self, offset: int, content: memoryview, done: Done) -> None:
+        def issue(start: int, length: int, ended: Callable[[Any], int]) -> None:
+            self._handle.aio_pwrite(nbd.Buffer.from_buffer(content[start : start + length]), offset + start, ended)
+
+        self._submit("write", offset, len(content), self.abilities.max_request, issue, done)
+
+    def zero(self, offset: int, length: int, done: Done) -> None:
+        def issue(start: int, length: int, ended: Callable[[Any], int]) -> None:
+            if self.abilities.can_zero:
+                self._handle.aio_zero(length, offset + start, ended)
+            else:
+                self._handle.aio_pwrite(nbd.Buffer.from_buffer(_ZEROES[:length]), offset + start, ended)
+
+        limit = self.abilities.max_request
+        if not self.abilities.can_zero:
+            limit = min(limit, len(_ZEROES))
+        self._submit("zero", offset, length, limit, issue, done)
+
+    def flush(self, done: Done) -> None:
+        self._submit("flush", 0, 0, 1, lambda start, length, ended: self._handle.aio_flush(ended), done)
+
+    def extents(self, offset: int, length: int, answered: Answered) -> None:
+        if not self.abilities.can_extents:
+            self.in_flight += 1
+            self._settled.append(lambda: answered([Extent(offset, length, False)], None))
+            return
+        self._ask_extents(offset, offset + length, [], answered)
+
+    def _ask_extents(self, at: int, end: int, known: list[Extent], answered: Answered) -> None:
+        """Asks from `at` on, again until the answers reach `end`: a server may answer for less than it was asked (NBD
+        protocol, NBD_REPLY_TYPE_BLOCK_STATUS), and its last extent may reach beyond."""
+        found: list[Extent] = []
+
+        def entries(context: str, offset: int, pairs: list[int], error: Any) -> int:
+            if context == nbd.CONTEXT_BASE_ALLOCATION:
+                for length, flags in zip(pairs[::2], pairs[1::2], strict=True):
+                    # Only the zero flag promises zeroes; a hole alone may read as anything (NBD protocol, base:allocation).
+                    if offset < end:
+                        length = min(length, end - offset)
+                        found.append(Extent(offset, length, bool(flags & nbd.STATE_ZERO)))
+                    offset += length
+            return 0
+
+        def done(failed: RequestFailed | None) -> None:
+            if failed is None and (not found or found[-1].end <= at):
+                failed = RequestFailed(self.name, "extents", at, end - at, errno.EPROTO)
+            if failed is not None:
+                answered([], failed)
+                return
+            extents = merge([*known, *found])
+            if extents[-1].end < end:
+                self._ask_extents(extents[-1].end, end, extents, answered)
+            else:
+                answered(extents, None)
+
+        def issue(start: int, length: int, ended: Callable[[Any], int]) -> None:
+            self._handle.aio_block_status(end - at, at, entries, ended)
+
+        self._submit("extents", at, end - at, end - at, issue, done)
+
+    def _submit(
+        self,
+        verb: str,
+        offset: int,
+        length: int,
+        limit: int,
+        issue: Callable[[int, int, Callable[[Any], int]], None],
+        done: Done,
+    ) -> None:
+        """Issues [offset, offset + length) in requests of at most `limit` bytes; `done` once, with the first error."""
+        starts = range(0, length, limit) if length else range(1)
+        left = len(starts)
+        number = 0
+
+        def ended(error: Any) -> int:
+            # libnbd holds its lock here: nothing of the handle may be called, hence the queue.
+            nonlocal left, number
+            left -= 1
+            number = number or error.value
+            if left == 0:
+                failed = RequestFailed(self.name, verb, offset, length, number) if number else None
+                self._settled.append(lambda: done(failed))
+            return 1
+
+        try:
+            for start in starts:
+                issue(start, min(limit, length - start), ended)
+        except nbd.Error as error:
+            raise RequestFailed(self.name, verb, offset, length, error.errnum or errno.EIO) from error
+        self.in_flight += 1
+
+    def close(self) -> None:
+        """Says goodbye if nothing is in flight; whatever is, is dropped."""
+        if self._handle is None:
+            return
+        try:
+            if self._handle.aio_is_ready() and self.in_flight == 0:
+                self._handle.aio_disconnect()
+                deadline = time.monotonic() + _CLOSE_TIMEOUT
+                while self._alive() and time.monotonic() < deadline:
+                    self._wait(deadline - time.monotonic())
+        except nbd.Error:
+            pass  # the server was faster to hang up; nothing was in flight
+        self._handle = None
