@@ -1,0 +1,84 @@
+"""A job as values: what is left of a job file once it was read, merged and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import JsonValue
+
+from runner.hosts.spec import HostSpec
+from runner.model import FilePath, HostName, JobModel
+from runner.step import Section
+
+LOCAL = "local"
+"""The host that every job has: the machine `sendense` runs on."""
+
+DEFAULT_RETRIES = 5
+
+When = Literal["success", "always"]
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """`line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One entry of `steps`."""
+
+    id: str
+    uses: str
+    with_: Mapping[str, JsonValue] = field(default_factory=dict)
+    """As written: expressions are still text. Paths are absolute."""
+    each: tuple[tuple[str, str], ...] = ()
+    """Variable and expression (``${{ discover.disks }}``), in order; a later expression may use an earlier variable."""
+    needs: tuple[str, ...] = ()
+    when: When = "success"
+    retries: int = DEFAULT_RETRIES
+    location: Location = Location("", 0, 0)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.each)
+
+    def paired(self, other: StepSpec) -> int:
+        """How many of `other`'s variables, counted from its first, this step shares: same name, same expression. On these
+        a reference from this step to `other` pairs node by node; over the rest of them this step gets a list."""
+        mine = dict(self.each)
+        count = 0
+        for name, expression in other.each:
+            if mine.get(name) != expression:
+                break
+            count += 1
+        return count
+
+
+class StateSpec(JobModel):
+    """Where run, node and ledger records are kept."""
+
+    host: HostName = LOCAL
+    path: FilePath
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    """Resolved."""
+    vars: Mapping[str, JsonValue]
+    hosts: Mapping[str, HostSpec]
+    """`local` is always there."""
+    sections: Mapping[str, Mapping[str, Section]]
+    """``sections["repositories"]["main"]``; each installed section is there, perhaps empty."""
+    state: StateSpec | None
+    steps: tuple[StepSpec, ...]
+    """In file order."""
+    file: str
+    digest: str
+    """SHA-256 (hex) over the contents of all files that were read."""
