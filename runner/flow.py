@@ -1,0 +1,109 @@
+"""Bytes over time: how far one stream of work came, and how fast all of them together were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Literal
+
+from runner.events import NodeProgress
+from runner.model import Model
+
+BINS = 120  # points of the curve: two pixels of a printed page each
+
+
+class FlowSummary(Model):
+    """What one node did in one phase; bytes completed. `seconds` from its first to its last sign of life
+    (of the last try)."""
+
+    node: str
+    label: str
+    phase: str
+    done: int
+    total: int | None
+    data: int
+    zero: int
+    skipped: int
+    seconds: float
+
+    @property
+    def state(self) -> Literal["complete", "incomplete", "unknown"]:
+        if self.total is None:
+            return "unknown"
+        return "complete" if self.done >= self.total else "incomplete"
+
+    @property
+    def speed(self) -> float | None:
+        """Bytes a second, without those that an earlier attempt had done; None where it was too short to tell."""
+        return (self.done - self.skipped) / self.seconds if self.seconds > 0 else None
+
+
+class Throughput(Model):
+    """`phases`: bytes a second in each bin of `bin_seconds`, from `start`; bytes that were holes are not counted."""
+
+    start: datetime
+    bin_seconds: float
+    phases: dict[str, tuple[float, ...]]
+
+
+class Flow:
+    """One node's phase while it goes on: the latest event whole, a thinned list of samples for the curve."""
+
+    def __init__(self, first: NodeProgress) -> None:
+        self.first = first
+        self.latest = first
+        self.samples: list[tuple[datetime, int]] = []
+
+    def add(self, event: NodeProgress) -> None:
+        if event.done < self.latest.done:  # tried again, from the start
+            self.first = event
+        self.latest = event
+
+    def sample(self, event: NodeProgress) -> None:
+        self.samples.append((event.at, _moved(event)))
+
+    def summary(self) -> FlowSummary:
+        latest = self.latest
+        return FlowSummary(
+            node=latest.node,
+            label=latest.label,
+            phase=latest.phase,
+            done=latest.done,
+            total=latest.total,
+            data=latest.data,
+            zero=latest.zero,
+            skipped=latest.skipped,
+            seconds=(latest.at - self.first.at).total_seconds(),
+        )
+
+
+def _moved(event: NodeProgress) -> int:
+    """Bytes that went through the wires: 64 TiB of holes in a second would dwarf every real curve."""
+    return event.data if event.data or event.zero or event.skipped else event.done
+
+
+def throughput(flows: Iterable[Flow], start: datetime, end: datetime) -> Throughput:
+    """Each sample's bytes are spread evenly over the time since the sample before."""
+    width = max((end - start).total_seconds() / BINS, 0.05)
+    phases: dict[str, list[float]] = {}
+    for flow in flows:
+        bins = phases.setdefault(flow.latest.phase, [0.0] * BINS)
+        for (since, before), (until, after) in zip(flow.samples, flow.samples[1:], strict=False):
+            # A disk that starts over counts from zero again.
+            moved = after - before if after >= before else after
+            _spread(bins, width, (since - start) / timedelta(seconds=1), (until - start) / timedelta(seconds=1), moved)
+    return Throughput(
+        start=start,
+        bin_seconds=width,
+        phases={phase: tuple(count / width for count in bins) for phase, bins in phases.items()},
+    )
+
+
+def _spread(bins: list[float], width: float, since: float, until: float, count: int) -> None:
+    first, last = int(max(since, 0.0) / width), min(int(until / width), len(bins) - 1)
+    if first >= last or until <= since:
+        bins[max(0, min(first, last))] += count
+        return
+    for index in range(first, last + 1):
+        share = min(until, (index + 1) * width) - max(since, index * width)
+        bins[index] += count * max(share, 0.0) / (until - since)
