@@ -1,0 +1,49 @@
+"""qemu-nbd: the command line that exports an image on a unix socket (qemu-nbd(8))."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import quote
+
+Cache = Literal["writeback", "none"]
+
+SPARE_CONNECTIONS = 2
+"""Beyond those that carry data: one for a readiness probe and one for a connection that is dying unnoticed."""
+
+
+def argv(path: str, socket: str, export: str, *, read_only: bool, shared: int, cache: Cache) -> tuple[str, ...]:
+    """The server stays in the foreground and serves until it is ended.
+
+    `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`, since without
+    it the first probe ends the server (n9). `writeback` is named though it is the default: a FLUSH is an fsync, which the
+    promise of the ledger stands on. `none` opens the image with O_DIRECT, so that what is read comes from storage.
+    """
+    return (
+        "qemu-nbd",
+        "--persistent",
+        f"--shared={shared}",
+        "--format=qcow2",
+        f"--socket={socket}",
+        f"--export-name={export}",
+        f"--cache={cache}",
+        # Zeroes are found by the copy engine, which must know them anyhow; looking twice costs a core.
+        "--detect-zeroes=off",
+        "--discard=unmap",
+        *(("--read-only",) if read_only else ()),
+        path,
+    )
+
+
+def uri(socket: str, export: str) -> str:
+    """The NBD URI of an export on a unix socket (the NBD project's uri.md)."""
+    return f"nbd+unix:///{quote(export, safe='')}?socket={quote(socket)}"
+
+
+def refuses_direct(stderr: str) -> bool:
+    """Whether a server that died was asked for O_DIRECT on a file system that has none."""
+    return "O_DIRECT" in stderr
+
+
+def is_in_use(stderr: str) -> bool:
+    """Whether a server that died found another process holding the image's lock."""
+    return "Is another process using the image" in stderr

@@ -1,0 +1,100 @@
+"""Names in a repository. Whatever a VM is called, no name made here leaves the repository (n5).
+
+<repository>/repository.json
+<repository>/<vm slug>-<instanceUuid>/          .lock beside the points
+    <run id>.partial/                           until published
+    20261123T170000Z-3f9a/                      a restore point
+        manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/<nvram>
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+
+from runner.errors import SendenseError
+
+MARKER = "repository.json"
+LOCK = ".lock"
+MANIFEST = "manifest.json"
+VM_FILES = "vm"
+VM_CONFIG = "config.json"
+PARTIAL = ".partial"
+
+SLUG_LENGTH = 40
+"""Leaves room for a uuid and more in a name of 255 bytes, and in a terminal's line."""
+
+_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
+_POINT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_VM = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{SLUG_LENGTH - 1}}}-(?P<uuid>{_UUID.pattern})", re.ASCII)
+
+
+class BadNameError(SendenseError):
+    """Something is not named as it must be to become part of a path."""
+
+
+def slug(name: str) -> str:
+    """ASCII letters, digits, ``.``, ``_`` and ``-``, at most 40, the first a letter or digit; ``vm`` if nothing is left.
+    Different names may give one slug: a uuid stands beside it where that matters."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9._]+|\.{2,}", "-", plain)
+    return re.sub(r"-{2,}", "-", safe).strip("-._")[:SLUG_LENGTH].strip("-._") or "vm"
+
+
+def vm_directory(name: str, instance_uuid: str) -> str:
+    """Raises BadNameError if `instance_uuid` is none."""
+    uuid = instance_uuid.lower()
+    if not _UUID.fullmatch(uuid):
+        raise BadNameError(f"VM {name!r} has the instance uuid {instance_uuid!r}, which is not a uuid")
+    return f"{slug(name)}-{uuid}"
+
+
+def uuid_of_vm_directory(directory: str) -> str | None:
+    """The instance uuid in a name that `vm_directory` made, else None."""
+    found = _VM.fullmatch(directory)
+    return found["uuid"] if found else None
+
+
+def partial(run_id: str) -> str:
+    """Raises BadNameError if `run_id` is none."""
+    return f"{_checked_run(run_id)}{PARTIAL}"
+
+
+def point(created: datetime, run_id: str) -> str:
+    """Named after the snapshot's moment; four hex digits of the run keep two points of one second apart."""
+    return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_checked_run(run_id)[-8:-4]}"
+
+
+def is_point(name: str) -> bool:
+    return _POINT.fullmatch(name) is not None
+
+
+def may_be_of_run(point_name: str, run_id: str) -> bool:
+    """Whether `point` could have made that name for the run; its manifest knows."""
+    return is_point(point_name) and point_name[-4:] == _checked_run(run_id)[-8:-4]
+
+
+def image(disk_key: int) -> str:
+    return f"disk-{disk_key}.qcow2"
+
+
+def digests(disk_key: int) -> str:
+    return f"disk-{disk_key}.blake3"
+
+
+def markers(disk_key: int) -> tuple[str, str]:
+    """What a run leaves beside an unpublished image to find its work again: copied, verified."""
+    return f"disk-{disk_key}.copied.json", f"disk-{disk_key}.verified.json"
+
+
+def export(vm_name: str, disk_key: int) -> str:
+    """The NBD export name of a disk."""
+    return f"{slug(vm_name)}-disk-{disk_key}"
+
+
+def _checked_run(run_id: str) -> str:
+    if not _RUN.fullmatch(run_id):
+        raise BadNameError(f"{run_id!r} is not the id of a run, such as 20261123T170000Z-3f9a0c1e")
+    return run_id

@@ -1,0 +1,138 @@
+"""manifest.json: what one restore point is. Small, since all of a repository's are read to list it (n64)."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import from_json
+
+from runner.errors import StateError
+from runner.model import Model
+from steps.repository import layout
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Level = Literal["full", "sample", "metadata"]
+LEVELS: tuple[Level, ...] = ("metadata", "sample", "full")
+"""How far blocks were read back and compared with the source; the weakest first."""
+
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+def _file_name(value: str) -> str:
+    # A manifest may come from elsewhere: what it names must lie in its own directory.
+    if not _FILE.fullmatch(value):
+        raise ValueError(f"{value!r} is not a file name in a restore point")
+    return value
+
+
+def _point_name(value: str) -> str:
+    if not layout.is_point(value):
+        raise ValueError(f"{value!r} is not the name of a restore point")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+PointName = Annotated[str, AfterValidator(_point_name)]
+
+
+class VmIdentity(Model):
+    vcenter_uuid: str
+    instance_uuid: str
+    bios_uuid: str
+    moref: str
+    name: str
+    inventory_path: str
+
+
+class PointDisk(Model):
+    """Sizes in bytes, times in seconds."""
+
+    key: int
+    label: str
+    controller: str
+    """Kind and bus number, such as ``pvscsi 0``."""
+    unit: int
+    capacity: int
+    backing_uuid: str
+    file: str
+    """"[datastore] dir/name.vmdk": what was read."""
+    change_id: str | None
+    parent: PointName | None = None
+    """The restore point whose image is this one's backing file; None for a full."""
+    image: FileName
+    digests: FileName
+    digest: str
+    """BLAKE3 (hex) of the digests file."""
+    data: int
+    zero: int
+    copy_seconds: float
+    level: Level
+    blocks: int
+    compared: int
+    cached: bool
+    """Blocks read back may have come from the host's page cache (n58)."""
+    leaks: int
+    verified: datetime
+
+
+class Manifest(Model):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    point: PointName
+    run: str
+    created: datetime
+    """The snapshot's createTime."""
+    published: datetime
+    vm: VmIdentity
+    quiesced: str
+    level: Level
+    """The weakest of the disks'."""
+    disks: tuple[PointDisk, ...]
+    config: FileName
+    """In ``vm/``."""
+    nvram: FileName | None
+    """In ``vm/``; None if the VM has none or it could not be read."""
+    notes: tuple[str, ...]
+    """What is not as it should be, in sentences."""
+    job: str
+    job_digest: str
+    git_commit: str | None
+    tools: dict[str, str]
+    """Versions by name."""
+
+    @property
+    def kind(self) -> Literal["full", "incremental"]:
+        return "full" if all(disk.parent is None for disk in self.disks) else "incremental"
+
+
+def weakest(levels: list[Level]) -> Level:
+    """`levels` is not empty."""
+    return min(levels, key=LEVELS.index)
+
+
+def dump(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json(indent=1).encode() + b"\n"
+
+
+def parse(content: bytes, where: str) -> Manifest:
+    """`where` names the file in the sentence of the StateError that damage and newer versions raise."""
+    try:
+        version = _version(content)
+        if version > SCHEMA_VERSION:
+            raise StateError(f"{where} was written by a newer version of this program (schema {version}); upgrade it")
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StateError(f"{where} is damaged: {field}: {first['msg']}") from error
+    except ValueError as error:
+        raise StateError(f"{where} is damaged: it is not JSON") from error
+
+
+def _version(content: bytes) -> int:
+    value = from_json(content)
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    return version if isinstance(version, int) else 0

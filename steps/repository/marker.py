@@ -1,0 +1,76 @@
+"""The marker: a directory is a repository only if it says so, since an unmounted disk must not fill the root disk (n17)."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from typing import Literal
+
+from pydantic import ValidationError
+
+from runner.errors import SendenseError, StateError
+from runner.hosts import Host
+from runner.model import Model
+from steps.repository import layout
+
+ALLOWED_BEFORE = frozenset({"lost+found", ".state"})
+"""What a directory may hold when it becomes a repository: a fresh file system's own, and the job's state."""
+
+
+class Marker(Model):
+    """repository.json"""
+
+    uuid: str
+    version: Literal[1] = 1
+
+
+class NotARepositoryError(SendenseError):
+    """The path has no marker."""
+
+    def __init__(self, host: str, path: str) -> None:
+        super().__init__(
+            f"{path} on {host} is not a repository: is the disk mounted? `sendense init JOB` makes a new one there"
+        )
+
+
+class NotEmptyError(SendenseError):
+    """A repository cannot be made among other files."""
+
+    def __init__(self, host: str, path: str, names: list[str]) -> None:
+        super().__init__(
+            f"{path} on {host} holds other files ({', '.join(names[:3])}…); "
+            "name an empty or a new directory as the repository's path"
+        )
+
+
+def init(host: Host, path: str) -> Marker:
+    """Makes `path` a repository; one that is there already is left as it is. Raises NotEmptyError, StateError."""
+    if (present := _read(host, path)) is not None:
+        return present
+    if other := sorted(set(host.listdir(path)) - ALLOWED_BEFORE):
+        raise NotEmptyError(host.name, path, other)
+    host.mkdir(path, parents=True)
+    made = Marker(uuid=str(uuid.uuid4()))
+    host.write(posixpath.join(path, layout.MARKER), made.model_dump_json(indent=1).encode() + b"\n")
+    return made
+
+
+def require(host: Host, path: str) -> Marker:
+    """The repository's marker. Raises NotARepositoryError, StateError."""
+    if (present := _read(host, path)) is None:
+        raise NotARepositoryError(host.name, path)
+    return present
+
+
+def _read(host: Host, path: str) -> Marker | None:
+    try:
+        content = host.read(posixpath.join(path, layout.MARKER))
+    except FileNotFoundError:
+        return None
+    try:
+        return Marker.model_validate_json(content)
+    except ValidationError as error:
+        raise StateError(
+            f"{path}/{layout.MARKER} on {host.name} is damaged or was made by a newer version of this program; "
+            "restore the file from a copy, or use the newer version"
+        ) from error

@@ -1,0 +1,35 @@
+"""The section `repositories` of a job file."""
+
+from __future__ import annotations
+
+import posixpath
+
+from pydantic import field_validator
+
+from runner.hosts import Host
+from runner.model import HostName
+from runner.step import Context, Section
+
+
+class Repository(Section):
+    """``{host: hub, path: /backup/repository}``"""
+
+    host: HostName
+    path: str
+    """Absolute, on `host`."""
+
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not value.startswith("/") or ".." in value.split("/") or not value.isprintable():
+            raise ValueError("write an absolute path without '..', such as /backup/repository")
+        path = "/" + posixpath.normpath(value).lstrip("/")
+        if path == "/":
+            raise ValueError("the root directory cannot be a repository; write a directory below it")
+        return path
+
+
+def locate(ctx: Context, name: str) -> tuple[Host, str]:
+    """The host of the job's repository `name`, and its path there."""
+    repository: Repository = ctx.section("repositories", name)
+    return ctx.host(repository.host), repository.path
