@@ -98,6 +98,8 @@ class Context:
         self.closing = ExitStack()
         """PROCESS steps register here, before each act, how to take it back; closed in reverse (n48)."""
         self.children: list[Child] = []
+        self.alive: list[Callable[[], bool]] = []
+        """What else the node's life hangs on, beside its children: a lock's session."""
 
     def start(self, host: Host, argv: Iterable[str]) -> Child:
         """A process on `host` that ends with this PROCESS node; the node is dead once such a child is."""
@@ -170,7 +172,7 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
 
     def probe(self, ctx: Context, out: OutT) -> bool:
         """PROCESS: whether it still serves."""
-        return all(child.poll() is None for child in ctx.children)
+        return all(child.poll() is None for child in ctx.children) and all(alive() for alive in ctx.alive)
 
     def release_due(self, ctx: Context, inputs: InT, out: OutT) -> str | None:
         """JOB: after a failure, the reason why it may be held no longer; None while it may."""

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from runner.model import Model
-from steps.vsphere.inventory import Disk
+import posixpath
+from typing import Annotated
+
+from runner.errors import SendenseError
+from runner.hosts import Host
+from runner.model import JobModel, Model, SectionName
+from runner.step import Context, Empty, Forecast, Lifetime, Step
+from runner.units import human_bytes
+from steps.qemu import img
+from steps.repository import layout, marker, vm_directory
+from steps.repository.section import locate
+from steps.vsphere.inventory import VM, Disk
 
 
 class Image(Model):
@@ -15,3 +25,108 @@ class Image(Model):
     path: str
     """Absolute path of `disk-<key>.qcow2` on the host."""
     capacity: int
+
+
+class CreateQcow2In(JobModel):
+    disk: Disk
+    vm: VM
+    repository: Annotated[str, SectionName("repositories")]
+
+
+class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
+    """Makes an empty qcow2 image for one disk, as large as the disk to the byte, in a directory of this run beside the
+    VM's restore points. An image that is there already and right is kept with what is in it."""
+
+    name = "create-qcow2"
+    lifetime = Lifetime.KEEP
+    In = CreateQcow2In
+    Out = Image
+    example = (
+        'uses: create-qcow2, each: {disk: "${{ discover.disks }}"}, '
+        'with: {disk: "${{ disk }}", vm: "${{ discover.vm }}", repository: main}'
+    )
+    errors = (
+        "the path is not a repository (is the disk mounted?)",
+        "the VM's directory belongs to a VM of another vCenter with the same instance uuid",
+        "the disk's capacity is not a multiple of 512 bytes",
+        "no space is left on the repository's host",
+    )
+
+    def check(self, ctx: Context, inputs: CreateQcow2In, recorded: Image | None) -> Image | None:
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        if directory is None:
+            return None
+        if recorded is not None and vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+            return recorded
+        image = _image(ctx, inputs, host, directory)
+        return image if _is_right(host, image) else None
+
+    def run(self, ctx: Context, inputs: CreateQcow2In, live: Empty) -> Image:
+        host, root = locate(ctx, inputs.repository)
+        marker.require(host, root)
+        image = _image(ctx, inputs, host, vm_directory.ensure(host, root, inputs.vm))
+        if _is_right(host, image):
+            return image
+        host.mkdir(image.directory)
+        _remove(host, image)
+        img.create(host, image.path, image.capacity)
+        host.sync(image.directory, posixpath.dirname(image.directory))
+        if not _is_right(host, image):
+            raise SendenseError(
+                f"qemu-img on {host.name} made {image.path}, but not as an image of {image.capacity} bytes; look at it there"
+            )
+        return image
+
+    def undo(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> None:
+        host = ctx.host(out.host)
+        _remove(host, out)
+        if not host.listdir(out.directory):
+            host.remove(out.directory, recursive=True)
+
+    def held(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> str:
+        return f"the unfinished image {out.path} on {out.host}"
+
+    def forecast(self, ctx: Context, inputs: CreateQcow2In) -> Forecast:
+        host, root = locate(ctx, inputs.repository)
+        try:
+            marker.require(host, root)
+            directory = vm_directory.look(host, root, inputs.vm)
+        except SendenseError as error:
+            return Forecast(problems=(error.message,))
+        free = host.free_bytes(root)
+        notes = [f"{human_bytes(inputs.disk.capacity)} virtual in {directory}; {human_bytes(free)} free on {host.name}"]
+        if free < inputs.disk.capacity:
+            notes.append(f"disk {inputs.disk.key} fits only if no more than {human_bytes(free)} of it is in use")
+        return Forecast(notes=tuple(notes))
+
+
+def _image(ctx: Context, inputs: CreateQcow2In, host: Host, vm_path: str) -> Image:
+    directory = posixpath.join(vm_path, layout.partial(ctx.run.id))
+    return Image(
+        disk=inputs.disk,
+        repository=inputs.repository,
+        host=host.name,
+        directory=directory,
+        path=posixpath.join(directory, layout.image(inputs.disk.key)),
+        capacity=inputs.disk.capacity,
+    )
+
+
+def _is_right(host: Host, image: Image) -> bool:
+    if not host.exists(image.path):
+        return False
+    try:
+        # An exporter of this run may have it open.
+        seen = img.info(host, image.path, force_share=True)
+    except img.BadImageError:
+        return False
+    return (seen.virtual_size, seen.backing_file, seen.corrupt) == (image.capacity, None, False)
+
+
+def _remove(host: Host, image: Image) -> None:
+    """The image and, first, all that says something of its bytes: a new image must not pass for a copied one."""
+    key = image.disk.key
+    for name in (*layout.markers(key), layout.digests(key)):
+        host.remove(posixpath.join(image.directory, name))
+    host.remove(image.path)

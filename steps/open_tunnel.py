@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from runner.step import Given
+from typing import Annotated
+
+from pydantic import Field
+
+from runner.errors import SendenseError
+from runner.hosts import Host
+from runner.model import HOW, JobModel
+from runner.step import Context, Given, Lifetime, Step
+from steps.copy.endpoint import ConnectFailed
+from steps.copy.nbd import ExportInfo, probe
 from steps.create_qcow2 import Image
+from steps.handshake import handshake
+from steps.qemu import nbd_server
+from steps.start_nbd import Export
+
+READY_TIMEOUT = 15.0
+"""Four ssh processes take 0.3 s on a quiet machine; a server that drops what it may not forward does so at once."""
+
+PROBE_TIMEOUT = 10.0
 
 
 class Tunnel(Given):
@@ -17,3 +34,84 @@ class Tunnel(Given):
     multi_conn: bool
     cached: bool
     """Reads may come from the host's page cache (n58)."""
+
+
+class OpenTunnelIn(JobModel):
+    connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
+    """One ssh process each: a single one leaves a core idle, since it waits on its channel's window."""
+
+
+class OpenTunnelLive(JobModel):
+    export: Export
+
+
+class WrongSizeError(SendenseError):
+    def __init__(self, export: Export, found: int) -> None:
+        super().__init__(
+            f"the export of disk {export.image.disk.key} on {export.host} has {found} bytes where the disk has "
+            f"{export.image.capacity}: it is another disk's, so nothing was written"
+        )
+
+
+class TooManyConnectionsError(SendenseError):
+    def __init__(self, export: Export, connections: int) -> None:
+        taken = export.shared - nbd_server.SPARE_CONNECTIONS
+        super().__init__(
+            f"{connections} connections were asked for, but the exporter of disk {export.image.disk.key} takes {taken}: "
+            f"write connections: {connections} on the start-nbd step too"
+        )
+
+
+class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
+    """Leads local unix sockets to an export, through SSH where it is on another host, and proves each of them by an NBD
+    handshake. An exporter that is written to and has no multi-conn (qemu before 7.1) gets one connection."""
+
+    name = "open-tunnel"
+    lifetime = Lifetime.PROCESS
+    In = OpenTunnelIn
+    Live = OpenTunnelLive
+    Out = Tunnel
+    example = (
+        'uses: open-tunnel, each: {disk: "${{ discover.disks }}"}, with: {export: "${{ export }}", connections: 4}'
+    )
+    errors = (
+        "no NBD handshake through a forward (sshd may not allow it: AllowStreamLocalForwarding, PermitOpen)",
+        "the export has another size than the disk",
+        "more connections than the exporter takes",
+    )
+
+    def run(self, ctx: Context, inputs: OpenTunnelIn, live: OpenTunnelLive) -> Tunnel:
+        export, host = live.export, ctx.host(live.export.host)
+        if inputs.connections > export.shared - nbd_server.SPARE_CONNECTIONS:
+            raise TooManyConnectionsError(export, inputs.connections)
+        uris, seen = _open(ctx, host, export, 1)
+        # Without multi-conn a FLUSH covers its own connection only; who just reads does not mind.
+        if (seen.multi_conn or seen.read_only) and inputs.connections > 1:
+            more, _ = _open(ctx, host, export, inputs.connections - 1)
+            uris += more
+        return Tunnel(
+            image=export.image,
+            uris=uris,
+            size=seen.size,
+            read_only=seen.read_only,
+            multi_conn=seen.multi_conn,
+            cached=export.cached,
+        )
+
+    def probe(self, ctx: Context, out: Tunnel) -> bool:
+        try:
+            return all(probe(uri, PROBE_TIMEOUT).size == out.size for uri in out.uris)
+        except ConnectFailed:
+            return False
+
+
+def _open(ctx: Context, host: Host, export: Export, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
+    """URIs that each passed a handshake, and what the last one said."""
+    sockets = ctx.closing.enter_context(host.forward((export.socket,) * connections))
+    uris = tuple(nbd_server.uri(socket, export.export) for socket in sockets)
+    for number, uri in enumerate(uris, 1):
+        name = f"the export of disk {export.image.disk.key} on {export.host} (connection {number} of {connections})"
+        seen = handshake(ctx, uri, name, timeout=READY_TIMEOUT)
+        if seen.size != export.image.capacity:
+            raise WrongSizeError(export, seen.size)
+    return uris, seen

@@ -2,10 +2,83 @@
 
 from __future__ import annotations
 
-from runner.step import Given
+import os
+import posixpath
+import socket
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Annotated
+
+from runner.errors import LockedError, SendenseError
+from runner.hosts import Host
+from runner.model import JobModel, SectionName
+from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
+from steps.repository import layout, marker, vm_directory
+from steps.repository.section import locate
+from steps.vsphere.inventory import VM
 
 
 class Reservation(Given):
     repository: str
     lock: str
     """Path of the lock file on the repository's host."""
+
+
+class ReserveIn(JobModel):
+    vm: VM
+    repository: Annotated[str, SectionName("repositories")]
+
+
+class Reserve(Step[ReserveIn, Empty, Reservation]):
+    """Takes the VM's lock in the repository before anything is changed and holds it to the end of the run, so that two
+    runs never write one VM's restore points. The lock is freed by the run's death, whatever kills it."""
+
+    name = "reserve"
+    lifetime = Lifetime.PROCESS
+    guard = True
+    In = ReserveIn
+    Out = Reservation
+    example = 'uses: reserve, with: {vm: "${{ discover.vm }}", repository: main}'
+    errors = (
+        "another run holds the VM (exit code 3; the holder is named)",
+        "the path is not a repository (is the disk mounted?)",
+        "the VM's directory belongs to a VM of another vCenter with the same instance uuid",
+    )
+
+    def run(self, ctx: Context, inputs: ReserveIn, live: Empty) -> Reservation:
+        host, root = locate(ctx, inputs.repository)
+        marker.require(host, root)
+        path = posixpath.join(vm_directory.ensure(host, root, inputs.vm), layout.LOCK)
+        what = f"VM {inputs.vm.name!r} in repository {inputs.repository}"
+        own: _Held = ctx.shared(("reserve", host.name, path), lambda: nullcontext(_Held()))
+        if own.holder and (now := _holder(host, path)) != own.holder:
+            raise LockedError(what, f"{now} (it took the lock while our session to {host.name} was broken)")
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        holder = f"host {socket.gethostname()}, pid {os.getpid()}, run {ctx.run.id} of {ctx.run.job}, since {since}"
+        try:
+            lock = host.lock(path, holder)
+        except LockedError as error:
+            raise LockedError(what, error.holder) from error
+        ctx.closing.callback(lock.release)
+        ctx.alive.append(lock.alive)
+        own.holder = holder
+        return Reservation(repository=inputs.repository, lock=path)
+
+    def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
+        host, root = locate(ctx, inputs.repository)
+        try:
+            marker.require(host, root)
+            directory = vm_directory.look(host, root, inputs.vm)
+        except SendenseError as error:
+            return Forecast(problems=(error.message,))
+        return Forecast(notes=(f"lock {posixpath.join(directory, layout.LOCK)} on {host.name}",))
+
+
+class _Held:
+    """What this run wrote into the lock file when it last took the lock; empty before."""
+
+    holder = ""
+
+
+def _holder(host: Host, path: str) -> str:
+    return host.read(path).decode(errors="replace").strip()

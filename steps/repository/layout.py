@@ -28,7 +28,7 @@ SLUG_LENGTH = 40
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 _POINT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_VM = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{SLUG_LENGTH - 1}}}-(?P<uuid>{_UUID.pattern})", re.ASCII)
+_VM = re.compile(rf"(?P<slug>[A-Za-z0-9][A-Za-z0-9._-]{{0,{SLUG_LENGTH - 1}}})-(?P<uuid>{_UUID.pattern})", re.ASCII)
 
 
 class BadNameError(SendenseError):
@@ -55,6 +55,13 @@ def uuid_of_vm_directory(directory: str) -> str | None:
     """The instance uuid in a name that `vm_directory` made, else None."""
     found = _VM.fullmatch(directory)
     return found["uuid"] if found else None
+
+
+def slug_of(directory: str) -> str:
+    """The slug in the path of a VM's directory."""
+    name = directory.rpartition("/")[2]
+    found = _VM.fullmatch(name)
+    return found["slug"] if found else slug(name)
 
 
 def partial(run_id: str) -> str:
@@ -89,9 +96,9 @@ def markers(disk_key: int) -> tuple[str, str]:
     return f"disk-{disk_key}.copied.json", f"disk-{disk_key}.verified.json"
 
 
-def export(vm_name: str, disk_key: int) -> str:
+def export(vm_slug: str, disk_key: int) -> str:
     """The NBD export name of a disk."""
-    return f"{slug(vm_name)}-disk-{disk_key}"
+    return f"{vm_slug}-disk-{disk_key}"
 
 
 def _checked_run(run_id: str) -> str:
