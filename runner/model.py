@@ -7,7 +7,7 @@ read from a checkpoint and a value computed a second ago are validated alike.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
 
@@ -50,7 +50,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_ty
 class Model(BaseModel):
     """A value: frozen, strict, unknown fields are errors. Fields are named as in Python."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     @classmethod
     def from_json_value(cls, value: JsonValue) -> Self:
@@ -84,3 +84,19 @@ def dump_value(value: Any) -> JsonValue:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"not a value between nodes: {type(value).__name__}")
+
+
+def marks_of(model: type[BaseModel], field: str) -> tuple[Mark, ...]:
+    """The marks of a field, also where they stand inside ``X | None`` or ``tuple[X, ...]``."""
+    info = model.model_fields[field]
+    found = [mark for mark in info.metadata if isinstance(mark, Mark)]
+    found.extend(_marks_within(info.annotation))
+    return tuple(found)
+
+
+def _marks_within(annotation: Any) -> list[Mark]:
+    found = [mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, Mark)]
+    for argument in get_args(annotation):
+        if not isinstance(argument, Mark):
+            found.extend(_marks_within(argument))
+    return found

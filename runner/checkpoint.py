@@ -1,0 +1,210 @@
+"""What a run remembers: ``<state>/<job>/<run>/run.json`` and ``nodes/<node>.json``, each replaced whole.
+
+Everything goes through a Host, so that the state may lie on another machine. A file that is damaged or from a newer
+version is refused with a sentence, never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import threading
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from runner.digest import digest
+from runner.errors import StateError
+from runner.hosts import Host, Lock
+from runner.model import Model
+from runner.nodes import NodeId
+
+STATE_SCHEMA_VERSION = 1
+KEPT_RUNS = 20
+"""Finished runs whose records stay, for `status` and for questions the week after."""
+
+
+class RunRecord(Model):
+    """`phase`: working; unwinding (all work is done, only taking back is left); finished; abandoned."""
+
+    schema_version: int = STATE_SCHEMA_VERSION
+    id: str
+    job: str
+    vars: dict[str, JsonValue]
+    job_file: str
+    job_digest: str
+    git_commit: str | None
+    started: datetime
+    phase: Literal["working", "unwinding", "finished", "abandoned"]
+    ended: datetime | None = None
+
+
+class NodeRecord(Model):
+    """`state`: intent (written before the act), done, failed, forgotten (must run again)."""
+
+    schema_version: int = STATE_SCHEMA_VERSION
+    step_id: str
+    key: tuple[int | str, ...] = ()
+    step: str
+    """The kind of step: create-qcow2."""
+    step_version: int
+    sequence: int
+    """Order in which the nodes of this run first acted; undone in reverse."""
+    digest: str
+    fields: dict[str, str]
+    """Input name → digest, to say which one changed."""
+    inputs: dict[str, JsonValue]
+    state: Literal["intent", "done", "failed", "forgotten"]
+    out: dict[str, JsonValue] | None = None
+    error: str | None = None
+    details: dict[str, JsonValue] = {}
+    at: datetime
+
+    @property
+    def node(self) -> NodeId:
+        return NodeId(self.step_id, self.key)
+
+
+RecordT = TypeVar("RecordT", RunRecord, NodeRecord)
+
+
+def slug(name: str) -> str:
+    """A directory name for any job name; names that had to be changed get a digest, so that none meet."""
+    kept = "".join(
+        character if (character.isalnum() and character.isascii()) or character in "-_" else "-" for character in name
+    )
+    return name if kept == name and len(name) <= 60 else f"{kept[:50]}-{digest(name)[:8]}"
+
+
+class JobState:
+    """The runs of one job."""
+
+    def __init__(self, host: Host, root: str, job: str) -> None:
+        self.host = host
+        self.directory = posixpath.join(root, slug(job))
+
+    def lock(self, holder: str) -> Lock:
+        """Raises LockedError."""
+        self.host.mkdir(self.directory, parents=True)
+        return self.host.lock(posixpath.join(self.directory, ".lock"), holder)
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """Oldest first. Raises StateError."""
+        found = []
+        for name in self.host.listdir(self.directory):
+            path = posixpath.join(self.directory, name, "run.json")
+            if not name.startswith(".") and (text := _read(self.host, path)) is not None:
+                found.append(_parse(RunRecord, path, text))
+        return tuple(sorted(found, key=lambda record: (record.started, record.id)))
+
+    def unfinished(self) -> RunRecord | None:
+        """The newest run that can be gone on with."""
+        open_runs = [record for record in self.runs() if record.phase in ("working", "unwinding")]
+        return open_runs[-1] if open_runs else None
+
+    def open(self, run: str) -> RunState:
+        return RunState(self.host, posixpath.join(self.directory, run))
+
+    def forget_old(self) -> None:
+        """Removes all but the last finished runs."""
+        ended = [record for record in self.runs() if record.phase in ("finished", "abandoned")]
+        for record in ended[:-KEPT_RUNS]:
+            self.host.remove(posixpath.join(self.directory, record.id), recursive=True)
+
+
+class RunState:
+    """The records of one run."""
+
+    def __init__(self, host: Host, directory: str) -> None:
+        self.host = host
+        self.directory = directory
+        self._nodes: dict[NodeId, NodeRecord] | None = None
+        self._lock = threading.Lock()
+
+    def create(self, record: RunRecord) -> None:
+        self.host.mkdir(posixpath.join(self.directory, "nodes"), parents=True)
+        self.save(record)
+
+    def save(self, record: RunRecord) -> None:
+        self.host.write(posixpath.join(self.directory, "run.json"), _dump(record))
+
+    def nodes(self) -> dict[NodeId, NodeRecord]:
+        """A copy. Read once; after that this object is the only writer. Raises StateError."""
+        with self._lock:
+            return dict(self._known())
+
+    def _known(self) -> dict[NodeId, NodeRecord]:
+        if self._nodes is None:
+            folder = posixpath.join(self.directory, "nodes")
+            self._nodes = {}
+            for name in self.host.listdir(folder):
+                path = posixpath.join(folder, name)
+                if name.endswith(".json") and (text := _read(self.host, path)) is not None:
+                    record = _parse(NodeRecord, path, text)
+                    self._nodes[record.node] = record
+        return self._nodes
+
+    def put(self, record: NodeRecord) -> None:
+        self.host.write(self._path(record.node), _dump(record))
+        with self._lock:
+            self._known()[record.node] = record
+
+    def drop(self, node: NodeId) -> None:
+        self.host.remove(self._path(node))
+        with self._lock:
+            self._known().pop(node, None)
+
+    def _path(self, node: NodeId) -> str:
+        return posixpath.join(self.directory, "nodes", node.file_name + ".json")
+
+
+class Holder(Model):
+    """Who holds a lock; its text is what the one who finds it locked reads."""
+
+    host: str
+    pid: int
+    run: str
+    since: datetime
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run} on {self.host}, pid {self.pid}, since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+
+def _dump(record: Model) -> bytes:
+    return (json.dumps(record.to_json_value(), indent=1, sort_keys=True) + "\n").encode()
+
+
+def _read(host: Host, path: str) -> bytes | None:
+    try:
+        return host.read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _parse(kind: type[RecordT], path: str, text: bytes) -> RecordT:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise StateError(_refusal(path, "is damaged (not JSON)")) from error
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(version, int) and version > STATE_SCHEMA_VERSION:
+        raise StateError(
+            _refusal(path, f"was written by a newer version (schema {version}, known is {STATE_SCHEMA_VERSION})")
+        )
+    try:
+        return kind.from_json_value(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StateError(_refusal(path, f"is damaged ({where}: {first['msg'].lower()})")) from error
+
+
+def _refusal(path: str, what: str) -> str:
+    return f"the record {path} {what}; move its run's directory away to begin a new run"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,81 @@
+"""Commands on a job file: validate, plan, render, schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from runner import plan_view
+from runner.app import plan_job, read_job
+from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
+from runner.errors import JobFileError
+from runner.job import write_out
+from runner.schema import job_schema
+from runner.step import Registry
+
+
+@click.command()
+@jobs_argument
+@job_options
+def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None) -> None:
+    """Check job files: every mistake at once, with file, line and column. Touches nothing else."""
+    registry = Registry.installed()
+    problems = []
+    for path in jobs:
+        try:
+            job = read_job(path, options_from(settings, state), registry)
+            print(f"{path}: {job.name}: {len(job.steps)} steps, no mistake", file=sys.stderr)
+        except JobFileError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise JobFileError(problems)
+
+
+@click.command()
+@job_argument
+@job_options
+@click.option("--offline", is_flag=True, help="Look at nothing but the job file: for branches that are not trusted.")
+@click.option("--fresh", is_flag=True, help="Plan as if there were no unfinished run.")
+@json_option
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["text", "md", "mermaid"]),
+    default="text",
+    show_default=True,
+    help="For a person, a merge request, or a picture of the graph.",
+)
+def plan(
+    job: Path, settings: tuple[str, ...], state: Path | None, offline: bool, fresh: bool, as_json: bool, shape: str
+) -> None:
+    """Show what `run` would do, and why. Changes nothing, takes no lock, leaves nothing behind.
+
+    Without --offline it logs in to the vCenter that the job file names: not for files that are not trusted.
+    """
+    made = plan_job(job, options_from(settings, state, fresh=fresh), offline=offline)
+    if as_json:
+        print_json(made.to_json_value())
+    elif shape == "md":
+        click.echo(plan_view.as_markdown(made))
+    elif shape == "mermaid":
+        click.echo(plan_view.as_mermaid(made))
+    else:
+        plan_view.print_text(made, sys.stdout)
+    if made.problems:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@job_argument
+@job_options
+def render(job: Path, settings: tuple[str, ...], state: Path | None) -> None:
+    """Print the job written out: templates rendered, includes merged, vars set."""
+    click.echo(write_out(read_job(job, options_from(settings, state))), nl=False)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of job files, for editors (`# yaml-language-server: $schema=…`)."""
+    print_json(job_schema(Registry.installed()))

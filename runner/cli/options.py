@@ -1,0 +1,46 @@
+"""Options that several commands share, and what they become."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runner.app import Options
+from runner.errors import UsageError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+job_argument = click.argument("job", type=click.Path(path_type=Path))
+jobs_argument = click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB…")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+
+
+def job_options(function: Function) -> Function:
+    """--set and --state, which say which job and which state."""
+    function = click.option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a var of the job; may be repeated."
+    )(function)
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Where runs of jobs without `state:` are remembered.  [default: $XDG_STATE_HOME/sendense]",
+    )(function)
+
+
+def options_from(settings: tuple[str, ...], state: Path | None, **more: Any) -> Options:
+    """Raises UsageError for a --set that is not NAME=VALUE."""
+    overrides = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {setting}: write NAME=VALUE")
+        overrides[name] = value
+    return Options(overrides=overrides, state=state, **more)
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,135 @@
+"""Commands on runs: run, status, sweep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from runner.app import DEFAULT_JOBS, Options, Result, abandon_run, run_job, runs_of
+from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
+from runner.console import Console, print_table
+from runner.errors import SendenseError, UsageError
+from runner.journal import read_events
+from runner.report import write_reports
+from runner.step import Registry
+
+RUN_SCHEMA_VERSION = 1
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """The first SIGINT or SIGTERM asks the run to stop cleanly; a second one leaves the rest to the next run."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command()
+@jobs_argument
+@job_options
+@click.option(
+    "--jobs", "parallel", type=click.IntRange(1, 64), default=DEFAULT_JOBS, show_default=True, help="Nodes at once."
+)
+@click.option("--fresh", is_flag=True, help="Abandon the job's unfinished run, if there is one, and begin anew.")
+@click.option("--events", type=click.Path(path_type=Path, dir_okay=False), help="Also append the events to this file.")
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write reports into this directory.")
+@json_option
+def run(
+    jobs: tuple[Path, ...],
+    settings: tuple[str, ...],
+    state: Path | None,
+    parallel: int,
+    fresh: bool,
+    events: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Run jobs, each to its end; go on with an unfinished run of a job if there is one."""
+    options = options_from(settings, state, jobs=parallel, fresh=fresh, events=events)
+    registry = Registry.installed()
+    results: list[Result] = []
+    codes: list[int] = []
+    with stop_on_signals() as stop:
+        for job in jobs:
+            if stop.is_set():
+                break
+            try:
+                result = _run_one(job, options, stop, registry)
+            except SendenseError as error:
+                print(f"sendense: {error}", file=sys.stderr)
+                codes.append(error.exit_code)
+                continue
+            results.append(result)
+            codes.append(result.exit_code)
+            if report is not None:
+                directory = report / result.run if len(jobs) > 1 else report
+                write_reports(read_events(result.directory / "events.jsonl"), directory, registry.findings)
+    if as_json:
+        document = [{"job": done.job.name, "run": done.run, "exit_code": done.exit_code} for done in results]
+        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": document})
+    raise click.exceptions.Exit(_exit_code(codes, interrupted=stop.is_set()))
+
+
+def _run_one(job: Path, options: Options, stop: threading.Event, registry: Registry) -> Result:
+    with Console(registry.findings) as console:
+        return run_job(job, options, stop, [console])
+
+
+def _exit_code(codes: list[int], *, interrupted: bool) -> int:
+    """One job's code is the code; of several that differ, 4 says that some were done and some not."""
+    if interrupted:
+        return 130
+    if len(set(codes)) == 1:
+        return codes[0]
+    return 4 if 0 in codes else next(code for code in (5, 3, 1, 2) if code in codes)
+
+
+@click.command()
+@job_argument
+@job_options
+@json_option
+def status(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Show the job's runs: finished, or resumable and since when."""
+    runs = runs_of(job, options_from(settings, state))
+    if as_json:
+        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [record.to_json_value() for record in runs]})
+        return
+    words = {"working": "resumable", "unwinding": "resumable: only taking back is left"}
+    rows = [
+        (record.id, words.get(record.phase, record.phase), f"{record.started:%Y-%m-%d %H:%M:%S} UTC") for record in runs
+    ]
+    print_table(f"Runs of {job}", ("run", "state", "started"), rows, stream=sys.stdout)
+
+
+@click.command()
+@job_argument
+@job_options
+@click.option(
+    "--abandon", metavar="RUN", help="Let go of all that this unfinished run holds: snapshot, partial point, records."
+)
+def sweep(job: Path, settings: tuple[str, ...], state: Path | None, abandon: str | None) -> None:
+    """Let go of what an unfinished run holds."""
+    if abandon is None:
+        raise UsageError("name the run to let go of: --abandon RUN; `sendense status JOB` lists them")
+    registry = Registry.installed()
+    with Console(registry.findings) as console:
+        abandon_run(job, abandon, options_from(settings, state), [console])
+    print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)

@@ -1,0 +1,128 @@
+"""sendense steps: the documentation of the installed steps, made from the steps themselves."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+import types
+import typing
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from runner.cli.options import json_option, print_json
+from runner.console import print_table
+from runner.errors import UsageError
+from runner.model import HOST, HOW, SectionName, marks_of
+from runner.step import AnyStep, Registry
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def steps(name: str | None, as_json: bool) -> None:
+    """List the installed steps, or show one: its inputs, outputs, errors and an example."""
+    registry = Registry.installed()
+    if name is None:
+        rows = [(key, step.lifetime.value, _first_sentence(step)) for key, step in registry.steps.items()]
+        if as_json:
+            print_json(
+                {
+                    "schema_version": 1,
+                    "steps": [dict(zip(("name", "lifetime", "summary"), row, strict=True)) for row in rows],
+                }
+            )
+        else:
+            print_table("Steps", ("step", "lifetime", "what it does"), rows, stream=sys.stdout)
+        return
+    if name not in registry.steps:
+        close = difflib.get_close_matches(name, registry.steps, 1)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(registry.steps)}"
+        raise UsageError(f"there is no step '{name}'{hint}")
+    step = registry.steps[name]
+    if as_json:
+        print_json(
+            {
+                "schema_version": 1,
+                "name": name,
+                "lifetime": step.lifetime.value,
+                "inputs": step.In.model_json_schema(),
+                "live": step.Live.model_json_schema(),
+                "outputs": step.Out.model_json_schema(),
+                "errors": list(step.errors),
+                "example": step.example,
+            }
+        )
+        return
+    _show(name, step)
+
+
+def _show(name: str, step: AnyStep) -> None:
+    click.echo(f"{name} ({step.lifetime.value})\n")
+    click.echo(inspect.cleandoc(type(step).__doc__ or "") + "\n")
+    inputs = [*_rows(step.In, ""), *_rows(step.Live, "from an open process")]
+    columns = ("name", "type", "needed", "meaning")
+    print_table("Inputs (with:)", columns, inputs, stream=sys.stdout)
+    print_table(
+        "Outputs",
+        ("name", "type", "meaning"),
+        [(row[0], row[1], row[3]) for row in _rows(step.Out, "")],
+        stream=sys.stdout,
+    )
+    if step.errors:
+        click.echo("Fails with")
+        for error in step.errors:
+            click.echo(f"  - {error}")
+        click.echo()
+    click.echo(f"Example\n  {step.example}")
+
+
+def _rows(model: type[BaseModel], remark: str) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for field, info in model.model_fields.items():
+        meaning = "; ".join(filter(None, (" ".join((info.description or "").split()), _marked(model, field), remark)))
+        needed = "yes" if info.is_required() else f"default {_default(info)}"
+        rows.append((info.alias or field, type_name(info.annotation), needed, meaning))
+    return rows
+
+
+def _default(info: FieldInfo) -> str:
+    value = info.get_default(call_default_factory=False)
+    return "none" if value is None else str(value)
+
+
+def _marked(model: type[BaseModel], field: str) -> str:
+    words = []
+    for mark in marks_of(model, field):
+        if mark is HOW:
+            words.append("a change does not make done work stale")
+        elif mark is HOST:
+            words.append("a host of the job")
+        elif isinstance(mark, SectionName):
+            words.append(f"an entry of {mark.section}")
+    return "; ".join(words)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as people say it: ``text``, ``number``, ``list of Disk``, ``full | sample``."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_name(arguments[0])
+    if origin is typing.Literal:
+        return " | ".join(str(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(type_name(argument) for argument in arguments if argument is not type(None))
+    if origin in (tuple, list):
+        return f"list of {type_name(arguments[0])}"
+    if origin is dict:
+        return "mapping"
+    plain = {str: "text", int: "whole number", float: "number", bool: "true | false"}
+    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _first_sentence(step: AnyStep) -> str:
+    text = " ".join(inspect.cleandoc(type(step).__doc__ or "").split("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".")

@@ -1,0 +1,441 @@
+"""Doing it: nodes run in threads as their turn comes, each checkpointed; whatever happens, everything is unwound.
+
+execute
+├── _expand            lists become known, steps become nodes
+├── _turn(node)        in a worker thread
+│   ├── _keep          the record stands, or a crash came between doing and recording
+│   └── _act           intent record → open processes → run → done record; transient errors try again
+└── _finish            close processes → take back JOB nodes → close guards
+"""
+
+from __future__ import annotations
+
+import enum
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import JsonValue
+
+from runner.checkpoint import NodeRecord, RunState, now
+from runner.errors import Interrupted, SendenseError
+from runner.events import Bus, GraphKnown, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted
+from runner.freshness import weigh, why_kept
+from runner.inputs import Inputs, Resolver, parse_out
+from runner.model import Model, dump_value
+from runner.nodes import Node, NodeId, Nodes
+from runner.processes import Processes, ProcessFailed
+from runner.step import Lifetime
+from runner.unwind import Unwinding
+from runner.world import World
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 60.0
+"""Backoff between attempts, seconds, doubling."""
+
+
+class Status(enum.Enum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass
+class Outcome:
+    """`failures`: node → error, in the order they happened. `work_done`: every node but those of the end is done."""
+
+    work_done: bool = False
+    failures: list[tuple[str, SendenseError]] = field(default_factory=list)
+    unwind_failures: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+class Executor:
+    def __init__(
+        self,
+        *,
+        nodes: Nodes,
+        resolver: Resolver,
+        world: World,
+        state: RunState,
+        unwinding: Unwinding,
+        bus: Bus,
+        stop: threading.Event,
+        jobs: int,
+        only_unwind: bool,
+        work_done: Callable[[], None],
+    ) -> None:
+        """`only_unwind`: all work was done by an earlier execution. `work_done` is called once it is in this one."""
+        self._nodes = nodes
+        self._resolver = resolver
+        self._world = world
+        self._state = state
+        self._unwinding = unwinding
+        self._bus = bus
+        self._stop = stop
+        self._jobs = jobs
+        self._only_unwind = only_unwind
+        self._tell_work_done = work_done
+        self._status: dict[NodeId, Status] = {}
+        self._standing: dict[NodeId, list[Node]] = {}
+        self._broken_steps: dict[str, str] = {}
+        self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
+        self._outcome = Outcome()
+        self._bug: BaseException | None = None
+        self._sequence = max((record.sequence for record in state.nodes().values()), default=0)
+        self._lock = threading.Lock()
+        self._unwound = False
+        self._processes = Processes(nodes, resolver, world, bus, self._still_needs)
+        world.unwind = self._unwind
+
+    def execute(self) -> Outcome:
+        """Runs to the end and returns what came of it; raises only what is a bug, after everything was unwound."""
+        try:
+            with ThreadPoolExecutor(self._jobs, thread_name_prefix="node") as pool:
+                self._loop(pool)
+        finally:
+            self._finish()
+        if self._bug is not None:
+            raise self._bug
+        return self._outcome
+
+    def _loop(self, pool: ThreadPoolExecutor) -> None:
+        running = 0
+        while True:
+            self._expand()
+            self._skip_hopeless()
+            for node in self._ready():
+                if running < self._jobs and not (self._stop.is_set() and not self._at_end(node)):
+                    self._status[node.id] = Status.RUNNING
+                    running += 1
+                    pool.submit(self._turn, node)
+            if running == 0:
+                return
+            node, status = self._finished.get()
+            self._status[node.id] = status
+            running -= 1
+
+    # Which nodes there are, and whose turn it is
+
+    def _expand(self) -> None:
+        grown = False
+        for step in self._nodes.order:
+            if step in self._nodes.of_step or step in self._broken_steps:
+                continue
+            scope = self._resolver.each_scope(step)
+            if scope is None:
+                continue
+            try:
+                nodes = self._nodes.expand(step, scope)
+            except SendenseError as error:
+                self._break(step, error)
+                continue
+            grown = True
+            self._status.update((node.id, Status.PENDING) for node in nodes if not node.is_process)
+        if grown:
+            names = tuple(str(node.id) for node in self._nodes.all())
+            self._bus.emit(GraphKnown(nodes=names, edges=self._nodes.edges()))
+
+    def _break(self, step: str, error: SendenseError) -> None:
+        self._broken_steps[step] = f"{step} failed"
+        self._outcome.failures.append((step, error))
+        self._bus.emit(
+            NodeFailed(
+                node=step, step=self._nodes.spec(step).uses, seconds=0.0, error=str(error), exit_code=error.exit_code
+            )
+        )
+
+    def _skip_hopeless(self) -> None:
+        """Skips what stands on something that failed, repeatedly, in the order of the graph."""
+        for step in self._nodes.order:
+            nodes = self._nodes.of_step.get(step)
+            if nodes is None:
+                self._skip_unexpanded(step)
+                continue
+            for node in nodes:
+                if self._status.get(node.id) is Status.PENDING:
+                    because = self._guard_failed() if self._at_end(node) else self._hopeless(node)
+                    if because:
+                        self._status[node.id] = Status.SKIPPED
+                        self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=because))
+
+    def _skip_unexpanded(self, step: str) -> None:
+        if step in self._broken_steps:
+            return
+        for source in sorted(self._nodes.sources_of_each(step)):
+            because = self._broken_steps.get(source)
+            for node in self._nodes.of_step.get(source, ()):
+                if self._status.get(node.id) in (Status.FAILED, Status.SKIPPED):
+                    because = f"{node.id} {self._status[node.id].value}"
+            if because:
+                self._broken_steps[step] = because
+                self._bus.emit(NodeSkipped(node=step, step=self._nodes.spec(step).uses, because=because))
+                return
+
+    def _stands_on(self, node: Node) -> tuple[list[Node], list[str]]:
+        """The KEEP and JOB nodes that `node` needs, also through PROCESS nodes, and needed steps without nodes."""
+        if node.id in self._standing:
+            return self._standing[node.id], []
+        solid: list[Node] = []
+        unexpanded: list[str] = []
+        for part in (*self._processes.under(node), node):
+            for step in self._nodes.step_predecessors(part.id.step):
+                if step not in self._nodes.of_step:
+                    unexpanded.append(step)
+                solid.extend(other for other in self._nodes.matching(part, step) if not other.is_process)
+        if not unexpanded:
+            self._standing[node.id] = solid
+        return solid, unexpanded
+
+    def _hopeless(self, node: Node) -> str | None:
+        solid, unexpanded = self._stands_on(node)
+        for step in unexpanded:
+            if step in self._broken_steps:
+                return self._broken_steps[step]
+        for process in self._processes.under(node):
+            if self._status.get(process.id) is Status.FAILED:
+                return f"{process.id} failed"
+        for other in solid:
+            if self._status[other.id] in (Status.FAILED, Status.SKIPPED):
+                return f"{other.id} {self._status[other.id].value}"
+        return None
+
+    def _ready(self) -> list[Node]:
+        """The furthest first: what is begun is finished before more is begun."""
+        ready = [node for node in self._nodes.all() if self._is_ready(node)]
+        return sorted(ready, key=lambda node: -self._nodes.order.index(node.id.step))
+
+    def _is_ready(self, node: Node) -> bool:
+        if self._status.get(node.id) is not Status.PENDING:
+            return False
+        if self._at_end(node):
+            return (
+                all(
+                    status not in (Status.PENDING, Status.RUNNING)
+                    for identity, status in self._status.items()
+                    if not self._at_end(self._nodes.by_id[identity])
+                )
+                or self._stopped_working()
+            )
+        solid, unexpanded = self._stands_on(node)
+        return not unexpanded and all(self._status[other.id] is Status.DONE for other in solid)
+
+    def _stopped_working(self) -> bool:
+        return self._stop.is_set() and Status.RUNNING not in self._status.values()
+
+    def _at_end(self, node: Node) -> bool:
+        return node.spec.when == "always"
+
+    def _still_needs(self, node: Node) -> bool:
+        return self._status.get(node.id) in (Status.PENDING, Status.RUNNING)
+
+    # One node, in a worker thread
+
+    def _turn(self, node: Node) -> None:
+        status = Status.FAILED
+        try:
+            status = self._keep_or_act(node)
+        except BaseException as error:  # noqa: BLE001  a bug: everything is unwound first, then it is raised
+            self._bug = self._bug or error
+            self._stop.set()
+            text = "".join(traceback.format_exception_only(error)).strip()
+            self._bus.emit(
+                NodeFailed(node=str(node.id), step=node.step.name, seconds=0.0, error=f"bug: {text}", exit_code=1)
+            )
+        finally:
+            self._status[node.id] = status
+            self._processes.release(node)
+            self._finished.put((node, status))
+
+    def _keep_or_act(self, node: Node) -> Status:
+        began = time.monotonic()
+        try:
+            if self._at_end(node) and self._work_is_done():
+                self._tell_work_done()
+            inputs = self._resolver.inputs(node)
+            why = self._keep(node, inputs)
+            if why is not None:
+                self._act(node, inputs, why)
+            return Status.DONE
+        except ProcessFailed as failed:
+            self._fail(failed.node, failed.error, began)
+            self._status[failed.node.id] = Status.FAILED
+            self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=f"{failed.node.id} failed"))
+            return Status.SKIPPED
+        except SendenseError as error:
+            self._fail(node, error, began)
+            return Status.FAILED
+
+    def _fail(self, node: Node, error: SendenseError, began: float) -> None:
+        with self._lock:
+            if isinstance(error, Interrupted):
+                self._outcome.interrupted = True
+            else:
+                self._outcome.failures.append((str(node.id), error))
+        self._bus.emit(
+            NodeFailed(
+                node=str(node.id),
+                step=node.step.name,
+                seconds=time.monotonic() - began,
+                error=str(error),
+                exit_code=error.exit_code,
+            )
+        )
+
+    def _keep(self, node: Node, inputs: Inputs) -> str | None:
+        """None if the node is done; else why it runs."""
+        record = self._state.nodes().get(node.id)
+        if self._only_unwind and record is not None and record.state == "done" and not self._at_end(node):
+            self._kept(node, record.out or {}, "done before; only taking back is left")
+            return None
+        weighing = weigh(record, inputs, node.step.version)
+        if weighing.ask == "no":
+            return weighing.why
+        if record is not None and node.step.lifetime is Lifetime.JOB and weighing.ask == "recorded":
+            due = self._unwinding.due(node.step, record)
+            if due:
+                self._unwinding.undo(node.step, record, due)
+                return due
+        ctx = self._world.context(node.id)
+        recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
+        found: Model | None = node.step.check(ctx, inputs.values, recorded)
+        if found is None:
+            return weighing.why
+        if weighing.ask == "adopt":
+            self._record(node, inputs, "done", out=found)
+        self._kept(node, found.to_json_value(), why_kept(weighing))
+        return None
+
+    def _kept(self, node: Node, out: dict[str, JsonValue], why: str) -> None:
+        self._resolver.outputs[node.id] = out
+        self._bus.emit(NodeKept(node=str(node.id), step=node.step.name, why=why, output=out))
+
+    def _act(self, node: Node, inputs: Inputs, why: str) -> None:
+        began = time.monotonic()
+        attempt, wait = 1, FIRST_WAIT
+        while True:
+            try:
+                out = self._attempt(node, inputs, why, attempt)
+                break
+            except (SendenseError, ProcessFailed) as failure:
+                error = failure.error if isinstance(failure, ProcessFailed) else failure
+                if not error.transient or attempt > node.spec.retries or self._stop.is_set():
+                    raise
+                self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=wait, attempt=attempt))
+            self._processes.drop(node)
+            self._stop.wait(wait)
+            attempt, wait = attempt + 1, min(LONGEST_WAIT, wait * 2)
+        self._record(node, inputs, "done", out=out)
+        self._resolver.outputs[node.id] = dump_value(out)
+        self._bus.emit(
+            NodeFinished(
+                node=str(node.id), step=node.step.name, seconds=time.monotonic() - began, output=out.to_json_value()
+            )
+        )
+
+    def _attempt(self, node: Node, inputs: Inputs, why: str, attempt: int) -> Model:
+        self._processes.open_for(node)
+        before = self._state.nodes().get(node.id)
+        details = {} if before is None else before.details
+        lifetime = node.step.lifetime.value
+        self._bus.emit(NodeStarted(node=str(node.id), step=node.step.name, lifetime=lifetime, why=why, attempt=attempt))
+        self._record(node, inputs, "intent", details=details)
+        ctx = self._world.context(node.id, details)
+        try:
+            with ctx.closing:
+                out: Model = node.step.run(ctx, inputs.values, self._resolver.live(node))
+        except SendenseError as error:
+            self._record_failure(node, error)
+            raise
+        return out
+
+    # Records
+
+    def _record(
+        self,
+        node: Node,
+        inputs: Inputs,
+        state: Literal["intent", "done"],
+        *,
+        out: Model | None = None,
+        details: dict[str, JsonValue] | None = None,
+    ) -> None:
+        before = self._state.nodes().get(node.id)
+        if before is None:
+            with self._lock:
+                self._sequence += 1
+                sequence = self._sequence
+        else:
+            sequence = before.sequence
+        self._state.put(
+            NodeRecord(
+                step_id=node.id.step,
+                key=node.id.key,
+                step=node.spec.uses,
+                step_version=node.step.version,
+                sequence=sequence,
+                digest=inputs.digest,
+                fields=dict(inputs.fields),
+                inputs=inputs.values.to_json_value(),
+                state=state,
+                out=None if out is None else out.to_json_value(),
+                details=details or {},
+                at=now(),
+            )
+        )
+
+    def _record_failure(self, node: Node, error: SendenseError) -> None:
+        record = self._state.nodes()[node.id]
+        details = dump_value(error.details) if error.details else record.details
+        self._state.put(
+            record.model_copy(update={"state": "failed", "error": str(error), "details": details, "at": now()})
+        )
+        for name in error.forgets:
+            for other in self._resolver.producers(node, name):
+                known = self._state.nodes().get(other.id)
+                if known is not None:
+                    why = f"{node.id} refused its result"
+                    self._state.put(known.model_copy(update={"state": "forgotten", "error": why, "at": now()}))
+
+    # The end
+
+    def _work_is_done(self) -> bool:
+        return not self._broken_steps and all(
+            self._status[node.id] is Status.DONE
+            for node in self._nodes.all()
+            if not node.is_process and not self._at_end(node)
+        )
+
+    def _unwind(self) -> tuple[str, ...]:
+        """Takes back what is due; raises UnwindError."""
+        self._processes.close_all(guards=False)
+        self._unwound = True
+        unwound = self._unwinding.release(succeeded=self._work_is_done())
+        self._outcome.unwind_failures = unwound.failures
+        unwound.raise_failures()
+        return tuple(unwound.released)
+
+    def _finish(self) -> None:
+        self._outcome.work_done = self._work_is_done()
+        try:
+            self._processes.close_all(guards=False)
+            if not self._unwound and not self._guard_failed():
+                if self._outcome.work_done:
+                    self._tell_work_done()
+                self._outcome.unwind_failures = self._unwinding.release(succeeded=self._outcome.work_done).failures
+        finally:
+            self._processes.close_all(guards=True)
+
+    def _guard_failed(self) -> str | None:
+        # Without the lock nothing may be touched: it is another run's turn.
+        for node in self._nodes.all():
+            if node.is_process and node.step.guard and self._status.get(node.id) is Status.FAILED:
+                return f"{node.id} failed"
+        return None

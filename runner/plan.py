@@ -1,0 +1,234 @@
+"""What a run would do, and why: job + observations → graph → plan. It does no I/O itself: all it knows of the world
+comes through an `Observer`; with `Blind` it knows only the job file.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from runner.checkpoint import NodeRecord
+from runner.errors import SendenseError
+from runner.freshness import weigh, why_kept
+from runner.inputs import Inputs, Resolver, parse_out
+from runner.model import Model, dump_value
+from runner.nodes import Node, NodeId, Nodes
+from runner.step import Forecast
+
+PLAN_SCHEMA_VERSION = 1
+
+Action = Literal["run", "keep", "open", "idle", "unknown"]
+
+
+class PlanNode(Model):
+    """`action`: run; keep (its record stands); open (a process, as long as it is needed); idle (nothing needs it);
+    unknown (cannot be told before a run). `size` in bytes."""
+
+    id: str
+    step: str
+    lifetime: str
+    action: Action
+    why: str
+    size: int | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Plan(Model):
+    """`edges` are pairs of node ids, what comes before first. `resumes`: the unfinished run it would go on with."""
+
+    schema_version: int = PLAN_SCHEMA_VERSION
+    job: str
+    file: str
+    offline: bool
+    resumes: str | None
+    nodes: tuple[PlanNode, ...]
+    edges: tuple[tuple[str, str], ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return tuple(f"{node.id}: {problem}" for node in self.nodes for problem in node.problems)
+
+
+class Observer(Protocol):
+    """The world, asked without changing it. Each may raise SendenseError."""
+
+    offline: bool
+
+    def look(self, node: Node, inputs: Inputs) -> Model:
+        """The output of a step that is read-only."""
+
+    def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None: ...
+
+    def forecast(self, node: Node, inputs: Inputs) -> Forecast: ...
+
+
+class Blind:
+    """Knows nothing beyond the job file."""
+
+    offline = True
+
+    def look(self, node: Node, inputs: Inputs) -> Model:
+        raise AssertionError("a plan that is offline does not look")
+
+    def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
+        return None
+
+    def forecast(self, node: Node, inputs: Inputs) -> Forecast:
+        return Forecast()
+
+
+class Planner:
+    def __init__(
+        self,
+        nodes: Nodes,
+        resolver: Resolver,
+        records: dict[NodeId, NodeRecord],
+        observer: Observer,
+        *,
+        only_unwind: bool = False,
+    ) -> None:
+        self._nodes = nodes
+        self._resolver = resolver
+        self._records = records
+        self._observer = observer
+        self._only_unwind = only_unwind
+        self._planned: dict[NodeId, PlanNode] = {}
+        self._abstract: list[PlanNode] = []
+
+    def plan(self, job: str, file: str, resumes: str | None) -> Plan:
+        for step in self._nodes.order:
+            scope = self._resolver.each_scope(step)
+            if scope is None:
+                self._abstract.append(self._unexpanded(step))
+                continue
+            for node in self._nodes.expand(step, scope):
+                if not node.is_process:
+                    self._planned[node.id] = self._of(node)
+        users = self._users()
+        for node in self._nodes.all():
+            if node.is_process:
+                self._planned[node.id] = self._of_process(node, users.get(node.id, []))
+        return Plan(
+            job=job,
+            file=file,
+            offline=self._observer.offline,
+            resumes=resumes,
+            nodes=self._in_order(),
+            edges=self._edges(),
+        )
+
+    def _in_order(self) -> tuple[PlanNode, ...]:
+        abstract = {node.id.partition("[")[0]: node for node in self._abstract}
+        found: list[PlanNode] = []
+        for step in self._nodes.order:
+            if step in abstract:
+                found.append(abstract[step])
+            found.extend(self._planned[node.id] for node in self._nodes.of_step.get(step, ()))
+        return tuple(found)
+
+    def _edges(self) -> tuple[tuple[str, str], ...]:
+        names = {node.id.partition("[")[0]: node.id for node in self._abstract}
+        edges = list(self._nodes.edges())
+        for step in self._nodes.order:
+            for before in self._nodes.step_predecessors(step):
+                if step in names or before in names:
+                    firsts = [names[before]] if before in names else self._ids(before)
+                    seconds = [names[step]] if step in names else self._ids(step)
+                    edges.extend((first, second) for first in firsts for second in seconds)
+        return tuple(edges)
+
+    def _ids(self, step: str) -> list[str]:
+        return [str(node.id) for node in self._nodes.of_step.get(step, ())]
+
+    def _unexpanded(self, step: str) -> PlanNode:
+        spec, kind = self._nodes.spec(step), self._nodes.kind(step)
+        sources = ", ".join(sorted(self._nodes.sources_of_each(step)))
+        return PlanNode(
+            id=f"{step}[…]",
+            step=spec.uses,
+            lifetime=kind.lifetime.value,
+            action="unknown",
+            why=f"one for each {' and '.join(variable for variable, _ in spec.each)}, known after {sources}",
+        )
+
+    def _of(self, node: Node) -> PlanNode:
+        waiting = self._resolver.unknown(node)
+        record = self._records.get(node.id)
+        if self._only_unwind and record is not None and record.state == "done" and node.spec.when != "always":
+            self._resolver.outputs[node.id] = record.out
+            return self._node(node, "keep", "done before; only taking back is left")
+        if self._observer.offline:
+            return self._node(
+                node, "run" if not waiting else "unknown", _after(waiting) or "offline: nothing was looked at"
+            )
+        if waiting:
+            return self._node(node, "run", _after(waiting))
+        try:
+            return self._known(node, record)
+        except SendenseError as error:
+            return self._node(node, "run", "it could not be looked at", Forecast(problems=(str(error),)))
+
+    def _known(self, node: Node, record: NodeRecord | None) -> PlanNode:
+        inputs = self._resolver.inputs(node)
+        weighing = weigh(record, inputs, node.step.version)
+        if weighing.ask != "no":
+            recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
+            found = self._observer.check(node, inputs, recorded)
+            if found is not None:
+                self._resolver.outputs[node.id] = dump_value(found)
+                return self._node(node, "keep", why_kept(weighing))
+        forecast = self._observer.forecast(node, inputs)
+        if node.step.read_only:
+            self._resolver.outputs[node.id] = dump_value(self._observer.look(node, inputs))
+            return self._node(node, "run", "only looks; looked for this plan", forecast)
+        return self._node(node, "run", weighing.why, forecast)
+
+    def _users(self) -> dict[NodeId, list[Node]]:
+        """PROCESS node → the nodes that need it, also through other PROCESS nodes."""
+        users: dict[NodeId, list[Node]] = {}
+        for node in self._nodes.all():
+            for process in self._under(node) if not node.is_process else ():
+                users.setdefault(process, []).append(node)
+        return users
+
+    def _of_process(self, node: Node, users: list[Node]) -> PlanNode:
+        busy = [other for other in users if self._planned[other.id].action != "keep"]
+        if users and not busy:
+            return self._node(node, "idle", "all that need it are done")
+        forecast = Forecast()
+        if not self._observer.offline and not self._resolver.unknown(node):
+            try:
+                forecast = self._observer.forecast(node, self._resolver.inputs(node))
+            except SendenseError as error:
+                forecast = Forecast(problems=(str(error),))
+        if node.step.guard:
+            return self._node(node, "open", "held while the run lives", forecast)
+        needed = ", ".join(str(other.id) for other in busy[:2]) + (" …" if len(busy) > 2 else "")
+        return self._node(node, "open", f"for {needed}" if busy else "in case a node needs it", forecast)
+
+    def _under(self, node: Node) -> set[NodeId]:
+        found: set[NodeId] = set()
+        waiting = [node]
+        while waiting:
+            for other in self._nodes.predecessors(waiting.pop()):
+                if other.is_process and other.id not in found:
+                    found.add(other.id)
+                    waiting.append(other)
+        return found
+
+    def _node(self, node: Node, action: Action, why: str, forecast: Forecast | None = None) -> PlanNode:
+        forecast = forecast or Forecast()
+        return PlanNode(
+            id=str(node.id),
+            step=node.step.name,
+            lifetime=node.step.lifetime.value,
+            action=action,
+            why=why,
+            size=forecast.size,
+            notes=forecast.notes,
+            problems=forecast.problems,
+        )
+
+
+def _after(waiting: tuple[str, ...]) -> str:
+    return f"after {', '.join(waiting)}" if waiting else ""

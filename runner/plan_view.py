@@ -1,0 +1,82 @@
+"""A plan for people: a table on a terminal, Markdown for a merge request, Mermaid for a picture."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from runner.console import print_table
+from runner.plan import Plan, PlanNode
+from runner.units import human_bytes
+
+_SIGNS = {"run": "+", "keep": "=", "open": "~", "idle": "·", "unknown": "?"}
+_WORDS = {"run": "run", "keep": "keep", "open": "open", "idle": "not needed", "unknown": "?"}
+
+
+def headline(plan: Plan) -> str:
+    """What it comes to, in a sentence or two."""
+    counts = {word: sum(node.action == word for node in plan.nodes) for word in _SIGNS}
+    parts = [f"{counts['run']} to run"]
+    if counts["keep"]:
+        parts.append(f"{counts['keep']} kept")
+    if counts["open"]:
+        parts.append(f"{counts['open']} processes to open")
+    if counts["unknown"]:
+        parts.append(f"{counts['unknown']} known later")
+    begin = f"goes on with run {plan.resumes}" if plan.resumes else "begins a new run"
+    offline = " Offline: nothing but the job file was looked at." if plan.offline else ""
+    return f"{plan.job} {begin}: {', '.join(parts)}.{offline}"
+
+
+def print_text(plan: Plan, stream: TextIO) -> None:
+    rows = [(_SIGNS[node.action], node.id, _WORDS[node.action], _size(node), _remarks(node)) for node in plan.nodes]
+    print_table(headline(plan), ("", "node", "what", "size", "why"), rows, stream=stream)
+    for problem in plan.problems:
+        stream.write(f"problem: {problem}\n")
+
+
+def as_markdown(plan: Plan) -> str:
+    lines = [
+        f"### Plan of `{plan.job}`",
+        "",
+        headline(plan),
+        "",
+        "| | node | what | size | why |",
+        "|---|---|---|---:|---|",
+    ]
+    for node in plan.nodes:
+        cells = (_SIGNS[node.action], f"`{node.id}`", _WORDS[node.action], _size(node), _remarks(node))
+        lines.append("| " + " | ".join(_escaped(cell) for cell in cells) + " |")
+    lines += [""] + [f"- **problem** {_escaped(problem)}" for problem in plan.problems]
+    lines += ["<details><summary>Graph</summary>", "", "```mermaid", as_mermaid(plan), "```", "", "</details>"]
+    return "\n".join(lines)
+
+
+def as_mermaid(plan: Plan) -> str:
+    """A Mermaid flowchart, top to bottom; names are numbered since Mermaid's ids take few characters."""
+    numbers = {node.id: f"n{number}" for number, node in enumerate(plan.nodes)}
+    lines = ["flowchart TD"]
+    for node in plan.nodes:
+        left, right = ("([", "])") if node.lifetime == "process" else ("[", "]")
+        label = node.id.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+        lines.append(f'    {numbers[node.id]}{left}"{label}"{right}:::{node.action}')
+    lines += [f"    {numbers[first]} --> {numbers[second]}" for first, second in plan.edges]
+    lines += [
+        "    classDef run fill:#dbeafe,stroke:#2563eb,color:#111",
+        "    classDef keep fill:#dcfce7,stroke:#16a34a,color:#111",
+        "    classDef open fill:#fef9c3,stroke:#ca8a04,color:#111",
+        "    classDef idle fill:#f3f4f6,stroke:#9ca3af,color:#111",
+        "    classDef unknown fill:#fff,stroke:#9ca3af,stroke-dasharray:4,color:#111",
+    ]
+    return "\n".join(lines)
+
+
+def _size(node: PlanNode) -> str:
+    return "" if node.size is None else human_bytes(node.size)
+
+
+def _remarks(node: PlanNode) -> str:
+    return "; ".join((node.why, *node.notes, *(f"PROBLEM: {problem}" for problem in node.problems)))
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,125 @@
+"""Taking back: JOB nodes at success, or when they may be held no longer; everything of a run that is abandoned.
+
+It works from the records alone, so that it does not need the graph of the run that made them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.checkpoint import NodeRecord, RunState
+from runner.errors import SendenseError
+from runner.events import Bus, Held, NodeUndone, UndoFailed
+from runner.inputs import parse_out
+from runner.model import JobModel
+from runner.step import AnyStep, Context, Lifetime, Registry
+from runner.world import World
+
+
+class UnwindError(SendenseError):
+    pass
+
+
+@dataclass
+class Unwound:
+    released: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def raise_failures(self) -> None:
+        if self.failures:
+            raise UnwindError("; ".join(self.failures))
+
+
+class Unwinding:
+    def __init__(self, state: RunState, registry: Registry, world: World, bus: Bus, job_file: str) -> None:
+        self._state = state
+        self._registry = registry
+        self._world = world
+        self._bus = bus
+        self._job_file = job_file
+
+    def release(self, *, succeeded: bool) -> Unwound:
+        """Takes back JOB nodes: all of them after success, else those that may be held no longer."""
+        done = Unwound()
+        for record in self._reversed():
+            step = self._registry.steps.get(record.step)
+            if step is None or step.lifetime is not Lifetime.JOB:
+                continue
+            ctx = self._context(record)
+            try:
+                why = "the work is done" if succeeded else self._due(step, ctx, record)
+            except SendenseError as error:  # it cannot be looked at now, so it is not touched now
+                done.failures.append(f"{record.node}: {error}")
+                continue
+            if why:
+                self._undo(step, ctx, record, why, done)
+        return done
+
+    def abandon(self) -> Unwound:
+        """Takes back every node of the run that is not finished, also what is kept otherwise."""
+        done = Unwound()
+        for record in self._reversed():
+            step = self._registry.steps.get(record.step)
+            if step is not None and not step.read_only:
+                self._undo(step, self._context(record), record, "the run is abandoned", done)
+        return done
+
+    def name_what_is_held(self, run: str) -> None:
+        """Emits one Held event for each different thing that stays after an unfinished run."""
+        told: set[str] = set()
+        for record in self._reversed():
+            step = self._registry.steps.get(record.step)
+            if step is None or record.out is None:
+                continue
+            ctx = self._context(record)
+            what = step.held(ctx, _inputs(step, record), parse_out(step.Out, record.out, str(record.node)))
+            if what and what not in told:
+                told.add(what)
+                command = f"sendense sweep {self._job_file} --abandon {run}"
+                self._bus.emit(Held(node=str(record.node), what=what, command=command))
+
+    def due(self, step: AnyStep, record: NodeRecord) -> str | None:
+        """Why the JOB node of `record` may be held no longer."""
+        return self._due(step, self._context(record), record)
+
+    def _due(self, step: AnyStep, ctx: Context, record: NodeRecord) -> str | None:
+        out = self._out(step, ctx, record)
+        return None if out is None else step.release_due(ctx, _inputs(step, record), out)
+
+    def undo(self, step: AnyStep, record: NodeRecord, why: str) -> None:
+        """Raises UnwindError."""
+        done = Unwound()
+        self._undo(step, self._context(record), record, why, done)
+        done.raise_failures()
+
+    def _undo(self, step: AnyStep, ctx: Context, record: NodeRecord, why: str, done: Unwound) -> None:
+        try:
+            out = self._out(step, ctx, record)
+            if out is not None:
+                step.undo(ctx, _inputs(step, record), out)
+        except SendenseError as error:
+            done.failures.append(f"{record.node} could not be taken back: {error}")
+            self._bus.emit(UndoFailed(node=str(record.node), step=record.step, error=str(error)))
+            return
+        self._state.drop(record.node)
+        if out is not None:
+            done.released.append(f"{record.node} ({why})")
+            self._bus.emit(NodeUndone(node=str(record.node), step=record.step, lifetime=step.lifetime.value, why=why))
+
+    def _out(self, step: AnyStep, ctx: Context, record: NodeRecord) -> Any:
+        """What the node made; for a node that crashed before it could record it, what is found."""
+        if record.out is not None:
+            return parse_out(step.Out, record.out, str(record.node))
+        return step.check(ctx, _inputs(step, record), None)
+
+    def _context(self, record: NodeRecord) -> Context:
+        return self._world.context(record.node, record.details)
+
+    def _reversed(self) -> list[NodeRecord]:
+        return sorted(self._state.nodes().values(), key=lambda record: -record.sequence)
+
+
+def _inputs(step: AnyStep, record: NodeRecord) -> JobModel:
+    inputs: JobModel = parse_out(step.In, record.inputs, str(record.node))
+    return inputs

@@ -1,0 +1,107 @@
+"""What a run's steps may reach: hosts, sections, shared sessions, scratch space; made at first use, closed at the end."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+from runner.digest import Identities
+from runner.errors import UsageError
+from runner.events import Bus
+from runner.hosts import Host
+from runner.hosts.connect import connect
+from runner.hosts.spec import HostSpec, SshSpec
+from runner.job_model import Job
+from runner.nodes import NodeId
+from runner.step import Context, Run, Section
+
+
+class World:
+    """Use as a context manager: leaving it ends sessions and connections and removes the scratch space."""
+
+    def __init__(self, job: Job, bus: Bus, stop: threading.Event, scratch: Path) -> None:
+        self.job = job
+        self.run: Run | None = None
+        """Which run it is, known once the state was read; no step acts before."""
+        self.bus = bus
+        self.stop = stop
+        self.unwind: Callable[[], tuple[str, ...]] = tuple
+        self._scratch = scratch
+        self._lock = threading.RLock()
+        self._hosts: dict[str, Host] = {}
+        self._shared: dict[object, tuple[Any, threading.Lock]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._stack.close()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def host(self, name: str) -> Host:
+        with self._lock:
+            if name not in self._hosts:
+                host = connect(name, host_spec(self.job, name))
+                self._stack.callback(host.close)
+                self._hosts[name] = host
+            return self._hosts[name]
+
+    def section(self, section: str, name: str) -> Section:
+        entries = self.job.sections.get(section, {})
+        if name not in entries:
+            known = ", ".join(sorted(entries)) or "none"
+            raise UsageError(f"the job has no {section} entry '{name}'; it has {known}")
+        return entries[name]
+
+    def shared(self, key: object, factory: Callable[[], AbstractContextManager[Any]]) -> Any:
+        """One object a run. Other keys can be made meanwhile: a login may take its time."""
+        with self._lock:
+            entry = self._shared.setdefault(key, (None, threading.Lock()))
+        with entry[1]:
+            made = self._shared[key][0]
+            if made is None:
+                manager = factory()
+                made = manager.__enter__()
+                with self._lock:
+                    self._stack.push(manager)
+                    self._shared[key] = (made, entry[1])
+            return made
+
+    def identities(self) -> Identities:
+        return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
+
+    def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
+        assert self.run is not None, "a step acts for a run"
+        scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Context(
+            run=self.run,
+            node=str(node),
+            emit=self.bus.emit,
+            host=self.host,
+            section=self.section,
+            shared=self.shared,
+            scratch=scratch,
+            stop=self.stop,
+            unwind=lambda: self.unwind(),
+            previous_failure=previous_failure,
+        )
+
+
+def host_spec(job: Job, name: str) -> HostSpec:
+    if name in job.hosts:
+        return job.hosts[name]
+    if name == "local":
+        return "local"
+    raise UsageError(f"the job has no host '{name}'; it has {', '.join(sorted({*job.hosts, 'local'}))}")
+
+
+def host_identity(spec: HostSpec) -> str:
+    return spec.identity_value() if isinstance(spec, SshSpec) else "local"
