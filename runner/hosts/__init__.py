@@ -10,13 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from runner.process import Completed
 
-@dataclass(frozen=True)
-class Completed:
-    argv: tuple[str, ...]
-    exit_code: int
-    stdout: bytes
-    stderr: str
+__all__ = ["Child", "Completed", "FileStat", "Forwards", "Host", "Lock"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,15 @@ class Child(Protocol):
 
     def stop(self, timeout: float = 10.0) -> None:
         """TERM, after half of `timeout` KILL; returns once it is gone. Absent is fine. Raises CommandError if it stays."""
+
+
+@dataclass(frozen=True)
+class Forwards:
+    """Local unix sockets that lead to a host; `children` are the ssh processes that carry them, none on the local host.
+    `runner.hosts.tunnel.explain` says what is wrong with them once a connection through a socket failed."""
+
+    sockets: tuple[str, ...]
+    children: tuple[Child, ...]
 
 
 class Lock(Protocol):
@@ -119,7 +124,7 @@ class Host(Protocol):
         """`flock` on `path`, taken without waiting; the file then holds the text `holder`. Raises LockedError with the text
         of the present holder. Freed by our death (n46)."""
 
-    def forward(self, sockets: Sequence[str]) -> AbstractContextManager[tuple[str, ...]]:
+    def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
         """Local unix sockets that lead to `sockets` (unix sockets on this host), one ssh process each; on the local host
         they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them (n40)."""
 

@@ -1,0 +1,193 @@
+"""Files of this machine: replaced whole, appended durably, renamed without overwriting, locked.
+
+A crash between two steps leaves at most a temporary file beside the real one, known by its name (`is_temporary`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from runner.errors import LockedError, SendenseError
+
+TEMPORARY_PREFIX = ".sd-tmp-"
+HOLDER_TIMEOUT = 1.0
+"""A holder writes its name right after it got the lock."""
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NoSpaceError(SendenseError):
+    def __init__(self, where: str, path: str) -> None:
+        super().__init__(f"no space left on {where} for {path}: make room and run the same command again")
+        self.where = where
+        self.path = path
+
+
+def temporary_name() -> str:
+    """A new name for a temporary file beside the one it will replace."""
+    return TEMPORARY_PREFIX + secrets.token_hex(6)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is what a crash left of an unfinished write."""
+    return name.startswith(TEMPORARY_PREFIX)
+
+
+def write(path: str, content: bytes, *, mode: int = 0o600) -> None:
+    """Whole, atomic and durable: temp beside it, fsync, rename, fsync of the directory. Raises OSError."""
+    write_sparse(path, len(content), [(0, content)], mode=mode)
+
+
+def write_sparse(path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
+    """As `write`: a file of `size` bytes with `pieces` (offset, content) in it and holes elsewhere."""
+    with _replacing(path, mode) as file:
+        for offset, content in pieces:
+            if offset < 0 or offset + len(content) > size:
+                raise ValueError(f"a piece of {len(content)} bytes at {offset} is outside of {size} bytes")
+            _pwrite(file, content, offset)
+        os.ftruncate(file, size)
+
+
+def append(path: str, content: bytes) -> None:
+    """Appends and syncs; creates with mode 0600. A failed append takes back what it wrote. Raises OSError."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(file).st_size
+        try:
+            _pwrite(file, content, size)
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, size)
+            raise
+    finally:
+        os.close(file)
+    if size == 0:
+        sync(parent(path))
+
+
+def sync(path: str) -> None:
+    """fsync of a file or directory. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def rename(old: str, new: str) -> None:
+    """Renames a file or directory, then syncs the directories. Raises FileExistsError instead of overwriting, by
+    renameat2(RENAME_NOREPLACE), see rename(2). Where the file system lacks it (NFS), a file gets its new name as a hard
+    link, which fails if the name is taken, and loses the old one; a plain rename of a directory never replaces anything
+    but an empty directory."""
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), _RENAME_NOREPLACE) != 0:
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(code, os.strerror(code), old, None, new)
+        _rename_stepwise(old, new)
+    for directory in {parent(old), parent(new)}:
+        sync(directory)
+
+
+def make_directory(path: str, *, mode: int = 0o700, parents: bool = False) -> None:
+    """Existing is fine and keeps its mode; parents get 0700; synced. Raises OSError."""
+    directory = Path(path)
+    if parents and not directory.parent.exists():
+        make_directory(str(directory.parent), parents=True)
+    try:
+        directory.mkdir(mode)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+        return
+    directory.chmod(mode)
+    sync(parent(path))
+
+
+def parent(path: str) -> str:
+    """The directory of a file: ``/a`` of ``/a/b``, ``.`` of ``b``."""
+    return str(Path(path).parent)
+
+
+class FileLock:
+    """`flock` on `path`, taken without waiting and freed by our death; the file holds the text `holder` (n46)."""
+
+    def __init__(self, path: str, holder: str, *, what: str | None = None) -> None:
+        """`what` names the lock in the error. Raises LockedError with the text of the present holder, OSError."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._file, 0)
+            _pwrite(self._file, holder.encode(), 0)
+        except BlockingIOError:
+            present = _holder_of(self._file)
+            os.close(self._file)
+            raise LockedError(what or path, present) from None
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def alive(self) -> bool:
+        return self._file >= 0
+
+    def release(self) -> None:
+        """Twice is fine."""
+        if self._file >= 0:
+            os.ftruncate(self._file, 0)
+            os.close(self._file)
+            self._file = -1
+
+
+def _holder_of(file: int) -> str:
+    deadline = time.monotonic() + HOLDER_TIMEOUT
+    while not (text := os.pread(file, 4096, 0)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return text.decode(errors="replace") or "it left no name"
+
+
+@contextlib.contextmanager
+def _replacing(path: str, mode: int) -> Iterator[int]:
+    temporary = Path(path).with_name(temporary_name())
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            yield file
+            os.fchmod(file, mode)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            # The first error is the one to hear of.
+            temporary.unlink()
+        raise
+    sync(parent(path))
+
+
+def _pwrite(file: int, content: bytes, offset: int) -> None:
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(file, rest, offset)
+        offset += written
+        rest = rest[written:]
+
+
+def _rename_stepwise(old: str, new: str) -> None:
+    if stat.S_ISDIR(os.lstat(old).st_mode):
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), old, None, new)
+        Path(old).rename(new)
+    else:
+        os.link(old, new, follow_symlinks=False)
+        Path(old).unlink()

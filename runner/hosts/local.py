@@ -1,0 +1,137 @@
+"""This machine as a host."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from runner import files, process
+from runner.errors import HostError
+from runner.hosts import Child, Completed, FileStat, Forwards, Lock
+
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class LocalHost:
+    """See `runner.hosts.Host`."""
+
+    local = True
+
+    def __init__(self, name: str = process.LOCAL) -> None:
+        self.name = name
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout: float = 60.0,
+        ok: Sequence[int] | None = (0,),
+    ) -> Completed:
+        return process.run(argv, stdin=stdin, timeout=timeout, ok=ok, host=self.name)
+
+    def popen(self, argv: Sequence[str]) -> Child:
+        return process.start(argv, host=self.name)
+
+    def exists(self, path: str) -> bool:
+        return self.stat(path) is not None
+
+    def stat(self, path: str) -> FileStat | None:
+        with self._sentences(path):
+            try:
+                found = Path(path).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return FileStat(
+            size=found.st_size,
+            allocated=found.st_blocks * 512,
+            mtime_ns=found.st_mtime_ns,
+            is_dir=stat.S_ISDIR(found.st_mode),
+            mode=found.st_mode & 0o7777,
+        )
+
+    def listdir(self, path: str) -> list[str]:
+        with self._sentences(path):
+            try:
+                return sorted(entry.name for entry in Path(path).iterdir())
+            except FileNotFoundError:
+                return []
+
+    def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
+        with self._sentences(path):
+            files.make_directory(path, mode=mode, parents=parents)
+
+    def read(self, path: str) -> bytes:
+        with self._sentences(path, FileNotFoundError):
+            return Path(path).read_bytes()
+
+    def read_chunks(self, path: str, chunk: int = 1 << 20) -> Iterator[bytes]:
+        with self._sentences(path, FileNotFoundError), Path(path).open("rb") as file:
+            while content := file.read(chunk):
+                yield content
+
+    def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
+        with self._sentences(path):
+            files.write(path, content, mode=mode)
+
+    def write_sparse(self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
+        with self._sentences(path):
+            files.write_sparse(path, size, pieces, mode=mode)
+
+    def append(self, path: str, content: bytes) -> None:
+        with self._sentences(path):
+            files.append(path, content)
+
+    def sync(self, *paths: str) -> None:
+        for path in paths:
+            with self._sentences(path):
+                files.sync(path)
+
+    def rename(self, old: str, new: str) -> None:
+        with self._sentences(old, FileNotFoundError, FileExistsError):
+            files.rename(old, new)
+
+    def remove(self, path: str, *, recursive: bool = False) -> None:
+        path = path.rstrip("/")
+        with self._sentences(path), contextlib.suppress(FileNotFoundError):
+            if recursive and Path(path).is_dir() and not Path(path).is_symlink():
+                shutil.rmtree(path)
+            else:
+                Path(path).unlink()
+
+    def free_bytes(self, path: str) -> int:
+        with self._sentences(path):
+            found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
+    def tempdir(self) -> AbstractContextManager[str]:
+        return process.temporary_directory(self.name)
+
+    def lock(self, path: str, holder: str) -> Lock:
+        with self._sentences(path):
+            return files.FileLock(path, holder, what=f"{path} on {self.name}")
+
+    @contextlib.contextmanager
+    def forward(self, sockets: Sequence[str]) -> Iterator[Forwards]:
+        yield Forwards(tuple(sockets), ())
+
+    def close(self) -> None:
+        return None
+
+    @contextlib.contextmanager
+    def _sentences(self, path: str, *passed_on: type[OSError]) -> Iterator[None]:
+        """What the system refuses is an error for a person; `passed_on` are part of the protocol."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, passed_on):
+                raise
+            if error.errno in _OUT_OF_SPACE:
+                raise files.NoSpaceError(self.name, path) from error
+            raise HostError(f"{path} on {self.name}: {error.strerror}") from error

@@ -1,0 +1,213 @@
+"""How every process we start is held: by a shell wrapper that reads our pipe and kills the program once it closes.
+
+The wrapper is the same text on this machine and behind sshd, so that a SIGKILL of this process ends its children
+everywhere: the kernel closes the pipe, or sshd closes the session's standard input. (A program started through `ssh
+host program` alone survives its client's death: sshd sends no signal to a session without a terminal.)
+
+What travels through the wrapper's standard input: first `size` bytes that become the program's standard input (the
+program starts only when they are there whole, so it never acts on half of them), then one signal name a line. The end of
+it means TERM, and KILL five seconds later. The exit code is the program's, 128 + n if signal n ended it.
+
+The program's environment is a fixed small one: what it needs must be on its command line or in a file, so that no secret
+of ours is inherited. It leads a process group and session of its own; what is left of the group when it ended is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from runner.errors import CommandError
+from runner.units import KiB
+
+STDERR_TAIL = 64 * KiB
+START_TIMEOUT = 30.0
+NOT_FOUND = 127
+"""What a POSIX shell returns for a program that does not exist."""
+
+_GREETING = b"started\n"
+
+_LEASH = """\
+size=$1 greeting=$2 missing=$3
+shift 3
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+command -v "$1" >/dev/null || { printf '%s\\n' "$missing" >&2; exit 127; }
+exec 3<&0 4</dev/null
+if [ "$size" -gt 0 ]; then
+    file=$(mktemp) && exec 5>"$file" 4<"$file" && rm -f "$file" || exit 126
+    head -c "$size" <&3 >&5 && [ "$(stat -c %s - <&4)" -eq "$size" ] || exit 126
+    exec 5>&-
+fi
+printf %s "$greeting"
+env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 LC_ALL=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \
+    setsid "$@" <&4 3<&- 4<&- &
+child=$!
+send() { kill -"$1" -"$child" || kill -"$1" "$child"; }
+{
+    while read -r signal; do send "$signal"; done
+    send TERM
+    tenths=50
+    while [ "$tenths" -gt 0 ] && send 0; do sleep 0.1; tenths=$((tenths - 1)); done
+    send KILL
+} <&3 >/dev/null 2>&1 &
+watch=$!
+exec </dev/null >/dev/null 2>&1 3<&- 4<&-
+wait "$child"
+code=$?
+kill -KILL "$watch" -"$child"
+exit "$code"
+"""
+
+_KEEP_DIRECTORY = """\
+umask 077
+trap '' HUP INT TERM PIPE
+directory=$(mktemp -d /tmp/sd-XXXXXXXX) || exit
+printf '%s\\n' "$directory"
+cat >/dev/null
+rm -rf "$directory" || { sleep 1; rm -rf "$directory"; }
+"""
+
+_DEBIAN_PACKAGES = {
+    "flock": "util-linux",
+    "guestfish": "libguestfs-tools",
+    "nbdinfo": "libnbd-bin",
+    "nbdkit": "nbdkit",
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "/usr/sbin/sshd": "openssh-server",
+}
+
+
+class Wire(Protocol):
+    """A running shell with two pipes: ours to it, and its output (standard error merged in) to us."""
+
+    def send(self, content: bytes) -> None:
+        """Raises BrokenPipeError if it no longer reads."""
+
+    def receive(self, timeout: float | None) -> bytes:
+        """What it wrote next, empty at the end. Raises TimeoutError."""
+
+    def wait(self, timeout: float) -> int | None:
+        """Its exit code, None if it still runs after `timeout` seconds."""
+
+    def hang_up(self) -> None:
+        """Ends its standard input; twice is fine."""
+
+    def close(self) -> None:
+        """Lets go of both pipes; twice is fine."""
+
+
+def leash(host: str, argv: Sequence[str], *, size: int = 0, greet: bool = False) -> tuple[str, ...]:
+    """The command line that runs `argv` on a leash, with `size` bytes of standard input."""
+    program = argv[0]
+    package = _DEBIAN_PACKAGES.get(program)
+    remedy = f"; on Debian: apt install {package}" if package else ""
+    missing = f"{program} is not installed on {host}{remedy}"
+    return ("sh", "-c", _LEASH, "leash", str(size), _GREETING.decode() if greet else "", missing, *argv)
+
+
+class LeashedChild:
+    """A `runner.hosts.Child`. Made from a wire on which `leash(…, greet=True)` was started."""
+
+    def __init__(self, argv: Sequence[str], host: str, wire: Wire) -> None:
+        """Returns once the program was started. Raises CommandError if it could not be."""
+        self.argv = tuple(argv)
+        self.host = host
+        self._wire = wire
+        self._tail = bytearray()
+        self._lock = threading.Lock()
+        self._reader = threading.Thread(target=self._read, name=f"output of {argv[0]}", daemon=True)
+        try:
+            self._await_greeting()
+        except BaseException:
+            wire.close()
+            raise
+        self._reader.start()
+
+    def poll(self) -> int | None:
+        return self._wire.wait(0)
+
+    def stderr(self) -> str:
+        if self.poll() is not None:
+            # The last words of a program that ended are still on their way; a process it left behind may keep the pipe.
+            self._reader.join(timeout=1.0)
+        with self._lock:
+            return self._tail.decode(errors="replace")
+
+    def stop(self, timeout: float = 10.0) -> None:
+        for signal in ("TERM", "KILL"):
+            if self.poll() is None:
+                with contextlib.suppress(BrokenPipeError):
+                    # A broken pipe: it ended between the two lines.
+                    self._wire.send(f"{signal}\n".encode())
+                self._wire.wait(timeout / 2)
+        self._wire.hang_up()
+        if self.poll() is None:
+            raise CommandError(self.host, self.argv, None, self.stderr())
+        self._reader.join(timeout=1.0)
+        self._wire.close()
+
+    def _await_greeting(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while len(self._tail) < len(_GREETING):
+            try:
+                content = self._wire.receive(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise CommandError(self.host, self.argv, None, self._tail.decode(errors="replace")) from None
+            self._tail += content
+            if not content:
+                break
+        if not self._tail.startswith(_GREETING):
+            self._drain(deadline)
+            code = self._wire.wait(max(0.0, deadline - time.monotonic()))
+            raise CommandError(self.host, self.argv, code, self._tail.decode(errors="replace"))
+        del self._tail[: len(_GREETING)]
+
+    def _drain(self, deadline: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            # Only for the message: what is not there by then is missing in it.
+            while content := self._wire.receive(max(0.0, deadline - time.monotonic())):
+                self._tail += content
+
+    def _read(self) -> None:
+        while content := self._wire.receive(None):
+            with self._lock:
+                self._tail += content
+                del self._tail[:-STDERR_TAIL]
+
+
+@contextlib.contextmanager
+def kept_directory(host: str, start: Callable[[Sequence[str]], Wire]) -> Iterator[str]:
+    """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL: the shell
+    that made it removes it when its standard input closes. `start` starts a command line on a wire."""
+    argv = ("sh", "-c", _KEEP_DIRECTORY)
+    wire = start(argv)
+    try:
+        yield first_line(host, argv, wire)
+    finally:
+        wire.hang_up()
+        code = wire.wait(START_TIMEOUT)
+        wire.close()
+    if code != 0:
+        raise CommandError(host, ("rm", "-r", "/tmp/sd-…"), code, "a temporary directory could not be removed")
+
+
+def first_line(host: str, argv: Sequence[str], wire: Wire) -> str:
+    """The first line it writes, without its end. Raises CommandError with its words if it ends instead."""
+    deadline = time.monotonic() + START_TIMEOUT
+    words = b""
+    while b"\n" not in words:
+        try:
+            content = wire.receive(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise CommandError(host, argv, None, words.decode(errors="replace")) from None
+        if not content:
+            raise CommandError(host, argv, wire.wait(START_TIMEOUT), words.decode(errors="replace"))
+        words += content
+    return words.partition(b"\n")[0].decode()
