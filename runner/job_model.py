@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from runner.errors import Problem
 from runner.hosts.spec import HostSpec
 from runner.model import FilePath, HostName, JobModel
 from runner.step import Section
@@ -27,6 +28,9 @@ class Location:
     file: str
     line: int
     column: int
+
+    def problem(self, message: str) -> Problem:
+        return Problem(self.file, self.line, self.column, message)
 
 
 @dataclass(frozen=True)
