@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runner.errors import SendenseError
-from runner.units import human_bytes
+from runner.units import MiB, human_bytes
 from steps.copy.extents import Extent
+
+MAX_REQUEST = 32 * MiB
+"""What every server takes that names no limit: qemu-nbd closes the connection at more (NBD_MAX_BUFFER_SIZE)."""
 
 
 class CopyError(SendenseError):

@@ -17,11 +17,8 @@ from typing import Any
 import nbd
 
 from runner.units import MiB
-from steps.copy.endpoint import Abilities, Answered, ConnectFailed, Done, RequestFailed
+from steps.copy.endpoint import MAX_REQUEST, Abilities, Answered, ConnectFailed, Done, RequestFailed
 from steps.copy.extents import Extent, merge
-
-MAX_REQUEST = 32 * MiB
-"""What every server takes that names no limit: qemu-nbd closes the connection at more (NBD_MAX_BUFFER_SIZE)."""
 
 ExportInfo = Abilities
 """What `probe` answers, by the name NBD gives it."""

@@ -1,0 +1,164 @@
+"""compare(): what reads back from an endpoint against the digests of what was read at the source."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from runner.errors import DifferenceError
+from steps.copy.digests import Digests, digest_of
+from steps.copy.endpoint import Endpoint, WrongEndpoint
+from steps.copy.extents import BLOCK, Extent, Piece
+from steps.copy.survey import Survey
+from steps.copy.traffic import Traffic
+
+_PROGRESS_INTERVAL = 0.5
+SAMPLE_BLOCKS = 1024
+"""Blocks of content in a sample at least: if one in 300 is wrong, a sample misses all of them once in 30 samples."""
+SAMPLE_SHARE = 100
+"""One block of content in this many is in a sample of a large disk."""
+
+
+class BlockDifference(DifferenceError):
+    """`offset` in bytes; `expected` and `found` are BLAKE3 in hex of the `length` bytes there."""
+
+    def __init__(self, name: str, offset: int, length: int, expected: str, found: str) -> None:
+        super().__init__(
+            f"the {name} differs at offset {offset} ({length} bytes): BLAKE3 {expected} was read at the source, "
+            f"{found} is read back",
+            details={"offset": offset},
+        )
+        self.offset = offset
+        self.length = length
+        self.expected = expected
+        self.found = found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`blocks` of the disk; `compared` were looked at, `read` of them read: the others are holes on both sides."""
+
+    blocks: int
+    compared: int
+    read: int
+
+
+def compare(
+    image: Endpoint,
+    digests: Digests,
+    *,
+    stop: threading.Event,
+    blocks: Iterable[int] | None = None,
+    in_flight: int = 16,
+    stall_timeout: float = 60.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """All blocks, or those of the offsets `blocks` (in order). A block is taken as zero without reading only if its digest
+    says zero and the image's extents do; `on_progress` gets bytes done and bytes in all.
+
+    Raises BlockDifference for the first difference by offset, CopyError, Interrupted.
+    """
+    size = image.abilities.size
+    if size != digests.capacity:
+        raise WrongEndpoint(f"the {image.name} has {size} bytes but the digests are of {digests.capacity}")
+    return _Comparison(image, digests, stop, blocks, in_flight, stall_timeout, on_progress).run()
+
+
+def sample(digests: Digests, seed: int) -> list[int]:
+    """Offsets of blocks, in order: the first, the last, 1 % of the blocks of content (at least 1024), and as many of any
+    kind. The same seed and digests give the same sample."""
+    chance = random.Random(seed)
+    total = digests.size // 32
+    content = sum(1 for _ in digests.data_blocks())
+    wanted = max(SAMPLE_BLOCKS, content // SAMPLE_SHARE)
+    chosen = set(heapq.nsmallest(wanted, digests.data_blocks(), key=lambda offset: chance.random()))
+    chosen.update(block * BLOCK for block in chance.sample(range(total), min(total, wanted)))
+    return sorted(chosen | {0, (total - 1) * BLOCK})
+
+
+class _Comparison:
+    def __init__(
+        self,
+        image: Endpoint,
+        digests: Digests,
+        stop: threading.Event,
+        blocks: Iterable[int] | None,
+        in_flight: int,
+        stall_timeout: float,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._image = image
+        self._digests = digests
+        self._in_flight = in_flight
+        self._on_progress = on_progress
+        self._traffic = Traffic(stop, stall_timeout)
+        size = digests.capacity
+        if blocks is None:
+            self._total = size
+            self._survey = Survey([(0, size)], left=digests.extents, right=self._holes)
+        else:
+            ranges = [(offset, min(BLOCK, size - offset)) for offset in blocks]
+            self._total = sum(length for _, length in ranges)
+            self._survey = Survey(ranges, left=_unknown, right=_unknown)
+        self._buffers = [memoryview(bytearray(BLOCK)) for _ in range(in_flight)]
+        self._differences: list[BlockDifference] = []
+        self._done = self._compared = self._read = 0
+        self._reported = time.monotonic()
+
+    def _holes(self, offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:
+        self._traffic.extents(self._image, offset, length, then)
+
+    def run(self) -> Comparison:
+        while not (self._traffic.busy == 0 and (self._survey.exhausted or self._differences)):
+            if not self._differences:
+                self._survey.top_up(ahead=self._in_flight * BLOCK)
+                self._issue()
+            self._traffic.turn()
+            self._report()
+        if self._differences:
+            # Blocks are read in order, so the smallest offset among those in flight is the smallest of all.
+            raise min(self._differences, key=lambda one: one.offset)
+        self._report(last=True)
+        return Comparison(self._digests.size // 32, self._compared, self._read)
+
+    def _issue(self) -> None:
+        while piece := self._survey.next():
+            if piece.left_zero and piece.right_zero:
+                self._count(self._survey.take(piece.length))
+            elif self._buffers:
+                self._start(self._survey.take(BLOCK))
+            else:
+                return
+
+    def _start(self, piece: Piece) -> None:
+        buffer = self._buffers.pop()
+        block = buffer[: piece.length]
+        self._traffic.read(self._image, piece.offset, block, lambda: self._have_read(piece, buffer, block))
+
+    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview) -> None:
+        found, expected = digest_of(block), self._digests.expected(piece.offset)
+        if found != expected:
+            self._differences.append(
+                BlockDifference(self._image.name, piece.offset, piece.length, expected.hex(), found.hex())
+            )
+        self._buffers.append(buffer)
+        self._read += 1
+        self._count(piece)
+
+    def _count(self, piece: Piece) -> None:
+        self._done += piece.length
+        self._compared += -(-piece.length // BLOCK)
+
+    def _report(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if self._on_progress is not None and (last or now - self._reported >= _PROGRESS_INTERVAL):
+            self._reported = now
+            self._on_progress(self._done, self._total)
+
+
+def _unknown(offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:
+    then([Extent(offset, length, False)])

@@ -1,0 +1,163 @@
+"""The digests of a disk: 32 bytes a block, in a sparse file that is never held whole.
+
+Entry i is the BLAKE3 of [i MiB, min((i+1) MiB, capacity)); 32 zero bytes stand for a block of zeroes, so that holes of the
+disk are holes of the file (64 TiB: 2 GiB, sparse).
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from blake3 import blake3
+
+from runner.errors import StateError
+from runner.units import MiB
+from steps.copy.extents import BLOCK, Extent, merge
+
+ENTRY = 32
+_ZERO = bytes(ENTRY)
+_CHUNK = MiB
+"""Bytes of the file held at a time: the entries of 32 GiB of disk."""
+_ZERO_CHUNK = bytes(_CHUNK)
+
+
+def digest_of(block: memoryview | bytes) -> bytes:
+    return blake3(block).digest()
+
+
+@functools.cache
+def zero_digest(length: int) -> bytes:
+    """Of `length` zero bytes: a block with this digest is a block of zeroes."""
+    return digest_of(bytes(length))
+
+
+def file_size(capacity: int) -> int:
+    return -(-capacity // BLOCK) * ENTRY
+
+
+class Digests:
+    """Open until `close`. Offsets are bytes of the disk, at the start of a block."""
+
+    def __init__(self, path: Path, capacity: int, flags: int) -> None:
+        self.path = path
+        self.capacity = capacity
+        self.size = file_size(capacity)
+        self._file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+    @classmethod
+    def create(cls, path: Path, capacity: int) -> Digests:
+        """Of a disk of zeroes; an older file there is replaced."""
+        digests = cls(path, capacity, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        os.ftruncate(digests._file, digests.size)
+        return digests
+
+    @classmethod
+    def receive(cls, path: Path, capacity: int, chunks: Iterable[bytes]) -> Digests:
+        """A copy of the file whose content is `chunks`. Raises StateError if it is not as long as the disk needs."""
+        digests = cls.create(path, capacity)
+        at = 0
+        for chunk in chunks:
+            if at + len(chunk) <= digests.size and chunk.strip(b"\0"):
+                _write(digests._file, chunk, at)
+            at += len(chunk)
+        if at != digests.size:
+            digests.close()
+            raise StateError(f"the digests file has {at} bytes where a disk of {capacity} needs {digests.size}")
+        return digests
+
+    def put(self, offset: int, entries: bytes) -> None:
+        """The entries of the blocks from `offset` on."""
+        _write(self._file, entries, offset // BLOCK * ENTRY)
+
+    def get(self, offset: int, blocks: int = 1) -> bytes:
+        return os.pread(self._file, blocks * ENTRY, offset // BLOCK * ENTRY)
+
+    def expected(self, offset: int) -> bytes:
+        """The digest of the block at `offset`, of a block of zeroes too."""
+        entry = self.get(offset)
+        return zero_digest(min(BLOCK, self.capacity - offset)) if entry == _ZERO else entry
+
+    def extents(self, offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:
+        """The runs of zero blocks of a range that starts and ends with blocks, answered at once."""
+        blocks = -(-length // BLOCK)
+        entries = self.get(offset, blocks)
+        if entries == bytes(len(entries)):
+            then([Extent(offset, length, True)])
+            return
+        runs = (
+            Extent(offset + i * BLOCK, min(BLOCK, length - i * BLOCK), entries[i * ENTRY : (i + 1) * ENTRY] == _ZERO)
+            for i in range(blocks)
+        )
+        then(merge(runs))
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """(offset in the file, bytes): what is not a hole, at most 1 MiB each."""
+        for start, stop in self._written():
+            for at in range(start, stop, _CHUNK):
+                content = os.pread(self._file, min(_CHUNK, stop - at), at)
+                if content.strip(b"\0"):
+                    yield at, content
+
+    def data_blocks(self) -> Iterator[int]:
+        """The offsets of the blocks that are not all zero, in order."""
+        for at, content in self.pieces():
+            for start in range(0, len(content), ENTRY):
+                if content[start : start + ENTRY] != _ZERO:
+                    yield (at + start) // ENTRY * BLOCK
+
+    def counts(self) -> tuple[int, int]:
+        """Bytes of the disk in blocks of content and in blocks of zeroes."""
+        content = sum(min(BLOCK, self.capacity - offset) for offset in self.data_blocks())
+        return content, self.capacity - content
+
+    def digest(self) -> str:
+        """BLAKE3 (hex) of the whole file, holes included."""
+        hasher = blake3()
+        at = 0
+        for start, content in self.pieces():
+            _hash_zeroes(hasher, start - at)
+            hasher.update(content)
+            at = start + len(content)
+        _hash_zeroes(hasher, self.size - at)
+        return str(hasher.hexdigest())
+
+    def _written(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of the file's parts that are not holes; file systems make holes of whole sectors, so of whole entries."""
+        stop = 0
+        while stop < self.size:
+            try:
+                start = os.lseek(self._file, stop, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a hole up to the end
+                    return
+                raise
+            stop = os.lseek(self._file, start, os.SEEK_HOLE)
+            yield start, stop
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _write(file: int, content: bytes, at: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(file, view, at)
+        view, at = view[written:], at + written
+
+
+def _hash_zeroes(hasher: blake3, count: int) -> None:
+    for start in range(0, count, _CHUNK):
+        hasher.update(_ZERO_CHUNK[: min(_CHUNK, count - start)])

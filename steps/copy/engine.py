@@ -1,0 +1,238 @@
+"""copy(): every byte of a source into a target of the same size, with the digest of every block.
+
+    survey what is next ─→ read a block ─→ digest ─→ content: write it  ┐
+                        │                         └→ zeroes ┐           ├→ settled ─→ FLUSH ─→ safe: on_flushed
+                        └→ a run of zeroes ─────────────────┴→ zero it, ┘
+                                                               or skip it where the target reads as zero already
+
+Whether a block is zero is said by the source's extents or by its digest, which is of all its bytes. What the target reads as
+is asked of the target: a skipped hole is one that would change nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from runner.units import MiB
+from steps.copy.digests import Digests, digest_of, zero_digest
+from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
+from steps.copy.extents import BLOCK, Piece, gaps
+from steps.copy.ledger import Flushed, join
+from steps.copy.survey import Survey
+from steps.copy.traffic import Traffic
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a copy is done; bytes and seconds."""
+
+    in_flight: int = 16
+    """Blocks between the start of their read and the end of their write, over all connections."""
+    window: int = 256 * MiB
+    """Source bytes read but not flushed in the target, at most: what a kill makes us copy twice."""
+    flush_interval: float = 5.0
+    """At most this old gets a write before it is flushed, however slow the source is."""
+    stall_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Bytes completed. `skipped`: nothing had to be done, since the target read as zero there or was known safe."""
+
+    data: int
+    zero: int
+    skipped: int
+
+    @property
+    def done(self) -> int:
+        return self.data + self.zero + self.skipped
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy that ended well. `blind`: bytes of ranges whose extents a side failed to tell, which were read."""
+
+    progress: Progress
+    blind: int
+    seconds: float
+
+
+_PROGRESS_INTERVAL = 0.5
+
+
+def copy(
+    source: Endpoint,
+    target: Endpoint,
+    digests: Digests,
+    *,
+    stop: threading.Event,
+    tuning: Tuning | None = None,
+    done: Iterable[Flushed] = (),
+    on_flushed: Callable[[Sequence[Flushed]], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Copy:
+    """Returns once a FLUSH made everything durable. `digests` is fresh and of the same capacity.
+
+    `done` is safe already (what a ledger lists): only its digests are taken over. `on_flushed` gets what has become safe,
+    after each FLUSH: ranges whose writes completed before it was issued. Raises CopyError, Interrupted, and what the
+    callbacks raise.
+    """
+    return _Copy(source, target, digests, stop, tuning or Tuning(), done, on_flushed, on_progress).run()
+
+
+class _Copy:
+    def __init__(
+        self,
+        source: Endpoint,
+        target: Endpoint,
+        digests: Digests,
+        stop: threading.Event,
+        tuning: Tuning,
+        done: Iterable[Flushed],
+        on_flushed: Callable[[Sequence[Flushed]], None] | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        _refuse_wrong_ends(source, target, digests)
+        self._source = source
+        self._target = target
+        self._digests = digests
+        self._tuning = tuning
+        self._on_flushed = on_flushed
+        self._on_progress = on_progress
+        self._begun = self._reported = time.monotonic()
+        self._data = self._zero = self._skipped = 0
+        self._traffic = Traffic(stop, tuning.stall_timeout)
+        self._survey = Survey(
+            gaps(source.abilities.size, self._adopt(done)),
+            left=lambda offset, length, then: self._traffic.extents(source, offset, length, then),
+            right=lambda offset, length, then: self._traffic.extents(target, offset, length, then),
+        )
+        self._buffers = [memoryview(bytearray(BLOCK)) for _ in range(tuning.in_flight)]
+        self._zeroing = 0
+        """Zero requests in flight."""
+        self._unflushed = 0
+        """Bytes read since their read was issued and until a FLUSH covered them."""
+        self._settled: list[Flushed] = []
+        """Completed since the last FLUSH was issued."""
+        self._settled_read = 0
+        """Bytes of `_settled` that were read."""
+        self._settled_since = 0.0
+        self._flushing = False
+        self._finished = False
+
+    def _adopt(self, done: Iterable[Flushed]) -> list[tuple[int, int]]:
+        ranges = []
+        for one in done:
+            if one.digests:
+                self._digests.put(one.offset, one.digests)
+            self._skipped += one.length
+            ranges.append((one.offset, one.length))
+        return ranges
+
+    def run(self) -> Copy:
+        while not self._finished:
+            self._survey.top_up(ahead=self._tuning.in_flight * BLOCK)
+            self._issue()
+            self._flush_if_due()
+            self._traffic.turn()
+            self._report()
+        self._report(last=True)
+        return Copy(self._progress(), self._traffic.blind, time.monotonic() - self._begun)
+
+    def _issue(self) -> None:
+        """Starts what there is room for."""
+        while piece := self._survey.next():
+            if piece.left_zero and piece.right_zero:
+                piece = self._survey.take(piece.length)
+                self._skipped += piece.length
+                self._settle(piece, b"")
+            elif piece.left_zero:
+                if self._zeroing >= self._tuning.in_flight:
+                    return
+                self._write_zeroes(self._survey.take(MAX_REQUEST), read=0)
+            else:
+                if not self._buffers or self._unflushed + BLOCK > max(self._tuning.window, BLOCK):
+                    return
+                self._read(self._survey.take(BLOCK))
+
+    def _read(self, piece: Piece) -> None:
+        buffer = self._buffers.pop()
+        self._unflushed += piece.length
+        block = buffer[: piece.length]
+        self._traffic.read(self._source, piece.offset, block, lambda: self._have_read(piece, buffer, block))
+
+    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview) -> None:
+        digest = digest_of(block)
+        if digest != zero_digest(piece.length):
+            self._digests.put(piece.offset, digest)
+            self._traffic.write(self._target, piece.offset, block, lambda: self._have_written(piece, buffer, digest))
+            return
+        self._buffers.append(buffer)
+        if piece.right_zero:
+            self._skipped += piece.length
+            self._settle(piece, b"", read=piece.length)
+        else:
+            self._write_zeroes(piece, read=piece.length)
+
+    def _have_written(self, piece: Piece, buffer: memoryview, digest: bytes) -> None:
+        self._buffers.append(buffer)
+        self._data += piece.length
+        self._settle(piece, digest, read=piece.length)
+
+    def _write_zeroes(self, piece: Piece, read: int) -> None:
+        self._zeroing += 1
+        self._traffic.zero(self._target, piece.offset, piece.length, lambda: self._have_zeroed(piece, read))
+
+    def _have_zeroed(self, piece: Piece, read: int) -> None:
+        self._zeroing -= 1
+        self._zero += piece.length
+        self._settle(piece, b"", read=read)
+
+    def _settle(self, piece: Piece, digests: bytes, read: int = 0) -> None:
+        if not self._settled:
+            self._settled_since = time.monotonic()
+        self._settled.append(Flushed(piece.offset, piece.length, digests))
+        self._settled_read += read
+
+    def _flush_if_due(self) -> None:
+        """At half a window, so that the other half fills meanwhile; at an age; and once at the end."""
+        if self._flushing:
+            return
+        last = self._survey.exhausted and self._traffic.busy == 0
+        old = self._settled and time.monotonic() - self._settled_since >= self._tuning.flush_interval
+        if not (last or old or self._settled_read >= max(self._tuning.window // 2, BLOCK)):
+            return
+        # Only what completed before this FLUSH is issued is safe once it succeeds: later completions wait for the next.
+        covered, read = self._settled, self._settled_read
+        self._settled, self._settled_read, self._flushing = [], 0, True
+        self._traffic.flush(self._target, lambda: self._have_flushed(covered, read, last))
+
+    def _have_flushed(self, covered: list[Flushed], read: int, last: bool) -> None:
+        self._flushing = False
+        self._unflushed -= read
+        if covered and self._on_flushed is not None:
+            self._on_flushed(join(covered))
+        self._finished = last
+
+    def _progress(self) -> Progress:
+        return Progress(self._data, self._zero, self._skipped)
+
+    def _report(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if self._on_progress is not None and (last or now - self._reported >= _PROGRESS_INTERVAL):
+            self._reported = now
+            self._on_progress(self._progress())
+
+
+def _refuse_wrong_ends(source: Endpoint, target: Endpoint, digests: Digests) -> None:
+    size = source.abilities.size
+    for name, other in ((target.name, target.abilities.size), ("digests file", digests.capacity)):
+        if other != size:
+            raise WrongEndpoint(f"the {source.name} has {size} bytes but the {name} is for {other}: nothing was copied")
+    if target.abilities.read_only:
+        raise WrongEndpoint(f"the {target.name} is read-only: nothing was copied")
+    if not target.abilities.can_flush:
+        raise WrongEndpoint(f"the {target.name} cannot flush, so nothing in it would be safe: nothing was copied")

@@ -1,0 +1,157 @@
+"""The ledger of one disk's copy: the ranges that are safe in the target, in a file that only grows.
+
+The first line says what is copied (`LedgerHead`), each further line what one FLUSH made safe. A line is
+``<BLAKE3 of the rest, 16 hex digits> <JSON>``, written by one append that is synced before the next: a crash can tear
+the last line only. A torn last line is dropped; a line that is damaged elsewhere means that the file cannot be trusted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from blake3 import blake3
+
+from runner.errors import StateError
+from steps.copy.digests import ENTRY
+from steps.copy.extents import BLOCK
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Whole blocks (the disk's last one may be shorter) that are safe in the target. `digests` is empty for a run of
+    zeroes, else one entry of the digests file a block."""
+
+    offset: int
+    length: int
+    digests: bytes
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+@dataclass(frozen=True)
+class LedgerHead:
+    """What is copied from where to where: a ledger that says anything else is of another copy."""
+
+    disk_key: int
+    capacity: int
+    backing_uuid: str
+    image: str
+    """Host and path of the image."""
+    snapshot: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`intact`: bytes of the file before a torn last line; the file is to be cut there before it grows again."""
+
+    head: LedgerHead
+    ranges: tuple[Flushed, ...]
+    intact: int
+
+
+class Ledger:
+    """`append` makes bytes durable at the end of the file before it returns."""
+
+    def __init__(self, append: Callable[[bytes], None]) -> None:
+        self._append = append
+
+    def begin(self, head: LedgerHead) -> None:
+        """To an empty file."""
+        self._append(head_line(head))
+
+    def record(self, ranges: Iterable[Flushed]) -> None:
+        """What one FLUSH made safe; fits `copy(on_flushed=…)`."""
+        self._append(ranges_line(ranges))
+
+
+def head_line(head: LedgerHead) -> bytes:
+    return _line(asdict(head))
+
+
+def ranges_line(ranges: Iterable[Flushed]) -> bytes:
+    return _line([[one.offset, one.length, base64.b64encode(one.digests).decode()] for one in ranges])
+
+
+def read_ledger(content: bytes, name: str) -> Reading | None:
+    """None if not even the first line is whole. Raises StateError, which calls the file `name`."""
+    lines = content.split(b"\n")
+    torn = lines.pop()
+    values = [_value(line) for line in lines]
+    if values and values[-1] is None and not torn:
+        torn = lines.pop() + b"\n"
+        values.pop()
+    if not values:
+        return None
+    if None in values:
+        raise StateError(
+            f"line {values.index(None) + 1} of the ledger {name} is damaged: remove the file to copy the disk from the start"
+        )
+    head = _head(values[0], name)
+    ranges = tuple(one for number, value in enumerate(values[1:], 2) for one in _ranges(value, head, number, name))
+    return Reading(head, ranges, len(content) - len(torn))
+
+
+def _line(value: object) -> bytes:
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+    return b"%s %s\n" % (_checksum(text), text)
+
+
+def _checksum(text: bytes) -> bytes:
+    return str(blake3(text).hexdigest(length=8)).encode()
+
+
+def _value(line: bytes) -> object | None:
+    """What a line says, None if its checksum is wrong."""
+    checksum, _, text = line.partition(b" ")
+    return json.loads(text) if checksum == _checksum(text) else None
+
+
+def _head(value: object, name: str) -> LedgerHead:
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or version != SCHEMA_VERSION:
+        raise StateError(
+            f"the ledger {name} has schema version {version}, this program reads {SCHEMA_VERSION}: "
+            "use the program that wrote it, or remove the file to copy the disk from the start"
+        )
+    return LedgerHead(**value)
+
+
+def _ranges(value: Any, head: LedgerHead, number: int, name: str) -> Iterable[Flushed]:
+    try:
+        ranges = [Flushed(offset, length, base64.b64decode(text, validate=True)) for offset, length, text in value]
+        sound = all(_fits(one, head.capacity) for one in ranges)
+    except (TypeError, ValueError, binascii.Error):
+        sound = False
+    if not sound:
+        raise StateError(
+            f"line {number} of the ledger {name} names ranges that its disk does not have: remove the file"
+        )
+    return ranges
+
+
+def _fits(one: Flushed, capacity: int) -> bool:
+    blocks = -(-one.length // BLOCK)
+    whole = one.offset % BLOCK == 0 and (one.length % BLOCK == 0 or one.end == capacity)
+    return whole and one.length > 0 and one.end <= capacity and len(one.digests) in (0, blocks * ENTRY)
+
+
+def join(ranges: Iterable[Flushed]) -> list[Flushed]:
+    """In order of offset; neighbours of the same kind become one."""
+    parts: list[list[Flushed]] = []
+    for one in sorted(ranges, key=lambda one: one.offset):
+        last = parts[-1][-1] if parts else None
+        if last is not None and last.end == one.offset and bool(last.digests) == bool(one.digests):
+            parts[-1].append(one)
+        else:
+            parts.append([one])
+    return [Flushed(run[0].offset, run[-1].end - run[0].offset, b"".join(one.digests for one in run)) for run in parts]
