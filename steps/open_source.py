@@ -6,6 +6,8 @@ from runner.step import Given
 
 
 class Source(Given):
+    snapshot: str
+    """moref of the snapshot whose disk this is"""
     disk_key: int
     backing_uuid: str
     capacity: int
