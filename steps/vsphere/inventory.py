@@ -39,6 +39,21 @@ class Uncovered(Model):
     why: str
 
 
+class FrozenDisk(Model):
+    """A disk as the snapshot's config describes it."""
+
+    key: int
+    backing_uuid: str
+    capacity: int
+    file: str
+    """"[datastore] dir/name.vmdk": what is to be read."""
+    datastore: str
+    flat: bool
+    """A flat base file with no delta below it: HTTPS can read it (n38)."""
+    why_not_flat: str
+    change_id: str | None
+
+
 class Network(Model):
     key: int
     label: str

@@ -1,0 +1,199 @@
+"""What steps talk to: one vCenter for a whole run, logged in first, logged in again whenever the session has ended.
+
+    with Client("prod", vcenter) as client:
+        client.call("reading the time", lambda session: …)
+
+Safe from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeVar
+
+from pyVmomi import vim
+
+from runner.errors import SendenseError
+from runner.step import Context
+from runner.units import MINUTE
+from steps.vsphere import folder
+from steps.vsphere.errors import PermissionMissing, Unreachable
+from steps.vsphere.faults import explained
+from steps.vsphere.section import VCenter
+from steps.vsphere.session import Session
+from steps.vsphere.tls import Trust, trust
+
+KEEPALIVE = 5 * MINUTE
+"""A session dies after 30 idle minutes, a setting that administrators lower."""
+
+KEEPALIVE_LENT = 15.0
+"""Seconds between looks while a child uses the cookie: it cannot tell us that the session ended, and its reads fail until
+it has a new one."""
+
+REPEATS = (1.0, 3.0)
+"""Seconds to wait before a repeatable call is made again after a lost connection."""
+
+JOIN_TIMEOUT = 5.0
+"""Seconds for the keepalive to end; it may hang in a call to a vCenter that is gone, and dies with the process."""
+
+ResultT = TypeVar("ResultT")
+
+
+class Client:
+    """`name` is the job's word for the vCenter."""
+
+    def __init__(
+        self, name: str, vcenter: VCenter, *, keepalive: float = KEEPALIVE, keepalive_lent: float = KEEPALIVE_LENT
+    ) -> None:
+        self.name = name
+        self.vcenter = vcenter
+        self._keepalive = keepalive
+        self._keepalive_lent = keepalive_lent
+        self._lock = threading.RLock()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._listeners: list[Callable[[str], None]] = []
+        self._trust: Trust | None = None
+        self._session: Session | None = None
+        self._thread = threading.Thread(target=self._keep_alive, name=f"keepalive-{name}", daemon=True)
+
+    def __enter__(self) -> Client:
+        """Raises LoginRefused, NotTrusted, Unreachable (transient), UsageError for a secret that cannot be read."""
+        self._login_instead_of(None)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(timeout=JOIN_TIMEOUT)
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+                self._session = None
+
+    @property
+    def uuid(self) -> str:
+        """about.instanceUuid: which vCenter this is."""
+        return str(self._current().content.about.instanceUuid)
+
+    @property
+    def version(self) -> str:
+        """``VMware vCenter Server 8.0.3 build-24022515 (API 8.0.3.0)``"""
+        about = self._current().content.about
+        return f"{about.fullName} (API {about.apiVersion})"
+
+    def trust(self) -> Trust:
+        """The verified certificates."""
+        with self._lock:
+            if self._trust is None:
+                self._trust = trust(self.vcenter)
+            return self._trust
+
+    def cookie(self) -> str:
+        """Of the session as it is now; `lend_cookie` follows it."""
+        return self._current().cookie
+
+    def call(self, doing: str, work: Callable[[Session], ResultT], *, repeatable: bool = True) -> ResultT:
+        """`work(session)`; once more after a new login if the session had ended. With `repeatable`, also after a lost
+        connection: not for what would then happen twice.
+
+        Raises SendenseErrors of `errors` only; their sentence begins with `doing`."""
+        for wait in REPEATS if repeatable else ():
+            try:
+                return self._call_once(doing, work)
+            except Unreachable:
+                time.sleep(wait)
+        return self._call_once(doing, work)
+
+    def _call_once(self, doing: str, work: Callable[[Session], ResultT]) -> ResultT:
+        with explained(self._server, doing):
+            session = self._current()
+            try:
+                return work(session)
+            except vim.fault.NotAuthenticated:
+                return work(self._login_instead_of(session))
+
+    def renew(self) -> bool:
+        """Sees that the session lives; True if it had ended and there is a new one now."""
+        before = self._current()
+        self.call("looking whether the session lives", lambda session: session.current_time())
+        return self._current() is not before
+
+    def download(self, datacenter: str, file: str) -> bytes:
+        """A small file of a datastore whole: `datacenter` is an inventory path, `file` reads ``[ds] dir/name``.
+
+        Raises Gone if there is no such file, PermissionMissing, Unreachable (transient)."""
+        doing = f"reading {file}"
+
+        def work(session: Session) -> bytes:
+            return folder.fetch(self.vcenter, self.trust(), session.cookie, datacenter, file)
+
+        try:
+            return self.call(doing, work)
+        except PermissionMissing:
+            if not self.renew():
+                raise
+        return self.call(doing, work)
+
+    @contextmanager
+    def lend_cookie(self, take: Callable[[str], None]) -> Iterator[None]:
+        """Calls `take(cookie)` now and after each new login, from the thread that logged in, until the block is left. `take`
+        deals with its own errors: they are not those of the call that logged in."""
+        with self._lock:
+            take(self.cookie())
+            self._listeners.append(take)
+        with self._wake:
+            self._wake.notify()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(take)
+
+    @property
+    def _server(self) -> str:
+        return f"vCenter {self.vcenter.authority}"
+
+    def _current(self) -> Session:
+        with self._lock:
+            if self._session is None:
+                raise RuntimeError("the client is used outside its context")
+            return self._session
+
+    def _login_instead_of(self, ended: Session | None) -> Session:
+        """One thread logs in, the others find it done."""
+        with self._lock:
+            if self._session is None or self._session is ended:
+                doing = f"logging in at {self._server} as {self.vcenter.username}"
+                with explained(self._server, doing):
+                    self._session = Session(self.vcenter, self.trust())
+                for take in tuple(self._listeners):
+                    take(self._session.cookie)
+            return self._session
+
+    def _keep_alive(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait(self._keepalive_lent if self._listeners else self._keepalive)
+                if self._closing:
+                    return
+            try:
+                self.renew()
+            except Unreachable:
+                continue  # may heal; who needs the vCenter meanwhile is told by its own call
+            except SendenseError:
+                return  # trying a refused password again and again locks the account; the next call says what is wrong
+
+
+def vcenter(ctx: Context, name: str) -> Client:
+    """The run's one client of the job's vCenter `name`."""
+    client: Client = ctx.shared(("vcenter", name), lambda: Client(name, ctx.section("vcenters", name)))
+    return client

@@ -1,0 +1,61 @@
+"""What can go wrong at a vCenter, as errors with one sentence each.
+
+VSphereError                      the run failed
+├── LoginRefused                  wrong user name or password
+├── NotTrusted                    its certificate is not the one the job pins or its CA signed
+├── PermissionMissing             the account lacks a privilege on an object
+├── Gone                          an object (VM, snapshot, task) is not there (any more)
+├── Busy              transient   another task holds the VM
+├── Unreachable       transient   no answer, or none that is one
+├── QuiesceFailed                 the guest could not be brought to rest
+└── SnapshotRefused               the VM, its hardware or its datastore does not allow a snapshot
+"""
+
+from __future__ import annotations
+
+from runner.errors import SendenseError
+
+
+class VSphereError(SendenseError):
+    pass
+
+
+class LoginRefused(VSphereError):
+    pass
+
+
+class NotTrusted(VSphereError):
+    pass
+
+
+class PermissionMissing(VSphereError):
+    """`object` reads ``VirtualMachine vm-16``, `privilege` is the API's id, like VirtualMachine.State.CreateSnapshot."""
+
+    def __init__(self, message: str, privilege: str, object_: str) -> None:
+        super().__init__(message)
+        self.privilege = privilege
+        self.object = object_
+
+
+class Gone(VSphereError):
+    pass
+
+
+class Busy(VSphereError):
+    transient = True
+
+
+class Unreachable(VSphereError):
+    transient = True
+
+
+class QuiesceFailed(VSphereError):
+    """`reason` is what vSphere said of the guest."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class SnapshotRefused(VSphereError):
+    pass

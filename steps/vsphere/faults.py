@@ -1,0 +1,140 @@
+"""The API's faults as errors of ours: one sentence each that says what to do. The only place that knows fault types."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from xml.parsers.expat import ExpatError
+
+from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject
+
+from runner.errors import SendenseError
+from steps.vsphere.errors import (
+    Busy,
+    Gone,
+    LoginRefused,
+    NotTrusted,
+    PermissionMissing,
+    QuiesceFailed,
+    SnapshotRefused,
+    Unreachable,
+    VSphereError,
+)
+
+CONNECTION_FAILURES = (OSError, HTTPException, ExpatError)
+"""What pyVmomi lets through when the answer did not come, or was cut: no connection, a bad status, half a document."""
+
+_QUIESCE = (vim.fault.ApplicationQuiesceFault, vim.fault.FilesystemQuiesceFault)
+
+_REMEDIES: tuple[tuple[type, type[SendenseError], str], ...] = (
+    (vim.fault.TaskInProgress, Busy, "another task of the VM is still running: wait for it, or end it in vSphere"),
+    (vim.fault.TooManySnapshotLevels, SnapshotRefused, "the VM has as many snapshots as vSphere allows: delete some"),
+    (
+        vim.fault.SnapshotIncompatibleDeviceInVm,
+        SnapshotRefused,
+        "it has a raw disk or a controller with a shared bus, which vSphere cannot snapshot: make the disk independent",
+    ),
+    (
+        vim.fault.MemorySnapshotOnIndependentDisk,
+        SnapshotRefused,
+        "the suspended VM's memory cannot be left out and it has independent disks: resume it or switch it off",
+    ),
+    (
+        vim.fault.MultipleSnapshotsNotSupported,
+        SnapshotRefused,
+        "the VM may have one snapshot only: delete the one it has",
+    ),
+    (vim.fault.SnapshotDisabled, SnapshotRefused, "snapshots are switched off for this VM: allow them in vSphere"),
+    (vim.fault.SnapshotLocked, SnapshotRefused, "the VM's snapshots are locked: unlock them in vSphere"),
+    (
+        vmodl.fault.NotSupported,
+        SnapshotRefused,
+        "vSphere does not support it for this VM (a template, fault tolerance)",
+    ),
+    (vmodl.fault.RequestCanceled, VSphereError, "somebody cancelled the task in vSphere: run it again"),
+    (vim.fault.InvalidState, VSphereError, "the VM's state does not allow it now: look at it in vSphere"),
+    (vim.fault.HostConnectFault, Unreachable, "vCenter cannot reach the VM's host"),
+    (vmodl.fault.HostCommunication, Unreachable, "vCenter cannot reach the VM's host"),
+)
+
+
+@contextmanager
+def explained(server: str, doing: str) -> Iterator[None]:
+    """Raises what the API or the connection throws inside as a SendenseError. `doing` begins the sentence:
+    ``creating the snapshot of pgtest1``; `server` ends some."""
+    try:
+        yield
+    except vmodl.MethodFault as fault:
+        raise explain(fault, doing) from fault
+    except ssl.SSLCertVerificationError as error:
+        raise NotTrusted(
+            f"the certificate of {server} cannot be verified ({error.verify_message}): check `tls:` and `server:` of "
+            f"the vCenter in the job"
+        ) from error
+    except socket.gaierror as error:
+        kind = Unreachable if error.errno == socket.EAI_AGAIN else VSphereError
+        raise kind(f"{doing} failed: the name of {server} cannot be resolved: {error.strerror}") from error
+    except CONNECTION_FAILURES as error:
+        raise Unreachable(f"{doing} failed: {server} does not answer as it should: {_said(error)}") from error
+
+
+def explain(fault: vmodl.MethodFault, doing: str) -> SendenseError:
+    """The error for a fault that a call threw or a task ended with."""
+    if isinstance(fault, vim.fault.InvalidLogin):
+        return LoginRefused(f"{doing} failed: wrong user name or password ({text_of(fault)})")
+    if isinstance(fault, vim.fault.NoPermission):
+        return _permission_missing(fault, doing)
+    if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
+        return Gone(f"{doing} failed: {_name_of(fault.obj)} is no longer there")
+    if isinstance(fault, vim.fault.NoDiskSpace):
+        return SnapshotRefused(f"{doing} failed: datastore {fault.datastore} has no space left: free some")
+    if isinstance(fault, _QUIESCE):
+        reason = text_of(fault)
+        return QuiesceFailed(
+            f"{doing} failed: the guest could not be quiesced ({reason}): look at its VMware Tools, scripts and VSS "
+            f"writers, or write quiesce: try",
+            reason,
+        )
+    if isinstance(fault, vim.fault.FileFault):
+        return VSphereError(f"{doing} failed: {text_of(fault)} (file {fault.file})")
+    for kind, error, remedy in _REMEDIES:
+        if isinstance(fault, kind):
+            return error(f"{doing} failed: {remedy} ({text_of(fault)})")
+    return VSphereError(f"{doing} failed: {text_of(fault)}")
+
+
+def text_of(fault: vmodl.MethodFault) -> str:
+    """What the server says of it, else the fault's type; without a full stop."""
+    # `msg` is pyVmomi's own: the localizedMessage beside the fault, which its type stubs leave out.
+    words = [getattr(fault, "msg", None), *(message.message for message in fault.faultMessage or ())]
+    said = next((word.strip() for word in words if word and word.strip()), type(fault).__name__)
+    return str(said).rstrip(".")
+
+
+def _permission_missing(fault: vim.fault.NoPermission, doing: str) -> SendenseError:
+    if isinstance(fault, vim.fault.NotAuthenticated):  # a NoPermission by type; a fresh login was refused as well
+        return Unreachable(f"{doing} failed: vCenter ends each session as soon as it begins")
+    privilege = fault.privilegeId or "a privilege that vCenter does not name"
+    where = _name_of(fault.object)
+    return PermissionMissing(
+        f"{doing} failed: the account lacks {privilege} on {where}: add it to the account's role there",
+        privilege,
+        where,
+    )
+
+
+def _name_of(reference: object) -> str:
+    """``VirtualMachine vm-16``, from the managed object alone: asking for its name could fail the same way."""
+    if isinstance(reference, ManagedObject):
+        return f"{type(reference).__name__.rpartition('.')[2]} {reference._moId}"
+    return "the object"
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__

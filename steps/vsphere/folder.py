@@ -1,0 +1,74 @@
+"""Files of a datastore over HTTPS: ``https://server/folder/PATH?dcPath=DATACENTER&dsName=DATASTORE``
+(vSphere Web Services SDK Programming Guide, "Datastore Access (/folder)"). The session's cookie opens it.
+"""
+
+from __future__ import annotations
+
+from http.client import HTTPException, HTTPSConnection
+from urllib.parse import quote
+
+from runner.units import MiB
+from steps.vsphere.errors import Gone, PermissionMissing, Unreachable, VSphereError
+from steps.vsphere.names import datastore_path
+from steps.vsphere.section import VCenter
+from steps.vsphere.session import CALL_TIMEOUT
+from steps.vsphere.tls import Trust
+
+PRIVILEGES = "Datastore.Browse and Datastore.FileManagement"
+"""On the datacenter and the datastore (SDK Programming Guide, "Privilege Requirements for HTTP Access")."""
+
+LARGEST = 64 * MiB
+"""Bytes of a file that is read at once; an NVRAM file has some hundred KiB."""
+
+
+def url(vcenter: VCenter, datacenter: str, file: str) -> str:
+    """Of ``[ds] dir/name``. Names are escaped once; virt-v2v's twice works too, but is not what the guide says."""
+    return f"https://{vcenter.authority}{_target(datacenter, file)}"
+
+
+def flat_file(descriptor: str) -> str:
+    """``x-flat.vmdk`` of ``x.vmdk``: the bytes of a disk whose backing is a flat base file. Raises VSphereError."""
+    if not descriptor.endswith(".vmdk"):
+        raise VSphereError(f"vSphere gives {descriptor} for a disk, which is no .vmdk file")
+    return f"{descriptor.removesuffix('.vmdk')}-flat.vmdk"
+
+
+def fetch(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: str) -> bytes:
+    """A small file whole; `datacenter` is an inventory path, `file` reads ``[ds] dir/name``.
+
+    Raises Gone if there is no such file, PermissionMissing (also for a session that has ended), VSphereError if it is
+    over `LARGEST`, connection failures."""
+    connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=CALL_TIMEOUT, context=trust.context)
+    try:
+        connection.request("GET", _target(datacenter, file), headers={"Cookie": cookie})
+        answer = connection.getresponse()
+        _raise_for(answer.status, vcenter, file)
+        content = answer.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise VSphereError(f"{file} is larger than {LARGEST} bytes, which is not what it should be")
+        announced = answer.getheader("Content-Length")
+        if announced is not None and len(content) != int(announced):
+            raise HTTPException(f"the answer ended after {len(content)} of {announced} bytes")
+        return content
+    finally:
+        connection.close()
+
+
+def _raise_for(status: int, vcenter: VCenter, file: str) -> None:
+    if status == 200:
+        return
+    if status == 404:
+        raise Gone(f"reading {file} failed: there is no such file")
+    if status in (401, 403):
+        raise PermissionMissing(
+            f"reading {file} failed with status {status}: the account lacks {PRIVILEGES}: add them to its role there",
+            PRIVILEGES,
+            file,
+        )
+    kind = Unreachable if status >= 500 else VSphereError
+    raise kind(f"reading {file} failed: {vcenter.authority} answered with status {status}")
+
+
+def _target(datacenter: str, file: str) -> str:
+    store, path = datastore_path(file)
+    return f"/folder/{quote(path)}?dcPath={quote(datacenter, safe='')}&dsName={quote(store, safe='')}"

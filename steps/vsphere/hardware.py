@@ -1,0 +1,180 @@
+"""A VM's devices as values: disks by the key the server gave them, never by a computed one (n1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyVmomi import vim
+
+from steps.vsphere.errors import VSphereError
+from steps.vsphere.inventory import Controller, Disk, FrozenDisk, Network, Uncovered
+from steps.vsphere.names import datastore_path, unescape
+
+_Device: Any = vim.vm.device
+_Disk: Any = vim.vm.device.VirtualDisk
+
+_CONTROLLERS = {
+    "ParaVirtualSCSIController": "pvscsi",
+    "VirtualLsiLogicController": "lsilogic",
+    "VirtualLsiLogicSASController": "lsilogic-sas",
+    "VirtualBusLogicController": "buslogic",
+    "VirtualAHCIController": "sata",
+    "VirtualIDEController": "ide",
+    "VirtualNVMEController": "nvme",
+}
+
+_TRACKABLE = (
+    _Disk.FlatVer2BackingInfo,
+    _Disk.SparseVer2BackingInfo,
+    _Disk.SeSparseBackingInfo,
+    _Disk.RawDiskMappingVer1BackingInfo,
+    _Disk.RawDiskVer2BackingInfo,
+)
+"""Backings that have a changeId (Virtual Disk Development Kit, "Gathering Changed Block Information"; API reference)."""
+
+NO_FLAT_FILES = {"vsan": "vSAN", "VVOL": "a vVol datastore"}
+"""Datastore.summary.type of those that keep disks as objects: there, -flat.vmdk does not exist."""
+
+
+def disks(devices: Sequence[Any], *, tracking: bool) -> tuple[tuple[Disk, ...], tuple[Uncovered, ...]]:
+    """What a snapshot covers, and what it does not with the reason, each in key order. `tracking` is the VM's
+    changeTrackingEnabled. Raises VSphereError for a covered disk without a uuid or a controller."""
+    controllers = {device.key: device for device in devices if isinstance(device, _Device.VirtualController)}
+    covered: list[Disk] = []
+    uncovered: list[Uncovered] = []
+    for device in sorted(virtual_disks(devices), key=lambda disk: int(disk.key)):
+        why = not_covered(device, controllers)
+        if why:
+            uncovered.append(Uncovered(key=device.key, label=_label(device), capacity=capacity(device), why=why))
+        else:
+            covered.append(_disk(device, controllers, tracking=tracking))
+    return tuple(covered), tuple(uncovered)
+
+
+def virtual_disks(devices: Sequence[Any]) -> list[Any]:
+    return [device for device in devices if isinstance(device, _Disk)]
+
+
+def not_covered(disk: Any, controllers: Mapping[int, Any]) -> str:
+    """Why a snapshot does not cover the disk; empty if it does."""
+    backing = disk.backing
+    mode = getattr(backing, "diskMode", None) or ""
+    if mode.startswith("independent"):
+        return f"independent ({mode})"
+    if getattr(backing, "compatibilityMode", None) == "physicalMode":
+        return "physical RDM"
+    if isinstance(backing, _Disk.RawDiskVer2BackingInfo):
+        return "raw disk"
+    if getattr(backing, "sharing", None) == "sharingMultiWriter":
+        return "shared between VMs (multi-writer)"
+    shared = getattr(controllers.get(disk.controllerKey), "sharedBus", None)
+    if shared is not None and shared != "noSharing":
+        return f"shared bus ({shared})"
+    return ""
+
+
+def capacity(disk: Any) -> int:
+    """Bytes, to the byte; capacityInKB is rounded."""
+    return int(disk.capacityInBytes)
+
+
+def frozen(disk: Any, datastore_kind: str) -> FrozenDisk:
+    """A disk out of a snapshot's config; `datastore_kind` is its Datastore.summary.type."""
+    why = _why_not_flat(disk.backing, datastore_kind)
+    return FrozenDisk(
+        key=disk.key,
+        backing_uuid=_backing_uuid(disk),
+        capacity=capacity(disk),
+        file=disk.backing.fileName,
+        datastore=datastore_path(disk.backing.fileName)[0],
+        flat=not why,
+        why_not_flat=why,
+        change_id=getattr(disk.backing, "changeId", None) or None,
+    )
+
+
+def networks(devices: Sequence[Any], portgroups: Mapping[str, str]) -> tuple[Network, ...]:
+    """`portgroups`: names of distributed port groups by key."""
+    cards = [device for device in devices if isinstance(device, _Device.VirtualEthernetCard)]
+    return tuple(
+        Network(
+            key=card.key,
+            label=_label(card),
+            name=_network_name(card.backing, portgroups),
+            mac=card.macAddress or "",
+            adapter=_type_name(card).removeprefix("Virtual").lower(),
+        )
+        for card in sorted(cards, key=lambda card: int(card.key))
+    )
+
+
+def _disk(device: Any, controllers: Mapping[int, Any], *, tracking: bool) -> Disk:
+    backing = device.backing
+    controller = controllers.get(device.controllerKey)
+    if controller is None or device.unitNumber is None:
+        raise VSphereError(f"vSphere names no controller for disk {device.key} ({_label(device)})")
+    return Disk(
+        key=device.key,
+        label=_label(device),
+        controller=Controller(
+            key=controller.key,
+            kind=_CONTROLLERS.get(_type_name(controller), _type_name(controller)),
+            bus=controller.busNumber,
+        ),
+        unit=device.unitNumber,
+        capacity=capacity(device),
+        backing_uuid=_backing_uuid(device),
+        datastore=datastore_path(_base(backing).fileName)[0],
+        mode=getattr(backing, "diskMode", None) or "",
+        thin=bool(getattr(backing, "thinProvisioned", None)),
+        change_tracking=tracking and isinstance(backing, _TRACKABLE),
+    )
+
+
+def _backing_uuid(device: Any) -> str:
+    """The same along a chain of deltas, so it says which disk it is."""
+    uuid = getattr(device.backing, "uuid", None)
+    if not uuid:
+        raise VSphereError(
+            f"disk {device.key} ({_label(device)}) has no backing uuid, so that nobody can tell it from another disk: "
+            f"leave it out with skip-uncovered after making it independent"
+        )
+    return str(uuid)
+
+
+def _base(backing: Any) -> Any:
+    """The end of the chain; `parent` is set on deltas only."""
+    while getattr(backing, "parent", None) is not None:
+        backing = backing.parent
+    return backing
+
+
+def _why_not_flat(backing: Any, datastore_kind: str) -> str:
+    if not isinstance(backing, _Disk.FlatVer2BackingInfo):
+        return f"its backing is {_type_name(backing).removeprefix('VirtualDisk').removesuffix('BackingInfo')}, not flat"
+    if backing.parent is not None:
+        return "there is another snapshot below it, so that its file is a delta"
+    if datastore_kind in NO_FLAT_FILES:
+        return f"it is on {NO_FLAT_FILES[datastore_kind]}, where no flat file exists"
+    if backing.keyId is not None:
+        return "it is encrypted, and the file holds cipher text"
+    return ""
+
+
+def _network_name(backing: Any, portgroups: Mapping[str, str]) -> str:
+    port = getattr(backing, "port", None)
+    if port is not None:
+        key = str(port.portgroupKey or "")
+        return unescape(portgroups.get(key, key))
+    return unescape(str(getattr(backing, "deviceName", None) or getattr(backing, "opaqueNetworkId", None) or ""))
+
+
+def _label(device: Any) -> str:
+    info = device.deviceInfo
+    return str(info.label) if info is not None else f"device {device.key}"
+
+
+def _type_name(value: Any) -> str:
+    """``VirtualAHCIController``: the type's name in the API."""
+    return type(value).__name__.rpartition(".")[2]

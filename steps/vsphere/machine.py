@@ -1,0 +1,150 @@
+"""One VM as values: what it is, which disks it has, and whether a snapshot can be taken of it now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyVmomi import vim
+
+from runner.units import MiB
+from steps.vsphere import hardware
+from steps.vsphere.client import Client
+from steps.vsphere.errors import Gone, SnapshotRefused, VSphereError
+from steps.vsphere.find import locate
+from steps.vsphere.inventory import VM, Disk, Network, Uncovered
+from steps.vsphere.names import unescape
+from steps.vsphere.properties import Properties, read, read_many
+
+_STATE = (
+    "config.template",
+    "config.flags",
+    "runtime.connectionState",
+    "runtime.powerState",
+    "runtime.question",
+    "runtime.faultToleranceState",
+    "runtime.consolidationNeeded",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    vm: VM
+    disks: tuple[Disk, ...]
+    uncovered: tuple[Uncovered, ...]
+    change_tracking: bool
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a moref stands for; a VM that was unregistered and registered again has another."""
+
+    vcenter_uuid: str
+    instance_uuid: str
+
+
+def describe(client: Client, moref: str) -> Machine:
+    """Raises Gone, PermissionMissing, VSphereError if its configuration cannot be read now."""
+    doing = f"reading the configuration of VM {moref}"
+    seen = read(client, vim.VirtualMachine, moref, ("name", "config", "network", "runtime.connectionState"), doing)
+    config = seen.get("config")
+    if config is None:
+        state = seen.get("runtime.connectionState", "unknown")
+        raise VSphereError(
+            f"{doing} failed: vCenter has none (connection state {state}): its files are out of reach or it is being made"
+        )
+    tracking = bool(config.changeTrackingEnabled)
+    covered, uncovered = hardware.disks(config.hardware.device, tracking=tracking)
+    return Machine(_vm(client, moref, seen, config), covered, uncovered, tracking)
+
+
+def identity(client: Client, moref: str) -> Identity | None:
+    """None if there is no such VM (any more)."""
+    try:
+        seen = read(
+            client, vim.VirtualMachine, moref, ("config.instanceUuid",), f"looking whether VM {moref} is still there"
+        )
+    except Gone:
+        return None
+    return Identity(client.uuid, str(seen.get("config.instanceUuid", "")))
+
+
+def refuse_unless_ready(client: Client, vm: VM) -> None:
+    """Raises SnapshotRefused with the reason why no snapshot can be taken of the VM, before it is tried."""
+    doing = f"looking whether {vm.name} can be snapshotted"
+    seen = read(client, vim.VirtualMachine, vm.moref, _STATE, doing)
+    why = _why_not(seen)
+    if why:
+        raise SnapshotRefused(f"no snapshot can be taken of {vm.name}: {why}")
+
+
+def consolidation_needed(client: Client, moref: str) -> bool:
+    """Snapshots were deleted whose disks are not merged: the live disk still stands on their files."""
+    doing = f"looking whether VM {moref} needs consolidation"
+    seen = read(client, vim.VirtualMachine, moref, ("runtime.consolidationNeeded",), doing)
+    return bool(seen.get("runtime.consolidationNeeded"))
+
+
+def powered_on(client: Client, moref: str) -> bool:
+    doing = f"looking whether VM {moref} runs"
+    seen = read(client, vim.VirtualMachine, moref, ("runtime.powerState",), doing)
+    return bool(seen.get("runtime.powerState") == vim.VirtualMachine.PowerState.poweredOn)
+
+
+def delta_files(client: Client, moref: str) -> tuple[str, ...]:
+    """Files of the live disks that stand on another file."""
+    doing = f"reading the disk files of VM {moref}"
+    seen = read(client, vim.VirtualMachine, moref, ("config.hardware.device",), doing)
+    backings = [disk.backing for disk in hardware.virtual_disks(seen.get("config.hardware.device", ()))]
+    return tuple(backing.fileName for backing in backings if getattr(backing, "parent", None) is not None)
+
+
+def _why_not(seen: Properties) -> str:
+    flags = seen.get("config.flags")
+    if seen.get("config.template"):
+        return "it is a template, which vSphere never snapshots; convert it to a VM, or back up a clone"
+    state = seen.get("runtime.connectionState", "connected")
+    if state != "connected":
+        return f"it is {state} in vCenter; bring its host and datastores back"
+    question = seen.get("runtime.question")
+    if question is not None:
+        return f"it waits for an answer in vSphere: {question.text}"
+    if flags is not None and flags.snapshotDisabled:
+        return "snapshots are switched off for it; allow them in vSphere"
+    if flags is not None and flags.snapshotLocked:
+        return "its snapshots are locked; unlock them in vSphere"
+    if seen.get("runtime.faultToleranceState", "notConfigured") != "notConfigured":
+        return "it is protected by fault tolerance, which excludes snapshots"
+    if seen.get("runtime.consolidationNeeded"):
+        return "its disks need consolidation, and a snapshot taken meanwhile can damage a copy; consolidate them first"
+    return ""
+
+
+def _vm(client: Client, moref: str, seen: Properties, config: Any) -> VM:
+    place = locate(client, moref)
+    return VM(
+        vcenter=client.name,
+        vcenter_uuid=client.uuid,
+        moref=moref,
+        name=unescape(str(seen["name"])),
+        inventory_path=place.path,
+        instance_uuid=config.instanceUuid or "",
+        bios_uuid=config.uuid or "",
+        datacenter=place.datacenter,
+        firmware=config.firmware or "bios",
+        cpus=config.hardware.numCPU,
+        memory=config.hardware.memoryMB * MiB,
+        guest=config.guestFullName or config.guestId or "",
+        hardware_version=config.version or "",
+        vmx_file=config.files.vmPathName or "",
+        networks=_networks(client, config.hardware.device, seen.get("network") or ()),
+    )
+
+
+def _networks(client: Client, devices: Sequence[Any], connected: Sequence[Any]) -> tuple[Network, ...]:
+    distributed = [net._moId for net in connected if isinstance(net, vim.dvs.DistributedVirtualPortgroup)]
+    kind = vim.dvs.DistributedVirtualPortgroup
+    groups = read_many(client, kind, distributed, ("key", "name"), "reading the names of port groups")
+    names = {str(group["key"]): str(group["name"]) for group in groups.values() if group.keys() >= {"key", "name"}}
+    return hardware.networks(devices, names)

@@ -1,0 +1,86 @@
+"""Properties by path, through the property collector.
+
+Never by attribute of a managed object: pyVmomi then asks the server for each, and an unset one looks like a missing one.
+An unset property is absent from the answer (vSphere Web Services SDK Programming Guide, "Unset Optional Properties"), one
+that may not be read is in `missingSet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject
+
+from steps.vsphere.client import Client
+from steps.vsphere.faults import explain
+from steps.vsphere.session import Session
+
+Properties = dict[str, Any]
+"""By path; what is unset is absent."""
+
+PAGE = 500
+"""Objects an answer. The server may send fewer, and then gives a token for the next."""
+
+_Collector: Any = vmodl.query.PropertyCollector
+
+
+def read(client: Client, kind: type[ManagedObject], moref: str, paths: Sequence[str], doing: str) -> Properties:
+    """Of one object. Raises Gone, PermissionMissing."""
+
+    def work(session: Session) -> list[Any]:
+        spec = _Collector.ObjectSpec(obj=session.object(kind, moref))
+        return _retrieve(session, kind, [spec], paths)
+
+    (content,) = client.call(doing, work)
+    for missing in content.missingSet or ():
+        raise explain(missing.fault, doing)
+    return _properties(content)
+
+
+def read_many(
+    client: Client, kind: type[ManagedObject], morefs: Iterable[str], paths: Sequence[str], doing: str
+) -> dict[str, Properties]:
+    """By moref. What may not be read is left out."""
+    wanted = tuple(morefs)
+    if not wanted:
+        return {}
+
+    def work(session: Session) -> list[Any]:
+        specs = [_Collector.ObjectSpec(obj=session.object(kind, moref)) for moref in wanted]
+        return _retrieve(session, kind, specs, paths)
+
+    return {content.obj._moId: _properties(content) for content in client.call(doing, work)}
+
+
+def read_all(client: Client, kind: type[ManagedObject], paths: Sequence[str], doing: str) -> dict[str, Properties]:
+    """Of all objects of that kind that the account can see, also those in vApps. What may not be read is left out."""
+
+    def work(session: Session) -> list[Any]:
+        content = session.content
+        # A view ends with its session too, so one that a failure leaves behind does not stay.
+        view = content.viewManager.CreateContainerView(container=content.rootFolder, type=[kind], recursive=True)
+        members = _Collector.TraversalSpec(name="members", type=vim.view.ContainerView, path="view", skip=False)
+        spec = _Collector.ObjectSpec(obj=view, skip=True, selectSet=[members])
+        contents = _retrieve(session, kind, [spec], paths)
+        view.DestroyView()
+        return contents
+
+    return {content.obj._moId: _properties(content) for content in client.call(doing, work)}
+
+
+def _retrieve(session: Session, kind: type[ManagedObject], objects: list[Any], paths: Sequence[str]) -> list[Any]:
+    collector = session.content.propertyCollector
+    wanted = _Collector.PropertySpec(type=kind, all=False, pathSet=list(paths))
+    spec = _Collector.FilterSpec(objectSet=objects, propSet=[wanted])
+    contents: list[Any] = []
+    page = collector.RetrievePropertiesEx([spec], _Collector.RetrieveOptions(maxObjects=PAGE))
+    while page is not None:  # unset when nothing matches
+        contents.extend(page.objects)
+        page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+    return contents
+
+
+def _properties(content: Any) -> Properties:
+    return {entry.name: entry.val for entry in content.propSet or ()}

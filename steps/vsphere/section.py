@@ -1,0 +1,74 @@
+"""The job file's `vcenters:`: where a vCenter is, as whom we log in, and how we know that it is the right one.
+
+There is no way to skip the check: without it, whoever answers at that address gets the password (n28).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from runner.model import HOW, FilePath, JobModel
+from runner.secrets import SecretRef
+from runner.step import Section
+
+HTTPS_PORT = 443
+
+_SERVER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+_SHA1_DIGITS = 40
+_SHA256_DIGITS = 64
+
+
+class CaFile(JobModel):
+    """PEM file with the certificate authorities that may have signed the vCenter's certificate (a vCenter gives away its
+    own at ``https://server/certs/download.zip``)."""
+
+    ca: FilePath
+
+
+class Thumbprint(JobModel):
+    """SHA-256 of the vCenter's certificate, in hex, with or without colons."""
+
+    thumbprint: str
+
+    @field_validator("thumbprint")
+    @classmethod
+    def _sha256(cls, value: str) -> str:
+        digits = value.replace(":", "").lower()
+        if not re.fullmatch(r"[0-9a-f]+", digits):
+            raise ValueError("write the SHA-256 thumbprint as 64 hexadecimal digits, with or without colons")
+        if len(digits) == _SHA1_DIGITS:
+            raise ValueError(
+                "that is a SHA-1 thumbprint; `openssl x509 -noout -fingerprint -sha256` prints the SHA-256 one"
+            )
+        if len(digits) != _SHA256_DIGITS:
+            raise ValueError(f"a SHA-256 thumbprint has {_SHA256_DIGITS} hexadecimal digits, this has {len(digits)}")
+        return digits
+
+
+class VCenter(Section):
+    """A vCenter Server."""
+
+    server: str
+    """Host name or IP address, as in its certificate."""
+    port: Annotated[int, Field(ge=1, le=65535)] = HTTPS_PORT
+    username: Annotated[str, HOW]
+    password: Annotated[SecretRef, HOW]
+    tls: Annotated[CaFile | Thumbprint, HOW]
+
+    @field_validator("server")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _SERVER.fullmatch(value):
+            raise ValueError(
+                "write the host name or IP address alone, like vcenter.example.com; the port goes to `port`"
+            )
+        return value
+
+    @property
+    def authority(self) -> str:
+        """As in a URL: ``vcenter.example.com``, ``[2001:db8::1]:8443``."""
+        host = f"[{self.server}]" if ":" in self.server else self.server
+        return host if self.port == HTTPS_PORT else f"{host}:{self.port}"

@@ -1,0 +1,224 @@
+"""Snapshots of a VM: listed, taken, removed by exact reference, and merged where the removal left something."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import JsonValue
+from pyVmomi import vim
+
+from runner.units import HOUR, MINUTE
+from steps.vsphere import hardware
+from steps.vsphere.client import Client
+from steps.vsphere.configuration import as_json
+from steps.vsphere.errors import Busy, Gone, VSphereError
+from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.machine import consolidation_needed, delta_files
+from steps.vsphere.names import unescape
+from steps.vsphere.properties import read, read_many
+from steps.vsphere.session import Session
+from steps.vsphere.tasks import finish, running
+
+CREATE_DEADLINE = 45 * MINUTE
+"""Quiescing a Windows guest may take 15 minutes by default, and a snapshot waits behind other work of the host."""
+
+MERGE_DEADLINE = 24 * HOUR
+"""Merging 500 GB takes hours (Broadcom KB 316414)."""
+
+BUSY_DEADLINE = 30 * MINUTE
+BUSY_PAUSE = 2.0
+
+_CREATE_TASKS = (".createSnapshot", ".createSnapshotEx")
+_MERGE_TASKS = (".Snapshot.remove", ".removeAllSnapshots", ".consolidateDisks")
+"""Ends of TaskInfo.descriptionId, like ``VirtualMachine.createSnapshot`` and ``vm.Snapshot.remove``."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`created` by the vCenter's clock; `quiesced` as vSphere says: false also where it ignored the wish."""
+
+    moref: str
+    name: str
+    description: str
+    created: datetime
+    quiesced: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The VM at the snapshot."""
+
+    disks: tuple[FrozenDisk, ...]
+    config: dict[str, JsonValue]
+    nvram: str | None
+
+
+def listed(client: Client, vm: str) -> tuple[Snapshot, ...]:
+    """All of the VM's, parents first. Raises Gone if there is no such VM."""
+    seen = read(client, vim.VirtualMachine, vm, ("snapshot",), f"reading the snapshots of VM {vm}")
+    tree = seen.get("snapshot")  # unset where there are none
+    return tuple(_walk(tree.rootSnapshotList)) if tree is not None else ()
+
+
+def find(client: Client, vm: str, name: str) -> Snapshot | None:
+    """By exact name. Raises VSphereError if several have it."""
+    named = [snapshot for snapshot in listed(client, vm) if snapshot.name == name]
+    if len(named) > 1:
+        morefs = ", ".join(snapshot.moref for snapshot in named)
+        raise VSphereError(f"VM {vm} has {len(named)} snapshots called {name} ({morefs}): delete all but the right one")
+    return named[0] if named else None
+
+
+def settle(client: Client, vm: str) -> None:
+    """Waits for a snapshot that is being created, maybe by us before a crash. Raises Busy while one is being merged: a
+    snapshot taken meanwhile has corrupted copies."""
+    doing = f"waiting for another task of VM {vm}"
+    for task, name in running(client, vm, doing):
+        if name.endswith(_CREATE_TASKS):
+            _wait_out(client, task, doing)
+        elif name.endswith(_MERGE_TASKS):
+            raise Busy(
+                f"disks of VM {vm} are being merged after a snapshot's removal ({task}): wait until it has ended"
+            )
+
+
+def create(client: Client, vm: str, name: str, description: str, *, quiesce: bool) -> str:
+    """Without memory; returns the moref. Raises QuiesceFailed, SnapshotRefused, Busy, PermissionMissing …; after
+    Unreachable or Gone it may exist all the same: look for the name."""
+    doing = f"creating the snapshot {name}"
+
+    def work(session: Session) -> str:
+        machine = session.object(vim.VirtualMachine, vm)
+        task = machine.CreateSnapshot_Task(name=name, description=description, memory=False, quiesce=quiesce)
+        return str(task._moId)
+
+    task = client.call(doing, work, repeatable=False)
+    made: Any = finish(client, task, doing, CREATE_DEADLINE)
+    return str(made._moId)
+
+
+def contents(client: Client, vm: str, snapshot: str) -> Contents:
+    """Of the snapshot's own config: the live one points to deltas by now. Raises Gone."""
+    doing = f"reading the configuration at the snapshot {snapshot}"
+    config = read(client, vim.vm.Snapshot, snapshot, ("config",), doing)["config"]
+    devices = config.hardware.device
+    controllers = {device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)}
+    covered = [disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)]
+    kinds = _datastore_kinds(client, covered)
+    frozen = [hardware.frozen(disk, kinds.get(_store_of(disk), "")) for disk in covered]
+    saved = as_json(config)
+    assert isinstance(saved, dict)
+    return Contents(tuple(sorted(frozen, key=lambda disk: disk.key)), saved, _nvram(client, vm, config))
+
+
+def remove(client: Client, vm: str, moref: str) -> None:
+    """Returns once the snapshot is gone and its disks are merged; absent is fine. Raises VSphereError that names the
+    files if they stay unmerged."""
+    doing = f"removing the snapshot {moref}"
+
+    def start(session: Session) -> str:
+        snapshot = session.object(vim.vm.Snapshot, moref)
+        return str(snapshot.RemoveSnapshot_Task(removeChildren=False, consolidate=True)._moId)
+
+    try:
+        _when_free(client, doing, start)
+    except Gone:
+        pass  # the snapshot, before we came; or the task, when it had ended
+    except VSphereError:
+        if any(snapshot.moref == moref for snapshot in listed(client, vm)):
+            raise
+        # The snapshot is gone and the merge failed: that can be made good.
+    if any(snapshot.moref == moref for snapshot in listed(client, vm)):
+        raise VSphereError(f"{doing} ended, but it is still there: remove it in vSphere, or run the same command again")
+    if consolidation_needed(client, vm):
+        _consolidate(client, vm)
+
+
+def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float]:
+    """Percent free of the VM's datastores of those names."""
+    wanted = {unescape(name) for name in names}
+    return {
+        unescape(summary.name): 100 * summary.freeSpace / summary.capacity
+        for summary in _summaries(client, vm)
+        if unescape(summary.name) in wanted and summary.capacity > 0
+    }
+
+
+def _consolidate(client: Client, vm: str) -> None:
+    doing = f"consolidating the disks of VM {vm}"
+
+    def start(session: Session) -> str:
+        return str(session.object(vim.VirtualMachine, vm).ConsolidateVMDisks_Task()._moId)
+
+    cause = ""
+    try:
+        _when_free(client, doing, start)
+    except VSphereError as error:
+        cause = f" ({error})"
+    if consolidation_needed(client, vm):
+        files = ", ".join(delta_files(client, vm)) or "no delta file is named"
+        raise VSphereError(
+            f"the snapshot is gone but its disks could not be merged{cause}: see who holds them open, then consolidate "
+            f"VM {vm} in vSphere; files: {files}"
+        )
+
+
+def _when_free(client: Client, doing: str, start: Any) -> None:
+    """Starts a task and waits for its end, again while another task holds the VM."""
+    ends = time.monotonic() + BUSY_DEADLINE
+    while True:
+        try:
+            finish(client, client.call(doing, start), doing, MERGE_DEADLINE)
+            return
+        except Busy:
+            if time.monotonic() > ends:
+                raise
+        time.sleep(BUSY_PAUSE)
+
+
+def _wait_out(client: Client, task: str, doing: str) -> None:
+    try:
+        finish(client, task, doing, CREATE_DEADLINE)
+    except VSphereError:
+        pass  # how somebody else's task ended is not our matter; what it made is looked for next
+
+
+def _walk(trees: Any) -> Iterator[Snapshot]:
+    for tree in trees:
+        yield Snapshot(
+            tree.snapshot._moId, unescape(tree.name), tree.description or "", tree.createTime, bool(tree.quiesced)
+        )
+        yield from _walk(tree.childSnapshotList or ())
+
+
+def _datastore_kinds(client: Client, disks: list[Any]) -> dict[str, str]:
+    """Datastore.summary.type by moref."""
+    stores = {_store_of(disk) for disk in disks} - {""}
+    seen = read_many(client, vim.Datastore, stores, ("summary.type",), "reading the datastores of the disks")
+    return {moref: str(entry.get("summary.type", "")) for moref, entry in seen.items()}
+
+
+def _store_of(disk: Any) -> str:
+    return str(disk.backing.datastore._moId) if disk.backing.datastore is not None else ""
+
+
+def _summaries(client: Client, vm: str) -> list[Any]:
+    doing = f"reading the datastores of VM {vm}"
+    stores = [store._moId for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())]
+    seen = read_many(client, vim.Datastore, stores, ("summary",), doing)
+    return [entry["summary"] for entry in seen.values() if "summary" in entry]
+
+
+def _nvram(client: Client, vm: str, config: Any) -> str | None:
+    """``[ds] dir/x.nvram``. A VM that never ran has none; where the file list cannot be read, extraConfig names the file,
+    without its directory."""
+    layout = read(client, vim.VirtualMachine, vm, ("layoutEx",), f"reading the files of VM {vm}").get("layoutEx")
+    if layout is not None:
+        return next((str(file.name) for file in layout.file if file.type == "nvram"), None)
+    named = next((str(option.value) for option in config.extraConfig or () if option.key == "nvram"), None)
+    directory = str(config.files.vmPathName or "").rpartition("/")[0]
+    return f"{directory}/{named}" if named and directory else None

@@ -1,0 +1,81 @@
+"""Whom we trust to be the vCenter: a CA the job names, or exactly the certificate it pins.
+
+pyVmomi's own ways are not used: to localhost it drops verification unless it is given a context, and its `thumbprint`
+together with `disableSslCertValidation` accepts a wrong one. So the context is made here, and always passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import UsageError
+from steps.vsphere.errors import NotTrusted
+from steps.vsphere.section import CaFile, Thumbprint, VCenter
+
+FETCH_TIMEOUT = 30.0
+"""Seconds for a TCP connection and a TLS handshake."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """`pem`: the certificates that `context` trusts, for children that verify on their own (curl)."""
+
+    context: ssl.SSLContext
+    pem: str
+    pinned: bool
+
+
+def trust(vcenter: VCenter) -> Trust:
+    """Raises UsageError for an unreadable CA file, NotTrusted for another thumbprint, OSError."""
+    match vcenter.tls:
+        case CaFile(ca=path):
+            return _trust_authorities(path)
+        case Thumbprint(thumbprint=expected):
+            return _trust_certificate(vcenter, expected)
+
+
+def _trust_authorities(path: str) -> Trust:
+    try:
+        pem = Path(path).read_text()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=pem)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "strerror", None) or "it holds no PEM certificate"
+        raise UsageError(f"the CA file {path} cannot be used: {reason}") from error
+    return Trust(context, pem, pinned=False)
+
+
+def _trust_certificate(vcenter: VCenter, expected: str) -> Trust:
+    pem = _fetch(vcenter)
+    found = thumbprint(pem)
+    if not hmac.compare_digest(found, expected):
+        raise NotTrusted(
+            f"the certificate of {vcenter.authority} has the SHA-256 thumbprint {colons(found)}, the job pins "
+            f"{colons(expected)}: if the certificate was renewed, ask who did it and write the new thumbprint"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The thumbprint says which machine it is; the name in a self-made certificate says nothing more.
+    context.check_hostname = False
+    # The pinned certificate is the anchor itself, also where a CA that we do not know signed it.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=pem)
+    return Trust(context, pem, pinned=True)
+
+
+def _fetch(vcenter: VCenter) -> str:
+    """The certificate, from whoever answers; nothing else is said on that connection."""
+    return ssl.get_server_certificate((vcenter.server, vcenter.port), timeout=FETCH_TIMEOUT)
+
+
+def thumbprint(pem: str) -> str:
+    """SHA-256 of the (first) certificate, 64 hex digits."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def colons(digits: str) -> str:
+    """``AB:CD:…``, as openssl and vSphere write it."""
+    return ":".join(digits[index : index + 2] for index in range(0, len(digits), 2)).upper()
