@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from runner.model import Model
+import posixpath
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from runner.errors import SendenseError
+from runner.findings import Cell, Findings, Row
+from runner.hosts import Host
+from runner.model import HOW, Duration, JobModel, Model
+from runner.step import Context, Lifetime, Step
+from runner.units import MiB
+from steps.copy.digests import Digests, file_size
+from steps.copy.engine import Copy, Progress, Tuning, copy
+from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
+from steps.open_source import Source
+from steps.open_tunnel import Tunnel
+from steps.qemu import img
+from steps.repository import layout, vm_directory
 
 
 class Copied(Model):
@@ -19,3 +36,166 @@ class Copied(Model):
     zero: int
     seconds: float
     """Of the copy."""
+
+
+class TransferIn(JobModel):
+    stall_timeout: Annotated[Duration, HOW] = 60.0
+    """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no limit."""
+    window: Annotated[int, HOW, Field(ge=MiB)] = 256 * MiB
+    """Bytes that are written but not flushed, at most."""
+
+
+class TransferLive(JobModel):
+    source: Source
+    target: Tunnel
+
+
+class SwappedTargetsError(SendenseError):
+    """The source is of one disk, the target of another."""
+
+    def __init__(self, source: Source, target: Tunnel, why: str) -> None:
+        image = target.image
+        super().__init__(
+            f"swapped targets: the source reads disk {source.disk_key} (backing {source.backing_uuid}), the target "
+            f"{image.path} on {image.host} is for disk {image.disk.key} (backing {image.disk.backing_uuid}); {why}; "
+            "nothing was written"
+        )
+
+
+class Transfer(Step[TransferIn, TransferLive, Copied]):
+    """Copies a frozen disk into its image. Every block is read whole, holes that the source knows of are not read; the
+    BLAKE3 of every 1 MiB block is kept beside the image. It is done when a FLUSH has made the last byte durable."""
+
+    name = "transfer"
+    lifetime = Lifetime.KEEP
+    In = TransferIn
+    Live = TransferLive
+    Out = Copied
+    example = (
+        'uses: transfer, each: {disk: "${{ discover.disks }}"}, '
+        'with: {source: "${{ source }}", target: "${{ tunnel }}"}, retries: 5'
+    )
+    errors = (
+        "source and target are of different disks (nothing is written)",
+        "a range cannot be read or written: one is enough",
+        "no byte moved for stall-timeout: it says which side it waits for",
+        "no space is left where the image lies",
+    )
+
+    def check(self, ctx: Context, inputs: TransferIn, recorded: Copied | None) -> Copied | None:
+        if recorded is None:
+            return None
+        host, image = ctx.host(recorded.image.host), recorded.image
+        if published(ctx, host, image):
+            return recorded
+        agrees = (
+            _read_marker(host, image) == recorded
+            and digests_are_there(host, recorded)
+            and host.exists(image.path)
+            # An exporter of this run may have it open.
+            and img.info(host, image.path, force_share=True).virtual_size == image.capacity
+        )
+        return recorded if agrees else None
+
+    def run(self, ctx: Context, inputs: TransferIn, live: TransferLive) -> Copied:
+        source, image = live.source, live.target.image
+        _refuse_swapped(source, live.target)
+        host = ctx.host(image.host)
+        for name in layout.markers(image.disk.key):
+            host.remove(posixpath.join(image.directory, name))
+        local = ctx.scratch / layout.digests(image.disk.key)
+        with Digests.create(local, image.capacity) as digests:
+            done = _copy(ctx, inputs, live, digests)
+            if done.blind:
+                ctx.warn(f"disk {image.disk.key}: no extents were told for {done.blind} bytes, which were read instead")
+            path = posixpath.join(image.directory, layout.digests(image.disk.key))
+            host.write_sparse(path, digests.size, digests.pieces())
+            data, zero = digests.counts()
+            copied = Copied(
+                image=image,
+                snapshot=source.snapshot,
+                digests=path,
+                digest=digests.digest(),
+                data=data,
+                zero=zero,
+                seconds=done.seconds,
+            )
+        # Last: who finds it may rely on all the rest.
+        host.write(_marker(image), copied.model_dump_json(indent=1).encode())
+        return copied
+
+    def undo(self, ctx: Context, inputs: TransferIn, out: Copied) -> None:
+        """The image itself is let go of by the step that made it."""
+        host = ctx.host(out.image.host)
+        host.remove(_marker(out.image))
+        host.remove(out.digests)
+
+    def findings(self, out: Copied) -> Findings:
+        cells = {
+            "Size": Cell(value=out.image.capacity, unit="bytes"),
+            "Data": Cell(value=out.data, unit="bytes"),
+            "Zero": Cell(value=out.zero, unit="bytes"),
+            "Time": Cell(value=out.seconds, unit="seconds"),
+            "Speed": Cell(value=out.image.capacity / max(out.seconds, 0.001), unit="bytes/s"),
+            "BLAKE3": Cell(value=out.digest, unit="digest"),
+        }
+        return Findings(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))
+
+
+def published(ctx: Context, host: Host, image: Image) -> bool:
+    """Whether this run has made the image part of a restore point: it then lies elsewhere, its markers are gone."""
+    return vm_directory.point_of_run(host, posixpath.dirname(image.directory), ctx.run.id) is not None
+
+
+def digests_are_there(host: Host, copied: Copied) -> bool:
+    found = host.stat(copied.digests)
+    return found is not None and found.size == file_size(copied.image.capacity)
+
+
+def _refuse_swapped(source: Source, target: Tunnel) -> None:
+    disk = target.image.disk
+    if (source.disk_key, source.backing_uuid) != (disk.key, disk.backing_uuid):
+        raise SwappedTargetsError(source, target, "these are two disks")
+    for what, size in (("image", target.image.capacity), ("disk", disk.capacity), ("export", target.size)):
+        if size != source.capacity:
+            raise SwappedTargetsError(source, target, f"the source has {source.capacity} bytes, the {what} {size}")
+
+
+def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests) -> Copy:
+    key, capacity = live.source.disk_key, live.source.capacity
+    label = f"disk {key}"
+
+    def report(progress: Progress) -> None:
+        ctx.progress(
+            label,
+            "copy",
+            progress.done,
+            capacity,
+            data=progress.data,
+            zero=progress.zero,
+            skipped=progress.skipped,
+        )
+
+    with (
+        NbdEndpoint(live.source.uris, f"source of disk {key}") as source,
+        NbdEndpoint(live.target.uris, f"image of disk {key} on {live.target.image.host}") as target,
+    ):
+        for what, size in (("source's", source.abilities.size), ("target's", target.abilities.size)):
+            if size != capacity:
+                raise SwappedTargetsError(
+                    live.source, live.target, f"the {what} NBD export has {size} bytes, not {capacity}"
+                )
+        tuning = Tuning(stall_timeout=inputs.stall_timeout, window=inputs.window)
+        return copy(source, target, digests, stop=ctx.stop, tuning=tuning, on_progress=report)
+
+
+def _marker(image: Image) -> str:
+    return posixpath.join(image.directory, layout.markers(image.disk.key)[0])
+
+
+def _read_marker(host: Host, image: Image) -> Copied | None:
+    try:
+        return Copied.model_validate_json(host.read(_marker(image)))
+    except (FileNotFoundError, ValidationError):
+        # Absent or not of this version: the work is done again, which makes it right.
+        return None

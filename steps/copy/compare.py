@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from runner.errors import DifferenceError
-from steps.copy.digests import Digests, digest_of
+from steps.copy.digests import ENTRY, Digests, digest_of
 from steps.copy.endpoint import Endpoint, WrongEndpoint
 from steps.copy.extents import BLOCK, Extent, Piece
 from steps.copy.survey import Survey
@@ -68,11 +68,11 @@ def compare(
     return _Comparison(image, digests, stop, blocks, in_flight, stall_timeout, on_progress).run()
 
 
-def sample(digests: Digests, seed: int) -> list[int]:
+def sample(digests: Digests, seed: str) -> list[int]:
     """Offsets of blocks, in order: the first, the last, 1 % of the blocks of content (at least 1024), and as many of any
     kind. The same seed and digests give the same sample."""
     chance = random.Random(seed)
-    total = digests.size // 32
+    total = digests.size // ENTRY
     content = sum(1 for _ in digests.data_blocks())
     wanted = max(SAMPLE_BLOCKS, content // SAMPLE_SHARE)
     chosen = set(heapq.nsmallest(wanted, digests.data_blocks(), key=lambda offset: chance.random()))
@@ -123,7 +123,7 @@ class _Comparison:
             # Blocks are read in order, so the smallest offset among those in flight is the smallest of all.
             raise min(self._differences, key=lambda one: one.offset)
         self._report(last=True)
-        return Comparison(self._digests.size // 32, self._compared, self._read)
+        return Comparison(self._digests.size // ENTRY, self._compared, self._read)
 
     def _issue(self) -> None:
         while piece := self._survey.next():

@@ -94,8 +94,10 @@ class Channel(Protocol):
 
     label: str
     """For messages: ``connection 2 of 4``."""
-    in_flight: int
-    """Requests whose completion was not called yet."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests whose completion was not called yet."""
 
     def fileno(self) -> int:
         """What to poll for; -1 where `advance` makes progress at once."""
@@ -140,6 +142,8 @@ class Endpoint(Protocol):
     name: str
     """For messages: ``source of disk 2000``."""
     abilities: Abilities
-    channels: Sequence[Channel]
+
+    @property
+    def channels(self) -> Sequence[Channel]: ...
 
     def close(self) -> None: ...
