@@ -23,14 +23,14 @@ from runner.events import Bus, Event, RunFinished, RunStarted
 from runner.executor import Executor, Outcome
 from runner.graph import StepGraph
 from runner.hosts.local import LocalHost
-from runner.inputs import Inputs, Resolver
+from runner.inputs import Resolver
 from runner.job import load
 from runner.job_model import Job
 from runner.journal import Journal
-from runner.model import Model
-from runner.nodes import Node, Nodes
+from runner.looking import Looking
+from runner.nodes import Nodes
 from runner.plan import Blind, Plan, Planner
-from runner.step import Forecast, Registry, Run
+from runner.step import Registry, Run
 from runner.unwind import Unwinding
 from runner.world import World
 
@@ -238,7 +238,7 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         records = desk.state.open(record.id).nodes() if unfinished is not None else {}
         nodes, resolver = desk.nodes(run)
         only_unwind = record.phase == "unwinding"
-        planner = Planner(nodes, resolver, records, _Looking(desk.world), only_unwind=only_unwind)
+        planner = Planner(nodes, resolver, records, Looking(desk.world), only_unwind=only_unwind)
         return planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
 
 
@@ -249,26 +249,6 @@ def _plan_offline(path: Path, options: Options) -> Plan:
     nodes = Nodes(job.steps, StepGraph(job.steps, registry), registry)
     resolver = Resolver(job, nodes, world.identities(), "offline")
     return Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
-
-
-class _Looking:
-    """The world as a plan sees it."""
-
-    offline = False
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def look(self, node: Node, inputs: Inputs) -> Model:
-        out: Model = node.step.run(self._world.context(node.id), inputs.values, node.step.Live())
-        return out
-
-    def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
-        found: Model | None = node.step.check(self._world.context(node.id), inputs.values, recorded)
-        return found
-
-    def forecast(self, node: Node, inputs: Inputs) -> Forecast:
-        return node.step.forecast(self._world.context(node.id), inputs.values)
 
 
 def runs_of(path: Path, options: Options) -> tuple[RunRecord, ...]:

@@ -51,6 +51,8 @@ class NodeRecord(Model):
     step_version: int
     sequence: int
     """Order in which the nodes of this run first acted; undone in reverse."""
+    acts: int
+    """How many times it acted; what stands on an earlier act is stale."""
     digest: str
     fields: dict[str, str]
     """Input name → digest, to say which one changed."""

@@ -293,7 +293,7 @@ class Executor:
         """None if the node is done; else why it runs."""
         record = self._state.nodes().get(node.id)
         if self._only_unwind and record is not None and record.state == "done" and not self._at_end(node):
-            self._kept(node, record.out or {}, "done before; only taking back is left")
+            self._kept(node, record.out or {}, record.acts, "done before; only taking back is left")
             return None
         weighing = weigh(record, inputs, node.step.version)
         if weighing.ask == "no":
@@ -310,11 +310,11 @@ class Executor:
             return weighing.why
         if weighing.ask == "adopt":
             self._record(node, inputs, "done", out=found)
-        self._kept(node, found.to_json_value(), why_kept(weighing))
+        self._kept(node, found.to_json_value(), 1 if record is None else record.acts, why_kept(weighing))
         return None
 
-    def _kept(self, node: Node, out: dict[str, JsonValue], why: str) -> None:
-        self._resolver.outputs[node.id] = out
+    def _kept(self, node: Node, out: dict[str, JsonValue], acts: int, why: str) -> None:
+        self._resolver.know(node, out, acts)
         self._bus.emit(NodeKept(node=str(node.id), step=node.step.name, why=why, output=out))
 
     def _act(self, node: Node, inputs: Inputs, why: str) -> None:
@@ -332,8 +332,8 @@ class Executor:
             self._processes.drop(node)
             self._stop.wait(wait)
             attempt, wait = attempt + 1, min(LONGEST_WAIT, wait * 2)
-        self._record(node, inputs, "done", out=out)
-        self._resolver.outputs[node.id] = dump_value(out)
+        acts = self._record(node, inputs, "done", out=out)
+        self._resolver.know(node, dump_value(out), acts)
         self._bus.emit(
             NodeFinished(
                 node=str(node.id), step=node.step.name, seconds=time.monotonic() - began, output=out.to_json_value()
@@ -366,8 +366,10 @@ class Executor:
         *,
         out: Model | None = None,
         details: dict[str, JsonValue] | None = None,
-    ) -> None:
+    ) -> int:
+        """Returns how many times the node has acted, this time included."""
         before = self._state.nodes().get(node.id)
+        acts = (0 if before is None else before.acts) + (state == "intent")
         if before is None:
             with self._lock:
                 self._sequence += 1
@@ -381,6 +383,7 @@ class Executor:
                 step=node.spec.uses,
                 step_version=node.step.version,
                 sequence=sequence,
+                acts=acts,
                 digest=inputs.digest,
                 fields=dict(inputs.fields),
                 inputs=inputs.values.to_json_value(),
@@ -390,6 +393,7 @@ class Executor:
                 at=now(),
             )
         )
+        return acts
 
     def _record_failure(self, node: Node, error: SendenseError) -> None:
         record = self._state.nodes()[node.id]

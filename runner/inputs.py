@@ -34,7 +34,14 @@ class Resolver:
         self._identities = identities
         self._base: dict[str, JsonValue] = {"vars": dict(job.vars), "run": {"id": run_id, "job": job.name}}
         self.outputs: dict[NodeId, JsonValue] = {}
+        self._acts: dict[NodeId, int] = {}
         self.given: dict[NodeId, JsonValue] = {}
+
+    def know(self, node: Node, out: JsonValue, acts: int) -> None:
+        """The output of a KEEP or JOB node, made at its `acts`-th act. An image that was made again is another image,
+        though it has the same path: what was made of the old one is stale. Looking again makes nothing."""
+        self.outputs[node.id] = out
+        self._acts[node.id] = 0 if node.step.read_only else acts
 
     def each_scope(self, step: str) -> dict[str, JsonValue] | None:
         """What the `each` of `step` refers to; None while an output is not known."""
@@ -68,6 +75,10 @@ class Resolver:
         scope = self._scope(node, raw, self.outputs)
         values = _validated(node, node.step.In, {name: evaluate(value, scope) for name, value in raw.items()})
         fields = {name: digest(value) for name, value in self._identities.of(values).items()}
+        for name, info in node.step.In.model_fields.items():
+            acts = self._acts_behind(node, raw.get(info.alias or name))
+            if name in fields and any(acts):
+                fields[name] = digest([fields[name], list(acts)])
         for name, value in live.items():
             stands_on = [
                 self.inputs(other).digest for step in self._roots(value) for other in self._nodes.matching(node, step)
@@ -75,6 +86,14 @@ class Resolver:
             fields[name] = digest(list(stands_on))
         whole: dict[str, JsonValue] = {"step": node.step.name, "version": node.step.version, "fields": {**fields}}
         return Inputs(values, fields, digest(whole))
+
+    def _acts_behind(self, node: Node, value: object) -> tuple[int, ...]:
+        return tuple(
+            self._acts[other.id]
+            for step in self._roots(value)
+            for other in self._nodes.matching(node, step)
+            if other.id in self._acts
+        )
 
     def live(self, node: Node) -> JobModel:
         """The `Live` of `node`, once the PROCESS nodes it stands on are open."""

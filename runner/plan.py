@@ -155,7 +155,7 @@ class Planner:
         waiting = self._resolver.unknown(node)
         record = self._records.get(node.id)
         if self._only_unwind and record is not None and record.state == "done" and node.spec.when != "always":
-            self._resolver.outputs[node.id] = record.out
+            self._resolver.know(node, record.out, record.acts)
             return self._node(node, "keep", "done before; only taking back is left")
         if self._observer.offline:
             return self._node(
@@ -175,11 +175,11 @@ class Planner:
             recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
             found = self._observer.check(node, inputs, recorded)
             if found is not None:
-                self._resolver.outputs[node.id] = dump_value(found)
+                self._resolver.know(node, dump_value(found), 1 if record is None else record.acts)
                 return self._node(node, "keep", why_kept(weighing))
         forecast = self._observer.forecast(node, inputs)
         if node.step.read_only:
-            self._resolver.outputs[node.id] = dump_value(self._observer.look(node, inputs))
+            self._resolver.know(node, dump_value(self._observer.look(node, inputs)), 1)
             return self._node(node, "run", "only looks; looked for this plan", forecast)
         return self._node(node, "run", weighing.why, forecast)
 

@@ -10,7 +10,7 @@ import click
 from runner import plan_view
 from runner.app import plan_job, read_job
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
-from runner.errors import JobFileError
+from runner.errors import JobFileError, Problem
 from runner.job import write_out
 from runner.schema import job_schema
 from runner.step import Registry
@@ -22,7 +22,7 @@ from runner.step import Registry
 def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None) -> None:
     """Check job files: every mistake at once, with file, line and column. Touches nothing else."""
     registry = Registry.installed()
-    problems = []
+    problems: list[Problem] = []
     for path in jobs:
         try:
             job = read_job(path, options_from(settings, state), registry)

@@ -1,0 +1,249 @@
+"""The executor, with steps that leave traces: what runs, what is kept, what is taken back, whatever fails."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from runner.errors import LockedError
+from runner.events import NodeKept, NodeRetrying, NodeSkipped, NodeStarted
+from tests.runner.toys import Bench, backup_like
+
+RUNS = [
+    "run copy[1]",
+    "run copy[2]",
+    "run hold",
+    "run join",
+    "run make[1]",
+    "run make[2]",
+    "run prove[1]",
+    "run prove[2]",
+]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr("runner.executor.FIRST_WAIT", 0.01)
+    (tmp_path / "items").write_text("2=two 1=one")
+    return Bench(tmp_path, backup_like(tmp_path))
+
+
+def runs(trace: list[str]) -> list[str]:
+    return sorted(line for line in trace if line.startswith("run "))
+
+
+def fail(bench: Bench, node: str, how: str) -> None:
+    (bench.root / f"fail-{node}").write_text(how)
+
+
+def left_over(bench: Bench) -> list[str]:
+    return sorted(path.name for path in bench.root.glob("socket-*")) + sorted(
+        path.name for path in bench.root.glob("moment-*")
+    )
+
+
+@pytest.mark.parametrize("jobs", [1, 4], ids=["one-at-a-time", "in-parallel"])
+def test_every_node_runs_once_and_everything_is_closed(bench: Bench, jobs: int):
+    bench.jobs = jobs
+    outcome = bench.run()
+    assert outcome.work_done
+    assert not outcome.failures
+    trace = bench.trace()
+    assert runs(trace) == RUNS
+    assert left_over(bench) == []
+    opened = sorted(line[5:] for line in trace if line.startswith("open "))
+    assert opened == sorted(line[6:] for line in trace if line.startswith("close "))
+
+
+def test_a_process_is_closed_before_what_follows_its_last_user_starts(bench: Bench):
+    bench.run()
+    trace = bench.trace()
+    for key in (1, 2):
+        assert (
+            trace.index(f"close relay[{key}]") < trace.index(f"close serve[{key}]") < trace.index(f"open again[{key}]")
+        )
+
+
+def test_a_guard_is_open_round_all_that_changes_something(bench: Bench):
+    bench.run()
+    trace = bench.trace()
+    assert trace[0] == "open guard"
+    assert trace[-1] == "close guard"
+    assert trace[-2] == "undo hold"
+
+
+@pytest.mark.parametrize("cleanup", [True, False], ids=["with-cleanup-step", "without"])
+def test_a_job_node_is_held_after_a_failure_and_taken_back_at_success(bench: Bench, cleanup: bool):
+    bench.steps = backup_like(bench.root, cleanup=cleanup)
+    fail(bench, "copy[2]", "permanent")
+    assert not bench.run().work_done
+    assert left_over(bench) == [f"moment-{bench.run_id}"]
+    assert "undo hold" not in bench.trace()
+    assert bench.run().work_done
+    assert "undo hold" in bench.trace()
+    assert left_over(bench) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "again"),
+    [
+        ("look", [line for line in RUNS if line != "run hold"]),
+        ("hold", RUNS),
+        ("make[2]", ["run copy[2]", "run join", "run make[2]", "run prove[2]"]),
+        ("serve[2]", ["run copy[2]", "run join", "run prove[2]"]),
+        ("relay[2]", ["run copy[2]", "run join", "run prove[2]"]),
+        ("copy[2]", ["run copy[2]", "run join", "run prove[2]"]),
+        ("again[1]", ["run join", "run prove[1]"]),
+        ("prove[1]", ["run join", "run prove[1]"]),
+        ("join", ["run join"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_after_a_failure_only_the_needed_nodes_run_again(bench: Bench, node: str, again: list[str]):
+    fail(bench, node, "permanent")
+    first = bench.run()
+    assert [str(error) for _, error in first.failures] == [f"{node} is broken"]
+    assert [path.name for path in bench.root.glob("socket-*")] == []
+    bench.trace()
+    second = bench.run()
+    assert second.work_done
+    assert runs(bench.trace()) == again
+
+
+def test_the_other_disks_finish_when_one_fails_and_only_dependents_are_skipped(bench: Bench):
+    fail(bench, "copy[1]", "permanent")
+    bench.run()
+    assert "run prove[2]" in bench.trace()
+    skipped = {event.node: event.because for event in bench.events if isinstance(event, NodeSkipped)}
+    assert skipped == {"prove[1]": "copy[1] failed", "join": "prove[1] skipped"}
+
+
+def test_work_done_but_not_recorded_is_adopted(bench: Bench):
+    fail(bench, "after-make[1]", "bug")  # the file is there, the record says intent
+    with pytest.raises(RuntimeError):
+        bench.run()
+    assert left_over(bench) == [f"moment-{bench.run_id}"]
+    bench.trace()
+    bench.stop = threading.Event()
+    assert bench.run().work_done
+    assert "run make[1]" not in bench.trace()
+    kept = {event.node: event.why for event in bench.events if isinstance(event, NodeKept)}
+    assert "though not recorded" in kept["make[1]"]
+
+
+def test_a_result_that_vanished_is_made_again(bench: Bench):
+    fail(bench, "join", "permanent")
+    bench.run()
+    bench.trace()
+    (bench.root / "made-1").unlink()
+    bench.run()
+    assert "run make[1]" in bench.trace()
+    started = {event.node: event.why for event in bench.events if isinstance(event, NodeStarted)}
+    assert started["make[1]"] == "its result is no longer there"
+
+
+def test_a_transient_error_opens_anew_what_the_node_stood_on_and_tries_again(bench: Bench):
+    fail(bench, "copy[1]", "transient transient")
+    assert bench.run().work_done
+    trace = bench.trace()
+    assert trace.count("run copy[1]") == 3
+    assert trace.count("open relay[1]") == trace.count("close relay[1]") == 3
+    assert trace.count("open relay[2]") == 1
+    assert trace.count("open guard") == 1
+    assert sum(isinstance(event, NodeRetrying) for event in bench.events) == 2
+
+
+def test_a_transient_error_in_opening_is_tried_again_too(bench: Bench):
+    fail(bench, "relay[1]", "transient")
+    assert bench.run().work_done
+    assert bench.trace().count("run copy[1]") == 1
+
+
+def test_retries_are_counted(bench: Bench):
+    fail(bench, "copy[1]", "transient transient transient transient")
+    assert not bench.run().work_done
+    assert bench.trace().count("run copy[1]") == 3
+
+
+def test_a_refused_result_is_made_again_and_the_refusal_remembered(bench: Bench):
+    fail(bench, "prove[2]", "difference")
+    outcome = bench.run()
+    assert [error.exit_code for _, error in outcome.failures] == [5]
+    bench.trace()
+    assert bench.run().work_done
+    assert runs(bench.trace()) == ["run copy[2]", "run join", "run prove[2]"]
+    proved = next(e for e in bench.events if e.type == "node-finished" and e.node == "prove[2]")
+    assert proved.output["earlier"] == "{'offset': 7}"
+
+
+def test_a_changed_input_makes_stale_exactly_what_depends_on_it(bench: Bench):
+    fail(bench, "join", "permanent")
+    bench.run()
+    bench.trace()
+    bench.steps = backup_like(bench.root, speed=9)  # only says how
+    fail(bench, "join", "permanent")
+    bench.run()
+    assert runs(bench.trace()) == ["run join"]
+    steps = {step.id: step for step in backup_like(bench.root)}
+    changed = steps["make"].__class__("make", "make", {**steps["make"].with_, "moment": "other"}, steps["make"].each)
+    bench.steps = tuple({**steps, "make": changed}.values())
+    bench.run()
+    assert runs(bench.trace()) == [line for line in RUNS if line != "run hold"]
+    started = {event.node: event.why for event in bench.events if isinstance(event, NodeStarted)}
+    assert started["make[1]"] == "input changed: moment"
+
+
+def test_a_moment_held_too_long_is_let_go_and_all_that_came_of_it_is_stale(bench: Bench):
+    fail(bench, "join", "permanent")
+    bench.run()
+    (bench.root / "hold-over").touch()
+    bench.trace()
+    bench.run()
+    trace = bench.trace()
+    assert trace.index("undo hold") < trace.index("run hold")
+
+
+def test_hold_over_at_the_failure_is_let_go_at_once(bench: Bench):
+    (bench.root / "hold-over").touch()
+    fail(bench, "join", "permanent")
+    bench.run()
+    assert left_over(bench) == []
+
+
+def test_if_only_taking_back_failed_the_work_counts_as_done(bench: Bench):
+    fail(bench, "undo-hold", "permanent")
+    outcome = bench.run()
+    assert outcome.work_done
+    assert outcome.unwind_failures == ["hold could not be taken back: undo-hold is broken"]
+    bench.trace()
+    assert not bench.run().unwind_failures
+    assert bench.trace() == ["open guard", "undo hold", "close guard"]
+
+
+def test_nothing_is_touched_without_the_lock(bench: Bench):
+    fail(bench, "guard", "locked")
+    outcome = bench.run()
+    assert [type(error) for _, error in outcome.failures] == [LockedError]
+    assert bench.trace() == []
+
+
+def test_stopping_leaves_the_run_resumable_and_closes_everything(bench: Bench):
+    bench.stop.set()
+    outcome = bench.run()
+    assert not outcome.work_done
+    bench.stop = threading.Event()
+    assert bench.run().work_done
+
+
+def test_a_bug_is_raised_after_everything_was_unwound(bench: Bench):
+    fail(bench, "copy[1]", "bug")
+    with pytest.raises(RuntimeError, match="a bug in copy"):
+        bench.run()
+    assert [path.name for path in bench.root.glob("socket-*")] == []
+    assert bench.trace()[-1] == "close guard"
+
+
+def test_an_empty_list_is_a_join_of_nothing(bench: Bench):
+    (bench.root / "items").write_text("")
+    assert bench.run().work_done
+    assert runs(bench.trace()) == ["run hold", "run join"]

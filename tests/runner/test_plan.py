@@ -1,0 +1,90 @@
+"""The plan, with steps on a directory: what it says, and that it changes nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.plan import Plan
+from runner.plan_view import as_markdown, as_mermaid, headline
+from tests.runner.toys import Bench, backup_like
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    (tmp_path / "items").write_text("2=two 1=one")
+    return Bench(tmp_path, backup_like(tmp_path))
+
+
+def actions(plan: Plan) -> dict[str, str]:
+    return {node.id: node.action for node in plan.nodes}
+
+
+def everything_below(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_a_first_plan_looks_fans_out_and_says_what_is_known_later(bench: Bench):
+    plan = bench.plan()
+    assert actions(plan) == {
+        "look": "run",
+        "guard": "open",
+        "hold": "run",
+        **dict.fromkeys(["make[1]", "make[2]", "copy[1]", "copy[2]", "prove[1]", "prove[2]", "join", "end"], "run"),
+        **dict.fromkeys(["serve[1]", "serve[2]", "relay[1]", "relay[2]", "again[1]", "again[2]"], "open"),
+    }
+    why = {node.id: node.why for node in plan.nodes}
+    assert why["make[1]"] == "after hold"
+    assert why["copy[2]"] == "after make"
+    assert why["serve[1]"] == "for copy[1]"
+
+
+def test_a_plan_changes_nothing(bench: Bench):
+    before = everything_below(bench.root)
+    bench.plan()
+    assert everything_below(bench.root) == before
+
+
+def test_a_plan_of_an_unfinished_run_says_what_is_kept_and_what_need_not_open(bench: Bench):
+    (bench.root / "fail-copy[2]").write_text("permanent")
+    bench.run()
+    plan = bench.plan()
+    found = actions(plan)
+    assert {node for node, action in found.items() if action == "keep"} == {
+        "look",
+        "hold",
+        "make[1]",
+        "make[2]",
+        "copy[1]",
+        "prove[1]",
+    }
+    assert found["serve[1]"] == found["relay[1]"] == found["again[1]"] == "idle"
+    assert found["serve[2]"] == "open"
+    assert next(node.why for node in plan.nodes if node.id == "copy[2]") == "failed before"
+
+
+def test_offline_nothing_is_looked_at_and_lists_stay_open(bench: Bench):
+    (bench.root / "items").unlink()
+    plan = bench.plan(offline=True)
+    assert plan.offline
+    assert actions(plan)["make[…]"] == "unknown"
+    assert "known after look" in next(node.why for node in plan.nodes if node.id == "make[…]")
+    assert ("make[…]", "serve[…]") in plan.edges
+
+
+def test_what_cannot_be_looked_at_is_a_problem_of_that_node(bench: Bench):
+    (bench.root / "fail-look").write_text("permanent")
+    plan = bench.plan()
+    assert plan.problems == ("look: look is broken",)
+
+
+def test_markdown_and_mermaid_hold_every_node_and_edge(bench: Bench):
+    plan = bench.plan()
+    markdown, mermaid = as_markdown(plan), as_mermaid(plan)
+    assert all(f"`{node.id}`" in markdown for node in plan.nodes)
+    assert mermaid.count(" --> ") == len(plan.edges)
+    assert headline(plan) in markdown
+
+
+def test_a_plan_is_a_document_that_can_be_read_back(bench: Bench):
+    plan = bench.plan()
+    assert Plan.from_json_value(plan.to_json_value()) == plan

@@ -1,0 +1,400 @@
+"""Steps on a directory instead of a vCenter, for tests of the engine: each leaves a trace of what it did.
+
+A file ``fail-<node>`` makes that node fail: its text is a list of ``transient``, ``permanent``, ``difference``, ``locked``
+or ``bug``, one consumed a try.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from runner.checkpoint import JobState, RunRecord, now
+from runner.errors import DifferenceError, LockedError, SendenseError, TransientError
+from runner.events import Bus, Event
+from runner.executor import Executor, Outcome
+from runner.graph import StepGraph
+from runner.hosts.local import LocalHost
+from runner.hosts.spec import HostSpec
+from runner.inputs import Resolver
+from runner.job_model import Job, StepSpec
+from runner.looking import Looking
+from runner.model import HOW, JobModel, Model
+from runner.nodes import Nodes
+from runner.plan import Blind, Plan, Planner
+from runner.step import Context, Empty, Given, Lifetime, Registry, Run, Step
+from runner.unwind import Unwinding
+from runner.world import World
+
+
+class RefusedError(DifferenceError):
+    forgets = ("copied",)
+
+
+def trace(root: str, line: str) -> None:
+    with (Path(root) / "trace").open("a") as file:
+        file.write(line + "\n")
+
+
+def maybe_fail(root: str, node: str) -> None:
+    path = Path(root) / f"fail-{node}"
+    if not path.exists():
+        return
+    first, *rest = path.read_text().split()
+    path.write_text(" ".join(rest)) if rest else path.unlink()
+    match first:
+        case "transient":
+            raise TransientError(f"{node} had a hiccup")
+        case "permanent":
+            raise SendenseError(f"{node} is broken", details={"seen": node})
+        case "difference":
+            raise RefusedError(f"{node} found a difference", details={"offset": 7})
+        case "locked":
+            raise LockedError(node, "somebody else")
+        case _:
+            raise RuntimeError(f"a bug in {node}")
+
+
+class Item(Model):
+    key: int
+    text: str
+
+
+class RootIn(JobModel):
+    root: str
+
+
+class Seen(Model):
+    items: tuple[Item, ...]
+
+
+class Look(Step[RootIn, Empty, Seen]):
+    """Looks at the list."""
+
+    name, lifetime, In, Out, read_only, example = "look", Lifetime.KEEP, RootIn, Seen, True, ""
+
+    def check(self, ctx: Context, inputs: RootIn, recorded: Seen | None) -> Seen | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: RootIn, live: Empty) -> Seen:
+        maybe_fail(inputs.root, ctx.node)
+        lines = (Path(inputs.root) / "items").read_text().split()
+        return Seen(items=tuple(Item(key=int(k), text=t) for k, _, t in (line.partition("=") for line in lines)))
+
+
+class Held(Model):
+    moment: str
+
+
+class HoldIn(JobModel):
+    root: str
+    seen: tuple[Item, ...] = ()
+
+
+class Hold(Step[HoldIn, Empty, Held]):
+    """Holds a moment."""
+
+    name, lifetime, In, Out, example = "hold", Lifetime.JOB, HoldIn, Held, ""
+
+    def _file(self, ctx: Context, inputs: HoldIn) -> Path:
+        return Path(inputs.root) / f"moment-{ctx.run.id}"
+
+    def check(self, ctx: Context, inputs: HoldIn, recorded: Held | None) -> Held | None:
+        return Held(moment=self._file(ctx, inputs).name) if self._file(ctx, inputs).exists() else None
+
+    def run(self, ctx: Context, inputs: HoldIn, live: Empty) -> Held:
+        self._file(ctx, inputs).touch()
+        trace(inputs.root, f"run {ctx.node}")
+        maybe_fail(inputs.root, ctx.node)
+        return Held(moment=self._file(ctx, inputs).name)
+
+    def undo(self, ctx: Context, inputs: HoldIn, out: Held) -> None:
+        maybe_fail(inputs.root, f"undo-{ctx.node}")
+        self._file(ctx, inputs).unlink(missing_ok=True)
+        trace(inputs.root, f"undo {ctx.node}")
+
+    def release_due(self, ctx: Context, inputs: HoldIn, out: Held) -> str | None:
+        return "its time is over" if (Path(inputs.root) / "hold-over").exists() else None
+
+    def held(self, ctx: Context, inputs: HoldIn, out: Held) -> str:
+        return f"moment {out.moment}"
+
+
+class MakeIn(JobModel):
+    root: str
+    item: Item
+    speed: Annotated[int, HOW] = 1
+    moment: str = ""
+
+
+class Made(Model):
+    item: Item
+    path: str
+
+
+class Make(Step[MakeIn, Empty, Made]):
+    """Makes a file."""
+
+    name, lifetime, In, Out, example = "make", Lifetime.KEEP, MakeIn, Made, ""
+
+    def check(self, ctx: Context, inputs: MakeIn, recorded: Made | None) -> Made | None:
+        path = Path(inputs.root) / f"made-{inputs.item.key}"
+        return Made(item=inputs.item, path=str(path)) if path.exists() else None
+
+    def run(self, ctx: Context, inputs: MakeIn, live: Empty) -> Made:
+        ctx.check_stop()
+        trace(inputs.root, f"run {ctx.node}")
+        maybe_fail(inputs.root, ctx.node)
+        path = Path(inputs.root) / f"made-{inputs.item.key}"
+        path.write_text(inputs.item.text)
+        maybe_fail(inputs.root, f"after-{ctx.node}")
+        return Made(item=inputs.item, path=str(path))
+
+    def undo(self, ctx: Context, inputs: MakeIn, out: Made) -> None:
+        Path(out.path).unlink(missing_ok=True)
+        trace(inputs.root, f"undo {ctx.node}")
+
+
+class ServeIn(JobModel):
+    root: str
+    made: Made
+
+
+class Served(Given):
+    made: Made
+    socket: str
+
+
+class Serve(Step[ServeIn, Empty, Served]):
+    """Serves a file."""
+
+    name, lifetime, In, Out, example = "serve", Lifetime.PROCESS, ServeIn, Served, ""
+
+    def run(self, ctx: Context, inputs: ServeIn, live: Empty) -> Served:
+        socket = Path(inputs.root) / f"socket-{ctx.node}"
+        ctx.closing.callback(trace, inputs.root, f"close {ctx.node}")
+        ctx.closing.callback(socket.unlink, missing_ok=True)
+        socket.touch()
+        trace(inputs.root, f"open {ctx.node}")
+        maybe_fail(inputs.root, ctx.node)
+        return Served(made=inputs.made, socket=str(socket))
+
+    def probe(self, ctx: Context, out: Served) -> bool:
+        return Path(out.socket).exists()
+
+
+class Through(JobModel):
+    served: Served
+
+
+class RelayIn(JobModel):
+    root: str
+
+
+class Relay(Step[RelayIn, Through, Served]):
+    """Serves what another one serves."""
+
+    name, lifetime, In, Live, Out, example = "relay", Lifetime.PROCESS, RelayIn, Through, Served, ""
+
+    def run(self, ctx: Context, inputs: RelayIn, live: Through) -> Served:
+        assert Path(live.served.socket).exists()
+        ctx.closing.callback(trace, inputs.root, f"close {ctx.node}")
+        trace(inputs.root, f"open {ctx.node}")
+        maybe_fail(inputs.root, ctx.node)
+        return live.served
+
+
+class Copied(Model):
+    made: Made
+    size: int
+
+
+class CopyIn(JobModel):
+    root: str
+
+
+class Copy(Step[CopyIn, Through, Copied]):
+    """Copies what is served."""
+
+    name, lifetime, In, Live, Out, example = "copy", Lifetime.KEEP, CopyIn, Through, Copied, ""
+
+    def check(self, ctx: Context, inputs: CopyIn, recorded: Copied | None) -> Copied | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: CopyIn, live: Through) -> Copied:
+        assert Path(live.served.socket).exists()
+        trace(inputs.root, f"run {ctx.node}")
+        maybe_fail(inputs.root, ctx.node)
+        return Copied(made=live.served.made, size=len(Path(live.served.made.path).read_text()))
+
+
+class ProveIn(JobModel):
+    root: str
+    copied: Copied
+
+
+class Proved(Model):
+    copied: Copied
+    earlier: str
+
+
+class Prove(Step[ProveIn, Through, Proved]):
+    """Compares."""
+
+    name, lifetime, In, Live, Out, example = "prove", Lifetime.KEEP, ProveIn, Through, Proved, ""
+
+    def check(self, ctx: Context, inputs: ProveIn, recorded: Proved | None) -> Proved | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: ProveIn, live: Through) -> Proved:
+        trace(inputs.root, f"run {ctx.node}")
+        maybe_fail(inputs.root, ctx.node)
+        return Proved(copied=inputs.copied, earlier=str(dict(ctx.previous_failure or {})))
+
+
+class JoinIn(JobModel):
+    root: str
+    parts: tuple[Proved, ...]
+
+
+class Joined(Model):
+    keys: tuple[int, ...]
+
+
+class Join(Step[JoinIn, Empty, Joined]):
+    """Joins all."""
+
+    name, lifetime, In, Out, example = "join", Lifetime.KEEP, JoinIn, Joined, ""
+
+    def check(self, ctx: Context, inputs: JoinIn, recorded: Joined | None) -> Joined | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: JoinIn, live: Empty) -> Joined:
+        trace(inputs.root, f"run {ctx.node}")
+        maybe_fail(inputs.root, ctx.node)
+        return Joined(keys=tuple(part.copied.made.item.key for part in inputs.parts))
+
+
+class Guarding(Given):
+    lock: str
+
+
+class Guard(Step[RootIn, Empty, Guarding]):
+    """Locks."""
+
+    name, lifetime, In, Out, guard, example = "guard", Lifetime.PROCESS, RootIn, Guarding, True, ""
+
+    def run(self, ctx: Context, inputs: RootIn, live: Empty) -> Guarding:
+        maybe_fail(inputs.root, ctx.node)
+        ctx.closing.callback(trace, inputs.root, f"close {ctx.node}")
+        trace(inputs.root, f"open {ctx.node}")
+        return Guarding(lock="lock")
+
+
+class Ended(Model):
+    released: tuple[str, ...]
+
+
+class End(Step[Empty, Empty, Ended]):
+    """Unwinds."""
+
+    name, lifetime, In, Out, example = "end", Lifetime.KEEP, Empty, Ended, ""
+
+    def run(self, ctx: Context, inputs: Empty, live: Empty) -> Ended:
+        return Ended(released=ctx.unwind())
+
+
+STEPS = {kind.name: kind() for kind in (Look, Hold, Make, Serve, Relay, Copy, Prove, Join, Guard, End)}
+REGISTRY = Registry(STEPS, {})
+EACH = (("item", "${{ look.items }}"),)
+
+
+def backup_like(
+    root: Path, *, speed: int = 1, cleanup: bool = True, needs: tuple[str, ...] = ()
+) -> tuple[StepSpec, ...]:
+    """The shape of a backup: look → guard, hold → make → serve → relay → copy → read back → prove → join → end."""
+    base = {"root": str(root)}
+    steps = [
+        StepSpec("look", "look", base),
+        StepSpec("guard", "guard", base),
+        StepSpec("hold", "hold", base, needs=("guard",)),
+        StepSpec("make", "make", {**base, "item": "${{ item }}", "speed": speed, "moment": "${{ hold.moment }}"}, EACH),
+        StepSpec("serve", "serve", {**base, "made": "${{ make }}"}, EACH),
+        StepSpec("relay", "relay", {**base, "served": "${{ serve }}"}, EACH),
+        StepSpec("copy", "copy", {**base, "served": "${{ relay }}"}, EACH, retries=2),
+        StepSpec("again", "serve", {**base, "made": "${{ make }}"}, EACH, needs=("copy",)),
+        StepSpec("prove", "prove", {**base, "copied": "${{ copy }}", "served": "${{ again }}"}, EACH),
+        StepSpec("join", "join", {**base, "parts": "${{ prove }}"}),
+    ]
+    if cleanup:
+        steps.append(StepSpec("end", "end", {}, needs=("join",), when="always"))
+    return tuple(steps)
+
+
+@dataclass
+class Bench:
+    """A root directory, a state directory, and runs of one job on them."""
+
+    root: Path
+    steps: tuple[StepSpec, ...]
+    jobs: int = 4
+    run_id: str = "20261123T170000Z-3f9a0c1e"
+    stop: threading.Event = field(default_factory=threading.Event)
+    events: list[Event] = field(default_factory=list)
+
+    def job(self) -> Job:
+        hosts: dict[str, HostSpec] = {"local": "local"}
+        return Job("toy", {}, hosts, {}, None, self.steps, "toy.yaml", "0")
+
+    def plan(self, *, offline: bool = False) -> Plan:
+        state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
+        with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
+            world.run = Run(self.run_id, "toy", "0", None)
+            nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
+            resolver = Resolver(self.job(), nodes, world.identities(), self.run_id)
+            observer = Blind() if offline else Looking(world)
+            return Planner(nodes, resolver, {} if offline else state.nodes(), observer).plan("toy", "toy.yaml", None)
+
+    def run(self) -> Outcome:
+        """One execution; what the root's trace says is what was done."""
+        self.events = []
+        bus = Bus()
+        bus.subscribe(self.events.append)
+        job = self.job()
+        state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
+        record = RunRecord(
+            id=self.run_id,
+            job="toy",
+            vars={},
+            job_file="toy.yaml",
+            job_digest="0",
+            git_commit=None,
+            started=now(),
+            phase="working",
+        )
+        state.create(record)
+        with World(job, bus, self.stop, self.root / "scratch") as world:
+            world.run = Run(self.run_id, "toy", "0", None)
+            nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
+            executor = Executor(
+                nodes=nodes,
+                resolver=Resolver(job, nodes, world.identities(), self.run_id),
+                world=world,
+                state=state,
+                unwinding=Unwinding(state, REGISTRY, world, bus, "toy.yaml"),
+                bus=bus,
+                stop=self.stop,
+                jobs=self.jobs,
+                only_unwind=False,
+                work_done=lambda: None,
+            )
+            return executor.execute()
+
+    def trace(self) -> list[str]:
+        """What was done since the last call."""
+        path = self.root / "trace"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return lines
