@@ -107,8 +107,8 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
 
 def _open(ctx: Context, host: Host, export: Export, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
     """URIs that each passed a handshake, and what the last one said."""
-    sockets = ctx.closing.enter_context(host.forward((export.socket,) * connections))
-    uris = tuple(nbd_server.uri(socket, export.export) for socket in sockets)
+    forwards = ctx.closing.enter_context(host.forward((export.socket,) * connections))
+    uris = tuple(nbd_server.uri(socket, export.export) for socket in forwards.sockets)
     for number, uri in enumerate(uris, 1):
         name = f"the export of disk {export.image.disk.key} on {export.host} (connection {number} of {connections})"
         seen = handshake(ctx, uri, name, timeout=READY_TIMEOUT)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from runner.errors import LockedError, SendenseError
-from runner.hosts import Host
+from runner.hosts import Host, Lock
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
 from steps.repository import layout, marker, vm_directory
@@ -52,16 +52,18 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         what = f"VM {inputs.vm.name!r} in repository {inputs.repository}"
         own: _Held = ctx.shared(("reserve", host.name, path), lambda: nullcontext(_Held()))
         if own.holder and (now := _holder(host, path)) != own.holder:
-            raise LockedError(what, f"{now} (it took the lock while our session to {host.name} was broken)")
+            raise LockedError(
+                what, f"{now or 'one that has ended since'}; it came while our session to {host.name} was broken"
+            )
         since = datetime.now(UTC).isoformat(timespec="seconds")
         holder = f"host {socket.gethostname()}, pid {os.getpid()}, run {ctx.run.id} of {ctx.run.job}, since {since}"
         try:
             lock = host.lock(path, holder)
         except LockedError as error:
             raise LockedError(what, error.holder) from error
-        ctx.closing.callback(lock.release)
+        own.take(lock, holder)
+        ctx.closing.callback(own.give_back)
         ctx.alive.append(lock.alive)
-        own.holder = holder
         return Reservation(repository=inputs.repository, lock=path)
 
     def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
@@ -75,9 +77,22 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
 
 
 class _Held:
-    """What this run wrote into the lock file when it last took the lock; empty before."""
+    """The run's hold on the lock. A session that broke leaves our text in the file, unless another run came since."""
 
-    holder = ""
+    def __init__(self) -> None:
+        self.holder = ""
+        """Our text while we hold the lock, and after the session that held it broke."""
+        self._lock: Lock | None = None
+
+    def take(self, lock: Lock, holder: str) -> None:
+        self._lock, self.holder = lock, holder
+
+    def give_back(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            if lock.alive():
+                self.holder = ""
+            lock.release()
 
 
 def _holder(host: Host, path: str) -> str:

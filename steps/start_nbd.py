@@ -142,6 +142,6 @@ def _ready(ctx: Context, host: Host, image: Image, child: Child, socket: str, ex
             raise ExporterError(image, f"it made no socket in {START_TIMEOUT:.0f} s", transient=True)
         ctx.stop.wait(PAUSE)
     name = f"the export of disk {image.disk.key} on {host.name}"
-    with host.forward((socket,)) as (here,):
-        left = deadline - time.monotonic()
-        return handshake(ctx, nbd_server.uri(here, export), name, timeout=left, alive=alive)
+    with host.forward((socket,)) as forwards:
+        uri = nbd_server.uri(forwards.sockets[0], export)
+        return handshake(ctx, uri, name, timeout=deadline - time.monotonic(), alive=alive)

@@ -96,9 +96,12 @@ def create(host: Host, path: str, size: int, *, backing: str | None = None) -> N
 
 
 def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
-    """`force_share` looks at an image that an exporter has open for writing (n11). Raises CommandError, BadImageError."""
+    """`force_share` looks at an image that an exporter has open for writing (n11). Raises BadImageError if qemu-img cannot
+    open it as qcow2, CommandError."""
     share = ("-U",) if force_share else ()
-    done = host.run(("qemu-img", "info", "--output=json", "-f", FORMAT, *share, path), timeout=QUICK)
+    done = host.run(("qemu-img", "info", "--output=json", "-f", FORMAT, *share, path), timeout=QUICK, ok=(0, 1))
+    if done.exit_code:
+        raise _refused(host, path, "opened", done.stderr)
     return _parse(ImageInfo, path, done.stdout)
 
 
@@ -112,8 +115,7 @@ def check(host: Host, path: str, *, force_share: bool = False, repair_leaks: boo
     argv = ("qemu-img", "check", "--output=json", "-f", FORMAT, *flags, path)
     done = host.run(argv, timeout=CHECK_TIMEOUT, ok=(0, 1, _CORRUPTIONS, _LEAKS, _UNSUPPORTED))
     if done.exit_code in (1, _UNSUPPORTED) and not done.stdout.strip():
-        said = " ".join(done.stderr.split()) or "it said nothing"
-        raise BadImageError(f"{path} on {host.name} cannot be checked: {said}")
+        raise _refused(host, path, "checked", done.stderr)
     return _parse(CheckReport, path, done.stdout)
 
 
@@ -122,6 +124,11 @@ def version(host: Host) -> str:
     first = host.run(("qemu-img", "--version"), timeout=QUICK).stdout.decode(errors="replace").partition("\n")[0]
     found = re.search(r"version (\d[\w.+~-]*)", first)
     return found[1] if found else first
+
+
+def _refused(host: Host, path: str, verb: str, stderr: str) -> BadImageError:
+    said = " ".join(stderr.split()) or "qemu-img said nothing"
+    return BadImageError(f"{path} on {host.name} cannot be {verb} as a qcow2 image: {said}")
 
 
 def _parse(kind: type[AnswerT], path: str, stdout: bytes) -> AnswerT:

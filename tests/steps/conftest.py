@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.hosts.local import LocalHost
+from tests.hub import Hub, hub_on
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A repository on this machine."""
+    with hub_on(LocalHost("hub"), str(tmp_path / "repository"), tmp_path) as opened:
+        yield opened
