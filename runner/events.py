@@ -26,6 +26,8 @@ class RunStarted(Event):
     resumed: bool
     job_file: str
     job_digest: str
+    resume: str | None = None
+    """The command line that goes on with this run."""
     tools: dict[str, str] = {}
 
 

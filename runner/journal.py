@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -91,6 +92,12 @@ class Journal:
         except OSError as error:
             raise StateError(f"the events cannot be written to {path}: {error.strerror}") from error
         self._cut_torn_line()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __call__(self, event: Event) -> None:
         for kept in self._thin(event):

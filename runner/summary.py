@@ -6,12 +6,14 @@ ended is not believed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 
 from pydantic import JsonValue
 
+from runner.errors import Interrupted
 from runner.events import (
     Event,
     GraphKnown,
@@ -34,7 +36,8 @@ from runner.flow import Flow, FlowSummary, Throughput, throughput
 from runner.journal import Thinning
 from runner.model import Model
 
-NodeState = Literal["waiting", "running", "done", "kept", "failed", "skipped"]
+NodeState = Literal["waiting", "running", "done", "kept", "unneeded", "failed", "stopped", "skipped"]
+"""`unneeded`: the run is done without it (a tunnel to a disk that was copied before); `stopped`: by a signal."""
 Outcome = Literal["done", "failed", "unwind-failed", "interrupted", "unfinished"]
 """`unfinished`: the events end without an end of the run: it is running, or was killed."""
 
@@ -81,6 +84,8 @@ class RunSummary(Model):
     job_file: str
     job_digest: str
     resumed: bool
+    resume_command: str | None
+    """None where there is nothing to resume."""
     tools: dict[str, str]
     started: datetime
     ended: datetime
@@ -100,11 +105,6 @@ class RunSummary(Model):
     tables: tuple[Table, ...]
     statements: tuple[Statement, ...]
     commands: tuple[Command, ...]
-
-    @property
-    def resume_command(self) -> str | None:
-        """None where there is nothing to resume."""
-        return None if self.outcome == "done" else f"sendense run {self.job_file}"
 
 
 class Fold:
@@ -177,6 +177,8 @@ class Fold:
                 self._set(event.node, retried=(*self._node(event.node).retried, event.error))
             case NodeFinished():
                 self._set(event.node, step=event.step, state="done", seconds=event.seconds, output=event.output)
+            case NodeFailed(exit_code=Interrupted.exit_code):
+                self._set(event.node, step=event.step, state="stopped", seconds=event.seconds)
             case NodeFailed():
                 self._set(event.node, step=event.step, state="failed", seconds=event.seconds, error=event.error)
             case NodeSkipped():
@@ -210,7 +212,7 @@ class Fold:
         if self.finished is None:
             return "unfinished"
         said = self.finished.outcome
-        if said != "done" and said != "unwind-failed":
+        if said != "done":
             return said
         if any(node.state in ("failed", "running") for node in self.nodes.values()):
             return "failed"
@@ -228,6 +230,7 @@ class Fold:
             job_file=self.started.job_file,
             job_digest=self.started.job_digest,
             resumed=self.started.resumed,
+            resume_command=None if outcome == "done" else self.started.resume or _resume_command(self.started),
             tools=self.started.tools,
             started=self.started.at,
             ended=self.last,
@@ -236,7 +239,7 @@ class Fold:
             exit_code=None if finished is None else finished.exit_code or (0 if outcome == "done" else 1),
             error=finished.error if finished else None,
             earlier=self.earlier,
-            nodes=tuple(self.nodes.values()),
+            nodes=tuple(self._ended(node, outcome) for node in self.nodes.values()),
             edges=self.edges,
             undo_failures=tuple(self.undo_failures),
             held=tuple(self.held),
@@ -247,6 +250,11 @@ class Fold:
             statements=tuple(statement for finding in findings for statement in finding.statements),
             commands=tuple(command for finding in findings for command in finding.commands),
         )
+
+    def _ended(self, node: NodeSummary, outcome: Outcome) -> NodeSummary:
+        if node.state == "waiting" and outcome in ("done", "unwind-failed"):
+            return node.model_copy(update={"state": "unneeded", "why": "nothing needed it any more"})
+        return node
 
     def _findings(self) -> list[Findings]:
         found = []
@@ -267,6 +275,10 @@ def fold(events: Iterable[Event], findings_of: FindingsOf) -> RunSummary:
     for event in events:
         folding.add(event)
     return folding.summary()
+
+
+def _resume_command(started: RunStarted) -> str:
+    return shlex.join(("sendense", "run", started.job_file))
 
 
 def _tables(findings: Iterable[Findings]) -> tuple[Table, ...]:

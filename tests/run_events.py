@@ -224,7 +224,7 @@ def failed_run(*, at: float = 0.0) -> list[Event]:
         story.begin(f"transfer[{key}]")
     began = story.now
     story.bytes("transfer", "copy", dict.fromkeys(DISKS, 300 * MiB), until=0.6)
-    story.tell(NodeRetrying, node="transfer[2001]", error="the source closed the connection", wait=4.0, attempt=2)
+    story.tell(NodeRetrying, node="transfer[2001]", error="the source closed the connection", wait=4.0, attempt=1)
     story.now += 4
     story.begin("transfer[2001]", why="tried again", attempt=2)
     story.bytes("transfer", "copy", {"2001": 220 * MiB}, until=0.59)
@@ -232,6 +232,7 @@ def failed_run(*, at: float = 0.0) -> list[Event]:
         NodeFailed, node="transfer[2001]", step="transfer", seconds=story.now - began, error=FAILURE, exit_code=1
     )
     for key in ("2000", "16000"):
+        story.progress("transfer", "copy", key, DISKS[key])
         story.finish(f"transfer[{key}]", story.now - began, copied(key, DISKS[key], story.now - began))
     for key in ("2000", "16000"):
         for step in ("readback", "view", "verify"):
@@ -307,7 +308,7 @@ def findings_of(step: str, output: Mapping[str, JsonValue]) -> Findings:
         made = Statement(about="made", text=f"Restore point 20261123T170003Z-3f9a of pgtest1, at hub:{POINT}")
         commands = tuple(
             Command(
-                purpose=f"Restore disk {disk} as a raw image, with qemu-img alone",
+                purpose="Restore its disks as raw images, with qemu-img alone",
                 line=f"qemu-img convert -p -f qcow2 -O raw {POINT}/disk-{disk}.qcow2 /restore/disk-{disk}.raw",
             )
             for disk in (output["disks"] if isinstance(output["disks"], list) else [])

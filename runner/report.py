@@ -1,0 +1,181 @@
+"""The report of a run, for people (report.md, report.html) and for CI (junit.xml); all three from one summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from runner import __version__, files
+from runner.drawing import draw_graph, draw_throughput
+from runner.errors import StateError
+from runner.events import Event
+from runner.findings import Cell, Command, FindingsOf
+from runner.flow import FlowSummary
+from runner.junit import render_junit
+from runner.render import render_report
+from runner.summary import NodeSummary, RunSummary, Table, fold
+from runner.units import human_bytes, human_seconds
+from runner.words import MARKS, Fact, clock, failures, printable, story, verdict, word
+
+
+def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:
+    """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths.
+
+    Raises StateError if they cannot be written, or if an output is not one the installed step can read."""
+    summary = fold(events, findings_of)
+    contents = {
+        "report.html": render_html(summary),
+        "report.md": render_markdown(summary),
+        "junit.xml": render_junit(summary),
+    }
+    try:
+        files.make_directory(str(directory), parents=True)
+        for name, content in contents.items():
+            files.write(str(directory / name), content.encode())
+    except OSError as error:
+        raise StateError(f"the report cannot be written to {directory}: {error.strerror}") from error
+    return tuple(directory / name for name in contents)
+
+
+def render_html(summary: RunSummary) -> str:
+    graph = draw_graph(summary.nodes, summary.edges)
+    return render_report(
+        "report.html.j2", _values(summary) | {"graph": graph, "chart": draw_throughput(summary.throughput)}
+    )
+
+
+def render_markdown(summary: RunSummary) -> str:
+    return render_report("report.md.j2", _values(summary) | {"md": _markdown, "code": _markdown_code})
+
+
+def _values(summary: RunSummary) -> dict[str, object]:
+    def said(about: str) -> list[str]:
+        return [printable(statement.text) for statement in summary.statements if statement.about == about]
+
+    return {
+        "version": __version__,
+        "run": summary,
+        "verdict": verdict(summary),
+        "figures": _figures(summary),
+        "facts": _facts(summary),
+        "failures": failures(summary),
+        "made": said("made"),
+        "verified": said("verified"),
+        "noted": said("noted"),
+        "commands": _by_purpose(summary.commands),
+        "tables": [_table(table) for table in summary.tables],
+        "flows": [_flow(flow) for flow in summary.flows],
+        "nodes": [_node(node, summary) for node in summary.nodes],
+        "clock": clock,
+    }
+
+
+def _by_purpose(commands: Iterable[Command]) -> list[dict[str, object]]:
+    lines: dict[str, list[str]] = {}
+    for command in commands:
+        lines.setdefault(printable(command.purpose), []).append(printable(command.line))
+    return [{"purpose": purpose, "lines": lines[purpose]} for purpose in lines]
+
+
+def _figures(summary: RunSummary) -> list[Fact]:
+    figures = [Fact("Took", human_seconds(summary.seconds))]
+    states = [node.state for node in summary.nodes]
+    counted = [f"{states.count(state)} {word(state)}" for state in MARKS if state in states]
+    figures.append(Fact("Nodes", ", ".join(counted)))
+    for phase in dict.fromkeys(flow.phase for flow in summary.flows):
+        flows = [flow for flow in summary.flows if flow.phase == phase]
+        done = human_bytes(sum(flow.done for flow in flows))
+        totals = [flow.total for flow in flows if flow.total is not None]
+        of = human_bytes(sum(totals)) if len(totals) == len(flows) else "unknown"
+        figures.append(Fact(phase.capitalize(), done if of == done else f"{done} of {of}"))
+    return figures
+
+
+def _facts(summary: RunSummary) -> list[Fact]:
+    ended = "ended" if summary.outcome != "unfinished" else "last seen"
+    return [
+        Fact("Run", summary.run, exact=True),
+        Fact("Started", clock(summary.started) + (" (resumed)" if summary.resumed else "")),
+        Fact(ended.capitalize(), clock(summary.ended)),
+        Fact("Exit code", "none" if summary.exit_code is None else str(summary.exit_code)),
+        Fact("Job file", summary.job_file, exact=True),
+        Fact("Job file's SHA-256", summary.job_digest, exact=True),
+    ]
+
+
+def _table(table: Table) -> dict[str, object]:
+    """Long cells (digests, paths) stand below their line: `columns` and `cells` are the others."""
+
+    def any_cell(column: str, what: str) -> bool:
+        return any(getattr(cells[column], what) for _, cells in table.rows if column in cells)
+
+    below = [column for column in table.columns if any_cell(column, "long")]
+    columns = [column for column in table.columns if column not in below]
+    nothing = Cell(value="")
+    return {
+        "title": table.title,
+        "columns": [{"name": column, "numeric": any_cell(column, "numeric")} for column in columns],
+        "below": below,
+        "rows": [
+            {
+                "key": printable(key),
+                "cells": [
+                    {"text": printable(cells.get(column, nothing).text()), "numeric": any_cell(column, "numeric")}
+                    for column in columns
+                ],
+                "below": [Fact(column, printable(cells.get(column, nothing).text())) for column in below],
+            }
+            for key, cells in table.rows
+        ],
+    }
+
+
+def _flow(flow: FlowSummary) -> dict[str, object]:
+    of = "of unknown" if flow.total is None else f"of {human_bytes(flow.total)}"
+    share = f", {flow.done * 100 // flow.total} %" if flow.total else ""
+    return {
+        "node": flow.node,
+        "what": printable(f"{flow.label}, {flow.phase}"),
+        "complete": flow.state != "incomplete",
+        "done": human_bytes(flow.done) if flow.state == "complete" else f"{human_bytes(flow.done)} {of}{share}",
+        "cells": [human_bytes(count) for count in (flow.data, flow.zero, flow.skipped)],
+        "speed": "" if flow.speed is None else f"{human_bytes(flow.speed)}/s",
+    }
+
+
+def _node(node: NodeSummary, summary: RunSummary) -> dict[str, object]:
+    """`bar`: where in the run's time it began and how long it took, both as shares."""
+    whole = max((summary.ended - summary.started).total_seconds(), 0.001)
+    bar = None
+    if node.started is not None and node.seconds is not None:
+        start = min(max((node.started - summary.started).total_seconds() / whole, 0.0), 1.0)
+        # Never thinner than what an eye can see.
+        bar = (min(start, 0.99), min(max(node.seconds / whole, 0.01), 1.0 - min(start, 0.99)))
+    return {
+        "name": node.node,
+        "step": node.step,
+        "state": node.state,
+        "mark": MARKS[node.state],
+        "word": word(node.state),
+        "seconds": "" if node.seconds is None else human_seconds(node.seconds),
+        "bar": bar,
+        "why": printable(story(node)),
+    }
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
+
+def _markdown(text: str) -> str:
+    """As text of one line: nothing in it is markup."""
+    return _MARKDOWN.sub(r"\\\1", printable(text))
+
+
+def _markdown_code(text: str, *, in_table: bool = False) -> str:
+    text = printable(text)
+    if in_table:  # the one character that a table's row splits at even inside code
+        text = text.replace("|", r"\|")
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}" if text else ""
