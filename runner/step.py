@@ -16,7 +16,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -60,6 +60,8 @@ class Run:
     job: str
     job_digest: str
     git_commit: str | None
+    tools: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Versions of what it stands on, by name (n50)."""
 
 
 class Context:

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from runner.model import Model
+import json
+import posixpath
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+
+from runner.errors import SendenseError
+from runner.findings import Command, Findings, Statement
+from runner.hosts import Host
+from runner.model import JobModel, Model
+from runner.step import Context, Empty, Lifetime, Step
+from steps.qemu import img
+from steps.repository import layout, manifest, marker, vm_directory
+from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity
+from steps.repository.section import locate
+from steps.snapshot import SnapshotTaken
+from steps.verify import Verified
+from steps.vsphere.client import vcenter
+from steps.vsphere.inventory import VM
 
 
 class Published(Model):
+    vm: str
+    """The VM's name."""
     point: str
     """Name of the restore point."""
     path: str
@@ -13,3 +35,265 @@ class Published(Model):
     repository: str
     disks: tuple[str, ...]
     """Paths of the images."""
+    level: Level
+    """How far all its disks were verified."""
+
+
+class PublishIn(JobModel):
+    vm: VM
+    snapshot: SnapshotTaken
+    disks: tuple[Verified, ...]
+
+
+class MixedUpError(SendenseError):
+    """The disks are not those of the snapshot, one for one."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(f"nothing is published: {'; '.join(problems)}")
+
+
+class PointExistsError(SendenseError):
+    def __init__(self, path: str, host: str) -> None:
+        super().__init__(
+            f"{path} on {host} is another run's restore point and is never overwritten; run the job again with --fresh"
+        )
+
+
+class HasChildrenError(SendenseError):
+    def __init__(self, path: str, children: list[str]) -> None:
+        super().__init__(f"{path} stays: the restore points {', '.join(children)} are built on it")
+
+
+class Publish(Step[PublishIn, Empty, Published]):
+    """Turns the verified images of one snapshot into a restore point: the VM's configuration and NVRAM beside them, a
+    manifest, everything on stable storage, and then one rename. Before the rename nothing is listed, after it all is."""
+
+    name = "publish"
+    lifetime = Lifetime.KEEP
+    In = PublishIn
+    Out = Published
+    example = 'uses: publish, with: {vm: "${{ discover.vm }}", snapshot: "${{ snapshot }}", disks: "${{ verify }}"}'
+    errors = (
+        "a disk of the snapshot is missing, comes twice, or is not of this snapshot",
+        "another restore point has the name already",
+        "no space is left on the repository's host",
+    )
+
+    def check(self, ctx: Context, inputs: PublishIn, recorded: Published | None) -> Published | None:
+        host, root = locate(ctx, _repository(inputs))
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        path = directory and vm_directory.point_of_run(host, directory, ctx.run.id)
+        if not path or _leftovers(host, path, inputs):
+            return None
+        return _published(inputs, host, path)
+
+    def run(self, ctx: Context, inputs: PublishIn, live: Empty) -> Published:
+        if problems := list(_mixed_up(inputs)):
+            raise MixedUpError(problems)
+        host, root = locate(ctx, _repository(inputs))
+        marker.require(host, root)
+        directory = vm_directory.look(host, root, inputs.vm)
+        path = vm_directory.point_of_run(host, directory, ctx.run.id)
+        if path is None:
+            path = posixpath.join(directory, layout.point(inputs.snapshot.created, ctx.run.id))
+            if host.exists(path):
+                raise PointExistsError(path, host.name)
+            _complete(ctx, inputs, host, posixpath.basename(path))
+            try:
+                host.rename(_partial(inputs), path)
+            except FileExistsError as error:
+                raise PointExistsError(path, host.name) from error
+        # Only now, since until the rename a crash must find that the disks are copied and verified.
+        for name in _leftovers(host, path, inputs):
+            host.remove(posixpath.join(path, name))
+        host.sync(path)
+        return _published(inputs, host, path)
+
+    def undo(self, ctx: Context, inputs: PublishIn, out: Published) -> None:
+        """Takes the point from the list: it is a `.partial` again, whose disks can be let go of one by one."""
+        host = ctx.host(out.host)
+        if not host.exists(out.path):
+            return
+        others = vm_directory.manifests(host, posixpath.dirname(out.path))
+        if children := [other.point for other in others if any(disk.parent == out.point for disk in other.disks)]:
+            raise HasChildrenError(out.path, children)
+        host.rename(out.path, _partial(inputs))
+        host.remove(posixpath.join(_partial(inputs), layout.MANIFEST))
+        host.remove(posixpath.join(_partial(inputs), layout.VM_FILES), recursive=True)
+
+    def findings(self, out: Published) -> Findings:
+        made = f"Restore point {out.point} of {out.vm}, at {out.host}:{out.path}"
+        commands = tuple(_restore(out.host, path) for path in out.disks)
+        return Findings(statements=(Statement(about="made", text=made),), commands=commands)
+
+
+def _restore(host: str, image: str) -> Command:
+    disk = posixpath.basename(image).removesuffix(".qcow2")
+    return Command(
+        purpose=f"Restore {disk} on {host} as a raw image, with qemu-img alone",
+        line=shlex.join(("qemu-img", "convert", "-p", "-f", "qcow2", "-O", "raw", image, f"/restore/{disk}.raw")),
+    )
+
+
+def _repository(inputs: PublishIn) -> str:
+    if not inputs.disks:
+        raise MixedUpError(["no disk was given, so there is nothing to restore from"])
+    return inputs.disks[0].copied.image.repository
+
+
+def _partial(inputs: PublishIn) -> str:
+    return inputs.disks[0].copied.image.directory
+
+
+def _published(inputs: PublishIn, host: Host, path: str) -> Published:
+    images = [disk.copied.image for disk in inputs.disks]
+    return Published(
+        vm=inputs.vm.name,
+        point=posixpath.basename(path),
+        path=path,
+        host=host.name,
+        repository=images[0].repository,
+        disks=tuple(posixpath.join(path, layout.image(image.disk.key)) for image in images),
+        level=manifest.weakest([disk.level for disk in inputs.disks]),
+    )
+
+
+def _leftovers(host: Host, path: str, inputs: PublishIn) -> list[str]:
+    """Files in the point at `path` that only a run needs."""
+    markers = {name for disk in inputs.disks for name in layout.markers(disk.copied.image.disk.key)}
+    return [name for name in host.listdir(path) if name in markers]
+
+
+def _mixed_up(inputs: PublishIn) -> Iterator[str]:
+    """What is wrong with the pairing of the snapshot's disks and the verified ones, in words (n2)."""
+    frozen = {disk.key: disk for disk in inputs.snapshot.disks}
+    images = [disk.copied.image for disk in inputs.disks]
+    if (inputs.snapshot.vcenter, inputs.snapshot.vm) != (inputs.vm.vcenter, inputs.vm.moref):
+        yield f"the snapshot is of {inputs.snapshot.vm}, not of {inputs.vm.moref} ({inputs.vm.name})"
+    given = Counter(image.disk.key for image in images)
+    yield from (f"disk {key} was not copied and verified" for key in frozen if key not in given)
+    yield from (f"disk {key} was given {count} times" for key, count in given.items() if count > 1)
+    for copied in (disk.copied for disk in inputs.disks):
+        key = copied.image.disk.key
+        if key not in frozen:
+            yield f"disk {key} is not one that the snapshot covers"
+        elif (copied.image.disk.backing_uuid, copied.image.capacity) != (
+            frozen[key].backing_uuid,
+            frozen[key].capacity,
+        ):
+            yield f"disk {key} in {copied.image.path} is not the snapshot's disk {key}: backing or capacity differ"
+        if copied.snapshot != inputs.snapshot.moref:
+            yield f"disk {key} was read from snapshot {copied.snapshot}, not from {inputs.snapshot.moref}"
+        if copied.image.path != posixpath.join(images[0].directory, layout.image(key)):
+            yield f"disk {key} is in {copied.image.path}, not in its place in {images[0].directory}"
+
+
+def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
+    """Everything of the point is in the `.partial` directory and on stable storage."""
+    directory = _partial(inputs)
+    vm_files = posixpath.join(directory, layout.VM_FILES)
+    disks = sorted(disk.copied.image.disk.key for disk in inputs.disks)
+    wanted = {name for key in disks for name in (layout.image(key), layout.digests(key), *layout.markers(key))}
+    for name in set(host.listdir(directory)) - wanted:
+        # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
+        host.remove(posixpath.join(directory, name), recursive=True)
+    host.mkdir(vm_files)
+    config = json.dumps(inputs.snapshot.config, indent=1, sort_keys=True, ensure_ascii=False)
+    host.write(posixpath.join(vm_files, layout.VM_CONFIG), config.encode() + b"\n")
+    notes: list[str] = []
+    nvram = _save_nvram(ctx, inputs, host, vm_files, notes)
+    tools = _tools(ctx, inputs, host, notes)
+    files = (posixpath.join(directory, name(key)) for key in disks for name in (layout.image, layout.digests))
+    host.sync(*files)
+    host.write(
+        posixpath.join(directory, layout.MANIFEST),
+        manifest.dump(_manifest(ctx, inputs, point, nvram=nvram, notes=tuple(notes), tools=tools)),
+    )
+    host.sync(vm_files, directory)
+
+
+def _save_nvram(ctx: Context, inputs: PublishIn, host: Host, vm_files: str, notes: list[str]) -> str | None:
+    """Its file name in `vm_files`. A point without it still restores every disk: a failure is noted, not raised."""
+    if inputs.snapshot.nvram is None:
+        return None
+    try:
+        content = vcenter(ctx, inputs.snapshot.vcenter).download(inputs.snapshot.datacenter, inputs.snapshot.nvram)
+    except SendenseError as error:
+        notes.append(f"The NVRAM file {inputs.snapshot.nvram} could not be saved: {error.message}")
+        ctx.warn(notes[-1])
+        return None
+    name = f"{layout.slug(inputs.vm.name)}.nvram"
+    host.write(posixpath.join(vm_files, name), content)
+    return name
+
+
+def _tools(ctx: Context, inputs: PublishIn, host: Host, notes: list[str]) -> dict[str, str]:
+    tools = {**ctx.run.tools, "sendense": metadata.version("sendense"), f"qemu on {host.name}": img.version(host)}
+    try:
+        tools["vCenter"] = vcenter(ctx, inputs.snapshot.vcenter).version
+    except SendenseError as error:
+        notes.append(f"The vCenter's version is unknown: {error.message}")
+    return tools
+
+
+def _manifest(
+    ctx: Context,
+    inputs: PublishIn,
+    point: str,
+    *,
+    nvram: str | None,
+    notes: tuple[str, ...],
+    tools: dict[str, str],
+) -> Manifest:
+    vm, snapshot = inputs.vm, inputs.snapshot
+    return Manifest(
+        point=point,
+        run=ctx.run.id,
+        created=snapshot.created,
+        published=datetime.now(UTC),
+        vm=VmIdentity(
+            vcenter_uuid=vm.vcenter_uuid,
+            instance_uuid=vm.instance_uuid,
+            bios_uuid=vm.bios_uuid,
+            moref=vm.moref,
+            name=vm.name,
+            inventory_path=vm.inventory_path,
+        ),
+        quiesced=snapshot.quiesced,
+        level=manifest.weakest([disk.level for disk in inputs.disks]),
+        disks=tuple(_point_disk(disk, snapshot) for disk in inputs.disks),
+        config=layout.VM_CONFIG,
+        nvram=nvram,
+        notes=notes,
+        job=ctx.run.job,
+        job_digest=ctx.run.job_digest,
+        git_commit=ctx.run.git_commit,
+        tools=tools,
+    )
+
+
+def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
+    copied, disk = verified.copied, verified.copied.image.disk
+    frozen = next(frozen for frozen in snapshot.disks if frozen.key == disk.key)
+    return PointDisk(
+        key=disk.key,
+        label=disk.label,
+        controller=f"{disk.controller.kind} {disk.controller.bus}",
+        unit=disk.unit,
+        capacity=disk.capacity,
+        backing_uuid=disk.backing_uuid,
+        file=frozen.file,
+        change_id=frozen.change_id,
+        image=layout.image(disk.key),
+        digests=layout.digests(disk.key),
+        digest=copied.digest,
+        data=copied.data,
+        zero=copied.zero,
+        copy_seconds=copied.seconds,
+        level=verified.level,
+        blocks=verified.blocks,
+        compared=verified.compared,
+        cached=verified.cached,
+        leaks=verified.leaks,
+        verified=verified.at,
+    )

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from typing import Protocol
 
 from runner.errors import SendenseError
 from runner.hosts import Host
 from steps.repository import layout
 from steps.repository.manifest import Manifest, parse
-from steps.vsphere.inventory import VM
+
+
+class Identified(Protocol):
+    """What tells a VM from all others."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def instance_uuid(self) -> str: ...
+
+    @property
+    def vcenter_uuid(self) -> str:
+        """about.instanceUuid of its vCenter."""
 
 
 class TwoDirectoriesError(SendenseError):
@@ -24,7 +38,7 @@ class TwoDirectoriesError(SendenseError):
 class OtherVcenterError(SendenseError):
     """The instance uuid is unique within a vCenter only."""
 
-    def __init__(self, directory: str, vm: VM, vcenter_uuid: str) -> None:
+    def __init__(self, directory: str, vm: Identified, vcenter_uuid: str) -> None:
         super().__init__(
             f"{directory} holds a VM of another vCenter (uuid {vcenter_uuid}) with the instance uuid of {vm.name!r} "
             f"of vCenter {vm.vcenter_uuid}; give this vCenter's VMs a repository of their own"
@@ -40,7 +54,7 @@ def find(host: Host, root: str, instance_uuid: str) -> str | None:
     return posixpath.join(root, names[0]) if names else None
 
 
-def look(host: Host, root: str, vm: VM) -> str:
+def look(host: Host, root: str, vm: Identified) -> str:
     """Where the VM's directory is or will be; changes nothing. Raises TwoDirectoriesError, OtherVcenterError."""
     present = find(host, root, vm.instance_uuid)
     if present is None:
@@ -51,7 +65,7 @@ def look(host: Host, root: str, vm: VM) -> str:
     return present
 
 
-def ensure(host: Host, root: str, vm: VM) -> str:
+def ensure(host: Host, root: str, vm: Identified) -> str:
     """As `look`, and makes the directory."""
     directory = look(host, root, vm)
     host.mkdir(directory)

@@ -1,0 +1,99 @@
+"""Restore points as a run makes them, without the copying: publish is given what transfer and verify would have said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from steps.create_qcow2 import Image
+from steps.publish import Publish, Published, PublishIn
+from steps.repository import layout
+from steps.snapshot import FrozenDisk, SnapshotTaken
+from steps.transfer import Copied
+from steps.verify import Verified
+from steps.vsphere.inventory import VM, Disk
+from tests.hub import CREATED, RUN, Hub, disk, vm
+
+SNAPSHOT = "snapshot-31"
+
+
+class StandInVcenter:
+    """What publish asks of a vCenter. Stands in where the test is about the repository; `test_publish` also asks a real
+    one, over TLS."""
+
+    version = "a vCenter (API 8.0.3.0)"
+
+    def download(self, datacenter: str, file: str) -> bytes:
+        return f"{datacenter} {file}".encode()
+
+
+def frozen(of: Disk) -> FrozenDisk:
+    return FrozenDisk(
+        key=of.key,
+        backing_uuid=of.backing_uuid,
+        capacity=of.capacity,
+        file=f"[ds1] pgtest1/pgtest1_{of.key}.vmdk",
+        datastore="ds1",
+        flat=True,
+        why_not_flat="",
+        change_id="52 de ad be ef 00 00 00-00 00 00 00 00 00 00 01/4",
+    )
+
+
+def snapshot(disks: Sequence[Disk], machine: VM, **changes: Any) -> SnapshotTaken:
+    return SnapshotTaken(
+        vcenter=machine.vcenter,
+        vm=machine.moref,
+        moref=SNAPSHOT,
+        name=f"sendense-{RUN}",
+        created=CREATED,
+        quiesced="yes",
+        datacenter=machine.datacenter,
+        disks=tuple(frozen(of) for of in disks),
+        config={"name": machine.name, "hardware": {"numCPU": 2}},
+        nvram=f"[ds1] {machine.name}/{machine.name}.nvram",
+    ).model_copy(update=changes)
+
+
+def verified(image: Image, **changes: Any) -> Verified:
+    """Writes the digests file and the markers beside `image`, as transfer and verify do."""
+    digests = Path(image.directory) / layout.digests(image.disk.key)
+    digests.write_bytes(bytes(32))
+    digests.chmod(0o600)
+    copied = Copied(
+        image=image,
+        snapshot=SNAPSHOT,
+        digests=str(digests),
+        digest=blake3(digests.read_bytes()).hexdigest(),
+        data=image.capacity // 4,
+        zero=image.capacity - image.capacity // 4,
+        seconds=1.5,
+    )
+    for name in layout.markers(image.disk.key):
+        (Path(image.directory) / name).write_bytes(b"{}")
+    return Verified(copied=copied, level="full", blocks=4, compared=4, cached=False, leaks=0, at=CREATED).model_copy(
+        update=changes
+    )
+
+
+def inputs(hub: Hub, *disks: Disk, machine: VM | None = None, run: str | None = None, **changes: Any) -> PublishIn:
+    """With images made, and what transfer and verify leave; `changes` are of the snapshot, and `level` of every disk."""
+    machine = machine or vm()
+    disks = disks or (disk(),)
+    level = {"level": changes.pop("level")} if "level" in changes else {}
+    images = [hub.image(of, machine=machine, run=run) for of in disks]
+    return PublishIn(
+        vm=machine,
+        snapshot=snapshot(disks, machine, **changes),
+        disks=tuple(verified(image, **level) for image in images),
+    )
+
+
+def publish(hub: Hub, *disks: Disk, machine: VM | None = None, run: str | None = None, **changes: Any) -> Published:
+    hub.share(("vcenter", "prod"), lambda: nullcontext(StandInVcenter()))
+    given = inputs(hub, *disks, machine=machine, run=run, **changes)
+    return Publish().run(hub.context(run=run), given, Publish.Live())
