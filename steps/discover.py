@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from runner.model import Model
+from typing import Annotated
+
+from runner.model import JobModel, Model, SectionName
+from runner.step import Context, Empty, Lifetime, Step
+from steps.vsphere import machine
+from steps.vsphere.client import vcenter
+from steps.vsphere.errors import VSphereError
+from steps.vsphere.find import find
 from steps.vsphere.inventory import VM, Disk, Uncovered
+
+
+class DiscoverIn(JobModel):
+    vcenter: Annotated[str, SectionName("vcenters")]
+    vm: str
+    """A name, an inventory path (`DC1/vm/prod/pgtest1`), a moref (`vm-16`), or an instance or BIOS uuid."""
+    skip_uncovered: bool | tuple[int, ...] = False
+    """Disks that a snapshot does not cover may stay out of the backup: all of them, or those with these keys."""
 
 
 class Discovered(Model):
@@ -12,3 +27,64 @@ class Discovered(Model):
     """Covered by a snapshot, in key order."""
     uncovered: tuple[Uncovered, ...]
     change_tracking: bool
+
+
+class DisksNotCovered(VSphereError):
+    pass
+
+
+class Discover(Step[DiscoverIn, Empty, Discovered]):
+    """Finds the VM and lists its disks by the keys vSphere gave them, with controller, unit, capacity and backing.
+
+    A name that two VMs have is an error that lists their paths. Disks that no snapshot covers (independent, physical
+    RDM, shared) are an error too, unless the job says `skip-uncovered`."""
+
+    name = "discover"
+    lifetime = Lifetime.KEEP
+    In = DiscoverIn
+    Out = Discovered
+    read_only = True
+    example = 'uses: discover, with: {vcenter: prod, vm: "${{ vars.vm }}"}'
+    errors = (
+        "no VM fits (close names are shown), or several do (their paths and morefs are shown)",
+        "a disk is not covered by a snapshot, and the job does not say skip-uncovered",
+        "the VM is a template, out of reach, or in another state that excludes snapshots",
+        "the vCenter refuses the login, or its certificate is not the one the job trusts",
+    )
+
+    def check(self, ctx: Context, inputs: DiscoverIn, recorded: Discovered | None) -> Discovered | None:
+        """A run's record stands while it is the same VM: names of its files change with each snapshot."""
+        if recorded is None:
+            return None
+        known = machine.Identity(recorded.vm.vcenter_uuid, recorded.vm.instance_uuid)
+        return recorded if machine.identity(vcenter(ctx, inputs.vcenter), recorded.vm.moref) == known else None
+
+    def run(self, ctx: Context, inputs: DiscoverIn, live: Empty) -> Discovered:
+        client = vcenter(ctx, inputs.vcenter)
+        moref = find(client, inputs.vm)
+        machine.refuse_unless_ready(client, moref)
+        found = machine.describe(client, moref)
+        _settle_uncovered(ctx, inputs, found)
+        if not found.disks:
+            raise DisksNotCovered(f"{found.vm.name} has no disk that a snapshot covers: there is nothing to back up")
+        return Discovered(
+            vm=found.vm, disks=found.disks, uncovered=found.uncovered, change_tracking=found.change_tracking
+        )
+
+
+def _settle_uncovered(ctx: Context, inputs: DiscoverIn, found: machine.Machine) -> None:
+    """Raises DisksNotCovered for those the job does not leave out; names those it does."""
+    skip = inputs.skip_uncovered
+    left_out = [disk for disk in found.uncovered if skip is True or (skip is not False and disk.key in skip)]
+    refused = [disk for disk in found.uncovered if disk not in left_out]
+    if refused:
+        raise DisksNotCovered(
+            f"disks of {found.vm.name} are not covered by a snapshot: {_named(refused)}; add skip-uncovered to the "
+            f"discover step to leave them out"
+        )
+    if left_out:
+        ctx.warn(f"disks of {found.vm.name} are left out, since a snapshot does not cover them: {_named(left_out)}")
+
+
+def _named(disks: list[Uncovered]) -> str:
+    return ", ".join(f"{disk.key} ({disk.label}: {disk.why})" for disk in disks)

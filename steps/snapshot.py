@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+import os
+import platform
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
-from runner.model import Model
+from runner.errors import LockedError, SendenseError
+from runner.findings import Findings, Statement
+from runner.model import HOW, Duration, JobModel, Model
+from runner.step import Context, Empty, Forecast, Lifetime, Run, Step
+from runner.units import HOUR, human_seconds
+from steps.vsphere import machine, snapshots
+from steps.vsphere.client import Client, vcenter
+from steps.vsphere.errors import Gone, QuiesceFailed
+from steps.vsphere.inventory import VM, FrozenDisk
+from steps.vsphere.names import datastore_path
+from steps.vsphere.snapshots import Snapshot as Found
+
+PREFIX = "sendense-"
+
+NOT_QUIESCED = "vSphere took it without quiescing, as it does when VMware Tools do not run in the guest"
 
 
-class FrozenDisk(Model):
-    """A disk as the snapshot's config describes it."""
+def parse_percent(value: object) -> object:
+    """10 from ``10%`` or 10; raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value.strip().removesuffix("%"))
+    except ValueError:
+        raise ValueError(f"'{value}' is not a percentage; write for example 10%") from None
 
-    key: int
-    backing_uuid: str
-    capacity: int
-    file: str
-    """"[datastore] dir/name.vmdk": what is to be read."""
-    datastore: str
-    flat: bool
-    """A flat base file with no delta below it: HTTPS can read it (n38)."""
-    why_not_flat: str
-    change_id: str | None
+
+Percent = Annotated[float, BeforeValidator(parse_percent, json_schema_input_type=str | float), Field(ge=0, le=100)]
+
+
+class SnapshotIn(JobModel):
+    vm: VM
+    quiesce: Literal["require", "try", "off"] = "try"
+    hold: Annotated[Duration, HOW] = 12 * HOUR
+    """How long the snapshot of a failed run may stay for a resume; 0 lets go at once."""
+    min_free: Annotated[Percent, HOW] = 10.0
+    """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
 
 
 class SnapshotTaken(Model):
@@ -33,10 +60,187 @@ class SnapshotTaken(Model):
     """sendense-<run id>"""
     created: datetime
     quiesced: str
-    """yes, no, or failed: <reason>"""
+    """yes, no (not wished, or the VM is off), or failed: <reason>"""
     datacenter: str
     disks: tuple[FrozenDisk, ...]
     config: dict[str, JsonValue]
     """The VM's configuration at the snapshot, for the restore (n37)."""
     nvram: str | None
     """"[datastore] dir/name.nvram" or None."""
+
+
+class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
+    """Takes one snapshot of the VM, without memory, and reads from its own configuration which files are frozen.
+
+    It is named after the run, so that a crash leaves nothing unknown. It is held after a failure, for a resume that reads the same
+    moment, until `hold` is over or a datastore runs full, and removed by exact reference when the work is done: the undo
+    ends only when the disks are merged."""
+
+    name = "snapshot"
+    lifetime = Lifetime.JOB
+    In = SnapshotIn
+    Out = SnapshotTaken
+    example = 'uses: snapshot, with: {vm: "${{ discover.vm }}", quiesce: try, hold: 12h}, needs: [reserve]'
+    errors = (
+        "the guest could not be quiesced (with quiesce: require)",
+        "another run's snapshot is on the VM (exit code 3)",
+        "the VM needs consolidation, has too many snapshots, or its datastore is full",
+        "the account lacks a privilege (it and the object are shown)",
+        "the disks could not be merged after the removal (their files are shown)",
+    )
+
+    def check(self, ctx: Context, inputs: SnapshotIn, recorded: SnapshotTaken | None) -> SnapshotTaken | None:
+        client = vcenter(ctx, inputs.vm.vcenter)
+        try:
+            if recorded is not None:
+                there = any(found.moref == recorded.moref for found in snapshots.listed(client, recorded.vm))
+                return recorded if there else None
+            # A creation that was begun before a crash may still be going on.
+            snapshots.settle(client, inputs.vm.moref)
+            found = snapshots.find(client, inputs.vm.moref, name_of(ctx.run))
+            word = None if found is None else _unrecorded(client, inputs, found)
+            return None if found is None or word is None else _taken(client, inputs.vm, found, word)
+        except Gone:
+            return None
+
+    def run(self, ctx: Context, inputs: SnapshotIn, live: Empty) -> SnapshotTaken:
+        client, vm, name = vcenter(ctx, inputs.vm.vcenter), inputs.vm, name_of(ctx.run)
+        snapshots.settle(client, vm.moref)
+        found = snapshots.find(client, vm.moref, name)
+        word = None if found is None else _unrecorded(client, inputs, found)
+        if found is None:
+            machine.refuse_unless_ready(client, vm.moref)
+            _refuse_foreign(client, vm, name)
+            found, word = _create(ctx, client, inputs, name)
+        if word is None:
+            snapshots.remove(client, vm.moref, found.moref)
+            snapshots.consolidate_if_needed(client, vm.moref)
+            raise QuiesceFailed(
+                f"quiesce: require, but {NOT_QUIESCED}: start VMware Tools in {vm.name}, or write quiesce: try",
+                NOT_QUIESCED,
+            )
+        return _taken(client, vm, found, word)
+
+    def undo(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> None:
+        """By exact reference, or by the name that only this run gives; absent is fine, unmerged disks are not."""
+        client = vcenter(ctx, out.vcenter)
+        try:
+            for found in snapshots.listed(client, out.vm):
+                if out.moref == found.moref or out.name == found.name:
+                    snapshots.remove(client, out.vm, found.moref)
+            snapshots.consolidate_if_needed(client, out.vm)
+        except Gone:
+            return  # the VM is no longer there, and its snapshots with it
+
+    def release_due(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str | None:
+        age = (datetime.now(UTC) - out.created).total_seconds()
+        if age >= inputs.hold:
+            return f"its hold of {human_seconds(inputs.hold)} is over"
+        try:
+            short = _short_datastores(vcenter(ctx, out.vcenter), inputs, {disk.datastore for disk in out.disks})
+        except Gone:
+            return "the VM is no longer there"
+        return f"{', '.join(short)}, min-free is {inputs.min_free:g} %" if short else None
+
+    def held(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str:
+        until = out.created + timedelta(seconds=inputs.hold)
+        return f"snapshot {out.name} of VM {inputs.vm.name} (created {_time(out.created)}, held until {_time(until)})"
+
+    def forecast(self, ctx: Context, inputs: SnapshotIn) -> Forecast:
+        client, name = vcenter(ctx, inputs.vm.vcenter), name_of(ctx.run)
+        problems = []
+        try:
+            machine.refuse_unless_ready(client, inputs.vm.moref)
+            _refuse_foreign(client, inputs.vm, name)
+        except SendenseError as error:
+            problems.append(error.message)
+        short = _short_datastores(client, inputs, {datastore_path(inputs.vm.vmx_file)[0]})
+        notes = [f"after a failure the snapshot would go at once: {', '.join(short)}"] if short else []
+        return Forecast(notes=tuple(notes), problems=tuple(problems))
+
+    def findings(self, out: SnapshotTaken) -> Findings:
+        text = f"The VM is backed up as it was at {_time(out.created)}; quiesced: {out.quiesced}."
+        return Findings(statements=(Statement(about="noted", text=text),))
+
+
+def name_of(run: Run) -> str:
+    return f"{PREFIX}{run.id}"
+
+
+def describe(run: Run) -> str:
+    """What a person who finds the snapshot in vSphere, and `sweep`, read: whose it is."""
+    return json.dumps({"run": run.id, "job": run.job, "holder": f"{platform.node()} pid {os.getpid()}"})
+
+
+def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tuple[Found, str | None]:
+    vm = inputs.vm.moref
+    failed = ""
+    try:
+        snapshots.create(client, vm, name, describe(ctx.run), quiesce=inputs.quiesce != "off")
+    except QuiesceFailed as error:
+        if inputs.quiesce == "require":
+            raise
+        failed = f"failed: {error.reason}"
+        ctx.warn(f"{inputs.vm.name} could not be quiesced, so the backup is as after a power cut: {error.reason}")
+        snapshots.create(client, vm, name, describe(ctx.run), quiesce=False)
+    found = snapshots.find(client, vm, name)
+    if found is None:
+        raise Gone(f"snapshot {name} of {inputs.vm.name} vanished after it was taken: somebody removed it in vSphere")
+    word = failed or _quiesced(client, inputs, found)
+    if word and word.startswith("failed") and not failed:
+        ctx.warn(f"{inputs.vm.name} was not quiesced, so the backup is as after a power cut: {NOT_QUIESCED}")
+    return found, word
+
+
+def _quiesced(client: Client, inputs: SnapshotIn, found: Found) -> str | None:
+    """What came of the wish; None if it was required and did not come true."""
+    if inputs.quiesce == "off":
+        return "no"
+    if found.quiesced:
+        return "yes"
+    if not machine.powered_on(client, inputs.vm.moref):
+        return "no"  # a VM that is off is at rest
+    return None if inputs.quiesce == "require" else f"failed: {NOT_QUIESCED}"
+
+
+def _unrecorded(client: Client, inputs: SnapshotIn, found: Found) -> str | None:
+    """As `_quiesced`, for a snapshot whose making was not recorded: the reason of a failure is lost then."""
+    word = _quiesced(client, inputs, found)
+    return "failed: the run ended before it could record why" if word and word.startswith("failed") else word
+
+
+def _refuse_foreign(client: Client, vm: VM, own: str) -> None:
+    """Raises LockedError (exit code 3) if another run's snapshot is on the VM: its disks would not be flat, and its end
+    would merge under our reads."""
+    for found in snapshots.listed(client, vm.moref):
+        if found.name.startswith(PREFIX) and found.name != own:
+            holder = (
+                f"snapshot {found.name} is on it, created {_time(found.created)} ({found.description}); let that run end or "
+                f"resume it, or remove what a dead run left with `sendense sweep --orphans`"
+            )
+            raise LockedError(f"VM {vm.name}", holder)
+
+
+def _short_datastores(client: Client, inputs: SnapshotIn, names: set[str]) -> list[str]:
+    free = snapshots.free_space(client, inputs.vm.moref, names)
+    return [f"datastore {name} has {part:.1f} % free" for name, part in free.items() if part < inputs.min_free]
+
+
+def _taken(client: Client, vm: VM, found: Found, quiesced: str) -> SnapshotTaken:
+    contents = snapshots.contents(client, vm.moref, found.moref)
+    return SnapshotTaken(
+        vcenter=vm.vcenter,
+        vm=vm.moref,
+        moref=found.moref,
+        name=found.name,
+        created=found.created,
+        quiesced=quiesced,
+        datacenter=vm.datacenter,
+        disks=contents.disks,
+        config=contents.config,
+        nvram=contents.nvram,
+    )
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

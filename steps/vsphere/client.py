@@ -56,7 +56,7 @@ class Client:
         self._lock = threading.RLock()
         self._wake = threading.Condition()
         self._closing = False
-        self._listeners: list[Callable[[str], None]] = []
+        self._borrowers: list[tuple[Callable[[str], None], Callable[[SendenseError], None]]] = []
         self._trust: Trust | None = None
         self._session: Session | None = None
         self._thread = threading.Thread(target=self._keep_alive, name=f"keepalive-{name}", daemon=True)
@@ -144,19 +144,20 @@ class Client:
         return self.call(doing, work)
 
     @contextmanager
-    def lend_cookie(self, take: Callable[[str], None]) -> Iterator[None]:
-        """Calls `take(cookie)` now and after each new login, from the thread that logged in, until the block is left. `take`
-        deals with its own errors: they are not those of the call that logged in."""
+    def lend_cookie(self, take: Callable[[str], None], failed: Callable[[SendenseError], None]) -> Iterator[None]:
+        """Calls `take(cookie)` now and after each new login until the block is left; what it raises then is not the matter
+        of the call that logged in, so it goes to `failed`."""
+        borrower = (take, failed)
         with self._lock:
             take(self.cookie())
-            self._listeners.append(take)
+            self._borrowers.append(borrower)
         with self._wake:
             self._wake.notify()
         try:
             yield
         finally:
             with self._lock:
-                self._listeners.remove(take)
+                self._borrowers.remove(borrower)
 
     @property
     def _server(self) -> str:
@@ -175,14 +176,17 @@ class Client:
                 doing = f"logging in at {self._server} as {self.vcenter.username}"
                 with explained(self._server, doing):
                     self._session = Session(self.vcenter, self.trust())
-                for take in tuple(self._listeners):
-                    take(self._session.cookie)
+                for take, failed in self._borrowers:
+                    try:
+                        take(self._session.cookie)
+                    except SendenseError as error:
+                        failed(error)
             return self._session
 
     def _keep_alive(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait(self._keepalive_lent if self._listeners else self._keepalive)
+                self._wake.wait(self._keepalive_lent if self._borrowers else self._keepalive)
                 if self._closing:
                     return
             try:

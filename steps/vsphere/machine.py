@@ -18,10 +18,10 @@ from steps.vsphere.names import unescape
 from steps.vsphere.properties import Properties, read, read_many
 
 _STATE = (
+    "name",
     "config.template",
     "config.flags",
     "runtime.connectionState",
-    "runtime.powerState",
     "runtime.question",
     "runtime.faultToleranceState",
     "runtime.consolidationNeeded",
@@ -70,13 +70,12 @@ def identity(client: Client, moref: str) -> Identity | None:
     return Identity(client.uuid, str(seen.get("config.instanceUuid", "")))
 
 
-def refuse_unless_ready(client: Client, vm: VM) -> None:
+def refuse_unless_ready(client: Client, moref: str) -> None:
     """Raises SnapshotRefused with the reason why no snapshot can be taken of the VM, before it is tried."""
-    doing = f"looking whether {vm.name} can be snapshotted"
-    seen = read(client, vim.VirtualMachine, vm.moref, _STATE, doing)
+    seen = read(client, vim.VirtualMachine, moref, _STATE, f"looking whether VM {moref} can be snapshotted")
     why = _why_not(seen)
     if why:
-        raise SnapshotRefused(f"no snapshot can be taken of {vm.name}: {why}")
+        raise SnapshotRefused(f"no snapshot can be taken of {unescape(str(seen.get('name', moref)))}: {why}")
 
 
 def consolidation_needed(client: Client, moref: str) -> bool:

@@ -116,8 +116,8 @@ def contents(client: Client, vm: str, snapshot: str) -> Contents:
 
 
 def remove(client: Client, vm: str, moref: str) -> None:
-    """Returns once the snapshot is gone and its disks are merged; absent is fine. Raises VSphereError that names the
-    files if they stay unmerged."""
+    """Returns once the snapshot is gone; absent is fine. A merge that failed has left disks unmerged then:
+    `consolidate_if_needed` looks for that."""
     doing = f"removing the snapshot {moref}"
 
     def start(session: Session) -> str:
@@ -129,26 +129,17 @@ def remove(client: Client, vm: str, moref: str) -> None:
     except Gone:
         pass  # the snapshot, before we came; or the task, when it had ended
     except VSphereError:
+        # A failed merge leaves the snapshot gone and the disks on their deltas: the next step of the removal, not its end.
         if any(snapshot.moref == moref for snapshot in listed(client, vm)):
             raise
-        # The snapshot is gone and the merge failed: that can be made good.
     if any(snapshot.moref == moref for snapshot in listed(client, vm)):
         raise VSphereError(f"{doing} ended, but it is still there: remove it in vSphere, or run the same command again")
-    if consolidation_needed(client, vm):
-        _consolidate(client, vm)
 
 
-def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float]:
-    """Percent free of the VM's datastores of those names."""
-    wanted = {unescape(name) for name in names}
-    return {
-        unescape(summary.name): 100 * summary.freeSpace / summary.capacity
-        for summary in _summaries(client, vm)
-        if unescape(summary.name) in wanted and summary.capacity > 0
-    }
-
-
-def _consolidate(client: Client, vm: str) -> None:
+def consolidate_if_needed(client: Client, vm: str) -> None:
+    """Merges what a removal left unmerged, once. Raises VSphereError that names the files if they stay."""
+    if not consolidation_needed(client, vm):
+        return
     doing = f"consolidating the disks of VM {vm}"
 
     def start(session: Session) -> str:
@@ -165,6 +156,16 @@ def _consolidate(client: Client, vm: str) -> None:
             f"the snapshot is gone but its disks could not be merged{cause}: see who holds them open, then consolidate "
             f"VM {vm} in vSphere; files: {files}"
         )
+
+
+def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float]:
+    """Percent free of the VM's datastores of those names."""
+    wanted = {unescape(name) for name in names}
+    return {
+        unescape(summary.name): 100 * summary.freeSpace / summary.capacity
+        for summary in _summaries(client, vm)
+        if unescape(summary.name) in wanted and summary.capacity > 0
+    }
 
 
 def _when_free(client: Client, doing: str, start: Any) -> None:
