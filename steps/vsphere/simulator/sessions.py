@@ -1,0 +1,155 @@
+"""Sessions: logins, the cookie that carries them, their idle limit, and the SessionManager that a client asks.
+
+The cookie `vmware_soap_session` opens /sdk and /folder alike. A session unused for the idle limit (30 minutes on a real
+vCenter: alive after 25, dead after 30, pyvmomi issue 953) is gone, and what it owned (filters, views) with it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from steps.vsphere.simulator.objects import Managed, World, operation, provides
+from steps.vsphere.simulator.soap import Call
+from steps.vsphere.simulator.vmodl import fault, now, vim
+
+COOKIE = "vmware_soap_session"
+_COOKIE_VALUE = re.compile(COOKIE + r'="?([0-9a-f]+)"?')
+
+ROOT_FOLDER = "group-d1"
+
+
+@dataclass(eq=False)
+class Session:
+    token: str
+    user: str
+    info: Any
+    last_used: float
+    owned: dict[str, Managed] = field(default_factory=dict)
+    """Filters, collectors and views by moref; they die with the session."""
+    alive: bool = True
+
+
+class Sessions:
+    def __init__(
+        self, world: World, *, username: str, password: str, idle: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._world = world
+        self._username = username
+        self._password = password
+        self._clock = clock
+        self.idle = idle
+        self._open: dict[str, Session] = {}
+
+    def admits(self, username: str, password: str) -> bool:
+        right_user = hmac.compare_digest(username.lower().encode(), self._username.lower().encode())
+        return hmac.compare_digest(password.encode(), self._password.encode()) and right_user
+
+    def open(self, username: str, address: str, user_agent: str) -> Session:
+        token = secrets.token_hex(20)
+        started = now()
+        info = vim.UserSession(
+            key=secrets.token_hex(16),
+            userName=username,
+            fullName=username,
+            loginTime=started,
+            lastActiveTime=started,
+            locale="en",
+            messageLocale="en",
+            extensionSession=False,
+            ipAddress=address,
+            userAgent=user_agent,
+            callCount=0,
+        )
+        session = Session(token, username, info, self._clock())
+        with self._world.lock:
+            self._open[token] = session
+        return session
+
+    def find(self, cookie: str | None) -> Session | None:
+        """The session that a Cookie header names, used just now; None if there is none or its idle limit is over."""
+        match = _COOKIE_VALUE.search(cookie or "")
+        with self._world.lock:
+            for session in [one for one in self._open.values() if self._clock() - one.last_used > self.idle]:
+                self.close(session)
+            session_found = self._open.get(match[1]) if match else None
+            if session_found is not None:
+                session_found.last_used = self._clock()
+                session_found.info.lastActiveTime = now()
+                session_found.info.callCount += 1
+            return session_found
+
+    def close(self, session: Session) -> None:
+        with self._world.lock:
+            self._open.pop(session.token, None)
+            session.alive = False
+            for managed in list(session.owned.values()):
+                self._world.remove(managed)
+            session.owned.clear()
+            self._world.changed()
+
+    def close_all(self) -> None:
+        with self._world.lock:
+            for session in self.all():
+                self.close(session)
+
+    def all(self) -> list[Session]:
+        with self._world.lock:
+            return list(self._open.values())
+
+
+def not_authenticated() -> Exception:
+    """As reported by clients of a real one: the object is the root folder, the privilege System.View."""
+    return fault(
+        vim.fault.NotAuthenticated,
+        "The session is not authenticated.",
+        object=vim.Folder(ROOT_FOLDER),
+        privilegeId="System.View",
+    )
+
+
+class SessionManager(Managed):
+    kind = vim.SessionManager
+
+    def __init__(self, world: World, sessions: Sessions) -> None:
+        super().__init__(world, "SessionManager")
+        self._sessions = sessions
+
+    @provides("sessionList")
+    def session_list(self) -> list[Any]:
+        return [session.info for session in self._sessions.all()]
+
+    @provides("currentSession")
+    def current_session(self) -> Any:
+        return self.world.session.info if self.world.session else None
+
+    @operation("Login")
+    def login(self, call: Call) -> Any:
+        hit = self.world.faults.take("invalid-login") is not None
+        if hit or not self._sessions.admits(call.arguments.userName or "", call.arguments.password or ""):
+            raise fault(vim.fault.InvalidLogin, "Cannot complete login due to an incorrect user name or password.")
+        session = self._sessions.open(call.arguments.userName, call.address, call.user_agent)
+        call.set_cookie.append(session.token)
+        return session.info
+
+    @operation("Logout")
+    def logout(self, call: Call) -> None:
+        self._sessions.close(call.session)
+
+    @operation("SessionIsActive")
+    def is_active(self, call: Call) -> bool:
+        return any(
+            session.info.key == call.arguments.sessionID and session.user == call.arguments.userName
+            for session in self._sessions.all()
+        )
+
+    @operation("TerminateSession")
+    def terminate(self, call: Call) -> None:
+        for session in self._sessions.all():
+            if session.info.key in call.arguments.sessionId:
+                self._sessions.close(session)

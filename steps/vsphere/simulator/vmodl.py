@@ -1,0 +1,65 @@
+"""pyVmomi's type metadata as the simulator uses it: what a client sends and receives is made of these types.
+
+The names are `Any`, since pyVmomi's stubs leave its constructors untyped and declare optional properties as present.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from pyVmomi import VmomiSupport
+from pyVmomi import vim as _vim
+from pyVmomi import vmodl as _vmodl
+
+vim: Any = _vim
+vmodl: Any = _vmodl
+support: Any = VmomiSupport
+
+DataObject: Any = VmomiSupport.DataObject
+ManagedObject: Any = VmomiSupport.ManagedObject
+ManagedMethod: Any = VmomiSupport.ManagedMethod
+Enum: Any = VmomiSupport.Enum
+
+VERSION = "vim.version.v8_0_3_0"
+"""The API version the simulator speaks, and the newest it serialises for."""
+
+
+def typed(value: Any, kind: Any) -> Any:
+    """`value` as an instance of the vmodl type `kind`, so that it says its type in an anyType slot.
+
+    Plain ints, lists and enum texts do not: an int would travel as xsd:int where the API says xsd:long.
+    """
+    if value is None or isinstance(value, kind):
+        return value
+    if issubclass(kind, list):
+        return kind([typed(item, kind.Item) for item in value])
+    if issubclass(kind, Enum) or (issubclass(kind, int) and kind is not bool):
+        return kind(value)
+    return value
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def fault(kind: Any, message: str, **fields: Any) -> Exception:
+    """A vmodl fault to raise, with its localized message."""
+    made = kind(**fields)
+    made.msg = message
+    return cast(Exception, made)
+
+
+def invalid_argument(name: str) -> Exception:
+    """The text is what clients report: "A specified parameter was not correct: startOffset" (pyvmomi issue 224)."""
+    return fault(vmodl.fault.InvalidArgument, f"A specified parameter was not correct: {name}", invalidProperty=name)
+
+
+def object_gone(reference: Any) -> Exception:
+    """The text is what clients of a real vCenter report for a removed snapshot or a forgotten task."""
+    kind, moid = type(reference).__name__.split(".", 1)[-1], reference._moId
+    return fault(
+        vmodl.fault.ManagedObjectNotFound,
+        f"The object 'vim.{kind}:{moid}' has already been deleted or has not been completely created",
+        obj=reference,
+    )
