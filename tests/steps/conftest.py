@@ -14,3 +14,11 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     """A repository on this machine."""
     with hub_on(LocalHost("hub"), str(tmp_path / "repository"), tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture(params=["local"])
+def any_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hub]:
+    """A repository on this machine, and one behind a real sshd."""
+    host = LocalHost("hub") if request.param == "local" else request.getfixturevalue("ssh_host")
+    with hub_on(host, str(tmp_path / "repository"), tmp_path) as opened:
+        yield opened

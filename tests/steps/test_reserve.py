@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from runner.errors import LockedError
+from runner.step import Context
+from steps.repository import marker
+from steps.reserve import Reservation, Reserve, ReserveIn
+from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, tree, vm
+
+STEP = Reserve()
+INPUTS = ReserveIn(vm=vm(), repository="main")
+
+
+def reserve(context: Context, inputs: ReserveIn = INPUTS) -> Reservation:
+    return STEP.run(context, inputs, STEP.Live())
+
+
+def test_the_vm_is_held_until_the_run_ends(any_hub: Hub) -> None:
+    first, second = any_hub.context(), any_hub.context(run=OTHER_RUN)
+    with second.closing:
+        with first.closing:
+            held = reserve(first)
+            assert held.lock == f"{any_hub.root}/pgtest1-{INSTANCE}/.lock"
+            assert STEP.probe(first, held)
+            any_hub.shared.clear()
+            with pytest.raises(LockedError) as caught:
+                reserve(second)
+        assert caught.value.exit_code == 3
+        assert reserve(second) == held
+
+
+def test_the_holder_is_named(hub: Hub) -> None:
+    first, second = hub.context(), hub.context(run=OTHER_RUN)
+    with first.closing, second.closing:
+        reserve(first)
+        hub.shared.clear()
+        with pytest.raises(LockedError, match="VM 'pgtest1' in repository main is locked by another run: ") as caught:
+            reserve(second)
+    for word in (socket.gethostname(), str(os.getpid()), RUN, "pgtest1-nightly", "since 20"):
+        assert word in caught.value.holder
+
+
+def test_vms_do_not_block_one_another(hub: Hub) -> None:
+    first, second = hub.context(), hub.context(run=OTHER_RUN)
+    other = vm("pgtest1-b", instance_uuid=INSTANCE.replace("5013", "5014"))
+    with first.closing, second.closing:
+        assert reserve(first).lock != reserve(second, ReserveIn(vm=other, repository="main")).lock
+
+
+def test_a_lock_that_was_given_back_is_taken_again(hub: Hub) -> None:
+    for _ in range(2):
+        context = hub.context()
+        with context.closing:
+            reserve(context)
+
+
+@pytest.mark.parametrize("released", [True, False], ids=["that has ended", "that was killed"])
+def test_a_broken_session_and_another_run_meanwhile_end_the_run(hub: Hub, released: bool) -> None:
+    """The session's end is played: the lock is free, and it says that it is dead."""
+    context = hub.context()
+    reservation = reserve(context)
+    context.alive[0].__self__.release()  # type: ignore[attr-defined]
+    Path(reservation.lock).write_text("" if released else "host other, pid 1, run 20261123T180000Z-aabbccdd")
+    assert not STEP.probe(context, reservation)
+    context.closing.close()
+    with pytest.raises(LockedError, match="it came while our session to hub was broken"):
+        reserve(hub.context())
+
+
+def test_a_broken_session_alone_is_mended(hub: Hub) -> None:
+    context = hub.context()
+    reservation = reserve(context)
+    text = Path(reservation.lock).read_text()
+    context.alive[0].__self__.release()  # type: ignore[attr-defined]
+    Path(reservation.lock).write_text(text)
+    context.closing.close()
+    again = hub.context()
+    with again.closing:
+        assert reserve(again) == reservation
+
+
+def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
+    (Path(hub.root) / "repository.json").unlink()
+    with pytest.raises(marker.NotARepositoryError, match="is the disk mounted"):
+        reserve(hub.context())
+    assert list(Path(hub.root).iterdir()) == []
+    assert "is the disk mounted" in STEP.forecast(hub.context(), INPUTS).problems[0]
+
+
+def test_a_forecast_names_the_lock_and_does_not_take_it(hub: Hub) -> None:
+    before = tree(Path(hub.root))
+    assert STEP.forecast(hub.context(), INPUTS).notes == (f"lock {hub.root}/pgtest1-{INSTANCE}/.lock on hub",)
+    assert tree(Path(hub.root)) == before
