@@ -89,7 +89,11 @@ class StateError(SendenseError):
 
 
 class HostError(SendenseError):
-    pass
+    """`transient`: it cannot be reached at the moment."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class TransientError(SendenseError):

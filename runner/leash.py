@@ -189,7 +189,7 @@ def kept_directory(host: str, start: Callable[[Sequence[str]], Wire]) -> Iterato
     argv = ("sh", "-c", _KEEP_DIRECTORY)
     wire = start(argv)
     try:
-        yield first_line(host, argv, wire)
+        yield first_line(host, argv, wire)[0]
     finally:
         wire.hang_up()
         code = wire.wait(START_TIMEOUT)
@@ -198,8 +198,9 @@ def kept_directory(host: str, start: Callable[[Sequence[str]], Wire]) -> Iterato
         raise CommandError(host, ("rm", "-r", "/tmp/sd-…"), code, "a temporary directory could not be removed")
 
 
-def first_line(host: str, argv: Sequence[str], wire: Wire) -> str:
-    """The first line it writes, without its end. Raises CommandError with its words if it ends instead."""
+def first_line(host: str, argv: Sequence[str], wire: Wire) -> tuple[str, bytes]:
+    """The first line it writes, without its end, and what came with it. Raises CommandError with its words if it ends
+    instead."""
     deadline = time.monotonic() + START_TIMEOUT
     words = b""
     while b"\n" not in words:
@@ -210,4 +211,5 @@ def first_line(host: str, argv: Sequence[str], wire: Wire) -> str:
         if not content:
             raise CommandError(host, argv, wire.wait(START_TIMEOUT), words.decode(errors="replace"))
         words += content
-    return words.partition(b"\n")[0].decode()
+    line, _, rest = words.partition(b"\n")
+    return line.decode(errors="replace"), rest

@@ -27,10 +27,12 @@ class SshSpec(JobModel):
     jump: Annotated[str | None, HOW] = None
     """``user@server[:port]`` to go through; its key must be in the same known-hosts."""
 
-    @field_validator("ssh")
+    @field_validator("ssh", "jump")
     @classmethod
-    def _no_option(cls, value: str) -> str:
+    def _no_option(cls, value: str | None) -> str | None:
         # ssh takes a destination that starts with a dash for an option.
+        if value is None:
+            return None
         if not value or value.startswith("-") or any(character.isspace() for character in value):
             raise ValueError("write user@server")
         return value

@@ -120,6 +120,8 @@ class Sshd:
             "UseDNS": "no",
             "PrintMotd": "no",
             "Subsystem": "sftp internal-sftp",
+            # bash reads ~/.bashrc in a session of sshd unless it looks nested; what people have there takes its time.
+            "SetEnv": "SHLVL=2",
         }
         lines = [f"{name} {value}\n" for name, value in (ours | self._options).items()]
         # Since 9.8 sshd shuts out an address that failed to log in; here everybody is 127.0.0.1.

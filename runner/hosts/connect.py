@@ -1,0 +1,13 @@
+"""From a host as the job file describes it to a host one can use."""
+
+from __future__ import annotations
+
+from runner.hosts import Host
+from runner.hosts.local import LocalHost
+from runner.hosts.spec import HostSpec, SshSpec
+from runner.hosts.ssh.host import SshHost
+
+
+def connect(name: str, spec: HostSpec) -> Host:
+    """The host, not yet connected to: that happens at its first use. The caller closes it."""
+    return SshHost(name, spec) if isinstance(spec, SshSpec) else LocalHost(name)

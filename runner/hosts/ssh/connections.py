@@ -1,0 +1,128 @@
+"""As many connections to one server as its sessions need."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import paramiko
+
+from runner.errors import HostError
+from runner.hosts.spec import SshSpec
+from runner.hosts.ssh.login import Login, log_in
+from runner.hosts.ssh.session import SESSION_TIMEOUT, Session, quote
+
+SESSIONS_PER_CONNECTION = 8
+"""sshd_config(5): MaxSessions is 10 by default; sshd frees the place of an ended session a moment later."""
+
+
+@dataclass(eq=False)
+class _Link:
+    login: Login
+    places: int = SESSIONS_PER_CONNECTION
+    held: int = 0
+    proven: bool = False
+    """It took a session before."""
+
+
+class Connections:
+    """As many connections to one server as its sessions need; safe from any thread; a broken one is replaced."""
+
+    def __init__(self, name: str, spec: SshSpec) -> None:
+        self._name = name
+        self._spec = spec
+        self._links: list[_Link] = []
+        self._lock = threading.Lock()
+        self._connecting = threading.Lock()
+        self._failures: list[HostError] = []
+
+    def start(self, argv: Sequence[str], *, merged: bool = False) -> Session:
+        """Starts a command; `merged`: its standard error comes with its output. Raises HostError."""
+        command = quote(argv)
+        refused: list[_Link] = []
+        while True:
+            link = self._take(refused) or self._take_new(refused)
+            channel = self._channel(link, command, merged)
+            if channel is not None:
+                return Session(self._name, argv, channel, self._release_once(link), merged=merged)
+            refused.append(link)
+
+    def close(self) -> None:
+        with self._lock:
+            links, self._links = self._links, []
+        for link in links:
+            link.login.close()
+
+    def _take(self, refused: Sequence[_Link]) -> _Link | None:
+        with self._lock:
+            for dead in [link for link in self._links if not link.login.active()]:
+                self._links.remove(dead)
+                dead.login.close()
+            for link in self._links:
+                if link.held < link.places and link not in refused:
+                    link.held += 1
+                    return link
+        return None
+
+    def _take_new(self, refused: Sequence[_Link]) -> _Link:
+        seen = len(self._failures)
+        with self._connecting:
+            # Those who waited here get what the others found: a place, or the same failure.
+            if link := self._take(refused):
+                return link
+            if len(self._failures) > seen:
+                last = self._failures[-1]
+                raise HostError(last.message, transient=last.transient)
+            try:
+                link = _Link(log_in(self._name, self._spec))
+            except HostError as error:
+                self._failures.append(error)
+                raise
+            with self._lock:
+                link.held += 1
+                self._links.append(link)
+            return link
+
+    def _channel(self, link: _Link, command: bytes, merged: bool) -> paramiko.Channel | None:
+        """None if the connection takes no further session or is dead; then the command was not started."""
+        try:
+            channel = link.login.transport.open_session(timeout=SESSION_TIMEOUT)
+        except paramiko.ChannelException as error:
+            self._release(link)
+            if not link.proven:
+                raise HostError(
+                    f"{self._name} takes no session: {error.text}; see MaxSessions in its sshd_config"
+                ) from error
+            link.places = max(1, link.held)
+            return None
+        except (paramiko.SSHException, OSError, EOFError):
+            self._release(link)
+            link.login.close()
+            return None
+        link.proven = True
+        # exec_command waits for the answer without a deadline.
+        watchdog = threading.Timer(SESSION_TIMEOUT, link.login.close)
+        watchdog.start()
+        try:
+            channel.set_combine_stderr(merged)
+            channel.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self._release(link)
+            raise HostError(f"{self._name} did not start a command: {error}", transient=True) from error
+        finally:
+            watchdog.cancel()
+        return channel
+
+    def _release(self, link: _Link) -> None:
+        with self._lock:
+            link.held -= 1
+
+    def _release_once(self, link: _Link) -> Callable[[], None]:
+        done = threading.Lock()
+
+        def release() -> None:
+            if done.acquire(blocking=False):
+                self._release(link)
+
+        return release

@@ -1,0 +1,159 @@
+"""One command running on the server."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import paramiko
+
+from runner.errors import CommandError, HostError
+from runner.units import KiB
+
+SESSION_TIMEOUT = 30.0
+"""Seconds for sshd to answer a request that needs no work."""
+
+BROKEN = 255
+"""The exit code that ssh(1) gives when the connection broke."""
+
+
+def quote(argv: Sequence[str]) -> bytes:
+    """The command line that a remote POSIX shell splits into exactly `argv`; file names that are not UTF-8 come as
+    surrogates (os.fsdecode). Raises ValueError for a NUL, which no argument can hold."""
+    if any("\0" in argument for argument in argv):
+        raise ValueError("embedded null byte")
+    return f"exec {shlex.join(argv)}".encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class Ended:
+    exit_code: int
+    stdout: bytes
+    stderr: str
+
+
+class Session:
+    """Its output is read by one thread; all else may be called from any. With `merged`, where standard error comes with
+    the output, it is a `runner.leash.Wire`."""
+
+    def __init__(
+        self, host: str, argv: Sequence[str], channel: paramiko.Channel, release: Callable[[], None], *, merged: bool
+    ) -> None:
+        self._host = host
+        self._argv = tuple(argv)
+        self._channel = channel
+        self._release = release
+        self._merged = merged
+        self._told = False
+
+    def send(self, content: bytes) -> None:
+        """Raises BrokenPipeError if nobody reads any more, TimeoutError after 30 s."""
+        self._send([content], time.monotonic() + SESSION_TIMEOUT)
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Raises TimeoutError, and if the connection broke HostError (transient); a wire says so in its output."""
+        content = self._receive(timeout)
+        if content or not self._broken() or self._told:
+            return content
+        self._told = True
+        if self._merged:
+            return f"the ssh session to {self._host} broke\n".encode()
+        raise self._break()
+
+    def wait(self, timeout: float) -> int | None:
+        """`BROKEN` if the connection broke, None if it still runs."""
+        if not self._channel.status_event.wait(timeout):
+            return None
+        return self._channel.exit_status if self._channel.exit_status >= 0 else BROKEN
+
+    def hang_up(self) -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            # The connection is gone, and with it the session's standard input.
+            self._channel.shutdown_write()
+
+    def close(self) -> None:
+        self._channel.close()
+        self._release()
+
+    def finish(self, stdin: Iterable[bytes], deadline: float, *, leashed: bool) -> Ended:
+        """Sends `stdin`, reads to the end and closes. If `leashed`, standard input stays open until then. Raises
+        CommandError if `deadline` (of time.monotonic) passes first, HostError (transient) if the connection breaks."""
+        errors = bytearray()
+        reader = threading.Thread(target=self._read_errors, args=(errors,), daemon=True)
+        reader.start()
+        output = bytearray()
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                # It ended without reading all: its exit code tells.
+                self._send(stdin, deadline)
+            if not leashed:
+                self.hang_up()
+            while content := self.receive(_left(deadline)):
+                output += content
+            if (code := self.wait(_left(deadline))) is None:
+                raise TimeoutError
+            if self._broken():
+                raise self._break()
+        except TimeoutError:
+            if leashed:
+                self._kill()
+            raise CommandError(self._host, self._argv, None, errors.decode(errors="replace")) from None
+        finally:
+            self.close()
+            reader.join(SESSION_TIMEOUT)
+        return Ended(code, bytes(output), errors.decode(errors="replace"))
+
+    def _send(self, pieces: Iterable[bytes], deadline: float) -> None:
+        for piece in pieces:
+            sent = 0
+            while sent < len(piece):
+                self._channel.settimeout(_left(deadline))
+                try:
+                    sent += self._channel.send(piece[sent : sent + 256 * KiB])
+                except TimeoutError:
+                    raise
+                except OSError as error:
+                    raise BrokenPipeError from error
+
+    def _receive(self, timeout: float | None) -> bytes:
+        while True:
+            self._channel.settimeout(timeout)
+            try:
+                return self._channel.recv(256 * KiB)
+            except TimeoutError:
+                if timeout is not None:
+                    raise
+                # A channel has but one timeout: this is the one of a `send` in another thread.
+
+    def _read_errors(self, into: bytearray) -> None:
+        while True:
+            try:
+                content = self._channel.recv_stderr(64 * KiB)
+            except TimeoutError:
+                # That of the thread that reads the output; it acts on it by closing the channel.
+                if self._channel.closed:
+                    return
+                continue
+            if not content:
+                return
+            into += content
+
+    def _kill(self) -> None:
+        with contextlib.suppress(BrokenPipeError, TimeoutError):
+            # It cannot be told: closing the session, which comes next, ends it too.
+            self.send(b"KILL\n")
+            self.wait(5.0)
+
+    def _broken(self) -> bool:
+        return self._channel.closed and self._channel.exit_status < 0
+
+    def _break(self) -> HostError:
+        return HostError(f"the ssh session to {self._host} broke while {self._argv[0]} ran", transient=True)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

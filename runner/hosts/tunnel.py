@@ -1,0 +1,161 @@
+"""OpenSSH forwards: local unix sockets that lead to unix sockets of a server, one ssh process each.
+
+One ssh process leaves a core idle, since it waits on its channel's window (measured: 3.5 s for 1 GiB through one, 2.5 s
+through four), so a disk gets several. Unix sockets at both ends need no ports and are guarded by file permissions.
+
+ssh reads a configuration of our own and nothing else. It listens once it is logged in; whether the server allows the
+forward shows only when something connects (ssh stays up and closes that connection), so the caller makes its own
+handshake through each socket, and asks `explain` if that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from runner import process
+from runner.errors import HostError
+from runner.hosts import Child, Forwards
+from runner.hosts.spec import SshSpec
+from runner.hosts.starts import (
+    CONNECT_TIMEOUT,
+    KEEPALIVE,
+    STARTS_AT_ONCE,
+    address,
+    known_hosts,
+    start_slot,
+)
+
+READY_TIMEOUT = 4.0 * CONNECT_TIMEOUT
+"""A jump host doubles what a login takes; waiting for a start slot is not part of it."""
+
+_POLL = 0.02
+_LISTENING = 0x10000
+"""SO_ACCEPTCON among the flags of /proc/net/unix, see proc(5)."""
+
+_FINAL = re.compile(
+    r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|Permission denied|Too many authentication"
+    r"|Bad owner or permissions|no such identity|Bad configuration option|administratively prohibited"
+)
+"""Words of ssh after which trying again does not help."""
+
+_PROHIBITED = "open failed: administratively prohibited"
+_REFUSED = re.compile(r"open failed: (connect failed|unknown channel type).*")
+
+
+_OPTIONS = {
+    "BatchMode": "yes",
+    "StrictHostKeyChecking": "yes",
+    "GlobalKnownHostsFile": "none",
+    "UpdateHostKeys": "no",
+    "ConnectTimeout": str(CONNECT_TIMEOUT),
+    # Twice what a short outage of the network lasts; then ssh ends, and the tunnel is opened again.
+    "ServerAliveInterval": str(KEEPALIVE),
+    "ServerAliveCountMax": "3",
+    "ExitOnForwardFailure": "yes",
+    "StreamLocalBindMask": "0177",
+    # A third less CPU than aes-ctr or chacha20; "^" keeps the others behind it.
+    "Ciphers": "^aes128-gcm@openssh.com",
+}
+
+
+@contextmanager
+def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[Forwards]:
+    """One ssh process for each of `sockets` (absolute paths on the server). They listen when this returns; all is
+    stopped and unlinked at the end. Raises HostError with ssh's words: transient if the server could not be reached."""
+    with ExitStack() as closing:
+        directory = closing.enter_context(process.temporary_directory())
+        config = _configure(Path(directory), spec)
+        workers = closing.enter_context(ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="forward"))
+        local = [f"{directory}/{number}" for number in range(len(sockets))]
+        pairs = zip(local, sockets, strict=True)
+        opening = [workers.submit(_open, closing, host, spec, config, near, far) for near, far in pairs]
+        yield Forwards(tuple(local), tuple(future.result() for future in opening))
+
+
+def explain(host: str, forwards: Forwards) -> HostError | None:
+    """Why connections through `forwards` fail, as far as ssh said something; None if ssh has nothing to say."""
+    for child in forwards.children:
+        said = child.stderr()
+        if _PROHIBITED in said:
+            return HostError(
+                f"the sshd of {host} prohibits forwards to unix sockets: it needs AllowStreamLocalForwarding yes and"
+                " DisableForwarding no, and a PermitOpen there prohibits them too"
+            )
+        if child.poll() is not None:
+            return _failure(host, child)
+        if refused := _REFUSED.search(said):
+            return HostError(f"nothing accepts connections at the far end on {host}: {refused[0]}", transient=True)
+    return None
+
+
+def _open(closing: ExitStack, host: str, spec: SshSpec, config: str, near: str, far: str) -> Child:
+    if not posixpath.isabs(far) or ":" in far + near:
+        raise ValueError(f"not a socket path that ssh -L can name: {far}")
+    with start_slot(spec):
+        child = process.start(("ssh", "-F", config, "-N", "-T", "-L", f"{near}:{far}", "server"))
+        closing.callback(child.stop)
+        deadline = time.monotonic() + READY_TIMEOUT
+        while not _listens(near):
+            if child.poll() is not None:
+                raise _failure(host, child)
+            if time.monotonic() > deadline:
+                raise HostError(
+                    f"ssh to {host} is not ready after {READY_TIMEOUT:.0f} s: {_words(child)}", transient=True
+                )
+            time.sleep(_POLL)
+    return child
+
+
+def _listens(path: str) -> bool:
+    """Whether somebody accepts connections there, without connecting: that would reach the server's program."""
+    if not Path(path).is_socket():
+        return False
+    for line in Path("/proc/net/unix").read_text(errors="replace").splitlines():
+        if line.endswith(f" {path}"):
+            return bool(int(line.split()[3], 16) & _LISTENING)
+    return False
+
+
+def _configure(directory: Path, spec: SshSpec) -> str:
+    """The path of a ssh_config(5) for `server`. It also serves the jump host, to which ssh passes it on. Files that the
+    user names are linked to, since their names may hold what ssh would expand."""
+    server = {"HostName": address(spec), "Port": str(spec.port)}
+    if spec.user is not None:
+        server["User"] = spec.user
+    if spec.jump is not None:
+        server["ProxyJump"] = spec.jump
+    if spec.host_key is not None:
+        (directory / "pinned").write_text(f"pinned {spec.host_key}\n")
+        server |= {"HostKeyAlias": "pinned", "UserKnownHostsFile": f"{directory}/pinned"}
+    (directory / "known").symlink_to(known_hosts(spec))
+    every = _OPTIONS | {
+        "UserKnownHostsFile": f"{directory}/known",
+        "IdentityAgent": os.environ.get("SSH_AUTH_SOCK", "none"),
+    }
+    if spec.identity is not None:
+        key = Path(spec.identity.file).expanduser().absolute()
+        for suffix in ("", ".pub", "-cert.pub"):
+            (directory / f"identity{suffix}").symlink_to(f"{key}{suffix}")
+        every |= {"IdentityFile": f"{directory}/identity", "IdentitiesOnly": "yes"}
+    lines = ["Host server", *map(" ".join, server.items()), "Host *", *map(" ".join, every.items())]
+    path = directory / "config"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def _failure(host: str, child: Child) -> HostError:
+    words = _words(child)
+    return HostError(f"ssh to {host} failed: {words}", transient=not _FINAL.search(words))
+
+
+def _words(child: Child) -> str:
+    lines = [line.strip() for line in child.stderr().splitlines() if line.strip()]
+    telling = [line for line in lines if _FINAL.search(line)]
+    return " / ".join(telling[-2:] or lines[-2:]) or "it said nothing"

@@ -1,0 +1,27 @@
+"""Fixtures: a real sshd on loopback, and a host behind it. One sshd for each test process; a test that breaks its
+sshd makes one of its own with `steps.lab.sshd.Sshd`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from runner.hosts import Host
+from runner.hosts.connect import connect
+from steps.lab.sshd import Sshd
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    server = Sshd(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def ssh_host(sshd: Sshd) -> Iterator[Host]:
+    host = connect("hub", sshd.spec)
+    yield host
+    host.close()
