@@ -186,7 +186,8 @@ class Client:
     def _keep_alive(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait(self._keepalive_lent if self._borrowers else self._keepalive)
+                if not self._closing:
+                    self._wake.wait(self._keepalive_lent if self._borrowers else self._keepalive)
                 if self._closing:
                     return
             try:

@@ -36,7 +36,8 @@ def _object(value: Any) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = {"_type": _name(value)}
     for listed in value._GetPropertyList():
         content = getattr(value, listed.name)
-        if content is not None and content != []:
+        # A managed object compares itself with nothing but its like.
+        if content is not None and not (isinstance(content, list) and not content):
             found[listed.name] = as_json(content)
     return found
 

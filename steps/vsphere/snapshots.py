@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import JsonValue
@@ -191,7 +191,11 @@ def _wait_out(client: Client, task: str, doing: str) -> None:
 def _walk(trees: Any) -> Iterator[Snapshot]:
     for tree in trees:
         yield Snapshot(
-            tree.snapshot._moId, unescape(tree.name), tree.description or "", tree.createTime, bool(tree.quiesced)
+            tree.snapshot._moId,
+            unescape(tree.name),
+            tree.description or "",
+            tree.createTime.astimezone(UTC),
+            bool(tree.quiesced),
         )
         yield from _walk(tree.childSnapshotList or ())
 
