@@ -10,7 +10,6 @@ execute
 
 from __future__ import annotations
 
-import enum
 import queue
 import threading
 import time
@@ -24,12 +23,13 @@ from pydantic import JsonValue
 
 from runner.checkpoint import NodeRecord, RunState, now
 from runner.errors import Interrupted, SendenseError
-from runner.events import Bus, GraphKnown, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted
+from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted
 from runner.freshness import weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
 from runner.model import Model, dump_value
-from runner.nodes import Node, NodeId, Nodes
+from runner.nodes import Node, Nodes
 from runner.processes import Processes, ProcessFailed
+from runner.schedule import Schedule, Status, is_at_end
 from runner.step import Lifetime
 from runner.unwind import Unwinding
 from runner.world import World
@@ -37,14 +37,6 @@ from runner.world import World
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 """Backoff between attempts, seconds, doubling."""
-
-
-class Status(enum.Enum):
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 @dataclass
@@ -83,16 +75,14 @@ class Executor:
         self._jobs = jobs
         self._only_unwind = only_unwind
         self._tell_work_done = work_done
-        self._status: dict[NodeId, Status] = {}
-        self._standing: dict[NodeId, list[Node]] = {}
-        self._broken_steps: dict[str, str] = {}
+        self._schedule = Schedule(nodes, resolver, bus, stop)
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
         self._outcome = Outcome()
         self._bug: BaseException | None = None
         self._sequence = max((record.sequence for record in state.nodes().values()), default=0)
         self._lock = threading.Lock()
         self._unwound = False
-        self._processes = Processes(nodes, resolver, world, bus, self._still_needs)
+        self._processes = Processes(nodes, resolver, world, bus, self._schedule.unfinished)
         world.unwind = self._unwind
 
     def execute(self) -> Outcome:
@@ -109,132 +99,15 @@ class Executor:
     def _loop(self, pool: ThreadPoolExecutor) -> None:
         running = 0
         while True:
-            self._expand()
-            self._skip_hopeless()
-            for node in self._ready():
-                if running < self._jobs and not (self._stop.is_set() and not self._at_end(node)):
-                    self._status[node.id] = Status.RUNNING
-                    running += 1
-                    pool.submit(self._turn, node)
+            for node in self._schedule.next()[: self._jobs - running]:
+                self._schedule.set(node, Status.RUNNING)
+                running += 1
+                pool.submit(self._turn, node)
             if running == 0:
                 return
             node, status = self._finished.get()
-            self._status[node.id] = status
+            self._schedule.set(node, status)
             running -= 1
-
-    # Which nodes there are, and whose turn it is
-
-    def _expand(self) -> None:
-        grown = False
-        for step in self._nodes.order:
-            if step in self._nodes.of_step or step in self._broken_steps:
-                continue
-            scope = self._resolver.each_scope(step)
-            if scope is None:
-                continue
-            try:
-                nodes = self._nodes.expand(step, scope)
-            except SendenseError as error:
-                self._break(step, error)
-                continue
-            grown = True
-            self._status.update((node.id, Status.PENDING) for node in nodes if not node.is_process)
-        if grown:
-            names = tuple(str(node.id) for node in self._nodes.all())
-            self._bus.emit(GraphKnown(nodes=names, edges=self._nodes.edges()))
-
-    def _break(self, step: str, error: SendenseError) -> None:
-        self._broken_steps[step] = f"{step} failed"
-        self._outcome.failures.append((step, error))
-        self._bus.emit(
-            NodeFailed(
-                node=step, step=self._nodes.spec(step).uses, seconds=0.0, error=str(error), exit_code=error.exit_code
-            )
-        )
-
-    def _skip_hopeless(self) -> None:
-        """Skips what stands on something that failed, repeatedly, in the order of the graph."""
-        for step in self._nodes.order:
-            nodes = self._nodes.of_step.get(step)
-            if nodes is None:
-                self._skip_unexpanded(step)
-                continue
-            for node in nodes:
-                if self._status.get(node.id) is Status.PENDING:
-                    because = self._guard_failed() if self._at_end(node) else self._hopeless(node)
-                    if because:
-                        self._status[node.id] = Status.SKIPPED
-                        self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=because))
-
-    def _skip_unexpanded(self, step: str) -> None:
-        if step in self._broken_steps:
-            return
-        for source in sorted(self._nodes.sources_of_each(step)):
-            because = self._broken_steps.get(source)
-            for node in self._nodes.of_step.get(source, ()):
-                if self._status.get(node.id) in (Status.FAILED, Status.SKIPPED):
-                    because = f"{node.id} {self._status[node.id].value}"
-            if because:
-                self._broken_steps[step] = because
-                self._bus.emit(NodeSkipped(node=step, step=self._nodes.spec(step).uses, because=because))
-                return
-
-    def _stands_on(self, node: Node) -> tuple[list[Node], list[str]]:
-        """The KEEP and JOB nodes that `node` needs, also through PROCESS nodes, and needed steps without nodes."""
-        if node.id in self._standing:
-            return self._standing[node.id], []
-        solid: list[Node] = []
-        unexpanded: list[str] = []
-        for part in (*self._processes.under(node), node):
-            for step in self._nodes.step_predecessors(part.id.step):
-                if step not in self._nodes.of_step:
-                    unexpanded.append(step)
-                solid.extend(other for other in self._nodes.matching(part, step) if not other.is_process)
-        if not unexpanded:
-            self._standing[node.id] = solid
-        return solid, unexpanded
-
-    def _hopeless(self, node: Node) -> str | None:
-        solid, unexpanded = self._stands_on(node)
-        for step in unexpanded:
-            if step in self._broken_steps:
-                return self._broken_steps[step]
-        for process in self._processes.under(node):
-            if self._status.get(process.id) is Status.FAILED:
-                return f"{process.id} failed"
-        for other in solid:
-            if self._status[other.id] in (Status.FAILED, Status.SKIPPED):
-                return f"{other.id} {self._status[other.id].value}"
-        return None
-
-    def _ready(self) -> list[Node]:
-        """The furthest first: what is begun is finished before more is begun."""
-        ready = [node for node in self._nodes.all() if self._is_ready(node)]
-        return sorted(ready, key=lambda node: -self._nodes.order.index(node.id.step))
-
-    def _is_ready(self, node: Node) -> bool:
-        if self._status.get(node.id) is not Status.PENDING:
-            return False
-        if self._at_end(node):
-            return (
-                all(
-                    status not in (Status.PENDING, Status.RUNNING)
-                    for identity, status in self._status.items()
-                    if not self._at_end(self._nodes.by_id[identity])
-                )
-                or self._stopped_working()
-            )
-        solid, unexpanded = self._stands_on(node)
-        return not unexpanded and all(self._status[other.id] is Status.DONE for other in solid)
-
-    def _stopped_working(self) -> bool:
-        return self._stop.is_set() and Status.RUNNING not in self._status.values()
-
-    def _at_end(self, node: Node) -> bool:
-        return node.spec.when == "always"
-
-    def _still_needs(self, node: Node) -> bool:
-        return self._status.get(node.id) in (Status.PENDING, Status.RUNNING)
 
     # One node, in a worker thread
 
@@ -250,14 +123,14 @@ class Executor:
                 NodeFailed(node=str(node.id), step=node.step.name, seconds=0.0, error=f"bug: {text}", exit_code=1)
             )
         finally:
-            self._status[node.id] = status
+            self._schedule.set(node, status)
             self._processes.release(node)
             self._finished.put((node, status))
 
     def _keep_or_act(self, node: Node) -> Status:
         began = time.monotonic()
         try:
-            if self._at_end(node) and self._work_is_done():
+            if is_at_end(node) and self._schedule.work_is_done():
                 self._tell_work_done()
             inputs = self._resolver.inputs(node)
             why = self._keep(node, inputs)
@@ -266,7 +139,7 @@ class Executor:
             return Status.DONE
         except ProcessFailed as failed:
             self._fail(failed.node, failed.error, began)
-            self._status[failed.node.id] = Status.FAILED
+            self._schedule.set(failed.node, Status.FAILED)
             self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=f"{failed.node.id} failed"))
             return Status.SKIPPED
         except SendenseError as error:
@@ -292,7 +165,7 @@ class Executor:
     def _keep(self, node: Node, inputs: Inputs) -> str | None:
         """None if the node is done; else why it runs."""
         record = self._state.nodes().get(node.id)
-        if self._only_unwind and record is not None and record.state == "done" and not self._at_end(node):
+        if self._only_unwind and record is not None and record.state == "done" and not is_at_end(node):
             self._kept(node, record.out or {}, record.acts, "done before; only taking back is left")
             return None
         weighing = weigh(record, inputs, node.step.version)
@@ -410,36 +283,23 @@ class Executor:
 
     # The end
 
-    def _work_is_done(self) -> bool:
-        return not self._broken_steps and all(
-            self._status[node.id] is Status.DONE
-            for node in self._nodes.all()
-            if not node.is_process and not self._at_end(node)
-        )
-
     def _unwind(self) -> tuple[str, ...]:
         """Takes back what is due; raises UnwindError."""
         self._processes.close_all(guards=False)
         self._unwound = True
-        unwound = self._unwinding.release(succeeded=self._work_is_done())
+        unwound = self._unwinding.release(succeeded=self._schedule.work_is_done())
         self._outcome.unwind_failures = unwound.failures
         unwound.raise_failures()
         return tuple(unwound.released)
 
     def _finish(self) -> None:
-        self._outcome.work_done = self._work_is_done()
+        self._outcome.work_done = self._schedule.work_is_done()
+        self._outcome.failures.extend(self._schedule.broken)
         try:
             self._processes.close_all(guards=False)
-            if not self._unwound and not self._guard_failed():
+            if not self._unwound and not self._schedule.guard_failed():
                 if self._outcome.work_done:
                     self._tell_work_done()
                 self._outcome.unwind_failures = self._unwinding.release(succeeded=self._outcome.work_done).failures
         finally:
             self._processes.close_all(guards=True)
-
-    def _guard_failed(self) -> str | None:
-        # Without the lock nothing may be touched: it is another run's turn.
-        for node in self._nodes.all():
-            if node.is_process and node.step.guard and self._status.get(node.id) is Status.FAILED:
-                return f"{node.id} failed"
-        return None

@@ -140,6 +140,18 @@ class Nodes:
     def predecessors(self, node: Node) -> tuple[Node, ...]:
         return tuple(other for step in self.step_predecessors(node.id.step) for other in self.matching(node, step))
 
+    def processes_under(self, node: Node) -> tuple[Node, ...]:
+        """The PROCESS nodes that `node` stands on, itself excluded, each after those it stands on; guards first."""
+        found: dict[NodeId, Node] = {}
+        self._collect_processes(node, found)
+        return tuple(sorted(found.values(), key=lambda other: not other.step.guard))
+
+    def _collect_processes(self, node: Node, found: dict[NodeId, Node]) -> None:
+        for other in self.predecessors(node):
+            if other.is_process and other.id not in found:
+                self._collect_processes(other, found)
+                found[other.id] = other
+
     def all(self) -> tuple[Node, ...]:
         return tuple(node for step in self.order for node in self.of_step.get(step, ()))
 

@@ -187,8 +187,8 @@ class Planner:
         """PROCESS node → the nodes that need it, also through other PROCESS nodes."""
         users: dict[NodeId, list[Node]] = {}
         for node in self._nodes.all():
-            for process in self._under(node) if not node.is_process else ():
-                users.setdefault(process, []).append(node)
+            for process in self._nodes.processes_under(node) if not node.is_process else ():
+                users.setdefault(process.id, []).append(node)
         return users
 
     def _of_process(self, node: Node, users: list[Node]) -> PlanNode:
@@ -205,16 +205,6 @@ class Planner:
             return self._node(node, "open", "held while the run lives", forecast)
         needed = ", ".join(str(other.id) for other in busy[:2]) + (" …" if len(busy) > 2 else "")
         return self._node(node, "open", f"for {needed}" if busy else "in case a node needs it", forecast)
-
-    def _under(self, node: Node) -> set[NodeId]:
-        found: set[NodeId] = set()
-        waiting = [node]
-        while waiting:
-            for other in self._nodes.predecessors(waiting.pop()):
-                if other.is_process and other.id not in found:
-                    found.add(other.id)
-                    waiting.append(other)
-        return found
 
     def _node(self, node: Node, action: Action, why: str, forecast: Forecast | None = None) -> PlanNode:
         forecast = forecast or Forecast()

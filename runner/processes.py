@@ -51,22 +51,10 @@ class Processes:
         self._locks: dict[NodeId, threading.RLock] = {}
         self._guard = threading.Lock()
 
-    def under(self, node: Node) -> tuple[Node, ...]:
-        """The PROCESS nodes that `node` stands on, itself excluded, each after those it stands on; guards first."""
-        found: dict[NodeId, Node] = {}
-        self._collect(node, found)
-        return tuple(sorted(found.values(), key=lambda other: not other.step.guard))
-
-    def _collect(self, node: Node, found: dict[NodeId, Node]) -> None:
-        for other in self._nodes.predecessors(node):
-            if other.is_process and other.id not in found:
-                self._collect(other, found)
-                found[other.id] = other
-
     def open_for(self, node: Node) -> None:
         """Opens and probes what `node` stands on. Raises ProcessFailed."""
         renewed: set[NodeId] = set()
-        for process in self.under(node):
+        for process in self._nodes.processes_under(node):
             stands_on = {other.id for other in self._nodes.predecessors(process)}
             with self._lock_of(process.id):
                 try:
@@ -115,7 +103,7 @@ class Processes:
         """Closes what no node needs any more, now that `node` is done."""
         idle = [
             process
-            for process in reversed(self.under(node))
+            for process in reversed(self._nodes.processes_under(node))
             if process.id in self._open and not process.step.guard and not self._needed(process)
         ]
         self._close_all(idle, "the last node that needs it is done")
@@ -124,7 +112,7 @@ class Processes:
         """Closes what only `node` stands on, so that its next attempt begins with new ones; others are probed then."""
         mine = [
             process
-            for process in reversed(self.under(node))
+            for process in reversed(self._nodes.processes_under(node))
             if process.id in self._open and not process.step.guard and not self._needed(process, besides=node)
         ]
         self._close_all(mine, "to be opened again")
@@ -138,7 +126,7 @@ class Processes:
         for node in self._nodes.all():
             if node.is_process or node is besides or not self._still_needs(node):
                 continue
-            if any(other.id == process.id for other in self.under(node)):
+            if any(other.id == process.id for other in self._nodes.processes_under(node)):
                 return True
         return False
 
