@@ -13,7 +13,7 @@ from runner.step import Context, Given, Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import ExportInfo, probe
 from steps.create_qcow2 import Image
-from steps.handshake import handshake
+from steps.handshake import handshake_through
 from steps.qemu import nbd_server
 from steps.start_nbd import Export
 
@@ -111,7 +111,7 @@ def _open(ctx: Context, host: Host, export: Export, connections: int) -> tuple[t
     uris = tuple(nbd_server.uri(socket, export.export) for socket in forwards.sockets)
     for number, uri in enumerate(uris, 1):
         name = f"the export of disk {export.image.disk.key} on {export.host} (connection {number} of {connections})"
-        seen = handshake(ctx, uri, name, timeout=READY_TIMEOUT)
+        seen = handshake_through(ctx, host.name, forwards, uri, name, timeout=READY_TIMEOUT)
         if seen.size != export.image.capacity:
             raise WrongSizeError(export, seen.size)
     return uris, seen

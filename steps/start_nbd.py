@@ -14,7 +14,7 @@ from runner.model import HOW, JobModel
 from runner.step import Context, Empty, Given, Lifetime, Step
 from steps.copy.nbd import ExportInfo
 from steps.create_qcow2 import Image
-from steps.handshake import PAUSE, handshake
+from steps.handshake import PAUSE, handshake_through
 from steps.qemu import img, nbd_server
 from steps.repository import layout
 
@@ -144,4 +144,5 @@ def _ready(ctx: Context, host: Host, image: Image, child: Child, socket: str, ex
     name = f"the export of disk {image.disk.key} on {host.name}"
     with host.forward((socket,)) as forwards:
         uri = nbd_server.uri(forwards.sockets[0], export)
-        return handshake(ctx, uri, name, timeout=deadline - time.monotonic(), alive=alive)
+        left = deadline - time.monotonic()
+        return handshake_through(ctx, host.name, forwards, uri, name, timeout=left, alive=alive)

@@ -7,6 +7,9 @@ import pytest
 
 from runner.hosts.local import LocalHost
 from tests.hub import Hub, hub_on
+from tests.sshd import ssh_host, sshd
+
+__all__ = ["any_hub", "hub", "ssh_host", "sshd"]
 
 
 @pytest.fixture
@@ -16,7 +19,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield opened
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "ssh"])
 def any_hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hub]:
     """A repository on this machine, and one behind a real sshd."""
     host = LocalHost("hub") if request.param == "local" else request.getfixturevalue("ssh_host")
