@@ -21,7 +21,8 @@ def inputs(of: Disk | None = None, machine: VM | None = None) -> CreateQcow2In:
     return CreateQcow2In(disk=of or disk(), vm=machine or vm(), repository="main")
 
 
-def test_an_image_of_the_exact_size_is_made_in_the_runs_partial_directory(hub: Hub) -> None:
+def test_an_image_of_the_exact_size_is_made_in_the_runs_partial_directory(any_hub: Hub) -> None:
+    hub = any_hub
     wanted = inputs(disk(capacity=5 * GiB + 512))
     assert STEP.check(hub.context(), wanted, None) is None
     image = STEP.run(hub.context(), wanted, STEP.Live())
@@ -106,7 +107,8 @@ def test_a_forecast_tells_sizes_and_changes_nothing(hub: Hub) -> None:
     assert tree(Path(hub.root)) == before
 
 
-def test_undo_leaves_nothing_of_the_run_and_all_of_the_others(hub: Hub) -> None:
+def test_undo_leaves_nothing_of_the_run_and_all_of_the_others(any_hub: Hub) -> None:
+    hub = any_hub
     one, two = hub.image(), hub.image(disk(2001))
     other = hub.image(run=OTHER_RUN)
     STEP.undo(hub.context(), inputs(), one)

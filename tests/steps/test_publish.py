@@ -24,6 +24,12 @@ POINT = "20261123T170003Z-3f9a"
 
 
 @pytest.fixture
+def given_anywhere(any_hub: Hub) -> PublishIn:
+    any_hub.share(("vcenter", "prod"), lambda: nullcontext(points.StandInVcenter()))
+    return points.inputs(any_hub, disk(2000), disk(2016, 2 * MiB + 512))
+
+
+@pytest.fixture
 def given(hub: Hub) -> PublishIn:
     hub.share(("vcenter", "prod"), lambda: nullcontext(points.StandInVcenter()))
     return points.inputs(hub, disk(2000), disk(2016, 2 * MiB + 512))
@@ -37,8 +43,10 @@ def read(path: str) -> manifest.Manifest:
     return manifest.parse((Path(path) / "manifest.json").read_bytes(), path)
 
 
-def test_a_restore_point_has_its_files_and_nothing_else(hub: Hub, given: PublishIn) -> None:
+def test_a_restore_point_has_its_files_and_nothing_else(any_hub: Hub, given_anywhere: PublishIn) -> None:
+    hub, given = any_hub, given_anywhere
     made = publish(hub, given)
+    assert STEP.check(hub.context(), given, None) == made
     assert made.path == f"{hub.root}/pgtest1-{INSTANCE}/{POINT}"
     assert list(tree(Path(made.path))) == [
         "disk-2000.blake3",

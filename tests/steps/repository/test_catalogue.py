@@ -25,7 +25,8 @@ def test_an_empty_repository_has_no_points(hub: Hub) -> None:
     assert listed(hub) == catalogue.Catalogue(repository=hub.root, host="hub", points=(), skipped=(), unfinished=())
 
 
-def test_points_are_listed_by_vm_and_age(hub: Hub) -> None:
+def test_points_are_listed_by_vm_and_age(any_hub: Hub) -> None:
+    hub = any_hub
     other = vm("alpha", instance_uuid=INSTANCE.replace("5013", "0000"))
     second = later(hub, OTHER_RUN, 1)
     first = points.publish(hub, disk(2000), disk(2001))
