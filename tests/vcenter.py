@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,12 @@ rest goes to `inventory`."""
 
 
 def starts(directory: Path, stack: ExitStack) -> Starts:
+    numbers = count(1)
+
     def start(*machines: Mapping[str, Any], simulator: Mapping[str, Any] | None = None, **more: Any) -> Lab:
         chosen = [dict(one) for one in machines] or [machine()]
-        return stack.enter_context(lab(directory, inventory(*chosen, **more), **(simulator or {})))
+        own = directory / f"lab-{next(numbers)}"
+        own.mkdir()
+        return stack.enter_context(lab(own, inventory(*chosen, **more), **(simulator or {})))
 
     return start

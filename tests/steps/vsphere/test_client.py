@@ -17,8 +17,7 @@ from steps.vsphere.client import Client
 from steps.vsphere.errors import Busy, Gone, LoginRefused, NotTrusted, PermissionMissing, SnapshotRefused, Unreachable
 from steps.vsphere.find import find
 from steps.vsphere.section import VCenter
-from tests.vcenter import PASSWORD, Starts, inventory
-from tests.vcenter import lab as another_lab
+from tests.vcenter import PASSWORD, Starts
 from tests.vcenter import machine as vm
 
 
@@ -40,14 +39,11 @@ def test_a_wrong_password_is_one_sentence_that_does_not_hold_it(start: Starts) -
     assert not caught.value.transient
 
 
-def test_a_certificate_of_another_authority_is_refused(start: Starts, tmp_path: Path) -> None:
-    lab = start()
-    other = tmp_path / "other"
-    other.mkdir()
-    with another_lab(other, inventory(vm())) as stranger:
-        section = lab.vcenter(tls={"ca": str(stranger.simulator.ca_path)})
-        with pytest.raises(NotTrusted, match="cannot be verified"), Client("prod", section):
-            pass
+def test_a_certificate_of_another_authority_is_refused(start: Starts) -> None:
+    lab, stranger = start(), start()
+    section = lab.vcenter(tls={"ca": str(stranger.simulator.ca_path)})
+    with pytest.raises(NotTrusted, match="cannot be verified"), Client("prod", section):
+        pass
     assert lab.simulator.calls["Login"] == 0
 
 
