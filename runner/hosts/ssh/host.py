@@ -30,7 +30,7 @@ if [ "$code" -eq 75 ]; then
     tries=10
     while [ ! -s "$1" ] && [ "$tries" -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done
     echo refused
-    exec cat "$1"
+    exec cat <"$1"
 fi
 [ "$code" -eq 0 ] || exit
 printf %s "$2" >"$1" || exit
@@ -79,7 +79,10 @@ class SshHost(RemoteFiles):
             if answer != "taken":
                 while content := wire.receive(SCRIPT_TIMEOUT):
                     text += content
-                raise LockedError(f"{path} on {self.name}", text.decode(errors="replace") or "it left no name")
+                words = text.decode(errors="replace")
+                if answer == "refused":
+                    raise LockedError(f"{path} on {self.name}", words or "it left no name")
+                raise HostError(f"{path} on {self.name} cannot be locked: {answer} {words}".strip())
         except BaseException:
             wire.close()
             raise

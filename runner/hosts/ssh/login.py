@@ -61,6 +61,8 @@ def log_in(name: str, spec: SshSpec) -> Login:
     for hop in (connection, connection.gateway):
         if hop is not None and isinstance(hop.transport.sock, socket.socket):
             hop.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
+            # Without it a command takes 40 ms longer: its request waits for a delayed acknowledgement.
+            hop.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return Login(connection)
 
 

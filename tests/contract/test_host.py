@@ -1,0 +1,430 @@
+"""What every host does, local or behind sshd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner.errors import CommandError, HostError, LockedError
+from runner.files import NoSpaceError, is_temporary
+from runner.hosts import Host, Lock
+from runner.hosts.connect import connect
+from runner.hosts.local import LocalHost
+from steps.lab.sshd import Sshd
+from tests.eventually import eventually, is_gone
+from tests.sshd import sshd  # noqa: F401  # a fixture
+
+HOSTILE = {
+    "space": "a b",
+    "quotes": "'single' \"double\"",
+    "newline": "first\nsecond\n",
+    "unicode": "Прод-数据库-🐘",
+    "dash": "-rf",
+    "substitution": "$(touch pwned)`touch pwned`${HOME}",
+    "glob": "*?[a]",
+    "semicolon": "; touch pwned; #",
+    "backslash": "a\\b\\n%s",
+    "expression": "(!",
+    "not utf-8": os.fsdecode(b"\xff\xfe"),
+}
+
+
+@pytest.fixture(scope="module", params=["local", "ssh"])
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    if request.param == "local":
+        yield LocalHost("here")
+        return
+    server: Sshd = request.getfixturevalue("sshd")
+    with contextlib.closing(connect("hub", server.spec)) as behind:
+        yield behind
+
+
+@pytest.fixture(params=HOSTILE.values(), ids=HOSTILE.keys())
+def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"{tmp_path}/{request.param}"
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system to fill it")
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"mount is not allowed here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def shell(script: str) -> tuple[str, ...]:
+    return ("sh", "-c", script)
+
+
+def pid_in(path: Path) -> int:
+    assert eventually(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
+
+
+# Commands
+
+
+def test_run_gives_output_errors_and_exit_code(host: Host) -> None:
+    done = host.run(shell("printf 'out\\0'; echo err >&2; exit 3"), ok=(0, 3))
+    assert (done.stdout, done.stderr, done.exit_code) == (b"out\0", "err\n", 3)
+
+
+def test_a_failed_command_says_where_how_and_its_last_words(host: Host) -> None:
+    with pytest.raises(CommandError) as caught:
+        host.run(shell("echo the disk is on fire >&2; exit 4"))
+    assert caught.value.exit_code_seen == 4
+    assert host.name in str(caught.value) and "the disk is on fire" in str(caught.value)
+
+
+def test_the_exit_code_of_a_signal_is_128_and_its_number(host: Host) -> None:
+    assert host.run(shell("kill -KILL $$"), ok=None).exit_code == 137
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000], ids=["empty", "a byte", "more than any pipe holds"])
+def test_stdin_arrives_whole(host: Host, size: int) -> None:
+    content = os.urandom(size)
+    assert host.run(("cat",), stdin=content).stdout == content
+
+
+def test_a_command_that_does_not_read_its_stdin_is_no_error(host: Host) -> None:
+    assert host.run(("true",), stdin=b"x" * 3_000_000).exit_code == 0
+
+
+def test_a_command_over_its_time_is_killed_with_what_it_started(host: Host, tmp_path: Path) -> None:
+    script = f"echo waiting >&2; sleep 600 & echo $! >{tmp_path}/pid; wait"
+    with pytest.raises(CommandError, match=f"on {host.name} did not end in time: waiting") as caught:
+        host.run(shell(script), timeout=0.7)
+    assert caught.value.exit_code_seen is None
+    assert eventually(lambda: is_gone(pid_in(tmp_path / "pid")))
+
+
+def test_a_program_that_ignores_term_is_killed_too(host: Host, tmp_path: Path) -> None:
+    child = host.popen(shell(f"trap '' TERM; echo $$ >{tmp_path}/pid; while :; do sleep 0.1; done"))
+    pid = pid_in(tmp_path / "pid")
+    child.stop(timeout=0.4)
+    assert child.poll() == 137 and is_gone(pid)
+
+
+def test_a_missing_program_is_named_with_its_package(host: Host) -> None:
+    with pytest.raises(CommandError, match="no-such-program is not installed on"):
+        host.run(("no-such-program",))
+    with pytest.raises(CommandError, match="/usr/sbin/no-such is not installed on"):
+        host.popen(("/usr/sbin/no-such",))
+
+
+def test_secrets_of_our_environment_are_not_inherited(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VCENTER_PASSWORD", "geheim-4711")
+    names = {line.partition("=")[0] for line in host.run(("env",)).stdout.decode().splitlines()}
+    assert names == {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"}
+    child = host.popen(("env",))
+    assert eventually(lambda: child.poll() is not None)
+    assert "TMPDIR=" in child.stderr() and "geheim" not in child.stderr()
+    child.stop()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")) | st.binary(), min_size=1, max_size=6))
+def test_arguments_arrive_as_they_are(host: Host, arguments: list[str | bytes]) -> None:
+    sent = [each if isinstance(each, str) else os.fsdecode(each.replace(b"\0", b"")) for each in arguments]
+    output = host.run(("printf", "%s\\0", *sent)).stdout
+    assert [os.fsdecode(each) for each in output.split(b"\0")[:-1]] == sent
+
+
+def test_a_nul_in_an_argument_is_refused(host: Host) -> None:
+    with pytest.raises(ValueError, match="null byte"):
+        host.run(("echo", "a\0b"))
+
+
+# Leashed processes
+
+
+def test_a_child_runs_until_it_is_stopped(host: Host, tmp_path: Path) -> None:
+    child = host.popen(shell(f"echo $$ >{tmp_path}/pid; echo ready >&2; exec sleep 600"))
+    pid = pid_in(tmp_path / "pid")
+    assert child.poll() is None and eventually(lambda: child.stderr() == "ready\n")
+    child.stop()
+    assert child.poll() == 143 and is_gone(pid)
+    child.stop()
+
+
+def test_a_child_that_ended_tells_its_exit_code_and_last_words(host: Host) -> None:
+    child = host.popen(shell("echo the export is locked >&2; exit 9"))
+    assert eventually(lambda: child.poll() == 9)
+    assert child.stderr() == "the export is locked\n"
+    child.stop()
+
+
+def test_only_the_last_64_kib_of_a_child_are_kept(host: Host) -> None:
+    child = host.popen(shell("head -c 3000000 /dev/zero | tr '\\0' x; echo end"))
+    assert eventually(lambda: child.poll() == 0)
+    assert len(child.stderr()) == 64 * 1024 and child.stderr().endswith("xend\n")
+    child.stop()
+
+
+def test_what_a_child_leaves_behind_ends_with_it(host: Host, tmp_path: Path) -> None:
+    child = host.popen(shell(f"sleep 600 & echo $! >{tmp_path}/pid"))
+    assert eventually(lambda: child.poll() == 0)
+    assert eventually(lambda: is_gone(pid_in(tmp_path / "pid")))
+    child.stop()
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from runner.hosts.connect import connect
+from runner.hosts.spec import SshSpec
+
+spec, directory = sys.argv[1:]
+host = connect("hub", "local" if spec == "local" else SshSpec.model_validate_json(spec))
+lock = host.lock(f"{directory}/lock", "the run that was killed")
+child = host.popen(("sh", "-c", f"echo $$ >{directory}/pid; exec sleep 600"))
+with host.tempdir() as temporary:
+    host.write(f"{temporary}/password", b"geheim")
+    Path(f"{directory}/temporary").write_text(temporary)
+    with host.forward([f"{temporary}/socket"]) as forwards:
+        print(forwards.sockets[0], flush=True)
+        time.sleep(600)
+"""
+
+
+def test_nothing_survives_our_sigkill(host: Host, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    spec = "local" if host.local else request.getfixturevalue("sshd").spec.model_dump_json(by_alias=True)
+    argv = [sys.executable, "-c", HOLDER, spec, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as holder:
+        assert holder.stdout is not None
+        socket = holder.stdout.readline().strip()
+        pid = pid_in(tmp_path / "pid")
+        with pytest.raises(LockedError, match="the run that was killed"):
+            host.lock(f"{tmp_path}/lock", "us")
+        assert not is_gone(pid)
+        holder.send_signal(signal.SIGKILL)
+    assert eventually(lambda: is_gone(pid))
+    assert eventually(lambda: not Path((tmp_path / "temporary").read_text()).exists())
+    assert eventually(lambda: not Path(socket).parent.exists())
+    lock_when_free(host, f"{tmp_path}/lock").release()
+
+
+def lock_when_free(host: Host, path: str) -> Lock:
+    taken: list[Lock] = []
+
+    def take() -> bool:
+        with contextlib.suppress(LockedError):
+            taken.append(host.lock(path, "us"))
+        return bool(taken)
+
+    assert eventually(take)
+    return taken[0]
+
+
+# Locks and temporary directories
+
+
+def test_a_lock_conflict_names_the_holder(host: Host, tmp_path: Path) -> None:
+    path = f"{tmp_path}/it's a lock"
+    holder = "runner.example.com, pid 4711, run 20261123T170000Z-3f9a, since 17:00"
+    lock = host.lock(path, holder)
+    assert lock.alive()
+    with pytest.raises(LockedError, match=f"is locked by another run: {holder}") as caught:
+        host.lock(path, "the second")
+    assert caught.value.holder == holder
+    lock.release()
+    assert not lock.alive()
+    host.lock(path, "the third").release()
+    lock.release()
+
+
+def test_a_lock_that_cannot_be_made_is_an_error_and_not_a_conflict(host: Host, tmp_path: Path) -> None:
+    with pytest.raises((HostError, CommandError)):
+        host.lock(f"{tmp_path}/absent/lock", "us")
+
+
+def test_a_temporary_directory_is_short_private_and_removed(host: Host) -> None:
+    with host.tempdir() as directory:
+        assert len(directory) <= 40
+        found = host.stat(directory)
+        assert found is not None and found.is_dir and found.mode == 0o700
+        host.mkdir(f"{directory}/a/b", parents=True)
+        host.write(f"{directory}/a/b/c", b"x")
+    assert not host.exists(directory)
+
+
+# Files
+
+
+def test_a_file_is_written_whole_and_read_back(host: Host, hostile: str) -> None:
+    content = bytes(range(256)) * 4097
+    host.write(hostile, b"before")
+    host.write(hostile, content)
+    assert host.read(hostile) == content
+    assert host.listdir(str(Path(hostile).parent)) == [Path(hostile).name]
+    pieces = list(host.read_chunks(hostile, 100_000))
+    assert b"".join(pieces) == content
+    assert {len(piece) for piece in pieces[:-1]} == {100_000}
+
+
+def test_every_verb_takes_a_hostile_name(host: Host, hostile: str, tmp_path: Path) -> None:
+    host.mkdir(f"{hostile}/{Path(hostile).name}", parents=True)
+    inner = f"{hostile}/{Path(hostile).name}/file"
+    host.append(inner, b"one")
+    host.append(inner, b" two")
+    found = host.stat(inner)
+    assert found is not None and (found.size, found.mode, found.is_dir) == (7, 0o600, False)
+    host.sync(inner, hostile)
+    host.rename(hostile, f"{hostile} renamed")
+    assert host.read(inner.replace(hostile, f"{hostile} renamed", 1)) == b"one two"
+    host.lock(f"{hostile}.lock", "us").release()
+    host.write_sparse(f"{hostile}.sparse", 4096, [(8, b"x")])
+    assert host.free_bytes(f"{hostile} renamed") > 0
+    host.remove(f"{hostile} renamed", recursive=True)
+    for name in (f"{hostile}.lock", f"{hostile}.sparse"):
+        host.remove(name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_modes_are_private_unless_asked(host: Host, tmp_path: Path) -> None:
+    host.write(f"{tmp_path}/private", b"")
+    host.write(f"{tmp_path}/public", b"", mode=0o644)
+    host.mkdir(f"{tmp_path}/a/b", mode=0o755, parents=True)
+    modes = [host.stat(f"{tmp_path}/{name}") for name in ("private", "public", "a", "a/b")]
+    assert [found.mode for found in modes if found] == [0o600, 0o644, 0o700, 0o755]
+
+
+def test_absence_is_an_answer(host: Host, tmp_path: Path) -> None:
+    path = f"{tmp_path}/absent"
+    assert host.stat(path) is None and not host.exists(path) and host.listdir(path) == []
+    host.remove(path)
+    host.remove(path, recursive=True)
+    for read in (lambda: host.read(path), lambda: list(host.read_chunks(path))):
+        with pytest.raises(FileNotFoundError):
+            read()
+    with pytest.raises(FileNotFoundError):
+        host.rename(path, f"{tmp_path}/new")
+
+
+def test_what_is_refused_is_one_sentence_that_names_path_and_host(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    refused = {
+        "write into an absent directory": lambda: host.write(f"{tmp_path}/absent/x", b""),
+        "mkdir in an absent directory": lambda: host.mkdir(f"{tmp_path}/absent/x"),
+        "mkdir over a file": lambda: host.mkdir(f"{tmp_path}/file"),
+        "list a file": lambda: host.listdir(f"{tmp_path}/file"),
+        "read a directory": lambda: host.read(str(tmp_path)),
+        "sync nothing": lambda: host.sync(f"{tmp_path}/absent"),
+        "remove a directory as a file": lambda: host.remove(str(tmp_path)),
+        "free space nowhere": lambda: host.free_bytes(f"{tmp_path}/absent"),
+    }
+    for what, verb in refused.items():
+        with pytest.raises(HostError) as caught:
+            verb()
+        assert f"{tmp_path}" in str(caught.value) and f" on {host.name}: " in str(caught.value), what
+
+
+def test_mkdir_twice_is_fine_and_keeps_the_mode(host: Host, tmp_path: Path) -> None:
+    host.mkdir(f"{tmp_path}/a", mode=0o750)
+    host.mkdir(f"{tmp_path}/a")
+    found = host.stat(f"{tmp_path}/a")
+    assert found is not None and found.mode == 0o750
+
+
+def test_a_sparse_file_has_its_pieces_and_holes_between(host: Host, tmp_path: Path) -> None:
+    size = 8 << 20
+    pieces = [(0, b"first"), (1 << 20, b"x" * 200_001), (size - 1, b"z")]
+    expected = bytearray(size)
+    for offset, content in pieces:
+        expected[offset : offset + len(content)] = content
+    host.write_sparse(f"{tmp_path}/sparse", size, iter(pieces))
+    assert host.read(f"{tmp_path}/sparse") == expected
+    found = host.stat(f"{tmp_path}/sparse")
+    assert found is not None and found.size == size and found.allocated < 1 << 20
+    host.write_sparse(f"{tmp_path}/empty", 3 << 30, [])
+    found = host.stat(f"{tmp_path}/empty")
+    assert found is not None and (found.size, found.allocated) == (3 << 30, 0)
+
+
+def test_a_write_that_breaks_off_leaves_what_was_there(host: Host, tmp_path: Path) -> None:
+    host.write(f"{tmp_path}/digests", b"before")
+
+    def pieces() -> Iterator[tuple[int, bytes]]:
+        yield 0, b"x" * 4096
+        raise RuntimeError("the source is gone")
+
+    with pytest.raises(RuntimeError, match="the source is gone"):
+        host.write_sparse(f"{tmp_path}/digests", 1 << 20, pieces())
+    assert host.read(f"{tmp_path}/digests") == b"before"
+    assert eventually(lambda: host.listdir(str(tmp_path)) == ["digests"])
+
+
+def test_a_piece_outside_of_the_file_is_refused(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        host.write_sparse(f"{tmp_path}/x", 10, [(8, b"four")])
+
+
+@pytest.mark.parametrize("new", ["file", "directory", "empty directory"])
+@pytest.mark.parametrize("old", ["file", "directory"])
+def test_rename_never_overwrites(host: Host, tmp_path: Path, old: str, new: str) -> None:
+    for name, kind in (("old", old), ("new", new)):
+        if kind == "file":
+            host.write(f"{tmp_path}/{name}", name.encode())
+        else:
+            host.mkdir(f"{tmp_path}/{name}")
+            if kind == "directory":
+                host.write(f"{tmp_path}/{name}/{name}", b"")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FileExistsError):
+        host.rename(f"{tmp_path}/old", f"{tmp_path}/new")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_remove_takes_the_link_and_not_what_it_points_at(host: Host, tmp_path: Path) -> None:
+    host.mkdir(f"{tmp_path}/kept")
+    host.write(f"{tmp_path}/kept/file", b"precious")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    host.mkdir(f"{tmp_path}/doomed")
+    (tmp_path / "doomed/link").symlink_to(tmp_path / "kept")
+    host.remove(f"{tmp_path}/link/", recursive=True)
+    host.remove(f"{tmp_path}/doomed", recursive=True)
+    assert host.listdir(str(tmp_path)) == ["kept"]
+    assert host.read(f"{tmp_path}/kept/file") == b"precious"
+
+
+def test_a_full_disk_is_named_and_the_file_stays_as_it_was(host: Host, full: Path) -> None:
+    host.append(f"{full}/log", b"first\n")
+    host.write(f"{full}/state", b"before")
+    for verb in (
+        lambda: host.write(f"{full}/state", b"x" * 200_000),
+        lambda: host.append(f"{full}/log", b"x" * 200_000),
+        lambda: host.write_sparse(f"{full}/state", 1 << 20, [(0, b"x" * 200_000)]),
+    ):
+        with pytest.raises(NoSpaceError, match=f"no space left on {host.name} for {full}/"):
+            verb()
+    assert host.read(f"{full}/log") == b"first\n" and host.read(f"{full}/state") == b"before"
+    assert not [name for name in host.listdir(str(full)) if is_temporary(name)]
+    assert host.free_bytes(str(full)) < 64 * 1024
+
+
+def test_many_threads_may_use_one_host(host: Host, tmp_path: Path) -> None:
+    def work(number: int) -> bytes:
+        host.write(f"{tmp_path}/{number}", str(number).encode())
+        child = host.popen(("sleep", "600"))
+        try:
+            return host.read(f"{tmp_path}/{number}") + host.run(("echo", str(number))).stdout
+        finally:
+            child.stop()
+
+    with ThreadPoolExecutor(24) as threads:
+        assert list(threads.map(work, range(24))) == [f"{number}{number}\n".encode() for number in range(24)]
