@@ -22,7 +22,7 @@ from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
 from steps.verify import Verified
 from steps.vsphere.client import vcenter
-from steps.vsphere.inventory import VM
+from steps.vsphere.inventory import VM, Uncovered
 
 
 class Published(Model):
@@ -43,6 +43,8 @@ class PublishIn(JobModel):
     vm: VM
     snapshot: SnapshotTaken
     disks: tuple[Verified, ...]
+    uncovered: tuple[Uncovered, ...] = ()
+    """Disks that were left out: the manifest says so, since a restore will lack them."""
 
 
 class MixedUpError(SendenseError):
@@ -200,7 +202,7 @@ def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
     host.mkdir(vm_files)
     config = json.dumps(inputs.snapshot.config, indent=1, sort_keys=True, ensure_ascii=False)
     host.write(posixpath.join(vm_files, layout.VM_CONFIG), config.encode() + b"\n")
-    notes: list[str] = []
+    notes = [f"Disk {left.key} ({left.label}, {left.why}) is not in this point." for left in inputs.uncovered]
     nvram = _save_nvram(ctx, inputs, host, vm_files, notes)
     tools = _tools(ctx, inputs, host, notes)
     files = (posixpath.join(directory, name(key)) for key in disks for name in (layout.image, layout.digests))

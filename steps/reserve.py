@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from runner.errors import LockedError, SendenseError
-from runner.hosts import Host, Lock
+from runner.hosts import Host
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
 from steps.repository import layout, marker, vm_directory
@@ -48,22 +48,23 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
     def run(self, ctx: Context, inputs: ReserveIn, live: Empty) -> Reservation:
         host, root = locate(ctx, inputs.repository)
         marker.require(host, root)
-        path = posixpath.join(vm_directory.ensure(host, root, inputs.vm), layout.LOCK)
+        directory = vm_directory.ensure(host, root, inputs.vm)
+        path = posixpath.join(directory, layout.LOCK)
         what = f"VM {inputs.vm.name!r} in repository {inputs.repository}"
-        own: _Held = ctx.shared(("reserve", host.name, path), lambda: nullcontext(_Held()))
-        if own.holder and (now := _holder(host, path)) != own.holder:
-            raise LockedError(
-                what, f"{now or 'one that has ended since'}; it came while our session to {host.name} was broken"
-            )
         since = datetime.now(UTC).isoformat(timespec="seconds")
         holder = f"host {socket.gethostname()}, pid {os.getpid()}, run {ctx.run.id} of {ctx.run.job}, since {since}"
         try:
             lock = host.lock(path, holder)
         except LockedError as error:
             raise LockedError(what, error.holder) from error
-        own.take(lock, holder)
-        ctx.closing.callback(own.give_back)
+        ctx.closing.callback(lock.release)
         ctx.alive.append(lock.alive)
+        own: _Taken = ctx.shared(("reserve", host.name, path), lambda: nullcontext(_Taken()))
+        last = _last_run(host, directory)
+        if own.before and last != ctx.run.id:
+            raise LockedError(what, f"run {last}, which came while our session to {host.name} was broken")
+        host.write(posixpath.join(directory, layout.LAST_RUN), f"{ctx.run.id}\n".encode())
+        own.before = True
         return Reservation(repository=inputs.repository, lock=path)
 
     def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
@@ -76,24 +77,15 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         return Forecast(notes=(f"lock {posixpath.join(directory, layout.LOCK)} on {host.name}",))
 
 
-class _Held:
-    """The run's hold on the lock. A session that broke leaves our text in the file, unless another run came since."""
+class _Taken:
+    """Whether this run held the lock before: it takes it again after its session broke, and must know who came between.
+    The lock file cannot tell, since whoever gives the lock back empties it."""
 
-    def __init__(self) -> None:
-        self.holder = ""
-        """Our text while we hold the lock, and after the session that held it broke."""
-        self._lock: Lock | None = None
-
-    def take(self, lock: Lock, holder: str) -> None:
-        self._lock, self.holder = lock, holder
-
-    def give_back(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            if lock.alive():
-                self.holder = ""
-            lock.release()
+    before = False
 
 
-def _holder(host: Host, path: str) -> str:
-    return host.read(path).decode(errors="replace").strip()
+def _last_run(host: Host, directory: str) -> str:
+    try:
+        return host.read(posixpath.join(directory, layout.LAST_RUN)).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""

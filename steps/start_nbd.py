@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from runner.errors import SendenseError
+from runner.errors import HostError, SendenseError
 from runner.hosts import Child, Host
 from runner.model import HOW, JobModel
 from runner.step import Context, Empty, Given, Lifetime, Step
+from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import ExportInfo
 from steps.create_qcow2 import Image
 from steps.handshake import PAUSE, handshake_through
@@ -19,7 +20,10 @@ from steps.qemu import img, nbd_server
 from steps.repository import layout
 
 START_TIMEOUT = 30.0
-"""From start to handshake. qemu-nbd reads the image's tables first: a second for 64 TiB on a busy disk, and SSH's own."""
+"""Until its socket is there. qemu-nbd opens the image first, which takes a busy disk seconds."""
+
+ANSWER_TIMEOUT = 10.0
+"""From then on to its answer."""
 
 
 class Export(Given):
@@ -144,5 +148,15 @@ def _ready(ctx: Context, host: Host, image: Image, child: Child, socket: str, ex
     name = f"the export of disk {image.disk.key} on {host.name}"
     with host.forward((socket,)) as forwards:
         uri = nbd_server.uri(forwards.sockets[0], export)
-        left = deadline - time.monotonic()
-        return handshake_through(ctx, host.name, forwards, uri, name, timeout=left, alive=alive)
+        try:
+            return handshake_through(ctx, host.name, forwards, uri, name, timeout=ANSWER_TIMEOUT, alive=alive)
+        except (ConnectFailed, HostError) as error:
+            if host.local or not error.transient:
+                raise
+            # sshd has one answer for "there is no such socket" and "you may not": open failed.
+            raise ExporterError(
+                image,
+                f"it listens, but cannot be reached through ssh ({error.message}); if this stays so, the sshd of "
+                f"{host.name} prohibits it: it needs AllowStreamLocalForwarding yes",
+                transient=True,
+            ) from error

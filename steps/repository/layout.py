@@ -1,7 +1,7 @@
 """Names in a repository. Whatever a VM is called, no name made here leaves the repository (n5).
 
 <repository>/repository.json
-<repository>/<vm slug>-<instanceUuid>/          .lock beside the points
+<repository>/<vm slug>-<instanceUuid>/          .lock and .last-run beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/<nvram>
@@ -17,6 +17,8 @@ from runner.errors import SendenseError
 
 MARKER = "repository.json"
 LOCK = ".lock"
+LAST_RUN = ".last-run"
+"""The id of the run that held the lock last."""
 MANIFEST = "manifest.json"
 VM_FILES = "vm"
 VM_CONFIG = "config.json"

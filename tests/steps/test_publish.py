@@ -16,8 +16,13 @@ from runner.units import MiB
 from steps.publish import HasChildrenError, MixedUpError, PointExistsError, Publish, PublishIn
 from steps.qemu import img
 from steps.repository import manifest, marker, vm_directory
+from steps.vsphere.inventory import Uncovered
 from tests import points
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
+from tests.vcenter import Starts
+from tests.vcenter import vcenter_labs as start
+
+__all__ = ["start"]
 
 STEP = Publish()
 POINT = "20261123T170003Z-3f9a"
@@ -105,6 +110,37 @@ def test_a_lost_nvram_is_noted_and_does_not_lose_the_point(hub: Hub) -> None:
 def test_a_vm_without_nvram_has_none(hub: Hub) -> None:
     written = read(points.publish(hub, nvram=None).path)
     assert (written.nvram, written.notes) == (None, ())
+
+
+def test_a_disk_that_was_left_out_is_noted(hub: Hub, given: PublishIn) -> None:
+    left = Uncovered(key=2002, label="Hard disk 3", capacity=MiB, why="independent")
+    made = publish(hub, given.model_copy(update={"uncovered": (left,)}))
+    assert read(made.path).notes == ("Disk 2002 (Hard disk 3, independent) is not in this point.",)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["there", "gone"])
+def test_a_vcenter_gives_the_nvram_and_its_version(hub: Hub, start: Starts, lost: bool) -> None:
+    lab = start()
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    hub.shared["vcenter", "prod"] = lab.client
+    image = hub.image(found.disks[0], machine=found.vm)
+    verified = points.verified(image)
+    copied = verified.copied.model_copy(update={"snapshot": taken.moref})
+    if lost:
+        lab.simulator.fault("http-404")
+    given = PublishIn(vm=found.vm, snapshot=taken, disks=(verified.model_copy(update={"copied": copied}),))
+    made = publish(hub, given)
+    written = read(made.path)
+    assert written.tools["vCenter"] == lab.client.version
+    assert json.loads((Path(made.path) / "vm" / "config.json").read_bytes()) == taken.config
+    if lost:
+        assert written.nvram is None
+        assert "could not be saved: " in written.notes[0]
+    else:
+        content = next(lab.scratch.rglob("pgtest1.nvram")).read_bytes()
+        assert (Path(made.path) / "vm" / "pgtest1.nvram").read_bytes() == content
+        assert written.notes == ()
 
 
 def test_a_point_is_verified_as_far_as_its_weakest_disk(hub: Hub, given: PublishIn) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from runner.errors import LockedError
 from runner.step import Context
 from steps.repository import marker
 from steps.reserve import Reservation, Reserve, ReserveIn
+from tests.eventually import eventually
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, tree, vm
 
 STEP = Reserve()
@@ -59,29 +61,48 @@ def test_a_lock_that_was_given_back_is_taken_again(hub: Hub) -> None:
             reserve(context)
 
 
-@pytest.mark.parametrize("released", [True, False], ids=["that has ended", "that was killed"])
-def test_a_broken_session_and_another_run_meanwhile_end_the_run(hub: Hub, released: bool) -> None:
-    """The session's end is played: the lock is free, and it says that it is dead."""
-    context = hub.context()
-    reservation = reserve(context)
-    context.alive[0].__self__.release()  # type: ignore[attr-defined]
-    Path(reservation.lock).write_text("" if released else "host other, pid 1, run 20261123T180000Z-aabbccdd")
-    assert not STEP.probe(context, reservation)
-    context.closing.close()
-    with pytest.raises(LockedError, match="it came while our session to hub was broken"):
-        reserve(hub.context())
+def break_session(held: Reservation) -> None:
+    """Kills the shell on the hub that holds the lock."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and lock_words(entry)[-2:-1] == [held.lock]:
+            os.kill(int(entry.name), signal.SIGKILL)
 
 
-def test_a_broken_session_alone_is_mended(hub: Hub) -> None:
-    context = hub.context()
-    reservation = reserve(context)
-    text = Path(reservation.lock).read_text()
-    context.alive[0].__self__.release()  # type: ignore[attr-defined]
-    Path(reservation.lock).write_text(text)
+def lock_words(process: Path) -> list[str]:
+    try:
+        return (process / "cmdline").read_text(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+@pytest.fixture
+def broken(hub_over_ssh: Hub) -> Hub:
+    """A hub with a run whose lock session just broke."""
+    context = hub_over_ssh.context()
+    held = reserve(context)
+    break_session(held)
+    assert eventually(lambda: not STEP.probe(context, held))
     context.closing.close()
-    again = hub.context()
+    return hub_over_ssh
+
+
+def test_a_broken_session_is_noticed_and_the_lock_taken_again(broken: Hub) -> None:
+    again = broken.context()
     with again.closing:
-        assert reserve(again) == reservation
+        assert STEP.probe(again, reserve(again))
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["that has ended", "that still runs"])
+def test_a_run_that_came_while_the_session_was_broken_ends_this_one(broken: Hub, ended: bool) -> None:
+    other = Hub(broken.host, broken.root, broken.scratch, run=OTHER_RUN).context()
+    with other.closing:
+        reserve(other)
+        if ended:
+            other.closing.close()
+        again = broken.context()
+        with again.closing, pytest.raises(LockedError, match=OTHER_RUN) as caught:
+            reserve(again)
+    assert caught.value.exit_code == 3
 
 
 def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:

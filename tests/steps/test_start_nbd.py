@@ -10,13 +10,15 @@ import pytest
 
 from runner.errors import Interrupted
 from runner.hosts import Child
+from runner.hosts.connect import connect
 from runner.hosts.local import LocalHost
 from runner.units import MiB
 from steps.copy.nbd import probe
 from steps.create_qcow2 import Image
+from steps.lab.sshd import Sshd
 from steps.qemu import img
 from steps.start_nbd import Export, ExporterError, StartNbd, StartNbdIn
-from tests.hub import Hub, vm
+from tests.hub import Hub, hub_on, vm
 
 STEP = StartNbd()
 
@@ -141,6 +143,21 @@ def test_a_stop_ends_the_wait(hub: Hub) -> None:
     context = hub.context()
     with context.closing, pytest.raises(Interrupted):
         start(hub, context, hub.image())
+
+
+def test_an_sshd_that_prohibits_forwards_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steps.start_nbd.ANSWER_TIMEOUT", 1.0)
+    server = Sshd(tmp_path / "sshd", {"AllowStreamLocalForwarding": "no"})
+    server.start()
+    host = connect("hub", server.spec)
+    try:
+        with hub_on(host, str(tmp_path / "repository"), tmp_path) as hub:
+            context = hub.context()
+            with context.closing, pytest.raises(ExporterError, match="AllowStreamLocalForwarding yes"):
+                start(hub, context, hub.image())
+    finally:
+        host.close()
+        server.stop()
 
 
 def test_a_dead_server_is_noticed(hub: Hub) -> None:
