@@ -10,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from runner.errors import UsageError
 from runner.events import Event, Warned
 from runner.hosts import Host
@@ -145,7 +147,7 @@ def lab(directory: Path, content: Inventory, **options: Any) -> Iterator[Lab]:
 
 
 Starts = Callable[..., Lab]
-"""`start(*machines, **more)`: a lab with these VMs, ended with the test. `simulator` holds the simulator's options, the
+"""`start_vcenter(*machines, **more)`: a lab with these VMs, ended with the test. `simulator` holds the simulator's options, the
 rest goes to `inventory`."""
 
 
@@ -159,3 +161,10 @@ def starts(directory: Path, stack: ExitStack) -> Starts:
         return stack.enter_context(lab(own, inventory(*chosen, **more), **(simulator or {})))
 
     return start
+
+
+@pytest.fixture
+def vcenters(tmp_path: Path) -> Iterator[Starts]:
+    """A test module takes it as ``start_vcenter = vcenters``."""
+    with ExitStack() as stack:
+        yield starts(tmp_path, stack)

@@ -32,8 +32,8 @@ MERGE_DEADLINE = 24 * HOUR
 BUSY_DEADLINE = 30 * MINUTE
 BUSY_PAUSE = 2.0
 
-_CREATE_TASKS = (".createSnapshot", ".createSnapshotEx")
-_MERGE_TASKS = (".Snapshot.remove", ".removeAllSnapshots", ".consolidateDisks")
+_CREATE_TASKS = ("VirtualMachine.createSnapshot", "VirtualMachine.createSnapshotEx")
+_MERGE_TASKS = ("Snapshot.remove", "VirtualMachine.removeAllSnapshots", "VirtualMachine.consolidateDisks")
 """Ends of TaskInfo.descriptionId, like ``VirtualMachine.createSnapshot`` and ``vm.Snapshot.remove``."""
 
 

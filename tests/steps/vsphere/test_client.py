@@ -17,8 +17,10 @@ from steps.vsphere.client import Client
 from steps.vsphere.errors import Busy, Gone, LoginRefused, NotTrusted, PermissionMissing, SnapshotRefused, Unreachable
 from steps.vsphere.find import find
 from steps.vsphere.section import VCenter
-from tests.vcenter import PASSWORD, Starts
+from tests.vcenter import PASSWORD, Starts, vcenters
 from tests.vcenter import machine as vm
+
+start_vcenter = vcenters
 
 
 def eventually(condition: Callable[[], bool], *, within: float = 10.0) -> None:
@@ -28,8 +30,8 @@ def eventually(condition: Callable[[], bool], *, within: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def test_a_wrong_password_is_one_sentence_that_does_not_hold_it(start: Starts) -> None:
-    lab = start()
+def test_a_wrong_password_is_one_sentence_that_does_not_hold_it(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     (lab.scratch / "password").write_text("hunter2!")
     with pytest.raises(LoginRefused) as caught, Client("prod", lab.section):
         pass
@@ -39,24 +41,24 @@ def test_a_wrong_password_is_one_sentence_that_does_not_hold_it(start: Starts) -
     assert not caught.value.transient
 
 
-def test_a_certificate_of_another_authority_is_refused(start: Starts) -> None:
-    lab, stranger = start(), start()
+def test_a_certificate_of_another_authority_is_refused(start_vcenter: Starts) -> None:
+    lab, stranger = start_vcenter(), start_vcenter()
     section = lab.vcenter(tls={"ca": str(stranger.simulator.ca_path)})
     with pytest.raises(NotTrusted, match="cannot be verified"), Client("prod", section):
         pass
     assert lab.simulator.calls["Login"] == 0
 
 
-def test_a_pinned_thumbprint_is_accepted_with_or_without_colons(start: Starts) -> None:
-    lab = start()
+def test_a_pinned_thumbprint_is_accepted_with_or_without_colons(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     for written in (lab.simulator.thumbprint, lab.simulator.thumbprint.replace(":", "").lower()):
         with Client("prod", lab.vcenter(tls={"thumbprint": written})) as client:
             assert client.trust().pinned
             assert client.version.startswith("VMware vCenter Server 8.0.3")
 
 
-def test_another_thumbprint_is_refused_before_the_login_and_both_are_shown(start: Starts) -> None:
-    lab = start()
+def test_another_thumbprint_is_refused_before_the_login_and_both_are_shown(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     wrong = "AB:" * 31 + "CD"
     with pytest.raises(NotTrusted) as caught, Client("prod", lab.vcenter(tls={"thumbprint": wrong})):
         pass
@@ -65,8 +67,8 @@ def test_another_thumbprint_is_refused_before_the_login_and_both_are_shown(start
     assert lab.simulator.calls["Login"] == 0
 
 
-def test_verification_holds_for_localhost_too(start: Starts, tmp_path: Path) -> None:
-    lab = start()
+def test_verification_holds_for_localhost_too(start_vcenter: Starts, tmp_path: Path) -> None:
+    lab = start_vcenter()
     empty = tmp_path / "empty.pem"
     empty.write_text("no certificate")
     with pytest.raises(UsageError, match=r"the CA file .*empty\.pem cannot be used"):
@@ -100,8 +102,8 @@ def test_a_server_is_a_name_or_an_address_alone(server: str) -> None:
         VCenter.from_json_value(content)
 
 
-def test_nobody_listening_is_transient_and_names_the_server(start: Starts) -> None:
-    lab = start()
+def test_nobody_listening_is_transient_and_names_the_server(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         port = taken.getsockname()[1]
@@ -119,8 +121,8 @@ def test_nobody_listening_is_transient_and_names_the_server(start: Starts) -> No
         pytest.param("download", "", id="download"),
     ],
 )
-def test_an_expired_session_is_healed_by_whatever_call_meets_it(start: Starts, what: str, method: str) -> None:
-    lab = start()
+def test_an_expired_session_is_healed_by_whatever_call_meets_it(start_vcenter: Starts, what: str, method: str) -> None:
+    lab = start_vcenter()
     client, simulator = lab.client, lab.simulator
     moref = find(client, "pgtest1")
     simulator.fault("session-expire", method=method)
@@ -138,8 +140,8 @@ def test_an_expired_session_is_healed_by_whatever_call_meets_it(start: Starts, w
     assert simulator.calls["Login"] == 2
 
 
-def test_the_session_is_kept_alive_and_renewed_for_who_borrowed_its_cookie(start: Starts) -> None:
-    lab = start()
+def test_the_session_is_kept_alive_and_renewed_for_who_borrowed_its_cookie(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     seen: list[str] = []
     failures: list[SendenseError] = []
     with Client("prod", lab.section, keepalive=60.0, keepalive_lent=0.05) as client:
@@ -157,8 +159,8 @@ def test_the_session_is_kept_alive_and_renewed_for_who_borrowed_its_cookie(start
     assert ";" not in seen[0]
 
 
-def test_a_borrower_that_cannot_take_the_new_cookie_does_not_fail_the_login(start: Starts) -> None:
-    lab = start()
+def test_a_borrower_that_cannot_take_the_new_cookie_does_not_fail_the_login(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     failures: list[SendenseError] = []
     taken: list[str] = []
 
@@ -173,8 +175,8 @@ def test_a_borrower_that_cannot_take_the_new_cookie_does_not_fail_the_login(star
     assert [str(failure) for failure in failures] == ["the host is gone"]
 
 
-def test_threads_that_meet_one_expired_session_log_in_once(start: Starts) -> None:
-    lab = start()
+def test_threads_that_meet_one_expired_session_log_in_once(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     client = lab.client
     moref = find(client, "pgtest1")
     lab.simulator.fault("session-expire")
@@ -188,21 +190,21 @@ def test_threads_that_meet_one_expired_session_log_in_once(start: Starts) -> Non
     assert lab.simulator.calls["Login"] == 2
 
 
-def test_leaving_the_client_logs_out(start: Starts) -> None:
-    lab = start()
+def test_leaving_the_client_logs_out(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     with Client("prod", lab.section):
         pass
     assert lab.simulator.calls["Logout"] == 1
 
 
-def test_leaving_is_no_error_when_the_vcenter_is_gone(start: Starts) -> None:
-    lab = start()
+def test_leaving_is_no_error_when_the_vcenter_is_gone(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     with Client("prod", lab.section):
         lab.simulator.stop()
 
 
-def test_a_missing_privilege_is_named_with_its_object(start: Starts) -> None:
-    lab = start(denied=["VirtualMachine.State.CreateSnapshot"])
+def test_a_missing_privilege_is_named_with_its_object(start_vcenter: Starts) -> None:
+    lab = start_vcenter(denied=["VirtualMachine.State.CreateSnapshot"])
     moref = find(lab.client, "pgtest1")
     with pytest.raises(PermissionMissing) as caught:
         snapshots.create(lab.client, moref, "sendense-x", "", quiesce=False)
@@ -210,8 +212,8 @@ def test_a_missing_privilege_is_named_with_its_object(start: Starts) -> None:
     assert f"on VirtualMachine {moref}: add it to the account's role there" in str(caught.value)
 
 
-def test_a_property_that_may_not_be_read_is_a_missing_privilege(start: Starts) -> None:
-    lab = start(vm(unreadable=["config"]))
+def test_a_property_that_may_not_be_read_is_a_missing_privilege(start_vcenter: Starts) -> None:
+    lab = start_vcenter(vm(unreadable=["config"]))
     with pytest.raises(PermissionMissing, match="reading the configuration of VM vm-"):
         machine.describe(lab.client, find(lab.client, "pgtest1"))
 
@@ -231,9 +233,9 @@ def test_a_property_that_may_not_be_read_is_a_missing_privilege(start: Starts) -
     ],
 )
 def test_faults_of_calls_and_of_tasks_are_sentences(
-    start: Starts, fault: str, error: type[SendenseError], says: str
+    start_vcenter: Starts, fault: str, error: type[SendenseError], says: str
 ) -> None:
-    lab = start()
+    lab = start_vcenter()
     moref = find(lab.client, "pgtest1")
     for kind in ("fail-call", "fail-task"):
         lab.simulator.fault(kind, method="CreateSnapshot_Task", fault=fault)
@@ -243,8 +245,8 @@ def test_faults_of_calls_and_of_tasks_are_sentences(
         assert "\n" not in str(caught.value)
 
 
-def test_a_vm_that_another_task_holds_is_busy(start: Starts) -> None:
-    lab = start()
+def test_a_vm_that_another_task_holds_is_busy(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     moref = find(lab.client, "pgtest1")
     lab.simulator.fault("slow-task", seconds=0.5)
     making = threading.Thread(target=snapshots.create, args=(lab.client, moref, "x", ""), kwargs={"quiesce": False})
@@ -256,26 +258,26 @@ def test_a_vm_that_another_task_holds_is_busy(start: Starts) -> None:
     making.join(30)
 
 
-def test_a_full_datastore_is_named(start: Starts) -> None:
-    lab = start()
+def test_a_full_datastore_is_named(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     lab.simulator.fault("no-space")
     with pytest.raises(SnapshotRefused, match="datastore ds1 has no space left: free some"):
         snapshots.create(lab.client, find(lab.client, "pgtest1"), "sendense-x", "", quiesce=False)
 
 
-def test_a_call_on_a_vm_that_is_gone_says_so(start: Starts) -> None:
-    lab = start()
+def test_a_call_on_a_vm_that_is_gone_says_so(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     with pytest.raises(Gone, match="VirtualMachine vm-9999 is no longer there"):
         machine.describe(lab.client, "vm-9999")
 
 
-def test_the_secret_shows_up_nowhere_in_the_client(start: Starts) -> None:
-    lab = start()
+def test_the_secret_shows_up_nowhere_in_the_client(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     assert PASSWORD not in repr(vars(lab.client))
 
 
-def test_a_file_that_is_not_there_and_one_that_is_refused_are_told_apart(start: Starts) -> None:
-    lab = start()
+def test_a_file_that_is_not_there_and_one_that_is_refused_are_told_apart(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     with pytest.raises(Gone, match="there is no such file"):
         lab.client.download("DC1", "[ds1] pgtest1/missing.nvram")
     lab.simulator.fault("http-401", count=2)
@@ -283,15 +285,15 @@ def test_a_file_that_is_not_there_and_one_that_is_refused_are_told_apart(start: 
         lab.client.download("DC1", "[ds1] pgtest1/pgtest1.nvram")
 
 
-def test_a_download_that_the_server_fails_is_made_again(start: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_the_server_fails_is_made_again(start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("steps.vsphere.client.REPEATS", (0.01, 0.01))
-    lab = start()
+    lab = start_vcenter()
     lab.simulator.fault("http-503", count=2)
     assert len(lab.client.download("DC1", "[ds1] pgtest1/pgtest1.nvram")) == 8684
     assert lab.simulator.armed == {}
 
 
-def test_nothing_is_printed(start: Starts, capfd: pytest.CaptureFixture[str]) -> None:
-    lab = start()
+def test_nothing_is_printed(start_vcenter: Starts, capfd: pytest.CaptureFixture[str]) -> None:
+    lab = start_vcenter()
     machine.describe(lab.client, find(lab.client, "pgtest1"))
     assert capfd.readouterr() == ("", "")

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.find import Ambiguous, NotFound, find, locate
 from steps.vsphere.names import datastore_path, unescape
-from tests.vcenter import Lab, Starts, machine
+from tests.vcenter import Lab, Starts, machine, vcenters
+
+start_vcenter = vcenters
 
 INSTANCE = "50131111-2222-3333-4444-555555555555"
 BIOS = "4213aaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 
 
 @pytest.fixture
-def lab(start: Starts) -> Lab:
-    return start(
+def lab(start_vcenter: Starts) -> Lab:
+    return start_vcenter(
         machine("pgtest1", folder="prod/db", instance_uuid=INSTANCE, uuid=BIOS),
         machine("web 1", folder="prod"),
         machine("web 1", folder="test"),
@@ -94,17 +96,17 @@ def test_what_is_not_there_is_said_with_the_number_of_vms_seen(lab: Lab, wanted:
         find(lab.client, wanted)
 
 
-def test_a_name_that_looks_like_another_vms_moref_is_ambiguous(start: Starts) -> None:
-    moref = find(start(machine("first"), machine("second")).client, "first")
-    lab = start(machine("first"), machine(moref))
+def test_a_name_that_looks_like_another_vms_moref_is_ambiguous(start_vcenter: Starts) -> None:
+    moref = find(start_vcenter(machine("first"), machine("second")).client, "first")
+    lab = start_vcenter(machine("first"), machine(moref))
     with pytest.raises(Ambiguous, match=f"'{moref}' is the name of 2 VMs"):
         find(lab.client, moref)
     assert find(lab.client, "first") == moref
 
 
-def test_names_of_many_vms_come_in_pages(start: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_many_vms_come_in_pages(start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("steps.vsphere.properties.PAGE", 2)
-    lab = start(*(machine(f"vm {number}", disks=[]) for number in range(7)))
+    lab = start_vcenter(*(machine(f"vm {number}", disks=[]) for number in range(7)))
     assert locate(lab.client, find(lab.client, "vm 6")).path == "DC1/vm/vm 6"
     assert lab.simulator.calls["ContinueRetrievePropertiesEx"] == 3
 

@@ -10,9 +10,11 @@ from steps.vsphere import machine, snapshots
 from steps.vsphere.errors import SnapshotRefused, VSphereError
 from steps.vsphere.find import find
 from steps.vsphere.machine import Machine
-from tests.vcenter import Lab, Starts
+from tests.vcenter import Lab, Starts, vcenters
 from tests.vcenter import disk as make_disk
 from tests.vcenter import machine as vm
+
+start_vcenter = vcenters
 
 ODD = vm(
     "odd hardware",
@@ -42,8 +44,8 @@ def described(lab: Lab, name: str) -> Machine:
     return machine.describe(lab.client, find(lab.client, name))
 
 
-def test_disks_have_the_keys_the_server_gives_in_key_order(start: Starts) -> None:
-    found = described(start(ODD), "odd hardware").disks
+def test_disks_have_the_keys_the_server_gives_in_key_order(start_vcenter: Starts) -> None:
+    found = described(start_vcenter(ODD), "odd hardware").disks
     assert [(disk.key, disk.controller.kind, disk.controller.bus, disk.unit) for disk in found] == [
         (2000, "lsilogic-sas", 0, 0),
         (2001, "lsilogic-sas", 0, 1),
@@ -55,19 +57,19 @@ def test_disks_have_the_keys_the_server_gives_in_key_order(start: Starts) -> Non
     assert len({disk.backing_uuid for disk in found}) == len(found)
 
 
-def test_capacities_are_to_the_byte(start: Starts) -> None:
-    sizes = {disk.key: disk.capacity for disk in described(start(ODD), "odd hardware").disks}
+def test_capacities_are_to_the_byte(start_vcenter: Starts) -> None:
+    sizes = {disk.key: disk.capacity for disk in described(start_vcenter(ODD), "odd hardware").disks}
     assert (sizes[2001], sizes[32000], sizes[2016]) == ((1 << 20) + 512, (2 << 20) + 1024, 6 << 30)
 
 
-def test_each_disk_names_its_own_datastore_and_thickness(start: Starts) -> None:
-    found = {disk.key: disk for disk in described(start(ODD), "odd hardware").disks}
+def test_each_disk_names_its_own_datastore_and_thickness(start_vcenter: Starts) -> None:
+    found = {disk.key: disk for disk in described(start_vcenter(ODD), "odd hardware").disks}
     assert (found[2000].datastore, found[2001].datastore) == ("vsan1", "ds1")
     assert (found[2001].thin, found[32000].thin) == (True, False)
 
 
-def test_the_vm_is_described_whole(start: Starts) -> None:
-    lab = start(vm("pgtest1", firmware="efi", cpus=3, memory="4 GiB", networks=ODD["networks"]))
+def test_the_vm_is_described_whole(start_vcenter: Starts) -> None:
+    lab = start_vcenter(vm("pgtest1", firmware="efi", cpus=3, memory="4 GiB", networks=ODD["networks"]))
     found = described(lab, "pgtest1").vm
     assert found.vcenter == "prod"
     assert found.vcenter_uuid == lab.client.uuid
@@ -90,17 +92,17 @@ def test_the_vm_is_described_whole(start: Starts) -> None:
     ],
 )
 def test_a_disk_that_no_snapshot_covers_is_named_with_the_reason(
-    start: Starts, change: dict[str, Any], why: str
+    start_vcenter: Starts, change: dict[str, Any], why: str
 ) -> None:
-    lab = start(vm(disks=[make_disk(), make_disk(2005, 5, **change)]))
+    lab = start_vcenter(vm(disks=[make_disk(), make_disk(2005, 5, **change)]))
     found = described(lab, "pgtest1")
     assert [disk.key for disk in found.disks] == [2000]
     assert [(disk.key, disk.why, disk.capacity) for disk in found.uncovered] == [(2005, why, 1 << 20)]
 
 
-def test_disks_on_a_shared_bus_are_not_covered(start: Starts) -> None:
+def test_disks_on_a_shared_bus_are_not_covered(start_vcenter: Starts) -> None:
     shared = {"key": 1001, "kind": "lsilogic-sas", "bus": 1, "sharing": "physical"}
-    lab = start(
+    lab = start_vcenter(
         vm(
             controllers=[{"key": 1000, "kind": "pvscsi"}, shared],
             disks=[make_disk(), make_disk(2016, 0) | {"controller": 1001}],
@@ -110,8 +112,8 @@ def test_disks_on_a_shared_bus_are_not_covered(start: Starts) -> None:
     assert [(disk.key, disk.why) for disk in found.uncovered] == [(2016, "shared bus (physicalSharing)")]
 
 
-def test_identity_survives_a_snapshot_and_names_the_base_datastore(start: Starts) -> None:
-    lab = start()
+def test_identity_survives_a_snapshot_and_names_the_base_datastore(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     before = described(lab, "pgtest1")
     snapshots.create(lab.client, before.vm.moref, "x", "", quiesce=False)
     lab.simulator.write("pgtest1", 2000, 0, b"new")
@@ -119,21 +121,21 @@ def test_identity_survives_a_snapshot_and_names_the_base_datastore(start: Starts
     assert machine.delta_files(lab.client, before.vm.moref) == ("[ds1] pgtest1/pgtest1-000001.vmdk",)
 
 
-def test_change_tracking_is_the_vms_setting_and_the_backings_ability(start: Starts) -> None:
-    lab = start(vm("on", change_tracking=True), vm("off"))
+def test_change_tracking_is_the_vms_setting_and_the_backings_ability(start_vcenter: Starts) -> None:
+    lab = start_vcenter(vm("on", change_tracking=True), vm("off"))
     assert described(lab, "on").change_tracking
     assert [disk.change_tracking for disk in described(lab, "on").disks] == [True]
     assert [disk.change_tracking for disk in described(lab, "off").disks] == [False]
 
 
-def test_a_template_cannot_be_snapshotted_and_the_sentence_says_what_to_do(start: Starts) -> None:
-    lab = start(vm("golden", template=True, powered_on=False))
+def test_a_template_cannot_be_snapshotted_and_the_sentence_says_what_to_do(start_vcenter: Starts) -> None:
+    lab = start_vcenter(vm("golden", template=True, powered_on=False))
     with pytest.raises(SnapshotRefused, match="no snapshot can be taken of golden: it is a template"):
         machine.refuse_unless_ready(lab.client, find(lab.client, "golden"))
 
 
-def test_identity_is_none_for_a_vm_that_is_gone(start: Starts) -> None:
-    lab = start()
+def test_identity_is_none_for_a_vm_that_is_gone(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
     moref = find(lab.client, "pgtest1")
     known = machine.identity(lab.client, moref)
     assert known is not None
@@ -141,9 +143,11 @@ def test_identity_is_none_for_a_vm_that_is_gone(start: Starts) -> None:
     assert machine.identity(lab.client, "vm-9999") is None
 
 
-def test_a_vm_without_a_readable_configuration_is_a_sentence(start: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vm_without_a_readable_configuration_is_a_sentence(
+    start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The simulator has no VM whose files are out of reach, so the answer is cut down to what a vCenter then gives.
-    lab = start()
+    lab = start_vcenter()
     moref = find(lab.client, "pgtest1")
     answer = {"name": "pgtest1", "runtime.connectionState": "inaccessible"}
     monkeypatch.setattr(machine, "read", lambda *_: answer)
