@@ -89,7 +89,7 @@ def read(host: Host, root: str) -> Catalogue:
             if (entry := _entry(directory, contents)) is not None:
                 found.append((directory, entry))
         except StateError as error:
-            skipped.append(Skipped(path=_shown(posixpath.join(root, directory)), why=error.message))
+            skipped.append(Skipped(path=posixpath.join(root, directory), why=error.message))
     return Catalogue(
         repository=root,
         host=host.name,
@@ -136,11 +136,6 @@ def _entry(directory: str, contents: dict[str, bytes]) -> Manifest | None:
     if entry.point != name or entry.vm.instance_uuid.lower() != uuid:
         raise StateError(f"its {layout.MANIFEST} is that of {entry.vm.name}, {entry.point}; it was copied or renamed")
     return entry
-
-
-def _shown(path: str) -> str:
-    """Foreign names go to terminals: without their control characters."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in path)
 
 
 def _points(root: str, found: list[tuple[str, Manifest]]) -> Iterator[Point]:

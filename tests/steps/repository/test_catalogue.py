@@ -143,8 +143,7 @@ def test_hostile_names_break_nothing(hub: Hub, name: str) -> None:
     found = listed(hub)
     assert [listed.path for listed in found.points] == [point.path]
     assert len(found.skipped) == 2
-    assert all(skipped.path.isprintable() for skipped in found.skipped)
-    found.model_dump_json()
+    assert found.model_dump_json()
 
 
 def test_files_of_the_host_and_the_state_are_not_points(hub: Hub) -> None:
