@@ -10,6 +10,7 @@ import json
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from runner.units import parse_duration
 
@@ -75,15 +76,8 @@ def load_value(annotation: Any, value: JsonValue) -> Any:
 
 def dump_value(value: Any) -> JsonValue:
     """The JSON of a model, a tuple of models or a plain value."""
-    if isinstance(value, Model):
-        return value.to_json_value()
-    if isinstance(value, list | tuple):
-        return [dump_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): dump_value(item) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"not a value between nodes: {type(value).__name__}")
+    found: JsonValue = to_jsonable_python(value, by_alias=True)
+    return found
 
 
 def marks_of(model: type[BaseModel], field: str) -> tuple[Mark, ...]:
