@@ -297,7 +297,7 @@ class Executor:
         self._outcome.failures.extend(self._schedule.broken)
         try:
             self._processes.close_all(guards=False)
-            if not self._unwound and not self._schedule.guard_failed():
+            if not self._unwound and not self._schedule.unguarded():
                 if self._outcome.work_done:
                     self._tell_work_done()
                 self._outcome.unwind_failures = self._unwinding.release(succeeded=self._outcome.work_done).failures

@@ -48,12 +48,25 @@ class Schedule:
             if not node.is_process and not is_at_end(node)
         )
 
-    def guard_failed(self) -> str | None:
-        """Which guard did not open. Without the lock nothing may be touched: it is another run's turn."""
-        for node in self._nodes.all():
-            if node.is_process and node.step.guard and self._status.get(node.id) is Status.FAILED:
-                return f"{node.id} failed"
+    def unguarded(self) -> str | None:
+        """Why a guard is not or cannot be open. Without the lock nothing may be touched: it may be another run's turn."""
+        for step in self._nodes.order:
+            if not self._nodes.kind(step).guard:
+                continue
+            if step in self._skipped_steps:
+                return self._skipped_steps[step]
+            for node in self._nodes.of_step.get(step, ()):
+                if self._status.get(node.id) is Status.FAILED:
+                    return f"{node.id} failed"
+                because = self._hopeless(node) or self._never(node)
+                if because:
+                    return because
         return None
+
+    def _never(self, node: Node) -> str | None:
+        solid, unexpanded = self._stands_on(node)
+        missing = bool(unexpanded) or any(self._status[other.id] is not Status.DONE for other in solid)
+        return "the run was stopped" if missing and self._stopped_working() else None
 
     def next(self) -> list[Node]:
         """The nodes whose turn it is, the furthest first: what is begun is finished before more is begun. Nothing but
@@ -96,7 +109,7 @@ class Schedule:
             for node in self._nodes.of_step.get(step, ()):
                 if self._status.get(node.id) is not Status.PENDING:
                     continue
-                because = self.guard_failed() if is_at_end(node) else self._hopeless(node)
+                because = self.unguarded() if is_at_end(node) else self._hopeless(node)
                 if because:
                     self._status[node.id] = Status.SKIPPED
                     self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=because))

@@ -87,7 +87,7 @@ def test_a_job_node_is_held_after_a_failure_and_taken_back_at_success(bench: Ben
 @pytest.mark.parametrize(
     ("node", "again"),
     [
-        ("look", [line for line in RUNS if line != "run hold"]),
+        ("look", RUNS),
         ("hold", RUNS),
         ("make[2]", ["run copy[2]", "run join", "run make[2]", "run prove[2]"]),
         ("serve[2]", ["run copy[2]", "run join", "run prove[2]"]),

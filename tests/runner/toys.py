@@ -281,12 +281,12 @@ class Guarding(Given):
     lock: str
 
 
-class Guard(Step[RootIn, Empty, Guarding]):
+class Guard(Step[HoldIn, Empty, Guarding]):
     """Locks."""
 
-    name, lifetime, In, Out, guard, example = "guard", Lifetime.PROCESS, RootIn, Guarding, True, ""
+    name, lifetime, In, Out, guard, example = "guard", Lifetime.PROCESS, HoldIn, Guarding, True, ""
 
-    def run(self, ctx: Context, inputs: RootIn, live: Empty) -> Guarding:
+    def run(self, ctx: Context, inputs: HoldIn, live: Empty) -> Guarding:
         maybe_fail(inputs.root, ctx.node)
         ctx.closing.callback(trace, inputs.root, f"close {ctx.node}")
         trace(inputs.root, f"open {ctx.node}")
@@ -318,7 +318,7 @@ def backup_like(
     base = {"root": str(root)}
     steps = [
         StepSpec("look", "look", base),
-        StepSpec("guard", "guard", base),
+        StepSpec("guard", "guard", {**base, "seen": "${{ look.items }}"}),
         StepSpec("hold", "hold", base, needs=("guard",)),
         StepSpec("make", "make", {**base, "item": "${{ item }}", "speed": speed, "moment": "${{ hold.moment }}"}, EACH),
         StepSpec("serve", "serve", {**base, "made": "${{ make }}"}, EACH),
