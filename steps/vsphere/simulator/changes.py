@@ -34,7 +34,7 @@ def query(machine: Machine, call: Call) -> Any:
     if not 0 <= asked.startOffset < view.capacity:
         raise invalid_argument("startOffset")
     file = machine.layer_file(disk)(view.layer)
-    if machine.world.faults.take("cbt-locked"):
+    if machine.world.faults.hits("cbt-locked"):
         raise _file_fault(file, "locked")
     if asked.changeId == ALL:
         areas = _allocated(machine, disk, view, asked.startOffset, file)
@@ -64,7 +64,7 @@ def _allocated(machine: Machine, disk: Disk, view: View, start: int, file: str) 
     """ "*": the allocated areas on VMFS, all of the disk elsewhere (KB 320557)."""
     if disk.tracker is None:
         raise _file_fault(file, "noTrack")
-    if machine.world.faults.take("cbt-no-epoch"):
+    if machine.world.faults.hits("cbt-no-epoch"):
         raise _file_fault(file, "noEpoch")
     if machine.datastore_of(disk).spec.kind != "vmfs":
         return [(start, view.capacity)]
@@ -94,9 +94,9 @@ def _page(machine: Machine, start: int, capacity: int, areas: Iterable[tuple[int
     rest = iter(areas)
     page = list(islice(rest, PAGE))
     end = page[-1][1] if next(rest, None) is not None else capacity
-    if machine.world.faults.take("cbt-extra"):
+    if machine.world.faults.hits("cbt-extra"):
         page = [(start, end)]
-    if machine.world.faults.take("cbt-lie"):
+    if machine.world.faults.hits("cbt-lie"):
         page = page[1::2]
     extents = [vim.VirtualMachine.DiskChangeInfo.DiskChangeExtent(start=low, length=high - low) for low, high in page]
     return vim.VirtualMachine.DiskChangeInfo(startOffset=start, length=end - start, changedArea=extents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,8 @@ class Datastore(Entity):
             raise UsageError(f"a datastore cannot be called '{spec.name}', since it is a directory here")
         self.directory = directory / self.name
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._taken: set[str] = set()
-
-    def take_directory(self, name: str) -> str:
-        """A directory for one VM: `name`, or `name_1` and so on where another VM has it."""
-        chosen, number = name, 0
-        while chosen in self._taken:
-            number += 1
-            chosen = f"{name}_{number}"
-        self._taken.add(chosen)
-        (self.directory / chosen).mkdir(exist_ok=True)
-        if left := next((self.directory / chosen).glob("*-delta.vmdk"), None):
-            raise UsageError(f"{left} is a snapshot's file of an earlier time: start with an empty directory")
-        return chosen
+        self.taken: set[str] = set()
+        """The VMs' directories."""
 
     @property
     def serves_flat_files(self) -> bool:
@@ -87,3 +77,15 @@ class Datastore(Entity):
         while entity.parent is not None and entity.kind is not vim.Datacenter:
             entity = entity.parent
         return entity
+
+
+def take_directory(stores: list[Datastore], name: str) -> str:
+    """A directory for one VM, of one name on all its datastores: `name`, or `name_1` and so on where one is taken."""
+    spellings = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
+    chosen = next(one for one in spellings if not any(one in store.taken for store in stores))
+    for store in stores:
+        store.taken.add(chosen)
+        (store.directory / chosen).mkdir(exist_ok=True)
+        if left := next((store.directory / chosen).glob("*-delta.vmdk"), None):
+            raise UsageError(f"{left} is a snapshot's file of an earlier time: start with an empty directory")
+    return chosen

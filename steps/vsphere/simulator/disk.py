@@ -11,9 +11,10 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from steps.vsphere.simulator.content import fill
 from steps.vsphere.simulator.inventory import DiskSpec
 from steps.vsphere.simulator.ranges import Ranges, aligned
-from steps.vsphere.simulator.rawfile import CHUNK, RawFile
+from steps.vsphere.simulator.rawfile import CHUNK, RawFile, replace_text
 from steps.vsphere.simulator.tracking import Tracker
 
 
@@ -39,7 +40,7 @@ class Disk:
     """`directory` is the VM's on the disk's datastore. Not locked: the world's lock is held by whoever calls."""
 
     def __init__(self, spec: DiskSpec, directory: Path, name: str, uuid: str) -> None:
-        """`name` is the descriptor's, without .vmdk."""
+        """`name` is the descriptor's, without .vmdk. A disk that is there keeps its bytes, else it gets its content."""
         self.spec = spec
         self.key = spec.key
         self.uuid = uuid
@@ -47,7 +48,9 @@ class Disk:
         self.tracker: Tracker | None = None
         descriptor = directory / f"{name}.vmdk"
         self.layers = [Layer(descriptor, "-rdmp" if spec.physical else "-flat", spec.size, None)]
-        self.describe(self.layers[0])
+        if not descriptor.exists():  # it is written when the content is whole
+            fill(self.top.raw, spec.content)
+        self.describe(self.top)
 
     @property
     def top(self) -> Layer:
@@ -140,6 +143,10 @@ class Disk:
             self.describe(layer)
         return above
 
+    def drop_above(self, layer: Layer) -> None:
+        while self.top is not layer:
+            self.layers.pop().remove()
+
     def grow(self, capacity: int) -> None:
         self.top.raw.grow(capacity)
         self.capacity = capacity
@@ -164,7 +171,7 @@ class Disk:
             lines.append(f'changeTrackPath="{layer.descriptor.stem}-ctk.vmdk"')
         spaced = bytes.fromhex(self.uuid.replace("-", "")).hex(" ")
         lines.append(f'ddb.uuid = "{spaced[:23]}-{spaced[24:]}"')
-        layer.descriptor.write_text("\n".join(lines) + "\n")
+        replace_text(layer.descriptor, "\n".join(lines) + "\n")
 
 
 def _data(raw: RawFile, start: int, end: int) -> Iterator[tuple[int, int]]:

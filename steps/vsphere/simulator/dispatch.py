@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 ANONYMOUS = "System.Anonymous"
 
 
+class AnswerLost(Exception):
+    """The fault lost-answer: the call was done, and the connection is to break before the client hears of it."""
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int
@@ -47,11 +51,14 @@ class Dispatcher:
             call.cookie, call.address, call.user_agent = cookie, address, user_agent
             with self._world.lock:
                 self._calls[call.method] += 1
-                result = self._invoke(call)
-                text = write_result(call, result)
+                text = write_result(call, self._invoke(call))
+            if self._world.faults.hits("lost-answer", call.method):
+                raise AnswerLost
             return Answer(200, text, session_cookie(call.set_cookie[0]) if call.set_cookie else None)
         except vmodl.MethodFault as error:
             return Answer(500, write_fault(error, version))
+        except AnswerLost:
+            raise
         except Exception:
             # A bug of the simulator: the client gets a fault, the log the traceback.
             log.exception("a SOAP call failed")
@@ -59,7 +66,7 @@ class Dispatcher:
             return Answer(500, write_fault(broken, version))
 
     def _invoke(self, call: Call) -> Any:
-        if self._world.faults.take("session-expire", call.method):
+        if self._world.faults.hits("session-expire", call.method):
             self._sessions.close_all()
         call.session = self._sessions.find(call.cookie)
         if call.session is None and not _is_anonymous(call):
@@ -89,8 +96,10 @@ class Dispatcher:
 
     def _lose_snapshots(self, call: Call) -> None:
         """The fault snapshot-gone: somebody else removed what this call names."""
-        for reference in (call.this, getattr(call.arguments, "snapshot", None)):
-            if isinstance(reference, vim.vm.Snapshot) and self._world.faults.take("snapshot-gone"):
+        specs = getattr(call.arguments, "specSet", ())
+        read = [start.obj for spec in specs for start in spec.objectSet]
+        for reference in (call.this, getattr(call.arguments, "snapshot", None), *read):
+            if isinstance(reference, vim.vm.Snapshot) and self._world.faults.hits("snapshot-gone"):
                 snapshot = self._world.find(reference)
                 if isinstance(snapshot, Snapshot):
                     snapshot.machine.remove_snapshots()

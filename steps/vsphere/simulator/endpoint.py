@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from runner.units import MiB
-from steps.vsphere.simulator.dispatch import Dispatcher, session_cookie
+from steps.vsphere.simulator.dispatch import AnswerLost, Dispatcher, session_cookie
 from steps.vsphere.simulator.folder import Datastores, Listing, Refused, store
 from steps.vsphere.simulator.objects import World
 from steps.vsphere.simulator.rawfile import RawFile
@@ -95,6 +95,7 @@ class Endpoint(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "VMware"
+    sys_version = ""
     disable_nagle_algorithm = True  # a SOAP call takes 44 ms with Nagle's algorithm, 0.4 ms without
     server: Endpoint
 
@@ -126,13 +127,17 @@ class Handler(BaseHTTPRequestHandler):
             body += chunk
             if len(body) > LONGEST_SOAP:
                 return self._empty(413, close=True)
-        answer = self.server.dispatcher.answer(
-            bytes(body),
-            action=self.headers.get("SOAPAction", ""),
-            cookie=self.headers.get("Cookie"),
-            address=str(self.client_address[0]),
-            user_agent=self.headers.get("User-Agent", ""),
-        )
+        try:
+            answer = self.server.dispatcher.answer(
+                bytes(body),
+                action=self.headers.get("SOAPAction", ""),
+                cookie=self.headers.get("Cookie"),
+                address=str(self.client_address[0]),
+                user_agent=self.headers.get("User-Agent", ""),
+            )
+        except AnswerLost:
+            self.close_connection = True
+            return None
         return self._send(answer.status, answer.body, "text/xml; charset=utf-8", cookie=answer.cookie)
 
     def _body(self) -> Iterator[bytes]:
@@ -175,10 +180,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.split("?")[0].split("/")[1:2] != ["folder"]:
             raise Refused(404)
         faults = self.server.world.faults
-        if faults.take("session-expire", self.command):
+        if faults.hits("session-expire", self.command):
             self.server.sessions.close_all()
         for status in (401, 404, 503):
-            if faults.take(f"http-{status}", self.command):
+            if faults.hits(f"http-{status}", self.command):
                 raise Refused(status)
         if self.server.sessions.find(self.headers.get("Cookie")) is not None:
             return None

@@ -26,6 +26,9 @@ FAULTS: Mapping[str, FaultKind] = {
     "fail-call": FaultKind(
         "a call (of method, if given) fails with the named fault of the API", {"method": "", "fault": "SystemError"}
     ),
+    "lost-answer": FaultKind(
+        "a call (of method, if given) is done and the connection breaks before its answer", {"method": ""}
+    ),
     "slow-task": FaultKind("a task (of method, if given) takes some seconds", {"method": "", "seconds": 5.0}),
     "fail-task": FaultKind(
         "a task (of method, if given) ends with the named fault of the API", {"method": "", "fault": "SystemError"}
@@ -95,6 +98,10 @@ class Faults:
                         self._armed.remove(armed)
                     return armed.parameters
         return None
+
+    def hits(self, name: str, method: str = "") -> bool:
+        """Whether an armed fault hits `method`, which takes one of it."""
+        return self.take(name, method) is not None
 
     def armed(self) -> dict[str, int]:
         """How often each fault will still hit."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from steps.vsphere.simulator import changes, configuration, snapshots
-from steps.vsphere.simulator.content import fill
-from steps.vsphere.simulator.datastore import Datastore
+from steps.vsphere.simulator.datastore import Datastore, take_directory
 from steps.vsphere.simulator.devices import View
 from steps.vsphere.simulator.disk import Disk, Layer
 from steps.vsphere.simulator.entities import Entity, stable_uuid
 from steps.vsphere.simulator.inventory import MachineSpec
 from steps.vsphere.simulator.objects import World, operation, provides
+from steps.vsphere.simulator.rawfile import replace_text
 from steps.vsphere.simulator.soap import Call
 from steps.vsphere.simulator.tasks import Tasks
 from steps.vsphere.simulator.tracking import Tracker
@@ -53,7 +53,7 @@ class Machine(Entity):
         self.consolidation_needed = False
         self.busy: Any = None
         self.home = place.datastores[spec.datastore]
-        self.stem = self.home.take_directory(spec.directory or _safe(spec.name))
+        self.stem = take_directory(self.datastores(), spec.directory or _safe(spec.name))
         self.tracking = self._tracking_wanted = spec.change_tracking
         self.disks = [self._make_disk(number) for number in range(len(spec.disks))]
         super().__init__(world, world.number("vm"), spec.name, parent)
@@ -65,14 +65,9 @@ class Machine(Entity):
     def _make_disk(self, number: int) -> Disk:
         spec = self.spec.disks[number]
         directory = self._datastore_named(spec.datastore).directory / self.stem
-        directory.mkdir(parents=True, exist_ok=True)
         name = spec.file or (f"{self.stem}_{number}" if number else self.stem)
         uuid = spec.uuid or stable_uuid("disk", f"{self.instance_uuid}/{spec.key}")
-        fresh = not (directory / f"{name}.vmdk").exists()
-        disk = Disk(spec, directory, name, f"6000C29{uuid[7:]}")
-        if fresh:
-            fill(disk.layers[0].raw, spec.content)
-        return disk
+        return Disk(spec, directory, name, f"6000C29{uuid[7:]}")
 
     # where things are
 
@@ -83,10 +78,9 @@ class Machine(Entity):
         return self._datastore_named(disk.spec.datastore)
 
     def datastores(self) -> list[Datastore]:
-        names = dict.fromkeys(
-            [self.spec.datastore, *(disk.spec.datastore or self.spec.datastore for disk in self.disks)]
-        )
-        return [self._datastore_named(name) for name in names]
+        """The VM's own and those of its disks."""
+        names = [self.spec.datastore, *(disk.datastore or self.spec.datastore for disk in self.spec.disks)]
+        return [self._datastore_named(name) for name in dict.fromkeys(names)]
 
     def network(self, name: str) -> Any:
         return self._place.networks.get(name)
@@ -126,7 +120,7 @@ class Machine(Entity):
     def touch(self) -> None:
         """Something changed: the .vmx follows, waiters are woken."""
         self.modified = now()
-        self.path("vmx").write_text(configuration.vmx(self))
+        replace_text(self.path("vmx"), configuration.vmx(self))
         self.world.changed()
 
     def stun(self) -> None:
@@ -225,6 +219,10 @@ class Machine(Entity):
     @operation("RemoveAllSnapshots_Task")
     def remove_all_snapshots(self, call: Call) -> Any:
         return self.start(call, self.remove_snapshots)
+
+    @operation("RevertToCurrentSnapshot_Task")
+    def revert_to_current_snapshot(self, call: Call) -> Any:
+        return self.start(call, lambda: snapshots.revert(self))
 
     @operation("ConsolidateVMDisks_Task")
     def consolidate(self, call: Call) -> Any:

@@ -29,7 +29,7 @@ class RawFile:
         self.size = size
         first = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self._files = [first]
-        if (found := os.fstat(first).st_size) not in (0, size, SEGMENT):
+        if (found := os.fstat(first).st_size) not in (0, size) and (found != SEGMENT or size < SEGMENT):
             raise UsageError(f"{path} has {found} bytes and its disk {size}: start with an empty directory")
         if found == 0:
             try:
@@ -115,6 +115,13 @@ class RawFile:
                 if hole > data:
                     yield base + data, base + hole, True
                 inside = hole
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replaces a small file whole, so that who reads it meanwhile reads the old one to its end."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
 def _seek(file: int, offset: int, whence: int, stop: int) -> int:

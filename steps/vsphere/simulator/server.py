@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,7 +33,7 @@ class Simulator:
 
     `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are there already
     are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task takes, `remember` how long a
-    finished task is known. Raises UsageError where the inventory and the directory do not fit together.
+    finished task is known; sessions age by `clock`. Raises UsageError where the inventory and the directory do not fit together.
     """
 
     def __init__(
@@ -45,13 +47,14 @@ class Simulator:
         idle: float = 1800.0,
         task_seconds: float = 0.0,
         remember: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directory = directory
         self.calls: Counter[str] = Counter()
         """SOAP calls by method (CreateSnapshot_Task), HTTP requests as "GET /folder"."""
         self._world = World()
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
-        sessions = Sessions(self._world, username=username, password=password, idle=idle)
+        sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
         root = build(self._world, self._tasks, inventory, directory)
         authorization = AuthorizationManager(self._world, inventory.denied)
         ServiceInstance(self._world, root, inventory.instance_uuid)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,9 +35,7 @@ class Session:
 
 
 class Sessions:
-    def __init__(
-        self, world: World, *, username: str, password: str, idle: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, world: World, *, username: str, password: str, idle: float, clock: Callable[[], float]) -> None:
         self._world = world
         self._username = username
         self._password = password
@@ -68,6 +65,7 @@ class Sessions:
         )
         session = Session(token, username, info, self._clock())
         with self._world.lock:
+            self.all()  # lets go of those whose time is over
             self._open[token] = session
         return session
 
@@ -75,14 +73,19 @@ class Sessions:
         """The session that a Cookie header names, used just now; None if there is none or its idle limit is over."""
         match = _COOKIE_VALUE.search(cookie or "")
         with self._world.lock:
-            for session in [one for one in self._open.values() if self._clock() - one.last_used > self.idle]:
-                self.close(session)
-            session_found = self._open.get(match[1]) if match else None
-            if session_found is not None:
-                session_found.last_used = self._clock()
-                session_found.info.lastActiveTime = now()
-                session_found.info.callCount += 1
-            return session_found
+            session = self._open.get(match[1]) if match else None
+            if session is None or self._expired(session):
+                return None
+            session.last_used = self._clock()
+            session.info.lastActiveTime = now()
+            session.info.callCount += 1
+            return session
+
+    def _expired(self, session: Session) -> bool:
+        if self._clock() - session.last_used <= self.idle:
+            return False
+        self.close(session)
+        return True
 
     def close(self, session: Session) -> None:
         with self._world.lock:
@@ -100,7 +103,7 @@ class Sessions:
 
     def all(self) -> list[Session]:
         with self._world.lock:
-            return list(self._open.values())
+            return [session for session in list(self._open.values()) if not self._expired(session)]
 
 
 def not_authenticated() -> Exception:
@@ -130,7 +133,7 @@ class SessionManager(Managed):
 
     @operation("Login")
     def login(self, call: Call) -> Any:
-        hit = self.world.faults.take("invalid-login") is not None
+        hit = self.world.faults.hits("invalid-login")
         if hit or not self._sessions.admits(call.arguments.userName or "", call.arguments.password or ""):
             raise fault(vim.fault.InvalidLogin, "Cannot complete login due to an incorrect user name or password.")
         session = self._sessions.open(call.arguments.userName, call.address, call.user_agent)

@@ -17,6 +17,8 @@ from steps.vsphere.simulator.vmodl import fault, now, vim, vmodl
 if TYPE_CHECKING:
     from steps.vsphere.simulator.machine import Machine
 
+LONGEST_NAME = 80
+
 DEEPEST = 32
 """Snapshots above each other at most."""
 
@@ -91,6 +93,12 @@ class Snapshot(Managed):
 
         return self.machine.start(call, work)
 
+    @operation("RevertToSnapshot_Task")
+    def revert(self, call: Call) -> Any:
+        if self is not self.machine.snapshots[-1]:
+            raise fault(vmodl.fault.NotSupported, "The simulator can revert to the current snapshot only.")
+        return self.machine.start(call, lambda: revert(self.machine))
+
     @operation("RenameSnapshot")
     def rename(self, call: Call) -> None:
         self.name = call.arguments.name or self.name
@@ -100,6 +108,10 @@ class Snapshot(Managed):
 
 def create(machine: Machine, call: Call) -> Any:
     """Answers CreateSnapshot_Task and CreateSnapshotEx_Task; the task's result is the snapshot."""
+    if not 0 < len(call.arguments.name or "") <= LONGEST_NAME:
+        raise fault(
+            vim.fault.InvalidName, f"A name has 1 to {LONGEST_NAME} characters.", name=call.arguments.name or ""
+        )
     if machine.spec.template:
         raise fault(vmodl.fault.NotSupported, "The operation is not supported on the object.")
     asked = call.arguments
@@ -109,7 +121,7 @@ def create(machine: Machine, call: Call) -> Any:
         _refuse(machine, memory=bool(asked.memory))
         quiesced = quiesce and _quiesce(machine)
         machine.stun()
-        if machine.world.faults.take("cbt-reset"):
+        if machine.world.faults.hits("cbt-reset"):
             machine.lose_tracking()
         made = Snapshot(machine, asked.name, asked.description or "", quiesced=quiesced)
         machine.snapshots.append(made)
@@ -121,9 +133,7 @@ def create(machine: Machine, call: Call) -> Any:
 
 def _refuse(machine: Machine, *, memory: bool) -> None:
     if len(machine.snapshots) >= DEEPEST:
-        raise fault(
-            vim.fault.TooManySnapshotLevels, f"Snapshots cannot be more than {DEEPEST} levels deep.", levels=DEEPEST
-        )
+        raise fault(vim.fault.TooManySnapshotLevels, f"Snapshots cannot be more than {DEEPEST} levels deep.")
     shared = {controller.key for controller in machine.spec.controllers if controller.sharing != "none"}
     for disk in machine.disks:
         on_shared_bus = disk.spec.controller in shared or (disk.spec.sharing != "none" and disk.snapshottable)
@@ -131,25 +141,22 @@ def _refuse(machine: Machine, *, memory: bool) -> None:
             raise fault(
                 vim.fault.SnapshotIncompatibleDeviceInVm,
                 "The virtual machine has a device that a snapshot cannot cover.",
-                fault=fault(vim.fault.SharedBusControllerNotSupported, "The bus is shared", controller=_device(disk)),
+                fault=fault(vim.fault.SharedBusControllerNotSupported, "The bus is shared.", device=f"Disk {disk.key}"),
             )
         if memory and not disk.snapshottable:
             raise fault(
                 vim.fault.MemorySnapshotOnIndependentDisk,
                 "A snapshot with memory is not possible with an independent disk.",
             )
-    if machine.world.faults.take("no-space"):
-        disk = machine.disks[0]
+    full = [disk for disk in machine.disks if disk.snapshottable and machine.datastore_of(disk).free == 0]
+    if full or machine.world.faults.hits("no-space"):
+        disk = full[0] if full else machine.disks[0]
         raise fault(
             vim.fault.NoDiskSpace,
             f"There is not enough space in the datastore {machine.datastore_of(disk).name}.",
             file=machine.layer_file(disk)(disk.top),
             datastore=machine.datastore_of(disk).name,
         )
-
-
-def _device(disk: Any) -> Any:
-    return vim.vm.device.VirtualDevice(key=disk.spec.controller)
 
 
 def _quiesce(machine: Machine) -> bool:
@@ -198,6 +205,19 @@ def consolidate(machine: Machine) -> None:
                         snapshot.views[disk.key] = View(layer, view.capacity, view.change_id)
                         needed.add(id(layer))
     machine.consolidation_needed = False
+    machine.touch()
+
+
+def revert(machine: Machine) -> None:
+    """Back to the current snapshot, which holds no memory: the VM is off afterwards, and tracking starts over."""
+    if not machine.snapshots:
+        raise fault(vim.fault.NotFound, "The virtual machine has no snapshot.")
+    for disk in machine.disks:
+        if disk.snapshottable:
+            disk.drop_above(machine.snapshots[-1].views[disk.key].layer)
+            disk.freeze()
+    machine.power = vim.VirtualMachine.PowerState.poweredOff
+    machine.lose_tracking()
     machine.touch()
 
 

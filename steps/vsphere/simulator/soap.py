@@ -158,8 +158,8 @@ def write_fault(error: Any, version: str = VERSION) -> bytes:
     slot = support.Object(name=error._wsdlName + "Fault", type=object, version=support.BASE_VERSION, flags=0)
     message, error.msg = error.msg or "", None
     serializer = _soap.SoapSerializer(writer, version, _NAMES)
-    serializer.outermostAttrs = f' xmlns="{NAMESPACE}"'
-    serializer._SerializeDataObject(error, slot, serializer.outermostAttrs, serializer.defaultNS)
+    serializer.outermostAttrs = ""
+    serializer._SerializeDataObject(error, slot, f' xmlns="{NAMESPACE}"', NAMESPACE)
     error.msg = message
     parts = (
         "<soapenv:Fault><faultcode>ServerFaultCode</faultcode>",

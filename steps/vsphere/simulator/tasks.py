@@ -135,7 +135,7 @@ def named_fault(name: str, entity: Any) -> Exception:
         if getattr(made, field.name) is not None or field.flags & support.F_OPTIONAL:
             continue
         if issubclass(field.type, support.ManagedObject):
-            setattr(made, field.name, entity)
+            setattr(made, field.name, entity if isinstance(entity, field.type) else field.type("other-1"))
         elif issubclass(field.type, DataObject):
             setattr(made, field.name, field.type())
     return made
