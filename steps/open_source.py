@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from runner.hosts import Child, Host
+from runner.hosts import Child, Forwards, Host
+from runner.hosts.tunnel import explain
 from runner.model import HOW, HostName, JobModel
 from runner.step import Context, Empty, Given, Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
-from steps.copy.nbd import ExportInfo, probe
+from steps.copy.nbd import probe
 from steps.snapshot import SnapshotTaken
 from steps.vsphere import folder
 from steps.vsphere.client import Client, vcenter
@@ -90,7 +91,7 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
     def run(self, ctx: Context, inputs: OpenSourceIn, live: Empty) -> Source:
         disk = frozen_disk(inputs.snapshot, inputs.disk)
         why = _https_or_refuse(inputs.snapshot, disk, inputs.transport)
-        infos, uris = _Https(ctx, inputs, disk).open()
+        uris = _Https(ctx, inputs, disk).open()
         return Source(
             snapshot=inputs.snapshot.moref,
             disk_key=disk.key,
@@ -99,7 +100,8 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             transport="https",
             why=why,
             uris=uris,
-            extents=all(info.can_extents for info in infos),
+            # nbdkit offers base:allocation for every plugin; for curl it calls the whole disk allocated.
+            extents=False,
         )
 
 
@@ -142,7 +144,7 @@ class _Https:
         self._url = folder.url(self._client.vcenter, self._datacenter, file)
         self._what = f"disk {disk.key} ({file}) through {self._client.vcenter.authority} from host {self._host.name}"
 
-    def open(self) -> tuple[tuple[ExportInfo, ...], tuple[str, ...]]:
+    def open(self) -> tuple[str, ...]:
         self._client.renew()
         directory = self._ctx.closing.enter_context(self._host.tempdir())
         self._host.write(posixpath.join(directory, "ca.pem"), self._client.trust().pem.encode())
@@ -155,8 +157,9 @@ class _Https:
         forwards = self._ctx.closing.enter_context(self._host.forward(sockets))
         self._ctx.children.extend(forwards.children)
         uris = tuple(f"nbd+unix:///?socket={socket}" for socket in forwards.sockets)
-        infos = tuple(self._shake_hands(uri, child) for uri, child in zip(uris, children, strict=True))
-        return infos, uris
+        for uri, child in zip(uris, children, strict=True):
+            self._shake_hands(uri, child, forwards)
+        return uris
 
     def _lend_cookie(self, path: str) -> None:
         def take(cookie: str) -> None:
@@ -187,20 +190,20 @@ class _Https:
                 raise https.SourceFailed(f"{self._what}: nbdkit does not listen after {START_TIMEOUT:.0f} s")
             self._ctx.stop.wait(PAUSE)
 
-    def _shake_hands(self, uri: str, child: Child) -> ExportInfo:
+    def _shake_hands(self, uri: str, child: Child, forwards: Forwards) -> None:
         self._ctx.check_stop()
         try:
-            info = probe(uri, HANDSHAKE_TIMEOUT)
+            info = probe(uri, HANDSHAKE_TIMEOUT, self._what)
         except ConnectFailed as error:
-            if not self._last_words(child):
-                raise  # nbdkit knows nothing of it: the way there failed
-            raise self._failure(child) from error
+            if self._last_words(child):
+                raise self._failure(child) from error
+            # nbdkit knows nothing of it: the way there failed.
+            raise explain(self._host.name, forwards) or error from error
         if info.size != self._disk.capacity:
             raise WrongDisk(
                 f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the file is not the "
                 f"disk's"
             )
-        return info
 
     def _failure(self, child: Child) -> VSphereError:
         return https.failure(self._what, self._last_words(child), session_ended=self._client.renew())
