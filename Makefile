@@ -15,5 +15,8 @@ lint: install
 test: lint           # everything that decides whether a change may land
 	$(bin)/pytest
 
+bench: install     # measurements; decides nothing
+	$(bin)/python -m tests.bench.big_job
+
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
