@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,6 +98,12 @@ class Client:
 
     def track(self, vm: Any) -> None:
         self.wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(changeTrackingEnabled=True)))
+
+    def await_calls(self, method: str, count: int) -> None:
+        deadline = time.monotonic() + 10
+        while self.sim.calls[method] < count:
+            assert time.monotonic() < deadline, f"no {method} came"
+            time.sleep(0.005)
 
     def http(
         self, target: str, method: str = "GET", body: bytes | None = None, *, login: bool = True, **headers: str

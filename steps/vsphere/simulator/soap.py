@@ -148,7 +148,8 @@ def write_result(call: Call, value: Any) -> bytes:
     slot = support.Object(
         name="returnval", type=information.result, version=information.version, flags=information.resultFlags
     )
-    inside = "" if information.result is type(None) else _text(value, slot, call.version)
+    empty = information.result is type(None) or (isinstance(value, list) and not value)
+    inside = "" if empty else _text(value, slot, call.version)
     response = f'<{call.method}Response xmlns="{NAMESPACE}">{inside}</{call.method}Response>'
     return _envelope(response)
 

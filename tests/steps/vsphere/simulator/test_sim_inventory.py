@@ -41,6 +41,8 @@ def test_the_default_inventory_is_found_by_path_and_uuid(odd):
     assert search.FindByUuid(None, vm.config.uuid, True, False) == vm
     assert search.FindByUuid(None, vm.config.uuid, True, True) is None
     assert search.FindByInventoryPath("DC1/vm/nowhere") is None
+    assert search.FindAllByUuid(None, vm.config.uuid, True, False) == [vm]
+    assert search.FindAllByUuid(None, "00000000-0000-0000-0000-000000000000", True, False) == []
 
 
 def test_names_with_slashes_are_escaped_and_found(simulate):

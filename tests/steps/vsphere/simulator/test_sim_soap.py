@@ -113,9 +113,7 @@ def test_stopping_ends_connections_and_waiting_calls(simulate):
 
     thread = threading.Thread(target=wait)
     thread.start()
-    deadline = time.monotonic() + 10
-    while not client.sim.calls["WaitForUpdatesEx"] and time.monotonic() < deadline:
-        time.sleep(0.01)
+    client.await_calls("WaitForUpdatesEx", 1)
     started = time.monotonic()
     client.sim.stop()
     thread.join(10)
