@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
@@ -47,17 +48,52 @@ class Throughput(Model):
 
 
 class Flow:
-    """One node's phase while it goes on: the latest event whole, a thinned list of samples for the curve."""
+    """One node's phase while it goes on: the latest event whole, a thinned list of samples for the curve, and the last
+    seconds for the speed of now."""
+
+    WINDOW = 10.0  # seconds that the speed of now is measured over: long enough to be read, short enough to be now
+    GRAIN = 0.25  # seconds between what is kept of them
 
     def __init__(self, first: NodeProgress) -> None:
         self.first = first
         self.latest = first
         self.samples: list[tuple[datetime, int]] = []
+        self._recent: deque[NodeProgress] = deque([first])
 
     def add(self, event: NodeProgress) -> None:
         if event.done < self.latest.done:  # tried again, from the start
             self.first = event
+            self._recent.clear()
         self.latest = event
+        if not self._recent or _seconds(self._recent[-1], event.at) >= self.GRAIN:
+            self._recent.append(event)
+        while len(self._recent) > 1 and _seconds(self._recent[1], event.at) >= self.WINDOW:
+            self._recent.popleft()
+
+    def speed(self, now: datetime) -> float | None:
+        """Bytes a second over the last seconds; None while it is too early to tell. A stall brings it to 0."""
+        since = self._recent[0]
+        for event in self._recent:
+            if _seconds(event, now) >= self.WINDOW:
+                since = event
+        seconds = _seconds(since, now)
+        if seconds < 2 * self.GRAIN:
+            return None
+        return (self.latest.done - self.latest.skipped - since.done + since.skipped) / seconds
+
+    def seconds_left(self, now: datetime) -> float | None:
+        speed = self.speed(now)
+        if not speed or self.latest.total is None:
+            return None
+        return max(0, self.latest.total - self.latest.done) / speed
+
+    @property
+    def percent(self) -> int | None:
+        """Rounded down: 100 is all of it, and never more. None where the whole is unknown."""
+        done, total = self.latest.done, self.latest.total
+        if total is None:
+            return None
+        return min(100, done * 100 // total) if total else 100
 
     def sample(self, event: NodeProgress) -> None:
         self.samples.append((event.at, _moved(event)))
@@ -75,6 +111,10 @@ class Flow:
             skipped=latest.skipped,
             seconds=(latest.at - self.first.at).total_seconds(),
         )
+
+
+def _seconds(event: NodeProgress, now: datetime) -> float:
+    return (now - event.at).total_seconds()
 
 
 def _moved(event: NodeProgress) -> int:

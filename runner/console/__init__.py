@@ -1,0 +1,11 @@
+"""What a person sees while and after commands run. rich lives in this folder only.
+
+``Console`` is a listener of events with two faces: ``live`` on a terminal, ``plain`` lines elsewhere; both end alike
+(``ending``). ``print_table`` is for the commands that answer a question.
+"""
+
+from runner.console.listener import Console
+from runner.console.plain import Level
+from runner.console.tables import print_table
+
+__all__ = ["Console", "Level", "print_table"]

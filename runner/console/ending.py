@@ -1,0 +1,85 @@
+"""The last lines of a run: what failed, what is held, how to go on; or what was made."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console as RichConsole
+from rich.text import Text
+
+from runner.console.tables import print_table
+from runner.findings import Cell
+from runner.summary import RunSummary, Table
+from runner.units import human_seconds
+from runner.words import MARKS, failures, printable, verdict
+
+STYLES = {"done": "green", "failed": "red", "skipped": "yellow"}
+DIGEST_LENGTH = 16  # hex digits of a digest that a terminal has room for; logs and reports show all
+
+
+def print_ending(summary: RunSummary, stream: TextIO) -> None:
+    _Ending(summary, stream).print()
+
+
+class _Ending:
+    def __init__(self, summary: RunSummary, stream: TextIO) -> None:
+        self._summary = summary
+        self._stream = stream
+        self._console = RichConsole(file=stream, highlight=False, force_terminal=None if stream.isatty() else False)
+
+    def print(self) -> None:
+        told = verdict(self._summary)
+        style = STYLES[told.tone]
+        self._line()
+        self._line(
+            f"{MARKS[told.tone]} {told.sentence} It took {human_seconds(self._summary.seconds)}.", f"bold {style}"
+        )
+        for warning in self._summary.warnings:
+            self._line(f"! {warning.node}: {warning.text}", "yellow")
+        if self._summary.outcome == "done":
+            self._what_was_made()
+        else:
+            self._what_to_do()
+
+    def _what_was_made(self) -> None:
+        for statement in self._summary.statements:
+            if statement.about != "verified":  # the tables have a column of it, the report the sentences
+                self._line(f"  {statement.text}")
+        for table in self._summary.tables:
+            self._line()
+            self._table(table)
+        for purpose in dict.fromkeys(command.purpose for command in self._summary.commands):
+            self._line()
+            self._line(f"{purpose}:")
+            for command in self._summary.commands:
+                if command.purpose == purpose:
+                    self._line(f"  {command.line}", "cyan")
+
+    def _what_to_do(self) -> None:
+        for failure in failures(self._summary):
+            self._line(f"  {failure.name}: {failure.text}", "red")
+        if self._summary.held:
+            self._line()
+            self._line("Held, until the run is done or let go of:", "bold")
+        for held in self._summary.held:
+            self._line(f"  {held.what}")
+            self._line(f"    to let go of it: {held.command}", "cyan")
+        if self._summary.resume_command:
+            self._line()
+            self._line(f"To go on where it stopped: {self._summary.resume_command}", "bold")
+
+    def _table(self, table: Table) -> None:
+        rows = [
+            (key, *(self._cell(cells.get(column, Cell(value=""))) for column in table.columns))
+            for key, cells in table.rows
+        ]
+        print_table(table.title, ("", *table.columns), rows, stream=self._stream)
+
+    def _cell(self, cell: Cell) -> str:
+        text = cell.text()
+        cut = cell.unit == "digest" and self._stream.isatty() and len(text) > DIGEST_LENGTH
+        return f"{text[:DIGEST_LENGTH]}…" if cut else text
+
+    def _line(self, text: str = "", style: str = "") -> None:
+        # Not wrapped here but by the terminal: a command is copied whole.
+        self._console.print(Text(printable(text), style=style), soft_wrap=True)

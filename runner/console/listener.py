@@ -1,0 +1,63 @@
+"""The listener that a run's bus talks to: it picks the face, and ends it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Protocol, Self, TextIO
+
+from runner.console.ending import print_ending
+from runner.console.live import LiveFace
+from runner.console.plain import Level, PlainFace
+from runner.events import Event, RunFinished
+from runner.findings import FindingsOf
+from runner.summary import Fold
+
+INTERVAL = 5.0  # seconds: often enough to see that it lives, seldom enough for the log of a night
+
+
+class Face(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def tell(self, event: Event) -> None: ...
+
+
+class Console:
+    """Shows a run on `stream` (standard error): live if that is a terminal, else as lines.
+
+    A context manager, so that a terminal is never left as the display had it. Safe from any thread.
+    """
+
+    def __init__(
+        self,
+        findings_of: FindingsOf,
+        *,
+        stream: TextIO | None = None,
+        level: Level = "normal",
+        interval: float = INTERVAL,
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._fold = Fold(findings_of)
+        self._lock = threading.RLock()
+        self._face: Face
+        if self._stream.isatty() and level == "normal":
+            self._face = LiveFace(self._stream, self._fold, self._lock)
+        else:
+            self._face = PlainFace(self._stream, self._fold, level, interval)
+
+    def __enter__(self) -> Self:
+        self._face.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._face.stop()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._fold.add(event)
+            self._face.tell(event)
+        if isinstance(event, RunFinished) and self._fold.started is not None:
+            self._face.stop()
+            print_ending(self._fold.summary(), self._stream)

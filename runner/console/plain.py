@@ -1,0 +1,116 @@
+"""The face for logs: a line for each event worth telling, and one every few seconds for work that goes on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+from runner.events import (
+    Event,
+    GraphKnown,
+    NodeFailed,
+    NodeFinished,
+    NodeKept,
+    NodeProgress,
+    NodeRetrying,
+    NodeSkipped,
+    NodeStarted,
+    NodeUndone,
+    RunStarted,
+    UndoFailed,
+    Warned,
+)
+from runner.flow import Flow
+from runner.summary import Fold
+from runner.units import human_bytes, human_seconds
+from runner.words import clock, printable
+
+Level = Literal["quiet", "normal", "verbose"]
+
+QUIET = (NodeFailed, UndoFailed, Warned)
+VERBOSE = (NodeStarted, GraphKnown)
+
+
+class PlainFace:
+    """`interval`: seconds between two lines about the same work, by the events' own clocks."""
+
+    def __init__(self, stream: TextIO, fold: Fold, level: Level, interval: float) -> None:
+        self._stream = stream
+        self._fold = fold
+        self._level = level
+        self._interval = interval
+        self._told: dict[tuple[str, str, str], datetime] = {}
+
+    def start(self) -> None:
+        return None
+
+    def stop(self) -> None:
+        return None
+
+    def tell(self, event: Event) -> None:
+        if self._level == "quiet" and not isinstance(event, QUIET):
+            return
+        if self._level != "verbose" and (isinstance(event, VERBOSE) or _is_closing(event)):
+            return
+        text = self._text(event)
+        if text is not None:
+            self._stream.write(f"{event.at.astimezone(UTC):%H:%M:%S}  {printable(text)}\n")
+            self._stream.flush()
+
+    def _text(self, event: Event) -> str | None:
+        match event:
+            case RunStarted():
+                how = "goes on with" if event.resumed else "begins"
+                return f"{event.job} {how} run {event.run} ({clock(event.at)} UTC)"
+            case GraphKnown():
+                return f"{len(event.nodes)} nodes are known"
+            case NodeKept():
+                return f"{event.node}  kept: {event.why}"
+            case NodeStarted():
+                return f"{event.node}  begins: {event.why}"
+            case NodeProgress():
+                return self._progress(event)
+            case NodeRetrying():
+                return f"{event.node}  failed, tried again in {human_seconds(event.wait)}: {event.error}"
+            case NodeFinished():
+                opened = self._fold.nodes[event.node].lifetime == "process"
+                return f"{event.node}  {'open' if opened else 'done'} after {human_seconds(event.seconds)}"
+            case NodeFailed():
+                return f"{event.node}  FAILED after {human_seconds(event.seconds)}: {event.error}"
+            case NodeSkipped():
+                return f"{event.node}  skipped: {event.because}"
+            case NodeUndone():
+                return f"{event.node}  {'closed' if event.lifetime == 'process' else 'taken back'}: {event.why}"
+            case UndoFailed():
+                return f"{event.node}  COULD NOT BE TAKEN BACK: {event.error}"
+            case Warned():
+                return f"{event.node}  warning: {event.text}"
+        return None
+
+    def _progress(self, event: NodeProgress) -> str | None:
+        key = (event.node, event.label, event.phase)
+        last = self._told.setdefault(key, event.at)
+        if (event.at - last).total_seconds() < self._interval:
+            return None
+        self._told[key] = event.at
+        return f"{event.node}  {event.label}: {event.phase} {describe(self._fold.flows[key], event.at)}"
+
+
+def _is_closing(event: Event) -> bool:
+    return isinstance(event, NodeUndone) and event.lifetime == "process"
+
+
+def describe(flow: Flow, now: datetime) -> str:
+    """``61 %, 24.4 GiB of 40.0 GiB, 240.1 MiB/s, 1 min 05 s left``."""
+    latest = flow.latest
+    if latest.total is None:
+        parts = [f"{human_bytes(latest.done)} of an unknown size"]
+    else:
+        done = min(latest.done, latest.total)
+        parts = [f"{flow.percent} %", f"{human_bytes(done)} of {human_bytes(latest.total)}"]
+    speed, left = flow.speed(now), flow.seconds_left(now)
+    if speed is not None:
+        parts.append(f"{human_bytes(speed)}/s")
+    if left is not None:
+        parts.append(f"{human_seconds(left)} left")
+    return ", ".join(parts)
