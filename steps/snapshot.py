@@ -1,4 +1,4 @@
-"""snapshot: one moment of the VM, from which all its disks are read (n6)."""
+"""snapshot: one moment of the VM, from which all its disks are read."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SnapshotTaken(Model):
     datacenter: str
     disks: tuple[FrozenDisk, ...]
     config: dict[str, JsonValue]
-    """The VM's configuration at the snapshot, for the restore (n37)."""
+    """The VM's configuration at the snapshot, for the restore."""
     nvram: str | None
     """"[datastore] dir/name.nvram" or None."""
 

@@ -1,4 +1,4 @@
-"""A VM's devices as values: disks by the key the server gave them, never by a computed one (n1)."""
+"""A VM's devices as values: disks by the key the server gave them, never by a computed one."""
 
 from __future__ import annotations
 

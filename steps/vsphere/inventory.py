@@ -1,4 +1,4 @@
-"""VMs and disks as vSphere describes them, as values. A disk's identity is its key plus backing uuid (n1)."""
+"""VMs and disks as vSphere describes them, as values. A disk's identity is its key plus backing uuid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Controller(Model):
 
 
 class Disk(Model):
-    """What stays the same while snapshots come and go; sizes in bytes, to the byte (n3)."""
+    """What stays the same while snapshots come and go; sizes in bytes, to the byte."""
 
     key: int
     label: str
@@ -31,7 +31,7 @@ class Disk(Model):
 
 
 class Uncovered(Model):
-    """A disk that a snapshot does not cover (n36): `why` is independent, physical RDM, shared bus …"""
+    """A disk that a snapshot does not cover: `why` is independent, physical RDM, shared bus …"""
 
     key: int
     label: str
@@ -49,7 +49,7 @@ class FrozenDisk(Model):
     """"[datastore] dir/name.vmdk": what is to be read."""
     datastore: str
     flat: bool
-    """A flat base file with no delta below it: HTTPS can read it (n38)."""
+    """A flat base file with no delta below it: HTTPS can read it."""
     why_not_flat: str
     change_id: str | None
 

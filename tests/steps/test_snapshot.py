@@ -467,3 +467,27 @@ def test_errors_are_ours(start_vcenter: Starts) -> None:
     taken = lab.snapshot(found)
     with pytest.raises(SendenseError, match=r"lacks VirtualMachine\.State\.RemoveSnapshot"):
         lab.undo(found, taken)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "RetrievePropertiesEx",
+        "CreateContainerView",
+        "DestroyView",
+        "CreateSnapshot_Task",
+        "RemoveSnapshot_Task",
+        "ConsolidateVMDisks_Task",
+    ],
+)
+def test_a_session_that_ends_before_any_call_does_not_show(start_vcenter: Starts, method: str) -> None:
+    lab = start_vcenter()
+    lab.client.renew()
+    lab.simulator.fault("session-expire", method=method)
+    lab.simulator.fault("merge-failure")
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    lab.undo(found, taken)
+    assert lab.simulator.armed == {}
+    assert lab.simulator.snapshots("pgtest1") == []
+    assert lab.simulator.calls["Login"] == 2
