@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from runner.errors import HostError, SendenseError
+from runner.errors import SendenseError
 from runner.hosts import Child, Host
 from runner.model import HOW, JobModel
 from runner.step import Context, Empty, Given, Lifetime, Step
-from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import ExportInfo
 from steps.create_qcow2 import Image
 from steps.handshake import PAUSE, handshake_through
@@ -69,7 +68,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
     errors = (
         "the image is missing or has another size than the disk",
         "qemu-nbd ended at once (its standard error is shown)",
-        "no NBD handshake in time",
+        "no NBD handshake in time (sshd may not allow forwards to unix sockets)",
     )
 
     def run(self, ctx: Context, inputs: StartNbdIn, live: Empty) -> Export:
@@ -148,15 +147,4 @@ def _ready(ctx: Context, host: Host, image: Image, child: Child, socket: str, ex
     name = f"the export of disk {image.disk.key} on {host.name}"
     with host.forward((socket,)) as forwards:
         uri = nbd_server.uri(forwards.sockets[0], export)
-        try:
-            return handshake_through(ctx, host.name, forwards, uri, name, timeout=ANSWER_TIMEOUT, alive=alive)
-        except (ConnectFailed, HostError) as error:
-            if host.local or not error.transient:
-                raise
-            # sshd has one answer for "there is no such socket" and "you may not": open failed.
-            raise ExporterError(
-                image,
-                f"it listens, but cannot be reached through ssh ({error.message}); if this stays so, the sshd of "
-                f"{host.name} prohibits it: it needs AllowStreamLocalForwarding yes",
-                transient=True,
-            ) from error
+        return handshake_through(ctx, host.name, forwards, uri, name, timeout=ANSWER_TIMEOUT, alive=alive)

@@ -19,10 +19,9 @@ from steps.repository import manifest, marker, vm_directory
 from steps.vsphere.inventory import Uncovered
 from tests import points
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
-from tests.vcenter import Starts
-from tests.vcenter import vcenter_labs as start
+from tests.vcenter import Starts, vcenters
 
-__all__ = ["start"]
+start_vcenter = vcenters
 
 STEP = Publish()
 POINT = "20261123T170003Z-3f9a"
@@ -119,8 +118,8 @@ def test_a_disk_that_was_left_out_is_noted(hub: Hub, given: PublishIn) -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["there", "gone"])
-def test_a_vcenter_gives_the_nvram_and_its_version(hub: Hub, start: Starts, lost: bool) -> None:
-    lab = start()
+def test_a_vcenter_gives_the_nvram_and_its_version(hub: Hub, start_vcenter: Starts, lost: bool) -> None:
+    lab = start_vcenter()
     found = lab.discover()
     taken = lab.snapshot(found)
     hub.shared["vcenter", "prod"] = lab.client

@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from runner.errors import Interrupted
+from runner.errors import HostError, Interrupted
 from runner.hosts import Child
 from runner.hosts.connect import connect
 from runner.hosts.local import LocalHost
@@ -145,19 +146,25 @@ def test_a_stop_ends_the_wait(hub: Hub) -> None:
         start(hub, context, hub.image())
 
 
-def test_an_sshd_that_prohibits_forwards_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steps.start_nbd.ANSWER_TIMEOUT", 1.0)
-    server = Sshd(tmp_path / "sshd", {"AllowStreamLocalForwarding": "no"})
+@contextmanager
+def hub_behind(sshd_options: dict[str, str], directory: Path) -> Iterator[Hub]:
+    server = Sshd(directory / "sshd", sshd_options)
     server.start()
     host = connect("hub", server.spec)
     try:
-        with hub_on(host, str(tmp_path / "repository"), tmp_path) as hub:
-            context = hub.context()
-            with context.closing, pytest.raises(ExporterError, match="AllowStreamLocalForwarding yes"):
-                start(hub, context, hub.image())
+        with hub_on(host, str(directory / "repository"), directory) as hub:
+            yield hub
     finally:
         host.close()
         server.stop()
+
+
+def test_an_sshd_that_prohibits_forwards_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steps.start_nbd.ANSWER_TIMEOUT", 0.5)
+    with hub_behind({"AllowStreamLocalForwarding": "no"}, tmp_path) as hub:
+        context = hub.context()
+        with context.closing, pytest.raises(HostError, match="AllowStreamLocalForwarding yes"):
+            start(hub, context, hub.image())
 
 
 def test_a_dead_server_is_noticed(hub: Hub) -> None:
