@@ -84,7 +84,11 @@ class NbdChannel:
             self._connect(uri, timeout)
             self.abilities = self._ask_abilities()
         except nbd.Error as error:
+            self._handle = None
             raise ConnectFailed(name, uri, error.string) from error
+        except ConnectFailed:
+            self._handle = None
+            raise
 
     def _connect(self, uri: str, timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -216,12 +216,15 @@ def test_no_more_than_a_window_is_unflushed(tmp_path):
 
 def test_one_channel_is_written_where_a_flush_does_not_count_for_others(bench):
     bench.source.write(0, _content(SIZE))
-    target = MemoryEndpoint(bench.target, "target", connections=3, multi_conn=False)
+    target = Watched(bench.target, "target", connections=3, multi_conn=False)
     used = []
     for channel in target.channels[1:]:
-        channel.write = lambda *arguments: used.append(arguments)
+        channel.write = target._noting(
+            channel, "write", lambda *arguments, write=channel.write: used.append(write(*arguments))
+        )
     bench.copy(target=target)
     assert not used
+    assert target.count("write") == 13
     assert bench.same()
 
 

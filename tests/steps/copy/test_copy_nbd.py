@@ -1,0 +1,251 @@
+"""copy() between real servers: qemu-nbd and nbdkit, their faults and their deaths."""
+
+import gc
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.units import GiB, KiB, MiB, TiB
+from steps.copy.digests import Digests
+from steps.copy.endpoint import ConnectFailed, RequestFailed, Stalled
+from steps.copy.engine import Progress, Tuning, copy
+from steps.copy.nbd import NbdEndpoint, probe
+from tests.nbd_servers import Servers, qcow2, raw
+
+SIZE = 24 * MiB + 512
+
+
+@pytest.fixture
+def servers():
+    with Servers() as started:
+        yield started
+
+
+def _write(path, offset, content):
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+def _content(length, seed=1):
+    return random.Random(seed).randbytes(length)
+
+
+def _copy(tmp_path, source, target, connections=2, **options):
+    with (
+        NbdEndpoint([source.uri] * connections, "source of disk 2000") as reader,
+        NbdEndpoint([target.uri] * connections, "image of disk 2000") as writer,
+        Digests.create(tmp_path / "digests", reader.abilities.size) as digests,
+    ):
+        return copy(reader, writer, digests, **{"stop": threading.Event(), **options})
+
+
+def _assert_equal(image, source):
+    argv = ("qemu-img", "compare", "-f", "qcow2", "-F", "raw", str(image), str(source))
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _filled(path, size=SIZE):
+    _write(raw(path, size), 0, _content(size))
+    return path
+
+
+def test_a_sparse_disk_of_5_gib_and_a_sector_arrives_though_the_server_is_killed_right_after(servers, tmp_path):
+    size = 5 * GiB + 512
+    disk = raw(tmp_path / "source.raw", size)
+    for offset, length in ((0, 512), (2 * GiB + 510 * KiB, 4 * KiB), (4 * GiB - 512, 1024), (size - 512, 512)):
+        _write(disk, offset, _content(length, seed=offset))
+    image = qcow2(tmp_path / "image.qcow2", size)
+    target = servers.qemu_nbd(image, "qcow2")
+    done = _copy(tmp_path, servers.qemu_nbd(disk, "raw", "--read-only"), target)
+    target.process.send_signal(signal.SIGKILL)
+    target.process.wait(10)
+    assert done.progress == Progress(data=4 * MiB + 512, zero=0, skipped=5 * GiB - 4 * MiB)
+    _assert_equal(image, disk)
+
+
+def test_zeroes_hide_what_the_backing_file_has(servers, tmp_path):
+    base = qcow2(tmp_path / "base.qcow2", SIZE)
+    subprocess.run(
+        ("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 8M", str(base)), check=True, timeout=30, capture_output=True
+    )
+    image = qcow2(tmp_path / "image.qcow2", SIZE, "-b", "base.qcow2", "-F", "qcow2")
+    disk = raw(tmp_path / "source.raw", SIZE)
+    _write(disk, MiB, _content(MiB))
+    target = servers.qemu_nbd(image, "qcow2")
+    done = _copy(tmp_path, servers.nbdkit("--filter=noextents", "-r", "file", str(disk)), target)
+    assert done.progress == Progress(data=MiB, zero=7 * MiB, skipped=SIZE - 8 * MiB)
+    target.process.terminate()
+    target.process.wait(10)
+    _assert_equal(image, disk)
+
+
+def test_a_single_unreadable_sector_fails_the_copy_and_is_named(servers, tmp_path):
+    disk = _filled(tmp_path / "source.raw")
+    bad = 7 * MiB + 1536
+    (tmp_path / "map").write_text(
+        f"0x0 + 1\n0x0 {bad:#x} +\n{bad:#x} 0x200 -\n{bad + 512:#x} {SIZE - bad - 512:#x} +\n"
+    )
+    source = servers.nbdkit("-r", "--filter=ddrescue", "file", str(disk), f"ddrescue-mapfile={tmp_path / 'map'}")
+    target = servers.qemu_nbd(qcow2(tmp_path / "image.qcow2", SIZE), "qcow2")
+    sentence = r"source of disk 2000 failed: read of 1.0 MiB at offset 7340032: Input/output error"
+    with pytest.raises(RequestFailed, match=sentence) as failed:
+        _copy(tmp_path, source, target)
+    assert failed.value.transient
+
+
+@pytest.mark.parametrize("frozen", ["source", "target"])
+def test_a_stall_ends_the_copy_in_time_and_names_who_is_waited_for(servers, tmp_path, frozen):
+    size = 64 * MiB
+    source = servers.qemu_nbd(_filled(tmp_path / "source.raw", size), "raw", "--read-only")
+    target = servers.qemu_nbd(qcow2(tmp_path / "image.qcow2", size), "qcow2")
+    process = {"source": source, "target": target}[frozen].process
+    waited_for = {
+        "source": r"the copy waits for the source of disk 2000 \(read of 1.0 MiB at offset \d+, connection \d of 2\)$",
+        "target": r"the copy waits for the image of disk 2000 \(.*, connection \d of 2\)$",
+    }[frozen]
+    frozen_at = []
+
+    def freeze(ranges):
+        frozen_at.append(time.monotonic())
+        process.send_signal(signal.SIGSTOP)
+
+    with pytest.raises(Stalled, match=f"no byte moved for 1.0 s: {waited_for}") as stalled:
+        _copy(tmp_path, source, target, on_flushed=freeze, tuning=Tuning(window=8 * MiB, stall_timeout=1.0))
+    assert stalled.value.transient
+    assert time.monotonic() - frozen_at[0] < 1.0 + 5
+
+
+def test_a_server_that_dies_in_the_middle_fails_the_copy_at_once(servers, tmp_path):
+    size = 64 * MiB
+    source = servers.qemu_nbd(_filled(tmp_path / "source.raw", size), "raw", "--read-only")
+    target = servers.qemu_nbd(qcow2(tmp_path / "image.qcow2", size), "qcow2")
+    with pytest.raises(RequestFailed, match=r"image of disk 2000 failed: .*the connection broke") as failed:
+        _copy(
+            tmp_path,
+            source,
+            target,
+            on_flushed=lambda ranges: target.process.kill(),
+            tuning=Tuning(window=8 * MiB),
+        )
+    assert failed.value.transient
+
+
+def test_servers_that_take_64_kib_a_request_and_cannot_zero_are_served(servers, tmp_path):
+    disk = _filled(tmp_path / "source.raw", 8 * MiB)
+    policy = (
+        "blocksize-minimum=512",
+        "blocksize-preferred=4K",
+        "blocksize-maximum=64K",
+        "blocksize-error-policy=error",
+    )
+    small = ("--filter=blocksize-policy", "--filter=nozero", "file")
+    image = _filled(tmp_path / "image.raw", 8 * MiB)
+    _write(disk, 3 * MiB, bytes(2 * MiB))
+    done = _copy(
+        tmp_path, servers.nbdkit("-r", *small, str(disk), *policy), servers.nbdkit(*small, str(image), *policy)
+    )
+    assert done.progress == Progress(data=6 * MiB, zero=2 * MiB, skipped=0)
+    assert image.read_bytes() == disk.read_bytes()
+
+
+# VmHWM, since ru_maxrss of a new process starts with that of the process that started it.
+MEASURED = """
+import sys, threading
+from pathlib import Path
+from steps.copy.digests import Digests
+from steps.copy.engine import copy
+from steps.copy.nbd import NbdEndpoint
+
+source, target, digests = sys.argv[1:]
+with (
+    NbdEndpoint([source] * 2, "source") as reader,
+    NbdEndpoint([target] * 2, "target") as writer,
+    Digests.create(Path(digests), reader.abilities.size) as kept,
+):
+    done = copy(reader, writer, kept, stop=threading.Event(), on_flushed=lambda ranges: None)
+    print(done.progress.data, done.progress.skipped, kept.counts()[0], kept.digest())
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "data"),
+    [
+        # Written throughout, so that memory that grows with the data would show.
+        pytest.param(6 * GiB, 384 * MiB, id="6-GiB"),
+        pytest.param(64 * TiB, 3 * MiB, id="64-TiB"),
+    ],
+)
+def test_peak_memory_does_not_depend_on_the_disk(servers, tmp_path, size, data):
+    disk, image = qcow2(tmp_path / "source.qcow2", size), qcow2(tmp_path / "image.qcow2", size)
+    step = size // (data // MiB) // MiB * MiB
+    commands = [argument for at in range(0, size // step * step, step) for argument in ("-c", f"write -P 7 {at} 1M")]
+    subprocess.run(("qemu-io", "-f", "qcow2", *commands, str(disk)), check=True, timeout=120, capture_output=True)
+    argv = (
+        servers.qemu_nbd(disk, "qcow2", "--read-only").uri,
+        servers.qemu_nbd(image, "qcow2").uri,
+        str(tmp_path / "digests"),
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", MEASURED, *argv), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    copied, peak = done.stdout.splitlines()
+    written, skipped, counted, _ = copied.split()
+    assert (int(written), int(counted), int(skipped)) == (data, data, size - data)
+    assert int(peak) * KiB < 200 * MiB
+
+
+def test_a_probe_tells_what_the_handshake_says(servers, tmp_path):
+    found = probe(servers.qemu_nbd(raw(tmp_path / "a.raw", SIZE), "raw", "--read-only").uri, 10)
+    assert (found.size, found.read_only, found.multi_conn, found.can_extents) == (SIZE, True, True, True)
+    assert found.max_request == 32 * MiB
+
+
+def test_a_probe_of_a_server_that_accepts_and_says_nothing_ends_in_time(servers):
+    server = servers.nbdkit("memory", "1M")
+    server.process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    with pytest.raises(ConnectFailed, match=r"no NBD handshake with the export at .*said nothing for 1 s") as failed:
+        probe(server.uri, 1.0)
+    assert failed.value.transient
+    assert time.monotonic() - begun < 5
+
+
+def test_a_probe_of_nothing_and_of_another_export_say_so(servers, tmp_path):
+    with pytest.raises(ConnectFailed, match="No such file or directory"):
+        probe(f"nbd+unix:///?socket={tmp_path / 'none'}", 5)
+    uri = servers.qemu_nbd(raw(tmp_path / "a.raw", SIZE), "raw").uri.replace("///", "///other")
+    with pytest.raises(ConnectFailed, match=r"no NBD handshake with the image of disk 2000 at .*other"):
+        probe(uri, 5, "the image of disk 2000")
+
+
+def test_connections_to_disks_of_different_sizes_are_refused(servers):
+    uris = [servers.nbdkit("memory", size).uri for size in ("1M", "2M")]
+    with pytest.raises(ConnectFailed, match="its size is not the one that"):
+        NbdEndpoint(uris, "source of disk 2000")
+
+
+def test_no_descriptor_stays_open_after_copies_and_failures(servers, tmp_path):
+    source = servers.nbdkit("memory", "1M")
+    target = servers.nbdkit("memory", "1M")
+    _copy(tmp_path, source, target)
+    before = _descriptors()
+    for _ in range(5):
+        _copy(tmp_path, source, target)
+        with pytest.raises(ConnectFailed):
+            NbdEndpoint([source.uri, f"{target.uri}-none"], "source")
+    assert _descriptors() == before
+
+
+def _descriptors():
+    gc.collect()  # those of the tests before this one
+    return len(list(Path("/proc/self/fd").iterdir()))
