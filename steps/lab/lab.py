@@ -1,0 +1,223 @@
+"""A lab as its user sees it: start it, write to its disks, break it, end it."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner import files
+from runner.errors import SendenseError, UsageError
+from runner.units import MiB
+from steps.lab import record
+from steps.lab.control import Asking, NotAnswering
+from steps.lab.record import LabRecord
+from steps.vsphere.simulator import DEFAULT_INVENTORY
+
+START_TIMEOUT = 60.0
+"""Most of a start is importing pyVmomi and writing the disks: 2 s, several times that on a busy machine."""
+STOP_TIMEOUT = 30.0
+KILL_TIMEOUT = 5.0
+LOG = "log"
+CHUNK = MiB
+"""Bytes of a guest write that travel at once."""
+
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+_DAEMON = "steps.lab.daemon"
+
+
+class NotStarted(SendenseError):
+    """`said`: the last lines of its log."""
+
+    def __init__(self, directory: Path, said: str) -> None:
+        super().__init__(f"the lab in {directory} did not start: {said}")
+
+
+class NotEnded(SendenseError):
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"the lab's process {pid} does not end, not even by SIGKILL: it waits for the system")
+
+
+class Lab:
+    """A lab that was started in `directory`, perhaps by another process."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises UsageError if there never was one."""
+        self.directory = directory.absolute()
+        found = record.read(self.directory)
+        if found is None:
+            raise UsageError(f"there is no lab in {directory}; `sendense lab start --dir {directory}` makes one")
+        self.record: LabRecord = found
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(cls, directory: Path, inventory: Path | None = None, *, leashed: bool = False) -> Lab:
+        """Returns once the lab serves. Without `inventory` it is the one of the last time, or the default one.
+
+        It outlives this process unless `leashed`. Raises UsageError (one runs there already, the inventory has mistakes),
+        NotStarted with its words."""
+        directory = directory.absolute()
+        try:
+            files.make_directory(str(directory), parents=True)
+        except OSError as error:
+            raise UsageError(f"the lab cannot have {directory}: {error.strerror}") from error
+        if inventory is None:
+            before = record.read(directory)
+            inventory = Path(before.inventory) if before else DEFAULT_INVENTORY
+        process = _launch(directory, inventory.absolute(), leashed=leashed)
+        lab = cls(directory)
+        lab._process = process
+        return lab
+
+    def write(self, vm: str, disk: int, offset: int, pieces: Iterator[bytes]) -> int:
+        """A guest write of `pieces`, one behind the other; returns its length in bytes. Raises UsageError, before the
+        first byte for an unknown VM or disk, and at the disk's end."""
+        machine = self.record.vm(vm)
+        size = machine.disk(disk).size
+        end = offset
+        with Asking(self.record.control) as lab:
+            for piece in pieces:
+                if end + len(piece) > size:
+                    raise UsageError(f"disk {disk} of {machine.name} ends at byte {size}; the write would go past it")
+                content = base64.b64encode(piece).decode()
+                lab.ask("write", vm=machine.path, disk=disk, offset=end, content=content)
+                end += len(piece)
+        return end - offset
+
+    def fault(self, name: str, count: int = 1, parameters: Mapping[str, str] | None = None) -> None:
+        """The next `count` calls that it hits take it. Raises UsageError for an unknown fault or parameter."""
+        with Asking(self.record.control) as lab:
+            lab.ask("fault", name=name, count=count, parameters=dict(parameters or {}))
+
+    def status(self) -> dict[str, Any]:
+        """``armed``: faults not yet taken, by name; ``snapshots``: names by the VM's inventory path; ``calls``: how often
+        each SOAP method and HTTP request came."""
+        with Asking(self.record.control) as lab:
+            answer: dict[str, Any] = lab.ask("status")
+        return answer
+
+    def stop(self) -> bool:
+        """Ends it, and returns once its process is gone; the directory stays. False if it was not running. Raises NotEnded."""
+        process = _open_process(self.record.pid, self.directory)
+        if process is None:
+            return False
+        try:
+            _end(process, self.record)
+        finally:
+            os.close(process)
+            if self._process is not None:
+                self._process.wait(KILL_TIMEOUT)
+                if self._process.stdin is not None:
+                    self._process.stdin.close()
+        return True
+
+
+def seeded(seed: int, length: int) -> Iterator[bytes]:
+    """`length` random bytes that are the same for the same seed."""
+    source = random.Random(seed)
+    for start in range(0, length, CHUNK):
+        yield source.randbytes(min(CHUNK, length - start))
+
+
+def content_of(path: Path, length: int | None = None) -> Iterator[bytes]:
+    """The bytes of a file, `length` at most. Raises UsageError."""
+    try:
+        with path.open("rb") as file:
+            while (length is None or length > 0) and (
+                piece := file.read(CHUNK if length is None else min(CHUNK, length))
+            ):
+                length = None if length is None else length - len(piece)
+                yield piece
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _launch(directory: Path, inventory: Path, *, leashed: bool) -> subprocess.Popen[bytes]:
+    # Like every child, it gets a small environment: secrets of ours are none of its business.
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    # -P: what happens to lie in the working directory is not imported.
+    argv = [sys.executable, "-P", "-m", _DAEMON, str(directory), str(inventory), *(["--leashed"] if leashed else [])]
+    with (directory / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if leashed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+    try:
+        _await_ready(process, directory)
+    except BaseException:
+        process.kill()
+        process.wait(KILL_TIMEOUT)
+        if process.stdin is not None:
+            process.stdin.close()
+        raise
+    return process
+
+
+def _await_ready(process: subprocess.Popen[bytes], directory: Path) -> None:
+    assert process.stdout is not None
+    with process.stdout as said:
+        if not select.select([said], [], [], START_TIMEOUT)[0]:
+            raise NotStarted(directory, f"it was not ready after {START_TIMEOUT:.0f} s")
+        line = said.readline()
+    if not line:
+        words = (directory / LOG).read_text(errors="replace").strip().splitlines()[-3:]
+        raise NotStarted(directory, " / ".join(words) or "it said nothing")
+    answer = json.loads(line)
+    if "error" in answer:
+        process.wait(KILL_TIMEOUT)
+        kind = UsageError if answer["exit_code"] == UsageError.exit_code else SendenseError
+        raise kind(answer["error"])
+
+
+def _open_process(pid: int, directory: Path) -> int | None:
+    """A pidfd of the lab's process; None if it is gone, also where its number has been given to another one."""
+    try:
+        process = os.pidfd_open(pid)
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.ENOENT):
+            return None
+        raise
+    if os.fsencode(_DAEMON) in command and os.fsencode(directory) in command:
+        return process
+    os.close(process)
+    return None
+
+
+def _end(process: int, lab: LabRecord) -> None:
+    try:
+        with Asking(lab.control) as asking:
+            asking.ask("stop")
+    except NotAnswering:
+        _signal(process, signal.SIGTERM)
+    if _gone(process, STOP_TIMEOUT):
+        return
+    _signal(process, signal.SIGKILL)
+    if not _gone(process, KILL_TIMEOUT):
+        raise NotEnded(lab.pid)
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    try:
+        signal.pidfd_send_signal(process, number)
+    except ProcessLookupError:
+        return  # it ended by itself
+
+
+def _gone(process: int, timeout: float) -> bool:
+    """Whether it ended in time: a pidfd is readable then (pidfd_open(2))."""
+    return bool(select.select([process], [], [], timeout)[0])
