@@ -30,28 +30,26 @@ class Servers:
         self._directory = tempfile.TemporaryDirectory(prefix="sd-")
         self._servers: list[Server] = []
 
-    def qemu_nbd(self, image: Path, image_format: str, *options: str, ready: bool = True) -> Server:
-        argv = ("qemu-nbd", "--persistent", "--shared=8", "--cache=writeback", "--discard=unmap")
+    def qemu_nbd(self, image: Path, image_format: str, *options: str, cache: str = "writeback") -> Server:
+        argv = ("qemu-nbd", "--persistent", "--shared=8", f"--cache={cache}", "--discard=unmap")
         socket = self._socket()
-        return self._start(
-            (*argv, f"--format={image_format}", f"--socket={socket}", *options, str(image)), socket, ready
-        )
+        return self._start((*argv, f"--format={image_format}", f"--socket={socket}", *options, str(image)), socket)
 
-    def nbdkit(self, *arguments: str, ready: bool = True) -> Server:
+    def nbdkit(self, *arguments: str) -> Server:
         socket = self._socket()
-        return self._start(("nbdkit", "-f", "-U", socket, *arguments), socket, ready)
+        return self._start(("nbdkit", "-f", "-U", socket, *arguments), socket)
 
     def _socket(self) -> str:
         return f"{self._directory.name}/{len(self._servers)}"
 
-    def _start(self, argv: tuple[str, ...], socket: str, ready: bool) -> Server:
+    def _start(self, argv: tuple[str, ...], socket: str) -> Server:
         stderr = Path(f"{socket}.stderr")
         with stderr.open("wb") as file:
             process = subprocess.Popen(argv, stderr=file, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         server = Server(process, f"nbd+unix:///?socket={socket}")
         self._servers.append(server)
         deadline = time.monotonic() + READY_TIMEOUT
-        while ready:
+        while True:
             try:
                 probe(server.uri, READY_TIMEOUT)
                 break
