@@ -76,6 +76,15 @@ def element(annotation: Any, index: int | None = None) -> Any | None:
     return arguments[index] if index < len(arguments) else None
 
 
+def inside(annotation: Any, part: str | int) -> Any:
+    """The annotation of a field or an element, in the first member of a union that has it; Any if none has."""
+    for member in members(annotation):
+        found = field(member, part) if isinstance(part, str) else element(member, part)
+        if found is not None:
+            return found
+    return Any
+
+
 def is_open(annotation: Any) -> bool:
     """Whether it takes anything JSON has, so that nothing can be said of it."""
     inner = bare(annotation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
@@ -79,17 +79,20 @@ class Written:
         return self.vars_at.get(str(reference.path[0]))
 
 
-def check_value(annotation: Any, value: JsonValue, written: Written, owner: str) -> tuple[Any, list[Problem]]:
-    """The validated value and no problems, or None and the problems; `owner` begins the sentences."""
+def check_value(
+    annotation: Any, value: JsonValue, written: Written, owner: str, *, later: Collection[str] = ()
+) -> tuple[Any, list[Problem]]:
+    """The validated value and no problems, or None and the problems; `owner` begins the sentences. Fields in `later` may
+    be absent: their values come with the run."""
     try:
         return _adapter(annotation).validate_json(json.dumps(value), strict=True), []
     except ValidationError as error:
-        return None, _problems(error, annotation, value, written, owner)
+        found = [_complaint(each, annotation, value) for each in error.errors(include_url=False)]
+        due = [each for each in found if each and not (each.missing and len(each.path) == 1 and each.path[0] in later)]
+        return None, _problems(list(dict.fromkeys(due)), written, owner)
 
 
-def _problems(error: ValidationError, annotation: Any, value: JsonValue, written: Written, owner: str) -> list[Problem]:
-    found = [_complaint(each, annotation, value) for each in error.errors(include_url=False)]
-    complaints = list(dict.fromkeys(each for each in found if each is not None))
+def _problems(complaints: list[_Complaint], written: Written, owner: str) -> list[Problem]:
     meant = {(*each.path[:-1], each.suggests) for each in complaints if each.suggests}
     problems = []
     for each in complaints:

@@ -1,7 +1,207 @@
-"""YAML → Job: every mistake at once, each with file, line, column and, where there is one, what was meant."""
+"""YAML → Job: every mistake at once, each with file, line, column and, where one is close, what was meant."""
 
 from __future__ import annotations
 
-from runner.job_model import LOCAL, Job, Location, StateSpec, StepSpec
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-__all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec"]
+from runner.complaints import Written, check_value, did_you_mean
+from runner.errors import JobFileError, Problem
+from runner.expressions import ExpressionError, evaluate
+from runner.hosts.spec import HostSpec, SshSpec
+from runner.job_model import LOCAL, Job, Location, StateSpec, StepSpec
+from runner.job_steps import WrittenSteps, read_steps
+from runner.job_writer import write_out
+from runner.marks import with_absolute_paths
+from runner.render import MissingVariables, job_templates, render_template, template_text, template_variables
+from runner.sources import Part, Sources, beside
+from runner.step import Registry, Section
+from runner.step_checks import Surroundings, check_names, check_steps
+from runner.variables import Variables, only_variables, variables_in
+from runner.yaml_nodes import Entry, Node, Scalar, kind_of
+from runner.yaml_nodes import Mapping as MappingNode
+
+__all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "load", "write_out"]
+
+KEYS = ("version", "name", "include", "template", "vars", "hosts", "state", "steps")
+"""Beside the installed sections."""
+
+MAX_NAME = 200
+"""Characters; a file name has 255 bytes."""
+
+
+def load(path: Path, registry: Registry, overrides: Mapping[str, str]) -> Job:
+    """The job of the file at `path`; `overrides` are variables by name, as texts. Raises JobFileError with every problem."""
+    return _Loader(path, registry, overrides).job()
+
+
+class _Loader:
+    def __init__(self, path: Path, registry: Registry, overrides: Mapping[str, str]) -> None:
+        self._path = path
+        self._registry = registry
+        self._overrides = overrides
+        self._sources = Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections))
+        self._problems: list[Problem] = self._sources.problems
+        self._variables = Variables(self._problems)
+
+    def job(self) -> Job:
+        part = self._read()
+        # Half a file would be full of names that are missing only because the other half could not be read.
+        self._raise_problems()
+        entries = part.entries
+        name = self._name(part)
+        hosts = self._hosts(_named(entries, "hosts"))
+        around = Surroundings(
+            hosts=(LOCAL, *(name for name in _named(entries, "hosts") if name != LOCAL)),
+            sections={name: list(_named(entries, name)) for name in self._registry.sections},
+        )
+        sections = {name: self._section(name, _named(entries, name), around) for name in self._registry.sections}
+        state = self._state(entries.get("state"), hosts, around)
+        steps = self._steps(part)
+        check_steps(steps, self._registry, self._variables, around, self._problems)
+        self._raise_problems()
+        return Job(
+            name=name,
+            vars=self._variables.values,
+            hosts=hosts,
+            sections=sections,
+            state=state,
+            steps=tuple(step.spec for step in steps.steps),
+            file=str(self._path),
+            digest=self._sources.digest,
+        )
+
+    def _read(self) -> Part:
+        part = self._sources.read(self._path)
+        self._variables.set(_named(part.entries, "vars"), self._overrides)
+        template = part.entries.get("template")
+        if template is None:
+            self._variables.check_overrides(self._overrides, _named(part.entries, "vars"))
+        elif not self._problems:
+            part = self._with_template(part, template.node)
+        return part
+
+    def _with_template(self, part: Part, node: Node) -> Part:
+        known = job_templates()
+        if not isinstance(node, Scalar) or node.value not in known:
+            hint = did_you_mean(node.text, known) if isinstance(node, Scalar) else ""
+            self._say(node.at, f"template should be one of {', '.join(known)}{hint}")
+            return part
+        name = node.text
+        try:
+            text = render_template(name, self._variables.values)
+        except MissingVariables as error:
+            self._say(node.at, error.message)
+            return part
+        self._sources.add_to_digest(template_text(name).encode())
+        fragment = self._sources.fragment(text, f"template {name}", self._path.resolve().parent)
+        if fragment is None:
+            return part
+        merged = self._sources.merge(fragment, part)
+        self._variables.set(_named(merged.entries, "vars"), self._overrides)
+        readable = sorted(template_variables(name) | _named(merged.entries, "vars").keys())
+        self._variables.check_overrides(self._overrides, readable)
+        self._check_unused(part, merged, name)
+        return merged
+
+    def _check_unused(self, part: Part, merged: Part, template: str) -> None:
+        """A misspelt variable of a template would otherwise be a default that nobody asked for."""
+        readable = template_variables(template)
+        used = readable | variables_in(entry.node for entry in merged.entries.values())
+        for name, entry in _named(part.entries, "vars").items():
+            if entry.at.file == str(self._path) and name not in used:
+                hint = did_you_mean(name, readable) or f"; it has {', '.join(sorted(readable))}"
+                self._say(entry.at, f"the template '{template}' has no variable '{name}'{hint}")
+
+    def _name(self, part: Part) -> str:
+        entry = part.entries.get("name")
+        if entry is None:
+            self._say(part.at, "name is missing: runs and their state go by it")
+            return ""
+        node = entry.node
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            quotes = ": put it in quotes" if isinstance(node, Scalar) and node.text else ""
+            self._say(node.at, f"name should be text, not {kind_of(node)}{quotes}")
+            return ""
+        name = self._variables.settled(node, node.value, "the name of a job")
+        if name is None:
+            return ""
+        text = name if isinstance(name, str) else node.text if isinstance(name, list | dict) else str(name)
+        if not text.strip() or len(text) > MAX_NAME or not text.isprintable():
+            self._say(node.at, f"a name has 1 to {MAX_NAME} characters, and no line breaks")
+        return text
+
+    def _hosts(self, entries: Mapping[str, Entry]) -> dict[str, HostSpec]:
+        hosts: dict[str, HostSpec] = {LOCAL: LOCAL}
+        for name, entry in entries.items():
+            spec = self._value(HostSpec, entry.node, f"hosts.{name}")
+            if name == LOCAL and isinstance(spec, SshSpec):
+                self._say(entry.at, "the host 'local' is the machine sendense runs on: call this one something else")
+            if spec is not None:
+                hosts[name] = spec
+        return hosts
+
+    def _section(self, section: str, entries: Mapping[str, Entry], around: Surroundings) -> dict[str, Section]:
+        found: dict[str, Section] = {}
+        model = self._registry.sections[section]
+        for name, entry in entries.items():
+            value = self._value(model, entry.node, f"{section}.{name}", around)
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _state(self, entry: Entry | None, hosts: Mapping[str, HostSpec], around: Surroundings) -> StateSpec | None:
+        if entry is None:
+            return None
+        state: StateSpec | None = self._value(StateSpec, entry.node, "state", around)
+        if state is not None and hosts.get(state.host) == LOCAL:
+            return StateSpec(host=state.host, path=self._absolute(state.path, entry.node.at))
+        if state is not None and not state.path.startswith("/"):
+            self._say(entry.node.at, f"state: path is on the host {state.host}: make it absolute, /…")
+        return state
+
+    def _steps(self, part: Part) -> WrittenSteps:
+        entry = part.entries.get("steps")
+        if entry is None:
+            self._say(part.at, "steps are missing: write steps, or a template")
+            return WrittenSteps((), frozenset())
+        return read_steps(entry.node, self._registry, self._absolute, self._problems)
+
+    def _value(self, annotation: Any, node: Node, owner: str, around: Surroundings | None = None) -> Any:
+        """What stands there as the annotated type; None, and said, if it is none."""
+        raw = with_absolute_paths(annotation, node, self._absolute)
+        value = self._variables.settled(node, raw, "hosts, state and sections")
+        if value is None:
+            return None
+        written = Written(node, self._variables.at)
+        made, problems = check_value(annotation, value, written, owner)
+        self._problems += problems
+        if around is not None:
+            check_names(annotation, value, written, owner, around, self._problems)
+        return made
+
+    def _absolute(self, path: str, at: Location) -> str:
+        """Where the path is known now; what is wrong with an expression is said where expressions are checked."""
+        try:
+            value = evaluate(path, self._variables.scope) if only_variables(path) else None
+        except ExpressionError:
+            return path
+        return beside(self._sources.directories[at.file], value) if isinstance(value, str) and value else path
+
+    def _raise_problems(self) -> None:
+        if self._problems:
+            place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
+            last = len(place)
+            raise JobFileError(
+                sorted(set(self._problems), key=lambda each: (place.get(each.file, last), each.line, each.column))
+            )
+
+    def _say(self, at: Location, message: str) -> None:
+        self._problems.append(at.problem(message))
+
+
+def _named(entries: Mapping[str, Entry], section: str) -> Mapping[str, Entry]:
+    """The entries of a section, which may be absent."""
+    entry = entries.get(section)
+    return entry.node.entries if entry is not None and isinstance(entry.node, MappingNode) else {}

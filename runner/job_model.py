@@ -10,10 +10,10 @@ from pydantic import JsonValue
 
 from runner.errors import Problem
 from runner.hosts.spec import HostSpec
-from runner.model import FilePath, HostName, JobModel
+from runner.model import HostName, JobModel
 from runner.step import Section
 
-LOCAL = "local"
+LOCAL: Literal["local"] = "local"
 """The host that every job has: the machine `sendense` runs on."""
 
 DEFAULT_RETRIES = 5
@@ -68,7 +68,8 @@ class StateSpec(JobModel):
     """Where run, node and ledger records are kept."""
 
     host: HostName = LOCAL
-    path: FilePath
+    path: str
+    """Absolute. In a job file it may be relative to that file if the host is this machine."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""A job → YAML: templates rendered, includes merged, variables set, paths absolute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from runner.job_model import DEFAULT_RETRIES, LOCAL, Job, StepSpec
+from runner.yaml_nodes import resolve
+
+LINE = 100
+"""Characters of a `with` that still reads well on one line."""
+
+
+class _Row:
+    """A mapping or list written on one line."""
+
+    def __init__(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
+        self.value = value
+
+
+class _Writer(yaml.SafeDumper):
+    """Quotes what our reader would not take for text: it reads YAML 1.2, the dumper writes for 1.1."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def write_out(job: Job) -> str:
+    """A job file that gives the same job again."""
+    document: dict[str, Any] = {"version": 1, "name": job.name}
+    if job.vars:
+        document["vars"] = dict(job.vars)
+    hosts = {name: _written(spec) for name, spec in job.hosts.items() if name != LOCAL}
+    if hosts:
+        document["hosts"] = hosts
+    for section, entries in job.sections.items():
+        if entries:
+            document[section] = {name: _written(entry) for name, entry in entries.items()}
+    if job.state is not None:
+        document["state"] = _written(job.state)
+    document["steps"] = [_step(step) for step in job.steps]
+    return yaml.dump(document, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=math.inf)
+
+
+def _step(step: StepSpec) -> dict[str, Any]:
+    written: dict[str, Any] = {"id": step.id, "uses": step.uses}
+    if step.each:
+        written["each"] = _Row(dict(step.each))
+    if step.with_:
+        written["with"] = _Row(step.with_) if len(str(step.with_)) <= LINE else dict(step.with_)
+    if step.needs:
+        written["needs"] = _Row(step.needs)
+    if step.when != "success":
+        written["when"] = step.when
+    if step.retries != DEFAULT_RETRIES:
+        written["retries"] = step.retries
+    return written
+
+
+def _written(value: object) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return value
+
+
+def _represent_text(writer: _Writer, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(resolve(text), str) and "${{" not in text else '"'
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _represent_row(writer: _Writer, row: _Row) -> yaml.Node:
+    if isinstance(row.value, Mapping):
+        return writer.represent_mapping("tag:yaml.org,2002:map", row.value.items(), flow_style=True)
+    return writer.represent_sequence("tag:yaml.org,2002:seq", row.value, flow_style=True)
+
+
+_Writer.add_representer(str, _represent_text)
+_Writer.add_representer(_Row, _represent_row)

@@ -1,0 +1,186 @@
+"""The files of a job: read, merged along `include`, with what each value's place is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.complaints import did_you_mean
+from runner.errors import JobFileError, Problem
+from runner.job_model import Location
+from runner.units import MiB
+from runner.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, kind_of, position
+
+MAX_BYTES = 4 * MiB
+"""A job of 2,000 steps has about 400 KiB."""
+
+MAX_INCLUDES = 20
+"""One below the other."""
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file's top level, with what it includes already below it."""
+
+    entries: dict[str, Entry]
+    at: Location
+
+
+class Sources:
+    """Reads files; `problems` gathers what is wrong with them. `merged` names the keys that are merged entry by entry
+    (`vars`, `hosts`, the sections), `known` all keys that a job file can have."""
+
+    def __init__(self, merged: Collection[str], known: Collection[str]) -> None:
+        self.problems: list[Problem] = []
+        self.files: list[str] = []
+        """As messages name them, in the order of reading."""
+        self.directories: dict[str, Path] = {}
+        """File → what its relative paths are relative to."""
+        self._merged = merged
+        self._known = known
+        self._parts: dict[Path, Part] = {}
+        self._digest = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def read(self, path: Path) -> Part:
+        """Raises JobFileError if nothing more can be said; else look at `problems`."""
+        part = self._read(str(path), Location(str(path), 0, 0), ())
+        if part is None:
+            raise JobFileError(self.problems)
+        return part
+
+    def fragment(self, text: str, name: str, directory: Path) -> Part | None:
+        """A rendered template; its relative paths are relative to the job's own directory."""
+        return self._part(text, name, directory, directory / name, ())
+
+    def add_to_digest(self, content: bytes) -> None:
+        self._digest.update(len(content).to_bytes(8, "big") + content)
+
+    def merge(self, under: Part, over: Part) -> Part:
+        """`over` wins, entry by entry where entries have names."""
+        entries = dict(under.entries)
+        for key, entry in over.entries.items():
+            below = entries.get(key)
+            if below is None or below is entry:
+                entries[key] = entry
+            elif key == "steps":
+                other = below.at
+                self._say(entry.at, f"steps stand in {other.file}:{other.line} too: a job has them in one place")
+            elif key in self._merged and isinstance(below.node, Mapping) and isinstance(entry.node, Mapping):
+                both = {**below.node.entries, **entry.node.entries}
+                entries[key] = Entry(entry.at, Mapping(entry.node.at, both, below.node.weight + entry.node.weight))
+            else:
+                entries[key] = entry
+        return Part(entries, over.at)
+
+    def _read(self, name: str, asked: Location, chain: tuple[Path, ...]) -> Part | None:
+        """`asked` is where the file is asked for. None if it cannot be read."""
+        path = Path(name)
+        try:
+            real = path.resolve()
+            if real in chain:
+                self._say(asked, f"includes go round: {' → '.join(each.name for each in (*chain, real))}")
+                return None
+            if real in self._parts:
+                return self._parts[real]
+            content = _content(real)
+        except (OSError, RuntimeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "its links go round"
+            self._say(asked, f"cannot be read: {why}" if asked.file == name else f"{name} cannot be read: {why}")
+            return None
+        self.add_to_digest(content)
+        text = self._text(content, name)
+        return None if text is None else self._part(text, name, real.parent, real, chain)
+
+    def _text(self, content: bytes, name: str) -> str | None:
+        if len(content) > MAX_BYTES:
+            self._say(Location(name, 0, 0), f"larger than {MAX_BYTES // MiB} MiB: this is no job file, or one to split")
+            return None
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = content[: error.start].decode("utf-8", "replace")
+            self._say(Location(name, *position(before, len(before))), "not UTF-8 text: save the file as UTF-8")
+            return None
+
+    def _part(self, text: str, name: str, directory: Path, real: Path, chain: tuple[Path, ...]) -> Part | None:
+        self.files.append(name)
+        self.directories[name] = directory
+        try:
+            node = compose(text, name)
+        except JobFileError as error:
+            self.problems += error.problems
+            return None
+        if not isinstance(node, Mapping):
+            self._say(node.at, f"a job file is a mapping (version: {VERSION}, name: …, steps: …), not {kind_of(node)}")
+            return None
+        own = Part({key: entry for key, entry in node.entries.items() if self._is_fine(key, entry)}, node.at)
+        part = own
+        below = [self._included(item, name, (*chain, real)) for item in self._includes(own)]
+        for other in reversed([each for each in below if each is not None]):
+            part = self.merge(other, part)
+        part.entries.pop("include", None)
+        self._parts[real] = part
+        return part
+
+    def _is_fine(self, key: str, entry: Entry) -> bool:
+        node = entry.node
+        if key not in self._known:
+            hint = did_you_mean(key, self._known) or f"; known are {', '.join(self._known)}"
+            self._say(entry.at, f"unknown key '{key}'{hint}")
+        elif key == "version" and not (isinstance(node, Scalar) and node.value is not True and node.value == VERSION):
+            self._say(node.at, f"this program reads job files of version {VERSION}: write 'version: {VERSION}'")
+        elif key in self._merged and isinstance(node, Scalar) and node.value is None:
+            return False  # `vars:` with nothing below it
+        elif key in self._merged and not isinstance(node, Mapping):
+            self._say(node.at, f"{key} should be a mapping of names, not {kind_of(node)}")
+        else:
+            return True
+        return False
+
+    def _includes(self, part: Part) -> list[Scalar]:
+        if "include" not in part.entries:
+            return []
+        node = part.entries["include"].node
+        items: tuple[Node, ...] = node.items if isinstance(node, Sequence) else (node,)
+        paths = [item for item in items if isinstance(item, Scalar) and isinstance(item.value, str) and item.value]
+        for item in items:
+            if item not in paths:
+                self._say(item.at, f"include should be a path or a list of paths, not {kind_of(item)}")
+            elif "${{" in item.text:
+                self._say(item.at, "include is read before vars are known: write the path itself")
+        return [item for item in paths if "${{" not in item.text]
+
+    def _included(self, item: Scalar, name: str, chain: tuple[Path, ...]) -> Part | None:
+        if len(chain) > MAX_INCLUDES:
+            self._say(item.at, f"more than {MAX_INCLUDES} files include each other one below the other")
+            return None
+        return self._read(beside(Path(name).parent, item.text), item.at, chain)
+
+    def _say(self, at: Location, message: str) -> None:
+        self.problems.append(at.problem(message))
+
+
+def beside(directory: Path, path: str) -> str:
+    """`path` as it reads from a file in `directory`, with `~` for the home directory."""
+    # Unlike Path.expanduser, this one leaves an unknown ~user as it is instead of raising.
+    return os.path.normpath(directory / os.path.expanduser(path))  # noqa: PTH111
+
+
+def _content(path: Path) -> bytes:
+    """One byte more than allowed, at most. Raises OSError."""
+    # Opened without waiting: a pipe nobody writes to would hold us for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "not a regular file")
+        return file.read(MAX_BYTES + 1)
