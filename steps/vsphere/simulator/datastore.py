@@ -68,11 +68,12 @@ class Datastore(Entity):
     def machines(self) -> list[Any]:
         return [
             entity.ref
-            for entity in self._datacenter().descendants()
+            for entity in self.datacenter.descendants()
             if entity.kind is vim.VirtualMachine and self.ref in (entity.read("datastore") or [])
         ]
 
-    def _datacenter(self) -> Entity:
+    @property
+    def datacenter(self) -> Entity:
         entity: Entity = self
         while entity.parent is not None and entity.kind is not vim.Datacenter:
             entity = entity.parent

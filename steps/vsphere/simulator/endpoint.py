@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import re
 import socket
@@ -17,11 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from runner.units import MiB
-from steps.vsphere.simulator.dispatch import AnswerLost, Dispatcher, session_cookie
+from steps.vsphere.simulator.access import Access, Admission
+from steps.vsphere.simulator.dispatch import AnswerLost, Dispatcher
 from steps.vsphere.simulator.folder import Datastores, Listing, Refused, store
 from steps.vsphere.simulator.objects import World
 from steps.vsphere.simulator.rawfile import RawFile
-from steps.vsphere.simulator.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +48,14 @@ class Endpoint(ThreadingHTTPServer):
         port: int,
         context: ssl.SSLContext,
         world: World,
-        sessions: Sessions,
+        access: Access,
         dispatcher: Dispatcher,
         datastores: Datastores,
         calls: Counter[str],
     ) -> None:
         self.context = context
         self.world = world
-        self.sessions = sessions
+        self.access = access
         self.dispatcher = dispatcher
         self.datastores = datastores
         self.calls = calls
@@ -173,42 +171,24 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._change()
 
-    def _admit(self) -> str | None:
-        """The Set-Cookie of a session made by Basic authentication. Raises Refused(401), and for armed faults."""
+    def _admit(self) -> Admission:
         with self.server.world.lock:
             self.server.calls[f"{self.command} /folder"] += 1
         if self.path.split("?")[0].split("/")[1:2] != ["folder"]:
             raise Refused(404)
-        faults = self.server.world.faults
-        if faults.hits("session-expire", self.command):
-            self.server.sessions.close_all()
-        for status in (401, 404, 503):
-            if faults.hits(f"http-{status}", self.command):
-                raise Refused(status)
-        if self.server.sessions.find(self.headers.get("Cookie")) is not None:
-            return None
-        kind, _, secret = self.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "basic":
-            raise Refused(401)
-        try:
-            user, _, password = base64.b64decode(secret, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            raise Refused(401) from None
-        if not self.server.sessions.admits(user, password):
-            raise Refused(401)
-        session = self.server.sessions.open(user, str(self.client_address[0]), self.headers.get("User-Agent", ""))
-        return session_cookie(session.token)
+        headers = {name: self.headers[name] for name in ("Cookie", "Authorization", "User-Agent") if self.headers[name]}
+        return self.server.access.admit(self.command, self.path, headers, str(self.client_address[0]))
 
     def _file(self) -> None:
         try:
-            cookie = self._admit()
-            found = self.server.datastores.read(self.path)
+            admission = self._admit()
+            found = self.server.datastores.read(self.path, as_host=admission.as_host)
         except Refused as refused:
             return self._empty(refused.status)
         if isinstance(found, Listing):
-            return self._send(200, found.page, "text/html; charset=utf-8", cookie=cookie)
+            return self._send(200, found.page, "text/html; charset=utf-8", cookie=admission.cookie)
         with found:
-            return self._send_file(found, cookie)
+            return self._send_file(found, admission.cookie)
 
     def _send_file(self, raw: RawFile, cookie: str | None) -> None:
         window = self._window(raw.size)
@@ -255,8 +235,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _change(self) -> None:
         try:
-            cookie = self._admit()
-            path = self.server.datastores.writable(self.path)
+            admission = self._admit()
+            path = self.server.datastores.writable(self.path, as_host=admission.as_host)
             if self.command == "PUT":
                 status = 201 if store(path, self._body()) else 200
             elif path.is_file():
@@ -266,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(404)
         except Refused as refused:
             return self._empty(refused.status, close=True)  # its body, if any, was not read
-        return self._empty(status, extra={"Set-Cookie": cookie} if cookie else None)
+        return self._empty(status, extra={"Set-Cookie": admission.cookie} if admission.cookie else None)
 
     # answers
 

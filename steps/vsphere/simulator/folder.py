@@ -48,10 +48,10 @@ class Datastores:
         self._root = root
         self._locked_status = locked_status
 
-    def read(self, target: str) -> RawFile | Listing:
-        """An open file, to be closed by the caller, or a listing. Raises Refused."""
+    def read(self, target: str, *, as_host: bool) -> RawFile | Listing:
+        """An open file, to be closed by the caller, or a listing; `as_host`: dcPath may be left out. Raises Refused."""
         with self._world.lock:
-            datacenter, datastore, path = self._resolve(target)
+            datacenter, datastore, path = self._resolve(target, as_host)
             if datacenter is None:
                 found = (entity for entity in self._root.descendants() if isinstance(entity, Datacenter))
                 return _listing(
@@ -72,11 +72,13 @@ class Datastores:
                 return _listing(datastore.name, ((name, f"{link}?{parameters}") for name, link in links))
             return self._open(datastore, path)
 
-    def _resolve(self, target: str) -> tuple[Datacenter | None, Datastore | None, Path]:
+    def _resolve(self, target: str, as_host: bool) -> tuple[Datacenter | None, Datastore | None, Path]:
         parts = urlsplit(target)
         names = [name for name in unquote(parts.path.removeprefix("/folder")).split("/") if name]
         query = parse_qs(parts.query)
         datacenter_path, store_name = query.get("dcPath", [""])[0], query.get("dsName", [""])[0]
+        if not datacenter_path and as_host:
+            datacenter_path = self._datacenter_of(store_name)
         if not datacenter_path:
             if names or store_name:
                 raise Refused(404)
@@ -90,6 +92,10 @@ class Datastores:
         if any(name in (".", "..") or "\0" in name for name in names):
             raise Refused(404)
         return datacenter, datastore, datastore.directory.joinpath(*names)
+
+    def _datacenter_of(self, store_name: str) -> str:
+        found = [store for store in self._world.all(Datastore) if store.name == store_name]
+        return found[0].datacenter.inventory_path if found else ""
 
     @staticmethod
     def _find(start: Entity, path: str, kind: type[E]) -> E:
@@ -114,11 +120,11 @@ class Datastores:
             raise Refused(404)
         return RawFile(path, path.stat().st_size)
 
-    def writable(self, target: str) -> Path:
+    def writable(self, target: str, *, as_host: bool) -> Path:
         """Where a PUT or DELETE goes. Raises Refused for anything that is not in a directory of a datastore, with 405
         as a user met it (pyvmomi-community-samples issue 732), and for the files of a VM's disks."""
         with self._world.lock:
-            _, datastore, path = self._resolve(target)
+            _, datastore, path = self._resolve(target, as_host)
             if datastore is None or not path.parent.is_dir() or path.is_dir():
                 raise Refused(405)
             for machine in self._world.all(Machine):

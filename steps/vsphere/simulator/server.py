@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from runner.errors import UsageError
 from steps.vsphere.simulator import certificate
+from steps.vsphere.simulator.access import Access
 from steps.vsphere.simulator.collector import PropertyCollector
 from steps.vsphere.simulator.disk import Disk
 from steps.vsphere.simulator.dispatch import Dispatcher
@@ -21,8 +22,10 @@ from steps.vsphere.simulator.inventory import Inventory
 from steps.vsphere.simulator.machine import Machine
 from steps.vsphere.simulator.objects import World
 from steps.vsphere.simulator.service import AuthorizationManager, SearchIndex, ServiceInstance, ViewManager
-from steps.vsphere.simulator.sessions import SessionManager, Sessions
+from steps.vsphere.simulator.session_manager import SessionManager
+from steps.vsphere.simulator.sessions import Sessions
 from steps.vsphere.simulator.tasks import Tasks
+from steps.vsphere.simulator.tickets import Tickets
 from steps.vsphere.simulator.tree import build
 
 STOP_TIMEOUT = 10.0
@@ -55,10 +58,11 @@ class Simulator:
         self._world = World()
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
         sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
+        tickets = Tickets()
         root = build(self._world, self._tasks, inventory, directory)
         authorization = AuthorizationManager(self._world, inventory.denied)
         ServiceInstance(self._world, root, inventory.instance_uuid)
-        SessionManager(self._world, sessions)
+        SessionManager(self._world, sessions, tickets)
         PropertyCollector(self._world)
         ViewManager(self._world)
         SearchIndex(self._world, root)
@@ -71,7 +75,7 @@ class Simulator:
             port,
             certificates.context(),
             self._world,
-            sessions,
+            Access(self._world, sessions, tickets),
             Dispatcher(self._world, sessions, authorization, self.calls),
             Datastores(self._world, root, inventory.locked_file_status),
             self.calls,

@@ -1,4 +1,4 @@
-"""Sessions: logins, the cookie that carries them, their idle limit, and the SessionManager that a client asks.
+"""Sessions: the cookie that carries one, and its idle limit.
 
 The cookie `vmware_soap_session` opens /sdk and /folder alike. A session unused for the idle limit (30 minutes on a real
 vCenter: alive after 25, dead after 30, pyvmomi issue 953) is gone, and what it owned (filters, views) with it.
@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from steps.vsphere.simulator.objects import Managed, World, operation, provides
-from steps.vsphere.simulator.soap import Call
+from steps.vsphere.simulator.objects import Managed, World
 from steps.vsphere.simulator.vmodl import fault, now, vim
 
 COOKIE = "vmware_soap_session"
@@ -114,45 +113,3 @@ def not_authenticated() -> Exception:
         object=vim.Folder(ROOT_FOLDER),
         privilegeId="System.View",
     )
-
-
-class SessionManager(Managed):
-    kind = vim.SessionManager
-
-    def __init__(self, world: World, sessions: Sessions) -> None:
-        super().__init__(world, "SessionManager")
-        self._sessions = sessions
-
-    @provides("sessionList")
-    def session_list(self) -> list[Any]:
-        return [session.info for session in self._sessions.all()]
-
-    @provides("currentSession")
-    def current_session(self) -> Any:
-        return self.world.session.info if self.world.session else None
-
-    @operation("Login")
-    def login(self, call: Call) -> Any:
-        hit = self.world.faults.hits("invalid-login")
-        if hit or not self._sessions.admits(call.arguments.userName or "", call.arguments.password or ""):
-            raise fault(vim.fault.InvalidLogin, "Cannot complete login due to an incorrect user name or password.")
-        session = self._sessions.open(call.arguments.userName, call.address, call.user_agent)
-        call.set_cookie.append(session.token)
-        return session.info
-
-    @operation("Logout")
-    def logout(self, call: Call) -> None:
-        self._sessions.close(call.session)
-
-    @operation("SessionIsActive")
-    def is_active(self, call: Call) -> bool:
-        return any(
-            session.info.key == call.arguments.sessionID and session.user == call.arguments.userName
-            for session in self._sessions.all()
-        )
-
-    @operation("TerminateSession")
-    def terminate(self, call: Call) -> None:
-        for session in self._sessions.all():
-            if session.info.key in call.arguments.sessionId:
-                self._sessions.close(session)

@@ -45,6 +45,13 @@ def test_traversal_by_named_selections_finds_a_vm_in_a_folder_of_folders(simulat
     assert [values(one)["name"] for one in found] == ["deep"]
 
 
+def test_traversal_upwards_ends_at_the_root(client):
+    up = COLLECTOR.TraversalSpec(name="up", type=vim.ManagedEntity, path="parent")
+    up.selectSet = [COLLECTOR.SelectionSpec(name="up")]
+    found = retrieve(client, spec([COLLECTOR.ObjectSpec(obj=client.vm(), selectSet=[up])], vim.ManagedEntity, ["name"]))
+    assert [values(one)["name"] for one in found.objects] == ["db", "vm", "DC1", "Datacenters"]
+
+
 def test_values_say_their_types(client):
     found = values(
         retrieve(client, spec(of(client.vm()), vim.VirtualMachine, ["config.hardware", "runtime.powerState"])).objects[

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from pyVim.connect import SmartConnect
-from pyVmomi import vim, vmodl
+from pyVmomi import SoapStubAdapter, vim, vmodl
 
 from tests.simulation import FLAT, PASSWORD, USER, machine
 
@@ -118,6 +118,44 @@ def test_change_tracking_needs_its_own_privilege(simulate):
     with pytest.raises(vim.fault.NoPermission) as caught:
         client.track(client.vm())
     assert caught.value.privilegeId == "VirtualMachine.Config.ChangeTracking"
+
+
+def test_a_session_is_cloned_once_by_its_ticket(client):
+    ticket = client.content.sessionManager.AcquireCloneTicket()
+    fresh = vim.ServiceInstance(
+        "ServiceInstance", SoapStubAdapter("127.0.0.1", client.sim.port, sslContext=client.context)
+    )
+    manager = fresh.RetrieveContent().sessionManager
+    assert manager.CloneSession(ticket).userName == USER
+    assert fresh.CurrentTime()
+    with pytest.raises(vim.fault.InvalidLogin):
+        manager.CloneSession(ticket)
+
+
+def test_a_clone_ticket_dies_with_its_session(client):
+    manager = client.content.sessionManager
+    ticket = manager.AcquireCloneTicket()
+    manager.Logout()
+    with pytest.raises(vim.fault.InvalidLogin):
+        manager.CloneSession(ticket)
+
+
+def test_a_service_ticket_is_for_one_request_of_its_method_and_url(simulate):
+    client = simulate(machine(powered_on=False))
+    manager, target = client.content.sessionManager, "/folder/db/db-flat.vmdk?dsName=ds1"
+
+    def ticket(url=f"https://esxi.example{target}"):
+        spec = vim.SessionManager.HttpServiceRequestSpec(method="httpGet", url=url)
+        return f"vmware_cgi_ticket={manager.AcquireGenericServiceTicket(spec).id}"
+
+    cookie = ticket()
+    assert client.http(target, login=False, Cookie=cookie)[2] == client.sim.disk_file("db", 2000).read_bytes()
+    assert client.http(target, login=False, Cookie=cookie)[0] == 401
+    assert client.http(target, "HEAD", login=False, Cookie=ticket())[0] == 401
+    assert client.http(FLAT, login=False, Cookie=ticket())[0] == 401
+    with pytest.raises(vmodl.fault.InvalidArgument) as caught:
+        ticket("ftp://esxi.example/folder")
+    assert caught.value.invalidProperty == "url"
 
 
 def test_the_certificate_is_verified_for_both_names_and_matches_the_thumbprint(client):

@@ -68,6 +68,17 @@ def test_a_snapshot_in_the_middle_goes_and_the_others_keep_their_moment(client):
     assert client.sim.disk_file("db", 2000).read_bytes()[:5] == b"three"
 
 
+def test_a_delta_merged_into_a_delta_keeps_what_both_hold(client):
+    vm = client.vm()
+    client.snapshot(vm, "first")
+    client.sim.write("db", 2000, 0, b"below")
+    second = client.snapshot(vm, "second")
+    client.sim.write("db", 2000, MiB, b"above")
+    client.wait(second.RemoveSnapshot_Task(False))
+    assert (client.sim.read("db", 2000, 0, 5), client.sim.read("db", 2000, MiB, 5)) == (b"below", b"above")
+    assert client.disks(vm.config)[2000].backing.fileName == "[ds1] db/db-000001.vmdk"
+
+
 def test_remove_all_succeeds_with_none_and_with_some(client):
     vm = client.vm()
     client.wait(vm.RemoveAllSnapshots_Task())
