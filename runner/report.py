@@ -40,9 +40,9 @@ def write_reports(events: Iterable[Event], directory: Path, findings_of: Finding
 
 def render_html(summary: RunSummary) -> str:
     graph = draw_graph(summary.nodes, summary.edges)
-    return render_report(
-        "report.html.j2", _values(summary) | {"graph": graph, "chart": draw_throughput(summary.throughput)}
-    )
+    values = _values(summary) | {"graph": graph, "chart": draw_throughput(summary.throughput)}
+    page = render_report("report.html.j2", values)
+    return "\n".join(printable(line) for line in page.split("\n"))
 
 
 def render_markdown(summary: RunSummary) -> str:
@@ -51,7 +51,7 @@ def render_markdown(summary: RunSummary) -> str:
 
 def _values(summary: RunSummary) -> dict[str, object]:
     def said(about: str) -> list[str]:
-        return [printable(statement.text) for statement in summary.statements if statement.about == about]
+        return [statement.text for statement in summary.statements if statement.about == about]
 
     return {
         "version": __version__,
@@ -74,7 +74,7 @@ def _values(summary: RunSummary) -> dict[str, object]:
 def _by_purpose(commands: Iterable[Command]) -> list[dict[str, object]]:
     lines: dict[str, list[str]] = {}
     for command in commands:
-        lines.setdefault(printable(command.purpose), []).append(printable(command.line))
+        lines.setdefault(command.purpose, []).append(command.line)
     return [{"purpose": purpose, "lines": lines[purpose]} for purpose in lines]
 
 
@@ -119,12 +119,12 @@ def _table(table: Table) -> dict[str, object]:
         "below": below,
         "rows": [
             {
-                "key": printable(key),
+                "key": key,
                 "cells": [
-                    {"text": printable(cells.get(column, nothing).text()), "numeric": any_cell(column, "numeric")}
+                    {"text": cells.get(column, nothing).text(), "numeric": any_cell(column, "numeric")}
                     for column in columns
                 ],
-                "below": [Fact(column, printable(cells.get(column, nothing).text())) for column in below],
+                "below": [Fact(column, cells.get(column, nothing).text()) for column in below],
             }
             for key, cells in table.rows
         ],
@@ -136,7 +136,7 @@ def _flow(flow: FlowSummary) -> dict[str, object]:
     share = f", {flow.done * 100 // flow.total} %" if flow.total else ""
     return {
         "node": flow.node,
-        "what": printable(f"{flow.label}, {flow.phase}"),
+        "what": f"{flow.label}, {flow.phase}",
         "complete": flow.state != "incomplete",
         "done": human_bytes(flow.done) if flow.state == "complete" else f"{human_bytes(flow.done)} {of}{share}",
         "cells": [human_bytes(count) for count in (flow.data, flow.zero, flow.skipped)],
@@ -160,7 +160,7 @@ def _node(node: NodeSummary, summary: RunSummary) -> dict[str, object]:
         "word": word(node.state),
         "seconds": "" if node.seconds is None else human_seconds(node.seconds),
         "bar": bar,
-        "why": printable(story(node)),
+        "why": story(node),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TextIO
 
 from rich.console import Console as RichConsole
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from runner.console.tables import print_table
 from runner.findings import Cell
-from runner.summary import RunSummary, Table
+from runner.summary import Fold, RunSummary, Table
 from runner.units import human_seconds
 from runner.words import MARKS, failures, printable, verdict
 
@@ -19,6 +20,16 @@ DIGEST_LENGTH = 16  # hex digits of a digest that a terminal has room for; logs 
 
 def print_ending(summary: RunSummary, stream: TextIO) -> None:
     _Ending(summary, stream).print()
+
+
+def print_troubles(fold: Fold, stream: TextIO) -> None:
+    """For a command that ended without the end of a run: what a live display showed and took with it."""
+    console = RichConsole(file=stream, highlight=False)
+    lines = [(f"! {warning.node}: {warning.text}", "yellow") for warning in fold.warnings]
+    lines += [(f"✗ {node.node}: {node.error}", "red") for node in fold.nodes.values() if node.error]
+    lines += [(f"✗ {undo.node} could not be taken back: {undo.error}", "red") for undo in fold.undo_failures]
+    for text, style in lines:
+        console.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 class _Ending:
@@ -35,16 +46,17 @@ class _Ending:
             f"{MARKS[told.tone]} {told.sentence} It took {human_seconds(self._summary.seconds)}.", f"bold {style}"
         )
         for warning in self._summary.warnings:
-            self._line(f"! {warning.node}: {warning.text}", "yellow")
+            self._say(f"! {warning.node}: {warning.text}", "yellow")
         if self._summary.outcome == "done":
             self._what_was_made()
         else:
             self._what_to_do()
 
     def _what_was_made(self) -> None:
-        for statement in self._summary.statements:
-            if statement.about != "verified":  # the tables have a column of it, the report the sentences
-                self._line(f"  {statement.text}")
+        for about in ("made", "noted"):  # of what was verified the tables have a column, the report the sentences
+            for statement in self._summary.statements:
+                if statement.about == about:
+                    self._say(f"  {statement.text}")
         for table in self._summary.tables:
             self._line()
             self._table(table)
@@ -57,12 +69,12 @@ class _Ending:
 
     def _what_to_do(self) -> None:
         for failure in failures(self._summary):
-            self._line(f"  {failure.name}: {failure.text}", "red")
+            self._say(f"  {failure.name}: {failure.text}", "red")
         if self._summary.held:
             self._line()
             self._line("Held, until the run is done or let go of:", "bold")
         for held in self._summary.held:
-            self._line(f"  {held.what}")
+            self._say(f"  {held.what}")
             self._line(f"    to let go of it: {held.command}", "cyan")
         if self._summary.resume_command:
             self._line()
@@ -80,6 +92,21 @@ class _Ending:
         cut = cell.unit == "digest" and self._stream.isatty() and len(text) > DIGEST_LENGTH
         return f"{text[:DIGEST_LENGTH]}…" if cut else text
 
+    def _say(self, text: str, style: str = "") -> None:
+        """A sentence, broken between words where a terminal would break it anywhere."""
+        if not self._stream.isatty():
+            self._line(text, style)
+            return
+        indent = " " * (len(text) - len(text.lstrip(" !")) + 2)
+        for line in textwrap.wrap(
+            printable(text),
+            self._console.width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
+            self._line(line, style)
+
     def _line(self, text: str = "", style: str = "") -> None:
-        # Not wrapped here but by the terminal: a command is copied whole.
+        """A line as it is: a command that is wrapped by the terminal is still copied whole."""
         self._console.print(Text(printable(text), style=style), soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Protocol, Self, TextIO
 
 from runner.console.ending import print_ending
@@ -19,7 +20,8 @@ INTERVAL = 5.0  # seconds: often enough to see that it lives, seldom enough for 
 class Face(Protocol):
     def start(self) -> None: ...
 
-    def stop(self) -> None: ...
+    def stop(self, *, ended: bool) -> None:
+        """`ended`: the end of the run is told by others; else it must not take troubles with it."""
 
     def tell(self, event: Event) -> None: ...
 
@@ -27,7 +29,8 @@ class Face(Protocol):
 class Console:
     """Shows a run on `stream` (standard error): live if that is a terminal, else as lines.
 
-    A context manager, so that a terminal is never left as the display had it. Safe from any thread.
+    A context manager, so that a terminal is never left as the display had it. Safe from any thread. Once nobody reads
+    the stream any more (a closed pipe) it is silent: that must not keep the engine from unwinding.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Console:
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._fold = Fold(findings_of)
+        self._silent = False
         self._lock = threading.RLock()
         self._face: Face
         if self._stream.isatty() and level == "normal":
@@ -48,16 +52,27 @@ class Console:
             self._face = PlainFace(self._stream, self._fold, level, interval)
 
     def __enter__(self) -> Self:
-        self._face.start()
+        self._show(self._face.start)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._face.stop()
+        self._show(lambda: self._face.stop(ended=self._fold.finished is not None))
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._fold.add(event)
-            self._face.tell(event)
+            self._show(lambda: self._face.tell(event))
         if isinstance(event, RunFinished) and self._fold.started is not None:
-            self._face.stop()
-            print_ending(self._fold.summary(), self._stream)
+            self._show(self._end)
+
+    def _end(self) -> None:
+        self._face.stop(ended=True)
+        print_ending(self._fold.summary(), self._stream)
+
+    def _show(self, what: Callable[[], None]) -> None:
+        if self._silent:
+            return
+        try:
+            what()
+        except OSError:
+            self._silent = True

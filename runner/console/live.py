@@ -15,6 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from runner.console.ending import print_troubles
 from runner.events import Event, NodeRetrying, NodeStarted
 from runner.flow import Flow
 from runner.summary import Fold, NodeState, NodeSummary
@@ -36,6 +37,7 @@ STYLES: dict[NodeState, str] = {
 
 class LiveFace:
     def __init__(self, stream: TextIO, fold: Fold, lock: threading.RLock) -> None:
+        self._stream = stream
         self._fold = fold
         self._lock = lock
         self._retries: dict[str, NodeRetrying] = {}
@@ -51,8 +53,12 @@ class LiveFace:
         # A second Ctrl-C ends the process at once: the cursor must not stay hidden then.
         self._console.show_cursor(True)
 
-    def stop(self) -> None:
+    def stop(self, *, ended: bool) -> None:
+        if not self._live.is_started:
+            return
         self._live.stop()
+        if not ended:
+            print_troubles(self._fold, self._stream)
 
     def tell(self, event: Event) -> None:
         if isinstance(event, NodeRetrying):
@@ -129,6 +135,8 @@ class LiveFace:
             again = f"tried again in {human_seconds(wait)}" if wait > 0 else "tried again"
             return _line(f"     {latest.label}  {again}: {retry.error}", "yellow")
         speed, left = flow.speed(now), flow.seconds_left(now)
+        if flow.percent == 100:  # it only waits for its end: the speed of all of it
+            speed, left = flow.summary().speed, None
         line = Table.grid(padding=(0, 1), expand=True)
         line.add_column(width=4)
         line.add_column(no_wrap=True, min_width=10)
@@ -157,7 +165,7 @@ class LiveFace:
         room -= len(now_on) + bool(over) + bool(coming)
         lines: list[RenderableType] = [_line(f" {MARKS['done']} {', '.join(over)}", "dim")] if over else []
         for step, nodes in now_on.items():
-            flows = bars[step]
+            flows = sorted(bars[step], key=lambda flow: flow.percent == 100)
             shown = flows if len(flows) <= room else flows[: max(0, room - 1)]
             lines += self._step(step, nodes, shown, now, width)
             if len(shown) < len(flows):

@@ -44,7 +44,7 @@ class PlainFace:
     def start(self) -> None:
         return None
 
-    def stop(self) -> None:
+    def stop(self, *, ended: bool) -> None:
         return None
 
     def tell(self, event: Event) -> None:
