@@ -231,7 +231,7 @@ class Registry:
             out = self.steps[step].Out.from_json_value(dict(output))
         except ValidationError as error:
             raise StateError(
-                f"the recorded output of a {step} step is not one of this version: "
+                f"the recorded output of step {step} is not one of this version: "
                 f"read it with the version that wrote it ({error.error_count()} mistakes)"
             ) from error
         return self.steps[step].findings(out)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
+from runner.findings import Findings, Statement
 from runner.model import JobModel, Model, SectionName
 from runner.step import Context, Empty, Lifetime, Step
 from steps.vsphere import machine
@@ -71,6 +73,12 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             vm=found.vm, disks=found.disks, uncovered=found.uncovered, change_tracking=found.change_tracking
         )
 
+    def findings(self, out: Discovered) -> Findings:
+        if not out.uncovered:
+            return Findings()
+        text = f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}."
+        return Findings(statements=(Statement(about="noted", text=text),))
+
 
 def _settle_uncovered(ctx: Context, inputs: DiscoverIn, found: machine.Machine) -> None:
     """Raises DisksNotCovered for those the job does not leave out; names those it does."""
@@ -86,5 +94,5 @@ def _settle_uncovered(ctx: Context, inputs: DiscoverIn, found: machine.Machine) 
         ctx.warn(f"disks of {found.vm.name} are left out, since a snapshot does not cover them: {_named(left_out)}")
 
 
-def _named(disks: list[Uncovered]) -> str:
+def _named(disks: Iterable[Uncovered]) -> str:
     return ", ".join(f"{disk.key} ({disk.label}: {disk.why})" for disk in disks)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from runner.findings import Findings, Statement
 from runner.hosts import Child, Forwards, Host
 from runner.hosts.tunnel import explain
 from runner.model import HOW, HostName, JobModel
@@ -103,6 +104,13 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             # nbdkit offers base:allocation for every plugin; for curl it calls the whole disk allocated.
             extents=False,
         )
+
+    def findings(self, out: Source) -> Findings:
+        connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
+        text = (
+            f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: {out.why}."
+        )
+        return Findings(statements=(Statement(about="noted", text=text),))
 
 
 def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:

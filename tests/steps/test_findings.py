@@ -1,0 +1,71 @@
+"""What the steps of a backup say of their outputs, as the report of a run shows it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import JsonValue
+
+from runner.errors import StateError
+from runner.findings import Findings
+from runner.step import Registry
+
+SOURCE: dict[str, JsonValue] = {
+    "snapshot": "snapshot-7",
+    "disk_key": 2000,
+    "backing_uuid": "6000C29a",
+    "capacity": 512,
+    "transport": "https",
+    "why": "its file is a flat base file",
+    "uris": ["nbd+unix:///?socket=a", "nbd+unix:///?socket=b"],
+    "extents": False,
+}
+VM: dict[str, JsonValue] = {
+    "vcenter": "prod",
+    "vcenter_uuid": "u",
+    "moref": "vm-1",
+    "name": "a",
+    "inventory_path": "DC/vm/a",
+    "instance_uuid": "i",
+    "bios_uuid": "b",
+    "datacenter": "DC",
+    "firmware": "efi",
+    "cpus": 1,
+    "memory": 1,
+    "guest": "g",
+    "hardware_version": "vmx-19",
+    "vmx_file": "[ds] a/a.vmx",
+    "networks": [],
+}
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry.installed()
+
+
+def said(findings: Findings) -> list[str]:
+    return [statement.text for statement in findings.statements]
+
+
+def test_how_a_disk_was_read_is_noted(registry: Registry) -> None:
+    assert said(registry.findings("open-source", SOURCE)) == [
+        "Disk 2000 was read from snapshot snapshot-7 over https, 2 connections: its file is a flat base file."
+    ]
+
+
+def test_disks_that_were_left_out_are_noted_also_when_discover_is_kept(registry: Registry) -> None:
+    uncovered: list[JsonValue] = [{"key": 2002, "label": "Hard disk 3", "capacity": 512, "why": "independent"}]
+    output: dict[str, JsonValue] = {"vm": VM, "disks": [], "uncovered": [], "change_tracking": False}
+    assert said(registry.findings("discover", output)) == []
+    assert said(registry.findings("discover", output | {"uncovered": uncovered})) == [
+        "Not backed up, since a snapshot does not cover them: disks 2002 (Hard disk 3: independent)."
+    ]
+
+
+def test_a_step_that_is_not_installed_says_nothing(registry: Registry) -> None:
+    assert registry.findings("somebody-else's", {"a": 1}) == Findings()
+
+
+def test_an_output_of_another_version_is_a_sentence(registry: Registry) -> None:
+    with pytest.raises(StateError, match="output of step open-source is not one of this version"):
+        registry.findings("open-source", SOURCE | {"novel": 1})
