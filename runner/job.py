@@ -41,7 +41,7 @@ class _Loader:
         self._path = path
         self._registry = registry
         self._overrides = overrides
-        self._sources = Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections))
+        self._sources = Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections), overrides)
         self._problems: list[Problem] = self._sources.problems
         self._variables = Variables(self._problems)
 
@@ -108,7 +108,7 @@ class _Loader:
     def _check_unused(self, part: Part, merged: Part, template: str) -> None:
         """A misspelt variable of a template would otherwise be a default that nobody asked for."""
         readable = template_variables(template)
-        used = readable | variables_in(entry.node for entry in merged.entries.values())
+        used = readable | self._sources.used | variables_in(entry.node for entry in merged.entries.values())
         for name, entry in _named(part.entries, "vars").items():
             if entry.at.file == str(self._path) and name not in used:
                 hint = did_you_mean(name, readable) or f"; it has {', '.join(sorted(readable))}"

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Collection
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from runner.complaints import did_you_mean
 from runner.errors import JobFileError, Problem
 from runner.job_model import Location
 from runner.units import MiB
+from runner.variables import Variables, variables_in
 from runner.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, kind_of, position
 
 MAX_BYTES = 4 * MiB
@@ -36,14 +38,17 @@ class Sources:
     """Reads files; `problems` gathers what is wrong with them. `merged` names the keys that are merged entry by entry
     (`vars`, `hosts`, the sections), `known` all keys that a job file can have."""
 
-    def __init__(self, merged: Collection[str], known: Collection[str]) -> None:
+    def __init__(self, merged: Collection[str], known: Collection[str], overrides: AbstractMapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.files: list[str] = []
         """As messages name them, in the order of reading."""
         self.directories: dict[str, Path] = {}
         """File → what its relative paths are relative to."""
+        self.used: set[str] = set()
+        """Variables in the paths of includes."""
         self._merged = merged
         self._known = known
+        self._overrides = overrides
         self._parts: dict[Path, Part] = {}
         self._digest = hashlib.sha256()
 
@@ -125,7 +130,7 @@ class Sources:
             return None
         own = Part({key: entry for key, entry in node.entries.items() if self._is_fine(key, entry)}, node.at)
         part = own
-        below = [self._included(item, name, (*chain, real)) for item in self._includes(own)]
+        below = [self._included(item, path, name, (*chain, real)) for item, path in self._includes(own)]
         for other in reversed([each for each in below if each is not None]):
             part = self.merge(other, part)
         part.entries.pop("include", None)
@@ -147,24 +152,40 @@ class Sources:
             return True
         return False
 
-    def _includes(self, part: Part) -> list[Scalar]:
+    def _includes(self, part: Part) -> list[tuple[Scalar, str]]:
+        """Each with its path, in which variables of the same file and of ``--set`` may stand: no others are known yet."""
         if "include" not in part.entries:
             return []
         node = part.entries["include"].node
         items: tuple[Node, ...] = node.items if isinstance(node, Sequence) else (node,)
-        paths = [item for item in items if isinstance(item, Scalar) and isinstance(item.value, str) and item.value]
+        self.used |= variables_in(items)
+        found = []
         for item in items:
-            if item not in paths:
+            if not (isinstance(item, Scalar) and isinstance(item.value, str) and item.value):
                 self._say(item.at, f"include should be a path or a list of paths, not {kind_of(item)}")
-            elif "${{" in item.text:
-                self._say(item.at, "include is read before vars are known: write the path itself")
-        return [item for item in paths if "${{" not in item.text]
+            elif (path := self._settled(item, item.value, part)) is not None:
+                found.append((item, path))
+        return found
 
-    def _included(self, item: Scalar, name: str, chain: tuple[Path, ...]) -> Part | None:
+    def _settled(self, item: Scalar, path: str, part: Part) -> str | None:
+        """None, and said, if a variable is not known."""
+        problems: list[Problem] = []
+        variables = Variables(problems)
+        vars_ = part.entries["vars"].node if "vars" in part.entries else None
+        variables.set(vars_.entries if isinstance(vars_, Mapping) else {}, self._overrides)
+        problems.clear()  # what is wrong with the variables themselves is said where all of them are known
+        settled = variables.settled(item, path, "include")
+        self.problems += problems
+        if settled is None or (isinstance(settled, str) and settled):
+            return settled
+        self._say(item.at, f"{path} is {settled!r}, not the path of a file to include")
+        return None
+
+    def _included(self, item: Scalar, path: str, name: str, chain: tuple[Path, ...]) -> Part | None:
         if len(chain) > MAX_INCLUDES:
             self._say(item.at, f"more than {MAX_INCLUDES} files include each other one below the other")
             return None
-        return self._read(beside(Path(name).parent, item.text), item.at, chain)
+        return self._read(beside(Path(name).parent, path), item.at, chain)
 
     def _say(self, at: Location, message: str) -> None:
         self.problems.append(at.problem(message))
