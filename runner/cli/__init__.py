@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import click
 
 from runner import __version__
+from runner.cli.demo import demo
 from runner.cli.job import plan, render, schema, validate
-from runner.cli.lab import demo, lab
+from runner.cli.lab import lab
 from runner.cli.repository import init, points
 from runner.cli.run import run, status, sweep
 from runner.cli.steps import steps

@@ -1,0 +1,102 @@
+"""sendense demo: the main job on real parts, in a temporary directory."""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from runner.app import Options, Result, run_job
+from runner.cli.run import stop_on_signals
+from runner.console import Console
+from runner.console.ending import print_ending
+from runner.errors import DifferenceError, UsageError
+from runner.events import Event, NodeFinished, RunFinished
+from runner.hosts.local import LocalHost
+from runner.render import shipped
+from runner.step import Registry
+from runner.summary import Fold
+from steps.lab.lab import Lab
+from steps.publish import Publish, Published
+from steps.qemu import img
+from steps.repository import layout
+
+JOB = "jobs/demo.yaml"
+
+
+class Listener:
+    """Shows the run on standard error as any other; the last lines of a run that succeeded are the demo's result, and wait
+    for the proof."""
+
+    def __init__(self, console: Console, fold: Fold) -> None:
+        self._console = console
+        self._fold = fold
+        self.published: Published | None = None
+
+    def __call__(self, event: Event) -> None:
+        self._fold.add(event)
+        if isinstance(event, NodeFinished) and event.step == Publish.name:
+            self.published = Published.from_json_value(event.output)
+        if not (isinstance(event, RunFinished) and event.outcome == "done"):
+            self._console(event)
+
+
+@click.command()
+@click.option(
+    "--keep",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Make all of it in this directory, and leave it there.",
+)
+def demo(keep: Path | None) -> None:
+    """Back up a VM of two disks, from a simulated vCenter to a hub behind a real sshd, and show the restore point.
+
+    A lab is started for it and stopped again; what it made is compared with the source, and then removed.
+    """
+    registry = Registry.installed()
+    fold = Fold(registry.findings)
+    with _directory(keep) as directory, stop_on_signals() as stop:
+        lab = Lab.start(directory, leashed=True)
+        try:
+            with Console(registry.findings) as console:
+                listener = Listener(console, fold)
+                options = Options(overrides={"lab": str(directory)}, state=directory / "state")
+                result = run_job(shipped(JOB), options, stop, [listener])
+            if result.exit_code == 0 and listener.published is not None:
+                for sentence in _proof(lab, result, listener.published):
+                    click.echo(sentence)
+        finally:
+            lab.stop()
+        if result.exit_code == 0:
+            print_ending(fold.summary(), sys.stdout)
+    raise click.exceptions.Exit(result.exit_code)
+
+
+@contextmanager
+def _directory(keep: Path | None) -> Iterator[Path]:
+    """New in either case: an old one holds a repository that a new job does not know."""
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="sendense-demo-") as made:
+            yield Path(made)
+        return
+    if keep.exists() and any(keep.iterdir()):
+        raise UsageError(f"{keep} is not empty: give --keep a new directory")
+    yield keep.absolute()
+
+
+def _proof(lab: Lab, result: Result, published: Published) -> Iterator[str]:
+    """That the images are what the guest has. Raises DifferenceError, which nobody has ever seen here."""
+    machine = lab.record.vm(published.vm)
+    here = LocalHost()
+    for disk in machine.disks:
+        image = posixpath.join(published.path, layout.image(disk.key))
+        if not img.equals(here, image, disk.file):
+            raise DifferenceError(
+                f"{image} is not equal to {disk.file}: this is a bug of run {result.run}, please report it"
+            )
+        yield f"disk {disk.key}: {posixpath.basename(image)} is equal to {Path(disk.file).name} (qemu-img compare)"

@@ -1,0 +1,121 @@
+"""sendense lab: a simulated vCenter and a hub on this machine, in the background; and what one does to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.console import print_table
+from runner.errors import UsageError
+from steps.lab.lab import Lab, content_of, seeded
+from steps.vsphere.simulator import FAULTS, FaultKind
+from steps.vsphere.simulator.inventory import parse_size
+
+GUEST_BLOCK = 4096
+"""Bytes: what a guest's file system writes at once."""
+
+directory_option = click.option(
+    "--dir",
+    "directory",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The lab's directory.",
+)
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes, or text like ``64 KiB``."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group()
+def lab() -> None:
+    """A lab on this machine: a simulated vCenter, and a hub behind a real sshd. On loopback only."""
+
+
+@lab.command()
+@directory_option
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A YAML file with the VMs.  [default: the directory's own, in a new one the shipped inventory]",
+)
+def start(directory: Path, inventory: Path | None) -> None:
+    """Start a lab and leave it in the background.
+
+    It writes lab.json (where all is), site.yaml, and jobs/VM.yaml for each VM, ready to run.
+    """
+    made = Lab.start(directory, inventory).record
+    click.echo(f"the lab in {directory} runs as process {made.pid}")
+    rows = [(vm.path, ", ".join(str(disk.key) for disk in vm.disks), vm.job) for vm in made.vms]
+    print_table("", ("VM", "disks", "job"), rows, stream=sys.stdout)
+
+
+@lab.command()
+@directory_option
+@click.option("--vm", required=True, help="Its name, or its inventory path.")
+@click.option("--disk", required=True, type=int, metavar="KEY", help="The disk's key.")
+@click.option("--offset", required=True, type=Bytes())
+@click.option("--length", type=Bytes(), help=f"How much to write.  [default: {GUEST_BLOCK}, or the whole file]")
+@click.option("--pattern", type=int, metavar="SEED", help="Write random bytes of this seed.  [default: 0]")
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="Write what is in this file.")
+def write(
+    directory: Path, vm: str, disk: int, offset: int, length: int | None, pattern: int | None, file: Path | None
+) -> None:
+    """Write to a disk as the guest would: changed block tracking sees it, a snapshot does not."""
+    if file is not None and pattern is not None:
+        raise UsageError("write either --file or --pattern: both say what is to be written")
+    content: Iterator[bytes]
+    content = (
+        seeded(pattern or 0, GUEST_BLOCK if length is None else length) if file is None else content_of(file, length)
+    )
+    written = Lab(directory).write(vm, disk, offset, content)
+    click.echo(f"wrote {written} bytes at {offset} to disk {disk} of {vm}")
+
+
+@lab.command()
+@directory_option
+@click.argument("name", required=False)
+@click.argument("parameters", nargs=-1, metavar="[PARAMETER=VALUE]…")
+@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often it happens.")
+def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count: int) -> None:
+    """Make something go wrong, COUNT times; without NAME, list what can, and what is still to come."""
+    chosen = Lab(directory)
+    if name is None:
+        armed = chosen.status()["armed"]
+        rows = [(known, _parameters(kind), str(armed.get(known, "")), kind.sentence) for known, kind in FAULTS.items()]
+        print_table("Faults", ("name", "parameters", "to come", "what happens"), rows, stream=sys.stdout)
+        return
+    given = {}
+    for parameter in parameters:
+        key, equals, value = parameter.partition("=")
+        if not equals:
+            raise UsageError(f"{parameter}: write a parameter of a fault as NAME=VALUE")
+        given[key] = value
+    chosen.fault(name, count, given)
+    click.echo(f"armed {name}, {count} times")
+
+
+def _parameters(kind: FaultKind) -> str:
+    """With their defaults."""
+    return " ".join(f"{key}={value}" for key, value in kind.parameters.items())
+
+
+@lab.command()
+@directory_option
+def stop(directory: Path) -> None:
+    """End the lab. Its directory stays; `lab start` goes on with it."""
+    ended = Lab(directory).stop()
+    click.echo(f"the lab in {directory} has ended" if ended else f"the lab in {directory} was not running")
