@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from pydantic import JsonValue
@@ -143,18 +143,19 @@ class _Composer:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
-        self._events: Iterator[Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
+        # yaml.parse would do, at twice the time: it asks before it takes.
+        self._next: Callable[[], Any] = yaml.CSafeLoader(text).get_event
         self._anchors: dict[str, Node | None] = {}
         """None while the node is being read: an alias to it would be inside itself."""
         self._weight = 0
 
     def document(self) -> Node:
-        next(self._events)  # the stream's start
-        if not isinstance(event := next(self._events), DocumentStartEvent):
+        self._next()  # the stream's start
+        if not isinstance(event := self._next(), DocumentStartEvent):
             self._refuse(Location(self.file, 1, 1), "the file is empty")
-        node = self._node(next(self._events), 0)
-        next(self._events)  # the document's end
-        if isinstance(event := next(self._events), DocumentStartEvent):
+        node = self._node(self._next(), 0)
+        self._next()  # the document's end
+        if isinstance(event := self._next(), DocumentStartEvent):
             self._refuse(self._at(event), "a second document starts here: a job file is one document, without '---'")
         return node
 
@@ -189,16 +190,16 @@ class _Composer:
 
     def _sequence(self, at: Location, depth: int) -> Sequence:
         items = []
-        while not isinstance(event := next(self._events), SequenceEndEvent):
+        while not isinstance(event := self._next(), SequenceEndEvent):
             items.append(self._node(event, depth + 1))
         return Sequence(at, tuple(items), 1 + sum(item.weight for item in items))
 
     def _mapping(self, at: Location, depth: int) -> Mapping:
         entries: dict[str, Entry] = {}
         merged: list[Mapping] = []
-        while not isinstance(event := next(self._events), MappingEndEvent):
+        while not isinstance(event := self._next(), MappingEndEvent):
             key = self._node(event, depth + 1)
-            node = self._node(next(self._events), depth + 1)
+            node = self._node(self._next(), depth + 1)
             if not isinstance(key, Scalar) or key.value is None:
                 self.problems.append(key.at.problem(f"a key must be text, not {kind_of(key)}"))
             elif key.text == MERGE:
