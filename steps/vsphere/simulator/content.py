@@ -18,6 +18,9 @@ EXTENTS = 48
 
 SECTOR = 512
 
+ISLAND = 4 * KiB
+"""Data alone in a hole in the middle of a pattern: what a copy that samples would miss."""
+
 
 def fill(raw: RawFile, content: Content) -> None:
     """Raises UsageError for a file that cannot be read or does not fit."""
@@ -35,16 +38,16 @@ def fill(raw: RawFile, content: Content) -> None:
 def _pattern(raw: RawFile, seed: int) -> None:
     """About half the disk in extents of odd sizes, 4 KiB alone in a hole, and data in the first and last sector."""
     source = random.Random(seed)
+    island = raw.size // 2 // ISLAND * ISLAND
     length = max(SECTOR, min(raw.size // 2, PATTERN_DATA) // EXTENTS // SECTOR * SECTOR)
     stride = max(2 * length, raw.size // EXTENTS // SECTOR * SECTOR)
     for start in range(0, raw.size, stride):
         size = min(source.randrange(SECTOR, 2 * length, SECTOR), raw.size - start)
         shift = source.randrange(0, max(SECTOR, min(stride, raw.size - start) - size), SECTOR) if start else 0
-        _random(raw, start + shift, size, source)
+        if not start or start + shift + size <= island - length or start + shift >= island + ISLAND + length:
+            _random(raw, start + shift, size, source)
+    _random(raw, island, min(ISLAND, raw.size - island), source)
     _random(raw, raw.size - SECTOR, SECTOR, source)
-    middle = raw.size // 2 // (4 * KiB) * (4 * KiB)
-    if middle + 4 * KiB <= raw.size:
-        _random(raw, middle, 4 * KiB, source)
 
 
 def _random(raw: RawFile, offset: int, length: int, source: random.Random) -> None:

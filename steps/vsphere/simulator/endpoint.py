@@ -34,7 +34,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 VERSIONS = b"""<?xml version="1.0" encoding="UTF-8" ?>
 <namespaces version="1.0"><namespace><name>urn:vim25</name><version>8.0.3.0</version><priorVersions>
 <version>8.0.2.0</version><version>8.0.1.0</version><version>8.0.0.0</version><version>7.0.3.0</version>
-<version>7.0</version><version>6.7</version><version>6.5</version><version>6.0</version>
+<version>7.0.0.0</version><version>6.7</version><version>6.5</version><version>6.0</version>
 </priorVersions></namespace></namespaces>
 """
 

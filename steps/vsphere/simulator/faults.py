@@ -16,6 +16,8 @@ class FaultKind:
 
     sentence: str
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
+    """The values of its one parameter, where there are but a few."""
 
 
 FAULTS: Mapping[str, FaultKind] = {
@@ -34,12 +36,15 @@ FAULTS: Mapping[str, FaultKind] = {
         "a task (of method, if given) ends with the named fault of the API", {"method": "", "fault": "SystemError"}
     ),
     "quiesce-fault": FaultKind(
-        "quiescing the guest fails; fault is application or filesystem", {"fault": "application"}
+        "quiescing the guest fails; fault is application or filesystem",
+        {"fault": "application"},
+        ("application", "filesystem"),
     ),
     "no-space": FaultKind("a snapshot fails with NoDiskSpace"),
     "merge-failure": FaultKind(
         "removing a snapshot or consolidating leaves the disks on their deltas; answer is success or error",
         {"answer": "success"},
+        ("success", "error"),
     ),
     "snapshot-gone": FaultKind("somebody else has removed the VM's snapshots when the next call names one"),
     "cbt-lie": FaultKind("QueryChangedDiskAreas leaves out every second area"),
@@ -85,6 +90,8 @@ class Faults:
                 known[key] = type(known[key])(value)
             except ValueError as error:
                 raise UsageError(f"the parameter {key} of the fault {name} cannot be '{value}': {error}") from error
+            if kind.choices and known[key] not in kind.choices:
+                raise UsageError(f"the parameter {key} of the fault {name} is one of {', '.join(kind.choices)}")
         with self._lock:
             self._armed.append(_Armed(name, count, known))
 

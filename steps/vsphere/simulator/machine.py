@@ -58,7 +58,7 @@ class Machine(Entity):
         self.disks = [self._make_disk(number) for number in range(len(spec.disks))]
         super().__init__(world, world.number("vm"), spec.name, parent)
         self._apply_tracking()
-        if spec.nvram:
+        if spec.nvram and not self.path("nvram").exists():
             self.path("nvram").write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
         self.touch()
 

@@ -24,7 +24,7 @@ from steps.vsphere.simulator.objects import World
 from steps.vsphere.simulator.service import AuthorizationManager, SearchIndex, ServiceInstance, ViewManager
 from steps.vsphere.simulator.session_manager import SessionManager
 from steps.vsphere.simulator.sessions import Sessions
-from steps.vsphere.simulator.tasks import Tasks
+from steps.vsphere.simulator.tasks import Tasks, fault_type
 from steps.vsphere.simulator.tickets import Tickets
 from steps.vsphere.simulator.tree import build
 
@@ -158,6 +158,8 @@ class Simulator:
 
     def fault(self, name: str, count: int = 1, **parameters: Any) -> None:
         """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown one."""
+        if name.startswith("fail-") and "fault" in parameters:
+            fault_type(parameters["fault"])  # raises for a name that the API does not have
         self._world.faults.arm(name, count, parameters)
 
     @property

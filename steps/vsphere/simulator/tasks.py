@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from runner.errors import UsageError
 from steps.vsphere.simulator.objects import Managed, World, operation, provides
 from steps.vsphere.simulator.soap import NAMESPACE, Call
 from steps.vsphere.simulator.vmodl import DataObject, fault, now, support, vim, vmodl
@@ -124,13 +125,20 @@ class Tasks:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def named_fault(name: str, entity: Any) -> Exception:
-    """A fault of the API by its WSDL name, for example NoDiskSpace; what it must have is filled with something."""
+def fault_type(name: str) -> Any:
+    """The type of a fault of the API by its WSDL name, for example NoDiskSpace. Raises UsageError."""
     try:
         kind = support.GetWsdlType(NAMESPACE, name)
     except KeyError:
-        kind = vmodl.fault.SystemError
-    made = fault(kind, f"{name} on demand")
+        kind = type(None)
+    if not issubclass(kind, vmodl.MethodFault):
+        raise UsageError(f"the vSphere API has no fault '{name}'; a name is for example NoDiskSpace")
+    return kind
+
+
+def named_fault(name: str, entity: Any) -> Exception:
+    """A fault of the API by its WSDL name; what it must have is filled with something."""
+    made = fault(fault_type(name), f"{name} on demand")
     for field in made._GetPropertyList():  # type: ignore[attr-defined]
         if getattr(made, field.name) is not None or field.flags & support.F_OPTIONAL:
             continue

@@ -167,7 +167,35 @@ def test_write_past_the_end_and_unknown_names_are_sentences(client):
         client.sim.write("db", 9, 0, b"x")
     with pytest.raises(UsageError, match="there is no VM 'dbx'; there are db"):
         client.sim.write("dbx", 2000, 0, b"x")
-    with pytest.raises(UsageError, match="there is no fault 'nonsense'"):
-        client.sim.fault("nonsense")
-    with pytest.raises(UsageError, match="no parameter 'minutes'"):
-        client.sim.fault("slow-task", minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said"),
+    [
+        pytest.param("nonsense", {}, "there is no fault 'nonsense'", id="name"),
+        pytest.param("slow-task", {"minutes": 1}, "no parameter 'minutes'; it has method, seconds", id="parameter"),
+        pytest.param("slow-task", {"seconds": "long"}, "cannot be 'long'", id="not a number"),
+        pytest.param("quiesce-fault", {"fault": "x"}, "is one of application, filesystem", id="choice"),
+        pytest.param("fail-task", {"fault": "Nonsense"}, "the vSphere API has no fault 'Nonsense'", id="no fault"),
+        pytest.param(
+            "fail-call", {"fault": "VirtualDisk"}, "the vSphere API has no fault 'VirtualDisk'", id="no fault type"
+        ),
+    ],
+)
+def test_a_fault_that_cannot_be_armed_is_a_sentence(client, name, parameters, said):
+    with pytest.raises(UsageError, match=said):
+        client.sim.fault(name, **parameters)
+    assert client.sim.armed == {}
+
+
+def test_parameters_of_faults_may_come_as_text(client):
+    client.sim.fault("slow-task", 2, seconds="0.1")
+    assert client.sim.armed == {"slow-task": 2}
+
+
+def test_a_pattern_has_four_kib_alone_in_a_hole(client):
+    content = client.sim.disk_file("db", 2000).read_bytes()
+    middle = len(content) // 2
+    assert any(content[middle : middle + 4096])
+    assert not any(content[middle - 4096 : middle])
+    assert not any(content[middle + 4096 : middle + 8192])
