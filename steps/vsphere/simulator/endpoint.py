@@ -7,6 +7,7 @@ import re
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from runner.errors import UsageError
 from runner.units import MiB
 from steps.vsphere.simulator.access import Access, Admission
 from steps.vsphere.simulator.dispatch import AnswerLost, Dispatcher
@@ -61,14 +63,20 @@ class Endpoint(ThreadingHTTPServer):
         self.calls = calls
         self._connections: set[socket.socket] = set()
         self._all_closed = threading.Condition()
-        super().__init__(("127.0.0.1", port), Handler)
+        try:
+            super().__init__(("127.0.0.1", port), Handler)
+        except OSError as error:
+            raise UsageError(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}") from error
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # HTTPServer's own asks the name service who 127.0.0.1 is
         self.server_name, self.server_port = "localhost", self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a connection from %s ended badly", client_address, exc_info=True)
+        if isinstance(sys.exception(), OSError):
+            log.debug("a connection from %s ended badly", client_address, exc_info=True)
+        else:
+            log.error("a request from %s met a bug", client_address, exc_info=True)
 
     def opened(self, connection: socket.socket) -> None:
         with self._all_closed:
@@ -172,10 +180,10 @@ class Handler(BaseHTTPRequestHandler):
         self._change()
 
     def _admit(self) -> Admission:
-        with self.server.world.lock:
-            self.server.calls[f"{self.command} /folder"] += 1
         if self.path.split("?")[0].split("/")[1:2] != ["folder"]:
             raise Refused(404)
+        with self.server.world.lock:
+            self.server.calls[f"{self.command} /folder"] += 1
         headers = {name: self.headers[name] for name in ("Cookie", "Authorization", "User-Agent") if self.headers[name]}
         return self.server.access.admit(self.command, self.path, headers, str(self.client_address[0]))
 

@@ -9,6 +9,10 @@ import time
 import pytest
 from pyVmomi import vim, vmodl
 
+from runner.errors import UsageError
+from steps.vsphere.simulator import Simulator
+from tests.simulation import estate
+
 ENVELOPE = (
     '<?xml version="1.0"?><e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"'
     ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><e:Body>{}</e:Body></e:Envelope>'
@@ -98,6 +102,12 @@ def test_calls_are_quick(client):
 def test_calls_are_counted(client):
     client.service.CurrentTime()
     assert client.sim.calls["CurrentTime"] == 1
+
+
+def test_a_port_in_use_is_a_sentence(client, tmp_path):
+    busy = client.sim.port
+    with pytest.raises(UsageError, match=f"port {busy} of 127.0.0.1 cannot be used: Address already in use"):
+        Simulator(estate(), tmp_path / "second", username="u", password="p", port=busy)
 
 
 def test_stopping_ends_connections_and_waiting_calls(simulate):
