@@ -26,17 +26,14 @@ class FlowSummary(Model):
     zero: int
     skipped: int
     seconds: float
+    speed: float | None
+    """Bytes a second, without those it began with, of an earlier attempt; None where it was too short to tell."""
 
     @property
     def state(self) -> Literal["complete", "incomplete", "unknown"]:
         if self.total is None:
             return "unknown"
         return "complete" if self.done >= self.total else "incomplete"
-
-    @property
-    def speed(self) -> float | None:
-        """Bytes a second, without those that an earlier attempt had done; None where it was too short to tell."""
-        return (self.done - self.skipped) / self.seconds if self.seconds > 0 else None
 
 
 class Throughput(Model):
@@ -79,7 +76,7 @@ class Flow:
         seconds = _seconds(since, now)
         if seconds < 2 * self.GRAIN:
             return None
-        return (self.latest.done - self.latest.skipped - since.done + since.skipped) / seconds
+        return (self.latest.done - since.done) / seconds
 
     def seconds_left(self, now: datetime) -> float | None:
         speed = self.speed(now)
@@ -100,6 +97,7 @@ class Flow:
 
     def summary(self) -> FlowSummary:
         latest = self.latest
+        seconds = _seconds(self.first, latest.at)
         return FlowSummary(
             node=latest.node,
             label=latest.label,
@@ -109,7 +107,8 @@ class Flow:
             data=latest.data,
             zero=latest.zero,
             skipped=latest.skipped,
-            seconds=(latest.at - self.first.at).total_seconds(),
+            seconds=seconds,
+            speed=(latest.done - self.first.done) / seconds if seconds > 0 else None,
         )
 
 

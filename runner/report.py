@@ -132,6 +132,7 @@ def _table(table: Table) -> dict[str, object]:
 
 
 def _flow(flow: FlowSummary) -> dict[str, object]:
+    parts = (flow.data, flow.zero, flow.skipped)
     of = "of unknown" if flow.total is None else f"of {human_bytes(flow.total)}"
     share = f", {flow.done * 100 // flow.total} %" if flow.total else ""
     return {
@@ -139,7 +140,8 @@ def _flow(flow: FlowSummary) -> dict[str, object]:
         "what": f"{flow.label}, {flow.phase}",
         "complete": flow.state != "incomplete",
         "done": human_bytes(flow.done) if flow.state == "complete" else f"{human_bytes(flow.done)} {of}{share}",
-        "cells": [human_bytes(count) for count in (flow.data, flow.zero, flow.skipped)],
+        # Work that does not tell them apart has none of them.
+        "cells": [human_bytes(count) if any(parts) else "" for count in parts],
         "speed": "" if flow.speed is None else f"{human_bytes(flow.speed)}/s",
     }
 

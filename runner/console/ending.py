@@ -15,6 +15,7 @@ from runner.units import human_seconds
 from runner.words import MARKS, failures, printable, verdict
 
 STYLES = {"done": "green", "failed": "red", "skipped": "yellow"}
+NOTES = 5  # a VM of sixty disks has as many
 DIGEST_LENGTH = 16  # hex digits of a digest that a terminal has room for; logs and reports show all
 
 
@@ -53,10 +54,13 @@ class _Ending:
             self._what_to_do()
 
     def _what_was_made(self) -> None:
-        for about in ("made", "noted"):  # of what was verified the tables have a column, the report the sentences
-            for statement in self._summary.statements:
-                if statement.about == about:
-                    self._say(f"  {statement.text}")
+        # Of what was verified the tables have a column, the report the sentences.
+        made = [each.text for each in self._summary.statements if each.about == "made"]
+        noted = [each.text for each in self._summary.statements if each.about == "noted"]
+        for text in made + noted[:NOTES]:
+            self._say(f"  {text}")
+        if len(noted) > NOTES:
+            self._say(f"  {len(noted) - NOTES} more notes are in the report (--report DIR)")
         for table in self._summary.tables:
             self._line()
             self._table(table)

@@ -31,6 +31,7 @@ from runner.events import (
     UndoFailed,
     Warned,
 )
+from runner.findings import Findings, Statement
 from runner.flow import Flow
 from runner.summary import Fold
 from runner.units import GiB, MiB
@@ -121,6 +122,18 @@ def test_success_ends_with_what_was_made_the_disks_and_how_to_restore_them() -> 
         assert re.search(rf"^ *{key} .* every block$", end, re.MULTILINE)
         assert end.count(f"/disk-{key}.qcow2 /restore") == 1
     assert "To go on" not in end
+
+
+def test_many_notes_do_not_push_the_result_off_the_screen() -> None:
+    def noting(step: str, output: object) -> Findings:
+        return Findings(statements=tuple(Statement(about="noted", text=f"note of {step}") for _ in range(10)))
+
+    stream = io.StringIO()
+    with Console(noting, stream=stream) as console:
+        for event in done_run():
+            console(event)
+    assert stream.getvalue().count("  note of ") == 5
+    assert re.search(r"\d+ more notes are in the report", stream.getvalue())
 
 
 def test_each_node_has_its_line_and_closings_are_not_news() -> None:
@@ -276,10 +289,10 @@ def test_what_a_disk_waits_for_is_said() -> None:
 
 
 def test_bytes_done_by_an_earlier_attempt_are_no_speed() -> None:
-    flow = Flow(progress(0, 0, 100 * MiB))
-    flow.add(progress(1, 60 * MiB, 100 * MiB, skipped=60 * MiB))
+    flow = Flow(progress(0, 60 * MiB, 100 * MiB, skipped=60 * MiB))
     flow.add(progress(2, 64 * MiB, 100 * MiB, skipped=60 * MiB, data=4 * MiB))
     assert flow.speed(START + timedelta(seconds=2)) == pytest.approx(2 * MiB)
+    assert flow.summary().speed == pytest.approx(2 * MiB)
 
 
 def test_a_failed_disk_shows_its_sentence_while_others_go_on() -> None:
