@@ -133,8 +133,8 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
         state.create(record)
     run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
     desk.world.run = run
-    directory = Path(desk.state.directory if desk.job.state is None else desk.local / Path(desk.state.directory).name)
-    directory = directory / record.id
+    kept = Path(desk.state.directory)
+    directory = (kept if desk.state.host.local else desk.local / kept.name) / record.id
     with ExitStack() as stack:
         for file in filter(None, (directory / "events.jsonl", options.events)):
             file.parent.mkdir(parents=True, exist_ok=True)
