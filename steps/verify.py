@@ -33,9 +33,9 @@ class Verified(Model):
     compared: int
     """Blocks compared: read back, or holes on both sides."""
     cached: bool
-    """They may have come from the host's page cache (n58)."""
+    """They may have come from the host's page cache."""
     leaks: int
-    """Leaked clusters that `qemu-img check` counted: wasted space, no wrong bytes (n56)."""
+    """Leaked clusters that `qemu-img check` counted: wasted space, no wrong bytes."""
     at: datetime
 
 
@@ -196,9 +196,10 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
         raise DigestsDifferError(copied, "the file is gone") from error
     except StateError as error:
         raise DigestsDifferError(copied, error.message) from error
-    if digests.digest() != copied.digest:
+    found = digests.digest()
+    if found != copied.digest:
         digests.close()
-        raise DigestsDifferError(copied, f"BLAKE3 {digests.digest()}, not {copied.digest}")
+        raise DigestsDifferError(copied, f"BLAKE3 {found}, not {copied.digest}")
     return digests
 
 

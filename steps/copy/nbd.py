@@ -256,7 +256,9 @@ class NbdChannel:
             for start in starts:
                 issue(start, min(limit, length - start), ended)
         except nbd.Error as error:
-            raise RequestFailed(self.name, verb, offset, length, error.errnum or errno.EIO) from error
+            # libnbd calls a request on a connection that broke an invalid argument.
+            number = (error.errnum or errno.EIO) if self._alive() else errno.ENOTCONN
+            raise RequestFailed(self.name, verb, offset, length, number) from error
         self.in_flight += 1
 
     def close(self) -> None:

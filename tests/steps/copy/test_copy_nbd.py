@@ -2,6 +2,7 @@
 
 import gc
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -136,6 +137,29 @@ def test_a_server_that_dies_in_the_middle_fails_the_copy_at_once(servers, tmp_pa
             tuning=Tuning(window=8 * MiB),
         )
     assert failed.value.transient
+
+
+def test_a_request_after_the_connection_broke_is_called_that_and_may_heal(servers):
+    server = servers.nbdkit("memory", "1M")
+    with NbdEndpoint([server.uri], "source of disk 2000") as endpoint:
+        (channel,) = endpoint.channels
+        told = []
+        server.process.kill()
+        server.process.wait(10)
+        channel.read(0, memoryview(bytearray(512)), told.append)
+        while channel.in_flight:
+            channel.advance(select.POLLIN)
+        with pytest.raises(RequestFailed, match="the connection broke") as failed:
+            channel.read(0, memoryview(bytearray(512)), told.append)
+        assert told[0].transient
+        assert failed.value.transient
+
+
+def test_a_target_without_room_is_an_error_that_says_what_to_do(servers, tmp_path):
+    source = servers.qemu_nbd(_filled(tmp_path / "source.raw"), "raw", "--read-only")
+    with pytest.raises(RequestFailed, match="No space left on device; make room there and run") as failed:
+        _copy(tmp_path, source, servers.nbdkit("full", str(SIZE)))
+    assert not failed.value.transient
 
 
 def test_servers_that_take_64_kib_a_request_and_cannot_zero_are_served(servers, tmp_path):

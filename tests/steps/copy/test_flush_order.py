@@ -107,7 +107,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("flush-order")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.booleans(), min_size=BLOCKS, max_size=BLOCKS),
     st.lists(st.booleans(), min_size=BLOCKS, max_size=BLOCKS),
