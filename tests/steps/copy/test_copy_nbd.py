@@ -157,8 +157,9 @@ def test_a_request_after_the_connection_broke_is_called_that_and_may_heal(server
 
 def test_a_target_without_room_is_an_error_that_says_what_to_do(servers, tmp_path):
     source = servers.qemu_nbd(_filled(tmp_path / "source.raw"), "raw", "--read-only")
+    full = servers.nbdkit("--filter=error", "memory", str(SIZE), "error=ENOSPC", "error-pwrite-rate=100%")
     with pytest.raises(RequestFailed, match="No space left on device; make room there and run") as failed:
-        _copy(tmp_path, source, servers.nbdkit("full", str(SIZE)))
+        _copy(tmp_path, source, full)
     assert not failed.value.transient
 
 
