@@ -8,6 +8,10 @@ What travels through the wrapper's standard input: first `size` bytes that becom
 program starts only when they are there whole, so it never acts on half of them), then one signal name a line. The end of
 it means TERM, and KILL five seconds later. The exit code is the program's, 128 + n if signal n ended it.
 
+With a token, the wrapper says when the program was started and how it ended, and then waits for the end of its standard
+input. So an ssh session never ends while we may be sending a signal: paramiko can send that after it confirmed the
+session's end, and sshd then drops the whole connection ("packet referred to nonexistent channel").
+
 The program's environment is a fixed small one: what it needs must be on its command line or in a file, so that no secret
 of ours is inherited. It leads a process group and session of its own; what is left of the group when it ended is killed.
 """
@@ -15,6 +19,8 @@ of ours is inherited. It leads a process group and session of its own; what is l
 from __future__ import annotations
 
 import contextlib
+import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,22 +34,25 @@ START_TIMEOUT = 30.0
 NOT_FOUND = 127
 """What a POSIX shell returns for a program that does not exist."""
 
-_GREETING = b"started\n"
+BROKEN = 255
+"""The exit code of a wire that broke, as ssh(1) gives it; the shell at its far end sees its standard input end."""
 
 _LEASH = """\
-size=$1 greeting=$2 missing=$3
+size=$1 token=$2 missing=$3
 shift 3
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-command -v "$1" >/dev/null || { printf '%s\\n' "$missing" >&2; exit 127; }
 exec 3<&0 4</dev/null
 if [ "$size" -gt 0 ]; then
-    file=$(mktemp) && exec 5>"$file" 4<"$file" && rm -f "$file" || exit 126
-    head -c "$size" <&3 >&5 && [ "$(stat -c %s - <&4)" -eq "$size" ] || exit 126
+    file=$(mktemp) && exec 5>"$file" 4<"$file" && rm -f "$file" || { head -c "$size" <&3 >/dev/null; exit 126; }
+    head -c "$size" <&3 | { cat >&5 || cat >/dev/null; }
+    [ "$(stat -c %s - <&4)" -eq "$size" ] || exit 126
     exec 5>&-
 fi
-printf %s "$greeting"
+command -v "$1" >/dev/null || { printf '%s\\n' "$missing" >&2; exit 127; }
+exec 6>&1
+[ -z "$token" ] || echo "$token"
 env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 LC_ALL=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \
-    setsid "$@" <&4 3<&- 4<&- &
+    setsid "$@" <&4 3<&- 4<&- 6>&- &
 child=$!
 send() { kill -"$1" -"$child" || kill -"$1" "$child"; }
 {
@@ -52,12 +61,16 @@ send() { kill -"$1" -"$child" || kill -"$1" "$child"; }
     tenths=50
     while [ "$tenths" -gt 0 ] && send 0; do sleep 0.1; tenths=$((tenths - 1)); done
     send KILL
-} <&3 >/dev/null 2>&1 &
+} <&3 >/dev/null 2>&1 6>&- &
 watch=$!
-exec </dev/null >/dev/null 2>&1 3<&- 4<&-
+exec </dev/null >/dev/null 2>&1 4<&-
 wait "$child"
 code=$?
 kill -KILL "$watch" -"$child"
+if [ -n "$token" ]; then
+    echo "$token $code" >&6
+    while read -r signal; do :; done <&3
+fi
 exit "$code"
 """
 
@@ -97,46 +110,55 @@ class Wire(Protocol):
         """Its exit code, None if it still runs after `timeout` seconds."""
 
     def hang_up(self) -> None:
-        """Ends its standard input; twice is fine."""
+        """Ends its standard input, for which it waits; twice is fine."""
 
     def close(self) -> None:
         """Lets go of both pipes; twice is fine."""
 
 
-def leash(host: str, argv: Sequence[str], *, size: int = 0, greet: bool = False) -> tuple[str, ...]:
+def leash(host: str, argv: Sequence[str], *, size: int = 0, token: str = "") -> tuple[str, ...]:
     """The command line that runs `argv` on a leash, with `size` bytes of standard input."""
     program = argv[0]
     package = _DEBIAN_PACKAGES.get(program)
     remedy = f"; on Debian: apt install {package}" if package else ""
     missing = f"{program} is not installed on {host}{remedy}"
-    return ("sh", "-c", _LEASH, "leash", str(size), _GREETING.decode() if greet else "", missing, *argv)
+    return ("sh", "-c", _LEASH, "leash", str(size), token, missing, *argv)
 
 
 class LeashedChild:
-    """A `runner.hosts.Child`. Made from a wire on which `leash(…, greet=True)` was started."""
+    """A `runner.hosts.Child`."""
 
-    def __init__(self, argv: Sequence[str], host: str, wire: Wire) -> None:
-        """Returns once the program was started. Raises CommandError if it could not be."""
+    def __init__(self, argv: Sequence[str], host: str, start: Callable[[Sequence[str]], Wire]) -> None:
+        """`start` starts a command line on a wire. Returns once the program was started. Raises CommandError if it could
+        not be."""
         self.argv = tuple(argv)
         self.host = host
-        self._wire = wire
+        token = f"leash-{secrets.token_hex(8)}"
+        self._wire = start(leash(host, argv, token=token))
+        try:
+            line, rest = first_line(host, argv, self._wire)
+            if line != token:
+                raise CommandError(host, argv, self._wire.wait(START_TIMEOUT), line)
+        except BaseException:
+            self._wire.close()
+            raise
+        self._ended = re.compile(rb"%b (\d+)\n\Z" % token.encode())
+        self._code: int | None = None
         self._tail = bytearray()
         self._lock = threading.Lock()
-        self._reader = threading.Thread(target=self._read, name=f"output of {argv[0]}", daemon=True)
-        try:
-            self._await_greeting()
-        except BaseException:
-            wire.close()
-            raise
+        self._over = threading.Event()
+        """Nothing more is to be heard: it ended, or the wire did."""
+        name = f"output of {argv[0]}"
+        self._reader = threading.Thread(target=self._read, args=(rest,), name=name, daemon=True)
         self._reader.start()
 
     def poll(self) -> int | None:
-        return self._wire.wait(0)
+        return self._wire.wait(0) if self._code is None else self._code
 
     def stderr(self) -> str:
         if self.poll() is not None:
-            # The last words of a program that ended are still on their way; a process it left behind may keep the pipe.
-            self._reader.join(timeout=1.0)
+            # The last words of a wire that ended are still on their way; an escaped process may keep it open.
+            self._over.wait(1.0)
         with self._lock:
             return self._tail.decode(errors="replace")
 
@@ -144,42 +166,31 @@ class LeashedChild:
         for signal in ("TERM", "KILL"):
             if self.poll() is None:
                 with contextlib.suppress(BrokenPipeError):
-                    # A broken pipe: it ended between the two lines.
+                    # The wire broke, or the wrapper was killed: both show in `poll`.
                     self._wire.send(f"{signal}\n".encode())
-                self._wire.wait(timeout / 2)
+                self._over.wait(timeout / 2)
         self._wire.hang_up()
         if self.poll() is None:
             raise CommandError(self.host, self.argv, None, self.stderr())
         self._reader.join(timeout=1.0)
         self._wire.close()
 
-    def _await_greeting(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while len(self._tail) < len(_GREETING):
-            try:
-                content = self._wire.receive(max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                raise CommandError(self.host, self.argv, None, self._tail.decode(errors="replace")) from None
-            self._tail += content
-            if not content:
-                break
-        if not self._tail.startswith(_GREETING):
-            self._drain(deadline)
-            code = self._wire.wait(max(0.0, deadline - time.monotonic()))
-            raise CommandError(self.host, self.argv, code, self._tail.decode(errors="replace"))
-        del self._tail[: len(_GREETING)]
-
-    def _drain(self, deadline: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            # Only for the message: what is not there by then is missing in it.
-            while content := self._wire.receive(max(0.0, deadline - time.monotonic())):
-                self._tail += content
-
-    def _read(self) -> None:
-        while content := self._wire.receive(None):
+    def _read(self, content: bytes) -> None:
+        while True:
             with self._lock:
                 self._tail += content
+                if (end := self._ended.search(self._tail)) is not None:
+                    self._code = int(end[1])
+                    del self._tail[end.start() :]
                 del self._tail[:-STDERR_TAIL]
+            if end is not None:
+                self._over.set()
+                self._wire.hang_up()
+            if not (content := self._wire.receive(None)):
+                break
+        self._over.set()
+        self._wire.wait(START_TIMEOUT)
+        self._wire.close()
 
 
 @contextlib.contextmanager
@@ -189,12 +200,17 @@ def kept_directory(host: str, start: Callable[[Sequence[str]], Wire]) -> Iterato
     argv = ("sh", "-c", _KEEP_DIRECTORY)
     wire = start(argv)
     try:
-        yield first_line(host, argv, wire)[0]
+        directory, _ = first_line(host, argv, wire)
+    except BaseException:
+        wire.close()
+        raise
+    try:
+        yield directory
     finally:
         wire.hang_up()
         code = wire.wait(START_TIMEOUT)
         wire.close()
-    if code != 0:
+    if code not in (0, BROKEN):
         raise CommandError(host, ("rm", "-r", "/tmp/sd-…"), code, "a temporary directory could not be removed")
 
 

@@ -59,7 +59,7 @@ def run(
 
 def start(argv: Sequence[str], *, host: str = LOCAL) -> LeashedChild:
     """A process that ends when it is stopped or this process dies. Raises CommandError if it cannot be started."""
-    return LeashedChild(argv, host, PipeWire(leash(host, argv, greet=True)))
+    return LeashedChild(argv, host, PipeWire)
 
 
 def temporary_directory(host: str = LOCAL) -> AbstractContextManager[str]:
@@ -75,11 +75,15 @@ class PipeWire:
         assert self._process.stdout is not None
         self._stdout = self._process.stdout
         self._receiving = threading.Lock()
+        self._sending = threading.Lock()
         self._poll = select.poll()
         self._poll.register(self._stdout, select.POLLIN)
 
     def send(self, content: bytes) -> None:
-        os.write(self._writer, content)
+        with self._sending:
+            if self._writer < 0:
+                raise BrokenPipeError
+            os.write(self._writer, content)
 
     def receive(self, timeout: float | None) -> bytes:
         with self._receiving:
@@ -99,9 +103,10 @@ class PipeWire:
             return None
 
     def hang_up(self) -> None:
-        if self._writer >= 0:
-            os.close(self._writer)
-            self._writer = -1
+        with self._sending:
+            if self._writer >= 0:
+                os.close(self._writer)
+                self._writer = -1
 
     def close(self) -> None:
         self.hang_up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -86,19 +87,16 @@ class Connections:
 
     def _channel(self, link: _Link, command: bytes, merged: bool) -> paramiko.Channel | None:
         """None if the connection takes no further session or is dead; then the command was not started."""
+        began = time.monotonic()
         try:
             channel = link.login.transport.open_session(timeout=SESSION_TIMEOUT)
-        except paramiko.ChannelException as error:
+        except (paramiko.SSHException, OSError, EOFError) as error:
             self._release(link)
-            if not link.proven:
-                raise HostError(
-                    f"{self._name} takes no session: {error.text}; see MaxSessions in its sshd_config"
-                ) from error
-            link.places = max(1, link.held)
-            return None
-        except (paramiko.SSHException, OSError, EOFError):
-            self._release(link)
-            link.login.close()
+            if link.login.active() and time.monotonic() - began < SESSION_TIMEOUT:
+                # Refused; when two threads were at once, paramiko gives the reason to one of them only.
+                self._refused(link, error)
+            else:
+                link.login.close()
             return None
         link.proven = True
         # exec_command waits for the answer without a deadline.
@@ -113,6 +111,12 @@ class Connections:
         finally:
             watchdog.cancel()
         return channel
+
+    def _refused(self, link: _Link, error: Exception) -> None:
+        if link.held == 0 and not link.proven:
+            reason = error.text if isinstance(error, paramiko.ChannelException) else error
+            raise HostError(f"{self._name} takes no session: {reason}; see MaxSessions in its sshd_config") from error
+        link.places = max(1, link.held)
 
     def _release(self, link: _Link) -> None:
         with self._lock:

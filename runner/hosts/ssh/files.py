@@ -28,9 +28,10 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 _PRELUDE = "export LC_ALL=C; umask 077\n"
 
+# All that is sent is read, to its end, also after a failure: see `Session.finish`.
 # 1 path, 2 directory, 3 temporary, 4 size, 5 mode
 _STAGE = """\
-trap 'rm -f "$3"' EXIT
+trap 'rm -f "$3"; cat >/dev/null' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 set -C
 head -c "$4" >"$3" || exit
@@ -52,7 +53,7 @@ exit 1
 
 # 1 path, 2 directory, 3 temporary, 4 size, 5 mode; reads lines "offset length", each followed by that many bytes
 _SPARSE = """\
-trap 'rm -f "$3"' EXIT
+trap 'rm -f "$3"; cat >/dev/null' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 set -C
 : >"$3" || exit
@@ -112,8 +113,10 @@ class RemoteFiles(ABC):
     name: str
 
     @abstractmethod
-    def script(self, text: str, *args: str, stdin: Iterable[bytes] = (), timeout: float = SCRIPT_TIMEOUT) -> bytes:
-        """Its output. Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
+    def script(
+        self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
+    ) -> bytes:
+        """Its output. A script that is given `stdin` reads it to the end. Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
 
     @abstractmethod
     def stream(self, text: str, *args: str) -> Generator[bytes, None, None]:
@@ -198,7 +201,7 @@ class RemoteFiles(ABC):
         path: str,
         text: str,
         *args: str,
-        stdin: Iterable[bytes] = (),
+        stdin: Iterable[bytes] | None = None,
         timeout: float = SCRIPT_TIMEOUT,
         answers: tuple[type[OSError], ...] = (),
     ) -> bytes:

@@ -61,13 +61,13 @@ class SshHost(RemoteFiles):
         deadline = time.monotonic() + timeout
         content = stdin or b""
         session = self._connections.start(leash(self.name, argv, size=len(content)))
-        ended = session.finish([content], deadline, leashed=True)
+        ended = session.finish([content], deadline)
         if ok is not None and ended.exit_code not in ok:
             raise CommandError(self.name, argv, ended.exit_code, ended.stderr)
         return Completed(tuple(argv), ended.exit_code, ended.stdout, ended.stderr)
 
     def popen(self, argv: Sequence[str]) -> Child:
-        return LeashedChild(argv, self.name, self._wire(leash(self.name, argv, greet=True)))
+        return LeashedChild(argv, self.name, self._wire)
 
     def tempdir(self) -> AbstractContextManager[str]:
         return kept_directory(self.name, self._wire)
@@ -94,10 +94,12 @@ class SshHost(RemoteFiles):
     def close(self) -> None:
         self._connections.close()
 
-    def script(self, text: str, *args: str, stdin: Iterable[bytes] = (), timeout: float = SCRIPT_TIMEOUT) -> bytes:
+    def script(
+        self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
+    ) -> bytes:
         deadline = time.monotonic() + timeout
         session = self._connections.start(("sh", "-c", text, "sh", *args))
-        ended = session.finish(stdin, deadline, leashed=False)
+        ended = session.finish(stdin, deadline, hang_up=stdin is not None)
         if ended.exit_code != 0:
             raise ScriptError(ended.exit_code, ended.stderr)
         return ended.stdout
@@ -107,7 +109,7 @@ class SshHost(RemoteFiles):
         try:
             while content := session.receive(_READ_TIMEOUT):
                 yield content
-            ended = session.finish([], time.monotonic() + _READ_TIMEOUT, leashed=False)
+            ended = session.finish(None, time.monotonic() + _READ_TIMEOUT)
         except TimeoutError:
             raise HostError(f"{self.name} sent nothing for {_READ_TIMEOUT:.0f} s", transient=True) from None
         finally:

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import paramiko
 
 from runner.errors import CommandError, HostError
+from runner.leash import BROKEN
 from runner.units import KiB
 
 SESSION_TIMEOUT = 30.0
 """Seconds for sshd to answer a request that needs no work."""
-
-BROKEN = 255
-"""The exit code that ssh(1) gives when the connection broke."""
 
 
 def quote(argv: Sequence[str]) -> bytes:
@@ -79,9 +77,12 @@ class Session:
         self._channel.close()
         self._release()
 
-    def finish(self, stdin: Iterable[bytes], deadline: float, *, leashed: bool) -> Ended:
-        """Sends `stdin`, reads to the end and closes. If `leashed`, standard input stays open until then. Raises
-        CommandError if `deadline` (of time.monotonic) passes first, HostError (transient) if the connection breaks."""
+    def finish(self, stdin: Iterable[bytes] | None, deadline: float, *, hang_up: bool = False) -> Ended:
+        """Sends `stdin`, and its end if `hang_up`, reads to the end and closes. The command must not end before it read
+        what is sent: paramiko may send after it confirmed the session's end, and sshd then drops the whole connection
+        ("packet referred to nonexistent channel"). For the same reason a command over its time is not told so: the
+        closing of its session ends the leash. Raises CommandError if `deadline` (of time.monotonic) passes first,
+        HostError (transient) if the connection breaks."""
         errors = bytearray()
         reader = threading.Thread(target=self._read_errors, args=(errors,), daemon=True)
         reader.start()
@@ -89,8 +90,8 @@ class Session:
         try:
             with contextlib.suppress(BrokenPipeError):
                 # It ended without reading all: its exit code tells.
-                self._send(stdin, deadline)
-            if not leashed:
+                self._send(stdin or (), deadline)
+            if hang_up:
                 self.hang_up()
             while content := self.receive(_left(deadline)):
                 output += content
@@ -99,8 +100,6 @@ class Session:
             if self._broken():
                 raise self._break()
         except TimeoutError:
-            if leashed:
-                self._kill()
             raise CommandError(self._host, self._argv, None, errors.decode(errors="replace")) from None
         finally:
             self.close()
@@ -141,12 +140,6 @@ class Session:
             if not content:
                 return
             into += content
-
-    def _kill(self) -> None:
-        with contextlib.suppress(BrokenPipeError, TimeoutError):
-            # It cannot be told: closing the session, which comes next, ends it too.
-            self.send(b"KILL\n")
-            self.wait(5.0)
 
     def _broken(self) -> bool:
         return self._channel.closed and self._channel.exit_status < 0

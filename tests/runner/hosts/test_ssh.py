@@ -1,0 +1,208 @@
+"""Logging in to a server, and what happens when it refuses, restarts or breaks off."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from runner import process
+from runner.errors import HostError
+from runner.hosts.connect import connect
+from runner.hosts.spec import SshSpec
+from runner.hosts.ssh import files
+from runner.hosts.ssh.host import SshHost
+from runner.secrets import FromFile
+from steps.lab.sshd import Sshd
+from tests.eventually import eventually
+
+Make = Callable[..., Sshd]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    with contextlib.ExitStack() as stopping:
+
+        def make(**options: str) -> Sshd:
+            server = Sshd(tmp_path / "server", options)
+            stopping.callback(server.stop)
+            server.start()
+            return server
+
+        yield make
+
+
+@contextlib.contextmanager
+def behind(spec: SshSpec) -> Iterator[SshHost]:
+    with contextlib.closing(connect("hub", spec)) as host:
+        assert isinstance(host, SshHost)
+        yield host
+
+
+def key_at(path: Path, *, passphrase: str = "") -> FromFile:
+    process.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)))
+    return FromFile(file=str(path))
+
+
+def known_hosts(path: Path, server: Sshd) -> str:
+    path.write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
+    return str(path)
+
+
+def refusal(spec: SshSpec) -> HostError:
+    with behind(spec) as host, pytest.raises(HostError) as caught:
+        host.run(("true",))
+    return caught.value
+
+
+def test_another_host_key_is_final(sshd: Sshd, tmp_path: Path) -> None:
+    key_at(tmp_path / "other")
+    other = " ".join((tmp_path / "other.pub").read_text().split()[:2])
+    error = refusal(sshd.spec.model_copy(update={"host_key": other}))
+    assert not error.transient
+    assert f"hub (127.0.0.1 port {sshd.port}) shows another host key" in str(error)
+
+
+def test_an_unknown_host_is_refused_and_its_fingerprint_said(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "known").write_text("")
+    error = refusal(sshd.spec.model_copy(update={"host_key": None, "known_hosts": str(tmp_path / "known")}))
+    fingerprint = process.run(("ssh-keygen", "-lf", "-"), stdin=sshd.host_key.encode()).stdout.decode().split()[1]
+    assert not error.transient and fingerprint in str(error)
+    assert (tmp_path / "known").read_text() == ""
+
+
+def test_a_known_host_is_accepted(sshd: Sshd, tmp_path: Path) -> None:
+    known = known_hosts(tmp_path / "known", sshd)
+    with behind(sshd.spec.model_copy(update={"host_key": None, "known_hosts": known})) as host:
+        assert host.run(("echo", "hi")).stdout == b"hi\n"
+
+
+def test_a_host_key_that_is_none_is_named(sshd: Sshd) -> None:
+    assert "`host-key` of hub" in str(refusal(sshd.spec.model_copy(update={"host_key": "SHA256:abc"})))
+
+
+def test_a_refused_key_is_final_and_named(sshd: Sshd, tmp_path: Path) -> None:
+    error = refusal(sshd.spec.model_copy(update={"identity": key_at(tmp_path / "stranger")}))
+    assert not error.transient and f"refuses the key {tmp_path}/stranger" in str(error)
+
+
+def test_a_key_with_a_passphrase_says_what_to_do(sshd: Sshd, tmp_path: Path) -> None:
+    error = refusal(sshd.spec.model_copy(update={"identity": key_at(tmp_path / "locked", passphrase="geheim")}))
+    assert not error.transient and "ssh-agent" in str(error)
+
+
+def test_a_key_that_is_not_there_or_none_is_named(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("not a key")
+    for name, words in (("absent", "No such file"), ("none", "is not a private key")):
+        error = refusal(sshd.spec.model_copy(update={"identity": FromFile(file=f"{tmp_path}/{name}")}))
+        assert not error.transient and f"{tmp_path}/{name}" in str(error) and words in str(error)
+
+
+def test_an_unreachable_server_is_transient_and_named(sshd: Sshd) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        error = refusal(sshd.spec.model_copy(update={"port": port}))
+    assert error.transient and f"hub (127.0.0.1 port {port}) cannot be reached" in str(error)
+
+
+def test_a_server_that_hangs_up_is_transient(sshd: Sshd) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as rude, ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: rude.accept()[0].close())
+        assert refusal(sshd.spec.model_copy(update={"port": rude.getsockname()[1]})).transient
+
+
+def test_threads_that_wait_for_a_connection_share_its_failure(sshd: Sshd) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        spec = sshd.spec.model_copy(update={"port": nobody.getsockname()[1]})
+        with behind(spec) as host, ThreadPoolExecutor(8) as threads:
+            running = [threads.submit(host.run, ("true",)) for _ in range(8)]
+        errors = [each.exception() for each in running]
+    assert {type(error) for error in errors} == {HostError}
+
+
+def test_a_jump_host_leads_there(sshd: Sshd, make: Make, tmp_path: Path) -> None:
+    assert sshd.spec.identity is not None
+    jump = make(AuthorizedKeysFile=str(Path(sshd.spec.identity.file).with_name("authorized_keys")))
+    known = known_hosts(tmp_path / "known", jump)
+    changes = {"jump": f"{jump.spec.user}@127.0.0.1:{jump.port}", "known_hosts": known}
+    with behind(sshd.spec.model_copy(update=changes)) as host:
+        child = host.popen(("sleep", "600"))
+        jump.stop()
+        assert eventually(lambda: child.poll() == 255)
+        child.stop()
+    error = refusal(sshd.spec.model_copy(update=changes))
+    assert error.transient and "hub" in str(error)
+
+
+def test_a_restarted_server_is_used_again(make: Make) -> None:
+    server = make()
+    with behind(server.spec) as host:
+        host.run(("true",))
+        server.restart()
+        assert eventually(lambda: host.run(("echo", "again")).stdout == b"again\n")
+
+
+def test_a_connection_that_breaks_under_a_command_is_transient(make: Make, tmp_path: Path) -> None:
+    server = make()
+    with behind(server.spec) as host, ThreadPoolExecutor(1) as threads:
+        running = threads.submit(host.run, ("sh", "-c", f"touch {tmp_path}/runs; exec sleep 600"), timeout=900)
+        assert eventually((tmp_path / "runs").exists)
+        server.drop_connections()
+        error = running.exception(timeout=20)
+    assert isinstance(error, HostError) and error.transient and "broke while sh ran" in str(error)
+
+
+def test_a_broken_connection_shows_in_locks_and_children(make: Make, tmp_path: Path) -> None:
+    server = make()
+    with behind(server.spec) as host:
+        lock = host.lock(f"{tmp_path}/lock", "us")
+        child = host.popen(("sleep", "600"))
+        with host.tempdir() as directory:
+            server.drop_connections()
+            assert eventually(lambda: not lock.alive())
+            assert eventually(lambda: child.poll() == 255)
+            assert child.stderr() == "the ssh session to hub broke\n"
+            assert eventually(lambda: not Path(directory).exists())
+            host.lock(f"{tmp_path}/lock", "us again").release()
+        lock.release()
+        child.stop()
+
+
+@pytest.mark.parametrize("sessions", ["1", "3"])
+def test_a_server_of_few_sessions_gets_more_connections(make: Make, sessions: str) -> None:
+    with behind(make(MaxSessions=sessions).spec) as host:
+        children = [host.popen(("sleep", "600")) for _ in range(7)]
+        assert host.run(("echo", "hi")).stdout == b"hi\n"
+        assert [child.poll() for child in children] == [None] * 7
+        for child in children:
+            child.stop()
+
+
+def test_a_server_of_no_sessions_is_an_error(make: Make) -> None:
+    assert "takes no session" in str(refusal(make(MaxSessions="0").spec))
+
+
+def test_the_users_ssh_configuration_is_not_read(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_text("Host *\n  Port 1\n  User nobody\n  HostName 192.0.2.1\n")
+    (tmp_path / ".fabric.yaml").write_text("port: 1\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with behind(sshd.spec) as host:
+        assert host.run(("true",)).exit_code == 0
+
+
+@pytest.mark.parametrize("sent", [0, 50], ids=["nothing", "a half"])
+def test_a_write_whose_content_came_in_part_changes_nothing(sshd: Sshd, tmp_path: Path, sent: int) -> None:
+    with behind(sshd.spec) as host:
+        host.write(f"{tmp_path}/manifest", b"before")
+        for text in (files._STAGE + files._REPLACE, files._STAGE + files._APPEND, files._SPARSE + files._REPLACE):
+            with pytest.raises(HostError, match="only a part of the content came"):
+                host._stage(f"{tmp_path}/manifest", text, 100, 0o600, [b"0 50\n" * (sent // 5)])
+        assert host.read(f"{tmp_path}/manifest") == b"before"
+        assert host.listdir(str(tmp_path)) == ["manifest"]
