@@ -98,8 +98,6 @@ class Publish(Step[PublishIn, Empty, Published]):
         path = vm_directory.point_of_run(host, directory, ctx.run.id)
         if path is None:
             path = posixpath.join(directory, layout.point(inputs.snapshot.created, ctx.run.id))
-            if host.exists(path):
-                raise PointExistsError(path, host.name)
             _complete(ctx, inputs, host, posixpath.basename(path))
             try:
                 host.rename(_partial(inputs), path)
