@@ -1,4 +1,4 @@
-"""Ready means an NBD handshake through the very path the data will take, never a pid or an open port (n8)."""
+"""Ready means an NBD handshake through the very path the data will take, never a pid or an open port."""
 
 from __future__ import annotations
 

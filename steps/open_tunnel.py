@@ -33,7 +33,7 @@ class Tunnel(Given):
     read_only: bool
     multi_conn: bool
     cached: bool
-    """Reads may come from the host's page cache (n58)."""
+    """Reads may come from the host's page cache."""
 
 
 class OpenTunnelIn(JobModel):

@@ -74,7 +74,10 @@ class Publish(Step[PublishIn, Empty, Published]):
     lifetime = Lifetime.KEEP
     In = PublishIn
     Out = Published
-    example = 'uses: publish, with: {vm: "${{ discover.vm }}", snapshot: "${{ snapshot }}", disks: "${{ verify }}"}'
+    example = (
+        'uses: publish, with: {vm: "${{ discover.vm }}", snapshot: "${{ snapshot }}", disks: "${{ verify }}", '
+        'uncovered: "${{ discover.uncovered }}"}'
+    )
     errors = (
         "a disk of the snapshot is missing, comes twice, or is not of this snapshot",
         "another restore point has the name already",
@@ -165,7 +168,7 @@ def _leftovers(host: Host, path: str, inputs: PublishIn) -> list[str]:
 
 
 def _mixed_up(inputs: PublishIn) -> Iterator[str]:
-    """What is wrong with the pairing of the snapshot's disks and the verified ones, in words (n2)."""
+    """What is wrong with the pairing of the snapshot's disks and the verified ones, in words."""
     frozen = {disk.key: disk for disk in inputs.snapshot.disks}
     images = [disk.copied.image for disk in inputs.disks]
     if (inputs.snapshot.vcenter, inputs.snapshot.vm) != (inputs.vm.vcenter, inputs.vm.moref):

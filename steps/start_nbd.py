@@ -34,18 +34,18 @@ class Export(Given):
     """NBD export name: <vm slug>-disk-<key>"""
     read_only: bool
     shared: int
-    """Connections the server takes (n9)."""
+    """Connections the server takes at once."""
     cached: bool
-    """Reads may come from the host's page cache (n58)."""
+    """Reads may come from the host's page cache."""
     nbd_targets: str
-    """``2000:nbd+unix:///<export>?socket=<path>`` (n7)."""
+    """The target as ``<disk key>:<NBD URI>``, such as ``2000:nbd+unix:///pgtest1-disk-2000?socket=…``."""
 
 
 class StartNbdIn(JobModel):
     image: Image
     mode: Literal["write", "read-only"] = "write"
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
-    """That carry data at once; the server takes a few more."""
+    """That carry data at once; the server takes a few more"""
 
 
 class ExporterError(SendenseError):

@@ -99,7 +99,7 @@ def create(host: Host, path: str, size: int, *, backing: str | None = None) -> N
 
 
 def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
-    """`force_share` looks at an image that an exporter has open for writing (n11). Raises BadImageError if qemu-img cannot
+    """`force_share` looks at an image that an exporter has open for writing. Raises BadImageError if qemu-img cannot
     open it as qcow2, CommandError."""
     share = ("-U",) if force_share else ()
     done = host.run(("qemu-img", "info", "--output=json", "-f", FORMAT, *share, path), timeout=QUICK, ok=(0, 1))

@@ -15,7 +15,7 @@ def argv(path: str, socket: str, export: str, *, read_only: bool, shared: int, c
     """The server stays in the foreground and serves until it is ended.
 
     `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`, since without
-    it the first probe ends the server (n9). `writeback` is named though it is the default: a FLUSH is an fsync, which the
+    it the first probe ends the server. `writeback` is named though it is the default: a FLUSH is an fsync, which the
     promise of the ledger stands on. `none` opens the image with O_DIRECT, so that what is read comes from storage.
     """
     return (

@@ -1,5 +1,5 @@
 """The list of a repository's restore points, read in one stream: a request for each of 10,000 manifests takes minutes
-over SSH (n64)."""
+over SSH."""
 
 from __future__ import annotations
 

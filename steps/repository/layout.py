@@ -1,4 +1,4 @@
-"""Names in a repository. Whatever a VM is called, no name made here leaves the repository (n5).
+"""Names in a repository. Whatever a VM is called, no name made here leaves the repository.
 
 <repository>/repository.json
 <repository>/<vm slug>-<instanceUuid>/          .lock and .last-run beside the points

@@ -1,4 +1,4 @@
-"""manifest.json: what one restore point is. Small, since all of a repository's are read to list it (n64)."""
+"""manifest.json: what one restore point is. Small, since all of a repository's are read to list it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class PointDisk(Model):
     blocks: int
     compared: int
     cached: bool
-    """Blocks read back may have come from the host's page cache (n58)."""
+    """Blocks read back may have come from the host's page cache."""
     leaks: int
     verified: datetime
 

@@ -1,4 +1,4 @@
-"""The marker: a directory is a repository only if it says so, since an unmounted disk must not fill the root disk (n17)."""
+"""The marker: a directory is a repository only if it says so, since an unmounted disk must not fill the root disk."""
 
 from __future__ import annotations
 
