@@ -203,7 +203,7 @@ class _Https:
         try:
             info = probe(uri, HANDSHAKE_TIMEOUT, self._what)
         except ConnectFailed as error:
-            if self._last_words(child):
+            if https.errors_in(self._last_words(child)):
                 raise self._failure(child) from error
             # nbdkit knows nothing of it: the way there failed.
             raise explain(self._host.name, forwards) or error from error
@@ -217,7 +217,8 @@ class _Https:
         return https.failure(self._what, self._last_words(child), session_ended=self._client.renew())
 
     def _last_words(self, child: Child) -> str:
+        """Its standard error, once the cause is there or will not come any more."""
         deadline = time.monotonic() + LAST_WORDS
-        while not child.stderr().strip() and time.monotonic() < deadline:
+        while not https.errors_in(child.stderr()) and time.monotonic() < deadline:
             self._ctx.stop.wait(PAUSE)
         return child.stderr()

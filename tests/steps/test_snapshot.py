@@ -14,6 +14,7 @@ from runner.errors import LockedError, SendenseError
 from steps.snapshot import Snapshot, SnapshotIn, SnapshotTaken
 from steps.vsphere import snapshots
 from steps.vsphere.errors import Gone, QuiesceFailed, SnapshotRefused, VSphereError
+from tests.eventually import eventually
 from tests.vcenter import NAME, RUN, Lab, Starts, disk, machine, vcenters
 
 start_vcenter = vcenters
@@ -182,8 +183,7 @@ def test_a_creation_that_still_goes_on_is_waited_for_and_adopted(start_vcenter: 
         target=snapshots.create, args=(lab.client, found.vm.moref, NAME, ""), kwargs={"quiesce": True}
     )
     dying.start()
-    while lab.simulator.armed:
-        assert dying.is_alive()
+    assert eventually(lambda: not lab.simulator.armed)
     assert lab.snapshot(found).name == NAME
     assert lab.simulator.snapshots("pgtest1") == [NAME]
     dying.join(30)
@@ -250,11 +250,10 @@ def test_no_snapshot_is_taken_while_another_one_is_merged(start_vcenter: Starts)
     lab = start_vcenter()
     found = lab.discover()
     moref = foreign(lab, found.vm.moref, "x")
-    lab.simulator.fault("slow-task", method="RemoveSnapshot_Task", seconds=0.5)
+    lab.simulator.fault("slow-task", method="RemoveSnapshot_Task", seconds=1.5)
     merging = threading.Thread(target=snapshots.remove, args=(lab.client, found.vm.moref, moref))
     merging.start()
-    while lab.simulator.armed:
-        assert merging.is_alive()
+    assert eventually(lambda: not lab.simulator.armed)
     with pytest.raises(VSphereError, match="are being merged after a snapshot's removal") as caught:
         lab.snapshot(found)
     assert caught.value.transient
@@ -350,8 +349,7 @@ def test_undo_waits_for_another_task_of_the_vm(start_vcenter: Starts, monkeypatc
     lab.simulator.fault("slow-task", method="CreateSnapshot_Task", seconds=0.4)
     other = threading.Thread(target=foreign, args=(lab, found.vm.moref, "x"))
     other.start()
-    while lab.simulator.armed:
-        assert other.is_alive()
+    assert eventually(lambda: not lab.simulator.armed)
     lab.undo(found, taken)
     other.join(30)
     assert lab.simulator.snapshots("pgtest1") == ["x"]

@@ -24,7 +24,7 @@ RETRIES = int((KEEPALIVE_LENT + COOKIE_RENEW) / RETRY_DELAY) + 2
 """A read that fails is made again for a little longer than it takes to see that the session ended, to log in and to hand
 the new cookie out: an expired session, a dropped connection and a 503 cost seconds, not the copy."""
 
-_ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)$", re.MULTILINE)
+_ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)\n", re.MULTILINE)
 _STATUS = re.compile(r"returned error: (\d{3})")
 _URL = re.compile(r"^problem doing HEAD request to fetch size of URL \[[^\]]*\]: ")
 
@@ -59,10 +59,15 @@ def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str
     )
 
 
+def errors_in(stderr: str) -> list[str]:
+    """What nbdkit complained of, in whole lines: it writes them in pieces."""
+    return _ERROR_LINE.findall(stderr)
+
+
 def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
     """The error for what nbdkit said. `what`: ``disk 2000 of pgtest1 (https://…)``; `session_ended`: a refusal is then only
     that."""
-    said = _ERROR_LINE.findall(stderr)
+    said = errors_in(stderr)
     cause = _URL.sub("", said[-1]) if said else " / ".join(stderr.strip().splitlines()[-3:]) or "nbdkit said nothing"
     begin = f"{what} cannot be read over HTTPS"
     if status := _STATUS.search(cause):

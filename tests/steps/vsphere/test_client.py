@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,17 +15,11 @@ from steps.vsphere.client import Client
 from steps.vsphere.errors import Busy, Gone, LoginRefused, NotTrusted, PermissionMissing, SnapshotRefused, Unreachable
 from steps.vsphere.find import find
 from steps.vsphere.section import VCenter
+from tests.eventually import eventually
 from tests.vcenter import PASSWORD, Starts, vcenters
 from tests.vcenter import machine as vm
 
 start_vcenter = vcenters
-
-
-def eventually(condition: Callable[[], bool], *, within: float = 10.0) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_wrong_password_is_one_sentence_that_does_not_hold_it(start_vcenter: Starts) -> None:
@@ -148,7 +140,7 @@ def test_the_session_is_kept_alive_and_renewed_for_who_borrowed_its_cookie(start
         with client.lend_cookie(seen.append, failures.append):
             assert seen == [client.cookie()]
             lab.simulator.fault("session-expire")
-            eventually(lambda: len(seen) == 2)
+            assert eventually(lambda: len(seen) == 2)
             assert seen[1] == client.cookie() != seen[0]
         assert client.renew() is False
         lab.simulator.fault("session-expire")
@@ -248,10 +240,10 @@ def test_faults_of_calls_and_of_tasks_are_sentences(
 def test_a_vm_that_another_task_holds_is_busy(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     moref = find(lab.client, "pgtest1")
-    lab.simulator.fault("slow-task", seconds=0.5)
+    lab.simulator.fault("slow-task", seconds=1.5)
     making = threading.Thread(target=snapshots.create, args=(lab.client, moref, "x", ""), kwargs={"quiesce": False})
     making.start()
-    eventually(lambda: lab.simulator.armed == {})
+    assert eventually(lambda: not lab.simulator.armed)
     with pytest.raises(Busy, match="another task of the VM is still running") as caught:
         snapshots.create(lab.client, moref, "sendense-x", "", quiesce=False)
     assert caught.value.transient
