@@ -28,12 +28,17 @@ Path = tuple[str | int, ...]
 _SUBJECT = re.compile(r"^(Input|String|List|Tuple|Value|Number|Dictionary) (?=should )")
 
 
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant."""
+    folded = {choice.lower().replace("_", "-"): choice for choice in reversed(list(known))}
+    close = difflib.get_close_matches(word.lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'port'?``, or nothing if no known word is close."""
-    choices = list(known)
-    folded = {choice.lower().replace("_", "-"): choice for choice in reversed(choices)}
-    close = difflib.get_close_matches(word.lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
-    return f"; did you mean '{folded[close[0]]}'?" if close else ""
+    meant = closest(word, known)
+    return "" if meant is None else f"; did you mean '{meant}'?"
 
 
 def one_of(words: Iterable[str]) -> str:
@@ -151,11 +156,8 @@ def _key_complaint(kind: str, path: Path, annotation: Any) -> _Complaint:
         return _Complaint(path, "is missing", missing=True)
     model = model_of(annotation)
     known = list(fields(model)) if model else []
-    hint = did_you_mean(key, known)
-    if not hint and known:
-        hint = f"; known are {', '.join(known)}"
-    suggested = hint.split("'")[1] if hint.startswith("; did") else ""
-    return _Complaint(path, f"unknown key '{key}'{hint}", unknown=True, suggests=suggested)
+    hint = did_you_mean(key, known) or (f"; known are {', '.join(known)}" if known else "")
+    return _Complaint(path, f"unknown key '{key}'{hint}", unknown=True, suggests=closest(key, known) or "")
 
 
 def _sentence(error: ErrorDetails, value: JsonValue) -> str:

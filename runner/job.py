@@ -18,7 +18,7 @@ from runner.render import MissingVariables, job_templates, render_template, temp
 from runner.sources import Part, Sources, beside
 from runner.step import Registry, Section
 from runner.step_checks import Surroundings, check_names, check_steps
-from runner.variables import Variables, only_variables, variables_in
+from runner.variables import Unsettled, Variables, only_variables, variables_in
 from runner.yaml_nodes import Entry, Node, Scalar, kind_of
 from runner.yaml_nodes import Mapping as MappingNode
 
@@ -124,13 +124,13 @@ class _Loader:
             quotes = ": put it in quotes" if isinstance(node, Scalar) and node.text else ""
             self._say(node.at, f"name should be text, not {kind_of(node)}{quotes}")
             return ""
-        name = self._variables.settled(node, node.value, "the name of a job")
-        if name is None:
+        try:
+            name = self._variables.settled(node, node.value, "the name of a job")
+        except Unsettled:
             return ""
-        text = name if isinstance(name, str) else node.text if isinstance(name, list | dict) else str(name)
-        if not text.strip() or len(text) > MAX_NAME or not text.isprintable():
-            self._say(node.at, f"a name has 1 to {MAX_NAME} characters, and no line breaks")
-        return text
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+            self._say(node.at, f"a name is text of 1 to {MAX_NAME} characters, without line breaks")
+        return str(name)
 
     def _hosts(self, entries: Mapping[str, Entry]) -> dict[str, HostSpec]:
         hosts: dict[str, HostSpec] = {LOCAL: LOCAL}
@@ -171,8 +171,9 @@ class _Loader:
     def _value(self, annotation: Any, node: Node, owner: str, around: Surroundings | None = None) -> Any:
         """What stands there as the annotated type; None, and said, if it is none."""
         raw = with_absolute_paths(annotation, node, self._absolute)
-        value = self._variables.settled(node, raw, "hosts, state and sections")
-        if value is None:
+        try:
+            value = self._variables.settled(node, raw, "hosts, state and sections")
+        except Unsettled:
             return None
         written = Written(node, self._variables.at)
         made, problems = check_value(annotation, value, written, owner)
@@ -193,9 +194,8 @@ class _Loader:
         if self._problems:
             place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
             last = len(place)
-            raise JobFileError(
-                sorted(set(self._problems), key=lambda each: (place.get(each.file, last), each.line, each.column))
-            )
+            once = dict.fromkeys(self._problems)
+            raise JobFileError(sorted(once, key=lambda each: (place.get(each.file, last), each.line, each.column)))
 
     def _say(self, at: Location, message: str) -> None:
         self._problems.append(at.problem(message))

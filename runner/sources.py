@@ -14,7 +14,7 @@ from runner.complaints import did_you_mean
 from runner.errors import JobFileError, Problem
 from runner.job_model import Location
 from runner.units import MiB
-from runner.variables import Variables, variables_in
+from runner.variables import Unsettled, Variables, variables_in
 from runner.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, kind_of, position
 
 MAX_BYTES = 4 * MiB
@@ -174,11 +174,14 @@ class Sources:
         vars_ = part.entries["vars"].node if "vars" in part.entries else None
         variables.set(vars_.entries if isinstance(vars_, Mapping) else {}, self._overrides)
         problems.clear()  # what is wrong with the variables themselves is said where all of them are known
-        settled = variables.settled(item, path, "include")
-        self.problems += problems
-        if settled is None or (isinstance(settled, str) and settled):
+        try:
+            settled = variables.settled(item, path, "include")
+        except Unsettled:
+            self.problems += problems
+            return None
+        if isinstance(settled, str) and settled:
             return settled
-        self._say(item.at, f"{path} is {settled!r}, not the path of a file to include")
+        self._say(item.at, f"{path} is not the path of a file to include: set it to text")
         return None
 
     def _included(self, item: Scalar, path: str, name: str, chain: tuple[Path, ...]) -> Part | None:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from runner.annotations import fields, inside, required
-from runner.complaints import Written, check_value, did_you_mean
+from runner.complaints import Written, check_value, closest, did_you_mean
 from runner.errors import Problem
 from runner.expressions import ExpressionError, evaluate, whole
 from runner.graph import CycleError, StepGraph, cycle_sentence
@@ -54,7 +54,6 @@ def check_steps(
 ) -> None:
     """Adds what is wrong to `problems`."""
     checks = _Checks(written, registry, variables, around, problems)
-    before = len(problems)
     for step in written.steps:
         checks.step(step)
     try:
@@ -64,7 +63,7 @@ def check_steps(
         # A step that refers to itself has been told so.
         problems += [places[each[0]].problem(cycle_sentence(each)) for each in error.cycles if len(each) > 1]
     except ExpressionError:
-        if len(problems) == before:
+        if not problems:  # else each bad expression has been said
             raise
 
 
@@ -129,8 +128,11 @@ class _Checks:
         inputs, live = fields(kind.In), fields(kind.Live)
         node = step.with_node
         settled: dict[str, JsonValue] = {}
+        later: set[str] = set()
+        """Fields whose values come with the run, are wrong, or were misspelt: they are not missing."""
         for key, entry in node.entries.items():
             before = len(self._problems)
+            later.add(key)
             if key in live:
                 self._live(Place(step.spec, variables, Takes.PROCESS), key, live[key], entry.node)
             elif key in inputs:
@@ -140,14 +142,14 @@ class _Checks:
                     settled[key] = evaluate(value, self._variables.scope)
             else:
                 known = [*inputs, *live]
+                later.add(closest(key, known) or key)
                 hint = did_you_mean(key, known) or (f"; it has {', '.join(known)}" if known else "")
                 self._say(entry.at, f"{owner}: {kind.name} has no field '{key}'{hint}")
         written = Written(node, self._variables.at)
-        later = node.entries.keys() - settled.keys()
         self._problems += check_value(kind.In, settled, written, owner, later=later)[1]
         check_names(kind.In, settled, written, owner, self._around, self._problems)
         for name in required(kind.Live):
-            if name not in node.entries:
+            if name not in later:
                 self._say(node.at, f"{owner}: {name} is missing")
 
     def _live(self, place: Place, key: str, annotation: Any, node: Node) -> None:

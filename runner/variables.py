@@ -16,6 +16,10 @@ from runner.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, r
 ROOT = "vars"
 
 
+class Unsettled(Exception):
+    """A value refers to what is not known; what is wrong has been said."""
+
+
 class Variables:
     """`values` by name, `at` where each was set; `problems` gathers what is wrong with them and with their use."""
 
@@ -74,8 +78,8 @@ class Variables:
             return False
         return True
 
-    def settled(self, node: Node, value: JsonValue, where: str) -> JsonValue | None:
-        """`value` (of `node`) with its variables put in. None, and said, if it refers to anything else or unknown."""
+    def settled(self, node: Node, value: JsonValue, where: str) -> JsonValue:
+        """`value` (of `node`) with its variables put in. Raises Unsettled if it refers to anything else or unknown."""
         before = len(self._problems)
         for scalar in scalars(node):
             if not isinstance(scalar.value, str) or "${{" not in scalar.value:
@@ -91,12 +95,12 @@ class Variables:
                 else:
                     self.knows(reference, scalar.at)
         if len(self._problems) > before:
-            return None
+            raise Unsettled
         try:
             return evaluate(value, self.scope)
         except ExpressionError as error:
             self._say(node.at, error.message)
-            return None
+            raise Unsettled from error
 
     def _say(self, at: Location, message: str) -> None:
         self._problems.append(at.problem(message))
