@@ -120,7 +120,7 @@ def parent(path: str) -> str:
 
 
 class FileLock:
-    """`flock` on `path`, taken without waiting and freed by our death; the file holds the text `holder` (n46)."""
+    """`flock` on `path`, taken without waiting and freed by our death; the file holds the text `holder`."""
 
     def __init__(self, path: str, holder: str, *, what: str | None = None) -> None:
         """`what` names the lock in the error. Raises LockedError with the text of the present holder, OSError."""

@@ -159,4 +159,4 @@ def _failure(host: str, child: Child) -> HostError:
 def _words(child: Child) -> str:
     lines = [line.strip() for line in child.stderr().splitlines() if line.strip()]
     telling = [line for line in lines if _FINAL.search(line)]
-    return " / ".join(telling[-2:] or lines[-2:]) or "it said nothing"
+    return " / ".join(telling[-1:] or lines[-2:]) or "it said nothing"
