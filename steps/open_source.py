@@ -40,6 +40,7 @@ class OpenSourceIn(JobModel):
     host: Annotated[HostName, HOW] = "local"
     """Where the disk is read, near vSphere."""
     transport: Annotated[Literal["auto", "https"], HOW] = "auto"
+    """How the disk is read: `https` takes the datastore's files."""
     connections: Annotated[int, Field(ge=1, le=16), HOW] = 4
     """Processes that read the disk, one connection each."""
 

@@ -45,6 +45,7 @@ Percent = Annotated[float, BeforeValidator(parse_percent, json_schema_input_type
 class SnapshotIn(JobModel):
     vm: VM
     quiesce: Literal["require", "try", "off"] = "try"
+    """Bring the guest's file systems and applications to rest first; with `try`, a failure is written down instead."""
     hold: Annotated[Duration, HOW] = 12 * HOUR
     """How long the snapshot of a failed run may stay for a resume; 0 lets go at once."""
     min_free: Annotated[Percent, HOW] = 10.0
