@@ -39,11 +39,13 @@ def human_seconds(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24:02d} h"
 
 
-def parse_duration(text: str | int | float) -> float:
-    """Seconds from ``12h``, ``1h30m``, ``90s`` or a bare number of seconds; raises ValueError."""
-    if isinstance(text, int | float):
+def parse_duration(text: object) -> float:
+    """Seconds from ``12h``, ``1h30m``, ``90s`` or a bare number of seconds; raises ValueError for anything else."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
-    if text.strip().isdigit():
+    if not isinstance(text, str):
+        raise ValueError("a duration is written as 90s, 30m, 12h or 1d")
+    if text.strip().isdecimal():
         return float(text)
     compact = text.replace(" ", "")
     parts = _DURATION.findall(compact)
