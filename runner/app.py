@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -47,6 +48,12 @@ class Options:
     fresh: bool = False
     events: Path | None = None
 
+    def command(self, verb: str, job: str) -> str:
+        """The command line that does `verb` to the same job with the same state."""
+        settings = [f"--set={name}={value}" for name, value in self.overrides.items()]
+        state = [] if self.state is None else [f"--state={self.state}"]
+        return shlex.join(("sendense", verb, job, *settings, *state))
+
 
 @dataclass(frozen=True)
 class Result:
@@ -75,6 +82,7 @@ class Desk:
     """All that is needed to work on one job: made by `_desk`, good while that is open."""
 
     job: Job
+    options: Options
     registry: Registry
     bus: Bus
     world: World
@@ -86,7 +94,7 @@ class Desk:
         return nodes, Resolver(self.job, nodes, self.world.identities(), run.id)
 
     def unwinding(self, state: RunState) -> Unwinding:
-        return Unwinding(state, self.registry, self.world, self.bus, self.job.file)
+        return Unwinding(state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file))
 
 
 @contextmanager
@@ -104,7 +112,7 @@ def _desk(
             state = JobState(LocalHost("local"), str(local), job.name)
         else:
             state = JobState(world.host(job.state.host), job.state.path, job.name)
-        yield Desk(job, registry, bus, world, state, local)
+        yield Desk(job, options, registry, bus, world, state, local)
 
 
 def run_job(
@@ -141,7 +149,12 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
             desk.bus.subscribe(stack.enter_context(Journal(file)))
         desk.bus.emit(
             RunStarted(
-                run=record.id, job=desk.job.name, resumed=resumed, job_file=desk.job.file, job_digest=desk.job.digest
+                run=record.id,
+                job=desk.job.name,
+                resumed=resumed,
+                job_file=desk.job.file,
+                job_digest=desk.job.digest,
+                resume=options.command("run", desk.job.file),
             )
         )
         nodes, resolver = desk.nodes(run)

@@ -32,12 +32,13 @@ class Unwound:
 
 
 class Unwinding:
-    def __init__(self, state: RunState, registry: Registry, world: World, bus: Bus, job_file: str) -> None:
+    def __init__(self, state: RunState, registry: Registry, world: World, bus: Bus, sweep: str) -> None:
+        """`sweep` is the command line that lets go of a run, without its name."""
         self._state = state
         self._registry = registry
         self._world = world
         self._bus = bus
-        self._job_file = job_file
+        self._sweep = sweep
 
     def release(self, *, succeeded: bool) -> Unwound:
         """Takes back JOB nodes: all of them after success, else those that may be held no longer."""
@@ -76,7 +77,7 @@ class Unwinding:
             what = step.held(ctx, _inputs(step, record), parse_out(step.Out, record.out, str(record.node)))
             if what and what not in told:
                 told.add(what)
-                command = f"sendense sweep {self._job_file} --abandon {run}"
+                command = f"{self._sweep} --abandon {run}"
                 self._bus.emit(Held(node=str(record.node), what=what, command=command))
 
     def due(self, step: AnyStep, record: NodeRecord) -> str | None:

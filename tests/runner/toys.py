@@ -383,7 +383,7 @@ class Bench:
                 resolver=Resolver(job, nodes, world.identities(), self.run_id),
                 world=world,
                 state=state,
-                unwinding=Unwinding(state, REGISTRY, world, bus, "toy.yaml"),
+                unwinding=Unwinding(state, REGISTRY, world, bus, "sendense sweep toy.yaml"),
                 bus=bus,
                 stop=self.stop,
                 jobs=self.jobs,
