@@ -74,6 +74,8 @@ def demo(keep: Path | None) -> None:
             lab.stop()
         if result.exit_code == 0:
             print_ending(fold.summary(), sys.stdout)
+        elif keep is None:
+            click.echo("what the demo made is removed, and what it held with it; --keep DIR leaves it there", err=True)
     raise click.exceptions.Exit(result.exit_code)
 
 

@@ -103,6 +103,7 @@ def running(directory: Path, inventory: Path, bell: Bell) -> Iterator[Running]:
         simulator = stack.enter_context(_simulator(directory, inventory, before))
         sshd = Sshd(directory / "hub" / "sshd")
         stack.callback(sshd.stop)
+        sshd.stop()  # that of a killed lab may hold the port for a moment yet
         sshd.start()
         control = Path(stack.enter_context(process.temporary_directory())) / "control"
         lab = Running(directory, inventory, control, simulator, sshd)
