@@ -18,6 +18,9 @@ LOCAL: Literal["local"] = "local"
 
 DEFAULT_RETRIES = 5
 
+KEY_FIELDS = ("key", "id", "moref", "name")
+"""The first of these that an element of an `each` has names its node; a number or a text names itself."""
+
 When = Literal["success", "always"]
 
 
@@ -30,7 +33,9 @@ class Location:
     column: int
 
     def problem(self, message: str) -> Problem:
-        return Problem(self.file, self.line, self.column, message)
+        """A sentence on one line: what it quotes of the file may hold line breaks, or rule a terminal."""
+        line = "".join(each if each.isprintable() else " " for each in message)
+        return Problem(self.file, self.line, self.column, line)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from runner.errors import SendenseError
 from runner.expressions import evaluate, references
 from runner.graph import StepGraph
-from runner.job_model import StepSpec
+from runner.job_model import KEY_FIELDS, StepSpec
 from runner.step import AnyStep, Lifetime, Registry
 
 KeyPart = int | str
@@ -55,7 +55,7 @@ def key_of(element: JsonValue, step: str) -> KeyPart:
     if isinstance(element, int | str) and not isinstance(element, bool):
         return element
     if isinstance(element, dict):
-        for name in ("key", "id", "moref", "name"):
+        for name in KEY_FIELDS:
             value = element.get(name)
             if isinstance(value, int | str) and not isinstance(value, bool):
                 return value

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from runner.annotations import bare, element, field, fields, is_open, members, metadata, model_of, spelled
 from runner.complaints import did_you_mean
+from runner.job_model import KEY_FIELDS
 from runner.model import load_value
 
 NOTHING = type(None)
@@ -81,6 +82,17 @@ def is_scalar(shape: Shape) -> bool:
     return all(is_open(member) or _kinds(member) - {NOTHING} for member in members(shape.annotation))
 
 
+def has_key(shape: Shape) -> bool:
+    """Whether it can name the node that an `each` makes of it."""
+    if isinstance(shape, Known):
+        return all(
+            type(value) in (int, str)
+            or (isinstance(value, dict) and any(type(value.get(name)) in (int, str) for name in KEY_FIELDS))
+            for value in shape.values
+        )
+    return all(_has_key(member) for member in members(shape.annotation))
+
+
 def fits(shape: Shape, target: Any) -> bool:
     """Whether each value of `shape` may be one of the annotation `target`; where only the run can tell, it is."""
     if isinstance(shape, Typed):
@@ -91,6 +103,14 @@ def fits(shape: Shape, target: Any) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def _has_key(annotation: Any) -> bool:
+    if (model := model_of(annotation)) is None:
+        # What a mapping holds, only the run can tell.
+        kinds = _kinds(annotation)
+        return kinds <= {int, str} and (bool(kinds) or is_open(annotation) or element(annotation) is None)
+    return any(_kinds(each) & {int, str} for name, each in fields(model).items() if name in KEY_FIELDS)
 
 
 def _known_part(shape: Known, part: str | int, walked: str) -> Shape:

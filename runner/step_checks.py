@@ -12,15 +12,15 @@ from typing import Any
 from pydantic import JsonValue
 
 from runner.annotations import fields, inside, required
-from runner.complaints import Written, check_value, closest, did_you_mean
+from runner.complaints import Written, check_value, closest, did_you_mean, one_of
 from runner.errors import Problem
 from runner.expressions import ExpressionError, evaluate, whole
 from runner.graph import CycleError, StepGraph, cycle_sentence
-from runner.job_model import Location
+from runner.job_model import KEY_FIELDS, Location
 from runner.job_steps import WrittenStep, WrittenSteps
 from runner.marks import names
 from runner.references import Place, References, Takes, whole_of
-from runner.shapes import ANYTHING, Shape, Typed, element_of, fits
+from runner.shapes import ANYTHING, Shape, Typed, element_of, fits, has_key
 from runner.step import AnyStep, Registry
 from runner.variables import ROOT, Variables, only_variables, scalars
 from runner.yaml_nodes import Mapping as MappingNode
@@ -120,6 +120,8 @@ class _Checks:
             item = element_of(shape) if shape else ANYTHING
             if item is None:
                 self._say(at, f"each takes a list, and {reference} is {shape}")
+            elif not has_key(item):
+                self._say(at, f"nodes of {reference} would have no names: its elements have no {one_of(KEY_FIELDS)}")
             variables[name] = item or ANYTHING
         return variables
 

@@ -122,7 +122,8 @@ def compose(text: str, file: str) -> Node:
     """The one document of `text`; `file` is what locations say. Raises JobFileError."""
     if bad := _UNPRINTABLE.search(text):
         line, column = position(text, bad.start())
-        raise JobFileError([Problem(file, line, column, f"the character U+{ord(bad[0]):04X} cannot stand in YAML")])
+        character = f"U+{ord(bad[0]):04X}"
+        raise JobFileError([Location(file, line, column).problem(f"the character {character} cannot stand in YAML")])
     composer = _Composer(file, text)
     try:
         node = composer.document()
@@ -257,4 +258,4 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Proble
         what = f"a text that starts with '{line[mark.column : mark.column + 1]}' needs quotes"
     else:
         what = f"{error.problem} {error.context or ''}".rstrip()
-    return Problem(file, mark.line + 1, mark.column + 1, f"not YAML: {what}")
+    return Location(file, mark.line + 1, mark.column + 1).problem(f"not YAML: {what}")

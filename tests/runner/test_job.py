@@ -226,6 +226,10 @@ class TestTopLevel:
         text = JOB.replace("host: hub", "password: {exec: hunter2}", 1)
         assert "hunter2" not in "".join(problems(tmp_path, text))
 
+    def test_what_a_sentence_quotes_cannot_rule_a_terminal(self, tmp_path: Path) -> None:
+        (found,) = problems(tmp_path, '"a\\e[31m\\nb": 1\n' + JOB)
+        assert found.startswith("1:1: unknown key 'a [31m b'")
+
     def test_all_mistakes_are_told_at_once_in_file_order(self, tmp_path: Path) -> None:
         write(tmp_path, "hosts: {hub: {ssh: 3}}\nstores: {main: {pth: /srv}}", "site.yaml")
         found = problems(

@@ -210,9 +210,27 @@ class TestReferences:
         assert "label takes text, and ${{ t.key }} is whole number" in found_in(tmp_path, step % "key")[0]
         assert "t has no field 'txt'; did you mean 'text'?" in found_in(tmp_path, step % "txt")[0]
 
+    @pytest.mark.parametrize(
+        ("expression", "fine"),
+        [
+            pytest.param("${{ look.items }}", True, id="models-with-a-key"),
+            pytest.param("${{ look.pair }}", True, id="numbers-and-texts"),
+            pytest.param("${{ look.extra }}", True, id="unknown-until-the-run"),
+            pytest.param("${{ vars.list }}", True, id="texts"),
+            pytest.param("${{ vars.things }}", True, id="mappings-with-a-key"),
+            pytest.param("${{ vars.nameless }}", False, id="mappings-without"),
+            pytest.param("${{ made }}", False, id="models-without"),
+        ],
+    )
+    def test_elements_must_be_able_to_name_nodes(self, tmp_path: Path, expression: str, fine: bool) -> None:
+        step = f'{{id: a, uses: end, each: {{m: "{expression}"}}}}'
+        text = HEAD.replace("vars: {", "vars: {nameless: [{text: x}], ")
+        found = problems(tmp_path, f"{text}steps:\n- {LOOK}\n- {MADE}\n- {step}\n")
+        assert not found if fine else "its elements have no key, id, moref or name" in found[0], found
+
     def test_each_sees_the_whole_list_of_a_fanned_out_step(self, tmp_path: Path) -> None:
-        step = '{id: a, uses: open, each: {m: "${{ made }}"}, with: {made: "${{ m }}"}}'
-        assert found_in(tmp_path, LOOK, MADE, step) == []
+        step = '{id: a, uses: end, each: {m: "${{ made[0].item.text }}"}}'
+        assert "each takes a list, and ${{ made[0].item.text }} is text" in found_in(tmp_path, LOOK, MADE, step)[0]
 
 
 class TestProcesses:
