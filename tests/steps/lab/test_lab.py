@@ -229,7 +229,7 @@ def test_a_second_lab_in_the_same_directory_is_refused(lab: Lab) -> None:
 
 
 def test_a_stopped_lab_leaves_its_directory_alone_and_can_start_again(tmp_path: Path, inventory: Path) -> None:
-    lab = Lab.start(tmp_path / "a lab", inventory)
+    lab = Lab.start(tmp_path / "a lab", inventory, leashed=True)
     lab.write("db", 2000, 0, seeded(3, 4096))
     first = lab.record
     assert lab.stop()
