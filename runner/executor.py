@@ -138,7 +138,8 @@ class Executor:
                 self._act(node, inputs, why)
             return Status.DONE
         except ProcessFailed as failed:
-            self._fail(failed.node, failed.error, began)
+            if not failed.told:
+                self._fail(failed.node, failed.error, began)
             self._schedule.set(failed.node, Status.FAILED)
             self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=f"{failed.node.id} failed"))
             return Status.SKIPPED

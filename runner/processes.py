@@ -21,12 +21,13 @@ from runner.world import World
 
 
 class ProcessFailed(Exception):
-    """A PROCESS node did not open; carries which one and why."""
+    """A PROCESS node did not open; carries which one and why. `told`: another node met the same failure before."""
 
-    def __init__(self, node: Node, error: SendenseError) -> None:
+    def __init__(self, node: Node, error: SendenseError, *, told: bool) -> None:
         super().__init__(str(error))
         self.node = node
         self.error = error
+        self.told = told
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Processes:
         self._still_needs = still_needs
         self._open: dict[NodeId, _Open] = {}
         self._order: list[NodeId] = []
+        self._failed: dict[NodeId, SendenseError] = {}
+        """Those that will not open in this execution, however often they are asked to."""
         self._locks: dict[NodeId, threading.RLock] = {}
         self._guard = threading.Lock()
 
@@ -57,11 +60,15 @@ class Processes:
         for process in self._nodes.processes_under(node):
             stands_on = {other.id for other in self._nodes.predecessors(process)}
             with self._lock_of(process.id):
+                if process.id in self._failed:
+                    raise ProcessFailed(process, self._failed[process.id], told=True)
                 try:
                     if self._ensure(process, must_renew=bool(stands_on & renewed)):
                         renewed.add(process.id)
                 except SendenseError as error:
-                    raise ProcessFailed(process, error) from error
+                    if not error.transient:
+                        self._failed[process.id] = error
+                    raise ProcessFailed(process, error, told=False) from error
 
     def _ensure(self, process: Node, *, must_renew: bool) -> bool:
         """True if it was opened now."""
@@ -85,6 +92,7 @@ class Processes:
         except BaseException:
             # What it had begun is taken back; that must not hide why it failed.
             self._close_stack(process, ctx)
+            self._tell_closed(process, "it did not open")
             raise
         with self._guard:
             self._open[process.id] = _Open(process, ctx, out)
@@ -144,7 +152,10 @@ class Processes:
             self._order.remove(identity)
             self._resolver.given.pop(identity, None)
         self._close_stack(entry.node, entry.ctx)
-        self._bus.emit(NodeUndone(node=str(identity), step=entry.node.step.name, lifetime="process", why=why))
+        self._tell_closed(entry.node, why)
+
+    def _tell_closed(self, node: Node, why: str) -> None:
+        self._bus.emit(NodeUndone(node=str(node.id), step=node.step.name, lifetime="process", why=why))
 
     def _close_stack(self, node: Node, ctx: Context) -> None:
         try:
