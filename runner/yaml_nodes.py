@@ -17,14 +17,13 @@ import yaml
 from pydantic import JsonValue
 from yaml.events import (
     AliasEvent,
+    CollectionStartEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
     MappingStartEvent,
-    NodeEvent,
     ScalarEvent,
     SequenceEndEvent,
-    SequenceStartEvent,
 )
 
 from runner.errors import JobFileError, Problem
@@ -166,19 +165,19 @@ class _Composer:
             self._refuse(at, f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, AliasEvent):
             return self._alias(event.anchor or "", at)
-        assert isinstance(event, NodeEvent)
         self._count(1, at)
+        assert isinstance(event, ScalarEvent | CollectionStartEvent)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
-        if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent) and event.tag is not None:
+        if event.tag is not None:
             self.problems.append(at.problem(f"the tag '{event.tag}' is refused: write the plain value"))
         node: Node
         if isinstance(event, ScalarEvent):
             node = self._scalar(event, at)
-        elif isinstance(event, SequenceStartEvent):
-            node = self._sequence(at, depth)
-        else:
+        elif isinstance(event, MappingStartEvent):
             node = self._mapping(at, depth)
+        else:
+            node = self._sequence(at, depth)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -466,3 +467,19 @@ def test_a_job_written_out_is_the_same_job(tmp_path: Path) -> None:
     )  # fmt: skip
     strip = [(s.id, s.uses, s.with_, s.each, s.needs, s.when, s.retries) for s in job.steps]
     assert [(s.id, s.uses, s.with_, s.each, s.needs, s.when, s.retries) for s in again.steps] == strip
+
+
+def test_a_job_of_two_thousand_steps_is_checked_in_a_moment(tmp_path: Path) -> None:
+    each = 'each: {item: "${{ look.items }}"}'
+    lines = ["- {id: look, uses: look, with: {store: main, thing: x}}"]
+    for number in range(667):
+        lines += [
+            f'- {{id: made{number}, uses: make, {each}, with: {{item: "${{{{ item }}}}", store: main, threads: 2}}}}',
+            f'- {{id: door{number}, uses: open, {each}, with: {{made: "${{{{ made{number} }}}}"}}}}',
+            f'- {{id: gone{number}, uses: go, {each}, with: {{door: "${{{{ door{number} }}}}"}}}}',
+        ]
+    text = HEAD + "steps:\n" + "\n".join(lines)
+    begun = time.process_time()
+    assert len(loaded(tmp_path, text).steps) == 2002
+    # Half a second of processor time on the machine it was written on.
+    assert time.process_time() - begun < 3
