@@ -296,6 +296,7 @@ class Executor:
     def _finish(self) -> None:
         self._outcome.work_done = self._schedule.work_is_done()
         self._outcome.failures.extend(self._schedule.broken)
+        self._outcome.interrupted |= self._stop.is_set() and not self._outcome.work_done
         try:
             self._processes.close_all(guards=False)
             if not self._unwound and not self._schedule.unguarded():

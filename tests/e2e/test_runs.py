@@ -1,0 +1,187 @@
+"""Runs beside and after each other: locks, interruption, a byte that went bad, a plan that touches nothing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from runner.app import Options, plan_job
+from runner.checkpoint import JobState
+from runner.errors import LockedError
+from runner.events import Event, NodeFinished, NodeStarted
+from runner.hosts.local import LocalHost
+from tests.e2e.site import Site, disk, inventory, processes
+from tests.eventually import eventually
+
+INVENTORY = inventory(
+    {"name": "a", "disks": [disk(2000, "4 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]},
+    {"name": "a-b", "disks": [disk(2000, "4 MiB", 0, 3)]},
+    {"name": "big", "disks": [disk(2000, "96 MiB", 0, 4)]},
+)
+
+
+class Pause:
+    """Holds a run at the moment a node starts, until told to go on."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == self.node:
+            self.reached.set()
+            assert self.go_on.wait(60)
+
+
+def test_a_second_run_on_the_same_vm_and_repository_exits_3_and_names_the_holder(site: Site, tmp_path: Path):
+    pause = Pause("publish")
+    first: list = []
+    thread = threading.Thread(target=lambda: first.append(site.run("a", pause)))
+    thread.start()
+    try:
+        assert pause.reached.wait(60)
+        with pytest.raises(LockedError, match=f"pid {os.getpid()}"):
+            site.run("a")  # the same job: its run is locked
+        other = site.write_job("a-again", [
+            {"id": "discover", "uses": "discover", "with": {"vcenter": "lab", "vm": "a"}},
+            {"id": "reserve", "uses": "reserve", "with": {"vm": "${{ discover.vm }}", "repository": "main"}},
+            {"id": "image", "uses": "create-qcow2", "with": {"vm": "${{ discover.vm }}", "disk": "${{ discover.disks[0] }}", "repository": "main"}},
+        ])  # fmt: skip
+        second = site.run(other)  # another job: the VM is locked
+        assert second.exit_code == 3
+        assert f"pid {os.getpid()}" in second.failures()["reserve"]
+        assert second.acted() <= {"discover"}
+    finally:
+        pause.go_on.set()
+        thread.join()
+    assert first[0].exit_code == 0
+    assert site.run(other, fresh=True).exit_code == 0  # nothing stands in its way now
+    for partial in site.partials():  # that job does not publish
+        shutil.rmtree(partial)
+
+
+def test_vms_called_a_and_a_b_are_backed_up_side_by_side_undisturbed(site: Site):
+    ran: dict = {}
+    pause = Pause("transfer[2000]")
+    thread = threading.Thread(target=lambda: ran.update(ab=site.run("a-b", pause)))
+    thread.start()
+    assert pause.reached.wait(60)
+    ran["a"] = site.run("a")
+    pause.go_on.set()
+    thread.join()
+    for name, keys in (("a", (2000, 2001)), ("a-b", (2000,))):
+        vm = "a-b" if name == "a-b" else "a"
+        done = ran["ab" if name == "a-b" else "a"]
+        assert done.exit_code == 0, done.error
+        assert site.images_equal_sources(vm, done.points()[0], keys)
+
+
+def flip(image: Path, source: Path) -> int:
+    """Changes one byte of the guest's disk inside the qcow2, behind everyone's back; returns its offset in the disk."""
+    content = source.read_bytes()
+    offset = next(at for at in range(1 << 20, len(content), 4096) if any(content[at : at + 4096]))
+    command = ["qemu-io", "-f", "qcow2", "-c", f"write -P {content[offset] ^ 0xFF} {offset} 1", str(image)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return offset
+
+
+def test_a_byte_that_went_bad_publishes_nothing_and_the_next_run_heals_it(site: Site):
+    flipped: list[int] = []
+    source = site.source("a", 2000)
+
+    def rot(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == "readback[2000]":
+            (partial,) = site.partials()
+            flipped.append(flip(partial / "disk-2000.qcow2", source))
+
+    points = site.points()
+    first = site.run("a", rot)
+    assert first.exit_code == 5
+    block = flipped[0] >> 20 << 20
+    assert "2000" in first.failures()["verify[2000]"]
+    assert str(block) in first.failures()["verify[2000]"].replace(",", "")
+    assert site.points() == points
+
+    again = site.run("a", rot)  # at the same place: it is not the copy that is bad
+    assert again.exit_code == 5
+    assert again.acted() == {"transfer[2000]", "verify[2000]", "cleanup"}
+    assert "storage" in again.failures()["verify[2000]"]
+    assert "hub" in again.failures()["verify[2000]"]
+
+    healed = site.run("a")
+    assert healed.exit_code == 0, healed.error
+    assert healed.acted() == {"transfer[2000]", "verify[2000]", "publish", "cleanup"}
+    assert site.images_equal_sources("a", healed.points()[0], (2000, 2001))
+
+
+def test_ctrl_c_in_a_copy_exits_130_leaves_nothing_running_and_the_next_run_resumes(site: Site):
+    seen: list[Event] = []
+    run = subprocess.Popen(
+        [sys.executable, "-m", "runner.cli", "run", str(site.job("big")), "--events", str(site.state / "events")],
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    events = site.state / "events"
+    assert eventually(lambda: events.exists() and '"node-progress"' in events.read_text(), 60)
+    run.send_signal(signal.SIGINT)
+    assert run.stderr is not None
+    said = run.stderr.read().decode()
+    assert run.wait(60) == 130
+    assert "run" in said
+    assert len(site.snapshots()) == 1
+    assert eventually(
+        lambda: not [a for _, a in processes() if a[0] in ("nbdkit", "qemu-nbd") and "big" in " ".join(a)]
+    )
+    resumed = site.run("big", seen.append)
+    assert resumed.exit_code == 0, resumed.error
+    assert "image[2000]" in resumed.kept()
+    assert site.snapshots() == []
+    assert site.images_equal_sources("big", resumed.points()[0], (2000,))
+
+
+def everything(site: Site) -> dict[str, int]:
+    paths = [path for path in site.directory.rglob("*") if not path.is_relative_to(site.directory / "vcenter" / "tls")]
+    return {str(path): path.stat().st_mtime_ns for path in paths if path.name != "log"}
+
+
+def test_a_plan_changes_nothing_anywhere(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    before, running = everything(site), {pid for pid, argv in processes() if argv[0] in ("nbdkit", "qemu-nbd")}
+    called = site.lab.status()["calls"]
+    plan = plan_job(site.job("a"), Options(state=site.state), offline=False)
+    assert not plan.problems
+    assert everything(site) == before
+    assert site.snapshots() == []
+    assert not site.state.exists()
+    assert list(temporary.iterdir()) == []
+    assert {pid for pid, argv in processes() if argv[0] in ("nbdkit", "qemu-nbd")} <= running
+    assert {name for name, count in site.lab.status()["calls"].items() if count != called.get(name, 0)} & {
+        "CreateSnapshot_Task", "RemoveSnapshot_Task", "ReconfigVM_Task"} == set()  # fmt: skip
+
+
+def test_a_run_with_other_vars_does_not_go_on_with_an_unfinished_one(site: Site):
+    stop = threading.Event()
+
+    def at_image(event: Event) -> None:
+        if isinstance(event, NodeFinished) and event.node == "image[2000]":
+            stop.set()
+
+    first = site.run("a-b", at_image, stop=stop)
+    assert first.exit_code == 130
+    with pytest.raises(Exception, match=r"other vars \(connections\)") as refused:
+        site.run("a-b", connections="2")
+    assert refused.value.exit_code == 2
+    fresh = site.run("a-b", fresh=True, connections="2")
+    assert fresh.exit_code == 0
+    assert fresh.result.run != first.result.run
+    assert site.partials() == []
+    records = JobState(LocalHost("local"), str(site.directory / "state"), fresh.result.job.name).runs()
+    assert {record.id: record.phase for record in records}[first.result.run] == "abandoned"
