@@ -61,6 +61,7 @@ def demo(keep: Path | None) -> None:
     registry = Registry.installed()
     fold = Fold(registry.findings)
     with _directory(keep) as directory, stop_on_signals() as stop:
+        click.echo("starting the lab: a simulated vCenter, and a hub behind sshd", err=True)
         lab = Lab.start(directory, leashed=True)
         try:
             with Console(registry.findings) as console:

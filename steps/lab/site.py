@@ -14,7 +14,7 @@ from runner.render import render_template
 from steps.lab.record import LabDisk, LabRecord, LabVM, VCenterAt
 from steps.repository.layout import slug
 from steps.vsphere.simulator import Inventory, Simulator
-from steps.vsphere.simulator.entities import escape
+from steps.vsphere.simulator.entities import escape, unescape
 from steps.vsphere.simulator.inventory import DatacenterSpec, DiskSpec, MachineSpec
 
 SITE = "site.yaml"
@@ -39,7 +39,7 @@ def describe_vms(inventory: Inventory, simulator: Simulator, directory: Path) ->
             )
             for disk in machine.disks
         )
-        vms.append(LabVM(name=machine.name, path=path, job=str(job), disks=disks))
+        vms.append(LabVM(name=unescape(escape(machine.name)), path=path, job=str(job), disks=disks))
     return tuple(vms)
 
 

@@ -51,6 +51,7 @@ INVENTORY = {
                 machine("twin", folder="east"),
                 machine("twin", folder="west/50% off"),
                 machine("a/b: c"),
+                machine("x%2fy"),
             ],
         }
     ]
@@ -116,9 +117,10 @@ def test_every_vm_has_a_job_that_is_ready_to_run(lab: Lab) -> None:
         "twin.yaml",
         "twin-2.yaml",
         "a-b-c.yaml",
+        "x-2fy.yaml",
     ]
     vms = [read_job(Path(vm.job), Options()).vars["vm"] for vm in lab.record.vms]
-    assert vms == ["db", "DB", "DC1/vm/east/twin", "DC1/vm/west/50%25 off/twin", "a/b: c"]
+    assert vms == ["db", "DB", "DC1/vm/east/twin", "DC1/vm/west/50%25 off/twin", "a/b: c", "x/y"]
 
 
 def test_disks_that_a_snapshot_does_not_cover_are_left_out_by_name(lab: Lab) -> None:
