@@ -116,10 +116,9 @@ class Site:
         return Ran(result, events)
 
     def points(self) -> list[Path]:
-        """Everything in the repository that carries a point's name."""
-        return sorted(
-            path for path in self.repository.glob("*/*") if path.is_dir() and not path.name.endswith(".partial")
-        )
+        """What the repository has under a final name."""
+        manifests = self.repository.glob("*/*/manifest.json")
+        return sorted(path.parent for path in manifests if not path.parent.name.endswith(".partial"))
 
     def partials(self) -> list[Path]:
         return sorted(self.repository.glob("*/*.partial"))
