@@ -21,6 +21,7 @@ from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
 from steps.verify import Verified
+from steps.vsphere import snapshots
 from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM, Uncovered
 
@@ -81,6 +82,7 @@ class Publish(Step[PublishIn, Empty, Published]):
     errors = (
         "a disk of the snapshot is missing, comes twice, or is not of this snapshot",
         "another restore point has the name already",
+        "the VM's configuration cannot be read from the vCenter",
         "no space is left on the repository's host",
     )
 
@@ -201,7 +203,9 @@ def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
         # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
         host.remove(posixpath.join(directory, name), recursive=True)
     host.mkdir(vm_files)
-    config = json.dumps(inputs.snapshot.config, indent=1, sort_keys=True, ensure_ascii=False)
+    # Read only now, and written only there: guests are given passwords in it.
+    saved = snapshots.configuration(vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.moref)
+    config = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False)
     host.write(posixpath.join(vm_files, layout.VM_CONFIG), config.encode() + b"\n")
     notes = [f"Disk {left.key} ({left.label}, {left.why}) is not in this point." for left in inputs.uncovered]
     nvram = _save_nvram(ctx, inputs, host, vm_files, notes)

@@ -8,7 +8,7 @@ import platform
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field
 
 from runner.errors import LockedError, SendenseError
 from runner.findings import Findings, Statement
@@ -64,8 +64,6 @@ class SnapshotTaken(Model):
     """yes, no (not wished, or the VM is off), or failed: <reason>"""
     datacenter: str
     disks: tuple[FrozenDisk, ...]
-    config: dict[str, JsonValue]
-    """The VM's configuration at the snapshot, for the restore."""
     nvram: str | None
     """"[datastore] dir/name.nvram" or None."""
 
@@ -238,7 +236,6 @@ def _taken(client: Client, vm: VM, found: Found, quiesced: str) -> SnapshotTaken
         quiesced=quiesced,
         datacenter=vm.datacenter,
         disks=contents.disks,
-        config=contents.config,
         nvram=contents.nvram,
     )
 

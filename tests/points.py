@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
+from pyVmomi import vim, vmodl
 
 from steps.create_qcow2 import Image
 from steps.publish import Publish, Published, PublishIn
@@ -26,6 +27,12 @@ class StandInVcenter:
     one, over TLS."""
 
     version = "a vCenter (API 8.0.3.0)"
+    config = vim.vm.ConfigInfo(name="pgtest1", extraConfig=[vim.option.OptionValue(key="guestinfo.k", value="secret")])
+
+    def call(self, doing: str, work: object) -> list[Any]:
+        """The one property that publish reads: a snapshot's configuration."""
+        entry = vmodl.DynamicProperty(name="config", val=self.config)
+        return [vmodl.query.PropertyCollector.ObjectContent(propSet=[entry])]
 
     def download(self, datacenter: str, file: str) -> bytes:
         return f"{datacenter} {file}".encode()
@@ -54,7 +61,6 @@ def snapshot(disks: Sequence[Disk], machine: VM, **changes: Any) -> SnapshotTake
         quiesced="yes",
         datacenter=machine.datacenter,
         disks=tuple(frozen(of) for of in disks),
-        config={"name": machine.name, "hardware": {"numCPU": 2}},
         nvram=f"[ds1] {machine.name}/{machine.name}.nvram",
     ).model_copy(update=changes)
 

@@ -50,10 +50,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Contents:
-    """The VM at the snapshot."""
+    """The VM at the snapshot: of its configuration only what a backup is steered by."""
 
     disks: tuple[FrozenDisk, ...]
-    config: dict[str, JsonValue]
     nvram: str | None
 
 
@@ -103,16 +102,22 @@ def create(client: Client, vm: str, name: str, description: str, *, quiesce: boo
 
 def contents(client: Client, vm: str, snapshot: str) -> Contents:
     """Of the snapshot's own config: the live one points to deltas by now. Raises Gone."""
-    doing = f"reading the configuration at the snapshot {snapshot}"
-    config = read(client, vim.vm.Snapshot, snapshot, ("config",), doing)["config"]
+    config = _config(client, snapshot)
     devices = config.hardware.device
     controllers = {device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)}
     covered = [disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)]
     kinds = _datastore_kinds(client, covered)
     frozen = [hardware.frozen(disk, kinds.get(_store_of(disk), "")) for disk in covered]
-    saved = as_json(config)
+    return Contents(tuple(sorted(frozen, key=lambda disk: disk.key)), _nvram(client, vm, config))
+
+
+def configuration(client: Client, snapshot: str) -> dict[str, JsonValue]:
+    """All of the VM's configuration at the snapshot, as `as_json`. Raises Gone.
+
+    Guests are given passwords in it (``guestinfo.*`` of extraConfig): it goes nowhere but into a restore point."""
+    saved = as_json(_config(client, snapshot))
     assert isinstance(saved, dict)
-    return Contents(tuple(sorted(frozen, key=lambda disk: disk.key)), saved, _nvram(client, vm, config))
+    return saved
 
 
 def remove(client: Client, vm: str, moref: str) -> None:
@@ -198,6 +203,11 @@ def _walk(trees: Any) -> Iterator[Snapshot]:
             bool(tree.quiesced),
         )
         yield from _walk(tree.childSnapshotList or ())
+
+
+def _config(client: Client, snapshot: str) -> Any:
+    doing = f"reading the configuration at the snapshot {snapshot}"
+    return read(client, vim.vm.Snapshot, snapshot, ("config",), doing)["config"]
 
 
 def _datastore_kinds(client: Client, disks: list[Any]) -> dict[str, str]:

@@ -60,11 +60,18 @@ def test_the_configuration_is_saved_for_a_restore(start_vcenter: Starts) -> None
     networks = [{"network": "VM Network", "mac": "00:50:56:9a:10:01"}]
     lab = start_vcenter(machine(firmware="efi", **{"secure-boot": True}, networks=networks))
     taken = lab.snapshot(lab.discover())
-    text = json.dumps(taken.config)
+    text = json.dumps(snapshots.configuration(lab.client, taken.moref))
     for word in ('"firmware": "efi"', '"efiSecureBootEnabled": true', "ParaVirtualSCSIController", "00:50:56:9a:10:01"):
         assert word in text
     assert taken.nvram == "[ds1] pgtest1/pgtest1.nvram"
     assert lab.client.download(taken.datacenter, taken.nvram).startswith(b"MRVN")
+
+
+def test_what_guests_are_given_in_the_configuration_is_not_in_the_record(start_vcenter: Starts) -> None:
+    lab = start_vcenter(machine(**{"extra-config": {"guestinfo.secret": "swordfish"}}))
+    taken = lab.snapshot(lab.discover())
+    assert "swordfish" in json.dumps(snapshots.configuration(lab.client, taken.moref))
+    assert "swordfish" not in "".join(map(repr, (taken, lab.events))) + json.dumps(taken.to_json_value())
 
 
 def test_a_vm_that_never_ran_has_no_nvram(start_vcenter: Starts) -> None:

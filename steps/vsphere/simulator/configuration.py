@@ -71,7 +71,7 @@ def _extra(machine: Machine, tracking: bool) -> dict[str, str]:
         for disk in machine.disks:
             if disk.trackable:
                 extra[f"{node(machine, disk)}.ctkEnabled"] = "TRUE"
-    return extra
+    return extra | machine.spec.extra_config
 
 
 def node(machine: Machine, disk: Disk) -> str:
