@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner import process
 from runner.checkpoint import Holder, JobState, RunRecord, RunState, now
 from runner.errors import UsageError
 from runner.events import Bus, Event, RunFinished, RunStarted
@@ -301,6 +302,7 @@ def _git_commit(directory: Path) -> str | None:
             text=True,
             timeout=10,
             check=False,
+            env=process.environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

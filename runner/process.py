@@ -16,6 +16,8 @@ from runner.leash import LeashedChild, kept_directory, leash
 from runner.units import KiB
 
 LOCAL = "local"
+
+_INHERITED = ("PATH", "HOME", "TMPDIR")
 _KILL_TIMEOUT = 5.0
 
 
@@ -65,6 +67,12 @@ def start(argv: Sequence[str], *, host: str = LOCAL) -> LeashedChild:
 def temporary_directory(host: str = LOCAL) -> AbstractContextManager[str]:
     """See `runner.leash.kept_directory`."""
     return kept_directory(host, PipeWire)
+
+
+def environment() -> dict[str, str]:
+    """For children: the few variables that programs need to find things. The rest of ours may hold a password (the job's
+    `{env: …}`), and what a process inherits stands in its /proc/PID/environ for as long as it runs."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"LC_ALL": "C.UTF-8"}
 
 
 class PipeWire:
@@ -121,7 +129,14 @@ def _spawn(argv: Sequence[str], *, stderr: int) -> tuple[subprocess.Popen[bytes]
     the children end in the order of our unwinding."""
     reader, writer = os.pipe()
     try:
-        process = subprocess.Popen(argv, stdin=reader, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True)
+        process = subprocess.Popen(
+            argv,
+            stdin=reader,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment(),
+            start_new_session=True,
+        )
     except BaseException:
         os.close(writer)
         raise

@@ -15,7 +15,7 @@ import click
 
 from runner.app import DEFAULT_JOBS, Options, Result, abandon_run, run_job, runs_of
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
-from runner.console import Console, print_table
+from runner.console import Console, Level, print_table
 from runner.errors import SendenseError, UsageError
 from runner.journal import read_events
 from runner.report import write_reports
@@ -51,6 +51,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
 @click.option("--fresh", is_flag=True, help="Abandon the job's unfinished run, if there is one, and begin anew.")
 @click.option("--events", type=click.Path(path_type=Path, dir_okay=False), help="Also append the events to this file.")
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write reports into this directory.")
+@click.option("-q", "--quiet", "level", flag_value="quiet", help="Show only failures, warnings and the end.")
+@click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
 def run(
     jobs: tuple[Path, ...],
@@ -60,9 +62,10 @@ def run(
     fresh: bool,
     events: Path | None,
     report: Path | None,
+    level: Level | None,
     as_json: bool,
 ) -> None:
-    """Run jobs, each to its end; go on with an unfinished run of a job if there is one."""
+    """Run jobs, each to its end; resume a job's unfinished run."""
     options = options_from(settings, state, jobs=parallel, fresh=fresh, events=events)
     registry = Registry.installed()
     results: list[Result] = []
@@ -72,7 +75,8 @@ def run(
             if stop.is_set():
                 break
             try:
-                result = _run_one(job, options, stop, registry)
+                with Console(registry.findings, level=level or "normal") as console:
+                    result = run_job(job, options, stop, [console])
             except SendenseError as error:
                 print(f"sendense: {error}", file=sys.stderr)
                 codes.append(error.exit_code)
@@ -86,11 +90,6 @@ def run(
         document = [{"job": done.job.name, "run": done.run, "exit_code": done.exit_code} for done in results]
         print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": document})
     raise click.exceptions.Exit(_exit_code(codes, interrupted=stop.is_set()))
-
-
-def _run_one(job: Path, options: Options, stop: threading.Event, registry: Registry) -> Result:
-    with Console(registry.findings) as console:
-        return run_job(job, options, stop, [console])
 
 
 def _exit_code(codes: list[int], *, interrupted: bool) -> int:
