@@ -13,7 +13,7 @@ from types import FrameType
 
 import click
 
-from runner.app import DEFAULT_JOBS, Options, Result, abandon_run, run_job, runs_of
+from runner.app import DEFAULT_JOBS, Result, abandon_run, run_job, runs_of
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
 from runner.console import Console, Level, print_table
 from runner.errors import SendenseError, UsageError
