@@ -10,7 +10,6 @@ import secrets
 import shlex
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from runner.journal import Journal
 from runner.looking import Looking
 from runner.nodes import Nodes
 from runner.plan import Blind, Plan, Planner
+from runner.process import temporary_directory
 from runner.step import Registry, Run
 from runner.unwind import Unwinding
 from runner.world import World
@@ -107,7 +107,7 @@ def _desk(
     bus = Bus()
     for listener in listeners:
         bus.subscribe(listener)
-    with tempfile.TemporaryDirectory(prefix="sendense-") as scratch, World(job, bus, stop, Path(scratch)) as world:
+    with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
         local = state_directory(options)
         if job.state is None:
             state = JobState(LocalHost("local"), str(local), job.name)
@@ -141,7 +141,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
     if not resumed:
         state.create(record)
     run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
-    desk.world.run = run
+    desk.world.run, desk.world.log = run, state.log
     kept = Path(desk.state.directory)
     directory = (kept if desk.state.host.local else desk.local / kept.name) / record.id
     with ExitStack() as stack:
@@ -162,6 +162,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
         unwinding = desk.unwinding(state)
         executor = Executor(
             nodes=nodes,
+            registry=desk.registry,
             resolver=resolver,
             world=desk.world,
             state=state,
@@ -231,6 +232,7 @@ def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[C
 def _abandon(desk: Desk, record: RunRecord) -> None:
     desk.world.run = Run(record.id, record.job, record.job_digest, record.git_commit)
     state = desk.state.open(record.id)
+    desk.world.log = state.log
     unwinding = desk.unwinding(state)
     # A run that only had to be unwound has published: its point stays.
     unwound = unwinding.release(succeeded=True) if record.phase == "unwinding" else unwinding.abandon()

@@ -157,8 +157,39 @@ class RunState:
         with self._lock:
             self._known().pop(node, None)
 
+    def log(self, name: str) -> FileLog:
+        """``<run>/ledger/<name>``."""
+        return FileLog(self.host, posixpath.join(self.directory, "ledger", name))
+
     def _path(self, node: NodeId) -> str:
         return posixpath.join(self.directory, "nodes", node.file_name + ".json")
+
+
+class FileLog:
+    """A file on a host that only grows."""
+
+    def __init__(self, host: Host, path: str) -> None:
+        self._host = host
+        self.path = path
+        self._has_directory = False
+
+    def read(self) -> bytes | None:
+        return _read(self._host, self.path)
+
+    def append(self, content: bytes) -> None:
+        """Durable when it returns. Raises NoSpaceError."""
+        if not self._has_directory:
+            self._host.mkdir(posixpath.dirname(self.path), parents=True)
+            self._has_directory = True
+        self._host.append(self.path, content)
+
+    def cut(self, length: int) -> None:
+        content = self.read()
+        if content is not None and len(content) > length:
+            self._host.write(self.path, content[:length])
+
+    def remove(self) -> None:
+        self._host.remove(self.path)
 
 
 class Holder(Model):

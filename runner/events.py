@@ -29,6 +29,7 @@ class RunStarted(Event):
     resume: str | None = None
     """The command line that goes on with this run."""
     tools: dict[str, str] = {}
+    """Versions by name, as far as they are known; of the others a `ToolSeen` tells."""
 
 
 class GraphKnown(Event):
@@ -130,6 +131,14 @@ class Held(Event):
     command: str
 
 
+class ToolSeen(Event):
+    """`tool` has a part in this run: ``nbdkit on node``, ``libnbd``."""
+
+    type: Literal["tool-seen"] = "tool-seen"
+    tool: str
+    version: str
+
+
 class Warned(Event):
     type: Literal["warned"] = "warned"
     node: str
@@ -160,6 +169,7 @@ AnyEvent = Annotated[
     | NodeUndone
     | UndoFailed
     | Held
+    | ToolSeen
     | Warned
     | RunFinished,
     Field(discriminator="type"),

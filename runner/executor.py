@@ -23,14 +23,14 @@ from pydantic import JsonValue
 
 from runner.checkpoint import NodeRecord, RunState, now
 from runner.errors import Interrupted, SendenseError
-from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted
+from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted, Warned
 from runner.freshness import weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
 from runner.model import Model, dump_value
-from runner.nodes import Node, Nodes
+from runner.nodes import Node, NodeId, Nodes
 from runner.processes import Processes, ProcessFailed
 from runner.schedule import Schedule, Status, is_at_end
-from runner.step import Lifetime
+from runner.step import Lifetime, Registry
 from runner.unwind import Unwinding
 from runner.world import World
 
@@ -54,6 +54,7 @@ class Executor:
         self,
         *,
         nodes: Nodes,
+        registry: Registry,
         resolver: Resolver,
         world: World,
         state: RunState,
@@ -66,6 +67,7 @@ class Executor:
     ) -> None:
         """`only_unwind`: all work was done by an earlier execution. `work_done` is called once it is in this one."""
         self._nodes = nodes
+        self._registry = registry
         self._resolver = resolver
         self._world = world
         self._state = state
@@ -79,6 +81,8 @@ class Executor:
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
         self._outcome = Outcome()
         self._bug: BaseException | None = None
+        self._advanced: set[NodeId] = set()
+        """Nodes whose last attempt made a part of their work durable."""
         self._sequence = max((record.sequence for record in state.nodes().values()), default=0)
         self._lock = threading.Lock()
         self._unwound = False
@@ -88,6 +92,7 @@ class Executor:
     def execute(self) -> Outcome:
         """Runs to the end and returns what came of it; raises only what is a bug, after everything was unwound."""
         try:
+            self._look_at_what_was_held()
             with ThreadPoolExecutor(self._jobs, thread_name_prefix="node") as pool:
                 self._loop(pool)
         finally:
@@ -108,6 +113,35 @@ class Executor:
             node, status = self._finished.get()
             self._schedule.set(node, status)
             running -= 1
+
+    def _look_at_what_was_held(self) -> None:
+        """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at then: disks
+        and configuration are those of the new moment."""
+        if self._only_unwind:
+            return
+        gone = [record for record in self._state.nodes().values() if record.state == "done" and self._is_gone(record)]
+        if gone:
+            for record in self._state.nodes().values():
+                step = self._registry.steps.get(record.step)
+                if record in gone or (step is not None and step.read_only):
+                    self._state.drop(record.node)
+
+    def _is_gone(self, record: NodeRecord) -> bool:
+        step = self._registry.steps.get(record.step)
+        if step is None or step.lifetime is not Lifetime.JOB:
+            return False
+        try:
+            due = self._unwinding.due(step, record)
+            if due:
+                self._unwinding.undo(step, record, due)
+            elif self._unwinding.is_there(step, record):
+                return False
+        except SendenseError:
+            # It cannot be seen now. The node's own turn, which comes before all that stands on it, will say why.
+            return False
+        why = f"{record.node} is gone ({due})" if due else f"{record.node} is gone, and not by us"
+        self._bus.emit(Warned(node=str(record.node), text=f"{why}: a new one is taken, and every disk is read again"))
+        return True
 
     # One node, in a worker thread
 
@@ -172,11 +206,6 @@ class Executor:
         weighing = weigh(record, inputs, node.step.version)
         if weighing.ask == "no":
             return weighing.why
-        if record is not None and node.step.lifetime is Lifetime.JOB and weighing.ask == "recorded":
-            due = self._unwinding.due(node.step, record)
-            if due:
-                self._unwinding.undo(node.step, record, due)
-                return due
         ctx = self._world.context(node.id)
         recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
         found: Model | None = node.step.check(ctx, inputs.values, recorded)
@@ -200,8 +229,12 @@ class Executor:
                 break
             except (SendenseError, ProcessFailed) as failure:
                 error = failure.error if isinstance(failure, ProcessFailed) else failure
-                if not error.transient or attempt > node.spec.retries or self._stop.is_set():
+                spent = attempt > node.spec.retries and node.id not in self._advanced
+                if not error.transient or spent or node.spec.retries == 0 or self._stop.is_set():
                     raise
+                if node.id in self._advanced:  # not a failure in a row: it had come further
+                    self._advanced.discard(node.id)
+                    attempt, wait = 1, FIRST_WAIT
                 self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=wait, attempt=attempt))
             self._processes.drop(node)
             self._stop.wait(wait)
@@ -226,6 +259,8 @@ class Executor:
             with ctx.closing:
                 out: Model = node.step.run(ctx, inputs.values, self._resolver.live(node))
         except SendenseError as error:
+            if ctx.advanced.is_set():
+                self._advanced.add(node.id)
             self._record_failure(node, error)
             raise
         return out

@@ -1,4 +1,4 @@
-"""Secrets by reference (n27): the job says where a secret is, never what it is; it is read at use and not kept."""
+"""Secrets by reference: the job says where a secret is, never what it is; it is read at use and not kept."""
 
 from __future__ import annotations
 

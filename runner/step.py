@@ -19,15 +19,16 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
 from runner.errors import Interrupted, StateError
-from runner.events import Event, NodeProgress, Warned
+from runner.events import Event, NodeProgress, ToolSeen, Warned
 from runner.findings import Findings
 from runner.hosts import Child, Host
 from runner.model import JobModel, Model
+from runner.observations import Observation
 
 
 class Lifetime(enum.Enum):
@@ -60,8 +61,25 @@ class Run:
     job: str
     job_digest: str
     git_commit: str | None
-    tools: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Versions of what it stands on, by name (n50)."""
+    tools: dict[str, str] = field(default_factory=dict, hash=False)
+    """Versions of what it stands on, by name (``qemu on hub``), as far as they were seen."""
+
+
+class Log(Protocol):
+    """A file that only grows; every append is durable when it returns."""
+
+    path: str
+
+    def read(self) -> bytes | None:
+        """None if there is none."""
+
+    def append(self, content: bytes) -> None: ...
+
+    def cut(self, length: int) -> None:
+        """Keeps the first `length` bytes."""
+
+    def remove(self) -> None:
+        """Absent is fine."""
 
 
 class Context:
@@ -79,6 +97,7 @@ class Context:
         scratch: Path,
         stop: threading.Event,
         unwind: Callable[[], tuple[str, ...]],
+        log: Callable[[str], Log] | None = None,
         previous_failure: Mapping[str, object] | None = None,
     ) -> None:
         self.run = run
@@ -95,13 +114,22 @@ class Context:
         self.stop = stop
         self.unwind = unwind
         """Takes back the JOB nodes that are due; returns what was released. For the step that is the end of a job."""
+        self._log = log
         self.previous_failure = previous_failure
         """`details` of the error with which this node failed before in this run."""
         self.closing = ExitStack()
-        """PROCESS steps register here, before each act, how to take it back; closed in reverse (n48)."""
+        """PROCESS steps register here, before each act, how to take it back; closed in reverse. A start that fails
+        half-way then leaves as little as one that ended."""
         self.children: list[Child] = []
         self.alive: list[Callable[[], bool]] = []
         """What else the node's life hangs on, beside its children: a lock's session."""
+        self.advanced = threading.Event()
+        """Set by a step once a part of its work is durable: a later transient error is then not one in a row."""
+
+    def log(self, name: str) -> Log:
+        """A file of this run that only grows, beside its records: it outlives this process and is there at a resume."""
+        assert self._log is not None, "this context is not of a run"
+        return self._log(name)
 
     def start(self, host: Host, argv: Iterable[str]) -> Child:
         """A process on `host` that ends with this PROCESS node; the node is dead once such a child is."""
@@ -138,6 +166,12 @@ class Context:
                 skipped=skipped,
             )
         )
+
+    def uses(self, tool: str, version: str) -> None:
+        """Tells the report and the manifest which version of a tool had a part in this run; as often as one likes."""
+        if self.run.tools.get(tool) != version:
+            self.run.tools[tool] = version
+            self.emit(ToolSeen(tool=tool, version=version))
 
     def warn(self, text: str) -> None:
         self.emit(Warned(node=self.node, text=text))
@@ -188,6 +222,16 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         """What `plan` can say of a node that will run, by looking; changes nothing."""
         return Forecast()
 
+    def foresee(self, ctx: Context, inputs: InT) -> OutT | None:
+        """What `run` would give, as far as that can be told by looking, so that the nodes behind this one can be examined
+        before it ran; None if it cannot be told. Changes nothing."""
+        return None
+
+    def examine(self, ctx: Context, inputs: InT) -> tuple[Observation, ...]:
+        """What this node stands on but does not make (programs, forwards, privileges). A new run looks at all of it before
+        anything is changed and does not begin if something is wrong; `doctor` and `plan` show it. Changes nothing."""
+        return ()
+
     def findings(self, out: OutT) -> Findings:
         """What the report and the last lines on a terminal say of this output; of nothing else, and without looking."""
         return Findings()
@@ -203,6 +247,10 @@ class Forecast(Model):
 
 class Section(JobModel):
     """The base of an entry of a section of the job file (`repositories: {main: …}`)."""
+
+    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
+        """For `doctor`: what is there behind the entry `name`. Changes nothing."""
+        return ()
 
 
 AnyStep = Step[Any, Any, Any]

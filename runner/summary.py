@@ -28,6 +28,7 @@ from runner.events import (
     NodeUndone,
     RunFinished,
     RunStarted,
+    ToolSeen,
     UndoFailed,
     Warned,
 )
@@ -125,6 +126,7 @@ class Fold:
         self.held: list[Held] = []
         self.warnings: list[Warned] = []
         self.undo_failures: list[UndoFailed] = []
+        self.tools: dict[str, str] = dict(started.tools) if started else {}
         self._thin = Thinning()
 
     def add(self, event: Event) -> None:
@@ -147,6 +149,8 @@ class Fold:
                 self.edges = event.edges
             case Held():
                 self.held.append(event)
+            case ToolSeen():
+                self.tools[event.tool] = event.version
             case Warned():
                 self.warnings.append(event)
             case UndoFailed():
@@ -231,7 +235,7 @@ class Fold:
             job_digest=self.started.job_digest,
             resumed=self.started.resumed,
             resume_command=None if outcome == "done" else self.started.resume or _resume_command(self.started),
-            tools=self.started.tools,
+            tools=dict(self.tools),
             started=self.started.at,
             ended=self.last,
             seconds=finished.seconds if finished else (self.last - self.started.at).total_seconds(),

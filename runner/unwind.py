@@ -88,6 +88,11 @@ class Unwinding:
         out = self._out(step, ctx, record)
         return None if out is None else step.release_due(ctx, _inputs(step, record), out)
 
+    def is_there(self, step: AnyStep, record: NodeRecord) -> bool:
+        """Whether what the record says was made still is."""
+        out = None if record.out is None else parse_out(step.Out, record.out, str(record.node))
+        return step.check(self._context(record), _inputs(step, record), out) is not None
+
     def undo(self, step: AnyStep, record: NodeRecord, why: str) -> None:
         """Raises UnwindError."""
         done = Unwound()

@@ -17,7 +17,7 @@ from runner.hosts.connect import connect
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.job_model import Job
 from runner.nodes import NodeId
-from runner.step import Context, Run, Section
+from runner.step import Context, Log, Run, Section
 
 
 class World:
@@ -30,6 +30,8 @@ class World:
         self.bus = bus
         self.stop = stop
         self.unwind: Callable[[], tuple[str, ...]] = tuple
+        self.log: Callable[[str], Log] | None = None
+        """Where the run keeps what only grows; a plan has no such place."""
         self._scratch = scratch
         self._lock = threading.RLock()
         self._hosts: dict[str, Host] = {}
@@ -91,6 +93,7 @@ class World:
             scratch=scratch,
             stop=self.stop,
             unwind=lambda: self.unwind(),
+            log=self.log,
             previous_failure=previous_failure,
         )
 

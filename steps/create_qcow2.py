@@ -69,6 +69,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         if _is_right(host, image):
             return image
         host.mkdir(image.directory)
+        ctx.log(layout.ledger(inputs.disk.key)).remove()  # it tells of another image
         _remove(host, image)
         img.create(host, image.path, image.capacity)
         host.sync(image.directory, posixpath.dirname(image.directory))

@@ -17,6 +17,7 @@ from steps.copy.digests import Digests, file_size
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
+from steps.disk_ledger import DiskLedger
 from steps.open_source import Source
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
@@ -42,7 +43,9 @@ class TransferIn(JobModel):
     stall_timeout: Annotated[Duration, HOW] = 60.0
     """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no limit."""
     window: Annotated[int, HOW, Field(ge=MiB)] = 256 * MiB
-    """Bytes that are written but not flushed, at most."""
+    """Bytes that are written but not flushed, at most: what a kill makes us copy twice."""
+    flush_interval: Annotated[Duration, HOW] = 5.0
+    """How long a write waits for its flush, at most."""
 
 
 class TransferLive(JobModel):
@@ -64,7 +67,8 @@ class SwappedTargetsError(SendenseError):
 
 class Transfer(Step[TransferIn, TransferLive, Copied]):
     """Copies a frozen disk into its image. Every block is read whole, holes that the source knows of are not read; the
-    BLAKE3 of every 1 MiB block is kept beside the image. It is done when a FLUSH has made the last byte durable."""
+    BLAKE3 of every 1 MiB block is kept beside the image. It is done when a FLUSH has made the last byte durable. What a
+    FLUSH made safe is recorded: an interrupted copy goes on there, inside the disk."""
 
     name = "transfer"
     lifetime = Lifetime.KEEP
@@ -185,8 +189,24 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
                 raise SwappedTargetsError(
                     live.source, live.target, f"the {what} NBD export has {size} bytes, not {capacity}"
                 )
-        tuning = Tuning(stall_timeout=inputs.stall_timeout, window=inputs.window)
-        return copy(source, target, digests, stop=ctx.stop, tuning=tuning, on_progress=report)
+        ledger = DiskLedger(ctx, live.source, live.target.image)
+        tuning = Tuning(stall_timeout=inputs.stall_timeout, window=inputs.window, flush_interval=inputs.flush_interval)
+        with (
+            Digests.create(ctx.scratch / "recorded", capacity) as recorded,
+            Digests.create(ctx.scratch / "earlier", capacity) as earlier,
+        ):
+            ledger.believe(target, recorded)
+            return copy(
+                source,
+                target,
+                digests,
+                stop=ctx.stop,
+                tuning=tuning,
+                done=ledger.done,
+                earlier=ledger.what_it_held(earlier),
+                on_flushed=ledger.record,
+                on_progress=report,
+            )
 
 
 def _marker(image: Image) -> str:

@@ -220,6 +220,8 @@ def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests) -> 
     except BlockDifference as difference:
         before = ctx.previous_failure or {}
         again = (before.get("offset"), before.get("disk")) == (difference.offset, image.disk.key)
+        # What was recorded of the copy is proven wrong: the next one begins at byte 0.
+        ctx.log(layout.ledger(image.disk.key)).remove()
         raise ImageDiffersError(image, difference, again=again) from difference
 
 

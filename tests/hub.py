@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint import FileLog
 from runner.events import Event, Warned
 from runner.hosts import Host
 from runner.hosts.local import LocalHost
@@ -95,6 +96,7 @@ class Hub:
             scratch=self.scratch,
             stop=self.stop,
             unwind=lambda: ("snapshot sendense-1",),
+            log=lambda name: FileLog(LocalHost(), str(self.scratch / "ledger" / name)),
         )
 
     @property

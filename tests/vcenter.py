@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from runner.checkpoint import FileLog
 from runner.errors import UsageError
 from runner.events import Event, Warned
 from runner.hosts import Host
@@ -96,6 +97,7 @@ class Lab:
             scratch=self.scratch,
             stop=self.stop,
             unwind=tuple,
+            log=lambda name: FileLog(LocalHost(), str(self.scratch / "ledger" / name)),
         )
 
     @property

@@ -27,7 +27,8 @@ class FileStat:
 
 
 class Child(Protocol):
-    """A process started on a host and leashed to us: it ends when this object is closed or this process dies (n60)."""
+    """A process started on a host and leashed to us: it ends when this object is closed or this process dies, by SIGKILL
+    too (which a program started through ssh alone survives)."""
 
     argv: tuple[str, ...]
     host: str
@@ -118,14 +119,16 @@ class Host(Protocol):
         """Free for us on the file system of `path`, which exists."""
 
     def tempdir(self) -> AbstractContextManager[str]:
-        """A short (≤ 40 bytes) 0700 directory for sockets and password files (n59), removed at the end."""
+        """A 0700 directory for sockets and password files, removed at the end. Its path has 40 bytes at most, since a
+        unix socket's may have no more than 107."""
 
     def lock(self, path: str, holder: str) -> Lock:
         """`flock` on `path`, taken without waiting; the file then holds the text `holder`. Raises LockedError with the text
-        of the present holder. Freed by our death (n46)."""
+        of the present holder. Freed by our death."""
 
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
         """Local unix sockets that lead to `sockets` (unix sockets on this host), one ssh process each; on the local host
-        they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them (n40)."""
+        they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them, since a server
+        that prohibits forwards shows it only there."""
 
     def close(self) -> None: ...

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from runner.units import MiB
 from steps.copy.digests import Digests, digest_of, zero_digest
+from steps.copy.earlier import Earlier
 from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
 from steps.copy.extents import BLOCK, Piece, gaps
 from steps.copy.ledger import Flushed, join
@@ -71,16 +72,18 @@ def copy(
     stop: threading.Event,
     tuning: Tuning | None = None,
     done: Iterable[Flushed] = (),
+    earlier: Earlier | None = None,
     on_flushed: Callable[[Sequence[Flushed]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Copy:
     """Returns once a FLUSH made everything durable. `digests` is fresh and of the same capacity.
 
-    `done` is safe already (what a ledger lists): only its digests are taken over. `on_flushed` gets what has become safe,
+    `done` is safe already (what a ledger lists): only its digests are taken over. What the target holds from an `earlier`
+    moment is read and digested like all else, and not written where it is the same. `on_flushed` gets what has become safe,
     after each FLUSH: ranges whose writes completed before it was issued. Raises CopyError, Interrupted, and what the
     callbacks raise.
     """
-    return _Copy(source, target, digests, stop, tuning or Tuning(), done, on_flushed, on_progress).run()
+    return _Copy(source, target, digests, stop, tuning or Tuning(), done, earlier, on_flushed, on_progress).run()
 
 
 class _Copy:
@@ -92,6 +95,7 @@ class _Copy:
         stop: threading.Event,
         tuning: Tuning,
         done: Iterable[Flushed],
+        earlier: Earlier | None,
         on_flushed: Callable[[Sequence[Flushed]], None] | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -100,6 +104,7 @@ class _Copy:
         self._target = target
         self._digests = digests
         self._tuning = tuning
+        self._earlier = earlier
         self._on_flushed = on_flushed
         self._on_progress = on_progress
         self._begun = self._reported = time.monotonic()
@@ -166,6 +171,14 @@ class _Copy:
 
     def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview) -> None:
         digest = digest_of(block)
+        if self._earlier is not None and self._earlier.holds(piece.offset, digest):
+            self._buffers.append(buffer)
+            self._skipped += piece.length
+            entry = b"" if digest == zero_digest(piece.length) else digest
+            if entry:
+                self._digests.put(piece.offset, entry)
+            self._settle(piece, entry, read=piece.length)
+            return
         if digest != zero_digest(piece.length):
             self._digests.put(piece.offset, digest)
             self._traffic.write(self._target, piece.offset, block, lambda: self._have_written(piece, buffer, digest))

@@ -1,8 +1,10 @@
 """The ledger of one disk's copy: the ranges that are safe in the target, in a file that only grows.
 
-The first line says what is copied (`LedgerHead`), each further line what one FLUSH made safe. A line is
-``<BLAKE3 of the rest, 16 hex digits> <JSON>``, written by one append that is synced before the next: a crash can tear
-the last line only. A torn last line is dropped; a line that is damaged elsewhere means that the file cannot be trusted.
+A head line says what is copied (`LedgerHead`), each further line what one FLUSH made safe of it. When the moment that is
+read had to be replaced by another one, a new head follows: what was safe of the old moment is then only known to be in
+the target. A line is ``<BLAKE3 of the rest, 16 hex digits> <JSON>``, written by one append that is synced before the
+next: a crash can tear the last line only. A torn last line is dropped; a line that is damaged elsewhere means that the
+file cannot be trusted.
 """
 
 from __future__ import annotations
@@ -51,11 +53,18 @@ class LedgerHead:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """`intact`: bytes of the file before a torn last line; the file is to be cut there before it grows again."""
+class Segment:
+    """What became safe under one head, in the order in which it did."""
 
     head: LedgerHead
     ranges: tuple[Flushed, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`intact`: bytes of the file before a torn last line; the file is to be cut there before it grows again."""
+
+    segments: tuple[Segment, ...]
     intact: int
 
 
@@ -66,7 +75,7 @@ class Ledger:
         self._append = append
 
     def begin(self, head: LedgerHead) -> None:
-        """To an empty file."""
+        """What is recorded from now on is of `head`."""
         self._append(head_line(head))
 
     def record(self, ranges: Iterable[Flushed]) -> None:
@@ -96,9 +105,19 @@ def read_ledger(content: bytes, name: str) -> Reading | None:
         raise StateError(
             f"line {values.index(None) + 1} of the ledger {name} is damaged: remove the file to copy the disk from the start"
         )
-    head = _head(values[0], name)
-    ranges = tuple(one for number, value in enumerate(values[1:], 2) for one in _ranges(value, head, number, name))
-    return Reading(head, ranges, len(content) - len(torn))
+    return Reading(_segments(values, name), len(content) - len(torn))
+
+
+def _segments(values: list[Any], name: str) -> tuple[Segment, ...]:
+    heads: list[LedgerHead] = []
+    ranges: list[list[Flushed]] = []
+    for number, value in enumerate(values, 1):
+        if number == 1 or isinstance(value, dict):
+            heads.append(_head(value, name))
+            ranges.append([])
+        else:
+            ranges[-1].extend(_ranges(value, heads[-1], number, name))
+    return tuple(Segment(head, tuple(ones)) for head, ones in zip(heads, ranges, strict=True))
 
 
 def _line(value: object) -> bytes:

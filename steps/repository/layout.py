@@ -89,6 +89,11 @@ def image(disk_key: int) -> str:
     return f"disk-{disk_key}.qcow2"
 
 
+def ledger(disk_key: int) -> str:
+    """Among what the run keeps, not in the repository."""
+    return f"disk-{disk_key}"
+
+
 def digests(disk_key: int) -> str:
     return f"disk-{disk_key}.blake3"
 

@@ -380,6 +380,7 @@ class Bench:
             nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
             executor = Executor(
                 nodes=nodes,
+                registry=REGISTRY,
                 resolver=Resolver(job, nodes, world.identities(), self.run_id),
                 world=world,
                 state=state,

@@ -5,17 +5,21 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
-from runner.errors import Interrupted
+from runner.errors import Interrupted, StateError
 from runner.events import NodeProgress
 from runner.units import GiB, MiB
 from steps.copy.endpoint import RequestFailed, Stalled
+from steps.copy.ledger import head_line, ranges_line, read_ledger
 from steps.create_qcow2 import Image
+from steps.qemu import img
 from steps.repository import layout
 from steps.transfer import Copied, SwappedTargetsError, Transfer, TransferIn, TransferLive
 from tests.eventually import eventually
@@ -126,20 +130,120 @@ def test_an_export_of_another_size_than_the_model_says_is_refused(
     assert not any((tmp_path / "strange.raw").read_bytes())
 
 
-def test_a_second_copy_makes_right_what_the_first_left(hub: Hub, guest: Guest) -> None:
+def test_a_copy_of_a_later_moment_reads_all_and_writes_what_differs(hub: Hub, guest: Guest) -> None:
     image = hub.image(guest.disk)
     transfer(hub, guest.source(), image)
     guest.write(0, bytes(MiB))
     guest.write(3 * MiB, content(MiB, seed=4))
-    copied = transfer(hub, guest.source(), image)
+    hub.events.clear()
+    copied = transfer(hub, guest.source().model_copy(update={"snapshot": "snapshot-32"}), image)
     assert equal(image, guest)
     assert copied.zero == 10 * MiB
+    last = [event for event in hub.events if isinstance(event, NodeProgress)][-1]
+    assert (last.data, last.zero) == (MiB, MiB)  # one block has become data, one has become zero
+
+
+def test_a_moment_between_two_moments_is_not_skipped_over(hub: Hub, guest: Guest) -> None:
+    """A block goes a → b → a over three snapshots, and the copy of b was written but is not in the ledger."""
+    image = hub.image(guest.disk)
+    before = guest.path.read_bytes()[:MiB]
+    transfer(hub, guest.source(), image)
+    guest.write(0, content(MiB, seed=9))
+    transfer(hub, guest.source().model_copy(update={"snapshot": "snapshot-32"}), image)
+    log = hub.context().log("disk-2000")
+    lines = log.read().splitlines(keepends=True)
+    log.cut(sum(map(len, lines[: [b"snapshot-32" in line for line in lines].index(True) + 1])))
+    guest.write(0, before)
+    transfer(hub, guest.source().model_copy(update={"snapshot": "snapshot-33"}), image)
+    assert equal(image, guest)
+
+
+def interrupted(hub: Hub, guest: Guest, image: Image, after: int) -> int:
+    """A copy that is told to stop once `after` bytes are safe; returns how many bytes of data are by its ledger."""
+    context = hub.context()
+    wait = context.advanced.set
+
+    class Stopping(threading.Event):
+        def set(self) -> None:
+            wait()
+            ledger = read_ledger(context.log("disk-2000").read() or b"", "l")
+            if ledger is None or sum(one.length for one in ledger.segments[-1].ranges) >= after:
+                hub.stop.set()
+
+    context.advanced = Stopping()
+    source = guest.servers.nbdkit("-r", "--filter=rate", "file", str(guest.path), "rate=128M")
+    with opened(hub, image) as (tunnel, _), pytest.raises(Interrupted):
+        live = TransferLive(source=guest.source().model_copy(update={"uris": (source.uri,)}), target=tunnel)
+        STEP.run(context, TransferIn.from_json_value({"window": 4 * MiB, "flush-interval": "0.1s"}), live)
+    hub.stop.clear()
+    reading = read_ledger(context.log("disk-2000").read() or b"", "l")
+    assert reading is not None
+    return sum(one.length for one in reading.segments[-1].ranges if one.digests)
+
+
+@pytest.fixture
+def large(servers: Servers, tmp_path: Path) -> Guest:
+    guest = Guest(servers, tmp_path, disk(capacity=48 * MiB))
+    guest.write(0, content(40 * MiB, seed=8))
+    return guest
+
+
+def test_an_interrupted_copy_goes_on_inside_the_disk(hub: Hub, large: Guest) -> None:
+    image = hub.image(large.disk)
+    safe = interrupted(hub, large, image, 20 * MiB)
+    assert safe >= 8 * MiB
+    hub.events.clear()
+    copied = transfer(hub, large.source(), image)
+    last = [event for event in hub.events if isinstance(event, NodeProgress)][-1]
+    assert last.done == last.total == 48 * MiB
+    assert last.data == 40 * MiB - safe
+    assert equal(image, large)
+    assert copied.data == 40 * MiB
+    entries = Path(copied.digests).read_bytes()
+    blocks = [large.path.read_bytes()[at : at + MiB] for at in range(0, 48 * MiB, MiB)]
+    assert entries == b"".join(blake3(block).digest() if any(block) else bytes(32) for block in blocks)
+
+
+@pytest.mark.parametrize("harm", ["image-damaged", "image-blank", "torn", "other-image"])
+def test_a_ledger_that_is_not_true_is_not_believed(hub: Hub, large: Guest, harm: str) -> None:
+    image = hub.image(large.disk)
+    interrupted(hub, large, image, 20 * MiB)
+    log = hub.context().log("disk-2000")
+    if harm == "image-damaged":
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", f"write -P 7 0 {20 * MiB}", image.path], check=True)
+    elif harm == "image-blank":
+        Path(image.path).unlink()
+        img.create(hub.host, image.path, image.capacity)
+    elif harm == "torn":
+        content = log.read()
+        assert content is not None
+        log.cut(len(content) - 3)
+    else:
+        head = replace(read_ledger(log.read() or b"", "l").segments[0].head, image="elsewhere:/x")  # type: ignore[union-attr]
+        ranges = read_ledger(log.read() or b"", "l").segments[0].ranges  # type: ignore[union-attr]
+        log.remove()
+        log.append(head_line(head) + ranges_line(ranges))
+    transfer(hub, large.source(), image)
+    assert equal(image, large)
+    assert any("not believed" in warning for warning in hub.warnings) == harm.startswith("image-")
+
+
+def test_a_ledger_damaged_in_the_middle_is_refused_with_a_sentence(hub: Hub, large: Guest) -> None:
+    image = hub.image(large.disk)
+    interrupted(hub, large, image, 20 * MiB)
+    path = Path(hub.context().log("disk-2000").path)
+    text = bytearray(path.read_bytes())
+    text[40] ^= 1
+    path.write_bytes(text)
+    with pytest.raises(StateError, match=r"damaged: remove the file"):
+        transfer(hub, large.source(), image)
 
 
 @pytest.mark.parametrize("fault", ["unreadable", "frozen", "stopped"])
 def test_a_copy_that_fails_leaves_the_image_but_no_marker(hub: Hub, guest: Guest, tmp_path: Path, fault: str) -> None:
     image = hub.image(guest.disk)
     copied = transfer(hub, guest.source(), image)
+    hub.context().log("disk-2000").remove()  # as if nothing had been recorded
     assert markers(image) == ["disk-2000.copied.json"]
     (Path(image.directory) / "disk-2000.verified.json").write_text("{}")
     context, source, how = hub.context(), guest.source(), {}

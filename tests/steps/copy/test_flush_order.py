@@ -123,7 +123,7 @@ def test_what_the_ledger_lists_is_durable_and_a_resume_makes_the_rest(scratch, c
     ledger = Ledger(ledger_file.extend)
     ledger.begin(LedgerHead(disk_key=2000, capacity=SIZE, backing_uuid="u", image="i", snapshot="s"))
     for completions in (*cuts, 10**6):
-        ranges = read_ledger(bytes(ledger_file), "ledger").ranges
+        ranges = read_ledger(bytes(ledger_file), "ledger").segments[-1].ranges
         for one in ranges:
             assert _bytes_of(durable, one.offset, one.length) == _bytes_of(source, one.offset, one.length)
         cache = Cache(durable, seed, completions, multi)

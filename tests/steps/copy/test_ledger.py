@@ -34,9 +34,20 @@ def _ledger():
 
 def test_what_was_recorded_reads_back():
     reading = read_ledger(_ledger(), "ledger/2000")
-    assert reading.head == HEAD
-    assert list(reading.ranges) == [one for flush in FLUSHES for one in flush]
+    assert [segment.head for segment in reading.segments] == [HEAD]
+    assert list(reading.segments[0].ranges) == [one for flush in FLUSHES for one in flush]
     assert reading.intact == len(_ledger())
+
+
+def test_a_new_head_begins_a_new_segment():
+    content = bytearray(_ledger())
+    ledger = Ledger(content.extend)
+    later = replace(HEAD, snapshot="snapshot-8")
+    ledger.begin(later)
+    ledger.record(FLUSHES[1])
+    first, second = read_ledger(bytes(content), "l").segments
+    assert (first.head, len(first.ranges)) == (HEAD, 4)
+    assert (second.head, list(second.ranges)) == (later, FLUSHES[1])
 
 
 @given(st.integers(0, len(_ledger()) - 1))
@@ -47,14 +58,14 @@ def test_a_torn_tail_is_dropped_wherever_it_was_torn(length):
     if whole == 0:
         assert reading is None
     else:
-        assert list(reading.ranges) == [one for flush in FLUSHES[: whole - 1] for one in flush]
+        assert list(reading.segments[0].ranges) == [one for flush in FLUSHES[: whole - 1] for one in flush]
         assert content[: reading.intact] == b"".join(_ledger().splitlines(keepends=True)[:whole])
 
 
 def test_a_last_line_that_never_reached_the_disk_is_dropped():
     *lines, last = _ledger().splitlines(keepends=True)
     reading = read_ledger(b"".join(lines) + bytes(len(last) - 1) + b"\n", "ledger/2000")
-    assert list(reading.ranges) == [one for flush in FLUSHES[:-1] for one in flush]
+    assert list(reading.segments[0].ranges) == [one for flush in FLUSHES[:-1] for one in flush]
     assert reading.intact == len(b"".join(lines))
 
 
