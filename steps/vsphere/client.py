@@ -25,7 +25,7 @@ from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
 from steps.vsphere.section import VCenter
 from steps.vsphere.session import Session
-from steps.vsphere.tls import Trust, trust
+from steps.vsphere.tls import Trust, sha1_thumbprint, trust
 
 KEEPALIVE = 5 * MINUTE
 """A session dies after 30 idle minutes, a setting that administrators lower."""
@@ -96,6 +96,11 @@ class Client:
             if self._trust is None:
                 self._trust = trust(self.vcenter)
             return self._trust
+
+    def sha1_thumbprint(self) -> str:
+        """``AB:CD:…`` of its certificate, verified now. Raises NotTrusted, Unreachable (transient)."""
+        with explained(self._server, f"reading the certificate of {self._server}"):
+            return sha1_thumbprint(self.vcenter, self.trust())
 
     def cookie(self) -> str:
         """Of the session as it is now; `lend_cookie` follows it."""

@@ -91,6 +91,16 @@ def powered_on(client: Client, moref: str) -> bool:
     return bool(seen.get("runtime.powerState") == vim.VirtualMachine.PowerState.poweredOn)
 
 
+def esxi_host(client: Client, moref: str) -> str:
+    """The name of the ESXi host that has the VM now; its moref where the account may not read the name."""
+    doing = f"looking which ESXi host has VM {moref}"
+    host = read(client, vim.VirtualMachine, moref, ("runtime.host",), doing).get("runtime.host")
+    if host is None:
+        raise VSphereError(f"{doing} failed: none has it: is it being moved, or its host disconnected?")
+    named = read_many(client, vim.HostSystem, (host._moId,), ("name",), doing)
+    return str(named.get(host._moId, {}).get("name", host._moId))
+
+
 def delta_files(client: Client, moref: str) -> tuple[str, ...]:
     """Files of the live disks that stand on another file."""
     doing = f"reading the disk files of VM {moref}"

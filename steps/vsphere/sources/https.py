@@ -12,6 +12,7 @@ import shlex
 from steps.vsphere.client import KEEPALIVE_LENT
 from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable, VSphereError
 from steps.vsphere.folder import PRIVILEGES
+from steps.vsphere.sources.nbdkit import SourceFailed, begin, errors_in, last_words
 
 REQUEST_TIMEOUT = 30
 """Seconds for one HTTP request, so for 1 MiB: below the copy's stall timeout, so that a hanging one is made again."""
@@ -24,24 +25,14 @@ RETRIES = int((KEEPALIVE_LENT + COOKIE_RENEW) / RETRY_DELAY) + 2
 """A read that fails is made again for a little longer than it takes to see that the session ended, to log in and to hand
 the new cookie out: an expired session, a dropped connection and a 503 cost seconds, not the copy."""
 
-_ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)\n", re.MULTILINE)
 _STATUS = re.compile(r"returned error: (\d{3})")
 _URL = re.compile(r"^problem doing HEAD request to fetch size of URL \[[^\]]*\]: ")
 
 
-class SourceFailed(VSphereError):
-    pass
-
-
 def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str) -> tuple[str, ...]:
-    """nbdkit makes `pid_file` when its socket listens. The cookie is in a file only: command lines are public."""
+    """The cookie is in a file only: command lines are public."""
     return (
-        "nbdkit",
-        "--foreground",
-        "--readonly",
-        "--log=stderr",
-        f"--unix={socket}",
-        f"--pidfile={pid_file}",
+        *begin(socket=socket, pid_file=pid_file),
         "--filter=retry-request",
         "curl",
         f"url={url}",
@@ -59,43 +50,38 @@ def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str
     )
 
 
-def errors_in(stderr: str) -> list[str]:
-    """What nbdkit complained of, in whole lines: it writes them in pieces."""
-    return _ERROR_LINE.findall(stderr)
-
-
 def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
     """The error for what nbdkit said. `what`: ``disk 2000 of pgtest1 (https://…)``; `session_ended`: a refusal is then only
     that."""
     said = errors_in(stderr)
-    cause = _URL.sub("", said[-1]) if said else " / ".join(stderr.strip().splitlines()[-3:]) or "nbdkit said nothing"
-    begin = f"{what} cannot be read over HTTPS"
+    cause = _URL.sub("", said[-1]) if said else last_words(stderr)
+    begins = f"{what} cannot be read over HTTPS"
     if status := _STATUS.search(cause):
-        return _for_status(begin, int(status.group(1)), session_ended=session_ended)
+        return _for_status(begins, int(status.group(1)), session_ended=session_ended)
     if "certificate" in cause:
         return NotTrusted(
-            f"{begin}: {cause}; curl insists that the certificate names the server as the job does: write `server:` as in "
+            f"{begins}: {cause}; curl insists that the certificate names the server as the job does: write `server:` as in "
             f"the certificate"
         )
     if not said or "curl" not in stderr:
-        return SourceFailed(f"{begin}: {cause}")
-    return Unreachable(f"{begin}: {cause}")
+        return SourceFailed(f"{begins}: {cause}")
+    return Unreachable(f"{begins}: {cause}")
 
 
-def _for_status(begin: str, status: int, *, session_ended: bool) -> VSphereError:
+def _for_status(begins: str, status: int, *, session_ended: bool) -> VSphereError:
     if status in (401, 403) and session_ended:
-        return Unreachable(f"{begin}: the session had ended (status {status})")
+        return Unreachable(f"{begins}: the session had ended (status {status})")
     if status in (401, 403):
         return PermissionMissing(
-            f"{begin}: the account is refused (status {status}): add {PRIVILEGES} to its role on the datacenter and the "
+            f"{begins}: the account is refused (status {status}): add {PRIVILEGES} to its role on the datacenter and the "
             f"datastore",
             PRIVILEGES,
             "the datastore",
         )
     if status == 404:
         return SourceFailed(
-            f"{begin}: there is no such file (status 404): the disk was moved, or its datastore keeps no flat files"
+            f"{begins}: there is no such file (status 404): the disk was moved, or its datastore keeps no flat files"
         )
     if status >= 500:
-        return Unreachable(f"{begin}: the server failed (status {status})")
-    return SourceFailed(f"{begin}: the server answered with status {status}")
+        return Unreachable(f"{begins}: the server failed (status {status})")
+    return SourceFailed(f"{begins}: the server answered with status {status}")

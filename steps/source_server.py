@@ -1,0 +1,258 @@
+"""nbdkit processes on the host near vSphere that serve one frozen disk over NBD, one class for each transport.
+
+Everything is registered to be closed before it is made. Ready means a handshake through the very path the data will take.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from runner.hosts import Child, Forwards, Host
+from runner.hosts.tunnel import explain
+from runner.secrets import resolve
+from runner.step import Context
+from steps.copy.endpoint import ConnectFailed
+from steps.copy.nbd import ExportInfo, probe
+from steps.snapshot import SnapshotTaken
+from steps.vsphere import folder, machine
+from steps.vsphere.client import Client
+from steps.vsphere.errors import VSphereError
+from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.sources import https, vddk
+from steps.vsphere.sources.nbdkit import SourceFailed, errors_in
+from steps.vsphere.sources.open_disks import OpenDisks, Place
+
+START_TIMEOUT = 30.0
+"""Seconds for nbdkit to listen; it does so before it asks the server anything."""
+
+LAST_WORDS = 2.0
+"""Seconds for the cause of a refused handshake to come through from nbdkit's standard error."""
+
+PAUSE = 0.02
+
+
+class WrongDisk(VSphereError):
+    pass
+
+
+@dataclass(frozen=True)
+class Served:
+    """`uris`: NBD URIs of the same bytes, each of which passed a handshake. `extents`: whether holes are known."""
+
+    uris: tuple[str, ...]
+    extents: bool
+
+
+class SourceServer(ABC):
+    """`what` is for messages: ``disk 2000 ([ds] a/a.vmdk) through vcenter.example.com from host node``."""
+
+    handshake_timeout: float
+    """Seconds for the first connection; nbdkit opens the disk in it."""
+
+    def __init__(self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> None:
+        self._ctx = ctx
+        self._host = host
+        self._client = client
+        self._snapshot = snapshot
+        self._disk = disk
+        self._what = f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
+
+    @abstractmethod
+    def open(self) -> Served:
+        """Raises VSphereErrors, HostErrors, ConnectFailed, WrongDisk, Interrupted."""
+
+    @abstractmethod
+    def _file(self) -> str:
+        """The file that is read, ``[ds] dir/name``."""
+
+    @abstractmethod
+    def _failure_of(self, stderr: str) -> VSphereError:
+        """What nbdkit's words mean."""
+
+    def _start(self, directory: str, commands: Sequence[Callable[[str, str], tuple[str, ...]]]) -> list[Child]:
+        """One nbdkit for each of `commands` (socket and pid file → command line); all listen when this returns."""
+        places = [posixpath.join(directory, str(number)) for number in range(len(commands))]
+        children = [
+            self._ctx.start(self._host, command(f"{place}.sock", f"{place}.pid"))
+            for command, place in zip(commands, places, strict=True)
+        ]
+        for child, place in zip(children, places, strict=True):
+            self._await_listening(child, f"{place}.pid")
+        return children
+
+    def _connect(self, directory: str, children: Sequence[Child]) -> tuple[tuple[str, ...], list[ExportInfo]]:
+        sockets = [posixpath.join(directory, f"{number}.sock") for number in range(len(children))]
+        forwards = self._ctx.closing.enter_context(self._host.forward(sockets))
+        self._ctx.children.extend(forwards.children)
+        uris = tuple(f"nbd+unix:///?socket={socket}" for socket in forwards.sockets)
+        exports = [self._shake_hands(uri, child, forwards) for uri, child in zip(uris, children, strict=True)]
+        return uris, exports
+
+    def _await_listening(self, child: Child, pid_file: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._host.exists(pid_file):
+            self._ctx.check_stop()
+            if child.poll() is not None:
+                raise self._failure_of(self._last_words(child))
+            if time.monotonic() > deadline:
+                raise SourceFailed(f"{self._what}: nbdkit does not listen after {START_TIMEOUT:.0f} s")
+            self._ctx.stop.wait(PAUSE)
+
+    def _shake_hands(self, uri: str, child: Child, forwards: Forwards) -> ExportInfo:
+        self._ctx.check_stop()
+        try:
+            info = probe(uri, self.handshake_timeout, self._what)
+        except ConnectFailed as error:
+            words = self._last_words(child)
+            if errors_in(words):
+                raise self._failure_of(words) from error
+            # nbdkit knows nothing of it: the way there failed.
+            raise explain(self._host.name, forwards) or error from error
+        if info.size != self._disk.capacity:
+            raise WrongDisk(
+                f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the file is not the "
+                f"disk's"
+            )
+        return info
+
+    def _last_words(self, child: Child) -> str:
+        """Its standard error, once the cause is there or will not come any more."""
+        deadline = time.monotonic() + LAST_WORDS
+        while not errors_in(child.stderr()) and time.monotonic() < deadline:
+            self._ctx.stop.wait(PAUSE)
+        return child.stderr()
+
+
+class HttpsServer(SourceServer):
+    """Several nbdkits on the disk's flat file, one connection each; they share one session's cookie."""
+
+    handshake_timeout = https.REQUEST_TIMEOUT + 15.0
+
+    def __init__(
+        self,
+        ctx: Context,
+        host: Host,
+        client: Client,
+        snapshot: SnapshotTaken,
+        disk: FrozenDisk,
+        connections: int,
+    ) -> None:
+        super().__init__(ctx, host, client, snapshot, disk)
+        self._connections = connections
+
+    def open(self) -> Served:
+        self._client.renew()
+        directory = self._ctx.closing.enter_context(self._host.tempdir())
+        ca_file, cookie_file = posixpath.join(directory, "ca.pem"), posixpath.join(directory, "cookie")
+        self._host.write(ca_file, self._client.trust().pem.encode())
+        self._lend_cookie(cookie_file)
+        url = folder.url(self._client.vcenter, self._snapshot.datacenter, self._file())
+
+        def command(socket: str, pid_file: str) -> tuple[str, ...]:
+            return https.argv(url, cookie_file=cookie_file, ca_file=ca_file, socket=socket, pid_file=pid_file)
+
+        children = self._start(directory, [command] * self._connections)
+        uris, _ = self._connect(directory, children)
+        # nbdkit offers base:allocation for every plugin; for curl it calls the whole disk allocated.
+        return Served(uris, extents=False)
+
+    def _file(self) -> str:
+        return folder.flat_file(self._disk.file)
+
+    def _failure_of(self, stderr: str) -> VSphereError:
+        return https.failure(self._what, stderr, session_ended=self._client.renew())
+
+    def _lend_cookie(self, path: str) -> None:
+        def take(cookie: str) -> None:
+            self._host.write(path, cookie.encode())
+
+        def failed(error: Exception) -> None:
+            self._ctx.warn(f"the new session's cookie did not reach {self._host.name}, reads will fail soon: {error}")
+
+        self._ctx.closing.enter_context(self._client.lend_cookie(take, failed))
+
+
+class VddkServer(SourceServer):
+    """One nbdkit and one connection for a disk: each further one would open the disk once more, which costs the ESXi host
+    its buffers again. Requests of one connection run in parallel. How many disks are open at once is counted."""
+
+    handshake_timeout = vddk.OPEN_TIMEOUT
+
+    def __init__(
+        self,
+        ctx: Context,
+        host: Host,
+        client: Client,
+        snapshot: SnapshotTaken,
+        disk: FrozenDisk,
+        options: vddk.VddkOptions,
+        found: vddk.Found,
+    ) -> None:
+        super().__init__(ctx, host, client, snapshot, disk)
+        self._options = options
+        self._found = found
+        self._serving = False
+
+    def open(self) -> Served:
+        # A login of our own: a wrong password is said by vSphere's words, which the library has not.
+        self._client.renew()
+        place = self._take_place()
+        directory = self._ctx.closing.enter_context(self._host.tempdir())
+        password_file = posixpath.join(directory, "password")
+        child = self._start_one(directory, password_file)
+        self._ctx.closing.callback(self._look_back, child, place)
+        self._host.remove(password_file)
+        uris, (export,) = self._connect(directory, [child])
+        self._serving = True
+        return Served(uris, extents=export.can_extents and self._found.extents)
+
+    def _file(self) -> str:
+        return self._disk.file
+
+    def _failure_of(self, stderr: str) -> VSphereError:
+        return vddk.failure(self._what, stderr)
+
+    def _take_place(self) -> Place:
+        disks: OpenDisks = self._ctx.shared(("open VDDK disks", self._client.name), lambda: nullcontext(OpenDisks()))
+        esxi = machine.esxi_host(self._client, self._snapshot.vm)
+
+        def waits(why: str) -> None:
+            self._ctx.warn(f"disk {self._disk.key} waits for another to be done: {why}")
+
+        return self._ctx.closing.enter_context(disks.place(esxi, self._ctx.stop, waits))
+
+    def _start_one(self, directory: str, password_file: str) -> Child:
+        configuration_file = posixpath.join(directory, "vddk.conf")
+        self._host.write(configuration_file, vddk.configuration(directory).encode())
+        self._host.write(password_file, resolve(self._client.vcenter.password).reveal().encode())
+        thumbprint = self._client.sha1_thumbprint()
+
+        def command(socket: str, pid_file: str) -> tuple[str, ...]:
+            return vddk.argv(
+                self._options,
+                self._client.vcenter,
+                thumbprint=thumbprint,
+                vm=self._snapshot.vm,
+                snapshot=self._snapshot.moref,
+                file=self._file(),
+                password_file=password_file,
+                configuration_file=configuration_file,
+                socket=socket,
+                pid_file=pid_file,
+            )
+
+        (child,) = self._start(directory, [command])
+        return child
+
+    def _look_back(self, child: Child, place: Place) -> None:
+        """At its end: who reads sees only that a read failed, the cause is on nbdkit's standard error."""
+        words = child.stderr()
+        if vddk.out_of_buffers(words):
+            place.refused()
+        if self._serving and (said := vddk.complaints(words)):
+            self._ctx.warn(f"{self._what}: VDDK complained while it was read: {said[-1]}")

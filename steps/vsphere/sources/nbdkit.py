@@ -1,0 +1,28 @@
+"""What the nbdkits of all transports share: how their command lines begin, and how they complain."""
+
+from __future__ import annotations
+
+import re
+
+from steps.vsphere.errors import VSphereError
+
+_ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)\n", re.MULTILINE)
+
+
+class SourceFailed(VSphereError):
+    pass
+
+
+def begin(*, socket: str, pid_file: str) -> tuple[str, ...]:
+    """Of the command line; filters and the plugin follow. nbdkit makes `pid_file` when its socket listens."""
+    return ("nbdkit", "--foreground", "--readonly", "--log=stderr", f"--unix={socket}", f"--pidfile={pid_file}")
+
+
+def errors_in(stderr: str) -> list[str]:
+    """What nbdkit complained of, in whole lines: it writes them in pieces."""
+    return _ERROR_LINE.findall(stderr)
+
+
+def last_words(stderr: str) -> str:
+    """Where it said nothing that reads as an error."""
+    return " / ".join(stderr.strip().splitlines()[-3:]) or "nbdkit said nothing"
