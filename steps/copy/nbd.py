@@ -24,8 +24,19 @@ ExportInfo = Abilities
 """What `probe` answers, by the name NBD gives it."""
 
 _ZEROES = memoryview(bytes(MiB))
+_MASKS = {
+    0: 0,
+    nbd.AIO_DIRECTION_READ: select.POLLIN,
+    nbd.AIO_DIRECTION_WRITE: select.POLLOUT,
+    nbd.AIO_DIRECTION_BOTH: select.POLLIN | select.POLLOUT,
+}
 _CLOSE_TIMEOUT = 1.0
 """Seconds for a server to take our goodbye; one that hangs is left as it is."""
+
+
+def version() -> str:
+    """Of libnbd, such as ``1.14.2``."""
+    return str(nbd.NBD().get_version())
 
 
 def probe(uri: str, timeout: float, name: str = "the export") -> ExportInfo:
@@ -82,6 +93,7 @@ class NbdChannel:
         self._handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
         try:
             self._connect(uri, timeout)
+            self._descriptor = int(self._handle.aio_get_fd())
             self.abilities = self._ask_abilities()
         except nbd.Error as error:
             self._handle = None
@@ -117,12 +129,10 @@ class NbdChannel:
     # the event loop's side
 
     def fileno(self) -> int:
-        return int(self._handle.aio_get_fd()) if self._alive() else -1
+        return self._descriptor
 
     def wanted(self) -> int:
-        if self._settled or not self._alive():
-            return 0
-        return self._mask()
+        return 0 if self._settled else self._mask()
 
     def advance(self, ready: int) -> None:
         try:
@@ -143,12 +153,9 @@ class NbdChannel:
             self._handle.aio_notify_write()
 
     def _mask(self) -> int:
-        """What libnbd waits for now; the answer to a read may end its wish to write."""
-        if not self._alive():
-            return 0
-        direction = self._handle.aio_get_direction()
-        reads = select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0
-        return reads | (select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0)
+        """What libnbd waits for now; the answer to a read may end its wish to write, and a connection that ended waits for
+        nothing."""
+        return _MASKS[self._handle.aio_get_direction()] if self._handle is not None else 0
 
     def _alive(self) -> bool:
         return self._handle is not None and not (self._handle.aio_is_dead() or self._handle.aio_is_closed())

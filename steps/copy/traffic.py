@@ -44,6 +44,8 @@ class Traffic:
         self._stop = stop
         self._stall_timeout = stall_timeout
         self._requests: dict[int, _Request] = {}
+        self._channels: set[Channel] = set()
+        """Those that ever had one."""
         self._number = 0
         self._failed: RequestFailed | None = None
         self._waited = 0.0
@@ -86,6 +88,7 @@ class Traffic:
         self._number += 1
         number = self._number
         self._requests[number] = request
+        self._channels.add(request.channel)
 
         def done(failed: RequestFailed | None) -> None:
             del self._requests[number]
@@ -116,11 +119,14 @@ class Traffic:
         poller = select.poll()
         waiting: dict[int, Channel] = {}
         at_once: list[Channel] = []
-        for channel in {id(request.channel): request.channel for request in self._requests.values()}.values():
+        for channel in self._channels:
+            if channel.in_flight == 0:
+                continue
             wanted = channel.wanted()
             if wanted:
-                poller.register(channel.fileno(), wanted)
-                waiting[channel.fileno()] = channel
+                descriptor = channel.fileno()
+                poller.register(descriptor, wanted)
+                waiting[descriptor] = channel
             else:
                 at_once.append(channel)
         ready = poller.poll(0 if at_once else _TICK * 1000)

@@ -1,0 +1,219 @@
+"""The engine against nbdcopy, on the same servers and file system, one after the other in turns.
+
+Both read the disk from one `nbdkit file` and write a new qcow2 through the exporter that start-nbd runs: over its unix
+socket; through SSH; and through SSH with a round trip of 20 ms. Through SSH the engine has the forwards that open-tunnel
+makes, and nbdcopy has one forward, as who types it has, and as many connections through it as served it best.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.hosts.local import LocalHost
+from runner.hosts.spec import SshSpec
+from runner.hosts.tunnel import open_forwards
+from runner.process import start
+from runner.units import human_bytes
+from steps.copy.endpoint import ConnectFailed
+from steps.copy.nbd import probe
+from steps.lab.sshd import Sshd
+from steps.open_tunnel import OpenTunnelIn
+from steps.qemu import img, nbd_server
+from tests.bench.disk import SIZE, make_disk
+from tests.bench.measure import Cost, median, run_engine, run_program
+
+ROUND_TRIP = 0.020
+READY_TIMEOUT = 20.0
+CONNECTIONS = OpenTunnelIn().connections
+NBDCOPY_CONNECTIONS = (4, 8)
+"""Those tried for nbdcopy: its default, and twice that."""
+EXPORT = "disk"
+
+
+@dataclass(frozen=True)
+class Route:
+    """`aim`: how many times as fast as nbdcopy the engine shall be. `many`: sockets for the engine; `one`: nbdcopy's;
+    `apart`: processes that are no part of the copy."""
+
+    name: str
+    aim: float
+    many: Sequence[str]
+    one: str
+    apart: tuple[int, ...] = ()
+
+
+class Bench:
+    """`directory` holds the disk and the images, `sockets` what is short enough to be a socket's path."""
+
+    def __init__(self, directory: Path, sockets: Path) -> None:
+        self._directory = directory
+        self._sockets = sockets
+        self._host = LocalHost()
+        self.disk = directory / "disk.raw"
+        self.data = make_disk(self.disk)
+
+    @property
+    def source(self) -> str:
+        return f"nbd+unix:///?socket={self._sockets}/source"
+
+    def exporter(self, number: int = 0) -> str:
+        return f"{self._sockets}/exporter-{number}"
+
+    @contextmanager
+    def serving(self, argv: Sequence[str], uri: str) -> Iterator[None]:
+        child = start(argv)
+        try:
+            deadline = time.monotonic() + READY_TIMEOUT
+            while True:
+                try:
+                    probe(uri, READY_TIMEOUT)
+                    break
+                except ConnectFailed:
+                    if child.poll() is not None or time.monotonic() > deadline:
+                        raise RuntimeError(f"{argv[0]} does not serve: {child.stderr()}") from None
+                    time.sleep(0.01)
+            yield
+        finally:
+            child.stop()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        argv = ("nbdkit", "-f", "-r", "-U", f"{self._sockets}/source", "file", str(self.disk))
+        with self.serving(argv, self.source):
+            yield
+
+    @contextmanager
+    def target(self, number: int = 0) -> Iterator[Path]:
+        """A new image and its exporter, as create-qcow2 and start-nbd make them."""
+        image, socket = self._directory / f"image-{number}.qcow2", self.exporter(number)
+        img.create(self._host, str(image), SIZE)
+        argv = nbd_server.argv(
+            str(image), socket, EXPORT, read_only=False, shared=max(NBDCOPY_CONNECTIONS) + 2, cache="writeback"
+        )
+        with self.serving(argv, nbd_server.uri(socket, EXPORT)):
+            yield image
+        Path(socket).unlink(missing_ok=True)
+        image.unlink()
+
+    def engine(self, route: Route, *, check: bool = False) -> Cost:
+        with self.target() as image:
+            ends = {"source": [self.source] * len(route.many), "target": [_uri(socket) for socket in route.many]}
+            cost = run_engine([ends], apart=route.apart)
+            if check:
+                self._compare(image)
+        return cost
+
+    def nbdcopy(self, route: Route, connections: int, *, check: bool = False) -> Cost:
+        argv = ["nbdcopy", "--flush", "--destination-is-zero", f"--connections={connections}", self.source]
+        with self.target() as image:
+            cost = run_program([*argv, _uri(route.one)], apart=route.apart)
+            if check:
+                self._compare(image)
+        return cost
+
+    def two_at_once(self, forwards: Sequence[Sequence[str]]) -> Cost:
+        with self.target(0), self.target(1):
+            return run_engine(
+                [
+                    {"source": [self.source] * len(many), "target": [_uri(socket) for socket in many]}
+                    for many in forwards
+                ]
+            )
+
+    def _compare(self, image: Path) -> None:
+        argv = ("qemu-img", "compare", "-U", "-f", "raw", "-F", "qcow2", str(self.disk), str(image))
+        subprocess.run(argv, check=True, capture_output=True, timeout=READY_TIMEOUT)
+
+
+def _uri(socket: str) -> str:
+    return nbd_server.uri(socket, EXPORT)
+
+
+@contextmanager
+def _delayed(spec: SshSpec) -> Iterator[tuple[SshSpec, int]]:
+    argv = (sys.executable, "-m", "tests.bench.delay", str(spec.port), str(ROUND_TRIP / 2))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as proxy:
+        try:
+            assert proxy.stdout is not None
+            port = int(proxy.stdout.readline())
+            yield spec.model_copy(update={"port": port}), proxy.pid
+        finally:
+            proxy.kill()
+
+
+def in_turns(bench: Bench, route: Route, pairs: int) -> float:
+    """Prints both medians and their ratio, which it returns: over 1, the engine is faster."""
+    tried = {connections: bench.nbdcopy(route, connections, check=True) for connections in NBDCOPY_CONNECTIONS}
+    best = min(tried, key=lambda connections: tried[connections].seconds)
+    bench.engine(route, check=True)
+    ours, theirs = [], []
+    for _ in range(pairs):
+        ours.append(bench.engine(route))
+        theirs.append(bench.nbdcopy(route, best))
+    ratio = median(theirs).seconds / median(ours).seconds
+    aim = f"aim {route.aim:.1f}: {'met' if ratio >= route.aim else 'NOT met'}"
+    print(f"{route.name}: {ratio:.2f} × nbdcopy ({aim}; {pairs} pairs)")
+    print(_line(f"engine, {len(route.many)} connections", ours))
+    print(_line(f"nbdcopy, {best} connections", theirs), flush=True)
+    return ratio
+
+
+def _line(who: str, costs: Sequence[Cost]) -> str:
+    cost = median(costs)
+    seconds = " ".join(f"{cost.seconds:.2f}" for cost in costs)
+    return (
+        f"    {who:<24} {cost.seconds:5.2f} s   CPU {cost.cpu:4.2f} s, servers and ssh {cost.servers:5.2f} s   "
+        f"memory {human_bytes(cost.memory):>9}   [{seconds}]"
+    )
+
+
+def main(pairs: int = 5) -> None:
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sendense-bench-")))
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
+        bench = Bench(directory, sockets)
+        stack.enter_context(bench.reading())
+        sshd = Sshd(directory / "sshd")
+        sshd.start()
+        stack.callback(sshd.stop)
+        print(f"a disk of {human_bytes(SIZE)}, {human_bytes(bench.data)} of it random data")
+        exporter = bench.exporter()
+        in_turns(bench, Route("direct", 1.0, [exporter] * CONNECTIONS, exporter), pairs)
+        with _forwards(sshd.spec, exporter, CONNECTIONS) as many, _forwards(sshd.spec, exporter, 1) as one:
+            in_turns(bench, Route("through SSH", 1.5, many, one[0]), pairs)
+            with _forwards(sshd.spec, bench.exporter(1), CONNECTIONS) as others:
+                _print_two_at_once(bench, many, others)
+        with (
+            _delayed(sshd.spec) as (spec, proxy),
+            _forwards(spec, exporter, CONNECTIONS) as many,
+            _forwards(spec, exporter, 1) as one,
+        ):
+            name = f"through SSH, {ROUND_TRIP * 1000:.0f} ms round trip"
+            in_turns(bench, Route(name, 2.0, many, one[0], apart=(proxy,)), pairs)
+
+
+@contextmanager
+def _forwards(spec: SshSpec, socket: str, connections: int) -> Iterator[Sequence[str]]:
+    with open_forwards("the bench's sshd", spec, [socket] * connections) as forwards:
+        yield forwards.sockets
+
+
+def _print_two_at_once(bench: Bench, many: Sequence[str], others: Sequence[str]) -> None:
+    direct = [[bench.exporter(number)] * CONNECTIONS for number in (0, 1)]
+    for name, forwards in (("direct", direct), ("through SSH", [many, others])):
+        costs = [bench.two_at_once(forwards) for _ in range(3)]
+        cores = median([*costs])
+        used = (cores.cpu + cores.servers) / cores.seconds
+        print(f"two disks at once, {name}: {used:.1f} cores busy")
+        print(_line("engine, a thread a disk", costs), flush=True)
+
+
+if __name__ == "__main__":
+    main()
