@@ -1,0 +1,50 @@
+"""What was looked at before anything is done, what was found there, and how to mend it: the lines of a checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from runner.errors import Interrupted, SendenseError
+from runner.model import Model
+
+
+class Observation(Model):
+    """`good`: as it must be. `noted`: a run goes on, but who relies on its result must know. `wrong`: a run would fail.
+
+    `found` is a sentence without a full stop; of what is wrong, `remedy` says what to do, and is empty where `found` does."""
+
+    subject: str
+    """``host hub``, ``vCenter prod``, ``VM pgtest1``, ``disk 2000``."""
+    looked_at: str
+    state: Literal["good", "noted", "wrong"]
+    found: str
+    remedy: str = ""
+    lines: tuple[str, ...] = ()
+    """Of a file to be changed, ready to be pasted."""
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.found}; {self.remedy}" if self.remedy else self.found
+
+
+def good(subject: str, looked_at: str, found: str) -> Observation:
+    return Observation(subject=subject, looked_at=looked_at, state="good", found=found)
+
+
+def noted(subject: str, looked_at: str, found: str, remedy: str = "") -> Observation:
+    return Observation(subject=subject, looked_at=looked_at, state="noted", found=found, remedy=remedy)
+
+
+def wrong(subject: str, looked_at: str, found: str, remedy: str = "", *, lines: tuple[str, ...] = ()) -> Observation:
+    return Observation(subject=subject, looked_at=looked_at, state="wrong", found=found, remedy=remedy, lines=lines)
+
+
+def observe(subject: str, looked_at: str, look: Callable[[], str]) -> Observation:
+    """`look` returns what is good, in words, or raises the SendenseError that a run would meet. Raises Interrupted."""
+    try:
+        return good(subject, looked_at, look())
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        return wrong(subject, looked_at, error.message)

@@ -1,0 +1,86 @@
+"""Programs that steps start on hosts: whether they are there, and new enough for the options that are used."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from runner.errors import SendenseError
+from runner.hosts import Host
+from runner.leash import NOT_FOUND
+from runner.observations import Observation, observe
+from runner.step import Context
+
+
+@dataclass(frozen=True)
+class Tool:
+    """`asks` prints the version in a line that `answers` matches; it fails if the `part` of the program is missing."""
+
+    program: str
+    asks: tuple[str, ...]
+    answers: str
+    minimum: tuple[int, int]
+    package: str
+    """Debian's."""
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.program} with its {self.part}" if self.part else self.program
+
+    @property
+    def oldest(self) -> str:
+        return ".".join(map(str, self.minimum))
+
+
+# Before 4.0 qemu's NBD server told sizes and extents in multiples of its own block: an image that ends in the middle of
+# one had another size at each end (qemu's ChangeLog/4.0, NBD).
+QEMU_IMG = Tool("qemu-img", ("qemu-img", "--version"), r"^qemu-img version (\d+\.\d+\S*)", (4, 0), "qemu-utils")
+QEMU_NBD = Tool("qemu-nbd", ("qemu-nbd", "--version"), r"^qemu-nbd (\d+\.\d+\S*)", (4, 0), "qemu-utils")
+
+NBDKIT_CURL = Tool(
+    "nbdkit",
+    ("nbdkit", "--dump-plugin", "curl"),
+    r"^version=(\d+\.\d+\S*)",
+    (1, 30),  # nbdkit-retry-request-filter(1): first appeared in nbdkit 1.30
+    "nbdkit",
+    "curl plugin",
+)
+
+
+class ToolMissing(SendenseError):
+    """`found` is the version that is there, empty if there is none."""
+
+    def __init__(self, host: str, tool: Tool, found: str) -> None:
+        self.host = host
+        self.tool = tool
+        self.found = found
+        seen = f"has {tool.program} {found}, which is too old" if found else f"has no {tool.name}"
+        super().__init__(
+            f"host {host} {seen}: install {tool.program} {tool.oldest} or newer there (Debian package {tool.package})"
+        )
+
+
+def require(ctx: Context, host: Host, tool: Tool) -> str:
+    """The version on `host`, asked once a run. Raises ToolMissing, HostError."""
+    version: str = ctx.shared(("tool", host.name, tool.name), lambda: nullcontext(version_on(host, tool)))
+    ctx.uses(f"{tool.program} on {host.name}", version)
+    return version
+
+
+def version_on(host: Host, tool: Tool) -> str:
+    """Raises ToolMissing, HostError, CommandError if the program does not end."""
+    done = host.run(tool.asks, ok=None)
+    found = re.search(tool.answers, done.stdout.decode(errors="replace"), re.MULTILINE)
+    if done.exit_code == NOT_FOUND or found is None:
+        raise ToolMissing(host.name, tool, "")
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found[1])[:2])
+    if numbers < tool.minimum:
+        raise ToolMissing(host.name, tool, found[1])
+    return found[1]
+
+
+def examine(ctx: Context, host: Host, tool: Tool) -> Observation:
+    looked_at = f"{tool.name}, {tool.oldest} or newer"
+    return observe(f"host {host.name}", looked_at, lambda: f"{tool.program} {require(ctx, host, tool)}")
