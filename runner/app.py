@@ -5,7 +5,9 @@ Nothing here prints; the command line gives listeners and gets results.
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import secrets
 import shlex
 import socket
@@ -17,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner import process
+from runner import __version__, process
 from runner.checkpoint import Holder, JobState, RunRecord, RunState, now
 from runner.errors import UsageError
 from runner.events import Bus, Event, RunFinished, RunStarted
@@ -32,7 +34,7 @@ from runner.looking import Looking
 from runner.nodes import Nodes
 from runner.plan import Blind, Plan, Planner
 from runner.process import temporary_directory
-from runner.step import Registry, Run
+from runner.step import TOOLS, Log, Registry, Run
 from runner.unwind import Unwinding
 from runner.world import World
 
@@ -140,7 +142,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
     only_unwind = record.phase == "unwinding"
     if not resumed:
         state.create(record)
-    run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
+    run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, _tools(state.log(TOOLS)))
     desk.world.run, desk.world.log = run, state.log
     kept = Path(desk.state.directory)
     directory = (kept if desk.state.host.local else desk.local / kept.name) / record.id
@@ -156,6 +158,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
                 job_file=desk.job.file,
                 job_digest=desk.job.digest,
                 resume=options.command("run", desk.job.file),
+                tools=dict(run.tools),
             )
         )
         nodes, resolver = desk.nodes(run)
@@ -293,6 +296,12 @@ def _new_record(job: Job, run_id: str) -> RunRecord:
 
 def _holder(run_id: str) -> Holder:
     return Holder(host=socket.gethostname(), pid=os.getpid(), run=run_id, since=now())
+
+
+def _tools(seen: Log) -> dict[str, str]:
+    """Our own versions, and what earlier executions of this run saw; the steps tell of the others."""
+    *lines, _torn = (seen.read() or b"").split(b"\n")
+    return dict(json.loads(line) for line in lines) | {"sendense": __version__, "python": platform.python_version()}
 
 
 def _git_commit(directory: Path) -> str | None:

@@ -12,6 +12,7 @@ references to PROCESS nodes (sockets, URIs) and count in the digest only by what
 from __future__ import annotations
 
 import enum
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,9 @@ from runner.findings import Findings
 from runner.hosts import Child, Host
 from runner.model import JobModel, Model
 from runner.observations import Observation
+
+TOOLS = "tools"
+"""The log with the versions that a run saw: a resumed run did not see those of its earlier executions."""
 
 
 class Lifetime(enum.Enum):
@@ -169,9 +173,12 @@ class Context:
 
     def uses(self, tool: str, version: str) -> None:
         """Tells the report and the manifest which version of a tool had a part in this run; as often as one likes."""
-        if self.run.tools.get(tool) != version:
-            self.run.tools[tool] = version
-            self.emit(ToolSeen(tool=tool, version=version))
+        if self.run.tools.get(tool) == version:
+            return
+        self.run.tools[tool] = version
+        self.emit(ToolSeen(tool=tool, version=version))
+        if self._log is not None:
+            self.log(TOOLS).append(json.dumps([tool, version]).encode() + b"\n")
 
     def warn(self, text: str) -> None:
         self.emit(Warned(node=self.node, text=text))

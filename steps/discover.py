@@ -63,6 +63,7 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
 
     def run(self, ctx: Context, inputs: DiscoverIn, live: Empty) -> Discovered:
         client = vcenter(ctx, inputs.vcenter)
+        ctx.uses("vCenter", client.version)
         moref = find(client, inputs.vm)
         machine.refuse_unless_ready(client, moref)
         found = machine.describe(client, moref)

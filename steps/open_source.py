@@ -16,7 +16,7 @@ from steps.source_server import HttpsServer, SourceServer, VddkServer, WrongDisk
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.inventory import Disk, FrozenDisk
-from steps.vsphere.sources import vddk
+from steps.vsphere.sources import nbdkit, vddk
 from steps.vsphere.sources.vddk import VddkOptions
 
 __all__ = ["NoTransport", "OpenSource", "OpenSourceIn", "Source", "WrongDisk", "frozen_disk"]
@@ -93,6 +93,10 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
         else:
             server = HttpsServer(ctx, host, client, inputs.snapshot, disk, inputs.connections)
         served = server.open()
+        of_nbdkit = ctx.shared(("nbdkit", host.name), lambda: nullcontext(nbdkit.version(host)))
+        ctx.uses(f"nbdkit on {host.name}", of_nbdkit)
+        if transport == "vddk":
+            ctx.uses(f"VDDK on {host.name}", str(found.version))
         return Source(
             snapshot=inputs.snapshot.moref,
             disk_key=disk.key,

@@ -8,7 +8,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib import metadata
 
 from runner.errors import SendenseError
 from runner.findings import Command, Findings, Statement
@@ -127,15 +126,16 @@ class Publish(Step[PublishIn, Empty, Published]):
         host.remove(posixpath.join(_partial(inputs), layout.VM_FILES), recursive=True)
 
     def findings(self, out: Published) -> Findings:
-        made = f"Restore point {out.point} of {out.vm}, at {out.host}:{out.path}"
-        commands = tuple(_restore(out.host, path) for path in out.disks)
+        made = f"Restore point {out.point} of {out.vm} is at {out.host}:{out.path}."
+        commands = tuple(_restore(out, path) for path in out.disks)
         return Findings(statements=(Statement(about="made", text=made),), commands=commands)
 
 
-def _restore(host: str, image: str) -> Command:
+def _restore(out: Published, image: str) -> Command:
     disk = posixpath.basename(image).removesuffix(".qcow2")
+    disks = "the disk" if len(out.disks) == 1 else f"the {len(out.disks)} disks"
     return Command(
-        purpose=f"Restore {disk} on {host} as a raw image, with qemu-img alone",
+        purpose=f"Restore {disks} of {out.vm} as raw images, on {out.host}, with qemu-img alone",
         line=shlex.join(("qemu-img", "convert", "-p", "-f", "qcow2", "-O", "raw", image, f"/restore/{disk}.raw")),
     )
 
@@ -235,12 +235,13 @@ def _save_nvram(ctx: Context, inputs: PublishIn, host: Host, vm_files: str, note
 
 
 def _tools(ctx: Context, inputs: PublishIn, host: Host, notes: list[str]) -> dict[str, str]:
-    tools = {**ctx.run.tools, "sendense": metadata.version("sendense"), f"qemu on {host.name}": img.version(host)}
+    """Of this run, and of what wrote the images and was asked for them, though an earlier execution did that."""
+    ctx.uses(f"qemu-img on {host.name}", img.version(host))
     try:
-        tools["vCenter"] = vcenter(ctx, inputs.snapshot.vcenter).version
+        ctx.uses("vCenter", vcenter(ctx, inputs.snapshot.vcenter).version)
     except SendenseError as error:
         notes.append(f"The vCenter's version is unknown: {error.message}")
-    return tools
+    return dict(ctx.run.tools)
 
 
 def _manifest(

@@ -13,6 +13,7 @@ from runner.hosts import Host
 from runner.model import HOW, Duration, JobModel, Model
 from runner.step import Context, Lifetime, Step
 from runner.units import MiB
+from steps.copy import nbd
 from steps.copy.digests import Digests, file_size
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.nbd import NbdEndpoint
@@ -103,6 +104,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
 
     def run(self, ctx: Context, inputs: TransferIn, live: TransferLive) -> Copied:
         source, image = live.source, live.target.image
+        ctx.uses("libnbd", nbd.version())
         _refuse_swapped(source, live.target)
         host = ctx.host(image.host)
         for name in layout.markers(image.disk.key):

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from runner import process
@@ -78,6 +79,12 @@ def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[
         pairs = zip(local, sockets, strict=True)
         opening = [workers.submit(_open, closing, host, spec, config, near, far) for near, far in pairs]
         yield Forwards(tuple(local), tuple(future.result() for future in opening))
+
+
+@lru_cache(maxsize=1)
+def ssh_version() -> str:
+    """Of the ssh that carries forwards, such as ``OpenSSH_9.2p1 Debian-2+deb12u5``. Raises CommandError."""
+    return process.run(("ssh", "-V")).stderr.strip().partition(",")[0]
 
 
 def explain(host: str, forwards: Forwards) -> HostError | None:

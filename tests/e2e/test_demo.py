@@ -130,6 +130,15 @@ def test_the_point_is_listed(demo: Done, lab: Lab, capsys: pytest.CaptureFixture
     assert repository["skipped"] == repository["unfinished"] == []
 
 
+def test_the_manifest_names_every_tool_that_had_a_part(demo: Done) -> None:
+    tools = demo.manifest["tools"]
+    hub, here = "hub", "local"
+    expected = {"sendense", "python", "libnbd", "ssh", "vCenter", f"qemu-img on {hub}", f"nbdkit on {here}"}
+    assert expected <= set(tools)
+    assert all(re.search(r"\d+\.\d+", version) for version in tools.values())
+    assert "API" in tools["vCenter"]
+
+
 def test_it_ends_with_point_table_proof_and_command(demo: Done) -> None:
     assert str(demo.point) in demo.output
     for disk in demo.manifest["disks"]:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from runner.events import Event, NodeFinished, NodeProgress, NodeUndone, RunFinished, RunStarted, UndoFailed
+from runner.events import Event, NodeFinished, NodeProgress, NodeUndone, RunFinished, RunStarted, ToolSeen, UndoFailed
 from runner.journal import Thinning
 from runner.summary import RunSummary, fold
-from tests.run_events import DISKS, RUN, START, Story, done_run, failed_run, findings_of, resumed_run
+from tests.run_events import DISKS, RUN, START, TOOLS, Story, done_run, failed_run, findings_of, resumed_run
 
 
 def state(summary: RunSummary, node: str) -> str:
@@ -37,6 +37,12 @@ def test_data_zero_and_skipped_add_up_to_the_whole_disk() -> None:
     for flow in flows:
         assert flow.data + flow.zero + flow.skipped == flow.done == flow.total
         assert flow.state == "complete"
+
+
+def test_tools_are_those_known_at_the_start_and_those_seen_on_the_way() -> None:
+    story = Story()
+    story.tell(ToolSeen, tool="nbdkit on node", version="1.32.5")
+    assert fold(story.events, findings_of).tools == {**TOOLS, "nbdkit on node": "1.32.5"}
 
 
 def test_a_failed_disk_fails_the_run_and_the_others_are_told_apart() -> None:

@@ -85,7 +85,7 @@ def test_the_manifest_says_what_the_point_is(hub: Hub, given: PublishIn) -> None
     assert written.disks[0].change_id == given.snapshot.disks[0].change_id
     assert written.disks[0].digest == given.disks[0].copied.digest
     assert (written.job, written.job_digest, written.git_commit) == ("pgtest1-nightly", "0" * 64, "c0ffee")
-    assert written.tools["qemu on hub"] == img.version(hub.host)
+    assert written.tools["qemu-img on hub"] == img.version(hub.host)
     assert written.tools["vCenter"] == "a vCenter (API 8.0.3.0)"
     assert (written.nvram, written.notes) == ("pgtest1.nvram", ())
 
@@ -308,8 +308,9 @@ def test_a_point_with_children_stays(hub: Hub, given: PublishIn) -> None:
 
 def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Path) -> None:
     findings = STEP.findings(publish(hub, given))
-    assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1, at hub:")
+    assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1 is at hub:")
     assert len(findings.commands) == 2
+    assert len({command.purpose for command in findings.commands}) == 1
     line = findings.commands[1].line.replace("/restore/", f"{tmp_path}/")
     subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=30)
     assert (tmp_path / "disk-2016.raw").stat().st_size == 2 * MiB + 512

@@ -282,7 +282,7 @@ def test_an_exporter_that_dies_is_a_transient_failure(hub: Hub, servers: Servers
     with opened(hub, image) as (tunnel, holding):
         context = hub.context()
         pids = _pids_on(tunnel.uris[0])
-        context.emit = lambda event: [_kill(pid) for pid in pids]
+        context.emit = lambda event: [_kill(pid) for pid in pids if isinstance(event, NodeProgress)]
         source = servers.nbdkit("-r", "--filter=rate", "file", str(guest.path), "rate=64M")
         live = TransferLive(source=guest.source().model_copy(update={"uris": (source.uri,)}), target=tunnel)
         with pytest.raises(RequestFailed, match=r"image of disk 2000 on hub failed: .*the connection broke") as failed:
