@@ -254,5 +254,9 @@ class VddkServer(SourceServer):
         words = child.stderr()
         if vddk.out_of_buffers(words):
             place.refused()
-        if self._serving and (said := vddk.complaints(words)):
-            self._ctx.warn(f"{self._what}: VDDK complained while it was read: {said[-1]}")
+        if not self._serving:
+            return  # the failure to open said it
+        if vddk.out_of_buffers(words):
+            self._ctx.warn(str(self._failure_of(words)))
+        elif said := vddk.failed_calls(words):
+            self._ctx.warn(f"{self._what}: a call of VDDK failed while it was read: {said[-1]}")

@@ -41,7 +41,7 @@ class Vddk:
             vm=f"moref={vm}",
             snapshot=snapshot,
             transports="nbdssl",
-            root=str(lab.simulator.disk_file("pgtest1", 2000).parents[2]),
+            root=str(lab.scratch / "vcenter" / "datastores"),
         )
 
     @property

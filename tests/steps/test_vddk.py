@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from runner.hosts import Host
 from runner.units import MiB
+from steps.copy.nbd import NbdEndpoint
+from steps.discover import Discovered
+from steps.open_source import NoTransport, OpenSource, OpenSourceIn
 from steps.snapshot import SnapshotTaken
+from steps.source_server import WrongDisk
+from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachable
+from steps.vsphere.sources.nbdkit import SourceFailed
+from steps.vsphere.sources.open_disks import OpenDisks
+from steps.vsphere.sources.vddk import OutOfBuffers
 from tests.sshd import ssh_host, sshd
-from tests.vcenter import Lab, Starts, disk, machine, vcenters
+from tests.vcenter import PASSWORD, Lab, Starts, disk, machine, vcenters
 from tests.vddk_library import Vddk, vddk, vddk_distribution
 
 __all__ = ["ssh_host", "sshd", "vddk", "vddk_distribution"]
@@ -18,9 +30,10 @@ start_vcenter = vcenters
 PIECES = {"pieces": [{"offset": 0, "length": 512, "seed": 1}, {"offset": -512, "length": 512, "seed": 2}]}
 SPARSE = disk(2000, 0, size="3 MiB + 512 B", content=PIECES)
 OTHER = disk(2001, 1, size="2 MiB", content={"pattern": 8})
+ESXI = "esxi.cluster1.example"
 
 
-def prepared(lab: Lab, vddk: Vddk, **changes: str) -> tuple[Any, SnapshotTaken]:
+def prepared(lab: Lab, vddk: Vddk, **changes: str) -> tuple[Discovered, SnapshotTaken]:
     found = lab.discover()
     taken = lab.snapshot(found)
     vddk.expect_lab(lab, taken.moref, found.vm.moref)
@@ -40,6 +53,10 @@ def holes(uri: str) -> int:
     return sum(int(line.split()[0]) for line in done.stdout.splitlines() if "hole,zero" in line)
 
 
+def open_disks(lab: Lab) -> OpenDisks:
+    return lab.shared[("open VDDK disks", "prod")]
+
+
 def test_bytes_and_holes_read_through_vddk_are_those_of_the_disks_file(start_vcenter: Starts, vddk: Vddk) -> None:
     lab = start_vcenter(machine(disks=[SPARSE, OTHER]))
     found, taken = prepared(lab, vddk, config="vixDiskLib.nfcAio.Session.BufCount=4")
@@ -51,3 +68,196 @@ def test_bytes_and_holes_read_through_vddk_are_those_of_the_disks_file(start_vce
             assert read_all(uri) == lab.simulator.disk_file("pgtest1", key).read_bytes()
             assert source.extents
             assert holes(uri) == (3 * MiB - 64 * 1024 if key == 2000 else 0)
+    assert lab.warnings == []
+
+
+def test_a_server_that_cannot_tell_holes_is_read_whole(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(machine(disks=[SPARSE]))
+    found, taken = prepared(lab, vddk, extents="no")
+    with lab.source(found, taken, vddk=vddk.options) as opened:
+        assert holes(opened.source.uris[0]) == 0
+        assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("pgtest1", 2000).read_bytes()
+
+
+def test_the_password_is_in_no_command_line_and_in_no_file_once_nbdkit_listens(
+    start_vcenter: Starts, vddk: Vddk
+) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    found, taken = prepared(lab, vddk)
+    with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
+        directory = Path(opened.source.uris[0].partition("socket=")[2]).parent
+        pid = int((directory / "0.pid").read_text())
+        process = Path("/proc") / str(pid)
+        assert b"vddk" in (process / "cmdline").read_bytes()  # it ran itself again, and is the same process
+        public = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        assert PASSWORD.encode() not in public
+        assert lab.client.cookie().partition('"')[2].rstrip('"').encode() not in public
+        assert sorted(path.name for path in directory.iterdir()) == ["0.pid", "0.sock", "vddk.conf"]
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert OpenSource().probe(opened.ctx, opened.source)
+    assert not directory.exists()
+    assert not process.exists()
+
+
+def test_the_job_says_how_the_library_reads(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    found, taken = prepared(lab, vddk, transports="san:nbd")
+    options = {**vddk.options, "transports": ["san", "nbd"], "compression": "fastlz", "nfc-host-port": 9902}
+    with lab.source(found, taken, 2001, vddk=options, transport="vddk") as opened:
+        assert opened.source.why == "the job says so"
+        (child,) = opened.ctx.children
+        assert {"compression=fastlz", "nfchostport=9902", "minblock=512", "maxdata=2M"} <= set(child.argv)
+
+
+def test_a_disk_that_https_cannot_read_is_read_through_vddk(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(machine(disks=[disk(datastore="vsan1", content={"pattern": 3})]))
+    found, taken = prepared(lab, vddk)
+    assert not taken.disks[0].flat
+    with lab.source(found, taken, vddk=vddk.options) as opened:
+        assert opened.source.transport == "vddk"
+        assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("pgtest1", 2000).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        pytest.param({"thumbprint": "00:11"}, NotTrusted, "mostly a wrong thumbprint", id="thumbprint"),
+        pytest.param({"password": "other"}, PermissionMissing, "its password was changed", id="password"),
+        pytest.param({"user": "other"}, PermissionMissing, "Provisioning.DiskRandomRead", id="user"),
+        pytest.param({"snapshot": "snapshot-9"}, SourceFailed, "the snapshot is not there any more", id="snapshot"),
+        pytest.param({"vm": "moref=vm-9"}, SourceFailed, "the VM was registered anew", id="vm"),
+        pytest.param({"root": "/nowhere"}, SourceFailed, "the disk was moved: run with --fresh", id="no-file"),
+        pytest.param({"fail": "open:13"}, PermissionMissing, "or the file is locked", id="no-rights"),
+        pytest.param({"fail": "open:15"}, Busy, "another backup has the disk open", id="in-use"),
+        pytest.param({"fail": "open:16064"}, PermissionMissing, "Global.DisableMethods", id="licence"),
+        pytest.param({"fail": "open:14008"}, Unreachable, "NFC port (902)", id="no-server"),
+        pytest.param({"fail": "open:14009"}, Unreachable, "NFC port (902)", id="refused"),
+        pytest.param({"fail": "open:14011"}, Unreachable, "the connection broke", id="lost"),
+        pytest.param({"fail": "connect:18000"}, Unreachable, "must be reachable", id="no-host"),
+        pytest.param({"fail": "open:2"}, SourceFailed, "Out of memory", id="any-other"),
+        pytest.param({"fail": "open:5"}, OutOfBuffers, "no NFC buffers left", id="nfc-buffers"),
+        pytest.param({"config": "other"}, SourceFailed, "VixDiskLib_InitEx", id="library-does-not-start"),
+    ],
+)
+def test_what_vddk_refuses_is_one_sentence_with_a_remedy(
+    start_vcenter: Starts, vddk: Vddk, changes: dict[str, str], error: type[Exception], says: str
+) -> None:
+    lab = start_vcenter(machine(disks=[SPARSE]))
+    found, taken = prepared(lab, vddk, **changes)
+    with pytest.raises(error) as caught, lab.source(found, taken, transport="vddk", vddk=vddk.options):
+        pass
+    message = str(caught.value)
+    assert says in message
+    assert "\n" not in message
+    assert message.startswith("disk 2000 ([ds1] pgtest1/pgtest1.vmdk) through 127.0.0.1:")
+    assert caught.value.transient is (error in (Busy, Unreachable, OutOfBuffers))  # type: ignore[attr-defined]
+    assert PASSWORD not in message
+
+
+def test_an_esxi_host_without_buffers_gets_fewer_disks_at_once(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(machine(disks=[SPARSE, OTHER]))
+    found, taken = prepared(lab, vddk, nfc="1")
+    with (
+        lab.source(found, taken, 2000, vddk=vddk.options) as opened,
+        # The library has the disk open for as long as somebody is connected.
+        NbdEndpoint(opened.source.uris, "source"),
+        pytest.raises(OutOfBuffers),
+        lab.source(found, taken, 2001, vddk=vddk.options),
+    ):
+        pass
+    assert open_disks(lab).limit(ESXI) == 1
+    with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
+        assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("pgtest1", 2001).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fail", "says", "limit"),
+    [
+        pytest.param("read:14011", "The connection was lost", 12, id="lost"),
+        pytest.param("read:5", "no NFC buffers left", 1, id="nfc-buffers"),
+    ],
+)
+def test_why_a_read_failed_is_said_when_the_source_closes(
+    start_vcenter: Starts, vddk: Vddk, fail: str, says: str, limit: int
+) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    found, taken = prepared(lab, vddk, fail=fail)
+    with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
+        read = subprocess.run(["nbdcopy", opened.source.uris[0], "-"], capture_output=True, timeout=60, check=False)
+        assert read.returncode != 0
+    assert any(says in warning for warning in lab.warnings), lab.warnings
+    assert open_disks(lab).limit(ESXI) == limit
+
+
+def test_a_size_other_than_the_disks_is_refused(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    found, taken = prepared(lab, vddk)
+    size = {"capacity": found.disks[0].capacity + 512}
+    larger = found.model_copy(update={"disks": (found.disks[0].model_copy(update=size),)})
+    frozen = taken.model_copy(update={"disks": (taken.disks[0].model_copy(update=size),)})
+    with pytest.raises(WrongDisk), lab.source(larger, frozen, 2001, vddk=vddk.options):
+        pass
+
+
+def without(what: str, vddk: Vddk, tmp_path: Path) -> dict[str, Any]:
+    match what:
+        case "plugin":
+            return {**vddk.options, "plugin": str(tmp_path / "no-plugin.so")}
+        case "library":
+            (tmp_path / "empty").mkdir()
+            return {**vddk.options, "libdir": str(tmp_path / "empty")}
+        case _:
+            return {**vddk.options, "libdir": str(tmp_path / "nowhere")}
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        pytest.param("plugin", "has no plugin {tmp}/no-plugin.so: install it (nbdkit-plugin-vddk", id="plugin"),
+        pytest.param("library", "VDDK library is not in {tmp}/empty on host local", id="library"),
+        pytest.param("directory", "there is no directory {tmp}/nowhere on host local", id="directory"),
+    ],
+)
+def test_what_vddk_lacks_is_said_and_auto_goes_on_without_it(
+    start_vcenter: Starts, vddk: Vddk, tmp_path: Path, missing: str, says: str
+) -> None:
+    lab = start_vcenter(machine(disks=[OTHER, disk(2002, 2, datastore="vsan1")]))
+    found, taken = prepared(lab, vddk)
+    options = without(missing, vddk, tmp_path)
+    says = says.format(tmp=tmp_path)
+    with pytest.raises(NoTransport) as caught, lab.source(found, taken, 2001, transport="vddk", vddk=options):
+        pass
+    assert "cannot be read with VDDK: " in str(caught.value)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with lab.source(found, taken, 2001, connections=1, vddk=options) as opened:
+        assert opened.source.transport == "https"
+        assert opened.source.why.startswith("its file is a flat base file, and there is no VDDK: ")
+        assert says.partition(":")[0] in opened.source.why
+    with pytest.raises(NoTransport) as both, lab.source(found, taken, 2002, vddk=options):
+        pass
+    assert "over HTTPS: " in str(both.value)
+    assert "nor with VDDK: " in str(both.value)
+    assert says in str(both.value)
+
+
+def test_a_plan_with_a_snapshot_says_the_transport_and_why(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    found, taken = prepared(lab, vddk)
+    inputs = OpenSourceIn.from_json_value(
+        {"snapshot": taken.to_json_value(), "disk": found.disks[0].to_json_value(), "vddk": vddk.options}
+    )
+    assert OpenSource().forecast(lab.context(), inputs).notes == ("over vddk: VDDK 8 is on host local",)
+
+
+def test_vddk_on_another_host_reaches_us_through_ssh(start_vcenter: Starts, vddk: Vddk, ssh_host: Host) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    lab.host = ssh_host
+    found, taken = prepared(lab, vddk)
+    with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
+        assert len(opened.ctx.children) == 2  # nbdkit there, one forward here
+        assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("pgtest1", 2001).read_bytes()
+        directory = opened.ctx.children[0].argv[4].partition("=")[2].rpartition("/")[0]
+        assert ssh_host.exists(f"{directory}/vddk.conf")
+        assert not ssh_host.exists(f"{directory}/password")
+    assert not ssh_host.exists(directory)

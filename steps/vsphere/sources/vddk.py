@@ -41,7 +41,9 @@ PRIVILEGES = (
 """Programming Guide, "Credentials and Privileges for VMDK Access"."""
 
 _OUT_OF_BUFFERS = re.compile(r"NFC error 5\b|Failed to allocate the requested|Resource temporarily unavailable")
-_CALL = re.compile(r"(?:VixDiskLib_\w+|command \d+): (?:.*: )?(.+)")
+_CALL = re.compile(r"(?:VixDiskLib_(?!InitEx)\w+|command \d+): ")
+"""``VixDiskLib_Open: [ds] a/a.vmdk: A file was not found``, ``command 7: asynchronous read failed: …``. Not the library's own
+start, which knows of no server yet."""
 
 
 class VddkOptions(JobModel):
@@ -152,10 +154,9 @@ def argv(
     )
 
 
-def complaints(stderr: str) -> list[str]:
-    """The calls that failed, and what the ESXi host said of buffers. The library's warnings read as errors too, so not all
-    that nbdkit calls an error is one."""
-    return [line for line in errors_in(stderr) if _CALL.match(line) or _OUT_OF_BUFFERS.search(line)]
+def failed_calls(stderr: str) -> list[str]:
+    """What nbdkit said of calls that failed. The library's warnings read as errors too, so not all that looks like one is."""
+    return [line for line in errors_in(stderr) if _CALL.match(line)]
 
 
 def out_of_buffers(stderr: str) -> bool:
@@ -206,10 +207,10 @@ def failure(what: str, stderr: str) -> VSphereError:
             f"{begins}: the ESXi host has no NFC buffers left, fewer disks at once will be read from it (VDDK's limit is 48 MB "
             f"a host, for all backup products together)"
         )
-    calls = [match[1] for line in errors_in(stderr) if (match := _CALL.match(line))]
+    calls = failed_calls(stderr)
     if not calls:
         return SourceFailed(f"{begins}: {(errors_in(stderr) or [last_words(stderr)])[-1]}")
-    cause = calls[-1].rstrip(".")
+    cause = calls[-1].rpartition(": ")[2].rstrip(".")
     for text, kind, remedy in _REMEDIES:
         if text in cause:
             message = f'{begins}: it says "{cause}": {remedy}'
