@@ -1,4 +1,4 @@
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint bench torture clean
 bin := .venv/bin
 
 install:
@@ -17,6 +17,9 @@ test: lint           # everything that decides whether a change may land
 
 bench: install     # measurements; decides nothing
 	$(bin)/python -m tests.bench.big_job
+
+torture: install   # kills a run at every moment, and N more times at random of SEED
+	TORTURE=$(or $(N),60) SEED=$(or $(SEED),1) $(bin)/pytest -n 1 tests/faults
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,18 @@ CUTS = tuple(Kill("copied", "30", what) for what in ("nbdkit", "ssh", "qemu-nbd"
 
 IN_TEST = (EVERY[2], EVERY[9], EVERY[21], CUTS[1])
 """The kinds of moments, one each; `make torture` has all of them."""
+
+
+def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
+    """The kinds of moments; with TORTURE=<number> all moments and that many more at random of SEED (default 1)."""
+    if "TORTURE" not in environment:
+        return IN_TEST
+    chance = random.Random(int(environment.get("SEED", "1")))
+    whats = ("runner", "group", "nbdkit", "ssh", "qemu-nbd")
+    more = (
+        Kill("copied", str(chance.randrange(1, 90)), chance.choice(whats)) for _ in range(int(environment["TORTURE"]))
+    )
+    return (*EVERY, *CUTS, *more)
 
 
 class Victim:
