@@ -222,7 +222,7 @@ class VddkServer(SourceServer):
         esxi = machine.esxi_host(self._client, self._snapshot.vm)
 
         def waits(why: str) -> None:
-            self._ctx.warn(f"disk {self._disk.key} waits for another to be done: {why}")
+            self._ctx.warn(f"disk {self._disk.key} waits for another to be done; {why}")
 
         return self._ctx.closing.enter_context(disks.place(esxi, self._ctx.stop, waits))
 

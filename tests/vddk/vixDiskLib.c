@@ -3,7 +3,7 @@
  * It is asked for a disk as the library is: who logs in, at which certificate, for which VM and snapshot. What it expects
  * stands in the file `expected` of its libdir, lines of key=value; it then serves plain files below `root`, says which of
  * their 64 KiB chunks are holes, and fails as it is told to: `fail=open:5` or `fail=read:14010:3` (the third read), `nfc=N`
- * (only N disks may be open, counted by locks on files in libdir), `extents=no`.
+ * (only N disks may be open, counted by locks on files in libdir), `extents=no`, `slow=N` (milliseconds a read).
  *
  * The interface is that of the VDDK programming guide; names, shapes and codes as in nbdkit's plugins/vddk.
  */
@@ -264,6 +264,8 @@ void VixDiskLib_FreeInfo(Info *info) { free(info); }
 Error VixDiskLib_Read(void *handle, uint64_t start, uint64_t count, unsigned char *buffer) {
     Disk *disk = handle;
     Error error = due("read", ++disk->reads);
+    char value[32];
+    usleep(1000 * atoi(expected("slow", value, sizeof value)));
     if (error == 5) return out_of_buffers();
     if (error) return error;
     if (start + count > disk->sectors) return FAIL;

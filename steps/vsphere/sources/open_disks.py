@@ -81,7 +81,11 @@ class OpenDisks:
 
     def _full(self, esxi: str) -> str:
         if self._open[esxi] >= self._limit[esxi]:
-            return f"{self._open[esxi]} disks of ESXi host {esxi} are open, which is what its NFC buffers allow"
+            return f"{_disks(self._open[esxi])} of ESXi host {esxi} open: its NFC buffers allow no more"
         if (total := sum(self._open.values())) >= self._per_vcenter:
-            return f"{total} disks are open through this vCenter, which is what it allows"
+            return f"{_disks(total)} open through this vCenter: it allows no more"
         return ""
+
+
+def _disks(count: int) -> str:
+    return f"{count} disk{'s' if count > 1 else ''}"
