@@ -32,8 +32,8 @@ def good(subject: str, looked_at: str, found: str) -> Observation:
     return Observation(subject=subject, looked_at=looked_at, state="good", found=found)
 
 
-def noted(subject: str, looked_at: str, found: str, remedy: str = "") -> Observation:
-    return Observation(subject=subject, looked_at=looked_at, state="noted", found=found, remedy=remedy)
+def noted(subject: str, looked_at: str, found: str, remedy: str = "", *, lines: tuple[str, ...] = ()) -> Observation:
+    return Observation(subject=subject, looked_at=looked_at, state="noted", found=found, remedy=remedy, lines=lines)
 
 
 def wrong(subject: str, looked_at: str, found: str, remedy: str = "", *, lines: tuple[str, ...] = ()) -> Observation:

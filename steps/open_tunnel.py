@@ -108,7 +108,7 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
 
 def _open(ctx: Context, host: Host, export: Export, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
     """URIs that each passed a handshake, and what the last one said."""
-    forwards = ctx.closing.enter_context(host.forward((export.socket,) * connections))
+    forwards = ctx.closing.enter_context(host.forward((export.address,) * connections))
     if forwards.children:
         ctx.uses("ssh", ssh_version())
     uris = tuple(nbd_server.uri(socket, export.export) for socket in forwards.sockets)

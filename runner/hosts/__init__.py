@@ -126,9 +126,17 @@ class Host(Protocol):
         """`flock` on `path`, taken without waiting; the file then holds the text `holder`. Raises LockedError with the text
         of the present holder. Freed by our death."""
 
+    @property
+    def account(self) -> str:
+        """The name of the user that commands run as."""
+
+    @property
+    def ports(self) -> range:
+        """TCP ports of 127.0.0.1 that a server there may take where no unix socket can be reached; empty if that never is."""
+
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
-        """Local unix sockets that lead to `sockets` (unix sockets on this host), one ssh process each; on the local host
-        they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them, since a server
+        """Local unix sockets that lead to `sockets` (unix sockets on this host, or ``127.0.0.1:10100``), one ssh process each;
+        on the local host they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them, since a server
         that prohibits forwards shows it only there."""
 
     def close(self) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import getpass
 import os
 import shutil
 import stat
@@ -116,6 +117,14 @@ class LocalHost:
     def lock(self, path: str, holder: str) -> Lock:
         with self._sentences(path):
             return files.FileLock(path, holder, what=f"{path} on {self.name}")
+
+    @property
+    def account(self) -> str:
+        return getpass.getuser()
+
+    @property
+    def ports(self) -> range:
+        return range(0)
 
     @contextlib.contextmanager
     def forward(self, sockets: Sequence[str]) -> Iterator[Forwards]:

@@ -10,6 +10,7 @@ from runner.model import HOW, FilePath, JobModel
 from runner.secrets import FromFile
 
 SSH_PORT = 22
+HIGHEST_PORT = 65535
 
 
 class SshSpec(JobModel):
@@ -26,6 +27,8 @@ class SshSpec(JobModel):
     known_hosts: Annotated[FilePath | None, HOW] = None
     jump: Annotated[str | None, HOW] = None
     """``user@server[:port]`` to go through; its key must be in the same known-hosts."""
+    ports: Annotated[str, HOW] = "10100-10200"
+    """First and last TCP port of 127.0.0.1 there that exporters take where sshd forwards no unix sockets."""
 
     @field_validator("ssh", "jump")
     @classmethod
@@ -36,6 +39,23 @@ class SshSpec(JobModel):
         if not value or value.startswith("-") or any(character.isspace() for character in value):
             raise ValueError("write user@server")
         return value
+
+    @field_validator("ports")
+    @classmethod
+    def _range(cls, value: str) -> str:
+        numbers = [int(number) for number in value.split("-") if number.isascii() and number.isdigit()]
+        if (
+            len(numbers) != len(value.split("-"))
+            or len(numbers) != 2
+            or not 0 < numbers[0] <= numbers[1] <= HIGHEST_PORT
+        ):
+            raise ValueError("write the first and the last port, such as 10100-10200")
+        return value
+
+    @property
+    def port_range(self) -> range:
+        first, last = map(int, self.ports.split("-"))
+        return range(first, last + 1)
 
     @property
     def user(self) -> str | None:

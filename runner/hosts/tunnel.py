@@ -50,6 +50,10 @@ _FINAL = re.compile(
 """Words of ssh after which trying again does not help."""
 
 _NOT_CARRIED = re.compile(r"open failed: .*")
+_PROHIBITED = "administratively prohibited"
+"""What sshd says of TCP ports that it may not connect to."""
+
+_PORT = re.compile(r"127\.0\.0\.1:\d+")
 
 _OPTIONS = {
     "BatchMode": "yes",
@@ -69,7 +73,7 @@ _OPTIONS = {
 
 @contextmanager
 def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[Forwards]:
-    """One ssh process for each of `sockets` (absolute paths on the server). They listen when this returns; all is
+    """One ssh process for each of `sockets` (absolute paths on the server, or ``127.0.0.1:port``). They listen when this returns; all is
     stopped and unlinked at the end. Raises HostError with ssh's words: transient if the server could not be reached."""
     with ExitStack() as closing:
         directory = closing.enter_context(process.temporary_directory())
@@ -103,8 +107,15 @@ def explain(host: str, forwards: Forwards) -> HostError | None:
     return None
 
 
+def carried(forwards: Forwards) -> bool | None:
+    """After a connection through `forwards` failed: whether sshd tried to connect, None if ssh has not said yet. Right for
+    TCP ports only; of a unix socket that it prohibits sshd says the same as of one nobody listens on."""
+    said = "".join(child.stderr() for child in forwards.children)
+    return None if not _NOT_CARRIED.search(said) else _PROHIBITED not in said
+
+
 def _open(closing: ExitStack, host: str, spec: SshSpec, config: str, near: str, far: str) -> Child:
-    if not posixpath.isabs(far) or ":" in far + near:
+    if not (_PORT.fullmatch(far) or (posixpath.isabs(far) and ":" not in far)) or ":" in near:
         raise ValueError(f"not a socket path that ssh -L can name: {far}")
     with start_slot(spec):
         child = process.start(("ssh", "-F", config, "-N", "-T", "-L", f"{near}:{far}", "server"))

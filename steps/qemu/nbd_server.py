@@ -11,8 +11,8 @@ SPARE_CONNECTIONS = 2
 """Beyond those that carry data: one for a readiness probe and one for a connection that is dying unnoticed."""
 
 
-def argv(path: str, socket: str, export: str, *, read_only: bool, shared: int, cache: Cache) -> tuple[str, ...]:
-    """The server stays in the foreground and serves until it is ended.
+def argv(path: str, at: str | int, export: str, *, read_only: bool, shared: int, cache: Cache) -> tuple[str, ...]:
+    """`at` is the path of a unix socket or a port of 127.0.0.1. The server stays in the foreground and serves until it is ended.
 
     `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`, since without
     it the first probe ends the server. `writeback` is named though it is the default: a FLUSH is an fsync, which the
@@ -23,7 +23,7 @@ def argv(path: str, socket: str, export: str, *, read_only: bool, shared: int, c
         "--persistent",
         f"--shared={shared}",
         "--format=qcow2",
-        f"--socket={socket}",
+        *_listening(at),
         f"--export-name={export}",
         f"--cache={cache}",
         # Zeroes are found by the copy engine, which must know them anyhow; looking twice costs a core.
@@ -34,6 +34,21 @@ def argv(path: str, socket: str, export: str, *, read_only: bool, shared: int, c
     )
 
 
+def null_argv(socket: str, export: str) -> tuple[str, ...]:
+    """A server of 512 zero bytes that belong to no file: to see whether it can be reached."""
+    at = _listening(socket)
+    return ("qemu-nbd", "--persistent", *at, f"--export-name={export}", "--image-opts", "driver=null-co,size=512")
+
+
+def _listening(at: str | int) -> tuple[str, ...]:
+    return (f"--socket={at}",) if isinstance(at, str) else ("--bind=127.0.0.1", f"--port={at}")
+
+
+def port_uri(port: int, export: str) -> str:
+    """As seen on the server's host."""
+    return f"nbd://127.0.0.1:{port}/{quote(export, safe='')}"
+
+
 def uri(socket: str, export: str) -> str:
     """The NBD URI of an export on a unix socket (the NBD project's uri.md)."""
     return f"nbd+unix:///{quote(export, safe='')}?socket={quote(socket)}"
@@ -42,6 +57,11 @@ def uri(socket: str, export: str) -> str:
 def refuses_direct(stderr: str) -> bool:
     """Whether a server that died was asked for O_DIRECT on a file system that has none."""
     return "O_DIRECT" in stderr
+
+
+def port_is_taken(stderr: str) -> bool:
+    """Whether a server that died found another process listening on its port."""
+    return "Failed to find an available port" in stderr or "Address already in use" in stderr
 
 
 def is_in_use(stderr: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -87,6 +88,15 @@ class SshHost(RemoteFiles):
             wire.close()
             raise
         return SshLock(self.name, path, wire)
+
+    @property
+    def account(self) -> str:
+        # Without a name in the job, fabric and ssh both take that of the local user.
+        return self._spec.user or getpass.getuser()
+
+    @property
+    def ports(self) -> range:
+        return self._spec.port_range
 
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
         return open_forwards(self.name, self._spec, sockets)
