@@ -93,3 +93,12 @@ def test_the_digest_of_64_tib_takes_seconds_and_no_space(tmp_path):
         assert digests.counts()[0] == MiB
     assert (tmp_path / "d").stat().st_blocks * 512 < MiB
     assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize("length", [BLOCK, 512, 64, 8], ids=lambda length: f"{length} bytes")
+def test_one_byte_anywhere_makes_a_block_content(length):
+    assert digest_of(bytes(length)) == blake3(bytes(length)).digest() == zero_digest(length)
+    for at in {0, min(63, length - 1), min(64, length - 1), length // 2, length - 1}:
+        block = memoryview(bytearray(length))
+        block[at] = 1
+        assert digest_of(block) == blake3(block).digest() != zero_digest(length)
