@@ -29,15 +29,17 @@ from runner.hosts.local import LocalHost
 from runner.inputs import Resolver
 from runner.job import load
 from runner.job_model import Job
-from runner.journal import Journal
+from runner.journal import Journal, read_events
 from runner.looking import Looking
 from runner.nodes import Nodes
 from runner.plan import Blind, Plan, Planner
 from runner.process import temporary_directory
 from runner.step import TOOLS, Log, Registry, Run
+from runner.summary import RunSummary, fold
 from runner.unwind import Unwinding
 from runner.world import World
 
+EVENTS = "events.jsonl"
 DEFAULT_JOBS = 4
 """Nodes that run at once: enough for both cores while others wait on the network."""
 
@@ -144,10 +146,9 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
         state.create(record)
     run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, _tools(state.log(TOOLS)))
     desk.world.run, desk.world.log = run, state.log
-    kept = Path(desk.state.directory)
-    directory = (kept if desk.state.host.local else desk.local / kept.name) / record.id
+    directory = _directory(desk, record.id)
     with ExitStack() as stack:
-        for file in filter(None, (directory / "events.jsonl", options.events)):
+        for file in filter(None, (directory / EVENTS, options.events)):
             file.parent.mkdir(parents=True, exist_ok=True)
             desk.bus.subscribe(stack.enter_context(Journal(file)))
         desk.bus.emit(
@@ -243,6 +244,33 @@ def _abandon(desk: Desk, record: RunRecord) -> None:
     state.save(record.model_copy(update={"phase": "abandoned", "ended": now()}))
 
 
+def sweep_job(
+    path: Path, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Lets go of what unfinished runs may hold no longer; returns what was released, and the runs that still hold
+    something. A run that is alive has the lock: LockedError."""
+    with _desk(path, options, threading.Event(), listeners) as desk, ExitStack() as stack:
+        stack.callback(desk.state.lock(str(_holder("sweep"))).release)
+        released: list[str] = []
+        holding: list[str] = []
+        for record in desk.state.runs():
+            if record.phase not in ("working", "unwinding"):
+                continue
+            desk.world.run = Run(record.id, record.job, record.job_digest, record.git_commit)
+            state = desk.state.open(record.id)
+            desk.world.log = state.log
+            unwinding = desk.unwinding(state)
+            unwound = unwinding.release(succeeded=record.phase == "unwinding")
+            released += [f"{record.id}: {what}" for what in unwound.released]
+            unwound.raise_failures()
+            if record.phase == "unwinding":
+                state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
+            else:
+                holding.append(record.id)
+                unwinding.name_what_is_held(record.id)
+        return tuple(released), tuple(holding)
+
+
 def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
     """Changes nothing, takes no lock, leaves nothing behind."""
     if offline:
@@ -270,10 +298,36 @@ def _plan_offline(path: Path, options: Options) -> Plan:
     return Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
 
 
-def runs_of(path: Path, options: Options) -> tuple[RunRecord, ...]:
-    """The runs of the job that are remembered, oldest first."""
+@dataclass(frozen=True)
+class Status:
+    """`runs` are those remembered, oldest first; `holder` says who works on the job now; `last` is how far the newest run
+    came, None where this machine has no events of it."""
+
+    job: str
+    runs: tuple[RunRecord, ...]
+    holder: str | None
+    last: RunSummary | None
+
+    @property
+    def running(self) -> str | None:
+        """The id of the run that goes on now."""
+        return self.runs[-1].id if self.runs and self.holder and self.runs[-1].id in self.holder else None
+
+
+def status_of(path: Path, options: Options) -> Status:
+    """Changes nothing. Raises JobFileError, StateError."""
     with _desk(path, options, threading.Event(), ()) as desk:
-        return desk.state.runs()
+        runs, holder = desk.state.runs(), desk.state.holder()
+        last = None
+        if runs and (events := _directory(desk, runs[-1].id) / EVENTS).exists():
+            last = fold(read_events(events), desk.registry.findings)
+        return Status(desk.job.name, runs, holder, last)
+
+
+def _directory(desk: Desk, run: str) -> Path:
+    """Where the run's events lie: with its state where that is on this machine."""
+    kept = Path(desk.state.directory)
+    return (kept if desk.state.host.local else desk.local / kept.name) / run
 
 
 def new_run_id() -> str:
@@ -300,8 +354,14 @@ def _holder(run_id: str) -> Holder:
 
 def _tools(seen: Log) -> dict[str, str]:
     """Our own versions, and what earlier executions of this run saw; the steps tell of the others."""
-    *lines, _torn = (seen.read() or b"").split(b"\n")
-    return dict(json.loads(line) for line in lines) | {"sendense": __version__, "python": platform.python_version()}
+    tools: dict[str, str] = {}
+    for line in (seen.read() or b"").splitlines():
+        try:
+            tool, version = json.loads(line)
+        except ValueError:
+            continue  # torn by a kill
+        tools[tool] = version
+    return tools | {"sendense": __version__, "python": platform.python_version()}
 
 
 def _git_commit(directory: Path) -> str | None:

@@ -215,7 +215,7 @@ def _refuse_foreign(client: Client, vm: VM, own: str) -> None:
         if found.name.startswith(PREFIX) and found.name != own:
             holder = (
                 f"snapshot {found.name} is on it, created {_time(found.created)} ({found.description}); let that run end or "
-                f"resume it, or remove what a dead run left with `sendense sweep --orphans`"
+                f"resume it, or let go of it with `sendense sweep JOB --abandon RUN`; of a run that is lost, remove it in vSphere"
             )
             raise LockedError(f"VM {vm.name}", holder)
 

@@ -1,4 +1,4 @@
-"""Commands on runs: run, status, sweep."""
+"""Commands that make runs and let go of them: run, sweep."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from types import FrameType
 
 import click
 
-from runner.app import DEFAULT_JOBS, Result, abandon_run, run_job, runs_of
+from runner.app import DEFAULT_JOBS, EVENTS, Result, abandon_run, run_job, sweep_job
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
-from runner.console import Console, Level, print_table
-from runner.errors import SendenseError, UsageError
+from runner.console import Console, Level
+from runner.errors import SendenseError
 from runner.journal import read_events
 from runner.report import write_reports
 from runner.step import Registry
@@ -85,7 +85,7 @@ def run(
             codes.append(result.exit_code)
             if report is not None:
                 directory = report / result.run if len(jobs) > 1 else report
-                write_reports(read_events(result.directory / "events.jsonl"), directory, registry.findings)
+                write_reports(read_events(result.directory / EVENTS), directory, registry.findings)
     if as_json:
         document = [{"job": done.job.name, "run": done.run, "exit_code": done.exit_code} for done in results]
         print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": document})
@@ -104,31 +104,23 @@ def _exit_code(codes: list[int], *, interrupted: bool) -> int:
 @click.command()
 @job_argument
 @job_options
-@json_option
-def status(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Show the job's runs: finished, or resumable and since when."""
-    runs = runs_of(job, options_from(settings, state))
-    if as_json:
-        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [record.to_json_value() for record in runs]})
-        return
-    words = {"working": "resumable", "unwinding": "resumable: only taking back is left"}
-    rows = [
-        (record.id, words.get(record.phase, record.phase), f"{record.started:%Y-%m-%d %H:%M:%S} UTC") for record in runs
-    ]
-    print_table(f"Runs of {job}", ("run", "state", "started"), rows, stream=sys.stdout)
-
-
-@click.command()
-@job_argument
-@job_options
 @click.option(
     "--abandon", metavar="RUN", help="Let go of all that this unfinished run holds: snapshot, partial point, records."
 )
 def sweep(job: Path, settings: tuple[str, ...], state: Path | None, abandon: str | None) -> None:
-    """Let go of what an unfinished run holds."""
-    if abandon is None:
-        raise UsageError("name the run to let go of: --abandon RUN; `sendense status JOB` lists them")
-    registry = Registry.installed()
-    with Console(registry.findings) as console:
-        abandon_run(job, abandon, options_from(settings, state), [console])
-    print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)
+    """Let go of what unfinished runs may hold no longer, or with --abandon of all that one run holds."""
+    options = options_from(settings, state)
+    with Console(Registry.installed().findings) as console:
+        if abandon is not None:
+            abandon_run(job, abandon, options, [console])
+            print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)
+            return
+        released, holding = sweep_job(job, options, [console])
+    for what in released:
+        print(f"released {what}", file=sys.stderr)
+    for run in holding:
+        print(
+            f"run {run} is unfinished and still holds something: run the job again, or --abandon {run}", file=sys.stderr
+        )
+    if not released and not holding:
+        print("no unfinished run holds anything", file=sys.stderr)

@@ -1,16 +1,18 @@
 """Runs beside and after each other: locks, interruption, a byte that went bad, a plan that touches nothing."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from runner.app import Options, plan_job
+from runner.app import Options, plan_job, sweep_job
 from runner.checkpoint import JobState
 from runner.errors import LockedError
 from runner.events import Event, NodeFinished, NodeStarted
@@ -195,3 +197,57 @@ def test_a_run_with_other_vars_does_not_go_on_with_an_unfinished_one(site: Site)
     assert site.partials() == []
     records = JobState(LocalHost("local"), str(site.directory / "state"), fresh.result.job.name).runs()
     assert {record.id: record.phase for record in records}[first.result.run] == "abandoned"
+
+
+def a_day_passes(site: Site, run: str) -> None:
+    """For the record of the run's snapshot."""
+    (path,) = (site.directory / "state").glob(f"*/{run}/nodes/snapshot.json")
+    record = json.loads(path.read_text())
+    created = datetime.fromisoformat(record["out"]["created"]) - timedelta(days=1)
+    record["out"]["created"] = created.isoformat()
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("by", ["sweep", "run"])
+def test_a_snapshot_held_too_long_is_let_go_and_replaced_by_the_next_run(site: Site, by: str):
+    """The guest writes on meanwhile; every disk of the point is then of the new moment."""
+    stop = threading.Event()
+
+    def break_off(event: Event) -> None:
+        if isinstance(event, NodeFinished) and event.node == "verify[2001]":
+            stop.set()
+
+    first = site.run("a", break_off, stop=stop)
+    assert first.exit_code == 130
+    (held,) = site.snapshots()
+    assert sweep_job(site.job("a"), Options(state=site.state)) == ((), (first.result.run,))
+    assert site.snapshots() == [held]
+    a_day_passes(site, first.result.run)
+    if by == "sweep":
+        (released,), _ = sweep_job(site.job("a"), Options(state=site.state))
+        assert "snapshot" in released
+        assert site.snapshots() == []
+    for key in (2000, 2001):
+        site.lab.write("a", key, 2 << 20, iter([bytes([len(by), key & 0xFF]) * 2048]))
+    ran = site.run("a")
+    assert ran.exit_code == 0, ran.error
+    assert ran.result.run == first.result.run
+    assert {"snapshot", "transfer[2000]", "transfer[2001]", "verify[2001]"} <= ran.acted()
+    assert site.images_equal_sources("a", ran.points()[0], (2000, 2001))
+
+
+def test_a_snapshot_that_somebody_removed_is_replaced_and_every_disk_read_again(site: Site):
+    stop = threading.Event()
+
+    def break_off(event: Event) -> None:
+        if isinstance(event, NodeFinished) and event.node == "transfer[2001]":
+            stop.set()
+
+    assert site.run("a", break_off, stop=stop).exit_code == 130
+    site.lab.fault("snapshot-gone")
+    for key in (2000, 2001):
+        site.lab.write("a", key, 2 << 20, iter([bytes([key & 0xFF, 7]) * 2048]))
+    ran = site.run("a")
+    assert ran.exit_code == 0, ran.error
+    assert {"discover", "snapshot", "transfer[2000]", "transfer[2001]"} <= ran.acted()
+    assert site.images_equal_sources("a", ran.points()[0], (2000, 2001))
