@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from runner.findings import Findings, Statement
-from runner.hosts import Host
 from runner.model import HOW, HostName, JobModel
+from runner.observations import Observation, good, observe, wrong
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
+from steps import forwards, tools
 from steps.snapshot import SnapshotTaken
 from steps.source_server import HttpsServer, SourceServer, VddkServer, WrongDisk
+from steps.vsphere import privileges
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.inventory import Disk, FrozenDisk
@@ -48,7 +51,7 @@ class Source(Given):
     uris: tuple[str, ...]
     """NBD URIs, all of the same bytes; each passed a handshake."""
     extents: bool
-    """Whether the source knows its holes."""
+    """Whether the source can tell its holes."""
 
 
 class NoTransport(VSphereError):
@@ -84,35 +87,54 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
 
     def run(self, ctx: Context, inputs: OpenSourceIn, live: Empty) -> Source:
         disk = frozen_disk(inputs.snapshot, inputs.disk)
-        host = ctx.host(inputs.host)
-        transport, why, found = _choose(ctx, host, inputs, disk)
-        client = vcenter(ctx, inputs.snapshot.vcenter)
+        choice = choose(ctx, inputs, disk)
+        host, client = ctx.host(inputs.host), vcenter(ctx, inputs.snapshot.vcenter)
         server: SourceServer
-        if transport == "vddk":
-            server = VddkServer(ctx, host, client, inputs.snapshot, disk, inputs.vddk, found)
+        if choice.transport == "vddk":
+            server = VddkServer(ctx, host, client, inputs.snapshot, disk, inputs.vddk)
         else:
             server = HttpsServer(ctx, host, client, inputs.snapshot, disk, inputs.connections)
-        served = server.open()
+        uris = server.open()
         of_nbdkit = ctx.shared(("nbdkit", host.name), lambda: nullcontext(nbdkit.version(host)))
         ctx.uses(f"nbdkit on {host.name}", of_nbdkit)
-        if transport == "vddk":
-            ctx.uses(f"VDDK on {host.name}", str(found.version))
+        if choice.transport == "vddk":
+            ctx.uses(f"VDDK on {host.name}", str(choice.version))
         return Source(
             snapshot=inputs.snapshot.moref,
             disk_key=disk.key,
             backing_uuid=disk.backing_uuid,
             capacity=disk.capacity,
-            transport=transport,
-            why=why,
-            uris=served.uris,
-            extents=served.extents,
+            transport=choice.transport,
+            why=choice.why,
+            uris=uris,
+            # nbdkit offers base:allocation for every plugin; for curl it calls the whole disk allocated.
+            extents=choice.extents,
         )
 
     def forecast(self, ctx: Context, inputs: OpenSourceIn) -> Forecast:
         """Once there is a snapshot: before, nobody knows which files it will freeze."""
-        disk = frozen_disk(inputs.snapshot, inputs.disk)
-        transport, why, _ = _choose(ctx, ctx.host(inputs.host), inputs, disk)
-        return Forecast(notes=(f"over {transport}: {why}",))
+        choice = choose(ctx, inputs, frozen_disk(inputs.snapshot, inputs.disk))
+        return Forecast(notes=(f"over {choice.transport}: {choice.why}",))
+
+    def examine(self, ctx: Context, inputs: OpenSourceIn) -> tuple[Observation, ...]:
+        disk, host = frozen_disk(inputs.snapshot, inputs.disk), ctx.host(inputs.host)
+        subject, looked_at = f"disk {disk.key}", f"how it can be read from host {host.name}"
+        try:
+            transport, why, _ = _choose(ctx, host, inputs, disk)
+        except NoTransport as error:
+            return (wrong(subject, looked_at, error.message),)
+        client = vcenter(ctx, inputs.snapshot.vcenter)
+        program = tools.examine(ctx, host, tools.NBDKIT if transport == "vddk" else tools.NBDKIT_CURL)
+        if transport == "vddk":
+            wanted = privileges.on_vcenter(client)
+        else:
+            wanted = privileges.on_files(client, inputs.snapshot.vm, inputs.snapshot.datacenter, disk.datastore)
+        return (
+            good(subject, looked_at, f"over {transport}: {why}"),
+            program,
+            observe(subject, "privileges to read it", lambda: privileges.require(client, wanted)),
+            *(() if host.local or program.state == "wrong" else (forwards.examine_sockets(ctx, host),)),
+        )
 
     def findings(self, out: Source) -> Findings:
         connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
@@ -138,24 +160,33 @@ def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:
     return found
 
 
-def _choose(
-    ctx: Context, host: Host, inputs: OpenSourceIn, disk: FrozenDisk
-) -> tuple[Literal["https", "vddk"], str, vddk.Found]:
-    """Transport, why, and what the host has of VDDK. Raises NoTransport."""
+@dataclass(frozen=True)
+class Choice:
+    """Of VMware's library, for `vddk`: its major `version`, and whether it can tell holes (`extents`)."""
+
+    transport: Literal["https", "vddk"]
+    why: str
+    version: int = 0
+    extents: bool = False
+
+
+def choose(ctx: Context, inputs: OpenSourceIn, disk: FrozenDisk) -> Choice:
+    """How the disk is to be read, by looking at what the host has; changes nothing. Raises NoTransport, HostError."""
     name, wish = f"disk {disk.key} of snapshot {inputs.snapshot.name} ({disk.file})", inputs.transport
     not_flat = "" if disk.flat else f"over HTTPS: {disk.why_not_flat}"
     if wish == "https":
         if not_flat:
             raise NoTransport(f"{name} cannot be read {not_flat}; such a disk takes VMware's VDDK: `transport: vddk`")
-        return "https", "the job says so", vddk.Found("not looked for")
+        return Choice("https", "the job says so")
+    host = ctx.host(inputs.host)
     found: vddk.Found = ctx.shared(
         ("VDDK", inputs.host, inputs.vddk), lambda: nullcontext(vddk.look(host, inputs.vddk))
     )
     if not found.missing:
-        library = f"VDDK {found.version} is on host {host.name}"
-        return "vddk", "the job says so" if wish == "vddk" else library, found
+        why = "the job says so" if wish == "vddk" else f"VDDK {found.version} is on host {host.name}"
+        return Choice("vddk", why, found.version, found.extents)
     if wish == "vddk":
         raise NoTransport(f"{name} cannot be read with VDDK: {found.missing}")
     if not_flat:
         raise NoTransport(f"{name} cannot be read {not_flat}; nor with VDDK: {found.missing}")
-    return "https", "its file is a flat base file, and there is no VDDK: " + found.missing.partition(":")[0], found
+    return Choice("https", f"its file is a flat base file, and there is no VDDK: {found.missing.partition(':')[0]}")

@@ -10,14 +10,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 from runner.hosts import Child, Forwards, Host
 from runner.hosts.tunnel import explain
 from runner.secrets import resolve
 from runner.step import Context
 from steps.copy.endpoint import ConnectFailed
-from steps.copy.nbd import ExportInfo, probe
+from steps.copy.nbd import probe
 from steps.snapshot import SnapshotTaken
 from steps.vsphere import folder, machine
 from steps.vsphere.client import Client
@@ -40,14 +39,6 @@ class WrongDisk(VSphereError):
     pass
 
 
-@dataclass(frozen=True)
-class Served:
-    """`uris`: NBD URIs of the same bytes, each of which passed a handshake. `extents`: whether holes are known."""
-
-    uris: tuple[str, ...]
-    extents: bool
-
-
 class SourceServer(ABC):
     """`what` is for messages: ``disk 2000 ([ds] a/a.vmdk) through vcenter.example.com from host node``."""
 
@@ -63,8 +54,8 @@ class SourceServer(ABC):
         self._what = f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
 
     @abstractmethod
-    def open(self) -> Served:
-        """Raises VSphereErrors, HostErrors, ConnectFailed, WrongDisk, Interrupted."""
+    def open(self) -> tuple[str, ...]:
+        """NBD URIs of the same bytes, each of which passed a handshake. Raises VSphereErrors, HostErrors, ConnectFailed, WrongDisk, Interrupted."""
 
     @abstractmethod
     def _file(self) -> str:
@@ -85,13 +76,14 @@ class SourceServer(ABC):
             self._await_listening(child, f"{place}.pid")
         return children
 
-    def _connect(self, directory: str, children: Sequence[Child]) -> tuple[tuple[str, ...], list[ExportInfo]]:
+    def _connect(self, directory: str, children: Sequence[Child]) -> tuple[str, ...]:
         sockets = [posixpath.join(directory, f"{number}.sock") for number in range(len(children))]
         forwards = self._ctx.closing.enter_context(self._host.forward(sockets))
         self._ctx.children.extend(forwards.children)
         uris = tuple(f"nbd+unix:///?socket={socket}" for socket in forwards.sockets)
-        exports = [self._shake_hands(uri, child, forwards) for uri, child in zip(uris, children, strict=True)]
-        return uris, exports
+        for uri, child in zip(uris, children, strict=True):
+            self._shake_hands(uri, child, forwards)
+        return uris
 
     def _await_listening(self, child: Child, pid_file: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT
@@ -103,7 +95,7 @@ class SourceServer(ABC):
                 raise SourceFailed(f"{self._what}: nbdkit does not listen after {START_TIMEOUT:.0f} s")
             self._ctx.stop.wait(PAUSE)
 
-    def _shake_hands(self, uri: str, child: Child, forwards: Forwards) -> ExportInfo:
+    def _shake_hands(self, uri: str, child: Child, forwards: Forwards) -> None:
         self._ctx.check_stop()
         try:
             info = probe(uri, self.handshake_timeout, self._what)
@@ -118,7 +110,6 @@ class SourceServer(ABC):
                 f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the file is not the "
                 f"disk's"
             )
-        return info
 
     def _last_words(self, child: Child) -> str:
         """Its standard error, once the cause is there or will not come any more."""
@@ -145,7 +136,7 @@ class HttpsServer(SourceServer):
         super().__init__(ctx, host, client, snapshot, disk)
         self._connections = connections
 
-    def open(self) -> Served:
+    def open(self) -> tuple[str, ...]:
         self._client.renew()
         directory = self._ctx.closing.enter_context(self._host.tempdir())
         ca_file, cookie_file = posixpath.join(directory, "ca.pem"), posixpath.join(directory, "cookie")
@@ -157,9 +148,7 @@ class HttpsServer(SourceServer):
             return https.argv(url, cookie_file=cookie_file, ca_file=ca_file, socket=socket, pid_file=pid_file)
 
         children = self._start(directory, [command] * self._connections)
-        uris, _ = self._connect(directory, children)
-        # nbdkit offers base:allocation for every plugin; for curl it calls the whole disk allocated.
-        return Served(uris, extents=False)
+        return self._connect(directory, children)
 
     def _file(self) -> str:
         return folder.flat_file(self._disk.file)
@@ -191,25 +180,21 @@ class VddkServer(SourceServer):
         snapshot: SnapshotTaken,
         disk: FrozenDisk,
         options: vddk.VddkOptions,
-        found: vddk.Found,
     ) -> None:
         super().__init__(ctx, host, client, snapshot, disk)
         self._options = options
-        self._found = found
         self._serving = False
 
-    def open(self) -> Served:
-        # A login of our own: a wrong password is said by vSphere's words, which the library has not.
-        self._client.renew()
+    def open(self) -> tuple[str, ...]:
         place = self._take_place()
         directory = self._ctx.closing.enter_context(self._host.tempdir())
         password_file = posixpath.join(directory, "password")
         child = self._start_one(directory, password_file)
         self._ctx.closing.callback(self._look_back, child, place)
         self._host.remove(password_file)
-        uris, (export,) = self._connect(directory, [child])
+        uris = self._connect(directory, [child])
         self._serving = True
-        return Served(uris, extents=export.can_extents and self._found.extents)
+        return uris
 
     def _file(self) -> str:
         return self._disk.file
