@@ -15,12 +15,13 @@ from typing import Literal, TypeVar
 from pydantic import JsonValue, ValidationError
 
 from runner.digest import digest
-from runner.errors import StateError
+from runner.errors import LockedError, StateError
 from runner.hosts import Host, Lock
 from runner.model import Model
 from runner.nodes import NodeId
 
 STATE_SCHEMA_VERSION = 1
+LOCK = ".lock"
 KEPT_RUNS = 20
 """Finished runs whose records stay, for `status` and for questions the week after."""
 
@@ -89,7 +90,18 @@ class JobState:
     def lock(self, holder: str) -> Lock:
         """Raises LockedError."""
         self.host.mkdir(self.directory, parents=True)
-        return self.host.lock(posixpath.join(self.directory, ".lock"), holder)
+        return self.host.lock(posixpath.join(self.directory, LOCK), holder)
+
+    def holder(self) -> str | None:
+        """Who works on the job now, in words. A killed run leaves its name in the file but not the lock, so where there is a
+        name, the lock is tried."""
+        if not (_read(self.host, posixpath.join(self.directory, LOCK)) or b"").strip():
+            return None
+        try:
+            self.lock("sendense status, for a moment").release()
+        except LockedError as error:
+            return error.holder
+        return None
 
     def runs(self) -> tuple[RunRecord, ...]:
         """Oldest first. Raises StateError."""

@@ -8,11 +8,15 @@ from collections.abc import Sequence
 import click
 
 from runner import __version__
+from runner.cli.ci import ci
+from runner.cli.completion import completion
 from runner.cli.demo import demo
+from runner.cli.doctor import doctor
 from runner.cli.job import plan, render, schema, validate
 from runner.cli.lab import lab
 from runner.cli.repository import init, points
-from runner.cli.run import run, status, sweep
+from runner.cli.run import run, sweep
+from runner.cli.status import status
 from runner.cli.steps import steps
 from runner.errors import SendenseError
 
@@ -26,7 +30,7 @@ def cli() -> None:
     """Backups of VMware VMs as code: plan a job, run it, resume it where it stopped, prove the result."""
 
 
-for command in (validate, plan, run, status, sweep, init, points, steps, schema, render, demo, lab):
+for command in (validate, plan, run, status, sweep, init, points, doctor, steps, schema, render, ci, completion, demo, lab):
     cli.add_command(command)
 
 

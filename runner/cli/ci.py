@@ -1,0 +1,98 @@
+"""sendense ci: pipelines that plan a change of job files and run them on schedule."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from pydantic import BaseModel
+
+from runner import __version__
+from runner.app import Options, read_job
+from runner.cli.options import jobs_argument
+from runner.errors import UsageError
+from runner.job_model import Job
+from runner.render import render_report
+from runner.secrets import FromEnv
+
+LIMIT = 350
+"""Minutes a CI may let a run work; the shortest common limit is six hours."""
+GRACE = 10
+"""Minutes before that limit in which a stopped run lets go of what it need not hold."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+@click.group()
+def ci() -> None:
+    """Print a pipeline that plans and runs jobs in CI."""
+
+
+@ci.command()
+@jobs_argument
+def github(jobs: tuple[Path, ...]) -> None:
+    """Print a workflow for GitHub Actions."""
+    _print("github", jobs)
+
+
+@ci.command()
+@jobs_argument
+def gitlab(jobs: tuple[Path, ...]) -> None:
+    """Print a pipeline for GitLab CI."""
+    _print("gitlab", jobs)
+
+
+def _print(product: str, paths: tuple[Path, ...]) -> None:
+    """Raises JobFileError, UsageError."""
+    jobs = [read_job(path, Options()) for path in paths]
+    for job in jobs:
+        if job.state is None or job.state.host == "local":
+            print(
+                f"{job.file}: its state is local: where CI's machines do not keep their files, a run cannot be resumed; "
+                "add state: {host: hub, path: …}",
+                file=sys.stderr,
+            )
+    values = {
+        "version": __version__,
+        "jobs": [_argument(path) for path in paths],
+        "secrets": sorted({name for job in jobs for name in _variables(job)}),
+        "limit_minutes": LIMIT,
+        "stop_minutes": LIMIT - GRACE - 5,
+        "grace_minutes": GRACE,
+    }
+    click.echo(render_report(f"ci/{product}.yaml.j2", values), nl=False)
+
+
+def _argument(path: Path) -> str:
+    """As a word of a shell, relative to the checkout. Raises UsageError."""
+    if path.is_absolute():
+        raise UsageError(f"{path}: name the job relative to the root of the repository, where CI runs")
+    word = shlex.quote(str(path))
+    if re.search(r"\s|: | #|['\"]", word):
+        raise UsageError(
+            f"{path}: give the job file a name without spaces and quotes, so that it can stand in a pipeline"
+        )
+    return word
+
+
+def _variables(job: Job) -> Iterator[str]:
+    """The environment variables from which the job's secrets come."""
+    for entries in job.sections.values():
+        for entry in entries.values():
+            yield from _in(entry)
+    for spec in job.hosts.values():
+        if isinstance(spec, BaseModel):
+            yield from _in(spec)
+
+
+def _in(model: BaseModel) -> Iterator[str]:
+    if isinstance(model, FromEnv) and _VARIABLE.fullmatch(model.env):
+        yield model.env
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _in(value)

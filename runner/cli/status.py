@@ -1,0 +1,87 @@
+"""sendense status: a job's runs, and how far the newest one is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from pydantic import JsonValue
+
+from runner.app import Status, status_of
+from runner.checkpoint import RunRecord
+from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
+from runner.console import print_table
+from runner.summary import NodeSummary, RunSummary
+from runner.units import human_bytes, human_seconds
+from runner.words import clock, word
+
+STATUS_SCHEMA_VERSION = 1
+
+
+@click.command()
+@job_argument
+@job_options
+@json_option
+def status(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Show a job's runs: going on, resumable or finished.
+
+    Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine.
+    """
+    found = status_of(job, options_from(settings, state))
+    if as_json:
+        print_json(_document(found))
+        return
+    rows = [(record.id, _word(found, record), f"{clock(record.started)} UTC") for record in found.runs]
+    print_table(f"Runs of {found.job}", ("run", "state", "started"), rows, stream=sys.stdout)
+    if found.running:
+        click.echo(f"\nIt goes on now: {found.holder}.")
+    if found.last is not None and found.runs[-1].phase in ("working", "unwinding"):
+        nodes = [_row(found, found.last, node) for node in found.last.nodes]
+        click.echo()
+        print_table("Nodes", ("node", "state", "time", "bytes", "speed", "why"), nodes, stream=sys.stdout)
+        click.echo(f"\nLast sign of life: {clock(found.last.ended)} UTC")
+
+
+def _word(found: Status, record: RunRecord) -> str:
+    if record.id == found.running:
+        return "running" if record.phase == "working" else "running: takes back what it holds"
+    words = {"working": "resumable", "unwinding": "resumable: only taking back is left"}
+    return words.get(record.phase, record.phase)
+
+
+def _row(found: Status, last: RunSummary, node: NodeSummary) -> tuple[str, ...]:
+    state = _state(found, node)
+    flows = [flow for flow in last.flows if flow.node == node.node]
+    amounts, speeds = [], []
+    for flow in flows:
+        of = "" if flow.total is None else f" of {human_bytes(flow.total)}"
+        amounts.append(f"{human_bytes(flow.done)}{of}")
+        speeds.append("" if flow.speed is None else f"{human_bytes(flow.speed)}/s")
+    seconds = "" if node.seconds is None else human_seconds(node.seconds)
+    return (node.node, state, seconds, ", ".join(amounts), ", ".join(speeds), node.error or node.why)
+
+
+def _state(found: Status, node: NodeSummary) -> str:
+    """What was running when the run was killed runs no more."""
+    return "stopped" if node.state == "running" and not found.running else word(node.state)
+
+
+def _document(found: Status) -> JsonValue:
+    runs: list[JsonValue] = [record.to_json_value() for record in found.runs]
+    nodes: list[JsonValue] = []
+    for node in found.last.nodes if found.last else ():
+        assert found.last is not None
+        flows: list[JsonValue] = [
+            {"phase": flow.phase, "done": flow.done, "total": flow.total, "speed": flow.speed}
+            for flow in found.last.flows
+            if flow.node == node.node
+        ]
+        nodes.append({"node": node.node, "state": _state(found, node), "error": node.error, "bytes": flows})
+    return {
+        "schema_version": STATUS_SCHEMA_VERSION,
+        "runs": runs,
+        "running": found.running,
+        "holder": found.holder,
+        "nodes": nodes,
+    }

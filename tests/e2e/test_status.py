@@ -1,0 +1,81 @@
+"""What `sendense status` says of a job: while it runs, after it was killed, when it is done."""
+
+import json
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from runner.cli import main
+from runner.events import Event, NodeStarted
+from tests.e2e.site import Site, disk, inventory
+
+INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1)]})
+
+
+class Pause:
+    """Holds a run at the moment a node starts, until told to go on."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == self.node:
+            self.reached.set()
+            assert self.go_on.wait(60)
+
+
+def status(site: Site, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["status", str(site.job("vm")), *options])
+    return capsys.readouterr().out
+
+
+def test_a_run_that_goes_on_shows_who_holds_it_and_how_far_each_node_is(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pause = Pause("verify[2000]")
+    first: list[Any] = []
+    thread = threading.Thread(target=lambda: first.append(site.run("vm", pause)))
+    thread.start()
+    try:
+        assert pause.reached.wait(60)
+        said: dict[str, Any] = json.loads(status(site, capsys, "--json"))
+        text = status(site, capsys)
+    finally:
+        pause.go_on.set()
+        thread.join()
+    run = first[0].result.run
+    assert (said["schema_version"], said["running"]) == (1, run)
+    assert f"pid {os.getpid()}" in said["holder"]
+    nodes = {node["node"]: node for node in said["nodes"]}
+    assert (nodes["transfer[2000]"]["state"], nodes["publish"]["state"]) == ("done", "waiting")
+    assert nodes["transfer[2000]"]["bytes"][0]["done"] == nodes["transfer[2000]"]["bytes"][0]["total"] == 5 << 20
+    assert "It goes on now: run" in text and f"pid {os.getpid()}" in text
+    assert any("transfer[2000]" in line and "5.0 MiB of 5.0 MiB" in line for line in text.splitlines())
+    assert first[0].exit_code == 0  # looking did not disturb it
+
+    said = json.loads(status(site, capsys, "--json"))
+    assert (said["running"], said["holder"], said["runs"][-1]["phase"]) == (None, None, "finished")
+
+
+def test_a_killed_run_left_its_name_but_does_not_go_on(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+
+    interrupt = threading.Event()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == "transfer[2000]":
+            interrupt.set()
+
+    assert site.run("vm", stop, stop=interrupt).exit_code == 130
+    run = json.loads(status(site, capsys, "--json"))["runs"][-1]["id"]
+    (lock,) = site.directory.glob("state/*/.lock")
+    lock.write_text(f"run {run} on somewhere, pid 1")  # as a SIGKILL leaves it
+    said = json.loads(status(site, capsys, "--json"))
+    assert said["running"] is said["holder"] is None
+    assert "resumable" in status(site, capsys)
+    assert site.run("vm").exit_code == 0
