@@ -38,7 +38,12 @@ def machine(name: str = "db", **more: Any) -> dict[str, Any]:
 
 def estate(*vms: dict[str, Any], **more: Any) -> Inventory:
     """One datacenter with a datastore of each kind."""
-    stores = [{"name": "ds1"}, {"name": "nfs1", "kind": "nfs"}, {"name": "vsan1", "kind": "vsan"}]
+    stores = [
+        {"name": "ds1"},
+        {"name": "nfs1", "kind": "nfs"},
+        {"name": "vsan1", "kind": "vsan"},
+        {"name": "vvol1", "kind": "vvol"},
+    ]
     value = {"datacenters": [{"name": "DC1", "datastores": stores, "vms": list(vms) or [machine()]}], **more}
     return Inventory.from_json_value(value)
 

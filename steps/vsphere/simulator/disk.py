@@ -147,10 +147,12 @@ class Disk:
         while self.top is not layer:
             self.layers.pop().remove()
 
-    def grow(self, capacity: int) -> None:
+    def grow(self, capacity: int, *, keep_tracking: bool) -> None:
         self.top.raw.grow(capacity)
         self.capacity = capacity
-        if self.tracker is not None:
+        if self.tracker is not None and keep_tracking:
+            self.tracker.grow(capacity)
+        elif self.tracker is not None:
             self.tracker = Tracker(capacity)
         self.describe(self.top)
 

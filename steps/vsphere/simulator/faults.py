@@ -50,6 +50,7 @@ FAULTS: Mapping[str, FaultKind] = {
     "cbt-lie": FaultKind("QueryChangedDiskAreas leaves out every second area"),
     "cbt-extra": FaultKind("QueryChangedDiskAreas reports the whole page as changed"),
     "cbt-reset": FaultKind("changed block tracking starts over with another UUID at the next snapshot"),
+    "cbt-keep": FaultKind("extending a disk leaves its change tracking as it is (whether it does is not documented)"),
     "cbt-locked": FaultKind("QueryChangedDiskAreas fails with a FileFault that names no reason"),
     "cbt-no-epoch": FaultKind('QueryChangedDiskAreas with changeId "*" fails for want of an epoch'),
     "http-401": FaultKind(

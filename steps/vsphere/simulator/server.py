@@ -145,7 +145,8 @@ class Simulator:
             return self._disk(vm, key).read(offset, length)
 
     def grow(self, vm: str, key: int, capacity: int) -> None:
-        """Makes a disk larger, which starts its change tracking over. Raises UsageError while the VM has a snapshot."""
+        """Makes a disk larger, which starts its change tracking over unless the fault cbt-keep is armed. Raises UsageError
+        while the VM has a snapshot."""
         with self._world.lock:
             machine, disk = self._machine(vm), self._disk(vm, key)
             if len(disk.layers) > 1 or capacity < disk.capacity or capacity % 512:
@@ -153,7 +154,7 @@ class Simulator:
                     f"disk {key} of {vm} cannot become {capacity} bytes: it has {disk.capacity}, must grow by whole"
                     " sectors, and must not be in a snapshot"
                 )
-            disk.grow(capacity)
+            disk.grow(capacity, keep_tracking=self._world.faults.hits("cbt-keep"))
             machine.touch()
 
     def fault(self, name: str, count: int = 1, **parameters: Any) -> None:

@@ -43,6 +43,11 @@ class Tracker:
         self.uuid = f"{text[:23]}-{text[24:]}"
         self._epochs = [Ranges()]
 
+    def grow(self, capacity: int) -> None:
+        """Goes on over a larger disk; what was added counts as written."""
+        before, self.capacity = self.capacity, capacity
+        self.note(before, capacity)
+
     @property
     def change_id(self) -> str:
         """The last one issued."""

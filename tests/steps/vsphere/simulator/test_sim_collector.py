@@ -75,11 +75,13 @@ def test_an_element_of_an_array_is_read_by_its_key(client):
     assert found == {path: "[ds1] db/db_1.vmdk"}
 
 
+@pytest.mark.behaviour(36, "documented")
 def test_unset_properties_are_absent(client):
     found = retrieve(client, spec(of(client.vm()), vim.VirtualMachine, ["name", "snapshot", "runtime.question"]))
     assert set(values(found.objects[0])) == {"name"}
 
 
+@pytest.mark.behaviour(36, "documented")
 @pytest.mark.parametrize("path", ["nonsense", "config.nonsense", "name.more", "config..name", "config."])
 def test_an_unknown_path_fails_the_whole_call(client, path):
     with pytest.raises(vmodl.query.InvalidProperty) as caught:
@@ -87,6 +89,7 @@ def test_an_unknown_path_fails_the_whole_call(client, path):
     assert caught.value.name == path
 
 
+@pytest.mark.behaviour(36, "documented")
 def test_what_may_not_be_read_is_missing_with_its_fault(simulate):
     client = simulate(machine(unreadable=["config"]))
     found = retrieve(client, spec(of(client.vm()), vim.VirtualMachine, ["name", "config.uuid"])).objects[0]
@@ -94,6 +97,7 @@ def test_what_may_not_be_read_is_missing_with_its_fault(simulate):
     assert [(one.path, type(one.fault)) for one in found.missingSet] == [("config.uuid", vim.fault.NoPermission)]
 
 
+@pytest.mark.behaviour(36, "documented")
 def test_a_gone_object_fails_the_call_unless_it_may_be_left_out(client):
     vm = client.vm()
     gone = client.snapshot(vm)
@@ -111,6 +115,7 @@ def test_nothing_found_is_no_result(client):
     assert retrieve(client, spec(of(client.vm()), vim.Datacenter, ["name"])) is None
 
 
+@pytest.mark.behaviour(37, "documented")
 def test_pages_are_as_asked_and_a_token_works_once(simulate):
     client = simulate(*(machine(f"vm{number}", disks=[]) for number in range(5)))
     collector = client.content.propertyCollector
@@ -139,6 +144,8 @@ def test_every_property_of_a_vm_can_travel(client):
     assert {"config", "summary", "guest", "layoutEx", "capability"} <= set(values(retrieve(client, every).objects[0]))
 
 
+@pytest.mark.behaviour(37, "documented")
+@pytest.mark.behaviour(38, "documented")
 def test_updates_enter_modify_and_time_out_to_nothing(client):
     collector, vm = client.content.propertyCollector, client.vm()
     created = collector.CreateFilter(spec(of(vm), vim.VirtualMachine, ["snapshot", "layoutEx", "name"]), True)
@@ -161,6 +168,8 @@ def test_updates_enter_modify_and_time_out_to_nothing(client):
     assert task.info.state == "success"
 
 
+@pytest.mark.behaviour(37, "documented")
+@pytest.mark.behaviour(37, "reported")
 def test_more_updates_than_a_page_are_truncated(simulate):
     client = simulate(*(machine(f"vm{number}", disks=[]) for number in range(101)))
     collector = client.content.propertyCollector

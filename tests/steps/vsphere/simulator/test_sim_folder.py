@@ -19,6 +19,8 @@ def off(simulate):
     return simulate(machine(powered_on=False))
 
 
+@pytest.mark.behaviour(27, "documented")
+@pytest.mark.behaviour(27, "reported")
 def test_a_flat_file_is_the_disk(off):
     status, headers, body = off.http(FLAT)
     assert (status, headers["Content-Length"], headers["Accept-Ranges"]) == (200, str(4 * MiB), "bytes")
@@ -26,6 +28,7 @@ def test_a_flat_file_is_the_disk(off):
     assert off.http(FLAT, "HEAD")[1]["Content-Length"] == str(4 * MiB)
 
 
+@pytest.mark.behaviour(27, "reported")
 @pytest.mark.parametrize(
     ("asked", "start", "end"),
     [
@@ -47,6 +50,7 @@ def test_a_range_outside_is_not_satisfiable(off):
     assert (status, headers["Content-Range"]) == (416, "bytes */4194304")
 
 
+@pytest.mark.behaviour(27, "reported")
 def test_without_a_login_there_is_a_basic_challenge(off):
     status, headers, _ = off.http(FLAT, login=False)
     assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="VMware HTTP server"')
@@ -55,6 +59,7 @@ def test_without_a_login_there_is_a_basic_challenge(off):
     assert off.http(FLAT, login=False, Cookie='vmware_soap_session="0123"')[0] == 401
 
 
+@pytest.mark.behaviour(27, "reported")
 def test_the_cookie_of_either_door_opens_it(off):
     given_by_http = off.http(FLAT, "HEAD")[1]["Set-Cookie"].split(";")[0]
     given_by_soap = off.service._stub.cookie.split(";")[0]
@@ -63,6 +68,7 @@ def test_the_cookie_of_either_door_opens_it(off):
         assert (status, headers["Set-Cookie"]) == (200, None)
 
 
+@pytest.mark.behaviour(28, "reported")
 @pytest.mark.parametrize(
     "query",
     [
@@ -79,6 +85,7 @@ def test_parameters_escaped_once_or_twice(tmp_path, query):
         assert (status, body) == (206, client.sim.read("my vm", 2000, 0, 100))
 
 
+@pytest.mark.behaviour(28, "reported")
 @pytest.mark.parametrize(
     "target",
     [
@@ -95,6 +102,7 @@ def test_what_is_not_there_is_404(off, target):
     assert off.http(target)[0] == 404
 
 
+@pytest.mark.behaviour(29, "reported")
 def test_the_file_a_running_vm_writes_is_refused_until_a_snapshot_froze_it(client):
     assert client.http(FLAT)[0] == 500
     vm = client.vm()
@@ -108,16 +116,20 @@ def test_the_file_a_running_vm_writes_is_refused_until_a_snapshot_froze_it(clien
     assert client.http(FLAT)[0] == 500
 
 
+@pytest.mark.behaviour(29, "assumed")
 def test_the_status_for_a_locked_file_is_the_inventorys(simulate):
     assert simulate(locked_file_status=423).http(FLAT)[0] == 423
 
 
-def test_vsan_has_no_flat_files(simulate):
-    client = simulate(machine(powered_on=False, disks=[disk(2000, datastore="vsan1"), disk(2001, 1)]))
-    assert client.http("/folder/db/db-flat.vmdk?dcPath=DC1&dsName=vsan1")[0] == 404
-    assert client.http("/folder/db/db.vmdk?dcPath=DC1&dsName=vsan1")[0] == 200
+@pytest.mark.behaviour(28, "reported")
+@pytest.mark.parametrize("store", ["vsan1", "vvol1"])
+def test_vsan_and_vvol_have_no_flat_files(simulate, store):
+    client = simulate(machine(powered_on=False, disks=[disk(2000, datastore=store), disk(2001, 1)]))
+    assert client.http(f"/folder/db/db-flat.vmdk?dcPath=DC1&dsName={store}")[0] == 404
+    assert client.http(f"/folder/db/db.vmdk?dcPath=DC1&dsName={store}")[0] == 200
 
 
+@pytest.mark.behaviour(27, "documented")
 def test_listings(client):
     assert b'<a href="/folder?dcPath=DC1">DC1</a>' in client.http("/folder")[2]
     assert b"dsName=nfs1" in client.http("/folder?dcPath=DC1")[2]
@@ -132,6 +144,7 @@ def test_the_nvram_file_is_where_the_layout_says(client):
     assert (status, len(body)) == (200, 8684)
 
 
+@pytest.mark.behaviour(27, "documented")
 def test_put_and_delete(client):
     target = "/folder/db/db.nvram.new?dcPath=DC1&dsName=ds1"
     assert client.http(target, "PUT", b"variables")[0] == 201

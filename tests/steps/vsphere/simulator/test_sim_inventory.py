@@ -45,6 +45,7 @@ def test_the_default_inventory_is_found_by_path_and_uuid(odd):
     assert search.FindAllByUuid(None, "00000000-0000-0000-0000-000000000000", True, False) == []
 
 
+@pytest.mark.behaviour(5, "documented")
 def test_names_with_slashes_are_escaped_and_found(simulate):
     client = simulate(machine("a/b 100%"), machine(".."))
     vm = client.vm("DC1/vm/a%2fb 100%25")
@@ -54,6 +55,7 @@ def test_names_with_slashes_are_escaped_and_found(simulate):
     assert client.vm("DC1/vm/..").config.files.vmPathName == "[ds1] vm/vm.vmx"
 
 
+@pytest.mark.behaviour(5, "documented")
 def test_two_vms_of_one_name_live_apart(simulate):
     client = simulate(machine("db", folder="x"), machine("db", folder="y", uuid="42370000-0000-0000-0000-000000000001"))
     one, two = client.vm("DC1/vm/x/db"), client.vm("DC1/vm/y/db")

@@ -18,6 +18,8 @@ def connect(client, password=PASSWORD):
     return SmartConnect(host="127.0.0.1", port=client.sim.port, user=USER, pwd=password, sslContext=client.context)
 
 
+@pytest.mark.behaviour(1, "documented")
+@pytest.mark.behaviour(1, "reported")
 def test_a_wrong_password_is_an_invalid_login(client):
     with pytest.raises(vim.fault.InvalidLogin) as caught:
         connect(client, "guess")
@@ -39,6 +41,7 @@ def test_the_service_instance_is_read_without_a_session(client):
     assert service.content.about.apiType == "VirtualCenter"
 
 
+@pytest.mark.behaviour(2, "reported")
 @pytest.mark.parametrize(
     "read",
     [
@@ -75,6 +78,7 @@ def test_session_expire_can_wait_for_a_method(client):
         vm.CreateSnapshot_Task("x", "", False, False)
 
 
+@pytest.mark.behaviour(3, "reported")
 def test_an_idle_session_expires_with_its_cookie(simulate):
     clock = [0.0]
     client = simulate(machine(powered_on=False), options={"idle": 1800.0, "clock": lambda: clock[0]})
@@ -98,12 +102,15 @@ def test_logout_ends_the_session(client):
         client.content.rootFolder.childEntity  # noqa: B018  (reading it is the call)
 
 
+@pytest.mark.behaviour(4, "documented")
 def test_a_privilege_denied_by_the_inventory_is_refused_and_named(simulate):
     client = simulate(denied=["VirtualMachine.State.CreateSnapshot"])
     vm = client.vm()
     with pytest.raises(vim.fault.NoPermission) as caught:
         vm.CreateSnapshot_Task("x", "", False, False)
     assert (caught.value.privilegeId, caught.value.object) == ("VirtualMachine.State.CreateSnapshot", vm)
+    (missing,) = caught.value.missingPrivileges
+    assert (missing.entity, missing.privilegeIds) == (vm, ["VirtualMachine.State.CreateSnapshot"])
     asked = ["VirtualMachine.State.CreateSnapshot", "VirtualMachine.State.RemoveSnapshot"]
     found = client.content.authorizationManager.HasPrivilegeOnEntities(
         [vm], client.content.sessionManager.currentSession.key, asked
@@ -113,6 +120,7 @@ def test_a_privilege_denied_by_the_inventory_is_refused_and_named(simulate):
     )
 
 
+@pytest.mark.behaviour(4, "documented")
 def test_change_tracking_needs_its_own_privilege(simulate):
     client = simulate(denied=["VirtualMachine.Config.ChangeTracking"])
     with pytest.raises(vim.fault.NoPermission) as caught:
@@ -140,6 +148,7 @@ def test_a_clone_ticket_dies_with_its_session(client):
         manager.CloneSession(ticket)
 
 
+@pytest.mark.behaviour(30, "documented")
 def test_a_service_ticket_is_for_one_request_of_its_method_and_url(simulate):
     client = simulate(machine(powered_on=False))
     manager, target = client.content.sessionManager, "/folder/db/db-flat.vmdk?dsName=ds1"

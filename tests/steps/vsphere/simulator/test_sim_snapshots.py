@@ -9,6 +9,8 @@ from runner.units import MiB
 from tests.simulation import FLAT, disk, machine
 
 
+@pytest.mark.behaviour(6, "documented")
+@pytest.mark.behaviour(6, "reported")
 def test_a_snapshot_freezes_the_bytes_and_puts_a_delta_on_the_live_disk(client):
     vm, flat = client.vm(), client.sim.disk_file("db", 2000)
     before, live = flat.read_bytes(), client.disks(vm.config)
@@ -33,6 +35,7 @@ def test_a_snapshot_freezes_the_bytes_and_puts_a_delta_on_the_live_disk(client):
     ]
 
 
+@pytest.mark.behaviour(12, "documented")
 def test_removing_it_merges_the_delta_down(client):
     vm = client.vm()
     taken = client.snapshot(vm)
@@ -44,6 +47,7 @@ def test_removing_it_merges_the_delta_down(client):
     assert not list(client.sim.directory.rglob("*-00000*"))
 
 
+@pytest.mark.behaviour(7, "documented")
 def test_a_snapshot_in_the_middle_goes_and_the_others_keep_their_moment(client):
     vm = client.vm()
     client.sim.write("db", 2000, 0, b"one  ")
@@ -88,6 +92,8 @@ def test_remove_all_succeeds_with_none_and_with_some(client):
     assert vm.snapshot is None
 
 
+@pytest.mark.behaviour(14, "documented")
+@pytest.mark.behaviour(14, "reported")
 def test_any_call_on_a_gone_snapshot_is_object_not_found(client):
     taken = client.snapshot(client.vm())
     client.wait(taken.RemoveSnapshot_Task(False))
@@ -97,6 +103,8 @@ def test_any_call_on_a_gone_snapshot_is_object_not_found(client):
     assert (caught.value.msg, caught.value.obj) == (said, taken)
 
 
+@pytest.mark.behaviour(8, "documented")
+@pytest.mark.behaviour(16, "documented")
 def test_independent_disks_and_physical_mappings_are_left_alone(simulate):
     disks = [
         disk(2000),
@@ -120,6 +128,7 @@ def test_independent_disks_and_physical_mappings_are_left_alone(simulate):
         client.snapshot(vm, memory=True)
 
 
+@pytest.mark.behaviour(9, "documented")
 @pytest.mark.parametrize(
     ("hardware", "expected"),
     [
@@ -141,6 +150,7 @@ def test_hardware_that_a_snapshot_cannot_cover(simulate, hardware, expected):
     assert client.sim.snapshots("db") == []
 
 
+@pytest.mark.behaviour(9, "assumed")
 def test_a_chain_is_32_deep_at_most(simulate):
     client = simulate(machine(disks=[disk(2000, size="64 KiB")]))
     vm = client.vm()
@@ -150,6 +160,7 @@ def test_a_chain_is_32_deep_at_most(simulate):
         client.snapshot(vm)
 
 
+@pytest.mark.behaviour(11, "documented")
 @pytest.mark.parametrize(
     ("behaviour", "quiesced"),
     [
@@ -173,6 +184,8 @@ def test_quiescing(simulate, behaviour, quiesced):
         assert client.snapshot(vm, quiesce=False)
 
 
+@pytest.mark.behaviour(10, "documented")
+@pytest.mark.behaviour(10, "reported")
 def test_a_busy_vm_refuses_and_names_the_task(client):
     vm = client.vm()
     client.sim.fault("slow-task", seconds=1.5)
@@ -196,6 +209,7 @@ def test_a_task_says_what_it_is_of(client):
     assert (info.name.info.wsdlName, info.descriptionId) == ("CreateSnapshot_Task", "VirtualMachine.createSnapshot")
 
 
+@pytest.mark.behaviour(38, "reported")
 def test_finished_tasks_are_forgotten(simulate):
     client = simulate(options={"remember": 0.0})
     vm = client.vm()
@@ -207,6 +221,7 @@ def test_finished_tasks_are_forgotten(simulate):
     assert caught.value.msg.startswith(f"The object 'vim.Task:{first._moId}' has already been deleted")
 
 
+@pytest.mark.behaviour(9, "documented")
 def test_no_space_names_the_datastore(client):
     client.sim.fault("no-space")
     with pytest.raises(vim.fault.NoDiskSpace) as caught:
@@ -222,6 +237,7 @@ def test_a_task_fails_with_any_fault_of_the_api(client):
     assert client.sim.snapshots("db") == []
 
 
+@pytest.mark.behaviour(13, "documented")
 @pytest.mark.parametrize("answer", ["success", "error"])
 def test_a_failed_merge_drops_the_snapshot_and_keeps_the_delta_until_consolidated(client, answer):
     vm = client.vm()

@@ -42,6 +42,9 @@ def tracked(simulate):
     return client, vm, first, change_id(client, first)
 
 
+@pytest.mark.behaviour(15, "documented")
+@pytest.mark.behaviour(16, "documented")
+@pytest.mark.behaviour(17, "reported")
 def test_tracking_of_a_running_vm_starts_at_its_next_stun(client):
     vm = client.vm()
     before = client.snapshot(vm, "before")
@@ -56,6 +59,7 @@ def test_tracking_of_a_running_vm_starts_at_its_next_stun(client):
     assert (extra["ctkEnabled"], extra["scsi0:1.ctkEnabled"]) == ("TRUE", "TRUE")
 
 
+@pytest.mark.behaviour(15, "reported")
 def test_tracking_of_a_vm_that_is_off_starts_at_once(simulate):
     client = simulate(machine(powered_on=False))
     vm = client.vm()
@@ -65,6 +69,8 @@ def test_tracking_of_a_vm_that_is_off_starts_at_once(simulate):
     assert not vm.config.changeTrackingEnabled
 
 
+@pytest.mark.behaviour(18, "reported")
+@pytest.mark.behaviour(24, "documented")
 def test_writes_are_reported_in_blocks_and_an_old_change_id_outlives_its_snapshot(tracked):
     client, vm, first, old = tracked
     client.sim.write("db", 2000, 3 * BLOCK + 7, b"x" * BLOCK)
@@ -91,6 +97,8 @@ def test_the_last_area_is_cut_at_the_capacity(client):
     assert areas(answer) == [(MiB, 512)]
 
 
+@pytest.mark.behaviour(19, "reported")
+@pytest.mark.behaviour(19, "assumed")
 def test_many_areas_come_in_pages_of_2000(simulate):
     client = simulate(machine(disks=[disk(2000, size="512 MiB")]))
     vm = client.vm()
@@ -108,6 +116,9 @@ def test_many_areas_come_in_pages_of_2000(simulate):
     assert (pages, offset) == ([2000, 500], 512 * MiB)
 
 
+@pytest.mark.behaviour(20, "documented")
+@pytest.mark.behaviour(20, "reported")
+@pytest.mark.behaviour(21, "documented")
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
@@ -129,6 +140,8 @@ def test_wrong_arguments_are_named(tracked, arguments, name):
     assert caught.value.msg == f"A specified parameter was not correct: {name}"
 
 
+@pytest.mark.behaviour(22, "reported")
+@pytest.mark.behaviour(22, "assumed")
 def test_a_change_id_of_another_uuid_or_later_than_the_snapshot_is_a_file_fault(tracked):
     client, vm, first, old = tracked
     later = change_id(client, client.snapshot(vm, "second"))
@@ -141,6 +154,7 @@ def test_a_change_id_of_another_uuid_or_later_than_the_snapshot_is_a_file_fault(
     assert old != later
 
 
+@pytest.mark.behaviour(22, "reported")
 def test_without_tracking_it_is_a_file_fault(client):
     vm = client.vm()
     taken = client.snapshot(vm)
@@ -149,6 +163,7 @@ def test_without_tracking_it_is_a_file_fault(client):
     assert fault_key(caught) == "vim.hostd.vmsvc.cbt.noTrack"
 
 
+@pytest.mark.behaviour(21, "assumed")
 def test_a_snapshot_of_another_vm_is_not_found(simulate):
     client = simulate(machine("db", change_tracking=True), machine("other", change_tracking=True))
     taken = client.snapshot(client.vm("DC1/vm/other"))
@@ -156,6 +171,8 @@ def test_a_snapshot_of_another_vm_is_not_found(simulate):
         client.vm().QueryChangedDiskAreas(taken, 2000, 0, "*")
 
 
+@pytest.mark.behaviour(26, "documented")
+@pytest.mark.behaviour(26, "assumed")
 def test_asking_without_a_snapshot_is_for_a_vm_that_is_off(simulate):
     client = simulate(machine(change_tracking=True))
     vm = client.vm()
@@ -170,6 +187,8 @@ def test_asking_without_a_snapshot_is_for_a_vm_that_is_off(simulate):
     assert areas(vm.QueryChangedDiskAreas(None, 2000, 0, fresh)) == [(0, BLOCK)]
 
 
+@pytest.mark.behaviour(23, "documented")
+@pytest.mark.behaviour(23, "reported")
 def test_star_gives_the_allocated_areas_on_vmfs_and_everything_elsewhere(simulate):
     pieces = {"pieces": [{"offset": "1 MiB", "length": "4 KiB"}]}
     disks = [disk(2000, content=pieces), disk(2001, 1, content=pieces, datastore="nfs1")]
@@ -186,6 +205,7 @@ def test_star_gives_the_allocated_areas_on_vmfs_and_everything_elsewhere(simulat
     assert fault_key(caught) == "vim.hostd.vmsvc.cbt.noEpoch"
 
 
+@pytest.mark.behaviour(25, "documented")
 @pytest.mark.parametrize("how", ["off and on", "power", "revert", "grow", "fault"])
 def test_tracking_starts_over_with_another_uuid(tracked, how):
     client, vm, first, old = tracked
@@ -210,6 +230,18 @@ def test_tracking_starts_over_with_another_uuid(tracked, how):
         vm.QueryChangedDiskAreas(fresh, 2000, 0, old)
 
 
+@pytest.mark.behaviour(25, "assumed")
+def test_tracking_may_outlive_an_extension(tracked):
+    client, vm, _, old = tracked
+    client.wait(vm.RemoveAllSnapshots_Task())
+    client.sim.fault("cbt-keep")
+    client.sim.grow("db", 2000, 8 * MiB)
+    fresh = client.snapshot(vm)
+    assert change_id(client, fresh).split("/")[0] == old.split("/")[0]
+    assert areas(vm.QueryChangedDiskAreas(fresh, 2000, 0, old)) == [(4 * MiB, 4 * MiB)]
+
+
+@pytest.mark.behaviour(24, "assumed")
 def test_lies_false_positives_and_locks_on_demand(tracked):
     client, vm, _, old = tracked
     for number in (0, 8, 16):

@@ -1,0 +1,69 @@
+"""What a real vCenter does and the simulator must do too, as far as we depend on it; each is a test that carries the mark
+
+    @pytest.mark.behaviour(NUMBER, BASIS)
+
+A basis is `documented` (VMware's API reference, guides and knowledge base), `reported` (seen by users of a real one, or in
+the code of programs that talk to one) or `assumed` (neither was found: a real one may differ here).
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BEHAVIOURS = {
+    1: ("a wrong password is InvalidLogin, with its text", {"documented", "reported"}),
+    2: ("every call without a session is NotAuthenticated, of the root folder and System.View", {"reported"}),
+    3: ("an idle session expires with its cookie, and a used one does not", {"reported"}),
+    4: ("each method and each part of a reconfiguration takes its privilege; NoPermission names it", {"documented"}),
+    5: ("one name and one SMBIOS uuid may be in two folders; names are escaped", {"documented"}),
+    6: ("a snapshot keeps file names and keys, the live disk moves to a delta", {"documented", "reported"}),
+    7: ("deltas are numbered by the files present: a freed number returns", {"documented"}),
+    8: ("independent disks are left alone, and none may be there for a memory snapshot", {"documented"}),
+    9: ("a snapshot fails in its task: shared bus, depth, no space", {"documented", "assumed"}),
+    10: ("a VM that a task holds is TaskInProgress, with the task", {"documented", "reported"}),
+    11: ("quiescing works, is ignored, or fails and leaves no snapshot", {"documented"}),
+    12: ("`snapshot` is unset once the last one is gone", {"documented"}),
+    13: ("a merge that fails drops the snapshot and leaves the delta to be consolidated", {"documented"}),
+    14: ("a call on a snapshot that is gone is ManagedObjectNotFound, with its text", {"documented", "reported"}),
+    15: ("tracking starts at the next stun of a running VM, at once in one that is off", {"documented", "reported"}),
+    16: ("changeId is unset in snapshots from before, and on disks that cannot be tracked", {"documented"}),
+    17: ("a changeId is 16 spaced bytes with one dash and a number that rises", {"reported"}),
+    18: ("an old changeId is answered after its snapshot is gone", {"reported"}),
+    19: ("areas come in pages of 2000, whose length ends where the next begins", {"reported", "assumed"}),
+    20: ("asking from the end of the disk on is InvalidArgument startOffset", {"documented", "reported"}),
+    21: ("a malformed changeId, an unknown disk, another VM's snapshot are refused", {"documented", "assumed"}),
+    22: ("a changeId of other or later tracking, or none at all, is FileFault with a key", {"reported", "assumed"}),
+    23: ('"*" gives what is allocated on VMFS, and everything elsewhere', {"documented", "reported"}),
+    24: ("areas are whole blocks, and may hold more than what was written", {"documented", "assumed"}),
+    25: ("tracking starts over after power loss, off and on, revert and extension", {"documented", "assumed"}),
+    26: ("asking without a snapshot is for a VM that is off", {"documented", "assumed"}),
+    27: ("/folder answers GET, HEAD, PUT, DELETE, Range, Basic, cookies, listings", {"documented", "reported"}),
+    28: ("/folder takes names escaped once or twice; 404 for what is not there", {"reported"}),
+    29: ("the file that a running VM writes is refused until a snapshot froze it", {"reported", "assumed"}),
+    30: ("a ticket opens /folder once, for its own method and URL", {"documented"}),
+    36: ("unset is absent, forbidden is in missingSet, unknown or gone fails the call", {"documented"}),
+    37: ("objects and updates come in pages, a token works once, a time-out is nothing", {"documented", "reported"}),
+    38: ("finished tasks are forgotten; layoutEx sends no updates", {"documented", "reported"}),
+}
+"""Number: what, and on what it rests. Those that concern what we do not call are left out."""
+
+
+def marks() -> Iterator[tuple[int, str]]:
+    for file in Path(__file__).parent.glob("test_sim_*.py"):
+        for node in ast.parse(file.read_text()).body:
+            for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.behaviour":
+                    number, basis = (ast.literal_eval(argument) for argument in mark.args)
+                    yield number, basis
+
+
+@pytest.mark.parametrize("number", [pytest.param(number, id=what) for number, (what, _) in BEHAVIOURS.items()])
+def test_a_test_shows_that_the_simulator_does_it(number):
+    found = {basis for marked, basis in marks() if marked == number}
+    assert found == BEHAVIOURS[number][1], "tests are marked with another basis than the table says, or there is none"
+
+
+def test_every_mark_is_in_the_table():
+    assert {number for number, _ in marks()} == set(BEHAVIOURS)
