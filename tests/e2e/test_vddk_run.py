@@ -34,7 +34,7 @@ class Library:
         if event.node == "snapshot":
             self._expect(str(event.output["vm"]), str(event.output["moref"]))
         if event.node.startswith("source"):
-            self.seen += [" ".join(argv) for _, argv in processes() if any("vddk" in word for word in argv)]
+            self.seen += [" ".join(argv) for _, argv in processes() if str(self._vddk.libdir) in " ".join(argv)]
 
     def _expect(self, vm: str, snapshot: str) -> None:
         at = self._site.lab.record.vcenter
