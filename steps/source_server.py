@@ -55,7 +55,8 @@ class SourceServer(ABC):
 
     @abstractmethod
     def open(self) -> tuple[str, ...]:
-        """NBD URIs of the same bytes, each of which passed a handshake. Raises VSphereErrors, HostErrors, ConnectFailed, WrongDisk, Interrupted."""
+        """NBD URIs of the same bytes, each of which passed a handshake. Raises VSphereErrors, HostErrors, ConnectFailed,
+        WrongDisk, Interrupted."""
 
     @abstractmethod
     def _file(self) -> str:
