@@ -19,10 +19,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner import __version__, process
+from runner import __version__, doctor, process
 from runner.checkpoint import Holder, JobState, RunRecord, RunState, now
+from runner.doctor import Diagnosis
 from runner.errors import UsageError
 from runner.events import Bus, Event, RunFinished, RunStarted
+from runner.examination import Examination
 from runner.executor import Executor, Outcome
 from runner.graph import StepGraph
 from runner.hosts.local import LocalHost
@@ -134,6 +136,8 @@ def run_job(
         if unfinished is not None and options.fresh:
             _abandon(desk, unfinished)
             unfinished = None
+        if unfinished is None and candidate is not None and run_id == candidate.id:
+            run_id = new_run_id()  # it was finished by another, just before we had the lock
         record = _resumable(desk, unfinished) if unfinished is not None else _new_record(desk.job, run_id)
         return _execute(desk, record, options, stop, resumed=unfinished is not None)
 
@@ -141,16 +145,16 @@ def run_job(
 def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Event, *, resumed: bool) -> Result:
     began = time.monotonic()
     state = desk.state.open(record.id)
-    only_unwind = record.phase == "unwinding"
     if not resumed:
-        state.create(record)
+        _examination(desk, record).refuse_unless_ready()
     run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, _tools(state.log(TOOLS)))
     desk.world.run, desk.world.log = run, state.log
     directory = _directory(desk, record.id)
     with ExitStack() as stack:
         for file in filter(None, (directory / EVENTS, options.events)):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            desk.bus.subscribe(stack.enter_context(Journal(file)))
+            desk.bus.subscribe(stack.enter_context(_journal(file)))
+        if not resumed:
+            state.create(record)
         desk.bus.emit(
             RunStarted(
                 run=record.id,
@@ -164,6 +168,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
         )
         nodes, resolver = desk.nodes(run)
         unwinding = desk.unwinding(state)
+        only_unwind = record.phase == "unwinding" or (resumed and _is_sealed(desk, unwinding))
         executor = Executor(
             nodes=nodes,
             registry=desk.registry,
@@ -182,6 +187,21 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
         return Result(record.id, desk.job, finished.exit_code, directory)
 
 
+def _journal(file: Path) -> Journal:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return Journal(file)
+    except OSError as error:
+        raise UsageError(f"events cannot be written to {file}: {error.strerror}") from error
+
+
+def _is_sealed(desk: Desk, unwinding: Unwinding) -> bool:
+    """Whether a run that was killed before it could say so has done all its work. Where a job seals more than once (one
+    point for each of many VMs), one seal says nothing of the others."""
+    sealing = [spec for spec in desk.job.steps if desk.registry.steps[spec.uses].seals]
+    return len(sealing) == 1 and not sealing[0].each and unwinding.is_sealed()
+
+
 def _conclude(
     desk: Desk, state: RunState, record: RunRecord, unwinding: Unwinding, outcome: Outcome, seconds: float
 ) -> RunFinished:
@@ -190,7 +210,7 @@ def _conclude(
         state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
         desk.state.forget_old()
     else:
-        unwinding.name_what_is_held(record.id)
+        unwinding.name_what_is_held(record.id, work_done=outcome.work_done)
     desk.bus.emit(finished)
     return finished
 
@@ -267,8 +287,25 @@ def sweep_job(
                 state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
             else:
                 holding.append(record.id)
-                unwinding.name_what_is_held(record.id)
+                unwinding.name_what_is_held(record.id, work_done=False)
         return tuple(released), tuple(holding)
+
+
+def _examination(desk: Desk, record: RunRecord) -> Examination:
+    """Of the job before it runs, by a run that leaves nothing behind."""
+    run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
+    desk.world.run = run
+    return Examination(*desk.nodes(run), desk.world)
+
+
+def diagnose(path: Path | None, options: Options) -> Diagnosis:
+    """What a run of the job would meet, or without a job what this machine has. Changes nothing."""
+    here = doctor.local(state_directory(options))
+    if path is None:
+        return doctor.diagnosis(None, here)
+    with _desk(path, options, threading.Event(), ()) as desk:
+        examination = _examination(desk, _new_record(desk.job, new_run_id()))
+        return doctor.diagnosis(desk.job.name, (*here, *doctor.of_job(desk.job, desk.world, examination)))
 
 
 def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
@@ -286,7 +323,12 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         nodes, resolver = desk.nodes(run)
         only_unwind = record.phase == "unwinding"
         planner = Planner(nodes, resolver, records, Looking(desk.world), only_unwind=only_unwind)
-        return planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
+        plan = planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
+        if only_unwind:
+            return plan
+        return plan.with_observations(
+            (seen.node, seen.observation) for seen in _examination(desk, record).look(thorough=False)
+        )
 
 
 def _plan_offline(path: Path, options: Options) -> Plan:

@@ -113,6 +113,8 @@ class Executor:
             node, status = self._finished.get()
             self._schedule.set(node, status)
             running -= 1
+            if not is_at_end(node) and self._schedule.work_is_done():
+                self._tell_work_done()
 
     def _look_at_what_was_held(self) -> None:
         """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at then: disks
@@ -158,14 +160,20 @@ class Executor:
             )
         finally:
             self._schedule.set(node, status)
-            self._processes.release(node)
-            self._finished.put((node, status))
+            try:
+                self._processes.release(node)
+            except BaseException as error:  # noqa: BLE001  as above; whoever waits for this node must hear of it
+                self._bug = self._bug or error
+                self._stop.set()
+            finally:
+                self._finished.put((node, status))
 
     def _keep_or_act(self, node: Node) -> Status:
         began = time.monotonic()
         try:
-            if is_at_end(node) and self._schedule.work_is_done():
-                self._tell_work_done()
+            if self._only_unwind and not is_at_end(node):
+                self._stand_by(node)
+                return Status.DONE
             inputs = self._resolver.inputs(node)
             why = self._keep(node, inputs)
             if why is not None:
@@ -197,12 +205,15 @@ class Executor:
             )
         )
 
+    def _stand_by(self, node: Node) -> None:
+        """The node's work was done by an earlier execution; a moment that is not recorded any more was taken back."""
+        record = self._state.nodes().get(node.id)
+        out, acts = ({}, 0) if record is None else (record.out or {}, record.acts)
+        self._kept(node, out, acts, "done before; only taking back is left")
+
     def _keep(self, node: Node, inputs: Inputs) -> str | None:
         """None if the node is done; else why it runs."""
         record = self._state.nodes().get(node.id)
-        if self._only_unwind and record is not None and record.state == "done" and not is_at_end(node):
-            self._kept(node, record.out or {}, record.acts, "done before; only taking back is left")
-            return None
         weighing = weigh(record, inputs, node.step.version)
         if weighing.ask == "no":
             return weighing.why
@@ -253,8 +264,11 @@ class Executor:
         details = {} if before is None else before.details
         lifetime = node.step.lifetime.value
         self._bus.emit(NodeStarted(node=str(node.id), step=node.step.name, lifetime=lifetime, why=why, attempt=attempt))
-        self._record(node, inputs, "intent", details=details)
         ctx = self._world.context(node.id, details)
+        if before is not None and before.state == "forgotten" and before.out is not None:
+            refused = parse_out(node.step.Out, before.out, str(node.id))
+            node.step.undo(ctx, parse_out(node.step.In, before.inputs, str(node.id)), refused)
+        self._record(node, inputs, "intent", details=details)
         try:
             with ctx.closing:
                 out: Model = node.step.run(ctx, inputs.values, self._resolver.live(node))
@@ -305,17 +319,18 @@ class Executor:
         return acts
 
     def _record_failure(self, node: Node, error: SendenseError) -> None:
-        record = self._state.nodes()[node.id]
-        details = dump_value(error.details) if error.details else record.details
-        self._state.put(
-            record.model_copy(update={"state": "failed", "error": str(error), "details": details, "at": now()})
-        )
+        # What must be made again first: a crash between must not leave the refusal without its consequence.
         for name in error.forgets:
             for other in self._resolver.producers(node, name):
                 known = self._state.nodes().get(other.id)
                 if known is not None:
                     why = f"{node.id} refused its result"
                     self._state.put(known.model_copy(update={"state": "forgotten", "error": why, "at": now()}))
+        record = self._state.nodes()[node.id]
+        details = dump_value(error.details) if error.details else record.details
+        self._state.put(
+            record.model_copy(update={"state": "failed", "error": str(error), "details": details, "at": now()})
+        )
 
     # The end
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,11 +102,19 @@ class Resolver:
         return _validated(node, node.step.Live, {name: evaluate(value, scope) for name, value in live.items()})
 
     def producers(self, node: Node, name: str) -> tuple[Node, ...]:
-        """The nodes whose outputs the input field `name` of `node` is made of."""
-        model: dict[str, Any] = dict(node.step.In.model_fields)
+        """The KEEP and JOB nodes that the field `name` of `node`'s `In` or `Live` is made of; what a process serves is
+        made of what it was given."""
+        model: dict[str, Any] = {**node.step.In.model_fields, **node.step.Live.model_fields}
         spelled = model[name].alias or name
-        roots = self._roots(node.spec.with_.get(spelled))
-        return tuple(other for step in roots for other in self._nodes.matching(node, step))
+        return tuple(self._made_of(node, node.spec.with_.get(spelled)))
+
+    def _made_of(self, node: Node, value: object) -> Iterator[Node]:
+        for step in self._roots(value):
+            for other in self._nodes.matching(node, step):
+                if other.is_process:
+                    yield from self._made_of(other, dict(other.spec.with_))
+                else:
+                    yield other
 
     def _split(self, node: Node) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
         live_names = {info.alias or name for name, info in node.step.Live.model_fields.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from runner.inputs import Inputs
+from runner.checkpoint import NodeRecord
+from runner.inputs import Inputs, parse_out
 from runner.model import Model
 from runner.nodes import Node
-from runner.step import Forecast
+from runner.step import Forecast, Lifetime
 from runner.world import World
 
 
@@ -27,3 +28,11 @@ class Looking:
 
     def forecast(self, node: Node, inputs: Inputs) -> Forecast:
         return node.step.forecast(self._world.context(node.id), inputs.values)
+
+    def due(self, node: Node, record: NodeRecord) -> str | None:
+        if node.step.lifetime is not Lifetime.JOB or record.out is None:
+            return None
+        inputs = parse_out(node.step.In, record.inputs, str(node.id))
+        return node.step.release_due(
+            self._world.context(node.id), inputs, parse_out(node.step.Out, record.out, str(node.id))
+        )

@@ -4,6 +4,7 @@ comes through an `Observer`; with `Blind` it knows only the job file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 from runner.checkpoint import NodeRecord
@@ -12,6 +13,7 @@ from runner.freshness import weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
+from runner.observations import Observation
 from runner.step import Forecast
 
 PLAN_SCHEMA_VERSION = 1
@@ -44,6 +46,23 @@ class Plan(Model):
     nodes: tuple[PlanNode, ...]
     edges: tuple[tuple[str, str], ...]
 
+    def with_observations(self, seen: Iterable[tuple[str, Observation]]) -> Plan:
+        """What an examination found, by node id: what is good is not worth a word here. A list that is not known yet is a
+        node of its own, ``image[…]``."""
+        nodes = {node.id: node for node in self.nodes}
+        for name, one in seen:
+            node = nodes.get(name)
+            if node is None:
+                name = f"{name.partition('[')[0]}[…]"
+                node = nodes.get(name)
+            if node is None or node.action in ("keep", "idle") or one.state == "good":
+                continue
+            field = "notes" if one.state == "noted" else "problems"
+            told: tuple[str, ...] = getattr(node, field)
+            if one.sentence not in told and one.found not in told:
+                nodes[name] = node.model_copy(update={field: (*told, one.sentence)})
+        return self.model_copy(update={"nodes": tuple(nodes.values())})
+
     @property
     def problems(self) -> tuple[str, ...]:
         return tuple(f"{node.id}: {problem}" for node in self.nodes for problem in node.problems)
@@ -61,6 +80,9 @@ class Observer(Protocol):
 
     def forecast(self, node: Node, inputs: Inputs) -> Forecast: ...
 
+    def due(self, node: Node, record: NodeRecord) -> str | None:
+        """Why what the JOB node of `record` holds is let go of."""
+
 
 class Blind:
     """Knows nothing beyond the job file."""
@@ -75,6 +97,9 @@ class Blind:
 
     def forecast(self, node: Node, inputs: Inputs) -> Forecast:
         return Forecast()
+
+    def due(self, node: Node, record: NodeRecord) -> str | None:
+        return None
 
 
 class Planner:
@@ -171,6 +196,9 @@ class Planner:
     def _known(self, node: Node, record: NodeRecord | None) -> PlanNode:
         inputs = self._resolver.inputs(node)
         weighing = weigh(record, inputs, node.step.version)
+        due = self._observer.due(node, record) if record is not None and weighing.ask == "recorded" else None
+        if due:
+            return self._node(node, "run", due, self._observer.forecast(node, inputs))
         if weighing.ask != "no":
             recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
             found = self._observer.check(node, inputs, recorded)

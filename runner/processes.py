@@ -160,7 +160,7 @@ class Processes:
     def _close_stack(self, node: Node, ctx: Context) -> None:
         try:
             ctx.closing.close()
-        except SendenseError as error:
+        except Exception as error:  # noqa: BLE001  also a bug must not keep the others open
             self._bus.emit(UndoFailed(node=str(node.id), step=node.step.name, error=str(error)))
 
     def _lock_of(self, identity: NodeId) -> threading.RLock:

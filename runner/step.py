@@ -202,6 +202,10 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     guard: ClassVar[bool] = False
     """A PROCESS step that protects all that changes something (a lock): opened before, closed after all of it."""
 
+    seals: ClassVar[bool] = False
+    """Once it is done, the work of its run is out in the world (a published restore point): abandoning the run takes
+    nothing of it back but what it holds."""
+
     def check(self, ctx: Context, inputs: InT, recorded: OutT | None) -> OutT | None:
         """`recorded` is what this run recorded for the same inputs, None if it crashed before it could. Returns what is
         there if the work is complete (with a record: only if the world still agrees with it), else None."""

@@ -57,8 +57,22 @@ class Unwinding:
                 self._undo(step, ctx, record, why, done)
         return done
 
+    def is_sealed(self) -> bool:
+        """Whether the run's work is out in the world, by a node that seals it, also if a crash kept that from being
+        recorded."""
+        for record in self._reversed():
+            step = self._registry.steps.get(record.step)
+            if step is None or not step.seals or record.state not in ("done", "intent"):
+                continue
+            if record.state == "done" or self._out(step, self._context(record), record) is not None:
+                return True
+        return False
+
     def abandon(self) -> Unwound:
-        """Takes back every node of the run that is not finished, also what is kept otherwise."""
+        """Takes back every node of the run that is not finished, also what is kept otherwise; of a run whose work is
+        sealed, only what it holds."""
+        if self.is_sealed():
+            return self.release(succeeded=True)
         done = Unwound()
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
@@ -66,12 +80,13 @@ class Unwinding:
                 self._undo(step, self._context(record), record, "the run is abandoned", done)
         return done
 
-    def name_what_is_held(self, run: str) -> None:
-        """Emits one Held event for each different thing that stays after an unfinished run."""
+    def name_what_is_held(self, run: str, *, work_done: bool) -> None:
+        """Emits one Held event for each different thing that stays after an unfinished run; once its work is done, what
+        is kept is no longer held."""
         told: set[str] = set()
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
-            if step is None or record.out is None:
+            if step is None or record.out is None or (work_done and step.lifetime is not Lifetime.JOB):
                 continue
             ctx = self._context(record)
             what = step.held(ctx, _inputs(step, record), parse_out(step.Out, record.out, str(record.node)))

@@ -67,8 +67,8 @@ class HasChildrenError(SendenseError):
 
 
 class Publish(Step[PublishIn, Empty, Published]):
-    """Turns the verified images of one snapshot into a restore point: the VM's configuration and NVRAM beside them, a
-    manifest, everything on stable storage, and then one rename. Before the rename nothing is listed, after it all is."""
+    """Turns the verified images of one snapshot into a restore point. The VM's configuration and NVRAM beside them, a
+    manifest, everything on stable storage, and then one rename: before the rename nothing is listed, after it all is."""
 
     name = "publish"
     lifetime = Lifetime.KEEP

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
 
-from runner.errors import LockedError, SendenseError
+from runner.errors import LockedError, SendenseError, TransientError
 from runner.hosts import Host
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
@@ -30,8 +30,8 @@ class ReserveIn(JobModel):
 
 
 class Reserve(Step[ReserveIn, Empty, Reservation]):
-    """Takes the VM's lock in the repository before anything is changed and holds it to the end of the run, so that two
-    runs never write one VM's restore points. The lock is freed by the run's death, whatever kills it."""
+    """Takes the VM's lock in the repository. It does so before anything is changed and holds it to the end of the run, so
+    that two runs never write one VM's restore points. The lock is freed by the run's death, whatever kills it."""
 
     name = "reserve"
     lifetime = Lifetime.PROCESS
@@ -56,6 +56,12 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         try:
             lock = host.lock(path, holder)
         except LockedError as error:
+            if f"run {ctx.run.id} " in error.holder:
+                # Ours: the network broke, and the hub's sshd has not noticed yet that the session is dead.
+                raise TransientError(
+                    f"{what} is still locked by a session of this run that broke; {host.name} gives it back once its sshd "
+                    "notices (ClientAliveInterval says when)"
+                ) from error
             raise LockedError(what, error.holder) from error
         ctx.closing.callback(lock.release)
         ctx.alive.append(lock.alive)

@@ -90,10 +90,12 @@ class DigestsDifferError(DifferenceError):
 
 
 class CorruptImageError(DifferenceError):
+    forgets = ("copied", "image")
+
     def __init__(self, image: Image, report: img.CheckReport) -> None:
         super().__init__(
             f"qemu-img check finds {report.corruptions} corruptions and {report.check_errors} errors in the image of disk "
-            f"{image.disk.key}, {image.path} on {image.host}: remove that file and run the same command again"
+            f"{image.disk.key}, {image.path} on {image.host}; run the same command again: the image is made and filled anew"
         )
 
 
@@ -107,8 +109,8 @@ class WrongViewError(SendenseError):
 
 
 class Verify(Step[VerifyIn, VerifyLive, Verified]):
-    """Compares an image with what was read at the source: `qemu-img check` of its tables, then every block read back
-    through a read-only export against the digest made of the source's bytes."""
+    """Compares an image with what was read at the source. First `qemu-img check` of its tables, then every block, read back
+    through a read-only export, against the digest made of the source's bytes."""
 
     name = "verify"
     lifetime = Lifetime.KEEP

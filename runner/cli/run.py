@@ -16,7 +16,7 @@ import click
 from runner.app import DEFAULT_JOBS, EVENTS, Result, abandon_run, run_job, sweep_job
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
 from runner.console import Console, Level
-from runner.errors import SendenseError
+from runner.errors import SendenseError, UsageError
 from runner.journal import read_events
 from runner.report import write_reports
 from runner.step import Registry
@@ -33,6 +33,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         if stop.is_set():
             os._exit(130)
         stop.set()
+        os.write(2, b"\nstopping: what runs is closed, what is done is kept; once more to leave at once\n")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -68,28 +69,35 @@ def run(
     """Run jobs, each to its end; resume a job's unfinished run."""
     options = options_from(settings, state, jobs=parallel, fresh=fresh, events=events)
     registry = Registry.installed()
-    results: list[Result] = []
+    document: list[dict[str, object]] = []
     codes: list[int] = []
     with stop_on_signals() as stop:
         for job in jobs:
             if stop.is_set():
                 break
+            told: dict[str, object] = {"file": str(job)}
+            document.append(told)
             try:
                 with Console(registry.findings, level=level or "normal") as console:
                     result = run_job(job, options, stop, [console])
+                told |= {"job": result.job.name, "run": result.run, "exit_code": result.exit_code}
+                codes.append(result.exit_code)
+                if report is not None:
+                    _report(result, report / result.run if len(jobs) > 1 else report, registry)
             except SendenseError as error:
                 print(f"sendense: {error}", file=sys.stderr)
+                told |= {"exit_code": error.exit_code, "error": str(error)}
                 codes.append(error.exit_code)
-                continue
-            results.append(result)
-            codes.append(result.exit_code)
-            if report is not None:
-                directory = report / result.run if len(jobs) > 1 else report
-                write_reports(read_events(result.directory / EVENTS), directory, registry.findings)
     if as_json:
-        document = [{"job": done.job.name, "run": done.run, "exit_code": done.exit_code} for done in results]
         print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": document})
     raise click.exceptions.Exit(_exit_code(codes, interrupted=stop.is_set()))
+
+
+def _report(result: Result, directory: Path, registry: Registry) -> None:
+    try:
+        write_reports(read_events(result.directory / EVENTS), directory, registry.findings)
+    except OSError as error:
+        raise UsageError(f"reports cannot be written into {directory}: {error.strerror}") from error
 
 
 def _exit_code(codes: list[int], *, interrupted: bool) -> int:
@@ -108,7 +116,10 @@ def _exit_code(codes: list[int], *, interrupted: bool) -> int:
     "--abandon", metavar="RUN", help="Let go of all that this unfinished run holds: snapshot, partial point, records."
 )
 def sweep(job: Path, settings: tuple[str, ...], state: Path | None, abandon: str | None) -> None:
-    """Let go of what unfinished runs may hold no longer, or with --abandon of all that one run holds."""
+    """Let go of what unfinished runs hold.
+
+    Of what they may hold no longer; with --abandon, of all that one run holds.
+    """
     options = options_from(settings, state)
     with Console(Registry.installed().findings) as console:
         if abandon is not None:

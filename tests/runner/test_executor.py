@@ -171,7 +171,9 @@ def test_a_refused_result_is_made_again_and_the_refusal_remembered(bench: Bench)
     assert [error.exit_code for _, error in outcome.failures] == [5]
     bench.trace()
     assert bench.run().work_done
-    assert runs(bench.trace()) == ["run copy[2]", "run join", "run prove[2]"]
+    trace = bench.trace()
+    assert runs(trace) == ["run copy[2]", "run join", "run prove[2]"]
+    assert trace.index("undo copy[2]") < trace.index("run copy[2]")
     proved = next(e for e in bench.events if e.type == "node-finished" and e.node == "prove[2]")
     assert proved.output["earlier"] == "{'offset': 7}"
 
@@ -241,6 +243,42 @@ def test_a_bug_is_raised_after_everything_was_unwound(bench: Bench):
         bench.run()
     assert [path.name for path in bench.root.glob("socket-*")] == []
     assert bench.trace()[-1] == "close guard"
+
+
+def test_a_bug_in_closing_keeps_nothing_else_open_and_nobody_waiting(bench: Bench):
+    fail(bench, "close-serve[1]", "bug")
+    assert bench.run().work_done
+    assert any(event.type == "undo-failed" and "a bug in close-serve[1]" in event.error for event in bench.events)
+    trace = bench.trace()
+    assert {line for line in trace if line.startswith("open")} == {
+        "open" + line[5:] for line in trace if line.startswith("close")
+    }
+
+
+def test_when_only_taking_back_is_left_nothing_acts(bench: Bench):
+    fail(bench, "undo-hold", "permanent")
+    bench.run()
+    bench.trace()
+    for path in bench.root.glob("made-*"):
+        path.unlink()
+    bench.only_unwind = True
+    assert bench.run().work_done
+    assert bench.trace() == ["open guard", "undo hold", "close guard"]
+    assert bench.run().work_done  # and once more, with the moment gone
+    assert bench.trace() == ["open guard", "close guard"]
+
+
+def test_abandoning_takes_everything_back_unless_the_work_is_sealed(bench: Bench):
+    fail(bench, "join", "permanent")
+    bench.run()
+    bench.trace()
+    assert bench.abandon().failures == []
+    assert {"undo hold", "undo make[1]", "undo copy[2]"} <= set(bench.trace())
+    fail(bench, "undo-hold", "permanent")
+    bench.run()
+    bench.trace()
+    bench.abandon()
+    assert bench.trace() == ["undo hold"]
 
 
 def test_an_empty_list_is_a_join_of_nothing(bench: Bench):

@@ -25,7 +25,7 @@ from runner.model import HOW, JobModel, Model
 from runner.nodes import Nodes
 from runner.plan import Blind, Plan, Planner
 from runner.step import Context, Empty, Given, Lifetime, Registry, Run, Step
-from runner.unwind import Unwinding
+from runner.unwind import Unwinding, Unwound
 from runner.world import World
 
 
@@ -176,6 +176,7 @@ class Serve(Step[ServeIn, Empty, Served]):
         socket = Path(inputs.root) / f"socket-{ctx.node}"
         ctx.closing.callback(trace, inputs.root, f"close {ctx.node}")
         ctx.closing.callback(socket.unlink, missing_ok=True)
+        ctx.closing.callback(maybe_fail, inputs.root, f"close-{ctx.node}")
         socket.touch()
         trace(inputs.root, f"open {ctx.node}")
         maybe_fail(inputs.root, ctx.node)
@@ -217,6 +218,9 @@ class CopyIn(JobModel):
 
 class Copy(Step[CopyIn, Through, Copied]):
     """Copies what is served."""
+
+    def undo(self, ctx: Context, inputs: CopyIn, out: Copied) -> None:
+        trace(inputs.root, f"undo {ctx.node}")
 
     name, lifetime, In, Live, Out, example = "copy", Lifetime.KEEP, CopyIn, Through, Copied, ""
 
@@ -265,6 +269,8 @@ class Joined(Model):
 
 class Join(Step[JoinIn, Empty, Joined]):
     """Joins all."""
+
+    seals = True
 
     name, lifetime, In, Out, example = "join", Lifetime.KEEP, JoinIn, Joined, ""
 
@@ -341,6 +347,7 @@ class Bench:
     steps: tuple[StepSpec, ...]
     jobs: int = 4
     run_id: str = "20261123T170000Z-3f9a0c1e"
+    only_unwind: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[Event] = field(default_factory=list)
 
@@ -374,7 +381,8 @@ class Bench:
             started=now(),
             phase="working",
         )
-        state.create(record)
+        if not (Path(state.directory) / "run.json").exists():
+            state.create(record)
         with World(job, bus, self.stop, self.root / "scratch") as world:
             world.run = Run(self.run_id, "toy", "0", None)
             nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
@@ -388,10 +396,16 @@ class Bench:
                 bus=bus,
                 stop=self.stop,
                 jobs=self.jobs,
-                only_unwind=False,
+                only_unwind=self.only_unwind,
                 work_done=lambda: None,
             )
             return executor.execute()
+
+    def abandon(self) -> Unwound:
+        state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
+        with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
+            world.run = Run(self.run_id, "toy", "0", None)
+            return Unwinding(state, REGISTRY, world, Bus(), "sendense sweep toy.yaml").abandon()
 
     def trace(self) -> list[str]:
         """What was done since the last call."""
