@@ -117,7 +117,8 @@ class _Loader:
     def _name(self, part: Part) -> str:
         entry = part.entries.get("name")
         if entry is None:
-            self._say(part.at, "name is missing: runs and their state go by it")
+            if "steps" in part.entries:
+                self._say(part.at, "name is missing: runs and their state go by it")
             return ""
         node = entry.node
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
@@ -164,7 +165,14 @@ class _Loader:
     def _steps(self, part: Part) -> WrittenSteps:
         entry = part.entries.get("steps")
         if entry is None:
-            self._say(part.at, "steps are missing: write steps, or a template")
+            if "name" in part.entries:
+                self._say(part.at, "steps are missing: write steps, or a template")
+            else:
+                self._say(
+                    part.at,
+                    "this is a part that jobs include, not a job: validate a job that includes it; a job has a name and "
+                    "steps, or a template that has both",
+                )
             return WrittenSteps((), frozenset())
         return read_steps(entry.node, self._registry, self._absolute, self._problems)
 

@@ -13,8 +13,8 @@ class Cleaned(Model):
 
 
 class Cleanup(Step[Empty, Empty, Cleaned]):
-    """Takes back what is held for the run only (the snapshot) once it is due, and reports it. A job without this step
-    unwinds all the same, at its end."""
+    """Takes back what is held for the run only, and reports it. That is the snapshot, once it is due. A job without this
+    step unwinds all the same, at its end."""
 
     name = "cleanup"
     lifetime = Lifetime.KEEP

@@ -34,8 +34,8 @@ class CreateQcow2In(JobModel):
 
 
 class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
-    """Makes an empty qcow2 image for one disk, as large as the disk to the byte, in a directory of this run beside the
-    VM's restore points. An image that is there already and right is kept with what is in it."""
+    """Makes an empty qcow2 image for one disk. It is as large as the disk to the byte, and lies in a directory of this
+    run beside the VM's restore points. An image that is there already and right is kept with what is in it."""
 
     name = "create-qcow2"
     lifetime = Lifetime.KEEP

@@ -36,9 +36,9 @@ class DisksNotCovered(VSphereError):
 
 
 class Discover(Step[DiscoverIn, Empty, Discovered]):
-    """Finds the VM and lists its disks by the keys vSphere gave them, with controller, unit, capacity and backing.
+    """Finds the VM and lists its disks.
 
-    A name that two VMs have is an error that lists their paths. Disks that no snapshot covers (independent, physical
+    By the keys vSphere gave them, with controller, unit, capacity and backing. A name that two VMs have is an error that lists their paths. Disks that no snapshot covers (independent, physical
     RDM, shared) are an error too, unless the job says `skip-uncovered`."""
 
     name = "discover"

@@ -59,9 +59,9 @@ class NoTransport(VSphereError):
 
 
 class OpenSource(Step[OpenSourceIn, Empty, Source]):
-    """Makes one disk of the snapshot readable over NBD, on the host that is near vSphere.
+    """Makes one disk of the snapshot readable over NBD.
 
-    The disk is taken by its key and backing uuid out of the snapshot's own configuration. With VDDK, one nbdkit reads it
+    It is read on the host that is near vSphere. The disk is taken by its key and backing uuid out of the snapshot's own configuration. With VDDK, one nbdkit reads it
     through VMware's library, which whoever uses it brings; it logs in with the job's user and password, which it gets in a
     file that is gone once it runs, and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS,
     several nbdkits read its flat file from the datastore; the session's cookie reaches them in a file that is rewritten after

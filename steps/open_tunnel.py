@@ -64,8 +64,8 @@ class TooManyConnectionsError(SendenseError):
 
 
 class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
-    """Leads local unix sockets to an export, through SSH where it is on another host, and proves each of them by an NBD
-    handshake. An exporter that is written to and has no multi-conn (qemu before 7.1) gets one connection."""
+    """Leads local unix sockets to an export. That goes through SSH where the export is on another host, and each socket is
+    proved by an NBD handshake. An exporter that is written to and has no multi-conn (qemu before 7.1) gets one connection."""
 
     name = "open-tunnel"
     lifetime = Lifetime.PROCESS

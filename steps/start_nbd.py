@@ -69,7 +69,7 @@ class ExporterError(SendenseError):
 
 
 class StartNbd(Step[StartNbdIn, Empty, Export]):
-    """Serves an image over NBD on a unix socket of its host, for writing or, past the host's page cache, for reading back;
+    """Serves an image over NBD on its host. For writing or, past the host's page cache, for reading back, on a unix socket;
     where the host's sshd forwards no unix sockets, on one of the host's `ports` of 127.0.0.1. It is ready when it answered an NBD handshake; it ends with the run."""
 
     name = "start-nbd"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +37,10 @@ for command in (validate, plan, run, status, sweep, init, points, doctor, steps,
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code; an error a user can meet is its sentence, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names come from anywhere; a terminal in an old locale must not fail the run that shows one.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="sendense", standalone_mode=False)
     except click.exceptions.Exit as leaving:

@@ -54,9 +54,10 @@ class Listener:
     help="Make all of it in this directory, and leave it there.",
 )
 def demo(keep: Path | None) -> None:
-    """Back up a VM of two disks, from a simulated vCenter to a hub behind a real sshd, and show the restore point.
+    """Back up a VM of a lab, and show the restore point.
 
-    A lab is started for it and stopped again; what it made is compared with the source, and then removed.
+    The lab has a simulated vCenter with a VM of two disks, and a hub behind a real sshd. It is started for the demo and
+    stopped again; what was made is compared with the source, and then removed.
     """
     registry = Registry.installed()
     fold = Fold(registry.findings)

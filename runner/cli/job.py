@@ -20,7 +20,10 @@ from runner.step import Registry
 @jobs_argument
 @job_options
 def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None) -> None:
-    """Check job files: every mistake at once, with file, line and column. Touches nothing else."""
+    """Check job files, and show every mistake at once.
+
+    Each with file, line, column and what was meant. Touches nothing else.
+    """
     registry = Registry.installed()
     problems: list[Problem] = []
     for path in jobs:
@@ -71,11 +74,17 @@ def plan(
 @job_argument
 @job_options
 def render(job: Path, settings: tuple[str, ...], state: Path | None) -> None:
-    """Print the job written out: templates rendered, includes merged, vars set."""
+    """Print a job written out.
+
+    Its template is rendered, what it includes is merged, vars are set.
+    """
     click.echo(write_out(read_job(job, options_from(settings, state))), nl=False)
 
 
 @click.command()
 def schema() -> None:
-    """Print the JSON Schema of job files, for editors (`# yaml-language-server: $schema=…`)."""
+    """Print the JSON Schema of job files, for editors.
+
+    A job's first line then reads `# yaml-language-server: $schema=FILE`.
+    """
     print_json(job_schema(Registry.installed()))

@@ -42,7 +42,10 @@ class Bytes(click.ParamType[int]):
 
 @click.group()
 def lab() -> None:
-    """A lab on this machine: a simulated vCenter, and a hub behind a real sshd. On loopback only."""
+    """Start, break and stop a lab on this machine.
+
+    A lab is a simulated vCenter, and a hub behind a real sshd, on loopback only.
+    """
 
 
 @lab.command()
@@ -74,7 +77,10 @@ def start(directory: Path, inventory: Path | None) -> None:
 def write(
     directory: Path, vm: str, disk: int, offset: int, length: int | None, pattern: int | None, file: Path | None
 ) -> None:
-    """Write to a disk as the guest would: changed block tracking sees it, a snapshot does not."""
+    """Write to a disk as the guest would.
+
+    Changed block tracking sees it, a snapshot does not.
+    """
     if file is not None and pattern is not None:
         raise UsageError("write either --file or --pattern: both say what is to be written")
     content: Iterator[bytes]
@@ -91,7 +97,10 @@ def write(
 @click.argument("parameters", nargs=-1, metavar="[PARAMETER=VALUE]…")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often it happens.")
 def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count: int) -> None:
-    """Make something go wrong, COUNT times; without NAME, list what can, and what is still to come."""
+    """Make something go wrong, or list what can.
+
+    The fault NAME happens COUNT times. Without NAME it lists what can go wrong, and what is still to come.
+    """
     chosen = Lab(directory)
     if name is None:
         armed = chosen.status()["armed"]

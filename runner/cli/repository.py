@@ -30,9 +30,9 @@ POINTS_SCHEMA_VERSION = 1
 @job_argument
 @job_options
 def init(job: Path, settings: tuple[str, ...], state: Path | None) -> None:
-    """Make the job's repositories, once; one that is there already is left as it is.
+    """Make the job's repositories, once.
 
-    A run refuses a path that was not made so: an unmounted disk must not fill the root disk.
+    One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk must not fill the root disk.
     """
     with _repositories(job, settings, state) as found:
         for name, host, path in found:

@@ -24,7 +24,10 @@ from runner.step import AnyStep, Registry
 @click.argument("name", required=False)
 @json_option
 def steps(name: str | None, as_json: bool) -> None:
-    """List the installed steps, or show one: its inputs, outputs, errors and an example."""
+    """List the installed steps, or show one.
+
+    Of NAME it shows the inputs, the outputs, what it fails with, and an example.
+    """
     registry = Registry.installed()
     if name is None:
         rows = [(key, step.lifetime.value, _first_sentence(step)) for key, step in registry.steps.items()]

@@ -221,6 +221,10 @@ class TestTopLevel:
         found = problems(tmp_path, JOB.replace(old, new, 1))
         assert any(problem in each for each in found), found
 
+    def test_a_part_that_jobs_include_is_told_from_a_job(self, tmp_path: Path) -> None:
+        (found,) = problems(tmp_path, JOB.replace("name: test\n", "").replace(STEPS, ""))
+        assert "this is a part that jobs include, not a job" in found
+
     def test_a_mistaken_secret_is_not_repeated(self, tmp_path: Path) -> None:
         text = JOB.replace("host: hub", "password: hunter2", 1)
         assert "hunter2" not in "".join(problems(tmp_path, text))

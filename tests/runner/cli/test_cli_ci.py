@@ -1,0 +1,136 @@
+"""The pipelines that `sendense ci` prints: YAML, and every command in them is one that the command line takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from runner.cli import cli, main
+
+PRODUCTS = ("github", "gitlab")
+JOB = """
+version: 1
+name: {name}
+hosts: {{hub: {{ssh: backup@hub.example.com}}}}
+vcenters:
+  prod: {{server: vc.example.com, username: backup, password: {{env: VC_PASSWORD}}, tls: {{thumbprint: "{print}"}}}}
+{state}
+steps:
+  - {{id: discover, uses: discover, with: {{vcenter: prod, vm: db}}}}
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with two jobs, whose root is the working directory."""
+    (tmp_path / "jobs").mkdir()
+    for name in ("db", "web"):
+        text = JOB.format(name=name, print="ab" * 32, state="state: {host: hub, path: /backup/.state}")
+        (tmp_path / "jobs" / f"{name}.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["ci", *arguments])
+    said = capsys.readouterr()
+    return said.out, said.err
+
+
+def pipeline(capsys: pytest.CaptureFixture[str], product: str) -> tuple[dict[str, Any], str]:
+    text, said = printed(capsys, product, "jobs/db.yaml", "jobs/web.yaml")
+    assert said == ""
+    document = yaml.safe_load(text)
+    return document["jobs"] if product == "github" else document, text
+
+
+def lines(job: dict[str, Any]) -> list[str]:
+    """What the job gives to a shell."""
+    scripts = job["script"] if "script" in job else [step["run"] for step in job["steps"] if "run" in step]
+    return [line for script in scripts for line in script.splitlines()]
+
+
+def commands(job: dict[str, Any]) -> Iterator[list[str]]:
+    """The arguments of each `sendense` in it."""
+    for line in lines(job):
+        if re.search(r"\bsendense [a-z]", line):
+            words = shlex.split(line.partition("|")[0])
+            yield words[words.index("sendense") + 1 :]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_every_command_is_one_that_the_command_line_takes(
+    checkout: Path, capsys: pytest.CaptureFixture[str], product: str
+) -> None:
+    document, _ = pipeline(capsys, product)
+    taken = []
+    for job in ("plan", "run"):
+        for words in commands(document[job]):
+            command = cli.commands[words[0]]
+            taken.append((words[0], command.make_context(words[0], words[1:]).params))
+    assert [name for name, _ in taken] == ["plan", "plan", "run"]
+    assert all(given["offline"] and given["shape"] == "md" for name, given in taken if name == "plan")
+    assert taken[-1][1]["jobs"] == (Path("jobs/db.yaml"), Path("jobs/web.yaml"))
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_only_the_run_gets_secrets_and_it_ends_before_the_limit(
+    checkout: Path, capsys: pytest.CaptureFixture[str], product: str
+) -> None:
+    document, text = pipeline(capsys, product)
+    assert "VC_PASSWORD" not in yaml.safe_dump(document["plan"])
+    assert "VC_PASSWORD" in text
+    (command,) = [line for line in lines(document["run"]) if "sendense run" in line]
+    found = re.match(r"timeout --signal=INT --kill-after=(\d+)m (\d+)m sendense ", command)
+    assert found
+    limit = document["run"].get("timeout-minutes") or int(document["run"]["timeout"].split()[0])
+    assert int(found[1]) + int(found[2]) < limit
+    if product == "github":
+        assert document["run"]["env"] == {"VC_PASSWORD": "${{ secrets.VC_PASSWORD }}"}
+        assert document["plan"]["runs-on"] == "ubuntu-latest"
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_it_is_printed_the_same_each_time(checkout: Path, capsys: pytest.CaptureFixture[str], product: str) -> None:
+    assert pipeline(capsys, product) == pipeline(capsys, product)
+
+
+def test_a_state_that_ci_would_forget_is_told(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkout / "jobs" / "local.yaml").write_text(JOB.format(name="local", print="ab" * 32, state=""))
+    _, said = printed(capsys, "github", "jobs/local.yaml")
+    assert "state: {host: hub" in said
+
+
+def test_a_job_outside_of_the_repository_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["ci", "gitlab", str(checkout / "jobs" / "db.yaml")])
+    assert "relative to the root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_completion(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["completion", shell])
+    assert "_SENDENSE_COMPLETE" in capsys.readouterr().out
+
+
+def helps(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    ctx = click.Context(command, info_name=name, parent=parent, terminal_width=80, max_content_width=80)
+    yield ctx.command_path, command.get_help(ctx)
+    for each, sub in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from helps(sub, each, ctx)
+
+
+def test_no_help_is_cut_at_80_columns() -> None:
+    for path, text in helps(cli, "sendense"):
+        assert "..." not in text.replace("[ARGS]...", "").replace("[OPTIONS]", ""), path
+        assert max(map(len, text.splitlines())) <= 80, path
