@@ -16,6 +16,7 @@ from steps.open_source import NoTransport, OpenSource, OpenSourceIn
 from steps.snapshot import SnapshotTaken
 from steps.source_server import WrongDisk
 from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachable
+from steps.vsphere.sources import vddk as transport
 from steps.vsphere.sources.nbdkit import SourceFailed
 from steps.vsphere.sources.open_disks import OpenDisks
 from steps.vsphere.sources.vddk import OutOfBuffers
@@ -154,6 +155,28 @@ def test_what_vddk_refuses_is_one_sentence_with_a_remedy(
     assert message.startswith("disk 2000 ([ds1] pgtest1/pgtest1.vmdk) through 127.0.0.1:")
     assert caught.value.transient is (error in (Busy, Unreachable, OutOfBuffers))  # type: ignore[attr-defined]
     assert PASSWORD not in message
+
+
+@pytest.mark.parametrize(
+    ("said", "buffers"),
+    [
+        pytest.param(
+            "[NFC ERROR] NfcFssrvrProcessErrorMsg: received NFC error 5 from server: Failed to allocate the requested "
+            "2097176 bytes",
+            True,
+            id="as-nbdkits-manual-has-it",
+        ),
+        pytest.param("VixDiskLib_Open: [ds1] a/a.vmdk: Resource temporarily unavailable", True, id="temporarily"),
+        pytest.param("[NFC ERROR] NfcAioProcessCloseSessionMsg: received NFC error 55 from server", False, id="other"),
+        pytest.param("VixDiskLib_Open: [ds1] a/a.vmdk: Unknown error", False, id="thumbprint"),
+    ],
+)
+def test_words_for_an_esxi_host_without_buffers(said: str, buffers: bool) -> None:
+    stderr = f"nbdkit: vddk[3]: error: {said}\nnbdkit: vddk[3]: error: VixDiskLib_Open: [ds1] a/a.vmdk: Unknown error\n"
+    assert transport.out_of_buffers(stderr) is buffers
+    failure = transport.failure("disk 2000", stderr)
+    assert isinstance(failure, OutOfBuffers if buffers else NotTrusted)
+    assert failure.transient is buffers
 
 
 def test_an_esxi_host_without_buffers_gets_fewer_disks_at_once(start_vcenter: Starts, vddk: Vddk) -> None:
