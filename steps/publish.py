@@ -71,6 +71,7 @@ class Publish(Step[PublishIn, Empty, Published]):
     manifest, everything on stable storage, and then one rename: before the rename nothing is listed, after it all is."""
 
     name = "publish"
+    seals = True
     lifetime = Lifetime.KEEP
     In = PublishIn
     Out = Published
@@ -126,7 +127,7 @@ class Publish(Step[PublishIn, Empty, Published]):
         host.remove(posixpath.join(_partial(inputs), layout.VM_FILES), recursive=True)
 
     def findings(self, out: Published) -> Findings:
-        made = f"Restore point {out.point} of {out.vm} is at {out.host}:{out.path}."
+        made = f"Restore point {out.point} of {out.vm} is complete: {out.path} on {out.host}."
         commands = tuple(_restore(out, path) for path in out.disks)
         return Findings(statements=(Statement(about="made", text=made),), commands=commands)
 

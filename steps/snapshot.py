@@ -71,9 +71,10 @@ class SnapshotTaken(Model):
 class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
     """Takes one snapshot of the VM, from which all its disks are read.
 
-    It is without memory; its own configuration says which files are frozen. It is named after the run, so that a crash leaves nothing unknown. It is held after a failure, for a resume that reads the same
-    moment, until `hold` is over or a datastore runs full, and removed by exact reference when the work is done: the undo
-    ends only when the disks are merged."""
+    It is without memory; its own configuration says which files are frozen. It is named after the run, so that a crash
+    leaves nothing unknown. It is held after a failure, for a resume that reads the same moment, until `hold` is over or
+    a datastore runs full, and removed by exact reference when the work is done: the undo ends only when the disks are
+    merged."""
 
     name = "snapshot"
     lifetime = Lifetime.JOB

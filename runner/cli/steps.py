@@ -18,6 +18,10 @@ from runner.console import print_table
 from runner.errors import UsageError
 from runner.model import HOST, HOW, SectionName, marks_of
 from runner.step import AnyStep, Registry
+from runner.units import HOUR, parse_duration
+
+WIDTH = 100
+"""Characters of a line of text: more is hard to read."""
 
 
 @click.command()
@@ -65,16 +69,18 @@ def steps(name: str | None, as_json: bool) -> None:
 
 def _show(name: str, step: AnyStep) -> None:
     click.echo(f"{name} ({step.lifetime.value})\n")
-    click.echo(inspect.cleandoc(type(step).__doc__ or "") + "\n")
+    click.echo(click.wrap_text(inspect.cleandoc(type(step).__doc__ or ""), WIDTH, preserve_paragraphs=True) + "\n")
     inputs = [*_rows(step.In, ""), *_rows(step.Live, "from an open process")]
     columns = ("name", "type", "needed", "meaning")
     print_table("Inputs (with:)", columns, inputs, stream=sys.stdout)
+    click.echo()
     print_table(
         "Outputs",
         ("name", "type", "meaning"),
         [(row[0], row[1], row[3]) for row in _rows(step.Out, "")],
         stream=sys.stdout,
     )
+    click.echo()
     if step.errors:
         click.echo("Fails with")
         for error in step.errors:
@@ -86,15 +92,27 @@ def _show(name: str, step: AnyStep) -> None:
 def _rows(model: type[BaseModel], remark: str) -> list[tuple[str, str, str, str]]:
     rows = []
     for field, info in model.model_fields.items():
-        meaning = "; ".join(filter(None, (" ".join((info.description or "").split()), _marked(model, field), remark)))
+        words = " ".join((info.description or "").split()).rstrip(".")
+        meaning = "; ".join(filter(None, (words, _marked(model, field), remark)))
         needed = "yes" if info.is_required() else f"default {_default(info)}"
-        rows.append((info.alias or field, type_name(info.annotation), needed, meaning))
+        kind = "duration" if _is_duration(info) else type_name(info.annotation)
+        rows.append((info.alias or field, kind, needed, meaning))
     return rows
 
 
 def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=False)
-    return "none" if value is None else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or value == ():
+        return "none"
+    if _is_duration(info):
+        return f"{value / HOUR:g}h" if value and value % HOUR == 0 else f"{value:g}s"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_duration(info: FieldInfo) -> bool:
+    return any(getattr(each, "func", None) is parse_duration for each in info.metadata)
 
 
 def _marked(model: type[BaseModel], field: str) -> str:

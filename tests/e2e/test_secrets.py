@@ -154,6 +154,8 @@ def test_a_run_shows_no_secret_whatever_its_end(
     assert run.returncode == end.exit_code, said
     assert during
     assert ("Traceback" in said) == bool(end.prelude)
+    told = end.name in ("done", "failed", "SIGINT")
+    assert (out / "report" / "report.html").exists() == (out / "report" / "junit.xml").exists() == told
     assert eventually(lambda: not [path for path in watcher.cookies if path.parent.exists()])
 
     for command in (["plan", str(job), "--json"], ["status", str(job), "--json"], ["render", str(job)]):

@@ -308,7 +308,7 @@ def test_a_point_with_children_stays(hub: Hub, given: PublishIn) -> None:
 
 def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Path) -> None:
     findings = STEP.findings(publish(hub, given))
-    assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1 is at hub:")
+    assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1 is complete: /")
     assert len(findings.commands) == 2
     assert len({command.purpose for command in findings.commands}) == 1
     line = findings.commands[1].line.replace("/restore/", f"{tmp_path}/")
