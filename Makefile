@@ -16,7 +16,7 @@ test: lint           # everything that decides whether a change may land
 	$(bin)/pytest
 
 bench: install     # measurements; decides nothing
-	$(bin)/python -m tests.bench.big_job
+	$(bin)/python -m tests.bench
 
 torture: install   # kills a run at every moment, and N more times at random of SEED
 	TORTURE=$(or $(N),60) SEED=$(or $(SEED),1) $(bin)/pytest -n 1 tests/faults

@@ -29,7 +29,7 @@ class Tunnel(Given):
 
     image: Image
     uris: tuple[str, ...]
-    """NBD URIs, one a connection; each passed a handshake and shows `size`."""
+    """NBD URIs, one a connection; each socket passed a handshake and shows `size`."""
     size: int
     read_only: bool
     multi_conn: bool
@@ -39,7 +39,8 @@ class Tunnel(Given):
 
 class OpenTunnelIn(JobModel):
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
-    """One ssh process each: a single one leaves a core idle, since it waits on its channel's window."""
+    """ssh processes, which carry two NBD connections each: a single one leaves a core idle, since it waits on its channels'
+    windows."""
 
 
 class OpenTunnelLive(JobModel):
@@ -56,7 +57,7 @@ class WrongSizeError(SendenseError):
 
 class TooManyConnectionsError(SendenseError):
     def __init__(self, export: Export, connections: int) -> None:
-        taken = export.shared - nbd_server.SPARE_CONNECTIONS
+        taken = _taken(export)
         super().__init__(
             f"{connections} connections were asked for, but the exporter of disk {export.image.disk.key} takes {taken}: "
             f"write connections: {connections} on the start-nbd step too"
@@ -83,7 +84,7 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
 
     def run(self, ctx: Context, inputs: OpenTunnelIn, live: OpenTunnelLive) -> Tunnel:
         export, host = live.export, ctx.host(live.export.host)
-        if inputs.connections > export.shared - nbd_server.SPARE_CONNECTIONS:
+        if inputs.connections > _taken(export):
             raise TooManyConnectionsError(export, inputs.connections)
         # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others unused.
         uris, seen = _open(ctx, host, export, inputs.connections)
@@ -101,13 +102,18 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
 
     def probe(self, ctx: Context, out: Tunnel) -> bool:
         try:
-            return all(probe(uri, PROBE_TIMEOUT).size == out.size for uri in out.uris)
+            return all(probe(uri, PROBE_TIMEOUT).size == out.size for uri in set(out.uris))
         except ConnectFailed:
             return False
 
 
+def _taken(export: Export) -> int:
+    """Forwards that an exporter has room for."""
+    return (export.shared - nbd_server.SPARE_CONNECTIONS) // nbd_server.CONNECTIONS_PER_FORWARD
+
+
 def _open(ctx: Context, host: Host, export: Export, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
-    """URIs that each passed a handshake, and what the last one said."""
+    """URIs of sockets that each passed a handshake, and what the last one said."""
     forwards = ctx.closing.enter_context(host.forward((export.address,) * connections))
     if forwards.children:
         ctx.uses("ssh", ssh_version())
@@ -117,4 +123,4 @@ def _open(ctx: Context, host: Host, export: Export, connections: int) -> tuple[t
         seen = handshake_through(ctx, host.name, forwards, uri, name, timeout=READY_TIMEOUT)
         if seen.size != export.image.capacity:
             raise WrongSizeError(export, seen.size)
-    return uris, seen
+    return uris * (nbd_server.CONNECTIONS_PER_FORWARD if forwards.children else 1), seen

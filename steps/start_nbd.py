@@ -94,7 +94,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
             image,
             export=layout.export(layout.slug_of(posixpath.dirname(image.directory)), image.disk.key),
             read_only=inputs.mode == "read-only",
-            shared=inputs.connections + nbd_server.SPARE_CONNECTIONS,
+            shared=inputs.connections * nbd_server.CONNECTIONS_PER_FORWARD + nbd_server.SPARE_CONNECTIONS,
         )
         at: str | int
         if way == "sockets":

@@ -24,6 +24,9 @@ from steps.open_tunnel import Tunnel
 from steps.qemu import img
 from steps.repository import layout, vm_directory
 
+BLOCKS_PER_CONNECTION = 4
+"""Two MiB are under way in a connection through SSH, and as much is being read meanwhile."""
+
 
 class Copied(Model):
     image: Image
@@ -192,7 +195,12 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
                     live.source, live.target, f"the {what} NBD export has {size} bytes, not {capacity}"
                 )
         ledger = DiskLedger(ctx, live.source, live.target.image)
-        tuning = Tuning(stall_timeout=inputs.stall_timeout, window=inputs.window, flush_interval=inputs.flush_interval)
+        tuning = Tuning(
+            in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * len(target.channels)),
+            stall_timeout=inputs.stall_timeout,
+            window=inputs.window,
+            flush_interval=inputs.flush_interval,
+        )
         with (
             Digests.create(ctx.scratch / "recorded", capacity) as recorded,
             Digests.create(ctx.scratch / "earlier", capacity) as earlier,

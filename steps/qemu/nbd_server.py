@@ -10,6 +10,10 @@ Cache = Literal["writeback", "none"]
 SPARE_CONNECTIONS = 2
 """Beyond those that carry data: one for a readiness probe and one for a connection that is dying unnoticed."""
 
+CONNECTIONS_PER_FORWARD = 2
+"""Through one ssh process. OpenSSH lets 2 MiB of a channel be under way (channels.h, CHAN_TCP_WINDOW_DEFAULT): with a round
+trip of 20 ms that is 100 MB/s a connection. A second one doubles it and costs no further login."""
+
 
 def argv(path: str, at: str | int, export: str, *, read_only: bool, shared: int, cache: Cache) -> tuple[str, ...]:
     """`at` is the path of a unix socket or a port of 127.0.0.1. The server stays in the foreground and serves until it is ended.

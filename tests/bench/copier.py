@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from steps.copy.digests import Digests
-from steps.copy.engine import copy
+from steps.copy.engine import Tuning, copy
 from steps.copy.nbd import NbdEndpoint
+from steps.transfer import BLOCKS_PER_CONNECTION
 from tests.bench.measure import peak_memory
 
 
@@ -33,7 +34,8 @@ def copy_one(ends: Ends, digests: Path) -> None:
         NbdEndpoint(ends["target"], "target") as target,
         Digests.create(digests, source.abilities.size) as file,
     ):
-        copy(source, target, file, stop=threading.Event())
+        tuning = Tuning(in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * len(target.channels)))
+        copy(source, target, file, stop=threading.Event(), tuning=tuning)
 
 
 def main(disks: Sequence[Ends]) -> None:

@@ -95,7 +95,12 @@ class Bench:
         image, socket = self._directory / f"image-{number}.qcow2", self.exporter(number)
         img.create(self._host, str(image), SIZE)
         argv = nbd_server.argv(
-            str(image), socket, EXPORT, read_only=False, shared=max(NBDCOPY_CONNECTIONS) + 2, cache="writeback"
+            str(image),
+            socket,
+            EXPORT,
+            read_only=False,
+            shared=max(*NBDCOPY_CONNECTIONS, 2 * CONNECTIONS) + 2,
+            cache="writeback",
         )
         with self.serving(argv, nbd_server.uri(socket, EXPORT)):
             yield image
@@ -104,7 +109,7 @@ class Bench:
 
     def engine(self, route: Route, *, check: bool = False) -> Cost:
         with self.target() as image:
-            ends = {"source": [self.source] * len(route.many), "target": [_uri(socket) for socket in route.many]}
+            ends = {"source": [self.source] * CONNECTIONS, "target": [_uri(socket) for socket in route.many]}
             cost = run_engine([ends], apart=route.apart)
             if check:
                 self._compare(image)
@@ -122,7 +127,7 @@ class Bench:
         with self.target(0), self.target(1):
             return run_engine(
                 [
-                    {"source": [self.source] * len(many), "target": [_uri(socket) for socket in many]}
+                    {"source": [self.source] * CONNECTIONS, "target": [_uri(socket) for socket in many]}
                     for many in forwards
                 ]
             )
@@ -201,8 +206,9 @@ def main(pairs: int = 5) -> None:
 
 @contextmanager
 def _forwards(spec: SshSpec, socket: str, connections: int) -> Iterator[Sequence[str]]:
+    """Sockets as open-tunnel gives them to the engine: each as often as it carries connections."""
     with open_forwards("the bench's sshd", spec, [socket] * connections) as forwards:
-        yield forwards.sockets
+        yield forwards.sockets * nbd_server.CONNECTIONS_PER_FORWARD
 
 
 def _print_two_at_once(bench: Bench, many: Sequence[str], others: Sequence[str]) -> None:

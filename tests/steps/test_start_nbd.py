@@ -79,10 +79,10 @@ def test_a_file_system_without_direct_reads_is_read_through_the_cache_and_says_s
     assert len(said) == 1
 
 
-def test_as_many_connections_as_asked_for_and_two_more(hub: Hub) -> None:
+def test_two_connections_for_each_forward_and_two_more(hub: Hub) -> None:
     context = hub.context()
     with context.closing:
-        assert start(hub, context, hub.image(), connections=7).shared == 9
+        assert start(hub, context, hub.image(), connections=7).shared == 16
 
 
 def remove(image: Image) -> None:

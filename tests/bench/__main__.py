@@ -1,0 +1,15 @@
+"""All measurements, one after the other; about three minutes on a quiet machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from tests.bench import big_job, copying, job
+
+if __name__ == "__main__":
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{os.cpu_count()} cores, {platform.platform()}; load before: {load}", flush=True)
+    big_job.main()
+    job.main()
+    copying.main()
