@@ -145,8 +145,6 @@ def run_job(
 def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Event, *, resumed: bool) -> Result:
     began = time.monotonic()
     state = desk.state.open(record.id)
-    if not resumed:
-        _examination(desk, record).refuse_unless_ready()
     run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, _tools(state.log(TOOLS)))
     desk.world.run, desk.world.log = run, state.log
     directory = _directory(desk, record.id)
@@ -181,6 +179,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
             jobs=options.jobs,
             only_unwind=only_unwind,
             work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
+            examine=lambda known: Examination(*desk.nodes(run), desk.world).refuse_unless_ready(known),
         )
         outcome = executor.execute()
         finished = _conclude(desk, state, record, unwinding, outcome, time.monotonic() - began)
@@ -291,20 +290,15 @@ def sweep_job(
         return tuple(released), tuple(holding)
 
 
-def _examination(desk: Desk, record: RunRecord) -> Examination:
-    """Of the job before it runs, by a run that leaves nothing behind."""
-    run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
-    desk.world.run = run
-    return Examination(*desk.nodes(run), desk.world)
-
-
 def diagnose(path: Path | None, options: Options) -> Diagnosis:
     """What a run of the job would meet, or without a job what this machine has. Changes nothing."""
     here = doctor.local(state_directory(options))
     if path is None:
         return doctor.diagnosis(None, here)
     with _desk(path, options, threading.Event(), ()) as desk:
-        examination = _examination(desk, _new_record(desk.job, new_run_id()))
+        record = _new_record(desk.job, new_run_id())
+        run = desk.world.run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
+        examination = Examination(*desk.nodes(run), desk.world)
         return doctor.diagnosis(desk.job.name, (*here, *doctor.of_job(desk.job, desk.world, examination)))
 
 
@@ -327,7 +321,8 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         if only_unwind:
             return plan
         return plan.with_observations(
-            (seen.node, seen.observation) for seen in _examination(desk, record).look(thorough=False)
+            (seen.node, seen.observation)
+            for seen in Examination(*desk.nodes(run), desk.world).look(resolver.outputs, thorough=False)
         )
 
 

@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -64,8 +64,10 @@ class Executor:
         jobs: int,
         only_unwind: bool,
         work_done: Callable[[], None],
+        examine: Callable[[Mapping[NodeId, JsonValue]], None] = lambda known: None,
     ) -> None:
-        """`only_unwind`: all work was done by an earlier execution. `work_done` is called once it is in this one."""
+        """`only_unwind`: all work was done by an earlier execution. `work_done` is called once it is in this one; `examine`,
+        with the outputs known so far, before a run's first node that changes something: it raises what is in the way."""
         self._nodes = nodes
         self._registry = registry
         self._resolver = resolver
@@ -77,6 +79,11 @@ class Executor:
         self._jobs = jobs
         self._only_unwind = only_unwind
         self._tell_work_done = work_done
+        self._examine = examine
+        self._examining = threading.Lock()
+        self._not_ready: tuple[Node, SendenseError] | None = None
+        self._begun = any(not self._nodes.kind(record.step_id).read_only for record in state.nodes().values())
+        """Whether something was changed, now or by an earlier execution."""
         self._schedule = Schedule(nodes, resolver, bus, stop)
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
         self._outcome = Outcome()
@@ -189,6 +196,20 @@ class Executor:
             self._fail(node, error, began)
             return Status.FAILED
 
+    def _begin(self, node: Node) -> None:
+        """Raises what is in the way of the run; for all but the first node, that the first one met it."""
+        with self._examining:
+            if self._begun:
+                return
+            if self._not_ready is not None:
+                raise ProcessFailed(*self._not_ready, told=True)
+            try:
+                self._examine(dict(self._resolver.outputs))
+            except SendenseError as error:
+                self._not_ready = (node, error)
+                raise
+            self._begun = True
+
     def _fail(self, node: Node, error: SendenseError, began: float) -> None:
         with self._lock:
             if isinstance(error, Interrupted):
@@ -234,6 +255,8 @@ class Executor:
     def _act(self, node: Node, inputs: Inputs, why: str) -> None:
         began = time.monotonic()
         attempt, wait = 1, FIRST_WAIT
+        if not node.step.read_only and not is_at_end(node):
+            self._begin(node)
         while True:
             try:
                 out = self._attempt(node, inputs, why, attempt)

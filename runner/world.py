@@ -6,12 +6,13 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.digest import Identities
 from runner.errors import UsageError
-from runner.events import Bus
+from runner.events import Bus, Event
 from runner.hosts import Host
 from runner.hosts.connect import connect
 from runner.hosts.spec import HostSpec, SshSpec
@@ -79,23 +80,42 @@ class World:
     def identities(self) -> Identities:
         return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
 
+    def unheard(self, node: NodeId | str) -> Context:
+        """For looking beforehand: what happens is told to nobody, and nothing is remembered for the run."""
+        assert self.run is not None, "a step looks for a run"
+        return self._context(node, replace(self.run, tools={}), _unheard, None, None)
+
     def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
         assert self.run is not None, "a step acts for a run"
+        return self._context(node, self.run, self.bus.emit, self.log, previous_failure)
+
+    def _context(
+        self,
+        node: NodeId | str,
+        run: Run,
+        emit: Callable[[Event], None],
+        log: Callable[[str], Log] | None,
+        previous_failure: Mapping[str, object] | None,
+    ) -> Context:
         scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Context(
-            run=self.run,
+            run=run,
             node=str(node),
-            emit=self.bus.emit,
+            emit=emit,
             host=self.host,
             section=self.section,
             shared=self.shared,
             scratch=scratch,
             stop=self.stop,
             unwind=lambda: self.unwind(),
-            log=self.log,
+            log=log,
             previous_failure=previous_failure,
         )
+
+
+def _unheard(event: Event) -> None:
+    return None
 
 
 def host_spec(job: Job, name: str) -> HostSpec:

@@ -8,12 +8,17 @@ from typing import Annotated
 from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
+from runner.observations import Observation, good, noted, observe, wrong
 from runner.step import Context, Empty, Forecast, Lifetime, Step
-from runner.units import human_bytes
+from runner.units import MiB, human_bytes
+from steps import tools
 from steps.qemu import img
 from steps.repository import layout, marker, vm_directory
 from steps.repository.section import locate
 from steps.vsphere.inventory import VM, Disk
+
+LEAST_FREE = 64 * MiB
+"""Below it no backup of any worth fits, and what others write there fails soon too."""
 
 
 class Image(Model):
@@ -68,6 +73,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         image = _image(ctx, inputs, host, vm_directory.ensure(host, root, inputs.vm))
         if _is_right(host, image):
             return image
+        tools.require(ctx, host, tools.QEMU_IMG)
         host.mkdir(image.directory)
         ctx.log(layout.ledger(inputs.disk.key)).remove()  # it tells of another image
         _remove(host, image)
@@ -78,6 +84,19 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
                 f"qemu-img on {host.name} made {image.path}, but not as an image of {image.capacity} bytes; look at it there"
             )
         return image
+
+    def foresee(self, ctx: Context, inputs: CreateQcow2In) -> Image:
+        host, root = locate(ctx, inputs.repository)
+        return _image(ctx, inputs, host, vm_directory.look(host, root, inputs.vm))
+
+    def examine(self, ctx: Context, inputs: CreateQcow2In) -> tuple[Observation, ...]:
+        host, root = locate(ctx, inputs.repository)
+        subject = f"repository {inputs.repository}"
+        there = observe(
+            subject, "its marker", lambda: f"{root} on {host.name} is repository {marker.require(host, root).uuid}"
+        )
+        program = tools.examine(ctx, host, tools.QEMU_IMG)
+        return (there, program) if there.state == "wrong" else (there, _room(subject, host, root, inputs.disk), program)
 
     def undo(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> None:
         host = ctx.host(out.host)
@@ -100,6 +119,18 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         if free < inputs.disk.capacity:
             notes.append(f"disk {inputs.disk.key} fits only if no more than {human_bytes(free)} of it is in use")
         return Forecast(notes=tuple(notes))
+
+
+def _room(subject: str, host: Host, root: str, disk: Disk) -> Observation:
+    """How much of a disk is in use is not known before it is read; that an image's tables do not fit is."""
+    free = host.free_bytes(root)
+    looked_at = f"free space for disk {disk.key} of {human_bytes(disk.capacity)}"
+    if free < min(LEAST_FREE, disk.capacity):
+        return wrong(subject, looked_at, f"{human_bytes(free)} free on {host.name}", "free some space there")
+    if free < disk.capacity:
+        found = f"{human_bytes(free)} free on {host.name}, so it fits only if no more of it is in use"
+        return noted(subject, looked_at, found)
+    return good(subject, looked_at, f"{human_bytes(free)} free on {host.name}")
 
 
 def _image(ctx: Context, inputs: CreateQcow2In, host: Host, vm_path: str) -> Image:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from runner.findings import Findings, Statement
 from runner.model import JobModel, Model, SectionName
+from runner.observations import Observation, good, observe
 from runner.step import Context, Empty, Lifetime, Step
 from steps.vsphere import machine
-from steps.vsphere.client import vcenter
+from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.find import find
 from steps.vsphere.inventory import VM, Disk, Uncovered
@@ -74,6 +75,26 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             vm=found.vm, disks=found.disks, uncovered=found.uncovered, change_tracking=found.change_tracking
         )
 
+    def examine(self, ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:
+        answers = observe(
+            f"vCenter {inputs.vcenter}",
+            "that it answers, shows the certificate that the job trusts, and takes the login",
+            lambda: vcenter(ctx, inputs.vcenter).version,
+        )
+        if answers.state == "wrong":
+            return (answers,)
+        client = vcenter(ctx, inputs.vcenter)
+        found = machine.describe(client, find(client, inputs.vm))
+        subject = f"VM {found.vm.name}"
+        tracked = "on" if found.change_tracking else "off"
+        return (
+            answers,
+            good(subject, "that it is there", f"{found.vm.inventory_path} ({found.vm.moref})"),
+            observe(subject, "that it can be snapshotted", lambda: _ready(client, found.vm.moref)),
+            observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),
+            good(subject, "changed block tracking", f"it is {tracked}"),
+        )
+
     def findings(self, out: Discovered) -> Findings:
         if not out.uncovered:
             return Findings()
@@ -81,8 +102,26 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         return Findings(statements=(Statement(about="noted", text=text),))
 
 
+def _ready(client: Client, moref: str) -> str:
+    machine.refuse_unless_ready(client, moref)
+    return "no template, no question open, no consolidation needed"
+
+
+def _covered(inputs: DiscoverIn, found: machine.Machine) -> str:
+    left_out = _left_out(inputs, found)
+    covered = f"disks {', '.join(str(disk.key) for disk in found.disks)} are covered"
+    return f"{covered}; left out: {_named(left_out)}" if left_out else covered
+
+
 def _settle_uncovered(ctx: Context, inputs: DiscoverIn, found: machine.Machine) -> None:
     """Raises DisksNotCovered for those the job does not leave out; names those it does."""
+    left_out = _left_out(inputs, found)
+    if left_out:
+        ctx.warn(f"disks of {found.vm.name} are left out, since a snapshot does not cover them: {_named(left_out)}")
+
+
+def _left_out(inputs: DiscoverIn, found: machine.Machine) -> list[Uncovered]:
+    """Raises DisksNotCovered for those the job does not leave out."""
     skip = inputs.skip_uncovered
     left_out = [disk for disk in found.uncovered if skip is True or (skip is not False and disk.key in skip)]
     refused = [disk for disk in found.uncovered if disk not in left_out]
@@ -91,8 +130,7 @@ def _settle_uncovered(ctx: Context, inputs: DiscoverIn, found: machine.Machine) 
             f"disks of {found.vm.name} are not covered by a snapshot: {_named(refused)}; add skip-uncovered to the "
             f"discover step to leave them out"
         )
-    if left_out:
-        ctx.warn(f"disks of {found.vm.name} are left out, since a snapshot does not cover them: {_named(left_out)}")
+    return left_out
 
 
 def _named(disks: Iterable[Uncovered]) -> str:

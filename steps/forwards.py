@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import posixpath
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Literal
 
 from runner.errors import HostError
@@ -34,6 +36,19 @@ LAST_WORDS = 2.0
 
 _NOTHING = "nothing"
 """The export's name."""
+
+
+@dataclass(frozen=True)
+class _Sockets:
+    carried: bool
+
+
+def _qemu_nbd(socket: str) -> tuple[str, ...]:
+    return nbd_server.null_argv(socket, _NOTHING)
+
+
+def _nbdkit(socket: str) -> tuple[str, ...]:
+    return ("nbdkit", "--foreground", "--readonly", f"--unix={socket}", "null", "size=512")
 
 
 class ForwardsForbidden(HostError):
@@ -73,6 +88,17 @@ def examine(ctx: Context, host: Host) -> Observation:
         return wrong(subject, looked_at, error.found, "add these lines to its sshd_config", lines=error.stanza)
 
 
+def examine_sockets(ctx: Context, host: Host) -> Observation:
+    """For nbdkit, which listens on unix sockets only: who can connect to it reads the disk."""
+    subject, looked_at = f"host {host.name}", "forwards to unix sockets through its sshd"
+    if ctx.shared(
+        ("forwards to nbdkit", host.name), lambda: nullcontext(_Sockets(_carries_sockets(ctx, host, _nbdkit)))
+    ).carried:
+        return good(subject, looked_at, "unix sockets can be reached")
+    found = f"the sshd of {host.name} forwards no unix sockets for user {host.account}, which nbdkit there listens on"
+    return wrong(subject, looked_at, found, "add these lines to its sshd_config", lines=stanza(host))
+
+
 def exposed(host: Host) -> str:
     ports = f"{host.ports.start}-{host.ports.stop - 1}"
     return (
@@ -83,17 +109,18 @@ def exposed(host: Host) -> str:
 
 def _try(ctx: Context, host: Host) -> Way:
     tools.require(ctx, host, tools.QEMU_NBD)
-    if _carries_sockets(ctx, host):
+    if _carries_sockets(ctx, host, _qemu_nbd):
         return "sockets"
     if _carries_ports(ctx, host):
         return "ports"
     raise ForwardsForbidden(host)
 
 
-def _carries_sockets(ctx: Context, host: Host) -> bool:
+def _carries_sockets(ctx: Context, host: Host, argv: Callable[[str], tuple[str, ...]]) -> bool:
+    """`argv`: the command line of an exporter of nothing on a socket."""
     with host.tempdir() as directory:
         socket = posixpath.join(directory, "nbd")
-        child = host.popen(nbd_server.null_argv(socket, _NOTHING))
+        child = host.popen(argv(socket))
         try:
             _await_socket(ctx, host, child, socket)
             with host.forward((socket,)) as forwards:
@@ -108,7 +135,7 @@ def _await_socket(ctx: Context, host: Host, child: Child, socket: str) -> None:
         ctx.check_stop()
         if child.poll() is not None or time.monotonic() > deadline:
             said = " ".join(child.stderr().split()) or "it said nothing"
-            raise HostError(f"qemu-nbd on {host.name} does not listen on a unix socket in /tmp there: {said}")
+            raise HostError(f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}")
         ctx.stop.wait(PAUSE)
 
 

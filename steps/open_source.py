@@ -36,7 +36,8 @@ class OpenSourceIn(JobModel):
     connections: Annotated[int, Field(ge=1, le=16), HOW] = 4
     """Processes that read the disk over HTTPS, one connection each; VDDK has one connection a disk."""
     vddk: Annotated[VddkOptions, HOW] = VddkOptions()
-    """Where VMware's library is, and how it is to read."""
+    """Where VMware's library is, and how it is to read: `libdir`, `plugin`, `transports` (nbdssl, nbd, san, hotadd), `compression`
+    (none, zlib, fastlz, skipz), `nfc-host-port`."""
 
 
 class Source(Given):
@@ -120,19 +121,22 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
         disk, host = frozen_disk(inputs.snapshot, inputs.disk), ctx.host(inputs.host)
         subject, looked_at = f"disk {disk.key}", f"how it can be read from host {host.name}"
         try:
-            transport, why, _ = _choose(ctx, host, inputs, disk)
+            choice = choose(ctx, inputs, disk)
         except NoTransport as error:
             return (wrong(subject, looked_at, error.message),)
+        vddk_is_it = choice.transport == "vddk"
         client = vcenter(ctx, inputs.snapshot.vcenter)
-        program = tools.examine(ctx, host, tools.NBDKIT if transport == "vddk" else tools.NBDKIT_CURL)
-        if transport == "vddk":
-            wanted = privileges.on_vcenter(client)
-        else:
-            wanted = privileges.on_files(client, inputs.snapshot.vm, inputs.snapshot.datacenter, disk.datastore)
+        program = tools.examine(ctx, host, tools.NBDKIT if vddk_is_it else tools.NBDKIT_CURL)
+
+        def permitted() -> str:
+            place = inputs.snapshot.vm, inputs.snapshot.datacenter, disk.datastore
+            wanted = privileges.on_vcenter(client) if vddk_is_it else privileges.on_files(client, *place)
+            return privileges.require(client, wanted)
+
         return (
-            good(subject, looked_at, f"over {transport}: {why}"),
+            good(subject, looked_at, f"over {choice.transport}: {choice.why}"),
             program,
-            observe(subject, "privileges to read it", lambda: privileges.require(client, wanted)),
+            observe(subject, "privileges to read it", permitted),
             *(() if host.local or program.state == "wrong" else (forwards.examine_sockets(ctx, host),)),
         )
 

@@ -13,9 +13,10 @@ from pydantic import BeforeValidator, Field
 from runner.errors import LockedError, SendenseError
 from runner.findings import Findings, Statement
 from runner.model import HOW, Duration, JobModel, Model
+from runner.observations import Observation, observe
 from runner.step import Context, Empty, Forecast, Lifetime, Run, Step
 from runner.units import HOUR, human_seconds
-from steps.vsphere import machine, snapshots
+from steps.vsphere import machine, privileges, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed
 from steps.vsphere.inventory import VM, FrozenDisk
@@ -120,6 +121,24 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
                 NOT_QUIESCED,
             )
         return _taken(client, vm, found, word)
+
+    def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
+        return SnapshotTaken(
+            vcenter=inputs.vm.vcenter,
+            vm=inputs.vm.moref,
+            moref="",
+            name=name_of(ctx.run),
+            created=datetime.now(UTC),
+            quiesced="no",
+            datacenter=inputs.vm.datacenter,
+            disks=snapshots.foreseen(vcenter(ctx, inputs.vm.vcenter), inputs.vm.moref),
+            nvram=None,
+        )
+
+    def examine(self, ctx: Context, inputs: SnapshotIn) -> tuple[Observation, ...]:
+        client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
+        wanted = privileges.on_vm(vm.moref, vm.name)
+        return (observe(f"VM {vm.name}", "privileges on it", lambda: privileges.require(client, wanted)),)
 
     def undo(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> None:
         """By exact reference, or by the name that only this run gives; absent is fine, unmerged disks are not."""

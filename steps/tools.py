@@ -39,6 +39,7 @@ class Tool:
 QEMU_IMG = Tool("qemu-img", ("qemu-img", "--version"), r"^qemu-img version (\d+\.\d+\S*)", (4, 0), "qemu-utils")
 QEMU_NBD = Tool("qemu-nbd", ("qemu-nbd", "--version"), r"^qemu-nbd (\d+\.\d+\S*)", (4, 0), "qemu-utils")
 
+NBDKIT = Tool("nbdkit", ("nbdkit", "--version"), r"^nbdkit (\d+\.\d+\S*)", (1, 30), "nbdkit")
 NBDKIT_CURL = Tool(
     "nbdkit",
     ("nbdkit", "--dump-plugin", "curl"),

@@ -8,7 +8,9 @@ from pydantic import field_validator
 
 from runner.hosts import Host
 from runner.model import HostName
+from runner.observations import Observation, observe
 from runner.step import Context, Section
+from steps.repository import marker
 
 
 class Repository(Section):
@@ -17,6 +19,15 @@ class Repository(Section):
     host: HostName
     path: str
     """Absolute, on `host`."""
+
+    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
+        host, subject = ctx.host(self.host), f"repository {name}"
+        there = observe(
+            subject,
+            "its marker",
+            lambda: f"{self.path} on {host.name} is repository {marker.require(host, self.path).uuid}",
+        )
+        return (there,)
 
     @field_validator("path")
     @classmethod

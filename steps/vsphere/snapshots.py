@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -103,12 +103,22 @@ def create(client: Client, vm: str, name: str, description: str, *, quiesce: boo
 def contents(client: Client, vm: str, snapshot: str) -> Contents:
     """Of the snapshot's own config: the live one points to deltas by now. Raises Gone."""
     config = _config(client, snapshot)
-    devices = config.hardware.device
+    return Contents(_frozen(client, config.hardware.device), _nvram(client, vm, config))
+
+
+def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
+    """The disks as a snapshot taken now would freeze them: each file that is written now is the one it would keep."""
+    doing = f"reading the disks of VM {vm}"
+    seen = read(client, vim.VirtualMachine, vm, ("config.hardware.device",), doing)
+    return _frozen(client, seen.get("config.hardware.device") or ())
+
+
+def _frozen(client: Client, devices: Sequence[Any]) -> tuple[FrozenDisk, ...]:
     controllers = {device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)}
     covered = [disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)]
     kinds = _datastore_kinds(client, covered)
     frozen = [hardware.frozen(disk, kinds.get(_store_of(disk), "")) for disk in covered]
-    return Contents(tuple(sorted(frozen, key=lambda disk: disk.key)), _nvram(client, vm, config))
+    return tuple(sorted(frozen, key=lambda disk: disk.key))
 
 
 def configuration(client: Client, snapshot: str) -> dict[str, JsonValue]:

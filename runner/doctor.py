@@ -1,0 +1,92 @@
+"""What is looked at for a checklist: this machine, the job's hosts and sections, and what each of its steps stands on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from runner.examination import Examination
+from runner.hosts.local import LocalHost
+from runner.hosts.tunnel import ssh_version
+from runner.job_model import Job
+from runner.model import Model
+from runner.observations import Observation, good, noted, observe, wrong
+from runner.units import MiB, human_bytes
+from runner.world import World
+
+DOCTOR_SCHEMA_VERSION = 1
+
+LEAST_FREE = 64 * MiB
+"""For records and reports of runs: a few MiB each, and the last 20 are kept."""
+
+
+class Diagnosis(Model):
+    schema_version: int = DOCTOR_SCHEMA_VERSION
+    job: str | None
+    observations: tuple[Observation, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return not any(one.state == "wrong" for one in self.observations)
+
+
+def local(state: Path) -> Iterator[Observation]:
+    """This machine, for any job; `state` is where runs are remembered."""
+    yield observe("this machine", "ssh, for data", ssh_version)
+    for program, package in (("qemu-img", "qemu-utils"), ("qemu-nbd", "qemu-utils"), ("nbdkit", "nbdkit")):
+        looked_at = f"{program}, for disks that are read or written here"
+        done = LocalHost("local").run((program, "--version"), ok=None)
+        first = done.stdout.decode(errors="replace").partition("\n")[0].strip()
+        if done.exit_code == 0 and first:
+            yield good("this machine", looked_at, first)
+        else:
+            yield noted(
+                "this machine", looked_at, f"{program} is not here", f"install {package} if a job needs it here"
+            )
+    yield _room(state)
+
+
+def _room(state: Path) -> Observation:
+    there = next(path for path in (state, *state.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    found = f"{human_bytes(free)} free for {state}"
+    if free < LEAST_FREE:
+        return wrong("this machine", "free space for the records of runs", found, "free some, or name another --state")
+    return good("this machine", "free space for the records of runs", found)
+
+
+def of_job(job: Job, world: World, examination: Examination) -> Iterator[Observation]:
+    """`world.run` must be set; no step acts. Hosts and sections first: what stands on them may say the same again."""
+    for name in job.hosts:
+        yield observe(f"host {name}", "that it can be reached as the job says", partial(_reached, world, name))
+    context = world.unheard("doctor")
+    for entries in job.sections.values():
+        for name, entry in entries.items():
+            yield from entry.examine(context, name)
+    yield from (seen.observation for seen in examination.look({}, thorough=True))
+    if examination.unknown:
+        steps = ", ".join(dict.fromkeys(node.partition("[")[0] for node in examination.unknown))
+        yield noted("the job", f"the steps {steps}", "what they stand on is known only after what comes before them")
+
+
+def _reached(world: World, name: str) -> str:
+    host = world.host(name)
+    system = host.run(("uname", "-sr")).stdout.decode(errors="replace").strip()
+    return (
+        f"{system}, as user {host.account}" if host.local else f"{system}, host key as expected, as user {host.account}"
+    )
+
+
+def diagnosis(job: str | None, observations: Iterable[Observation]) -> Diagnosis:
+    """Each thing once: several disks stand on one program."""
+    found: dict[tuple[str, str], Observation] = {}
+    told: set[str] = set()
+    for one in observations:
+        if one.state == "wrong" and one.found in told:
+            continue
+        if one.state == "wrong":
+            told.add(one.found)
+        found.setdefault((one.subject, one.looked_at), one)
+    return Diagnosis(job=job, observations=tuple(found.values()))

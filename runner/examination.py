@@ -1,0 +1,92 @@
+"""Looking at all that a job stands on before anything is changed, as its steps say it (`Step.examine`).
+
+The nodes are walked in order. What a node would give is foreseen where its step can tell, so that the nodes behind it are
+looked at too; where something is in the way, what stands on it is left out, and the doctor says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from runner.errors import Interrupted, SendenseError
+from runner.inputs import Resolver
+from runner.model import dump_value
+from runner.nodes import Node, NodeId, Nodes
+from runner.observations import Observation, wrong
+from runner.world import World
+
+
+class NotReady(SendenseError):
+    """Something is wrong that a run would meet only after it changed something. `observations`: all that is wrong."""
+
+    def __init__(self, observations: tuple[Observation, ...]) -> None:
+        self.observations = observations
+        sentences = list(dict.fromkeys(one.sentence for one in observations))
+        begin = "" if len(sentences) == 1 else f"{len(sentences)} things are in the way: "
+        super().__init__(f"{begin}{'; '.join(sentences)}; nothing was changed")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`node` is its id."""
+
+    node: str
+    observation: Observation
+
+
+class Examination:
+    """`unknown`: steps that could not be looked at, since what they stand on could not be foreseen."""
+
+    def __init__(self, nodes: Nodes, resolver: Resolver, world: World) -> None:
+        self._nodes = nodes
+        self._resolver = resolver
+        self._world = world
+        self.unknown: list[str] = []
+
+    def refuse_unless_ready(self, known: Mapping[NodeId, JsonValue]) -> None:
+        """Raises NotReady."""
+        found = [seen.observation for seen in self.look(known, thorough=False)]
+        if bad := tuple(one for one in found if one.state == "wrong"):
+            raise NotReady(bad)
+
+    def look(self, known: Mapping[NodeId, JsonValue], *, thorough: bool) -> Iterator[Seen]:
+        """`known`: outputs of steps that looked already. `thorough`: also at what steps that only look, and forecasts, tell;
+        else it is left to them, since they come before any change. Raises Interrupted."""
+        for step in self._nodes.order:
+            scope = self._resolver.each_scope(step)
+            if scope is None:
+                self.unknown.append(step)
+                continue
+            for node in self._nodes.expand(step, scope):
+                if self._resolver.unknown(node):
+                    self.unknown.append(str(node.id))
+                    continue
+                if node.step.read_only and not thorough:
+                    if node.id in known:
+                        self._resolver.know(node, known[node.id], 1)
+                    continue
+                yield from self._node(node, thorough=thorough)
+
+    def _node(self, node: Node, *, thorough: bool) -> Iterator[Seen]:
+        name = str(node.id)
+        ctx = self._world.unheard(node.id)
+        try:
+            ctx.check_stop()
+            values = self._resolver.inputs(node).values
+            for observation in node.step.examine(ctx, values):
+                yield Seen(name, observation)
+            if thorough:
+                for problem in node.step.forecast(ctx, values).problems:
+                    yield Seen(name, wrong(f"step {name}", "what it would meet", problem))
+            out = (
+                node.step.run(ctx, values, node.step.Live()) if node.step.read_only else node.step.foresee(ctx, values)
+            )
+            if out is not None:
+                self._resolver.know(node, dump_value(out), 1)
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            yield Seen(name, wrong(f"step {name}", "what it stands on", error.message))

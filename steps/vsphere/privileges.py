@@ -1,0 +1,98 @@
+"""What the account may do, asked before it is tried: all that is missing is named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject
+
+from steps.vsphere.client import Client
+from steps.vsphere.errors import PermissionMissing
+from steps.vsphere.names import unescape
+from steps.vsphere.properties import read, read_many
+from steps.vsphere.session import Session
+
+BACKUP = (
+    "VirtualMachine.State.CreateSnapshot",
+    "VirtualMachine.State.RemoveSnapshot",
+    "VirtualMachine.Config.ChangeTracking",
+    "VirtualMachine.Provisioning.DiskRandomRead",
+    "VirtualMachine.Provisioning.GetVmFiles",
+)
+"""On the VM, for a backup (Virtual Disk Development Kit, "Credentials and Privileges for VMDK Access")."""
+
+FOLDER = ("Datastore.Browse", "Datastore.FileManagement")
+"""On datacenter and datastore, to read files over HTTPS (SDK Programming Guide, "Privilege Requirements for HTTP Access")."""
+
+VDDK = ("Global.DisableMethods", "Global.EnableMethods")
+"""On the vCenter, for VDDK (same page as `BACKUP`): without them it says that the host is not licensed."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`name` is what people call the object: ``VM pgtest1``."""
+
+    kind: type[ManagedObject]
+    moref: str
+    name: str
+    privileges: tuple[str, ...]
+
+
+def on_vm(moref: str, name: str) -> tuple[Wanted, ...]:
+    return (Wanted(vim.VirtualMachine, moref, f"VM {name}", BACKUP),)
+
+
+def on_vcenter(client: Client) -> tuple[Wanted, ...]:
+    root = client.call("looking for the root folder", lambda session: str(session.content.rootFolder._moId))
+    return (Wanted(vim.Folder, root, "the vCenter's root folder", VDDK),)
+
+
+def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[Wanted, ...]:
+    """`datacenter` is an inventory path, `datastore` the name of one that the VM uses."""
+    doing = f"looking for the datastores of VM {vm}"
+    stores = [store._moId for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())]
+    named = read_many(client, vim.Datastore, stores, ("name",), doing)
+    place = client.call(doing, lambda session: session.content.searchIndex.FindByInventoryPath(datacenter))
+    found = [
+        Wanted(vim.Datastore, moref, f"datastore {datastore}", FOLDER)
+        for moref, seen in named.items()
+        if unescape(str(seen.get("name", ""))) == unescape(datastore)
+    ]
+    if isinstance(place, vim.Datacenter):
+        found.append(Wanted(vim.Datacenter, place._moId, f"datacenter {unescape(datacenter)}", FOLDER))
+    return tuple(found)
+
+
+def require(client: Client, wanted: Iterable[Wanted]) -> str:
+    """What the account has, in words. Raises PermissionMissing that names all it lacks."""
+    objects = tuple(wanted)
+    lacks = [(one, missing) for one in objects if (missing := _missing(client, one))]
+    if lacks:
+        listed = "; ".join(f"{', '.join(missing)} on {one.name}" for one, missing in lacks)
+        raise PermissionMissing(
+            f"the account {client.vcenter.username} lacks {listed}: add them to its role there",
+            ", ".join(privilege for _, missing in lacks for privilege in missing),
+            ", ".join(one.name for one, _ in lacks),
+        )
+    count = sum(len(one.privileges) for one in objects)
+    return f"{client.vcenter.username} has the {count} privileges it takes on {', '.join(one.name for one in objects)}"
+
+
+def _missing(client: Client, wanted: Wanted) -> Sequence[str]:
+    doing = f"asking for the account's privileges on {wanted.name}"
+    key = read(client, vim.SessionManager, "SessionManager", ("currentSession",), doing)["currentSession"].key
+
+    def ask(session: Session) -> Any:
+        return session.content.authorizationManager.HasPrivilegeOnEntities(
+            entity=[session.object(wanted.kind, wanted.moref)], sessionId=key, privId=list(wanted.privileges)
+        )
+
+    return [
+        str(privilege.privId)
+        for answer in client.call(doing, ask)
+        for privilege in answer.privAvailability
+        if not privilege.isGranted
+    ]
