@@ -31,7 +31,11 @@ def cli() -> None:
     """Backups of VMware VMs as code: plan a job, run it, resume it where it stopped, prove the result."""
 
 
-for command in (validate, plan, run, status, sweep, init, points, doctor, steps, schema, render, ci, completion, demo, lab):
+JOBS = (validate, plan, run, status, sweep, render, doctor)
+REPOSITORY = (init, points)
+OTHERS = (steps, schema, ci, completion, demo, lab)
+
+for command in (*JOBS, *REPOSITORY, *OTHERS):
     cli.add_command(command)
 
 
