@@ -255,7 +255,8 @@ class Executor:
     def _act(self, node: Node, inputs: Inputs, why: str) -> None:
         began = time.monotonic()
         attempt, wait = 1, FIRST_WAIT
-        if not node.step.read_only and not is_at_end(node):
+        # What comes at the end has nothing to take back of a run that never began.
+        if not node.step.read_only and (not is_at_end(node) or self._not_ready is not None):
             self._begin(node)
         while True:
             try:

@@ -1,0 +1,220 @@
+"""What is wrong around a job, one door a row: one sentence that says what to do, the right exit code, and nothing changed; the
+doctor finds each of them beforehand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.app import Options, diagnose, plan_job
+from runner.errors import SendenseError
+from steps.lab.sshd import Sshd
+from steps.vsphere.simulator import Inventory, Simulator
+from tests.e2e.site import Site, disk, inventory
+from tests.hub import tree
+
+INVENTORY = inventory(
+    {"name": "vm", "disks": [disk(2000, "1 MiB", 0, 1)]},
+    {"name": "golden", "template": True, "powered-on": False, "disks": [disk(2000, "1 MiB", 0, 1)]},
+    {"name": "on-vsan", "datastore": "vsan1", "disks": [disk(2000, "1 MiB", 0, 1)]},
+    {
+        "name": "half",
+        "disks": [disk(2000, "1 MiB", 0, 1), {**disk(2001, "1 MiB", 1, 2), "mode": "independent_persistent"}],
+    },
+)
+INVENTORY["datacenters"][0]["datastores"].append({"name": "vsan1", "kind": "vsan"})
+DENIED = ["VirtualMachine.State.CreateSnapshot", "VirtualMachine.Provisioning.GetVmFiles", "Datastore.FileManagement"]
+
+
+@dataclass
+class Door:
+    """The lab's site and a job, to be spoilt; `closing` ends what was started for it."""
+
+    site: Site
+    directory: Path
+    document: dict[str, Any]
+    closing: ExitStack
+
+    @property
+    def vcenter(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.document["vcenters"]["lab"]
+        return found
+
+    def sshd(self, host: str, options: dict[str, str]) -> Sshd:
+        """`host` becomes another sshd, on the same files."""
+        server = Sshd(self.directory / host, options)
+        server.start()
+        self.closing.callback(server.stop)
+        self.document["hosts"][host] = {
+            "ssh": server.spec.ssh,
+            "port": server.port,
+            "identity": {"file": str(self.directory / host / "client")},
+            "host-key": server.host_key,
+        }
+        return server
+
+    def path_without(self, host: str, hidden: str, instead: str = "") -> None:
+        """On `host` the program `hidden` is missing, or is the script `instead`."""
+        programs = self.directory / "bin"
+        programs.mkdir()
+        for directory in ("/usr/bin", "/bin"):
+            for program in Path(directory).iterdir():
+                if program.name != hidden and not (programs / program.name).is_symlink():
+                    (programs / program.name).symlink_to(program)
+        if instead:
+            (programs / hidden).write_text(f"#!/bin/sh\n{instead}\n")
+            (programs / hidden).chmod(0o755)
+        self.sshd(host, {"SetEnv": f"PATH={programs} SHLVL=2"})
+
+    def simulator(self, **more: Any) -> None:
+        """Another vCenter, with the same VMs."""
+        content = Inventory.from_json_value({**INVENTORY, **more})
+        user = str(self.vcenter["username"])
+        made = Simulator(content, self.directory / "vcenter", username=user, password="other")
+        self.closing.enter_context(made)
+        (self.directory / "password").write_text("other\n")
+        self.vcenter.update(
+            port=made.port, password={"file": str(self.directory / "password")}, tls={"ca": str(made.ca_path)}
+        )
+
+
+def wrong_password(door: Door) -> None:
+    (door.directory / "password").write_text("wrong\n")
+    door.vcenter["password"] = {"file": str(door.directory / "password")}
+
+
+def other_authority(door: Door) -> None:
+    before = dict(door.vcenter)
+    door.simulator()
+    door.document["vcenters"]["lab"] = {**before, "tls": door.vcenter["tls"]}
+
+
+def refused_key(door: Door) -> None:
+    door.sshd("hub", {})
+    (door.directory / "hub" / "authorized_keys").write_text("")
+
+
+def old_qemu(door: Door) -> None:
+    door.path_without("hub", "qemu-img", "echo qemu-img version 2.11.1")
+
+
+def no_nbdkit(door: Door) -> None:
+    door.path_without("node", "nbdkit")
+    door.document["vars"]["node"] = "node"
+
+
+def no_forwards(door: Door) -> None:
+    door.sshd("hub", {"DisableForwarding": "yes"})
+
+
+def spoil(*path: str, value: Any) -> Callable[[Door], None]:
+    def apply(door: Door) -> None:
+        inner: Any = door.document
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+
+    return apply
+
+
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILPFzkTOgTCG+pnjfzmaTtV+oW0V6pOKOjL5aQiFzx42"
+DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
+    "wrong vCenter password": (wrong_password, ("wrong user name or password",), 1),
+    "unreachable vCenter": (spoil("vcenters", "lab", "port", value=1), ("127.0.0.1:1", "refused"), 1),
+    "certificate of an unknown authority": (other_authority, ("cannot be verified", "check `tls:`"), 1),
+    "wrong thumbprint": (
+        spoil("vcenters", "lab", "tls", value={"thumbprint": "ab" * 32}),
+        ("the job pins AB:AB", "write the new thumbprint"),
+        1,
+    ),
+    "wrong host key": (spoil("hosts", "hub", "host-key", value=OTHER_KEY), ("another host key", "`host-key`"), 1),
+    "refused key": (refused_key, ("refuses the key", "authorized_keys"), 1),
+    "no qemu-nbd on the hub": (
+        lambda door: door.path_without("hub", "qemu-nbd"),
+        ("host hub has no qemu-nbd", "Debian package qemu-utils"),
+        1,
+    ),
+    "old qemu-img on the hub": (old_qemu, ("host hub has qemu-img 2.11.1, which is too old", "4.0 or newer"), 1),
+    "no nbdkit on the node": (no_nbdkit, ("host node has no nbdkit", "Debian package nbdkit"), 1),
+    "repository without marker": (
+        spoil("repositories", "main", "path", value="/nonexistent/repository"),
+        ("/nonexistent/repository on hub is not a repository", "`sendense init JOB`"),
+        1,
+    ),
+    "no privilege": (lambda door: door.simulator(denied=DENIED), (*DENIED, "VM vm", "datastore datastore1"), 1),
+    "a template": (spoil("vars", "vm", value="golden"), ("it is a template", "convert it to a VM"), 1),
+    "a disk on vSAN": (spoil("vars", "vm", value="on-vsan"), ("it is on vSAN", "VDDK"), 1),
+    "a disk that no snapshot covers": (spoil("vars", "vm", value="half"), ("2001", "add skip-uncovered"), 1),
+    "no forwards": (
+        no_forwards,
+        ("the sshd of hub forwards neither unix sockets nor port 10100",),
+        1,
+    ),
+}
+
+
+@pytest.fixture
+def door(site: Site, tmp_path: Path) -> Iterator[Door]:
+    document = yaml.safe_load((site.directory / "site.yaml").read_text())
+    document["state"] = {"path": str(tmp_path / "state")}
+    document["template"] = "backup"
+    document["vars"] = {"vm": "vm", "vcenter": "lab", "repository": "main"}
+    with ExitStack() as closing:
+        yield Door(site, tmp_path, document, closing)
+
+
+def written(door: Door) -> Path:
+    path = door.directory / "job.yaml"
+    path.write_text(yaml.safe_dump(door.document, sort_keys=False))
+    return path
+
+
+def outcome(door: Door, job: Path) -> tuple[int, str]:
+    """Exit code, and what a person is told."""
+    try:
+        ran = door.site.run(job, state=door.directory / "state")
+    except SendenseError as error:
+        return error.exit_code, str(error)
+    return ran.exit_code, ran.error
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_that_is_shut_is_one_sentence_and_nothing_is_changed(door: Door, name: str) -> None:
+    shut, words, expected = DOORS[name]
+    shut(door)
+    job, before = written(door), tree(door.site.repository)
+
+    examined = diagnose(job, Options(state=door.directory / "state"))
+    assert not examined.healthy
+    wrong = " / ".join(one.sentence for one in examined.observations if one.state == "wrong")
+    assert all(word in wrong for word in words), wrong
+
+    code, said = outcome(door, job)
+    assert code == expected, said
+    assert all(word in said for word in words), said
+    assert "\n" not in said
+    assert "Traceback" not in said
+    assert door.site.snapshots() == []
+    assert tree(door.site.repository) == before
+
+
+def test_where_only_ports_are_forwarded_the_backup_takes_them_and_says_who_else_can(door: Door) -> None:
+    door.sshd("hub", {"AllowStreamLocalForwarding": "no"})
+    first = 20000 + os.getpid() % 10000
+    door.document["hosts"]["hub"]["ports"] = f"{first}-{first + 20}"
+    job = written(door)
+    plan = plan_job(job, Options(state=door.directory / "state"), offline=False)
+    assert plan.problems == ()
+    (noted,) = {note for node in plan.nodes for note in node.notes if "every user" in note}
+    assert f"127.0.0.1 ports {first}-{first + 20}" in noted
+    ran = door.site.run(job, state=door.directory / "state")
+    assert ran.exit_code == 0, ran.error
+    assert ran.output("export[2000]")["nbd_targets"].startswith("2000:nbd://127.0.0.1:")
+    assert door.site.images_equal_sources("vm", ran.points()[0], (2000,))
