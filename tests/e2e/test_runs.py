@@ -178,7 +178,9 @@ def test_ctrl_c_in_a_copy_exits_130_leaves_nothing_running_and_the_next_run_resu
         cwd=Path(__file__).parents[2],
     )
     events = site.state / "events"
-    assert eventually(lambda: events.exists() and '"node-progress"' in events.read_text() or run.poll() is not None, 60)
+    assert eventually(
+        lambda: (events.exists() and '"node-progress"' in events.read_text()) or run.poll() is not None, 60
+    )
     run.send_signal(signal.SIGINT)
     assert run.stderr is not None
     said = run.stderr.read().decode()
