@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"model", "errors", "events", "units", "files", "process", "leash", "secrets", "render", "findings", "observations"}
+GROUND = {
+    "model",
+    "errors",
+    "events",
+    "units",
+    "files",
+    "process",
+    "leash",
+    "secrets",
+    "render",
+    "findings",
+    "observations",
+}
 ROOMS = {
     "pyVmomi": "steps/vsphere/",
     "pyVim": "steps/vsphere/",
