@@ -180,10 +180,10 @@ def test_corrupt_tables_are_an_error_that_says_what_to_do(hub: Hub, copied: Copi
         file.seek(block)
         file.write(bytes(64))
     with pytest.raises(
-        CorruptImageError, match=r"finds \d+ corruptions .* image of disk 2000, .*: remove that file"
+        CorruptImageError, match=r"finds \d+ corruptions .* image of disk 2000, .*: the image is made and filled anew"
     ) as found:
         verify(hub, copied)
-    assert found.value.exit_code == 5
+    assert (found.value.exit_code, found.value.forgets) == (5, ("copied", "image"))
 
 
 def test_leaked_clusters_are_counted_and_no_error(hub: Hub, copied: Copied) -> None:
