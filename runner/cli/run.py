@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -69,25 +70,25 @@ def run(
     """Run jobs, each to its end; resume a job's unfinished run."""
     options = options_from(settings, state, jobs=parallel, fresh=fresh, events=events)
     registry = Registry.installed()
-    document: list[dict[str, object]] = []
+    document: list[dict[str, Any]] = []
     codes: list[int] = []
     with stop_on_signals() as stop:
         for job in jobs:
             if stop.is_set():
                 break
-            told: dict[str, object] = {"file": str(job)}
+            told: dict[str, Any] = {"file": str(job)}
             document.append(told)
             try:
                 with Console(registry.findings, level=level or "normal") as console:
                     result = run_job(job, options, stop, [console])
                 told |= {"job": result.job.name, "run": result.run, "exit_code": result.exit_code}
-                codes.append(result.exit_code)
                 if report is not None:
                     _report(result, report / result.run if len(jobs) > 1 else report, registry)
             except SendenseError as error:
                 print(f"sendense: {error}", file=sys.stderr)
-                told |= {"exit_code": error.exit_code, "error": str(error)}
-                codes.append(error.exit_code)
+                # A run that failed keeps its code, though its report failed too.
+                told |= {"exit_code": told.get("exit_code") or error.exit_code, "error": str(error)}
+            codes.append(told["exit_code"])
     if as_json:
         print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": document})
     raise click.exceptions.Exit(_exit_code(codes, interrupted=stop.is_set()))

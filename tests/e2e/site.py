@@ -144,6 +144,20 @@ class Site:
         assert eventually(lambda: not self.left_over()), self.left_over()
 
 
+class Pause:
+    """Holds a run at the moment a node starts, until told to go on."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == self.node:
+            self.reached.set()
+            assert self.go_on.wait(60)
+
+
 def same(raw: Path, qcow2: Path) -> bool:
     """Byte by byte, by another program than ours."""
     argv = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", str(raw), str(qcow2)]

@@ -18,7 +18,7 @@ from runner.checkpoint import JobState
 from runner.errors import LockedError
 from runner.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
-from tests.e2e.site import Site, disk, inventory, processes
+from tests.e2e.site import Pause, Site, disk, inventory, processes
 from tests.eventually import eventually
 
 INVENTORY = inventory(
@@ -26,20 +26,6 @@ INVENTORY = inventory(
     {"name": "a-b", "disks": [disk(2000, "4 MiB", 0, 3)]},
     {"name": "big", "disks": [disk(2000, "96 MiB", 0, 4)]},
 )
-
-
-class Pause:
-    """Holds a run at the moment a node starts, until told to go on."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-        self.reached = threading.Event()
-        self.go_on = threading.Event()
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, NodeStarted) and event.node == self.node:
-            self.reached.set()
-            assert self.go_on.wait(60)
 
 
 def test_a_second_run_on_the_same_vm_and_repository_exits_3_and_names_the_holder(site: Site, tmp_path: Path):

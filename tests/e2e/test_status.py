@@ -9,23 +9,9 @@ import pytest
 
 from runner.cli import main
 from runner.events import Event, NodeStarted
-from tests.e2e.site import Site, disk, inventory
+from tests.e2e.site import Pause, Site, disk, inventory
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1)]})
-
-
-class Pause:
-    """Holds a run at the moment a node starts, until told to go on."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-        self.reached = threading.Event()
-        self.go_on = threading.Event()
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, NodeStarted) and event.node == self.node:
-            self.reached.set()
-            assert self.go_on.wait(60)
 
 
 def status(site: Site, capsys: pytest.CaptureFixture[str], *options: str) -> str:
