@@ -128,29 +128,34 @@ class Executor:
         and configuration are those of the new moment."""
         if self._only_unwind:
             return
-        gone = [record for record in self._state.nodes().values() if record.state == "done" and self._is_gone(record)]
-        if gone:
-            for record in self._state.nodes().values():
-                step = self._registry.steps.get(record.step)
-                if record in gone or (step is not None and step.read_only):
-                    self._state.drop(record.node)
+        gone = {record.node: why for record in self._state.nodes().values() if (why := self._why_gone(record))}
+        if not gone:
+            return
+        # What was looked at goes first: a crash between must not leave the old list of disks for a new moment.
+        for record in self._state.nodes().values():
+            step = self._registry.steps.get(record.step)
+            if step is not None and step.read_only:
+                self._state.drop(record.node)
+        for node, why in gone.items():
+            record = self._state.nodes()[node]
+            try:
+                self._unwinding.undo(self._registry.steps[record.step], record, why)
+            except SendenseError:
+                # Told as it happened. The node's own turn, which comes before all that stands on it, decides again.
+                continue
+            text = f"{node} is let go of ({why}): a new one is taken, and every disk is read again"
+            self._bus.emit(Warned(node=str(node), text=text))
 
-    def _is_gone(self, record: NodeRecord) -> bool:
+    def _why_gone(self, record: NodeRecord) -> str | None:
         step = self._registry.steps.get(record.step)
-        if step is None or step.lifetime is not Lifetime.JOB:
-            return False
+        if step is None or step.lifetime is not Lifetime.JOB or record.state != "done":
+            return None
         try:
             due = self._unwinding.due(step, record)
-            if due:
-                self._unwinding.undo(step, record, due)
-            elif self._unwinding.is_there(step, record):
-                return False
+            return due or (None if self._unwinding.is_there(step, record) else "it is gone, and not by us")
         except SendenseError:
-            # It cannot be seen now. The node's own turn, which comes before all that stands on it, will say why.
-            return False
-        why = f"{record.node} is gone ({due})" if due else f"{record.node} is gone, and not by us"
-        self._bus.emit(Warned(node=str(record.node), text=f"{why}: a new one is taken, and every disk is read again"))
-        return True
+            # It cannot be seen now; the node's own turn will say why.
+            return None
 
     # One node, in a worker thread
 
