@@ -171,7 +171,7 @@ class Executor:
                 NodeFailed(node=str(node.id), step=node.step.name, seconds=0.0, error=f"bug: {text}", exit_code=1)
             )
         finally:
-            self._schedule.set(node, status)
+            self._schedule.set(node, Status.CLOSING)
             try:
                 self._processes.release(node)
             except BaseException as error:  # noqa: BLE001  as above; whoever waits for this node must hear of it

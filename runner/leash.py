@@ -10,7 +10,8 @@ it means TERM, and KILL five seconds later. The exit code is the program's, 128 
 
 With a token, the wrapper says when the program was started and how it ended, and then waits for the end of its standard
 input. So an ssh session never ends while we may be sending a signal: paramiko can send that after it confirmed the
-session's end, and sshd then drops the whole connection ("packet referred to nonexistent channel").
+session's end, and sshd then drops the whole connection ("packet referred to nonexistent channel"). These words and the
+program's go through one pipe, so that its last ones come before them: sshd reads two pipes in an order of its own.
 
 The program's environment is a fixed small one: what it needs must be on its command line or in a file, so that no secret
 of ours is inherited. It leads a process group and session of its own; what is left of the group when it ended is killed.
@@ -49,6 +50,7 @@ if [ "$size" -gt 0 ]; then
     exec 5>&-
 fi
 command -v "$1" >/dev/null || { printf '%s\\n' "$missing" >&2; exit 127; }
+[ -z "$token" ] || exec 2>&1
 exec 6>&1
 [ -z "$token" ] || echo "$token"
 env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 LC_ALL=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \

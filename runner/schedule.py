@@ -16,9 +16,14 @@ from runner.nodes import Node, NodeId, Nodes
 class Status(enum.Enum):
     PENDING = "pending"
     RUNNING = "running"
+    CLOSING = "closing"
+    """Its turn is over, and what it alone stood on is being closed: what depends on it may not start yet."""
     DONE = "done"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+
+_UNDER_WAY = (Status.PENDING, Status.RUNNING, Status.CLOSING)
 
 
 class Schedule:
@@ -38,6 +43,7 @@ class Schedule:
         self._status[node.id] = status
 
     def unfinished(self, node: Node) -> bool:
+        """Whether it still needs what it stands on."""
         return self._status.get(node.id) in (Status.PENDING, Status.RUNNING)
 
     def work_is_done(self) -> bool:
@@ -160,7 +166,7 @@ class Schedule:
             return False
         if is_at_end(node):
             return self._stopped_working() or not any(
-                self.unfinished(other) for other in self._nodes.all() if not is_at_end(other)
+                self._status.get(other.id) in _UNDER_WAY for other in self._nodes.all() if not is_at_end(other)
             )
         if self._stop.is_set():
             return False
@@ -168,7 +174,7 @@ class Schedule:
         return not unexpanded and all(self._status[other.id] is Status.DONE for other in solid)
 
     def _stopped_working(self) -> bool:
-        return self._stop.is_set() and Status.RUNNING not in self._status.values()
+        return self._stop.is_set() and not {Status.RUNNING, Status.CLOSING} & set(self._status.values())
 
 
 def is_at_end(node: Node) -> bool:

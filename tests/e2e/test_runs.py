@@ -76,7 +76,8 @@ def flip(image: Path, source: Path) -> int:
     content = source.read_bytes()
     offset = next(at for at in range(1 << 20, len(content), 4096) if any(content[at : at + 4096]))
     command = ["qemu-io", "-f", "qcow2", "-c", f"write -P {content[offset] ^ 0xFF} {offset} 1", str(image)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
     return offset
 
 

@@ -64,6 +64,14 @@ def test_a_process_is_closed_before_what_follows_its_last_user_starts(bench: Ben
         )
 
 
+def test_what_follows_waits_for_a_slow_close_also_when_another_node_ends_meanwhile(bench: Bench):
+    fail(bench, "copy[2]", "until close relay[1]")
+    fail(bench, "close-serve[1]", "until run prove[2]")
+    bench.run()
+    trace = bench.trace()
+    assert trace.index("run prove[2]") < trace.index("close serve[1]") < trace.index("open again[1]")
+
+
 def test_a_guard_is_open_round_all_that_changes_something(bench: Bench):
     bench.run()
     trace = bench.trace()

@@ -74,7 +74,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, inventory: Path) -> Iterator[L
 
 def traces(directory: Path) -> list[str]:
     """Of processes and sockets that have to do with the lab in `directory`."""
-    found = [str(path) for path in directory.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+    found = [str(path) for path in directory.rglob("*") if path.is_socket()]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
