@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator

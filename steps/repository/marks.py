@@ -1,0 +1,123 @@
+"""What became known of a restore point after it was published, in small files beside its manifest, which never changes.
+
+suspect.json    disks whose chain may lack changes: changed block tracking was caught lying
+verified.json   the last verification at rest
+protected.json  until when nothing here may delete it, and why
+"""
+
+from __future__ import annotations
+
+import posixpath
+from datetime import datetime
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
+
+from runner.errors import StateError
+from runner.hosts import Host
+from runner.model import Model
+from steps.repository.manifest import Level
+
+SUSPECT = "suspect.json"
+VERIFIED = "verified.json"
+PROTECTED = "protected.json"
+
+
+class Suspicion(Model):
+    """Of one disk in one point."""
+
+    key: int
+    why: str
+    run: str
+    """Whose run found it."""
+    at: datetime
+
+
+class Suspect(Model):
+    schema_version: Literal[1] = 1
+    disks: tuple[Suspicion, ...]
+
+
+class DiskVerified(Model):
+    """Blocks are of 1 MiB; `different` are the offsets (bytes) of the first that differ, a hundred at most."""
+
+    key: int
+    blocks: int
+    compared: int
+    different: tuple[int, ...] = ()
+    problem: str | None = None
+    """Why it could not be compared: a missing parent, corrupt tables."""
+
+
+class Verification(Model):
+    """`level`: how much of what it holds was read; `against_source`: compared with the VM too."""
+
+    schema_version: Literal[1] = 1
+    at: datetime
+    level: Literal["chain", "sample", "metadata"]
+    against_source: bool
+    disks: tuple[DiskVerified, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not any(disk.different or disk.problem for disk in self.disks)
+
+
+class Protection(Model):
+    schema_version: Literal[1] = 1
+    until: datetime
+    reason: str
+    at: datetime
+
+
+class Marks(Model):
+    """All of one point; None for what it has not."""
+
+    suspect: Suspect | None = None
+    verified: Verification | None = None
+    protected: Protection | None = None
+
+
+_Mark = TypeVar("_Mark", Suspect, Verification, Protection)
+
+
+def read(host: Host, point: str) -> Marks:
+    """Of the point in the directory `point`. Raises StateError for a damaged file."""
+    return Marks(
+        suspect=_read(host, posixpath.join(point, SUSPECT), Suspect),
+        verified=_read(host, posixpath.join(point, VERIFIED), Verification),
+        protected=_read(host, posixpath.join(point, PROTECTED), Protection),
+    )
+
+
+def parse(content: bytes, where: str, kind: type[_Mark]) -> _Mark:
+    """`where` names the file in the sentence of the StateError that damage and newer versions raise."""
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        raise StateError(f"{where} is damaged or of a newer version of this program") from error
+
+
+def write(host: Host, point: str, mark: Suspect | Verification | Protection) -> None:
+    name = {Suspect: SUSPECT, Verification: VERIFIED, Protection: PROTECTED}[type(mark)]
+    host.write(posixpath.join(point, name), mark.model_dump_json(indent=1).encode() + b"\n")
+
+
+def suspect(host: Host, point: str, suspicion: Suspicion) -> None:
+    """Adds to what is known already; the same disk is marked once."""
+    known = read(host, point).suspect
+    disks = () if known is None else known.disks
+    if all(disk.key != suspicion.key for disk in disks):
+        write(host, point, Suspect(disks=(*disks, suspicion)))
+
+
+def _read(host: Host, path: str, kind: type[_Mark]) -> _Mark | None:
+    try:
+        return parse(host.read(path), f"{path} on {host.name}", kind)
+    except FileNotFoundError:
+        return None
+
+
+def is_good(level: Level, marks: Marks) -> bool:
+    """Whether retention may count on it: every block was compared, and nothing that came later speaks against it."""
+    return level == "full" and marks.suspect is None and (marks.verified is None or marks.verified.passed)
