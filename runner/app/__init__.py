@@ -1,0 +1,27 @@
+"""Wiring: a job file, the installed steps, the state and the world become a run, a plan, or an abandoned run.
+
+``desk`` is what one works on a job with, ``records`` what a run says of itself, ``runs`` runs it, ``verdict`` is what came
+of it, ``abandoning`` and ``sweeping`` let go, ``looking`` looks. Nothing here prints; the command line gives listeners and
+gets results.
+"""
+
+from runner.app.abandoning import abandon_run
+from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job
+from runner.app.looking import Status, diagnose, plan_job, status_of
+from runner.app.runs import Result, run_job
+from runner.app.sweeping import sweep_job
+
+__all__ = [
+    "DEFAULT_JOBS",
+    "EVENTS",
+    "Options",
+    "Result",
+    "Status",
+    "abandon_run",
+    "diagnose",
+    "plan_job",
+    "read_job",
+    "run_job",
+    "status_of",
+    "sweep_job",
+]

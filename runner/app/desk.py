@@ -1,0 +1,99 @@
+"""All that is needed to work on one job: the file that was read, the state, the world."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.checkpoint import JobState, RunState
+from runner.events import Bus, Event
+from runner.graph import StepGraph
+from runner.hosts.local import LocalHost
+from runner.inputs import Resolver
+from runner.job import load
+from runner.job_model import Job
+from runner.nodes import Nodes
+from runner.process import temporary_directory
+from runner.step import Registry, Run
+from runner.unwind import Unwinding
+from runner.world import World
+
+EVENTS = "events.jsonl"
+DEFAULT_JOBS = 4
+"""Nodes that run at once: enough for both cores while others wait on the network."""
+
+
+@dataclass(frozen=True)
+class Options:
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    state: Path | None = None
+    """Where the state of jobs without `state:` lies."""
+    jobs: int = DEFAULT_JOBS
+    fresh: bool = False
+    events: Path | None = None
+
+    def command(self, verb: str, job: str) -> str:
+        """The command line that does `verb` to the same job with the same state."""
+        settings = [f"--set={name}={value}" for name, value in self.overrides.items()]
+        state = [] if self.state is None else [f"--state={self.state}"]
+        return shlex.join(("sendense", verb, job, *settings, *state))
+
+
+def state_directory(options: Options) -> Path:
+    if options.state is not None:
+        return options.state.absolute()
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "sendense"
+
+
+def read_job(path: Path, options: Options, registry: Registry | None = None) -> Job:
+    """Raises JobFileError."""
+    return load(path, registry or Registry.installed(), options.overrides)
+
+
+@dataclass
+class Desk:
+    """All that is needed to work on one job: made by `open_desk`, good while that is open."""
+
+    job: Job
+    options: Options
+    registry: Registry
+    bus: Bus
+    world: World
+    state: JobState
+    local: Path
+
+    def nodes(self, run: Run) -> tuple[Nodes, Resolver]:
+        nodes = Nodes(self.job.steps, StepGraph(self.job.steps, self.registry), self.registry)
+        return nodes, Resolver(self.job, nodes, self.world.identities(), run.id)
+
+    def unwinding(self, state: RunState) -> Unwinding:
+        return Unwinding(state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file))
+
+    def directory(self, run: str) -> Path:
+        """Where the run's events lie: with its state where that is on this machine."""
+        kept = Path(self.state.directory)
+        return (kept if self.state.host.local else self.local / kept.name) / run
+
+
+@contextmanager
+def open_desk(
+    path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]]
+) -> Iterator[Desk]:
+    registry = Registry.installed()
+    job = read_job(path, options, registry)
+    bus = Bus()
+    for listener in listeners:
+        bus.subscribe(listener)
+    with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
+        local = state_directory(options)
+        if job.state is None:
+            state = JobState(LocalHost("local"), str(local), job.name)
+        else:
+            state = JobState(world.host(job.state.host), job.state.path, job.name)
+        yield Desk(job, options, registry, bus, world, state, local)

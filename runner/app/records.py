@@ -1,0 +1,66 @@
+"""What a run says of itself when it begins: its id, its record, who holds its lock, the tools it saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import socket
+import subprocess
+from pathlib import Path
+
+from runner import __version__, process
+from runner.checkpoint import Holder, RunRecord, now
+from runner.job_model import Job
+from runner.step import Log
+
+
+def new_run_id() -> str:
+    """Sorts by time; the random part keeps two runs of one second apart."""
+    return f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def new_record(job: Job, run_id: str) -> RunRecord:
+    return RunRecord(
+        id=run_id,
+        job=job.name,
+        vars=dict(job.vars),
+        job_file=job.file,
+        job_digest=job.digest,
+        git_commit=_git_commit(Path(job.file).parent),
+        started=now(),
+        phase="working",
+    )
+
+
+def holder_of(run_id: str) -> Holder:
+    return Holder(host=socket.gethostname(), pid=os.getpid(), run=run_id, since=now())
+
+
+def tools_seen(seen: Log) -> dict[str, str]:
+    """Our own versions, and what earlier executions of this run saw; the steps tell of the others."""
+    tools: dict[str, str] = {}
+    for line in (seen.read() or b"").splitlines():
+        try:
+            tool, version = json.loads(line)
+        except ValueError:
+            continue  # torn by a kill
+        tools[tool] = version
+    return tools | {"sendense": __version__, "python": platform.python_version()}
+
+
+def _git_commit(directory: Path) -> str | None:
+    """The commit the job file was taken from, with a mark if the tree differs; None outside of git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            env=process.environment(),
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,138 @@
+"""A job is run, or its unfinished run is gone on with."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.app.abandoning import abandon
+from runner.app.desk import EVENTS, Desk, Options, open_desk
+from runner.app.records import holder_of, new_record, new_run_id, tools_seen
+from runner.app.verdict import verdict_of
+from runner.checkpoint import RunRecord, RunState, now
+from runner.errors import UsageError
+from runner.events import Event, RunFinished, RunStarted
+from runner.examination import Examination
+from runner.executor import Executor, Outcome
+from runner.job_model import Job
+from runner.journal import Journal
+from runner.step import TOOLS, Run
+from runner.unwind import Unwinding
+
+
+@dataclass(frozen=True)
+class Result:
+    """`directory` is local: events.jsonl lies there."""
+
+    run: str
+    job: Job
+    exit_code: int
+    directory: Path
+
+
+def run_job(
+    path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]] = ()
+) -> Result:
+    """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code, what keeps
+    the run from beginning is raised (JobFileError, LockedError, UsageError, StateError)."""
+    with open_desk(path, options, stop, listeners) as desk, ExitStack() as stack:
+        candidate = desk.state.unfinished()
+        run_id = new_run_id() if candidate is None or options.fresh else candidate.id
+        lock = desk.state.lock(str(holder_of(run_id)))
+        stack.callback(lock.release)
+        unfinished = desk.state.unfinished()
+        if unfinished is not None and options.fresh:
+            abandon(desk, unfinished)
+            unfinished = None
+        if unfinished is None and candidate is not None and run_id == candidate.id:
+            run_id = new_run_id()  # it was finished by another, just before we had the lock
+        record = resumable(desk, unfinished) if unfinished is not None else new_record(desk.job, run_id)
+        return _execute(desk, record, options, stop, resumed=unfinished is not None)
+
+
+def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Event, *, resumed: bool) -> Result:
+    began = time.monotonic()
+    state = desk.state.open(record.id)
+    run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, tools_seen(state.log(TOOLS)))
+    desk.world.run, desk.world.log = run, state.log
+    directory = desk.directory(record.id)
+    with ExitStack() as stack:
+        for file in filter(None, (directory / EVENTS, options.events)):
+            desk.bus.subscribe(stack.enter_context(_journal(file)))
+        if not resumed:
+            state.create(record)
+        desk.bus.emit(
+            RunStarted(
+                run=record.id,
+                job=desk.job.name,
+                resumed=resumed,
+                job_file=desk.job.file,
+                job_digest=desk.job.digest,
+                resume=options.command("run", desk.job.file),
+                tools=dict(run.tools),
+            )
+        )
+        nodes, resolver = desk.nodes(run)
+        unwinding = desk.unwinding(state)
+        only_unwind = record.phase == "unwinding" or (resumed and _is_sealed(desk, unwinding))
+        executor = Executor(
+            nodes=nodes,
+            registry=desk.registry,
+            resolver=resolver,
+            world=desk.world,
+            state=state,
+            unwinding=unwinding,
+            bus=desk.bus,
+            stop=stop,
+            jobs=options.jobs,
+            only_unwind=only_unwind,
+            work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
+            examine=lambda known: Examination(*desk.nodes(run), desk.world).refuse_unless_ready(known),
+        )
+        outcome = executor.execute()
+        finished = _conclude(desk, state, record, unwinding, outcome, time.monotonic() - began)
+        return Result(record.id, desk.job, finished.exit_code, directory)
+
+
+def _journal(file: Path) -> Journal:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return Journal(file)
+    except OSError as error:
+        raise UsageError(f"events cannot be written to {file}: {error.strerror}") from error
+
+
+def _is_sealed(desk: Desk, unwinding: Unwinding) -> bool:
+    """Whether a run that was killed before it could say so has done all its work. Where a job seals more than once (one
+    point for each of many VMs), one seal says nothing of the others."""
+    sealing = [spec for spec in desk.job.steps if desk.registry.steps[spec.uses].seals]
+    return len(sealing) == 1 and not sealing[0].each and unwinding.is_sealed()
+
+
+def _conclude(
+    desk: Desk, state: RunState, record: RunRecord, unwinding: Unwinding, outcome: Outcome, seconds: float
+) -> RunFinished:
+    finished = verdict_of(record.id, outcome, seconds)
+    if finished.outcome == "done":
+        state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
+        desk.state.forget_old()
+    else:
+        unwinding.name_what_is_held(record.id, work_done=outcome.work_done)
+    desk.bus.emit(finished)
+    return finished
+
+
+def resumable(desk: Desk, record: RunRecord) -> RunRecord:
+    if record.vars != dict(desk.job.vars):
+        differing = sorted(
+            name for name in {*record.vars, *desk.job.vars} if record.vars.get(name) != desk.job.vars.get(name)
+        )
+        raise UsageError(
+            f"run {record.id} of {record.job} is unfinished and was begun with other vars ({', '.join(differing)}); "
+            "run with the same vars to go on with it, or with --fresh to abandon it"
+        )
+    return record
