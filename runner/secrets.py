@@ -31,14 +31,17 @@ class Secret:
 
 class FromEnv(JobModel):
     env: str
+    """The environment variable that holds it."""
 
 
 class FromFile(JobModel):
     file: FilePath
+    """The file that holds it."""
 
 
 class FromExec(JobModel):
     exec: tuple[str, ...]
+    """A command and its arguments; what it prints is the secret."""
 
 
 SecretRef = FromEnv | FromFile | FromExec

@@ -23,19 +23,26 @@ LEAST_FREE = 64 * MiB
 
 class Image(Model):
     disk: Disk
+    """The disk that the image is for."""
     repository: str
+    """The job's name of the repository."""
     host: str
+    """The job's name of the host that has the image."""
     directory: str
     """Absolute path of `<run>.partial` on the host."""
     path: str
     """Absolute path of `disk-<key>.qcow2` on the host."""
     capacity: int
+    """Bytes, as the disk has."""
 
 
 class CreateQcow2In(JobModel):
     disk: Disk
+    """The disk that the image is for."""
     vm: VM
+    """Whose directory in the repository the image goes to."""
     repository: Annotated[str, SectionName("repositories")]
+    """Where restore points are kept."""
 
 
 class CreateQcow2(Step[CreateQcow2In, Empty, Image]):

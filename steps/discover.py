@@ -18,6 +18,7 @@ from steps.vsphere.inventory import VM, Disk, Uncovered
 
 class DiscoverIn(JobModel):
     vcenter: Annotated[str, SectionName("vcenters")]
+    """Which vCenter has the VM."""
     vm: str
     """A name, an inventory path (`DC1/vm/prod/pgtest1`), a moref (`vm-16`), or an instance or BIOS uuid."""
     skip_uncovered: bool | tuple[int, ...] = False
@@ -26,10 +27,13 @@ class DiscoverIn(JobModel):
 
 class Discovered(Model):
     vm: VM
+    """What the VM is."""
     disks: tuple[Disk, ...]
     """Covered by a snapshot, in key order."""
     uncovered: tuple[Uncovered, ...]
+    """Disks that a snapshot does not cover, and why."""
     change_tracking: bool
+    """Whether changed block tracking is on."""
 
 
 class DisksNotCovered(VSphereError):

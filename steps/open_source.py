@@ -27,7 +27,9 @@ __all__ = ["NoTransport", "OpenSource", "OpenSourceIn", "Source", "WrongDisk", "
 
 class OpenSourceIn(JobModel):
     snapshot: SnapshotTaken
+    """The moment that is read."""
     disk: Disk
+    """Which disk of it."""
     host: Annotated[HostName, HOW] = "local"
     """Where the disk is read, near vSphere."""
     transport: Annotated[Literal["auto", "https", "vddk"], HOW] = "auto"
@@ -44,9 +46,13 @@ class Source(Given):
     snapshot: str
     """moref of the snapshot whose disk this is"""
     disk_key: int
+    """Which disk it is."""
     backing_uuid: str
+    """With the key, the disk's identity."""
     capacity: int
+    """Bytes."""
     transport: str
+    """https or vddk."""
     why: str
     """Why this transport."""
     uris: tuple[str, ...]

@@ -28,11 +28,15 @@ class Tunnel(Given):
     """The image seen from here; usable by the copy engine."""
 
     image: Image
+    """The image behind it."""
     uris: tuple[str, ...]
     """NBD URIs, one a connection; each socket passed a handshake and shows `size`."""
     size: int
+    """Bytes."""
     read_only: bool
+    """It cannot be written to."""
     multi_conn: bool
+    """One FLUSH serves all connections."""
     cached: bool
     """Reads may come from the host's page cache."""
 
@@ -45,6 +49,7 @@ class OpenTunnelIn(JobModel):
 
 class OpenTunnelLive(JobModel):
     export: Export
+    """What the sockets lead to."""
 
 
 class WrongSizeError(SendenseError):

@@ -31,8 +31,11 @@ class Published(Model):
     point: str
     """Name of the restore point."""
     path: str
+    """The restore point's directory on the host."""
     host: str
+    """The job's name of the host that has it."""
     repository: str
+    """The job's name of the repository."""
     disks: tuple[str, ...]
     """Paths of the images."""
     level: Level
@@ -41,8 +44,11 @@ class Published(Model):
 
 class PublishIn(JobModel):
     vm: VM
+    """Whose restore point it is."""
     snapshot: SnapshotTaken
+    """The moment that it holds."""
     disks: tuple[Verified, ...]
+    """The verified disks, one for each of the snapshot."""
     uncovered: tuple[Uncovered, ...] = ()
     """Disks that were left out: the manifest says so, since a restore will lack them."""
 

@@ -20,13 +20,16 @@ from steps.vsphere.inventory import VM
 
 class Reservation(Given):
     repository: str
+    """The job's name of the repository."""
     lock: str
     """Path of the lock file on the repository's host."""
 
 
 class ReserveIn(JobModel):
     vm: VM
+    """The VM that is to be this run's alone."""
     repository: Annotated[str, SectionName("repositories")]
+    """Where its restore points are."""
 
 
 class Reserve(Step[ReserveIn, Empty, Reservation]):

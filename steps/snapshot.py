@@ -45,6 +45,7 @@ Percent = Annotated[float, BeforeValidator(parse_percent, json_schema_input_type
 
 class SnapshotIn(JobModel):
     vm: VM
+    """Of which VM."""
     quiesce: Literal["require", "try", "off"] = "try"
     """Bring the guest's file systems and applications to rest first; with `try`, a failure is written down instead."""
     hold: Annotated[Duration, HOW] = 12 * HOUR
@@ -55,16 +56,21 @@ class SnapshotIn(JobModel):
 
 class SnapshotTaken(Model):
     vcenter: str
+    """The job's name of the vCenter."""
     vm: str
     """moref"""
     moref: str
+    """Of the snapshot."""
     name: str
     """sendense-<run id>"""
     created: datetime
+    """By the vCenter's clock."""
     quiesced: str
     """yes, no (not wished, or the VM is off), or failed: <reason>"""
     datacenter: str
+    """Inventory path of the VM's datacenter."""
     disks: tuple[FrozenDisk, ...]
+    """The disks that it froze, in key order."""
     nvram: str | None
     """"[datastore] dir/name.nvram" or None."""
 

@@ -32,12 +32,15 @@ ANSWER_TIMEOUT = 10.0
 
 class Export(Given):
     image: Image
+    """The image that is served."""
     host: str
+    """The job's name of the host that serves it."""
     socket: str
     """Unix socket on the host; empty where it listens on `port`."""
     export: str
     """NBD export name: <vm slug>-disk-<key>"""
     read_only: bool
+    """It cannot be written to."""
     shared: int
     """Connections the server takes at once."""
     cached: bool
@@ -55,7 +58,9 @@ class Export(Given):
 
 class StartNbdIn(JobModel):
     image: Image
+    """The image to serve."""
     mode: Literal["write", "read-only"] = "write"
+    """To write, or to read back what was written."""
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
     """That carry data at once; the server takes a few more"""
 

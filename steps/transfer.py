@@ -30,6 +30,7 @@ BLOCKS_PER_CONNECTION = 4
 
 class Copied(Model):
     image: Image
+    """What was written."""
     snapshot: str
     """moref of the snapshot that was read"""
     digests: str
@@ -39,6 +40,7 @@ class Copied(Model):
     data: int
     """Bytes of 1 MiB blocks that are not all zero."""
     zero: int
+    """Bytes of 1 MiB blocks that are all zero."""
     seconds: float
     """Of the copy."""
 
@@ -54,7 +56,9 @@ class TransferIn(JobModel):
 
 class TransferLive(JobModel):
     source: Source
+    """The frozen disk."""
     target: Tunnel
+    """The image, for writing."""
 
 
 class SwappedTargetsError(SendenseError):

@@ -27,7 +27,9 @@ Level = Literal["full", "sample", "metadata"]
 
 class Verified(Model):
     copied: Copied
+    """What was looked at."""
     level: Level
+    """How far."""
     blocks: int
     """Of the disk, 1 MiB each."""
     compared: int
@@ -37,10 +39,12 @@ class Verified(Model):
     leaks: int
     """Leaked clusters that `qemu-img check` counted: wasted space, no wrong bytes."""
     at: datetime
+    """When it was done."""
 
 
 class VerifyIn(JobModel):
     copied: Copied
+    """What is to be compared with the digests made while it was read at the source."""
     level: Level = "full"
     """full: every block is read back; sample: 1 % of the blocks of content, at least 1024; metadata: the image's tables and
     the digests file only."""

@@ -106,6 +106,8 @@ def _default(info: FieldInfo) -> str:
         return str(value).lower()
     if value is None or value == ():
         return "none"
+    if isinstance(value, BaseModel):
+        return "{}"
     if _is_duration(info):
         return f"{value / HOUR:g}h" if value and value % HOUR == 0 else f"{value:g}s"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -20,11 +20,13 @@ class SshSpec(JobModel):
     ssh: str
     """``user@server`` or ``server``; an IPv6 address in brackets."""
     port: Annotated[int, Field(ge=1, le=65535)] = SSH_PORT
+    """Of its sshd."""
     identity: Annotated[FromFile | None, HOW] = None
     """The private key; without it, the agent's and ~/.ssh's keys."""
     host_key: Annotated[str | None, HOW] = None
     """``ssh-ed25519 AAAA…``"""
     known_hosts: Annotated[FilePath | None, HOW] = None
+    """A file of such lines, as ssh keeps it."""
     jump: Annotated[str | None, HOW] = None
     """``user@server[:port]`` to go through; its key must be in the same known-hosts."""
     ports: Annotated[str, HOW] = "10100-10200"

@@ -17,6 +17,7 @@ class Repository(Section):
     """``{host: hub, path: /backup/repository}``"""
 
     host: HostName
+    """The host that has it."""
     path: str
     """Absolute, on `host`."""
 

@@ -26,12 +26,14 @@ class CaFile(JobModel):
     own at ``https://server/certs/download.zip``)."""
 
     ca: FilePath
+    """Path of the PEM file."""
 
 
 class Thumbprint(JobModel):
     """SHA-256 of the vCenter's certificate, in hex, with or without colons."""
 
     thumbprint: str
+    """64 hexadecimal digits; `openssl x509 -noout -fingerprint -sha256` prints them."""
 
     @field_validator("thumbprint")
     @classmethod
@@ -54,9 +56,13 @@ class VCenter(Section):
     server: str
     """Host name or IP address, as in its certificate."""
     port: Annotated[int, Field(ge=1, le=65535)] = HTTPS_PORT
+    """Of its API and of /folder."""
     username: Annotated[str, HOW]
+    """As whom to log in, such as backup@vsphere.local."""
     password: Annotated[SecretRef, HOW]
+    """Where the password is: `{env: …}`, `{file: …}` or `{exec: […]}`; never the password itself."""
     tls: Annotated[CaFile | Thumbprint, HOW]
+    """How it is known to be the right one: `{ca: …}` or `{thumbprint: …}`."""
 
     @field_validator("server")
     @classmethod
