@@ -1,24 +1,24 @@
 """What a run remembers: ``<state>/<job>/<run>/run.json`` and ``nodes/<node>.json``, each replaced whole.
 
 Everything goes through a Host, so that the state may lie on another machine. A file that is damaged or from a newer
-version is refused with a sentence, never guessed at.
+version is refused with a sentence, never guessed at: each carries a checksum.
 """
 
 from __future__ import annotations
 
-import json
 import posixpath
 import threading
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from runner.digest import digest
 from runner.errors import LockedError, StateError
 from runner.hosts import Host, Lock
 from runner.model import Model
 from runner.nodes import NodeId
+from runner.sealed import Damaged, seal, unseal
 
 STATE_SCHEMA_VERSION = 1
 LOCK = ".lock"
@@ -219,7 +219,7 @@ class Holder(Model):
 
 
 def _dump(record: Model) -> bytes:
-    return (json.dumps(record.to_json_value(), indent=1, sort_keys=True) + "\n").encode()
+    return seal(record.to_json_value())
 
 
 def _read(host: Host, path: str) -> bytes | None:
@@ -231,24 +231,9 @@ def _read(host: Host, path: str) -> bytes | None:
 
 def _parse(kind: type[RecordT], path: str, text: bytes) -> RecordT:
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise StateError(_refusal(path, "is damaged (not JSON)")) from error
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if isinstance(version, int) and version > STATE_SCHEMA_VERSION:
-        raise StateError(
-            _refusal(path, f"was written by a newer version (schema {version}, known is {STATE_SCHEMA_VERSION})")
-        )
-    try:
-        return kind.from_json_value(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StateError(_refusal(path, f"is damaged ({where}: {first['msg'].lower()})")) from error
-
-
-def _refusal(path: str, what: str) -> str:
-    return f"the record {path} {what}; move its run's directory away to begin a new run"
+        return unseal(text, kind, STATE_SCHEMA_VERSION)
+    except Damaged as error:
+        raise StateError(f"the record {path} {error}; move its run's directory away to begin a new run") from error
 
 
 def now() -> datetime:

@@ -6,11 +6,11 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ValidationError
-from pydantic_core import from_json
+from pydantic import AfterValidator
 
 from runner.errors import StateError
 from runner.model import Model
+from runner.sealed import Damaged, seal, unseal
 from steps.repository import layout
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -114,25 +114,12 @@ def weakest(levels: list[Level]) -> Level:
 
 
 def dump(manifest: Manifest) -> bytes:
-    return manifest.model_dump_json(indent=1).encode() + b"\n"
+    return seal(manifest.to_json_value())
 
 
 def parse(content: bytes, where: str) -> Manifest:
     """`where` names the file in the sentence of the StateError that damage and newer versions raise."""
     try:
-        version = _version(content)
-        if version > SCHEMA_VERSION:
-            raise StateError(f"{where} was written by a newer version of this program (schema {version}); upgrade it")
-        return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StateError(f"{where} is damaged: {field}: {first['msg']}") from error
-    except ValueError as error:
-        raise StateError(f"{where} is damaged: it is not JSON") from error
-
-
-def _version(content: bytes) -> int:
-    value = from_json(content)
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    return version if isinstance(version, int) else 0
+        return unseal(content, Manifest, SCHEMA_VERSION)
+    except Damaged as error:
+        raise StateError(f"{where} {error}") from error

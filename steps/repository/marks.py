@@ -11,16 +11,17 @@ import posixpath
 from datetime import datetime
 from typing import Literal, TypeVar
 
-from pydantic import ValidationError
-
 from runner.errors import StateError
 from runner.hosts import Host
 from runner.model import Model
+from runner.sealed import Damaged, seal, unseal
 from steps.repository.manifest import Level
 
 SUSPECT = "suspect.json"
 VERIFIED = "verified.json"
 PROTECTED = "protected.json"
+
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Suspicion(Model):
@@ -34,7 +35,7 @@ class Suspicion(Model):
 
 
 class Suspect(Model):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     disks: tuple[Suspicion, ...]
 
 
@@ -52,7 +53,7 @@ class DiskVerified(Model):
 class Verification(Model):
     """`level`: how much of what it holds was read; `against_source`: compared with the VM too."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     at: datetime
     level: Literal["chain", "sample", "metadata"]
     against_source: bool
@@ -64,7 +65,7 @@ class Verification(Model):
 
 
 class Protection(Model):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     until: datetime
     reason: str
     at: datetime
@@ -93,14 +94,14 @@ def read(host: Host, point: str) -> Marks:
 def parse(content: bytes, where: str, kind: type[_Mark]) -> _Mark:
     """`where` names the file in the sentence of the StateError that damage and newer versions raise."""
     try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        raise StateError(f"{where} is damaged or of a newer version of this program") from error
+        return unseal(content, kind, SCHEMA_VERSION)
+    except Damaged as error:
+        raise StateError(f"{where} {error}") from error
 
 
 def write(host: Host, point: str, mark: Suspect | Verification | Protection) -> None:
     name = {Suspect: SUSPECT, Verification: VERIFIED, Protection: PROTECTED}[type(mark)]
-    host.write(posixpath.join(point, name), mark.model_dump_json(indent=1).encode() + b"\n")
+    host.write(posixpath.join(point, name), seal(mark.to_json_value()))
 
 
 def suspect(host: Host, point: str, suspicion: Suspicion) -> None:

@@ -1,6 +1,5 @@
 """Runs beside and after each other: locks, interruption, a byte that went bad, a plan that touches nothing."""
 
-import json
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ from runner.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
 from tests.e2e.site import Pause, Site, disk, inventory, processes
 from tests.eventually import eventually
+from tests.records import rewrite
 
 INVENTORY = inventory(
     {"name": "a", "disks": [disk(2000, "4 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]},
@@ -141,7 +141,7 @@ def test_an_image_whose_tables_went_bad_is_made_and_filled_anew(site: Site):
 def test_a_run_killed_right_after_its_point_was_published_never_loses_it(site: Site):
     def as_if_killed(run: str) -> None:
         (path,) = (site.directory / "state").glob(f"*/{run}/run.json")
-        path.write_text(path.read_text().replace('"finished"', '"working"'))
+        rewrite(path, lambda record: record.update(phase="working"))
 
     first = site.run("a-b")
     (point,) = first.points()
@@ -239,10 +239,12 @@ def test_a_run_with_other_vars_does_not_go_on_with_an_unfinished_one(site: Site)
 def a_day_passes(site: Site, run: str) -> None:
     """For the record of the run's snapshot."""
     (path,) = (site.directory / "state").glob(f"*/{run}/nodes/snapshot.json")
-    record = json.loads(path.read_text())
-    created = datetime.fromisoformat(record["out"]["created"]) - timedelta(days=1)
-    record["out"]["created"] = created.isoformat()
-    path.write_text(json.dumps(record))
+
+    def age(record: dict) -> None:
+        created = datetime.fromisoformat(record["out"]["created"]) - timedelta(days=1)
+        record["out"]["created"] = created.isoformat()
+
+    rewrite(path, age)
 
 
 @pytest.mark.parametrize("by", ["sweep", "run"])

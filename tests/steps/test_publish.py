@@ -21,6 +21,7 @@ from steps.vsphere.configuration import as_json
 from steps.vsphere.inventory import Uncovered
 from tests import points
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
+from tests.records import rewrite
 from tests.vcenter import Starts, vcenters
 
 start_vcenter = vcenters
@@ -300,7 +301,7 @@ def test_a_point_with_children_stays(hub: Hub, given: PublishIn) -> None:
     made = publish(hub, given)
     child = points.publish(hub, run=OTHER_RUN)
     path = Path(child.path) / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"parent": null', f'"parent": "{made.point}"'.encode()))
+    rewrite(path, lambda found: [disk.update(parent=made.point) for disk in found["disks"]])
     with pytest.raises(HasChildrenError, match=child.point):
         STEP.undo(hub.context(), given, made)
     assert Path(made.path).exists()

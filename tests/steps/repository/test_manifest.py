@@ -67,14 +67,21 @@ def test_damage_is_a_sentence(damaged: bytes) -> None:
 
 @settings(max_examples=50)
 @given(st.data())
-def test_a_flipped_byte_is_read_or_refused_but_never_a_crash(data: st.DataObject) -> None:
+def test_a_flipped_byte_changes_nothing_or_is_refused(data: st.DataObject) -> None:
     good = manifest.dump(EXAMPLE)
     position = data.draw(st.integers(0, len(good) - 1))
     byte = data.draw(st.integers(0, 255))
     try:
-        manifest.parse(good[:position] + bytes([byte]) + good[position + 1 :], "here")
+        assert manifest.parse(good[:position] + bytes([byte]) + good[position + 1 :], "here") == EXAMPLE
     except StateError:
         pass
+
+
+def test_a_number_that_was_altered_is_refused(content: bytes) -> None:
+    disks = json.loads(content)["disks"]
+    disks[0]["data"] += 1
+    with pytest.raises(StateError, match="here is damaged: its checksum is not that of what it says"):
+        manifest.parse(changed(content, disks=disks), "here")
 
 
 EXAMPLE = manifest.Manifest.from_json_value(

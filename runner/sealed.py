@@ -1,0 +1,64 @@
+"""JSON documents that tell whether they are as they were written: beside their own fields stands a checksum over these.
+
+Most bits that flip in a record leave it valid JSON, with another number in it: without the checksum it would be believed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from runner.digest import digest
+from runner.model import Model
+
+CHECKSUM = "checksum"
+_LENGTH = 16
+"""Hex digits: it guards against accidents, not against people."""
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class Damaged(Exception):
+    """What is wrong, to come after the file's name: ``is damaged: it is not JSON``. `newer`: it is whole, but of a later
+    version of this program."""
+
+    def __init__(self, why: str, *, newer: bool = False) -> None:
+        super().__init__(why)
+        self.newer = newer
+
+
+def seal(document: Mapping[str, JsonValue]) -> bytes:
+    """Its text, for people too."""
+    sealed = {**document, CHECKSUM: _checksum(document)}
+    return (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+
+
+def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
+    """The model that `seal` wrote as `content`; `version` is the newest `schema_version` that is known. Raises Damaged."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Damaged("is damaged: it is not JSON") from error
+    if not isinstance(document, dict):
+        raise Damaged("is damaged: it is not a JSON object")
+    found = document.get("schema_version")
+    if isinstance(found, int) and found > version:
+        why = f"was written by a newer version of this program (schema {found}, known is {version}): upgrade it"
+        raise Damaged(why, newer=True)
+    checksum = document.pop(CHECKSUM, None)
+    try:
+        model = kind.from_json_value(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise Damaged(f"is damaged: {field}: {first['msg']}") from error
+    if checksum != _checksum(document):
+        raise Damaged("is damaged: its checksum is not that of what it says")
+    return model
+
+
+def _checksum(document: Mapping[str, JsonValue]) -> str:
+    return digest(dict(document))[:_LENGTH]
