@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from runner.job_model import DEFAULT_RETRIES, LOCAL, Job, StepSpec
 from runner.yaml_nodes import resolve
@@ -38,6 +38,19 @@ def write_out(job: Job) -> str:
     document: dict[str, Any] = {"version": 1, "name": job.name}
     if job.vars:
         document["vars"] = dict(job.vars)
+    document |= _surroundings(job)
+    document["steps"] = [_step(step) for step in job.steps]
+    return _dumped(document)
+
+
+def write_from_template(job: Job, name: str, template: str, values: Mapping[str, JsonValue]) -> str:
+    """Another job file, of `template` and its variables, with the hosts, sections and state of `job`."""
+    document = {"version": 1, "name": name, "template": template, "vars": dict(values)}
+    return _dumped(document | _surroundings(job))
+
+
+def _surroundings(job: Job) -> dict[str, Any]:
+    document: dict[str, Any] = {}
     hosts = {name: _written(spec) for name, spec in job.hosts.items() if name != LOCAL}
     if hosts:
         document["hosts"] = hosts
@@ -46,7 +59,10 @@ def write_out(job: Job) -> str:
             document[section] = {name: _written(entry) for name, entry in entries.items()}
     if job.state is not None:
         document["state"] = _written(job.state)
-    document["steps"] = [_step(step) for step in job.steps]
+    return document
+
+
+def _dumped(document: Mapping[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=math.inf)
 
 

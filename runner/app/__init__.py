@@ -6,7 +6,7 @@ gets results.
 """
 
 from runner.app.abandoning import abandon_run
-from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job
+from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
 from runner.app.looking import Status, diagnose, plan_job, status_of
 from runner.app.runs import Result, run_job
 from runner.app.sweeping import sweep_job
@@ -22,6 +22,7 @@ __all__ = [
     "plan_job",
     "read_job",
     "run_job",
+    "state_directory",
     "status_of",
     "sweep_job",
 ]

@@ -51,9 +51,9 @@ def state_directory(options: Options) -> Path:
     return Path(base) / "sendense"
 
 
-def read_job(path: Path, options: Options, registry: Registry | None = None) -> Job:
-    """Raises JobFileError."""
-    return load(path, registry or Registry.installed(), options.overrides)
+def read_job(path: Path, options: Options, registry: Registry | None = None, *, part: bool = False) -> Job:
+    """`part`: as `load`. Raises JobFileError."""
+    return load(path, registry or Registry.installed(), options.overrides, part=part)
 
 
 @dataclass

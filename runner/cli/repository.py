@@ -3,51 +3,42 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from runner.app import read_job
-from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
+from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.repositories import repositories, site_argument
 from runner.console import print_table
-from runner.errors import UsageError
-from runner.events import Bus
-from runner.hosts import Host
 from runner.units import human_bytes
-from runner.world import World
 from steps.repository import catalogue, marker
 from steps.repository.catalogue import Catalogue, Point
-from steps.repository.section import Repository
 
 POINTS_SCHEMA_VERSION = 1
 
 
 @click.command()
-@job_argument
+@site_argument
 @job_options
-def init(job: Path, settings: tuple[str, ...], state: Path | None) -> None:
+def init(site: Path, settings: tuple[str, ...], state: Path | None) -> None:
     """Make the job's repositories, once.
 
     One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk must not fill the root disk.
     """
-    with _repositories(job, settings, state) as found:
-        for name, host, path in found:
-            made = marker.init(host, path)
-            click.echo(f"{name}: {path} on {host.name} is repository {made.uuid}")
+    with repositories(site, options_from(settings, state)) as places:
+        for place in places:
+            made = marker.init(place.host, place.path)
+            click.echo(f"{place.name}: {place.path} on {place.host.name} is repository {made.uuid}")
 
 
 @click.command()
-@job_argument
+@site_argument
 @job_options
 @json_option
-def points(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+def points(site: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """List the restore points in the job's repositories. What is listed is complete, and verified as far as it says."""
-    with _repositories(job, settings, state) as found:
-        catalogues = {name: catalogue.read(host, path) for name, host, path in found}
+    with repositories(site, options_from(settings, state)) as places:
+        catalogues = {place.name: catalogue.read(place.host, place.path) for place in places}
     if as_json:
         print_json(
             {
@@ -58,21 +49,6 @@ def points(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bo
         return
     for name, listed in catalogues.items():
         _show(name, listed)
-
-
-@contextmanager
-def _repositories(job: Path, settings: tuple[str, ...], state: Path | None) -> Iterator[list[tuple[str, Host, str]]]:
-    """Name, host and path of each; the hosts are good until the block is left."""
-    read = read_job(job, options_from(settings, state))
-    sections = read.sections.get("repositories", {})
-    if not sections:
-        raise UsageError(f"{job} names no repositories; add `repositories: {{main: {{host: …, path: …}}}}`")
-    with (
-        tempfile.TemporaryDirectory(prefix="sendense-") as scratch,
-        World(read, Bus(), threading.Event(), Path(scratch)) as world,
-    ):
-        entries = [(name, entry) for name, entry in sections.items() if isinstance(entry, Repository)]
-        yield [(name, world.host(entry.host), entry.path) for name, entry in entries]
 
 
 def _show(name: str, listed: Catalogue) -> None:
