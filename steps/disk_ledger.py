@@ -18,8 +18,6 @@ from steps.copy.earlier import Earlier
 from steps.copy.endpoint import Endpoint
 from steps.copy.extents import BLOCK
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, Segment, read_ledger
-from steps.create_qcow2 import Image
-from steps.open_source import Source
 from steps.repository import layout
 
 SAMPLE_SHARE = 100
@@ -29,16 +27,10 @@ SAMPLE_MAX = 4096
 
 
 class DiskLedger:
-    def __init__(self, ctx: Context, source: Source, image: Image) -> None:
+    def __init__(self, ctx: Context, head: LedgerHead) -> None:
         self._ctx = ctx
-        self._log: Log = ctx.log(layout.ledger(image.disk.key))
-        self._head = LedgerHead(
-            disk_key=source.disk_key,
-            capacity=source.capacity,
-            backing_uuid=source.backing_uuid,
-            image=f"{image.host}:{image.path}",
-            snapshot=source.snapshot,
-        )
+        self._log: Log = ctx.log(layout.ledger(head.disk_key))
+        self._head = head
         self._ledger = Ledger(self._log.append)
         self._begun = False
         self.done: tuple[Flushed, ...] = ()

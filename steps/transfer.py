@@ -16,6 +16,7 @@ from runner.units import MiB
 from steps.copy import nbd
 from steps.copy.digests import Digests, file_size
 from steps.copy.engine import Copy, Progress, Tuning, copy
+from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
 from steps.disk_ledger import DiskLedger
@@ -198,7 +199,7 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
                 raise SwappedTargetsError(
                     live.source, live.target, f"the {what} NBD export has {size} bytes, not {capacity}"
                 )
-        ledger = DiskLedger(ctx, live.source, live.target.image)
+        ledger = DiskLedger(ctx, _head(live.source, live.target.image))
         tuning = Tuning(
             in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * len(target.channels)),
             stall_timeout=inputs.stall_timeout,
@@ -221,6 +222,16 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
                 on_flushed=ledger.record,
                 on_progress=report,
             )
+
+
+def _head(source: Source, image: Image) -> LedgerHead:
+    return LedgerHead(
+        disk_key=source.disk_key,
+        capacity=source.capacity,
+        backing_uuid=source.backing_uuid,
+        image=f"{image.host}:{image.path}",
+        snapshot=source.snapshot,
+    )
 
 
 def _marker(image: Image) -> str:

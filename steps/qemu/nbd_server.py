@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import quote
 
+from steps.qemu.img import FORMAT
+from steps.qemu.nodes import Nodes
+
 Cache = Literal["writeback", "none"]
+
+Image = str | Nodes
+"""The path of a qcow2 image, or an image with all that lies below it."""
 
 SPARE_CONNECTIONS = 2
 """Beyond those that carry data: one for a readiness probe and one for a connection that is dying unnoticed."""
@@ -15,7 +21,7 @@ CONNECTIONS_PER_FORWARD = 2
 trip of 20 ms that is 100 MB/s a connection. A second one doubles it and costs no further login."""
 
 
-def argv(path: str, at: str | int, export: str, *, read_only: bool, shared: int, cache: Cache) -> tuple[str, ...]:
+def argv(image: Image, at: str | int, export: str, *, read_only: bool, shared: int, cache: Cache) -> tuple[str, ...]:
     """`at` is the path of a unix socket or a port of 127.0.0.1. The server stays in the foreground and serves until it is ended.
 
     `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`, since without
@@ -26,7 +32,6 @@ def argv(path: str, at: str | int, export: str, *, read_only: bool, shared: int,
         "qemu-nbd",
         "--persistent",
         f"--shared={shared}",
-        "--format=qcow2",
         *_listening(at),
         f"--export-name={export}",
         f"--cache={cache}",
@@ -34,7 +39,7 @@ def argv(path: str, at: str | int, export: str, *, read_only: bool, shared: int,
         "--detect-zeroes=off",
         "--discard=unmap",
         *(("--read-only",) if read_only else ()),
-        path,
+        *((f"--format={FORMAT}", image) if isinstance(image, str) else (image.name,)),
     )
 
 

@@ -14,9 +14,10 @@ from runner.hosts.connect import connect
 from runner.step import Empty
 from steps import forwards
 from steps.copy.nbd import probe
+from steps.exporter import ExporterError
 from steps.lab.sshd import Sshd
 from steps.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
-from steps.start_nbd import ExporterError, StartNbd, StartNbdIn
+from steps.start_nbd import StartNbd, StartNbdIn
 from tests.hub import Hub, hub_on
 
 

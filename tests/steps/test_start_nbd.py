@@ -16,9 +16,10 @@ from runner.hosts.local import LocalHost
 from runner.units import MiB
 from steps.copy.nbd import probe
 from steps.create_qcow2 import Image
+from steps.exporter import ExporterError
 from steps.lab.sshd import Sshd
 from steps.qemu import img
-from steps.start_nbd import Export, ExporterError, StartNbd, StartNbdIn
+from steps.start_nbd import Export, StartNbd, StartNbdIn
 from tests.hub import Hub, hub_on, vm
 
 STEP = StartNbd()

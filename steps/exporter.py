@@ -1,0 +1,153 @@
+"""A qemu-nbd on an image's host, leashed to us: on a unix socket, or on one of the host's ports of 127.0.0.1 where its sshd
+forwards no unix sockets. Ready when it answered an NBD handshake."""
+
+from __future__ import annotations
+
+import posixpath
+import random
+import secrets
+import time
+from dataclasses import dataclass, replace
+
+from runner.errors import SendenseError
+from runner.hosts import Child, Host
+from runner.step import Context
+from steps import forwards, tools
+from steps.copy.nbd import ExportInfo
+from steps.handshake import PAUSE, handshake_through
+from steps.qemu import nbd_server
+
+START_TIMEOUT = 30.0
+"""Until its socket is there. qemu-nbd opens the image first, which takes a busy disk seconds."""
+
+ANSWER_TIMEOUT = 10.0
+"""From then on to its answer."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a qemu-nbd is to serve: `key` and `path` name the disk and its image in messages, `image` is what it opens."""
+
+    key: int
+    path: str
+    image: nbd_server.Image
+    capacity: int
+    export: str
+    read_only: bool
+    connections: int
+    """Forwards that carry data at once."""
+
+    @property
+    def shared(self) -> int:
+        """Connections it takes at once."""
+        return self.connections * nbd_server.CONNECTIONS_PER_FORWARD + nbd_server.SPARE_CONNECTIONS
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One that serves. `at`: a unix socket on its host, or a port of 127.0.0.1 there."""
+
+    at: str | int
+    export: str
+    cached: bool
+    """Reads may come from the host's page cache."""
+
+    @property
+    def uri(self) -> str:
+        """As seen on its host."""
+        if isinstance(self.at, str):
+            return nbd_server.uri(self.at, self.export)
+        return nbd_server.port_uri(self.at, self.export)
+
+
+class ExporterError(SendenseError):
+    """qemu-nbd did not start, or serves something else than the image."""
+
+    def __init__(self, host: str, key: int, path: str, why: str, *, transient: bool = False) -> None:
+        super().__init__(f"qemu-nbd on {host} cannot serve disk {key} from {path}: {why}")
+        self.transient = transient
+
+
+class _PortTakenError(Exception):
+    """Another process listens on the port."""
+
+
+class _NoDirectReadsError(Exception):
+    """The image's file system has no O_DIRECT."""
+
+
+def start(ctx: Context, host: Host, server: Server) -> Exporter:
+    """It ends with `ctx`. Raises ExporterError, ToolMissing, ForwardsForbidden, ConnectFailed, Interrupted."""
+    tools.require(ctx, host, tools.QEMU_NBD)
+    if forwards.way_to(ctx, host) == "sockets":
+        socket = posixpath.join(ctx.closing.enter_context(host.tempdir()), "nbd")
+        return Exporter(socket, server.export, _serve(ctx, host, server, socket) != "none")
+    ctx.warn(f"disk {server.key}: {forwards.exposed(host)}")
+    # Another's exporter may have the port and answer before ours has seen that: it has no export of this name.
+    server = replace(server, export=f"{server.export}-{secrets.token_hex(4)}")
+    port, cache = _serve_on_a_port(ctx, host, server)
+    return Exporter(port, server.export, cache != "none")
+
+
+def _error(host: Host, server: Server, why: str, *, transient: bool = False) -> ExporterError:
+    return ExporterError(host.name, server.key, server.path, why, transient=transient)
+
+
+def _serve_on_a_port(ctx: Context, host: Host, server: Server) -> tuple[int, nbd_server.Cache]:
+    """By trying to bind, in random order, since other disks look for one at the same time."""
+    for port in random.sample(host.ports, len(host.ports)):
+        try:
+            return port, _serve(ctx, host, server, port)
+        except _PortTakenError:
+            continue
+    range_ = f"every port from {host.ports.start} to {host.ports.stop - 1}"
+    raise _error(host, server, f"{range_} of 127.0.0.1 there is taken; widen `ports` of the host", transient=True)
+
+
+def _serve(ctx: Context, host: Host, server: Server, at: str | int) -> nbd_server.Cache:
+    """Starts it and waits for it; returns how it reads. Raises ExporterError, ConnectFailed, _PortTakenError."""
+    caches: tuple[nbd_server.Cache, ...] = ("none", "writeback") if server.read_only else ("writeback",)
+    for cache in caches:
+        argv = nbd_server.argv(
+            server.image, at, server.export, read_only=server.read_only, shared=server.shared, cache=cache
+        )
+        child = ctx.start(host, argv)
+        try:
+            seen = _ready(ctx, host, server, child, at)
+        except _NoDirectReadsError:
+            # Its death is no news about the node: the next one serves.
+            ctx.children.remove(child)
+            continue
+        except _PortTakenError:
+            ctx.children.remove(child)
+            raise
+        if (seen.size, seen.read_only) != (server.capacity, server.read_only):
+            raise _error(
+                host, server, f"it serves {seen.size} bytes, read-only {seen.read_only}, not what was asked for"
+            )
+        return cache
+    raise _error(host, server, "it asked for O_DIRECT though it was told not to")
+
+
+def _ready(ctx: Context, host: Host, server: Server, child: Child, at: str | int) -> ExportInfo:
+    def alive() -> None:
+        if (code := child.poll()) is None:
+            return
+        said = " ".join(child.stderr().split()) or "it said nothing"
+        if nbd_server.refuses_direct(said):
+            raise _NoDirectReadsError
+        if isinstance(at, int) and nbd_server.port_is_taken(said):
+            raise _PortTakenError
+        raise _error(host, server, f"it ended with exit code {code}: {said}", transient=nbd_server.is_in_use(said))
+
+    deadline = time.monotonic() + START_TIMEOUT
+    while isinstance(at, str) and not host.exists(at):
+        ctx.check_stop()
+        alive()
+        if time.monotonic() > deadline:
+            raise _error(host, server, f"it made no socket in {START_TIMEOUT:.0f} s", transient=True)
+        ctx.stop.wait(PAUSE)
+    name = f"the export of disk {server.key} on {host.name}"
+    with host.forward((at if isinstance(at, str) else f"127.0.0.1:{at}",)) as ways:
+        uri = nbd_server.uri(ways.sockets[0], server.export)
+        return handshake_through(ctx, host.name, ways, uri, name, timeout=ANSWER_TIMEOUT, alive=alive)

@@ -1,0 +1,41 @@
+"""Images with everything that lies below them, named to qemu node by node (qemu(1), "json:" file names; QAPI BlockdevOptions).
+
+So no format is probed, and no file is opened but those that are named: what an image's own header calls its backing file
+is not asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Format = Literal["qcow2", "raw", "vmdk"]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """`images` are absolute paths, each lying on the next one; all but the last are qcow2."""
+
+    images: tuple[str, ...]
+    format: Format = "qcow2"
+    """Of the last."""
+
+    @property
+    def name(self) -> str:
+        """What qemu-img and qemu-nbd take in place of a file's name; they are to be given no format beside it."""
+        return f"json:{json.dumps(_node(self.images, self.format))}"
+
+
+def _node(images: Sequence[str], last: Format) -> dict[str, Any]:
+    path, *below = images
+    node: dict[str, Any] = {
+        "driver": "qcow2" if below else last,
+        "file": {"driver": "file", "filename": path},
+    }
+    if below:
+        node["backing"] = _node(below, last)
+    elif last == "qcow2":
+        node["backing"] = None
+    return node
