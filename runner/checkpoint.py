@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -83,12 +84,15 @@ def slug(name: str) -> str:
 class JobState:
     """The runs of one job."""
 
-    def __init__(self, host: Host, root: str, job: str) -> None:
+    def __init__(self, host: Host, root: str, job: str, ready: Callable[[Host], None] = lambda host: None) -> None:
+        """`ready` raises if nothing may be made at `root` now."""
         self.host = host
+        self._ready = ready
         self.directory = posixpath.join(root, slug(job))
 
     def lock(self, holder: str) -> Lock:
         """Raises LockedError."""
+        self._ready(self.host)
         self.host.mkdir(self.directory, parents=True)
         return self.host.lock(posixpath.join(self.directory, LOCK), holder)
 
@@ -137,7 +141,9 @@ class RunState:
         self._lock = threading.Lock()
 
     def create(self, record: RunRecord) -> None:
-        self.host.mkdir(posixpath.join(self.directory, "nodes"), parents=True)
+        self.host.mkdir(self.directory)
+        for name in ("nodes", "ledger"):
+            self.host.mkdir(posixpath.join(self.directory, name))
         self.save(record)
 
     def save(self, record: RunRecord) -> None:
@@ -191,7 +197,8 @@ class FileLog:
     def append(self, content: bytes) -> None:
         """Durable when it returns. Raises NoSpaceError."""
         if not self._has_directory:
-            self._host.mkdir(posixpath.dirname(self.path), parents=True)
+            # Not its parents: where they are gone, a disk was unmounted, and another must not fill instead.
+            self._host.mkdir(posixpath.dirname(self.path))
             self._has_directory = True
         self._host.append(self.path, content)
 

@@ -10,7 +10,7 @@ from runner.complaints import Written, check_value, did_you_mean
 from runner.errors import JobFileError, Problem
 from runner.expressions import ExpressionError, evaluate
 from runner.hosts.spec import HostSpec, SshSpec
-from runner.job_model import LOCAL, Job, Location, StateSpec, StepSpec
+from runner.job_model import LOCAL, Job, Location, StateIn, StateSpec, StepSpec
 from runner.job_steps import WrittenSteps, read_steps
 from runner.job_writer import write_out
 from runner.marks import with_absolute_paths
@@ -59,7 +59,7 @@ class _Loader:
             sections={name: list(_named(entries, name)) for name in self._registry.sections},
         )
         sections = {name: self._section(name, _named(entries, name), around) for name in self._registry.sections}
-        state = self._state(entries.get("state"), hosts, around)
+        state = self._state(entries.get("state"), hosts, sections, around)
         steps = self._steps(part)
         check_steps(steps, self._registry, self._variables, around, self._problems)
         self._raise_problems()
@@ -154,14 +154,38 @@ class _Loader:
                 found[name] = value
         return found
 
-    def _state(self, entry: Entry | None, hosts: Mapping[str, HostSpec], around: Surroundings) -> StateSpec | None:
+    def _state(
+        self,
+        entry: Entry | None,
+        hosts: Mapping[str, HostSpec],
+        sections: Mapping[str, Mapping[str, Section]],
+        around: Surroundings,
+    ) -> StateSpec | StateIn | None:
         if entry is None:
             return None
-        state: StateSpec | None = self._value(StateSpec, entry.node, "state", around)
+        state: StateSpec | StateIn | None = self._value(StateSpec | StateIn, entry.node, "state", around)
+        if isinstance(state, StateIn):
+            return self._state_in(state, entry.node.at, sections, around)
         if state is not None and hosts.get(state.host) == LOCAL:
             return StateSpec(host=state.host, path=self._absolute(state.path, entry.node.at))
         if state is not None and not state.path.startswith("/"):
             self._say(entry.node.at, f"state: path is on the host {state.host}: make it absolute, /…")
+        return state
+
+    def _state_in(
+        self, state: StateIn, at: Location, sections: Mapping[str, Mapping[str, Section]], around: Surroundings
+    ) -> StateIn | None:
+        known = [f"{section}.{name}" for section, names in around.sections.items() for name in names]
+        if state.in_ not in known:
+            hint = did_you_mean(state.in_, known) or "; write a section and an entry, such as repositories.main"
+            self._say(at, f"state: in: there is no '{state.in_}'{hint}")
+            return None
+        found = sections[state.section].get(state.entry)
+        if found is None:
+            return None  # what is wrong with that entry was said
+        if found.state_place() is None:
+            self._say(at, f"state: in: {state.in_} has no place for records of runs; a repository has")
+            return None
         return state
 
     def _steps(self, part: Part) -> WrittenSteps:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from runner.errors import Problem
 from runner.hosts.spec import HostSpec
 from runner.model import HostName, JobModel
+from runner.state_place import StatePlace
 from runner.step import Section
 
 LOCAL: Literal["local"] = "local"
@@ -77,6 +78,20 @@ class StateSpec(JobModel):
     """Absolute. In a job file it may be relative to that file if the host is this machine."""
 
 
+class StateIn(JobModel):
+    """``in: repositories.main``: with what that entry of a section stands for, on its host."""
+
+    in_: str
+
+    @property
+    def section(self) -> str:
+        return self.in_.partition(".")[0]
+
+    @property
+    def entry(self) -> str:
+        return self.in_.partition(".")[2]
+
+
 @dataclass(frozen=True)
 class Job:
     name: str
@@ -86,9 +101,18 @@ class Job:
     """`local` is always there."""
     sections: Mapping[str, Mapping[str, Section]]
     """``sections["repositories"]["main"]``; each installed section is there, perhaps empty."""
-    state: StateSpec | None
+    state: StateSpec | StateIn | None
     steps: tuple[StepSpec, ...]
     """In file order."""
     file: str
     digest: str
     """SHA-256 (hex) over the contents of all files that were read."""
+
+    @property
+    def state_place(self) -> StatePlace | None:
+        """None where the job does not say: it is this machine's own then."""
+        if isinstance(self.state, StateIn):
+            place = self.sections[self.state.section][self.state.entry].state_place()
+            assert place is not None, "a job was read whose `state:` has no place"
+            return place
+        return None if self.state is None else StatePlace(self.state.host, self.state.path)

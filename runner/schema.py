@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from runner.annotations import bare, element, fields, members, model_of, required
 from runner.hosts.spec import HostSpec
-from runner.job_model import DEFAULT_RETRIES, StateSpec
+from runner.job_model import DEFAULT_RETRIES, StateIn, StateSpec
 from runner.job_steps import ID
 from runner.model import JobModel
 from runner.render import job_templates
@@ -27,7 +27,7 @@ _MODE: JsonSchemaMode = "validation"
 
 def job_schema(registry: Registry) -> dict[str, JsonValue]:
     """What `sendense validate` knows without looking at names: keys, kinds of steps, their fields, types."""
-    wanted: list[tuple[str, Any]] = [("hosts", HostSpec), ("state", StateSpec), *registry.sections.items()]
+    wanted: list[tuple[str, Any]] = [("hosts", HostSpec), ("state", StateSpec | StateIn), *registry.sections.items()]
     for name, kind in registry.steps.items():
         wanted += [(f"{name} {key}", each) for key, each in fields(kind.In).items() if not _is_output(each)]
     adapters = [(key, _MODE, TypeAdapter(annotation)) for key, annotation in wanted]

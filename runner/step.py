@@ -30,6 +30,7 @@ from runner.findings import Findings
 from runner.hosts import Child, Host
 from runner.model import JobModel, Model
 from runner.observations import Observation
+from runner.state_place import StatePlace
 
 TOOLS = "tools"
 """The log with the versions that a run saw: a resumed run did not see those of its earlier executions."""
@@ -262,6 +263,10 @@ class Section(JobModel):
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         """For `doctor`: what is there behind the entry `name`. Changes nothing."""
         return ()
+
+    def state_place(self) -> StatePlace | None:
+        """Where records of runs lie if a job says ``state: {in: <section>.<entry>}``; None if it has no place for them."""
+        return None
 
 
 AnyStep = Step[Any, Any, Any]

@@ -92,8 +92,9 @@ def open_desk(
         bus.subscribe(listener)
     with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
         local = state_directory(options)
-        if job.state is None:
+        place = job.state_place
+        if place is None:
             state = JobState(LocalHost("local"), str(local), job.name)
         else:
-            state = JobState(world.host(job.state.host), job.state.path, job.name)
+            state = JobState(world.host(place.host), place.path, job.name, place.ready)
         yield Desk(job, options, registry, bus, world, state, local)

@@ -50,10 +50,10 @@ def _print(product: str, paths: tuple[Path, ...]) -> None:
     """Raises JobFileError, UsageError."""
     jobs = [read_job(path, Options()) for path in paths]
     for job in jobs:
-        if job.state is None or job.state.host == "local":
+        if job.state_place is None or job.state_place.host == "local":
             print(
                 f"{job.file}: its state is local: where CI's machines do not keep their files, a run cannot be resumed; "
-                "add state: {host: hub, path: …}",
+                "add state: {in: repositories.…}, or {host: hub, path: …}",
                 file=sys.stderr,
             )
     values = {

@@ -1,6 +1,7 @@
 """Names in a repository. Whatever a VM is called, no name made here leaves the repository.
 
 <repository>/repository.json
+<repository>/.state/<job>/<run>/                where jobs keep their runs' records here
 <repository>/<vm slug>-<instanceUuid>/          .lock and .last-run beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from runner.errors import SendenseError
 
 MARKER = "repository.json"
+STATE = ".state"
+"""Records of the runs of jobs that keep them with the repository."""
 LOCK = ".lock"
 LAST_RUN = ".last-run"
 """The id of the run that held the lock last."""

@@ -13,7 +13,7 @@ from runner.hosts import Host
 from runner.model import Model
 from steps.repository import layout
 
-ALLOWED_BEFORE = frozenset({"lost+found", ".state"})
+ALLOWED_BEFORE = frozenset({"lost+found", layout.STATE})
 """What a directory may hold when it becomes a repository: a fresh file system's own, and the job's state."""
 
 

@@ -9,8 +9,9 @@ from pydantic import field_validator
 from runner.hosts import Host
 from runner.model import HostName
 from runner.observations import Observation, observe
+from runner.state_place import StatePlace
 from runner.step import Context, Section
-from steps.repository import marker
+from steps.repository import layout, marker
 
 
 class Repository(Section):
@@ -29,6 +30,14 @@ class Repository(Section):
             lambda: f"{self.path} on {host.name} is repository {marker.require(host, self.path).uuid}",
         )
         return (there,)
+
+    def state_place(self) -> StatePlace:
+        """Beside the VMs' directories, where no list of points looks."""
+
+        def ready(host: Host) -> None:
+            marker.require(host, self.path)
+
+        return StatePlace(self.host, posixpath.join(self.path, layout.STATE), ready)
 
     @field_validator("path")
     @classmethod

@@ -352,8 +352,13 @@ class TestState:
                 "{host: hbu, path: /x}", "state: host: there is no host named 'hbu'; did you mean 'hub'?", id="host"
             ),
             pytest.param("{host: hub, path: x}", "state: path is on the host hub: make it absolute", id="relative"),
-            pytest.param("/x", "state: should be a mapping, not text", id="text"),
+            pytest.param("/x", "state: should be {path: …} or {in: …}, not text", id="text"),
             pytest.param("{host: hub}", "state: path is missing", id="no-path"),
+            pytest.param(
+                "{in: stores.mian}", "there is no 'stores.mian'; did you mean 'stores.main'?", id="in-unknown"
+            ),
+            pytest.param("{in: stores.main}", "stores.main has no place for records of runs", id="in-no-place"),
+            pytest.param("{in: stores.main, path: /x}", "state: ", id="both"),
         ],
     )
     def test_mistakes(self, tmp_path: Path, state: str, problem: str) -> None:

@@ -107,7 +107,7 @@ def test_it_is_printed_the_same_each_time(checkout: Path, capsys: pytest.Capture
 def test_a_state_that_ci_would_forget_is_told(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (checkout / "jobs" / "local.yaml").write_text(JOB.format(name="local", print="ab" * 32, state=""))
     _, said = printed(capsys, "github", "jobs/local.yaml")
-    assert "state: {host: hub" in said
+    assert "add state: {in: repositories" in said
 
 
 def test_a_job_outside_of_the_repository_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,155 @@
+"""The records of runs lie with the repository, so that any machine goes on with a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.app import Options, plan_job, read_job
+from runner.checkpoint import JobState
+from runner.errors import SendenseError
+from runner.events import NodeProgress
+from runner.hosts.local import LocalHost
+from runner.job import write_out
+from runner.journal import read_events
+from runner.units import MiB
+from tests.e2e.site import Site, disk, inventory
+from tests.eventually import eventually
+
+ROOT = Path(__file__).parents[2]
+SIZE = 128 * MiB
+WINDOW = 4 * MiB
+INVENTORY = inventory(
+    {"name": "vm", "disks": [disk(2000, "128 MiB", 0, 1)]}, {"name": "small", "disks": [disk(2000, "3 MiB", 0, 2)]}
+)
+
+
+def job_on_the_hub(site: Site, vm: str, name: str, window: int = WINDOW) -> Path:
+    """The lab's job of that VM, with its records in the repository and a window small enough to tell."""
+    document: dict[str, Any] = yaml.safe_load(write_out(read_job(site.job(vm), Options())))
+    document |= {"name": name, "state": {"in": "repositories.main"}}
+    next(step for step in document["steps"] if step["id"] == "transfer")["with"]["window"] = window
+    path = site.directory / "jobs" / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+class Machine:
+    """A machine that knows nothing: a home of its own, and `sendense` in it."""
+
+    def __init__(self, site: Site, home: Path) -> None:
+        self.home = home
+        home.mkdir()
+        self._site = site
+        self._runs = 0
+
+    def start(self, job: Path, *options: str) -> subprocess.Popen[str]:
+        self._runs += 1
+        self.events = self._site.state.parent / f"{self.home.name}-{self._runs}.jsonl"
+        return subprocess.Popen(
+            [sys.executable, "-m", "runner.cli", "run", str(job), "--events", str(self.events), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        )
+
+    def run(self, job: Path, *options: str) -> tuple[int, str]:
+        """Exit code and what it said."""
+        process = self.start(job, *options)
+        _, said = process.communicate(timeout=120)
+        self.ended()
+        return process.returncode, said
+
+    def ended(self) -> None:
+        """What its run opened must be gone."""
+        if self.events.exists():
+            self._site.events += read_events(self.events)
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        lines = self.events.read_text().splitlines() if self.events.exists() else []
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        return [event for event in events if event["type"] == kind]
+
+    def read(self) -> int:
+        """Bytes of the source that its last run read, holes included."""
+        found = [event for event in read_events(self.events) if isinstance(event, NodeProgress)]
+        return max((event.data + event.zero for event in found if event.phase == "copy"), default=0)
+
+
+def records(site: Site, name: str) -> JobState:
+    return JobState(LocalHost("local"), str(site.repository / ".state"), name)
+
+
+def test_a_run_whose_machine_is_lost_is_finished_by_another_from_the_same_snapshot(site: Site, tmp_path: Path) -> None:
+    job = job_on_the_hub(site, "vm", "lost")
+    first = Machine(site, tmp_path / "first")
+    process = first.start(job)
+    assert eventually(lambda: process.poll() is not None or _copied(site, "lost") > SIZE // 4, 60)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    first.ended()
+    (snapshot,) = site.snapshots()
+    before = first.read()
+    assert before < SIZE, "it was killed too late to tell"
+    shutil.rmtree(first.home)
+
+    second = Machine(site, tmp_path / "second")
+    code, said = second.run(job)
+    assert code == 0, said
+    (run,) = records(site, "lost").runs()
+    assert snapshot == f"sendense-{run.id}"
+    assert run.phase == "finished"
+    assert second.read() + before - SIZE <= WINDOW
+    (point,) = site.points()
+    assert site.images_equal_sources("vm", point, (2000,))
+    assert site.snapshots() == site.partials() == []
+
+
+def _copied(site: Site, name: str) -> int:
+    """Bytes that the ledger of the job's newest run names as safe, roughly: 44 characters a MiB."""
+    return sum(path.stat().st_size // 44 * MiB for path in site.repository.glob(f".state/{name}/*/ledger/disk-*"))
+
+
+def test_no_record_is_made_where_the_repository_is_not_there(site: Site, tmp_path: Path) -> None:
+    """As with a disk that is not mounted: its directory is there, and belongs to the root disk."""
+    job = job_on_the_hub(site, "small", "unmounted")
+    away = tmp_path / "repository"
+    site.repository.rename(away)
+    site.repository.mkdir()
+    try:
+        with pytest.raises(SendenseError, match="is the disk mounted"):
+            site.run(job)
+        assert list(site.repository.iterdir()) == []
+    finally:
+        site.repository.rmdir()
+        away.rename(site.repository)
+
+
+def test_a_plan_of_a_job_with_its_records_on_the_hub_makes_nothing_there(site: Site) -> None:
+    job = job_on_the_hub(site, "small", "planned")
+    before = sorted(site.repository.rglob("*"))
+    assert not plan_job(job, Options(), offline=False).problems
+    assert sorted(site.repository.rglob("*")) == before
+
+
+def test_the_standard_job_keeps_its_records_on_the_hub(site: Site) -> None:
+    job = site.directory / "jobs" / "standard.yaml"
+    parts = yaml.safe_load((site.directory / "site.yaml").read_text())
+    del parts["state"]  # the lab's own
+    document = {**parts, "template": "backup", "vars": {"vm": "small", "vcenter": "lab", "repository": "main"}}
+    job.write_text(yaml.safe_dump(document))
+    place = read_job(job, Options()).state_place
+    assert place is not None
+    assert (place.host, place.path) == ("hub", f"{site.repository}/.state")
