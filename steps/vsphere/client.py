@@ -20,7 +20,7 @@ from pyVmomi import vim
 from runner.errors import SendenseError
 from runner.step import Context
 from runner.units import MINUTE
-from steps.vsphere import folder
+from steps.vsphere import folder, way
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
 from steps.vsphere.section import VCenter
@@ -204,6 +204,12 @@ class Client:
 
 
 def vcenter(ctx: Context, name: str) -> Client:
-    """The run's one client of the job's vCenter `name`."""
-    client: Client = ctx.shared(("vcenter", name), lambda: Client(name, ctx.section("vcenters", name)))
+    """The run's one client of the job's vCenter `name`. Raises NotReached, and what entering a Client raises."""
+
+    def make() -> Client:
+        section: VCenter = ctx.section("vcenters", name)
+        way.require(ctx, name, section)
+        return Client(name, section)
+
+    client: Client = ctx.shared(("vcenter", name), make)
     return client

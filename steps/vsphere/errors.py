@@ -1,6 +1,7 @@
 """What can go wrong at a vCenter, as errors with one sentence each.
 
 VSphereError                      the run failed
+├── NotReached                    no connection to it could be made at all
 ├── LoginRefused                  wrong user name or password
 ├── NotTrusted                    its certificate is not the one the job pins or its CA signed
 ├── PermissionMissing             the account lacks a privilege on an object
@@ -17,6 +18,10 @@ from runner.errors import SendenseError
 
 
 class VSphereError(SendenseError):
+    pass
+
+
+class NotReached(VSphereError):
     pass
 
 

@@ -14,7 +14,7 @@ from runner.secrets import resolve
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.faults import CONNECTION_FAILURES
 from steps.vsphere.section import VCenter
-from steps.vsphere.tls import Trust
+from steps.vsphere.tls import FETCH_TIMEOUT, Trust
 
 CALL_TIMEOUT = 120.0
 """Seconds without a byte of the answer. Calls that take long are tasks; the slowest others list changed areas."""
@@ -68,7 +68,7 @@ def _api_version(vcenter: VCenter, trust: Trust) -> str:
     """The newest version of the API that both sides know, by the document that pyVim.connect reads too; its own fetch has
     no timeout."""
     path = "/sdk/vimServiceVersions.xml"
-    connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=CALL_TIMEOUT, context=trust.context)
+    connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=FETCH_TIMEOUT, context=trust.context)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

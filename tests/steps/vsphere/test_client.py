@@ -11,8 +11,17 @@ from pydantic import ValidationError
 
 from runner.errors import SendenseError, UsageError
 from steps.vsphere import machine, snapshots
-from steps.vsphere.client import Client
-from steps.vsphere.errors import Busy, Gone, LoginRefused, NotTrusted, PermissionMissing, SnapshotRefused, Unreachable
+from steps.vsphere.client import Client, vcenter
+from steps.vsphere.errors import (
+    Busy,
+    Gone,
+    LoginRefused,
+    NotReached,
+    NotTrusted,
+    PermissionMissing,
+    SnapshotRefused,
+    Unreachable,
+)
 from steps.vsphere.find import find
 from steps.vsphere.section import VCenter
 from tests.eventually import eventually
@@ -102,6 +111,23 @@ def test_nobody_listening_is_transient_and_names_the_server(start_vcenter: Start
         with pytest.raises(Unreachable, match=f"127.0.0.1:{port}") as caught, Client("prod", lab.vcenter(port=port)):
             pass
     assert caught.value.transient
+
+
+def test_a_vcenter_that_no_connection_was_ever_made_to_is_asked_once_and_not_again(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        lab.section = lab.vcenter(port=port)
+        with pytest.raises(NotReached, match=f"127.0.0.1:{port} cannot be reached: Connection refused") as caught:
+            vcenter(lab.context(), "prod")
+        assert not caught.value.transient
+        taken.listen()
+        taken.settimeout(0.1)
+        with pytest.raises(NotReached, match="refused"):
+            vcenter(lab.context("another"), "prod")
+        with pytest.raises(TimeoutError):
+            taken.accept()
 
 
 @pytest.mark.parametrize(
