@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from runner.errors import Interrupted, SendenseError
 from runner.examination import Examination
 from runner.hosts.local import LocalHost
 from runner.hosts.tunnel import ssh_version
 from runner.job_model import Job
+from runner.marks import names
 from runner.model import Model
 from runner.observations import Observation, good, noted, observe, wrong
 from runner.units import MiB, human_bytes
@@ -58,21 +60,42 @@ def _room(state: Path) -> Observation:
 
 
 def of_job(job: Job, world: World, examination: Examination) -> Iterator[Observation]:
-    """`world.run` must be set; no step acts. Hosts and sections first: what stands on them may say the same again."""
-    for name in job.hosts:
+    """`world.run` must be set; no step acts. Hosts and sections first, those that the job names: what stands on them may say
+    the same again, and they are looked at though something is in the way of the steps."""
+    hosts, sections = _named(job, examination)
+    for name in hosts:
         yield observe(f"host {name}", "that it can be reached as the job says", partial(_reached, world, name))
     context = world.unheard("doctor")
-    for entries in job.sections.values():
-        for name, entry in entries.items():
-            yield from entry.examine(context, name)
+    for section, name in sections:
+        try:
+            yield from job.sections[section][name].examine(context, name)
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            yield wrong(f"{name} of {section}", "what is behind it", error.message)
     yield from (seen.observation for seen in examination.look({}, thorough=True))
     if examination.unknown:
         steps = ", ".join(dict.fromkeys(node.partition("[")[0] for node in examination.unknown))
-        yield noted("the job", f"the steps {steps}", "what they stand on is known only after what comes before them")
+        yield noted(
+            "the job", f"the steps {steps}", "what else they stand on is known only after what comes before them"
+        )
+
+
+def _named(job: Job, examination: Examination) -> tuple[list[str], list[tuple[str, str]]]:
+    """The hosts and the entries of sections that the job's steps name, each once; site files have others too."""
+    places = list(examination.named())
+    sections = dict.fromkeys((section, name) for section, name in places if section)
+    hosts = [name for section, name in places if not section]
+    for section, name in sections:
+        entry = job.sections[section][name]
+        hosts += [host for _, mark, host in names(type(entry), entry.to_json_value()) if mark is None]
+    if job.state is not None:
+        hosts.append(job.state.host)
+    return list(dict.fromkeys(hosts)), list(sections)
 
 
 def _reached(world: World, name: str) -> str:
-    host = world.host(name)
+    host = world.reached(name)
     system = host.run(("uname", "-sr")).stdout.decode(errors="replace").strip()
     return (
         f"{system}, as user {host.account}" if host.local else f"{system}, host key as expected, as user {host.account}"

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import JsonValue
 
+from runner.annotations import fields
 from runner.errors import Interrupted, SendenseError
 from runner.inputs import Resolver
-from runner.model import dump_value
+from runner.marks import names
+from runner.model import dump_value, load_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.observations import Observation, wrong
 from runner.world import World
@@ -52,6 +55,12 @@ class Examination:
         if bad := tuple(one for one in found if one.state == "wrong"):
             raise NotReady(bad)
 
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Section (empty: hosts) and name of what the steps name in their `with`, as far as the job file alone tells."""
+        for step in self._nodes.order:
+            for _, mark, name in names(self._nodes.kind(step).In, self._resolver.told(step)):
+                yield ("" if mark is None else mark.section), name
+
     def look(self, known: Mapping[NodeId, JsonValue], *, thorough: bool) -> Iterator[Seen]:
         """`known`: outputs of steps that looked already. `thorough`: also at what steps that only look, and forecasts, tell;
         else it is left to them, since they come before any change. Raises Interrupted."""
@@ -69,6 +78,25 @@ class Examination:
                         self._resolver.know(node, known[node.id], 1)
                     continue
                 yield from self._node(node, thorough=thorough)
+        if thorough:
+            for step in dict.fromkeys(node.partition("[")[0] for node in self.unknown):
+                yield from self._early(step)
+
+    def _early(self, step: str) -> Iterator[Seen]:
+        kind, told, known = self._nodes.kind(step), self._resolver.told(step), dict[str, Any]()
+        for name, info in kind.In.model_fields.items():
+            spelled = info.alias or name
+            if spelled in told:
+                known[name] = load_value(fields(kind.In)[spelled], told[spelled])
+            elif spelled not in self._nodes.spec(step).with_ and not info.is_required():
+                known[name] = info.get_default(call_default_factory=True)
+        try:
+            for observation in kind.examine_early(self._world.unheard(step), known):
+                yield Seen(step, observation)
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            yield Seen(step, wrong(f"step {step}", "what it stands on", error.message))
 
     def _node(self, node: Node, *, thorough: bool) -> Iterator[Seen]:
         name = str(node.id)

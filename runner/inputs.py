@@ -69,6 +69,12 @@ class Resolver:
                     waiting[step] = None
         return tuple(waiting)
 
+    def told(self, step: str) -> dict[str, JsonValue]:
+        """The entries of its `with` that the job file alone tells: what can be said before there are nodes."""
+        with_ = self._nodes.spec(step).with_
+        known = {name for name, value in with_.items() if all(one.root in self._base for one in references(value))}
+        return {name: evaluate(with_[name], self._base) for name in with_ if name in known}
+
     def inputs(self, node: Node) -> Inputs:
         """Raises SendenseError if the values do not fit the step's model."""
         raw, live = self._split(node)

@@ -11,7 +11,7 @@ from runner.world import World
 
 
 class Looking:
-    """An `Observer` that asks the steps."""
+    """An `Observer` that asks the steps, and each host once whether it can be reached."""
 
     offline = False
 
@@ -19,20 +19,20 @@ class Looking:
         self._world = world
 
     def look(self, node: Node, inputs: Inputs) -> Model:
-        out: Model = node.step.run(self._world.context(node.id), inputs.values, node.step.Live())
+        out: Model = node.step.run(self._world.unheard(node.id), inputs.values, node.step.Live())
         return out
 
     def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
-        found: Model | None = node.step.check(self._world.context(node.id), inputs.values, recorded)
+        found: Model | None = node.step.check(self._world.unheard(node.id), inputs.values, recorded)
         return found
 
     def forecast(self, node: Node, inputs: Inputs) -> Forecast:
-        return node.step.forecast(self._world.context(node.id), inputs.values)
+        return node.step.forecast(self._world.unheard(node.id), inputs.values)
 
     def due(self, node: Node, record: NodeRecord) -> str | None:
         if node.step.lifetime is not Lifetime.JOB or record.out is None:
             return None
         inputs = parse_out(node.step.In, record.inputs, str(node.id))
         return node.step.release_due(
-            self._world.context(node.id), inputs, parse_out(node.step.Out, record.out, str(node.id))
+            self._world.unheard(node.id), inputs, parse_out(node.step.Out, record.out, str(node.id))
         )

@@ -244,6 +244,11 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         anything is changed and does not begin if something is wrong; `doctor` and `plan` show it. Changes nothing."""
         return ()
 
+    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
+        """Of what `examine` looks at, all that does not hang on what comes before: for `doctor`, where that is in the way.
+        `known` are the fields of `In` that the job file alone tells, and the defaults of those it leaves out."""
+        return ()
+
     def findings(self, out: OutT) -> Findings:
         """What the report and the last lines on a terminal say of this output; of nothing else, and without looking."""
         return Findings()

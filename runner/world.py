@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runner.digest import Identities
-from runner.errors import UsageError
+from runner.errors import HostError, Interrupted, SendenseError, UsageError
 from runner.events import Bus, Event
 from runner.hosts import Host
 from runner.hosts.connect import connect
@@ -56,6 +56,16 @@ class World:
                 self._hosts[name] = host
             return self._hosts[name]
 
+    def reached(self, name: str) -> Host:
+        """The host, once a command ran there. Raises what kept it, for the rest of this execution and without asking again:
+        who looks at many things of one host waits once."""
+        host = self.host(name)
+        if not host.local:
+            found: _Reached = self.shared(("reached", name), lambda: nullcontext(_try(host)))
+            if found.failure:
+                raise HostError(found.failure)
+        return host
+
     def section(self, section: str, name: str) -> Section:
         entries = self.job.sections.get(section, {})
         if name not in entries:
@@ -83,7 +93,7 @@ class World:
     def unheard(self, node: NodeId | str) -> Context:
         """For looking beforehand: what happens is told to nobody, and nothing is remembered for the run."""
         assert self.run is not None, "a step looks for a run"
-        return self._context(node, replace(self.run, tools={}), _unheard, None, None)
+        return self._context(node, replace(self.run, tools={}), _unheard, None, None, host=self.reached)
 
     def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
         assert self.run is not None, "a step acts for a run"
@@ -96,6 +106,8 @@ class World:
         emit: Callable[[Event], None],
         log: Callable[[str], Log] | None,
         previous_failure: Mapping[str, object] | None,
+        *,
+        host: Callable[[str], Host] | None = None,
     ) -> Context:
         scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,7 +115,7 @@ class World:
             run=run,
             node=str(node),
             emit=emit,
-            host=self.host,
+            host=host or self.host,
             section=self.section,
             shared=self.shared,
             scratch=scratch,
@@ -112,6 +124,23 @@ class World:
             log=log,
             previous_failure=previous_failure,
         )
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """`failure`: why it cannot be reached; empty if it can."""
+
+    failure: str
+
+
+def _try(host: Host) -> _Reached:
+    try:
+        host.run(("true",))
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        return _Reached(error.message)
+    return _Reached("")
 
 
 def _unheard(event: Event) -> None:

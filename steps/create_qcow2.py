@@ -8,13 +8,14 @@ from typing import Annotated
 from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
-from runner.observations import Observation, good, noted, observe, wrong
+from runner.observations import Observation, good, noted, wrong
 from runner.step import Context, Empty, Forecast, Lifetime, Step
 from runner.units import MiB, human_bytes
 from steps import tools
 from steps.qemu import img
 from steps.repository import layout, marker, vm_directory
 from steps.repository.section import locate
+from steps.sections import marked
 from steps.vsphere.inventory import VM, Disk
 
 LEAST_FREE = 64 * MiB
@@ -98,12 +99,9 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def examine(self, ctx: Context, inputs: CreateQcow2In) -> tuple[Observation, ...]:
         host, root = locate(ctx, inputs.repository)
-        subject = f"repository {inputs.repository}"
-        there = observe(
-            subject, "its marker", lambda: f"{root} on {host.name} is repository {marker.require(host, root).uuid}"
-        )
-        program = tools.examine(ctx, host, tools.QEMU_IMG)
-        return (there, program) if there.state == "wrong" else (there, _room(subject, host, root, inputs.disk), program)
+        there, program = marked(host, inputs.repository, root), tools.examine(ctx, host, tools.QEMU_IMG)
+        room = () if there.state == "wrong" else (_room(there.subject, host, root, inputs.disk),)
+        return (there, *room, program)
 
     def undo(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> None:
         host = ctx.host(out.host)

@@ -9,6 +9,7 @@ from runner.findings import Findings, Statement
 from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation, good, observe
 from runner.step import Context, Empty, Lifetime, Step
+from steps.sections import answers
 from steps.vsphere import machine
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import VSphereError
@@ -80,19 +81,15 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         )
 
     def examine(self, ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:
-        answers = observe(
-            f"vCenter {inputs.vcenter}",
-            "that it answers, shows the certificate that the job trusts, and takes the login",
-            lambda: vcenter(ctx, inputs.vcenter).version,
-        )
-        if answers.state == "wrong":
-            return (answers,)
+        vcenter_answers = answers(ctx, inputs.vcenter)
+        if vcenter_answers.state == "wrong":
+            return (vcenter_answers,)
         client = vcenter(ctx, inputs.vcenter)
         found = machine.describe(client, find(client, inputs.vm))
         subject = f"VM {found.vm.name}"
         tracked = "on" if found.change_tracking else "off"
         return (
-            answers,
+            vcenter_answers,
             good(subject, "that it is there", f"{found.vm.inventory_path} ({found.vm.moref})"),
             observe(subject, "that it can be snapshotted", lambda: _ready(client, found.vm.moref)),
             observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),

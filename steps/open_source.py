@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from runner.findings import Findings, Statement
+from runner.hosts import Host
 from runner.model import HOW, HostName, JobModel
 from runner.observations import Observation, good, observe, wrong
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
@@ -19,10 +21,15 @@ from steps.vsphere import privileges
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.inventory import Disk, FrozenDisk
-from steps.vsphere.sources import nbdkit, vddk
+from steps.vsphere.sources import vddk
 from steps.vsphere.sources.vddk import VddkOptions
 
 __all__ = ["NoTransport", "OpenSource", "OpenSourceIn", "Source", "WrongDisk", "frozen_disk"]
+
+
+Transport = Literal["https", "vddk"]
+
+TOOLS = {"https": tools.NBDKIT_CURL, "vddk": tools.NBDKIT}
 
 
 class OpenSourceIn(JobModel):
@@ -101,9 +108,8 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             server = VddkServer(ctx, host, client, inputs.snapshot, disk, inputs.vddk)
         else:
             server = HttpsServer(ctx, host, client, inputs.snapshot, disk, inputs.connections)
+        tools.require(ctx, host, TOOLS[choice.transport])
         uris = server.open()
-        of_nbdkit = ctx.shared(("nbdkit", host.name), lambda: nullcontext(nbdkit.version(host)))
-        ctx.uses(f"nbdkit on {host.name}", of_nbdkit)
         if choice.transport == "vddk":
             ctx.uses(f"VDDK on {host.name}", str(choice.version))
         return Source(
@@ -132,7 +138,6 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             return (wrong(subject, looked_at, error.message),)
         vddk_is_it = choice.transport == "vddk"
         client = vcenter(ctx, inputs.snapshot.vcenter)
-        program = tools.examine(ctx, host, tools.NBDKIT if vddk_is_it else tools.NBDKIT_CURL)
 
         def permitted() -> str:
             place = inputs.snapshot.vm, inputs.snapshot.datacenter, disk.datastore
@@ -141,10 +146,19 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
 
         return (
             good(subject, looked_at, f"over {choice.transport}: {choice.why}"),
-            program,
+            *_stands_on(ctx, host, choice.transport),
             observe(subject, "privileges to read it", permitted),
-            *(() if host.local or program.state == "wrong" else (forwards.examine_sockets(ctx, host),)),
         )
+
+    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
+        """Where the disk's file decides how it is read, what HTTPS takes."""
+        if not known.keys() >= {"host", "transport", "vddk"}:
+            return ()
+        host, wish = ctx.host(known["host"]), known["transport"]
+        missing = "" if wish == "https" else look_for_vddk(ctx, host, known["vddk"]).missing
+        if wish == "vddk" and missing:
+            return (wrong(f"host {host.name}", "VMware's VDDK", missing),)
+        return _stands_on(ctx, host, "https" if wish == "https" or missing else "vddk")
 
     def findings(self, out: Source) -> Findings:
         connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
@@ -170,11 +184,22 @@ def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:
     return found
 
 
+def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> vddk.Found:
+    """What the host has of it, asked once a run. Raises HostError, CommandError."""
+    found: vddk.Found = ctx.shared(("VDDK", host.name, options), lambda: nullcontext(vddk.look(host, options)))
+    return found
+
+
+def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:
+    program = tools.examine(ctx, host, TOOLS[transport])
+    return (program,) if host.local or program.state == "wrong" else (program, forwards.examine_sockets(ctx, host))
+
+
 @dataclass(frozen=True)
 class Choice:
     """Of VMware's library, for `vddk`: its major `version`, and whether it can tell holes (`extents`)."""
 
-    transport: Literal["https", "vddk"]
+    transport: Transport
     why: str
     version: int = 0
     extents: bool = False
@@ -189,9 +214,7 @@ def choose(ctx: Context, inputs: OpenSourceIn, disk: FrozenDisk) -> Choice:
             raise NoTransport(f"{name} cannot be read {not_flat}; such a disk takes VMware's VDDK: `transport: vddk`")
         return Choice("https", "the job says so")
     host = ctx.host(inputs.host)
-    found: vddk.Found = ctx.shared(
-        ("VDDK", inputs.host, inputs.vddk), lambda: nullcontext(vddk.look(host, inputs.vddk))
-    )
+    found = look_for_vddk(ctx, host, inputs.vddk)
     if not found.missing:
         why = "the job says so" if wish == "vddk" else f"VDDK {found.version} is on host {host.name}"
         return Choice("vddk", why, found.version, found.extents)

@@ -8,7 +8,6 @@ from pydantic import field_validator
 
 from runner.hosts import Host
 from runner.model import HostName
-from runner.observations import Observation, observe
 from runner.state_place import StatePlace
 from runner.step import Context, Section
 from steps.repository import layout, marker
@@ -21,15 +20,6 @@ class Repository(Section):
     """The host that has it."""
     path: str
     """Absolute, on `host`."""
-
-    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
-        host, subject = ctx.host(self.host), f"repository {name}"
-        there = observe(
-            subject,
-            "its marker",
-            lambda: f"{self.path} on {host.name} is repository {marker.require(host, self.path).uuid}",
-        )
-        return (there,)
 
     def state_place(self) -> StatePlace:
         """Beside the VMs' directories, where no list of points looks."""

@@ -4,6 +4,8 @@ doctor finds each of them beforehand."""
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import yaml
 
 from runner.app import Options, diagnose, plan_job
 from runner.errors import SendenseError
+from runner.events import NodeRetrying
 from steps.lab.sshd import Sshd
 from steps.vsphere.simulator import Inventory, Simulator
 from tests.e2e.site import Site, disk, inventory
@@ -22,6 +25,7 @@ from tests.hub import tree
 
 INVENTORY = inventory(
     {"name": "vm", "disks": [disk(2000, "1 MiB", 0, 1)]},
+    {"name": "pair", "disks": [disk(2000, "1 MiB", 0, 1), disk(2001, "1 MiB", 1, 2)]},
     {"name": "golden", "template": True, "powered-on": False, "disks": [disk(2000, "1 MiB", 0, 1)]},
     {"name": "on-vsan", "datastore": "vsan1", "disks": [disk(2000, "1 MiB", 0, 1)]},
     {
@@ -127,7 +131,11 @@ def spoil(*path: str, value: Any) -> Callable[[Door], None]:
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILPFzkTOgTCG+pnjfzmaTtV+oW0V6pOKOjL5aQiFzx42"
 DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
     "wrong vCenter password": (wrong_password, ("wrong user name or password",), 1),
-    "unreachable vCenter": (spoil("vcenters", "lab", "port", value=1), ("127.0.0.1:1", "refused"), 1),
+    "unreachable vCenter": (
+        spoil("vcenters", "lab", "port", value=1),
+        ("127.0.0.1:1 cannot be reached", "refused", "check `server:`"),
+        1,
+    ),
     "certificate of an unknown authority": (other_authority, ("cannot be verified", "check `tls:`"), 1),
     "wrong thumbprint": (
         spoil("vcenters", "lab", "tls", value={"thumbprint": "ab" * 32}),
@@ -196,13 +204,71 @@ def test_a_door_that_is_shut_is_one_sentence_and_nothing_is_changed(door: Door, 
     wrong = " / ".join(one.sentence for one in examined.observations if one.state == "wrong")
     assert all(word in wrong for word in words), wrong
 
+    told = len(door.site.events)
     code, said = outcome(door, job)
     assert code == expected, said
+    assert not [event for event in door.site.events[told:] if isinstance(event, NodeRetrying)]
     assert all(word in said for word in words), said
     assert "\n" not in said
     assert "Traceback" not in said
     assert door.site.snapshots() == []
     assert tree(door.site.repository) == before
+
+
+@pytest.mark.parametrize(
+    "blind",
+    [
+        pytest.param(spoil("vcenters", "lab", "port", value=1), id="vcenter-out-of-reach"),
+        pytest.param(spoil("vars", "vm", value="no-such-vm"), id="no-such-vm"),
+    ],
+)
+def test_hub_and_node_are_looked_at_though_the_vm_cannot_be(door: Door, blind: Callable[[Door], None]) -> None:
+    door.document["vars"]["node"] = "node"
+    door.sshd("node", {})
+    blind(door)
+    found = diagnose(written(door), Options(state=door.directory / "state")).observations
+    good = {(one.subject, one.looked_at) for one in found if one.state == "good"}
+    for host, looked_at in (
+        ("hub", "that it can be reached as the job says"),
+        ("hub", "qemu-img, 4.0 or newer"),
+        ("hub", "qemu-nbd, 4.0 or newer"),
+        ("hub", "forwards through its sshd"),
+        ("node", "that it can be reached as the job says"),
+        ("node", "nbdkit with its curl plugin, 1.30 or newer"),
+        ("node", "forwards to unix sockets through its sshd"),
+    ):
+        assert (f"host {host}", looked_at) in good
+    assert {("repository main", "its marker"), ("repository main", "free space")} <= good
+    assert len([one for one in found if one.state == "wrong"]) == 1
+
+
+def test_a_host_out_of_reach_is_asked_once_and_told_once(door: Door) -> None:
+    door.document["vars"]["vm"] = "pair"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.listen()
+        door.document["hosts"]["hub"]["port"] = silent.getsockname()[1]
+        came: list[socket.socket] = []
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    connection = silent.accept()[0]
+                except OSError:
+                    return
+                came.append(connection)
+                connection.close()
+
+        answering = threading.Thread(target=hang_up)
+        answering.start()
+        try:
+            found = diagnose(written(door), Options(state=door.directory / "state")).observations
+        finally:
+            silent.shutdown(socket.SHUT_RDWR)
+            answering.join(10)
+    (wrong,) = [one for one in found if one.state == "wrong"]
+    assert wrong.subject == "host hub"
+    assert "cannot be reached" in wrong.found
+    assert len(came) == 1
 
 
 def test_where_only_ports_are_forwarded_the_backup_takes_them_and_says_who_else_can(door: Door) -> None:

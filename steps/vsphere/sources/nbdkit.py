@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from runner.hosts import Host
 from steps.vsphere.errors import VSphereError
 
 _ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)\n", re.MULTILINE)
@@ -17,12 +16,6 @@ class SourceFailed(VSphereError):
 def begin(*, socket: str, pid_file: str) -> tuple[str, ...]:
     """Of the command line; filters and the plugin follow. nbdkit makes `pid_file` when its socket listens."""
     return ("nbdkit", "--foreground", "--readonly", "--log=stderr", f"--unix={socket}", f"--pidfile={pid_file}")
-
-
-def version(host: Host) -> str:
-    """Of nbdkit on `host`, such as ``1.32.5``. Raises CommandError."""
-    words = host.run(("nbdkit", "--version")).stdout.decode(errors="replace").split()
-    return words[1] if len(words) > 1 else "unknown"
 
 
 def errors_in(stderr: str) -> list[str]:

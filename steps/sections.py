@@ -1,0 +1,71 @@
+"""The sections of a job file, with what the doctor looks at behind each entry.
+
+What the entries are stands below, with those who work with them; here is what a run needs of them whatever its VM is, so
+that all of it can be looked at though there may be no VM.
+"""
+
+from __future__ import annotations
+
+from runner.hosts import Host
+from runner.observations import Observation, good, observe, wrong
+from runner.step import Context
+from runner.units import MiB, human_bytes
+from steps import forwards, tools
+from steps.repository import marker
+from steps.repository.section import Repository
+from steps.vsphere.client import vcenter
+from steps.vsphere.section import VCenter
+
+LEAST_FREE = MiB
+"""With less not even an empty image and a manifest fit, whatever the disks are."""
+
+
+class RepositoryEntry(Repository):
+    __doc__ = Repository.__doc__
+
+    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
+        """The programs and forwards are for images on it, which are written and read through exporters there."""
+        host = ctx.host(self.host)
+        there = marked(host, name, self.path)
+        exporter = tools.examine(ctx, host, tools.QEMU_NBD)
+        return (
+            there,
+            *(() if there.state == "wrong" else (_room(host, name, self.path),)),
+            tools.examine(ctx, host, tools.QEMU_IMG),
+            exporter,
+            *(() if exporter.state == "wrong" else (forwards.examine(ctx, host),)),
+        )
+
+
+class VCenterEntry(VCenter):
+    __doc__ = VCenter.__doc__
+
+    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
+        return (answers(ctx, name),)
+
+
+def marked(host: Host, name: str, path: str) -> Observation:
+    """Whether there is a repository at `path`."""
+    return observe(
+        f"repository {name}",
+        "its marker",
+        lambda: f"{path} on {host.name} is repository {marker.require(host, path).uuid}",
+    )
+
+
+def answers(ctx: Context, name: str) -> Observation:
+    return observe(
+        f"vCenter {name}",
+        "that it answers, shows the certificate that the job trusts, and takes the login",
+        lambda: vcenter(ctx, name).version,
+    )
+
+
+def _room(host: Host, name: str, path: str) -> Observation:
+    subject, looked_at, free = f"repository {name}", "free space", host.free_bytes(path)
+    found = f"{human_bytes(free)} free on {host.name}"
+    return (
+        wrong(subject, looked_at, found, "free some space there")
+        if free < LEAST_FREE
+        else good(subject, looked_at, found)
+    )
