@@ -89,8 +89,8 @@ def _named(job: Job, examination: Examination) -> tuple[list[str], list[tuple[st
     for section, name in sections:
         entry = job.sections[section][name]
         hosts += [host for _, mark, host in names(type(entry), entry.to_json_value()) if mark is None]
-    if job.state is not None:
-        hosts.append(job.state.host)
+    if job.state_place is not None:
+        hosts.append(job.state_place.host)
     return list(dict.fromkeys(hosts)), list(sections)
 
 
