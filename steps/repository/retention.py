@@ -1,0 +1,211 @@
+"""Which restore points stay, which go, why, and what must be rebuilt so that they can. Pure.
+
+A rule keeps the newest good point of each of its periods. Good is what was read back and compared whole, on a chain of
+which the same is true: only such points count. What is not good takes no place of a good one, and stays as long as it
+would if it were. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from runner.model import JobModel, Model
+from steps.repository.chains import Chains
+from steps.repository.history import Entry, History
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Policy(JobModel):
+    """``{keep-last: 3, keep-daily: 7, keep-monthly: 12}``; what no rule keeps goes. Without any, everything stays."""
+
+    keep_last: Count | None = None
+    """The newest so many."""
+    keep_hourly: Count | None = None
+    """The newest of each of the last so many hours that have one."""
+    keep_daily: Count | None = None
+    """The same, of days (UTC)."""
+    keep_weekly: Count | None = None
+    """The same, of weeks (ISO 8601)."""
+    keep_monthly: Count | None = None
+    """The same, of months."""
+    keep_yearly: Count | None = None
+    """The same, of years."""
+    max_chain: Annotated[int, Field(ge=2)] | None = None
+    """Points that one disk is read from, at most: what would be on top of more becomes a full."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it has any rule of what stays."""
+        return self.keep_last is not None or any(getattr(self, rule.field) is not None for rule in RULES)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    field: str
+    period: Callable[[datetime], str]
+
+
+RULES = (
+    _Rule("keep_hourly", lambda at: f"{at:%Y-%m-%d %H}h"),
+    _Rule("keep_daily", lambda at: f"{at:%Y-%m-%d}"),
+    _Rule("keep_weekly", lambda at: f"{at:%G-W%V}"),
+    _Rule("keep_monthly", lambda at: f"{at:%Y-%m}"),
+    _Rule("keep_yearly", lambda at: f"{at:%Y}"),
+)
+
+
+class Decision(Model):
+    """Of one point. `reasons` are words such as ``daily 2026-11-23``; of a point that goes, why nothing keeps it."""
+
+    point: str
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+class Move(Model):
+    """The image of disk `key` in `point` is put on that of `onto`, or becomes a full (None). `parent` is what it lies on
+    now, `root` the full at the bottom of that."""
+
+    point: str
+    key: int
+    parent: str
+    onto: str | None
+    root: str
+
+
+class Plan(Model):
+    """`decisions` of all points, oldest first; `moves` in the order in which they are made; `drops` go after all moves."""
+
+    decisions: tuple[Decision, ...]
+    moves: tuple[Move, ...]
+    drops: tuple[str, ...]
+
+
+def keep(
+    history: History, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None
+) -> tuple[Decision, ...]:
+    """What the rules say of each point, oldest first. `pinned`: points that something else stands on (an unfinished
+    run), and what."""
+    chains = Chains(history)
+    good = [entry for entry in history if chains.good(entry)]
+    reasons: dict[str, list[str]] = {entry.point: [] for entry in history}
+    for point, why in (*_untouchable(history, chains, now), *(pinned or {}).items()):
+        if why not in reasons.get(point, (why,)):
+            reasons[point].append(why)
+    if not policy.keeps:
+        return tuple(_kept(entry, reasons[entry.point] or ["no rule is given"]) for entry in history)
+    if not good:
+        return tuple(_kept(entry, reasons[entry.point] or ["no good point is there"]) for entry in history)
+    for entry, why in _picked(good, policy):
+        reasons[entry.point].append(why)
+    counted = {entry.point for entry in good}
+    for entry, why in _picked(history, policy):
+        if entry.point not in counted:
+            reasons[entry.point].append(f"{why}, but not good: it takes no place")
+    last = good[-1].point
+    reasons[last].append("the last good one")
+    for entry in history[history.index(good[-1]) + 1 :]:
+        reasons[entry.point].append("newer than the last good one")
+    return tuple(
+        _kept(entry, reasons[entry.point])
+        if reasons[entry.point]
+        else Decision(
+            point=entry.point, keep=False, reasons=("no rule keeps it" if entry.point in counted else "not good",)
+        )
+        for entry in history
+    )
+
+
+def plan(history: History, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None) -> Plan:
+    """As `keep`, with what follows from it for the images. A full that several chains would need a copy of stays, and so
+    does what a broken chain still has."""
+    chains = Chains(history)
+    held = dict(pinned or {})
+    while True:
+        decisions = keep(history, policy, now, held)
+        kept = {decision.point for decision in decisions if decision.keep}
+        shared = _shared_roots(_moves(chains, kept, None), kept)
+        if not shared:
+            moves = tuple(_moves(chains, kept, policy.max_chain))
+            drops = tuple(decision.point for decision in decisions if not decision.keep)
+            return Plan(decisions=decisions, moves=moves, drops=drops)
+        held.update(shared)
+
+
+def _kept(entry: Entry, reasons: Sequence[str]) -> Decision:
+    return Decision(point=entry.point, keep=True, reasons=tuple(reasons))
+
+
+def _untouchable(history: History, chains: Chains, now: datetime) -> Iterator[tuple[str, str]]:
+    for entry in history:
+        protection = entry.marks.protected
+        if protection is not None and protection.until > now:
+            yield entry.point, f"protected until {protection.until:%Y-%m-%d}: {protection.reason}"
+        if (why := _damage(chains, entry)) is not None:
+            yield entry.point, f"damaged, for you to remove: {why}"
+            for disk in entry.manifest.disks:
+                for below in chains.of(entry, disk.key)[1:]:
+                    yield below.point, f"{entry.point}, which is damaged, is built on it"
+
+
+def _damage(chains: Chains, entry: Entry) -> str | None:
+    """Why the images of a point cannot be rebuilt, in words; None where they can."""
+    verified = entry.marks.verified
+    if verified is not None and not verified.passed:
+        return f"verification failed on {verified.at:%Y-%m-%d}"
+    return chains.broken(entry)
+
+
+def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, str]]:
+    """`entries` are oldest first."""
+    for entry in entries[-policy.keep_last :] if policy.keep_last else ():
+        yield entry, "last"
+    for rule in RULES:
+        periods: set[str] = set()
+        for entry in reversed(entries):
+            if len(periods) >= (getattr(policy, rule.field) or 0):
+                break
+            period = rule.period(entry.manifest.created.astimezone(UTC))
+            if period not in periods:
+                periods.add(period)
+                yield entry, f"{rule.field.removeprefix('keep_')} {period}"
+
+
+def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move]:
+    """Each after those that it builds on."""
+    depths: dict[tuple[str, int], int] = {}
+    links = (
+        (len(chain), entry, disk.key, chain)
+        for entry in chains.history
+        if entry.point in kept and _damage(chains, entry) is None
+        for disk in entry.manifest.disks
+        for chain in (chains.of(entry, disk.key),)
+    )
+    for _, entry, key, chain in sorted(links, key=lambda link: link[0]):
+        onto = next((below.point for below in chain[1:] if below.point in kept), None)
+        depth = 1 if onto is None else depths.get((onto, key), 1) + 1
+        if longest is not None and depth > longest:
+            onto, depth = None, 1
+        depths[(entry.point, key)] = depth
+        parent = chain[1].point if len(chain) > 1 else None
+        if parent is not None and onto != parent:
+            yield Move(point=entry.point, key=key, parent=parent, onto=onto, root=chain[-1].point)
+
+
+def _shared_roots(moves: Iterable[Move], kept: set[str]) -> dict[str, str]:
+    """Fulls that go though two or more images would need a full copy of them, and which."""
+    heirs: dict[tuple[str, int], list[str]] = {}
+    for move in moves:
+        if move.onto is None and move.root not in kept:
+            heirs.setdefault((move.root, move.key), []).append(move.point)
+    return {
+        root: f"{' and '.join(points)} are built on it side by side"
+        for (root, _), points in heirs.items()
+        if len(points) > 1
+    }

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steps.repository.chains import Chains
+from steps.repository.history import Entry, History
+from steps.repository.marks import DiskVerified, Marks, Protection, Suspect, Suspicion, Verification
+from steps.repository.retention import Plan, Policy, keep, plan
+from tests.chain import manifest_of
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FIRST = datetime(2026, 11, 1, 3, tzinfo=UTC)
+
+
+def entry(
+    number: int,
+    *,
+    at: datetime | None = None,
+    parents: dict[int, str | None] | None = None,
+    level: Any = "full",
+    **marks: Any,
+) -> Entry:
+    """Point `number`; by default of one disk, 2000, a full."""
+    made = manifest_of(number, at or FIRST + timedelta(days=number), parents or {2000: None}, level=level)
+    return Entry(f"/repository/vm/{made.point}", made, Marks(**marks))
+
+
+def chain(count: int) -> list[Entry]:
+    """A full and incrementals on it, one a day."""
+    made: list[Entry] = []
+    for number in range(count):
+        made.append(entry(number, parents={2000: made[-1].point if made else None}))
+    return made
+
+
+def numbers(history: History, decided: Plan) -> list[int]:
+    """Which points stay."""
+    return [number for number, decision in enumerate(decided.decisions) if decision.keep]
+
+
+def moves(history: History, decided: Plan) -> list[tuple[int, int | None]]:
+    place = {entry.point: number for number, entry in enumerate(history)}
+    return [(place[move.point], None if move.onto is None else place[move.onto]) for move in decided.moves]
+
+
+@pytest.mark.parametrize(
+    ("policy", "stay"),
+    [
+        pytest.param({"keep_last": 3}, [21, 22, 23], id="last"),
+        pytest.param({"keep_daily": 2}, [21, 23], id="daily"),
+        pytest.param({"keep_hourly": 3}, [21, 22, 23], id="hourly"),
+        pytest.param({"keep_weekly": 2}, [21, 23], id="weekly"),
+        pytest.param({"keep_monthly": 5}, [23], id="monthly"),
+        pytest.param({"keep_yearly": 1, "keep_last": 1}, [23], id="yearly"),
+        pytest.param({"keep_last": 2, "keep_weekly": 3}, [14, 21, 22, 23], id="together"),
+        pytest.param({"keep_last": 500}, list(range(24)), id="more-than-there-are"),
+        pytest.param({}, list(range(24)), id="no-rule"),
+    ],
+)
+def test_a_rule_keeps_the_newest_of_each_of_its_periods(policy: dict[str, int], stay: list[int]) -> None:
+    # One a day from Sunday the 1st at 03:00; on the last day two more, two hours apart.
+    history = [entry(number) for number in range(22)]
+    history += [entry(22, at=FIRST + timedelta(days=22, hours=2)), entry(23, at=FIRST + timedelta(days=22, hours=4))]
+    assert numbers(history, plan(history, Policy(**policy), NOW)) == stay
+
+
+def test_what_is_not_good_takes_no_place_and_stays_as_long_as_it_would_if_it_were() -> None:
+    suspicion = Suspicion(key=2000, why="CBT forgot", run="r", at=NOW)
+    failed = Verification(
+        at=NOW,
+        level="chain",
+        against_source=False,
+        disks=(DiskVerified(key=2000, blocks=4, compared=4, different=(0,)),),
+    )
+    history = [
+        entry(0),
+        entry(1, level="sample"),
+        entry(2, suspect=Suspect(disks=(suspicion,))),
+        entry(3, verified=failed),
+        entry(4),
+        entry(5, level="metadata"),
+        entry(6),
+    ]
+    decided = plan(history, Policy(keep_last=3), NOW)
+    assert numbers(history, decided) == [0, 3, 4, 5, 6]
+    assert decided.decisions[1].reasons == ("not good",)
+    assert decided.decisions[3].reasons == ("damaged, for you to remove: verification failed on 2026-11-23",)
+    assert decided.decisions[5].reasons == ("last, but not good: it takes no place",)
+
+
+def test_the_last_good_one_stays_whatever_came_after_it() -> None:
+    history = [entry(0), entry(1), *(entry(number, level="sample") for number in range(2, 9))]
+    decided = plan(history, Policy(keep_last=1), NOW)
+    assert numbers(history, decided) == [1, *range(2, 9)]
+    assert "the last good one" in decided.decisions[1].reasons
+
+
+def test_without_a_good_point_nothing_goes() -> None:
+    history = [entry(number, level="sample") for number in range(4)]
+    assert numbers(history, plan(history, Policy(keep_last=1), NOW)) == [0, 1, 2, 3]
+
+
+def test_a_good_point_on_one_that_is_not_is_not_good_unless_all_of_it_was_read_later() -> None:
+    read = Verification(at=NOW, level="chain", against_source=False, disks=())
+    below = entry(0, level="sample")
+    history = [below, entry(1, parents={2000: below.point}), entry(2, parents={2000: below.point}, verified=read)]
+    assert [Chains(history).good(one) for one in history] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("until", "stays"),
+    [pytest.param(NOW + timedelta(hours=1), True, id="yet"), pytest.param(NOW, False, id="no longer")],
+)
+def test_a_protected_point_stays_until_its_day(until: datetime, stays: bool) -> None:
+    history = [entry(0, protected=Protection(until=until, reason="audit", at=FIRST)), entry(1)]
+    assert plan(history, Policy(keep_last=1), NOW).decisions[0].keep is stays
+
+
+def test_a_point_that_an_unfinished_run_stands_on_stays() -> None:
+    history = [entry(0), entry(1)]
+    decided = plan(history, Policy(keep_last=1), NOW, {history[0].point: "run r is built on it"})
+    assert (
+        decided.decisions[0] == keep(history, Policy(keep_last=1), NOW, {history[0].point: "run r is built on it"})[0]
+    )
+    assert decided.drops == ()
+
+
+def test_a_middle_point_goes_by_putting_its_child_on_what_it_lies_on() -> None:
+    history = chain(4)
+    decided = plan(history, Policy(keep_last=2, keep_weekly=2), NOW)
+    assert numbers(history, decided) == [0, 2, 3]
+    assert moves(history, decided) == [(2, 0)]
+
+
+def test_the_oldest_full_goes_by_making_one_of_what_is_kept_above_it() -> None:
+    history = chain(5)
+    decided = plan(history, Policy(keep_last=2), NOW)
+    assert moves(history, decided) == [(3, None)]
+    assert decided.moves[0].root == history[0].point
+    assert decided.drops == tuple(one.point for one in history[:3])
+
+
+def test_a_full_that_two_chains_would_need_a_copy_of_stays() -> None:
+    full = entry(0)
+    history = [full, entry(1, parents={2000: full.point}), entry(2, parents={2000: full.point})]
+    decided = plan(history, Policy(keep_last=2), NOW)
+    assert (numbers(history, decided), decided.moves) == ([0, 1, 2], ())
+    assert "side by side" in decided.decisions[0].reasons[0]
+
+
+def test_chains_are_of_disks() -> None:
+    first = entry(0, parents={2000: None, 2001: None})
+    second = entry(1, parents={2000: first.point, 2001: None})
+    third = entry(2, parents={2000: second.point, 2001: second.point})
+    decided = plan([first, second, third], Policy(keep_last=1), NOW)
+    assert [(move.key, move.onto, move.root) for move in decided.moves] == [
+        (2001, None, second.point),
+        (2000, None, first.point),
+    ]
+
+
+def test_a_broken_chain_is_left_as_it_is() -> None:
+    whole = chain(3)
+    history = [*whole[:1], *whole[2:], entry(3)]
+    decided = plan(history, Policy(keep_last=1), NOW)
+    assert numbers(history, decided) == [1, 2]
+    assert "damaged, for you to remove: disk 2000 is built on" in decided.decisions[1].reasons[0]
+    assert decided.moves == ()
+
+
+def test_a_chain_is_no_longer_than_it_may_be() -> None:
+    history = chain(8)
+    assert moves(history, plan(history, Policy(max_chain=3), NOW)) == [(3, None), (6, None)]
+
+
+# The same for every history: points, failures and policies are drawn at random.
+
+
+@dataclass
+class World:
+    """What a repository holds of one VM: the bytes that each image adds, and what it lies on."""
+
+    images: dict[tuple[str, int], tuple[dict[int, int], str | None]]
+
+    def content(self, point: str, key: int) -> dict[int, int]:
+        own, parent = self.images[(point, key)]
+        return own if parent is None else {**self.content(parent, key), **own}
+
+    def apply(self, decided: Plan) -> None:
+        for move in decided.moves:
+            whole = self.content(move.point, move.key)
+            self.images[(move.point, move.key)] = (whole, move.onto)
+        self.images = {at: image for at, image in self.images.items() if at[0] not in decided.drops}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[Entry], World]:
+    made: list[Entry] = []
+    images: dict[tuple[str, int], tuple[dict[int, int], str | None]] = {}
+    at = FIRST
+    for number in range(draw(st.integers(0, 14))):
+        at += timedelta(hours=draw(st.sampled_from((1, 5, 24, 24, 24, 24 * 9, 24 * 40))))
+        keys = draw(st.sampled_from(((2000,), (2000,), (2000, 2001), (2001,))))
+        parents: dict[int, str | None] = {}
+        for key in keys:
+            below = [one for one in made if one.disk(key) is not None]
+            # The newest mostly, now and then another, or a full.
+            choice = draw(st.sampled_from((-1, -1, -1, -1, -2, None)))
+            parents[key] = None if choice is None or len(below) < -choice else below[choice].point
+        one = entry(
+            number, at=at, parents=parents, level=draw(st.sampled_from(("full",) * 5 + ("sample",))), **draw(marks())
+        )
+        made.append(one)
+        for key in keys:
+            images[(one.point, key)] = ({draw(st.integers(0, 5)): number, 9: number}, parents[key])
+    if len(made) > 2 and draw(st.integers(0, 5)) == 0:  # somebody deleted one by hand
+        gone = made.pop(draw(st.integers(0, len(made) - 1)))
+        images = {at: image for at, image in images.items() if at[0] != gone.point}
+    return made, World(images)
+
+
+@st.composite
+def marks(draw: st.DrawFn) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    kind = draw(st.integers(0, 11))
+    if kind == 0:
+        found["suspect"] = Suspect(disks=(Suspicion(key=2000, why="w", run="r", at=NOW),))
+    if kind in (1, 2):
+        disks = (DiskVerified(key=2000, blocks=1, compared=1, problem="gone" if kind == 1 else None),)
+        found["verified"] = Verification(at=NOW, level="chain", against_source=False, disks=disks)
+    if kind in (3, 4):
+        until = NOW + timedelta(days=1 if kind == 3 else -1)
+        found["protected"] = Protection(until=until, reason="audit", at=NOW)
+    return found
+
+
+def policies() -> st.SearchStrategy[Policy]:
+    count = st.none() | st.integers(1, 4)
+    return st.builds(
+        Policy,
+        keep_last=count,
+        keep_hourly=count,
+        keep_daily=count,
+        keep_weekly=count,
+        keep_monthly=count,
+        keep_yearly=count,
+        max_chain=st.none() | st.integers(2, 5),
+    )
+
+
+def after(history: History, world: World, decided: Plan) -> list[Entry]:
+    """The history once the plan was carried out."""
+    left = []
+    for one in history:
+        if one.point in decided.drops:
+            continue
+        disks = tuple(
+            disk.model_copy(update={"parent": world.images[(one.point, disk.key)][1]}) for disk in one.manifest.disks
+        )
+        left.append(Entry(one.path, one.manifest.model_copy(update={"disks": disks}), one.marks))
+    return left
+
+
+@settings(max_examples=120, deadline=None)
+@given(histories(), policies(), st.data())
+def test_whatever_the_history_and_the_policy(
+    made: tuple[list[Entry], World], policy: Policy, data: st.DataObject
+) -> None:
+    history, world = made
+    chains = Chains(history)
+    pinned = {one.point: "run r" for one in history if data.draw(st.integers(0, 9)) == 0}
+    decided = plan(history, policy, NOW, pinned)
+    drops = set(decided.drops)
+    good = [one.point for one in history if chains.good(one)]
+    whole = [one for one in history if one.point not in drops and chains.broken(one) is None]
+    before = {(one.point, disk.key): world.content(one.point, disk.key) for one in whole for disk in one.manifest.disks}
+
+    assert [decision.point for decision in decided.decisions] == [one.point for one in history]
+    assert drops == {decision.point for decision in decided.decisions if not decision.keep}
+    assert all(decision.reasons for decision in decided.decisions)
+    assert not drops & set(pinned), "an unfinished run stands on it"
+    assert not any(one.marks.protected and one.marks.protected.until > NOW for one in history if one.point in drops)
+    assert not drops or (good and good[-1] not in drops), "the last good one stays"
+    assert not drops & {one.point for one in history if good and one.point > good[-1]}
+    assert not drops & set(good[-(policy.keep_last or 0) :] if policy.keep_last else ()), "verified points only count"
+    assert policy.keeps or not drops
+
+    world.apply(decided)
+    assert {at: world.content(*at) for at in before} == before, "every kept point reads as it did"
+    assert not any(parent in drops for _, parent in world.images.values()), "no parent in use is gone"
+
+    left = after(history, world, decided)
+    if policy.max_chain:
+        sound = [one for one in left if not (one.marks.verified and not one.marks.verified.passed)]
+        now = Chains(left)
+        assert all(
+            len(now.of(one, disk.key)) <= policy.max_chain or any(below not in sound for below in now.of(one, disk.key))
+            for one in sound
+            if now.broken(one) is None
+            for disk in one.manifest.disks
+        )
+    again = plan(left, policy, NOW, pinned)
+    # What was written anew and compared may be good now, though it lay on what was not: then it takes a place.
+    if [one.point for one in left if Chains(left).good(one)] == [point for point in good if point not in drops]:
+        assert (again.drops, again.moves) == ((), ()), "what was carried out is not to be done again"
