@@ -52,29 +52,8 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         host, root = locate(ctx, inputs.repository)
         marker.require(host, root)
         directory = vm_directory.ensure(host, root, inputs.vm)
-        path = posixpath.join(directory, layout.LOCK)
         what = f"VM {inputs.vm.name!r} in repository {inputs.repository}"
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        holder = f"host {socket.gethostname()}, pid {os.getpid()}, run {ctx.run.id} of {ctx.run.job}, since {since}"
-        try:
-            lock = host.lock(path, holder)
-        except LockedError as error:
-            if f"run {ctx.run.id} " in error.holder:
-                # Ours: the network broke, and the hub's sshd has not noticed yet that the session is dead.
-                raise TransientError(
-                    f"{what} is still locked by a session of this run that broke; {host.name} gives it back once its sshd "
-                    "notices (ClientAliveInterval says when)"
-                ) from error
-            raise LockedError(what, error.holder) from error
-        ctx.closing.callback(lock.release)
-        ctx.alive.append(lock.alive)
-        own: _Taken = ctx.shared(("reserve", host.name, path), lambda: nullcontext(_Taken()))
-        last = _last_run(host, directory)
-        if own.before and last != ctx.run.id:
-            raise LockedError(what, f"run {last}, which came while our session to {host.name} was broken")
-        host.write(posixpath.join(directory, layout.LAST_RUN), f"{ctx.run.id}\n".encode())
-        own.before = True
-        return Reservation(repository=inputs.repository, lock=path)
+        return Reservation(repository=inputs.repository, lock=hold(ctx, host, directory, what))
 
     def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
         host, root = locate(ctx, inputs.repository)
@@ -84,6 +63,33 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         except SendenseError as error:
             return Forecast(problems=(error.message,))
         return Forecast(notes=(f"lock {posixpath.join(directory, layout.LOCK)} on {host.name}",))
+
+
+def hold(ctx: Context, host: Host, directory: str, what: str) -> str:
+    """Takes the lock of the VM with this directory for as long as `ctx` is open; returns the lock file's path. `what` names
+    the VM in messages. Raises LockedError, and TransientError for a session of this run that broke."""
+    path = posixpath.join(directory, layout.LOCK)
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    holder = f"host {socket.gethostname()}, pid {os.getpid()}, run {ctx.run.id} of {ctx.run.job}, since {since}"
+    try:
+        lock = host.lock(path, holder)
+    except LockedError as error:
+        if f"run {ctx.run.id} " in error.holder:
+            # Ours: the network broke, and the hub's sshd has not noticed yet that the session is dead.
+            raise TransientError(
+                f"{what} is still locked by a session of this run that broke; {host.name} gives it back once its sshd "
+                "notices (ClientAliveInterval says when)"
+            ) from error
+        raise LockedError(what, error.holder) from error
+    ctx.closing.callback(lock.release)
+    ctx.alive.append(lock.alive)
+    own: _Taken = ctx.shared(("reserve", host.name, path), lambda: nullcontext(_Taken()))
+    last = _last_run(host, directory)
+    if own.before and last != ctx.run.id:
+        raise LockedError(what, f"run {last}, which came while our session to {host.name} was broken")
+    host.write(posixpath.join(directory, layout.LAST_RUN), f"{ctx.run.id}\n".encode())
+    own.before = True
+    return path
 
 
 class _Taken:
