@@ -9,6 +9,7 @@ import posixpath
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 
 from runner.hosts import Child, Forwards, Host
@@ -16,7 +17,7 @@ from runner.hosts.tunnel import explain
 from runner.secrets import resolve
 from runner.step import Context
 from steps.copy.endpoint import ConnectFailed
-from steps.copy.nbd import probe
+from steps.copy.nbd import ExportInfo, probe
 from steps.snapshot import SnapshotTaken
 from steps.vsphere import folder, machine
 from steps.vsphere.client import Client
@@ -44,6 +45,9 @@ class SourceServer(ABC):
 
     handshake_timeout: float
     """Seconds for the first connection; nbdkit opens the disk in it."""
+
+    complaints_are_final: bool
+    """Whether what nbdkit calls an error while it opens the disk means that it will not open."""
 
     def __init__(self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> None:
         self._ctx = ctx
@@ -99,7 +103,7 @@ class SourceServer(ABC):
     def _shake_hands(self, uri: str, child: Child, forwards: Forwards) -> None:
         self._ctx.check_stop()
         try:
-            info = probe(uri, self.handshake_timeout, self._what)
+            info = self._first_answer(uri, child)
         except ConnectFailed as error:
             words = self._last_words(child)
             if errors_in(words):
@@ -111,6 +115,17 @@ class SourceServer(ABC):
                 f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the file is not the "
                 f"disk's"
             )
+
+    def _first_answer(self, uri: str, child: Child) -> ExportInfo:
+        """Of the handshake. Newer nbdkits (seen with 1.42) ask for the file's size after the disk was opened, and their retry
+        filter asks again and again, so its first complaint ends the wait."""
+        with ThreadPoolExecutor(1, thread_name_prefix="handshake") as pool:
+            answer = pool.submit(probe, uri, self.handshake_timeout, self._what)
+            while not wait([answer], PAUSE).done:
+                if self.complaints_are_final and errors_in(words := child.stderr()):
+                    child.stop()  # so that the handshake ends too
+                    raise self._failure_of(words)
+            return answer.result()
 
     def _last_words(self, child: Child) -> str:
         """Its standard error, once the cause is there or will not come any more."""
@@ -124,6 +139,7 @@ class HttpsServer(SourceServer):
     """Several nbdkits on the disk's flat file, one connection each; they share one session's cookie."""
 
     handshake_timeout = https.REQUEST_TIMEOUT + 15.0
+    complaints_are_final = True
 
     def __init__(
         self,
@@ -172,6 +188,7 @@ class VddkServer(SourceServer):
     its buffers again. Requests of one connection run in parallel. How many disks are open at once is counted."""
 
     handshake_timeout = vddk.OPEN_TIMEOUT
+    complaints_are_final = False
 
     def __init__(
         self,

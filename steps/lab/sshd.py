@@ -96,9 +96,16 @@ class Sshd:
 
     def drop_connections(self) -> None:
         """Every connection breaks; new ones are taken."""
-        if (listener := self._listener()) is not None:
-            for connection in _connections(listener):
-                _signal(connection, signal.SIGKILL)
+        if (listener := self._listener()) is None:
+            return
+        # Stopped first: one that forks while we look would leave a child that nobody finds any more.
+        seen: set[int] = set()
+        while fresh := set(_connections(listener)) - seen:
+            seen |= fresh
+            for connection in fresh:
+                _signal(connection, signal.SIGSTOP)
+        for connection in seen:
+            _signal(connection, signal.SIGKILL)
 
     def log(self) -> str:
         return self._path("log").read_text(errors="replace")
@@ -124,9 +131,10 @@ class Sshd:
             "SetEnv": "SHLVL=2",
         }
         lines = [f"{name} {value}\n" for name, value in (ours | self._options).items()]
-        # Since 9.8 sshd shuts out an address that failed to log in; here everybody is 127.0.0.1.
+        # Since 9.8 sshd shuts out an address that failed to log in; here everybody is 127.0.0.1. First, since the options
+        # may end in a Match block.
         penalties = "PerSourcePenalties no\n"
-        return "".join(lines) + (penalties if self._understands(penalties) else "")
+        return "".join(([penalties] if self._understands(penalties) else []) + lines)
 
     def _understands(self, line: str) -> bool:
         trial = self._path("trial_config")
