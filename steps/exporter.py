@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from runner.errors import SendenseError
 from runner.hosts import Child, Host
+from runner.hosts.tunnel import ssh_version
 from runner.step import Context
 from steps import forwards, tools
 from steps.copy.nbd import ExportInfo
@@ -22,6 +23,9 @@ START_TIMEOUT = 30.0
 
 ANSWER_TIMEOUT = 10.0
 """From then on to its answer."""
+
+REACH_TIMEOUT = 15.0
+"""Four ssh processes take 0.3 s on a quiet machine; a server that drops what it may not forward does so at once."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,21 @@ class Exporter:
             return nbd_server.uri(self.at, self.export)
         return nbd_server.port_uri(self.at, self.export)
 
+    @property
+    def address(self) -> str:
+        """What a forward leads to."""
+        return self.at if isinstance(self.at, str) else f"127.0.0.1:{self.at}"
+
+
+@dataclass(frozen=True)
+class Way:
+    """To an export on a host: `address` is what a forward leads to there."""
+
+    key: int
+    address: str
+    export: str
+    capacity: int
+
 
 class ExporterError(SendenseError):
     """qemu-nbd did not start, or serves something else than the image."""
@@ -66,6 +85,14 @@ class ExporterError(SendenseError):
     def __init__(self, host: str, key: int, path: str, why: str, *, transient: bool = False) -> None:
         super().__init__(f"qemu-nbd on {host} cannot serve disk {key} from {path}: {why}")
         self.transient = transient
+
+
+class WrongSizeError(SendenseError):
+    def __init__(self, host: str, way: Way, found: int) -> None:
+        super().__init__(
+            f"the export of disk {way.key} on {host} has {found} bytes where the disk has {way.capacity}: it is another "
+            "disk's, so nothing was written"
+        )
 
 
 class _PortTakenError(Exception):
@@ -151,3 +178,18 @@ def _ready(ctx: Context, host: Host, server: Server, child: Child, at: str | int
     with host.forward((at if isinstance(at, str) else f"127.0.0.1:{at}",)) as ways:
         uri = nbd_server.uri(ways.sockets[0], server.export)
         return handshake_through(ctx, host.name, ways, uri, name, timeout=ANSWER_TIMEOUT, alive=alive)
+
+
+def reach(ctx: Context, host: Host, way: Way, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
+    """URIs of sockets here that each passed a handshake, and what the last one said. Raises WrongSizeError, ConnectFailed,
+    HostError, Interrupted."""
+    ways = ctx.closing.enter_context(host.forward((way.address,) * connections))
+    if ways.children:
+        ctx.uses("ssh", ssh_version())
+    uris = tuple(nbd_server.uri(socket, way.export) for socket in ways.sockets)
+    for number, uri in enumerate(uris, 1):
+        name = f"the export of disk {way.key} on {host.name} (connection {number} of {connections})"
+        seen = handshake_through(ctx, host.name, ways, uri, name, timeout=REACH_TIMEOUT)
+        if seen.size != way.capacity:
+            raise WrongSizeError(host.name, way, seen.size)
+    return uris * (nbd_server.CONNECTIONS_PER_FORWARD if ways.children else 1), seen

@@ -7,19 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from runner.errors import SendenseError
-from runner.hosts import Host
-from runner.hosts.tunnel import ssh_version
 from runner.model import HOW, JobModel
 from runner.step import Context, Given, Lifetime, Step
+from steps import exporter
 from steps.copy.endpoint import ConnectFailed
-from steps.copy.nbd import ExportInfo, probe
+from steps.copy.nbd import probe
 from steps.create_qcow2 import Image
-from steps.handshake import handshake_through
 from steps.qemu import nbd_server
 from steps.start_nbd import Export
-
-READY_TIMEOUT = 15.0
-"""Four ssh processes take 0.3 s on a quiet machine; a server that drops what it may not forward does so at once."""
 
 PROBE_TIMEOUT = 10.0
 
@@ -50,14 +45,6 @@ class OpenTunnelIn(JobModel):
 class OpenTunnelLive(JobModel):
     export: Export
     """What the sockets lead to."""
-
-
-class WrongSizeError(SendenseError):
-    def __init__(self, export: Export, found: int) -> None:
-        super().__init__(
-            f"the export of disk {export.image.disk.key} on {export.host} has {found} bytes where the disk has "
-            f"{export.image.capacity}: it is another disk's, so nothing was written"
-        )
 
 
 class TooManyConnectionsError(SendenseError):
@@ -92,7 +79,8 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
         if inputs.connections > _taken(export):
             raise TooManyConnectionsError(export, inputs.connections)
         # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others unused.
-        uris, seen = _open(ctx, host, export, inputs.connections)
+        way = exporter.Way(export.image.disk.key, export.address, export.export, export.image.capacity)
+        uris, seen = exporter.reach(ctx, host, way, inputs.connections)
         if not (seen.multi_conn or seen.read_only):
             # A FLUSH covers its own connection only; who just reads does not mind.
             uris = uris[:1]
@@ -115,17 +103,3 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
 def _taken(export: Export) -> int:
     """Forwards that an exporter has room for."""
     return (export.shared - nbd_server.SPARE_CONNECTIONS) // nbd_server.CONNECTIONS_PER_FORWARD
-
-
-def _open(ctx: Context, host: Host, export: Export, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
-    """URIs of sockets that each passed a handshake, and what the last one said."""
-    forwards = ctx.closing.enter_context(host.forward((export.address,) * connections))
-    if forwards.children:
-        ctx.uses("ssh", ssh_version())
-    uris = tuple(nbd_server.uri(socket, export.export) for socket in forwards.sockets)
-    for number, uri in enumerate(uris, 1):
-        name = f"the export of disk {export.image.disk.key} on {export.host} (connection {number} of {connections})"
-        seen = handshake_through(ctx, host.name, forwards, uri, name, timeout=READY_TIMEOUT)
-        if seen.size != export.image.capacity:
-            raise WrongSizeError(export, seen.size)
-    return uris * (nbd_server.CONNECTIONS_PER_FORWARD if forwards.children else 1), seen

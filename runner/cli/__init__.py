@@ -16,6 +16,7 @@ from runner.cli.doctor import doctor
 from runner.cli.job import plan, render, schema, validate
 from runner.cli.lab import lab
 from runner.cli.repository import init, points
+from runner.cli.restore import restore
 from runner.cli.run import run, sweep
 from runner.cli.status import status
 from runner.cli.steps import steps
@@ -32,7 +33,7 @@ def cli() -> None:
 
 
 JOBS = (validate, plan, run, status, sweep, render, doctor)
-REPOSITORY = (init, points)
+REPOSITORY = (init, points, restore)
 OTHERS = (steps, schema, ci, completion, demo, lab)
 
 for command in (*JOBS, *REPOSITORY, *OTHERS):

@@ -6,7 +6,9 @@ ImageInfo, ImageCheck).
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -44,6 +46,7 @@ class _Answer(Model):
 
 class _Qcow2(_Answer):
     corrupt: bool = False
+    data_file: str | None = None
 
 
 class _Specific(_Answer):
@@ -67,6 +70,11 @@ class ImageInfo(_Answer):
     def corrupt(self) -> bool:
         """qemu marked it so while it was in use."""
         return self.format_specific.data.corrupt
+
+    @property
+    def data_file(self) -> str | None:
+        """Another file that holds this image's data, as written in the image."""
+        return self.format_specific.data.data_file
 
 
 class CheckReport(_Answer):
@@ -108,6 +116,31 @@ def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
     return _parse(ImageInfo, path, done.stdout)
 
 
+_EACH_INFO = f'for image; do qemu-img info --output=json -f {FORMAT} -U "$image" || exit; done'
+
+
+def infos(host: Host, paths: Sequence[str]) -> tuple[ImageInfo, ...]:
+    """`info` of each, in one request to the host; what lies below an image is not opened. Raises BadImageError,
+    CommandError."""
+    done = host.run(("sh", "-c", _EACH_INFO, "sh", *paths), timeout=QUICK + len(paths), ok=(0, 1))
+    answers = list(_documents(done.stdout.decode(errors="replace")))
+    if done.exit_code or len(answers) != len(paths):
+        raise _refused(host, paths[min(len(answers), len(paths) - 1)], "opened", done.stderr)
+    return tuple(_parse(ImageInfo, path, answer.encode()) for path, answer in zip(paths, answers, strict=True))
+
+
+def _documents(text: str) -> Iterator[str]:
+    """The JSON documents that `text` is a row of."""
+    decoder, at = json.JSONDecoder(), 0
+    while (at := len(text) - len(text[at:].lstrip())) < len(text):
+        try:
+            _, end = decoder.raw_decode(text, at)
+        except ValueError:
+            return  # who asks counts them
+        yield text[at:end]
+        at = end
+
+
 def check(host: Host, path: str, *, force_share: bool = False, repair_leaks: bool = False) -> CheckReport:
     """Compares the image's tables with one another; its data is not read. Leaks and corruptions are counted, not raised.
 
@@ -130,6 +163,23 @@ def equals(host: Host, path: str, raw: str) -> bool:
         return False
     argv = ("qemu-img", "compare", "-q", "-f", FORMAT, "-F", "raw", path, raw)
     return host.run(argv, timeout=COMPARE_TIMEOUT, ok=(0, _DIFFERENT)).exit_code == 0
+
+
+def convert_argv(uri: str, path: str, subformat: str) -> tuple[str, ...]:
+    """The command line that writes what is served at `uri` into a VMDK at `path`, from start to end: a `subformat` of
+    ``streamOptimized`` can be written no other way. It tells how far it is on standard output, see `percent`."""
+    return ("qemu-img", "convert", "-p", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", uri, path)
+
+
+def percent(said: str) -> float:
+    """How far a `convert -p` is that said this much."""
+    found = re.findall(r"\((\d+\.\d+)/100%\)", said)
+    return float(found[-1]) if found else 0.0
+
+
+def is_full(stderr: str) -> bool:
+    """Whether a command that failed found no space left."""
+    return "No space left on device" in stderr or "Disk quota exceeded" in stderr
 
 
 def version(host: Host) -> str:

@@ -9,7 +9,8 @@ from runner.step import Context
 from runner.units import MiB
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
-from steps.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, TooManyConnectionsError, Tunnel, WrongSizeError
+from steps.exporter import WrongSizeError
+from steps.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, TooManyConnectionsError, Tunnel
 from steps.start_nbd import Export, StartNbd, StartNbdIn
 from tests.hub import Hub, disk
 
@@ -62,7 +63,7 @@ def test_more_connections_than_the_server_takes_are_refused_before_one_hangs(hub
 
 
 def test_a_dead_exporter_is_a_transient_error(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steps.open_tunnel.READY_TIMEOUT", 0.2)
+    monkeypatch.setattr("steps.exporter.REACH_TIMEOUT", 0.2)
     with exported(hub) as export:
         pass
     context = hub.context()
