@@ -11,6 +11,7 @@ from runner.hosts import Host
 from runner.leash import NOT_FOUND
 from runner.observations import Observation, observe
 from runner.step import Context
+from steps.copy import nbd
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,8 @@ def version_on(host: Host, tool: Tool) -> str:
 def examine(ctx: Context, host: Host, tool: Tool) -> Observation:
     looked_at = f"{tool.name}, {tool.oldest} or newer"
     return observe(f"host {host.name}", looked_at, lambda: f"{tool.program} {require(ctx, host, tool)}")
+
+
+def examine_libnbd() -> Observation:
+    """On this machine, where the bytes pass through."""
+    return observe("this machine", "libnbd's Python binding", lambda: f"libnbd {nbd.version()}")

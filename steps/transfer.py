@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -11,8 +12,10 @@ from runner.errors import SendenseError
 from runner.findings import Cell, Findings, Row
 from runner.hosts import Host
 from runner.model import HOW, Duration, JobModel, Model
+from runner.observations import Observation
 from runner.step import Context, Lifetime, Step
 from runner.units import MiB
+from steps import tools
 from steps.copy import nbd
 from steps.copy.digests import Digests, file_size
 from steps.copy.engine import Copy, Progress, Tuning, copy
@@ -137,6 +140,12 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         # Last: who finds it may rely on all the rest.
         host.write(_marker(image), copied.model_dump_json(indent=1).encode())
         return copied
+
+    def examine(self, ctx: Context, inputs: TransferIn) -> tuple[Observation, ...]:
+        return (tools.examine_libnbd(),)
+
+    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
+        return (tools.examine_libnbd(),)
 
     def undo(self, ctx: Context, inputs: TransferIn, out: Copied) -> None:
         """The image itself is let go of by the step that made it."""

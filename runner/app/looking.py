@@ -23,11 +23,12 @@ from runner.plan import Blind, Plan, Planner
 from runner.step import Registry, Run
 from runner.summary import RunSummary, fold
 from runner.world import World
+from steps import tools
 
 
 def diagnose(path: Path | None, options: Options) -> Diagnosis:
     """What a run of the job would meet, or without a job what this machine has. Changes nothing."""
-    here = doctor.local(state_directory(options))
+    here = (*doctor.local(state_directory(options)), tools.examine_libnbd())
     if path is None:
         return doctor.diagnosis(None, here)
     with open_desk(path, options, threading.Event(), ()) as desk:

@@ -7,6 +7,7 @@ its completions are called from `advance()`, never from the verb itself, so that
     CopyError                      1   the copy or comparison failed
     ├── ConnectFailed   transient  1   no handshake in time
     ├── RequestFailed              1   a side refused a request: verb, offset, errno; transient unless it would stay so
+    ├── LibnbdMissing              1   its Python binding is not installed for this Python
     ├── Stalled         transient  1   no request completed for too long; names who waits on whom
     └── WrongEndpoint              1   sizes differ, a target is read-only or cannot flush: nothing was written
 """

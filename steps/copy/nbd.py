@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import select
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,28 +15,37 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-import nbd
-
 from runner.units import MiB
-from steps.copy.endpoint import MAX_REQUEST, Abilities, Answered, ConnectFailed, Done, RequestFailed
+from steps.copy.endpoint import MAX_REQUEST, Abilities, Answered, ConnectFailed, CopyError, Done, RequestFailed
 from steps.copy.extents import Extent, merge
+
+try:
+    import nbd
+
+    _MISSING = "" if hasattr(nbd, "NBD") else f"{nbd.__file__} is another package of that name"
+except ImportError as _error:  # what needs no connection works without it: help, validate, steps
+    _MISSING = str(_error)
 
 ExportInfo = Abilities
 """What `probe` answers, by the name NBD gives it."""
 
 _ZEROES = memoryview(bytes(MiB))
-_MASKS = {
-    0: 0,
-    nbd.AIO_DIRECTION_READ: select.POLLIN,
-    nbd.AIO_DIRECTION_WRITE: select.POLLOUT,
-    nbd.AIO_DIRECTION_BOTH: select.POLLIN | select.POLLOUT,
-}
 _CLOSE_TIMEOUT = 1.0
 """Seconds for a server to take our goodbye; one that hangs is left as it is."""
 
 
+class LibnbdMissing(CopyError):
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"libnbd's Python binding is missing for {sys.executable} ({why}): `apt install python3-libnbd`, and run sendense "
+            "with the distribution's Python, in a virtual environment made by `/usr/bin/python3 -m venv --system-site-packages`"
+        )
+
+
 def version() -> str:
-    """Of libnbd, such as ``1.14.2``."""
+    """Of libnbd, such as ``1.14.2``. Raises LibnbdMissing."""
+    if _MISSING:
+        raise LibnbdMissing(_MISSING)
     return str(nbd.NBD().get_version())
 
 
@@ -89,6 +99,8 @@ class NbdChannel:
         self.label = label
         self.in_flight = 0
         self._settled: deque[Callable[[], None]] = deque()
+        if _MISSING:
+            raise LibnbdMissing(_MISSING)
         self._handle: Any = nbd.NBD()
         self._handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
         try:
@@ -155,7 +167,11 @@ class NbdChannel:
     def _mask(self) -> int:
         """What libnbd waits for now; the answer to a read may end its wish to write, and a connection that ended waits for
         nothing."""
-        return _MASKS[self._handle.aio_get_direction()] if self._handle is not None else 0
+        if self._handle is None:
+            return 0
+        direction = self._handle.aio_get_direction()
+        read = select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0
+        return read | (select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0)
 
     def _alive(self) -> bool:
         return self._handle is not None and not (self._handle.aio_is_dead() or self._handle.aio_is_closed())

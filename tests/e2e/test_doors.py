@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,6 +36,7 @@ INVENTORY = inventory(
     },
 )
 INVENTORY["datacenters"][0]["datastores"].append({"name": "vsan1", "kind": "vsan"})
+ROOT = Path(__file__).parents[2]
 DENIED = ["VirtualMachine.State.CreateSnapshot", "VirtualMachine.Provisioning.GetVmFiles", "Datastore.FileManagement"]
 
 
@@ -269,6 +272,34 @@ def test_a_host_out_of_reach_is_asked_once_and_told_once(door: Door) -> None:
     assert wrong.subject == "host hub"
     assert "cannot be reached" in wrong.found
     assert len(came) == 1
+
+
+def test_without_libnbd_what_needs_no_connection_works_and_the_rest_says_what_to_install(door: Door) -> None:
+    (door.directory / "without").mkdir()
+    (door.directory / "without" / "nbd.py").write_text("raise ImportError(\"No module named 'nbd'\")\n")
+    job, before = str(written(door)), tree(door.site.repository)
+
+    def sendense(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "runner.cli", *words],
+            env={**os.environ, "PYTHONPATH": f"{door.directory / 'without'}:{ROOT}"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    assert sendense("validate", job)[0] == 0  # which has read every step, as --help and steps do
+    state = f"--state={door.directory / 'state'}"
+    for command in ("doctor", "run"):
+        code, said = sendense(command, job, state)
+        assert code == 1
+        assert "libnbd's Python binding is missing" in said
+        assert "apt install python3-libnbd" in said
+    assert door.site.snapshots() == []
+    assert tree(door.site.repository) == before
 
 
 def test_where_only_ports_are_forwarded_the_backup_takes_them_and_says_who_else_can(door: Door) -> None:
