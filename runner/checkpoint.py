@@ -141,7 +141,7 @@ class RunState:
         self._lock = threading.Lock()
 
     def create(self, record: RunRecord) -> None:
-        self.host.mkdir(self.directory)
+        self.host.mkdir(self.directory, parents=True)
         for name in ("nodes", "ledger"):
             self.host.mkdir(posixpath.join(self.directory, name))
         self.save(record)
