@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from runner.errors import SendenseError
 from runner.hosts import Child, Host
 from runner.hosts.tunnel import ssh_version
+from runner.leash import BY_SIGNAL
 from runner.step import Context
 from steps import forwards, tools
 from steps.copy.nbd import ExportInfo
@@ -165,7 +166,9 @@ def _ready(ctx: Context, host: Host, server: Server, child: Child, at: str | int
             raise _NoDirectReadsError
         if isinstance(at, int) and nbd_server.port_is_taken(said):
             raise _PortTakenError
-        raise _error(host, server, f"it ended with exit code {code}: {said}", transient=nbd_server.is_in_use(said))
+        killed = code > BY_SIGNAL  # or the way to its host broke: neither says anything of the image
+        transient = killed or nbd_server.is_in_use(said)
+        raise _error(host, server, f"it ended with exit code {code}: {said}", transient=transient)
 
     deadline = time.monotonic() + START_TIMEOUT
     while isinstance(at, str) and not host.exists(at):
