@@ -91,6 +91,7 @@ class Running:
             "armed": dict(self.simulator.armed),
             "snapshots": {vm.path: list(self.simulator.snapshots(vm.path)) for vm in self.record.vms},
             "calls": dict(self.simulator.calls),
+            "served": dict(self.simulator.served),
         }
 
 

@@ -100,7 +100,7 @@ class Lab:
 
     def status(self) -> dict[str, Any]:
         """``armed``: faults not yet taken, by name; ``snapshots``: names by the VM's inventory path; ``calls``: how often
-        each SOAP method and HTTP request came."""
+        each SOAP method and HTTP request came; ``served``: bytes sent over HTTPS, by the disk's file."""
         with Asking(self.record.control) as lab:
             answer: dict[str, Any] = lab.ask("status")
         return answer

@@ -54,6 +54,7 @@ class Endpoint(ThreadingHTTPServer):
         dispatcher: Dispatcher,
         datastores: Datastores,
         calls: Counter[str],
+        served: Counter[str],
     ) -> None:
         self.context = context
         self.world = world
@@ -61,6 +62,7 @@ class Endpoint(ThreadingHTTPServer):
         self.dispatcher = dispatcher
         self.datastores = datastores
         self.calls = calls
+        self.served = served
         self._connections: set[socket.socket] = set()
         self._all_closed = threading.Condition()
         try:
@@ -239,6 +241,9 @@ class Handler(BaseHTTPRequestHandler):
                 length = min(CHUNK, last - offset)
                 if data:
                     raw.read_into(offset, buffer[:length])
+                # Before they are sent: what breaks off in the middle was read at the source all the same.
+                with self.server.world.lock:
+                    self.server.served[str(raw.path)] += length
                 self.connection.sendall(buffer[:length] if data else _ZEROES[:length])
 
     def _change(self) -> None:

@@ -55,6 +55,8 @@ class Simulator:
         self.directory = directory
         self.calls: Counter[str] = Counter()
         """SOAP calls by method (CreateSnapshot_Task), HTTP requests as "GET /folder"."""
+        self.served: Counter[str] = Counter()
+        """Bytes sent over HTTPS, by the path of the file here (`disk_file`)."""
         self._world = World()
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
         sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
@@ -79,6 +81,7 @@ class Simulator:
             Dispatcher(self._world, sessions, authorization, self.calls),
             Datastores(self._world, root, inventory.locked_file_status),
             self.calls,
+            self.served,
         )
         self.port: int = self._endpoint.server_port
         self._thread = threading.Thread(

@@ -181,6 +181,13 @@ def test_requests_are_counted(off):
     assert (off.sim.calls["GET /folder"], off.sim.calls["HEAD /folder"]) == (1, 1)
 
 
+def test_the_bytes_of_a_disk_that_were_sent_are_counted(off):
+    off.http(FLAT, "HEAD")
+    off.http(FLAT, Range="bytes=512-1535")
+    off.http(FLAT, Range="bytes=0-99999")
+    assert off.sim.served == {str(off.sim.disk_file("db", 2000)): 1024 + 100000}
+
+
 def test_a_disk_beyond_what_the_file_system_takes(simulate):
     pieces = [{"offset": 0, "length": 512}, {"offset": "8 TiB", "length": 512}, {"offset": -512, "length": 512}]
     edge = {"offset": 8 * TiB - 256, "length": 512, "seed": 5}
