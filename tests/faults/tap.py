@@ -1,0 +1,112 @@
+"""A tap in the process that is to be killed: it says when a moment has come, and holds the run there.
+
+A moment is a word and a name, such as ``intent snapshot``. The words:
+
+    intent, acted, done    of a KEEP or JOB node: its intent is recorded; its work is done and not recorded; it is recorded
+    opened, closed         of a PROCESS node
+    dropped                a node's record is gone: it was taken back
+    phase                  the run's own record says ``working``, ``unwinding`` or ``finished``
+    asking, asked          before and after a call of the vCenter: ``create`` or ``remove`` a snapshot
+    copied                 ``2000:40``: 40 % of the disk 2000 is recorded as safe. The run is not held: the copy goes on
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from runner import leash
+from runner.checkpoint import RunState
+from runner.events import Bus, NodeFinished, NodeUndone
+from steps.disk_ledger import DiskLedger
+from steps.vsphere import snapshots
+
+
+class Tap:
+    """Of one run in a process of its own, which it changes for good. `made` gets a line for each temporary directory."""
+
+    def __init__(self, moment: str, gate: socket.socket, made: int) -> None:
+        self._moment = moment
+        self._gate = gate
+        self._made = made
+        self._lock = threading.Lock()
+        self._come = False
+        self._safe: Counter[int] = Counter()
+        self._size: dict[int, int] = {}
+
+    def install(self) -> None:
+        _around(RunState, "put", before=self._to_record, after=self._recorded)
+        _around(RunState, "drop", after=lambda _, node: self._now(f"dropped {node}"))
+        _around(RunState, "save", after=lambda _, record: self._now(f"phase {record.phase}"))
+        _around(Bus, "emit", after=self._told)
+        _around(DiskLedger, "record", after=self._safe_now)
+        for call in ("create", "remove"):
+            _around(
+                snapshots,
+                call,
+                before=lambda *_, call=call, **__: self._now(f"asking {call}"),
+                after=lambda *_, call=call, **__: self._now(f"asked {call}"),
+            )
+        self._watch_directories()
+
+    def _to_record(self, _: RunState, record: Any) -> None:
+        if record.state == "done":
+            self._now(f"acted {record.node}")
+
+    def _recorded(self, _: RunState, record: Any) -> None:
+        self._now(f"{record.state} {record.node}")
+
+    def _told(self, _: Bus, event: Any) -> None:
+        if isinstance(event, NodeFinished):
+            self._now(f"opened {event.node}")
+        elif isinstance(event, NodeUndone):
+            self._now(f"closed {event.node}")
+
+    def _safe_now(self, ledger: Any, ranges: Any) -> None:
+        head = ledger._head
+        self._safe[head.disk_key] += sum(one.length for one in ranges)
+        share = 100 * self._safe[head.disk_key] // head.capacity
+        word, _, name = self._moment.partition(" ")
+        key, _, wanted = name.partition(":")
+        if word == "copied" and key == str(head.disk_key) and share >= int(wanted):
+            self._now(self._moment, hold=False)
+
+    def _now(self, moment: str, *, hold: bool = True) -> None:
+        with self._lock:
+            if self._come or moment != self._moment:
+                return
+            self._come = True
+            self._gate.send(b"!")
+        if hold:
+            self._gate.recv(1)
+
+    def _watch_directories(self) -> None:
+        first_line = leash.first_line
+
+        def told(*args: Any) -> tuple[str, bytes]:
+            line, rest = first_line(*args)
+            if line.startswith("/tmp/sd-"):
+                os.write(self._made, line.encode() + b"\n")
+            return line, rest
+
+        leash.first_line = told
+
+
+def _around(
+    owner: Any, name: str, *, before: Callable[..., None] | None = None, after: Callable[..., None] | None = None
+) -> None:
+    plain = getattr(owner, name)
+
+    def tapped(*args: Any, **named: Any) -> Any:
+        if before is not None:
+            before(*args, **named)
+        result = plain(*args, **named)
+        if after is not None:
+            after(*args, **named)
+        return result
+
+    setattr(owner, name, tapped)
