@@ -17,6 +17,9 @@ from steps.copy.extents import BLOCK
 from steps.qemu import img
 from steps.repository import layout, manifest, vm_directory
 from steps.repository.manifest import Manifest
+from steps.vsphere.inventory import VM, Disk
+from tests.hub import Hub
+from tests.points import publish
 
 HOST = LocalHost("hub")
 
@@ -43,6 +46,23 @@ def reference(point: Path, directory: Path) -> Reference:
         disks[disk.key] = directory / f"{point.name}-{disk.key}.raw"
         qemu("qemu-img", "convert", "-f", "qcow2", "-O", "raw", point / disk.image, disks[disk.key])
     return Reference(point, disks)
+
+
+def full(hub: Hub, directory: Path, *disks: Disk, machine: VM | None = None) -> Reference:
+    """A point of a run, with content in its disks: the first and the last sector, and a run of bytes between."""
+    point = Path(publish(hub, *disks, machine=machine).path)
+    made = manifest_of(point)
+    images = []
+    for disk in made.disks:
+        commands = [f"write -P {1 + disk.key % 200} 0 512", f"write -P 99 {disk.capacity // 2 // 512 * 512} 64k"]
+        commands.append(f"write -P 7 {disk.capacity - 512} 512")
+        qemu("qemu-io", "-f", "qcow2", *(word for command in commands for word in ("-c", command)), point / disk.image)
+    found = reference(point, directory)
+    for disk in made.disks:
+        (point / disk.digests).unlink()
+        images.append(disk.model_copy(update=_digested(found.disks[disk.key], point / disk.digests)))
+    (point / layout.MANIFEST).write_bytes(manifest.dump(made.model_copy(update={"disks": tuple(images)})))
+    return found
 
 
 def manifest_of(point: Path) -> Manifest:

@@ -8,6 +8,7 @@ gets results.
 from runner.app.abandoning import abandon_run
 from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
 from runner.app.looking import Status, diagnose, plan_job, status_of
+from runner.app.records import new_run_id
 from runner.app.runs import Result, run_job
 from runner.app.sweeping import sweep_job
 
@@ -19,6 +20,7 @@ __all__ = [
     "Status",
     "abandon_run",
     "diagnose",
+    "new_run_id",
     "plan_job",
     "read_job",
     "run_job",

@@ -18,6 +18,7 @@ from runner.cli.lab import lab
 from runner.cli.repository import init, points
 from runner.cli.restore import restore
 from runner.cli.run import run, sweep
+from runner.cli.serve import serve
 from runner.cli.status import status
 from runner.cli.steps import steps
 from runner.errors import SendenseError
@@ -33,7 +34,7 @@ def cli() -> None:
 
 
 JOBS = (validate, plan, run, status, sweep, render, doctor)
-REPOSITORY = (init, points, restore)
+REPOSITORY = (init, points, restore, serve)
 OTHERS = (steps, schema, ci, completion, demo, lab)
 
 for command in (*JOBS, *REPOSITORY, *OTHERS):

@@ -46,19 +46,23 @@ class Place:
 def repositories(site: Path, options: Options, only: str | None = None) -> Iterator[list[Place]]:
     """Those of the job, or the one called `only`; the hosts are good until the block is left. Raises UsageError."""
     read = read_job(site, options, part=True)
-    entries = {
-        name: entry for name, entry in read.sections.get("repositories", {}).items() if isinstance(entry, Repository)
-    }
+    with temporary_directory() as scratch, World(read, Bus(), threading.Event(), Path(scratch)) as world:
+        yield places_of(world, only)
+
+
+def places_of(world: World, only: str | None = None) -> list[Place]:
+    """The repositories of the world's job, or the one called `only`. Raises UsageError."""
+    site, sections = world.job.file, world.job.sections.get("repositories", {})
+    entries = {name: entry for name, entry in sections.items() if isinstance(entry, Repository)}
     if not entries:
         raise UsageError(f"{site} names no repositories; add `repositories: {{main: {{host: …, path: …}}}}`")
     if only is not None and only not in entries:
         raise UsageError(f"{site} has no repository {only!r}; it has {', '.join(entries)}")
-    with temporary_directory() as scratch, World(read, Bus(), threading.Event(), Path(scratch)) as world:
-        yield [
-            Place(name, world.host(entry.host), entry.path)
-            for name, entry in entries.items()
-            if only is None or name == only
-        ]
+    return [
+        Place(name, world.host(entry.host), entry.path)
+        for name, entry in entries.items()
+        if only is None or name == only
+    ]
 
 
 def find_point(places: Sequence[Place], name: str) -> tuple[Place, str]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ from runner.units import MiB
 from steps.lab.lab import Lab
 from tests.chains import Reference, incremental, manifest_of, qemu, reference
 from tests.e2e.site import Site, disk, inventory
+from tests.hub import tree
 
 SPARSE = {
     "key": 2000, "controller": 1000, "unit": 0, "size": "40 MiB", "content": {"pieces": [
@@ -18,6 +24,7 @@ SPARSE = {
 }  # fmt: skip
 INVENTORY = inventory({"name": "vm", "disks": [SPARSE, disk(2001, "3 MiB + 512 B", 1, 2)]})
 KEYS = (2000, 2001)
+ROOT = Path(__file__).parents[2]
 EXTENSIONS = {"vmdk-stream": "vmdk"}
 
 
@@ -33,14 +40,9 @@ def points(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> list[Reference
     return [full, first, incremental(first, directory, seed=2)]
 
 
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return tmp_path / "state"
-
-
-def sendense(site: Site, *arguments: object, state: Path) -> int:
+def sendense(site: Site, command: str, *arguments: object) -> int:
     with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in (arguments[0], site.job("vm"), *arguments[1:], "--state", state)])
+        main([command, str(site.job("vm")), *map(str, arguments), "--state", str(site.state)])
     assert isinstance(left.value.code, int)
     return left.value.code
 
@@ -60,18 +62,16 @@ def is_equal(file: Path, form: str, raw: Path) -> bool:
         pytest.param(0, "raw", "{}", id="full as raw, here"),
         pytest.param(1, "raw", "{}", id="incremental as raw, here"),
         pytest.param(2, "raw", "hub:{}", id="incremental on incremental as raw, on the hub"),
-        pytest.param(0, "qcow2", "{}", id="full as qcow2, here"),
-        pytest.param(2, "qcow2", "hub:{}", id="incremental on incremental as qcow2, on the hub"),
+        pytest.param(2, "qcow2", "{}", id="incremental on incremental as qcow2, here"),
         pytest.param(0, "vmdk", "hub:{}", id="full as vmdk, on the hub"),
-        pytest.param(2, "vmdk", "{}", id="incremental on incremental as vmdk, here"),
         pytest.param(2, "vmdk-stream", "{}", id="incremental on incremental as a stream, here"),
     ],
 )
 def test_every_point_restores_to_the_bytes_of_its_moment(
-    site: Site, points: list[Reference], state: Path, tmp_path: Path, number: int, form: str, to: str
+    site: Site, points: list[Reference], tmp_path: Path, number: int, form: str, to: str
 ):
     point, place = points[number], tmp_path / "restored"
-    code = sendense(site, "restore", point.point, "--to", to.format(place), "--format", form, state=state)
+    code = sendense(site, "restore", point.point, "--to", to.format(place), "--format", form)
     assert code == 0
     assert sorted(path.name for path in place.iterdir()) == [restored(place, key, form).name for key in KEYS]
     for key in KEYS:
@@ -80,3 +80,45 @@ def test_every_point_restores_to_the_bytes_of_its_moment(
         assert file.stat().st_mode & 0o777 == 0o600
         of = next(disk for disk in manifest_of(point.point).disks if disk.key == key)
         assert file.stat().st_blocks * 512 <= of.data + MiB, "holes were written"
+
+
+class Served:
+    """`sendense serve` as a person runs it."""
+
+    def __init__(self, site: Site, *arguments: object) -> None:
+        argv = [sys.executable, "-m", "runner.cli", "serve", str(site.job("vm")), *map(str, arguments), "--json"]
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+
+    def __enter__(self) -> Served:
+        assert self.process.stdout is not None
+        text = b""
+        while not text.endswith(b"\n}\n"):
+            line = self.process.stdout.readline()
+            assert line, self.process.communicate()[1].decode()
+            text += line
+        self.uris = {disk["key"]: disk["uri"] for disk in json.loads(text)["disks"]}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGINT)
+        said = self.process.communicate(timeout=60)[1].decode()
+        assert self.process.returncode == 0, said
+        sockets = [Path(uri.partition("socket=")[2]) for uri in self.uris.values()]
+        assert not [socket for socket in sockets if socket.parent.exists()]
+
+
+def test_a_served_point_reads_as_at_its_moment(site: Site, points: list[Reference], tmp_path: Path):
+    with Served(site, points[2].point) as served:
+        assert set(served.uris) == set(KEYS)
+        for key, uri in served.uris.items():
+            qemu("nbdcopy", uri, tmp_path / f"{key}.raw")
+            assert filecmp.cmp(tmp_path / f"{key}.raw", points[2].disks[key], shallow=False)
+
+
+def test_what_is_written_to_a_served_point_is_thrown_away(site: Site, points: list[Reference]):
+    repository = site.repository
+    before = tree(repository)
+    with Served(site, points[2].point, "--disk", 2000, "--writable") as served:
+        uri = served.uris[2000]
+        qemu("qemu-io", "-f", "raw", "-c", "write -P 77 0 1M", "-c", "flush", "-c", "read -P 77 0 1M", uri)
+    assert tree(repository) == before
