@@ -5,13 +5,14 @@ Most bits that flip in a record leave it valid JSON, with another number in it: 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from runner.digest import digest
+from runner.digest import canonical
 from runner.model import Model
 
 CHECKSUM = "checksum"
@@ -49,16 +50,22 @@ def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
         why = f"was written by a newer version of this program (schema {found}, known is {version}): upgrade it"
         raise Damaged(why, newer=True)
     checksum = document.pop(CHECKSUM, None)
+    # One text for both: a repository has thousands of manifests.
+    text = canonical(document)
     try:
-        model = kind.from_json_value(document)
+        model = kind.model_validate_json(text.encode("utf-8", "surrogatepass"))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise Damaged(f"is damaged: {field}: {first['msg']}") from error
-    if checksum != _checksum(document):
+    if checksum != _checksum_of(text):
         raise Damaged("is damaged: its checksum is not that of what it says")
     return model
 
 
 def _checksum(document: Mapping[str, JsonValue]) -> str:
-    return digest(dict(document))[:_LENGTH]
+    return _checksum_of(canonical(dict(document)))
+
+
+def _checksum_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_LENGTH]

@@ -4,7 +4,7 @@
 <repository>/.state/<job>/<run>/                where jobs keep their runs' records here
 <repository>/<vm slug>-<instanceUuid>/          .lock and .last-run beside the points
     <run id>.partial/                           until published
-    20261123T170000Z-3f9a/                      a restore point
+    20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/<nvram>
 """
 
@@ -26,6 +26,12 @@ MANIFEST = "manifest.json"
 VM_FILES = "vm"
 VM_CONFIG = "config.json"
 PARTIAL = ".partial"
+DROPPED = ".dropped"
+"""Behind the name of a point that is being deleted."""
+REBUILT = ".rebuilt"
+"""Behind the name of an image that is being put on another one."""
+MOVING = "moving.json"
+"""In a point, while an image that was rebuilt takes its place and its manifest does not say so yet."""
 
 SLUG_LENGTH = 40
 """Leaves room for a uuid and more in a name of 255 bytes, and in a terminal's line."""
@@ -83,6 +89,10 @@ def is_point(name: str) -> bool:
     return _POINT.fullmatch(name) is not None
 
 
+def is_dropped(name: str) -> bool:
+    return name.endswith(DROPPED) and is_point(name.removesuffix(DROPPED))
+
+
 def may_be_of_run(point_name: str, run_id: str) -> bool:
     """Whether `point` could have made that name for the run; its manifest knows."""
     return is_point(point_name) and point_name[-4:] == _checked_run(run_id)[-8:-4]
@@ -90,6 +100,11 @@ def may_be_of_run(point_name: str, run_id: str) -> bool:
 
 def image(disk_key: int) -> str:
     return f"disk-{disk_key}.qcow2"
+
+
+def backing(point_name: str, disk_key: int) -> str:
+    """What an image says of the one that it lies on: relative, so that a repository can be moved."""
+    return f"../{point_name}/{image(disk_key)}"
 
 
 def ledger(disk_key: int) -> str:

@@ -37,7 +37,7 @@ def test_points_are_listed_by_vm_and_age(any_hub: Hub) -> None:
         ("pgtest1", first.path),
         ("pgtest1", second.path),
     ]
-    assert found.points[1].disks == 2
+    assert len(found.points[1].disks) == 2
     assert found.points[1].capacity == 2 * disk().capacity
     assert (found.skipped, found.unfinished) == ((), ())
 

@@ -1,0 +1,200 @@
+"""prune: of one VM, the points that a policy no longer keeps are deleted, and what was built on them is rebuilt before."""
+
+from __future__ import annotations
+
+import posixpath
+from datetime import UTC, datetime
+from typing import Annotated
+
+from runner.errors import LockedError, SendenseError
+from runner.findings import Cell, Findings, Row, Statement
+from runner.hosts import Host
+from runner.model import JobModel, Model, SectionName
+from runner.observations import Observation
+from runner.step import Context, Forecast, Lifetime, Step
+from runner.units import human_bytes
+from steps import pruning, tools
+from steps.pruning import NoRoomError, VmPlan
+from steps.rebuild import Rebuilding
+from steps.repository import layout, marker, marks, survey, vm_directory
+from steps.repository.retention import Move, Policy
+from steps.repository.section import locate
+from steps.repository.survey import VmDirectory
+from steps.reserve import Reservation, hold
+
+
+class Pruned(Model):
+    vm: str
+    """The VM's name"""
+    dropped: tuple[str, ...]
+    """Points that are gone"""
+    rebuilt: tuple[str, ...]
+    """Images that were put on others or made fulls, in words"""
+    freed: int
+    """Bytes that the points took that are gone"""
+    notes: tuple[str, ...]
+    """What was not done, and why"""
+
+
+class PruneIn(JobModel):
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository, an entry of `repositories`"""
+    vm: str
+    """The VM's instance uuid"""
+    policy: Policy
+    """What stays"""
+    planned: VmPlan | None = None
+    """What was decided before, by `retention`: nothing else goes; without it, it is decided now"""
+    now: datetime | None = None
+    """When that was"""
+
+
+class PruneLive(JobModel):
+    reserved: Reservation | None = None
+    """The VM's lock, where this run holds it already; without it, it is taken"""
+
+
+class ProtectedMeanwhileError(SendenseError):
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} stays: it was protected while it was to be deleted; run the same command again")
+
+
+class Prune(Step[PruneIn, PruneLive, Pruned]):
+    """Deletes the points of one VM that a policy does not keep. What is built on them is rebuilt first, on copies, and compared
+    with the digests made at the source, before it takes its place. The VM's lock is held. Killed at any moment, every point
+    that stays reads as before, and the next prune goes on."""
+
+    name = "prune"
+    lifetime = Lifetime.KEEP
+    In = PruneIn
+    Live = PruneLive
+    Out = Pruned
+    example = (
+        'uses: prune, with: {repository: main, vm: "${{ discover.vm.instance_uuid }}", policy: {keep-daily: 7}, '
+        'reserved: "${{ reserve }}"}, needs: [publish]'
+    )
+    errors = (
+        "another run holds the VM (exit code 3; the holder is named)",
+        "there is no room for the images that must be rebuilt: nothing was begun",
+        "a rebuilt image differs from what was read at the source: nothing was replaced or deleted (exit code 5)",
+    )
+
+    def check(self, ctx: Context, inputs: PruneIn, recorded: Pruned | None) -> Pruned | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: PruneIn, live: PruneLive) -> Pruned:
+        host, root = locate(ctx, inputs.repository)
+        marker.require(host, root)
+        directory = vm_directory.find(host, root, inputs.vm)
+        if directory is None:
+            return Pruned(vm=inputs.vm, dropped=(), rebuilt=(), freed=0, notes=("It has no points.",))
+        self._lock(ctx, host, directory, inputs, live)
+        tools.require(ctx, host, tools.QEMU_IMG)
+        rebuilding = Rebuilding(ctx, host, root, directory, pruning.can_share(host, directory))
+        vm = _finished(rebuilding)
+        made = _decided(rebuilding, vm, inputs)
+        if made.refused is not None:
+            ctx.warn(f"nothing of {made.vm} is pruned: {made.refused}")
+            return Pruned(vm=made.vm, dropped=(), rebuilt=(), freed=0, notes=(f"{made.refused}.",))
+        free = host.free_bytes(directory)
+        if free < made.work.room:
+            raise NoRoomError(host, made, free)
+        for number, move in enumerate(made.plan.moves):
+            ctx.check_stop()
+            ctx.progress(made.vm, "rebuild", number, len(made.plan.moves))
+            _refuse_unless_ours(ctx, host, directory)
+            rebuilding.put(move)
+            ctx.advanced.set()
+        for point in reversed(made.plan.drops):  # the newest first: what is not yet gone has all that it lies on
+            ctx.check_stop()
+            _refuse_unless_ours(ctx, host, directory)
+            _drop(host, posixpath.join(directory, point))
+        return Pruned(
+            vm=made.vm,
+            dropped=made.plan.drops,
+            rebuilt=tuple(_words(move) for move in made.plan.moves),
+            freed=made.work.freed,
+            notes=(),
+        )
+
+    def forecast(self, ctx: Context, inputs: PruneIn) -> Forecast:
+        planned = inputs.planned
+        if planned is None:
+            return Forecast(notes=("what goes is decided once the new point is there",))
+        host, root = locate(ctx, inputs.repository)
+        notes = [f"{len(planned.plan.drops)} points go, {human_bytes(planned.work.freed)}"]
+        if planned.plan.moves:
+            notes.append(f"{len(planned.plan.moves)} images are rebuilt")
+        if planned.work.copied:
+            notes.append(planned.work.sentence)
+        free = host.free_bytes(root)
+        problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
+        return Forecast(size=planned.work.copied or None, notes=tuple(notes), problems=problems)
+
+    def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
+        host, _ = locate(ctx, inputs.repository)
+        return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
+
+    def findings(self, out: Pruned) -> Findings:
+        said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]
+        said += [Statement(about="made", text=f"{out.vm}: {text}.") for text in out.rebuilt]
+        cells = {
+            "Gone": Cell(value=len(out.dropped), unit="count"),
+            "Rebuilt": Cell(value=len(out.rebuilt), unit="count"),
+            "Freed": Cell(value=out.freed, unit="bytes"),
+        }
+        return Findings(rows=(Row(table="Pruned", key=out.vm, cells=cells),), statements=tuple(said))
+
+    def _lock(self, ctx: Context, host: Host, directory: str, inputs: PruneIn, live: PruneLive) -> None:
+        lock = posixpath.join(directory, layout.LOCK)
+        if live.reserved is None:
+            name = layout.slug_of(directory) if inputs.planned is None else inputs.planned.vm
+            hold(ctx, host, directory, f"VM {name!r} in repository {inputs.repository}")
+        elif (live.reserved.repository, live.reserved.lock) != (inputs.repository, lock):
+            raise SendenseError(f"the lock {live.reserved.lock} is not that of {directory}: give prune the VM's own")
+
+
+def _finished(rebuilding: Rebuilding) -> VmDirectory:
+    """The VM's directory, without what a killed prune left in it."""
+    host, directory = rebuilding.host, rebuilding.directory
+    only = posixpath.basename(directory)
+    vm = survey.read(host, rebuilding.root, only).vms[only]
+    if not vm.leftovers:
+        return vm
+    for name in host.listdir(directory):
+        if layout.is_dropped(name):
+            host.remove(posixpath.join(directory, name), recursive=True)
+        elif layout.is_point(name):
+            rebuilding.finish(name)
+    return survey.read(host, rebuilding.root, only).vms[only]
+
+
+def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn) -> VmPlan:
+    """What goes now: of what was planned, that which is still to go."""
+    pinned: dict[str, str] = {}
+    if inputs.planned is not None:
+        planned = set(inputs.planned.plan.drops)
+        pinned = {entry.point: "not planned to go" for entry in vm.entries if entry.point not in planned}
+    now = inputs.now or datetime.now(UTC)
+    return pruning.plan_of(rebuilding.host, vm, inputs.policy, now, pinned, shares=rebuilding.shares)
+
+
+def _refuse_unless_ours(ctx: Context, host: Host, directory: str) -> None:
+    """Whoever takes the lock writes its run there: a lock that was lost and taken by another is seen."""
+    last = host.read(posixpath.join(directory, layout.LAST_RUN)).decode(errors="replace").strip()
+    if last != ctx.run.id:
+        raise LockedError(f"the VM with the directory {directory}", f"run {last}, which took it meanwhile")
+
+
+def _drop(host: Host, path: str) -> None:
+    """From the list in one step, and then from the disk."""
+    protection = marks.read(host, path).protected
+    if protection is not None and protection.until > datetime.now(UTC):
+        raise ProtectedMeanwhileError(path)
+    host.rename(path, path + layout.DROPPED)
+    host.remove(path + layout.DROPPED, recursive=True)
+
+
+def _words(move: Move) -> str:
+    lies = "stands alone now" if move.onto is None else f"lies on {move.onto} now"
+    return f"disk {move.key} of {move.point} {lies}, not on {move.parent}"

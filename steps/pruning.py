@@ -1,0 +1,197 @@
+"""What a policy means for a repository: of each VM what stays, what goes, what is rebuilt, and what that takes. Changes
+nothing; `sendense prune --dry-run`, the plan of a job and the run itself ask here."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from runner.errors import SendenseError, UsageError
+from runner.hosts import Host
+from runner.model import Model
+from runner.units import MINUTE, MiB, human_bytes, human_seconds
+from steps.qemu import img
+from steps.qemu.img import BadImageError
+from steps.repository import layout, retention, survey
+from steps.repository.history import Entry
+from steps.repository.manifest import PointDisk
+from steps.repository.retention import Move, Plan, Policy
+from steps.repository.survey import VmDirectory
+
+COPY_RATE = 100 * MiB
+"""Bytes a second that a full copy on one disk is told to take: it reads and writes the same one."""
+
+SPARE = 64 * MiB
+"""Of room: manifests, tables."""
+
+_CLONES = ("btrfs", "xfs", "bcachefs", "ocfs2")
+"""File systems whose files can share blocks (ioctl_ficlonerange(2)), as `stat -f` calls them."""
+
+
+class Work(Model):
+    """Bytes on the repository's host."""
+
+    room: int
+    """That must be free at the beginning."""
+    copied: int
+    """Of fulls that must be copied whole, where files cannot share blocks."""
+    freed: int
+    """That the deleted points take now."""
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"a full copy of {human_bytes(self.copied)}, about {human_seconds(self.copied / COPY_RATE)} at "
+            f"{human_bytes(COPY_RATE)}/s; {human_bytes(self.room)} must be free"
+        )
+
+
+class VmPlan(Model):
+    """Of one VM."""
+
+    key: str
+    """Name of the VM's directory"""
+    vm: str
+    """The VM's name in its newest point"""
+    instance_uuid: str
+    """Its instance uuid"""
+    plan: Plan
+    """What stays, what goes, what is rebuilt"""
+    work: Work
+    """What that takes"""
+    leftovers: bool
+    """Whether a prune was killed there: it is finished first"""
+    refused: str | None
+    """Why nothing is done there, in words"""
+
+    @property
+    def due(self) -> bool:
+        return self.refused is None and (self.leftovers or bool(self.plan.drops or self.plan.moves))
+
+
+class NoSuchVmError(UsageError):
+    def __init__(self, names: Iterable[str], root: str) -> None:
+        super().__init__(f"{root} has no points of a VM called {' or '.join(names)}; `sendense points JOB` lists them")
+
+
+class NoRoomError(SendenseError):
+    def __init__(self, host: Host, vm: VmPlan, free: int) -> None:
+        super().__init__(
+            f"nothing of {vm.vm} is pruned: {human_bytes(vm.work.room)} must be free on {host.name} to rebuild its images, "
+            f"and {human_bytes(free)} are; make room, or keep its oldest points"
+        )
+
+
+def plans(
+    host: Host, root: str, policy: Policy, now: datetime, vms: Iterable[str] = (), *, shares: bool
+) -> tuple[VmPlan, ...]:
+    """Of all VMs with points in the repository at `root`, or of `vms` (names, slugs, instance uuids, directories). Raises
+    NoSuchVmError, NotARepositoryError, CommandError."""
+    found = [vm for vm in survey.read(host, root).vms.values() if vm.entries or vm.damaged]
+    wanted = set(vms)
+    if unknown := sorted(wanted - {name for vm in found for name in _names(vm)}):
+        raise NoSuchVmError(unknown, root)
+    return tuple(plan_of(host, vm, policy, now, shares=shares) for vm in found if not wanted or wanted & _names(vm))
+
+
+def plan_of(
+    host: Host,
+    vm: VmDirectory,
+    policy: Policy,
+    now: datetime,
+    pinned: Mapping[str, str] | None = None,
+    *,
+    shares: bool,
+) -> VmPlan:
+    """`pinned`: points that must stay, and why."""
+    held, refused = dict(pinned or {}), None
+    if vm.damaged:
+        refused = f"{vm.damaged[0].path} cannot be read ({vm.damaged[0].why}): nobody knows what it is built on"
+    else:
+        try:
+            held |= _stood_on(host, vm)
+        except BadImageError as error:
+            refused = f"{error.message}: nobody knows what that run is built on"
+    made = retention.plan(vm.entries, policy, now, held)
+    newest = vm.entries[-1].manifest.vm if vm.entries else None
+    return VmPlan(
+        key=vm.name,
+        vm=layout.slug_of(vm.path) if newest is None else newest.name,
+        instance_uuid=layout.uuid_of_vm_directory(vm.name) or "",
+        plan=made,
+        work=_work(vm, made, shares=shares),
+        leftovers=vm.leftovers,
+        refused=refused,
+    )
+
+
+def may_share(host: Host, root: str) -> bool:
+    """Whether files there may share blocks, by the kind of its file system."""
+    done = host.run(("stat", "--file-system", "--format=%T", root), timeout=MINUTE, ok=None)
+    return done.stdout.decode(errors="replace").strip() in _CLONES
+
+
+def can_share(host: Host, directory: str) -> bool:
+    """Whether they do, by trying it with a file that is gone afterwards."""
+    script = (
+        'cd "$1" && f=.share-$$ && : >"$f" && cp --reflink=always "$f" "$f.2"; code=$?; rm -f "$f" "$f.2"; exit $code'
+    )
+    return host.run(("sh", "-c", script, "sh", directory), timeout=MINUTE, ok=None).exit_code == 0
+
+
+def _names(vm: VmDirectory) -> set[str]:
+    names = {vm.name, layout.slug_of(vm.path), layout.uuid_of_vm_directory(vm.name) or ""}
+    return names | {
+        name for entry in vm.entries[-1:] for name in (entry.manifest.vm.name, entry.manifest.vm.inventory_path)
+    }
+
+
+def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:
+    """Points that unfinished runs are built on, by what their images say. Raises BadImageError."""
+    images = [path for path in vm.stored if posixpath.dirname(path) in vm.unfinished and path.endswith(".qcow2")]
+    found: dict[str, str] = {}
+    for path, seen in zip(images, img.infos(host, images) if images else (), strict=True):
+        if seen.backing_file is not None:
+            point = posixpath.basename(posixpath.dirname(seen.backing_file))
+            run = posixpath.basename(posixpath.dirname(path)).removesuffix(layout.PARTIAL)
+            found[point] = f"the unfinished run {run} is built on it"
+    return found
+
+
+def _work(vm: VmDirectory, made: Plan, *, shares: bool) -> Work:
+    """Upper bounds: an image that takes in those between grows by what they take."""
+    by_name = {entry.point: entry for entry in vm.entries}
+    sizes = {
+        (entry.point, disk.key): vm.stored.get(posixpath.join(entry.path, disk.image), 0)
+        for entry in vm.entries
+        for disk in entry.manifest.disks
+    }
+    parents = {(entry.point, disk.key): disk.parent for entry in vm.entries for disk in entry.manifest.disks}
+    net = peak = copied = 0
+    for move in made.moves:
+        own, overlay = sizes[(move.point, move.key)], _merged(move, sizes, parents)
+        if move.onto is not None:
+            peak, net = max(peak, net + overlay), net + overlay - own
+        else:
+            full = 0 if shares else sizes[(move.root, move.key)]
+            peak, net = max(peak, net + full + 2 * overlay), net + full + overlay - own
+            copied += full
+    freed = sum(sizes[(point, disk.key)] for point in made.drops for disk in _disks(by_name, point))
+    return Work(room=peak + SPARE if made.moves else 0, copied=copied, freed=freed)
+
+
+def _disks(by_name: Mapping[str, Entry], point: str) -> tuple[PointDisk, ...]:
+    return by_name[point].manifest.disks
+
+
+def _merged(move: Move, sizes: Mapping[tuple[str, int], int], parents: Mapping[tuple[str, int], str | None]) -> int:
+    """What the image takes with all between it and what it is put on."""
+    total, at = 0, move.point
+    while at != (move.onto or move.root):
+        total += sizes[(at, move.key)]
+        below = parents[(at, move.key)]
+        if below is None:
+            break
+        at = below
+    return total

@@ -1,0 +1,62 @@
+"""retention: which VMs have points that a policy no longer keeps, and which."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from runner.findings import Findings, Statement
+from runner.model import JobModel, Model, SectionName
+from runner.step import Context, Empty, Lifetime, Step
+from steps import pruning
+from steps.pruning import VmPlan
+from steps.repository.retention import Policy
+from steps.repository.section import locate
+
+
+class Chosen(Model):
+    now: datetime
+    """The moment that periods and protections were counted from"""
+    due: tuple[VmPlan, ...]
+    """The VMs of which something goes or is rebuilt"""
+    refused: tuple[str, ...]
+    """What is left alone though something might go, and why, in sentences"""
+
+
+class RetentionIn(JobModel):
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository, an entry of `repositories`"""
+    policy: Policy
+    """What stays"""
+    vms: tuple[str, ...] = ()
+    """Names or instance uuids of the VMs it is for; none: all that have points there"""
+
+
+class Retention(Step[RetentionIn, Empty, Chosen]):
+    """Decides which restore points go. It reads the manifests of the repository and changes nothing; `prune` carries it out,
+    VM by VM."""
+
+    name = "retention"
+    lifetime = Lifetime.KEEP
+    read_only = True
+    In = RetentionIn
+    Out = Chosen
+    example = "uses: retention, with: {repository: main, policy: {keep-daily: 7, keep-monthly: 12}}"
+    errors = (
+        "the path is not a repository (is the disk mounted?)",
+        "no VM of that name has points there",
+    )
+
+    def run(self, ctx: Context, inputs: RetentionIn, live: Empty) -> Chosen:
+        host, root = locate(ctx, inputs.repository)
+        now = datetime.now(UTC)
+        shares = pruning.may_share(host, root)
+        plans = pruning.plans(host, root, inputs.policy, now, inputs.vms, shares=shares)
+        return Chosen(
+            now=now,
+            due=tuple(plan for plan in plans if plan.due),
+            refused=tuple(f"{plan.vm}: {plan.refused}." for plan in plans if plan.refused is not None),
+        )
+
+    def findings(self, out: Chosen) -> Findings:
+        return Findings(statements=tuple(Statement(about="noted", text=text) for text in out.refused))
