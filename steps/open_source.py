@@ -186,6 +186,10 @@ def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:
 
 def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> vddk.Found:
     """What the host has of it, asked once a run. Raises HostError, CommandError."""
+    try:
+        tools.require(ctx, host, tools.NBDKIT)
+    except tools.ToolMissing as error:
+        return vddk.Found(error.message)
     found: vddk.Found = ctx.shared(("VDDK", host.name, options), lambda: nullcontext(vddk.look(host, options)))
     return found
 

@@ -28,6 +28,9 @@ from steps.vsphere.errors import (
 CONNECTION_FAILURES = (OSError, HTTPException, ExpatError)
 """What pyVmomi lets through when the answer did not come, or was cut: no connection, a bad status, half a document."""
 
+_OUT_OF_TIME = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (OpenSSL, X509_STORE_CTX_get_error(3))."""
+
 _QUIESCE = (vim.fault.ApplicationQuiesceFault, vim.fault.FilesystemQuiesceFault)
 
 _REMEDIES: tuple[tuple[type, type[SendenseError], str], ...] = (
@@ -71,9 +74,13 @@ def explained(server: str, doing: str) -> Iterator[None]:
     except vmodl.MethodFault as fault:
         raise explain(fault, doing) from fault
     except ssl.SSLCertVerificationError as error:
+        remedy = (
+            "renew it there, or set this machine's clock right"
+            if error.verify_code in _OUT_OF_TIME
+            else "check `tls:` and `server:` of the vCenter in the job"
+        )
         raise NotTrusted(
-            f"the certificate of {server} cannot be verified ({error.verify_message}): check `tls:` and `server:` of "
-            f"the vCenter in the job"
+            f"the certificate of {server} cannot be verified ({error.verify_message}): {remedy}"
         ) from error
     except socket.gaierror as error:
         kind = Unreachable if error.errno == socket.EAI_AGAIN else VSphereError

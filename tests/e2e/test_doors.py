@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ import yaml
 from runner.app import Options, diagnose, plan_job
 from runner.errors import SendenseError
 from runner.events import NodeRetrying
+from runner.hosts.local import LocalHost
 from steps.lab.sshd import Sshd
-from steps.vsphere.simulator import Inventory, Simulator
+from steps.repository import marker
+from steps.vsphere import privileges
+from steps.vsphere.simulator import Inventory, Simulator, certificate
 from tests.e2e.site import Site, disk, inventory
 from tests.hub import tree
 
@@ -30,6 +34,7 @@ INVENTORY = inventory(
     {"name": "pair", "disks": [disk(2000, "1 MiB", 0, 1), disk(2001, "1 MiB", 1, 2)]},
     {"name": "golden", "template": True, "powered-on": False, "disks": [disk(2000, "1 MiB", 0, 1)]},
     {"name": "on-vsan", "datastore": "vsan1", "disks": [disk(2000, "1 MiB", 0, 1)]},
+    {"name": "unmerged", "consolidation-needed": True, "disks": [disk(2000, "1 MiB", 0, 1)]},
     {
         "name": "half",
         "disks": [disk(2000, "1 MiB", 0, 1), {**disk(2001, "1 MiB", 1, 2), "mode": "independent_persistent"}],
@@ -37,7 +42,7 @@ INVENTORY = inventory(
 )
 INVENTORY["datacenters"][0]["datastores"].append({"name": "vsan1", "kind": "vsan"})
 ROOT = Path(__file__).parents[2]
-DENIED = ["VirtualMachine.State.CreateSnapshot", "VirtualMachine.Provisioning.GetVmFiles", "Datastore.FileManagement"]
+DENIED = [*privileges.BACKUP, *privileges.FOLDER]
 
 
 @dataclass
@@ -48,6 +53,10 @@ class Door:
     directory: Path
     document: dict[str, Any]
     closing: ExitStack
+
+    @property
+    def repository(self) -> Path:
+        return Path(self.document["repositories"]["main"]["path"])
 
     @property
     def vcenter(self) -> dict[str, Any]:
@@ -80,11 +89,13 @@ class Door:
             (programs / hidden).chmod(0o755)
         self.sshd(host, {"SetEnv": f"PATH={programs} SHLVL=2"})
 
-    def simulator(self, **more: Any) -> None:
+    def simulator(self, certificate_valid: timedelta = certificate.VALID, **more: Any) -> None:
         """Another vCenter, with the same VMs."""
         content = Inventory.from_json_value({**INVENTORY, **more})
         user = str(self.vcenter["username"])
-        made = Simulator(content, self.directory / "vcenter", username=user, password="other")
+        made = Simulator(
+            content, self.directory / "vcenter", username=user, password="other", certificate_valid=certificate_valid
+        )
         self.closing.enter_context(made)
         (self.directory / "password").write_text("other\n")
         self.vcenter.update(
@@ -103,13 +114,31 @@ def other_authority(door: Door) -> None:
     door.document["vcenters"]["lab"] = {**before, "tls": door.vcenter["tls"]}
 
 
+def small_disk(door: Door) -> None:
+    """The repository lies on a file system with less room than the disk takes."""
+    place = door.directory / "small"
+    place.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(place))
+    done = subprocess.run(mount, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    door.closing.callback(subprocess.run, ("umount", str(place)), timeout=30, check=True)
+    marker.init(LocalHost(), str(place))
+    door.document["repositories"]["main"]["path"] = str(place)
+
+
 def refused_key(door: Door) -> None:
     door.sshd("hub", {})
     (door.directory / "hub" / "authorized_keys").write_text("")
 
 
-def old_qemu(door: Door) -> None:
-    door.path_without("hub", "qemu-img", "echo qemu-img version 2.11.1")
+def old(host: str, program: str, says: str) -> Callable[[Door], None]:
+    def apply(door: Door) -> None:
+        door.path_without(host, program, f"echo {says}")
+        if host == "node":
+            door.document["vars"]["node"] = "node"
+
+    return apply
 
 
 def no_nbdkit(door: Door) -> None:
@@ -140,6 +169,11 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
         1,
     ),
     "certificate of an unknown authority": (other_authority, ("cannot be verified", "check `tls:`"), 1),
+    "expired certificate": (
+        lambda door: door.simulator(certificate_valid=timedelta(days=-1)),
+        ("certificate has expired", "renew it there"),
+        1,
+    ),
     "wrong thumbprint": (
         spoil("vcenters", "lab", "tls", value={"thumbprint": "ab" * 32}),
         ("the job pins AB:AB", "write the new thumbprint"),
@@ -152,7 +186,27 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
         ("host hub has no qemu-nbd", "Debian package qemu-utils"),
         1,
     ),
-    "old qemu-img on the hub": (old_qemu, ("host hub has qemu-img 2.11.1, which is too old", "4.0 or newer"), 1),
+    "old qemu-img on the hub": (
+        old("hub", "qemu-img", "qemu-img version 2.11.1"),
+        ("host hub has qemu-img 2.11.1, which is too old", "4.0 or newer"),
+        1,
+    ),
+    "old qemu-nbd on the hub": (
+        old("hub", "qemu-nbd", "qemu-nbd 3.1.0"),
+        ("host hub has qemu-nbd 3.1.0, which is too old", "4.0 or newer"),
+        1,
+    ),
+    "old nbdkit on the node": (
+        old("node", "nbdkit", "'nbdkit 1.28.2\nversion=1.28.2'"),
+        ("host node has nbdkit 1.28.2, which is too old", "1.30 or newer"),
+        1,
+    ),
+    "no space on the repository": (small_disk, ("free on hub", "free some space there"), 1),
+    "consolidation needed": (
+        spoil("vars", "vm", value="unmerged"),
+        ("unmerged: its disks need consolidation", "consolidate them first"),
+        1,
+    ),
     "no nbdkit on the node": (no_nbdkit, ("host node has no nbdkit", "Debian package nbdkit"), 1),
     "repository without marker": (
         spoil("repositories", "main", "path", value="/nonexistent/repository"),
@@ -200,7 +254,7 @@ def outcome(door: Door, job: Path) -> tuple[int, str]:
 def test_a_door_that_is_shut_is_one_sentence_and_nothing_is_changed(door: Door, name: str) -> None:
     shut, words, expected = DOORS[name]
     shut(door)
-    job, before = written(door), tree(door.site.repository)
+    job, before = written(door), tree(door.repository)
 
     examined = diagnose(job, Options(state=door.directory / "state"))
     assert not examined.healthy
@@ -215,7 +269,7 @@ def test_a_door_that_is_shut_is_one_sentence_and_nothing_is_changed(door: Door, 
     assert "\n" not in said
     assert "Traceback" not in said
     assert door.site.snapshots() == []
-    assert tree(door.site.repository) == before
+    assert tree(door.repository) == before
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,8 @@ class MachineSpec(JobModel):
     change_tracking_supported: bool = True
     nvram: bool = True
     """It was powered on once, so that there is a .nvram file."""
+    consolidation_needed: bool = False
+    """A snapshot was deleted whose disks were not merged."""
     extra_config: dict[str, str] = {}
     """Advanced settings, such as ``guestinfo.*``, in which guests are given passwords."""
     networks: tuple[NetworkCard, ...] = ()

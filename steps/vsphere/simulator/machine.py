@@ -50,7 +50,7 @@ class Machine(Entity):
         self.power = POWER.poweredOn if spec.powered_on else POWER.poweredOff
         self.modified = now()
         self.snapshots: list[snapshots.Snapshot] = []
-        self.consolidation_needed = False
+        self.consolidation_needed = spec.consolidation_needed
         self.busy: Any = None
         self.home = place.datastores[spec.datastore]
         self.stem = take_directory(self.datastores(), spec.directory or _safe(spec.name))

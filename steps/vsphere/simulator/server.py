@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,7 +37,8 @@ class Simulator:
 
     `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are there already
     are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task takes, `remember` how long a
-    finished task is known; sessions age by `clock`. Raises UsageError where the inventory and the directory do not fit together.
+    finished task is known; sessions age by `clock`. `certificate_valid`: how long its certificate
+    still is, negative if it has expired. Raises UsageError where the inventory and the directory do not fit together.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Simulator:
         task_seconds: float = 0.0,
         remember: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
+        certificate_valid: timedelta = certificate.VALID,
     ) -> None:
         self.directory = directory
         self.calls: Counter[str] = Counter()
@@ -68,7 +71,7 @@ class Simulator:
         PropertyCollector(self._world)
         ViewManager(self._world)
         SearchIndex(self._world, root)
-        certificates = certificate.make(directory / "tls")
+        certificates = certificate.make(directory / "tls", certificate_valid)
         self.ca_path = certificates.ca
         """PEM of the authority that signed the server's certificate (for 127.0.0.1 and localhost)."""
         self.thumbprint = certificates.thumbprint

@@ -14,7 +14,6 @@ from typing import Literal
 from pydantic import Field
 
 from runner.hosts import Host
-from runner.leash import NOT_FOUND
 from runner.model import JobModel
 from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachable, VSphereError
 from steps.vsphere.section import VCenter
@@ -81,8 +80,6 @@ def look(host: Host, options: VddkOptions) -> Found:
     """Loads plugin and library on `host`, connects nowhere. Raises CommandError, HostError."""
     libdir = (f"libdir={options.libdir}",) if options.libdir else ()
     done = host.run(("nbdkit", options.plugin, "--dump-plugin", *libdir), timeout=LOOK_TIMEOUT, ok=None)
-    if done.exit_code == NOT_FOUND:
-        return Found(done.stderr.strip())
     if done.exit_code != 0:
         return Found(_why_no_plugin(host.name, options, done.stderr))
     said = dict(line.split("=", 1) for line in done.stdout.decode(errors="replace").splitlines() if "=" in line)
