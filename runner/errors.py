@@ -38,6 +38,10 @@ class SendenseError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def add(self, more: str) -> None:
+        """Makes the sentence longer by what became known later."""
+        self.message = f"{self.message}; {more}"
+
 
 class UsageError(SendenseError):
     exit_code = 2

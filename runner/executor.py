@@ -17,26 +17,26 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TypeVar
 
 from pydantic import JsonValue
 
-from runner.checkpoint import NodeRecord, RunState, now
+from runner.checkpoint import NodeRecord, RunState
 from runner.errors import Interrupted, SendenseError
 from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted, Warned
 from runner.freshness import weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
+from runner.patience import Patience
 from runner.processes import Processes, ProcessFailed
+from runner.recording import Recorder
 from runner.schedule import Schedule, Status, is_at_end
 from runner.step import Lifetime, Registry
 from runner.unwind import Unwinding
 from runner.world import World
 
-FIRST_WAIT = 1.0
-LONGEST_WAIT = 60.0
-"""Backoff between attempts, seconds, doubling."""
+ResultT = TypeVar("ResultT")
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Executor:
         self._bug: BaseException | None = None
         self._advanced: set[NodeId] = set()
         """Nodes whose last attempt made a part of their work durable."""
-        self._sequence = max((record.sequence for record in state.nodes().values()), default=0)
+        self._recorder = Recorder(state, resolver, bus)
         self._lock = threading.Lock()
         self._unwound = False
         self._processes = Processes(nodes, resolver, world, bus, self._schedule.unfinished)
@@ -187,7 +187,7 @@ class Executor:
                 self._stand_by(node)
                 return Status.DONE
             inputs = self._resolver.inputs(node)
-            why = self._keep(node, inputs)
+            why = self._patiently(node, lambda _: self._keep(node, inputs))
             if why is not None:
                 self._act(node, inputs, why)
             return Status.DONE
@@ -249,7 +249,7 @@ class Executor:
         if found is None:
             return weighing.why
         if weighing.ask == "adopt":
-            self._record(node, inputs, "done", out=found)
+            self._recorder.done(node, inputs, found)
         self._kept(node, found.to_json_value(), 1 if record is None else record.acts, why_kept(weighing))
         return None
 
@@ -259,33 +259,42 @@ class Executor:
 
     def _act(self, node: Node, inputs: Inputs, why: str) -> None:
         began = time.monotonic()
-        attempt, wait = 1, FIRST_WAIT
         # What comes at the end has nothing to take back of a run that never began.
         if not node.step.read_only and (not is_at_end(node) or self._not_ready is not None):
             self._begin(node)
-        while True:
-            try:
-                out = self._attempt(node, inputs, why, attempt)
-                break
-            except (SendenseError, ProcessFailed) as failure:
-                error = failure.error if isinstance(failure, ProcessFailed) else failure
-                spent = attempt > node.spec.retries and node.id not in self._advanced
-                if not error.transient or spent or node.spec.retries == 0 or self._stop.is_set():
-                    raise
-                if node.id in self._advanced:  # not a failure in a row: it had come further
-                    self._advanced.discard(node.id)
-                    attempt, wait = 1, FIRST_WAIT
-                self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=wait, attempt=attempt))
-            self._processes.drop(node)
-            self._stop.wait(wait)
-            attempt, wait = attempt + 1, min(LONGEST_WAIT, wait * 2)
-        acts = self._record(node, inputs, "done", out=out)
-        self._resolver.know(node, dump_value(out), acts)
+        done: list[Model] = []
+
+        def attempt(number: int) -> int:
+            if not done:
+                done.append(self._attempt(node, inputs, why, number))
+            # Also what is done is told only when it is recorded: the state may be out of reach for a while.
+            return self._recorder.done(node, inputs, done[0])
+
+        acts = self._patiently(node, attempt)
+        self._resolver.know(node, dump_value(done[0]), acts)
         self._bus.emit(
             NodeFinished(
-                node=str(node.id), step=node.step.name, seconds=time.monotonic() - began, output=out.to_json_value()
+                node=str(node.id), step=node.step.name, seconds=time.monotonic() - began, output=done[0].to_json_value()
             )
         )
+
+    def _patiently(self, node: Node, attempt: Callable[[int], ResultT]) -> ResultT:
+        """`attempt(number)`, again after transient errors, as often as the job allows for the node."""
+
+        def tell(error: SendenseError, wait: float, number: int) -> None:
+            self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=wait, attempt=number))
+
+        patience = Patience(node.spec.retries, self._stop, tell)
+        while True:
+            try:
+                return attempt(patience.attempt)
+            except (SendenseError, ProcessFailed) as failure:
+                error = failure.error if isinstance(failure, ProcessFailed) else failure
+                advanced = node.id in self._advanced
+                self._advanced.discard(node.id)
+                if patience.is_over(error, advanced=advanced):
+                    raise
+            patience.rest(error, lambda: self._processes.drop(node))
 
     def _attempt(self, node: Node, inputs: Inputs, why: str, attempt: int) -> Model:
         self._processes.open_for(node)
@@ -297,69 +306,19 @@ class Executor:
         if before is not None and before.state == "forgotten" and before.out is not None:
             refused = parse_out(node.step.Out, before.out, str(node.id))
             node.step.undo(ctx, parse_out(node.step.In, before.inputs, str(node.id)), refused)
-        self._record(node, inputs, "intent", details=details)
+        self._recorder.intent(node, inputs, details)
         try:
             with ctx.closing:
                 out: Model = node.step.run(ctx, inputs.values, self._resolver.live(node))
-        except SendenseError as error:
+        except SendenseError as failure:
             if ctx.advanced.is_set():
                 self._advanced.add(node.id)
-            self._record_failure(node, error)
-            raise
+            error = failure if isinstance(failure, Interrupted) else self._processes.explain(node, failure)
+            self._recorder.failed(node, error)
+            if error is failure:
+                raise
+            raise error from failure
         return out
-
-    # Records
-
-    def _record(
-        self,
-        node: Node,
-        inputs: Inputs,
-        state: Literal["intent", "done"],
-        *,
-        out: Model | None = None,
-        details: dict[str, JsonValue] | None = None,
-    ) -> int:
-        """Returns how many times the node has acted, this time included."""
-        before = self._state.nodes().get(node.id)
-        acts = (0 if before is None else before.acts) + (state == "intent")
-        if before is None:
-            with self._lock:
-                self._sequence += 1
-                sequence = self._sequence
-        else:
-            sequence = before.sequence
-        self._state.put(
-            NodeRecord(
-                step_id=node.id.step,
-                key=node.id.key,
-                step=node.spec.uses,
-                step_version=node.step.version,
-                sequence=sequence,
-                acts=acts,
-                digest=inputs.digest,
-                fields=dict(inputs.fields),
-                inputs=inputs.values.to_json_value(),
-                state=state,
-                out=None if out is None else out.to_json_value(),
-                details=details or {},
-                at=now(),
-            )
-        )
-        return acts
-
-    def _record_failure(self, node: Node, error: SendenseError) -> None:
-        # What must be made again first: a crash between must not leave the refusal without its consequence.
-        for name in error.forgets:
-            for other in self._resolver.producers(node, name):
-                known = self._state.nodes().get(other.id)
-                if known is not None:
-                    why = f"{node.id} refused its result"
-                    self._state.put(known.model_copy(update={"state": "forgotten", "error": why, "at": now()}))
-        record = self._state.nodes()[node.id]
-        details = dump_value(error.details) if error.details else record.details
-        self._state.put(
-            record.model_copy(update={"state": "failed", "error": str(error), "details": details, "at": now()})
-        )
 
     # The end
 

@@ -125,6 +125,16 @@ class Processes:
         ]
         self._close_all(mine, "to be opened again")
 
+    def explain(self, node: Node, error: SendenseError) -> SendenseError:
+        """The failure of `node` in the words of what it stands on, which is still as the failure left it."""
+        for process in reversed(self._nodes.processes_under(node)):
+            if (entry := self._open.get(process.id)) is not None:
+                for explain in entry.ctx.explains:
+                    error = explain(error)
+                if error.transient and (said := _of_the_dead(entry)):
+                    error.add(said)
+        return error
+
     def close_all(self, *, guards: bool) -> None:
         """Closes everything in reverse of opening, guards only if told so."""
         nodes = [self._open[identity].node for identity in reversed(self._order)]
@@ -166,3 +176,12 @@ class Processes:
     def _lock_of(self, identity: NodeId) -> threading.RLock:
         with self._guard:
             return self._locks.setdefault(identity, threading.RLock())
+
+
+def _of_the_dead(entry: _Open) -> str:
+    """What the first of its processes that ended said last; empty if all run."""
+    for child in entry.ctx.children:
+        if (code := child.poll()) is not None:
+            words = " / ".join(child.stderr().strip().splitlines()[-2:]) or "it said nothing"
+            return f"{child.argv[0]} of {entry.node.id} on {child.host} had ended with exit code {code}: {words}"
+    return ""

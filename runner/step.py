@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from runner.errors import Interrupted, StateError
+from runner.errors import Interrupted, SendenseError, StateError
 from runner.events import Event, NodeProgress, ToolSeen, Warned
 from runner.findings import Findings
 from runner.hosts import Child, Host
@@ -128,6 +128,9 @@ class Context:
         self.children: list[Child] = []
         self.alive: list[Callable[[], bool]] = []
         """What else the node's life hangs on, beside its children: a lock's session."""
+        self.explains: list[Callable[[SendenseError], SendenseError]] = []
+        """What a PROCESS node knows of the failure of a node that stands on it: each gets the error and returns it, or one that
+        says more. Called while the processes are as the failure left them."""
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a row."""
 

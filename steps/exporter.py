@@ -189,6 +189,7 @@ def reach(ctx: Context, host: Host, way: Way, connections: int) -> tuple[tuple[s
     ways = ctx.closing.enter_context(host.forward((way.address,) * connections))
     if ways.children:
         ctx.uses("ssh", ssh_version())
+    ctx.children.extend(ways.children)
     uris = tuple(nbd_server.uri(socket, way.export) for socket in ways.sockets)
     for number, uri in enumerate(uris, 1):
         name = f"the export of disk {way.key} on {host.name} (connection {number} of {connections})"

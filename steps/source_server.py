@@ -5,23 +5,26 @@ Everything is registered to be closed before it is made. Ready means a handshake
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 
+from runner.errors import SendenseError
 from runner.hosts import Child, Forwards, Host
 from runner.hosts.tunnel import explain
 from runner.secrets import resolve
 from runner.step import Context
-from steps.copy.endpoint import ConnectFailed
+from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import ExportInfo, probe
 from steps.snapshot import SnapshotTaken
 from steps.vsphere import folder, machine
 from steps.vsphere.client import Client
-from steps.vsphere.errors import VSphereError
+from steps.vsphere.errors import PermissionMissing, VSphereError
 from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.sources import https, vddk
 from steps.vsphere.sources.nbdkit import SourceFailed, errors_in
@@ -40,6 +43,11 @@ class WrongDisk(VSphereError):
     pass
 
 
+def endpoint_name(disk_key: int) -> str:
+    """What a copy calls this side in its errors."""
+    return f"source of disk {disk_key}"
+
+
 class SourceServer(ABC):
     """`what` is for messages: ``disk 2000 ([ds] a/a.vmdk) through vcenter.example.com from host node``."""
 
@@ -56,6 +64,7 @@ class SourceServer(ABC):
         self._snapshot = snapshot
         self._disk = disk
         self._what = f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
+        self._children: list[Child] = []
 
     @abstractmethod
     def open(self) -> tuple[str, ...]:
@@ -79,6 +88,8 @@ class SourceServer(ABC):
         ]
         for child, place in zip(children, places, strict=True):
             self._await_listening(child, f"{place}.pid")
+        self._children = children
+        self._ctx.explains.append(self._explain)
         return children
 
     def _connect(self, directory: str, children: Sequence[Child]) -> tuple[str, ...]:
@@ -127,12 +138,28 @@ class SourceServer(ABC):
                     raise self._failure_of(words)
             return answer.result()
 
-    def _last_words(self, child: Child) -> str:
-        """Its standard error, once the cause is there or will not come any more."""
+    def _explain(self, error: SendenseError) -> SendenseError:
+        """Of one who read the disk: an I/O error stands for the disk's own, unless nbdkit complained of what is behind it."""
+        if not isinstance(error, RequestFailed) or error.number != errno.EIO:
+            return error
+        if error.name != endpoint_name(self._disk.key) or not errors_in(words := self._last_words(*self._children)):
+            return error
+        try:
+            cause: SendenseError = self._cause_of(error, words)
+        except SendenseError as met:  # while looking whether the account is still let in
+            cause = met
+        cause.message = f"{error.message}: {cause.message}"
+        return cause
+
+    def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
+        return self._failure_of(stderr)
+
+    def _last_words(self, *children: Child) -> str:
+        """Their standard error, once the cause is there or will not come any more."""
         deadline = time.monotonic() + LAST_WORDS
-        while not errors_in(child.stderr()) and time.monotonic() < deadline:
+        while not errors_in(said := "".join(child.stderr() for child in children)) and time.monotonic() < deadline:
             self._ctx.stop.wait(PAUSE)
-        return child.stderr()
+        return said
 
 
 class HttpsServer(SourceServer):
@@ -171,7 +198,11 @@ class HttpsServer(SourceServer):
         return folder.flat_file(self._disk.file)
 
     def _failure_of(self, stderr: str) -> VSphereError:
-        return https.failure(self._what, stderr, session_ended=self._client.renew())
+        # A session that ended may have been renewed by another thread meanwhile: what tells is whether we are let in now.
+        return https.failure(self._what, stderr, session_ended=https.is_refusal(stderr) and self._may_read())
+
+    def _may_read(self) -> bool:
+        return self._client.may_read(self._snapshot.datacenter, self._file())
 
     def _lend_cookie(self, path: str) -> None:
         def take(cookie: str) -> None:
@@ -181,6 +212,13 @@ class HttpsServer(SourceServer):
             self._ctx.warn(f"the new session's cookie did not reach {self._host.name}, reads will fail soon: {error}")
 
         self._ctx.closing.enter_context(self._client.lend_cookie(take, failed))
+
+
+@dataclass
+class _FailedReads:
+    """Of one disk, in this execution of the run; bytes."""
+
+    offsets: set[int] = field(default_factory=set)
 
 
 class VddkServer(SourceServer):
@@ -219,6 +257,16 @@ class VddkServer(SourceServer):
 
     def _failure_of(self, stderr: str) -> VSphereError:
         return vddk.failure(self._what, stderr)
+
+    def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
+        """The library has the same words for a bad sector and for a session that it lost: what fails at the same place of a disk
+        that was opened anew is the disk's."""
+        cause = self._failure_of(stderr)
+        failed: _FailedReads = self._ctx.shared(("failed reads", self._disk.key), lambda: nullcontext(_FailedReads()))
+        if not isinstance(cause, PermissionMissing) and error.offset not in failed.offsets:
+            failed.offsets.add(error.offset)
+            cause.transient = True
+        return cause
 
     def _take_place(self) -> Place:
         disks: OpenDisks = self._ctx.shared(("open VDDK disks", self._client.name), lambda: nullcontext(OpenDisks()))

@@ -27,6 +27,7 @@ from steps.open_source import Source
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
 from steps.repository import layout, vm_directory
+from steps.source_server import endpoint_name
 
 BLOCKS_PER_CONNECTION = 4
 """Two MiB are under way in a connection through SSH, and as much is being read meanwhile."""
@@ -200,7 +201,7 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
         )
 
     with (
-        NbdEndpoint(live.source.uris, f"source of disk {key}") as source,
+        NbdEndpoint(live.source.uris, endpoint_name(key)) as source,
         NbdEndpoint(live.target.uris, f"image of disk {key} on {live.target.image.host}") as target,
     ):
         for what, size in (("source's", source.abilities.size), ("target's", target.abilities.size)):

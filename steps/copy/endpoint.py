@@ -46,11 +46,23 @@ class WrongEndpoint(CopyError):
 
 
 _LASTING = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP}
+    {
+        errno.EIO,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EPERM,
+        errno.EACCES,
+        errno.EINVAL,
+        errno.ENOTSUP,
+    }
 )
-"""Errors that a second try meets again. EIO is not among them: nbdkit-curl answers it to a 503 or to an expired session."""
+"""Errors that a second try meets again. EIO is a side's own answer, where a connection that broke is ENOTCONN; who runs the
+server may know that it only stands for a network's failure behind it."""
 
 _REMEDY = {
+    errno.EIO: "what it lies on cannot do it at this place",
     errno.ENOSPC: "make room there and run the same command again",
     errno.EDQUOT: "raise the quota there and run the same command again",
     errno.ENOTCONN: "the connection broke",

@@ -148,6 +148,20 @@ class Client:
                 raise
         return self.call(doing, work)
 
+    def may_read(self, datacenter: str, file: str) -> bool:
+        """Whether a session of the account opens a datastore's file now; logs in anew if the session has ended. Raises
+        LoginRefused, Gone if there is no such file, Unreachable (transient)."""
+        self.renew()
+
+        def work(session: Session) -> None:
+            folder.look(self.vcenter, self.trust(), session.cookie, datacenter, file)
+
+        try:
+            self.call(f"looking at {file}", work)
+        except PermissionMissing:
+            return False
+        return True
+
     @contextmanager
     def lend_cookie(self, take: Callable[[str], None], failed: Callable[[SendenseError], None]) -> Iterator[None]:
         """Calls `take(cookie)` now and after each new login until the block is left; what it raises then is not the matter

@@ -54,6 +54,16 @@ def fetch(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: st
         connection.close()
 
 
+def look(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: str) -> None:
+    """Whether `fetch` would be answered, without the content: raises as it does."""
+    connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=CALL_TIMEOUT, context=trust.context)
+    try:
+        connection.request("HEAD", _target(datacenter, file), headers={"Cookie": cookie})
+        _raise_for(connection.getresponse().status, vcenter, file)
+    finally:
+        connection.close()
+
+
 def _raise_for(status: int, vcenter: VCenter, file: str) -> None:
     if status == 200:
         return

@@ -23,7 +23,7 @@ RUNS = [
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("runner.executor.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("runner.patience.FIRST_WAIT", 0.01)
     (tmp_path / "items").write_text("2=two 1=one")
     return Bench(tmp_path, backup_like(tmp_path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import time
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.step import Context
+from runner.units import MiB
+from steps.copy.endpoint import RequestFailed
 from steps.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk, frozen_disk
+from steps.source_server import endpoint_name
 from steps.vsphere.client import Client
 from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable
 from steps.vsphere.sources import https
@@ -194,6 +199,84 @@ def test_a_file_that_cannot_be_opened_is_one_sentence_at_once(
     assert message.startswith("disk 2000 ([ds1] pgtest1/pgtest1-flat.vmdk) through 127.0.0.1:")
     assert "\n" not in message
     assert caught.value.transient is transient
+
+
+def io_error(key: int = 2000) -> RequestFailed:
+    return RequestFailed(endpoint_name(key), "read", MiB, MiB, errno.EIO)
+
+
+def explained(ctx: Context, error: SendenseError) -> SendenseError:
+    for explain in ctx.explains:
+        error = explain(error)
+    return error
+
+
+def read_and_fail(uri: str) -> None:
+    done = subprocess.run(["nbdcopy", uri, "null:"], capture_output=True, timeout=60, check=False)
+    assert done.returncode != 0
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that fails is made again just once, and soon."""
+    monkeypatch.setattr(https, "RETRIES", 1)
+    monkeypatch.setattr(https, "RETRY_DELAY", 1)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("fault", "says", "transient"),
+    [
+        pytest.param("http-503", "the server failed (status 503)", True, id="503"),
+        pytest.param("http-401", "the session had ended (status 401)", True, id="401-and-let-in-again"),
+        pytest.param("http-404", "there is no such file (status 404)", False, id="404"),
+    ],
+)
+def test_why_a_read_failed_is_told_by_the_source(start_vcenter: Starts, fault: str, says: str, transient: bool) -> None:
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    with lab.source(found, taken, connections=1) as opened:
+        lab.simulator.fault(fault, count=50, method="GET")
+        read_and_fail(opened.source.uris[0])
+        error = explained(opened.ctx, io_error())
+        assert says in error.message
+        assert "read of 1.0 MiB at offset 1048576" in error.message
+        assert error.transient is transient
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_account_that_is_let_in_no_more_is_permanent(start_vcenter: Starts) -> None:
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    with lab.source(found, taken, connections=1) as opened:
+        lab.simulator.fault("session-expire", method="GET")
+        lab.simulator.fault("invalid-login", count=50)
+        read_and_fail(opened.source.uris[0])
+        error = explained(opened.ctx, io_error())
+        assert "wrong user name or password" in error.message
+        assert not error.transient
+
+
+def test_an_io_error_of_which_nbdkit_says_nothing_is_the_disks_own(start_vcenter: Starts) -> None:
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    with lab.source(found, taken, connections=1) as opened:
+        error = io_error()
+        assert explained(opened.ctx, error) is error
+        assert not error.transient
+
+
+def test_one_refusal_at_the_opening_is_transient_if_the_account_is_let_in(start_vcenter: Starts) -> None:
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    lab.simulator.fault("http-401", method="HEAD")
+    with pytest.raises(Unreachable, match="session had ended") as caught, lab.source(found, taken, connections=1):
+        pass
+    assert caught.value.transient
 
 
 def test_a_refusal_because_the_session_had_just_ended_is_transient() -> None:

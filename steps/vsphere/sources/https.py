@@ -51,8 +51,8 @@ def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str
 
 
 def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
-    """The error for what nbdkit said. `what`: ``disk 2000 of pgtest1 (https://…)``; `session_ended`: a refusal is then only
-    that."""
+    """The error for what nbdkit said. `what`: ``disk 2000 of pgtest1 (https://…)``; `session_ended`: what was refused was not the
+    account, but a session that is no more."""
     said = errors_in(stderr)
     cause = _URL.sub("", said[-1]) if said else last_words(stderr)
     begins = f"{what} cannot be read over HTTPS"
@@ -66,6 +66,12 @@ def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
     if not said or "curl" not in stderr:
         return SourceFailed(f"{begins}: {cause}")
     return Unreachable(f"{begins}: {cause}")
+
+
+def is_refusal(stderr: str) -> bool:
+    """Whether the last thing it complained of is a session or account that the server does not take."""
+    status = _STATUS.search((errors_in(stderr) or [""])[-1])
+    return status is not None and int(status.group(1)) in (401, 403)
 
 
 def _for_status(begins: str, status: int, *, session_ended: bool) -> VSphereError:
