@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from runner.units import parse_duration
+from runner.units import parse_duration, parse_size
 
 
 class Mark:
@@ -46,6 +46,8 @@ class SectionName(Mark):
 HostName = Annotated[str, HOST]
 FilePath = Annotated[str, RELATIVE_TO_FILE]
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str | float), Field(ge=0)]
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | int)]
+"""Bytes."""
 
 
 class Model(BaseModel):

@@ -17,6 +17,10 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", re.ASCII)
 _SECONDS = {"s": 1.0, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY}
 
 
+_TERM = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|TiB)?\s*", re.ASCII)
+_BYTES = {"": 1, "B": 1, "KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB}
+
+
 def human_bytes(count: float) -> str:
     """``human_bytes(1536)`` is ``"1.5 KiB"``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
@@ -52,3 +56,14 @@ def parse_duration(text: object) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ValueError(f"'{text}' is not a duration; write for example 90s, 30m, 12h or 1d")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def parse_size(text: object) -> int:
+    """Bytes from ``96 MiB``, ``5 GiB + 512 B`` or a bare number of bytes; raises ValueError for anything else."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    terms = [_TERM.fullmatch(term) for term in text.split("+")] if isinstance(text, str) else []
+    found = [int(term[1]) * _BYTES[term[2] or ""] for term in terms if term]
+    if not found or len(found) != len(terms):
+        raise ValueError(f"'{text}' is not a size; write for example 96 MiB or 5 GiB + 512 B")
+    return sum(found)

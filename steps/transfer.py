@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from runner.errors import SendenseError
 from runner.findings import Cell, Findings, Row
 from runner.hosts import Host
-from runner.model import HOW, Duration, JobModel, Model
+from runner.model import HOW, Duration, JobModel, Model, Size
 from runner.observations import Observation
 from runner.step import Context, Lifetime, Step
 from runner.units import MiB
@@ -53,7 +53,7 @@ class Copied(Model):
 class TransferIn(JobModel):
     stall_timeout: Annotated[Duration, HOW] = 60.0
     """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no limit."""
-    window: Annotated[int, HOW, Field(ge=MiB)] = 256 * MiB
+    window: Annotated[Size, HOW, Field(ge=MiB)] = 256 * MiB
     """Bytes that are written but not flushed, at most: what a kill makes us copy twice."""
     flush_interval: Annotated[Duration, HOW] = 5.0
     """How long a write waits for its flush, at most."""
@@ -90,7 +90,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
     Out = Copied
     example = (
         'uses: transfer, each: {disk: "${{ discover.disks }}"}, '
-        'with: {source: "${{ source }}", target: "${{ tunnel }}"}, retries: 5'
+        'with: {source: "${{ source }}", target: "${{ tunnel }}"}'
     )
     errors = (
         "source and target are of different disks (nothing is written)",

@@ -11,9 +11,9 @@ import click
 
 from runner.console import print_table
 from runner.errors import UsageError
+from runner.units import parse_size
 from steps.lab.lab import Lab, content_of, seeded
 from steps.vsphere.simulator import FAULTS, FaultKind
-from steps.vsphere.simulator.inventory import parse_size
 
 GUEST_BLOCK = 4096
 """Bytes: what a guest's file system writes at once."""

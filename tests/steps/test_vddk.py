@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import pytest
 
 from runner.hosts import Host
 from runner.units import MiB
-from steps.copy.endpoint import ConnectFailed
+from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import NbdEndpoint
 from steps.discover import Discovered
 from steps.open_source import NoTransport, OpenSource, OpenSourceIn, Source
 from steps.snapshot import SnapshotTaken
-from steps.source_server import WrongDisk
+from steps.source_server import WrongDisk, endpoint_name
 from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachable
 from steps.vsphere.sources import vddk as transport
 from steps.vsphere.sources.nbdkit import SourceFailed
@@ -228,6 +229,21 @@ def test_why_a_read_failed_is_said_when_the_source_closes(
         assert read.returncode != 0
     assert any(says in warning for warning in lab.warnings), lab.warnings
     assert open_disks(lab).limit(ESXI) == limit
+
+
+def test_a_read_that_fails_at_the_same_place_of_a_disk_opened_anew_is_the_disks_own(
+    start_vcenter: Starts, vddk: Vddk
+) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    found, taken = prepared(lab, vddk, fail="read:2")
+    for transient in (True, False):
+        with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
+            subprocess.run(["nbdcopy", opened.source.uris[0], "-"], capture_output=True, timeout=60, check=False)
+            (explain,) = opened.ctx.explains
+            error = explain(RequestFailed(endpoint_name(2001), "read", MiB, MiB, errno.EIO))
+        assert "at offset 1048576" in error.message
+        assert "Out of memory" in error.message
+        assert error.transient is transient
 
 
 def test_a_size_other_than_the_disks_is_refused(start_vcenter: Starts, vddk: Vddk) -> None:

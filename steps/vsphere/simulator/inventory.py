@@ -6,7 +6,6 @@ the server says.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,19 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from runner.errors import UsageError
 from runner.model import JobModel, load_value
-from runner.units import GiB, KiB, MiB, TiB
-
-_TERM = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|TiB)?\s*")
-_UNITS = {"": 1, "B": 1, "KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB}
-
-
-def parse_size(text: str | int) -> int:
-    if isinstance(text, int):
-        return text
-    terms = [_TERM.fullmatch(term) for term in text.split("+")]
-    if not all(terms):
-        raise ValueError(f"'{text}' is not a size; write for example 96 MiB or 5 GiB + 512 B")
-    return sum(int(term[1]) * _UNITS[term[2] or ""] for term in terms if term)
+from runner.units import GiB, TiB, parse_size
 
 
 def _offset(text: str | int) -> int:
