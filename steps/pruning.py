@@ -33,11 +33,11 @@ class Work(Model):
     """Bytes on the repository's host."""
 
     room: int
-    """That must be free at the beginning."""
+    """That must be free at the beginning"""
     copied: int
-    """Of fulls that must be copied whole, where files cannot share blocks."""
+    """Of fulls that must be copied whole, where files cannot share blocks"""
     freed: int
-    """That the deleted points take now."""
+    """That the deleted points take now"""
 
     @property
     def sentence(self) -> str:

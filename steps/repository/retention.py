@@ -61,30 +61,40 @@ RULES = (
 
 
 class Decision(Model):
-    """Of one point. `reasons` are words such as ``daily 2026-11-23``; of a point that goes, why nothing keeps it."""
+    """Of one point."""
 
     point: str
+    """Name of the point"""
     keep: bool
+    """Whether it stays"""
     reasons: tuple[str, ...]
+    """What keeps it, such as `daily 2026-11-23`, or why nothing does"""
 
 
 class Move(Model):
-    """The image of disk `key` in `point` is put on that of `onto`, or becomes a full (None). `parent` is what it lies on
-    now, `root` the full at the bottom of that."""
+    """An image that is put on another one, or becomes a full."""
 
     point: str
+    """The point whose image it is"""
     key: int
+    """The disk's key"""
     parent: str
+    """The point that it lies on now"""
     onto: str | None
+    """The point that it is put on; none: it becomes a full"""
     root: str
+    """The point with the full at the bottom of its chain"""
 
 
 class Plan(Model):
-    """`decisions` of all points, oldest first; `moves` in the order in which they are made; `drops` go after all moves."""
+    """What follows from a policy for the points of one VM."""
 
     decisions: tuple[Decision, ...]
+    """Of all points, oldest first"""
     moves: tuple[Move, ...]
+    """What is rebuilt, in this order"""
     drops: tuple[str, ...]
+    """Points that go, after all of that"""
 
 
 def keep(
