@@ -29,6 +29,8 @@ class SendenseError(Exception):
     transient: bool = False
     forgets: tuple[str, ...] = ()
     """Names of the failed node's inputs whose nodes must run again, whatever their records say."""
+    heals: bool = False
+    """What it forgets is made again by this very execution, once, and the failed node has another turn then."""
 
     def __init__(self, message: str, *, details: dict[str, object] | None = None) -> None:
         super().__init__(message)

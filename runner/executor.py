@@ -88,6 +88,8 @@ class Executor:
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
         self._outcome = Outcome()
         self._bug: BaseException | None = None
+        self._healing: dict[NodeId, SendenseError] = {}
+        """Nodes that had another turn, and why."""
         self._advanced: set[NodeId] = set()
         """Nodes whose last attempt made a part of their work durable."""
         self._recorder = Recorder(state, resolver, bus)
@@ -118,8 +120,11 @@ class Executor:
             if running == 0:
                 return
             node, status = self._finished.get()
-            self._schedule.set(node, status)
             running -= 1
+            if status is Status.PENDING:
+                self._go_again(node)
+                continue
+            self._schedule.set(node, status)
             if not is_at_end(node) and self._schedule.work_is_done():
                 self._tell_work_done()
 
@@ -198,8 +203,18 @@ class Executor:
             self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=f"{failed.node.id} failed"))
             return Status.SKIPPED
         except SendenseError as error:
+            if error.heals and node.id not in self._healing and not self._stop.is_set():
+                self._healing[node.id] = error
+                return Status.PENDING
             self._fail(node, error, began)
             return Status.FAILED
+
+    def _go_again(self, node: Node) -> None:
+        """What the node's failure forgot is made again, and what stands on that; then the node has another turn."""
+        error = self._healing[node.id]
+        forgotten = [other for name in error.forgets for other in self._resolver.producers(node, name)]
+        self._schedule.again([*forgotten, node])
+        self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=0.0, attempt=1))
 
     def _begin(self, node: Node) -> None:
         """Raises what is in the way of the run; for all but the first node, that the first one met it."""

@@ -71,10 +71,19 @@ class Command(Model):
     line: str
 
 
+class Alarm(Model):
+    """The work is done and good, and all the same something was found that somebody must look at: the run ends with
+    `exit_code`, not 0, and `text`, a sentence without a full stop."""
+
+    text: str
+    exit_code: int
+
+
 class Findings(Model):
     rows: tuple[Row, ...] = ()
     statements: tuple[Statement, ...] = ()
     commands: tuple[Command, ...] = ()
+    alarm: Alarm | None = None
 
 
 FindingsOf = Callable[[str, Mapping[str, JsonValue]], Findings]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Iterable
 
 from runner.errors import SendenseError
 from runner.events import Bus, GraphKnown, NodeFailed, NodeSkipped
@@ -41,6 +42,16 @@ class Schedule:
 
     def set(self, node: Node, status: Status) -> None:
         self._status[node.id] = status
+
+    def again(self, nodes: Iterable[Node]) -> None:
+        """They have another turn, and so has what stands on them and is done; it is not what it was any more."""
+        reset = {node.id for node in nodes}
+        for step in self._nodes.order:
+            for node in self._nodes.of_step.get(step, ()):
+                stands_on_one = any(other.id in reset for other in self._stands_on(node)[0])
+                if stands_on_one and self._status.get(node.id) is Status.DONE:
+                    reset.add(node.id)
+        self._status.update(dict.fromkeys(reset, Status.PENDING))
 
     def unfinished(self, node: Node) -> bool:
         """Whether it still needs what it stands on."""

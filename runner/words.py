@@ -64,6 +64,8 @@ def verdict(summary: RunSummary) -> Verdict:
     match summary.outcome:
         case "done":
             kept = f"; {counts['kept']} of them stood from before" if counts["kept"] else ""
+            if summary.error:
+                return Verdict("done", "skipped", f"Done, but {summary.error}.")
             return Verdict("done", "done", f"Done: {total - left} nodes are complete{kept}.")
         case "failed":
             return Verdict(

@@ -1,4 +1,4 @@
-"""create-qcow2: an empty image of the disk's exact size in the run's `.partial` directory."""
+"""create-qcow2: an image of the disk's exact size in the run's `.partial` directory, empty or on a parent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from runner.observations import Observation, good, noted, wrong
 from runner.step import Context, Empty, Forecast, Lifetime, Step
 from runner.units import MiB, human_bytes
 from steps import tools
+from steps.base import Base
 from steps.qemu import img
 from steps.repository import layout, marker, vm_directory
 from steps.repository.section import locate
@@ -35,6 +36,8 @@ class Image(Model):
     """Absolute path of `disk-<key>.qcow2` on the host."""
     capacity: int
     """Bytes, as the disk has."""
+    backing: str | None = None
+    """The parent's image by its name relative to `directory`; None for a full."""
 
 
 class CreateQcow2In(JobModel):
@@ -44,11 +47,14 @@ class CreateQcow2In(JobModel):
     """Whose directory in the repository the image goes to."""
     repository: Annotated[str, SectionName("repositories")]
     """Where restore points are kept."""
+    base: Base | None = None
+    """What the image lies on; without it the image stands alone."""
 
 
 class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
     """Makes an empty qcow2 image for one disk. It is as large as the disk to the byte, and lies in a directory of this
-    run beside the VM's restore points. An image that is there already and right is kept with what is in it."""
+    run beside the VM's restore points. That of an incremental has its parent's image below it, by a relative name, and
+    reads as the parent until it is written to. An image that is there already and right is kept with what is in it."""
 
     name = "create-qcow2"
     lifetime = Lifetime.KEEP
@@ -73,19 +79,21 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         if recorded is not None and vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
             return recorded
         image = _image(ctx, inputs, host, directory)
+        if recorded is None and _must_be_new(inputs):
+            return None
         return image if _is_right(host, image) else None
 
     def run(self, ctx: Context, inputs: CreateQcow2In, live: Empty) -> Image:
         host, root = locate(ctx, inputs.repository)
         marker.require(host, root)
         image = _image(ctx, inputs, host, vm_directory.ensure(host, root, inputs.vm))
-        if _is_right(host, image):
+        if _is_right(host, image) and not _must_be_new(inputs):
             return image
         tools.require(ctx, host, tools.QEMU_IMG)
         host.mkdir(image.directory)
         ctx.log(layout.ledger(inputs.disk.key)).remove()  # it tells of another image
         _remove(host, image)
-        img.create(host, image.path, image.capacity)
+        img.create(host, image.path, image.capacity, backing=image.backing)
         host.sync(image.directory, posixpath.dirname(image.directory))
         if not _is_right(host, image):
             raise SendenseError(
@@ -147,7 +155,14 @@ def _image(ctx: Context, inputs: CreateQcow2In, host: Host, vm_path: str) -> Ima
         directory=directory,
         path=posixpath.join(directory, layout.image(inputs.disk.key)),
         capacity=inputs.disk.capacity,
+        backing=parent.image if (parent := inputs.base and inputs.base.parent) else None,
     )
+
+
+def _must_be_new(inputs: CreateQcow2In) -> bool:
+    """Where unwritten blocks are told by the parent's digests alone, a block that was written for an earlier snapshot would
+    be taken for the parent's. Changed block tracking names such a block again."""
+    return inputs.base is not None and inputs.base.by == "digests"
 
 
 def _is_right(host: Host, image: Image) -> bool:
@@ -158,7 +173,9 @@ def _is_right(host: Host, image: Image) -> bool:
         seen = img.info(host, image.path, force_share=True)
     except img.BadImageError:
         return False
-    return (seen.virtual_size, seen.backing_file, seen.corrupt) == (image.capacity, None, False)
+    below = None if image.backing is None else img.FORMAT
+    found = (seen.virtual_size, seen.backing_file, seen.backing_format, seen.corrupt)
+    return found == (image.capacity, image.backing, below, False)
 
 
 def _remove(host: Host, image: Image) -> None:

@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from runner.errors import SendenseError
 from runner.findings import Command, Findings, Statement
@@ -19,6 +20,7 @@ from steps.repository import layout, manifest, marker, vm_directory
 from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
+from steps.transfer import Copied
 from steps.verify import Verified
 from steps.vsphere import snapshots
 from steps.vsphere.client import vcenter
@@ -87,6 +89,7 @@ class Publish(Step[PublishIn, Empty, Published]):
     )
     errors = (
         "a disk of the snapshot is missing, comes twice, or is not of this snapshot",
+        "an incremental's parent is not a published point of the VM, or not what its image names",
         "another restore point has the name already",
         "the VM's configuration cannot be read from the vCenter",
         "no space is left on the repository's host",
@@ -109,6 +112,8 @@ class Publish(Step[PublishIn, Empty, Published]):
         path = vm_directory.point_of_run(host, directory, ctx.run.id)
         if path is None:
             path = posixpath.join(directory, layout.point(inputs.snapshot.created, ctx.run.id))
+            if problems := list(_orphaned(inputs, host, directory)):
+                raise MixedUpError(problems)
             _complete(ctx, inputs, host, posixpath.basename(path))
             try:
                 host.rename(_partial(inputs), path)
@@ -166,7 +171,7 @@ def _published(inputs: PublishIn, host: Host, path: str) -> Published:
         host=host.name,
         repository=images[0].repository,
         disks=tuple(posixpath.join(path, layout.image(image.disk.key)) for image in images),
-        level=manifest.weakest([disk.level for disk in inputs.disks]),
+        level=manifest.weakest([disk.proven for disk in inputs.disks]),
     )
 
 
@@ -198,6 +203,21 @@ def _mixed_up(inputs: PublishIn) -> Iterator[str]:
             yield f"disk {key} was read from snapshot {copied.snapshot}, not from {inputs.snapshot.moref}"
         if copied.image.path != posixpath.join(images[0].directory, layout.image(key)):
             yield f"disk {key} is in {copied.image.path}, not in its place in {images[0].directory}"
+
+
+def _orphaned(inputs: PublishIn, host: Host, directory: str) -> Iterator[str]:
+    """What is wrong with the parents of incremental images, in words: each must be a published point of this VM, and be what
+    the image itself names."""
+    for image, base in ((disk.copied.image, disk.copied.base) for disk in inputs.disks):
+        parent = base.parent if base is not None else None
+        below = img.info(host, image.path, force_share=True).backing_file
+        if below != (parent and parent.image):
+            yield f"disk {image.disk.key} in {image.path} lies on {below or 'nothing'}, not on {parent and parent.image}"
+        if parent is None:
+            continue
+        there = vm_directory.read(host, posixpath.join(directory, parent.point))
+        if there is None or all(disk.key != image.disk.key for disk in there.disks):
+            yield f"disk {image.disk.key} is built on {parent.point}, which is no restore point of {inputs.vm.name} with that disk"
 
 
 def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
@@ -275,7 +295,7 @@ def _manifest(
             inventory_path=vm.inventory_path,
         ),
         quiesced=snapshot.quiesced,
-        level=manifest.weakest([disk.level for disk in inputs.disks]),
+        level=manifest.weakest([disk.proven for disk in inputs.disks]),
         disks=tuple(_point_disk(disk, snapshot) for disk in inputs.disks),
         config=layout.VM_CONFIG,
         nvram=nvram,
@@ -285,6 +305,14 @@ def _manifest(
         git_commit=ctx.run.git_commit,
         tools=tools,
     )
+
+
+def _lineage(copied: Copied) -> dict[str, Any]:
+    base = copied.base
+    if base is None:
+        return {"read": copied.read}
+    parent = base.parent and base.parent.point
+    return {"parent": parent, "by": base.by, "reason": base.reason, "changed": base.changed, "read": copied.read}
 
 
 def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
@@ -299,15 +327,18 @@ def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
         backing_uuid=disk.backing_uuid,
         file=frozen.file,
         change_id=frozen.change_id,
+        **_lineage(copied),
         image=layout.image(disk.key),
         digests=layout.digests(disk.key),
         digest=copied.digest,
         data=copied.data,
         zero=copied.zero,
         copy_seconds=copied.seconds,
-        level=verified.level,
+        level=verified.proven,
         blocks=verified.blocks,
+        written=copied.written,
         compared=verified.compared,
+        inherited=verified.inherited,
         cached=verified.cached,
         leaks=verified.leaks,
         verified=verified.at,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import heapq
 import posixpath
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -13,16 +16,23 @@ from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model
 from runner.step import Context, Lifetime, Step
+from steps.copy.changes import spread
 from steps.copy.compare import BlockDifference, Comparison, compare, sample
 from steps.copy.digests import ENTRY, Digests
+from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
+from steps.increment import LEAST, MOST, doubt, read_map
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
-from steps.repository import layout
+from steps.repository import layout, manifest
 from steps.transfer import Copied, digests_are_there, published
 
-Level = Literal["full", "sample", "metadata"]
+Level = Literal["chain", "full", "sample", "metadata"]
+
+
+INHERITED_SHARE = 100
+"""Of the blocks that an incremental takes from its parents, one in so many is read back."""
 
 
 class Verified(Model):
@@ -34,6 +44,8 @@ class Verified(Model):
     """Of the disk, 1 MiB each."""
     compared: int
     """Blocks compared: read back, or holes on both sides."""
+    inherited: int = 0
+    """Those among them that are a parent's."""
     cached: bool
     """They may have come from the host's page cache."""
     leaks: int
@@ -41,13 +53,22 @@ class Verified(Model):
     at: datetime
     """When it was done."""
 
+    @property
+    def proven(self) -> manifest.Level:
+        """How far the whole disk is: what an incremental takes from its parents is no better than they are."""
+        if self.level == "chain":
+            return "full"
+        parent = self.copied.base and self.copied.base.parent
+        return manifest.weakest([self.level, parent.level]) if parent else self.level
+
 
 class VerifyIn(JobModel):
     copied: Copied
     """What is to be compared with the digests made while it was read at the source."""
     level: Level = "full"
-    """full: every block is read back; sample: 1 % of the blocks of content, at least 1024; metadata: the image's tables and
-    the digests file only."""
+    """full: every block that was written is read back, and of an incremental 1 % of those it takes from its parents, at least
+    64 and at most 4096; chain: those all; sample: 1 % of the blocks of content, at least 1024; metadata: the image's tables
+    and the digests file only."""
 
 
 class VerifyLive(JobModel):
@@ -103,6 +124,20 @@ class CorruptImageError(DifferenceError):
         )
 
 
+class ParentDiffersError(DifferenceError):
+    """A block that the image takes from its parents reads back otherwise than it was recorded when they were made."""
+
+    forgets = ("copied",)
+
+    def __init__(self, image: Image, difference: BlockDifference) -> None:
+        super().__init__(
+            f"disk {image.disk.key}: a block that {image.path} on {image.host} takes from its parents differs at offset "
+            f"{difference.offset}: BLAKE3 {difference.expected} was recorded, {difference.found} is read back; the points of "
+            "that chain are marked suspect, and the next run makes a full of the disk",
+            details={"offset": difference.offset, "disk": image.disk.key},
+        )
+
+
 class WrongViewError(SendenseError):
     def __init__(self, copied: Copied, view: Tunnel) -> None:
         super().__init__(
@@ -150,12 +185,14 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
         size, mtime_ns = _state(host, image)
         leaks = _check_tables(host, image)
         with _fetch_digests(ctx, host, copied) as digests:
-            compared = _compare(ctx, inputs, live.image, digests)
+            scope = _scope(ctx, inputs, digests)
+            compared, inherited = _compare(ctx, inputs, live.image, digests, scope)
             verified = Verified(
                 copied=copied,
                 level=inputs.level,
                 blocks=digests.size // ENTRY,
                 compared=compared.compared,
+                inherited=inherited,
                 cached=live.image.cached,
                 leaks=leaks,
                 at=datetime.now(UTC),
@@ -170,7 +207,10 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     def findings(self, out: Verified) -> Findings:
         key = out.copied.image.disk.key
         whole = out.compared == out.blocks
+        own = out.compared - out.inherited
         blocks = f"all {out.blocks} blocks of 1 MiB" if whole else f"{out.compared} of {out.blocks} blocks of 1 MiB"
+        if out.inherited and not whole:
+            blocks = f"all {own} blocks of 1 MiB that this run wrote and {out.inherited} of the {out.blocks - own} inherited ones"
         past = "from the host, perhaps from its page cache" if out.cached else "past the host's page cache"
         said = [f"Disk {key}: qemu-img check found no damage"]
         if out.compared:
@@ -209,26 +249,73 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     return digests
 
 
-def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests) -> Comparison:
+@dataclass(frozen=True)
+class _Scope:
+    """`own`: runs of blocks (offset, length) that the image holds itself, None if it holds all; `blocks`: offsets of those
+    that are compared, None for every one."""
+
+    own: list[tuple[int, int]] | None
+    blocks: list[int] | None
+
+    def is_own(self, offset: int) -> bool:
+        if self.own is None:
+            return True
+        number = bisect.bisect_right(self.own, offset, key=lambda run: run[0]) - 1
+        return number >= 0 and offset < sum(self.own[number])
+
+
+def _scope(ctx: Context, inputs: VerifyIn, digests: Digests) -> _Scope:
+    copied = inputs.copied
+    incremental = copied.base is not None and copied.base.parent is not None
+    own = read_map(ctx, copied.image) if incremental else None
+    if inputs.level == "sample":
+        return _Scope(own, sample(digests, seed=ctx.run.id))
+    if inputs.level == "chain" or own is None:
+        return _Scope(own, None)
+    seed = f"{ctx.run.id} {copied.image.disk.key}"
+    some = spread(own, digests.capacity, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST)
+    mine = (block for offset, length in own for block in range(offset, offset + length, BLOCK))
+    return _Scope(own, list(heapq.merge(mine, some)))
+
+
+def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, scope: _Scope) -> tuple[Comparison, int]:
+    """With it, how many of the blocks are a parent's."""
     image = inputs.copied.image
     if inputs.level == "metadata":
-        return Comparison(blocks=digests.size // ENTRY, compared=0, read=0)
-    blocks = sample(digests, seed=ctx.run.id) if inputs.level == "sample" else None
+        return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), 0
     try:
         with NbdEndpoint(view.uris, f"image of disk {image.disk.key} on {image.host}") as endpoint:
-            return compare(
+            compared = compare(
                 endpoint,
                 digests,
                 stop=ctx.stop,
-                blocks=blocks,
+                blocks=scope.blocks,
                 on_progress=lambda done, total: ctx.progress(f"disk {image.disk.key}", "verify", done, total),
             )
     except BlockDifference as difference:
+        if not scope.is_own(difference.offset):
+            raise _parent_differs(ctx, inputs.copied, difference) from difference
         before = ctx.previous_failure or {}
         again = (before.get("offset"), before.get("disk")) == (difference.offset, image.disk.key)
         # What was recorded of the copy is proven wrong: the next one begins at byte 0.
         ctx.log(layout.ledger(image.disk.key)).remove()
         raise ImageDiffersError(image, difference, again=again) from difference
+    if scope.own is None:
+        return compared, 0
+    if scope.blocks is None:
+        return compared, compared.compared - sum(-(-length // BLOCK) for _, length in scope.own)
+    return compared, sum(not scope.is_own(block) for block in scope.blocks)
+
+
+def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:
+    assert copied.base is not None
+    doubt(
+        ctx,
+        copied.base,
+        copied.image,
+        f"a block of the chain differs at offset {difference.offset} when it is read back",
+    )
+    return ParentDiffersError(copied.image, difference)
 
 
 def _state(host: Host, image: Image) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from runner.errors import UsageError
 from runner.events import Event, RunFinished, RunStarted
 from runner.examination import Examination
 from runner.executor import Executor, Outcome
+from runner.findings import Alarm
 from runner.job_model import Job
 from runner.journal import Journal
 from runner.step import TOOLS, Run
@@ -116,7 +117,7 @@ def _is_sealed(desk: Desk, unwinding: Unwinding) -> bool:
 def _conclude(
     desk: Desk, state: RunState, record: RunRecord, unwinding: Unwinding, outcome: Outcome, seconds: float
 ) -> RunFinished:
-    finished = verdict_of(record.id, outcome, seconds)
+    finished = verdict_of(record.id, outcome, seconds, _alarms(desk, state))
     if finished.outcome == "done":
         state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
         desk.state.forget_old()
@@ -124,6 +125,13 @@ def _conclude(
         unwinding.name_what_is_held(record.id, work_done=outcome.work_done)
     desk.bus.emit(finished)
     return finished
+
+
+def _alarms(desk: Desk, state: RunState) -> list[Alarm]:
+    """From the records, so that those of an execution that was killed count too."""
+    done = [record for record in state.nodes().values() if record.state == "done" and record.out is not None]
+    found = (desk.registry.findings(record.step, record.out or {}).alarm for record in done)
+    return [alarm for alarm in found if alarm is not None]
 
 
 def resumable(desk: Desk, record: RunRecord) -> RunRecord:

@@ -21,6 +21,13 @@ class Earlier:
             for block in range(one.offset // BLOCK, one.offset // BLOCK + blocks):
                 self._known[block >> 3] |= 1 << (block & 7)
 
+    @classmethod
+    def whole(cls, digests: Digests) -> Earlier:
+        """Every block is known, by `digests` as they are."""
+        earlier = cls(digests, ())
+        earlier._known = bytearray(b"\xff" * len(earlier._known))
+        return earlier
+
     def holds(self, offset: int, digest: bytes) -> bool:
         """Whether the target is known to have a block of this digest at `offset`."""
         block = offset // BLOCK

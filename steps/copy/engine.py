@@ -72,18 +72,22 @@ def copy(
     stop: threading.Event,
     tuning: Tuning | None = None,
     done: Iterable[Flushed] = (),
+    inherited: Iterable[tuple[int, int]] = (),
     earlier: Earlier | None = None,
     on_flushed: Callable[[Sequence[Flushed]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Copy:
-    """Returns once a FLUSH made everything durable. `digests` is fresh and of the same capacity.
+    """Returns once a FLUSH made everything durable. `digests` is fresh but for what is `inherited`, and of the same capacity.
 
-    `done` is safe already (what a ledger lists): only its digests are taken over. What the target holds from an `earlier`
+    `done` is safe already (what a ledger lists): only its digests are taken over. What is `inherited`, ranges (offset, length) of
+    whole blocks, is left alone: the target has it from its backing file, and `digests` holds its digests. What the target holds from an `earlier`
     moment is read and digested like all else, and not written where it is the same. `on_flushed` gets what has become safe,
     after each FLUSH: ranges whose writes completed before it was issued. Raises CopyError, Interrupted, and what the
     callbacks raise.
     """
-    return _Copy(source, target, digests, stop, tuning or Tuning(), done, earlier, on_flushed, on_progress).run()
+    return _Copy(
+        source, target, digests, stop, tuning or Tuning(), done, inherited, earlier, on_flushed, on_progress
+    ).run()
 
 
 class _Copy:
@@ -95,6 +99,7 @@ class _Copy:
         stop: threading.Event,
         tuning: Tuning,
         done: Iterable[Flushed],
+        inherited: Iterable[tuple[int, int]],
         earlier: Earlier | None,
         on_flushed: Callable[[Sequence[Flushed]], None] | None,
         on_progress: Callable[[Progress], None] | None,
@@ -111,7 +116,7 @@ class _Copy:
         self._data = self._zero = self._skipped = 0
         self._traffic = Traffic(stop, tuning.stall_timeout)
         self._survey = Survey(
-            gaps(source.abilities.size, self._adopt(done)),
+            gaps(source.abilities.size, self._adopt(done, inherited)),
             left=lambda offset, length, then: self._traffic.extents(source, offset, length, then),
             right=lambda offset, length, then: self._traffic.extents(target, offset, length, then),
         )
@@ -128,8 +133,9 @@ class _Copy:
         self._flushing = False
         self._finished = False
 
-    def _adopt(self, done: Iterable[Flushed]) -> list[tuple[int, int]]:
-        ranges = []
+    def _adopt(self, done: Iterable[Flushed], inherited: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        ranges = list(inherited)
+        self._skipped += sum(length for _, length in ranges)
         for one in done:
             if one.digests:
                 self._digests.put(one.offset, one.digests)

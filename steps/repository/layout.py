@@ -116,9 +116,14 @@ def digests(disk_key: int) -> str:
     return f"disk-{disk_key}.blake3"
 
 
-def markers(disk_key: int) -> tuple[str, str]:
-    """What a run leaves beside an unpublished image to find its work again: copied, verified."""
-    return f"disk-{disk_key}.copied.json", f"disk-{disk_key}.verified.json"
+def markers(disk_key: int) -> tuple[str, ...]:
+    """What a run leaves beside an unpublished image to find its work again: copied, verified, and what it wrote."""
+    return f"disk-{disk_key}.copied.json", f"disk-{disk_key}.verified.json", written(disk_key)
+
+
+def written(disk_key: int) -> str:
+    """Which blocks an incremental image holds itself."""
+    return f"disk-{disk_key}.written.json"
 
 
 def export(vm_slug: str, disk_key: int) -> str:

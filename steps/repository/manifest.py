@@ -63,6 +63,14 @@ class PointDisk(Model):
     change_id: str | None
     parent: PointName | None = None
     """The restore point whose image is this one's backing file; None for a full."""
+    by: Literal["all", "cbt", "digests"] = "all"
+    """How it was known what to write: everything, what changed block tracking named, what differed from the parent's digests."""
+    reason: str = ""
+    """Why it is a full, or what it is built on."""
+    changed: int | None = None
+    """Bytes that changed block tracking named since the parent."""
+    read: int = 0
+    """Bytes of the blocks that were looked at in the source."""
     image: FileName
     digests: FileName
     digest: str
@@ -72,7 +80,11 @@ class PointDisk(Model):
     copy_seconds: float
     level: Level
     blocks: int
+    written: int = 0
+    """Blocks that this image holds itself; of a full, all of them."""
     compared: int
+    inherited: int = 0
+    """Those among the compared that a parent holds."""
     cached: bool
     """Blocks read back may have come from the host's page cache."""
     leaks: int

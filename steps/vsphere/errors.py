@@ -9,7 +9,11 @@ VSphereError                      the run failed
 ├── Busy              transient   another task holds the VM
 ├── Unreachable       transient   no answer, or none that is one
 ├── QuiesceFailed                 the guest could not be brought to rest
-└── SnapshotRefused               the VM, its hardware or its datastore does not allow a snapshot
+├── SnapshotRefused               the VM, its hardware or its datastore does not allow a snapshot
+└── TrackingError                 changed block tracking does not say what changed
+    ├── TrackingOff               it is off for the disk
+    ├── TrackingLost              it does not reach back to the changeId
+    └── TrackingSilent            its file is locked or missing, perhaps for the moment
 """
 
 from __future__ import annotations
@@ -63,4 +67,20 @@ class QuiesceFailed(VSphereError):
 
 
 class SnapshotRefused(VSphereError):
+    pass
+
+
+class TrackingError(VSphereError):
+    pass
+
+
+class TrackingOff(TrackingError):
+    pass
+
+
+class TrackingLost(TrackingError):
+    pass
+
+
+class TrackingSilent(TrackingError):
     pass

@@ -427,7 +427,7 @@ class TestTemplate:
         assert job.name == 'pg: "1"-backup'
         assert job.vars["vm"] == 'pg: "1"'
         assert job.vars["connections"] == 2
-        assert [step.id for step in job.steps][:4] == ["discover", "reserve", "snapshot", "image"]
+        assert [step.id for step in job.steps][:5] == ["discover", "reserve", "snapshot", "base", "image"]
 
     @pytest.mark.parametrize(
         ("old", "new", "problem"),

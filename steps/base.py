@@ -1,0 +1,241 @@
+"""base: what a disk's new image lies on, and which areas of the disk it must take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from runner.errors import DifferenceError, SendenseError
+from runner.findings import Alarm, Cell, Findings, Row, Statement
+from runner.hosts import Host
+from runner.model import JobModel, Model, SectionName
+from runner.observations import Observation, noted, wrong
+from runner.step import Context, Empty, Forecast, Lifetime, Step
+from runner.units import human_bytes
+from steps.open_source import frozen_disk
+from steps.repository import parent, vm_directory
+from steps.repository.parent import Line, NoParentError, Parent, Sought
+from steps.repository.section import locate
+from steps.snapshot import SnapshotTaken
+from steps.vsphere import cbt, machine
+from steps.vsphere.client import vcenter
+from steps.vsphere.errors import TrackingError
+from steps.vsphere.inventory import VM, Disk
+
+
+class FullEvery(JobModel):
+    """When a full comes again, whichever comes first."""
+
+    points: Annotated[int, Field(ge=1)] | None = None
+    """After so many restore points, the full counted."""
+    days: Annotated[float, Field(gt=0)] | None = None
+    """Once the full is so many days old."""
+
+
+class Base(Model):
+    """The decision for one disk."""
+
+    disk_key: int
+    vcenter: str
+    """The job's name of the vCenter that knows what changed."""
+    vm: str
+    """moref"""
+    kind: Literal["full", "incremental"]
+    by: Literal["all", "cbt", "digests"]
+    """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names, `digests` what
+    differs from the parent's digests, for which everything is read."""
+    reason: str
+    """Why it is a full, or what the incremental is built on."""
+    parent: Parent | None = None
+    changed: int | None = None
+    """Bytes that changed block tracking names."""
+    caught: str = ""
+    """Of a full that takes the place of an incremental of this very run: what was found wrong with the chain."""
+
+
+class BaseIn(JobModel):
+    vm: VM
+    disk: Disk
+    snapshot: SnapshotTaken
+    repository: Annotated[str, SectionName("repositories")]
+    """Where the restore points are."""
+    mode: Literal["auto", "full", "incremental"] = "auto"
+    """`auto` makes an incremental where it can and a full where it must; `incremental` fails where it would have to be a
+    full."""
+    full_every: FullEvery = FullEvery()
+    """With `auto`: when a full comes though an incremental could: `points`, `days`."""
+    incremental: Literal["cbt", "digests"] = "cbt"
+    """How an incremental knows what to write: `cbt` asks vSphere's changed block tracking, `digests` reads the whole disk and
+    compares."""
+
+
+class NoIncrementalError(SendenseError):
+    def __init__(self, key: int, why: str) -> None:
+        super().__init__(
+            f"disk {key} cannot be backed up incrementally: {why}; write `mode: auto` to make a full where it must be one"
+        )
+
+
+class BaseStep(Step[BaseIn, Empty, Base]):
+    """Decides for one disk whether its next image is a full or lies on the newest restore point's.
+
+    An incremental takes what was written since that point: its image, its changeId and its digests come from the one manifest of
+    it. A disk that is new, grown, reverted, or whose tracking started over becomes a full, and the reason is told, recorded and
+    shown by `plan`."""
+
+    name = "base"
+    lifetime = Lifetime.KEEP
+    In = BaseIn
+    Out = Base
+    example = (
+        'uses: base, each: {disk: "${{ discover.disks }}"}, with: {vm: "${{ discover.vm }}", disk: "${{ disk }}", '
+        'snapshot: "${{ snapshot }}", repository: main, mode: auto}'
+    )
+    errors = (
+        "with mode: incremental: no incremental can be made (the reason is shown)",
+        "the manifest of the newest restore point is damaged",
+        "the vCenter's answer for the changed areas does not fit together",
+    )
+
+    def check(self, ctx: Context, inputs: BaseIn, recorded: Base | None) -> Base | None:
+        """A decision stands as long as what it is built on can be relied on."""
+        if recorded is None or recorded.parent is None:
+            return recorded
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.look(host, root, inputs.vm)
+        if vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+            return recorded
+        return recorded if parent.is_sound(host, directory, recorded.parent, recorded.disk_key) else None
+
+    def run(self, ctx: Context, inputs: BaseIn, live: Empty) -> Base:
+        base = _decide(ctx, inputs, lambda line: _changed(ctx, inputs, line, inputs.snapshot.moref))
+        if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
+            raise NoIncrementalError(inputs.disk.key, base.reason)
+        return base
+
+    def foresee(self, ctx: Context, inputs: BaseIn) -> Base:
+        return _decide(ctx, inputs, lambda line: _foreseen(ctx, inputs, line))
+
+    def forecast(self, ctx: Context, inputs: BaseIn) -> Forecast:
+        base = _decide(ctx, inputs, lambda line: _changed(ctx, inputs, line, inputs.snapshot.moref))
+        return Forecast(size=base.changed, notes=(in_words(base),), problems=_problems(inputs, base))
+
+    def examine(self, ctx: Context, inputs: BaseIn) -> tuple[Observation, ...]:
+        subject, looked_at = f"disk {inputs.disk.key}", "whether it can be incremental"
+        base = self.foresee(ctx, inputs)
+        if problems := _problems(inputs, base):
+            return (wrong(subject, looked_at, problems[0]),)
+        return (noted(subject, looked_at, in_words(base)),)
+
+    def findings(self, out: Base) -> Findings:
+        cells = {"Kind": Cell(value=out.kind)}
+        if out.changed is not None:
+            cells["Changed"] = Cell(value=out.changed, unit="bytes")
+        statements = [Statement(about="noted", text=f"Disk {out.disk_key}: {in_words(out)}.")]
+        alarm = None
+        if out.caught:
+            text = (
+                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; the points of that chain "
+                "are marked suspect, and this run made a full"
+            )
+            alarm = Alarm(text=text, exit_code=DifferenceError.exit_code)
+        return Findings(
+            rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),),
+            statements=tuple(statements),
+            alarm=alarm,
+        )
+
+
+def in_words(base: Base) -> str:
+    """Without a full stop."""
+    if base.parent is None:
+        return f"full: {base.reason}"
+    if base.by == "digests":
+        how = "all of it is read, and what differs from that point's digests is written"
+    elif base.changed is None:
+        how = "how much changed is known once the snapshot is taken"
+    else:
+        how = f"{human_bytes(base.changed)} may have changed"
+    return f"incremental on {base.parent.point}: {how}"
+
+
+def _problems(inputs: BaseIn, base: Base) -> tuple[str, ...]:
+    if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
+        return (NoIncrementalError(inputs.disk.key, base.reason).message,)
+    return ()
+
+
+def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Line], int | None]) -> Base:
+    """`ask` answers how many bytes changed, None if that is not known yet; it raises NoParentError, TrackingError."""
+    identity: dict[str, Any] = {"disk_key": inputs.disk.key, "vcenter": inputs.vm.vcenter, "vm": inputs.vm.moref}
+    try:
+        if inputs.mode == "full":
+            raise NoParentError("the job says `mode: full`")
+        host, root = locate(ctx, inputs.repository)
+        line = _line(ctx, inputs, host, root)
+        changed = None
+        if inputs.incremental == "cbt":
+            changed = ask(line)
+    except (NoParentError, TrackingError) as error:
+        caught = error.caught if isinstance(error, NoParentError) else ""
+        return Base(**identity, kind="full", by="all", reason=error.message, caught=caught)
+    return Base(
+        **identity,
+        kind="incremental",
+        by=inputs.incremental,
+        reason=f"built on {line.parent.point}",
+        parent=line.parent,
+        changed=changed,
+    )
+
+
+def _line(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Line:
+    """Raises NoParentError."""
+    vm, disk = inputs.vm, inputs.disk
+    directory = vm_directory.look(host, root, vm)
+    sought = Sought(disk.key, disk.backing_uuid, disk.capacity, vm.vcenter_uuid, vm.instance_uuid)
+    line = parent.find(host, directory, sought, ctx.run.id)
+    every, length = inputs.full_every, len(line.entries)
+    if inputs.mode == "auto" and every.points is not None and length >= every.points:
+        raise NoParentError(f"the job wants one every {every.points} points")
+    if inputs.mode == "auto" and every.days is not None:
+        age = inputs.snapshot.created - line.full
+        if age >= timedelta(days=every.days):
+            raise NoParentError(f"the job wants one every {every.days:g} days")
+    return line
+
+
+def _refuse_untracked(inputs: BaseIn, line: Line) -> str:
+    """The parent's changeId. Raises NoParentError."""
+    known = line.parent.change_id
+    if known is None:
+        raise NoParentError(f"changed block tracking was off when {line.parent.point} was made")
+    return known
+
+
+def _changed(ctx: Context, inputs: BaseIn, line: Line, snapshot: str) -> int:
+    since = _refuse_untracked(inputs, line)
+    now = frozen_disk(inputs.snapshot, inputs.disk).change_id
+    if now is None:
+        raise NoParentError("changed block tracking is off for it")
+    if why := cbt.why_lost(since, now):
+        raise NoParentError(why)
+    client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
+    found = cbt.areas(client, inputs.vm.moref, snapshot, disk.key, disk.capacity, since)
+    return sum(length for _, length in found)
+
+
+def _foreseen(ctx: Context, inputs: BaseIn, line: Line) -> int | None:
+    """Before there is a snapshot, only a VM that is off can be asked (API reference, QueryChangedDiskAreas)."""
+    since = _refuse_untracked(inputs, line)
+    client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
+    if inputs.snapshot.moref:
+        return _changed(ctx, inputs, line, inputs.snapshot.moref)
+    if not disk.change_tracking:
+        raise NoParentError("changed block tracking is off for it")
+    if machine.powered_on(client, inputs.vm.moref):
+        return None
+    return sum(length for _, length in cbt.areas(client, inputs.vm.moref, None, disk.key, disk.capacity, since))

@@ -1,0 +1,198 @@
+"""One disk's copy onto its parent: what is read, what is written, what is taken over, and the check of what is believed.
+
+Whatever shows that the parent cannot be built on (changed block tracking forgot a write, the parent's digests are not those
+of its manifest) marks the disk in all points of the chain, and has the disk decided anew: it becomes a full.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from runner.errors import DifferenceError, StateError
+from runner.step import Context
+from steps.base import Base
+from steps.copy.changes import Changes, spread
+from steps.copy.compare import BlockDifference, compare
+from steps.copy.digests import ENTRY, Digests
+from steps.copy.earlier import Earlier
+from steps.copy.endpoint import Endpoint
+from steps.copy.extents import BLOCK, gaps
+from steps.copy.ledger import Flushed
+from steps.copy.overlay import Overlay, UntouchedDiffers
+from steps.create_qcow2 import Image
+from steps.repository import layout, parent
+from steps.repository.marks import Suspicion
+from steps.vsphere import cbt
+from steps.vsphere.client import vcenter
+
+SHARE = 200
+"""One block in so many of what is called unchanged is read at the source."""
+
+LEAST, MOST = 64, 4096
+"""Blocks of a sample, if the job does not say how large it is to be: on a disk of 64 TiB 4 GiB are read."""
+
+
+class ChainDoubtedError(DifferenceError):
+    """The chain is marked; the disk is decided anew, in this run."""
+
+    forgets = ("base",)
+    heals = True
+
+    def __init__(self, key: int, point: str, why: str) -> None:
+        super().__init__(
+            f"disk {key} cannot be built on {point}: {why}; the points of that chain are marked suspect, and it becomes a full"
+        )
+
+
+class Increment:
+    """`base` has a parent. Good while `opened` is."""
+
+    def __init__(self, ctx: Context, base: Base, image: Image, snapshot: str, before: Digests) -> None:
+        assert base.parent is not None
+        self._ctx = ctx
+        self._base = base
+        self._parent = base.parent
+        self._image = image
+        self._before = before
+        """The parent's digests."""
+        self._changes: Changes | None = None
+        if base.by == "cbt":
+            client = vcenter(ctx, base.vcenter)
+            since = self._parent.change_id or ""
+            areas = cbt.areas(client, base.vm, snapshot, image.disk.key, image.capacity, since)
+            self._changes = Changes(areas, image.capacity)
+        self.sampled = 0
+        """Bytes that were read to check what is believed."""
+
+    @classmethod
+    @contextmanager
+    def opened(cls, ctx: Context, base: Base, image: Image, snapshot: str) -> Iterator[Increment]:
+        """Raises ChainDoubtedError if the parent's digests are not those of its manifest, TrackingError."""
+        assert base.parent is not None
+        with _digests_of_parent(ctx, base, image) as before:
+            yield cls(ctx, base, image, snapshot, before)
+
+    def target(self, image: Endpoint) -> Endpoint:
+        return image if self._changes is None else Overlay(image, self._changes)
+
+    def inherit(self, digests: Digests, done: Iterable[Flushed]) -> list[tuple[int, int]]:
+        """The ranges that are left alone, whose digests `digests` gets; what is `done` already is not among them."""
+        if self._changes is None:
+            return []
+        ranges = [(one.offset, one.length) for one in done]
+        inherited = gaps(self._image.capacity, [*self._changes.blocks(), *ranges])
+        for offset, length in inherited:
+            for start in range(offset, offset + length, _STRIDE):
+                blocks = -(-min(_STRIDE, offset + length - start) // BLOCK)
+                entries = self._before.get(start, blocks)
+                if entries.strip(b"\0"):
+                    digests.put(start, entries)
+        return inherited
+
+    def earlier(self) -> Earlier | None:
+        """What the parent holds, where every block is read."""
+        return Earlier.whole(self._before) if self._changes is None else None
+
+    @contextmanager
+    def doubting(self) -> Iterator[None]:
+        """Around the copy. Raises ChainDoubtedError for a block that the source has otherwise than it is believed to."""
+        try:
+            yield
+        except UntouchedDiffers as error:
+            why = f"changed block tracking forgot a write at offset {error.offset}"
+            raise doubt(self._ctx, self._base, self._image, why) from error
+
+    def check(self, source: Endpoint, share: float | None) -> None:
+        """Reads a sample of what is called unchanged at the source; `share` (0 to 1) as for `spread`. Raises ChainDoubtedError."""
+        if self._changes is None:
+            return
+        key = self._image.disk.key
+        seed = f"{self._ctx.run.id} {key}"
+        capacity = self._image.capacity
+        blocks = spread(self._changes.blocks(), capacity, seed=seed, share=share, one_in=SHARE, least=LEAST, most=MOST)
+        self.sampled = sum(min(BLOCK, capacity - offset) for offset in blocks)
+        try:
+            compare(
+                source,
+                self._before,
+                stop=self._ctx.stop,
+                blocks=blocks,
+                on_progress=lambda done, total: self._ctx.progress(f"disk {key}", "check", done, total),
+            )
+        except BlockDifference as difference:
+            why = f"changed block tracking forgot a write between offsets {difference.offset} and {difference.offset + difference.length}"
+            raise doubt(self._ctx, self._base, self._image, why) from difference
+
+    def written(self, digests: Digests) -> list[tuple[int, int]]:
+        """(offset, length) of the runs of blocks that this image holds, not its parent; `digests` are those of the copy."""
+        if self._changes is not None:
+            return self._changes.blocks()
+        return list(_differing(self._before, digests))
+
+    def read(self) -> int:
+        """Bytes of the blocks that were looked at, source and sample."""
+        if self._changes is None:
+            return self._image.capacity
+        return sum(length for _, length in self._changes.blocks()) + self.sampled
+
+
+_STRIDE = 1024 * BLOCK
+"""Bytes of disk whose entries are held at a time."""
+
+
+@contextmanager
+def _digests_of_parent(ctx: Context, base: Base, image: Image) -> Iterator[Digests]:
+    assert base.parent is not None
+    host, path = ctx.host(image.host), base.parent.digests
+    try:
+        before = Digests.receive(ctx.scratch / "parent", image.capacity, host.read_chunks(path))
+    except (FileNotFoundError, StateError) as error:
+        raise doubt(ctx, base, image, f"its digests file {path} is gone or has another size") from error
+    with before:
+        if before.digest() != base.parent.digest:
+            raise doubt(ctx, base, image, f"its digests file {path} is not the one that was written")
+        yield before
+
+
+def doubt(ctx: Context, base: Base, image: Image, why: str) -> ChainDoubtedError:
+    """Marks the chain that `image` is built on, durably, before anything else relies on it."""
+    assert base.parent is not None
+    suspicion = Suspicion(key=image.disk.key, why=why, run=ctx.run.id, at=datetime.now(UTC))
+    parent.doubt(ctx.host(image.host), posixpath.dirname(image.directory), base.parent.point, suspicion)
+    return ChainDoubtedError(image.disk.key, base.parent.point, why)
+
+
+def _differing(before: Digests, after: Digests) -> Iterator[tuple[int, int]]:
+    begun: int | None = None
+    for start in range(0, after.capacity, _STRIDE):
+        blocks = -(-min(_STRIDE, after.capacity - start) // BLOCK)
+        old, new = before.get(start, blocks), after.get(start, blocks)
+        for number in range(blocks):
+            entry = slice(number * ENTRY, (number + 1) * ENTRY)
+            offset = start + number * BLOCK
+            if old[entry] != new[entry]:
+                begun = offset if begun is None else begun
+            elif begun is not None:
+                yield begun, offset - begun
+                begun = None
+    if begun is not None:
+        yield begun, after.capacity - begun
+
+
+def write_map(ctx: Context, image: Image, ranges: list[tuple[int, int]]) -> None:
+    """Beside the image, for its verification: which blocks it holds itself."""
+    path = posixpath.join(image.directory, layout.written(image.disk.key))
+    ctx.host(image.host).write(path, json.dumps(ranges).encode())
+
+
+def read_map(ctx: Context, image: Image) -> list[tuple[int, int]] | None:
+    """None where there is none that can be read: then every block is to be looked at."""
+    path = posixpath.join(image.directory, layout.written(image.disk.key))
+    try:
+        return [(int(offset), int(length)) for offset, length in json.loads(ctx.host(image.host).read(path))]
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

@@ -1,0 +1,168 @@
+"""What a disk's next image can lie on: the newest restore point that has the disk, if all below it can be relied on.
+
+Everything of a parent (its image, its digests, its changeId) comes from the one manifest of that point, so that an image
+can never lie on one moment and tell the changes since another.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.errors import SendenseError
+from runner.hosts import Host
+from runner.model import Model
+from steps.repository import history, layout, marks, vm_directory
+from steps.repository.history import BrokenChainError, Entry
+from steps.repository.manifest import Level
+from steps.repository.marks import Marks, Suspicion
+
+
+class Parent(Model):
+    """One disk in one restore point."""
+
+    point: str
+    """Name of the restore point."""
+    image: str
+    """As its child names it: ``../<point>/disk-2000.qcow2``."""
+    digests: str
+    """Absolute path of its digests file."""
+    digest: str
+    """BLAKE3 (hex) of that file, as its manifest says."""
+    change_id: str | None
+    level: Level
+    """How far its disk is verified, and with it what it is built on."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """The disk as it is now."""
+
+    key: int
+    backing_uuid: str
+    capacity: int
+    vcenter_uuid: str
+    instance_uuid: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """The chain of points that a parent stands on: itself first, its full last."""
+
+    parent: Parent
+    entries: tuple[Entry, ...]
+
+    @property
+    def full(self) -> datetime:
+        return self.entries[-1].manifest.created
+
+
+class NoParentError(SendenseError):
+    """`message` says why there is none; `caught` is the doubt that the asking run itself cast on the newest point."""
+
+    def __init__(self, why: str, caught: str = "") -> None:
+        super().__init__(why)
+        self.caught = caught
+
+
+def find(host: Host, directory: str, sought: Sought, run: str) -> Line:
+    """Raises NoParentError, and StateError for a damaged manifest."""
+    names = vm_directory.points(host, directory)
+    newest = _newest(host, directory, names, sought)
+    disk = newest.disk(sought.key)
+    assert disk is not None
+    if disk.capacity != sought.capacity:
+        raise NoParentError(f"it has {sought.capacity} bytes, in {newest.point} it had {disk.capacity}")
+    entries = _chain(host, directory, newest, sought.key, run)
+    for entry in entries:
+        of = entry.disk(sought.key)
+        assert of is not None  # it is in the chain
+        for name in (of.image, of.digests):
+            if not host.exists(posixpath.join(entry.path, name)):
+                raise NoParentError(f"{name} of {entry.point}, which it would be built on, is gone")
+    parent = Parent(
+        point=newest.point,
+        image=f"../{newest.point}/{disk.image}",
+        digests=posixpath.join(newest.path, disk.digests),
+        digest=disk.digest,
+        change_id=disk.change_id,
+        level=disk.level,
+    )
+    return Line(parent, entries)
+
+
+def _newest(host: Host, directory: str, names: list[str], sought: Sought) -> Entry:
+    """Only the identity decides: of a newer point with another disk at that key nothing may be built on an older one."""
+    for name in reversed(names):
+        entry = _entry(host, directory, name)
+        if entry is None or (disk := entry.disk(sought.key)) is None:
+            continue
+        identity = (entry.manifest.vm.vcenter_uuid, entry.manifest.vm.instance_uuid.lower())
+        if identity != (sought.vcenter_uuid, sought.instance_uuid.lower()):
+            raise NoParentError(f"{name} is of another VM")
+        if disk.backing_uuid != sought.backing_uuid:
+            raise NoParentError(f"it is another disk than the one with its key in {name}")
+        return entry
+    raise NoParentError("it is in no restore point yet" if names else "this is the VM's first restore point")
+
+
+def _chain(host: Host, directory: str, newest: Entry, key: int, run: str) -> tuple[Entry, ...]:
+    entries: list[Entry] = [newest]
+    while (disk := entries[-1].disk(key)) is not None and disk.parent is not None:
+        below = _entry(host, directory, disk.parent)
+        if below is None or any(below.point == entry.point for entry in entries):
+            break
+        entries.append(below)
+    try:
+        chain = history.chain(entries[::-1], newest, key)
+    except BrokenChainError as error:
+        raise NoParentError(error.message) from error
+    marked = [Entry(entry.path, entry.manifest, marks.read(host, entry.path)) for entry in chain]
+    for entry in marked:
+        _refuse_doubtful(entry, key, run)
+    return tuple(marked)
+
+
+def _refuse_doubtful(entry: Entry, key: int, run: str) -> None:
+    for one in entry.marks.suspect.disks if entry.marks.suspect else ():
+        if one.key == key:
+            raise NoParentError(f"{entry.point} is suspect: {one.why}", one.why if one.run == run else "")
+    for found in entry.marks.verified.disks if entry.marks.verified else ():
+        if found.key == key and (found.different or found.problem):
+            raise NoParentError(f"{entry.point} did not pass its verification: {found.problem or 'blocks differ'}")
+
+
+def _entry(host: Host, directory: str, name: str) -> Entry | None:
+    """Without its marks."""
+    path = posixpath.join(directory, name)
+    found = vm_directory.read(host, path) if layout.is_point(name) else None
+    return None if found is None else Entry(path, found, Marks())
+
+
+def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
+    """Whether `parent` is still there, as it was, and nobody doubts what it stands on."""
+    entry = _entry(host, directory, parent.point)
+    disk = None if entry is None else entry.disk(key)
+    if entry is None or disk is None or (disk.digest, disk.change_id) != (parent.digest, parent.change_id):
+        return False
+    try:
+        _chain(host, directory, entry, key, run="")
+    except NoParentError:
+        return False
+    return True
+
+
+def doubt(host: Host, directory: str, point: str, suspicion: Suspicion) -> None:
+    """Marks the disk suspect in `point` and in all that it is built on, back to its full. The newest comes first: it is
+    what a next image would lie on, so that a crash between leaves no chain that looks sound."""
+    seen: set[str] = set()
+    name: str | None = point
+    while name is not None and name not in seen:
+        seen.add(name)
+        entry = _entry(host, directory, name)
+        disk = None if entry is None else entry.disk(suspicion.key)
+        if entry is None or disk is None:
+            return
+        marks.suspect(host, entry.path, suspicion)
+        name = disk.parent

@@ -1,0 +1,138 @@
+"""Changed block tracking: which areas of a disk were written between an old changeId and a snapshot, and switching it on.
+
+A changeId is ``<uuid>/<n>``, text that is split at the slash: the uuid part is spaced hex on real servers (Virtual Disk
+Development Kit, "Gathering Changed Block Information"). Another uuid means that tracking was lost, a smaller n that the VM
+went back to an older moment. Faults' keys are those that VMware's own storage driver tells apart (vsphere-csi-driver,
+TranslateVslmError).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pyVmomi import vim, vmodl
+
+from runner.units import MINUTE
+from steps.vsphere.client import Client
+from steps.vsphere.errors import TrackingLost, TrackingOff, TrackingSilent, VSphereError
+from steps.vsphere.faults import text_of
+from steps.vsphere.properties import read
+from steps.vsphere.session import Session
+from steps.vsphere.tasks import finish
+
+RECONFIGURE_DEADLINE = 10 * MINUTE
+"""It waits behind other work of the host."""
+
+REPEATS = (1.0, 3.0, 10.0)
+"""Seconds to wait before asking again where the tracking file is locked or missing: a backup proxy or a migration that just
+ended lets go of it."""
+
+_KEY = "vim.hostd.vmsvc.cbt."
+
+
+def why_lost(parent: str, snapshot: str) -> str | None:
+    """Why a snapshot's changeId shows that tracking does not reach back to `parent`; None if it may. Asks nobody."""
+    (before, _, first), (now, _, last) = parent.rpartition("/"), snapshot.rpartition("/")
+    if before != now:
+        return "changed block tracking started over since (another uuid)"
+    if first.isdecimal() and last.isdecimal() and int(last) <= int(first):
+        return "changed block tracking went back, as after a revert to an older snapshot"
+    return None
+
+
+def areas(
+    client: Client, vm: str, snapshot: str | None, key: int, capacity: int, change_id: str
+) -> Iterator[tuple[int, int]]:
+    """(offset, length) in bytes of all that may have changed since `change_id`, in order, without overlaps. Up to the
+    `snapshot`, which has `capacity` bytes; None asks up to now, of a VM that is off.
+
+    Raises TrackingLost, TrackingOff, TrackingSilent, Gone, and VSphereError for pages that do not fit each other."""
+    doing = f"asking for the changed areas of disk {key}"
+    at = 0
+    while (
+        at < capacity
+    ):  # asking at the capacity itself is refused: "A specified parameter was not correct: startOffset"
+        page = _page(client, doing, vm, snapshot, key, at, change_id)
+        end = int(page.startOffset) + int(page.length)
+        if int(page.startOffset) != at or end <= at or end > capacity:
+            raise VSphereError(
+                f"{doing} failed: the vCenter answered for bytes {page.startOffset} to {end} where {at} to at most "
+                f"{capacity} were asked for; back the disk up with `mode: full`"
+            )
+        yield from _within(page, doing, at, end)
+        at = end
+
+
+def _within(page: Any, doing: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    at = start
+    for area in page.changedArea or ():
+        offset, length = int(area.start), int(area.length)
+        if offset < at or length <= 0 or offset + length > end:
+            raise VSphereError(
+                f"{doing} failed: the vCenter named bytes {offset} to {offset + length} in its answer for {start} to {end}; "
+                "back the disk up with `mode: full`"
+            )
+        yield offset, length
+        at = offset + length
+
+
+def _page(client: Client, doing: str, vm: str, snapshot: str | None, key: int, start: int, change_id: str) -> Any:
+    def work(session: Session) -> Any:
+        machine = session.object(vim.VirtualMachine, vm)
+        moment = None if snapshot is None else session.object(vim.vm.Snapshot, snapshot)
+        try:
+            return machine.QueryChangedDiskAreas(snapshot=moment, deviceKey=key, startOffset=start, changeId=change_id)
+        except vim.fault.FileFault as fault:
+            raise _explain(fault, doing) from fault
+        except vmodl.fault.InvalidArgument as fault:
+            if fault.invalidProperty != "changeId":
+                raise
+            raise TrackingLost(f"{doing} failed: the vCenter does not know changeId {change_id} any more") from fault
+
+    for wait in REPEATS:
+        try:
+            return client.call(doing, work)
+        except TrackingSilent:
+            time.sleep(wait)
+    return client.call(doing, work)
+
+
+def _explain(fault: Any, doing: str) -> VSphereError:
+    """Whatever carries no known key is a tracking file or disk that is locked or missing for the moment."""
+    said = text_of(fault)
+    keys = [str(message.key).removeprefix(_KEY) for message in fault.faultMessage or ()]
+    if "noTrack" in keys:
+        return TrackingOff(f"{doing} failed: changed block tracking is off for it ({said})")
+    if "cannotGetChanges" in keys or "noEpoch" in keys:
+        return TrackingLost(f"{doing} failed: changed block tracking does not reach back so far ({said})")
+    return TrackingSilent(f"{doing} failed: its tracking file or the disk is locked or missing ({said})")
+
+
+def is_on(client: Client, vm: str) -> bool:
+    """As it is in effect; after `enable` of a VM that runs, only from its next stun on."""
+    doing = f"looking whether changed block tracking of VM {vm} is on"
+    seen = read(client, vim.VirtualMachine, vm, ("config.changeTrackingEnabled",), doing)
+    return bool(seen.get("config.changeTrackingEnabled"))
+
+
+def is_supported(client: Client, vm: str) -> bool:
+    """Virtual hardware from version 7 on (API reference, capability.changeTrackingSupported)."""
+    doing = f"looking whether VM {vm} can track changed blocks"
+    seen = read(client, vim.VirtualMachine, vm, ("capability.changeTrackingSupported",), doing)
+    return bool(seen.get("capability.changeTrackingSupported"))
+
+
+def enable(client: Client, vm: str) -> None:
+    """Returns once vSphere took it. It is in effect at the next stun of a running VM, such as a snapshot (API reference,
+    VirtualMachineConfigSpec.changeTrackingEnabled). Raises PermissionMissing, Busy."""
+    doing = f"switching on changed block tracking of VM {vm}"
+
+    def work(session: Session) -> str:
+        wanted: Any = vim.vm.ConfigSpec
+        return str(
+            session.object(vim.VirtualMachine, vm).ReconfigVM_Task(spec=wanted(changeTrackingEnabled=True))._moId
+        )
+
+    finish(client, client.call(doing, work), doing, RECONFIGURE_DEADLINE)
