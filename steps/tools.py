@@ -36,9 +36,9 @@ class Tool:
 
 
 # Before 4.0 qemu's NBD server told sizes and extents in multiples of its own block: an image that ends in the middle of
-# one had another size at each end (qemu's ChangeLog/4.0, NBD). Each of our options is older.
+# one had another size at each end (qemu's ChangeLog/4.0, NBD). --pid-file came with 4.1, each other option is older.
 QEMU_IMG = Tool("qemu-img", ("qemu-img", "--version"), r"^qemu-img version (\d+\.\d+\S*)", (4, 0), "qemu-utils")
-QEMU_NBD = Tool("qemu-nbd", ("qemu-nbd", "--version"), r"^qemu-nbd (\d+\.\d+\S*)", (4, 0), "qemu-utils")
+QEMU_NBD = Tool("qemu-nbd", ("qemu-nbd", "--version"), r"^qemu-nbd (\d+\.\d+\S*)", (4, 1), "qemu-utils")
 
 # For VDDK: --dump-plugin tells of the library, and requests run in parallel (nbdkit-release-notes-1.30(1)).
 NBDKIT = Tool("nbdkit", ("nbdkit", "--version"), r"^nbdkit (\d+\.\d+\S*)", (1, 30), "nbdkit")

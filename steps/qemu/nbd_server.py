@@ -21,12 +21,15 @@ CONNECTIONS_PER_FORWARD = 2
 trip of 20 ms that is 100 MB/s a connection. A second one doubles it and costs no further login."""
 
 
-def argv(image: Image, at: str | int, export: str, *, read_only: bool, shared: int, cache: Cache) -> tuple[str, ...]:
-    """`at` is the path of a unix socket or a port of 127.0.0.1. The server stays in the foreground and serves until it is ended.
+def argv(
+    image: Image, at: str | int, export: str, *, read_only: bool, shared: int, cache: Cache, pid_file: str
+) -> tuple[str, ...]:
+    """`at` is the path of a unix socket or a port of 127.0.0.1. The server stays in the foreground and serves until it is
+    ended. It listens before it opens the image; `pid_file` is there once it has both, last of all (tried with 7.2).
 
     `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`, since without
-    it the first probe ends the server. `writeback` is named though it is the default: a FLUSH is an fsync, which the
-    promise of the ledger stands on. `none` opens the image with O_DIRECT, so that what is read comes from storage.
+    it the first probe ends the server. With either cache a FLUSH is an fsync, which the promise of the ledger stands on, so
+    it is named even where it is the default. `none` opens the image with O_DIRECT: what is read comes from storage.
     """
     return (
         "qemu-nbd",
@@ -35,6 +38,7 @@ def argv(image: Image, at: str | int, export: str, *, read_only: bool, shared: i
         *_listening(at),
         f"--export-name={export}",
         f"--cache={cache}",
+        f"--pid-file={pid_file}",
         # Zeroes are found by the copy engine, which must know them anyhow; looking twice costs a core.
         "--detect-zeroes=off",
         "--discard=unmap",

@@ -288,7 +288,7 @@ def test_hub_and_node_are_looked_at_though_the_vm_cannot_be(door: Door, blind: C
     for host, looked_at in (
         ("hub", "that it can be reached as the job says"),
         ("hub", "qemu-img, 4.0 or newer"),
-        ("hub", "qemu-nbd, 4.0 or newer"),
+        ("hub", "qemu-nbd, 4.1 or newer"),
         ("hub", "forwards through its sshd"),
         ("node", "that it can be reached as the job says"),
         ("node", "nbdkit with its curl plugin, 1.30 or newer"),

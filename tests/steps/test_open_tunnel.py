@@ -34,7 +34,7 @@ def test_each_connection_passes_a_handshake(any_hub: Hub) -> None:
     with exported(any_hub) as export, context.closing:
         tunnel = open_tunnel(context, export)
         assert len(tunnel.uris) == (4 if any_hub.host.local else 8)
-        assert (tunnel.size, tunnel.read_only, tunnel.multi_conn, tunnel.cached) == (4 * MiB, False, True, True)
+        assert (tunnel.size, tunnel.read_only, tunnel.multi_conn, tunnel.cached) == (4 * MiB, False, True, False)
         assert {probe(uri, 10).size for uri in tunnel.uris} == {4 * MiB}
         assert STEP.probe(context, tunnel)
     assert not STEP.probe(context, tunnel)
