@@ -8,17 +8,19 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from runner.model import JobModel
 from runner.step import Registry
 
 REGISTRY = Registry.installed()
 
 
 def within(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """The model and all that its fields hold."""
+    """The model, and what people write in YAML as its fields."""
     yield model
     for info in model.model_fields.values():
         for inner in models_of(info.annotation):
-            yield from within(inner)
+            if issubclass(inner, JobModel):
+                yield from within(inner)
 
 
 def models_of(annotation: Any) -> Iterator[type[BaseModel]]:
