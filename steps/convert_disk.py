@@ -74,7 +74,7 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
         host = ctx.host(target.image.host)
         ctx.uses(f"qemu-img on {host.name}", tools.require(ctx, host, tools.QEMU_IMG))
         began = time.monotonic()
-        host.write(target.image.path, b"")  # for its mode: qemu-img keeps that of a file that is there
+        img.make_empty(host, target.image.path)  # qemu-img keeps the mode of a file that is there
         argv = img.convert_argv(_uri(host, target, source), target.image.path, _SUBFORMATS[target.form])
         child = ctx.start(host, argv)
         _await(ctx, inputs, host, child)

@@ -156,7 +156,7 @@ def _create(ctx: Context, host: Host, target: Target) -> None:
         tools.require(ctx, host, tools.QEMU_IMG)
         img.create(host, path, target.image.capacity)
     elif target.form == "raw":
-        host.write_sparse(path, target.image.capacity, ())
+        img.make_empty(host, path, target.image.capacity)
     else:
         host.remove(path)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from runner.errors import DifferenceError, SendenseError
 from runner.findings import Cell, Findings, Row
-from runner.model import HOW, Duration, JobModel, Model
+from runner.model import HOW, Duration, JobModel, Model, Size
 from runner.step import Context, Lifetime, Step
 from runner.units import MiB
 from steps.copy import nbd
@@ -38,7 +38,7 @@ class RestoreDiskIn(JobModel):
     """The file that is to hold the disk"""
     stall_timeout: Annotated[Duration, HOW] = 60.0
     """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no limit."""
-    window: Annotated[int, HOW, Field(ge=MiB)] = 256 * MiB
+    window: Annotated[Size, HOW, Field(ge=MiB)] = 256 * MiB
     """Bytes that are written but not flushed, at most: what a kill makes us copy twice."""
 
 

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from runner.errors import SendenseError
+from runner.errors import CommandError, SendenseError
+from runner.files import NoSpaceError
 from runner.hosts import Host
 from runner.model import Model
 from runner.units import HOUR, KiB
@@ -99,11 +100,25 @@ def create(host: Host, path: str, size: int, *, backing: str | None = None) -> N
     if size <= 0 or size % SECTOR:
         raise BadImageError(f"a qcow2 image cannot have exactly {size} bytes; its size must be a multiple of {SECTOR}")
     # qemu-img makes files that all may read, but keeps the mode of one that is there.
-    host.write(path, b"", mode=0o600)
+    make_empty(host, path)
     options = f"compat=1.1,cluster_size={CLUSTER},preallocation=off,lazy_refcounts=off"
     below = () if backing is None else ("-b", backing, "-F", FORMAT)
     host.run(("qemu-img", "create", "-q", "-f", FORMAT, "-o", options, *below, path, str(size)), timeout=QUICK)
     host.sync(path)
+
+
+_EMPTY = 'umask 077 && rm -f "$1" && truncate -s "$2" "$1"'
+
+
+def make_empty(host: Host, path: str, size: int = 0) -> None:
+    """A file of `size` zero bytes that only the owner can read, all of it a hole; one that is there is replaced. A kill leaves
+    nothing beside it. Raises CommandError, NoSpaceError."""
+    try:
+        host.run(("sh", "-c", _EMPTY, "sh", path, str(size)), timeout=QUICK)
+    except CommandError as error:
+        if is_full(error.stderr):
+            raise NoSpaceError(host.name, path) from error
+        raise
 
 
 def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:

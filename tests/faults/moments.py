@@ -70,16 +70,20 @@ class Kill:
 
 def all_kills() -> Iterator[Kill]:
     """At every record of every node, the run and each program that serves it; at each process; at each call."""
-    for step in STEPS:
+    yield from kills_at(STEPS)
+    for process in PROCESSES:
+        for node in _nodes(process, KEYS[:1]):
+            yield from (Kill("runner", f"{word} {node}") for word in ("opened", "closed"))
+    yield from (Kill("runner", moment) for moment in (*CALLS, *PHASES))
+
+
+def kills_at(steps: Sequence[Step]) -> Iterator[Kill]:
+    for step in steps:
         for node in _nodes(step.node, KEYS):
             for word, then in (("intent", step.intent), ("acted", step.acted), ("done", step.done)):
                 for what in (*RUNNER, *step.served_by):
                     expected = {then: node} if what in RUNNER else {}
                     yield Kill(what, f"{word} {node}", **expected)
-    for process in PROCESSES:
-        for node in _nodes(process, KEYS[:1]):
-            yield from (Kill("runner", f"{word} {node}") for word in ("opened", "closed"))
-    yield from (Kill("runner", moment) for moment in (*CALLS, *PHASES))
 
 
 def random_kills(count: int, seed: int) -> Iterator[Kill]:
