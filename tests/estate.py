@@ -79,17 +79,26 @@ class Estate:
     def plan(self, job: Path) -> Plan:
         return plan_job(job, Options(state=self.directory / "state"), offline=False)
 
-    def backup(self, job: Path, *listeners: Callable[[Event], None], exit_code: int = 0) -> Path:
-        """Runs it, and keeps a copy of every disk in the point as the guest has it now; the point's directory."""
-        ran = self.run(job, *listeners)
+    def backup(
+        self,
+        job: Path,
+        *listeners: Callable[[Event], None],
+        exit_code: int = 0,
+        vcenter: str = "",
+        moment: Mapping[int, bytes] | None = None,
+        **options: Any,
+    ) -> Path:
+        """Runs it, and keeps a copy of every disk in the point as the guest has it now, or as `moment` says; the point's
+        directory."""
+        ran = self.run(job, *listeners, **options)
         assert ran.exit_code == exit_code, (ran.exit_code, ran.error, ran.failures())
         (point,) = ran.points()
         made = read(point)
-        simulator = self.vcenters[next(iter(self.vcenters))]
+        simulator = self.vcenters[vcenter or next(iter(self.vcenters))]
         for one in made.disks:
             copy = self.directory / "references" / f"{point.parent.parent.name}-{point.name}-{one.key}"
             copy.parent.mkdir(exist_ok=True)
-            copy.write_bytes(simulator.read(VM, one.key, 0, one.capacity))
+            copy.write_bytes((moment or {}).get(one.key) or simulator.read(VM, one.key, 0, one.capacity))
             self.references[str(point), one.key] = copy
         return point
 

@@ -56,6 +56,10 @@ class Client:
     context: ssl.SSLContext
     _content: Any = field(default=None)
 
+    @classmethod
+    def of(cls, sim: Simulator) -> Client:
+        return cls(sim, ssl.create_default_context(cafile=str(sim.ca_path)))
+
     @property
     def service(self) -> Any:
         return SmartConnect(host="127.0.0.1", port=self.sim.port, user=USER, pwd=PASSWORD, sslContext=self.context)

@@ -87,9 +87,10 @@ def _page(client: Client, doing: str, vm: str, snapshot: str | None, key: int, s
         except vim.fault.FileFault as fault:
             raise _explain(fault, doing) from fault
         except vmodl.fault.InvalidArgument as fault:
-            if fault.invalidProperty != "changeId":
-                raise
-            raise TrackingLost(f"{doing} failed: the vCenter does not know changeId {change_id} any more") from fault
+            # changeId: it does not know that one (any more); deviceKey: the disk cannot be tracked.
+            raise TrackingLost(
+                f"{doing} failed: the vCenter refuses changeId {change_id} ({text_of(fault)})"
+            ) from fault
 
     for wait in REPEATS:
         try:

@@ -13,7 +13,7 @@ from steps.vsphere.simulator.datastore import Datastore, take_directory
 from steps.vsphere.simulator.devices import View
 from steps.vsphere.simulator.disk import Disk, Layer
 from steps.vsphere.simulator.entities import Entity, stable_uuid
-from steps.vsphere.simulator.inventory import MachineSpec
+from steps.vsphere.simulator.inventory import DiskSpec, MachineSpec
 from steps.vsphere.simulator.objects import World, operation, provides
 from steps.vsphere.simulator.rawfile import replace_text
 from steps.vsphere.simulator.soap import Call
@@ -55,15 +55,28 @@ class Machine(Entity):
         self.home = place.datastores[spec.datastore]
         self.stem = take_directory(self.datastores(), spec.directory or _safe(spec.name))
         self.tracking = self._tracking_wanted = spec.change_tracking
-        self.disks = [self._make_disk(number) for number in range(len(spec.disks))]
+        self.disks = [self._make_disk(disk, number) for number, disk in enumerate(spec.disks)]
         super().__init__(world, world.number("vm"), spec.name, parent)
         self._apply_tracking()
         if spec.nvram and not self.path("nvram").exists():
             self.path("nvram").write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
         self.touch()
 
-    def _make_disk(self, number: int) -> Disk:
-        spec = self.spec.disks[number]
+    def add_disk(self, spec: DiskSpec) -> None:
+        """Tracked from the next stun on."""
+        self.spec = self.spec.model_copy(update={"disks": (*self.spec.disks, spec)})
+        self.disks.append(self._make_disk(spec, spec.key))
+        self.touch()
+
+    def remove_disk(self, key: int) -> None:
+        """Its files stay, as when a disk is only detached."""
+        self.spec = self.spec.model_copy(update={"disks": tuple(one for one in self.spec.disks if one.key != key)})
+        for disk in [disk for disk in self.disks if disk.key == key]:
+            self.disks.remove(disk)
+            disk.close()
+        self.touch()
+
+    def _make_disk(self, spec: DiskSpec, number: int) -> Disk:
         directory = self._datastore_named(spec.datastore).directory / self.stem
         name = spec.file or (f"{self.stem}_{number}" if number else self.stem)
         uuid = spec.uuid or stable_uuid("disk", f"{self.instance_uuid}/{spec.key}")
@@ -131,9 +144,12 @@ class Machine(Entity):
         if self.tracking != self._tracking_wanted or any(
             self.tracking and d.trackable and not d.tracker for d in self.disks
         ):
+            # A disk that was added is tracked from now on; what is known of the others stays.
+            goes_on = self.tracking and self._tracking_wanted
             self.tracking = self._tracking_wanted
             for disk in self.disks:
-                disk.tracker = Tracker(disk.capacity) if self.tracking and disk.trackable else None
+                known = disk.tracker if goes_on else None
+                disk.tracker = known or Tracker(disk.capacity) if self.tracking and disk.trackable else None
                 for layer in disk.layers:
                     disk.describe(layer)
 

@@ -19,7 +19,7 @@ from steps.vsphere.simulator.dispatch import Dispatcher
 from steps.vsphere.simulator.endpoint import Endpoint
 from steps.vsphere.simulator.entities import unescape
 from steps.vsphere.simulator.folder import Datastores
-from steps.vsphere.simulator.inventory import Inventory
+from steps.vsphere.simulator.inventory import DiskSpec, Inventory
 from steps.vsphere.simulator.machine import Machine
 from steps.vsphere.simulator.objects import World
 from steps.vsphere.simulator.service import AuthorizationManager, SearchIndex, ServiceInstance, ViewManager
@@ -162,6 +162,22 @@ class Simulator:
                 )
             disk.grow(capacity, keep_tracking=self._world.faults.hits("cbt-keep"))
             machine.touch()
+
+    def add_disk(self, vm: str, spec: DiskSpec) -> None:
+        """Attaches a new disk. Raises UsageError while the VM has a snapshot, and for a key that it has already."""
+        with self._world.lock:
+            machine = self._machine(vm)
+            if machine.snapshots or machine.disk(spec.key):
+                raise UsageError(f"{vm} cannot get a disk {spec.key}: it has one, or a snapshot")
+            machine.add_disk(spec)
+
+    def remove_disk(self, vm: str, key: int) -> None:
+        """Detaches it. Raises UsageError while the VM has a snapshot."""
+        with self._world.lock:
+            machine, _ = self._machine(vm), self._disk(vm, key)
+            if machine.snapshots:
+                raise UsageError(f"disk {key} of {vm} cannot be removed: the VM has a snapshot")
+            machine.remove_disk(key)
 
     def fault(self, name: str, count: int = 1, **parameters: Any) -> None:
         """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown one."""
