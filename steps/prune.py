@@ -188,8 +188,7 @@ def _refuse_unless_ours(ctx: Context, host: Host, directory: str) -> None:
 
 def _drop(host: Host, path: str) -> None:
     """From the list in one step, and then from the disk."""
-    protection = marks.read(host, path).protected
-    if protection is not None and protection.until > datetime.now(UTC):
+    if marks.protection(host, path, datetime.now(UTC)) is not None:
         raise ProtectedMeanwhileError(path)
     host.rename(path, path + layout.DROPPED)
     host.remove(path + layout.DROPPED, recursive=True)

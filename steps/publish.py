@@ -16,8 +16,9 @@ from runner.hosts import Host
 from runner.model import JobModel, Model
 from runner.step import Context, Empty, Lifetime, Step
 from steps.qemu import img
-from steps.repository import layout, manifest, marker, vm_directory
+from steps.repository import layout, manifest, marker, marks, vm_directory
 from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity
+from steps.repository.marks import Protection
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
 from steps.transfer import Copied
@@ -72,6 +73,14 @@ class PointExistsError(SendenseError):
 class HasChildrenError(SendenseError):
     def __init__(self, path: str, children: list[str]) -> None:
         super().__init__(f"{path} stays: the restore points {', '.join(children)} are built on it")
+
+
+class IsProtectedError(SendenseError):
+    def __init__(self, path: str, protection: Protection) -> None:
+        super().__init__(
+            f"{path} stays: it is protected until {protection.until:%Y-%m-%d} ({protection.reason}); "
+            "`sendense protect JOB POINT --lift` lifts that"
+        )
 
 
 class Publish(Step[PublishIn, Empty, Published]):
@@ -130,6 +139,8 @@ class Publish(Step[PublishIn, Empty, Published]):
         host = ctx.host(out.host)
         if not host.exists(out.path):
             return
+        if (protection := marks.protection(host, out.path, datetime.now(UTC))) is not None:
+            raise IsProtectedError(out.path, protection)
         others = vm_directory.manifests(host, posixpath.dirname(out.path))
         if children := [other.point for other in others if any(disk.parent == out.point for disk in other.disks)]:
             raise HasChildrenError(out.path, children)

@@ -148,7 +148,7 @@ class Rebuilding:
             raise MovedMeanwhileError(path, self.host, found)
 
     def _run(self, argv: Sequence[str]) -> None:
-        with _scope(self.ctx):
+        with scope(self.ctx):
             child = self.ctx.start(self.host, argv)
             deadline = time.monotonic() + TIMEOUT
             while (code := child.poll()) is None and time.monotonic() < deadline:
@@ -159,7 +159,7 @@ class Rebuilding:
 
     def _compare(self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None) -> None:
         ctx = self.ctx
-        with _scope(ctx), self._digests(move.point, move.key) as digests:
+        with scope(ctx), self._digests(move.point, move.key) as digests:
             blocks = None if written is None else sorted(self._suspects(move, digests, written))
             served = serve(ctx, self.host, image, "read-only", connections=2)
             with NbdEndpoint(served.uris, f"rebuilt disk {move.key} of {move.point}") as endpoint:
@@ -218,7 +218,7 @@ class Rebuilding:
 
 
 @contextmanager
-def _scope(ctx: Context) -> Iterator[None]:
+def scope(ctx: Context) -> Iterator[None]:
     """What is started within ends with the block, though the node goes on."""
     outer, ctx.closing = ctx.closing, ExitStack()
     children = list(ctx.children)

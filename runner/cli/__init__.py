@@ -15,12 +15,14 @@ from runner.cli.demo import demo
 from runner.cli.doctor import doctor
 from runner.cli.job import plan, render, schema, validate
 from runner.cli.lab import lab
-from runner.cli.repository import init, points
+from runner.cli.prune import prune
+from runner.cli.repository import init, points, protect
 from runner.cli.restore import restore
 from runner.cli.run import run, sweep
 from runner.cli.serve import serve
 from runner.cli.status import status
 from runner.cli.steps import steps
+from runner.cli.verify import verify
 from runner.errors import SendenseError
 
 EPILOG = """Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by another run ·
@@ -34,7 +36,7 @@ def cli() -> None:
 
 
 JOBS = (validate, plan, run, status, sweep, render, doctor)
-REPOSITORY = (init, points, restore, serve)
+REPOSITORY = (init, points, verify, protect, prune, restore, serve)
 OTHERS = (steps, schema, ci, completion, demo, lab)
 
 for command in (*JOBS, *REPOSITORY, *OTHERS):

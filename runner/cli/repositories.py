@@ -87,3 +87,12 @@ def job_for(site: Path, options: Options, template: str, about: str, values: Map
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write(str(path), text.encode())
     return path
+
+
+def one(places: Sequence[Place]) -> Place:
+    """Raises UsageError where there are several."""
+    if len(places) > 1:
+        raise UsageError(
+            f"the job has the repositories {', '.join(place.name for place in places)}: add --repository NAME"
+        )
+    return places[0]

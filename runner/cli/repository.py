@@ -1,20 +1,21 @@
-"""Commands on repositories: init, points."""
+"""Commands on repositories: init, points, protect."""
 
 from __future__ import annotations
 
-import sys
+from datetime import UTC, date, datetime, time
 from pathlib import Path
+from typing import Any
 
 import click
 
+from runner.cli import points_view
 from runner.cli.options import job_options, json_option, options_from, print_json
-from runner.cli.repositories import repositories, site_argument
-from runner.console import print_table
-from runner.units import human_bytes
-from steps.repository import catalogue, marker
-from steps.repository.catalogue import Catalogue, Point
+from runner.cli.repositories import find_point, repositories, repository_option, site_argument
+from runner.errors import UsageError
+from steps.repository import catalogue, marker, marks
+from steps.repository.marks import Protection
 
-POINTS_SCHEMA_VERSION = 1
+POINTS_SCHEMA_VERSION = 2
 
 
 @click.command()
@@ -33,50 +34,79 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None) -> None:
 
 @click.command()
 @site_argument
+@click.argument("vms", nargs=-1, metavar="[VM]…")
+@repository_option
 @job_options
 @json_option
-def points(site: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """List the restore points in the job's repositories. What is listed is complete, and verified as far as it says."""
-    with repositories(site, options_from(settings, state)) as places:
-        catalogues = {place.name: catalogue.read(place.host, place.path) for place in places}
+def points(
+    site: Path,
+    vms: tuple[str, ...],
+    repository: str | None,
+    settings: tuple[str, ...],
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """List the restore points in the job's repositories, or those of VMs.
+
+    What is listed is complete, and verified as far as it says. Of each VM an incremental stands below what it is built on.
+    """
+    with repositories(site, options_from(settings, state), repository) as places:
+        catalogues = {place.name: catalogue.read(place.host, place.path).only(vms) for place in places}
+    if vms and not any(listed.points for listed in catalogues.values()):
+        raise UsageError(f"there are no points of {' or '.join(vms)}; `sendense points {site}` lists all")
     if as_json:
-        print_json(
-            {
-                "schema_version": POINTS_SCHEMA_VERSION,
-                "repositories": [{"name": name, **listed.to_json_value()} for name, listed in catalogues.items()],
-            }
-        )
+        found = [{"name": name, **listed.to_json_value()} for name, listed in catalogues.items()]
+        print_json({"schema_version": POINTS_SCHEMA_VERSION, "repositories": found})
         return
     for name, listed in catalogues.items():
-        _show(name, listed)
+        points_view.show(name, listed)
 
 
-def _show(name: str, listed: Catalogue) -> None:
-    where = f"{listed.repository} on {listed.host}"
-    if listed.points:
-        columns = ("VM", "point", "kind", "disks", "size", "data", "verified", "quiesced")
-        print_table(f"{name}: {where}", columns, [_row(point) for point in listed.points], stream=sys.stdout)
-    else:
-        click.echo(f"{name}: {where} has no restore points yet")
-    for point in listed.points:
-        for note in point.notes:
-            print(f"{point.vm} {point.point}: {note}", file=sys.stderr)
-    if listed.skipped:
-        rows = [(skipped.path, skipped.why) for skipped in listed.skipped]
-        print_table("Not listed", ("path", "why"), rows, stream=sys.stderr)
-    if listed.unfinished:
-        print_table("Unfinished", ("path",), [(path,) for path in listed.unfinished], stream=sys.stderr)
+class Day(click.ParamType[datetime]):
+    """``2026-12-31``: its end, UTC."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value} is no day; write it as 2026-12-31", param, ctx)
+        return datetime.combine(day, time(23, 59, 59), UTC)
 
 
-def _row(point: Point) -> tuple[str, ...]:
-    verified = {"full": "every block", "sample": "a sample", "metadata": "tables only"}[point.level]
-    return (
-        point.vm,
-        point.point,
-        point.kind,
-        str(point.disks),
-        human_bytes(point.capacity),
-        human_bytes(point.data),
-        f"{verified} (last good)" if point.last_good else verified,
-        point.quiesced,
-    )
+@click.command()
+@site_argument
+@click.argument("point")
+@click.option("--until", type=Day(), metavar="DATE", help="The last day that it stays, as 2026-12-31 (UTC).")
+@click.option("--reason", help="Why; it is shown to whoever wants to delete it.")
+@click.option("--lift", is_flag=True, help="Protect it no longer.")
+@repository_option
+@job_options
+def protect(
+    site: Path,
+    point: str,
+    until: datetime | None,
+    reason: str | None,
+    lift: bool,
+    repository: str | None,
+    settings: tuple[str, ...],
+    state: Path | None,
+) -> None:
+    """Keep POINT until a day: nothing here deletes it before.
+
+    With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path.
+    """
+    if lift == (until is not None and reason is not None) or (lift and (until or reason)):
+        raise UsageError("write --until DATE and --reason TEXT, or --lift alone")
+    now = datetime.now(UTC)
+    if until is not None and until <= now:
+        raise UsageError(f"--until {until:%Y-%m-%d} is over")
+    with repositories(site, options_from(settings, state), repository) as places:
+        place, path = find_point(places, point)
+        if until is None or reason is None:
+            marks.unprotect(place.host, path)
+            click.echo(f"{path} is protected no longer")
+        else:
+            marks.write(place.host, path, Protection(until=until, reason=reason, at=now))
+            click.echo(f"{path} stays until the end of {until:%Y-%m-%d}: {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -69,6 +69,13 @@ class Catalogue(Model):
     skipped: tuple[Skipped, ...]
     unfinished: tuple[str, ...]
     """Paths of `.partial` directories."""
+
+    def only(self, vms: Collection[str]) -> Catalogue:
+        """With the points of these VMs alone, by name or instance uuid; with all where none are named."""
+        if not vms:
+            return self
+        kept = tuple(point for point in self.points if {point.vm, point.instance_uuid} & set(vms))
+        return self.model_copy(update={"points": kept})
 
 
 def read(host: Host, root: str) -> Catalogue:

@@ -104,6 +104,17 @@ def write(host: Host, point: str, mark: Suspect | Verification | Protection) -> 
     host.write(posixpath.join(point, name), seal(mark.to_json_value()))
 
 
+def unprotect(host: Host, point: str) -> None:
+    """Absent is fine."""
+    host.remove(posixpath.join(point, PROTECTED))
+
+
+def protection(host: Host, point: str, now: datetime) -> Protection | None:
+    """What keeps the point from being deleted at this moment. Raises StateError for a damaged file."""
+    found = _read(host, posixpath.join(point, PROTECTED), Protection)
+    return found if found is not None and found.until > now else None
+
+
 def suspect(host: Host, point: str, suspicion: Suspicion) -> None:
     """Adds to what is known already; the same disk is marked once."""
     known = read(host, point).suspect
@@ -120,5 +131,7 @@ def _read(host: Host, path: str, kind: type[_Mark]) -> _Mark | None:
 
 
 def is_good(level: Level, marks: Marks) -> bool:
-    """Whether retention may count on it: every block was compared, and nothing that came later speaks against it."""
-    return level == "full" and marks.suspect is None and (marks.verified is None or marks.verified.passed)
+    """Whether retention may count on it: every block was compared, then or later, and nothing speaks against it."""
+    later = marks.verified
+    compared = level == "full" or (later is not None and later.level == "chain")
+    return compared and marks.suspect is None and (later is None or later.passed)

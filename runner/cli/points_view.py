@@ -1,0 +1,102 @@
+"""How `sendense points` shows a repository: of each VM its chains, the full first, what lies on it below."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+import click
+
+from runner.console import print_table
+from runner.units import DAY, HOUR, human_bytes
+from steps.repository.catalogue import Catalogue, Point
+
+COLUMNS = ("point", "kind", "on disk", "data", "age", "verified", "")
+
+_LEVELS = {"full": "every block", "sample": "a sample", "metadata": "tables only"}
+
+
+def show(name: str, listed: Catalogue) -> None:
+    where = f"{name}: {listed.repository} on {listed.host}"
+    if not listed.points:
+        click.echo(f"{where} has no restore points yet")
+    else:
+        count = len({point.instance_uuid for point in listed.points})
+        stored = human_bytes(sum(point.stored for point in listed.points))
+        click.echo(f"{where}: {count} VMs, {len(listed.points)} points, {stored}")
+    now = datetime.now(UTC)
+    for vm, group in groupby(listed.points, key=lambda point: (point.vm, point.instance_uuid)):
+        rows = [_row(point, stem, now) for point, stem in trees(tuple(group))]
+        print_table(vm[0], COLUMNS, rows, stream=sys.stdout)
+    for point in listed.points:
+        for note in point.notes:
+            print(f"{point.vm} {point.point}: {note}", file=sys.stderr)
+    if listed.skipped:
+        print_table("Not listed", ("path", "why"), [(one.path, one.why) for one in listed.skipped], stream=sys.stderr)
+    if listed.unfinished:
+        print_table("Unfinished", ("path",), [(path,) for path in listed.unfinished], stream=sys.stderr)
+
+
+def trees(points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
+    """The points of one VM, each below what it lies on, with the lines that lead to it. A chain goes straight down: only where
+    several lie on one do all but the last step aside."""
+    here = {point.point for point in points}
+    above: dict[str | None, list[Point]] = {}
+    for point in points:
+        parents = [disk.parent for disk in point.disks if disk.parent in here]
+        above.setdefault(max(parents, default=None, key=lambda parent: parent or ""), []).append(point)
+    pending = [(point, "", True) for point in reversed(above.get(None, []))]
+    while pending:
+        point, stem, root = pending.pop()
+        children = above.get(point.point, [])
+        last = not children
+        yield point, "" if root else f"{stem}{'└ ' if last else '├ '}"
+        # The straight line is gone on with last, below the branches.
+        for child in children[-1:]:
+            pending.append((child, stem, False))
+        for child in reversed(children[:-1]):
+            pending.append((child, f"{stem}│ ", False))
+
+
+def _row(point: Point, stem: str, now: datetime) -> tuple[str, ...]:
+    return (
+        f"{stem}{point.point}",
+        _kind(point),
+        human_bytes(point.stored),
+        human_bytes(point.data),
+        _age(now, point.created),
+        _verified(point, now),
+        "; ".join(_remarks(point)),
+    )
+
+
+def _kind(point: Point) -> str:
+    fulls = sum(disk.parent is None for disk in point.disks)
+    return "full" if fulls == len(point.disks) else f"{fulls} full" if fulls else "incr"
+
+
+def _verified(point: Point, now: datetime) -> str:
+    first = _LEVELS[point.level] + (" (last good)" if point.last_good else "")
+    later = point.verified_later
+    if later is None:
+        return first
+    how = "source" if later.against_source else later.level
+    return f"{first}, {how} {'ok' if later.passed else 'FAILED'} {_age(now, later.at)} ago"
+
+
+def _remarks(point: Point) -> Iterator[str]:
+    if point.broken is not None:
+        yield f"BROKEN: {point.broken}"
+    for suspicion in point.suspect:
+        yield f"SUSPECT: disk {suspicion.key}, {suspicion.why}"
+    if point.protected is not None:
+        yield f"protected until {point.protected.until:%Y-%m-%d}"
+    if point.quiesced != "yes":
+        yield f"quiesced: {point.quiesced}"
+
+
+def _age(now: datetime, then: datetime) -> str:
+    seconds = max(0.0, (now - then).total_seconds())
+    return f"{seconds / HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds / DAY:.0f} d"

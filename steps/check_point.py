@@ -1,0 +1,177 @@
+"""check-point: a restore point as it lies there is compared with the digests that were made when it was read at the source."""
+
+from __future__ import annotations
+
+import posixpath
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from runner.errors import DifferenceError, SendenseError, StateError
+from runner.findings import Cell, Findings, Row, Statement
+from runner.hosts import Host
+from runner.model import JobModel, Model, SectionName
+from runner.observations import Observation
+from runner.step import Context, Empty, Lifetime, Step
+from steps import stored, tools
+from steps.copy.compare import BlockDifference, compare, sample
+from steps.copy.digests import ENTRY, Digests
+from steps.copy.extents import BLOCK
+from steps.copy.nbd import NbdEndpoint
+from steps.qemu import img
+from steps.rebuild import scope
+from steps.repository import lookup, marks, vm_directory
+from steps.repository.manifest import PointDisk
+from steps.repository.marks import DiskVerified, Verification
+from steps.repository.section import locate
+from steps.serve_image import serve
+from steps.stored import StoredDisk
+
+Level = Literal["chain", "sample", "metadata"]
+
+DIFFERENCES = 100
+"""Offsets that are remembered of one disk: enough to see whether a sector or a disk is bad."""
+
+
+class PointChecked(Model):
+    path: str
+    """Absolute path of the point's directory"""
+    host: str
+    """The job's name of the host it lies on"""
+    level: Level
+    """How much was read"""
+    blocks: int
+    """Of its disks, 1 MiB each"""
+    compared: int
+    """Those that were compared"""
+    at: datetime
+    """When it was done"""
+
+
+class CheckPointIn(JobModel):
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository that has it, an entry of `repositories`"""
+    point: str
+    """Its name, the beginning of it, VM/POINT, or the path of its directory"""
+    level: Level = "chain"
+    """chain: every block is read, wherever in the chain it lies; sample: 1 % of the blocks of content, at least 1024; metadata:
+    the images' tables, the chain and the digests file only"""
+
+
+class PointDamagedError(DifferenceError):
+    def __init__(self, path: str, host: Host, disks: tuple[DiskVerified, ...]) -> None:
+        said = "; ".join(_words(disk) for disk in disks if disk.different or disk.problem)
+        super().__init__(f"{path} on {host.name} is not as it was read at the source: {said}")
+
+
+class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
+    """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against the manifest, and
+    then the blocks, read from storage, against the digests. What comes of it is recorded beside the manifest."""
+
+    name = "check-point"
+    lifetime = Lifetime.KEEP
+    In = CheckPointIn
+    Out = PointChecked
+    example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
+    errors = (
+        "there is no such point, or several may be meant (they are named)",
+        "it is damaged: disks and offsets are named, the point is marked and counts as good no longer (exit code 5)",
+    )
+
+    def check(self, ctx: Context, inputs: CheckPointIn, recorded: PointChecked | None) -> PointChecked | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: CheckPointIn, live: Empty) -> PointChecked:
+        host, root = locate(ctx, inputs.repository)
+        tools.require(ctx, host, tools.QEMU_IMG)
+        path = lookup.find(host, root, inputs.point)
+        made = vm_directory.read(host, path)
+        if made is None:
+            raise StateError(f"{path} on {host.name} has no manifest any more")
+        disks = tuple(_disk(ctx, host, root, path, disk, inputs.level) for disk in made.disks)
+        found = Verification(at=datetime.now(UTC), level=inputs.level, against_source=False, disks=disks)
+        marks.write(host, path, found)
+        if not found.passed:
+            raise PointDamagedError(path, host, disks)
+        return PointChecked(
+            path=path,
+            host=host.name,
+            level=inputs.level,
+            blocks=sum(disk.blocks for disk in disks),
+            compared=sum(disk.compared for disk in disks),
+            at=found.at,
+        )
+
+    def examine(self, ctx: Context, inputs: CheckPointIn) -> tuple[Observation, ...]:
+        host, _ = locate(ctx, inputs.repository)
+        return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
+
+    def findings(self, out: PointChecked) -> Findings:
+        name = posixpath.basename(out.path)
+        whole = f"{out.compared} of {out.blocks} blocks of 1 MiB equal the BLAKE3 digests made while reading the source"
+        said = whole if out.compared else "tables, chain and digests file are whole; no block was read"
+        cells = {"Verified": Cell(value=out.level), "Blocks": Cell(value=out.compared, unit="count")}
+        return Findings(
+            rows=(Row(table="Points", key=name, cells=cells),),
+            statements=(Statement(about="verified", text=f"{out.path} on {out.host}: {said}."),),
+        )
+
+
+def _disk(ctx: Context, host: Host, root: str, path: str, disk: PointDisk, level: Level) -> DiskVerified:
+    blocks = -(-disk.capacity // BLOCK)
+    try:
+        (found,) = stored.read(host, root, path, (disk.key,)).disks
+        _check_tables(host, found)
+        with ExitStack() as stack:
+            local = ctx.scratch / f"{posixpath.basename(path)}-{disk.key}"
+            digests = stack.enter_context(stored.receive_digests(host, found, local))
+            stack.callback(local.unlink)
+            compared, different = (0, ()) if level == "metadata" else _compare(ctx, host, found, digests, level)
+    except (stored.ChainError, stored.DigestsDamagedError, _TablesError, StateError, img.BadImageError) as error:
+        return DiskVerified(key=disk.key, blocks=blocks, compared=0, problem=error.message)
+    return DiskVerified(key=disk.key, blocks=blocks, compared=compared, different=different)
+
+
+class _TablesError(SendenseError):
+    """qemu-img check found damage."""
+
+
+def _check_tables(host: Host, disk: StoredDisk) -> None:
+    for path in disk.image.images:
+        # Somebody may be reading it.
+        report = img.check(host, path, force_share=True)
+        if report.corruptions or report.check_errors:
+            raise _TablesError(f"qemu-img check finds {report.corruptions} corruptions in {path}")
+
+
+def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level: Level) -> tuple[int, tuple[int, ...]]:
+    """Blocks compared, and the offsets of those that differ, the first hundred."""
+    different: list[int] = []
+    total = digests.size // ENTRY
+    left: list[int] | range | None = sample(digests, seed=ctx.run.id) if level == "sample" else None
+    wanted = total if left is None else len(left)
+
+    def tell(done: int, _: int) -> None:
+        ctx.progress(f"{disk.point} disk {disk.key}", "compare", done, wanted * BLOCK)
+
+    with scope(ctx):
+        served = serve(ctx, host, disk.image, "read-only", connections=4)
+        with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}") as endpoint:
+            while len(different) < DIFFERENCES:
+                try:
+                    compare(endpoint, digests, stop=ctx.stop, blocks=left, on_progress=tell)
+                except BlockDifference as difference:
+                    different.append(difference.offset)
+                    every = range(0, total * BLOCK, BLOCK) if left is None else left
+                    left = [offset for offset in every if offset > difference.offset]
+                    if left:
+                        continue
+                break
+    return wanted, tuple(different)
+
+
+def _words(disk: DiskVerified) -> str:
+    if disk.problem is not None:
+        return f"disk {disk.key}: {disk.problem}"
+    count = f"at least {DIFFERENCES}" if len(disk.different) >= DIFFERENCES else str(len(disk.different))
+    return f"disk {disk.key}: {count} of {disk.blocks} blocks of 1 MiB differ, the first at offset {disk.different[0]}"
