@@ -210,8 +210,12 @@ class Rebuilding:
         made = vm_directory.read(self.host, path)
         if made is None:
             raise StateError(f"{path} on {self.host.name} has no {layout.MANIFEST} any more")
+        how = "made a full" if moving.onto is None else f"put on {moving.onto}"
         disks = tuple(
-            disk.model_copy(update={"parent": moving.onto}) if disk.key == moving.key else disk for disk in made.disks
+            disk.model_copy(update={"parent": moving.onto, "reason": f"{how}, for {disk.parent} was to be deleted"})
+            if disk.key == moving.key
+            else disk
+            for disk in made.disks
         )
         changed = made.model_copy(update={"disks": disks})
         self.host.write(posixpath.join(path, layout.MANIFEST), manifest.dump(changed))

@@ -13,7 +13,7 @@ from runner.console import print_table
 from runner.units import DAY, HOUR, human_bytes
 from steps.repository.catalogue import Catalogue, Point
 
-COLUMNS = ("point", "kind", "on disk", "data", "age", "verified", "")
+COLUMNS = ("point", "kind", "on disk", "changed", "age", "verified", "")
 
 _LEVELS = {"full": "every block", "sample": "a sample", "metadata": "tables only"}
 
@@ -65,7 +65,7 @@ def _row(point: Point, stem: str, now: datetime) -> tuple[str, ...]:
         f"{stem}{point.point}",
         _kind(point),
         human_bytes(point.stored),
-        human_bytes(point.data),
+        "" if point.changed is None else human_bytes(point.changed),
         _age(now, point.created),
         _verified(point, now),
         "; ".join(_remarks(point)),

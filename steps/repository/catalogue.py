@@ -8,10 +8,11 @@ from typing import Literal
 
 from runner.hosts import Host
 from runner.model import Model
+from steps.copy.extents import BLOCK
 from steps.repository import survey
 from steps.repository.chains import Chains
 from steps.repository.history import Entry
-from steps.repository.manifest import Level
+from steps.repository.manifest import Level, PointDisk
 from steps.repository.marks import Protection, Suspicion, Verification
 from steps.repository.survey import Skipped, VmDirectory
 
@@ -42,7 +43,9 @@ class Point(Model):
     data: int
     """Bytes of blocks that are not all zero."""
     stored: int
-    """What its images and digests take on disk: of an incremental, what changed and little more."""
+    """What its images and digests take on disk."""
+    changed: int | None
+    """Of an incremental, the bytes that changed since what it was built on, as far as that is known."""
     level: Level
     """How far it was compared when it was made."""
     verified: datetime
@@ -104,6 +107,13 @@ def _points(vm: VmDirectory) -> Iterator[Point]:
         yield _point(entry, chains, stored.get(entry.path, 0), counted, good[-1] if good else None)
 
 
+def _changed(disks: Collection[PointDisk]) -> int | None:
+    known = [
+        disk.written * BLOCK if disk.changed is None else disk.changed for disk in disks if disk.parent is not None
+    ]
+    return sum(known) if known else None
+
+
 def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good: str | None) -> Point:
     manifest, marks = entry.manifest, entry.marks
     return Point(
@@ -120,6 +130,7 @@ def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good:
         capacity=sum(disk.capacity for disk in manifest.disks),
         data=sum(disk.data for disk in manifest.disks),
         stored=stored,
+        changed=_changed(manifest.disks),
         level=manifest.level,
         verified=max((disk.verified for disk in manifest.disks), default=manifest.published),
         verified_later=marks.verified,
