@@ -28,7 +28,8 @@ class SendenseError(Exception):
     exit_code: ClassVar[int] = 1
     transient: bool = False
     forgets: tuple[str, ...] = ()
-    """Names of the failed node's inputs whose nodes must run again, whatever their records say."""
+    """Names of the failed node's inputs whose nodes must run again, whatever their records say; ``copied/base`` is the `base`
+    of its `copied`."""
     heals: bool = False
     """What it forgets is made again by this very execution, once, and the failed node has another turn then."""
 

@@ -109,7 +109,10 @@ class Resolver:
 
     def producers(self, node: Node, name: str) -> tuple[Node, ...]:
         """The KEEP and JOB nodes that the field `name` of `node`'s `In` or `Live` is made of; what a process serves is
-        made of what it was given."""
+        made of what it was given. ``copied/base`` names what those of `copied` have as their `base`."""
+        name, _, below = name.partition("/")
+        if below:
+            return tuple(far for near in self.producers(node, name) for far in self.producers(near, below))
         model: dict[str, Any] = {**node.step.In.model_fields, **node.step.Live.model_fields}
         spelled = model[name].alias or name
         return tuple(self._made_of(node, node.spec.with_.get(spelled)))

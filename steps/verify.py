@@ -127,13 +127,14 @@ class CorruptImageError(DifferenceError):
 class ParentDiffersError(DifferenceError):
     """A block that the image takes from its parents reads back otherwise than it was recorded when they were made."""
 
-    forgets = ("copied",)
+    forgets = ("copied/base",)
+    heals = True
 
     def __init__(self, image: Image, difference: BlockDifference) -> None:
         super().__init__(
             f"disk {image.disk.key}: a block that {image.path} on {image.host} takes from its parents differs at offset "
             f"{difference.offset}: BLAKE3 {difference.expected} was recorded, {difference.found} is read back; the points of "
-            "that chain are marked suspect, and the next run makes a full of the disk",
+            "that chain are marked suspect, and the disk becomes a full",
             details={"offset": difference.offset, "disk": image.disk.key},
         )
 
@@ -161,6 +162,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     )
     errors = (
         "a block differs: disk, offset and both digests are named, and the disk is copied again by the next run (exit 5)",
+        "a block that an incremental takes from its parents differs: the chain is marked suspect, and the same run makes a full",
         "the image's tables are corrupt, or the digests file is not the one that was written (exit 5)",
     )
 

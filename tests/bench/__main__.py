@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from tests.bench import big_job, copying, job
+from tests.bench import big_job, copying, incremental, job
 
 if __name__ == "__main__":
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -13,3 +13,4 @@ if __name__ == "__main__":
     big_job.main()
     job.main()
     copying.main()
+    incremental.main()

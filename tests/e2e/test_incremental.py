@@ -134,7 +134,7 @@ def test_an_incremental_reads_and_writes_little_more_than_what_changed(tmp_path:
         assert made.changed == len(clusters) * 64 * KiB
         assert allocated(plain / "disk-2000.qcow2") <= made.changed * 1.02
         assert made.read == (len(blocks) + 64) * MiB
-        assert read_there <= made.read
+        assert read_there <= made.read + 4 * KiB  # whether a file can be read is seen a byte at a time
         assert (made.written, made.compared, made.inherited) == (len(blocks), len(blocks) + 64, 64)
         site.assert_all_equal()
 
@@ -290,3 +290,43 @@ def test_what_cannot_be_built_on_gives_a_full_with_the_reason(site: Estate, faul
     assert kinds(point) == {2000: "all"}
     assert re.search(why, of(point, 2000).reason), of(point, 2000).reason
     site.assert_all_equal()
+
+
+def test_a_parent_that_went_bad_is_found_when_its_blocks_are_read_back_and_the_same_run_makes_a_full(
+    site: Estate,
+) -> None:
+    job = site.job()
+    first = site.backup(job)
+    content = site.vcenter.read(VM, 2000, 0, SIZE)
+    offset = next(at for at in range(0, SIZE, MiB) if any(content[at : at + 512]))
+    command = f"write -P {content[offset] ^ 255} {offset} 1"
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, str(first / "disk-2000.qcow2")], check=True, timeout=60)
+    site.references.clear()
+    healed = site.backup(job, exit_code=5)
+    assert kinds(healed) == {2000: "all"}
+    assert f"a block of the chain differs at offset {offset}" in of(healed, 2000).reason
+    assert suspects(first) == {2000}
+    site.assert_all_equal()
+
+
+def test_a_parent_that_vanished_meanwhile_is_never_built_on(site: Estate) -> None:
+    job = site.job()
+    first = site.backup(job)
+
+    def hide(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == "publish":
+            (first / "manifest.json").rename(site.directory / "hidden")
+
+    failed = site.run(job, hide)
+    assert failed.exit_code == 1
+    assert f"disk 2000 is built on {first.name}, which is no restore point" in failed.error
+    site.references.clear()
+    assert of(site.backup(job), 2000).reason == "it is in no restore point yet"
+    site.assert_all_equal()
+
+
+def test_every_block_of_the_chain_is_read_back_where_the_job_wants_it(site: Estate) -> None:
+    job = site.job(verify="chain")
+    site.backup(job)
+    made = of(site.backup(job), 2000)
+    assert (made.written, made.compared, made.inherited, made.level) == (0, 12, 12, "full")

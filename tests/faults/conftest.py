@@ -38,7 +38,7 @@ def hub(lab: Lab) -> Iterator[Sshd]:
 
 @pytest.fixture
 def scene(site: Site, hub: Sshd, zygote: Zygote, tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(site, hub, zygote, _job(site), tmp_path / "runs")
+    scene = Scene(site, hub, zygote, small_job(site), tmp_path / "runs")
     yield scene
     zygote.end()
     if site.snapshots() or site.partials():  # the test failed: the next one begins with a fresh run all the same
@@ -47,7 +47,7 @@ def scene(site: Site, hub: Sshd, zygote: Zygote, tmp_path: Path) -> Iterator[Sce
         shutil.rmtree(point)  # a hundred of them would fill the disk
 
 
-def _job(site: Site) -> Path:
+def small_job(site: Site) -> Path:
     """The standard backup with a small window, and two connections: enough to go wrong, and cheaper than four."""
     document = yaml.safe_load(write_out(read_job(site.job("vm"), Options(overrides={"connections": "2"}))))
     by_id = {step["id"]: step for step in document["steps"]}

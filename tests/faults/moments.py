@@ -31,6 +31,7 @@ class Step:
 STEPS = (
     Step("discover", (), "again", "again"),
     Step("snapshot", ("sshd",), "again", "kept"),
+    Step("base[*]", ("sshd",), "again", "again"),
     Step("image[*]", ("sshd",), "again", "kept"),
     Step("transfer[*]", ("sshd", "ssh", "qemu-nbd", "nbdkit"), "again", "again"),
     Step("verify[*]", ("sshd", "ssh", "qemu-nbd"), "again", "kept"),

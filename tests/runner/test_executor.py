@@ -186,6 +186,27 @@ def test_a_refused_result_is_made_again_and_the_refusal_remembered(bench: Bench)
     assert proved.output["earlier"] == "{'offset': 7}"
 
 
+def test_what_heals_is_made_again_in_the_same_run_with_all_that_stands_on_it(bench: Bench):
+    fail(bench, "prove[2]", "heals")
+    outcome = bench.run()
+    assert outcome.work_done and not outcome.failures
+    trace = bench.trace()
+    assert runs(trace) == sorted([*RUNS, "run make[2]", "run copy[2]", "run prove[2]"])
+    assert trace.index("run prove[2]") < trace.index("undo make[2]") < len(trace) - trace[::-1].index("run make[2]")
+    (retried,) = [event for event in bench.events if isinstance(event, NodeRetrying)]
+    assert (retried.node, retried.error) == ("prove[2]", "prove[2] cannot stand on what was made")
+    assert left_over(bench) == []
+
+
+def test_what_does_not_heal_at_once_fails(bench: Bench):
+    fail(bench, "prove[2]", "heals heals")
+    outcome = bench.run()
+    assert [node for node, _ in outcome.failures] == ["prove[2]"]
+    bench.trace()
+    assert bench.run().work_done  # what it forgot is made by the next one
+    assert runs(bench.trace()) == ["run copy[2]", "run join", "run make[2]", "run prove[2]"]
+
+
 def test_a_changed_input_makes_stale_exactly_what_depends_on_it(bench: Bench):
     fail(bench, "join", "permanent")
     bench.run()

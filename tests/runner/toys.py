@@ -34,6 +34,11 @@ class RefusedError(DifferenceError):
     forgets = ("copied",)
 
 
+class HealingError(DifferenceError):
+    forgets = ("served",)
+    heals = True
+
+
 def trace(root: str, line: str) -> None:
     with (Path(root) / "trace").open("a") as file:
         file.write(line + "\n")
@@ -56,6 +61,8 @@ def maybe_fail(root: str, node: str) -> None:
             raise SendenseError(f"{node} is broken", details={"seen": node})
         case "difference":
             raise RefusedError(f"{node} found a difference", details={"offset": 7})
+        case "heals":
+            raise HealingError(f"{node} cannot stand on what was made")
         case "locked":
             raise LockedError(node, "somebody else")
         case _:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from runner.errors import LockedError, SendenseError
 from steps.snapshot import Snapshot, SnapshotIn, SnapshotTaken
 from steps.vsphere import snapshots
-from steps.vsphere.errors import Gone, QuiesceFailed, SnapshotRefused, VSphereError
+from steps.vsphere.errors import Gone, QuiesceFailed, SnapshotRefused, TrackingOff, VSphereError
 from tests.eventually import eventually
 from tests.vcenter import NAME, RUN, Lab, Starts, disk, machine, vcenters
 
@@ -496,3 +496,46 @@ def test_a_session_that_ends_before_any_call_does_not_show(start_vcenter: Starts
     assert lab.simulator.armed == {}
     assert lab.simulator.snapshots("pgtest1") == []
     assert lab.simulator.calls["Login"] == 2
+
+
+def test_tracking_is_switched_on_by_the_snapshot_that_is_taken_anyhow(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    found = lab.discover()
+    (note,) = Snapshot().forecast(lab.context(), lab.snapshot_in(found, cbt="enable")).notes
+    assert "the stun of the snapshot puts it into effect" in note
+    assert lab.simulator.calls["ReconfigVM_Task"] == 0
+    taken = lab.snapshot(found, cbt="enable")
+    assert all(frozen.change_id for frozen in taken.disks)
+    assert any("switched on" in warning for warning in lab.warnings)
+    lab.undo(found, taken)
+    lab.snapshot(lab.discover(), cbt="require")
+    assert lab.simulator.calls["ReconfigVM_Task"] == 1
+
+
+def test_tracking_that_is_required_and_off_is_refused_before_a_snapshot(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    found = lab.discover()
+    (problem,) = Snapshot().forecast(lab.context(), lab.snapshot_in(found, cbt="require")).problems
+    assert "write `cbt: enable`" in problem
+    with pytest.raises(TrackingOff):
+        lab.snapshot(found, cbt="require")
+    assert lab.simulator.snapshots("pgtest1") == []
+
+
+@pytest.mark.parametrize(
+    ("vm", "why"),
+    [
+        pytest.param({"change-tracking-supported": False}, "cannot track", id="old-hardware"),
+        pytest.param({}, "it has snapshots (update)", id="beside-a-snapshot"),
+    ],
+)
+def test_tracking_stays_off_where_it_could_not_be_trusted(start_vcenter: Starts, vm: dict[str, Any], why: str) -> None:
+    lab = start_vcenter(machine(**vm))
+    found = lab.discover()
+    if not vm:
+        snapshots.create(lab.client, found.vm.moref, "update", "", quiesce=False)
+    taken = lab.snapshot(found, cbt="enable")
+    assert all(frozen.change_id is None for frozen in taken.disks)
+    (said,) = [warning for warning in lab.warnings if "stays off" in warning]
+    assert why in said
+    assert lab.simulator.calls["ReconfigVM_Task"] == 0
