@@ -39,17 +39,20 @@ class Base(Model):
     """The decision for one disk."""
 
     disk_key: int
+    """The disk's, as vSphere gave it."""
     vcenter: str
     """The job's name of the vCenter that knows what changed."""
     vm: str
     """moref"""
     kind: Literal["full", "incremental"]
+    """A full stands alone, an incremental lies on its parent's image."""
     by: Literal["all", "cbt", "digests"]
     """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names, `digests` what
     differs from the parent's digests, for which everything is read."""
     reason: str
     """Why it is a full, or what the incremental is built on."""
     parent: Parent | None = None
+    """What an incremental lies on."""
     changed: int | None = None
     """Bytes that changed block tracking names."""
     caught: str = ""
@@ -58,8 +61,11 @@ class Base(Model):
 
 class BaseIn(JobModel):
     vm: VM
+    """Whose restore points are looked at."""
     disk: Disk
+    """The disk that is decided for."""
     snapshot: SnapshotTaken
+    """The moment up to which changes are asked for."""
     repository: Annotated[str, SectionName("repositories")]
     """Where the restore points are."""
     mode: Literal["auto", "full", "incremental"] = "auto"
@@ -96,7 +102,7 @@ class BaseStep(Step[BaseIn, Empty, Base]):
     )
     errors = (
         "with mode: incremental: no incremental can be made (the reason is shown)",
-        "the manifest of the newest restore point is damaged",
+        "the directory of the VM's restore points belongs to a VM of another vCenter",
         "the vCenter's answer for the changed areas does not fit together",
     )
 

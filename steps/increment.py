@@ -28,6 +28,7 @@ from steps.repository import layout, parent
 from steps.repository.marks import Suspicion
 from steps.vsphere import cbt
 from steps.vsphere.client import vcenter
+from steps.vsphere.errors import TrackingError, VSphereError
 
 SHARE = 200
 """One block in so many of what is called unchanged is read at the source."""
@@ -48,6 +49,16 @@ class ChainDoubtedError(DifferenceError):
         )
 
 
+class RefusedSinceError(VSphereError):
+    """The areas were told when it was decided, and are not any more: it is decided anew, in this run."""
+
+    forgets = ("base",)
+    heals = True
+
+    def __init__(self, error: TrackingError) -> None:
+        super().__init__(error.message)
+
+
 class Increment:
     """`base` has a parent. Good while `opened` is."""
 
@@ -64,7 +75,10 @@ class Increment:
             client = vcenter(ctx, base.vcenter)
             since = self._parent.change_id or ""
             areas = cbt.areas(client, base.vm, snapshot, image.disk.key, image.capacity, since)
-            self._changes = Changes(areas, image.capacity)
+            try:
+                self._changes = Changes(areas, image.capacity)
+            except TrackingError as error:
+                raise RefusedSinceError(error) from error
         self.sampled = 0
         """Bytes that were read to check what is believed."""
 

@@ -13,10 +13,11 @@ from datetime import datetime
 from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import Model
-from steps.repository import history, layout, marks, vm_directory
+from steps.repository import history, layout, marks, survey
 from steps.repository.history import BrokenChainError, Entry
 from steps.repository.manifest import Level
-from steps.repository.marks import Marks, Suspicion
+from steps.repository.marks import Suspicion
+from steps.repository.survey import VmDirectory
 
 
 class Parent(Model):
@@ -67,23 +68,17 @@ class NoParentError(SendenseError):
 
 
 def find(host: Host, directory: str, sought: Sought, run: str) -> Line:
-    """Raises NoParentError, and StateError for a damaged manifest."""
-    names = vm_directory.points(host, directory)
-    newest = _newest(host, directory, names, sought)
+    """Looks at all points in the VM's `directory`, in one stream. Raises NoParentError."""
+    seen = _look(host, directory)
+    newest = _newest(seen, sought)
     disk = newest.disk(sought.key)
     assert disk is not None
     if disk.capacity != sought.capacity:
         raise NoParentError(f"it has {sought.capacity} bytes, in {newest.point} it had {disk.capacity}")
-    entries = _chain(host, directory, newest, sought.key, run)
-    for entry in entries:
-        of = entry.disk(sought.key)
-        assert of is not None  # it is in the chain
-        for name in (of.image, of.digests):
-            if not host.exists(posixpath.join(entry.path, name)):
-                raise NoParentError(f"{name} of {entry.point}, which it would be built on, is gone")
+    entries = _chain(seen, newest, sought.key, run)
     parent = Parent(
         point=newest.point,
-        image=f"../{newest.point}/{disk.image}",
+        image=layout.backing(newest.point, sought.key),
         digests=posixpath.join(newest.path, disk.digests),
         digest=disk.digest,
         change_id=disk.change_id,
@@ -92,36 +87,37 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Line:
     return Line(parent, entries)
 
 
-def _newest(host: Host, directory: str, names: list[str], sought: Sought) -> Entry:
+def _look(host: Host, directory: str) -> VmDirectory:
+    root, name = posixpath.split(directory)
+    return survey.read(host, root, only=name).vms.get(name) or VmDirectory(directory)
+
+
+def _newest(seen: VmDirectory, sought: Sought) -> Entry:
     """Only the identity decides: of a newer point with another disk at that key nothing may be built on an older one."""
-    for name in reversed(names):
-        entry = _entry(host, directory, name)
-        if entry is None or (disk := entry.disk(sought.key)) is None:
+    for entry in reversed(seen.entries):
+        if (disk := entry.disk(sought.key)) is None:
             continue
         identity = (entry.manifest.vm.vcenter_uuid, entry.manifest.vm.instance_uuid.lower())
         if identity != (sought.vcenter_uuid, sought.instance_uuid.lower()):
-            raise NoParentError(f"{name} is of another VM")
+            raise NoParentError(f"{entry.point} is of another VM")
         if disk.backing_uuid != sought.backing_uuid:
-            raise NoParentError(f"it is another disk than the one with its key in {name}")
+            raise NoParentError(f"it is another disk than the one with its key in {entry.point}")
         return entry
-    raise NoParentError("it is in no restore point yet" if names else "this is the VM's first restore point")
+    raise NoParentError("it is in no restore point yet" if seen.entries else "this is the VM's first restore point")
 
 
-def _chain(host: Host, directory: str, newest: Entry, key: int, run: str) -> tuple[Entry, ...]:
-    entries: list[Entry] = [newest]
-    while (disk := entries[-1].disk(key)) is not None and disk.parent is not None:
-        below = _entry(host, directory, disk.parent)
-        if below is None or any(below.point == entry.point for entry in entries):
-            break
-        entries.append(below)
+def _chain(seen: VmDirectory, newest: Entry, key: int, run: str) -> tuple[Entry, ...]:
     try:
-        chain = history.chain(entries[::-1], newest, key)
+        chain = history.chain(seen.entries, newest, key)
     except BrokenChainError as error:
         raise NoParentError(error.message) from error
-    marked = [Entry(entry.path, entry.manifest, marks.read(host, entry.path)) for entry in chain]
-    for entry in marked:
+    for entry in chain:
         _refuse_doubtful(entry, key, run)
-    return tuple(marked)
+        disk = entry.disk(key)
+        for name in () if disk is None else (disk.image, disk.digests):
+            if posixpath.join(entry.path, name) not in seen.stored:
+                raise NoParentError(f"{name} of {entry.point}, which it would be built on, is gone")
+    return chain
 
 
 def _refuse_doubtful(entry: Entry, key: int, run: str) -> None:
@@ -133,21 +129,15 @@ def _refuse_doubtful(entry: Entry, key: int, run: str) -> None:
             raise NoParentError(f"{entry.point} did not pass its verification: {found.problem or 'blocks differ'}")
 
 
-def _entry(host: Host, directory: str, name: str) -> Entry | None:
-    """Without its marks."""
-    path = posixpath.join(directory, name)
-    found = vm_directory.read(host, path) if layout.is_point(name) else None
-    return None if found is None else Entry(path, found, Marks())
-
-
 def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
     """Whether `parent` is still there, as it was, and nobody doubts what it stands on."""
-    entry = _entry(host, directory, parent.point)
+    seen = _look(host, directory)
+    entry = next((entry for entry in seen.entries if entry.point == parent.point), None)
     disk = None if entry is None else entry.disk(key)
     if entry is None or disk is None or (disk.digest, disk.change_id) != (parent.digest, parent.change_id):
         return False
     try:
-        _chain(host, directory, entry, key, run="")
+        _chain(seen, entry, key, run="")
     except NoParentError:
         return False
     return True
@@ -156,13 +146,11 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
 def doubt(host: Host, directory: str, point: str, suspicion: Suspicion) -> None:
     """Marks the disk suspect in `point` and in all that it is built on, back to its full. The newest comes first: it is
     what a next image would lie on, so that a crash between leaves no chain that looks sound."""
-    seen: set[str] = set()
-    name: str | None = point
-    while name is not None and name not in seen:
-        seen.add(name)
-        entry = _entry(host, directory, name)
-        disk = None if entry is None else entry.disk(suspicion.key)
-        if entry is None or disk is None:
-            return
+    by_name = {entry.point: entry for entry in _look(host, directory).entries}
+    below: str | None = point
+    marked: set[str] = set()
+    while below is not None and below not in marked and (entry := by_name.get(below)) is not None:
         marks.suspect(host, entry.path, suspicion)
-        name = disk.parent
+        marked.add(below)
+        disk = entry.disk(suspicion.key)
+        below = None if disk is None else disk.parent

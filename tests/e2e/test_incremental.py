@@ -57,7 +57,7 @@ def test_every_point_of_a_changing_vm_is_the_disk_at_its_moment(tmp_path: Path) 
         vcenter.add_disk(VM, DiskSpec.from_json_value(disk(2002, "3 MiB", 3, content={"pattern": 4})))
         points.append(site.backup(job))
         assert kinds(points[-1]) == {2000: "cbt", 2001: "cbt", 2002: "all", 2016: "cbt"}
-        assert of(points[-1], 2002).reason == "it is in no restore point yet"
+        assert of(points[-1], 2002).reason == "this is the VM's first restore point"
 
         vcenter.write(VM, 2000, 4 * MiB, bytes(40 * MiB))  # all of it zeroes again: the parent's data must not show
         scribble(vcenter, 2002, 3 * MiB, seed=3)
@@ -321,7 +321,7 @@ def test_a_parent_that_vanished_meanwhile_is_never_built_on(site: Estate) -> Non
     assert failed.exit_code == 1
     assert f"disk 2000 is built on {first.name}, which is no restore point" in failed.error
     site.references.clear()
-    assert of(site.backup(job), 2000).reason == "it is in no restore point yet"
+    assert of(site.backup(job), 2000).reason == "this is the VM's first restore point"
     site.assert_all_equal()
 
 
@@ -330,3 +330,26 @@ def test_every_block_of_the_chain_is_read_back_where_the_job_wants_it(site: Esta
     site.backup(job)
     made = of(site.backup(job), 2000)
     assert (made.written, made.compared, made.inherited, made.level) == (0, 12, 12, "full")
+
+
+def test_areas_that_are_refused_after_all_give_a_full_in_the_same_run(site: Estate) -> None:
+    job = site.job()
+    site.backup(job)
+
+    def refuse(event: Event) -> None:
+        if isinstance(event, NodeFinished) and event.node == "base[2000]" and event.output["kind"] == "incremental":
+            for _ in range(2):  # transfer asks, and base anew
+                site.vcenter.fault("fail-call", method="QueryChangedDiskAreas", fault="InvalidArgument")
+
+    assert "refuses changeId" in of(site.backup(job, refuse), 2000).reason
+    site.assert_all_equal()
+
+
+def test_of_a_vm_that_is_off_the_plan_knows_what_changed(tmp_path: Path) -> None:
+    vms = inventory(machine(disk(2000, "3 MiB"), change_tracking=True, **{"powered-on": False}))
+    with estate(tmp_path, {"prod": vms}) as site:
+        job = site.job()
+        first = site.backup(job)
+        site.vcenter.write(VM, 2000, MiB, b"x" * 70 * KiB)
+        (planned,) = [node for node in site.plan(job).nodes if node.id == "base[2000]"]
+        assert planned.notes == (f"incremental on {first.name}: 128.0 KiB may have changed",)
