@@ -57,7 +57,7 @@ def test_every_point_of_a_changing_vm_is_the_disk_at_its_moment(tmp_path: Path) 
         vcenter.add_disk(VM, DiskSpec.from_json_value(disk(2002, "3 MiB", 3, content={"pattern": 4})))
         points.append(site.backup(job))
         assert kinds(points[-1]) == {2000: "cbt", 2001: "cbt", 2002: "all", 2016: "cbt"}
-        assert of(points[-1], 2002).reason == "this is the VM's first restore point"
+        assert of(points[-1], 2002).reason == "it is in no restore point yet"
 
         vcenter.write(VM, 2000, 4 * MiB, bytes(40 * MiB))  # all of it zeroes again: the parent's data must not show
         scribble(vcenter, 2002, 3 * MiB, seed=3)
