@@ -124,11 +124,11 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         host, root = locate(ctx, inputs.repository)
         try:
             marker.require(host, root)
-            directory = vm_directory.look(host, root, inputs.vm)
+            vm_directory.look(host, root, inputs.vm)
         except SendenseError as error:
             return Forecast(problems=(error.message,))
         free = host.free_bytes(root)
-        notes = [f"{human_bytes(inputs.disk.capacity)} virtual in {directory}; {human_bytes(free)} free on {host.name}"]
+        notes = [f"{human_bytes(inputs.disk.capacity)} virtual; {human_bytes(free)} free on {host.name}"]
         if free < inputs.disk.capacity:
             notes.append(f"disk {inputs.disk.key} fits only if no more than {human_bytes(free)} of it is in use")
         return Forecast(notes=tuple(notes))

@@ -82,7 +82,14 @@ def examine(ctx: Context, host: Host) -> Observation:
     subject, looked_at = f"host {host.name}", "forwards through its sshd"
     try:
         if way_to(ctx, host) == "ports":
-            return noted(subject, looked_at, exposed(host), "allow unix sockets", lines=stanza(host))
+            tried = f"{exposed(host)}; only the first of these ports was tried"
+            return noted(
+                subject,
+                looked_at,
+                tried,
+                "allow unix sockets, or see that PermitOpen has every port",
+                lines=stanza(host),
+            )
         return good(subject, looked_at, "none is needed" if host.local else "unix sockets can be reached")
     except ForwardsForbidden as error:
         return wrong(subject, looked_at, error.found, "add these lines to its sshd_config", lines=error.stanza)

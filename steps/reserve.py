@@ -62,7 +62,7 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
             directory = vm_directory.look(host, root, inputs.vm)
         except SendenseError as error:
             return Forecast(problems=(error.message,))
-        return Forecast(notes=(f"lock {posixpath.join(directory, layout.LOCK)} on {host.name}",))
+        return Forecast(notes=(f"{directory} on {host.name}",))
 
 
 def hold(ctx: Context, host: Host, directory: str, what: str) -> str:

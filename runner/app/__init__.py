@@ -9,7 +9,7 @@ from runner.app.abandoning import abandon_run
 from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
 from runner.app.looking import Status, diagnose, plan_job, status_of
 from runner.app.records import new_run_id
-from runner.app.runs import Result, run_job
+from runner.app.runs import Result, RunBroke, run_job
 from runner.app.sweeping import sweep_job
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "EVENTS",
     "Options",
     "Result",
+    "RunBroke",
     "Status",
     "abandon_run",
     "diagnose",

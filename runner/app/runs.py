@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,11 +36,20 @@ class Result:
     directory: Path
 
 
+class RunBroke(Exception):
+    """A bug of this program ended the run, after everything was unwound. It is the cause; `result` is what a report can be
+    made of."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(f"a bug ended run {result.run}")
+        self.result = result
+
+
 def run_job(
     path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]] = ()
 ) -> Result:
     """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code, what keeps
-    the run from beginning is raised (JobFileError, LockedError, UsageError, StateError)."""
+    the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises RunBroke for a bug."""
     with open_desk(path, options, stop, listeners) as desk, ExitStack() as stack:
         candidate = desk.state.unfinished()
         run_id = new_run_id() if candidate is None or options.fresh else candidate.id
@@ -94,7 +104,16 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
             work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
             examine=lambda known: Examination(*desk.nodes(run), desk.world).refuse_unless_ready(known),
         )
-        outcome = executor.execute()
+        try:
+            outcome = executor.execute()
+        except Exception as bug:
+            text = "".join(traceback.format_exception_only(bug)).strip()
+            seconds = time.monotonic() - began
+            unwinding.name_what_is_held(record.id, work_done=False)
+            desk.bus.emit(
+                RunFinished(run=record.id, outcome="failed", exit_code=1, seconds=seconds, error=f"bug: {text}")
+            )
+            raise RunBroke(Result(record.id, desk.job, 1, directory)) from bug
         finished = _conclude(desk, state, record, unwinding, outcome, time.monotonic() - began)
         return Result(record.id, desk.job, finished.exit_code, directory)
 

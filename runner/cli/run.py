@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from runner.app import DEFAULT_JOBS, EVENTS, Result, abandon_run, run_job, sweep_job
+from runner.app import DEFAULT_JOBS, EVENTS, Result, RunBroke, abandon_run, run_job, sweep_job
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
 from runner.console import Console, Level
 from runner.errors import SendenseError, UsageError
@@ -84,6 +84,10 @@ def run(
                 told |= {"job": result.job.name, "run": result.run, "exit_code": result.exit_code}
                 if report is not None:
                     _report(result, report / result.run if len(jobs) > 1 else report, registry)
+            except RunBroke as broke:
+                if report is not None:
+                    _report(broke.result, report / broke.result.run if len(jobs) > 1 else report, registry)
+                raise
             except SendenseError as error:
                 print(f"sendense: {error}", file=sys.stderr)
                 # A run that failed keeps its code, though its report failed too.

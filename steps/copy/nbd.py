@@ -34,6 +34,12 @@ _CLOSE_TIMEOUT = 1.0
 """Seconds for a server to take our goodbye; one that hangs is left as it is."""
 
 
+OPEN_TIMEOUT = 120.0
+"""Seconds for a server's answer. nbdkit opens its disk anew for each connection, and VMware's library takes long for that: a
+login, a ticket, and connections to two machines ("Connecting and disconnecting … can also be very slow",
+nbdkit-vddk-plugin(1)). A server that died is told at once all the same; this is only for one that is silent."""
+
+
 class LibnbdMissing(CopyError):
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -65,7 +71,7 @@ class NbdEndpoint:
     """One channel for each URI, all of the same bytes. On a writable export without multi_conn only the first is used:
     a FLUSH there says nothing of other connections. Raises ConnectFailed."""
 
-    def __init__(self, uris: Sequence[str], name: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, uris: Sequence[str], name: str, *, timeout: float = OPEN_TIMEOUT) -> None:
         self.name = name
         self.channels: list[NbdChannel] = []
         try:

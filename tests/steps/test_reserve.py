@@ -115,5 +115,5 @@ def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
 
 def test_a_forecast_names_the_lock_and_does_not_take_it(hub: Hub) -> None:
     before = tree(Path(hub.root))
-    assert STEP.forecast(hub.context(), INPUTS).notes == (f"lock {hub.root}/pgtest1-{INSTANCE}/.lock on hub",)
+    assert STEP.forecast(hub.context(), INPUTS).notes == (f"{hub.root}/pgtest1-{INSTANCE} on hub",)
     assert tree(Path(hub.root)) == before
