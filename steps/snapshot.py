@@ -16,7 +16,9 @@ from runner.model import HOW, Duration, JobModel, Model
 from runner.observations import Observation, observe
 from runner.step import Context, Empty, Forecast, Lifetime, Run, Step
 from runner.units import HOUR, human_seconds
-from steps.vsphere import cbt, machine, privileges, snapshots
+from steps import tracking
+from steps.tracking import Wish
+from steps.vsphere import machine, privileges, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed, TrackingOff
 from steps.vsphere.inventory import VM, FrozenDisk
@@ -52,7 +54,7 @@ class SnapshotIn(JobModel):
     """How long the snapshot of a failed run may stay for a resume; 0 lets go at once."""
     min_free: Annotated[Percent, HOW] = 10.0
     """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
-    cbt: Annotated[Literal["enable", "require", "off"], HOW] = "off"
+    cbt: Annotated[Wish, HOW] = "off"
     """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off, which takes effect
     when the VM is stunned, as this snapshot does; `require` fails where it is off; `off` leaves it as it is."""
 
@@ -122,7 +124,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         if found is None:
             machine.refuse_unless_ready(client, vm.moref)
             _refuse_foreign(client, vm, name)
-            _see_to_tracking(ctx, client, inputs)
+            tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
             found, word = _create(ctx, client, inputs, name)
         if word is None:
             snapshots.remove(client, vm.moref, found.moref)
@@ -187,7 +189,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         short = _short_datastores(client, inputs, {datastore_path(inputs.vm.vmx_file)[0]})
         notes = [f"after a failure the snapshot would go at once: {', '.join(short)}"] if short else []
         try:
-            notes += _tracking_foreseen(client, inputs)
+            notes += tracking.foresee(client, inputs.vm, inputs.cbt)
         except TrackingOff as error:
             problems.append(error.message)
         return Forecast(notes=tuple(notes), problems=tuple(problems))
@@ -204,15 +206,6 @@ def name_of(run: Run) -> str:
 def describe(run: Run) -> str:
     """What a person who finds the snapshot in vSphere, and `sweep`, read: whose it is."""
     return json.dumps({"run": run.id, "job": run.job, "holder": f"{platform.node()} pid {os.getpid()}"})
-
-
-def _tracking_foreseen(client: Client, inputs: SnapshotIn) -> list[str]:
-    """Raises TrackingOff with `require`."""
-    if inputs.cbt == "off" or cbt.is_on(client, inputs.vm.moref):
-        return []
-    if why := _why_not_tracked(client, inputs):
-        return [f"changed block tracking stays off: {why}"]
-    return ["changed block tracking is off: it is switched on, and the stun of the snapshot puts it into effect"]
 
 
 def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tuple[Found, str | None]:
@@ -233,33 +226,6 @@ def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tupl
     if word and word.startswith("failed") and not failed:
         ctx.warn(f"{inputs.vm.name} was not quiesced, so the backup is as after a power cut: {NOT_QUIESCED}")
     return found, word
-
-
-def _see_to_tracking(ctx: Context, client: Client, inputs: SnapshotIn) -> None:
-    """Raises TrackingOff, PermissionMissing."""
-    if inputs.cbt == "off" or cbt.is_on(client, inputs.vm.moref):
-        return
-    if why := _why_not_tracked(client, inputs):
-        ctx.warn(f"changed block tracking of {inputs.vm.name} stays off: {why}")
-        return
-    ctx.warn(f"changed block tracking of {inputs.vm.name} is switched on; it counts from this run's snapshot on")
-    cbt.enable(client, inputs.vm.moref)
-
-
-def _why_not_tracked(client: Client, inputs: SnapshotIn) -> str | None:
-    """Why `enable` does not switch it on; None if it does. Raises TrackingOff with `require`."""
-    vm = inputs.vm
-    if inputs.cbt == "require":
-        raise TrackingOff(
-            f"cbt: require, but changed block tracking of {vm.name} is off: write `cbt: enable`, or switch it on in vSphere"
-        )
-    if not cbt.is_supported(client, vm.moref):
-        return f"its virtual hardware ({vm.hardware_version}) cannot track"
-    if there := snapshots.listed(client, vm.moref):
-        # Tracking that begins beside a snapshot may leave writes out, and says nothing of it (Broadcom KB 320557; Veritas
-        # 100033481).
-        return f"it has snapshots ({there[0].name}); remove them first"
-    return None
 
 
 def _quiesced(client: Client, inputs: SnapshotIn, found: Found) -> str | None:

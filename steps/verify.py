@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
-import heapq
 import posixpath
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -16,23 +12,16 @@ from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model
 from runner.step import Context, Lifetime, Step
-from steps.copy.changes import spread
-from steps.copy.compare import BlockDifference, Comparison, compare, sample
+from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests
-from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
-from steps.increment import LEAST, MOST, doubt, read_map
+from steps.increment import doubt
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
+from steps.read_back import Level, Scope, scope_of
 from steps.repository import layout, manifest
 from steps.transfer import Copied, digests_are_there, published
-
-Level = Literal["chain", "full", "sample", "metadata"]
-
-
-INHERITED_SHARE = 100
-"""Of the blocks that an incremental takes from its parents, one in so many is read back."""
 
 
 class Verified(Model):
@@ -187,7 +176,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
         size, mtime_ns = _state(host, image)
         leaks = _check_tables(host, image)
         with _fetch_digests(ctx, host, copied) as digests:
-            scope = _scope(ctx, inputs, digests)
+            scope = scope_of(ctx, copied, inputs.level, digests)
             compared, inherited = _compare(ctx, inputs, live.image, digests, scope)
             verified = Verified(
                 copied=copied,
@@ -251,36 +240,7 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     return digests
 
 
-@dataclass(frozen=True)
-class _Scope:
-    """`own`: runs of blocks (offset, length) that the image holds itself, None if it holds all; `blocks`: offsets of those
-    that are compared, None for every one."""
-
-    own: list[tuple[int, int]] | None
-    blocks: list[int] | None
-
-    def is_own(self, offset: int) -> bool:
-        if self.own is None:
-            return True
-        number = bisect.bisect_right(self.own, offset, key=lambda run: run[0]) - 1
-        return number >= 0 and offset < sum(self.own[number])
-
-
-def _scope(ctx: Context, inputs: VerifyIn, digests: Digests) -> _Scope:
-    copied = inputs.copied
-    incremental = copied.base is not None and copied.base.parent is not None
-    own = read_map(ctx, copied.image) if incremental else None
-    if inputs.level == "sample":
-        return _Scope(own, sample(digests, seed=ctx.run.id))
-    if inputs.level == "chain" or own is None:
-        return _Scope(own, None)
-    seed = f"{ctx.run.id} {copied.image.disk.key}"
-    some = spread(own, digests.capacity, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST)
-    mine = (block for offset, length in own for block in range(offset, offset + length, BLOCK))
-    return _Scope(own, list(heapq.merge(mine, some)))
-
-
-def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, scope: _Scope) -> tuple[Comparison, int]:
+def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, scope: Scope) -> tuple[Comparison, int]:
     """With it, how many of the blocks are a parent's."""
     image = inputs.copied.image
     if inputs.level == "metadata":
@@ -302,11 +262,7 @@ def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, sco
         # What was recorded of the copy is proven wrong: the next one begins at byte 0.
         ctx.log(layout.ledger(image.disk.key)).remove()
         raise ImageDiffersError(image, difference, again=again) from difference
-    if scope.own is None:
-        return compared, 0
-    if scope.blocks is None:
-        return compared, compared.compared - sum(-(-length // BLOCK) for _, length in scope.own)
-    return compared, sum(not scope.is_own(block) for block in scope.blocks)
+    return compared, scope.inherited(compared.compared)
 
 
 def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:

@@ -1,0 +1,49 @@
+"""Changed block tracking as a job wishes it, seen to when the snapshot is taken whose stun puts it into effect."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from runner.step import Context
+from steps.vsphere import cbt, snapshots
+from steps.vsphere.client import Client
+from steps.vsphere.errors import TrackingOff
+from steps.vsphere.inventory import VM
+
+Wish = Literal["enable", "require", "off"]
+"""`enable` switches it on where it is off, `require` fails there, `off` leaves it as it is."""
+
+
+def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> None:
+    """Before the snapshot is taken. Raises TrackingOff, PermissionMissing, Busy."""
+    if wish == "off" or cbt.is_on(client, vm.moref):
+        return
+    if why := _why_it_stays_off(client, vm, wish):
+        ctx.warn(f"changed block tracking of {vm.name} stays off: {why}")
+        return
+    ctx.warn(f"changed block tracking of {vm.name} is switched on; it counts from this run's snapshot on")
+    cbt.enable(client, vm.moref)
+
+
+def foresee(client: Client, vm: VM, wish: Wish) -> list[str]:
+    """What `see_to` would do, in words. Raises TrackingOff."""
+    if wish == "off" or cbt.is_on(client, vm.moref):
+        return []
+    if why := _why_it_stays_off(client, vm, wish):
+        return [f"changed block tracking stays off: {why}"]
+    return ["changed block tracking is off: it is switched on, and the stun of the snapshot puts it into effect"]
+
+
+def _why_it_stays_off(client: Client, vm: VM, wish: Wish) -> str | None:
+    """Why `enable` does not switch it on; None if it does. Raises TrackingOff with `require`."""
+    if wish == "require":
+        raise TrackingOff(
+            f"cbt: require, but changed block tracking of {vm.name} is off: write `cbt: enable`, or switch it on in vSphere"
+        )
+    if not cbt.is_supported(client, vm.moref):
+        return f"its virtual hardware ({vm.hardware_version}) cannot track"
+    if there := snapshots.listed(client, vm.moref):
+        # Tracking that begins beside a snapshot may leave writes out, and says nothing of it (Broadcom KB 320557; Veritas
+        # 100033481).
+        return f"it has snapshots ({there[0].name}); remove them first"
+    return None
