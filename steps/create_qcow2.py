@@ -108,7 +108,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
     def examine(self, ctx: Context, inputs: CreateQcow2In) -> tuple[Observation, ...]:
         host, root = locate(ctx, inputs.repository)
         there, program = marked(host, inputs.repository, root), tools.examine(ctx, host, tools.QEMU_IMG)
-        room = () if there.state == "wrong" else (_room(there.subject, host, root, inputs.disk),)
+        room = () if there.state == "wrong" else (_room(there.subject, host, root, inputs),)
         return (there, *room, program)
 
     def undo(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> None:
@@ -129,19 +129,32 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
             return Forecast(problems=(error.message,))
         free = host.free_bytes(root)
         notes = [f"{human_bytes(inputs.disk.capacity)} virtual; {human_bytes(free)} free on {host.name}"]
-        if free < inputs.disk.capacity:
-            notes.append(f"disk {inputs.disk.key} fits only if no more than {human_bytes(free)} of it is in use")
+        if free < _at_most(inputs):
+            word = "has changed" if _is_incremental(inputs) else "is in use"
+            notes.append(f"disk {inputs.disk.key} fits only if no more than {human_bytes(free)} of it {word}")
         return Forecast(notes=tuple(notes))
 
 
-def _room(subject: str, host: Host, root: str, disk: Disk) -> Observation:
-    """How much of a disk is in use is not known before it is read; that an image's tables do not fit is."""
-    free = host.free_bytes(root)
+def _is_incremental(inputs: CreateQcow2In) -> bool:
+    return inputs.base is not None and inputs.base.parent is not None
+
+
+def _at_most(inputs: CreateQcow2In) -> int:
+    """Bytes that the image can take in the end."""
+    changed = inputs.base.changed if inputs.base is not None else None
+    return inputs.disk.capacity if changed is None else changed
+
+
+def _room(subject: str, host: Host, root: str, inputs: CreateQcow2In) -> Observation:
+    """How much of a disk is in use is not known before it is read, and often not how much changed; that an image's tables do
+    not fit is."""
+    free, disk = host.free_bytes(root), inputs.disk
     looked_at = f"free space for disk {disk.key} of {human_bytes(disk.capacity)}"
     if free < min(LEAST_FREE, disk.capacity):
         return wrong(subject, looked_at, f"{human_bytes(free)} free on {host.name}", "free some space there")
-    if free < disk.capacity:
-        found = f"{human_bytes(free)} free on {host.name}, so it fits only if no more of it is in use"
+    if free < _at_most(inputs):
+        word = "has changed" if _is_incremental(inputs) else "is in use"
+        found = f"{human_bytes(free)} free on {host.name}, so it fits only if no more of it {word}"
         return noted(subject, looked_at, found)
     return good(subject, looked_at, f"{human_bytes(free)} free on {host.name}")
 
