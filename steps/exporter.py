@@ -4,11 +4,14 @@ forwards that the data will take."""
 
 from __future__ import annotations
 
+import os
 import posixpath
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 from runner.errors import SendenseError
 from runner.hosts import Child, Host
@@ -17,7 +20,7 @@ from runner.leash import BY_SIGNAL
 from runner.step import Context
 from steps import forwards, tools
 from steps.copy.nbd import ExportInfo
-from steps.handshake import PAUSE, handshake_through
+from steps.handshake import handshake_through
 from steps.qemu import nbd_server
 
 START_TIMEOUT = 30.0
@@ -30,6 +33,13 @@ REACH_TIMEOUT = 15.0
 CACHES: tuple[nbd_server.Cache, ...] = ("none", "writeback")
 """The second where the first is not to be had. Past the page cache a read proves what storage has, and a FLUSH has nothing
 left to write: 1 GiB with 569 MiB of data was written and flushed in 1.35 s, through the page cache in 2.14 s."""
+
+
+_LOOK = 0.02
+"""Seconds between two looks for it."""
+
+LONG_WIRE = 0.05
+"""Seconds that a handshake takes, some five round trips: more than that, and waiting costs more than ssh processes do."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,7 @@ def _await_ready(ctx: Context, host: Host, server: Server, child: Child, pid_fil
         _check_alive(host, server, child)
         if time.monotonic() > deadline:
             raise _error(host, server, f"it did not serve within {START_TIMEOUT:.0f} s", transient=True)
-        ctx.stop.wait(PAUSE)
+        ctx.stop.wait(_LOOK)
 
 
 def _check_alive(host: Host, server: Server, child: Child) -> None:
@@ -190,14 +200,41 @@ def _check_alive(host: Host, server: Server, child: Child) -> None:
 def reach(ctx: Context, host: Host, way: Way, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
     """URIs of sockets here that each passed a handshake, and what the last one said. Raises WrongSizeError, ConnectFailed,
     HostError, Interrupted."""
-    ways = ctx.closing.enter_context(host.forward((way.address,) * connections))
+    if host.local:
+        uris, seen, _ = _open(ctx, host, way, connections)
+        return uris, seen
+    uris, seen, took = _open(ctx, host, way, ssh_processes(connections))
+    if more := ssh_processes(connections, handshake=took) - len(uris):
+        further, seen, _ = _open(ctx, host, way, more)
+        uris += further
+    return spread(uris, connections), seen
+
+
+def ssh_processes(connections: int, *, handshake: float = 0.0) -> int:
+    """How many carry a disk's `connections`, where an NBD handshake through one takes so many seconds. On a short wire no
+    more than there are cores, since each costs some of one (1 GiB with 569 MiB of data on two cores: 2.7 s through two,
+    3.4 s through four, for 0.7 CPU seconds more); on a long one all, since each has a TCP window of its own."""
+    return connections if handshake > LONG_WIRE else min(connections, len(os.sched_getaffinity(0)))
+
+
+def spread(ways: Sequence[str], connections: int) -> tuple[str, ...]:
+    """One of `ways` for each NBD connection, in turns: what is under way on a long wire hangs on how many those are."""
+    return tuple(islice(cycle(ways), connections * nbd_server.CONNECTIONS_PER_FORWARD))
+
+
+def _open(ctx: Context, host: Host, way: Way, several: int) -> tuple[tuple[str, ...], ExportInfo, float]:
+    """URIs through as many forwards, what the last one said, and the seconds that the fastest handshake took."""
+    ways = ctx.closing.enter_context(host.forward((way.address,) * several))
     if ways.children:
         ctx.uses("ssh", ssh_version())
     ctx.children.extend(ways.children)
     uris = tuple(nbd_server.uri(socket, way.export) for socket in ways.sockets)
+    fastest = REACH_TIMEOUT
     for number, uri in enumerate(uris, 1):
-        name = f"the export of disk {way.key} on {host.name} (connection {number} of {connections})"
+        name = f"the export of disk {way.key} on {host.name} (forward {number} of {several})"
+        began = time.monotonic()
         seen = handshake_through(ctx, host.name, ways, uri, name, timeout=REACH_TIMEOUT)
+        fastest = min(fastest, time.monotonic() - began)
         if seen.size != way.capacity:
             raise WrongSizeError(host.name, way, seen.size)
-    return uris * (nbd_server.CONNECTIONS_PER_FORWARD if ways.children else 1), seen
+    return uris, seen, fastest

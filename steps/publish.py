@@ -129,8 +129,7 @@ class Publish(Step[PublishIn, Empty, Published]):
             except FileExistsError as error:
                 raise PointExistsError(path, host.name) from error
         # Only now, since until the rename a crash must find that the disks are copied and verified.
-        for name in _leftovers(host, path, inputs):
-            host.remove(posixpath.join(path, name))
+        host.remove(*(posixpath.join(path, name) for name in _leftovers(host, path, inputs)))
         host.sync(path)
         return _published(inputs, host, path)
 
@@ -237,9 +236,9 @@ def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
     vm_files = posixpath.join(directory, layout.VM_FILES)
     disks = sorted(disk.copied.image.disk.key for disk in inputs.disks)
     wanted = {name for key in disks for name in (layout.image(key), layout.digests(key), *layout.markers(key))}
-    for name in set(host.listdir(directory)) - wanted:
-        # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
-        host.remove(posixpath.join(directory, name), recursive=True)
+    # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
+    others = set(host.listdir(directory)) - wanted
+    host.remove(*(posixpath.join(directory, name) for name in others), recursive=True)
     host.mkdir(vm_files)
     # Read only now, and written only there: guests are given passwords in it.
     saved = snapshots.configuration(vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.moref)

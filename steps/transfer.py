@@ -137,8 +137,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         ctx.uses("libnbd", nbd.version())
         _refuse_swapped(source, live.target, inputs.base)
         host = ctx.host(image.host)
-        for name in layout.markers(image.disk.key):
-            host.remove(posixpath.join(image.directory, name))
+        host.remove(*(posixpath.join(image.directory, name) for name in layout.markers(image.disk.key)))
         local = ctx.scratch / layout.digests(image.disk.key)
         base = inputs.base if inputs.base is not None and inputs.base.parent is not None else None
         with ExitStack() as stack:

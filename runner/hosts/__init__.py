@@ -112,8 +112,8 @@ class Host(Protocol):
     def rename(self, old: str, new: str) -> None:
         """Refuses to overwrite (FileExistsError); then syncs the directories."""
 
-    def remove(self, path: str, *, recursive: bool = False) -> None:
-        """Absent is fine; a symlink is removed, never followed."""
+    def remove(self, *paths: str, recursive: bool = False) -> None:
+        """In this order. Absent is fine; a symlink is removed, never followed."""
 
     def free_bytes(self, path: str) -> int:
         """Free for us on the file system of `path`, which exists."""

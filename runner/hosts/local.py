@@ -98,13 +98,13 @@ class LocalHost:
         with self._sentences(old, FileNotFoundError, FileExistsError):
             files.rename(old, new)
 
-    def remove(self, path: str, *, recursive: bool = False) -> None:
-        path = path.rstrip("/")
-        with self._sentences(path), contextlib.suppress(FileNotFoundError):
-            if recursive and Path(path).is_dir() and not Path(path).is_symlink():
-                shutil.rmtree(path)
-            else:
-                Path(path).unlink()
+    def remove(self, *paths: str, recursive: bool = False) -> None:
+        for path in (each.rstrip("/") for each in paths):
+            with self._sentences(path), contextlib.suppress(FileNotFoundError):
+                if recursive and Path(path).is_dir() and not Path(path).is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    Path(path).unlink()
 
     def free_bytes(self, path: str) -> int:
         with self._sentences(path):

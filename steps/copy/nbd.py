@@ -109,6 +109,9 @@ class NbdChannel:
             raise LibnbdMissing(_MISSING)
         self._handle: Any = nbd.NBD()
         self._handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+        # Else libnbd fills each buffer with zeroes before it reads into it (nbd_set_pread_initialize(3)): all bytes are written
+        # once more. What a read that failed left in one is never looked at.
+        self._handle.set_pread_initialize(False)
         try:
             self._connect(uri, timeout)
             self._descriptor = int(self._handle.aio_get_fd())

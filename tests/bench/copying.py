@@ -33,6 +33,8 @@ from tests.bench.disk import SIZE, make_disk
 from tests.bench.measure import Cost, median, run_engine, run_program
 
 ROUND_TRIP = 0.020
+HANDSHAKE = 5
+"""Round trips of an NBD handshake, at least."""
 READY_TIMEOUT = 20.0
 CONNECTIONS = OpenTunnelIn().connections
 TUNED_CONNECTIONS = 8
@@ -233,7 +235,7 @@ def main(pairs: int = 5) -> None:
             in_turns(bench, Route("through SSH", 1.5, many, typed, tuned), pairs)
             with _forwards(sshd.spec, bench.exporter(1), CONNECTIONS) as others:
                 _print_two_at_once(bench, many, others)
-        with _delayed(sshd.spec) as (spec, proxy), _through(bench, spec) as (many, typed, tuned):
+        with _delayed(sshd.spec) as (spec, proxy), _through(bench, spec, round_trip=ROUND_TRIP) as (many, typed, tuned):
             name = f"through SSH, {ROUND_TRIP * 1000:.0f} ms round trip"
             in_turns(bench, Route(name, 2.0, many, typed, tuned, apart=(proxy,)), pairs)
 
@@ -243,11 +245,11 @@ def _tuning() -> tuple[str, ...]:
 
 
 @contextmanager
-def _through(bench: Bench, spec: SshSpec) -> Iterator[tuple[Sequence[str], Peer, Peer]]:
+def _through(bench: Bench, spec: SshSpec, *, round_trip: float = 0.0) -> Iterator[tuple[Sequence[str], Peer, Peer]]:
     """What the engine and nbdcopy have through SSH."""
     served = bench.exporter()
     with (
-        _forwards(spec, served, CONNECTIONS) as many,
+        _forwards(spec, served, CONNECTIONS, round_trip=round_trip) as many,
         bench.typed_forward(spec) as typed,
         _forwards(spec, served, 1) as one,
     ):
@@ -259,10 +261,11 @@ def _through(bench: Bench, spec: SshSpec) -> Iterator[tuple[Sequence[str], Peer,
 
 
 @contextmanager
-def _forwards(spec: SshSpec, socket: str, connections: int) -> Iterator[Sequence[str]]:
+def _forwards(spec: SshSpec, socket: str, connections: int, *, round_trip: float = 0.0) -> Iterator[Sequence[str]]:
     """Sockets as open-tunnel gives them to the engine: each as often as it carries connections."""
-    with open_forwards("the bench's sshd", spec, [socket] * connections) as forwards:
-        yield forwards.sockets * nbd_server.CONNECTIONS_PER_FORWARD
+    several = exporter.ssh_processes(connections, handshake=HANDSHAKE * round_trip)
+    with open_forwards("the bench's sshd", spec, [socket] * several) as forwards:
+        yield exporter.spread(forwards.sockets, connections)
 
 
 def _print_two_at_once(bench: Bench, many: Sequence[str], others: Sequence[str]) -> None:

@@ -40,6 +40,21 @@ def test_each_connection_passes_a_handshake(any_hub: Hub) -> None:
     assert not STEP.probe(context, tunnel)
 
 
+@pytest.mark.parametrize(
+    ("long_wire", "processes"),
+    [pytest.param(1000.0, 2, id="short: as many as cores"), pytest.param(0.0, 4, id="long: as many as asked for")],
+)
+def test_a_long_wire_gets_more_ssh_processes_than_there_are_cores(
+    hub_over_ssh: Hub, monkeypatch: pytest.MonkeyPatch, long_wire: float, processes: int
+) -> None:
+    monkeypatch.setattr("steps.exporter.LONG_WIRE", long_wire)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    context = hub_over_ssh.context()
+    with exported(hub_over_ssh) as export, context.closing:
+        tunnel = open_tunnel(context, export)
+        assert (len(tunnel.uris), len(set(tunnel.uris)), len(context.children)) == (8, processes, processes)
+
+
 def test_a_read_only_view_says_whether_the_cache_answers(any_hub: Hub) -> None:
     context = any_hub.context()
     with exported(any_hub, "read-only") as export, context.closing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
@@ -176,16 +177,20 @@ class RemoteFiles(ABC):
         self._stage(path, _STAGE + _APPEND, len(content), 0o600, [content])
 
     def sync(self, *paths: str) -> None:
-        for path in paths:
-            self._do(path, 'exec sync "$1"', _plain(path), timeout=SYNC_TIMEOUT)
+        if paths:
+            self._do(posixpath.commonpath(paths), 'exec sync "$@"', *map(_plain, paths), timeout=SYNC_TIMEOUT)
 
     def rename(self, old: str, new: str) -> None:
         answers = (FileNotFoundError, FileExistsError)
         self._do(old, _RENAME, _plain(old), _plain(new), _parent(old), _parent(new), answers=answers)
 
-    def remove(self, path: str, *, recursive: bool = False) -> None:
+    def remove(self, *paths: str, recursive: bool = False) -> None:
+        if not paths:
+            return
         # rm does not follow a link unless its name ends in a slash.
-        self._do(path, f'exec rm {"-rf" if recursive else "-f"} "$1"', _plain(path.rstrip("/")), timeout=SYNC_TIMEOUT)
+        names = [_plain(path.rstrip("/")) for path in paths]
+        text = f'exec rm {"-rf" if recursive else "-f"} "$@"'
+        self._do(posixpath.commonpath(paths), text, *names, timeout=SYNC_TIMEOUT)
 
     def free_bytes(self, path: str) -> int:
         blocks, size = self._do(path, "exec stat -f -c '%a %S' \"$1\"", _plain(path)).split()
