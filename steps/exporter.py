@@ -9,9 +9,7 @@ import posixpath
 import random
 import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 
 from runner.errors import SendenseError
 from runner.hosts import Child, Host
@@ -207,7 +205,7 @@ def reach(ctx: Context, host: Host, way: Way, connections: int) -> tuple[tuple[s
     if more := ssh_processes(connections, handshake=took) - len(uris):
         further, seen, _ = _open(ctx, host, way, more)
         uris += further
-    return spread(uris, connections), seen
+    return uris * nbd_server.CONNECTIONS_PER_FORWARD, seen
 
 
 def ssh_processes(connections: int, *, handshake: float = 0.0) -> int:
@@ -215,11 +213,6 @@ def ssh_processes(connections: int, *, handshake: float = 0.0) -> int:
     more than there are cores, since each costs some of one (1 GiB with 569 MiB of data on two cores: 2.7 s through two,
     3.4 s through four, for 0.7 CPU seconds more); on a long one all, since each has a TCP window of its own."""
     return connections if handshake > LONG_WIRE else min(connections, len(os.sched_getaffinity(0)))
-
-
-def spread(ways: Sequence[str], connections: int) -> tuple[str, ...]:
-    """One of `ways` for each NBD connection, in turns: what is under way on a long wire hangs on how many those are."""
-    return tuple(islice(cycle(ways), connections * nbd_server.CONNECTIONS_PER_FORWARD))
 
 
 def _open(ctx: Context, host: Host, way: Way, several: int) -> tuple[tuple[str, ...], ExportInfo, float]:

@@ -38,8 +38,8 @@ class Tunnel(Given):
 
 class OpenTunnelIn(JobModel):
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
-    """Through SSH, half of the NBD connections, and the most ssh processes that carry them: on a short wire, no more of these
-    than this machine has cores. A single one leaves a core idle, since it waits on its channels' windows."""
+    """ssh processes at most, which carry two NBD connections each: on a short wire, no more of them than this machine has
+    cores. A single one leaves a core idle, since it waits on its channels' windows."""
 
 
 class OpenTunnelLive(JobModel):

@@ -17,8 +17,8 @@ SPARE_CONNECTIONS = 2
 """Beyond those that carry data: one for a readiness probe and one for a connection that is dying unnoticed."""
 
 CONNECTIONS_PER_FORWARD = 2
-"""Through SSH, for each one that is asked for. OpenSSH lets 2 MiB of a channel be under way (channels.h, CHAN_TCP_WINDOW_DEFAULT): with a round
-trip of 20 ms that is 100 MB/s a connection. A second one through the same ssh process doubles it and costs no login."""
+"""Through one ssh process. OpenSSH lets 2 MiB of a channel be under way (channels.h, CHAN_TCP_WINDOW_DEFAULT): with a round
+trip of 20 ms that is 100 MB/s a connection. A second one doubles it and costs no further login."""
 
 
 def argv(

@@ -265,7 +265,7 @@ def _forwards(spec: SshSpec, socket: str, connections: int, *, round_trip: float
     """Sockets as open-tunnel gives them to the engine: each as often as it carries connections."""
     several = exporter.ssh_processes(connections, handshake=HANDSHAKE * round_trip)
     with open_forwards("the bench's sshd", spec, [socket] * several) as forwards:
-        yield exporter.spread(forwards.sockets, connections)
+        yield forwards.sockets * nbd_server.CONNECTIONS_PER_FORWARD
 
 
 def _print_two_at_once(bench: Bench, many: Sequence[str], others: Sequence[str]) -> None:

@@ -17,13 +17,14 @@ ODD = {
         {"key": 2000, "controller": 1000, "unit": 0, "size": "1 MiB + 512 B", "content": {"pieces": [
             {"offset": 0, "length": 512, "seed": 1}, {"offset": -512, "length": 512, "seed": 2}]}},
         disk(2001, "8 MiB", 1, 3),
-        {"key": 2016, "controller": 1001, "unit": 0, "size": "6 GiB", "content": {"pieces": [
+        {"key": 2016, "controller": 1001, "unit": 0, "size": "4 GiB + 1 MiB", "content": {"pieces": [
             {"offset": 0, "length": 512, "seed": 4}, {"offset": "3 GiB + 12 KiB", "length": "4 KiB", "seed": 5},
             {"offset": -512, "length": 512, "seed": 6}]}},
         disk(16000, "3 MiB", 0, 7, 15000),
         disk(32000, "2 MiB + 1 KiB", 0, 8, 31000),
     ],
 }  # fmt: skip
+"""The last sectors of one begin past 4 GiB: offsets that 32 bits do not hold. Over HTTPS every byte before them is read."""
 PAIR = {"name": "pair", "disks": [disk(2000, "4 MiB", 0, 9), disk(2001, "4 MiB", 1, 10)]}
 INVENTORY = inventory(ODD, PAIR)
 KEYS = (2000, 2001, 2016, 16000, 32000)
