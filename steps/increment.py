@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from runner.errors import DifferenceError, StateError
+from runner.errors import DifferenceError, SendenseError, StateError
 from runner.step import Context
 from steps.base import Base
 from steps.copy.changes import Changes, spread
@@ -57,6 +57,18 @@ class RefusedSinceError(VSphereError):
 
     def __init__(self, error: TrackingError) -> None:
         super().__init__(error.message)
+
+
+class UnknownImageError(SendenseError):
+    """The image is not as it was recorded, so it is made anew, in this run."""
+
+    forgets = ("target",)
+    heals = True
+
+    def __init__(self, image: Image) -> None:
+        super().__init__(
+            f"the unfinished image {image.path} on {image.host} is not what was recorded of it: it is made anew"
+        )
 
 
 class Increment:
@@ -119,6 +131,12 @@ class Increment:
         except UntouchedDiffers as error:
             why = f"changed block tracking forgot a write at offset {error.offset}"
             raise doubt(self._ctx, self._base, self._image, why) from error
+
+    def refuse_unknown_image(self) -> None:
+        """Where it is not known what the image holds, and the parent's digests are to tell what needs no write. Raises
+        UnknownImageError."""
+        if self._changes is None:
+            raise UnknownImageError(self._image)
 
     def check(self, source: Endpoint, share: float | None) -> None:
         """Reads a sample of what is called unchanged at the source; `share` (0 to 1) as for `spread`. Raises ChainDoubtedError."""

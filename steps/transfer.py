@@ -252,7 +252,10 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
             Digests.create(ctx.scratch / "recorded", capacity) as recorded,
             Digests.create(ctx.scratch / "earlier", capacity) as earlier,
         ):
+            begun = bool(ledger.done)
             ledger.believe(target, recorded)
+            if begun and not ledger.done and increment is not None:
+                increment.refuse_unknown_image()
             held = ledger.what_it_held(earlier)
             with nullcontext() if increment is None else increment.doubting():
                 done = copy(

@@ -353,3 +353,24 @@ def test_of_a_vm_that_is_off_the_plan_knows_what_changed(tmp_path: Path) -> None
         site.vcenter.write(VM, 2000, MiB, b"x" * 70 * KiB)
         (planned,) = [node for node in site.plan(job).nodes if node.id == "base[2000]"]
         assert planned.notes == (f"incremental on {first.name}: 128.0 KiB may have changed",)
+
+
+def test_an_unfinished_image_that_is_not_what_was_recorded_is_made_anew(tmp_path: Path) -> None:
+    with estate(tmp_path, {"prod": inventory(machine(disk(2000, "6 MiB", content={"pattern": 1})))}) as site:
+        job = site.job(incremental="digests")
+        site.backup(job)
+        site.vcenter.write(VM, 2000, 0, b"a" * 3 * MiB)
+        assert stopped_at(site, job, "verify[2000]") == 130
+        (partial,) = site.repository().glob("*-*/*.partial")
+        for command in (
+            f"write -P 1 0 {MiB}",
+            f"write -P 2 {5 * MiB} 512",
+        ):  # what was recorded, and what was inherited
+            image = str(partial / "disk-2000.qcow2")
+            subprocess.run(
+                ["qemu-io", "-f", "qcow2", "-c", command, image], check=True, timeout=60, capture_output=True
+            )
+        (partial / "disk-2000.copied.json").unlink()
+        point = site.backup(job)
+        assert (of(point, 2000).by, of(point, 2000).written) == ("digests", 3)
+        site.assert_all_equal()
