@@ -7,6 +7,7 @@ version is refused with a sentence, never guessed at: each carries a checksum.
 from __future__ import annotations
 
 import posixpath
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,13 +17,14 @@ from pydantic import JsonValue
 
 from runner.digest import digest
 from runner.errors import LockedError, StateError
-from runner.hosts import Host, Lock
+from runner.hosts import Host, Lock, remove_temporaries
 from runner.model import Model
 from runner.nodes import NodeId
 from runner.sealed import Damaged, seal, unseal
 
 STATE_SCHEMA_VERSION = 1
 LOCK = ".lock"
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 KEPT_RUNS = 20
 """Finished runs whose records stay, for `status` and for questions the week after."""
 
@@ -125,8 +127,13 @@ class JobState:
         return RunState(self.host, posixpath.join(self.directory, run))
 
     def forget_old(self) -> None:
-        """Removes all but the last finished runs."""
-        ended = [record for record in self.runs() if record.phase in ("finished", "abandoned")]
+        """Removes all but the last finished runs, and those that died before they had a record."""
+        known = self.runs()
+        recorded = {record.id for record in known}
+        for name in self.host.listdir(self.directory):
+            if _RUN_ID.fullmatch(name) and name not in recorded:
+                self.host.remove(posixpath.join(self.directory, name), recursive=True)
+        ended = [record for record in known if record.phase in ("finished", "abandoned")]
         for record in ended[:-KEPT_RUNS]:
             self.host.remove(posixpath.join(self.directory, record.id), recursive=True)
 
@@ -145,6 +152,12 @@ class RunState:
         for name in ("nodes", "ledger"):
             self.host.mkdir(posixpath.join(self.directory, name))
         self.save(record)
+
+    def tidy(self) -> None:
+        """For who goes on with the run and has its lock."""
+        remove_temporaries(
+            self.host, self.directory, *(posixpath.join(self.directory, name) for name in ("nodes", "ledger"))
+        )
 
     def save(self, record: RunRecord) -> None:
         self.host.write(posixpath.join(self.directory, "run.json"), _dump(record))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner.errors import SendenseError
+from runner.files import is_temporary
 from runner.findings import Command, Findings, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model
@@ -186,9 +187,9 @@ def _published(inputs: PublishIn, host: Host, path: str) -> Published:
 
 
 def _leftovers(host: Host, path: str, inputs: PublishIn) -> list[str]:
-    """Files in the point at `path` that only a run needs."""
+    """Files in the point at `path` that only a run needs, or that a killed one left."""
     markers = {name for disk in inputs.disks for name in layout.markers(disk.copied.image.disk.key)}
-    return [name for name in host.listdir(path) if name in markers]
+    return [name for name in host.listdir(path) if name in markers or is_temporary(name)]
 
 
 def _mixed_up(inputs: PublishIn) -> Iterator[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from runner.errors import LockedError, SendenseError, TransientError
-from runner.hosts import Host
+from runner.hosts import Host, remove_temporaries
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
 from steps.repository import layout, marker, vm_directory
@@ -87,6 +87,7 @@ def hold(ctx: Context, host: Host, directory: str, what: str) -> str:
     last = _last_run(host, directory)
     if own.before and last != ctx.run.id:
         raise LockedError(what, f"run {last}, which came while our session to {host.name} was broken")
+    remove_temporaries(host, directory)
     host.write(posixpath.join(directory, layout.LAST_RUN), f"{ctx.run.id}\n".encode())
     own.before = True
     return path

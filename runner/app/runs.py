@@ -74,7 +74,9 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
     with ExitStack() as stack:
         for file in filter(None, (directory / EVENTS, options.events)):
             desk.bus.subscribe(stack.enter_context(_journal(file)))
-        if not resumed:
+        if resumed:
+            state.tidy()
+        else:
             state.create(record)
         desk.bus.emit(
             RunStarted(

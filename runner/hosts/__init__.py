@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from runner.files import is_temporary
 from runner.process import Completed
 
-__all__ = ["Child", "Completed", "FileStat", "Forwards", "Host", "Lock"]
+__all__ = ["Child", "Completed", "FileStat", "Forwards", "Host", "Lock", "remove_temporaries"]
 
 
 @dataclass(frozen=True)
@@ -140,3 +142,11 @@ class Host(Protocol):
         that prohibits forwards shows it only there."""
 
     def close(self) -> None: ...
+
+
+def remove_temporaries(host: Host, *directories: str) -> None:
+    """What writes that a kill or a power cut interrupted left there. For who has the lock of those who write there."""
+    for directory in directories:
+        for name in host.listdir(directory):
+            if is_temporary(name):
+                host.remove(posixpath.join(directory, name))
