@@ -19,7 +19,7 @@ bench: install     # measurements; decides nothing
 	$(bin)/python -m tests.bench
 
 torture: install   # kills a run at every moment, and N more times at random of SEED
-	TORTURE=$(or $(N),60) SEED=$(or $(SEED),1) $(bin)/pytest -n 1 tests/faults
+	TORTURE=$(or $(N),60) SEED=$(or $(SEED),1) $(bin)/pytest -n 1 --timeout 1200 tests/faults
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,7 @@ from steps.lab.lab import Lab
 from steps.lab.sshd import Sshd
 from tests.e2e.conftest import lab, site
 from tests.e2e.site import Site
-from tests.faults.disks import WINDOW
+from tests.faults.disks import TORTURE, WINDOW
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 
@@ -48,12 +48,14 @@ def scene(site: Site, hub: Sshd, zygote: Zygote, tmp_path: Path) -> Iterator[Sce
 
 
 def small_job(site: Site) -> Path:
-    """The standard backup with a small window, and two connections: enough to go wrong, and cheaper than four."""
-    document = yaml.safe_load(write_out(read_job(site.job("vm"), Options(overrides={"connections": "2"}))))
+    """The standard backup with a small window, and one ssh process with two connections a disk: enough to go wrong, and
+    cheaper than four."""
+    connections = 4 if TORTURE else 1
+    document = yaml.safe_load(write_out(read_job(site.job("vm"), Options(overrides={"connections": str(connections)}))))
     by_id = {step["id"]: step for step in document["steps"]}
     by_id["transfer"]["with"]["window"] = WINDOW
     for step in ("readback", "view"):
-        by_id[step]["with"]["connections"] = 2
+        by_id[step]["with"]["connections"] = connections
     path = site.directory / "jobs" / "killed.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     return path

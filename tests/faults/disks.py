@@ -8,6 +8,7 @@ from runner.units import MiB
 from tests.e2e.site import disk, inventory
 
 TORTURE = "TORTURE" in os.environ
+SEED = int(os.environ.get("SEED", "1"))
 KEYS = (2000, 2001, 2002)
 SIZES = (400, 150, 50) if TORTURE else (48, 16, 5)
 """MiB."""

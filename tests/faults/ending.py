@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,23 +57,21 @@ def assert_one_right_point(site: Site, before: Before, vm: str = "vm") -> Path:
 def assert_nothing_left(site: Site, directory: Path) -> None:
     assert site.snapshots() == []
     assert site.partials() == []
+    assert list(site.directory.rglob(f"{TEMPORARY_PREFIX}*")) == []
     assert_no_process_left(site, directory)
 
 
 def assert_no_process_left(site: Site, directory: Path) -> None:
     """What a run must not leave though it is not done: it may hold its snapshot and what it copied."""
-    eventually(lambda: not left(site, directory), QUIET)
-    assert left(site, directory) == []
+    eventually(lambda: next(left(site, directory), None) is None, QUIET)
+    assert list(left(site, directory)) == []
 
 
-def left(site: Site, directory: Path) -> list[str]:
-    """Processes, sessions of the hub's sshd, temporary directories with all that is in them, temporary files."""
-    return [
-        *(f"process {pid}: {' '.join(argv)}" for pid, argv in of_this(site, directory)),
-        *(f"session {pid} of the hub's sshd" for pid in sessions(site)),
-        *(f"directory {path}" for path in made(directory) if Path(path).exists()),
-        *(f"file {path}" for path in site.directory.rglob(f"{TEMPORARY_PREFIX}*")),
-    ]
+def left(site: Site, directory: Path) -> Iterator[str]:
+    """Temporary directories with all that is in them, sessions of the hub's sshd, processes."""
+    yield from (f"directory {path}" for path in made(directory) if Path(path).exists())
+    yield from (f"session {pid} of the hub's sshd" for pid in sessions(site))
+    yield from (f"process {pid}: {' '.join(argv)}" for pid, argv in of_this(site, directory))
 
 
 def read_twice(site: Site, before: Before, vm: str = "vm") -> dict[int, int]:

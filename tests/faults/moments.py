@@ -5,12 +5,13 @@ A new step is covered by a row in `STEPS`, or in `PROCESSES` if it is only open 
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.faults.disks import KEYS
+from tests.faults.disks import KEYS, SEED, TORTURE
 
 Next = Literal["again", "kept"]
 """What the next run does with the node: its work once more, or it finds it done."""
@@ -36,7 +37,7 @@ STEPS = (
     Step("transfer[*]", ("sshd", "ssh", "qemu-nbd", "nbdkit"), "again", "again"),
     Step("verify[*]", ("sshd", "ssh", "qemu-nbd"), "again", "kept"),
     Step("publish", ("sshd",), "again", "kept"),
-    Step("cleanup", ("sshd",), "again", "again"),
+    Step("cleanup", ("sshd",), "again", "again", "again"),
 )
 
 PROCESSES = ("reserve", "export[*]", "tunnel[*]", "source[*]", "readback[*]", "view[*]")
@@ -113,11 +114,9 @@ SOME = (
 """The kinds of moments, one each."""
 
 
-def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
+def chosen() -> tuple[Kill, ...]:
     """`SOME`; with TORTURE=<number> all kills, and that many more at random moments by SEED (default 1)."""
-    if "TORTURE" not in environment:
-        return SOME
-    return (*all_kills(), *random_kills(int(environment["TORTURE"]), int(environment.get("SEED", "1"))))
+    return (*all_kills(), *random_kills(int(os.environ["TORTURE"]), SEED)) if TORTURE else SOME
 
 
 def _nodes(name: str, keys: Sequence[int]) -> list[str]:

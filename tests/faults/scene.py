@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from runner.events import Event, NodeKept, NodeStarted, RunStarted
+from runner.events import Event, NodeFinished, NodeKept, NodeStarted, RunStarted
 from steps.lab.sshd import Sshd
 from tests.e2e.site import Site
 from tests.faults.ending import Before, assert_no_process_left
@@ -72,6 +73,11 @@ class Scene:
     def ids(self) -> set[str]:
         """Of the runs that were begun or gone on with."""
         return {event.run for events in self.runs for event in events if isinstance(event, RunStarted)}
+
+    def output(self, node: str) -> dict[str, Any]:
+        """What it gave, the last time it was told."""
+        told = [event for events in self.runs for event in events if isinstance(event, NodeFinished | NodeKept)]
+        return [event.output for event in told if event.node == node][-1]
 
     def acted(self) -> set[str]:
         """The KEEP and JOB nodes that ran in the last run."""

@@ -7,6 +7,7 @@ A moment is a word and a name, such as ``intent snapshot``. The words:
     dropped                a node's record is gone: it was taken back
     phase                  the run's own record says ``working``, ``unwinding`` or ``finished``
     asking, asked          before and after a call of the vCenter: ``create`` or ``remove`` a snapshot
+    writing                a local file of that name is written, but has not got it yet
     copied                 ``2000:40``: 40 % of the disk 2000 is recorded as safe. The run is not held: the copy goes on
 """
 
@@ -17,6 +18,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from runner import leash
@@ -51,7 +53,8 @@ class Tap:
                 before=lambda *_, call=call, **__: self._now(f"asking {call}"),
                 after=lambda *_, call=call, **__: self._now(f"asked {call}"),
             )
-        self._watch_directories()
+        watch_directories(self._made)
+        _around(Path, "replace", before=lambda path, target: self._now(f"writing {Path(target).name}"))
 
     def _to_record(self, _: RunState, record: Any) -> None:
         if record.state == "done":
@@ -84,16 +87,18 @@ class Tap:
         if hold:
             self._gate.recv(1)
 
-    def _watch_directories(self) -> None:
-        first_line = leash.first_line
 
-        def told(*args: Any) -> tuple[str, bytes]:
-            line, rest = first_line(*args)
-            if line.startswith("/tmp/sd-"):
-                os.write(self._made, line.encode() + b"\n")
-            return line, rest
+def watch_directories(file: int) -> None:
+    """From now on the descriptor gets a line for each temporary directory, on whichever host."""
+    first_line = leash.first_line
 
-        leash.first_line = told
+    def told(*args: Any) -> tuple[str, bytes]:
+        line, rest = first_line(*args)
+        if line.startswith("/tmp/sd-"):
+            os.write(file, line.encode() + b"\n")
+        return line, rest
+
+    leash.first_line = told
 
 
 def _around(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.faults import ending
@@ -14,7 +12,7 @@ from tests.faults.scene import Scene
 __all__ = ["INVENTORY"]
 
 
-@pytest.mark.parametrize("kill", chosen(os.environ), ids=str)
+@pytest.mark.parametrize("kill", chosen(), ids=str)
 def test_a_killed_run_is_finished_by_the_same_command(scene: Scene, kill: Kill):
     code = scene.kill(kill)
     assert code == -9 if kill.of_the_run and scene.kills else code in (0, 1)

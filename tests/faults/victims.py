@@ -105,14 +105,18 @@ class Victim:
 
 
 def strike(site: Site, victim: Victim, directory: Path, what: str) -> int:
-    """Kills it, its process group, or the programs of that name that it started; returns how many processes that were."""
+    """Kills it, its process group, or the programs of that name that it started; returns how many it hit."""
     if what in ("runner", "group"):
         try:
             (os.kill if what == "runner" else os.killpg)(victim.pid, signal.SIGKILL)
         except ProcessLookupError:
             return 0
         return 1
-    pids = [pid for pid, argv in of_this(site, directory) if Path(argv[0]).name == what]
+    return strike_programs(site, directory, what)
+
+
+def strike_programs(site: Site, directory: Path, program: str) -> int:
+    pids = [pid for pid, argv in of_this(site, directory) if Path(argv[0]).name == program]
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -55,13 +55,13 @@ class Entry:
 
 
 def read_log(path: Path) -> list[Entry]:
-    """Of an exporter that has ended: the super block counts the entries up to the last FLUSH."""
+    """Of an exporter that has ended. The super block comes with the first FLUSH and is not needed: entries fill the file."""
     entries: list[Entry] = []
     with path.open("rb") as file:
-        magic, version, count, sector = _SUPER.unpack(file.read(_SUPER.size))
-        assert (magic, version, sector) == (MAGIC, 1, SECTOR)
-        at = SECTOR
-        for _ in range(count):
+        magic, version, _, sector = _SUPER.unpack(file.read(_SUPER.size))
+        assert (magic, version, sector) in ((MAGIC, 1, SECTOR), (0, 0, 0))
+        at, size = SECTOR, path.stat().st_size
+        while at < size:
             file.seek(at)
             first, sectors, flags, _ = _ENTRY.unpack(file.read(_ENTRY.size))
             at += SECTOR
