@@ -113,12 +113,15 @@ class _Comparison:
         self._traffic.extents(self._image, offset, length, then)
 
     def run(self) -> Comparison:
-        while not (self._traffic.busy == 0 and (self._survey.exhausted or self._differences)):
-            if not self._differences:
-                self._survey.top_up(ahead=self._in_flight * BLOCK)
-                self._issue()
-            self._traffic.turn()
-            self._report()
+        try:
+            while not (self._traffic.busy == 0 and (self._survey.exhausted or self._differences)):
+                if not self._differences:
+                    self._survey.top_up(ahead=self._in_flight * BLOCK)
+                    self._issue()
+                self._traffic.turn()
+                self._report()
+        finally:
+            self._buffers.clear()  # else they stay until the cycles through our callbacks are collected
         if self._differences:
             # Blocks are read in order, so the smallest offset among those in flight is the smallest of all.
             raise min(self._differences, key=lambda one: one.offset)

@@ -144,12 +144,15 @@ class _Copy:
         return ranges
 
     def run(self) -> Copy:
-        while not self._finished:
-            self._survey.top_up(ahead=self._tuning.in_flight * BLOCK)
-            self._issue()
-            self._flush_if_due()
-            self._traffic.turn()
-            self._report()
+        try:
+            while not self._finished:
+                self._survey.top_up(ahead=self._tuning.in_flight * BLOCK)
+                self._issue()
+                self._flush_if_due()
+                self._traffic.turn()
+                self._report()
+        finally:
+            self._buffers.clear()  # else they stay until the cycles through our callbacks are collected
         self._report(last=True)
         return Copy(self._progress(), self._traffic.blind, time.monotonic() - self._begun)
 
