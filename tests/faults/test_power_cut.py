@@ -20,7 +20,8 @@ from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, read_ledger
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
-from steps.copy.nbd import NbdEndpoint, probe
+from steps.copy.nbd import NbdEndpoint
+from steps.exporter import CACHES
 from steps.qemu import img, nbd_server
 from tests.eventually import eventually
 from tests.faults.disks import SEED, TORTURE
@@ -30,7 +31,7 @@ SIZE = 40 * MiB + 512
 CONNECTIONS = 4
 TUNING = Tuning(window=6 * MiB)
 """A FLUSH every 3 MiB, with as many writes under way."""
-CUTS = 60 if TORTURE else 10
+CUTS = 60 if TORTURE else 6
 
 
 @dataclass
@@ -52,13 +53,18 @@ class Copied:
         return () if reading is None else reading.segments[-1].ranges
 
 
-def exporter(image: nbd_server.Image, socket: Path) -> process.LeashedChild:
+def exporter(image: nbd_server.Image, sockets: Path, cache: nbd_server.Cache = "writeback") -> process.LeashedChild:
     """As the hub's."""
-    argv = nbd_server.argv(image, str(socket), "disk", read_only=False, shared=CONNECTIONS + 2, cache="writeback")
+    pid_file, socket = sockets / "pid", sockets / "nbd"
+    shared = CONNECTIONS + nbd_server.SPARE_CONNECTIONS
+    argv = nbd_server.argv(
+        image, str(socket), "disk", read_only=False, shared=shared, cache=cache, pid_file=str(pid_file)
+    )
     child = process.start(argv)
-    assert eventually(lambda: socket.is_socket() or child.poll() is not None), "it makes no socket"
+    assert eventually(lambda: pid_file.exists() or child.poll() is not None, 30), "it does not get ready"
+    if cache == "none" and nbd_server.refuses_direct(child.stderr()):
+        pytest.skip("the file system of the temporary directory has no O_DIRECT")
     assert child.poll() is None, child.stderr()
-    probe(nbd_server.uri(str(socket), "disk"), 10)
     return child
 
 
@@ -71,8 +77,8 @@ def source() -> MemoryDisk:
     return disk
 
 
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
+@pytest.fixture(scope="module", params=CACHES)
+def copied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
     directory = tmp_path_factory.mktemp("power")
     image, base, log, file = (directory / name for name in ("image", "base", "log", "digests"))
     img.create(LocalHost(), str(image), SIZE)
@@ -88,7 +94,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copied]:
 
     disk = source()
     with process.temporary_directory() as sockets:
-        child = exporter(LoggedImage((str(image),), log=str(log)), Path(sockets) / "nbd")
+        child = exporter(LoggedImage((str(image),), log=str(log)), Path(sockets), request.param)
         try:
             uris = (nbd_server.uri(f"{sockets}/nbd", "disk"),) * CONNECTIONS
             with NbdEndpoint(uris, "target") as target, Digests.create(file, SIZE) as digests:
@@ -124,7 +130,7 @@ def test_a_copy_goes_on_after_the_power_cut(copied: Copied, tmp_path: Path):
     done = copied.ledger_at(entries)
     assert done
     with process.temporary_directory() as sockets:
-        child = exporter(str(image), Path(sockets) / "nbd")
+        child = exporter(str(image), Path(sockets))
         try:
             uris = (nbd_server.uri(f"{sockets}/nbd", "disk"),) * CONNECTIONS
             with NbdEndpoint(uris, "target") as target, Digests.create(tmp_path / "digests", SIZE) as digests:
