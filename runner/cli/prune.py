@@ -66,9 +66,9 @@ def prune(
     as_json: bool,
     **counts: int | None,
 ) -> None:
-    """Delete the restore points that no rule keeps, of all VMs or of those named.
+    """Delete the restore points that no rule keeps.
 
-    Only points whose every block was compared count; the last good one, protected ones and what an unfinished run is built on
+    Of all VMs, or of those named. Only points whose every block was compared count; the last good one, protected ones and what an unfinished run is built on
     stay. What is built on a point that goes is rebuilt before, and compared. Killed at any moment, the same command goes on.
     """
     given = {name.replace("_", "-"): count for name, count in counts.items() if count is not None}

@@ -46,9 +46,9 @@ def points(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """List the restore points in the job's repositories, or those of VMs.
+    """List the restore points in the job's repositories.
 
-    What is listed is complete, and verified as far as it says. Of each VM an incremental stands below what it is built on.
+    With VM, those of that one. What is listed is complete, and verified as far as it says. Of each VM an incremental stands below what it is built on.
     """
     with repositories(site, options_from(settings, state), repository) as places:
         catalogues = {place.name: catalogue.read(place.host, place.path).only(vms) for place in places}

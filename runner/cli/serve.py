@@ -45,7 +45,7 @@ def serve(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Serve the disks of POINT over NBD on local sockets, until Ctrl-C.
+    """Serve the disks of POINT over NBD, until Ctrl-C.
 
     The lines to use them with are printed. The point itself never changes: what is written to a --writable export goes to a
     temporary file on the repository's host, and is gone afterwards.

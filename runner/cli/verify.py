@@ -40,9 +40,9 @@ def verify(
     settings: tuple[str, ...],
     state: Path | None,
 ) -> None:
-    """Compare restore points, as they lie there, with what was read at the source.
+    """Compare restore points with what was read at the source.
 
-    POINT is a restore point's name or the beginning of it, VM/POINT, or its path. The result is recorded beside the manifest;
+    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its path. The result is recorded beside the manifest;
     a point that differs counts as good no longer (exit code 5).
     """
     options = options_from(settings, state)

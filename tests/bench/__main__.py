@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from tests.bench import big_job, copying, incremental, job
+from tests.bench import big_job, copying, incremental, job, repository
 
 if __name__ == "__main__":
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -14,3 +14,4 @@ if __name__ == "__main__":
     job.main()
     copying.main()
     incremental.main()
+    repository.main()

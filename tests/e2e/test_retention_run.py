@@ -1,0 +1,69 @@
+"""Incrementals, retention in the backup, the shipped prune job, and a point verified at rest: on the lab."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from runner.render import shipped
+from runner.units import KiB
+from steps.lab.lab import seeded
+from tests.e2e.site import Site, disk, inventory, same
+
+INVENTORY = inventory({"name": "app", "disks": [disk(2000, "6 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)]})
+KEYS = (2000, 2001)
+
+
+def job(site: Site, name: str, template: str, **values: object) -> Path:
+    path = site.directory / "jobs" / f"{name}.yaml"
+    document = {"version": 1, "name": name, "include": "../site.yaml", "template": template, "vars": values}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def test_a_vms_points_through_backups_that_prune_and_the_shipped_job(site: Site, tmp_path: Path) -> None:
+    nightly = job(
+        site,
+        "nightly",
+        "backup",
+        vm="app",
+        vcenter="lab",
+        repository="main",
+        cbt="enable",
+        retention={"keep-last": 2},
+    )
+    references: dict[str, Path] = {}
+    for night in range(3):
+        if night:
+            for key in KEYS:
+                site.lab.write("app", key, night * 192 * KiB, seeded(night, 96 * KiB))
+        ran = site.run(nightly)
+        assert ran.exit_code == 0, ran.error
+        (point,) = ran.points()
+        references[point.name] = tmp_path / point.name
+        references[point.name].mkdir()
+        for key in KEYS:
+            shutil.copy(site.source("app", key), references[point.name] / str(key))
+    oldest, *newest = sorted(references)
+    assert [point.name for point in site.points()] == newest
+    assert ran.output("prune")["dropped"] == [oldest]
+    assert site.snapshots() == []
+    for point in site.points():
+        assert all(same(references[point.name] / str(key), point / f"disk-{key}.qcow2") for key in KEYS)
+
+    checked = site.run(job(site, "verify", "verify", repository="main", points=newest))
+    assert checked.exit_code == 0, checked.error
+
+    text = shipped("jobs/prune.yaml").read_text().replace("include: site.yaml", "include: ../site.yaml")
+    path = site.directory / "jobs" / "prune.yaml"
+    path.write_text(text)
+    assert site.run(path).exit_code == 0
+    assert [point.name for point in site.points()] == newest, "three are to stay"
+    path.write_text(text.replace("keep-last: 3, keep-daily: 7, keep-weekly: 5, keep-monthly: 12", "keep-last: 1"))
+    pruned = site.run(path)
+    assert pruned.exit_code == 0, pruned.error
+    (last,) = site.points()
+    assert last.name == newest[-1]
+    assert all(same(references[last.name] / str(key), last / f"disk-{key}.qcow2") for key in KEYS)

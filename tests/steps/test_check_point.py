@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.units import MiB
+from steps.check_point import CheckPoint, Level, PointChecked, PointDamagedError
+from steps.repository import marks
+from tests.chain import Chain
+from tests.hub import Hub
+
+
+def chain(hub: Hub) -> Chain:
+    made = Chain(Path(hub.root))
+    made.add({2000: None, 2001: None}, {2000: ((0, 3 * MiB, 1),), 2001: ((0, MiB, 5),)})
+    made.add({2000: 0, 2001: 0}, {2000: ((MiB, MiB, 2), (2 * MiB, MiB, 0)), 2001: ()})
+    return made
+
+
+def verify(hub: Hub, point: str, level: Level = "chain") -> PointChecked:
+    context = hub.context()
+    with context.closing:
+        return CheckPoint().run(context, CheckPoint.In(repository="main", point=point, level=level), CheckPoint.Live())
+
+
+@pytest.mark.parametrize(("level", "compared"), [("chain", 8), ("sample", 8), ("metadata", 0)])
+def test_a_whole_point_passes_and_it_is_recorded(hub: Hub, level: Level, compared: int) -> None:
+    made = chain(hub)
+    assert verify(hub, made.points[1], level).compared == compared
+    found = marks.read(hub.host, str(made.path(1))).verified
+    assert found is not None
+    assert (found.passed, found.level, [disk.compared for disk in found.disks]) == (True, level, [compared // 2] * 2)
+
+
+def test_over_ssh_as_well(any_hub: Hub) -> None:
+    assert verify(any_hub, chain(any_hub).points[1]).compared == 8
+
+
+def flip(image: Path, byte: int) -> None:
+    """Clusters full of `byte` hold another one from now on."""
+    content = image.read_bytes()
+    assert bytes([byte]) * 4096 in content
+    image.write_bytes(content.replace(bytes([byte]) * 4096, bytes([99]) * 4096))
+
+
+def test_damage_below_is_found_named_and_recorded(hub: Hub) -> None:
+    made = chain(hub)
+    flip(made.image(0), 1)
+    with pytest.raises(
+        PointDamagedError, match="disk 2000: 1 of 4 blocks of 1 MiB differ, the first at offset 0"
+    ) as raised:
+        verify(hub, made.points[1])
+    assert raised.value.exit_code == 5
+    found = marks.read(hub.host, str(made.path(1))).verified
+    assert found is not None and not found.passed
+    assert [disk.different for disk in found.disks] == [(0,), ()]
+
+
+def test_every_block_that_differs_is_named(hub: Hub) -> None:
+    made = chain(hub)
+    flip(made.image(0), 1)
+    with pytest.raises(PointDamagedError, match="3 of 4 blocks"):
+        verify(hub, made.points[0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ("digests", "are not those that its manifest names"),
+        ("parent", "which is gone or has no such disk"),
+        ("image", "is gone, or no regular file"),
+        ("backing", "but on"),
+    ],
+)
+@pytest.mark.parametrize("level", ["metadata"])
+def test_what_cannot_be_compared_is_a_problem(hub: Hub, spoil: str, why: str, level: Level) -> None:
+    made = chain(hub)
+    match spoil:
+        case "digests":
+            digests = made.path(1) / "disk-2000.blake3"
+            digests.write_bytes(bytes(32) + digests.read_bytes()[32:])
+        case "parent":
+            (made.path(0) / "manifest.json").unlink()
+        case "image":
+            made.image(1).unlink()
+        case "backing":
+            made.image(1).write_bytes(made.image(0).read_bytes())
+    with pytest.raises(PointDamagedError, match=why):
+        verify(hub, made.points[1], level)
