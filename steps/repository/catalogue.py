@@ -8,7 +8,7 @@ from typing import Literal
 
 from runner.hosts import Host
 from runner.model import Model
-from steps.copy.extents import BLOCK
+from runner.units import MiB
 from steps.repository import survey
 from steps.repository.chains import Chains
 from steps.repository.history import Entry
@@ -108,9 +108,7 @@ def _points(vm: VmDirectory) -> Iterator[Point]:
 
 
 def _changed(disks: Collection[PointDisk]) -> int | None:
-    known = [
-        disk.written * BLOCK if disk.changed is None else disk.changed for disk in disks if disk.parent is not None
-    ]
+    known = [disk.written * MiB if disk.changed is None else disk.changed for disk in disks if disk.parent is not None]
     return sum(known) if known else None
 
 

@@ -81,7 +81,7 @@ class PointDisk(Model):
     level: Level
     blocks: int
     written: int = 0
-    """Blocks that this image holds itself; of a full, all of them."""
+    """Blocks of 1 MiB that this image holds itself; of a full, all of them."""
     compared: int
     inherited: int = 0
     """Those among the compared that a parent holds."""
