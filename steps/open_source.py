@@ -15,8 +15,10 @@ from runner.model import HOW, HostName, JobModel
 from runner.observations import Observation, good, observe, wrong
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
 from steps import forwards, tools
+from steps.https_server import HttpsServer
 from steps.snapshot import SnapshotTaken
-from steps.source_server import HttpsServer, SourceServer, VddkServer, WrongDisk
+from steps.source_server import SourceServer, WrongDisk
+from steps.vddk_server import VddkServer
 from steps.vsphere import privileges
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import VSphereError

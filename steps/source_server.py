@@ -1,4 +1,4 @@
-"""nbdkit processes on the host near vSphere that serve one frozen disk over NBD, one class for each transport.
+"""nbdkit processes on the host near vSphere that serve one frozen disk over NBD: what the classes of all transports share.
 
 Everything is registered to be closed before it is made. Ready means a handshake through the very path the data will take.
 """
@@ -11,24 +11,18 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 
 from runner.errors import SendenseError
 from runner.hosts import Child, Forwards, Host
 from runner.hosts.tunnel import explain
-from runner.secrets import resolve
 from runner.step import Context
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import ExportInfo, probe
 from steps.snapshot import SnapshotTaken
-from steps.vsphere import folder, machine
 from steps.vsphere.client import Client
-from steps.vsphere.errors import PermissionMissing, VSphereError
+from steps.vsphere.errors import VSphereError
 from steps.vsphere.inventory import FrozenDisk
-from steps.vsphere.sources import https, vddk
 from steps.vsphere.sources.nbdkit import SourceFailed, errors_in
-from steps.vsphere.sources.open_disks import OpenDisks, Place
 
 START_TIMEOUT = 30.0
 """Seconds for nbdkit to listen; it does so before it asks the server anything."""
@@ -160,154 +154,3 @@ class SourceServer(ABC):
         while not errors_in(said := "".join(child.stderr() for child in children)) and time.monotonic() < deadline:
             self._ctx.stop.wait(PAUSE)
         return said
-
-
-class HttpsServer(SourceServer):
-    """Several nbdkits on the disk's flat file, one connection each; they share one session's cookie."""
-
-    handshake_timeout = https.REQUEST_TIMEOUT + 15.0
-    complaints_are_final = True
-
-    def __init__(
-        self,
-        ctx: Context,
-        host: Host,
-        client: Client,
-        snapshot: SnapshotTaken,
-        disk: FrozenDisk,
-        connections: int,
-    ) -> None:
-        super().__init__(ctx, host, client, snapshot, disk)
-        self._connections = connections
-
-    def open(self) -> tuple[str, ...]:
-        self._client.renew()
-        directory = self._ctx.closing.enter_context(self._host.tempdir())
-        ca_file, cookie_file = posixpath.join(directory, "ca.pem"), posixpath.join(directory, "cookie")
-        self._host.write(ca_file, self._client.trust().pem.encode())
-        self._lend_cookie(cookie_file)
-        url = folder.url(self._client.vcenter, self._snapshot.datacenter, self._file())
-
-        def command(socket: str, pid_file: str) -> tuple[str, ...]:
-            return https.argv(url, cookie_file=cookie_file, ca_file=ca_file, socket=socket, pid_file=pid_file)
-
-        children = self._start(directory, [command] * self._connections)
-        return self._connect(directory, children)
-
-    def _file(self) -> str:
-        return folder.flat_file(self._disk.file)
-
-    def _failure_of(self, stderr: str) -> VSphereError:
-        # A session that ended may have been renewed by another thread meanwhile: what tells is whether we are let in now.
-        return https.failure(self._what, stderr, session_ended=https.is_refusal(stderr) and self._may_read())
-
-    def _may_read(self) -> bool:
-        return self._client.may_read(self._snapshot.datacenter, self._file())
-
-    def _lend_cookie(self, path: str) -> None:
-        def take(cookie: str) -> None:
-            self._host.write(path, cookie.encode())
-
-        def failed(error: Exception) -> None:
-            self._ctx.warn(f"the new session's cookie did not reach {self._host.name}, reads will fail soon: {error}")
-
-        self._ctx.closing.enter_context(self._client.lend_cookie(take, failed))
-
-
-@dataclass
-class _FailedReads:
-    """Of one disk, in this execution of the run; bytes."""
-
-    offsets: set[int] = field(default_factory=set)
-
-
-class VddkServer(SourceServer):
-    """One nbdkit and one connection for a disk: each further one would open the disk once more, which costs the ESXi host
-    its buffers again. Requests of one connection run in parallel. How many disks are open at once is counted."""
-
-    handshake_timeout = vddk.OPEN_TIMEOUT
-    complaints_are_final = False
-
-    def __init__(
-        self,
-        ctx: Context,
-        host: Host,
-        client: Client,
-        snapshot: SnapshotTaken,
-        disk: FrozenDisk,
-        options: vddk.VddkOptions,
-    ) -> None:
-        super().__init__(ctx, host, client, snapshot, disk)
-        self._options = options
-        self._serving = False
-
-    def open(self) -> tuple[str, ...]:
-        place = self._take_place()
-        directory = self._ctx.closing.enter_context(self._host.tempdir())
-        password_file = posixpath.join(directory, "password")
-        child = self._start_one(directory, password_file)
-        self._ctx.closing.callback(self._look_back, child, place)
-        self._host.remove(password_file)
-        uris = self._connect(directory, [child])
-        self._serving = True
-        return uris
-
-    def _file(self) -> str:
-        return self._disk.file
-
-    def _failure_of(self, stderr: str) -> VSphereError:
-        return vddk.failure(self._what, stderr)
-
-    def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
-        """The library has the same words for a bad sector and for a session that it lost: what fails at the same place of a disk
-        that was opened anew is the disk's."""
-        cause = self._failure_of(stderr)
-        failed: _FailedReads = self._ctx.shared(("failed reads", self._disk.key), lambda: nullcontext(_FailedReads()))
-        if not isinstance(cause, PermissionMissing) and error.offset not in failed.offsets:
-            failed.offsets.add(error.offset)
-            cause.transient = True
-        return cause
-
-    def _take_place(self) -> Place:
-        disks: OpenDisks = self._ctx.shared(("open VDDK disks", self._client.name), lambda: nullcontext(OpenDisks()))
-        esxi = machine.esxi_host(self._client, self._snapshot.vm)
-
-        def waits(why: str) -> None:
-            self._ctx.warn(f"disk {self._disk.key} waits for another to be done; {why}")
-
-        return self._ctx.closing.enter_context(disks.place(esxi, self._ctx.stop, waits))
-
-    def _start_one(self, directory: str, password_file: str) -> Child:
-        configuration_file = posixpath.join(directory, "vddk.conf")
-        self._host.write(configuration_file, vddk.configuration(directory).encode())
-        self._host.write(password_file, resolve(self._client.vcenter.password).reveal().encode())
-        thumbprint = self._client.sha1_thumbprint()
-
-        def command(socket: str, pid_file: str) -> tuple[str, ...]:
-            return vddk.argv(
-                self._options,
-                self._client.vcenter,
-                thumbprint=thumbprint,
-                vm=self._snapshot.vm,
-                snapshot=self._snapshot.moref,
-                file=self._file(),
-                password_file=password_file,
-                configuration_file=configuration_file,
-                socket=socket,
-                pid_file=pid_file,
-            )
-
-        (child,) = self._start(directory, [command])
-        return child
-
-    def _look_back(self, child: Child, place: Place) -> None:
-        """At its end: who reads sees only that a read failed, the cause is on nbdkit's standard error."""
-        words = child.stderr()
-        if vddk.out_of_buffers(words):
-            place.refused()
-        if not self._serving:
-            return  # the failure to open said it
-        if vddk.out_of_buffers(words):
-            self._ctx.warn(str(self._failure_of(words)))
-        elif said := vddk.failed_calls(words):
-            self._ctx.warn(f"{self._what}: a call of VDDK failed while it was read: {said[-1]}")
