@@ -100,8 +100,9 @@ class Executor:
 
     def execute(self) -> Outcome:
         """Runs to the end and returns what came of it; raises only what is a bug, after everything was unwound."""
+        if not self._let_go_of_what_is_gone():
+            return self._outcome
         try:
-            self._look_at_what_was_held()
             with ThreadPoolExecutor(self._jobs, thread_name_prefix="node") as pool:
                 self._loop(pool)
         finally:
@@ -128,14 +129,15 @@ class Executor:
             if not is_at_end(node) and self._schedule.work_is_done():
                 self._tell_work_done()
 
-    def _look_at_what_was_held(self) -> None:
+    def _let_go_of_what_is_gone(self) -> bool:
         """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at then: disks
-        and configuration are those of the new moment."""
+        and configuration are those of the new moment. False if that fails: the run goes neither on with a moment over
+        its time, nor takes another beside it."""
         if self._only_unwind:
-            return
+            return True
         gone = {record.node: why for record in self._state.nodes().values() if (why := self._why_gone(record))}
         if not gone:
-            return
+            return True
         # What was looked at goes first: a crash between must not leave the old list of disks for a new moment.
         for record in self._state.nodes().values():
             step = self._registry.steps.get(record.step)
@@ -145,11 +147,13 @@ class Executor:
             record = self._state.nodes()[node]
             try:
                 self._unwinding.undo(self._registry.steps[record.step], record, why)
-            except SendenseError:
-                # Told as it happened. The node's own turn, which comes before all that stands on it, decides again.
-                continue
+            except SendenseError as error:
+                refused = SendenseError(f"{why}, and the run does not go on with what it cannot let go of: {error}")
+                self._fail(str(node), record.step, refused, time.monotonic())
+                return False
             text = f"{node} is let go of ({why}): a new one is taken, and every disk is read again"
             self._bus.emit(Warned(node=str(node), text=text))
+        return True
 
     def _why_gone(self, record: NodeRecord) -> str | None:
         step = self._registry.steps.get(record.step)
@@ -198,7 +202,7 @@ class Executor:
             return Status.DONE
         except ProcessFailed as failed:
             if not failed.told:
-                self._fail(failed.node, failed.error, began)
+                self._fail(str(failed.node.id), failed.node.step.name, failed.error, began)
             self._schedule.set(failed.node, Status.FAILED)
             self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=f"{failed.node.id} failed"))
             return Status.SKIPPED
@@ -206,7 +210,7 @@ class Executor:
             if error.heals and node.id not in self._healing and not self._stop.is_set():
                 self._healing[node.id] = error
                 return Status.PENDING
-            self._fail(node, error, began)
+            self._fail(str(node.id), node.step.name, error, began)
             return Status.FAILED
 
     def _go_again(self, node: Node) -> None:
@@ -230,16 +234,16 @@ class Executor:
                 raise
             self._begun = True
 
-    def _fail(self, node: Node, error: SendenseError, began: float) -> None:
+    def _fail(self, node: str, step: str, error: SendenseError, began: float) -> None:
         with self._lock:
             if isinstance(error, Interrupted):
                 self._outcome.interrupted = True
             else:
-                self._outcome.failures.append((str(node.id), error))
+                self._outcome.failures.append((node, error))
         self._bus.emit(
             NodeFailed(
-                node=str(node.id),
-                step=node.step.name,
+                node=node,
+                step=step,
                 seconds=time.monotonic() - began,
                 error=str(error),
                 exit_code=error.exit_code,

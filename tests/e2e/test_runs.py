@@ -1,5 +1,6 @@
 """Runs beside and after each other: locks, interruption, a byte that went bad, a plan that touches nothing."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,12 +18,19 @@ from runner.checkpoint import JobState
 from runner.errors import LockedError
 from runner.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
-from tests.e2e.site import Pause, Site, disk, inventory, processes
+from steps.vsphere import snapshots
+from steps.vsphere.client import Client
+from steps.vsphere.section import VCenter
+from tests.e2e.site import Pause, Ran, Site, disk, inventory, processes
 from tests.eventually import eventually
 from tests.records import rewrite
 
 INVENTORY = inventory(
     {"name": "a", "disks": [disk(2000, "4 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]},
+    {
+        "name": "three",
+        "disks": [disk(2000, "3 MiB", 0, 5), disk(2001, "2 MiB", 1, 6), disk(2016, "3 MiB", 0, 7)],
+    },
     {"name": "a-b", "disks": [disk(2000, "4 MiB", 0, 3)]},
     {"name": "big", "disks": [disk(2000, "96 MiB", 0, 4)]},
 )
@@ -247,32 +255,89 @@ def a_day_passes(site: Site, run: str) -> None:
     rewrite(path, age)
 
 
-@pytest.mark.parametrize("by", ["sweep", "run"])
-def test_a_snapshot_held_too_long_is_let_go_and_replaced_by_the_next_run(site: Site, by: str):
-    """The guest writes on meanwhile; every disk of the point is then of the new moment."""
+THREE = (2000, 2001, 2016)
+
+
+def broken_off(site: Site) -> str:
+    """A run of three disks of which one is done, one is copied; returns its id."""
     stop = threading.Event()
 
     def break_off(event: Event) -> None:
-        if isinstance(event, NodeFinished) and event.node == "verify[2001]":
+        if isinstance(event, NodeStarted) and event.node == "verify[2001]":
             stop.set()
 
-    first = site.run("a", break_off, stop=stop)
+    first = site.run("three", break_off, stop=stop, parallel=1)
     assert first.exit_code == 130
+    assert {"verify[2000]", "transfer[2001]"} <= first.acted()
+    return first.result.run
+
+
+def remove_by_hand(site: Site, run: str) -> None:
+    (path,) = (site.directory / "state").glob(f"*/{run}/nodes/snapshot.json")
+    taken = json.loads(path.read_text())["out"]
+    at = site.lab.record.vcenter
+    section = VCenter.from_json_value(
+        {
+            "server": at.server,
+            "port": at.port,
+            "username": at.username,
+            "password": {"file": at.password_file},
+            "tls": {"ca": at.ca},
+        }
+    )
+    with Client("lab", section) as client:
+        snapshots.remove(client, taken["vm"], taken["moref"])
+
+
+def guest_writes_on(site: Site, seed: int) -> None:
+    for key in THREE:
+        site.lab.write("three", key, 1 << 20, iter([bytes([seed, key & 0xFF]) * 2048]))
+
+
+def is_of_the_new_moment(site: Site, ran: Ran, run: str) -> bool:
+    assert ran.exit_code == 0, ran.error
+    assert ran.result.run == run
+    copies = {f"{step}[{key}]" for step in ("transfer", "verify") for key in THREE}
+    assert copies | {"discover", "snapshot"} <= ran.acted()
+    (point,) = ran.points()
+    created = json.loads((point / "manifest.json").read_text())["created"]
+    assert datetime.fromisoformat(created) == datetime.fromisoformat(ran.output("snapshot")["created"])
+    return site.images_equal_sources("three", point, THREE) and site.snapshots() == []
+
+
+@pytest.mark.parametrize("by", ["sweep", "run"])
+def test_a_snapshot_held_too_long_is_let_go_and_replaced_by_the_next_run(site: Site, by: str):
+    """The guest writes on meanwhile; every disk of the point is then of the new moment."""
+    run = broken_off(site)
     (held,) = site.snapshots()
-    assert sweep_job(site.job("a"), Options(state=site.state)) == ((), (first.result.run,))
+    assert sweep_job(site.job("three"), Options(state=site.state)) == ((), (run,))
     assert site.snapshots() == [held]
-    a_day_passes(site, first.result.run)
+    a_day_passes(site, run)
     if by == "sweep":
-        (released,), _ = sweep_job(site.job("a"), Options(state=site.state))
+        (released,), _ = sweep_job(site.job("three"), Options(state=site.state))
         assert "snapshot" in released
         assert site.snapshots() == []
-    for key in (2000, 2001):
-        site.lab.write("a", key, 2 << 20, iter([bytes([len(by), key & 0xFF]) * 2048]))
-    ran = site.run("a")
-    assert ran.exit_code == 0, ran.error
-    assert ran.result.run == first.result.run
-    assert {"snapshot", "transfer[2000]", "transfer[2001]", "verify[2001]"} <= ran.acted()
-    assert site.images_equal_sources("a", ran.points()[0], (2000, 2001))
+    guest_writes_on(site, len(by))
+    assert is_of_the_new_moment(site, site.run("three"), run)
+
+
+def test_a_run_does_not_go_on_with_a_snapshot_over_its_hold_that_cannot_be_removed(site: Site):
+    run = broken_off(site)
+    a_day_passes(site, run)
+    site.lab.fault("fail-task", parameters={"method": "RemoveSnapshot_Task"})
+    refused = site.run("three")
+    assert refused.exit_code == 1
+    assert refused.acted() == set()
+    assert "its hold of 12 h 00 min is over, and the run does not go on" in refused.failures()["snapshot"]
+    assert len(site.snapshots()) == 1
+    assert is_of_the_new_moment(site, site.run("three"), run)
+
+
+def test_a_snapshot_removed_by_hand_is_replaced_and_every_disk_is_of_the_new_moment(site: Site):
+    run = broken_off(site)
+    guest_writes_on(site, 9)
+    remove_by_hand(site, run)
+    assert is_of_the_new_moment(site, site.run("three"), run)
 
 
 def test_a_snapshot_that_somebody_removed_is_replaced(site: Site):
