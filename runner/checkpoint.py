@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -206,6 +206,12 @@ class FileLog:
 
     def read(self) -> bytes | None:
         return _read(self._host, self.path)
+
+    def pieces(self) -> Iterator[bytes]:
+        try:
+            yield from self._host.read_chunks(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
 
     def append(self, content: bytes) -> None:
         """Durable when it returns. Raises NoSpaceError."""

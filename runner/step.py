@@ -15,7 +15,7 @@ import enum
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -77,6 +77,9 @@ class Log(Protocol):
 
     def read(self) -> bytes | None:
         """None if there is none."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Of what it holds, in order; none if there is none."""
 
     def append(self, content: bytes) -> None: ...
 

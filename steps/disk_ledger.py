@@ -40,14 +40,12 @@ class DiskLedger:
         self._read()
 
     def _read(self) -> None:
-        content = self._log.read()
-        reading = None if content is None else read_ledger(content, self._log.path)
-        if content is None:
-            return
+        reading = read_ledger(self._log.pieces(), self._log.path)
         if reading is None or not all(self._is_of_this_image(segment) for segment in reading.segments):
             self.forget()
             return
-        self._log.cut(reading.intact)
+        if reading.torn:
+            self._log.cut(reading.intact)
         *before, last = reading.segments
         self._begun = last.head == self._head
         if self._begun:

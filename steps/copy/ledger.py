@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,10 +62,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Reading:
-    """`intact`: bytes of the file before a torn last line; the file is to be cut there before it grows again."""
+    """`intact`: bytes of the file before a torn last line; if it is `torn`, it is to be cut there before it grows again."""
 
     segments: tuple[Segment, ...]
     intact: int
+    torn: bool
 
 
 class Ledger:
@@ -91,33 +92,46 @@ def ranges_line(ranges: Iterable[Flushed]) -> bytes:
     return _line([[one.offset, one.length, base64.b64encode(one.digests).decode()] for one in ranges])
 
 
-def read_ledger(content: bytes, name: str) -> Reading | None:
-    """None if not even the first line is whole. Raises StateError, which calls the file `name`."""
-    lines = content.split(b"\n")
-    torn = lines.pop()
-    values = [_value(line) for line in lines]
-    if values and values[-1] is None and not torn:
-        torn = lines.pop() + b"\n"
-        values.pop()
-    if not values:
-        return None
-    if None in values:
-        raise StateError(
-            f"line {values.index(None) + 1} of the ledger {name} is damaged: remove the file to copy the disk from the start"
-        )
-    return Reading(_segments(values, name), len(content) - len(torn))
-
-
-def _segments(values: list[Any], name: str) -> tuple[Segment, ...]:
+def read_ledger(content: bytes | Iterable[bytes], name: str) -> Reading | None:
+    """None if not even the first line is whole. `content` may come in pieces, cut anywhere: what is then held of it are the
+    digests alone, 32 MiB for a TiB of disk. Raises StateError, which calls the file `name`."""
     heads: list[LedgerHead] = []
     ranges: list[list[Flushed]] = []
-    for number, value in enumerate(values, 1):
+    intact = size = 0
+    damaged = False
+    for number, line in enumerate(_lines((content,) if isinstance(content, bytes) else content), 1):
+        size += len(line)
+        if damaged:
+            raise _damage(number - 1, name)
+        value = _value(line[:-1]) if line.endswith(b"\n") else None
+        if value is None:
+            damaged = True
+            continue
+        intact = size
         if number == 1 or isinstance(value, dict):
             heads.append(_head(value, name))
             ranges.append([])
         else:
             ranges[-1].extend(_ranges(value, heads[-1], number, name))
-    return tuple(Segment(head, tuple(ones)) for head, ones in zip(heads, ranges, strict=True))
+    if not heads:
+        return None
+    segments = tuple(Segment(head, tuple(ones)) for head, ones in zip(heads, ranges, strict=True))
+    return Reading(segments, intact, torn=damaged)
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """With their newlines, which the last one may lack."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest
+
+
+def _damage(number: int, name: str) -> StateError:
+    return StateError(f"line {number} of the ledger {name} is damaged: remove the file to copy the disk from the start")
 
 
 def _line(value: object) -> bytes:

@@ -32,6 +32,15 @@ def _ledger():
     return bytes(content)
 
 
+@pytest.mark.parametrize("length", [1, 7, 64, 10_000])
+def test_a_ledger_may_come_in_pieces(length: int) -> None:
+    content = _ledger() + b"torn"
+    pieces = [content[at : at + length] for at in range(0, len(content), length)]
+    reading = read_ledger(iter(pieces), "l")
+    assert reading == read_ledger(content, "l")
+    assert reading is not None and reading.torn and reading.intact == len(_ledger())
+
+
 def test_what_was_recorded_reads_back():
     reading = read_ledger(_ledger(), "ledger/2000")
     assert [segment.head for segment in reading.segments] == [HEAD]
