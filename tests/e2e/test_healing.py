@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -18,11 +19,20 @@ from steps.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
 from steps.vsphere.client import Client
 from steps.vsphere.sources import https
-from tests.e2e.site import Ran, Site, disk, inventory, processes
+from tests.e2e.site import Ran, Site, disk, inventory, processes, same
 
 INVENTORY = inventory(
     {"name": "vm", "disks": [disk(2000, "4 MiB", 0, 1), disk(2001, "6 MiB", 1, 2), disk(2002, "2 MiB", 2, 3)]},
     {"name": "big", "disks": [disk(2000, "40 MiB", 0, 4)]},
+    {
+        "name": "many",
+        "controllers": [{"key": 1000 + number, "kind": "pvscsi"} for number in range(4)],
+        "disks": [
+            disk(2000 + 16 * number + unit, "64 KiB", unit, 16 * number + unit, controller=1000 + number)
+            for number in range(4)
+            for unit in range(8)
+        ],
+    },
 )
 WINDOW = 4 * MiB
 
@@ -232,3 +242,31 @@ def test_a_frozen_server_is_named_within_the_stall_timeout_and_replaced(
     (stalled,) = retried(ran)
     assert f"no byte moved for 2.0 s: the copy waits for the {waits_for} of disk 2000" in stalled.error
     assert ended[0] - began[0] < 2 + 10
+
+
+def test_32_disks_at_once_pass_a_server_that_takes_few_logins_at_a_time(site: Site) -> None:
+    hub = Sshd(site.directory / "hub" / "sshd", {"MaxStartups": "5:100:6"})
+    hub.restart()
+    each = {"disk": "${{ discover.disks }}"}
+    steps = [
+        {"id": "discover", "uses": "discover", "with": {"vcenter": "lab", "vm": "many"}},
+        {"id": "snapshot", "uses": "snapshot", "with": {"vm": "${{ discover.vm }}"}},
+        {"id": "image", "uses": "create-qcow2", "each": each, "with": {
+            "vm": "${{ discover.vm }}", "disk": "${{ disk }}", "repository": "main"}},
+        {"id": "export", "uses": "start-nbd", "each": each, "with": {"image": "${{ image }}", "connections": 1}},
+        {"id": "tunnel", "uses": "open-tunnel", "each": each, "with": {"export": "${{ export }}", "connections": 1}},
+        {"id": "source", "uses": "open-source", "each": each, "with": {
+            "snapshot": "${{ snapshot }}", "disk": "${{ disk }}", "transport": "https", "connections": 1}},
+        {"id": "transfer", "uses": "transfer", "each": each, "with": {"source": "${{ source }}", "target": "${{ tunnel }}"}},
+    ]  # fmt: skip
+    try:
+        ran = site.run(site.write_job("many", steps), parallel=32)
+    finally:
+        hub.stop()
+        Sshd(site.directory / "hub" / "sshd").start()
+    assert ran.exit_code == 0, ran.error
+    images = [ran.output(f"image[{disk['key']}]") for disk in ran.output("discover")["disks"]]
+    assert len(images) == 32
+    for image in images:
+        assert same(site.source("many", image["disk"]["key"]), Path(image["path"]))
+    shutil.rmtree(images[0]["directory"])  # this job does not publish
