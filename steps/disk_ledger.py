@@ -70,14 +70,14 @@ class DiskLedger:
         self._ledger.record(ranges)
         self._ctx.advanced.set()
 
-    def believe(self, target: Endpoint, digests: Digests) -> None:
+    def believe(self, target: Endpoint, digests: Digests, *, stall_timeout: float = 60.0) -> None:
         """Reads a sample of what is recorded as done back from `target`; one difference, and all of it is forgotten, with
         a warning. `digests` is a fresh one for this."""
         blocks = sorted(self._sample(digests))
         if not blocks:
             return
         try:
-            compare(target, digests, stop=self._ctx.stop, blocks=blocks)
+            compare(target, digests, stop=self._ctx.stop, blocks=blocks, stall_timeout=stall_timeout)
         except BlockDifference as difference:
             self._ctx.warn(f"{difference}; what was recorded of this disk is not believed, it is copied from the start")
             self.forget()

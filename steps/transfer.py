@@ -253,7 +253,7 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
             Digests.create(ctx.scratch / "earlier", capacity) as earlier,
         ):
             begun = bool(ledger.done)
-            ledger.believe(target, recorded)
+            ledger.believe(target, recorded, stall_timeout=inputs.stall_timeout)
             if begun and not ledger.done and increment is not None:
                 increment.refuse_unknown_image()
             held = ledger.what_it_held(earlier)

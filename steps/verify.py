@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from datetime import UTC, datetime
-
-from pydantic import ValidationError
+from typing import ClassVar
 
 from runner.errors import DifferenceError, SendenseError, StateError
 from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model
+from runner.sealed import Damaged, seal, unseal
 from runner.step import Context, Lifetime, Step
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests
@@ -68,6 +68,9 @@ class VerifyLive(JobModel):
 class _Marker(Model):
     """What was verified, and of which state of the image file."""
 
+    VERSION: ClassVar[int] = 1
+
+    schema_version: int = VERSION
     size: int
     mtime_ns: int
     verified: Verified
@@ -189,7 +192,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
                 at=datetime.now(UTC),
             )
         marker = _Marker(size=size, mtime_ns=mtime_ns, verified=verified)
-        host.write(_marker(image), marker.model_dump_json(indent=1).encode())
+        host.write(_marker(image), seal(marker.to_json_value()))
         return verified
 
     def undo(self, ctx: Context, inputs: VerifyIn, out: Verified) -> None:
@@ -288,7 +291,7 @@ def _marker(image: Image) -> str:
 
 def _read_marker(host: Host, image: Image) -> _Marker | None:
     try:
-        return _Marker.model_validate_json(host.read(_marker(image)))
-    except (FileNotFoundError, ValidationError):
-        # Absent or not of this version: the work is done again, which makes it right.
+        return unseal(host.read(_marker(image)), _Marker, _Marker.VERSION)
+    except (FileNotFoundError, Damaged):
+        # Absent, damaged or not of this version: the work is done again, which makes it right.
         return None
