@@ -81,13 +81,11 @@ def at_flush(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[int, Ca
     assert acts == {}, "the copy ended before"
 
 
-def pids(site: Site, program: str, mark: str = "") -> list[int]:
-    """Of the runs of this lab."""
-    marks = (str(site.directory), f":{site.lab.record.vcenter.port}/", "sd-")
+def pids(site: Site, program: str) -> list[int]:
+    """Of the runs of this lab: their command lines name an image of its hub, or its vCenter's port."""
+    marks = (f"{site.directory}/", f":{site.lab.record.vcenter.port}/")
     return [
-        pid
-        for pid, argv in processes()
-        if Path(argv[0]).name == program and any(m in " ".join(argv) for m in marks) and mark in " ".join(argv)
+        pid for pid, argv in processes() if Path(argv[0]).name == program and any(m in " ".join(argv) for m in marks)
     ]
 
 
@@ -216,7 +214,7 @@ def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush, monkeypatch
         back.join()
     whole_run(ran, site, "big", 2000)
     assert len(retried(ran)) >= 2
-    assert len([e for e in ran.events if isinstance(e, NodeFinished) and e.node == "reserve"]) == 2
+    assert len([e for e in ran.events if isinstance(e, NodeFinished) and e.node == "reserve"]) >= 2
 
 
 @pytest.mark.parametrize(("program", "waits_for"), [("qemu-nbd", "image"), ("nbdkit", "source")], ids=["hub", "source"])
