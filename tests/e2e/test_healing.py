@@ -30,7 +30,7 @@ INVENTORY = inventory(
         "disks": [
             disk(2000 + 16 * number + unit, "64 KiB", unit, 16 * number + unit, controller=1000 + number)
             for number in range(4)
-            for unit in range(8)
+            for unit in (0, 1, 2, 3, 4, 5, 6, 8)
         ],
     },
 )

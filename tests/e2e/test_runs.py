@@ -29,7 +29,7 @@ INVENTORY = inventory(
     {"name": "a", "disks": [disk(2000, "4 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]},
     {
         "name": "three",
-        "disks": [disk(2000, "3 MiB", 0, 5), disk(2001, "2 MiB", 1, 6), disk(2016, "3 MiB", 0, 7)],
+        "disks": [disk(2000, "3 MiB", 0, 5), disk(2001, "2 MiB", 1, 6), disk(2016, "3 MiB", 2, 7)],
     },
     {"name": "a-b", "disks": [disk(2000, "4 MiB", 0, 3)]},
     {"name": "big", "disks": [disk(2000, "96 MiB", 0, 4)]},
