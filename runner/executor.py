@@ -138,11 +138,7 @@ class Executor:
         gone = {record.node: why for record in self._state.nodes().values() if (why := self._why_gone(record))}
         if not gone:
             return True
-        # What was looked at goes first: a crash between must not leave the old list of disks for a new moment.
-        for record in self._state.nodes().values():
-            step = self._registry.steps.get(record.step)
-            if step is not None and step.read_only:
-                self._state.drop(record.node)
+        self._unwinding.forget_what_was_seen()
         for node, why in gone.items():
             record = self._state.nodes()[node]
             try:

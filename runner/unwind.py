@@ -54,8 +54,18 @@ class Unwinding:
                 done.failures.append(f"{record.node}: {error}")
                 continue
             if why:
+                if not succeeded:
+                    self.forget_what_was_seen()
                 self._undo(step, ctx, record, why, done)
         return done
+
+    def forget_what_was_seen(self) -> None:
+        """Before a moment is let go of that another one replaces: a crash between must not leave the old list of disks for
+        the new moment."""
+        for record in self._state.nodes().values():
+            step = self._registry.steps.get(record.step)
+            if step is not None and step.read_only:
+                self._state.drop(record.node)
 
     def is_sealed(self) -> bool:
         """Whether the run's work is out in the world, by a node that seals it, also if a crash kept that from being

@@ -68,7 +68,7 @@ ROWS = (
     *(Row("state/*/*/run.json", harm, ("status", "plan", "sweep", "run")) for harm in JSON_HARMS),
     *(Row("state/*/*/nodes/snapshot.json", harm, ("plan", "sweep", "run")) for harm in JSON_HARMS),
     *(Row("state/*/*/nodes/transfer[[]i2000].json", harm, ("plan", "sweep", "run")) for harm in JSON_HARMS),
-    *(Row("state/*/*/ledger/disk-2001", harm, ("run",)) for harm in (flipped, future_ledger)),
+    *(Row("state/*/*/ledger/disk-2001", harm, ("run",)) for harm in (torn_apart, future_ledger)),
     *(Row(f"{POINT}/manifest.json", harm, ("run",)) for harm in JSON_HARMS),
     *(Row("state/*/*/events.jsonl", harm, ("status",)) for harm in (torn_apart, of_the_future)),
 )
