@@ -17,7 +17,6 @@ from runner.events import Event, NodeFinished, NodeProgress, NodeRetrying
 from runner.units import MiB
 from steps.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
-from steps.vsphere.client import Client
 from steps.vsphere.sources import https
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
 
@@ -41,15 +40,6 @@ WINDOW = 4 * MiB
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first waits are short, so that the tests are."""
     monkeypatch.setattr("runner.patience.FIRST_WAIT", 0.2)
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """nbdkit makes a read that failed again just once, and soon; what it cannot mend shows."""
-    monkeypatch.setattr(https, "RETRIES", 1)
-    monkeypatch.setattr(https, "RETRY_DELAY", 1)
-    monkeypatch.setattr(https, "COOKIE_RENEW", 1)
-    monkeypatch.setattr(Client.__init__, "__kwdefaults__", {"keepalive": 300.0, "keepalive_lent": 0.3})
 
 
 def retried(ran: Ran) -> list[NodeRetrying]:
@@ -158,43 +148,6 @@ def test_a_place_that_cannot_be_read_stops_that_disk_at_once_and_the_others_fini
     assert again.result.run == first.result.run
     assert again.acted() == {"transfer[2001]", "verify[2001]", "publish", "cleanup"}
     whole_run(again, site, "vm", 2000, 2001, 2002)
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_session_that_ends_at_every_call_in_turn_and_a_failing_server_are_healed(site: Site, at_flush) -> None:
-    """Each method meets an ended session once, those of the cleanup too; the files' server fails in the middle of a copy."""
-    asked = set(site.lab.status()["calls"])
-    methods = {name for name in asked if " " not in name} - {"Login", "Logout", "RetrieveServiceContent"}
-    assert {"CreateSnapshot_Task", "RemoveSnapshot_Task"} <= methods
-    for method in sorted(methods | {"GET", "HEAD"}):
-        site.lab.fault("session-expire", parameters={"method": method})
-    # As many as a 503 takes to get through nbdkit's own second try on each connection.
-    at_flush({2: lambda: site.lab.fault("http-503", 12, {"method": "GET"})})
-    ran = site.run("vm", window=str(WINDOW))
-    whole_run(ran, site, "vm", 2000, 2001, 2002)
-    assert ran.output("cleanup")
-
-
-def test_an_account_that_is_revoked_in_the_middle_is_permanent_at_once(site: Site, at_flush, hasty: None) -> None:
-    password = Path(site.lab.record.vcenter.password_file)
-    right = password.read_bytes()
-
-    def revoke() -> None:
-        password.write_bytes(b"another one\n")
-        site.lab.fault("session-expire", parameters={"method": "GET"})
-
-    at_flush({3: revoke})
-    try:
-        first = site.run("big", window=str(WINDOW))
-    finally:
-        password.write_bytes(right)
-    assert first.exit_code == 1
-    assert "wrong user name or password" in first.failures()["transfer[2000]"]
-    assert "at offset" in first.failures()["transfer[2000]"]
-    assert retried(first) == []
-    again = site.run("big", window=str(WINDOW))
-    assert again.acted() == {"transfer[2000]", "verify[2000]", "publish", "cleanup"}
-    whole_run(again, site, "big", 2000)
 
 
 def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush, monkeypatch: pytest.MonkeyPatch) -> None:
