@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from runner.events import Event, NodeFinished, NodeProgress, NodeRetrying
+from runner.events import NodeProgress, NodeRetrying
 from runner.units import MiB
 from steps.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
-from steps.vsphere.sources import https
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
 
 INVENTORY = inventory(
@@ -120,79 +117,6 @@ def test_what_is_killed_in_the_middle_of_a_copy_is_opened_again_and_the_copy_goe
 def goes_back_at_most(ran: Ran, window: int) -> bool:
     seen = [e.done for e in ran.events if isinstance(e, NodeProgress) and e.phase == "copy"]
     return all(later >= earlier - window for earlier, later in pairwise(seen))
-
-
-def test_a_place_that_cannot_be_read_stops_that_disk_at_once_and_the_others_finish(
-    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "map").write_text("0x0 + 1\n0x0 0x100000 +\n0x100000 0x200 -\n0x100200 0x4ffe00 +\n")
-    original = https.argv
-
-    def argv(url: str, **more: str) -> tuple[str, ...]:
-        command = original(url, **more)
-        if "vm_1-flat" not in url:
-            return command
-        filtered = (*command[:-1], command[-1], f"ddrescue-mapfile={tmp_path / 'map'}")
-        return (*filtered[:3], "--filter=ddrescue", *filtered[3:])
-
-    with monkeypatch.context() as harm:
-        harm.setattr(https, "argv", argv)
-        first = site.run("vm")
-    assert first.exit_code == 1
-    said = first.failures()["transfer[2001]"]
-    assert "source of disk 2001 failed: read of 1.0 MiB at offset 1048576: Input/output error" in said
-    assert retried(first) == []
-    assert set(first.failures()) == {"transfer[2001]"}
-    assert {"verify[2000]", "verify[2002]"} <= first.acted()
-    again = site.run("vm")
-    assert again.result.run == first.result.run
-    assert again.acted() == {"transfer[2001]", "verify[2001]", "publish", "cleanup"}
-    whole_run(again, site, "vm", 2000, 2001, 2002)
-
-
-def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every session and forward breaks, the VM's lock too, and nothing is let in until it is back."""
-    monkeypatch.setattr("runner.patience.FIRST_WAIT", 1.0)
-    hub = Sshd(site.directory / "hub" / "sshd")
-    back = threading.Timer(4.0, hub.start)
-
-    def outage() -> None:
-        hub.stop()
-        back.start()
-
-    at_flush({5: outage})
-    try:
-        ran = site.run("big", window=str(WINDOW))
-    finally:
-        back.join()
-    whole_run(ran, site, "big", 2000)
-    assert len(retried(ran)) >= 2
-    assert len([e for e in ran.events if isinstance(e, NodeFinished) and e.node == "reserve"]) >= 2
-
-
-@pytest.mark.parametrize(("program", "waits_for"), [("qemu-nbd", "image"), ("nbdkit", "source")], ids=["hub", "source"])
-def test_a_frozen_server_is_named_within_the_stall_timeout_and_replaced(
-    site: Site, at_flush, program: str, waits_for: str
-) -> None:
-    began: list[float] = []
-
-    def freeze() -> None:
-        for pid in pids(site, program):
-            os.kill(pid, signal.SIGSTOP)
-        began.append(time.monotonic())
-
-    ended: list[float] = []
-
-    def listener(event: Event) -> None:
-        if isinstance(event, NodeRetrying):
-            ended.append(time.monotonic())
-
-    at_flush({4: freeze})
-    ran = site.run("big", listener, window=str(WINDOW), stall_timeout="2s")
-    whole_run(ran, site, "big", 2000)
-    (stalled,) = retried(ran)
-    assert f"no byte moved for 2.0 s: the copy waits for the {waits_for} of disk 2000" in stalled.error
-    assert ended[0] - began[0] < 2 + 10
 
 
 def test_32_disks_at_once_pass_a_server_that_takes_few_logins_at_a_time(site: Site) -> None:
