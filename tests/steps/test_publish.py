@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from runner.errors import SendenseError
 from runner.hosts.local import LocalHost
 from runner.units import MiB
-from steps.publish import HasChildrenError, MixedUpError, PointExistsError, Publish, PublishIn
+from steps.publish import HasChildrenError, IsProtectedError, MixedUpError, PointExistsError, Publish, PublishIn
 from steps.qemu import img
-from steps.repository import manifest, marker, vm_directory
+from steps.repository import manifest, marker, marks, vm_directory
+from steps.repository.marks import Protection
 from steps.vsphere import snapshots
 from steps.vsphere.configuration import as_json
 from steps.vsphere.inventory import Uncovered
@@ -305,6 +307,15 @@ def test_a_point_with_children_stays(hub: Hub, given: PublishIn) -> None:
     with pytest.raises(HasChildrenError, match=child.point):
         STEP.undo(hub.context(), given, made)
     assert Path(made.path).exists()
+
+
+def test_a_protected_point_stays(hub: Hub, given: PublishIn) -> None:
+    made = publish(hub, given)
+    now = datetime.now(UTC)
+    marks.write(hub.host, made.path, Protection(until=now + timedelta(days=1), reason="audit", at=now))
+    with pytest.raises(IsProtectedError, match=r"\(audit\)"):
+        STEP.undo(hub.context(), given, made)
+    assert (Path(made.path) / "manifest.json").exists()
 
 
 def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Path) -> None:
