@@ -24,6 +24,19 @@ LEAST_FREE = 64 * MiB
 """For records and reports of runs: a few MiB each, and the last 20 are kept."""
 
 
+PROGRAMS = (
+    ("qemu-img", "qemu-utils", "disks that are read or written here"),
+    ("qemu-nbd", "qemu-utils", "disks that are read or written here"),
+    ("nbdkit", "nbdkit", "disks that are read or written here"),
+    (
+        "guestfish",
+        "libguestfs-tools, python3-guestfs and linux-image-amd64, without recommends,",
+        "files out of restore points",
+    ),
+)
+"""Program, Debian's package, and what it is for."""
+
+
 class Diagnosis(Model):
     schema_version: int = DOCTOR_SCHEMA_VERSION
     job: str | None
@@ -37,16 +50,14 @@ class Diagnosis(Model):
 def local(state: Path) -> Iterator[Observation]:
     """This machine, for any job; `state` is where runs are remembered."""
     yield observe("this machine", "ssh, for data", ssh_version)
-    for program, package in (("qemu-img", "qemu-utils"), ("qemu-nbd", "qemu-utils"), ("nbdkit", "nbdkit")):
-        looked_at = f"{program}, for disks that are read or written here"
+    for program, package, purpose in PROGRAMS:
+        looked_at = f"{program}, for {purpose}"
         done = LocalHost("local").run((program, "--version"), ok=None)
         first = done.stdout.decode(errors="replace").partition("\n")[0].strip()
         if done.exit_code == 0 and first:
             yield good("this machine", looked_at, first)
         else:
-            yield noted(
-                "this machine", looked_at, f"{program} is not here", f"install {package} if a job needs it here"
-            )
+            yield noted("this machine", looked_at, f"{program} is not here", f"install {package} if it is needed here")
     yield _room(state)
 
 

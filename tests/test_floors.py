@@ -29,6 +29,7 @@ ROOMS = {
     "networkx": "runner/graph.py",
     "rich": "runner/console",
     "click": "runner/cli/",
+    "guestfs": "steps/guest/",
 }
 MODULES = sorted(path.relative_to(ROOT) for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.py"))
 

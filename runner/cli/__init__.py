@@ -13,6 +13,7 @@ from runner.cli.ci import ci
 from runner.cli.completion import completion
 from runner.cli.demo import demo
 from runner.cli.doctor import doctor
+from runner.cli.files import files
 from runner.cli.job import plan, render, schema, validate
 from runner.cli.lab import lab
 from runner.cli.prune import prune
@@ -36,7 +37,7 @@ def cli() -> None:
 
 
 JOBS = (validate, plan, run, status, sweep, render, doctor)
-REPOSITORY = (init, points, verify, protect, prune, restore, serve)
+REPOSITORY = (init, points, verify, protect, prune, restore, serve, files)
 OTHERS = (steps, schema, ci, completion, demo, lab)
 
 for command in (*JOBS, *REPOSITORY, *OTHERS):

@@ -68,8 +68,9 @@ def uri(socket: str, export: str) -> str:
 
 
 def refuses_direct(stderr: str) -> bool:
-    """Whether a server that died was asked for O_DIRECT on a file system that has none."""
-    return "O_DIRECT" in stderr
+    """Whether a server that died was asked for O_DIRECT on a file system that has none, or for a raw file that does not end
+    where its file system's blocks do, and cannot be written so (tried with 7.2)."""
+    return "O_DIRECT" in stderr or "not a multiple of request alignment" in stderr
 
 
 def port_is_taken(stderr: str) -> bool:

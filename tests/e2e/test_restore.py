@@ -7,11 +7,13 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.cli import main
+from runner.render import shipped
 from runner.units import MiB
 from steps.lab.lab import Lab
 from tests.chains import Reference, incremental, manifest_of, qemu, reference
@@ -80,6 +82,44 @@ def test_every_point_restores_to_the_bytes_of_its_moment(
         assert file.stat().st_mode & 0o777 == 0o600
         of = next(disk for disk in manifest_of(point.point).disks if disk.key == key)
         assert file.stat().st_blocks * 512 <= of.data + MiB, "holes were written"
+
+
+def test_the_shipped_job_restores(site: Site, points: list[Reference], tmp_path: Path):
+    values = {"lab": str(site.directory), "point": points[2].point.name, "directory": str(tmp_path / "restored")}
+    ran = site.run(shipped("jobs/restore.yaml"), **values)
+    assert ran.exit_code == 0, ran.error
+    for key in KEYS:
+        assert filecmp.cmp(restored(tmp_path / "restored", key, "raw"), points[2].disks[key], shallow=False)
+    again = site.run(shipped("jobs/restore.yaml"), **values)
+    assert again.exit_code == 1
+    assert "is there already and stays as it is" in again.error
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system on which either disk fits, but not both."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=7m", "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"mount is not allowed here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_is_a_sentence_and_nothing_has_a_final_name(
+    site: Site, points: list[Reference], small: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert sendense(site, "restore", points[0].point, "--to", small, "--format", "raw") == 1
+    said = capfd.readouterr().err
+    assert "No space left on device; make room there and run the same command again" in said
+    assert "Traceback" not in said
+    assert all(path.name.endswith(".partial") for path in small.iterdir())
+    # With room, the same command goes on.
+    subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
+    assert sendense(site, "restore", points[0].point, "--to", small, "--format", "raw") == 0
+    assert "goes on with run" in capfd.readouterr().err
+    assert all(filecmp.cmp(restored(small, key, "raw"), points[0].disks[key], shallow=False) for key in KEYS)
 
 
 class Served:
