@@ -49,7 +49,7 @@ class Library:
             transports="nbdssl",
             root=str(self._site.source("vm", 2000).parents[2]),
             nfc="1",
-            slow="300",  # so that one is not done before the next begins
+            slow="1000",  # so that one is not done before the next begins, on a busy machine too
         )
 
 
