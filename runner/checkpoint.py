@@ -16,8 +16,11 @@ from typing import Literal, TypeVar
 from pydantic import JsonValue
 
 from runner.digest import digest
-from runner.errors import LockedError, StateError
-from runner.hosts import Host, Lock, remove_temporaries
+from runner.errors import StateError
+from runner.held_lock import HeldLock, Holder
+from runner.hosts import Host, remove_temporaries
+from runner.hosts.guarded import guarded
+from runner.hosts.leftovers import holder_at
 from runner.model import Model
 from runner.nodes import NodeId
 from runner.sealed import Damaged, seal, unseal
@@ -90,24 +93,31 @@ class JobState:
         """`ready` raises if nothing may be made at `root` now."""
         self.host = host
         self._ready = ready
+        self._held: HeldLock | None = None
         self.directory = posixpath.join(root, slug(job))
 
-    def lock(self, holder: str) -> Lock:
-        """Raises LockedError."""
+    def lock(self, holder: Holder, *, by_force: bool = False) -> HeldLock:
+        """From now on nothing is written here but while the lock is held. Raises LockedError; see
+        `HeldLock.take` for `by_force`."""
         self._ready(self.host)
         self.host.mkdir(self.directory, parents=True)
-        return self.host.lock(posixpath.join(self.directory, LOCK), holder)
+        lock = HeldLock(self.host, self._lock_path, holder, f"the job's state {self.directory} on {self.host.name}")
+        lock.take(by_force=by_force)
+        self._held = lock
+        return lock
+
+    def hold(self) -> None:
+        """Before a write. Raises LockedError if another has the lock by now."""
+        if self._held is not None:
+            self._held.hold()
+
+    @property
+    def _lock_path(self) -> str:
+        return posixpath.join(self.directory, LOCK)
 
     def holder(self) -> str | None:
-        """Who works on the job now, in words. A killed run leaves its name in the file but not the lock, so where there is a
-        name, the lock is tried."""
-        if not (_read(self.host, posixpath.join(self.directory, LOCK)) or b"").strip():
-            return None
-        try:
-            self.lock("sendense status, for a moment").release()
-        except LockedError as error:
-            return error.holder
-        return None
+        """Who works on the job now, in words. Looking does not disturb them."""
+        return holder_at(self.host, self._lock_path)
 
     def runs(self) -> tuple[RunRecord, ...]:
         """Oldest first. Raises StateError."""
@@ -124,10 +134,11 @@ class JobState:
         return open_runs[-1] if open_runs else None
 
     def open(self, run: str) -> RunState:
-        return RunState(self.host, posixpath.join(self.directory, run))
+        return RunState(guarded(self.host, self.hold), posixpath.join(self.directory, run))
 
     def forget_old(self) -> None:
         """Removes all but the last finished runs, and those that died before they had a record."""
+        self.hold()
         known = self.runs()
         recorded = {record.id for record in known}
         for name in self.host.listdir(self.directory):
@@ -135,6 +146,7 @@ class JobState:
                 self.host.remove(posixpath.join(self.directory, name), recursive=True)
         ended = [record for record in known if record.phase in ("finished", "abandoned")]
         for record in ended[:-KEPT_RUNS]:
+            self.hold()
             self.host.remove(posixpath.join(self.directory, record.id), recursive=True)
 
 
@@ -228,20 +240,6 @@ class FileLog:
 
     def remove(self) -> None:
         self._host.remove(self.path)
-
-
-class Holder(Model):
-    """Who holds a lock; its text is what the one who finds it locked reads."""
-
-    host: str
-    pid: int
-    run: str
-    since: datetime
-
-    def __str__(self) -> str:
-        return (
-            f"run {self.run} on {self.host}, pid {self.pid}, since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        )
 
 
 def _dump(record: Model) -> bytes:

@@ -70,14 +70,15 @@ class JobFileError(UsageError):
 
 
 class LockedError(SendenseError):
-    """`holder` is the text the holder wrote: host, pid, run, since when."""
+    """`holder` is the text the holder wrote: host, pid, run, since when; `token` what it is known by."""
 
     exit_code = 3
 
-    def __init__(self, what: str, holder: str) -> None:
+    def __init__(self, what: str, holder: str, token: str = "") -> None:
         super().__init__(f"{what} is locked by another run: {holder}")
         self.what = what
         self.holder = holder
+        self.token = token
 
 
 class DifferenceError(SendenseError):

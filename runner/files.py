@@ -17,10 +17,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runner.errors import LockedError, SendenseError
+from runner.identity import own
+from runner.lock_file import LockText, compose, read_lock
 
 TEMPORARY_PREFIX = ".sd-tmp-"
 HOLDER_TIMEOUT = 1.0
 """A holder writes its name right after it got the lock."""
+LONGEST = 4096
+"""Bytes of a lock file."""
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -120,19 +124,20 @@ def parent(path: str) -> str:
 
 
 class FileLock:
-    """`flock` on `path`, taken without waiting and freed by our death; the file holds the text `holder`."""
+    """`flock` on `path`, taken without waiting and freed by our death; what the file holds is told by `runner.lock_file`."""
 
-    def __init__(self, path: str, holder: str, *, what: str | None = None) -> None:
+    def __init__(self, path: str, holder: str, token: str = "", *, what: str | None = None) -> None:
         """`what` names the lock in the error. Raises LockedError with the text of the present holder, OSError."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._token = token
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, 0)
-            _pwrite(self._file, holder.encode(), 0)
+            self.before = read_lock(os.pread(self._file, LONGEST, 0)).token
+            self._write(holder)
         except BlockingIOError:
             present = _holder_of(self._file)
             os.close(self._file)
-            raise LockedError(what or path, present) from None
+            raise LockedError(what or path, present.holder or "it left no name", present.token) from None
         except BaseException:
             os.close(self._file)
             raise
@@ -143,16 +148,21 @@ class FileLock:
     def release(self) -> None:
         """Twice is fine."""
         if self._file >= 0:
-            os.ftruncate(self._file, 0)
+            self._write("")
             os.close(self._file)
             self._file = -1
 
+    def _write(self, holder: str) -> None:
+        content = compose(holder, self._token, own())
+        _pwrite(self._file, content, 0)
+        os.ftruncate(self._file, len(content))
 
-def _holder_of(file: int) -> str:
+
+def _holder_of(file: int) -> LockText:
     deadline = time.monotonic() + HOLDER_TIMEOUT
-    while not (text := os.pread(file, 4096, 0)) and time.monotonic() < deadline:
+    while not (found := read_lock(os.pread(file, LONGEST, 0))).holder and time.monotonic() < deadline:
         time.sleep(0.01)
-    return text.decode(errors="replace") or "it left no name"
+    return found
 
 
 @contextlib.contextmanager

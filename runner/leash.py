@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from runner.errors import CommandError
+from runner.identity import IDENTITY
 from runner.units import KiB
 
 STDERR_TAIL = 64 * KiB
@@ -40,6 +41,8 @@ BY_SIGNAL = 128
 
 BROKEN = 255
 """The exit code of a wire that broke, as ssh(1) gives it; the shell at its far end sees its standard input end."""
+
+_MARK = "sendense:"
 
 _LEASH = """\
 size=$1 token=$2 missing=$3
@@ -58,7 +61,9 @@ exec 6>&1
 [ -z "$token" ] || echo "$token"
 env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 LC_ALL=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \
     setsid "$@" <&4 3<&- 4<&- 6>&- &
-child=$!
+child=$! watch=
+# Not before: a child that is being made would take the signal of its first moment for the shell's own.
+trap 'kill -KILL -"$child" "$child" $watch 2>/dev/null; exit 143' TERM
 send() { kill -"$1" -"$child" || kill -"$1" "$child"; }
 {
     while read -r signal; do send "$signal"; done
@@ -79,13 +84,32 @@ fi
 exit "$code"
 """
 
-_KEEP_DIRECTORY = """\
+OWNER = ".owner"
+"""In a temporary directory: the mark, the process that keeps it and the pid namespace in which that has its number, for
+whoever finds the directory after a power cut."""
+
+_KEEP_DIRECTORY = f"""\
+{IDENTITY}
 umask 077
-trap '' HUP INT TERM PIPE
+reader=
+end() {{
+    rm -rf "$directory" || {{ sleep 1; rm -rf "$directory"; }}
+    code=$?
+    [ -z "$reader" ] || kill "$reader" 2>/dev/null
+    exit "$code"
+}}
+trap '' HUP INT PIPE
+trap '[ -z "$directory" ] || end; exit' TERM
+directory=
 directory=$(mktemp -d /tmp/sd-XXXXXXXX) || exit
+printf '%s %s %s\\n' "$0" "$(readlink /proc/self/ns/pid)" "$(identity $$)" >"$directory/{OWNER}" || end
 printf '%s\\n' "$directory"
-cat >/dev/null
-rm -rf "$directory" || { sleep 1; rm -rf "$directory"; }
+exec 3<&0
+cat <&3 >/dev/null &
+reader=$!
+wait "$reader"
+reader=
+end
 """
 
 _DEBIAN_PACKAGES = {
@@ -121,25 +145,37 @@ class Wire(Protocol):
         """Lets go of both pipes; twice is fine."""
 
 
-def leash(host: str, argv: Sequence[str], *, size: int = 0, token: str = "") -> tuple[str, ...]:
+def mark_of(run: str, execution: str) -> str:
+    """What stands as the name of every shell that holds something of that execution of a run, on any host: no record of
+    it is needed, and none can be missing. TERM ends such a shell and what it holds."""
+    return f"{_MARK}{run}:{execution}"
+
+
+def marked(argument: str) -> tuple[str, str] | None:
+    """Run and execution of a mark, None if it is none."""
+    run, colon, execution = argument.removeprefix(_MARK).partition(":")
+    return (run, execution) if argument.startswith(_MARK) and colon else None
+
+
+def leash(host: str, argv: Sequence[str], *, size: int = 0, token: str = "", mark: str = "") -> tuple[str, ...]:
     """The command line that runs `argv` on a leash, with `size` bytes of standard input."""
     program = argv[0]
     package = _DEBIAN_PACKAGES.get(program)
     remedy = f"; on Debian: apt install {package}" if package else ""
     missing = f"{program} is not installed on {host}{remedy}"
-    return ("sh", "-c", _LEASH, "leash", str(size), token, missing, *argv)
+    return ("sh", "-c", _LEASH, mark or "leash", str(size), token, missing, *argv)
 
 
 class LeashedChild:
     """A `runner.hosts.Child`."""
 
-    def __init__(self, argv: Sequence[str], host: str, start: Callable[[Sequence[str]], Wire]) -> None:
+    def __init__(self, argv: Sequence[str], host: str, start: Callable[[Sequence[str]], Wire], mark: str = "") -> None:
         """`start` starts a command line on a wire. Returns once the program was started. Raises CommandError if it could
         not be."""
         self.argv = tuple(argv)
         self.host = host
         token = f"leash-{secrets.token_hex(8)}"
-        self._wire = start(leash(host, argv, token=token))
+        self._wire = start(leash(host, argv, token=token, mark=mark))
         try:
             line, rest = first_line(host, argv, self._wire)
             if line != token:
@@ -199,10 +235,10 @@ class LeashedChild:
 
 
 @contextlib.contextmanager
-def kept_directory(host: str, start: Callable[[Sequence[str]], Wire]) -> Iterator[str]:
+def kept_directory(host: str, start: Callable[[Sequence[str]], Wire], mark: str = "") -> Iterator[str]:
     """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL: the shell
     that made it removes it when its standard input closes. `start` starts a command line on a wire."""
-    argv = ("sh", "-c", _KEEP_DIRECTORY)
+    argv = ("sh", "-c", _KEEP_DIRECTORY, mark or "directory")
     wire = start(argv)
     try:
         directory, _ = first_line(host, argv, wire)

@@ -38,12 +38,13 @@ def run(
     timeout: float = 60.0,
     ok: Sequence[int] | None = (0,),
     host: str = LOCAL,
+    mark: str = "",
 ) -> Completed:
     """Runs to the end, with the environment of `runner.leash`. Raises CommandError if the exit code is not in `ok`
     (None: any) or `timeout` seconds are over; its process group is killed then."""
     deadline = time.monotonic() + timeout
     content = stdin or b""
-    process, writer = _spawn(leash(host, argv, size=len(content)), stderr=subprocess.PIPE)
+    process, writer = _spawn(leash(host, argv, size=len(content), mark=mark), stderr=subprocess.PIPE)
     with process:
         try:
             _feed(writer, content, deadline)
@@ -59,14 +60,14 @@ def run(
     return done
 
 
-def start(argv: Sequence[str], *, host: str = LOCAL) -> LeashedChild:
+def start(argv: Sequence[str], *, host: str = LOCAL, mark: str = "") -> LeashedChild:
     """A process that ends when it is stopped or this process dies. Raises CommandError if it cannot be started."""
-    return LeashedChild(argv, host, PipeWire)
+    return LeashedChild(argv, host, PipeWire, mark)
 
 
-def temporary_directory(host: str = LOCAL) -> AbstractContextManager[str]:
+def temporary_directory(host: str = LOCAL, mark: str = "") -> AbstractContextManager[str]:
     """See `runner.leash.kept_directory`."""
-    return kept_directory(host, PipeWire)
+    return kept_directory(host, PipeWire, mark)
 
 
 def environment() -> dict[str, str]:

@@ -27,6 +27,7 @@ from pydantic import JsonValue, ValidationError
 from runner.errors import Interrupted, SendenseError, StateError
 from runner.events import Event, NodeProgress, ToolSeen, Warned
 from runner.findings import Findings
+from runner.held_lock import HeldLock
 from runner.hosts import Child, Host
 from runner.model import JobModel, Model
 from runner.observations import Observation
@@ -68,6 +69,10 @@ class Run:
     git_commit: str | None
     tools: dict[str, str] = field(default_factory=dict, hash=False)
     """Versions of what it stands on, by name (``qemu on hub``), as far as they were seen."""
+    execution: str = ""
+    """Which process works on the run: at a resume it is another."""
+    break_locks: bool = False
+    """Whether to end the session of whoever holds a lock that this run needs."""
 
 
 class Log(Protocol):
@@ -107,6 +112,7 @@ class Context:
         unwind: Callable[[], tuple[str, ...]],
         log: Callable[[str], Log] | None = None,
         previous_failure: Mapping[str, object] | None = None,
+        guards: list[HeldLock] | None = None,
     ) -> None:
         self.run = run
         self.node = node
@@ -134,6 +140,8 @@ class Context:
         self.explains: list[Callable[[SendenseError], SendenseError]] = []
         """What a PROCESS node knows of the failure of a node that stands on it: each gets the error and returns it, or one that
         says more. Called while the processes are as the failure left them."""
+        self.guards = guards if guards is not None else []
+        """The locks without which nothing of this run is written on any host; a guard adds its own."""
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a row."""
 
@@ -148,6 +156,11 @@ class Context:
         self.closing.callback(child.stop)
         self.children.append(child)
         return child
+
+    def hold(self) -> None:
+        """Before what must not be done without the run's locks. Raises LockedError. What changes a host does it by itself."""
+        for guard in tuple(self.guards):
+            guard.hold()
 
     def check_stop(self) -> None:
         """Raises Interrupted once the run was told to stop."""

@@ -43,6 +43,8 @@ class Unwinding:
     def release(self, *, succeeded: bool) -> Unwound:
         """Takes back JOB nodes: all of them after success, else those that may be held no longer."""
         done = Unwound()
+        if not self._is_ours(done):
+            return done
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
             if step is None or step.lifetime is not Lifetime.JOB:
@@ -66,6 +68,15 @@ class Unwinding:
             step = self._registry.steps.get(record.step)
             if step is not None and step.read_only:
                 self._state.drop(record.node)
+
+    def _is_ours(self, done: Unwound) -> bool:
+        """Whether the run's locks are held: else another goes on with what we would take away."""
+        try:
+            self._world.hold()
+        except SendenseError as error:
+            done.failures.append(error.message)
+            return False
+        return True
 
     def is_sealed(self) -> bool:
         """Whether the run's work is out in the world, by a node that seals it, also if a crash kept that from being
@@ -94,6 +105,8 @@ class Unwinding:
         """Emits one Held event for each different thing that stays after an unfinished run; once its work is done, what
         is kept is no longer held."""
         told: set[str] = set()
+        if not self._is_ours(Unwound()):
+            return
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
             if step is None or record.out is None or (work_done and step.lifetime is not Lifetime.JOB):

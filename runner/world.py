@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -13,10 +14,14 @@ from typing import Any
 from runner.digest import Identities
 from runner.errors import HostError, Interrupted, SendenseError, UsageError
 from runner.events import Bus, Event
+from runner.held_lock import HeldLock, Holder, holder_of
 from runner.hosts import Host
 from runner.hosts.connect import connect
+from runner.hosts.guarded import guarded
+from runner.hosts.leftovers import tidy
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.job_model import Job
+from runner.leash import mark_of
 from runner.nodes import NodeId
 from runner.step import Context, Log, Run, Section
 
@@ -33,7 +38,11 @@ class World:
         self.unwind: Callable[[], tuple[str, ...]] = tuple
         self.log: Callable[[str], Log] | None = None
         """Where the run keeps what only grows; a plan has no such place."""
+        self.guards: list[HeldLock] = []
+        """Held before anything is written."""
+        self.execution = secrets.token_hex(4)
         self._scratch = scratch
+        self._mark = ""
         self._lock = threading.RLock()
         self._hosts: dict[str, Host] = {}
         self._shared: dict[object, tuple[Any, threading.Lock]] = {}
@@ -52,6 +61,7 @@ class World:
         with self._lock:
             if name not in self._hosts:
                 host = connect(name, host_spec(self.job, name))
+                host.mark = self._mark
                 self._stack.callback(host.close)
                 self._hosts[name] = host
             return self._hosts[name]
@@ -65,6 +75,32 @@ class World:
             if found.failure:
                 raise HostError(found.failure)
         return host
+
+    def claim(self, run: str) -> Holder:
+        """From now on what is started on any host is marked as this execution of `run`; returns it as a holder of locks."""
+        with self._lock:
+            self._mark = mark_of(run, self.execution)
+            for host in self._hosts.values():
+                host.mark = self._mark
+        return holder_of(run, self.job.name, self.execution)
+
+    def hold(self) -> None:
+        """Before a write. Raises LockedError if one of the run's locks is another's by now."""
+        for guard in tuple(self.guards):
+            guard.hold()
+
+    def _acting_host(self, name: str) -> Host:
+        """For steps that act: what earlier executions of the run left there is ended before its first use."""
+        host = self.host(name)
+        run = self.run
+        assert run is not None, "a step acts for a run"
+
+        def tidied() -> AbstractContextManager[bool]:
+            tidy(host, run.id, self.execution)
+            return nullcontext(True)
+
+        self.shared(("tidied", name, run.id), tidied)
+        return guarded(host, self.hold)
 
     def section(self, section: str, name: str) -> Section:
         entries = self.job.sections.get(section, {})
@@ -97,7 +133,7 @@ class World:
 
     def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
         assert self.run is not None, "a step acts for a run"
-        return self._context(node, self.run, self.bus.emit, self.log, previous_failure)
+        return self._context(node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host)
 
     def _context(
         self,
@@ -107,7 +143,7 @@ class World:
         log: Callable[[str], Log] | None,
         previous_failure: Mapping[str, object] | None,
         *,
-        host: Callable[[str], Host] | None = None,
+        host: Callable[[str], Host],
     ) -> Context:
         scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,7 +151,7 @@ class World:
             run=run,
             node=str(node),
             emit=emit,
-            host=host or self.host,
+            host=host,
             section=self.section,
             shared=self.shared,
             scratch=scratch,
@@ -123,6 +159,7 @@ class World:
             unwind=lambda: self.unwind(),
             log=log,
             previous_failure=previous_failure,
+            guards=self.guards,
         )
 
 

@@ -6,7 +6,7 @@ import posixpath
 from datetime import UTC, datetime
 from typing import Annotated
 
-from runner.errors import LockedError, SendenseError
+from runner.errors import SendenseError
 from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
@@ -102,12 +102,12 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         for number, move in enumerate(made.plan.moves):
             ctx.check_stop()
             ctx.progress(made.vm, "rebuild", number, len(made.plan.moves))
-            _refuse_unless_ours(ctx, host, directory)
+            ctx.hold()
             rebuilding.put(move)
             ctx.advanced.set()
         for point in reversed(made.plan.drops):  # the newest first: what is not yet gone has all that it lies on
             ctx.check_stop()
-            _refuse_unless_ours(ctx, host, directory)
+            ctx.hold()
             _drop(host, posixpath.join(directory, point))
         return Pruned(
             vm=made.vm,
@@ -177,13 +177,6 @@ def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn) -> VmPlan
         pinned = {entry.point: "not planned to go" for entry in vm.entries if entry.point not in planned}
     now = inputs.now or datetime.now(UTC)
     return pruning.plan_of(rebuilding.host, vm, inputs.policy, now, pinned, shares=rebuilding.shares)
-
-
-def _refuse_unless_ours(ctx: Context, host: Host, directory: str) -> None:
-    """Whoever takes the lock writes its run there: a lock that was lost and taken by another is seen."""
-    last = host.read(posixpath.join(directory, layout.LAST_RUN)).decode(errors="replace").strip()
-    if last != ctx.run.id:
-        raise LockedError(f"the VM with the directory {directory}", f"run {last}, which took it meanwhile")
 
 
 def _drop(host: Host, path: str) -> None:

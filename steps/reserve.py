@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-import socket
-from contextlib import nullcontext
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
-from runner.errors import LockedError, SendenseError, TransientError
+from runner.errors import SendenseError
+from runner.held_lock import HeldLock, holder_of
 from runner.hosts import Host, remove_temporaries
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
@@ -66,42 +64,21 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
 
 
 def hold(ctx: Context, host: Host, directory: str, what: str) -> str:
-    """Takes the lock of the VM with this directory for as long as `ctx` is open; returns the lock file's path. `what` names
-    the VM in messages. Raises LockedError, and TransientError for a session of this run that broke."""
+    """Takes the lock of the VM with this directory for as long as `ctx` is open, and lets nothing of this run be written on
+    any host without it; returns the lock file's path. `what` names the VM in messages. Raises LockedError, and TransientError
+    for a session of this run that broke."""
     path = posixpath.join(directory, layout.LOCK)
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    holder = f"host {socket.gethostname()}, pid {os.getpid()}, run {ctx.run.id} of {ctx.run.job}, since {since}"
-    try:
-        lock = host.lock(path, holder)
-    except LockedError as error:
-        if f"run {ctx.run.id} " in error.holder:
-            # Ours: the network broke, and the hub's sshd has not noticed yet that the session is dead.
-            raise TransientError(
-                f"{what} is still locked by a session of this run that broke; {host.name} gives it back once its sshd "
-                "notices (ClientAliveInterval says when)"
-            ) from error
-        raise LockedError(what, error.holder) from error
+
+    def made() -> AbstractContextManager[HeldLock]:
+        holder = holder_of(ctx.run.id, ctx.run.job, ctx.run.execution)
+        return nullcontext(HeldLock(host, path, holder, what))
+
+    # One for the run: it knows, when it is taken again, whether another had it meanwhile.
+    lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
     ctx.closing.callback(lock.release)
+    lock.take(by_force=ctx.run.break_locks)
     ctx.alive.append(lock.alive)
-    own: _Taken = ctx.shared(("reserve", host.name, path), lambda: nullcontext(_Taken()))
-    last = _last_run(host, directory)
-    if own.before and last != ctx.run.id:
-        raise LockedError(what, f"run {last}, which came while our session to {host.name} was broken")
+    if lock not in ctx.guards:
+        ctx.guards.append(lock)
     remove_temporaries(host, directory)
-    host.write(posixpath.join(directory, layout.LAST_RUN), f"{ctx.run.id}\n".encode())
-    own.before = True
     return path
-
-
-class _Taken:
-    """Whether this run held the lock before: it takes it again after its session broke, and must know who came between.
-    The lock file cannot tell, since whoever gives the lock back empties it."""
-
-    before = False
-
-
-def _last_run(host: Host, directory: str) -> str:
-    try:
-        return host.read(posixpath.join(directory, layout.LAST_RUN)).decode(errors="replace").strip()
-    except FileNotFoundError:
-        return ""

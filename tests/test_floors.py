@@ -14,6 +14,8 @@ GROUND = {
     "files",
     "process",
     "leash",
+    "identity",
+    "lock_file",
     "secrets",
     "render",
     "findings",

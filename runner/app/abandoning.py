@@ -8,17 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from runner.app.desk import Desk, Options, open_desk
-from runner.app.records import holder_of
 from runner.checkpoint import RunRecord, now
 from runner.errors import UsageError
 from runner.events import Event
-from runner.step import Run
 
 
 def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[Callable[[Event], None]] = ()) -> None:
     """Lets go of everything the unfinished run `run_id` holds. Raises UsageError if there is no such run."""
     with open_desk(path, options, threading.Event(), listeners) as desk, ExitStack() as stack:
-        stack.callback(desk.state.lock(str(holder_of(run_id))).release)
+        stack.enter_context(desk.lock(run_id))
         for record in desk.state.runs():
             if record.id == run_id and record.phase in ("working", "unwinding"):
                 abandon(desk, record)
@@ -27,9 +25,8 @@ def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[C
 
 
 def abandon(desk: Desk, record: RunRecord) -> None:
-    desk.world.run = Run(record.id, record.job, record.job_digest, record.git_commit)
+    desk.run(record)
     state = desk.state.open(record.id)
-    desk.world.log = state.log
     unwinding = desk.unwinding(state)
     # A run that only had to be unwound has published: its point stays.
     unwound = unwinding.release(succeeded=True) if record.phase == "unwinding" else unwinding.abandon()

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.checkpoint import JobState, RunState
+from runner.app.records import tools_seen
+from runner.checkpoint import JobState, RunRecord, RunState
 from runner.events import Bus, Event
 from runner.graph import StepGraph
 from runner.hosts.local import LocalHost
@@ -19,7 +20,7 @@ from runner.job import load
 from runner.job_model import Job
 from runner.nodes import Nodes
 from runner.process import temporary_directory
-from runner.step import Registry, Run
+from runner.step import TOOLS, Registry, Run
 from runner.unwind import Unwinding
 from runner.world import World
 
@@ -35,6 +36,8 @@ class Options:
     """Where the state of jobs without `state:` lies."""
     jobs: int = DEFAULT_JOBS
     fresh: bool = False
+    break_lock: bool = False
+    """End the session of whoever holds a lock that is needed, and what it holds on that lock's host."""
     events: Path | None = None
 
     def command(self, verb: str, job: str) -> str:
@@ -67,6 +70,31 @@ class Desk:
     world: World
     state: JobState
     local: Path
+
+    @contextmanager
+    def lock(self, run: str) -> Iterator[None]:
+        """The job's lock, for work on `run`. Raises LockedError."""
+        held = self.state.lock(self.world.claim(run), by_force=self.options.break_lock)
+        self.world.guards.append(held)
+        try:
+            yield
+        finally:
+            held.release()
+
+    def run(self, record: RunRecord) -> Run:
+        """What steps know of that run from now on."""
+        state = self.state.open(record.id)
+        self.world.run = Run(
+            record.id,
+            record.job,
+            record.job_digest,
+            record.git_commit,
+            tools_seen(state.log(TOOLS)),
+            execution=self.world.execution,
+            break_locks=self.options.break_lock,
+        )
+        self.world.log = state.log
+        return self.world.run
 
     def nodes(self, run: Run) -> tuple[Nodes, Resolver]:
         nodes = Nodes(self.job.steps, StepGraph(self.job.steps, self.registry), self.registry)

@@ -1,17 +1,15 @@
-"""What a run says of itself when it begins: its id, its record, who holds its lock, the tools it saw."""
+"""What a run says of itself when it begins: its id, its record, the tools it saw."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import secrets
-import socket
 import subprocess
 from pathlib import Path
 
 from runner import __version__, process
-from runner.checkpoint import Holder, RunRecord, now
+from runner.checkpoint import RunRecord, now
 from runner.job_model import Job
 from runner.step import Log
 
@@ -32,10 +30,6 @@ def new_record(job: Job, run_id: str) -> RunRecord:
         started=now(),
         phase="working",
     )
-
-
-def holder_of(run_id: str) -> Holder:
-    return Holder(host=socket.gethostname(), pid=os.getpid(), run=run_id, since=now())
 
 
 def tools_seen(seen: Log) -> dict[str, str]:

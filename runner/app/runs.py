@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.app.abandoning import abandon
 from runner.app.desk import EVENTS, Desk, Options, open_desk
-from runner.app.records import holder_of, new_record, new_run_id, tools_seen
+from runner.app.records import new_record, new_run_id
 from runner.app.verdict import verdict_of
 from runner.checkpoint import RunRecord, RunState, now
 from runner.errors import UsageError
@@ -22,7 +22,6 @@ from runner.executor import Executor, Outcome
 from runner.findings import Alarm
 from runner.job_model import Job
 from runner.journal import Journal
-from runner.step import TOOLS, Run
 from runner.unwind import Unwinding
 
 
@@ -53,8 +52,7 @@ def run_job(
     with open_desk(path, options, stop, listeners) as desk, ExitStack() as stack:
         candidate = desk.state.unfinished()
         run_id = new_run_id() if candidate is None or options.fresh else candidate.id
-        lock = desk.state.lock(str(holder_of(run_id)))
-        stack.callback(lock.release)
+        stack.enter_context(desk.lock(run_id))
         unfinished = desk.state.unfinished()
         if unfinished is not None and options.fresh:
             abandon(desk, unfinished)
@@ -68,8 +66,7 @@ def run_job(
 def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Event, *, resumed: bool) -> Result:
     began = time.monotonic()
     state = desk.state.open(record.id)
-    run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, tools_seen(state.log(TOOLS)))
-    desk.world.run, desk.world.log = run, state.log
+    run = desk.run(record.model_copy(update={"job_digest": desk.job.digest}))
     directory = desk.directory(record.id)
     with ExitStack() as stack:
         for file in filter(None, (directory / EVENTS, options.events)):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from runner.app.desk import Options, open_desk
-from runner.app.records import holder_of
 from runner.checkpoint import now
 from runner.events import Event
-from runner.step import Run
 
 
 def sweep_job(
@@ -19,16 +16,14 @@ def sweep_job(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Lets go of what unfinished runs may hold no longer; returns what was released, and the runs that still hold
     something. A run that is alive has the lock: LockedError."""
-    with open_desk(path, options, threading.Event(), listeners) as desk, ExitStack() as stack:
-        stack.callback(desk.state.lock(str(holder_of("sweep"))).release)
+    with open_desk(path, options, threading.Event(), listeners) as desk, desk.lock("sweep"):
         released: list[str] = []
         holding: list[str] = []
         for record in desk.state.runs():
             if record.phase not in ("working", "unwinding"):
                 continue
-            desk.world.run = Run(record.id, record.job, record.job_digest, record.git_commit)
+            desk.run(record)
             state = desk.state.open(record.id)
-            desk.world.log = state.log
             unwinding = desk.unwinding(state)
             unwound = unwinding.release(succeeded=record.phase == "unwinding")
             released += [f"{record.id}: {what}" for what in unwound.released]

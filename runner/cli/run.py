@@ -51,6 +51,11 @@ def stop_on_signals() -> Iterator[threading.Event]:
     "--jobs", "parallel", type=click.IntRange(1, 64), default=DEFAULT_JOBS, show_default=True, help="Nodes at once."
 )
 @click.option("--fresh", is_flag=True, help="Abandon the job's unfinished run, if there is one, and begin anew.")
+@click.option(
+    "--break-lock",
+    is_flag=True,
+    help="End the session of the run that holds the job's or the VM's lock, and its exporters on that host.",
+)
 @click.option("--events", type=click.Path(path_type=Path, dir_okay=False), help="Also append the events to this file.")
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write reports into this directory.")
 @click.option("-q", "--quiet", "level", flag_value="quiet", help="Show only failures, warnings and the end.")
@@ -62,13 +67,14 @@ def run(
     state: Path | None,
     parallel: int,
     fresh: bool,
+    break_lock: bool,
     events: Path | None,
     report: Path | None,
     level: Level | None,
     as_json: bool,
 ) -> None:
     """Run jobs, each to its end; resume a job's unfinished run."""
-    options = options_from(settings, state, jobs=parallel, fresh=fresh, events=events)
+    options = options_from(settings, state, jobs=parallel, fresh=fresh, break_lock=break_lock, events=events)
     registry = Registry.installed()
     document: list[dict[str, Any]] = []
     codes: list[int] = []

@@ -55,8 +55,12 @@ class Forwards:
 
 
 class Lock(Protocol):
+    before: str
+    """The token of whoever had it last."""
+
     def alive(self) -> bool:
-        """False once the session that holds the lock broke."""
+        """False once the session that holds the lock broke. On an SSH host it asks, if it did not hear from there just
+        now: a process that was frozen may have lost the lock meanwhile."""
 
     def release(self) -> None: ...
 
@@ -66,6 +70,9 @@ class Host(Protocol):
     """The job's word for it (`hub`)."""
 
     local: bool
+
+    mark: str
+    """Stands in the command line of everything that is started there, see `runner.leash.mark_of`; empty for none."""
 
     def run(
         self,
@@ -124,9 +131,10 @@ class Host(Protocol):
         """A 0700 directory for sockets and password files, removed at the end. Its path has 40 bytes at most, since a
         unix socket's may have no more than 107."""
 
-    def lock(self, path: str, holder: str) -> Lock:
-        """`flock` on `path`, taken without waiting; the file then holds the text `holder`. Raises LockedError with the text
-        of the present holder. Freed by our death."""
+    def lock(self, path: str, holder: str, token: str = "") -> Lock:
+        """`flock` on `path`, taken without waiting; the file then says `holder`, and `token` (one word) also when the lock was
+        given back, see `runner.lock_file`. Raises LockedError with the text of the present holder. Freed by our death, and
+        where the network was cut, `runner.hosts.ssh.lock.LET_GO` seconds after we were last heard of."""
 
     @property
     def account(self) -> str:

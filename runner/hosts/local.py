@@ -26,6 +26,7 @@ class LocalHost:
 
     def __init__(self, name: str = process.LOCAL) -> None:
         self.name = name
+        self.mark = ""
 
     def run(
         self,
@@ -35,10 +36,10 @@ class LocalHost:
         timeout: float = 60.0,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
-        return process.run(argv, stdin=stdin, timeout=timeout, ok=ok, host=self.name)
+        return process.run(argv, stdin=stdin, timeout=timeout, ok=ok, host=self.name, mark=self.mark)
 
     def popen(self, argv: Sequence[str]) -> Child:
-        return process.start(argv, host=self.name)
+        return process.start(argv, host=self.name, mark=self.mark)
 
     def exists(self, path: str) -> bool:
         return self.stat(path) is not None
@@ -112,11 +113,11 @@ class LocalHost:
         return found.f_bavail * found.f_frsize
 
     def tempdir(self) -> AbstractContextManager[str]:
-        return process.temporary_directory(self.name)
+        return process.temporary_directory(self.name, self.mark)
 
-    def lock(self, path: str, holder: str) -> Lock:
+    def lock(self, path: str, holder: str, token: str = "") -> Lock:
         with self._sentences(path):
-            return files.FileLock(path, holder, what=f"{path} on {self.name}")
+            return files.FileLock(path, holder, token, what=f"{path} on {self.name}")
 
     @property
     def account(self) -> str:

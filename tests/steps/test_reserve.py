@@ -64,7 +64,7 @@ def test_a_lock_that_was_given_back_is_taken_again(hub: Hub) -> None:
 def break_session(held: Reservation) -> None:
     """Kills the shell on the hub that holds the lock."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and lock_words(entry)[-2:-1] == [held.lock]:
+        if entry.name.isdigit() and lock_words(entry)[-4:-3] == [held.lock]:
             os.kill(int(entry.name), signal.SIGKILL)
 
 

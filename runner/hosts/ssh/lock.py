@@ -1,0 +1,129 @@
+"""A lock on an SSH host: a session there that runs `flock` and waits to hear from us.
+
+The runner's death closes the session's standard input, and the lock is free. Where the network is cut nobody closes it:
+sshd would keep the session for as long as TCP does, which is two hours and more. So the shell wants to hear from us, a byte
+every `BEAT` seconds, answers each with a line, and lets go when it heard nothing for `LET_GO` seconds. Who was not answered
+for a moment asks before it relies on the lock: a process that was frozen may have lost it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from runner.errors import HostError, LockedError
+from runner.hosts.ssh.files import SCRIPT_TIMEOUT
+from runner.hosts.ssh.session import Session
+from runner.identity import IDENTITY
+from runner.leash import first_line
+from runner.lock_file import NOBODY, read_lock
+
+BEAT = 30.0
+LET_GO = 300
+"""Ten beats: a network that is away for a minute costs a run nothing."""
+ANSWER_TIMEOUT = 60.0
+FRESH = 1.0
+"""An answer to what was asked so many seconds ago still counts."""
+
+# The shell holds the lock by its file descriptor 9. A holder writes its name right after it got the lock.
+# 1 path, 2 holder, 3 token, 4 seconds without a word from us
+_LOCK = f"""\
+export LC_ALL=C
+umask 077
+{IDENTITY}
+exec 9>>"$1" || exit
+flock -n -E 75 9
+code=$?
+if [ "$code" -eq 75 ]; then
+    tries=10
+    while [ -z "$(head -n 1 "$1")" ] && [ "$tries" -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done
+    echo refused
+    exec cat <"$1"
+fi
+[ "$code" -eq 0 ] || exit
+before=$(sed -n '2s/ .*//p' "$1")
+me="$3 $(identity $$)"
+printf '%s\\n%s\\n' "$2" "$me" >"$1" || exit
+echo "taken $before"
+while beat=$(exec 9>&- 2>/dev/null; exec timeout "$4" head -c 1) && [ -n "$beat" ]; do echo; done
+printf '\\n%s\\n' "$me" >"$1"
+"""
+
+
+def take_lock(
+    host: str, start: Callable[[Sequence[str]], Session], path: str, holder: str, token: str, mark: str
+) -> SshLock:
+    """See `runner.hosts.Host.lock`; `start` starts a command line on a wire."""
+    asked = _clock()
+    wire = start(("sh", "-c", _LOCK, mark or "lock", path, holder, token or NOBODY, str(LET_GO)))
+    try:
+        answer, text = first_line(host, ("flock", path), wire)
+        if not answer.startswith("taken"):
+            while content := wire.receive(SCRIPT_TIMEOUT):
+                text += content
+            if answer == "refused":
+                present = read_lock(text)
+                raise LockedError(f"{path} on {host}", present.holder or "it left no name", present.token)
+            words = f"{answer} {text.decode(errors='replace')}".strip()
+            raise HostError(f"{path} on {host} cannot be locked: {words}")
+    except BaseException:
+        wire.close()
+        raise
+    before = answer.removeprefix("taken").strip()
+    return SshLock(host, path, wire, "" if before == NOBODY else before, asked)
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine is asleep."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class SshLock:
+    """See `runner.hosts.Lock`."""
+
+    def __init__(self, host: str, path: str, wire: Session, before: str, asked: float) -> None:
+        self.before = before
+        self._host = host
+        self._path = path
+        self._wire = wire
+        self._asked = asked
+        """When we last asked what was answered since."""
+        self._asking = threading.Lock()
+        self._over = threading.Event()
+        threading.Thread(target=self._beat, name=f"lock on {host}", daemon=True).start()
+
+    def alive(self) -> bool:
+        return self._is_held(FRESH)
+
+    def release(self) -> None:
+        """Twice is fine."""
+        self._over.set()
+        self._wire.hang_up()
+        code = self._wire.wait(SCRIPT_TIMEOUT)
+        self._wire.close()
+        if code is None:
+            raise HostError(f"the lock {self._path} on {self._host} is not released: its session does not end")
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT) and self._is_held(BEAT / 2):
+            pass
+
+    def _is_held(self, fresh: float) -> bool:
+        with self._asking:
+            if self._over.is_set() or self._wire.wait(0) is not None:
+                return False
+            if _clock() - self._asked < fresh:
+                return True
+            asked = _clock()
+            try:
+                self._wire.send(b".")
+                answered = self._wire.receive(ANSWER_TIMEOUT) == b"\n"
+            except (BrokenPipeError, TimeoutError):
+                answered = False
+            if answered:
+                self._asked = asked
+            else:
+                # Not known any more is not held; the shell there hears that too, and lets go.
+                self._wire.close()
+            return answered
