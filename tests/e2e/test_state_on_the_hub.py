@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from runner.hosts.local import LocalHost
 from runner.job import write_out
 from runner.journal import read_events
 from runner.units import MiB
-from tests.e2e.site import Site, disk, inventory
+from tests.e2e.site import Site, disk, inventory, processes
 from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +116,69 @@ def test_a_run_whose_machine_is_lost_is_finished_by_another_from_the_same_snapsh
     (point,) = site.points()
     assert site.images_equal_sources("vm", point, (2000,))
     assert site.snapshots() == site.partials() == []
+
+
+class Frozen:
+    """A run and its ssh processes stopped in the middle of a copy: to the hub it is as if the network were cut."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._pids = [process.pid]
+        os.kill(process.pid, signal.SIGSTOP)
+        self._pids += [pid for pid, argv in processes() if Path(argv[0]).name == "ssh" and _descends(pid, process.pid)]
+        for pid in self._pids[1:]:
+            os.kill(pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        for pid in self._pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_frozen_run_keeps_its_lock_until_it_is_broken_and_then_writes_nothing(site: Site, tmp_path: Path) -> None:
+    job = job_on_the_hub(site, "vm", "frozen")
+    first, second = Machine(site, tmp_path / "first"), Machine(site, tmp_path / "second")
+    process = first.start(job)
+    assert eventually(lambda: process.poll() is not None or _copied(site, "frozen") > SIZE // 8, 60)
+    frozen = Frozen(process)
+    try:
+        before = set(site.points())
+        code, said = second.run(job)
+        assert code == 3
+        assert f"on {socket.gethostname()}, pid {process.pid}" in said
+        code, said = second.run(job, "--break-lock")
+        assert code == 0, said
+        assert not exporters(site)
+        (point,) = set(site.points()) - before
+        assert site.images_equal_sources("vm", point, (2000,))
+        left = everything(site.repository)
+    finally:
+        frozen.wake()
+        _, said = process.communicate(timeout=120)
+    first.ended()
+    assert process.returncode == 3, said
+    assert everything(site.repository) == left
+    (run,) = records(site, "frozen").runs()
+    assert run.phase == "finished"
+    assert site.snapshots() == []
+
+
+def _descends(pid: int, ancestor: int) -> bool:
+    while pid > 1 and pid != ancestor:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
+        except OSError:
+            return False
+    return pid == ancestor
+
+
+def exporters(site: Site) -> list[list[str]]:
+    return [argv for _, argv in processes() if argv[0] == "qemu-nbd" and str(site.directory) in argv[-1]]
+
+
+def everything(root: Path) -> dict[str, tuple[int, int]]:
+    """But the locks: looking whether one is free names who looked."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob("*") if path.name != ".lock"
+    }
 
 
 def _copied(site: Site, name: str) -> int:
