@@ -15,10 +15,11 @@ from pathlib import Path
 IDENTITY = """\
 # Says the identity of process $1, as `runner.identity` writes it; fails if there is none.
 identity() {
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return
-    printf '%s %s ' "$1" "$(set -- ${stat##*) } && echo "${20}")"
-    printf '%s ' "$(cat /proc/sys/kernel/random/boot_id)"
-    sha256sum <"/proc/$1/cmdline" | cut -c 1-16
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
+    read -r boot </proc/sys/kernel/random/boot_id
+    command=$(sha256sum <"/proc/$1/cmdline")
+    set -- "$1" ${stat##*) }
+    printf '%s %s %s %.16s\n' "$1" "${21}" "$boot" "$command"
 }
 """
 """For scripts, on this machine and others: proc(5) has the start as field 22 of stat; the second, the program's name, may
