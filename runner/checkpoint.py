@@ -21,6 +21,7 @@ from runner.held_lock import HeldLock, Holder
 from runner.hosts import Host, remove_temporaries
 from runner.hosts.guarded import guarded
 from runner.hosts.leftovers import holder_at
+from runner.lock_file import read_lock
 from runner.model import Model
 from runner.nodes import NodeId
 from runner.sealed import Damaged, seal, unseal
@@ -45,6 +46,10 @@ class RunRecord(Model):
     started: datetime
     phase: Literal["working", "unwinding", "finished", "abandoned"]
     ended: datetime | None = None
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.phase in ("working", "unwinding")
 
 
 class NodeRecord(Model):
@@ -119,6 +124,11 @@ class JobState:
         """Who works on the job now, in words. Looking does not disturb them."""
         return holder_at(self.host, self._lock_path)
 
+    def left_by(self) -> str | None:
+        """The run whose process ended without giving the lock back, if nobody took it since."""
+        text = read_lock(_read(self.host, self._lock_path) or b"")
+        return text.token.partition(":")[0] if text.holder else None
+
     def runs(self) -> tuple[RunRecord, ...]:
         """Oldest first. Raises StateError."""
         found = []
@@ -130,7 +140,7 @@ class JobState:
 
     def unfinished(self) -> RunRecord | None:
         """The newest run that can be gone on with."""
-        open_runs = [record for record in self.runs() if record.phase in ("working", "unwinding")]
+        open_runs = [record for record in self.runs() if record.is_unfinished]
         return open_runs[-1] if open_runs else None
 
     def open(self, run: str) -> RunState:

@@ -82,6 +82,7 @@ class StateIn(JobModel):
     """``in: repositories.main``: with what that entry of a section stands for, on its host."""
 
     in_: str
+    """``<section>.<entry>``, such as ``repositories.main``: its host, and the place there for records."""
 
     @property
     def section(self) -> str:

@@ -13,6 +13,12 @@ input. So an ssh session never ends while we may be sending a signal: paramiko c
 session's end, and sshd then drops the whole connection ("packet referred to nonexistent channel"). These words and the
 program's go through one pipe, so that its last ones come before them: sshd reads two pipes in an order of its own.
 
+So nothing has to be written down of what runs anywhere: a process, a forward, a lock and a temporary directory end with the
+pipe or the session that keeps them. Two things can keep that from happening. A frozen runner, or a network that was cut,
+closes nothing: such a shell is found by its mark (`mark_of`), which it has from its first moment, and TERM ends it with what
+it holds. And a power cut ends the shell that would have removed a directory: the directory says whose it is (`OWNER`).
+`runner.hosts.leftovers` looks for both.
+
 The program's environment is a fixed small one: what it needs must be on its command line or in a file, so that no secret
 of ours is inherited. It leads a process group and session of its own; what is left of the group when it ended is killed.
 """

@@ -6,6 +6,7 @@ It works from the records alone, so that it does not need the graph of the run t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from runner.checkpoint import NodeRecord, RunState
@@ -29,6 +30,15 @@ class Unwound:
     def raise_failures(self) -> None:
         if self.failures:
             raise UnwindError("; ".join(self.failures))
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Something that stays after an unfinished run, in words; `since` its node was done."""
+
+    node: str
+    what: str
+    since: datetime
 
 
 class Unwinding:
@@ -101,22 +111,42 @@ class Unwinding:
                 self._undo(step, self._context(record), record, "the run is abandoned", done)
         return done
 
-    def name_what_is_held(self, run: str, *, work_done: bool) -> None:
-        """Emits one Held event for each different thing that stays after an unfinished run; once its work is done, what
-        is kept is no longer held."""
-        told: set[str] = set()
-        if not self._is_ours(Unwound()):
-            return
+    def would_release(self, *, succeeded: bool) -> Unwound:
+        """What `release` would take back, by looking."""
+        found = Unwound()
+        for record in self._reversed():
+            step = self._registry.steps.get(record.step)
+            if step is None or step.lifetime is not Lifetime.JOB:
+                continue
+            try:
+                why = "the work is done" if succeeded else self._due(step, self._world.unheard(record.node), record)
+            except SendenseError as error:
+                found.failures.append(f"{record.node}: {error}")
+                continue
+            if why:
+                found.released.append(f"{record.node} ({why})")
+        return found
+
+    def held(self, *, work_done: bool) -> tuple[Hold, ...]:
+        """What stays after an unfinished run, each different thing once; once its work is done, what is kept is no longer
+        held. Changes nothing."""
+        found: dict[str, Hold] = {}
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
             if step is None or record.out is None or (work_done and step.lifetime is not Lifetime.JOB):
                 continue
-            ctx = self._context(record)
+            ctx = self._world.unheard(record.node)
             what = step.held(ctx, _inputs(step, record), parse_out(step.Out, record.out, str(record.node)))
-            if what and what not in told:
-                told.add(what)
-                command = f"{self._sweep} --abandon {run}"
-                self._bus.emit(Held(node=str(record.node), what=what, command=command))
+            if what:
+                found.setdefault(what, Hold(str(record.node), what, record.at))
+        return tuple(found.values())
+
+    def name_what_is_held(self, run: str, *, work_done: bool) -> None:
+        """Emits a Held event for each thing that stays."""
+        if not self._is_ours(Unwound()):
+            return
+        for hold in self.held(work_done=work_done):
+            self._bus.emit(Held(node=hold.node, what=hold.what, command=f"{self._sweep} --abandon {run}"))
 
     def due(self, step: AnyStep, record: NodeRecord) -> str | None:
         """Why the JOB node of `record` may be held no longer."""

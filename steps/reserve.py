@@ -11,6 +11,7 @@ from runner.held_lock import HeldLock, holder_of
 from runner.hosts import Host, remove_temporaries
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
+from steps.owner import reserved
 from steps.repository import layout, marker, vm_directory
 from steps.repository.section import locate
 from steps.vsphere.inventory import VM
@@ -48,10 +49,13 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
 
     def run(self, ctx: Context, inputs: ReserveIn, live: Empty) -> Reservation:
         host, root = locate(ctx, inputs.repository)
-        marker.require(host, root)
+        uuid = marker.require(host, root).uuid
         directory = vm_directory.ensure(host, root, inputs.vm)
         what = f"VM {inputs.vm.name!r} in repository {inputs.repository}"
-        return Reservation(repository=inputs.repository, lock=hold(ctx, host, directory, what))
+        lock = hold(ctx, host, directory, what)
+        place = reserved(ctx, inputs.vm.instance_uuid)
+        place.repository, place.lock = uuid, lock
+        return Reservation(repository=inputs.repository, lock=lock)
 
     def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
         host, root = locate(ctx, inputs.repository)

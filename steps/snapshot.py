@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -17,6 +14,7 @@ from runner.observations import Observation, observe
 from runner.step import Context, Empty, Forecast, Lifetime, Run, Step
 from runner.units import HOUR, human_seconds
 from steps import tracking
+from steps.owner import describe
 from steps.tracking import Wish
 from steps.vsphere import machine, privileges, snapshots
 from steps.vsphere.client import Client, vcenter
@@ -203,22 +201,17 @@ def name_of(run: Run) -> str:
     return f"{PREFIX}{run.id}"
 
 
-def describe(run: Run) -> str:
-    """What a person who finds the snapshot in vSphere, and `sweep`, read: whose it is."""
-    return json.dumps({"run": run.id, "job": run.job, "holder": f"{platform.node()} pid {os.getpid()}"})
-
-
 def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tuple[Found, str | None]:
     vm = inputs.vm.moref
     failed = ""
     try:
-        snapshots.create(client, vm, name, describe(ctx.run), quiesce=inputs.quiesce != "off")
+        snapshots.create(client, vm, name, describe(ctx, inputs.vm.instance_uuid), quiesce=inputs.quiesce != "off")
     except QuiesceFailed as error:
         if inputs.quiesce == "require":
             raise
         failed = f"failed: {error.reason}"
         ctx.warn(f"{inputs.vm.name} could not be quiesced, so the backup is as after a power cut: {error.reason}")
-        snapshots.create(client, vm, name, describe(ctx.run), quiesce=False)
+        snapshots.create(client, vm, name, describe(ctx, inputs.vm.instance_uuid), quiesce=False)
     found = snapshots.find(client, vm, name)
     if found is None:
         raise Gone(f"snapshot {name} of {inputs.vm.name} vanished after it was taken: somebody removed it in vSphere")
@@ -252,7 +245,7 @@ def _refuse_foreign(client: Client, vm: VM, own: str) -> None:
         if found.name.startswith(PREFIX) and found.name != own:
             holder = (
                 f"snapshot {found.name} is on it, created {_time(found.created)} ({found.description}); let that run end or "
-                f"resume it, or let go of it with `sendense sweep JOB --abandon RUN`; of a run that is lost, remove it in vSphere"
+                f"resume it, or let go of it with `sendense sweep JOB --abandon RUN`; of a run whose records are lost, with `sendense sweep JOB --orphans`"
             )
             raise LockedError(f"VM {vm.name}", holder)
 

@@ -1,16 +1,17 @@
 """Wiring: a job file, the installed steps, the state and the world become a run, a plan, or an abandoned run.
 
 ``desk`` is what one works on a job with, ``records`` what a run says of itself, ``runs`` runs it, ``verdict`` is what came
-of it, ``abandoning`` and ``sweeping`` let go, ``looking`` looks. Nothing here prints; the command line gives listeners and
+of it, ``abandoning`` and ``sweeping`` let go, ``looking`` and ``status`` look. Nothing here prints; the command line gives listeners and
 gets results.
 """
 
 from runner.app.abandoning import abandon_run
 from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
-from runner.app.looking import Status, diagnose, plan_job, status_of
+from runner.app.looking import diagnose, plan_job
 from runner.app.records import new_run_id
 from runner.app.runs import Result, RunBroke, run_job
-from runner.app.sweeping import sweep_job
+from runner.app.status import Status, status_of
+from runner.app.sweeping import Swept, sweep_job, sweep_orphans
 
 __all__ = [
     "DEFAULT_JOBS",
@@ -19,6 +20,7 @@ __all__ = [
     "Result",
     "RunBroke",
     "Status",
+    "Swept",
     "abandon_run",
     "diagnose",
     "new_run_id",
@@ -28,4 +30,5 @@ __all__ = [
     "state_directory",
     "status_of",
     "sweep_job",
+    "sweep_orphans",
 ]

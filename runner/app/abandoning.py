@@ -18,7 +18,7 @@ def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[C
     with open_desk(path, options, threading.Event(), listeners) as desk, ExitStack() as stack:
         stack.enter_context(desk.lock(run_id))
         for record in desk.state.runs():
-            if record.id == run_id and record.phase in ("working", "unwinding"):
+            if record.id == run_id and record.is_unfinished:
                 abandon(desk, record)
                 return
         raise UsageError(f"the job {desk.job.name} has no unfinished run {run_id}")

@@ -1,27 +1,23 @@
-"""What looks only: a plan, a diagnosis, the status of a job. None of it changes anything."""
+"""What looks only: a plan, a diagnosis. None of it changes anything."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner import doctor
-from runner.app.desk import EVENTS, Options, open_desk, read_job, state_directory
+from runner.app.desk import Options, open_desk, read_job, state_directory
 from runner.app.records import new_record, new_run_id
 from runner.app.runs import resumable
-from runner.checkpoint import RunRecord
 from runner.doctor import Diagnosis
 from runner.events import Bus
 from runner.examination import Examination
 from runner.graph import StepGraph
 from runner.inputs import Resolver
-from runner.journal import read_events
 from runner.looking import Looking
 from runner.nodes import Nodes
 from runner.plan import Blind, Plan, Planner
 from runner.step import Registry, Run
-from runner.summary import RunSummary, fold
 from runner.world import World
 from steps import tools
 
@@ -69,29 +65,3 @@ def _plan_offline(path: Path, options: Options) -> Plan:
     nodes = Nodes(job.steps, StepGraph(job.steps, registry), registry)
     resolver = Resolver(job, nodes, world.identities(), "offline")
     return Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
-
-
-@dataclass(frozen=True)
-class Status:
-    """`runs` are those remembered, oldest first; `holder` says who works on the job now; `last` is how far the newest run
-    came, None where this machine has no events of it."""
-
-    job: str
-    runs: tuple[RunRecord, ...]
-    holder: str | None
-    last: RunSummary | None
-
-    @property
-    def running(self) -> str | None:
-        """The id of the run that goes on now."""
-        return self.runs[-1].id if self.runs and self.holder and self.runs[-1].id in self.holder else None
-
-
-def status_of(path: Path, options: Options) -> Status:
-    """Changes nothing. Raises JobFileError, StateError."""
-    with open_desk(path, options, threading.Event(), ()) as desk:
-        runs, holder = desk.state.runs(), desk.state.holder()
-        last = None
-        if runs and (events := desk.directory(runs[-1].id) / EVENTS).exists():
-            last = fold(read_events(events), desk.registry.findings)
-        return Status(desk.job.name, runs, holder, last)

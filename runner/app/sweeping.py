@@ -1,36 +1,126 @@
-"""What unfinished runs may hold no longer is let go of."""
+"""What unfinished runs may hold no longer is let go of, and what runs left that nobody remembers."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
-from runner.app.desk import Options, open_desk
-from runner.checkpoint import now
+from runner.app.desk import Desk, Options, open_desk
+from runner.app.records import new_record
+from runner.checkpoint import RunRecord, now
+from runner.errors import LockedError, SendenseError
 from runner.events import Event
+from runner.hosts.leftovers import end, look
+from steps import orphans
+from steps.repository.section import Repository
+
+SWEEP = "sweep"
+"""Who holds the job's lock meanwhile, in place of a run's id."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Sentences: what was let go of (in a dry run: would be), and what stays, with the reason."""
+
+    released: tuple[str, ...]
+    stays: tuple[str, ...]
 
 
 def sweep_job(
-    path: Path, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
+    path: Path, options: Options, listeners: Sequence[Callable[[Event], None]] = (), *, dry_run: bool = False
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Lets go of what unfinished runs may hold no longer; returns what was released, and the runs that still hold
-    something. A run that is alive has the lock: LockedError."""
-    with open_desk(path, options, threading.Event(), listeners) as desk, desk.lock("sweep"):
+    """Lets go of what unfinished runs may hold no longer, and of what dead ones left on the job's hosts; returns what was
+    released, and the runs that still hold something. A run that is alive has the lock: LockedError. A dry run takes no lock
+    and changes nothing."""
+    with (
+        open_desk(path, options, threading.Event(), listeners) as desk,
+        nullcontext() if dry_run else desk.lock(SWEEP),
+    ):
+        if dry_run and (holder := desk.state.holder()) is not None:
+            raise LockedError(f"the job {desk.job.name}", holder)
         released: list[str] = []
         holding: list[str] = []
         for record in desk.state.runs():
-            if record.phase not in ("working", "unwinding"):
+            if not record.is_unfinished:
                 continue
-            desk.run(record)
-            state = desk.state.open(record.id)
-            unwinding = desk.unwinding(state)
-            unwound = unwinding.release(succeeded=record.phase == "unwinding")
-            released += [f"{record.id}: {what}" for what in unwound.released]
-            unwound.raise_failures()
-            if record.phase == "unwinding":
-                state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
-            else:
+            what, holds = _would_sweep(desk, record) if dry_run else _sweep(desk, record)
+            released += [f"{record.id}: {each}" for each in what]
+            if holds:
                 holding.append(record.id)
-                unwinding.name_what_is_held(record.id, work_done=False)
+        # Last: a hub that cannot be reached must not keep a snapshot that is due.
+        released += _leftovers(desk, dry_run=dry_run)
         return tuple(released), tuple(holding)
+
+
+def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], bool]:
+    desk.run(record)
+    state = desk.state.open(record.id)
+    unwinding = desk.unwinding(state)
+    unwound = unwinding.release(succeeded=record.phase == "unwinding")
+    unwound.raise_failures()
+    if record.phase == "unwinding":
+        state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
+        return unwound.released, False
+    unwinding.name_what_is_held(record.id, work_done=False)
+    return unwound.released, True
+
+
+def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], bool]:
+    desk.run(record)
+    unwinding = desk.unwinding(desk.state.open(record.id))
+    found = unwinding.would_release(succeeded=record.phase == "unwinding")
+    found.raise_failures()
+    return found.released, record.phase != "unwinding"
+
+
+def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:
+    """Processes of this job's runs, none of which lives while we hold the lock, and their temporary directories."""
+    ours = {record.id for record in desk.state.runs()}
+    told: set[object] = set()  # two names may be of one machine
+    for host in map(desk.world.host, desk.job.hosts):
+        found = look(host)
+        dead = [one for one in found.processes if one.run in ours and one.execution != desk.world.execution]
+        if not dry_run:
+            end(host, (one.process for one in dead))
+        for process in dead:
+            if process.process not in told:
+                yield f"{process.run}: process {process.process.pid} on {host.name}"
+        directories = [one for one in found.directories if one.run in ours]
+        for directory in directories:
+            if not dry_run:
+                host.remove(directory.path, recursive=True)
+            if directory not in told:
+                yield f"{directory.run}: temporary directory {directory.path} on {host.name}"
+        told |= {*directories, *(one.process for one in dead)}
+
+
+def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swept:
+    """Lets go of what runs whose records are lost left in the job's vCenters and on its hosts, see `steps.orphans`. Raises
+    LockedError while a run of the job is alive."""
+    with (
+        open_desk(path, options, threading.Event(), ()) as desk,
+        nullcontext() if dry_run else desk.lock(SWEEP),
+    ):
+        known = {record.id for record in desk.state.runs() if record.is_unfinished}
+        desk.run(new_record(desk.job, SWEEP))
+        ctx = desk.world.unheard(SWEEP)
+        entries = [
+            entry for entry in desk.job.sections.get("repositories", {}).values() if isinstance(entry, Repository)
+        ]
+        where = orphans.places(ctx, entries)
+        released, stays = [], []
+        for orphan in orphans.find(ctx, desk.job.sections.get("vcenters", {}), desk.job.hosts, where, known):
+            if orphan.stays is not None:
+                stays.append(f"{orphan.what}: {orphan.stays}")
+                continue
+            try:
+                if not dry_run:
+                    orphan.let_go()
+            except SendenseError as error:
+                stays.append(f"{orphan.what}: {error}")
+            else:
+                released.append(orphan.what)
+        return Swept(tuple(released), tuple(stays))

@@ -19,10 +19,11 @@ from runner.cli.lab import lab
 from runner.cli.prune import prune
 from runner.cli.repository import init, points, protect
 from runner.cli.restore import restore
-from runner.cli.run import run, sweep
+from runner.cli.run import run
 from runner.cli.serve import serve
 from runner.cli.status import status
 from runner.cli.steps import steps
+from runner.cli.sweep import sweep
 from runner.cli.verify import verify
 from runner.errors import SendenseError
 

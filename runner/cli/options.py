@@ -27,7 +27,8 @@ def job_options(function: Function) -> Function:
     return click.option(
         "--state",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Where runs of jobs without `state:` are remembered.  [default: $XDG_STATE_HOME/sendense]",
+        help="Where runs of jobs without `state:` are remembered; of jobs that have it, only their events, if it is on another "
+        "host.  [default: $XDG_STATE_HOME/sendense]",
     )(function)
 
 

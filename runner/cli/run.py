@@ -1,4 +1,4 @@
-"""Commands that make runs and let go of them: run, sweep."""
+"""The command that makes runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from runner.app import DEFAULT_JOBS, EVENTS, Result, RunBroke, abandon_run, run_job, sweep_job
-from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
+from runner.app import DEFAULT_JOBS, EVENTS, Result, RunBroke, run_job
+from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
 from runner.console import Console, Level
 from runner.errors import SendenseError, UsageError
 from runner.journal import read_events
@@ -118,31 +118,3 @@ def _exit_code(codes: list[int], *, interrupted: bool) -> int:
     if len(set(codes)) == 1:
         return codes[0]
     return 4 if 0 in codes else next(code for code in (5, 3, 1, 2) if code in codes)
-
-
-@click.command()
-@job_argument
-@job_options
-@click.option(
-    "--abandon", metavar="RUN", help="Let go of all that this unfinished run holds: snapshot, partial point, records."
-)
-def sweep(job: Path, settings: tuple[str, ...], state: Path | None, abandon: str | None) -> None:
-    """Let go of what unfinished runs hold.
-
-    Of what they may hold no longer; with --abandon, of all that one run holds.
-    """
-    options = options_from(settings, state)
-    with Console(Registry.installed().findings) as console:
-        if abandon is not None:
-            abandon_run(job, abandon, options, [console])
-            print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)
-            return
-        released, holding = sweep_job(job, options, [console])
-    for what in released:
-        print(f"released {what}", file=sys.stderr)
-    for run in holding:
-        print(
-            f"run {run} is unfinished and still holds something: run the job again, or --abandon {run}", file=sys.stderr
-        )
-    if not released and not holding:
-        print("no unfinished run holds anything", file=sys.stderr)

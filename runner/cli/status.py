@@ -36,6 +36,11 @@ def status(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bo
     print_table(f"Runs of {found.job}", ("run", "state", "started"), rows, stream=sys.stdout)
     if found.running:
         click.echo(f"\nIt goes on now: {found.holder}.")
+    if rows := [(run, hold.what, f"{clock(hold.since)} UTC") for run, holds in found.held.items() for hold in holds]:
+        click.echo()
+        print_table("Held", ("run", "what", "since"), rows, stream=sys.stdout)
+    for why in found.unseen:
+        click.echo(f"not looked at: {why}", err=True)
     if found.last is not None and found.runs[-1].phase in ("working", "unwinding"):
         nodes = [_row(found, found.last, node) for node in found.last.nodes]
         click.echo()
@@ -46,6 +51,8 @@ def status(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bo
 def _word(found: Status, record: RunRecord) -> str:
     if record.id == found.running:
         return "running" if record.phase == "working" else "running: takes back what it holds"
+    if record.id == found.died:
+        return "died; resumable"
     words = {"working": "resumable", "unwinding": "resumable: only taking back is left"}
     return words.get(record.phase, record.phase)
 
@@ -69,6 +76,10 @@ def _state(found: Status, node: NodeSummary) -> str:
 
 def _document(found: Status) -> JsonValue:
     runs: list[JsonValue] = [record.to_json_value() for record in found.runs]
+    held: dict[str, JsonValue] = {
+        run: [{"node": hold.node, "what": hold.what, "since": hold.since.isoformat()} for hold in holds]
+        for run, holds in found.held.items()
+    }
     nodes: list[JsonValue] = []
     for node in found.last.nodes if found.last else ():
         assert found.last is not None
@@ -83,5 +94,7 @@ def _document(found: Status) -> JsonValue:
         "runs": runs,
         "running": found.running,
         "holder": found.holder,
+        "died": found.died,
+        "held": held,
         "nodes": nodes,
     }

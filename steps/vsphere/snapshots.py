@@ -19,7 +19,7 @@ from steps.vsphere.errors import Busy, Gone, VSphereError
 from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.machine import consolidation_needed, delta_files
 from steps.vsphere.names import unescape
-from steps.vsphere.properties import read, read_many
+from steps.vsphere.properties import read, read_all, read_many
 from steps.vsphere.session import Session
 from steps.vsphere.tasks import finish, running
 
@@ -70,6 +70,16 @@ def find(client: Client, vm: str, name: str) -> Snapshot | None:
         morefs = ", ".join(snapshot.moref for snapshot in named)
         raise VSphereError(f"VM {vm} has {len(named)} snapshots called {name} ({morefs}): delete all but the right one")
     return named[0] if named else None
+
+
+def named(client: Client, prefix: str) -> Iterator[tuple[str, str, Snapshot]]:
+    """All snapshots in the vCenter whose names begin so, each with its VM's moref and name."""
+    machines = read_all(client, vim.VirtualMachine, ("name", "snapshot"), f"looking for snapshots called {prefix}…")
+    for moref, seen in machines.items():
+        tree = seen.get("snapshot")
+        for snapshot in _walk(tree.rootSnapshotList) if tree is not None else ():
+            if snapshot.name.startswith(prefix):
+                yield moref, unescape(str(seen.get("name", moref))), snapshot
 
 
 def settle(client: Client, vm: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from runner.cli import main
 from runner.events import Event, NodeStarted
+from runner.identity import own
+from runner.lock_file import compose
 from tests.e2e.site import Pause, Site, disk, inventory
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1)]})
@@ -60,8 +62,16 @@ def test_a_killed_run_left_its_name_but_does_not_go_on(site: Site, capsys: pytes
     assert site.run("vm", stop, stop=interrupt).exit_code == 130
     run = json.loads(status(site, capsys, "--json"))["runs"][-1]["id"]
     (lock,) = site.directory.glob("state/*/.lock")
-    lock.write_text(f"run {run} on somewhere, pid 1")  # as a SIGKILL leaves it
+    gone = own().__class__(1 << 22, 1, own().boot, own().command)
+    lock.write_bytes(
+        compose(f"run {run} on somewhere, pid {gone.pid}", f"{run}:00000000", gone)
+    )  # as a SIGKILL leaves it
     said = json.loads(status(site, capsys, "--json"))
     assert said["running"] is said["holder"] is None
-    assert "resumable" in status(site, capsys)
+    assert said["died"] == run
+    (snapshot,) = site.snapshots()
+    assert any(snapshot in held["what"] and held["since"] for held in said["held"][run])
+    text = status(site, capsys)
+    assert "died; resumable" in text
+    assert snapshot in text.replace("\n", "")
     assert site.run("vm").exit_code == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import process
-from runner.errors import HostError
+from runner.errors import HostError, LockedError
 from runner.hosts.connect import connect
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh import files
@@ -172,6 +172,30 @@ def test_a_broken_connection_shows_in_locks_and_children(make: Make, tmp_path: P
             host.lock(f"{tmp_path}/lock", "us again").release()
         lock.release()
         child.stop()
+
+
+@pytest.mark.parametrize(("beat", "kept"), [(0.1, True), (600.0, False)], ids=["heard", "not-heard"])
+def test_a_lock_is_the_holders_while_the_server_hears_from_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beat: float, kept: bool
+) -> None:
+    """A network that was cut closes nothing."""
+    monkeypatch.setattr("runner.hosts.ssh.lock.BEAT", beat)
+    monkeypatch.setattr("runner.hosts.ssh.lock.LET_GO", 2)
+    server = make()
+    with behind(server.spec) as host, behind(server.spec) as another:
+        lock = host.lock(f"{tmp_path}/lock", "us", "R:1")
+
+        def can_be_taken() -> bool:
+            try:
+                taken = another.lock(f"{tmp_path}/lock", "them", "R:2")
+            except LockedError:
+                return False
+            taken.release()
+            return taken.before == "R:1"
+
+        assert eventually(can_be_taken, 5) is not kept
+        assert lock.alive() is kept
+        lock.release()
 
 
 @pytest.mark.parametrize("sessions", ["1", "3"])

@@ -1,0 +1,75 @@
+"""The status of a job: its runs, who works on it, and what those that do not live still hold. Changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.app.desk import EVENTS, Desk, Options, open_desk
+from runner.checkpoint import RunRecord
+from runner.errors import SendenseError
+from runner.hosts.leftovers import look
+from runner.journal import read_events
+from runner.summary import RunSummary, fold
+from runner.unwind import Hold
+
+
+@dataclass(frozen=True)
+class Status:
+    """`runs` are those remembered, oldest first; `holder` says who works on the job now; `last` is how far the newest run
+    came, None where this machine has no events of it."""
+
+    job: str
+    runs: tuple[RunRecord, ...]
+    holder: str | None
+    last: RunSummary | None
+    held: Mapping[str, tuple[Hold, ...]]
+    """By the id of an unfinished run: what it holds."""
+    died: str | None = None
+    """The id of the run whose process ended without giving the job's lock back: it was killed, or its machine was."""
+    unseen: tuple[str, ...] = ()
+    """Why something could not be looked at."""
+
+    @property
+    def running(self) -> str | None:
+        """The id of the run that goes on now."""
+        return self.runs[-1].id if self.runs and self.holder and self.runs[-1].id in self.holder else None
+
+
+def status_of(path: Path, options: Options) -> Status:
+    """Raises JobFileError, StateError."""
+    with open_desk(path, options, threading.Event(), ()) as desk:
+        runs, holder = desk.state.runs(), desk.state.holder()
+        last = None
+        if runs and (events := desk.directory(runs[-1].id) / EVENTS).exists():
+            last = fold(read_events(events), desk.registry.findings)
+        unfinished = [record for record in runs if record.is_unfinished]
+        held = {record.id: _held(desk, record) for record in unfinished}
+        unseen: list[str] = []
+        if held and holder is None:
+            _add_processes(desk, held, unseen)
+        died = None if holder is not None else desk.state.left_by()
+        return Status(desk.job.name, runs, holder, last, held, died if died in held else None, tuple(unseen))
+
+
+def _held(desk: Desk, record: RunRecord) -> tuple[Hold, ...]:
+    desk.run(record)
+    return desk.unwinding(desk.state.open(record.id)).held(work_done=record.phase == "unwinding")
+
+
+def _add_processes(desk: Desk, held: dict[str, tuple[Hold, ...]], unseen: list[str]) -> None:
+    """What a run that does not live left on the job's hosts, which its next execution or a sweep ends."""
+    told: set[object] = set()  # two names may be of one machine
+    for name in desk.job.hosts:
+        try:
+            found = look(desk.world.reached(name))
+        except SendenseError as error:
+            unseen.append(error.message)
+            continue
+        for process in found.processes:
+            if process.run in held and process.process not in told:
+                told.add(process.process)
+                what = f"process {process.process.pid} on {name}"
+                held[process.run] += (Hold(name, what, process.since),)

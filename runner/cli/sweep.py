@@ -1,0 +1,56 @@
+"""sendense sweep: lets go of what runs that do not live hold."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from runner.app import abandon_run, sweep_job, sweep_orphans
+from runner.cli.options import job_argument, job_options, options_from
+from runner.console import Console
+from runner.step import Registry
+
+
+@click.command()
+@job_argument
+@job_options
+@click.option(
+    "--abandon", metavar="RUN", help="Let go of all that this unfinished run holds: snapshot, partial point, records."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be let go of; change nothing, take no lock.")
+@click.option(
+    "--orphans",
+    is_flag=True,
+    help="Also what runs left whose records are lost, if their repository is the job's and their VM is not locked.",
+)
+def sweep(
+    job: Path, settings: tuple[str, ...], state: Path | None, abandon: str | None, dry_run: bool, orphans: bool
+) -> None:
+    """Let go of what unfinished runs hold.
+
+    Of what they may hold no longer, and of what dead ones left on the job's hosts; with --abandon, of all that one run
+    holds. An unfinished point with copied data is not garbage: it stays until its run is done or abandoned.
+    """
+    if abandon is not None and (dry_run or orphans):
+        raise click.UsageError("--abandon lets go of one run: --dry-run and --orphans do not go with it")
+    options = options_from(settings, state)
+    done = "would be released:" if dry_run else "released"
+    with Console(Registry.installed().findings) as console:
+        if abandon is not None:
+            abandon_run(job, abandon, options, [console])
+            print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)
+            return
+        released, holding = sweep_job(job, options, [console], dry_run=dry_run)
+        swept = sweep_orphans(job, options, dry_run=dry_run) if orphans else None
+    for what in (*released, *(swept.released if swept else ())):
+        print(f"{done} {what}", file=sys.stderr)
+    for what in swept.stays if swept else ():
+        print(f"stays: {what}", file=sys.stderr)
+    for run in holding:
+        print(
+            f"run {run} is unfinished and still holds something: run the job again, or --abandon {run}", file=sys.stderr
+        )
+    if not released and not holding:
+        print("no unfinished run holds anything", file=sys.stderr)

@@ -1,0 +1,152 @@
+"""What runs left whose records are lost: snapshots in vCenter, and what carries their mark on a host.
+
+An orphan is let go of only when its repository is one of the job's and the VM's lock there is free, and while we hold that
+lock: a run that lives, wherever, has it. All others are named, with what stands in the way.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from runner.errors import SendenseError
+from runner.held_lock import holder_of
+from runner.hosts import Host
+from runner.hosts.leftovers import Marked, end, holder_at, look
+from runner.identity import Identity
+from runner.step import Context
+from steps.owner import read_owner
+from steps.repository import layout, marker
+from steps.repository.section import Repository
+from steps.snapshot import PREFIX
+from steps.vsphere import snapshots
+from steps.vsphere.client import Client, vcenter
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository of the job."""
+
+    host: Host
+    root: str
+    uuid: str
+
+    def is_lock(self, path: str) -> bool:
+        """Whether `path` is that of a VM's lock here: descriptions of snapshots are anybody's to write."""
+        directory, name = posixpath.split(path)
+        vm = posixpath.basename(directory)
+        return (posixpath.dirname(directory), name) == (self.root, layout.LOCK) and (
+            layout.uuid_of_vm_directory(vm) is not None
+        )
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """`stays`: why it is not let go of, None if it may be."""
+
+    what: str
+    run: str
+    since: datetime
+    stays: str | None
+    let_go: Callable[[], None]
+    """Raises LockedError if a run took the VM's lock meanwhile, and what keeps it from being let go of."""
+
+
+def places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ...]:
+    """Raises NotARepositoryError, HostError."""
+    found = []
+    for entry in repositories:
+        host = ctx.host(entry.host)
+        found.append(Place(host, entry.path, marker.require(host, entry.path).uuid))
+    return tuple(found)
+
+
+def find(
+    ctx: Context, vcenters: Iterable[str], hosts: Iterable[str], where: tuple[Place, ...], known: Collection[str]
+) -> Iterator[Orphan]:
+    """Of runs that are not among `known`, whose records say what to do."""
+    for name in vcenters:
+        client = vcenter(ctx, name)
+        for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
+            if (run := snapshot.name.removeprefix(PREFIX)) not in known:
+                yield _snapshot(ctx, client, vm, f"snapshot {snapshot.name} of VM {vm_name}", run, snapshot, where)
+    at = {place.host.name for place in where}
+    told: set[Identity] = set()
+    # Two names may be of one machine: what serves a repository is looked for under that one's.
+    for name in sorted(hosts, key=lambda name: name not in at):
+        host = ctx.host(name)
+        for process in look(host).processes:
+            if process.run in known or process.execution == ctx.run.execution or process.process in told:
+                continue
+            told.add(process.process)
+            yield _process(ctx, host, process, where)
+
+
+def _snapshot(
+    ctx: Context, client: Client, vm: str, what: str, run: str, snapshot: snapshots.Snapshot, where: tuple[Place, ...]
+) -> Orphan:
+    owner = read_owner(snapshot.description)
+    if owner is None or owner.run != run:
+        return _left(what, run, snapshot.created, "its description does not say whose it is")
+    place = next((place for place in where if place.uuid == owner.repository), None)
+    if place is None or owner.lock is None:
+        return _left(
+            what, run, snapshot.created, f"its repository {owner.repository or ''} is not one of this job".strip()
+        )
+    if not place.is_lock(owner.lock):
+        return _left(what, run, snapshot.created, f"{owner.lock} is not a VM's lock in {place.root}")
+
+    def remove(lock: str) -> None:
+        with _held(ctx, place, lock):
+            snapshots.remove(client, vm, snapshot.moref)
+            snapshots.consolidate_if_needed(client, vm)
+
+    return Orphan(what, run, snapshot.created, _busy(place, owner.lock), partial(remove, owner.lock))
+
+
+def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]) -> Orphan:
+    program = next(
+        (word for word in process.command if "/" not in word and word.isascii() and word[:1].isalpha()), "sh"
+    )
+    what = f"process {process.process.pid} ({program}) on {host.name}"
+    for place in where:
+        if place.host.name != host.name:
+            continue
+        for word in process.command:
+            lock = posixpath.join(posixpath.dirname(posixpath.dirname(word)), layout.LOCK)
+            if word.startswith(f"{place.root}/") and place.is_lock(lock):
+                return Orphan(
+                    what, process.run, process.since, _busy(place, lock), partial(_end, ctx, place, lock, process)
+                )
+    return _left(what, process.run, process.since, "it serves no image of this job's repositories")
+
+
+def _end(ctx: Context, place: Place, lock: str, process: Marked) -> None:
+    with _held(ctx, place, lock):
+        end(place.host, (process.process,))
+
+
+def _left(what: str, run: str, since: datetime, why: str) -> Orphan:
+    def refuse() -> None:
+        raise SendenseError(f"{what} stays: {why}")
+
+    return Orphan(what, run, since, why, refuse)
+
+
+def _busy(place: Place, lock: str) -> str | None:
+    holder = holder_at(place.host, lock)
+    return None if holder is None else f"its VM is locked by {holder}"
+
+
+@contextmanager
+def _held(ctx: Context, place: Place, path: str) -> Iterator[None]:
+    holder = holder_of("orphans", ctx.run.job, ctx.run.execution)
+    lock = place.host.lock(path, str(holder), holder.token)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,181 @@
+"""What runs leave that do not live: found by identity, let go of by `sweep`, orphans only where nobody can be using them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.app import Options, sweep_job, sweep_orphans
+from runner.events import Event, NodeStarted
+from runner.hosts.leftovers import end_session, holder_at, look, tidy
+from runner.hosts.local import LocalHost
+from runner.identity import own
+from runner.leash import OWNER, mark_of
+from runner.lock_file import compose
+from tests.e2e.site import Site, disk, inventory
+from tests.eventually import eventually
+
+INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "3 MiB", 0, 1)]})
+LOST = "20260101T000000Z-00c0ffee"
+
+
+def break_off(site: Site) -> str:
+    """A run that was stopped once its image was there; returns its id."""
+    stop = threading.Event()
+
+    def at_transfer(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == "transfer[2000]":
+            stop.set()
+
+    ran = site.run("vm", at_transfer, stop=stop)
+    assert ran.exit_code == 130
+    return ran.result.run
+
+
+@pytest.fixture
+def forgotten(site: Site) -> Iterator[str]:
+    """A run whose records are lost: its snapshot and its partial point are there."""
+    run = break_off(site)
+    shutil.rmtree(site.directory / "state")
+    yield run
+    for partial in site.partials():
+        shutil.rmtree(partial)
+
+
+def exporter(site: Site, run: str, image: Path) -> subprocess.Popen[bytes]:
+    """As one that its runner's death did not end, since the network was cut."""
+    argv = ["sh", "-c", "read line", mark_of(run, "0" * 8), "qemu-nbd", str(image)]
+    return subprocess.Popen(argv, stdin=subprocess.PIPE)
+
+
+def test_what_a_lost_run_left_is_found_and_let_go_of_while_its_vm_is_locked(site: Site, forgotten: str) -> None:
+    (partial,) = site.partials()
+    process = exporter(site, forgotten, partial / "disk-2000.qcow2")
+    options = Options()
+    try:
+        would = sweep_orphans(site.job("vm"), options, dry_run=True)
+        assert len(would.released) == 2
+        assert any(forgotten in what for what in would.released)
+        assert site.snapshots() == [f"sendense-{forgotten}"]
+        assert process.poll() is None
+
+        swept = sweep_orphans(site.job("vm"), options)
+        assert swept.released == would.released
+        assert site.snapshots() == []
+        assert process.wait(10) is not None
+        assert site.partials() == [partial], "copied data is not garbage"
+    finally:
+        process.kill()
+        process.wait(10)
+    assert site.run("vm").exit_code == 0
+
+
+def test_an_orphan_whose_vm_is_locked_stays_and_its_holder_is_named(site: Site, forgotten: str) -> None:
+    (lock,) = site.repository.glob("*/.lock")
+    held = LocalHost().lock(str(lock), "run R of another job on another machine", "R:1")
+    try:
+        for dry_run in (True, False):
+            swept = sweep_orphans(site.job("vm"), Options(), dry_run=dry_run)
+            assert swept.released == ()
+            (stays,) = swept.stays
+            assert "run R of another job" in stays
+        assert site.snapshots() == [f"sendense-{forgotten}"]
+    finally:
+        held.release()
+    assert sweep_orphans(site.job("vm"), Options()).released
+
+
+def test_an_orphan_of_another_repository_is_only_listed(site: Site, forgotten: str) -> None:
+    marker = site.repository / "repository.json"
+    ours = marker.read_text()
+    marker.write_text('{"uuid": "11111111-2222-4333-8444-555555555555", "version": 1}')
+    try:
+        swept = sweep_orphans(site.job("vm"), Options())
+    finally:
+        marker.write_text(ours)
+    assert swept.released == ()
+    assert "is not one of this job" in swept.stays[0]
+    assert site.snapshots() == [f"sendense-{forgotten}"]
+    assert sweep_orphans(site.job("vm"), Options()).released
+
+
+def test_a_sweep_ends_what_a_dead_run_left_running_and_keeps_what_can_be_resumed(site: Site) -> None:
+    run = break_off(site)
+    (partial,) = site.partials()
+    left, other = exporter(site, run, partial / "disk-2000.qcow2"), exporter(site, LOST, Path("/elsewhere.qcow2"))
+    try:
+        would = sweep_job(site.job("vm"), Options(), dry_run=True)
+        assert left.poll() is None
+        assert sweep_job(site.job("vm"), Options()) == would
+        assert any(f"process {left.pid} " in what for what in would[0])
+        assert left.wait(10) is not None
+        assert other.poll() is None, "not of this job"
+        assert would[1] == (run,)
+        assert site.snapshots() == [f"sendense-{run}"]
+        assert site.partials() == [partial]
+    finally:
+        for process in (left, other):
+            process.kill()
+            process.wait(10)
+    assert site.run("vm").exit_code == 0
+
+
+# On a host
+
+
+def test_the_next_execution_of_a_run_ends_what_an_earlier_one_left_and_nothing_else(tmp_path: Path) -> None:
+    host = LocalHost()
+    mine, theirs, now = (
+        subprocess.Popen(["sh", "-c", "read line", mark], stdin=subprocess.PIPE)
+        for mark in (mark_of(LOST, "1"), mark_of(LOST + "x", "1"), mark_of(LOST, "2"))
+    )
+    try:
+        pids = {mine.pid, theirs.pid, now.pid}
+        assert eventually(lambda: pids <= {one.process.pid for one in look(host).processes})
+        tidy(host, LOST, "2")
+        assert mine.wait(10) is not None
+        assert theirs.poll() is now.poll() is None
+    finally:
+        for process in (mine, theirs, now):
+            process.kill()
+            process.wait(10)
+
+
+def test_a_temporary_directory_outlives_a_power_cut_and_not_the_next_look(tmp_path: Path) -> None:
+    """The shell that keeps it is killed with everything else, and a password may be in it."""
+    host = LocalHost()
+    with host.tempdir() as alive:
+        dead = Path("/tmp/sd-" + os.urandom(4).hex())
+        shutil.copytree(alive, dead)
+        (dead / "password").write_text("geheim")
+        space, gone = Path("/proc/self/ns/pid").readlink(), own()
+        identity = gone.__class__(gone.pid, gone.start + 1, gone.boot, gone.command)  # its number, given to another
+        (dead / OWNER).write_text(f"{mark_of(LOST, '1')} {space} {identity}\n")
+        found = {directory.path: directory.run for directory in look(host).directories}
+        assert found[str(dead)] == LOST
+        assert alive not in found
+        tidy(host, LOST, "2")
+        assert not dead.exists()
+        assert Path(alive).exists()
+
+
+def test_no_process_is_taken_for_the_holder_of_a_lock_by_its_number_alone(tmp_path: Path) -> None:
+    """After a reboot another process has the number that the lock file names."""
+    bystander = subprocess.Popen(["sleep", "600"])
+    path, me = tmp_path / "lock", own()
+    try:
+        identity = me.__class__(bystander.pid, me.start, "0" * 8 + me.boot[8:], me.command)
+        path.write_bytes(compose("run R", "R:1", identity))
+        assert holder_at(LocalHost(), str(path)) is None
+        end_session(LocalHost(), str(path), "R:1")
+        assert bystander.poll() is None
+    finally:
+        bystander.send_signal(signal.SIGKILL)
+        bystander.wait(10)
