@@ -65,6 +65,6 @@ class _Guarded:
         self._hold()
         self._host.rename(old, new)
 
-    def remove(self, path: str, *, recursive: bool = False) -> None:
+    def remove(self, *paths: str, recursive: bool = False) -> None:
         self._hold()
-        self._host.remove(path, recursive=recursive)
+        self._host.remove(*paths, recursive=recursive)
