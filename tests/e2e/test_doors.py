@@ -193,7 +193,7 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
     ),
     "old qemu-nbd on the hub": (
         old("hub", "qemu-nbd", "qemu-nbd 3.1.0"),
-        ("host hub has qemu-nbd 3.1.0, which is too old", "4.0 or newer"),
+        ("host hub has qemu-nbd 3.1.0, which is too old", "4.1 or newer"),
         1,
     ),
     "old nbdkit on the node": (
