@@ -96,7 +96,7 @@ def kill_reader(run: subprocess.Popen[str], site: Site) -> None:
 
 @dataclass(frozen=True)
 class End:
-    """`act` is called as soon as bytes move."""
+    """`act` is called as soon as the copy begins."""
 
     name: str
     exit_code: int
@@ -146,7 +146,7 @@ def test_a_run_shows_no_secret_whatever_its_end(
             argv, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         events = out / "events"
-        begun = '"node-progress"' if not end.prelude else "a bug in the copy"
+        begun = '"node-started","node":"transfer[2000]"' if not end.prelude else "a bug in the copy"
         assert eventually(lambda: (events.exists() and begun in events.read_text()) or run.poll() is not None, 60)
         during = [file for file, _ in contents(site, out, temporary)]
         end.act(run, site)

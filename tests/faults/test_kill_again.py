@@ -122,7 +122,7 @@ def test_writes_that_were_interrupted_leave_no_temporary_file(scene: Scene):
     scene.job.write_text(yaml.safe_dump(document, sort_keys=False))
     kill_one_after_the_other(scene, ["writing run.json"])
     assert scene.ids() == set()  # it died before it began
-    moments = ("writing .last-run", "writing snapshot.json", "writing disk-2000.blake3", "writing manifest.json")
+    moments = ("writing snapshot.json", "writing disk-2000.blake3", "writing manifest.json")
     kill_one_after_the_other(scene, moments)
     assert scene.run() == 0, scene.said
     the_run(scene)
