@@ -212,7 +212,10 @@ class TestTopLevel:
                 STEPS, "steps: [a]", "8:9: a step should be a mapping (id: …, uses: …), not text", id="step-text"
             ),
             pytest.param(
-                "name: test", "template: bakup", "should be one of backup; did you mean 'backup'?", id="template"
+                "name: test",
+                "template: bakup",
+                "should be one of backup, prune, restore, verify; did you mean 'backup'?",
+                id="template",
             ),
         ],
     )
