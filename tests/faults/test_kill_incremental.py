@@ -40,7 +40,7 @@ NIGHTS = count(1)
 
 
 def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
-    return tuple(kills_at(STEPS)) + SOME if "TORTURE" in environment else SOME
+    return tuple(kills_at(STEPS)) + SOME if "TORTURE" in environment else SOME[:2]
 
 
 @pytest.fixture(scope="module")

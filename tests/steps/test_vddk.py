@@ -98,7 +98,7 @@ def test_the_password_is_in_no_command_line_and_in_no_file_once_nbdkit_listens(
         public += " ".join(opened.ctx.children[0].argv).encode()
         assert PASSWORD.encode() not in public
         assert lab.client.cookie().partition('"')[2].rstrip('"').encode() not in public
-        assert sorted(path.name for path in directory.iterdir()) == ["0.pid", "0.sock", "vddk.conf"]
+        assert sorted(path.name for path in directory.iterdir()) == [".owner", "0.pid", "0.sock", "vddk.conf"]
         assert directory.stat().st_mode & 0o777 == 0o700
         assert OpenSource().probe(opened.ctx, opened.source)
     assert not directory.exists()
