@@ -53,19 +53,21 @@ def compare(
     *,
     stop: threading.Event,
     blocks: Iterable[int] | None = None,
+    ranges: Iterable[tuple[int, int]] | None = None,
     in_flight: int = 16,
     stall_timeout: float = 60.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """All blocks, or those of the offsets `blocks` (in order). A block is taken as zero without reading only if its digest
-    says zero and the image's extents do; `on_progress` gets bytes done and bytes in all.
+    """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets `blocks` (in
+    order). A block is taken as zero without reading only if its digest says zero and the image's extents do, which is not
+    asked of single `blocks`; `on_progress` gets bytes done and bytes in all.
 
     Raises BlockDifference for the first difference by offset, CopyError, Interrupted.
     """
     size = image.abilities.size
     if size != digests.capacity:
         raise WrongEndpoint(f"the {image.name} has {size} bytes but the digests are of {digests.capacity}")
-    return _Comparison(image, digests, stop, blocks, in_flight, stall_timeout, on_progress).run()
+    return _Comparison(image, digests, stop, blocks, ranges, in_flight, stall_timeout, on_progress).run()
 
 
 def sample(digests: Digests, seed: str) -> list[int]:
@@ -87,6 +89,7 @@ class _Comparison:
         digests: Digests,
         stop: threading.Event,
         blocks: Iterable[int] | None,
+        ranges: Iterable[tuple[int, int]] | None,
         in_flight: int,
         stall_timeout: float,
         on_progress: Callable[[int, int], None] | None,
@@ -98,12 +101,12 @@ class _Comparison:
         self._traffic = Traffic(stop, stall_timeout)
         size = digests.capacity
         if blocks is None:
-            self._total = size
-            self._survey = Survey([(0, size)], left=digests.extents, right=self._holes)
+            wanted = [(0, size)] if ranges is None else list(ranges)
+            self._survey = Survey(wanted, left=digests.extents, right=self._holes)
         else:
-            ranges = [(offset, min(BLOCK, size - offset)) for offset in blocks]
-            self._total = sum(length for _, length in ranges)
-            self._survey = Survey(ranges, left=_unknown, right=_unknown)
+            wanted = [(offset, min(BLOCK, size - offset)) for offset in blocks]
+            self._survey = Survey(wanted, left=_unknown, right=_unknown)
+        self._total = sum(length for _, length in wanted)
         self._buffers = [memoryview(bytearray(BLOCK)) for _ in range(in_flight)]
         self._differences: list[BlockDifference] = []
         self._done = self._compared = self._read = 0

@@ -39,6 +39,15 @@ class Suspect(Model):
     disks: tuple[Suspicion, ...]
 
 
+class WithSource(Model):
+    """Blocks of the VM's disk that were not written since the point, and were compared; those that may have been."""
+
+    compared: int
+    changed: int
+    why_not: str | None = None
+    """Why nobody knows what was written since: then none was compared."""
+
+
 class DiskVerified(Model):
     """Blocks are of 1 MiB; `different` are the offsets (bytes) of the first that differ, a hundred at most."""
 
@@ -48,10 +57,12 @@ class DiskVerified(Model):
     different: tuple[int, ...] = ()
     problem: str | None = None
     """Why it could not be compared: a missing parent, corrupt tables."""
+    source: WithSource | None = None
+    """Of a verification against the source: `different` are then blocks that differ there."""
 
 
 class Verification(Model):
-    """`level`: how much of what it holds was read; `against_source`: compared with the VM too."""
+    """`level`: how much of what it holds was read; `against_source`: compared with the VM too, as far as its disks say."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     at: datetime

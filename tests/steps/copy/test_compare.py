@@ -101,6 +101,15 @@ def test_of_several_differences_the_first_by_offset_is_named(copied):
         copied.compare()
 
 
+def test_of_chosen_ranges_holes_on_both_sides_are_not_read(copied):
+    found = copied.compare(ranges=[(MiB, 2 * MiB), (19 * MiB, 3 * MiB), (40 * MiB, 512)])
+    assert (found.compared, found.read) == (6, 4)
+    copied.disk.write(30 * MiB, b"x")
+    copied.compare(ranges=[(0, 30 * MiB), (31 * MiB, MiB)])
+    with pytest.raises(BlockDifference, match=f"offset {30 * MiB}"):
+        copied.compare(ranges=[(29 * MiB, 3 * MiB)])
+
+
 def test_chosen_blocks_are_read_even_where_both_sides_have_holes(copied):
     found = copied.compare(blocks=[MiB, 30 * MiB, 40 * MiB])
     assert (found.compared, found.read) == (3, 3)

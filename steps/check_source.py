@@ -1,0 +1,220 @@
+"""check-source: what the VM did not write since a restore point is compared with the digests made when that was read."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Annotated
+
+from runner.errors import DifferenceError, StateError
+from runner.findings import Cell, Findings, Row, Statement
+from runner.hosts import Host
+from runner.model import JobModel, Model, SectionName
+from runner.step import Context, Lifetime, Step
+from steps import stored
+from steps.check_point import DIFFERENCES, PointChecked
+from steps.copy.changes import Changes
+from steps.copy.compare import BlockDifference, compare
+from steps.copy.digests import Digests
+from steps.copy.extents import BLOCK, gaps
+from steps.copy.nbd import NbdEndpoint
+from steps.open_source import Source
+from steps.repository import marks, vm_directory
+from steps.repository.manifest import Manifest, PointDisk
+from steps.repository.marks import DiskVerified, Verification, WithSource
+from steps.repository.section import locate
+from steps.snapshot import SnapshotTaken
+from steps.source_server import endpoint_name
+from steps.vsphere import cbt
+from steps.vsphere.client import vcenter
+from steps.vsphere.errors import TrackingError, TrackingLost, TrackingOff
+from steps.vsphere.inventory import VM
+
+
+class SourceChecked(Model):
+    path: str
+    """Absolute path of the point's directory"""
+    host: str
+    """The job's name of the host it lies on"""
+    disks: tuple[DiskVerified, ...]
+    """As recorded beside the manifest"""
+    at: datetime
+    """When it was done"""
+
+
+class CheckSourceIn(JobModel):
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository that has the point, an entry of `repositories`"""
+    checked: PointChecked
+    """The point, which is whole by itself"""
+    vm: VM
+    """The VM that it is a point of"""
+    snapshot: SnapshotTaken
+    """The moment of the VM that is compared with"""
+
+
+class CheckSourceLive(JobModel):
+    sources: tuple[Source, ...]
+    """The disks of that moment"""
+
+
+class SourceDiffersError(DifferenceError):
+    def __init__(self, path: str, host: Host, disks: tuple[DiskVerified, ...]) -> None:
+        said = "; ".join(_difference(disk) for disk in disks if disk.different)
+        super().__init__(
+            f"{path} on {host.name} differs from the VM where changed block tracking says that nothing was written since: "
+            f"{said}; either a write was forgotten, or the point was read wrongly: it counts as good no longer, and the next "
+            "backup of the disk on it is a full"
+        )
+
+
+class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
+    """Compares a restore point with the VM as it is now. Of each disk, all blocks are read from a new snapshot that changed
+    block tracking says were not written since the point, and compared with the point's digests; what was written is
+    counted. A disk whose tracking does not reach back to the point is named and not compared. What comes of it is recorded
+    beside the manifest."""
+
+    name = "check-source"
+    lifetime = Lifetime.KEEP
+    In = CheckSourceIn
+    Live = CheckSourceLive
+    Out = SourceChecked
+    example = (
+        'uses: check-source, with: {repository: main, checked: "${{ check }}", vm: "${{ discover.vm }}", '
+        'snapshot: "${{ snapshot }}", sources: "${{ source }}"}'
+    )
+    errors = (
+        "a block differs: disk and offset are named, the point is marked and counts as good no longer (exit code 5)",
+        "the point is of another VM",
+        "the vCenter's answer for the changed areas does not fit together",
+    )
+
+    def check(self, ctx: Context, inputs: CheckSourceIn, recorded: SourceChecked | None) -> SourceChecked | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: CheckSourceIn, live: CheckSourceLive) -> SourceChecked:
+        host, root = locate(ctx, inputs.repository)
+        path = inputs.checked.path
+        made, at_rest = vm_directory.read(host, path), marks.read(host, path).verified
+        if made is None or at_rest is None:
+            raise StateError(f"{path} on {host.name} has no manifest or no record of its verification any more")
+        _refuse_another_vm(made, inputs.vm)
+        sources = {source.disk_key: source for source in live.sources}
+        before = {disk.key: disk for disk in at_rest.disks}
+        disks = tuple(_disk(ctx, inputs, root, disk, sources.get(disk.key), before[disk.key]) for disk in made.disks)
+        found = Verification(at=datetime.now(UTC), level=at_rest.level, against_source=True, disks=disks)
+        marks.write(host, path, found)
+        if not found.passed:
+            raise SourceDiffersError(path, host, disks)
+        return SourceChecked(path=path, host=host.name, disks=disks, at=found.at)
+
+    def findings(self, out: SourceChecked) -> Findings:
+        compared = sum(disk.source.compared for disk in out.disks if disk.source)
+        changed = sum(disk.source.changed for disk in out.disks if disk.source)
+        cells = {"As in the VM": Cell(value=compared, unit="count"), "Changed": Cell(value=changed, unit="count")}
+        text = (
+            f"{out.path} on {out.host} against the VM: {compared} blocks of 1 MiB that were not written since are equal; "
+            f"{changed} that may have been were not compared."
+        )
+        left_out = [
+            Statement(
+                about="noted", text=f"{posixpath.basename(out.path)}: {_left_out(disk.key, disk.source.why_not)}."
+            )
+            for disk in out.disks
+            if disk.source and disk.source.why_not
+        ]
+        return Findings(
+            rows=(Row(table="Points", key=posixpath.basename(out.path), cells=cells),),
+            statements=(Statement(about="verified", text=text), *left_out),
+        )
+
+
+def _refuse_another_vm(made: Manifest, vm: VM) -> None:
+    of, now = (made.vm.vcenter_uuid, made.vm.instance_uuid.lower()), (vm.vcenter_uuid, vm.instance_uuid.lower())
+    if of != now:
+        raise StateError(
+            f"{made.point} is of VM {made.vm.name} (instance uuid {of[1]} in vCenter {of[0]}), not of {vm.name} ({now[1]} in "
+            f"{now[0]}), so they are not compared"
+        )
+
+
+def _disk(
+    ctx: Context, inputs: CheckSourceIn, root: str, disk: PointDisk, source: Source | None, before: DiskVerified
+) -> DiskVerified:
+    """`before`: as it was found at rest."""
+    try:
+        changes = _changes(ctx, inputs, disk)
+        if source is None:
+            raise TrackingLost("it is not read from the VM's new snapshot")
+    except TrackingError as error:
+        ctx.warn(f"{inputs.checked.path}: {_left_out(disk.key, error.message)}")
+        return before.model_copy(update={"source": WithSource(compared=0, changed=0, why_not=error.message)})
+    host, path = ctx.host(inputs.checked.host), inputs.checked.path
+    (found,) = stored.read(host, root, path, (disk.key,)).disks
+    with ExitStack() as stack:
+        local = ctx.scratch / f"{found.point}-{disk.key}"
+        digests = stack.enter_context(stored.receive_digests(host, found, local))
+        stack.callback(local.unlink)
+        written = changes.blocks()
+        different = _compare(ctx, source, digests, written, f"{found.point} disk {disk.key}")
+    changed = sum(_blocks(length) for _, length in written)
+    counts = WithSource(compared=before.blocks - changed, changed=changed)
+    return before.model_copy(update={"different": different, "source": counts})
+
+
+def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
+    """What was written since the point. Raises TrackingError with the reason why nobody knows."""
+    snapshot, since = inputs.snapshot, disk.change_id
+    now = next((frozen for frozen in snapshot.disks if frozen.key == disk.key), None)
+    if now is None:
+        raise TrackingLost("the VM's new snapshot does not have it")
+    if now.backing_uuid != disk.backing_uuid:
+        raise TrackingLost("it is another disk now")
+    if now.capacity != disk.capacity:
+        raise TrackingLost(f"it has {now.capacity} bytes, in the point it had {disk.capacity}")
+    if since is None:
+        raise TrackingOff("changed block tracking was off when the point was made")
+    if now.change_id is None:
+        raise TrackingOff("changed block tracking is off for it")
+    if why := cbt.why_lost(since, now.change_id):
+        raise TrackingLost(why)
+    client = vcenter(ctx, snapshot.vcenter)
+    return Changes(cbt.areas(client, snapshot.vm, snapshot.moref, disk.key, disk.capacity, since), disk.capacity)
+
+
+def _compare(
+    ctx: Context, source: Source, digests: Digests, written: Iterable[tuple[int, int]], label: str
+) -> tuple[int, ...]:
+    """Offsets of the blocks outside of `written` that differ, the first hundred."""
+    different: list[int] = []
+    left = gaps(digests.capacity, written)
+    size = sum(length for _, length in left)
+
+    def tell(done: int, of: int) -> None:
+        ctx.progress(label, "compare", size - of + done, size)
+
+    with NbdEndpoint(source.uris, endpoint_name(source.disk_key)) as endpoint:
+        while left and len(different) < DIFFERENCES:
+            try:
+                compare(endpoint, digests, stop=ctx.stop, ranges=left, on_progress=tell)
+                break
+            except BlockDifference as difference:
+                different.append(difference.offset)
+                left = gaps(digests.capacity, [*written, (0, difference.offset + BLOCK)])
+    return tuple(different)
+
+
+def _blocks(length: int) -> int:
+    return -(-length // BLOCK)
+
+
+def _left_out(key: int, why: str) -> str:
+    return f"disk {key} was not compared with the VM: {why}"
+
+
+def _difference(disk: DiskVerified) -> str:
+    count = f"at least {DIFFERENCES}" if len(disk.different) >= DIFFERENCES else str(len(disk.different))
+    compared = disk.source.compared if disk.source else 0
+    return f"disk {disk.key}: {count} of {compared} blocks of 1 MiB, the first at offset {disk.different[0]}"
