@@ -77,6 +77,7 @@ def test_a_protected_point_is_shown_and_stays_until_that_is_lifted(
         ("protect", ("20261101", "--until=2199-01-01"), "--reason TEXT, or --lift alone"),
         ("protect", ("20261101", "--lift", "--reason=x"), "--reason TEXT, or --lift alone"),
         ("verify", ("2026",), "may be any of"),
+        ("verify", ("20261101", "--against-source"), "does not say which vCenter has the VM"),
         ("points", ("nobody",), "there are no points of nobody"),
     ],
 )
