@@ -6,7 +6,8 @@ host program` alone survives its client's death: sshd sends no signal to a sessi
 
 What travels through the wrapper's standard input: first `size` bytes that become the program's standard input (the
 program starts only when they are there whole, so it never acts on half of them), then one signal name a line. The end of
-it means TERM, and KILL five seconds later. The exit code is the program's, 128 + n if signal n ended it.
+it means TERM, and KILL five seconds later; after TERM comes CONT, since a frozen program takes TERM only once it goes on. The
+exit code is the program's, 128 + n if signal n ended it.
 
 With a token, the wrapper says when the program was started and how it ended, and then waits for the end of its standard
 input. So an ssh session never ends while we may be sending a signal: paramiko can send that after it confirmed the
@@ -74,6 +75,7 @@ send() { kill -"$1" -"$child" || kill -"$1" "$child"; }
 {
     while read -r signal; do send "$signal"; done
     send TERM
+    send CONT
     tenths=50
     while [ "$tenths" -gt 0 ] && send 0; do sleep 0.1; tenths=$((tenths - 1)); done
     send KILL
@@ -210,11 +212,11 @@ class LeashedChild:
             return self._tail.decode(errors="replace")
 
     def stop(self, timeout: float = 10.0) -> None:
-        for signal in ("TERM", "KILL"):
+        for signals in (b"TERM\nCONT\n", b"KILL\n"):
             if self.poll() is None:
                 with contextlib.suppress(BrokenPipeError):
                     # The wire broke, or the wrapper was killed: both show in `poll`.
-                    self._wire.send(f"{signal}\n".encode())
+                    self._wire.send(signals)
                 self._over.wait(timeout / 2)
         self._wire.hang_up()
         if self.poll() is None:

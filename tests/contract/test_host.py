@@ -162,6 +162,13 @@ def test_a_child_runs_until_it_is_stopped(host: Host, tmp_path: Path) -> None:
     child.stop()
 
 
+def test_a_frozen_child_is_stopped_without_force(host: Host, tmp_path: Path) -> None:
+    child = host.popen(shell(f"echo $$ >{tmp_path}/pid; exec sleep 600"))
+    os.kill(pid_in(tmp_path / "pid"), signal.SIGSTOP)
+    child.stop()
+    assert child.poll() == 143
+
+
 def test_a_child_that_ended_tells_its_exit_code_and_last_words(host: Host) -> None:
     child = host.popen(shell("echo the export is locked >&2; exit 9"))
     assert eventually(lambda: child.poll() == 9)
