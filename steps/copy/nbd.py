@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -31,7 +32,7 @@ ExportInfo = Abilities
 
 _ZEROES = memoryview(bytes(MiB))
 _CLOSE_TIMEOUT = 1.0
-"""Seconds for a server to take our goodbye; one that hangs is left as it is."""
+"""Seconds for a server to take our goodbyes, on all its connections; one that hangs is left as it is."""
 
 
 OPEN_TIMEOUT = 120.0
@@ -89,8 +90,12 @@ class NbdEndpoint:
         self.abilities = replace(every[0], can_extents=all(one.can_extents for one in every))
 
     def close(self) -> None:
+        """Says goodbye on all of them before it waits: a server that hangs keeps us but once."""
         for channel in self.channels:
-            channel.close()
+            channel.say_goodbye()
+        deadline = time.monotonic() + _CLOSE_TIMEOUT
+        for channel in self.channels:
+            channel.hang_up(deadline)
 
     def __enter__(self) -> NbdEndpoint:
         return self
@@ -104,6 +109,7 @@ class NbdChannel:
         self.name = name
         self.label = label
         self.in_flight = 0
+        self._parting = False
         self._settled: deque[Callable[[], None]] = deque()
         if _MISSING:
             raise LibnbdMissing(_MISSING)
@@ -294,15 +300,21 @@ class NbdChannel:
         self.in_flight += 1
 
     def close(self) -> None:
-        """Says goodbye if nothing is in flight; whatever is, is dropped."""
-        if self._handle is None:
+        self.say_goodbye()
+        self.hang_up(time.monotonic() + _CLOSE_TIMEOUT)
+
+    def say_goodbye(self) -> None:
+        """If nothing is in flight; whatever is will be dropped."""
+        if self._handle is None or self.in_flight or not self._handle.aio_is_ready():
             return
-        try:
-            if self._handle.aio_is_ready() and self.in_flight == 0:
-                self._handle.aio_disconnect()
-                deadline = time.monotonic() + _CLOSE_TIMEOUT
+        with suppress(nbd.Error):  # the server was faster to hang up; nothing was in flight
+            self._handle.aio_disconnect()
+            self._parting = True
+
+    def hang_up(self, deadline: float) -> None:
+        """Once the server took the goodbye, at the deadline of `time.monotonic()` at the latest. Twice is fine."""
+        if self._parting:
+            with suppress(nbd.Error):  # as above
                 while self._alive() and time.monotonic() < deadline:
                     self._wait(deadline - time.monotonic())
-        except nbd.Error:
-            pass  # the server was faster to hang up; nothing was in flight
-        self._handle = None
+        self._parting, self._handle = False, None

@@ -246,6 +246,15 @@ def test_a_probe_of_a_server_that_accepts_and_says_nothing_ends_in_time(servers)
     assert time.monotonic() - begun < 5
 
 
+def test_a_frozen_server_with_many_idle_connections_is_left_after_one_wait(servers):
+    server = servers.nbdkit("memory", "1M")
+    endpoint = NbdEndpoint([server.uri] * 12, "source of disk 2000")
+    server.process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    endpoint.close()
+    assert time.monotonic() - begun < 6  # one by one it would be twelve
+
+
 def test_a_probe_of_nothing_and_of_another_export_say_so(servers, tmp_path):
     with pytest.raises(ConnectFailed, match="No such file or directory"):
         probe(f"nbd+unix:///?socket={tmp_path / 'none'}", 5)
