@@ -5,21 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from runner.events import NodeProgress, NodeRetrying
+from runner.events import Event, NodeProgress, NodeRetrying, NodeStarted
 from runner.units import MiB
 from steps.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
+from steps.vsphere.client import Client
+from steps.vsphere.sources import https
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
 
 INVENTORY = inventory(
-    {"name": "vm", "disks": [disk(2000, "4 MiB", 0, 1), disk(2001, "6 MiB", 1, 2), disk(2002, "2 MiB", 2, 3)]},
+    {"name": "torn", "disks": [disk(2000, "1 MiB", 0, 1), disk(2001, "4 MiB", 1, 2), disk(2002, "1 MiB", 2, 3)]},
     {"name": "big", "disks": [disk(2000, "40 MiB", 0, 4)]},
+    {"name": "frozen-hub", "disks": [disk(2000, "12 MiB", 0, 5)]},
+    {"name": "frozen-source", "disks": [disk(2000, "12 MiB", 0, 6)]},
+    {"name": "outage", "disks": [disk(2000, "12 MiB", 0, 7)]},
+    {"name": "revoked", "disks": [disk(2000, "12 MiB", 0, 10)]},
+    {"name": "expiring", "disks": [disk(2000, "2 MiB", 0, 8)]},
     {
         "name": "many",
         "controllers": [{"key": 1000 + number, "kind": "pvscsi"} for number in range(4)],
@@ -93,16 +101,16 @@ def content(path: str) -> str:
         return ""
 
 
-def kill(site: Site, program: str) -> None:
+def send(site: Site, program: str, number: signal.Signals) -> None:
     found = pids(site, program)
     assert found
     for pid in found:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def test_what_is_killed_in_the_middle_of_a_copy_is_opened_again_and_the_copy_goes_on(site: Site, at_flush) -> None:
     at_flush(dict.fromkeys((2, 4, 6, 8, 10), lambda: kill_tunnels(site)))
-    at_flush({12: lambda: kill(site, "qemu-nbd"), 14: lambda: kill(site, "nbdkit")})
+    at_flush({12: lambda: send(site, "qemu-nbd", signal.SIGKILL), 14: lambda: send(site, "nbdkit", signal.SIGKILL)})
     before = site.lab.status()["calls"].get("GET /folder", 0)
     ran = site.run("big", window=str(WINDOW))
     whole_run(ran, site, "big", 2000)
@@ -117,6 +125,143 @@ def test_what_is_killed_in_the_middle_of_a_copy_is_opened_again_and_the_copy_goe
 def goes_back_at_most(ran: Ran, window: int) -> bool:
     seen = [e.done for e in ran.events if isinstance(e, NodeProgress) and e.phase == "copy"]
     return all(later >= earlier - window for earlier, later in pairwise(seen))
+
+
+def test_a_place_that_cannot_be_read_stops_that_disk_at_once_and_the_others_finish(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rescued = tmp_path / "map"
+    rescued.write_text("0x0 + 1\n0x0 0x100000 +\n0x100000 0x200 -\n0x100200 0x2ffe00 +\n")
+    original = https.argv
+
+    def with_a_bad_sector(url: str, **more: str) -> tuple[str, ...]:
+        nbdkit, *rest = original(url, **more)
+        if "torn_1-flat" not in url:
+            return (nbdkit, *rest)
+        return (nbdkit, "--filter=ddrescue", *rest, f"ddrescue-mapfile={rescued}")
+
+    with monkeypatch.context() as harm:
+        harm.setattr(https, "argv", with_a_bad_sector)
+        first = site.run("torn", connections="1")
+    assert first.exit_code == 1
+    assert set(first.failures()) == {"transfer[2001]"}
+    said = first.failures()["transfer[2001]"]
+    assert "source of disk 2001 failed: read of 1.0 MiB at offset 1048576: Input/output error" in said
+    assert retried(first) == []
+    assert {"verify[2000]", "verify[2002]"} <= first.acted()
+    again = site.run("torn", connections="1")
+    assert again.result.run == first.result.run
+    assert again.acted() == {"transfer[2001]", "verify[2001]", "publish", "cleanup"}
+    whole_run(again, site, "torn", 2000, 2001, 2002)
+
+
+@pytest.mark.parametrize(
+    ("vm", "program", "waits_for"),
+    [("frozen-hub", "qemu-nbd", "image"), ("frozen-source", "nbdkit", "source")],
+    ids=["hub", "source"],
+)
+def test_a_frozen_server_is_named_within_the_stall_timeout_and_replaced(
+    site: Site, at_flush, vm: str, program: str, waits_for: str
+) -> None:
+    moments: list[float] = []
+
+    def freeze() -> None:
+        send(site, program, signal.SIGSTOP)
+        moments.append(time.monotonic())
+
+    def listener(event: Event) -> None:
+        if isinstance(event, NodeRetrying):
+            moments.append(time.monotonic())
+
+    at_flush({2: freeze})
+    ran = site.run(vm, listener, window=str(WINDOW), stall_timeout="2s")
+    whole_run(ran, site, vm, 2000)
+    assert f"no byte moved for 2.0 s: the copy waits for the {waits_for} of disk 2000" in retried(ran)[0].error
+    assert moments[1] - moments[0] < 2 + 10
+
+
+def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:
+    """Every session and forward breaks, the VM's lock too, and nothing is let in until it is back."""
+    hub = Sshd(site.directory / "hub" / "sshd")
+    refused = 0
+
+    def listener(event: Event) -> None:
+        nonlocal refused
+        if isinstance(event, NodeRetrying):
+            refused += 1
+            if refused == 3:
+                hub.start()
+
+    at_flush({2: hub.stop})
+    try:
+        ran = site.run("outage", listener, window=str(WINDOW), connections="2")
+    finally:
+        hub.restart()
+    whole_run(ran, site, "outage", 2000)
+    assert goes_back_at_most(ran, WINDOW)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nbdkit makes a read that failed again just once, and soon; an ended session is seen soon too."""
+    monkeypatch.setattr(https, "RETRIES", 1)
+    monkeypatch.setattr(https, "RETRY_DELAY", 1)
+    monkeypatch.setattr(https, "COOKIE_RENEW", 1)
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "keepalive_lent", 0.3)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_session_that_ends_before_a_call_of_every_kind_is_begun_anew(site: Site) -> None:
+    """Each method of the API that a run calls meets an ended session once, those of the cleanup too, and each HTTP request."""
+    before = site.lab.status()["calls"]
+    whole_run(site.run("expiring", connections="1"), site, "expiring", 2000)
+    asked = {name.split()[0] for name, count in site.lab.status()["calls"].items() if count > before.get(name, 0)}
+    assert {"CreateSnapshot_Task", "RemoveSnapshot_Task", "GET", "HEAD"} <= asked
+    # These need no session, or end it.
+    expiring = asked - {"Login", "Logout", "RetrieveServiceContent"}
+    for method in sorted(expiring):
+        site.lab.fault("session-expire", parameters={"method": method})
+    logins = site.lab.status()["calls"]["Login"]
+    whole_run(site.run("expiring", connections="1"), site, "expiring", 2000)
+    assert site.lab.status()["armed"] == {}
+    assert site.lab.status()["calls"]["Login"] > logins + 1
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_session_that_ends_as_each_node_begins_is_begun_anew(site: Site) -> None:
+    begun: set[str] = set()
+
+    def listener(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node not in begun:
+            begun.add(event.node)
+            if not site.lab.status()["armed"]:  # two in a row are no ended session, but a vCenter that lets nobody in
+                site.lab.fault("session-expire")
+
+    whole_run(site.run("expiring", listener, connections="1"), site, "expiring", 2000)
+    assert {"snapshot", "transfer[2000]", "publish", "cleanup"} <= begun
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_account_that_is_revoked_in_the_middle_is_permanent_at_once(site: Site, at_flush) -> None:
+    password = Path(site.lab.record.vcenter.password_file)
+    right = password.read_bytes()
+
+    def revoke() -> None:
+        password.write_bytes(b"another one\n")
+        site.lab.fault("session-expire", parameters={"method": "GET"})
+
+    at_flush({2: revoke})
+    try:
+        first = site.run("revoked", window=str(WINDOW), connections="1")
+    finally:
+        password.write_bytes(right)
+    assert first.exit_code == 1
+    assert "wrong user name or password" in first.failures()["transfer[2000]"]
+    assert "at offset" in first.failures()["transfer[2000]"]
+    assert retried(first) == []
+    again = site.run("revoked", window=str(WINDOW), connections="1")
+    assert again.acted() == {"transfer[2000]", "verify[2000]", "publish", "cleanup"}
+    whole_run(again, site, "revoked", 2000)
 
 
 def test_32_disks_at_once_pass_a_server_that_takes_few_logins_at_a_time(site: Site) -> None:
