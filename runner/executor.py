@@ -1,7 +1,7 @@
 """Doing it: nodes run in threads as their turn comes, each checkpointed; whatever happens, everything is unwound.
 
 execute
-├── _expand            lists become known, steps become nodes
+├── _let_go_of_what_is_gone   a moment that is over is replaced by a new one
 ├── _turn(node)        in a worker thread
 │   ├── _keep          the record stands, or a crash came between doing and recording
 │   └── _act           intent record → open processes → run → done record; transient errors try again

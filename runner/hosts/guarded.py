@@ -1,12 +1,14 @@
-"""A host that writes nothing unless the run's locks are held at that moment."""
+"""A host that changes nothing unless the run's locks are held at that moment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
-from runner.hosts import Child, Host
-from runner.process import Completed
+from runner.hosts import Host
+
+CHANGING = frozenset({"run", "popen", "mkdir", "write", "write_sparse", "append", "rename", "remove"})
+"""Verbs that may change something there; all others only look, or make what ends with us."""
 
 
 def guarded(host: Host, hold: Callable[[], None]) -> Host:
@@ -21,50 +23,19 @@ def bare(host: Host) -> Host:
 
 
 class _Guarded:
-    """The verbs that change something; all others are the host's own."""
+    """Hands every verb on as it is called, so that none can drift from the host's own."""
 
     def __init__(self, host: Host, hold: Callable[[], None]) -> None:
         self._host = host
         self._hold = hold
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._host, name)
+        verb = getattr(self._host, name)
+        if name not in CHANGING:
+            return verb
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | None = None,
-        timeout: float = 60.0,
-        ok: Sequence[int] | None = (0,),
-    ) -> Completed:
-        self._hold()
-        return self._host.run(argv, stdin=stdin, timeout=timeout, ok=ok)
+        def act(*args: Any, **more: Any) -> Any:
+            self._hold()
+            return verb(*args, **more)
 
-    def popen(self, argv: Sequence[str]) -> Child:
-        self._hold()
-        return self._host.popen(argv)
-
-    def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
-        self._hold()
-        self._host.mkdir(path, mode=mode, parents=parents)
-
-    def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        self._hold()
-        self._host.write(path, content, mode=mode)
-
-    def write_sparse(self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
-        self._hold()
-        self._host.write_sparse(path, size, pieces, mode=mode)
-
-    def append(self, path: str, content: bytes) -> None:
-        self._hold()
-        self._host.append(path, content)
-
-    def rename(self, old: str, new: str) -> None:
-        self._hold()
-        self._host.rename(old, new)
-
-    def remove(self, *paths: str, recursive: bool = False) -> None:
-        self._hold()
-        self._host.remove(*paths, recursive=recursive)
+        return act

@@ -1,0 +1,57 @@
+"""A guarded host asks for the locks before each verb that changes something, and changes nothing without them."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import LockedError
+from runner.hosts import Host
+from runner.hosts.guarded import CHANGING, bare, guarded
+from runner.hosts.local import LocalHost
+
+CALLS = {
+    "run": lambda host, at: host.run(("touch", f"{at}/made")),
+    "popen": lambda host, at: host.popen(("touch", f"{at}/made")).stop(),
+    "mkdir": lambda host, at: host.mkdir(f"{at}/made", mode=0o700, parents=True),
+    "write": lambda host, at: host.write(f"{at}/made", b"x", mode=0o600),
+    "write_sparse": lambda host, at: host.write_sparse(f"{at}/made", 8, [(0, b"x")]),
+    "append": lambda host, at: host.append(f"{at}/made", b"x"),
+    "rename": lambda host, at: host.rename(f"{at}/one", f"{at}/three"),
+    "remove": lambda host, at: host.remove(f"{at}/one", f"{at}/two", recursive=True),
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "one").touch()
+    (tmp_path / "two").touch()
+    return tmp_path
+
+
+def test_each_verb_that_changes_something_has_a_case():
+    assert set(CALLS) == CHANGING
+    assert all(hasattr(Host, name) for name in CHANGING)
+
+
+@pytest.mark.parametrize("verb", CALLS)
+def test_nothing_changes_without_the_locks_and_all_does_with_them(place: Path, verb: str):
+    lost = True
+
+    def hold() -> None:
+        if lost:
+            raise LockedError("the VM", "another run")
+
+    host = guarded(LocalHost("hub"), hold)
+    with pytest.raises(LockedError):
+        CALLS[verb](host, place)
+    assert sorted(path.name for path in place.iterdir()) == ["one", "two"]
+    lost = False
+    CALLS[verb](host, place)
+    if verb != "popen":  # which may be stopped before it did anything
+        assert sorted(path.name for path in place.iterdir()) != ["one", "two"]
+
+
+def test_looking_needs_no_lock(place: Path):
+    host = guarded(LocalHost("hub"), lambda: pytest.fail("it asked"))
+    assert host.listdir(str(place)) == ["one", "two"]
+    assert isinstance(bare(host), LocalHost)
