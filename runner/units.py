@@ -21,6 +21,11 @@ _TERM = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB|TiB)?\s*", re.ASCII)
 _BYTES = {"": 1, "B": 1, "KiB": KiB, "MiB": MiB, "GiB": GiB, "TiB": TiB}
 
 
+def counted(count: int, one: str) -> str:
+    """``1 point``, ``3 points``."""
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+
+
 def human_bytes(count: float) -> str:
     """``human_bytes(1536)`` is ``"1.5 KiB"``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

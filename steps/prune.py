@@ -12,7 +12,7 @@ from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation
 from runner.step import Context, Forecast, Lifetime, Step
-from runner.units import human_bytes
+from runner.units import counted, human_bytes
 from steps import pruning, tools
 from steps.pruning import NoRoomError, VmPlan
 from steps.rebuild import Rebuilding
@@ -122,9 +122,9 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         if planned is None:
             return Forecast(notes=("what goes is decided once the new point is there",))
         host, root = locate(ctx, inputs.repository)
-        notes = [f"{len(planned.plan.drops)} points go, {human_bytes(planned.work.freed)}"]
+        notes = [f"to go: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
         if planned.plan.moves:
-            notes.append(f"{len(planned.plan.moves)} images are rebuilt")
+            notes.append(f"to be rebuilt: {counted(len(planned.plan.moves), 'image')}")
         if planned.work.copied:
             notes.append(planned.work.sentence)
         free = host.free_bytes(root)

@@ -10,7 +10,7 @@ from itertools import groupby
 import click
 
 from runner.console import print_table
-from runner.units import DAY, HOUR, human_bytes
+from runner.units import DAY, HOUR, counted, human_bytes
 from steps.repository.catalogue import Catalogue, Point
 
 COLUMNS = ("point", "kind", "on disk", "changed", "age", "verified", "")
@@ -25,7 +25,7 @@ def show(name: str, listed: Catalogue) -> None:
     else:
         count = len({point.instance_uuid for point in listed.points})
         stored = human_bytes(sum(point.stored for point in listed.points))
-        click.echo(f"{where}: {count} VMs, {len(listed.points)} points, {stored}")
+        click.echo(f"{where}: {counted(count, 'VM')}, {counted(len(listed.points), 'point')}, {stored}")
     now = datetime.now(UTC)
     for vm, group in groupby(listed.points, key=lambda point: (point.vm, point.instance_uuid)):
         rows = [_row(point, stem, now) for point, stem in trees(tuple(group))]

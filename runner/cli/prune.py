@@ -19,7 +19,7 @@ from runner.console import Console, print_table
 from runner.errors import UsageError
 from runner.hosts import Host
 from runner.step import Registry
-from runner.units import human_bytes
+from runner.units import counted, human_bytes
 from steps import pruning
 from steps.pruning import NoRoomError, VmPlan
 from steps.repository.retention import Policy
@@ -108,7 +108,9 @@ def _show(host: Host, root: str, plans: Sequence[VmPlan], *, as_json: bool) -> i
     gone, freed = sum(len(plan.plan.drops) for plan in due), human_bytes(sum(plan.work.freed for plan in due))
     rebuilt = sum(len(plan.plan.moves) for plan in due)
     stay = sum(len(plan.plan.decisions) for plan in plans) - gone
-    click.echo(f"{gone} points would go ({freed}), {stay} stay; {rebuilt} images would be rebuilt")
+    click.echo(
+        f"{counted(gone, 'point')} would go ({freed}), {stay} stay; {counted(rebuilt, 'image')} would be rebuilt"
+    )
     for problem in crowded:
         print(problem, file=sys.stderr)
     return 1 if crowded else 0

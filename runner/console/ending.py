@@ -11,7 +11,7 @@ from rich.text import Text
 from runner.console.tables import print_table
 from runner.findings import Cell
 from runner.summary import Fold, RunSummary, Table
-from runner.units import human_seconds
+from runner.units import counted, human_seconds
 from runner.words import MARKS, failures, printable, verdict
 
 STYLES = {"done": "green", "failed": "red", "skipped": "yellow"}
@@ -59,8 +59,8 @@ class _Ending:
         noted = [each.text for each in self._summary.statements if each.about == "noted"]
         for text in made + noted[:NOTES]:
             self._say(f"  {text}")
-        if len(noted) > NOTES:
-            self._say(f"  {len(noted) - NOTES} more notes are in the report (--report DIR)")
+        if (left := len(noted) - NOTES) > 0:
+            self._say(f"  {counted(left, 'more note')} {'is' if left == 1 else 'are'} in the report (--report DIR)")
         for table in self._summary.tables:
             self._line()
             self._table(table)
