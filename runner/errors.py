@@ -21,6 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+BY_SIGNAL = 128
+"""Exit codes above are those of a program that was killed, or whose host was lost (255, as ssh(1) gives it)."""
+
 
 class SendenseError(Exception):
     """`message` is one sentence for a person; `details` (JSON) is kept with the failed node for its next attempt."""
@@ -109,7 +112,8 @@ class TransientError(SendenseError):
 
 
 class CommandError(SendenseError):
-    """A command ended badly or not in time (`exit_code_seen` is then None)."""
+    """A command ended badly or not in time (`exit_code_seen` is then None). Transient, unless told, if it was ended from
+    without: that says nothing of what it was to do."""
 
     def __init__(
         self,
@@ -118,13 +122,14 @@ class CommandError(SendenseError):
         exit_code_seen: int | None,
         stderr: str,
         *,
-        transient: bool = False,
+        transient: bool | None = None,
     ) -> None:
         self.host = host
         self.argv = tuple(argv)
         self.exit_code_seen = exit_code_seen
         self.stderr = stderr
-        self.transient = transient
+        ended_from_without = exit_code_seen is not None and exit_code_seen > BY_SIGNAL
+        self.transient = ended_from_without if transient is None else transient
         how = "did not end in time" if exit_code_seen is None else f"failed with exit code {exit_code_seen}"
         said = " / ".join(line.strip() for line in stderr.strip().splitlines()[-6:]) or "it said nothing"
         super().__init__(f"{shlex.join(self.argv[:2])} … on {host} {how}: {said}")

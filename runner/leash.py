@@ -43,9 +43,6 @@ START_TIMEOUT = 30.0
 NOT_FOUND = 127
 """What a POSIX shell returns for a program that does not exist."""
 
-BY_SIGNAL = 128
-"""Exit codes above are those of a program that was killed."""
-
 BROKEN = 255
 """The exit code of a wire that broke, as ssh(1) gives it; the shell at its far end sees its standard input end."""
 

@@ -11,10 +11,9 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 
-from runner.errors import SendenseError
+from runner.errors import BY_SIGNAL, SendenseError
 from runner.hosts import Child, Host
 from runner.hosts.tunnel import ssh_version
-from runner.leash import BY_SIGNAL
 from runner.step import Context
 from steps import forwards, tools
 from steps.copy.nbd import ExportInfo
@@ -190,8 +189,7 @@ def _check_alive(host: Host, server: Server, child: Child) -> None:
         raise _NoDirectReadsError
     if nbd_server.port_is_taken(said):
         raise _PortTakenError
-    killed = code > BY_SIGNAL  # or the way to its host broke: neither says anything of the image
-    transient = killed or nbd_server.is_in_use(said)
+    transient = code > BY_SIGNAL or nbd_server.is_in_use(said)
     raise _error(host, server, f"it ended with exit code {code}: {said}", transient=transient)
 
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from runner.errors import SendenseError
+from runner.errors import BY_SIGNAL, CommandError, SendenseError
 from runner.hosts import Child, Forwards, Host
 from runner.hosts.tunnel import explain
 from runner.step import Context
@@ -20,7 +20,7 @@ from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import ExportInfo, probe
 from steps.snapshot import SnapshotTaken
 from steps.vsphere.client import Client
-from steps.vsphere.errors import VSphereError
+from steps.vsphere.errors import PermissionMissing, VSphereError
 from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.sources.nbdkit import SourceFailed, errors_in
 
@@ -99,7 +99,9 @@ class SourceServer(ABC):
         deadline = time.monotonic() + START_TIMEOUT
         while not self._host.exists(pid_file):
             self._ctx.check_stop()
-            if child.poll() is not None:
+            if (code := child.poll()) is not None:
+                if code > BY_SIGNAL:
+                    raise CommandError(self._host.name, child.argv, code, child.stderr())
                 raise self._failure_of(self._last_words(child))
             if time.monotonic() > deadline:
                 raise SourceFailed(f"{self._what}: nbdkit does not listen after {START_TIMEOUT:.0f} s")
@@ -133,16 +135,27 @@ class SourceServer(ABC):
             return answer.result()
 
     def _explain(self, error: SendenseError) -> SendenseError:
-        """Of one who read the disk: an I/O error stands for the disk's own, unless nbdkit complained of what is behind it."""
-        if not isinstance(error, RequestFailed) or error.number != errno.EIO:
+        """Of one who read the disk: an I/O error stands for the disk's own, unless nbdkit complained of what is behind it; and a
+        connection is refused because of that too, since nbdkit opens the disk for each."""
+        if not isinstance(error, ConnectFailed | RequestFailed) or error.name != endpoint_name(self._disk.key):
             return error
-        if error.name != endpoint_name(self._disk.key) or not errors_in(words := self._last_words(*self._children)):
+        if isinstance(error, RequestFailed) and error.number != errno.EIO:
+            return error
+        if not errors_in(words := self._last_words(*self._children)):
             return error
         try:
-            cause: SendenseError = self._cause_of(error, words)
+            cause: SendenseError = (
+                self._cause_of(error, words) if isinstance(error, RequestFailed) else self._why_refused(words)
+            )
         except SendenseError as met:  # while looking whether the account is still let in
             cause = met
         cause.message = f"{error.message}: {cause.message}"
+        return cause
+
+    def _why_refused(self, stderr: str) -> VSphereError:
+        """The disk was opened a moment ago, so it may be again; if not, `open` says that it is for good."""
+        cause = self._failure_of(stderr)
+        cause.transient = not isinstance(cause, PermissionMissing)
         return cause
 
     def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:

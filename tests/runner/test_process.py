@@ -6,14 +6,14 @@ import gc
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from runner import process
 from runner.errors import CommandError
-from runner.leash import leash
+from runner.leash import LeashedChild, leash
 from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
 
 
@@ -105,3 +105,21 @@ def test_a_temporary_directory_is_gone_even_if_we_fail() -> None:
         (Path(directory) / "file").touch()
         raise RuntimeError
     assert not Path(directory).exists()
+
+
+def test_what_was_ended_from_without_may_heal_and_what_failed_does_not(sh: str) -> None:
+    def broken(argv: Sequence[str]) -> process.PipeWire:
+        return process.PipeWire(("sh", "-c", "echo the ssh session to hub broke; exit 255"))
+
+    calls = {
+        True: (
+            lambda: LeashedChild(("qemu-nbd", "--persistent"), "hub", broken),
+            lambda: process.run(("sh", "-c", "kill -KILL $$")),
+        ),
+        False: (lambda: process.run(("false",)),),
+    }
+    for transient, starts in calls.items():
+        for start in starts:
+            with pytest.raises(CommandError) as caught:
+                start()
+            assert caught.value.transient is transient, caught.value

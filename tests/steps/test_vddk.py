@@ -246,6 +246,19 @@ def test_a_read_that_fails_at_the_same_place_of_a_disk_opened_anew_is_the_disks_
         assert error.transient is transient
 
 
+def test_a_connection_that_is_refused_for_want_of_buffers_says_so(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(machine(disks=[OTHER]))
+    found, taken = prepared(lab, vddk, nfc="1")
+    with lab.source(found, taken, 2001, vddk=vddk.options) as opened, connected(opened.source):
+        with pytest.raises(ConnectFailed) as refused:
+            NbdEndpoint(opened.source.uris, endpoint_name(2001))
+        (explain,) = opened.ctx.explains
+        error = explain(refused.value)
+    assert isinstance(error, OutOfBuffers)
+    assert "no NBD handshake with source of disk 2001" in error.message
+    assert error.transient
+
+
 def test_a_size_other_than_the_disks_is_refused(start_vcenter: Starts, vddk: Vddk) -> None:
     lab = start_vcenter(machine(disks=[OTHER]))
     found, taken = prepared(lab, vddk)

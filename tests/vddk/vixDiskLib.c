@@ -3,7 +3,8 @@
  * It is asked for a disk as the library is: who logs in, at which certificate, for which VM and snapshot. What it expects
  * stands in the file `expected` of its libdir, lines of key=value; it then serves plain files below `root`, says which of
  * their 64 KiB chunks are holes, and fails as it is told to: `fail=open:5` or `fail=read:14010:3` (the third read), `nfc=N`
- * (only N disks may be open, counted by locks on files in libdir), `extents=no`, `slow=N` (milliseconds a read).
+ * (only N disks may be open, counted by locks on files in libdir), `extents=no`, `crowd=yes` (the disk
+ * that has the buffers is read only once another was refused them).
  *
  * The interface is that of the VDDK programming guide; names, shapes and codes as in nbdkit's plugins/vddk.
  */
@@ -132,7 +133,17 @@ static int slot(void) {
         if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0) return file;
         if (file >= 0) close(file);
     }
+    snprintf(path, sizeof path, "%s/refused", libdir);
+    int file = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    if (file >= 0) close(file);
     return -1;
+}
+
+/* For a minute at most: who waited in vain sees in the test that nobody was refused. */
+static void wait_for_a_refused_one(void) {
+    char path[4200];
+    snprintf(path, sizeof path, "%s/refused", libdir);
+    for (int tries = 0; tries < 6000 && access(path, F_OK) != 0; tries++) usleep(10000);
 }
 
 Error VixDiskLib_InitEx(uint32_t major, uint32_t minor, Log *log, Log *warning, Log *panic, const char *directory,
@@ -265,7 +276,7 @@ Error VixDiskLib_Read(void *handle, uint64_t start, uint64_t count, unsigned cha
     Disk *disk = handle;
     Error error = due("read", ++disk->reads);
     char value[32];
-    usleep(1000 * atoi(expected("slow", value, sizeof value)));
+    if (strcmp(expected("crowd", value, sizeof value), "yes") == 0) wait_for_a_refused_one();
     if (error == 5) return out_of_buffers();
     if (error) return error;
     if (start + count > disk->sectors) return FAIL;
