@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, to_jsonable_python
 
+from runner.field_docs import field_docs
 from runner.units import parse_duration, parse_size
 
 
@@ -53,7 +55,7 @@ Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | i
 class Model(BaseModel):
     """A value: frozen, strict, unknown fields are errors. Fields are named as in Python."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     @classmethod
     def from_json_value(cls, value: JsonValue) -> Self:
@@ -62,6 +64,15 @@ class Model(BaseModel):
 
     def to_json_value(self) -> dict[str, JsonValue]:
         return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in field_docs(cls).items():
+            if name in cls.model_fields:
+                properties[cls.model_fields[name].alias or name].setdefault("description", text)
+        return schema
 
 
 class JobModel(Model):

@@ -5,44 +5,52 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
 from runner import __version__
-from runner.cli.ci import ci
-from runner.cli.completion import completion
-from runner.cli.demo import demo
-from runner.cli.doctor import doctor
-from runner.cli.files import files
-from runner.cli.job import plan, render, schema, validate
-from runner.cli.lab import lab
-from runner.cli.prune import prune
-from runner.cli.repository import init, points, protect
-from runner.cli.restore import restore
-from runner.cli.run import run
-from runner.cli.serve import serve
-from runner.cli.status import status
-from runner.cli.steps import steps
-from runner.cli.sweep import sweep
-from runner.cli.verify import verify
 from runner.errors import SendenseError
+
+COMMANDS = {
+    **dict.fromkeys(("validate", "plan", "render", "schema"), "job"),
+    **dict.fromkeys(("init", "points", "protect"), "repository"),
+    **{
+        name: name
+        for name in (
+            *("run", "status", "sweep", "doctor"),
+            *("verify", "prune", "restore", "serve", "files"),
+            *("steps", "ci", "completion", "demo", "lab"),
+        )
+    },
+}
+"""Command → the module here that has it, under its own name."""
 
 EPILOG = """Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by another run ·
 4 some points published, some not · 5 verification found a difference · 130 interrupted, resumable."""
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """Imports a command when it is asked for: one that looks at points need not wait for the simulated vCenter."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="sendense")
 def cli() -> None:
     """Backups of VMware VMs as code: plan a job, run it, resume it where it stopped, prove the result."""
-
-
-JOBS = (validate, plan, run, status, sweep, render, doctor)
-REPOSITORY = (init, points, verify, protect, prune, restore, serve, files)
-OTHERS = (steps, schema, ci, completion, demo, lab)
-
-for command in (*JOBS, *REPOSITORY, *OTHERS):
-    cli.add_command(command)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from runner.cli.options import json_option, print_json
 from runner.console import print_table
 from runner.errors import UsageError
+from runner.field_docs import field_docs
 from runner.model import HOST, HOW, SectionName, marks_of
 from runner.step import AnyStep, Registry
 from runner.units import HOUR, parse_duration
@@ -92,7 +93,7 @@ def _show(name: str, step: AnyStep) -> None:
 def _rows(model: type[BaseModel], remark: str) -> list[tuple[str, str, str, str]]:
     rows = []
     for field, info in model.model_fields.items():
-        words = " ".join((info.description or "").split()).rstrip(".")
+        words = " ".join(field_docs(model).get(field, "").split()).rstrip(".")
         meaning = "; ".join(filter(None, (words, _marked(model, field), remark)))
         needed = "yes" if info.is_required() else f"default {_default(info)}"
         kind = "duration" if _is_duration(info) else type_name(info.annotation)

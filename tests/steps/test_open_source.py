@@ -310,6 +310,12 @@ def test_a_certificate_for_another_name_says_what_to_write() -> None:
         pytest.param("nbdkit: curl[1]: error: problem\nnbdkit: ", ["problem"], id="a-line-and-the-next-ones-name"),
         pytest.param("nbdkit: error: unknown parameter\n", ["unknown parameter"], id="before-any-connection"),
         pytest.param("nbdkit: curl[1]: debug: x\n", [], id="no-error"),
+        *(
+            pytest.param(
+                f"nbdkit: curl[1]: error: problem\nnbdkit: curl[1]: error: {said}: Broken pipe\n", ["problem"], id=said
+            )
+            for said in ("write reply", "write data", "write error reply", "read request")
+        ),
     ],
 )
 def test_only_whole_lines_of_nbdkit_are_taken_for_the_cause(stderr: str, errors: list[str]) -> None:
@@ -327,6 +333,24 @@ def test_an_nbdkit_that_cannot_start_is_said_with_its_words(
     with pytest.raises(https.SourceFailed, match="no-such-parameter") as caught, lab.source(found, taken):
         pass
     assert not caught.value.transient
+
+
+def test_only_the_authorities_of_the_job_are_trusted(start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    argv = https.argv
+
+    def talkative(*args: Any, **more: Any) -> tuple[str, ...]:
+        program, *rest = argv(*args, **more)
+        return (program, "--verbose", "--debug=curl.verbose=1", *rest)
+
+    monkeypatch.setattr(https, "argv", talkative)
+    with lab.source(found, taken) as opened:
+        said = "".join(child.stderr() for child in opened.ctx.children)
+    read = [line for line in said.splitlines() if "certificates in" in line or "CAfile" in line or "CApath" in line]
+    assert read
+    assert not [line for line in read if "/sd-" not in line], "it read those of the system too"
 
 
 @pytest.mark.parametrize("store", ["vsan1", "vvol1"])

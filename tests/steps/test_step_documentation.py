@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from runner.field_docs import field_docs
 from runner.model import JobModel
 from runner.step import Registry
 
@@ -35,8 +36,8 @@ def without_meaning(*models: type[BaseModel]) -> set[str]:
         f"{model.__module__}.{model.__name__}.{name}"
         for outer in models
         for model in within(outer)
-        for name, info in model.model_fields.items()
-        if not info.description
+        for name in model.model_fields
+        if not field_docs(model).get(name)
     }
 
 

@@ -75,7 +75,7 @@ def test_every_command_is_one_that_the_command_line_takes(
     taken = []
     for job in ("plan", "run"):
         for words in commands(document[job]):
-            command = cli.commands[words[0]]
+            command = cli.get_command(click.Context(cli), words[0])
             taken.append((words[0], command.make_context(words[0], words[1:]).params))
     assert [name for name, _ in taken] == ["plan", "plan", "run"]
     assert all(given["offline"] and given["shape"] == "md" for name, given in taken if name == "plan")
