@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from runner.errors import SendenseError
 from runner.events import Bus, GraphKnown, NodeFailed, NodeSkipped
 from runner.inputs import Resolver
+from runner.job_model import When
 from runner.nodes import Node, NodeId, Nodes
 
 
@@ -23,6 +24,8 @@ class Status(enum.Enum):
     FAILED = "failed"
     SKIPPED = "skipped"
 
+
+AT_END: When = "always"
 
 _UNDER_WAY = (Status.PENDING, Status.RUNNING, Status.CLOSING)
 
@@ -58,11 +61,12 @@ class Schedule:
         return self._status.get(node.id) in (Status.PENDING, Status.RUNNING)
 
     def work_is_done(self) -> bool:
-        """Every node is done but those of the end."""
+        """Every node is done but those of the end, also of steps whose nodes could not be listed yet."""
+        steps = [step for step in self._nodes.order if self._nodes.spec(step).when != AT_END]
         return not self._skipped_steps and all(
-            self._status[node.id] is Status.DONE
-            for node in self._nodes.all()
-            if not node.is_process and not is_at_end(node)
+            step in self._nodes.of_step
+            and all(self._status[node.id] is Status.DONE for node in self._nodes.of_step[step] if not node.is_process)
+            for step in steps
         )
 
     def unguarded(self) -> str | None:
@@ -190,4 +194,4 @@ class Schedule:
 
 def is_at_end(node: Node) -> bool:
     """A node that comes whatever happened, when all others are done or given up."""
-    return node.spec.when == "always"
+    return node.spec.when == AT_END

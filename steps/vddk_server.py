@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -51,8 +52,10 @@ class VddkServer(SourceServer):
         place = self._take_place()
         directory = self._ctx.closing.enter_context(self._host.tempdir())
         password_file = posixpath.join(directory, "password")
-        child = self._start_one(directory, password_file)
-        self._ctx.closing.callback(self._look_back, child, place)
+        started: list[Child] = []
+        # Before it starts, so once it was stopped: its last words are here then.
+        self._ctx.closing.callback(self._look_back, started, place)
+        started.append(child := self._start_one(directory, password_file))
         self._host.remove(password_file)
         uris = self._connect(directory, [child])
         self._serving = True
@@ -106,9 +109,9 @@ class VddkServer(SourceServer):
         (child,) = self._start(directory, [command])
         return child
 
-    def _look_back(self, child: Child, place: Place) -> None:
+    def _look_back(self, started: Sequence[Child], place: Place) -> None:
         """At its end: who reads sees only that a read failed, the cause is on nbdkit's standard error."""
-        words = child.stderr()
+        words = "".join(child.stderr() for child in started)
         if vddk.out_of_buffers(words):
             place.refused()
         if not self._serving:

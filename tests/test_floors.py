@@ -18,6 +18,7 @@ GROUND = {
     "lock_file",
     "secrets",
     "render",
+    "field_docs",
     "findings",
     "observations",
 }

@@ -8,6 +8,8 @@ A moment is a word and a name, such as ``intent snapshot``. The words:
     phase                  the run's own record says ``working``, ``unwinding`` or ``finished``
     asking, asked          before and after a call of the vCenter: ``create`` or ``remove`` a snapshot
     writing                a local file of that name is written, but has not got it yet
+    doing, did             before and after a verb of the hub: ``write manifest.json``, ``run mv``, ``popen qemu-img commit``;
+                           files and directories without the way to them
     copied                 ``2000:40``: 40 % of the disk 2000 is recorded as safe. The run is not held: the copy goes on
 """
 
@@ -17,13 +19,14 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from runner import leash
 from runner.checkpoint import RunState
 from runner.events import Bus, NodeFinished, NodeUndone
+from runner.hosts.ssh.host import SshHost
 from steps.disk_ledger import DiskLedger
 from steps.vsphere import snapshots
 
@@ -52,6 +55,13 @@ class Tap:
                 call,
                 before=lambda *_, call=call, **__: self._now(f"asking {call}"),
                 after=lambda *_, call=call, **__: self._now(f"asked {call}"),
+            )
+        for verb in ("write", "rename", "remove", "run", "popen"):
+            _around(
+                SshHost,
+                verb,
+                before=lambda _, target, *__, verb=verb, **___: self._now(f"doing {verb} {_called(verb, target)}"),
+                after=lambda _, target, *__, verb=verb, **___: self._now(f"did {verb} {_called(verb, target)}"),
             )
         watch_directories(self._made)
         _around(Path, "replace", before=lambda path, target: self._now(f"writing {Path(target).name}"))
@@ -86,6 +96,12 @@ class Tap:
             self._gate.send(b"!")
         if hold:
             self._gate.recv(1)
+
+
+def _called(verb: str, target: str | Sequence[str]) -> str:
+    if isinstance(target, str):
+        return Path(target).name
+    return " ".join(word for word in target[: 2 if verb == "popen" else 1] if not word.startswith("-"))
 
 
 def watch_directories(file: int) -> None:

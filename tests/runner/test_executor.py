@@ -7,7 +7,8 @@ import pytest
 
 from runner.errors import LockedError
 from runner.events import NodeKept, NodeRetrying, NodeSkipped, NodeStarted
-from tests.runner.toys import Bench, backup_like
+from runner.job_model import StepSpec
+from tests.runner.toys import EACH, Bench, backup_like
 
 RUNS = [
     "run copy[1]",
@@ -70,6 +71,16 @@ def test_what_follows_waits_for_a_slow_close_also_when_another_node_ends_meanwhi
     bench.run()
     trace = bench.trace()
     assert trace.index("run prove[2]") < trace.index("close serve[1]") < trace.index("open again[1]")
+
+
+def test_work_is_not_done_before_the_nodes_of_a_list_are(bench: Bench):
+    """A run that is killed between would be taken for done."""
+    moment = {"root": str(bench.root), "item": "${{ item }}", "speed": 1, "moment": "now"}
+    bench.steps = (StepSpec("look", "look", {"root": str(bench.root)}), StepSpec("make", "make", moment, EACH))
+    done: list[list[str]] = []
+    bench.work_done = lambda: done.append(bench.trace())
+    assert bench.run().work_done
+    assert sorted(done[0]) == ["run make[1]", "run make[2]"]
 
 
 def test_a_guard_is_open_round_all_that_changes_something(bench: Bench):

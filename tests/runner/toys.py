@@ -7,6 +7,7 @@ or ``bug``, one consumed a try.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -360,6 +361,7 @@ class Bench:
     jobs: int = 4
     run_id: str = "20261123T170000Z-3f9a0c1e"
     only_unwind: bool = False
+    work_done: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[Event] = field(default_factory=list)
 
@@ -409,7 +411,7 @@ class Bench:
                 stop=self.stop,
                 jobs=self.jobs,
                 only_unwind=self.only_unwind,
-                work_done=lambda: None,
+                work_done=self.work_done,
             )
             return executor.execute()
 
