@@ -62,13 +62,22 @@ class DiskLedger:
         self._log.remove()
         self._begun, self.done, self.earlier = False, (), ()
 
+    def writing(self) -> None:
+        """Before the first write: what is recorded of a snapshot before this one must never again be taken for what the target
+        holds, though a kill comes before a FLUSH of this one is recorded."""
+        if self.earlier:
+            self._begin()
+
     def record(self, ranges: Sequence[Flushed]) -> None:
         """What a FLUSH made safe."""
+        self._begin()
+        self._ledger.record(ranges)
+        self._ctx.advanced.set()
+
+    def _begin(self) -> None:
         if not self._begun:
             self._ledger.begin(self._head)
             self._begun = True
-        self._ledger.record(ranges)
-        self._ctx.advanced.set()
 
     def believe(self, target: Endpoint, digests: Digests, *, stall_timeout: float = 60.0) -> None:
         """Reads a sample of what is recorded as done back from `target`; one difference, and all of it is forgotten, with

@@ -257,6 +257,7 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
             if begun and not ledger.done and increment is not None:
                 increment.refuse_unknown_image()
             held = ledger.what_it_held(earlier)
+            ledger.writing()
             with nullcontext() if increment is None else increment.doubting():
                 done = copy(
                     source,

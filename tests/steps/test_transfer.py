@@ -19,6 +19,7 @@ from runner.units import GiB, MiB
 from steps.copy.endpoint import RequestFailed, Stalled
 from steps.copy.ledger import head_line, ranges_line, read_ledger
 from steps.create_qcow2 import Image
+from steps.disk_ledger import DiskLedger
 from steps.qemu import img
 from steps.repository import layout
 from steps.transfer import Copied, SwappedTargetsError, Transfer, TransferIn, TransferLive
@@ -156,6 +157,30 @@ def test_a_moment_between_two_moments_is_not_skipped_over(hub: Hub, guest: Guest
     guest.write(0, before)
     transfer(hub, guest.source().model_copy(update={"snapshot": "snapshot-33"}), image)
     assert equal(image, guest)
+
+
+def test_a_moment_of_which_no_flush_was_recorded_is_not_skipped_over(
+    hub: Hub, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block goes a → b → a, and the copy of b was killed between its first write and what it first recorded."""
+    image = hub.image(guest.disk)
+    before = guest.path.read_bytes()[:MiB]
+    transfer(hub, guest.source(), image)
+    guest.write(0, content(MiB, seed=9))
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(DiskLedger, "record", killed)
+        transfer(hub, guest.source().model_copy(update={"snapshot": "snapshot-32"}), image)
+    guest.write(0, before)
+    transfer(hub, guest.source().model_copy(update={"snapshot": "snapshot-33"}), image)
+    assert equal(image, guest)
+
+
+class Killed(BaseException):
+    """Nothing of ours handles it, as nothing handles SIGKILL."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
 
 
 def interrupted(hub: Hub, guest: Guest, image: Image, after: int) -> int:
