@@ -14,8 +14,9 @@ from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation
 from runner.step import Context, Empty, Lifetime, Step
 from steps import stored, tools
-from steps.copy.compare import BlockDifference, compare, sample
-from steps.copy.digests import ENTRY, Digests
+from steps.copy.compare import sample
+from steps.copy.differences import Differences, differences
+from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
 from steps.qemu import img
@@ -126,10 +127,11 @@ def _disk(ctx: Context, host: Host, root: str, path: str, disk: PointDisk, level
             local = ctx.scratch / f"{posixpath.basename(path)}-{disk.key}"
             digests = stack.enter_context(stored.receive_digests(host, found, local))
             stack.callback(local.unlink)
-            compared, different = (0, ()) if level == "metadata" else _compare(ctx, host, found, digests, level)
+            nothing = Differences(offsets=(), compared=0)
+            seen = nothing if level == "metadata" else _compare(ctx, host, found, digests, level)
     except (stored.ChainError, stored.DigestsDamagedError, _TablesError, StateError, img.BadImageError) as error:
         return DiskVerified(key=disk.key, blocks=blocks, compared=0, problem=error.message)
-    return DiskVerified(key=disk.key, blocks=blocks, compared=compared, different=different)
+    return DiskVerified(key=disk.key, blocks=blocks, compared=seen.compared, different=seen.offsets)
 
 
 class _TablesError(SendenseError):
@@ -144,34 +146,26 @@ def _check_tables(host: Host, disk: StoredDisk) -> None:
             raise _TablesError(f"qemu-img check finds {report.corruptions} corruptions in {path}")
 
 
-def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level: Level) -> tuple[int, tuple[int, ...]]:
-    """Blocks compared, and the offsets of those that differ, the first hundred."""
-    different: list[int] = []
-    total = digests.size // ENTRY
-    left: list[int] | range | None = sample(digests, seed=ctx.run.id) if level == "sample" else None
-    wanted = total if left is None else len(left)
-
-    def tell(done: int, _: int) -> None:
-        ctx.progress(f"{disk.point} disk {disk.key}", "compare", done, wanted * BLOCK)
-
+def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level: Level) -> Differences:
+    label = f"{disk.point} disk {disk.key}"
     with scope(ctx):
         served = serve(ctx, host, disk.image, "read-only", connections=4)
         with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}") as endpoint:
-            while len(different) < DIFFERENCES:
-                try:
-                    compare(endpoint, digests, stop=ctx.stop, blocks=left, on_progress=tell)
-                except BlockDifference as difference:
-                    different.append(difference.offset)
-                    every = range(0, total * BLOCK, BLOCK) if left is None else left
-                    left = [offset for offset in every if offset > difference.offset]
-                    if left:
-                        continue
-                break
-    return wanted, tuple(different)
+            return differences(
+                endpoint,
+                digests,
+                stop=ctx.stop,
+                most=DIFFERENCES,
+                blocks=sample(digests, seed=ctx.run.id) if level == "sample" else None,
+                on_progress=lambda done, of: ctx.progress(label, "compare", done, of),
+            )
 
 
 def _words(disk: DiskVerified) -> str:
     if disk.problem is not None:
         return f"disk {disk.key}: {disk.problem}"
-    count = f"at least {DIFFERENCES}" if len(disk.different) >= DIFFERENCES else str(len(disk.different))
-    return f"disk {disk.key}: {count} of {disk.blocks} blocks of 1 MiB differ, the first at offset {disk.different[0]}"
+    ended = f"; it is not compared beyond {DIFFERENCES} of them" if len(disk.different) >= DIFFERENCES else ""
+    return (
+        f"disk {disk.key}: {len(disk.different)} of {disk.compared} compared blocks of 1 MiB differ, the first at offset "
+        f"{disk.different[0]}{ended}"
+    )

@@ -16,9 +16,9 @@ from runner.step import Context, Lifetime, Step
 from steps import stored
 from steps.check_point import DIFFERENCES, PointChecked
 from steps.copy.changes import Changes
-from steps.copy.compare import BlockDifference, compare
+from steps.copy.differences import Differences, count, differences
 from steps.copy.digests import Digests
-from steps.copy.extents import BLOCK, gaps
+from steps.copy.extents import gaps
 from steps.copy.nbd import NbdEndpoint
 from steps.open_source import Source
 from steps.repository import marks, vm_directory
@@ -158,10 +158,9 @@ def _disk(
         digests = stack.enter_context(stored.receive_digests(host, found, local))
         stack.callback(local.unlink)
         written = changes.blocks()
-        different = _compare(ctx, source, digests, written, f"{found.point} disk {disk.key}")
-    changed = sum(_blocks(length) for _, length in written)
-    counts = WithSource(compared=before.blocks - changed, changed=changed)
-    return before.model_copy(update={"different": different, "source": counts})
+        seen = _compare(ctx, source, digests, written, f"{found.point} disk {disk.key}")
+    counts = WithSource(compared=seen.compared, changed=count(written))
+    return before.model_copy(update={"different": seen.offsets, "source": counts})
 
 
 def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
@@ -186,28 +185,17 @@ def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
 
 def _compare(
     ctx: Context, source: Source, digests: Digests, written: Iterable[tuple[int, int]], label: str
-) -> tuple[int, ...]:
-    """Offsets of the blocks outside of `written` that differ, the first hundred."""
-    different: list[int] = []
-    left = gaps(digests.capacity, written)
-    size = sum(length for _, length in left)
-
-    def tell(done: int, of: int) -> None:
-        ctx.progress(label, "compare", size - of + done, size)
-
+) -> Differences:
+    """Of the blocks outside of `written`."""
     with NbdEndpoint(source.uris, endpoint_name(source.disk_key)) as endpoint:
-        while left and len(different) < DIFFERENCES:
-            try:
-                compare(endpoint, digests, stop=ctx.stop, ranges=left, on_progress=tell)
-                break
-            except BlockDifference as difference:
-                different.append(difference.offset)
-                left = gaps(digests.capacity, [*written, (0, difference.offset + BLOCK)])
-    return tuple(different)
-
-
-def _blocks(length: int) -> int:
-    return -(-length // BLOCK)
+        return differences(
+            endpoint,
+            digests,
+            stop=ctx.stop,
+            most=DIFFERENCES,
+            ranges=gaps(digests.capacity, written),
+            on_progress=lambda done, of: ctx.progress(label, "compare", done, of),
+        )
 
 
 def _left_out(key: int, why: str) -> str:
@@ -215,6 +203,9 @@ def _left_out(key: int, why: str) -> str:
 
 
 def _difference(disk: DiskVerified) -> str:
-    count = f"at least {DIFFERENCES}" if len(disk.different) >= DIFFERENCES else str(len(disk.different))
     compared = disk.source.compared if disk.source else 0
-    return f"disk {disk.key}: {count} of {compared} blocks of 1 MiB, the first at offset {disk.different[0]}"
+    ended = f"; it is not compared beyond {DIFFERENCES} of them" if len(disk.different) >= DIFFERENCES else ""
+    return (
+        f"disk {disk.key}: {len(disk.different)} of {compared} compared blocks of 1 MiB, the first at offset "
+        f"{disk.different[0]}{ended}"
+    )

@@ -61,7 +61,7 @@ def test_what_a_vm_did_not_write_is_compared_and_a_forgotten_write_is_found(
     site.lab.fault("cbt-lie")  # of two areas of the first disk it tells the second one
     code, said = against_source(site, point, capsys)
     assert code == 5, said
-    assert "disk 2000: 1 of 5 blocks of 1 MiB, the first at offset 1048576" in said
+    assert "disk 2000: 1 of 5 compared blocks of 1 MiB, the first at offset 1048576" in said
     assert [one.different for one in recorded(point).disks] == [(MiB,), ()]
     assert (site.snapshots(), site.partials()) == ([], [])
 

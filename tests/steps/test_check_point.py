@@ -48,7 +48,7 @@ def test_damage_below_is_found_named_and_recorded(hub: Hub) -> None:
     made = chain(hub)
     flip(made.image(0), 1)
     with pytest.raises(
-        PointDamagedError, match="disk 2000: 1 of 4 blocks of 1 MiB differ, the first at offset 0"
+        PointDamagedError, match="disk 2000: 1 of 4 compared blocks of 1 MiB differ, the first at offset 0"
     ) as raised:
         verify(hub, made.points[1])
     assert raised.value.exit_code == 5
@@ -60,7 +60,7 @@ def test_damage_below_is_found_named_and_recorded(hub: Hub) -> None:
 def test_every_block_that_differs_is_named(hub: Hub) -> None:
     made = chain(hub)
     flip(made.image(0), 1)
-    with pytest.raises(PointDamagedError, match="3 of 4 blocks"):
+    with pytest.raises(PointDamagedError, match="3 of 4 compared blocks"):
         verify(hub, made.points[0])
 
 
@@ -88,3 +88,16 @@ def test_what_cannot_be_compared_is_a_problem(hub: Hub, spoil: str, why: str, le
             made.image(1).write_bytes(made.image(0).read_bytes())
     with pytest.raises(PointDamagedError, match=why):
         verify(hub, made.points[1], level)
+
+
+def test_blocks_that_come_after_the_last_difference_that_is_remembered_do_not_count_as_compared(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = chain(hub)
+    flip(made.image(0), 1)
+    monkeypatch.setattr("steps.check_point.DIFFERENCES", 2)
+    with pytest.raises(PointDamagedError, match="2 of 2 compared blocks"):
+        verify(hub, made.points[0])
+    found = marks.read(hub.host, str(made.path(0))).verified
+    assert found is not None
+    assert [disk.compared for disk in found.disks] == [2, 4]

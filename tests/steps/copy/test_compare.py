@@ -6,6 +6,7 @@ import pytest
 from runner.errors import Interrupted
 from runner.units import GiB, KiB, MiB, TiB
 from steps.copy.compare import SAMPLE_BLOCKS, BlockDifference, compare, sample
+from steps.copy.differences import Differences, differences
 from steps.copy.digests import Digests, digest_of, zero_digest
 from steps.copy.endpoint import WrongEndpoint
 from steps.copy.engine import copy
@@ -121,6 +122,32 @@ def test_progress_ends_at_the_total(copied):
     told = []
     copied.compare(on_progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "offsets", "compared"),
+    [
+        pytest.param({}, 9, (0, 20, 40), 41, id="all"),
+        pytest.param({}, 3, (0, 20, 40), 41, id="as many as are looked for, at the end"),
+        pytest.param({}, 2, (0, 20), 21, id="no more than are looked for"),
+        pytest.param({"ranges": [(0, 2 * MiB), (19 * MiB, 3 * MiB)]}, 9, (0, 20), 5, id="ranges"),
+        pytest.param({"ranges": [(0, 2 * MiB), (19 * MiB, 3 * MiB)]}, 1, (0,), 1, id="ranges, the first"),
+        pytest.param({"ranges": [(0, 2 * MiB), (19 * MiB, 3 * MiB)]}, 2, (0, 20), 4, id="a part of the last range"),
+        pytest.param({"blocks": [0, 3 * MiB, 20 * MiB, 40 * MiB]}, 2, (0, 20), 3, id="blocks"),
+        pytest.param({"ranges": []}, 9, (), 0, id="nothing"),
+    ],
+)
+def test_all_differences_are_found_and_counted_is_what_was_compared(copied, wanted, most, offsets, compared):
+    for offset in (0, 20 * MiB, 40 * MiB):
+        copied.disk.write(offset, b"wrong")
+    told = []
+    image = MemoryEndpoint(copied.disk, "image", connections=2, read_only=True)
+    found = differences(
+        image, copied.digests, stop=threading.Event(), most=most, on_progress=lambda *of: told.append(of), **wanted
+    )
+    assert found == Differences(tuple(block * MiB for block in offsets), compared)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert len({of for _, of in told}) <= 1
 
 
 def test_the_stop_flag_ends_a_comparison(copied):
