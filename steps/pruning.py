@@ -170,13 +170,13 @@ def _work(vm: VmDirectory, made: Plan, *, shares: bool) -> Work:
     parents = {(entry.point, disk.key): disk.parent for entry in vm.entries for disk in entry.manifest.disks}
     net = peak = copied = 0
     for move in made.moves:
-        own, overlay = sizes[(move.point, move.key)], _merged(move, sizes, parents)
-        if move.onto is not None:
-            peak, net = max(peak, net + overlay), net + overlay - own
-        else:
-            full = 0 if shares else sizes[(move.root, move.key)]
-            peak, net = max(peak, net + full + 2 * overlay), net + full + overlay - own
-            copied += full
+        image = (move.point, move.key)
+        overlay = _merged(move, sizes, parents)
+        full = sizes[(move.root, move.key)] if move.onto is None and not shares else 0
+        beside = overlay if move.onto is None else 0  # of what is written into the copy of the full, a copy too
+        peak, net = max(peak, net + full + overlay + beside), net + full + overlay - sizes[image]
+        copied += full
+        sizes[image], parents[image] = full + overlay, move.onto
     freed = sum(sizes[(point, disk.key)] for point in made.drops for disk in _disks(by_name, point))
     return Work(room=peak + SPARE if made.moves else 0, copied=copied, freed=freed)
 

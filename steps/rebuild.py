@@ -133,9 +133,10 @@ class Rebuilding:
         try:
             self._run(rebuild.copy_argv(disk.image.images[-1], new))
             self._run(rebuild.copy_argv(disk.image.path, top))
-            if move.parent != move.root:
-                self._run(rebuild.rebase_argv(top, _backing(move.root, move.key) or ""))
-            self._expect(top, _backing(move.root, move.key))
+            lies_on = layout.backing(_full_of(disk), move.key)
+            if len(disk.image.images) > 2:
+                self._run(rebuild.rebase_argv(top, lies_on))
+            self._expect(top, lies_on)
             written = rebuild.own(self.host, top)
             self._run(rebuild.commit_argv(top, new))
             self._expect(new, None)
@@ -160,7 +161,7 @@ class Rebuilding:
     def _compare(self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None) -> None:
         ctx = self.ctx
         with scope(ctx), self._digests(move.point, move.key) as digests:
-            blocks = None if written is None else sorted(self._suspects(move, digests, written))
+            blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
             served = serve(ctx, self.host, image, "read-only", connections=2)
             with NbdEndpoint(served.uris, f"rebuilt disk {move.key} of {move.point}") as endpoint:
                 try:
@@ -176,10 +177,10 @@ class Rebuilding:
                 except BlockDifference as difference:
                     raise RebuiltDiffersError(self.host, move, difference) from difference
 
-    def _suspects(self, move: Move, digests: Digests, written: list[tuple[int, int]]) -> set[int]:
+    def _suspects(self, move: Move, disk: StoredDisk, digests: Digests, written: list[tuple[int, int]]) -> set[int]:
         """Offsets of the blocks that may be wrong: those that were written, those that are not as in the image below, and a
         sample of the others."""
-        with self._digests(move.onto or move.root, move.key) as below:
+        with self._digests(move.onto or _full_of(disk), move.key) as below:
             found = {*_blocks_of(written), *_differing(digests, below)}
         total = digests.size // ENTRY
         wanted = min(total, max(SAMPLE_LEAST, min(SAMPLE_MOST, total // SAMPLE_SHARE)))
@@ -237,6 +238,11 @@ def _below(image: DiskImage, onto: str | None) -> tuple[str, ...]:
     """The images below the one in the point `onto`, itself first; they are in the chain already."""
     below = [posixpath.dirname(path) for path in image.images]
     return () if onto is None else image.images[below.index(onto) :]
+
+
+def _full_of(disk: StoredDisk) -> str:
+    """The point with the full that it is read down to now: a move before may have made one of what a plan saw lie on another."""
+    return posixpath.basename(posixpath.dirname(disk.image.images[-1]))
 
 
 def _backing(point: str | None, key: int) -> str | None:

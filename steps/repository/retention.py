@@ -83,7 +83,7 @@ class Move(Model):
     onto: str | None
     """The point that it is put on; none: it becomes a full"""
     root: str
-    """The point with the full at the bottom of its chain"""
+    """The point with the full at the bottom of its chain, once the moves before this one are done"""
 
 
 class Plan(Model):
@@ -190,6 +190,7 @@ def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, s
 def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move]:
     """Each after those that it builds on."""
     depths: dict[tuple[str, int], int] = {}
+    cut: set[tuple[str, int]] = set()
     links = (
         (len(chain), entry, disk.key, chain)
         for entry in chains.history
@@ -205,7 +206,10 @@ def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move
         depths[(entry.point, key)] = depth
         parent = chain[1].point if len(chain) > 1 else None
         if parent is not None and onto != parent:
-            yield Move(point=entry.point, key=key, parent=parent, onto=onto, root=chain[-1].point)
+            root = next((below.point for below in chain[1:] if (below.point, key) in cut), chain[-1].point)
+            if onto is None:
+                cut.add((entry.point, key))
+            yield Move(point=entry.point, key=key, parent=parent, onto=onto, root=root)
 
 
 def _shared_roots(moves: Iterable[Move], kept: set[str]) -> dict[str, str]:

@@ -14,9 +14,11 @@ from steps.prune import ProtectedMeanwhileError, Prune, Pruned
 from steps.pruning import NoRoomError
 from steps.rebuild import MovedMeanwhileError
 from steps.repository import layout, marks
-from steps.repository.marks import Protection
+from steps.repository.history import Entry
+from steps.repository.marks import Marks, Protection
 from steps.repository.retention import Policy
-from tests.chain import FIRST, Chain
+from steps.repository.survey import VmDirectory
+from tests.chain import FIRST, Chain, manifest_of
 from tests.hub import Hub
 
 NOW = FIRST + timedelta(days=30)
@@ -97,6 +99,36 @@ def test_a_chain_that_is_too_long_is_cut(hub: Hub) -> None:
     assert len(pruned.rebuilt) == 1
     assert json.loads((made.path(2) / "manifest.json").read_bytes())["disks"][0]["parent"] is None
     assert prune(hub, made, max_chain=2).rebuilt == ()
+
+
+@pytest.mark.parametrize("shares", [True, False], ids=["blocks shared", "copied"])
+def test_a_chain_that_is_cut_twice_is_right_also_where_a_block_is_again_as_in_the_first_full(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, shares: bool
+) -> None:
+    made = Chain(Path(hub.root))
+    made.add({2000: None}, {2000: ((0, 3 * MiB, 1),)})
+    for number, write in enumerate([(MiB, MiB, 2), (0, 512, 3), (MiB, MiB, 1), (2 * MiB, 512, 4)]):
+        made.add({2000: number}, {2000: (write,)})
+    monkeypatch.setattr(pruning, "can_share", lambda host, directory: shares)
+    # Chance must not find what is to be found by knowing where to look.
+    monkeypatch.setattr("steps.rebuild.SAMPLE_LEAST", 0)
+    pruned = prune(hub, made, max_chain=2)
+    assert made.whole() == kept(made, 0, 1, 2, 3, 4)
+    assert [line.partition(" of ")[2][:21] for line in pruned.rebuilt] == [made.points[2], made.points[4]]
+
+
+def test_room_is_counted_of_the_images_as_the_moves_before_left_them(hub: Hub) -> None:
+    vm = VmDirectory(f"{hub.root}/vm")
+    for number in range(5):
+        below = vm.entries[-1].point if vm.entries else None
+        point = manifest_of(number, FIRST + timedelta(days=number), {2000: below})
+        path = f"{vm.path}/{point.point}"
+        vm.entries = (*vm.entries, Entry(path, point, Marks()))
+        vm.stored[f"{path}/{layout.image(2000)}"] = 100 * MiB if below is None else MiB
+    work = pruning.plan_of(hub.host, vm, Policy(max_chain=2), NOW, shares=False).work
+    # The third becomes a full of 102 MiB in place of its 1 MiB, and the last, with the one below it, a copy of that.
+    assert work.copied == (100 + 102) * MiB
+    assert work.room == (101 + 102 + 2 * 2) * MiB + pruning.SPARE
 
 
 def test_the_repository_can_be_moved_afterwards(hub: Hub) -> None:

@@ -192,8 +192,14 @@ class World:
         own, parent = self.images[(point, key)]
         return own if parent is None else {**self.content(parent, key), **own}
 
+    def bottom(self, point: str, key: int) -> str:
+        """The full that the image is read down to."""
+        parent = self.images[(point, key)][1]
+        return point if parent is None else self.bottom(parent, key)
+
     def apply(self, decided: Plan) -> None:
         for move in decided.moves:
+            assert move.root == self.bottom(move.point, move.key), "what becomes a full is a copy of the one it lies on"
             whole = self.content(move.point, move.key)
             self.images[(move.point, move.key)] = (whole, move.onto)
         self.images = {at: image for at, image in self.images.items() if at[0] not in decided.drops}
