@@ -17,7 +17,7 @@ from runner.step import Context, Empty, Forecast, Lifetime, Step
 from runner.units import human_bytes
 from steps.open_source import frozen_disk
 from steps.repository import parent, vm_directory
-from steps.repository.parent import Line, NoParentError, Parent, Sought
+from steps.repository.parent import NoParentError, Parent, Sought
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
 from steps.vsphere import cbt, machine
@@ -30,9 +30,9 @@ class FullEvery(JobModel):
     """When a full comes again, whichever comes first."""
 
     points: Annotated[int, Field(ge=1)] | None = None
-    """After so many restore points, the full counted."""
+    """After so many restore points, the full counted; those that were deleted since count too."""
     days: Annotated[float, Field(gt=0)] | None = None
-    """Once the full is so many days old."""
+    """Once the last copy that read everything is so many days old, whatever was made a full by a prune since."""
 
 
 class Base(Model):
@@ -117,16 +117,16 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         return recorded if parent.is_sound(host, directory, recorded.parent, recorded.disk_key) else None
 
     def run(self, ctx: Context, inputs: BaseIn, live: Empty) -> Base:
-        base = _decide(ctx, inputs, lambda line: _changed(ctx, inputs, line, inputs.snapshot.moref))
+        base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below, inputs.snapshot.moref))
         if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
             raise NoIncrementalError(inputs.disk.key, base.reason)
         return base
 
     def foresee(self, ctx: Context, inputs: BaseIn) -> Base:
-        return _decide(ctx, inputs, lambda line: _foreseen(ctx, inputs, line))
+        return _decide(ctx, inputs, lambda below: _foreseen(ctx, inputs, below))
 
     def forecast(self, ctx: Context, inputs: BaseIn) -> Forecast:
-        base = _decide(ctx, inputs, lambda line: _changed(ctx, inputs, line, inputs.snapshot.moref))
+        base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below, inputs.snapshot.moref))
         return Forecast(size=base.changed, notes=(in_words(base),), problems=_problems(inputs, base))
 
     def examine(self, ctx: Context, inputs: BaseIn) -> tuple[Observation, ...]:
@@ -174,17 +174,17 @@ def _problems(inputs: BaseIn, base: Base) -> tuple[str, ...]:
     return ()
 
 
-def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Line], int | None]) -> Base:
+def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -> Base:
     """`ask` answers how many bytes changed, None if that is not known yet; it raises NoParentError, TrackingError."""
     identity: dict[str, Any] = {"disk_key": inputs.disk.key, "vcenter": inputs.vm.vcenter, "vm": inputs.vm.moref}
     try:
         if inputs.mode == "full":
             raise NoParentError("the job says `mode: full`")
         host, root = locate(ctx, inputs.repository)
-        line = _line(ctx, inputs, host, root)
+        found = _parent(ctx, inputs, host, root)
         changed = None
         if inputs.incremental == "cbt":
-            changed = ask(line)
+            changed = ask(found)
     except (NoParentError, TrackingError) as error:
         caught = error.caught if isinstance(error, NoParentError) else ""
         return Base(**identity, kind="full", by="all", reason=error.message, caught=caught)
@@ -192,38 +192,36 @@ def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Line], int | None]) -> 
         **identity,
         kind="incremental",
         by=inputs.incremental,
-        reason=f"built on {line.parent.point}",
-        parent=line.parent,
+        reason=f"built on {found.point}",
+        parent=found,
         changed=changed,
     )
 
 
-def _line(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Line:
+def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
     """Raises NoParentError."""
     vm, disk = inputs.vm, inputs.disk
     directory = vm_directory.look(host, root, vm)
     sought = Sought(disk.key, disk.backing_uuid, disk.capacity, vm.vcenter_uuid, vm.instance_uuid)
-    line = parent.find(host, directory, sought, ctx.run.id)
-    every, length = inputs.full_every, len(line.entries)
-    if inputs.mode == "auto" and every.points is not None and length >= every.points:
+    found = parent.find(host, directory, sought, ctx.run.id)
+    every, last = inputs.full_every, found.last_full
+    if inputs.mode == "auto" and every.points is not None and last.points >= every.points:
         raise NoParentError(f"the job wants one every {every.points} points")
-    if inputs.mode == "auto" and every.days is not None:
-        age = inputs.snapshot.created - line.full
-        if age >= timedelta(days=every.days):
-            raise NoParentError(f"the job wants one every {every.days:g} days")
-    return line
+    age = inputs.snapshot.created - last.at
+    if inputs.mode == "auto" and every.days is not None and age >= timedelta(days=every.days):
+        raise NoParentError(f"the job wants one every {every.days:g} days")
+    return found
 
 
-def _refuse_untracked(inputs: BaseIn, line: Line) -> str:
+def _refuse_untracked(below: Parent) -> str:
     """The parent's changeId. Raises NoParentError."""
-    known = line.parent.change_id
-    if known is None:
-        raise NoParentError(f"changed block tracking was off when {line.parent.point} was made")
-    return known
+    if below.change_id is None:
+        raise NoParentError(f"changed block tracking was off when {below.point} was made")
+    return below.change_id
 
 
-def _changed(ctx: Context, inputs: BaseIn, line: Line, snapshot: str) -> int:
-    since = _refuse_untracked(inputs, line)
+def _changed(ctx: Context, inputs: BaseIn, below: Parent, snapshot: str) -> int:
+    since = _refuse_untracked(below)
     now = frozen_disk(inputs.snapshot, inputs.disk).change_id
     if now is None:
         raise NoParentError("changed block tracking is off for it")
@@ -234,12 +232,12 @@ def _changed(ctx: Context, inputs: BaseIn, line: Line, snapshot: str) -> int:
     return sum(length for _, length in found)
 
 
-def _foreseen(ctx: Context, inputs: BaseIn, line: Line) -> int | None:
+def _foreseen(ctx: Context, inputs: BaseIn, below: Parent) -> int | None:
     """Before there is a snapshot, only a VM that is off can be asked (API reference, QueryChangedDiskAreas)."""
-    since = _refuse_untracked(inputs, line)
+    since = _refuse_untracked(below)
     client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
     if inputs.snapshot.moref:
-        return _changed(ctx, inputs, line, inputs.snapshot.moref)
+        return _changed(ctx, inputs, below, inputs.snapshot.moref)
     if not disk.change_tracking:
         raise NoParentError("changed block tracking is off for it")
     if machine.powered_on(client, inputs.vm.moref):

@@ -18,7 +18,7 @@ from runner.model import JobModel, Model
 from runner.step import Context, Empty, Lifetime, Step
 from steps.qemu import img
 from steps.repository import layout, manifest, marker, marks, vm_directory
-from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity
+from steps.repository.manifest import LastFull, Level, Manifest, PointDisk, VmIdentity
 from steps.repository.marks import Protection
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
@@ -318,12 +318,20 @@ def _manifest(
     )
 
 
-def _lineage(copied: Copied) -> dict[str, Any]:
+def _lineage(copied: Copied, created: datetime) -> dict[str, Any]:
     base = copied.base
+    parent = None if base is None else base.parent
+    last_full = LastFull(at=created, points=1) if parent is None else parent.last_full.next()
     if base is None:
-        return {"read": copied.read}
-    parent = base.parent and base.parent.point
-    return {"parent": parent, "by": base.by, "reason": base.reason, "changed": base.changed, "read": copied.read}
+        return {"read": copied.read, "last_full": last_full}
+    return {
+        "parent": parent and parent.point,
+        "by": base.by,
+        "reason": base.reason,
+        "last_full": last_full,
+        "changed": base.changed,
+        "read": copied.read,
+    }
 
 
 def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
@@ -338,7 +346,7 @@ def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
         backing_uuid=disk.backing_uuid,
         file=frozen.file,
         change_id=frozen.change_id,
-        **_lineage(copied),
+        **_lineage(copied, snapshot.created),
         image=layout.image(disk.key),
         digests=layout.digests(disk.key),
         digest=copied.digest,

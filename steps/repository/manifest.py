@@ -48,6 +48,19 @@ class VmIdentity(Model):
     inventory_path: str
 
 
+class LastFull(Model):
+    """The last copy of a disk that took all of it from the source: it may be of a point that is long gone."""
+
+    at: datetime
+    """Its snapshot's createTime."""
+    points: int
+    """Restore points of the disk since, that one and this one counted, whether they are still there or not."""
+
+    def next(self) -> LastFull:
+        """Of an incremental on the point that has this."""
+        return LastFull(at=self.at, points=self.points + 1)
+
+
 class PointDisk(Model):
     """Sizes in bytes, times in seconds."""
 
@@ -67,6 +80,8 @@ class PointDisk(Model):
     """How it was known what to write: everything, what changed block tracking named, what differed from the parent's digests."""
     reason: str = ""
     """Why it is a full, or what it is built on."""
+    last_full: LastFull | None = None
+    """Stays as it is when this image is rebuilt, which reads nothing from the source. None: made before this was noted."""
     changed: int | None = None
     """Bytes that changed block tracking named since the parent."""
     read: int = 0

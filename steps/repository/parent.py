@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from datetime import datetime
 
 from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import Model
 from steps.repository import history, layout, marks, survey
 from steps.repository.history import BrokenChainError, Entry
-from steps.repository.manifest import Level
+from steps.repository.manifest import LastFull, Level
 from steps.repository.marks import Suspicion
 from steps.repository.survey import VmDirectory
 
@@ -34,6 +33,7 @@ class Parent(Model):
     change_id: str | None
     level: Level
     """How far its disk is verified, and with it what it is built on."""
+    last_full: LastFull
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,6 @@ class Sought:
     instance_uuid: str
 
 
-@dataclass(frozen=True)
-class Line:
-    """The chain of points that a parent stands on: itself first, its full last."""
-
-    parent: Parent
-    entries: tuple[Entry, ...]
-
-    @property
-    def full(self) -> datetime:
-        return self.entries[-1].manifest.created
-
-
 class NoParentError(SendenseError):
     """`message` says why there is none; `caught` is the doubt that the asking run itself cast on the newest point."""
 
@@ -67,7 +55,7 @@ class NoParentError(SendenseError):
         self.caught = caught
 
 
-def find(host: Host, directory: str, sought: Sought, run: str) -> Line:
+def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
     """Looks at all points in the VM's `directory`, in one stream. Raises NoParentError."""
     seen = _look(host, directory)
     newest = _newest(seen, sought)
@@ -76,15 +64,15 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Line:
     if disk.capacity != sought.capacity:
         raise NoParentError(f"it has {sought.capacity} bytes, in {newest.point} it had {disk.capacity}")
     entries = _chain(seen, newest, sought.key, run)
-    parent = Parent(
+    return Parent(
         point=newest.point,
         image=layout.backing(newest.point, sought.key),
         digests=posixpath.join(newest.path, disk.digests),
         digest=disk.digest,
         change_id=disk.change_id,
         level=disk.level,
+        last_full=_last_full(entries, sought.key),
     )
-    return Line(parent, entries)
 
 
 def _look(host: Host, directory: str) -> VmDirectory:
@@ -127,6 +115,15 @@ def _refuse_doubtful(entry: Entry, key: int, run: str) -> None:
     for found in entry.marks.verified.disks if entry.marks.verified else ():
         if found.key == key and (found.different or found.problem):
             raise NoParentError(f"{entry.point} did not pass its verification: {found.problem or 'blocks differ'}")
+
+
+def _last_full(chain: tuple[Entry, ...], key: int) -> LastFull:
+    """Of the first in `chain`. Where it was not noted yet, the chain's full is the last one that is known of."""
+    for above, entry in enumerate(chain):
+        disk = entry.disk(key)
+        if disk is not None and disk.last_full is not None:
+            return LastFull(at=disk.last_full.at, points=disk.last_full.points + above)
+    return LastFull(at=chain[-1].manifest.created, points=len(chain))
 
 
 def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
