@@ -47,7 +47,7 @@ def holder_of(run: str, job: str, execution: str) -> Holder:
 
 
 class HeldLock:
-    """Safe from any thread."""
+    """Safe from any thread. It is free once everybody who took it has released it; lost once, it stays lost."""
 
     def __init__(self, host: Host, path: str, holder: Holder, what: str) -> None:
         """`what` names the lock in errors."""
@@ -56,51 +56,56 @@ class HeldLock:
         self._holder = holder
         self._what = what
         self._lock: Lock | None = None
-        self._had = False
-        self._released = False
+        """The last one we had, None before the first."""
+        self._takers = 0
+        self._lost_to = ""
         self._taking = threading.RLock()
 
     def take(self, *, by_force: bool = False) -> None:
-        """Raises LockedError with the holder, also if another had the lock since we first took it. `by_force`: the holder's
-        session is ended first, and with it everything that it holds on the lock's host."""
+        """For each there is to be one `release`. Raises LockedError with the holder, also if another had the lock since we
+        first took it. `by_force`: the holder's session is ended first, and with it everything that it holds on the lock's
+        host."""
         with self._taking:
-            self._released = False
             try:
-                self._take()
+                self._ensure()
             except LockedError as error:
-                if not by_force or self._had:
+                if not by_force or self._lock is not None:
                     raise
                 end_session(self.host, self.path, error.token)
-                self._take()
+                self._ensure()
+            self._takers += 1
 
     def hold(self) -> None:
-        """Before every write: returns if the lock is ours, takes it again if its session broke. Raises LockedError, and what
-        keeps the host from being reached."""
+        """Before every write: returns if the lock is ours or nobody wants it any more, takes it again if its session broke.
+        Raises LockedError, and what keeps the host from being reached."""
         with self._taking:
-            if self._had and not self._released and not self.alive():
-                self._take()
-
-    def alive(self) -> bool:
-        return self._lock is not None and self._lock.alive()
+            if self._takers:
+                self._ensure()
 
     def release(self) -> None:
-        """Twice is fine."""
         with self._taking:
-            self._released = True
-            if self._lock is not None:
+            self._takers -= 1
+            if self._takers == 0 and self._lock is not None:
                 self._lock.release()
 
-    def _take(self) -> None:
-        token = self._holder.token
+    def _ensure(self) -> None:
+        # Taking it again wrote our own name into the file: who came between is told there no more.
+        if self._lost_to:
+            raise LockedError(self._what, self._lost_to)
+        if self._lock is not None and self._lock.alive():
+            return
         try:
             lock = self._locked()
         except LockedError as error:
+            if self._lock is not None:
+                self._lost_to = error.holder
             raise LockedError(self._what, error.holder, error.token) from error
-        if self._had and lock.before != token:
-            lock.release()
+        if self._lock is not None and lock.before != self._holder.token:
             other = lock.before.partition(":")[0] or "another"
-            raise LockedError(self._what, f"run {other}, which came while our session to {self.host.name} was broken")
-        self._lock, self._had = lock, True
+            self._lost_to = f"run {other}, which came while our session to {self.host.name} was broken"
+            lock.release()
+            raise LockedError(self._what, self._lost_to)
+        self._lock = lock
 
     def _locked(self) -> Lock:
         try:

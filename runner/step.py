@@ -135,8 +135,6 @@ class Context:
         """PROCESS steps register here, before each act, how to take it back; closed in reverse. A start that fails
         half-way then leaves as little as one that ended."""
         self.children: list[Child] = []
-        self.alive: list[Callable[[], bool]] = []
-        """What else the node's life hangs on, beside its children: a lock's session."""
         self.explains: list[Callable[[SendenseError], SendenseError]] = []
         """What a PROCESS node knows of the failure of a node that stands on it: each gets the error and returns it, or one that
         says more. Called while the processes are as the failure left them."""
@@ -220,7 +218,8 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     read_only: ClassVar[bool] = False
     """`run` changes nothing: `plan` runs it too."""
     guard: ClassVar[bool] = False
-    """A PROCESS step that protects all that changes something (a lock): opened before, closed after all of it."""
+    """A PROCESS step that protects all that changes something (a lock): opened before, closed after all of it. Its `probe`
+    renews what broke, or raises why it cannot: one that is closed to be opened again protects nothing meanwhile."""
 
     seals: ClassVar[bool] = False
     """Once it is done, the work of its run is out in the world (a published restore point): abandoning the run takes
@@ -239,7 +238,7 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
 
     def probe(self, ctx: Context, out: OutT) -> bool:
         """PROCESS: whether it still serves."""
-        return all(child.poll() is None for child in ctx.children) and all(alive() for alive in ctx.alive)
+        return all(child.poll() is None for child in ctx.children)
 
     def release_due(self, ctx: Context, inputs: InT, out: OutT) -> str | None:
         """JOB: after a failure, the reason why it may be held no longer; None while it may."""

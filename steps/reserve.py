@@ -57,6 +57,10 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         place.repository, place.lock = uuid, lock
         return Reservation(repository=inputs.repository, lock=lock)
 
+    def probe(self, ctx: Context, out: Reservation) -> bool:
+        ctx.hold()
+        return True
+
     def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
         host, root = locate(ctx, inputs.repository)
         try:
@@ -77,11 +81,10 @@ def hold(ctx: Context, host: Host, directory: str, what: str) -> str:
         holder = holder_of(ctx.run.id, ctx.run.job, ctx.run.execution)
         return nullcontext(HeldLock(host, path, holder, what))
 
-    # One for the run: it knows, when it is taken again, whether another had it meanwhile.
+    # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still needs it.
     lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
-    ctx.closing.callback(lock.release)
     lock.take(by_force=ctx.run.break_locks)
-    ctx.alive.append(lock.alive)
+    ctx.closing.callback(lock.release)
     if lock not in ctx.guards:
         ctx.guards.append(lock)
     remove_temporaries(host, directory)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from runner.errors import HostError
 from runner.hosts import Host
-from runner.identity import IDENTITY, Identity, parse
+from runner.identity import IDENTITY, Identity, own, parse
 from runner.leash import OWNER, marked
 from runner.lock_file import read_lock
 
@@ -142,8 +142,8 @@ def holder_at(host: Host, path: str) -> str | None:
 
 def end_session(host: Host, path: str, token: str, *, also_marked: bool = True) -> None:
     """Ends the session that holds the lock at `path`, if it is still that of `token`, and everything on `host` with its mark.
-    Where the lock is held by the runner itself, on this machine, that is the runner. Raises HostError if the file does not
-    say whose session it is."""
+    Where the lock is held by a runner itself, on its machine, that is the runner. Raises HostError if the file does not say
+    whose session it is, and if it is this very process."""
     try:
         text = read_lock(host.read(path))
     except FileNotFoundError:
@@ -152,6 +152,8 @@ def end_session(host: Host, path: str, token: str, *, also_marked: bool = True) 
         return
     if text.process is None:
         raise HostError(f"{path} on {host.name} does not say which process holds the lock: end that run where it runs")
+    if text.process == own():
+        raise HostError(f"{path} on {host.name} is locked by this run itself, under another name of its host")
     # A frozen process takes no TERM; the shell of a session has nothing to lose by it.
     end(host, (text.process,), "KILL")
     if also_marked and token:

@@ -13,16 +13,22 @@ from pathlib import Path
 import pytest
 
 from runner.events import Event, NodeProgress, NodeRetrying, NodeStarted
+from runner.hosts import Lock
+from runner.hosts.leftovers import holder_at
+from runner.hosts.local import LocalHost
+from runner.lock_file import read_lock
 from runner.units import MiB
 from steps.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
 from steps.vsphere.client import Client
 from steps.vsphere.sources import https
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
+from tests.eventually import eventually
 
 INVENTORY = inventory(
     {"name": "torn", "disks": [disk(2000, "1 MiB", 0, 1), disk(2001, "4 MiB", 1, 2), disk(2002, "1 MiB", 2, 3)]},
     {"name": "big", "disks": [disk(2000, "40 MiB", 0, 4)]},
+    {"name": "lost", "disks": [disk(2000, "12 MiB", 0, 11), disk(2001, "12 MiB", 1, 12)]},
     {"name": "frozen-hub", "disks": [disk(2000, "12 MiB", 0, 5)]},
     {"name": "frozen-source", "disks": [disk(2000, "12 MiB", 0, 6)]},
     {"name": "outage", "disks": [disk(2000, "12 MiB", 0, 7)]},
@@ -199,6 +205,28 @@ def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:
         hub.restart()
     whole_run(ran, site, "outage", 2000)
     assert goes_back_at_most(ran, WINDOW)
+
+
+def test_a_run_whose_vm_became_anothers_writes_nothing_more(site: Site, at_flush) -> None:
+    hub = LocalHost("hub")
+    taken: list[Lock] = []
+
+    def lose() -> None:
+        (path,) = site.repository.glob("lost-*/.lock")
+        session = read_lock(path.read_bytes()).process
+        assert session is not None
+        os.kill(session.pid, signal.SIGKILL)
+        assert eventually(lambda: holder_at(hub, str(path)) is None)
+        taken.append(hub.lock(str(path), "another run", "R:1"))
+        kill_tunnels(site)
+
+    at_flush({3: lose})
+    first = site.run("lost", window=str(WINDOW), connections="1")
+    taken[0].release()
+    assert first.exit_code == 3
+    assert "locked by another run: another run" in first.error
+    assert not first.acted() & {"verify[2000]", "verify[2001]", "publish"}
+    whole_run(site.run("lost", window=str(WINDOW), connections="1"), site, "lost", 2000, 2001)
 
 
 @pytest.fixture

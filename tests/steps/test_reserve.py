@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import LockedError
+from runner.errors import HostError, LockedError
+from runner.hosts.local import LocalHost
+from runner.lock_file import read_lock
 from runner.step import Context
 from steps.repository import marker
-from steps.reserve import Reservation, Reserve, ReserveIn
+from steps.reserve import Reservation, Reserve, ReserveIn, hold
 from tests.eventually import eventually
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, tree, vm
 
@@ -75,34 +77,78 @@ def lock_words(process: Path) -> list[str]:
         return []
 
 
-@pytest.fixture
-def broken(hub_over_ssh: Hub) -> Hub:
-    """A hub with a run whose lock session just broke."""
+def let_in(hub: Hub) -> Context:
+    """The lock is another run's."""
+    other = Hub(hub.host, hub.root, hub.scratch, run=OTHER_RUN).context()
+
+    def got_in() -> bool:
+        try:
+            reserve(other)
+        except LockedError:
+            return False
+        return True
+
+    assert eventually(got_in)
+    return other
+
+
+def test_a_session_that_broke_is_begun_again_under_those_that_it_guards(hub_over_ssh: Hub) -> None:
     context = hub_over_ssh.context()
-    held = reserve(context)
-    break_session(held)
-    assert eventually(lambda: not STEP.probe(context, held))
-    context.closing.close()
-    return hub_over_ssh
-
-
-def test_a_broken_session_is_noticed_and_the_lock_taken_again(broken: Hub) -> None:
-    again = broken.context()
-    with again.closing:
-        assert STEP.probe(again, reserve(again))
+    with context.closing:
+        held = reserve(context)
+        before = read_lock(Path(held.lock).read_bytes())
+        break_session(held)
+        assert eventually(lambda: STEP.probe(context, held) and read_lock(Path(held.lock).read_bytes()) != before)
+        other = Hub(hub_over_ssh.host, hub_over_ssh.root, hub_over_ssh.scratch, run=OTHER_RUN).context()
+        with other.closing, pytest.raises(LockedError, match=RUN):
+            reserve(other)
 
 
 @pytest.mark.parametrize("ended", [True, False], ids=["that has ended", "that still runs"])
-def test_a_run_that_came_while_the_session_was_broken_ends_this_one(broken: Hub, ended: bool) -> None:
-    other = Hub(broken.host, broken.root, broken.scratch, run=OTHER_RUN).context()
-    with other.closing:
-        reserve(other)
-        if ended:
-            other.closing.close()
-        again = broken.context()
-        with again.closing, pytest.raises(LockedError, match=OTHER_RUN) as caught:
-            reserve(again)
-    assert caught.value.exit_code == 3
+def test_a_run_that_came_while_the_session_was_broken_ends_this_one(hub_over_ssh: Hub, ended: bool) -> None:
+    """Not only the thread that noticed: whoever wants to write next is refused too."""
+    context = hub_over_ssh.context()
+    with context.closing:
+        held = reserve(context)
+        break_session(held)
+        other = let_in(hub_over_ssh)
+        with other.closing:
+            if ended:
+                other.closing.close()
+            assert eventually(lambda: is_lost(context, held))
+            for _ in range(2):
+                with pytest.raises(LockedError, match=OTHER_RUN) as caught:
+                    context.hold()
+                assert caught.value.exit_code == 3
+
+
+def is_lost(context: Context, held: Reservation) -> bool:
+    try:
+        return not STEP.probe(context, held)
+    except LockedError:
+        return True
+
+
+def test_a_lock_that_two_steps_of_a_run_take_is_free_once_both_have_ended(any_hub: Hub) -> None:
+    first, second = any_hub.context("reserve"), any_hub.context("prune")
+    other = Hub(any_hub.host, any_hub.root, any_hub.scratch, run=OTHER_RUN).context()
+    with first.closing, other.closing:
+        held = reserve(first)
+        with second.closing:
+            reserve(second)
+        with pytest.raises(LockedError, match=RUN):
+            reserve(other)
+        first.hold()
+        first.closing.close()
+        assert reserve(other) == held
+
+
+def test_a_lock_of_ours_under_another_name_of_its_host_is_an_error(hub: Hub) -> None:
+    context = hub.context()
+    with context.closing:
+        directory = str(Path(reserve(context).lock).parent)
+        with pytest.raises(HostError, match="locked by this run itself, under another name of its host"):
+            hold(context, LocalHost("node"), directory, "VM 'pgtest1'")
 
 
 def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
