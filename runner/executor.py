@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -24,8 +24,9 @@ from pydantic import JsonValue
 from runner.checkpoint import NodeRecord, RunState
 from runner.errors import Interrupted, SendenseError
 from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted, Warned
-from runner.freshness import weigh, why_kept
+from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
+from runner.job_model import DEFAULT_RETRIES
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.patience import Patience
@@ -37,6 +38,9 @@ from runner.unwind import Unwinding
 from runner.world import World
 
 ResultT = TypeVar("ResultT")
+
+RUN = "the run's record"
+"""What fails, in words, where it is no node."""
 
 
 @dataclass
@@ -62,12 +66,15 @@ class Executor:
         bus: Bus,
         stop: threading.Event,
         jobs: int,
-        only_unwind: bool,
+        stands: Collection[str],
+        is_sealed: Callable[[], bool],
         work_done: Callable[[], None],
         examine: Callable[[Mapping[NodeId, JsonValue]], None] = lambda known: None,
     ) -> None:
-        """`only_unwind`: all work was done by an earlier execution. `work_done` is called once it is in this one; `examine`,
-        with the outputs known so far, before a run's first node that changes something: it raises what is in the way."""
+        """`stands`: the steps that an earlier execution has done for good, and that are not looked at any more. `is_sealed`:
+        whether the run's work is out in the world, so that nothing needs what it holds. `work_done` is called once all is
+        done; `examine`, with the outputs known so far, before a run's first node that changes something: it raises what is
+        in the way."""
         self._nodes = nodes
         self._registry = registry
         self._resolver = resolver
@@ -77,12 +84,13 @@ class Executor:
         self._bus = bus
         self._stop = stop
         self._jobs = jobs
-        self._only_unwind = only_unwind
+        self._stands = stands
+        self._is_sealed = is_sealed
         self._tell_work_done = work_done
         self._examine = examine
         self._examining = threading.Lock()
         self._not_ready: tuple[Node, SendenseError] | None = None
-        self._begun = any(not self._nodes.kind(record.step_id).read_only for record in state.nodes().values())
+        self._begun = any(not self._is_read_only(record) for record in state.nodes().values())
         """Whether something was changed, now or by an earlier execution."""
         self._schedule = Schedule(nodes, resolver, bus, stop)
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
@@ -95,6 +103,7 @@ class Executor:
         self._recorder = Recorder(state, resolver, bus)
         self._lock = threading.Lock()
         self._unwound = False
+        self._told_work_done = False
         self._processes = Processes(nodes, resolver, world, bus, self._schedule.unfinished)
         world.unwind = self._unwind
 
@@ -127,21 +136,19 @@ class Executor:
                 continue
             self._schedule.set(node, status)
             if not is_at_end(node) and self._schedule.work_is_done():
-                self._tell_work_done()
+                self._record_work_done()
 
     def _let_go_of_what_is_gone(self) -> bool:
         """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at then: disks
         and configuration are those of the new moment. False if that fails: the run goes neither on with a moment over
         its time, nor takes another beside it."""
-        if self._only_unwind:
+        if self._stands:
             return True
         gone = {record.node: why for record in self._state.nodes().values() if (why := self._why_gone(record))}
-        if not gone:
-            return True
-        self._unwinding.forget_what_was_seen()
         for node, why in gone.items():
             record = self._state.nodes()[node]
             try:
+                self._unwinding.forget_what_was_seen()
                 self._unwinding.undo(self._registry.steps[record.step], record, why)
             except SendenseError as error:
                 refused = SendenseError(f"{why}, and the run does not go on with what it cannot let go of: {error}")
@@ -153,11 +160,14 @@ class Executor:
 
     def _why_gone(self, record: NodeRecord) -> str | None:
         step = self._registry.steps.get(record.step)
-        if step is None or step.lifetime is not Lifetime.JOB or record.state != "done":
+        if step is None or step.lifetime is not Lifetime.JOB:
             return None
         try:
+            # Also of one that a crash kept from being recorded: it is as old as the other.
             due = self._unwinding.due(step, record)
-            return due or (None if self._unwinding.is_there(step, record) else "it is gone, and not by us")
+            if due or record.state != "done":
+                return due
+            return None if self._unwinding.is_there(step, record) else "it is gone, and not by us"
         except SendenseError:
             # It cannot be seen now; the node's own turn will say why.
             return None
@@ -188,7 +198,7 @@ class Executor:
     def _keep_or_act(self, node: Node) -> Status:
         began = time.monotonic()
         try:
-            if self._only_unwind and not is_at_end(node):
+            if node.id.step in self._stands and not is_at_end(node):
                 self._stand_by(node)
                 return Status.DONE
             inputs = self._resolver.inputs(node)
@@ -250,7 +260,7 @@ class Executor:
         """The node's work was done by an earlier execution; a moment that is not recorded any more was taken back."""
         record = self._state.nodes().get(node.id)
         out, acts = ({}, 0) if record is None else (record.out or {}, record.acts)
-        self._kept(node, out, acts, "done before; only taking back is left")
+        self._kept(node, out, acts, STANDS)
 
     def _keep(self, node: Node, inputs: Inputs) -> str | None:
         """None if the node is done; else why it runs."""
@@ -341,10 +351,41 @@ class Executor:
         """Takes back what is due; raises UnwindError."""
         self._processes.close_all(guards=False)
         self._unwound = True
-        unwound = self._unwinding.release(succeeded=self._schedule.work_is_done())
+        unwound = self._unwinding.release(succeeded=self._is_out())
         self._outcome.unwind_failures = unwound.failures
         unwound.raise_failures()
         return tuple(unwound.released)
+
+    def _is_out(self) -> bool:
+        """Whether what the run holds was needed only for work that is done."""
+        if self._schedule.work_is_done():
+            return True
+        try:
+            return self._is_sealed()
+        except SendenseError:
+            return False  # it cannot be looked at now, so nothing is let go of now
+
+    def _record_work_done(self) -> None:
+        """Before anything is taken back. If it cannot be written, the run has failed."""
+
+        def tell(error: SendenseError, wait: float, number: int) -> None:
+            self._bus.emit(NodeRetrying(node=RUN, error=str(error), wait=wait, attempt=number))
+
+        patience = Patience(DEFAULT_RETRIES, self._stop, tell)
+        while not self._told_work_done:
+            try:
+                self._tell_work_done()
+                self._told_work_done = True
+            except SendenseError as error:
+                if patience.is_over(error, advanced=False):
+                    self._outcome.failures.append((RUN, error))
+                    return
+                patience.rest(error, lambda: None)
+
+    def _is_read_only(self, record: NodeRecord) -> bool:
+        """What is not known (any more) may have changed something."""
+        step = self._registry.steps.get(record.step)
+        return step is not None and step.read_only
 
     def _finish(self) -> None:
         self._outcome.work_done = self._schedule.work_is_done()
@@ -354,7 +395,7 @@ class Executor:
             self._processes.close_all(guards=False)
             if not self._unwound and not self._schedule.unguarded():
                 if self._outcome.work_done:
-                    self._tell_work_done()
-                self._outcome.unwind_failures = self._unwinding.release(succeeded=self._outcome.work_done).failures
+                    self._record_work_done()
+                self._outcome.unwind_failures = self._unwinding.release(succeeded=self._is_out()).failures
         finally:
             self._processes.close_all(guards=True)

@@ -10,6 +10,9 @@ from pydantic import JsonValue
 from runner.checkpoint import NodeRecord
 from runner.inputs import Inputs
 
+STANDS = "done by an earlier execution, for good"
+"""Why a node is kept that is not looked at any more: the run's work is out in the world."""
+
 
 @dataclass(frozen=True)
 class Weighing:

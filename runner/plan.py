@@ -4,12 +4,12 @@ comes through an `Observer`; with `Blind` it knows only the job file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal, Protocol
 
 from runner.checkpoint import NodeRecord
 from runner.errors import SendenseError
-from runner.freshness import weigh, why_kept
+from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
@@ -110,13 +110,13 @@ class Planner:
         records: dict[NodeId, NodeRecord],
         observer: Observer,
         *,
-        only_unwind: bool = False,
+        stands: Collection[str] = (),
     ) -> None:
         self._nodes = nodes
         self._resolver = resolver
         self._records = records
         self._observer = observer
-        self._only_unwind = only_unwind
+        self._stands = stands
         self._planned: dict[NodeId, PlanNode] = {}
         self._abstract: list[PlanNode] = []
 
@@ -179,9 +179,14 @@ class Planner:
     def _of(self, node: Node) -> PlanNode:
         waiting = self._resolver.unknown(node)
         record = self._records.get(node.id)
-        if self._only_unwind and record is not None and record.state == "done" and node.spec.when != "always":
+        if (
+            node.id.step in self._stands
+            and record is not None
+            and record.state == "done"
+            and node.spec.when != "always"
+        ):
             self._resolver.know(node, record.out, record.acts)
-            return self._node(node, "keep", "done before; only taking back is left")
+            return self._node(node, "keep", STANDS)
         if self._observer.offline:
             return self._node(
                 node, "run" if not waiting else "unknown", _after(waiting) or "offline: nothing was looked at"

@@ -236,6 +236,15 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     def undo(self, ctx: Context, inputs: InT, out: OutT) -> None:
         return None
 
+    def begun(self, ctx: Context, inputs: InT) -> OutT | None:
+        """What an act that was cut short may have left, for `undo` of a run that is abandoned. Changes nothing."""
+        return None
+
+    def sealed(self, ctx: Context, inputs: InT) -> bool:
+        """Of a step that seals and may have been cut short: whether its work is out in the world. `run` then makes what it
+        still lacks. Changes nothing."""
+        return self.check(ctx, inputs, None) is not None
+
     def probe(self, ctx: Context, out: OutT) -> bool:
         """PROCESS: whether it still serves."""
         return all(child.poll() is None for child in ctx.children)

@@ -5,11 +5,12 @@ It works from the records alone, so that it does not need the graph of the run t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from runner.checkpoint import NodeRecord, RunState
+from runner.checkpoint import NodeRecord, RunState, now
 from runner.errors import SendenseError
 from runner.events import Bus, Held, NodeUndone, UndoFailed
 from runner.inputs import parse_out
@@ -91,24 +92,39 @@ class Unwinding:
     def is_sealed(self) -> bool:
         """Whether the run's work is out in the world, by a node that seals it, also if a crash kept that from being
         recorded."""
+        return any(
+            record.state == "done" or step.sealed(self._context(record), _inputs(step, record))
+            for step, record in self._seals()
+        )
+
+    def settle(self) -> None:
+        """Of a sealed run: what a crash kept the node that seals from finishing and recording is made good."""
+        for step, record in self._seals():
+            if record.state != "done":
+                inputs = _inputs(step, record)
+                ctx = self._context(record)
+                with ctx.closing:
+                    out = step.check(ctx, inputs, None) or step.run(ctx, inputs, step.Live())
+                update = {"state": "done", "out": out.to_json_value(), "error": None, "at": now()}
+                self._state.put(record.model_copy(update=update))
+
+    def _seals(self) -> Iterator[tuple[AnyStep, NodeRecord]]:
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
-            if step is None or not step.seals or record.state not in ("done", "intent"):
-                continue
-            if record.state == "done" or self._out(step, self._context(record), record) is not None:
-                return True
-        return False
+            if step is not None and step.seals:
+                yield step, record
 
     def abandon(self) -> Unwound:
         """Takes back every node of the run that is not finished, also what is kept otherwise; of a run whose work is
         sealed, only what it holds."""
         if self.is_sealed():
+            self.settle()
             return self.release(succeeded=True)
         done = Unwound()
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
             if step is not None and not step.read_only:
-                self._undo(step, self._context(record), record, "the run is abandoned", done)
+                self._undo(step, self._context(record), record, "the run is abandoned", done, begun=True)
         return done
 
     def would_release(self, *, succeeded: bool) -> Unwound:
@@ -133,13 +149,23 @@ class Unwinding:
         found: dict[str, Hold] = {}
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
-            if step is None or record.out is None or (work_done and step.lifetime is not Lifetime.JOB):
+            if step is None or (work_done and step.lifetime is not Lifetime.JOB):
                 continue
-            ctx = self._world.unheard(record.node)
-            what = step.held(ctx, _inputs(step, record), parse_out(step.Out, record.out, str(record.node)))
+            what = self._held(step, record)
             if what:
                 found.setdefault(what, Hold(str(record.node), what, record.at))
         return tuple(found.values())
+
+    def _held(self, step: AnyStep, record: NodeRecord) -> str:
+        """In words, empty for nothing. What was made and not recorded is looked for where that is worth it."""
+        ctx = self._world.unheard(record.node)
+        try:
+            if record.out is None and step.lifetime is not Lifetime.JOB:
+                return ""
+            out = self._out(step, ctx, record)
+        except SendenseError as error:
+            return f"whatever {record.node} made, which cannot be looked for now ({error})"
+        return "" if out is None else step.held(ctx, _inputs(step, record), out)
 
     def name_what_is_held(self, run: str, *, work_done: bool) -> None:
         """Emits a Held event for each thing that stays."""
@@ -167,16 +193,21 @@ class Unwinding:
         self._undo(step, self._context(record), record, why, done)
         done.raise_failures()
 
-    def _undo(self, step: AnyStep, ctx: Context, record: NodeRecord, why: str, done: Unwound) -> None:
+    def _undo(
+        self, step: AnyStep, ctx: Context, record: NodeRecord, why: str, done: Unwound, *, begun: bool = False
+    ) -> None:
+        """`begun`: also what was cut short before it was whole."""
         try:
             out = self._out(step, ctx, record)
+            if out is None and begun:
+                out = step.begun(ctx, _inputs(step, record))
             if out is not None:
                 step.undo(ctx, _inputs(step, record), out)
+            self._state.drop(record.node)
         except SendenseError as error:
             done.failures.append(f"{record.node} could not be taken back: {error}")
             self._bus.emit(UndoFailed(node=str(record.node), step=record.step, error=str(error)))
             return
-        self._state.drop(record.node)
         if out is not None:
             done.released.append(f"{record.node} ({why})")
             self._bus.emit(NodeUndone(node=str(record.node), step=record.step, lifetime=step.lifetime.value, why=why))

@@ -111,10 +111,18 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         room = () if there.state == "wrong" else (_room(there.subject, host, root, inputs),)
         return (there, *room, program)
 
+    def begun(self, ctx: Context, inputs: CreateQcow2In) -> Image | None:
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        return None if directory is None else _image(ctx, inputs, host, directory)
+
     def undo(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> None:
+        """With the last image goes all that was put beside them."""
         host = ctx.host(out.host)
+        if not host.exists(out.directory):
+            return
         _remove(host, out)
-        if not host.listdir(out.directory):
+        if not any(layout.is_image(name) for name in host.listdir(out.directory)):
             host.remove(out.directory, recursive=True)
 
     def held(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> str:

@@ -113,6 +113,11 @@ class Publish(Step[PublishIn, Empty, Published]):
             return None
         return _published(inputs, host, path)
 
+    def sealed(self, ctx: Context, inputs: PublishIn) -> bool:
+        host, root = locate(ctx, _repository(inputs))
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        return directory is not None and vm_directory.point_of_run(host, directory, ctx.run.id) is not None
+
     def run(self, ctx: Context, inputs: PublishIn, live: Empty) -> Published:
         if problems := list(_mixed_up(inputs)):
             raise MixedUpError(problems)

@@ -103,6 +103,26 @@ class Desk:
     def unwinding(self, state: RunState) -> Unwinding:
         return Unwinding(state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file))
 
+    def stands(self, record: RunRecord, unwinding: Unwinding) -> frozenset[str]:
+        """The steps of an unfinished run that nothing is to be done for any more: all, once only taking back is left; once
+        the run is sealed (a crash, or a step behind the seal, kept it from saying so), that step and all it stands on."""
+        if record.phase == "unwinding":
+            return frozenset(spec.id for spec in self.job.steps)
+        if not self.is_sealed(unwinding):
+            return frozenset()
+        graph = StepGraph(self.job.steps, self.registry)
+        return frozenset({self._seal, *graph.ancestors(self._seal)}) if self._seal else frozenset()
+
+    def is_sealed(self, unwinding: Unwinding) -> bool:
+        """Whether the run's work is out in the world. Where a job seals more than once (one point for each of many VMs), one
+        seal says nothing of the others."""
+        return self._seal is not None and unwinding.is_sealed()
+
+    @property
+    def _seal(self) -> str | None:
+        found = [spec for spec in self.job.steps if self.registry.steps[spec.uses].seals]
+        return found[0].id if len(found) == 1 and not found[0].each else None
+
     def directory(self, run: str) -> Path:
         """Where the run's events lie: with its state where that is on this machine."""
         kept = Path(self.state.directory)

@@ -47,10 +47,10 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         desk.world.run = run
         records = desk.state.open(record.id).nodes() if unfinished is not None else {}
         nodes, resolver = desk.nodes(run)
-        only_unwind = record.phase == "unwinding"
-        planner = Planner(nodes, resolver, records, Looking(desk.world), only_unwind=only_unwind)
+        stands = desk.stands(record, desk.unwinding(desk.state.open(record.id))) if unfinished else frozenset()
+        planner = Planner(nodes, resolver, records, Looking(desk.world), stands=stands)
         plan = planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
-        if only_unwind:
+        if stands:
             return plan
         return plan.with_observations(
             (seen.node, seen.observation)

@@ -88,7 +88,9 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
         )
         nodes, resolver = desk.nodes(run)
         unwinding = desk.unwinding(state)
-        only_unwind = record.phase == "unwinding" or (resumed and _is_sealed(desk, unwinding))
+        stands = desk.stands(record, unwinding) if resumed else frozenset()
+        if stands:
+            unwinding.settle()
         executor = Executor(
             nodes=nodes,
             registry=desk.registry,
@@ -99,7 +101,8 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
             bus=desk.bus,
             stop=stop,
             jobs=options.jobs,
-            only_unwind=only_unwind,
+            stands=stands,
+            is_sealed=lambda: desk.is_sealed(unwinding),
             work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
             examine=lambda known: Examination(*desk.nodes(run), desk.world).refuse_unless_ready(known),
         )
@@ -123,13 +126,6 @@ def _journal(file: Path) -> Journal:
         return Journal(file)
     except OSError as error:
         raise UsageError(f"events cannot be written to {file}: {error.strerror}") from error
-
-
-def _is_sealed(desk: Desk, unwinding: Unwinding) -> bool:
-    """Whether a run that was killed before it could say so has done all its work. Where a job seals more than once (one
-    point for each of many VMs), one seal says nothing of the others."""
-    sealing = [spec for spec in desk.job.steps if desk.registry.steps[spec.uses].seals]
-    return len(sealing) == 1 and not sealing[0].each and unwinding.is_sealed()
 
 
 def _conclude(

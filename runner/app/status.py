@@ -56,7 +56,8 @@ def status_of(path: Path, options: Options) -> Status:
 
 def _held(desk: Desk, record: RunRecord) -> tuple[Hold, ...]:
     desk.run(record)
-    return desk.unwinding(desk.state.open(record.id)).held(work_done=record.phase == "unwinding")
+    unwinding = desk.unwinding(desk.state.open(record.id))
+    return unwinding.held(work_done=record.phase == "unwinding" or desk.is_sealed(unwinding))
 
 
 def _add_processes(desk: Desk, held: dict[str, tuple[Hold, ...]], unseen: list[str]) -> None:

@@ -14,6 +14,7 @@ from runner.checkpoint import RunRecord, now
 from runner.errors import LockedError, SendenseError
 from runner.events import Event
 from runner.hosts.leftovers import end, look
+from runner.unwind import Unwinding
 from steps import orphans
 from steps.repository.section import Repository
 
@@ -59,21 +60,27 @@ def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], bool]:
     desk.run(record)
     state = desk.state.open(record.id)
     unwinding = desk.unwinding(state)
-    unwound = unwinding.release(succeeded=record.phase == "unwinding")
+    if record.phase == "working" and desk.is_sealed(unwinding):
+        unwinding.settle()
+    unwound = unwinding.release(succeeded=_is_out(desk, record, unwinding))
     unwound.raise_failures()
     if record.phase == "unwinding":
         state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
         return unwound.released, False
-    unwinding.name_what_is_held(record.id, work_done=False)
+    unwinding.name_what_is_held(record.id, work_done=_is_out(desk, record, unwinding))
     return unwound.released, True
 
 
 def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], bool]:
     desk.run(record)
     unwinding = desk.unwinding(desk.state.open(record.id))
-    found = unwinding.would_release(succeeded=record.phase == "unwinding")
+    found = unwinding.would_release(succeeded=_is_out(desk, record, unwinding))
     found.raise_failures()
     return found.released, record.phase != "unwinding"
+
+
+def _is_out(desk: Desk, record: RunRecord, unwinding: Unwinding) -> bool:
+    return record.phase == "unwinding" or desk.is_sealed(unwinding)
 
 
 def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:

@@ -15,7 +15,8 @@ def verdict_of(run: str, outcome: Outcome, seconds: float, alarms: Sequence[Alar
         return RunFinished(run=run, outcome="interrupted", exit_code=130, seconds=seconds)
     if outcome.work_done and (outcome.unwind_failures or outcome.failures):
         errors = outcome.unwind_failures or [str(error) for _, error in outcome.failures]
-        return RunFinished(run=run, outcome="unwind-failed", exit_code=1, seconds=seconds, error="; ".join(errors))
+        code = _worst([error.exit_code for _, error in outcome.failures])
+        return RunFinished(run=run, outcome="unwind-failed", exit_code=code, seconds=seconds, error="; ".join(errors))
     if outcome.work_done:
         error = "; ".join(alarm.text for alarm in alarms)
         code = _worst([alarm.exit_code for alarm in alarms]) if alarms else 0

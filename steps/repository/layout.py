@@ -100,6 +100,10 @@ def image(disk_key: int) -> str:
     return f"disk-{disk_key}.qcow2"
 
 
+def is_image(name: str) -> bool:
+    return re.fullmatch(r"disk-\d+\.qcow2", name) is not None
+
+
 def backing(point_name: str, disk_key: int) -> str:
     """What an image says of the one that it lies on: relative, so that a repository can be moved."""
     return f"../{point_name}/{image(disk_key)}"

@@ -45,6 +45,8 @@ def assert_one_right_point(site: Site, before: Before, vm: str = "vm") -> Path:
     (point,) = points
     assert site.images_equal_sources(vm, point, KEYS)
     manifest = json.loads((point / "manifest.json").read_text())
+    files = {f"disk-{key}.{kind}" for key in KEYS for kind in ("qcow2", "blake3")}
+    assert {path.name for path in point.iterdir()} == {"manifest.json", "vm", *files}
     digests = {disk["key"]: (disk["digest"], (point / disk["digests"]).read_bytes()) for disk in manifest["disks"]}
     assert set(digests) == set(KEYS)
     for key, (digest, entries) in digests.items():

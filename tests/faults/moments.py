@@ -42,6 +42,9 @@ STEPS = (
 
 PROCESSES = ("reserve", "export[*]", "tunnel[*]", "source[*]", "readback[*]", "view[*]")
 
+RENAMED = "did rename RUN.partial"
+"""The point is published, and still has in it what only a run needs."""
+
 CALLS = ("asking create", "asked create", "asking remove", "asked remove")
 PHASES = ("phase working", "phase unwinding")
 
@@ -76,7 +79,7 @@ def all_kills() -> Iterator[Kill]:
     for process in PROCESSES:
         for node in _nodes(process, KEYS[:1]):
             yield from (Kill("runner", f"{word} {node}") for word in ("opened", "closed"))
-    yield from (Kill("runner", moment) for moment in (*CALLS, *PHASES))
+    yield from (Kill("runner", moment) for moment in (*CALLS, *PHASES, f"doing{RENAMED[3:]}", RENAMED))
 
 
 def kills_at(steps: Sequence[Step]) -> Iterator[Kill]:
@@ -108,7 +111,7 @@ SOME = (
     Kill("qemu-nbd", "copied 2000:50", 0.02),
     Kill("sshd", "copied 2000:30", 0.01),
     Kill("runner", "acted verify[2001]", kept="verify[2001]"),
-    Kill("runner", "acted publish", kept="publish"),
+    Kill("runner", RENAMED, kept="publish"),
     Kill("runner", "asked remove", kept="publish"),
 )
 """The kinds of moments, one each."""

@@ -9,13 +9,14 @@ A moment is a word and a name, such as ``intent snapshot``. The words:
     asking, asked          before and after a call of the vCenter: ``create`` or ``remove`` a snapshot
     writing                a local file of that name is written, but has not got it yet
     doing, did             before and after a verb of the hub: ``write manifest.json``, ``run mv``, ``popen qemu-img commit``;
-                           files and directories without the way to them
+                           files and directories without the way to them, a run's id as ``RUN``
     copied                 ``2000:40``: 40 % of the disk 2000 is recorded as safe. The run is not held: the copy goes on
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from collections import Counter
@@ -29,6 +30,8 @@ from runner.events import Bus, NodeFinished, NodeUndone
 from runner.hosts.ssh.host import SshHost
 from steps.disk_ledger import DiskLedger
 from steps.vsphere import snapshots
+
+_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
 class Tap:
@@ -60,8 +63,8 @@ class Tap:
             _around(
                 SshHost,
                 verb,
-                before=lambda _, target, *__, verb=verb, **___: self._now(f"doing {verb} {_called(verb, target)}"),
-                after=lambda _, target, *__, verb=verb, **___: self._now(f"did {verb} {_called(verb, target)}"),
+                before=lambda _, target="", *__, verb=verb, **___: self._now(f"doing {verb} {_called(verb, target)}"),
+                after=lambda _, target="", *__, verb=verb, **___: self._now(f"did {verb} {_called(verb, target)}"),
             )
         watch_directories(self._made)
         _around(Path, "replace", before=lambda path, target: self._now(f"writing {Path(target).name}"))
@@ -100,7 +103,7 @@ class Tap:
 
 def _called(verb: str, target: str | Sequence[str]) -> str:
     if isinstance(target, str):
-        return Path(target).name
+        return _RUN.sub("RUN", Path(target).name)
     return " ".join(word for word in target[: 2 if verb == "popen" else 1] if not word.startswith("-"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import LockedError
+from runner.errors import HostError, LockedError
 from runner.events import NodeKept, NodeRetrying, NodeSkipped, NodeStarted
 from runner.job_model import StepSpec
 from tests.runner.toys import EACH, Bench, backup_like
@@ -148,6 +148,48 @@ def test_work_done_but_not_recorded_is_adopted(bench: Bench):
     assert "run make[1]" not in bench.trace()
     kept = {event.node: event.why for event in bench.events if isinstance(event, NodeKept)}
     assert "though not recorded" in kept["make[1]"]
+
+
+def test_a_moment_that_was_not_recorded_is_held_no_longer_than_another(bench: Bench):
+    fail(bench, "hold", "bug")  # it is taken, the record says intent
+    with pytest.raises(RuntimeError):
+        bench.run()
+    (bench.root / "hold-over").touch()
+    bench.trace()
+    bench.stop = threading.Event()
+    assert bench.run().work_done
+    trace = bench.trace()
+    assert trace.index("undo hold") < trace.index("run hold")
+
+
+def test_what_is_done_is_recorded_though_the_state_is_out_of_reach_for_a_while(bench: Bench):
+    outages = [HostError("hub cannot be reached", transient=True)]
+
+    def record() -> None:
+        if outages:
+            raise outages.pop()
+
+    bench.work_done = record
+    outcome = bench.run()
+    assert outcome.work_done and not outcome.failures
+    assert left_over(bench) == []
+
+
+def test_a_state_that_stays_out_of_reach_fails_the_run_with_its_sentence(bench: Bench):
+    def record() -> None:
+        raise HostError("hub is another machine now")
+
+    bench.work_done = record
+    assert [str(error) for _, error in bench.run().failures] == ["hub is another machine now"]
+
+
+def test_a_step_that_the_job_has_no_more_is_no_stumbling_block(bench: Bench):
+    steps = bench.steps
+    bench.steps = (StepSpec("before", "join", {"root": str(bench.root), "parts": []}), *steps)
+    fail(bench, "prove[1]", "permanent")
+    bench.run()
+    bench.steps = steps
+    assert bench.run().work_done
 
 
 def test_a_result_that_vanished_is_made_again(bench: Bench):
@@ -301,7 +343,7 @@ def test_when_only_taking_back_is_left_nothing_acts(bench: Bench):
     bench.trace()
     for path in bench.root.glob("made-*"):
         path.unlink()
-    bench.only_unwind = True
+    bench.stands = frozenset(spec.id for spec in bench.steps)
     assert bench.run().work_done
     assert bench.trace() == ["open guard", "undo hold", "close guard"]
     assert bench.run().work_done  # and once more, with the moment gone

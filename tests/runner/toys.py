@@ -360,7 +360,7 @@ class Bench:
     steps: tuple[StepSpec, ...]
     jobs: int = 4
     run_id: str = "20261123T170000Z-3f9a0c1e"
-    only_unwind: bool = False
+    stands: frozenset[str] = frozenset()
     work_done: Callable[[], None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[Event] = field(default_factory=list)
@@ -410,7 +410,8 @@ class Bench:
                 bus=bus,
                 stop=self.stop,
                 jobs=self.jobs,
-                only_unwind=self.only_unwind,
+                stands=self.stands,
+                is_sealed=lambda: False,
                 work_done=self.work_done,
             )
             return executor.execute()

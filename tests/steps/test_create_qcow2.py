@@ -119,6 +119,20 @@ def test_undo_leaves_nothing_of_the_run_and_all_of_the_others(any_hub: Hub) -> N
     assert Path(other.path).exists()
 
 
+def test_what_was_cut_short_is_taken_back_too_and_with_the_last_image_all_that_is_beside_it(hub: Hub) -> None:
+    image = hub.image()
+    Path(image.path).write_bytes(b"")
+    (Path(image.directory) / ".sd-tmp-x").touch()
+    (Path(image.directory) / "vm").mkdir()
+    (Path(image.directory) / "vm/config.json").touch()
+    assert STEP.check(hub.context(), inputs(), None) is None
+    begun = STEP.begun(hub.context(), inputs())
+    assert begun == image
+    STEP.undo(hub.context(), inputs(), begun)
+    assert not Path(image.directory).exists()
+    STEP.undo(hub.context(), inputs(), begun)
+
+
 def test_a_vm_of_another_vcenter_is_refused(hub: Hub) -> None:
     publish(hub)
     stranger = vm(vcenter_uuid="99999999-2222-3333-4444-555555555555")
