@@ -59,7 +59,7 @@ def write_sparse(path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, m
         for offset, content in pieces:
             if offset < 0 or offset + len(content) > size:
                 raise ValueError(f"a piece of {len(content)} bytes at {offset} is outside of {size} bytes")
-            _pwrite(file, content, offset)
+            pwrite(file, content, offset)
         os.ftruncate(file, size)
 
 
@@ -69,7 +69,7 @@ def append(path: str, content: bytes) -> None:
     try:
         size = os.fstat(file).st_size
         try:
-            _pwrite(file, content, size)
+            pwrite(file, content, size)
             os.fsync(file)
         except OSError:
             os.ftruncate(file, size)
@@ -94,13 +94,35 @@ def rename(old: str, new: str) -> None:
     renameat2(RENAME_NOREPLACE), see rename(2). Where the file system lacks it (NFS), a file gets its new name as a hard
     link, which fails if the name is taken, and loses the old one; a plain rename of a directory never replaces anything
     but an empty directory."""
-    if _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), _RENAME_NOREPLACE) != 0:
+    rename_within(None, old, new)
+    for directory in {parent(old), parent(new)}:
+        sync(directory)
+
+
+def rename_within(directory: int | None, old: str, new: str) -> None:
+    """As `rename`, of names in an open directory (None: of paths); nothing is synced."""
+    at = _AT_FDCWD if directory is None else directory
+    if _libc.renameat2(at, os.fsencode(old), at, os.fsencode(new), _RENAME_NOREPLACE) != 0:
         code = ctypes.get_errno()
         if code not in (errno.EINVAL, errno.ENOSYS):
             raise OSError(code, os.strerror(code), old, None, new)
-        _rename_stepwise(old, new)
-    for directory in {parent(old), parent(new)}:
-        sync(directory)
+        _rename_stepwise(directory, old, new)
+
+
+def refuse_taken(directory: int | None, name: str) -> None:
+    """Raises FileExistsError if something has that name in an open directory (None: that path), be it a dangling link."""
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(name, dir_fd=directory)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+
+
+def pwrite(file: int, content: bytes, offset: int) -> None:
+    """All of it: one call may write less than it was given (pwrite(2)). Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(file, rest, offset)
+        offset += written
+        rest = rest[written:]
 
 
 def make_directory(path: str, *, mode: int = 0o700, parents: bool = False) -> None:
@@ -154,7 +176,7 @@ class FileLock:
 
     def _write(self, holder: str) -> None:
         content = compose(holder, self._token, own())
-        _pwrite(self._file, content, 0)
+        pwrite(self._file, content, 0)
         os.ftruncate(self._file, len(content))
 
 
@@ -185,19 +207,10 @@ def _replacing(path: str, mode: int) -> Iterator[int]:
     sync(parent(path))
 
 
-def _pwrite(file: int, content: bytes, offset: int) -> None:
-    rest = memoryview(content)
-    while rest:
-        written = os.pwrite(file, rest, offset)
-        offset += written
-        rest = rest[written:]
-
-
-def _rename_stepwise(old: str, new: str) -> None:
-    if stat.S_ISDIR(os.lstat(old).st_mode):
-        if os.path.lexists(new):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), old, None, new)
-        Path(old).rename(new)
+def _rename_stepwise(directory: int | None, old: str, new: str) -> None:
+    if stat.S_ISDIR(os.lstat(old, dir_fd=directory).st_mode):
+        refuse_taken(directory, new)
+        os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
     else:
-        os.link(old, new, follow_symlinks=False)
-        Path(old).unlink()
+        os.link(old, new, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        os.unlink(old, dir_fd=directory)

@@ -106,8 +106,10 @@ def _list(tree: Tree, paths: tuple[str, ...], *, as_json: bool) -> None:
 
 def _line(entry: Entry) -> str:
     leads = f" -> {printable(entry.target)}" if entry.target is not None else ""
-    when = entry.modified.strftime("%Y-%m-%d %H:%M")
-    return f"{stat.filemode(entry.mode)} {entry.size:>14} {when} {printable(entry.name)}{leads}"
+    mode = "?" * 10 if entry.mode is None else stat.filemode(entry.mode)
+    size = "?" if entry.size is None else entry.size
+    when = "?" if entry.modified is None else entry.modified.strftime("%Y-%m-%d %H:%M")
+    return f"{mode} {size:>14} {when:>16} {printable(entry.name)}{leads}"
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from runner import files
 from runner.model import Model
 from runner.units import MiB
 from steps.guest.appliance import Appliance, GuestError
@@ -25,18 +27,20 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
 class Entry(Model):
-    """`mode` with the file's type, as in stat(2)."""
+    """`mode` with the file's type, as in stat(2). Names are bytes; of one that is no UTF-8 nothing else is known, since libguestfs's
+    binding cannot be asked for it."""
 
     name: str
-    mode: int
-    size: int
-    modified: datetime
-    target: str | None
-    """Of a symlink, as it is written there."""
+    """What is no UTF-8 in it is written as ``\\xe9``."""
+    mode: int | None = None
+    size: int | None = None
+    modified: datetime | None = None
+    target: str | None = None
+    """Of a symlink, as it is written there, if that is UTF-8."""
 
     @property
     def kind(self) -> str:
-        return _KINDS.get(stat.S_IFMT(self.mode), "special file")
+        return "unknown" if self.mode is None else _KINDS.get(stat.S_IFMT(self.mode), "special file")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Tree:
         real = self._real(path)
         if self._entry(real).kind != "directory":
             return (self._entry(real),)
-        return tuple(self._entry(posixpath.join(real, name)) for name in self._names(real))
+        return tuple(self._below(real))
 
     def read(self, path: str) -> Iterator[bytes]:
         """A regular file in pieces; a symlink is followed, inside the guest. Raises GuestError."""
@@ -75,42 +79,39 @@ class Tree:
 
     def _copy(self, entry: Entry, path: str, name: str, into: int, depth: int, tell: Callable[[str], None]) -> None:
         if entry.kind == "file":
-            self._copy_file(entry, path, name, into)
+            self._copy_file(path, name, into)
         elif entry.kind == "directory" and depth < DEEPEST:
             os.mkdir(name, 0o700, dir_fd=into)
             below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=into)
             try:
-                for each in self._names(path):
-                    self._copy(
-                        self._entry(posixpath.join(path, each)),
-                        posixpath.join(path, each),
-                        each,
-                        below,
-                        depth + 1,
-                        tell,
-                    )
+                for each in self._below(path):
+                    self._copy(each, posixpath.join(path, each.name), each.name, below, depth + 1, tell)
             finally:
                 os.close(below)
         elif entry.kind == "link" and stays_inside(entry.target or "", depth - 1):
             os.symlink(entry.target or "", name, dir_fd=into)
         else:
-            leads = f" to {entry.target}" if entry.kind == "link" else ""
-            tell(
-                f"{path} is left out: it is a {entry.kind}{leads}"
-                if depth < DEEPEST
-                else f"{path} is left out: it lies too deep"
-            )
+            tell(f"{path} is left out: {_why_left_out(entry, depth)}")
 
-    def _copy_file(self, entry: Entry, path: str, name: str, into: int) -> None:
-        """With its holes."""
+    def _copy_file(self, path: str, name: str, into: int) -> None:
+        """With its holes; it gets its name when it is whole."""
+        files.refuse_taken(into, name)
+        temporary = files.temporary_name()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(name, flags, 0o600, dir_fd=into), "wb", buffering=0) as file:
-            at = 0
-            for piece in self._content(path):
-                if piece.strip(b"\0"):
-                    os.pwrite(file.fileno(), piece, at)
-                at += len(piece)
-            os.ftruncate(file.fileno(), at)
+        try:
+            with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=into), "wb", buffering=0) as file:
+                at = 0
+                for piece in self._content(path):
+                    if piece.strip(b"\0"):
+                        files.pwrite(file.fileno(), piece, at)
+                    at += len(piece)
+                os.ftruncate(file.fileno(), at)
+            files.rename_within(into, temporary, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                # The first error is the one to hear of.
+                os.unlink(temporary, dir_fd=into)
+            raise
 
     def _content(self, path: str) -> Iterator[bytes]:
         at = 0
@@ -124,26 +125,50 @@ class Tree:
             raise GuestError(f"{path}: write an absolute path in the guest, such as /etc/fstab")
         return str(self._ask(lambda g: g.realpath(path), f"looking for {path}"))
 
-    def _names(self, path: str) -> list[str]:
-        """Names are bytes; those that are no UTF-8 cannot be asked for through the binding, and are shown as they can be."""
+    def _below(self, path: str) -> Iterator[Entry]:
+        """Of a directory, in order of name."""
         file = self.scratch / "names"
         self._ask(lambda g: g.ls0(path, str(file)), f"listing {path}")
-        names = [name.decode("utf-8", "backslashreplace") for name in file.read_bytes().split(b"\0")]
-        return sorted(name for name in names if name not in ("", ".", "..") and "/" not in name)
+        for name in sorted(file.read_bytes().split(b"\0")):
+            if name in (b"", b".", b"..") or b"/" in name:
+                continue
+            try:
+                text = name.decode()
+            except UnicodeDecodeError:
+                yield Entry(name=name.decode("utf-8", "backslashreplace"))
+            else:
+                yield self._entry(posixpath.join(path, text))
 
     def _entry(self, path: str) -> Entry:
         found: dict[str, Any] = self._ask(lambda g: g.lstatns(path), f"looking at {path}")
-        link = stat.S_ISLNK(found["st_mode"])
         return Entry(
             name=posixpath.basename(path) or "/",
             mode=found["st_mode"],
             size=found["st_size"],
             modified=datetime.fromtimestamp(found["st_mtime_sec"], UTC),
-            target=str(self._ask(lambda g: g.readlink(path), f"looking at {path}")) if link else None,
+            target=self._target(path) if stat.S_ISLNK(found["st_mode"]) else None,
         )
+
+    def _target(self, path: str) -> str | None:
+        try:
+            return str(self._ask(lambda g: g.readlink(path), f"looking at {path}"))
+        except GuestError as error:
+            if isinstance(error.__cause__, UnicodeError):
+                return None
+            raise
 
     def _ask(self, question: Callable[[Any], Any], doing: str) -> Any:
         return self.appliance.ask(question, doing)
+
+
+def _why_left_out(entry: Entry, depth: int) -> str:
+    if entry.mode is None:
+        return "its name is no UTF-8, and libguestfs cannot be asked for it"
+    if depth >= DEEPEST:
+        return "it lies too deep"
+    if entry.kind == "link":
+        return f"it is a link to {'a name that is no UTF-8' if entry.target is None else entry.target}"
+    return f"it is a {entry.kind}"
 
 
 def stays_inside(target: str, depth: int) -> bool:
