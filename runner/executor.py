@@ -5,7 +5,7 @@ execute
 ├── _turn(node)        in a worker thread
 │   ├── _keep          the record stands, or a crash came between doing and recording
 │   └── _act           intent record → open processes → run → done record; transient errors try again
-└── _finish            close processes → take back JOB nodes → close guards
+└── _finish            what it holds is taken back as far as it may be (`runner.conclusion`)
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from runner.checkpoint import NodeRecord, RunState
+from runner.conclusion import Conclusion
 from runner.errors import Interrupted, SendenseError
 from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted, Warned
 from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
-from runner.job_model import DEFAULT_RETRIES
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.patience import Patience
@@ -38,9 +38,6 @@ from runner.unwind import Unwinding
 from runner.world import World
 
 ResultT = TypeVar("ResultT")
-
-RUN = "the run's record"
-"""What fails, in words, where it is no node."""
 
 
 @dataclass
@@ -85,8 +82,6 @@ class Executor:
         self._stop = stop
         self._jobs = jobs
         self._stands = stands
-        self._is_sealed = is_sealed
-        self._tell_work_done = work_done
         self._examine = examine
         self._examining = threading.Lock()
         self._not_ready: tuple[Node, SendenseError] | None = None
@@ -102,10 +97,17 @@ class Executor:
         """Nodes whose last attempt made a part of their work durable."""
         self._recorder = Recorder(state, resolver, bus)
         self._lock = threading.Lock()
-        self._unwound = False
-        self._told_work_done = False
         self._processes = Processes(nodes, resolver, world, bus, self._schedule.unfinished)
-        world.unwind = self._unwind
+        self._conclusion = Conclusion(
+            schedule=self._schedule,
+            processes=self._processes,
+            unwinding=unwinding,
+            bus=bus,
+            stop=stop,
+            is_sealed=is_sealed,
+            tell_work_done=work_done,
+        )
+        world.unwind = self._conclusion.unwind
 
     def execute(self) -> Outcome:
         """Runs to the end and returns what came of it; raises only what is a bug, after everything was unwound."""
@@ -136,7 +138,7 @@ class Executor:
                 continue
             self._schedule.set(node, status)
             if not is_at_end(node) and self._schedule.work_is_done():
-                self._record_work_done()
+                self._conclusion.record_work_done()
 
     def _let_go_of_what_is_gone(self) -> bool:
         """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at then: disks
@@ -345,43 +347,6 @@ class Executor:
             raise error from failure
         return out
 
-    # The end
-
-    def _unwind(self) -> tuple[str, ...]:
-        """Takes back what is due; raises UnwindError."""
-        self._processes.close_all(guards=False)
-        self._unwound = True
-        unwound = self._unwinding.release(succeeded=self._is_out())
-        self._outcome.unwind_failures = unwound.failures
-        unwound.raise_failures()
-        return tuple(unwound.released)
-
-    def _is_out(self) -> bool:
-        """Whether what the run holds was needed only for work that is done."""
-        if self._schedule.work_is_done():
-            return True
-        try:
-            return self._is_sealed()
-        except SendenseError:
-            return False  # it cannot be looked at now, so nothing is let go of now
-
-    def _record_work_done(self) -> None:
-        """Before anything is taken back. If it cannot be written, the run has failed."""
-
-        def tell(error: SendenseError, wait: float, number: int) -> None:
-            self._bus.emit(NodeRetrying(node=RUN, error=str(error), wait=wait, attempt=number))
-
-        patience = Patience(DEFAULT_RETRIES, self._stop, tell)
-        while not self._told_work_done:
-            try:
-                self._tell_work_done()
-                self._told_work_done = True
-            except SendenseError as error:
-                if patience.is_over(error, advanced=False):
-                    self._outcome.failures.append((RUN, error))
-                    return
-                patience.rest(error, lambda: None)
-
     def _is_read_only(self, record: NodeRecord) -> bool:
         """What is not known (any more) may have changed something."""
         step = self._registry.steps.get(record.step)
@@ -392,10 +357,7 @@ class Executor:
         self._outcome.failures.extend(self._schedule.broken)
         self._outcome.interrupted |= self._stop.is_set() and not self._outcome.work_done
         try:
-            self._processes.close_all(guards=False)
-            if not self._unwound and not self._schedule.unguarded():
-                if self._outcome.work_done:
-                    self._record_work_done()
-                self._outcome.unwind_failures = self._unwinding.release(succeeded=self._is_out()).failures
+            self._conclusion.finish()
         finally:
-            self._processes.close_all(guards=True)
+            self._outcome.failures.extend(self._conclusion.failures)
+            self._outcome.unwind_failures = self._conclusion.unwind_failures
