@@ -15,11 +15,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from runner.errors import CommandError, DifferenceError, SendenseError, StateError
 from runner.hosts import Host
-from runner.model import Model
-from runner.sealed import Damaged, seal, unseal
 from runner.step import Context
 from runner.units import HOUR
 from steps import stored
@@ -28,7 +27,8 @@ from steps.copy.digests import ENTRY, Digests
 from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
 from steps.qemu import img, rebuild
-from steps.repository import layout, manifest, vm_directory
+from steps.repository import layout, manifest, moving, vm_directory
+from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.retention import Move
 from steps.serve_image import serve
 from steps.stored import DiskImage, StoredDisk
@@ -43,14 +43,6 @@ SAMPLE_SHARE, SAMPLE_LEAST, SAMPLE_MOST = 100, 64, 4096
 
 _CHUNK = 4096
 """Blocks whose digests are compared at a time."""
-
-
-class Moving(Model):
-    """moving.json: this image is about to be, or was, replaced by one that lies on `onto`."""
-
-    schema_version: int = 1
-    key: int
-    onto: str | None
 
 
 class RebuiltDiffersError(DifferenceError):
@@ -68,6 +60,15 @@ class MovedMeanwhileError(SendenseError):
             f"{path} on {host.name} lies on {found or 'nothing'}, which is neither what its manifest says nor what a rebuilt "
             "image would: nothing is changed; compare manifest and image by hand"
         )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A rebuilt image is as the digests say: `blocks` are the offsets of those that were compared, None for every one."""
+
+    blocks: list[int] | None
+    cached: bool
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,13 @@ class Rebuilding:
         try:
             written = self._overlay(move, disk, new) if move.onto is not None else self._full(move, disk, new)
             host.sync(new)
-            self._compare(move, disk, DiskImage(**{**dict(disk.image), "images": (new, *below)}), written)
+            found = self._compare(move, disk, DiskImage(**{**dict(disk.image), "images": (new, *below)}), written)
+            changed = _rebuilt(self._recorded(self.point(move.point), move.key), move.onto, written, found)
+            ctx.check_stop()
         except BaseException:
             host.remove(new)
             raise
-        ctx.check_stop()
-        self._replace(move, new, disk.image.path)
+        self._replace(new, disk.image.path, changed)
 
     def finish(self, name: str) -> None:
         """What a killed one left in the point `name`. Raises MovedMeanwhileError, StateError."""
@@ -105,20 +107,16 @@ class Rebuilding:
         for leftover in self.host.listdir(path):
             if leftover.endswith(layout.REBUILT):
                 self.host.remove(posixpath.join(path, leftover))
-        moving = _moving(self.host, path)
-        if moving is None:
+        if (now := moving.read(self.host, path)) is None:
             return
-        made = vm_directory.read(self.host, path)
-        disk = None if made is None else next((one for one in made.disks if one.key == moving.key), None)
-        if disk is None:
-            raise StateError(f"{path} on {self.host.name} has no disk {moving.key}, which {layout.MOVING} names")
+        disk = self._recorded(path, now.disk.key)
         image = posixpath.join(path, disk.image)
         found = img.info(self.host, image).backing_file
-        if found == _backing(moving.onto, moving.key):
-            self._record(path, moving)
-        elif found != _backing(disk.parent, moving.key):
+        if found == now.disk.backing:
+            self._record(path, now.disk)
+        elif found != disk.backing:
             raise MovedMeanwhileError(image, self.host, found)
-        self.host.remove(posixpath.join(path, layout.MOVING))
+        moving.remove(self.host, path)
 
     def _overlay(self, move: Move, disk: StoredDisk, new: str) -> list[tuple[int, int]]:
         """What the new image itself holds."""
@@ -158,7 +156,7 @@ class Rebuilding:
             if code != 0:
                 raise CommandError(self.host.name, tuple(argv), code, child.stderr())
 
-    def _compare(self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None) -> None:
+    def _compare(self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None) -> _Found:
         ctx = self.ctx
         with scope(ctx), self._digests(move.point, move.key) as digests:
             blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
@@ -176,6 +174,7 @@ class Rebuilding:
                     )
                 except BlockDifference as difference:
                     raise RebuiltDiffersError(self.host, move, difference) from difference
+        return _Found(blocks, served.cached, datetime.now(UTC))
 
     def _suspects(self, move: Move, disk: StoredDisk, digests: Digests, written: list[tuple[int, int]]) -> set[int]:
         """Offsets of the blocks that may be wrong: those that were written, those that are not as in the image below, and a
@@ -198,28 +197,32 @@ class Rebuilding:
             finally:
                 local.unlink()
 
-    def _replace(self, move: Move, new: str, image: str) -> None:
+    def _replace(self, new: str, image: str, changed: PointDisk) -> None:
         path = posixpath.dirname(image)
-        moving = Moving(key=move.key, onto=move.onto)
-        self.host.write(posixpath.join(path, layout.MOVING), seal(moving.to_json_value()))
+        moving.write(self.host, path, changed)
         self.host.run(("mv", "-f", "-T", "--", new, image))
         self.host.sync(path)
-        self._record(path, moving)
-        self.host.remove(posixpath.join(path, layout.MOVING))
+        self._record(path, changed)
+        moving.remove(self.host, path)
 
-    def _record(self, path: str, moving: Moving) -> None:
+    def _recorded(self, path: str, key: int) -> PointDisk:
+        """As the manifest has it."""
+        disk = next((disk for disk in self._manifest(path).disks if disk.key == key), None)
+        if disk is None:
+            raise StateError(f"{path} on {self.host.name} has no disk {key}, which {layout.MOVING} names")
+        return disk
+
+    def _record(self, path: str, changed: PointDisk) -> None:
+        made = self._manifest(path)
+        disks = tuple(changed if disk.key == changed.key else disk for disk in made.disks)
+        content = manifest.dump(made.model_copy(update={"disks": disks}))
+        self.host.write(posixpath.join(path, layout.MANIFEST), content)
+
+    def _manifest(self, path: str) -> Manifest:
         made = vm_directory.read(self.host, path)
         if made is None:
             raise StateError(f"{path} on {self.host.name} has no {layout.MANIFEST} any more")
-        how = "made a full" if moving.onto is None else f"put on {moving.onto}"
-        disks = tuple(
-            disk.model_copy(update={"parent": moving.onto, "reason": f"{how}, for {disk.parent} was to be deleted"})
-            if disk.key == moving.key
-            else disk
-            for disk in made.disks
-        )
-        changed = made.model_copy(update={"disks": disks})
-        self.host.write(posixpath.join(path, layout.MANIFEST), manifest.dump(changed))
+        return made
 
 
 @contextmanager
@@ -240,6 +243,26 @@ def _below(image: DiskImage, onto: str | None) -> tuple[str, ...]:
     return () if onto is None else image.images[below.index(onto) :]
 
 
+def _rebuilt(disk: PointDisk, onto: str | None, written: list[tuple[int, int]] | None, found: _Found) -> PointDisk:
+    """What the manifest says of a disk whose image is another one now; of how it was read at the source all stays. `written`
+    is what the image holds itself, if it is not a full."""
+    own = None if onto is None else set(_blocks_of(written or ()))
+    compared = range(0, disk.capacity, BLOCK) if found.blocks is None else found.blocks
+    return disk.model_copy(
+        update={
+            "parent": onto,
+            "by": disk.by if own is not None else "all",
+            "reason": f"{'made a full' if onto is None else f'put on {onto}'} by a prune; it lay on {disk.parent}",
+            "changed": None,  # what tracking named were the changes since the parent that it had
+            "written": disk.blocks if own is None else len(own),
+            "compared": len(compared),
+            "inherited": 0 if own is None else sum(block not in own for block in compared),
+            "cached": found.cached,
+            "verified": found.at,
+        }
+    )
+
+
 def _full_of(disk: StoredDisk) -> str:
     """The point with the full that it is read down to now: a move before may have made one of what a plan saw lie on another."""
     return posixpath.basename(posixpath.dirname(disk.image.images[-1]))
@@ -247,16 +270,6 @@ def _full_of(disk: StoredDisk) -> str:
 
 def _backing(point: str | None, key: int) -> str | None:
     return None if point is None else layout.backing(point, key)
-
-
-def _moving(host: Host, path: str) -> Moving | None:
-    where = posixpath.join(path, layout.MOVING)
-    try:
-        return unseal(host.read(where), Moving, 1)
-    except FileNotFoundError:
-        return None
-    except Damaged as error:
-        raise StateError(f"{where} on {host.name} {error}") from error
 
 
 def _blocks_of(written: Iterable[tuple[int, int]]) -> Iterator[int]:

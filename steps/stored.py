@@ -18,7 +18,7 @@ from runner.units import MINUTE
 from steps.copy.digests import Digests
 from steps.qemu import img
 from steps.qemu.nodes import Format, Nodes
-from steps.repository import layout, marks, vm_directory
+from steps.repository import layout, marks, moving, vm_directory
 from steps.repository.manifest import Manifest, PointDisk
 
 REMEDY = "`sendense verify` tells which points are whole"
@@ -130,8 +130,7 @@ def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPo
     if missing := [key for key in keys if key not in present]:
         raise NoSuchDiskError(manifest.point, missing, present)
     wanted = [disk for disk in manifest.disks if not keys or disk.key in keys]
-    chains = {disk.key: _chain(host, posixpath.dirname(path), manifest, disk) for disk in wanted}
-    _refuse_unless_sound(host, root, chains)
+    chains = _sound(host, root, {disk.key: _chain(host, posixpath.dirname(path), manifest, disk) for disk in wanted})
     return StoredPoint(
         vm=manifest.vm.name,
         point=manifest.point,
@@ -202,19 +201,38 @@ def _chain(host: Host, vm: str, manifest: Manifest, disk: PointDisk) -> list[_Li
     return links
 
 
-def _refuse_unless_sound(host: Host, root: str, chains: dict[int, list[_Link]]) -> None:
-    """All images are regular files in the repository, and lie on one another as the manifests say. Two requests for all of
-    them, since the host may be far away."""
+def _sound(host: Host, root: str, chains: dict[int, list[_Link]]) -> dict[int, list[_Link]]:
+    """As they are settled: all images are regular files in the repository, and lie on one another as the manifests say. Two
+    requests for all of them, since the host may be far away. Raises ChainError."""
     every = [(key, chain, link) for key, chain in chains.items() for link in chain]
     paths = [link.path for _, _, link in every]
     for (key, chain, link), real in zip(every, _real_paths(host, [root, *paths], every), strict=True):
         if real != link.path:
             raise ChainError(key, chain[0].point, f"{link.path} leads to {real}")
     seen = dict(zip(paths, img.infos(host, paths), strict=True))
-    for key, chain in chains.items():
+    settled = {key: _settled(host, chain, seen) for key, chain in chains.items()}
+    for key, chain in settled.items():
         for link, below in zip(chain, [*chain[1:], None], strict=True):
             if (why := _why_wrong(link, below, seen[link.path], chain[0].disk)) is not None:
                 raise ChainError(key, chain[0].point, f"{link.path} {why}")
+    return settled
+
+
+def _settled(host: Host, chain: list[_Link], seen: dict[str, img.ImageInfo]) -> list[_Link]:
+    """Without the images that one above them no longer lies on: a prune may be killed once an image that it rebuilt is in
+    its place and before the manifest says so. Raises StateError."""
+    found, left = [], chain
+    while left:
+        link, *left = left
+        found.append(link)
+        lies_on = seen[link.path].backing_file
+        if lies_on == link.disk.backing:
+            continue
+        now = moving.read(host, posixpath.dirname(link.path))
+        if now is not None and now.disk.key == link.disk.key and now.disk.backing == lies_on:
+            below = [one.point for one in left]
+            left = left[below.index(now.disk.parent) :] if now.disk.parent in below else []
+    return found
 
 
 def _real_paths(host: Host, paths: Sequence[str], every: Sequence[tuple[int, list[_Link], _Link]]) -> Iterator[str]:

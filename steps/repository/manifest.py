@@ -104,6 +104,12 @@ class PointDisk(Model):
     """Blocks read back may have come from the host's page cache."""
     leaks: int
     verified: datetime
+    """When; as the three before, of the image that is there now, which a prune may have rebuilt."""
+
+    @property
+    def backing(self) -> str | None:
+        """What the image says of the one that it lies on; None for a full."""
+        return None if self.parent is None else layout.backing(self.parent, self.key)
 
 
 class Manifest(Model):

@@ -14,6 +14,7 @@ import yaml
 
 from runner.hosts.local import LocalHost
 from runner.units import KiB, MiB
+from steps import stored
 from steps.lab.sshd import Sshd
 from steps.repository import layout, marks
 from steps.repository.marks import Protection
@@ -93,7 +94,10 @@ def pruning(site: Site, hub: Sshd, zygote: Zygote, made: Chain, tmp_path: Path) 
 def test_a_killed_prune_is_finished_by_the_same_command(pruning: Scene, made: Chain, kill: Kill):
     code = pruning.kill(kill)
     assert pruning.kills == 1, f"nothing was killed at {kill.moment}"
-    assert made.whole() >= {BECOMES_FULL, REBASED}
+    there = made.whole()
+    assert there >= {BECOMES_FULL, REBASED}
+    for point in there:
+        stored.read(LocalHost("hub"), str(made.root), str(made.directory / point))
     pruning.until_done(code)
     assert made.whole() == {BECOMES_FULL, REBASED}, pruning.said
     assert (parent(made, BECOMES_FULL), parent(made, REBASED)) == (None, BECOMES_FULL)

@@ -9,12 +9,13 @@ import pytest
 
 from runner.errors import DifferenceError, LockedError
 from runner.units import KiB, MiB
-from steps import pruning
+from steps import pruning, stored
 from steps.prune import ProtectedMeanwhileError, Prune, Pruned
 from steps.pruning import NoRoomError
 from steps.rebuild import MovedMeanwhileError
-from steps.repository import layout, marks
+from steps.repository import layout, manifest, marks
 from steps.repository.history import Entry
+from steps.repository.manifest import PointDisk
 from steps.repository.marks import Marks, Protection
 from steps.repository.retention import Policy
 from steps.repository.survey import VmDirectory
@@ -180,23 +181,59 @@ def kill_before(moment: int, hub: Hub, patched: pytest.MonkeyPatch) -> None:
         patched.setattr(hub.host, name, guarded(getattr(hub.host, name)))
 
 
-@pytest.mark.parametrize("onto", [1, None], ids=["onto another", "alone"])
-def test_a_kill_between_the_image_and_its_manifest_is_mended_by_the_images_own_backing_name(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, onto: int | None
+STOPS = {
+    "before the image is there": "steps.rebuild.Rebuilding._replace",
+    "before the manifest says so": "steps.rebuild.Rebuilding._record",
+    "before the note of it goes": "steps.repository.moving.remove",
+}
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+@pytest.mark.parametrize("onto", [0, None], ids=["onto another", "alone"])
+def test_killed_while_an_image_takes_its_place_the_point_can_be_read_and_its_manifest_is_made_right(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, onto: int | None, stop: str
 ) -> None:
     made = chain(hub, 4)
     policy: dict[str, Any] = {"keep_last": 1} if onto is None else {"keep_last": 1, "keep_weekly": 2}
     with monkeypatch.context() as patched:
-        patched.setattr("steps.rebuild.Rebuilding._record", _killed)
+        patched.setattr(stop, _killed)
         with pytest.raises(Killed):
             prune(hub, made, **policy)
+    moved = "_replace" not in stop
     assert made.whole() == kept(made, 0, 1, 2, 3)
+    below = {0: [3, 0], None: [3]}[onto] if moved else [3, 2, 1, 0]
+    (disk,) = stored.read(hub.host, hub.root, str(made.path(3))).disks
+    assert disk.image.images == tuple(str(made.image(number)) for number in below)
     # Were the rule another one now, the manifest would still have to say what the image says.
     prune(hub, made, keep_last=9)
-    assert json.loads((made.path(3) / "manifest.json").read_bytes())["disks"][0]["parent"] == (
-        None if onto is None else made.points[0]
-    )
+    recorded = disk_in_manifest(made, 3)
+    lies_on = None if onto is None else made.points[onto]
+    assert recorded.parent == (lies_on if moved else made.points[2])
+    assert f"it lay on {made.points[2]}" in recorded.reason or not moved
     assert (made.whole(), left(made)) == (kept(made, 0, 1, 2, 3), [])
+
+
+def disk_in_manifest(made: Chain, number: int) -> PointDisk:
+    (disk,) = manifest.parse((made.path(number) / layout.MANIFEST).read_bytes(), "it").disks
+    return disk
+
+
+def test_the_manifest_tells_of_the_image_that_is_there_now(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Chain(Path(hub.root))
+    how: dict[str, Any] = {"by": "cbt", "changed": 512, "written": 1, "compared": 3, "inherited": 2}
+    made.add({2000: None}, {2000: ((0, 3 * MiB, 1),)})
+    for number, write in enumerate([(MiB, 512, 2), (0, 512, 3), (2 * MiB, 512, 4)]):
+        made.add({2000: number}, {2000: (write,)}, **how)
+    before = disk_in_manifest(made, 3)
+    prune(hub, made, keep_last=1, keep_weekly=2)
+    # All but the last block: the one that it held, those of the two below that went, and a sample.
+    put = disk_in_manifest(made, 3)
+    assert (put.by, put.changed, put.written, put.compared, put.inherited) == ("cbt", None, 3, 4, 1)
+    prune(hub, made, keep_last=1)
+    full = disk_in_manifest(made, 3)
+    assert (full.by, full.changed, full.written, full.compared, full.inherited) == ("all", None, 4, 4, 0)
+    assert before.verified < put.verified < full.verified
+    assert (full.level, full.digest, full.data) == (before.level, before.digest, before.data)
 
 
 def _killed(*_: Any) -> None:
