@@ -19,9 +19,6 @@ from runner.cli import main
 from steps.lab.lab import Lab
 from tests.eventually import eventually
 
-# One demo for all that look at what it made.
-pytestmark = pytest.mark.xdist_group("demo")
-
 SENDENSE = Path(sys.executable).with_name("sendense")
 DEMO_TIMEOUT = 170
 TORN = re.compile(r"-\d{6}(-delta)?\.vmdk|\.partial|\.sd-tmp-|\.(copied|verified)\.json")

@@ -15,7 +15,7 @@ from steps.guest.appliance import Appliance, GuestError
 from steps.guest.tree import Tree, stays_inside
 from tests.nbd_servers import Servers
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("libguestfs")]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.mark.parametrize(
