@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from runner.errors import DifferenceError, SendenseError, StateError
 from runner.findings import Cell, Findings, Row, Statement
@@ -23,12 +23,10 @@ from steps.qemu import img
 from steps.rebuild import scope
 from steps.repository import lookup, marks, vm_directory
 from steps.repository.manifest import PointDisk
-from steps.repository.marks import DiskVerified, Verification
+from steps.repository.marks import DiskVerified, Level, Verification
 from steps.repository.section import locate
 from steps.serve_image import serve
 from steps.stored import StoredDisk
-
-Level = Literal["chain", "sample", "metadata"]
 
 DIFFERENCES = 100
 """Offsets that are remembered of one disk: enough to see whether a sector or a disk is bad."""
@@ -46,7 +44,7 @@ class PointChecked(Model):
     compared: int
     """Those that were compared"""
     at: datetime
-    """When it was done"""
+    """When it was begun"""
 
 
 class CheckPointIn(JobModel):
@@ -60,8 +58,9 @@ class CheckPointIn(JobModel):
 
 
 class PointDamagedError(DifferenceError):
-    def __init__(self, path: str, host: Host, disks: tuple[DiskVerified, ...]) -> None:
-        said = "; ".join(_words(disk) for disk in disks if disk.different or disk.problem)
+    def __init__(self, path: str, host: Host, disks: tuple[DiskVerified, ...], begun: datetime) -> None:
+        """`begun`: when this verification was; what an earlier one found is said to be of that one."""
+        said = "; ".join(_words(disk) + _since(disk, begun) for disk in disks if not disk.passed)
         super().__init__(f"{path} on {host.name} is not as it was read at the source: {said}")
 
 
@@ -76,7 +75,8 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
-        "it is damaged: disks and offsets are named, the point is marked and counts as good no longer (exit code 5)",
+        "it is damaged, or was found so before and not every block was read now: disks and offsets are named, the point is marked "
+        "and counts as good no longer (exit code 5)",
     )
 
     def check(self, ctx: Context, inputs: CheckPointIn, recorded: PointChecked | None) -> PointChecked | None:
@@ -89,18 +89,20 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
         made = vm_directory.read(host, path)
         if made is None:
             raise StateError(f"{path} on {host.name} has no manifest any more")
-        disks = tuple(_disk(ctx, host, root, path, disk, inputs.level) for disk in made.disks)
-        found = Verification(at=datetime.now(UTC), level=inputs.level, against_source=False, disks=disks)
+        begun = datetime.now(UTC)
+        disks = tuple(_disk(ctx, host, root, path, disk, inputs.level, begun) for disk in made.disks)
+        before = marks.read(host, path).verified
+        found = Verification(disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks))
         marks.write(host, path, found)
         if not found.passed:
-            raise PointDamagedError(path, host, disks)
+            raise PointDamagedError(path, host, found.disks, begun)
         return PointChecked(
             path=path,
             host=host.name,
             level=inputs.level,
             blocks=sum(disk.blocks for disk in disks),
             compared=sum(disk.compared for disk in disks),
-            at=found.at,
+            at=begun,
         )
 
     def examine(self, ctx: Context, inputs: CheckPointIn) -> tuple[Observation, ...]:
@@ -118,8 +120,10 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
         )
 
 
-def _disk(ctx: Context, host: Host, root: str, path: str, disk: PointDisk, level: Level) -> DiskVerified:
-    blocks = -(-disk.capacity // BLOCK)
+def _disk(
+    ctx: Context, host: Host, root: str, path: str, disk: PointDisk, level: Level, begun: datetime
+) -> DiskVerified:
+    blank = DiskVerified(key=disk.key, at=begun, level=level, blocks=-(-disk.capacity // BLOCK), compared=0)
     try:
         (found,) = stored.read(host, root, path, (disk.key,)).disks
         _check_tables(host, found)
@@ -130,8 +134,8 @@ def _disk(ctx: Context, host: Host, root: str, path: str, disk: PointDisk, level
             nothing = Differences(offsets=(), compared=0)
             seen = nothing if level == "metadata" else _compare(ctx, host, found, digests, level)
     except (stored.ChainError, stored.DigestsDamagedError, _TablesError, StateError, img.BadImageError) as error:
-        return DiskVerified(key=disk.key, blocks=blocks, compared=0, problem=error.message)
-    return DiskVerified(key=disk.key, blocks=blocks, compared=seen.compared, different=seen.offsets)
+        return blank.model_copy(update={"problem": error.message})
+    return blank.model_copy(update={"compared": seen.compared, "different": seen.offsets})
 
 
 class _TablesError(SendenseError):
@@ -168,4 +172,12 @@ def _words(disk: DiskVerified) -> str:
     return (
         f"disk {disk.key}: {len(disk.different)} of {disk.compared} compared blocks of 1 MiB differ, the first at offset "
         f"{disk.different[0]}{ended}"
+    )
+
+
+def _since(disk: DiskVerified, begun: datetime) -> str:
+    if disk.at == begun:
+        return ""
+    return (
+        f" (found on {disk.at:%Y-%m-%d %H:%M} UTC at level {disk.level}: only one at level chain that passes lifts it)"
     )

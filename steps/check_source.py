@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated
@@ -18,12 +18,12 @@ from steps.check_point import DIFFERENCES, PointChecked
 from steps.copy.changes import Changes
 from steps.copy.differences import Differences, count, differences
 from steps.copy.digests import Digests
-from steps.copy.extents import gaps
+from steps.copy.extents import BLOCK, gaps
 from steps.copy.nbd import NbdEndpoint
 from steps.open_source import Source
 from steps.repository import marks, vm_directory
 from steps.repository.manifest import Manifest, PointDisk
-from steps.repository.marks import DiskVerified, Verification, WithSource
+from steps.repository.marks import Comparison, DiskCompared
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
 from steps.source_server import endpoint_name
@@ -38,10 +38,10 @@ class SourceChecked(Model):
     """Absolute path of the point's directory"""
     host: str
     """The job's name of the host it lies on"""
-    disks: tuple[DiskVerified, ...]
-    """As recorded beside the manifest"""
+    disks: tuple[DiskCompared, ...]
+    """What this comparison found"""
     at: datetime
-    """When it was done"""
+    """When it was begun"""
 
 
 class CheckSourceIn(JobModel):
@@ -61,8 +61,8 @@ class CheckSourceLive(JobModel):
 
 
 class SourceDiffersError(DifferenceError):
-    def __init__(self, path: str, host: Host, disks: tuple[DiskVerified, ...]) -> None:
-        said = "; ".join(_difference(disk) for disk in disks if disk.different)
+    def __init__(self, path: str, host: Host, disks: tuple[DiskCompared, ...]) -> None:
+        said = "; ".join(_difference(disk) for disk in disks if not disk.passed)
         super().__init__(
             f"{path} on {host.name} differs from the VM where changed block tracking says that nothing was written since: "
             f"{said}; either a write was forgotten, or the point was read wrongly: it counts as good no longer, and the next "
@@ -74,7 +74,7 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
     """Compares a restore point with the VM as it is now. Of each disk, all blocks are read from a new snapshot that changed
     block tracking says were not written since the point, and compared with the point's digests; what was written is
     counted. A disk whose tracking does not reach back to the point is named and not compared. What comes of it is recorded
-    beside the manifest."""
+    beside the manifest: what differed stands until those very blocks were compared again and are equal."""
 
     name = "check-source"
     lifetime = Lifetime.KEEP
@@ -86,7 +86,8 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
         'snapshot: "${{ snapshot }}", sources: "${{ source }}"}'
     )
     errors = (
-        "a block differs: disk and offset are named, the point is marked and counts as good no longer (exit code 5)",
+        "a block differs, or did before and could not be compared again: disk and offset are named, the point is marked and counts as "
+        "good no longer (exit code 5)",
         "the point is of another VM",
         "the vCenter's answer for the changed areas does not fit together",
     )
@@ -97,33 +98,35 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
     def run(self, ctx: Context, inputs: CheckSourceIn, live: CheckSourceLive) -> SourceChecked:
         host, root = locate(ctx, inputs.repository)
         path = inputs.checked.path
-        made, at_rest = vm_directory.read(host, path), marks.read(host, path).verified
-        if made is None or at_rest is None:
-            raise StateError(f"{path} on {host.name} has no manifest or no record of its verification any more")
+        made = vm_directory.read(host, path)
+        if made is None:
+            raise StateError(f"{path} on {host.name} has no manifest any more")
         _refuse_another_vm(made, inputs.vm)
+        begun = datetime.now(UTC)
         sources = {source.disk_key: source for source in live.sources}
-        before = {disk.key: disk for disk in at_rest.disks}
-        disks = tuple(_disk(ctx, inputs, root, disk, sources.get(disk.key), before[disk.key]) for disk in made.disks)
-        found = Verification(at=datetime.now(UTC), level=at_rest.level, against_source=True, disks=disks)
+        before = marks.read(host, path).against_source
+        known = {disk.key: None if before is None else before.disk(disk.key) for disk in made.disks}
+        disks = tuple(
+            _disk(ctx, inputs, root, disk, sources.get(disk.key), known[disk.key], begun) for disk in made.disks
+        )
+        found = Comparison(disks=tuple(disk.upon(known[disk.key]) for disk in disks))
         marks.write(host, path, found)
         if not found.passed:
-            raise SourceDiffersError(path, host, disks)
-        return SourceChecked(path=path, host=host.name, disks=disks, at=found.at)
+            raise SourceDiffersError(path, host, found.disks)
+        return SourceChecked(path=path, host=host.name, disks=disks, at=begun)
 
     def findings(self, out: SourceChecked) -> Findings:
-        compared = sum(disk.source.compared for disk in out.disks if disk.source)
-        changed = sum(disk.source.changed for disk in out.disks if disk.source)
+        compared = sum(disk.compared for disk in out.disks)
+        changed = sum(disk.changed for disk in out.disks)
         cells = {"As in the VM": Cell(value=compared, unit="count"), "Changed": Cell(value=changed, unit="count")}
         text = (
             f"{out.path} on {out.host} against the VM: {compared} blocks of 1 MiB that were not written since are equal; "
             f"{changed} that may have been were not compared."
         )
         left_out = [
-            Statement(
-                about="noted", text=f"{posixpath.basename(out.path)}: {_left_out(disk.key, disk.source.why_not)}."
-            )
+            Statement(about="noted", text=f"{posixpath.basename(out.path)}: {_left_out(disk.key, disk.why_not)}.")
             for disk in out.disks
-            if disk.source and disk.source.why_not
+            if disk.why_not
         ]
         return Findings(
             rows=(Row(table="Points", key=posixpath.basename(out.path), cells=cells),),
@@ -141,16 +144,23 @@ def _refuse_another_vm(made: Manifest, vm: VM) -> None:
 
 
 def _disk(
-    ctx: Context, inputs: CheckSourceIn, root: str, disk: PointDisk, source: Source | None, before: DiskVerified
-) -> DiskVerified:
-    """`before`: as it was found at rest."""
+    ctx: Context,
+    inputs: CheckSourceIn,
+    root: str,
+    disk: PointDisk,
+    source: Source | None,
+    before: DiskCompared | None,
+    begun: datetime,
+) -> DiskCompared:
+    """`before`: what is known of it."""
+    blank = DiskCompared(key=disk.key, at=begun, blocks=-(-disk.capacity // BLOCK), compared=0, changed=0)
     try:
         changes = _changes(ctx, inputs, disk)
         if source is None:
             raise TrackingLost("it is not read from the VM's new snapshot")
     except TrackingError as error:
         ctx.warn(f"{inputs.checked.path}: {_left_out(disk.key, error.message)}")
-        return before.model_copy(update={"source": WithSource(compared=0, changed=0, why_not=error.message)})
+        return blank.model_copy(update={"why_not": error.message})
     host, path = ctx.host(inputs.checked.host), inputs.checked.path
     (found,) = stored.read(host, root, path, (disk.key,)).disks
     with ExitStack() as stack:
@@ -159,8 +169,17 @@ def _disk(
         stack.callback(local.unlink)
         written = changes.blocks()
         seen = _compare(ctx, source, digests, written, f"{found.point} disk {disk.key}")
-    counts = WithSource(compared=seen.compared, changed=count(written))
-    return before.model_copy(update={"different": seen.offsets, "source": counts})
+    different = sorted({*seen.offsets, *(_unseen(before, written) if before else ())})[:DIFFERENCES]
+    return blank.model_copy(
+        update={"compared": seen.compared, "changed": count(written), "different": tuple(different)}
+    )
+
+
+def _unseen(before: DiskCompared, written: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """Blocks that differed and were not compared again: that the VM wrote them since says nothing of what the point has."""
+    for offset in before.different:
+        if any(start <= offset < start + length for start, length in written):
+            yield offset
 
 
 def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
@@ -184,7 +203,7 @@ def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
 
 
 def _compare(
-    ctx: Context, source: Source, digests: Digests, written: Iterable[tuple[int, int]], label: str
+    ctx: Context, source: Source, digests: Digests, written: Sequence[tuple[int, int]], label: str
 ) -> Differences:
     """Of the blocks outside of `written`."""
     with NbdEndpoint(source.uris, endpoint_name(source.disk_key)) as endpoint:
@@ -202,10 +221,5 @@ def _left_out(key: int, why: str) -> str:
     return f"disk {key} was not compared with the VM: {why}"
 
 
-def _difference(disk: DiskVerified) -> str:
-    compared = disk.source.compared if disk.source else 0
-    ended = f"; it is not compared beyond {DIFFERENCES} of them" if len(disk.different) >= DIFFERENCES else ""
-    return (
-        f"disk {disk.key}: {len(disk.different)} of {compared} compared blocks of 1 MiB, the first at offset "
-        f"{disk.different[0]}{ended}"
-    )
+def _difference(disk: DiskCompared) -> str:
+    return f"disk {disk.key}: {len(disk.different)} of {disk.blocks} blocks of 1 MiB, the first at offset {disk.different[0]}"

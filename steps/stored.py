@@ -277,7 +277,4 @@ def _notes(host: Host, path: str) -> Iterator[str]:
     except StateError as error:
         yield f"{error.message}."
         return
-    for suspicion in found.suspect.disks if found.suspect else ():
-        yield f"Disk {suspicion.key} is suspect: {suspicion.why}."
-    if found.verified and not found.verified.passed:
-        yield f"It did not pass its verification of {found.verified.at:%Y-%m-%d %H:%M} UTC."
+    yield from marks.against(found)

@@ -86,7 +86,7 @@ def manifest_of(
         ),
         quiesced="yes",
         level=level,
-        disks=tuple(disk_of(key, parent, **changes) for key, parent in parents.items()),
+        disks=tuple(disk_of(key, parent, level=level, **changes) for key, parent in parents.items()),
         config=layout.VM_CONFIG,
         nvram=None,
         notes=(),

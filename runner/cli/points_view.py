@@ -12,6 +12,7 @@ import click
 from runner.console import print_table
 from runner.units import DAY, HOUR, counted, human_bytes
 from steps.repository.catalogue import Catalogue, Point
+from steps.repository.marks import Comparison, Verification
 
 COLUMNS = ("point", "kind", "on disk", "changed", "age", "verified", "")
 
@@ -78,19 +79,23 @@ def _kind(point: Point) -> str:
 
 
 def _verified(point: Point, now: datetime) -> str:
-    first = _LEVELS[point.level] + (" (last good)" if point.last_good else "")
-    later = point.verified_later
-    if later is None:
-        return first
-    how = "source" if later.against_source else later.level
-    return f"{first}, {how} {'ok' if later.passed else 'FAILED'} {_age(now, later.at)} ago"
+    said = [_LEVELS[point.level] + (" (last good)" if point.last_good else "")]
+    if (at_rest := point.at_rest) is not None:
+        said.append(f"{at_rest.level} {_came_out(at_rest, now)}")
+    if (against := point.against_source) is not None:
+        said.append(f"source {_came_out(against, now) if against.compared else 'not comparable'}")
+    return ", ".join(said)
+
+
+def _came_out(found: Verification | Comparison, now: datetime) -> str:
+    return f"{'ok' if found.passed else 'FAILED'} {_age(now, found.at)} ago"
 
 
 def _remarks(point: Point) -> Iterator[str]:
     if point.broken is not None:
         yield f"BROKEN: {point.broken}"
-    for suspicion in point.suspect:
-        yield f"SUSPECT: disk {suspicion.key}, {suspicion.why}"
+    for doubt in point.doubts:
+        yield f"NOT GOOD: {doubt}"
     if point.protected is not None:
         yield f"protected until {point.protected.until:%Y-%m-%d}"
     if point.quiesced != "yes":

@@ -15,7 +15,7 @@ from runner.errors import UsageError
 from steps.repository import catalogue, marker, marks
 from steps.repository.marks import Protection
 
-POINTS_SCHEMA_VERSION = 2
+POINTS_SCHEMA_VERSION = 3
 
 
 @click.command()
@@ -95,7 +95,7 @@ def protect(
 ) -> None:
     """Keep POINT until a day: nothing here deletes it before.
 
-    With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path.
+    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path.
     """
     if lift == (until is not None and reason is not None) or (lift and (until or reason)):
         raise UsageError("write --until DATE and --reason TEXT, or --lift alone")
@@ -110,3 +110,5 @@ def protect(
         else:
             marks.write(place.host, path, Protection(until=until, reason=reason, at=now))
             click.echo(f"{path} stays until the end of {until:%Y-%m-%d}: {reason}")
+            for sentence in marks.against(marks.read(place.host, path)):
+                click.echo(f"{path}: {sentence}", err=True)

@@ -13,7 +13,7 @@ from steps.repository import survey
 from steps.repository.chains import Chains
 from steps.repository.history import Entry
 from steps.repository.manifest import Level, PointDisk
-from steps.repository.marks import Protection, Suspicion, Verification
+from steps.repository.marks import Comparison, Protection, Suspicion, Verification
 from steps.repository.survey import Skipped, VmDirectory
 
 
@@ -50,14 +50,18 @@ class Point(Model):
     """How far it was compared when it was made."""
     verified: datetime
     """When that was."""
-    verified_later: Verification | None
-    """The last time that it was verified at rest."""
+    at_rest: Verification | None
+    """What later verifications of it at rest found."""
+    against_source: Comparison | None
+    """What comparisons with the VM found."""
     suspect: tuple[Suspicion, ...]
     protected: Protection | None
     broken: str | None
     """Why it cannot be restored, in words: a point that it is built on is not there."""
+    doubts: tuple[str, ...]
+    """What speaks against its disks or what they are built on, in words."""
     good: bool
-    """Every block was read back and compared, and of what it is built on too."""
+    """Every block was read back and compared, and of what it is built on too, and nothing speaks against any of it."""
     last_good: bool
     """The newest good one of its VM."""
     quiesced: str
@@ -131,12 +135,21 @@ def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good:
         changed=_changed(manifest.disks),
         level=manifest.level,
         verified=max((disk.verified for disk in manifest.disks), default=manifest.published),
-        verified_later=marks.verified,
+        at_rest=marks.verified,
+        against_source=marks.against_source,
         suspect=() if marks.suspect is None else marks.suspect.disks,
         protected=marks.protected,
         broken=chains.broken(entry),
+        doubts=tuple(_doubts(entry, chains)),
         good=manifest.point in good,
         last_good=manifest.point == last_good,
         quiesced=manifest.quiesced,
         notes=manifest.notes,
     )
+
+
+def _doubts(entry: Entry, chains: Chains) -> Iterator[str]:
+    for disk in entry.manifest.disks:
+        if (doubt := chains.doubt(entry, disk.key)) is not None:
+            where = "" if doubt.point == entry.point else f"is built on {doubt.point}, which "
+            yield f"disk {disk.key} {where}{doubt.why}"

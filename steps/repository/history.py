@@ -31,10 +31,6 @@ class Entry:
     def point(self) -> str:
         return self.manifest.point
 
-    @property
-    def good(self) -> bool:
-        return marks.is_good(self.manifest.level, self.marks)
-
     def disk(self, key: int) -> PointDisk | None:
         return next((disk for disk in self.manifest.disks if disk.key == key), None)
 

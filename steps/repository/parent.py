@@ -13,6 +13,7 @@ from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import Model
 from steps.repository import history, layout, marks, survey
+from steps.repository.chains import Chains
 from steps.repository.history import BrokenChainError, Entry
 from steps.repository.manifest import LastFull, Level
 from steps.repository.marks import Suspicion
@@ -63,14 +64,15 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
     assert disk is not None
     if disk.capacity != sought.capacity:
         raise NoParentError(f"it has {sought.capacity} bytes, in {newest.point} it had {disk.capacity}")
-    entries = _chain(seen, newest, sought.key, run)
+    chains = Chains(seen.entries)
+    entries = _chain(seen, chains, newest, sought.key, run)
     return Parent(
         point=newest.point,
         image=layout.backing(newest.point, sought.key),
         digests=posixpath.join(newest.path, disk.digests),
         digest=disk.digest,
         change_id=disk.change_id,
-        level=disk.level,
+        level="full" if chains.compared(newest, sought.key) else disk.level,
         last_full=_last_full(entries, sought.key),
     )
 
@@ -94,27 +96,20 @@ def _newest(seen: VmDirectory, sought: Sought) -> Entry:
     raise NoParentError("it is in no restore point yet" if seen.entries else "this is the VM's first restore point")
 
 
-def _chain(seen: VmDirectory, newest: Entry, key: int, run: str) -> tuple[Entry, ...]:
+def _chain(seen: VmDirectory, chains: Chains, newest: Entry, key: int, run: str) -> tuple[Entry, ...]:
     try:
         chain = history.chain(seen.entries, newest, key)
     except BrokenChainError as error:
         raise NoParentError(error.message) from error
+    if (doubt := chains.doubt(newest, key)) is not None:
+        caught = doubt.suspicion.why if doubt.suspicion is not None and doubt.suspicion.run == run else ""
+        raise NoParentError(f"{doubt.point} {doubt.why}", caught)
     for entry in chain:
-        _refuse_doubtful(entry, key, run)
         disk = entry.disk(key)
         for name in () if disk is None else (disk.image, disk.digests):
             if posixpath.join(entry.path, name) not in seen.stored:
                 raise NoParentError(f"{name} of {entry.point}, which it would be built on, is gone")
     return chain
-
-
-def _refuse_doubtful(entry: Entry, key: int, run: str) -> None:
-    for one in entry.marks.suspect.disks if entry.marks.suspect else ():
-        if one.key == key:
-            raise NoParentError(f"{entry.point} is suspect: {one.why}", one.why if one.run == run else "")
-    for found in entry.marks.verified.disks if entry.marks.verified else ():
-        if found.key == key and (found.different or found.problem):
-            raise NoParentError(f"{entry.point} did not pass its verification: {found.problem or 'blocks differ'}")
 
 
 def _last_full(chain: tuple[Entry, ...], key: int) -> LastFull:
@@ -134,7 +129,7 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
     if entry is None or disk is None or (disk.digest, disk.change_id) != (parent.digest, parent.change_id):
         return False
     try:
-        _chain(seen, entry, key, run="")
+        _chain(seen, Chains(seen.entries), entry, key, run="")
     except NoParentError:
         return False
     return True

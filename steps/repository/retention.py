@@ -1,7 +1,7 @@
 """Which restore points stay, which go, why, and what must be rebuilt so that they can. Pure.
 
-A rule keeps the newest good point of each of its periods. Good is what was read back and compared whole, on a chain of
-which the same is true: only such points count. What is not good takes no place of a good one, and stays as long as it
+A rule keeps the newest good point of each of its periods. Good is what was read back and compared whole, with all that it
+is built on, and nothing was found against any of it (`chains`): only such points count. What is not good takes no place of a good one, and stays as long as it
 would if it were. Times are UTC.
 """
 
@@ -166,9 +166,11 @@ def _untouchable(history: History, chains: Chains, now: datetime) -> Iterator[tu
 
 def _damage(chains: Chains, entry: Entry) -> str | None:
     """Why the images of a point cannot be rebuilt, in words; None where they can."""
-    verified = entry.marks.verified
+    verified, compared = entry.marks.verified, entry.marks.against_source
     if verified is not None and not verified.passed:
-        return f"verification failed on {verified.at:%Y-%m-%d}"
+        return f"verification at rest failed on {verified.at:%Y-%m-%d}"
+    if compared is not None and not compared.passed:
+        return f"it differed from the VM on {compared.at:%Y-%m-%d}"
     return chains.broken(entry)
 
 

@@ -21,7 +21,7 @@ TIMEOUT = 10 * MINUTE
 FILE_LIMIT = 1 * MiB
 """A larger manifest or mark is damage: 64 disks with all their fields are 60 KiB."""
 
-_READ = (layout.MANIFEST, marks.SUSPECT, marks.VERIFIED, marks.PROTECTED)
+_READ = (layout.MANIFEST, *marks.NAMES.values())
 
 # First the sizes of what belongs to disks (find's blocks are of 512 bytes), up to a record that is a dot; then an archive
 # of the small files. tar frames names and contents, so that no name can pass for another file's content. Symlinks go in as
@@ -151,14 +151,9 @@ _NO_MARKS = Marks()
 
 
 def _marks(directory: str, contents: dict[str, bytes]) -> Marks:
-    suspect, verified, protected = (contents.get(f"{directory}/{name}") for name in _READ[1:])
-    if suspect is None and verified is None and protected is None:
+    if not any(f"{directory}/{name}" in contents for name in marks.NAMES.values()):
         return _NO_MARKS
-    return Marks(
-        suspect=None if suspect is None else marks.parse(suspect, marks.SUSPECT, marks.Suspect),
-        verified=None if verified is None else marks.parse(verified, marks.VERIFIED, marks.Verification),
-        protected=None if protected is None else marks.parse(protected, marks.PROTECTED, marks.Protection),
-    )
+    return marks.gather(lambda name: contents.get(f"{directory}/{name}"), str)
 
 
 def _unpack(archive: bytes) -> tuple[list[str], dict[str, bytes]]:

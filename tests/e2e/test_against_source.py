@@ -12,7 +12,7 @@ from runner.hosts.local import LocalHost
 from runner.units import KiB, MiB
 from steps.lab.lab import seeded
 from steps.repository import marks
-from steps.repository.marks import Verification, WithSource
+from steps.repository.marks import DiskCompared, Verification
 from steps.vsphere.simulator.inventory import DiskSpec
 from tests import estate
 from tests.e2e.site import Site, disk, inventory
@@ -23,15 +23,25 @@ INVENTORY = inventory(
 
 
 def against_source(site: Site, point: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    return verify(site, point, capsys, "--against-source")
+
+
+def verify(site: Site, point: Path, capsys: pytest.CaptureFixture[str], *how: str) -> tuple[int, str]:
     """The exit code of the command, and all that it said."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as left:
-        main(["verify", str(site.job("app")), point.name, "--against-source", "--state", str(site.state)])
+        main(["verify", str(site.job("app")), point.name, *how, "--state", str(site.state)])
     said = capsys.readouterr()
     return int(left.value.code or 0), " ".join((said.out + said.err).split())
 
 
-def recorded(point: Path) -> Verification:
+def recorded(point: Path) -> tuple[DiskCompared, ...]:
+    found = marks.read(LocalHost(), str(point)).against_source
+    assert found is not None
+    return found.disks
+
+
+def at_rest(point: Path) -> Verification:
     found = marks.read(LocalHost(), str(point)).verified
     assert found is not None
     return found
@@ -49,21 +59,23 @@ def test_what_a_vm_did_not_write_is_compared_and_a_forgotten_write_is_found(
     assert "Points Verified Blocks As in the VM Changed" in said
     assert said.endswith("chain 10 9 1")
     assert site.snapshots() == []
-    found = recorded(point)
-    assert (found.against_source, found.level, found.passed) == (True, "chain", True)
-    assert [one.compared for one in found.disks] == [6, 4], "at rest"
-    assert [one.source for one in found.disks] == [
-        WithSource(compared=5, changed=1),
-        WithSource(compared=4, changed=0),
-    ]
+    found = at_rest(point)
+    assert (found.level, found.passed, [one.compared for one in found.disks]) == ("chain", True, [6, 4])
+    assert [(one.compared, one.changed, one.passed) for one in recorded(point)] == [(5, 1, True), (4, 0, True)]
 
     site.lab.write("app", 2000, 4 * MiB + 5, iter([b"x"]))
     site.lab.fault("cbt-lie")  # of two areas of the first disk it tells the second one
     code, said = against_source(site, point, capsys)
     assert code == 5, said
-    assert "disk 2000: 1 of 5 compared blocks of 1 MiB, the first at offset 1048576" in said
-    assert [one.different for one in recorded(point).disks] == [(MiB,), ()]
+    assert "disk 2000: 1 of 6 blocks of 1 MiB, the first at offset 1048576" in said
+    assert [one.different for one in recorded(point)] == [(MiB,), ()]
     assert (site.snapshots(), site.partials()) == ([], [])
+
+    code, said = verify(site, point, capsys)
+    assert (code, at_rest(point).passed) == (0, True), said
+    code, said = against_source(site, point, capsys)  # tracking tells of both areas now, so that they are not compared
+    assert code == 5, said
+    assert [(one.compared, one.different) for one in recorded(point)] == [(4, (MiB,)), (4, ())]
 
     after = site.run("app")
     assert after.exit_code == 0, after.error
@@ -90,9 +102,10 @@ def test_disks_whose_tracking_does_not_reach_back_are_named_and_not_compared(tmp
         )
         ran = site.run(job)
         assert ran.exit_code == 0, ran.error
-        assert [(one.source, one.problem) for one in recorded(point).disks] == [
-            (WithSource(compared=4, changed=0), None),
-            (WithSource(compared=0, changed=0, why_not=f"it has {5 * MiB} bytes, in the point it had {3 * MiB}"), None),
-            (WithSource(compared=0, changed=0, why_not="the VM's new snapshot does not have it"), None),
+        assert at_rest(point).passed
+        assert [(one.compared, one.changed, one.why_not) for one in recorded(point)] == [
+            (4, 0, None),
+            (0, 0, f"it has {5 * MiB} bytes, in the point it had {3 * MiB}"),
+            (0, 0, "the VM's new snapshot does not have it"),
         ]
         assert ran.output("cleanup")["released"]

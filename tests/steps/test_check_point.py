@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from runner.units import MiB
-from steps.check_point import CheckPoint, Level, PointChecked, PointDamagedError
-from steps.repository import marks
+from steps.check_point import CheckPoint, PointChecked, PointDamagedError
+from steps.repository import catalogue, manifest, marks
+from steps.repository.marks import Level
 from tests.chain import Chain
 from tests.hub import Hub
 
@@ -101,3 +102,40 @@ def test_blocks_that_come_after_the_last_difference_that_is_remembered_do_not_co
     found = marks.read(hub.host, str(made.path(0))).verified
     assert found is not None
     assert [disk.compared for disk in found.disks] == [2, 4]
+
+
+def good(hub: Hub) -> list[bool]:
+    return [point.good for point in catalogue.read(hub.host, hub.root).points]
+
+
+def test_what_was_found_wrong_stands_until_every_block_is_read_and_right(hub: Hub) -> None:
+    made = chain(hub)
+    whole = made.image(0, 2001).read_bytes()
+    flip(made.image(0, 2001), 5)
+    with pytest.raises(PointDamagedError):
+        verify(hub, made.points[0])
+    assert good(hub) == [False, False]
+    made.image(0, 2001).write_bytes(whole)
+    for level in ("metadata", "sample"):
+        with pytest.raises(
+            PointDamagedError, match=r"disk 2001: .*found on .* at level chain: only one at level chain"
+        ):
+            verify(hub, made.points[0], level)
+        assert good(hub) == [False, False]
+    verify(hub, made.points[0])
+    assert good(hub) == [True, True]
+
+
+def test_what_was_read_whole_is_not_forgotten_for_a_look_at_the_tables(hub: Hub) -> None:
+    made = chain(hub)
+    path = made.path(1) / "manifest.json"
+    found = manifest.parse(path.read_bytes(), str(path))
+    disks = tuple(disk.model_copy(update={"level": "sample"}) for disk in found.disks)
+    path.write_bytes(manifest.dump(found.model_copy(update={"level": "sample", "disks": disks})))
+    assert good(hub) == [True, False]
+    verify(hub, made.points[1], "metadata")
+    assert good(hub) == [True, False]
+    verify(hub, made.points[1])
+    assert good(hub) == [True, True]
+    verify(hub, made.points[1], "metadata")
+    assert good(hub) == [True, True]

@@ -138,6 +138,14 @@ def test_what_became_known_against_a_point_is_said(hub: Hub, chain: list[Referen
     why = Suspicion(key=2000, why="changed block tracking was caught lying", run="r", at=CREATED)
     marks.suspect(hub.host, str(chain[1].point), why)
     assert read(hub, chain[1].point).notes == ("Disk 2000 is suspect: changed block tracking was caught lying.",)
+    rotten = marks.DiskVerified(key=2000, at=CREATED, level="chain", blocks=4, compared=4, different=(0,))
+    marks.write(hub.host, str(chain[1].point), marks.Verification(disks=(rotten,)))
+    misread = marks.DiskCompared(key=2000, at=CREATED, blocks=4, compared=4, changed=0, different=(0,))
+    marks.write(hub.host, str(chain[1].point), marks.Comparison(disks=(misread,)))
+    assert read(hub, chain[1].point).notes[1:] == (
+        f"It did not pass its verification at rest of {CREATED:%Y-%m-%d %H:%M} UTC.",
+        f"It differed from the VM when they were compared on {CREATED:%Y-%m-%d %H:%M} UTC.",
+    )
     (chain[1].point / marks.SUSPECT).write_bytes(b"{")
     assert "suspect.json on hub is damaged" in read(hub, chain[1].point).notes[0]
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from runner.cli import main
 from runner.hosts.local import LocalHost
+from steps.repository import marks
 from tests import points
 from tests.hub import Hub, hub_on, tree, vm
 
@@ -67,11 +69,31 @@ def test_points_shows_each_point_and_names_what_is_none(hub: Hub, capsys: pytest
     assert tree(Path(hub.root)) == before
 
 
+def test_what_was_found_at_rest_and_against_the_vm_is_told_apart(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    made = points.publish(hub)
+    job, at = job_for(Path(hub.root)), datetime.now(UTC)
+    rotten = marks.DiskVerified(key=2000, at=at, level="chain", blocks=4, compared=4, different=(0,))
+    equal = marks.DiskCompared(key=2000, at=at, blocks=4, compared=3, changed=1)
+    for mark in (marks.Verification(disks=(rotten,)), marks.Comparison(disks=(equal,))):
+        marks.write(hub.host, made.path, mark)
+    assert sendense("points", job) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "chain FAILED 0 h ago" in shown
+    assert "source ok 0 h ago" in shown
+    assert "NOT GOOD: disk 2000 did not pass" in shown
+    assert sendense("points", "--json", job) == 0
+    (point,) = json.loads(capsys.readouterr().out)["repositories"][0]["points"]
+    assert [point[name]["disks"][0]["different"] for name in ("at_rest", "against_source")] == [[0], []]
+    assert point["doubts"] == ["disk 2000 did not pass its verification at rest: blocks differ"]
+    assert sendense("protect", job, made.path, "--until", "2999-12-31", "--reason", "audit") == 0
+    assert "It did not pass its verification at rest of" in capsys.readouterr().err
+
+
 def test_points_as_json_is_one_document(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     made = points.publish(hub)
     assert sendense("points", "--json", job_for(Path(hub.root))) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema_version"] == 2
+    assert document["schema_version"] == 3
     (repository,) = document["repositories"]
     assert (repository["name"], repository["host"], repository["repository"]) == ("main", "hub", hub.root)
     assert [(point["path"], point["last_good"]) for point in repository["points"]] == [(made.path, True)]

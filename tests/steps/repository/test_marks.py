@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,10 @@ AT = datetime(2026, 11, 23, tzinfo=UTC)
 MARKS = {
     marks.SUSPECT: marks.Suspect(disks=(marks.Suspicion(key=2000, why="it lied", run="r", at=AT),)),
     marks.VERIFIED: marks.Verification(
-        at=AT, level="chain", against_source=False, disks=(marks.DiskVerified(key=2000, blocks=9, compared=9),)
+        disks=(marks.DiskVerified(key=2000, at=AT, level="chain", blocks=9, compared=9),)
+    ),
+    marks.AGAINST_SOURCE: marks.Comparison(
+        disks=(marks.DiskCompared(key=2000, at=AT, blocks=9, compared=7, changed=2),)
     ),
     marks.PROTECTED: marks.Protection(until=AT, reason="audit 2025", at=AT),
 }
@@ -35,3 +38,35 @@ def test_a_mark_that_went_bad_is_refused_with_its_path(tmp_path: Path, name: str
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(StateError, match=rf"^{path} on hub (is damaged|was written by a newer version)"):
         marks.read(HOST, str(tmp_path))
+
+
+def verified(level: marks.Level, *, passed: bool, hours: int = 0) -> marks.DiskVerified:
+    at, different = AT + timedelta(hours=hours), () if passed else (0,)
+    return marks.DiskVerified(key=2000, at=at, level=level, blocks=9, compared=9, different=different)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "stands"),
+    [
+        pytest.param(("chain", False), ("sample", True), "before", id="a failure, against a weaker one that passed"),
+        pytest.param(("metadata", False), ("sample", True), "before", id="a failure, against any but all of it"),
+        pytest.param(("sample", False), ("chain", True), "now", id="all of it is right after a failure"),
+        pytest.param(("chain", True), ("metadata", False), "now", id="a failure, of whatever"),
+        pytest.param(("chain", False), ("metadata", False), "now", id="the later of two failures"),
+        pytest.param(("chain", True), ("sample", True), "before", id="all of it, against a weaker one"),
+        pytest.param(("metadata", True), ("sample", True), "now", id="a stronger one"),
+        pytest.param(("chain", True), ("chain", True), "now", id="the later of two equals"),
+    ],
+)
+def test_of_two_verifications_at_rest_stands(
+    before: tuple[marks.Level, bool], now: tuple[marks.Level, bool], stands: str
+) -> None:
+    first, second = verified(before[0], passed=before[1]), verified(now[0], passed=now[1], hours=1)
+    assert second.upon(first) == (first if stands == "before" else second)
+    assert second.upon(None) == second
+
+
+def test_that_a_disk_could_not_be_compared_takes_the_place_of_nothing_known() -> None:
+    known = marks.DiskCompared(key=2000, at=AT, blocks=9, compared=7, changed=2, different=(0,))
+    not_now = marks.DiskCompared(key=2000, at=AT, blocks=9, compared=0, changed=0, why_not="it has grown")
+    assert (not_now.upon(known), not_now.upon(None), known.upon(not_now)) == (known, not_now, known)

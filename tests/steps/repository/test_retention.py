@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from steps.repository.chains import Chains
 from steps.repository.history import Entry, History
-from steps.repository.marks import DiskVerified, Marks, Protection, Suspect, Suspicion, Verification
+from steps.repository.marks import (
+    Comparison,
+    DiskCompared,
+    DiskVerified,
+    Marks,
+    Protection,
+    Suspect,
+    Suspicion,
+    Verification,
+)
 from steps.repository.retention import Plan, Policy, keep, plan
 from tests.chain import manifest_of
 
@@ -37,6 +46,20 @@ def chain(count: int) -> list[Entry]:
     for number in range(count):
         made.append(entry(number, parents={2000: made[-1].point if made else None}))
     return made
+
+
+def at_rest(day: float, *, passed: bool = True, key: int = 2000) -> Verification:
+    return Verification(disks=(verified(day, passed, key),))
+
+
+def verified(day: float, passed: bool, key: int = 2000) -> DiskVerified:
+    at, different = FIRST + timedelta(days=day), () if passed else (0,)
+    return DiskVerified(key=key, at=at, level="chain", blocks=4, compared=4, different=different)
+
+
+def against_source(*, passed: bool, key: int = 2000) -> Comparison:
+    different = () if passed else (0,)
+    return Comparison(disks=(DiskCompared(key=key, at=NOW, blocks=4, compared=4, changed=0, different=different),))
 
 
 def numbers(history: History, decided: Plan) -> list[int]:
@@ -72,17 +95,11 @@ def test_a_rule_keeps_the_newest_of_each_of_its_periods(policy: dict[str, int], 
 
 def test_what_is_not_good_takes_no_place_and_stays_as_long_as_it_would_if_it_were() -> None:
     suspicion = Suspicion(key=2000, why="CBT forgot", run="r", at=NOW)
-    failed = Verification(
-        at=NOW,
-        level="chain",
-        against_source=False,
-        disks=(DiskVerified(key=2000, blocks=4, compared=4, different=(0,)),),
-    )
     history = [
         entry(0),
         entry(1, level="sample"),
         entry(2, suspect=Suspect(disks=(suspicion,))),
-        entry(3, verified=failed),
+        entry(3, verified=at_rest(22, passed=False)),
         entry(4),
         entry(5, level="metadata"),
         entry(6),
@@ -90,7 +107,7 @@ def test_what_is_not_good_takes_no_place_and_stays_as_long_as_it_would_if_it_wer
     decided = plan(history, Policy(keep_last=3), NOW)
     assert numbers(history, decided) == [0, 3, 4, 5, 6]
     assert decided.decisions[1].reasons == ("not good",)
-    assert decided.decisions[3].reasons == ("damaged, for you to remove: verification failed on 2026-11-23",)
+    assert decided.decisions[3].reasons == ("damaged, for you to remove: verification at rest failed on 2026-11-23",)
     assert decided.decisions[5].reasons == ("last, but not good: it takes no place",)
 
 
@@ -107,10 +124,21 @@ def test_without_a_good_point_nothing_goes() -> None:
 
 
 def test_a_good_point_on_one_that_is_not_is_not_good_unless_all_of_it_was_read_later() -> None:
-    read = Verification(at=NOW, level="chain", against_source=False, disks=())
+    read = at_rest(22)
     below = entry(0, level="sample")
     history = [below, entry(1, parents={2000: below.point}), entry(2, parents={2000: below.point}, verified=read)]
     assert [Chains(history).good(one) for one in history] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("day", "good"),
+    [pytest.param(10, [True, False, False], id="later"), pytest.param(4, [True, False, True], id="before")],
+)
+def test_what_was_found_wrong_below_counts_unless_all_of_it_was_read_since(day: int, good: list[bool]) -> None:
+    full = entry(1, verified=at_rest(day, passed=False))
+    history = [entry(0), full, entry(2, parents={2000: full.point}, verified=at_rest(5))]
+    assert [Chains(history).good(one) for one in history] == good
+    assert (history[0].point in plan(history, Policy(keep_last=1), NOW).drops) is good[2]
 
 
 @pytest.mark.parametrize(
@@ -237,9 +265,14 @@ def marks(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.integers(0, 11))
     if kind == 0:
         found["suspect"] = Suspect(disks=(Suspicion(key=2000, why="w", run="r", at=NOW),))
-    if kind in (1, 2):
-        disks = (DiskVerified(key=2000, blocks=1, compared=1, problem="gone" if kind == 1 else None),)
-        found["verified"] = Verification(at=NOW, level="chain", against_source=False, disks=disks)
+    if kind in (1, 2, 5, 6):
+        found["verified"] = at_rest(
+            draw(st.sampled_from((0.5, 5, 40, 90))),
+            passed=kind in (2, 6),
+            key=draw(st.sampled_from((2000, 2000, 2001))),
+        )
+    if kind in (6, 7):
+        found["against_source"] = against_source(passed=draw(st.booleans()), key=draw(st.sampled_from((2000, 2001))))
     if kind in (3, 4):
         until = NOW + timedelta(days=1 if kind == 3 else -1)
         found["protected"] = Protection(until=until, reason="audit", at=NOW)
@@ -273,6 +306,59 @@ def after(history: History, world: World, decided: Plan) -> list[Entry]:
     return left
 
 
+def is_damaged(one: Entry) -> bool:
+    return any(found is not None and not found.passed for found in (one.marks.verified, one.marks.against_source))
+
+
+def below_damage(history: History) -> set[str]:
+    chains = Chains(history)
+    return {
+        below.point
+        for one in history
+        if is_damaged(one)
+        for disk in one.manifest.disks
+        for below in chains.of(one, disk.key)
+    }
+
+
+def is_good(chains: Chains, one: Entry) -> bool:
+    """As it is said, of one point after the other."""
+    return chains.broken(one) is None and all(
+        is_compared(chains.of(one, disk.key), disk.key) and not is_doubtful(chains.of(one, disk.key), disk.key)
+        for disk in one.manifest.disks
+    )
+
+
+def is_compared(chain: list[Entry], key: int) -> bool:
+    """Newest first."""
+    for below in chain:
+        if read_whole(below, key):
+            return True
+        if below.manifest.level != "full":
+            return False
+    return True
+
+
+def is_doubtful(chain: list[Entry], key: int) -> bool:
+    """Newest first."""
+    for number, below in enumerate(chain):
+        if below.marks.suspect is not None and any(one.key == key for one in below.marks.suspect.disks):
+            return True
+        compared = below.marks.against_source and below.marks.against_source.disk(key)
+        if compared is not None and not compared.passed:
+            return True
+        failed = below.marks.verified and below.marks.verified.disk(key)
+        since = [at for one in chain[:number] if (at := read_whole(one, key)) is not None]
+        if failed is not None and not failed.passed and not any(at > failed.at for at in since):
+            return True
+    return False
+
+
+def read_whole(one: Entry, key: int) -> datetime | None:
+    found = one.marks.verified and one.marks.verified.disk(key)
+    return found.at if found is not None and found.passed and found.level == "chain" else None
+
+
 @settings(max_examples=120, deadline=None)
 @given(histories(), policies(), st.data())
 def test_whatever_the_history_and_the_policy(
@@ -287,6 +373,9 @@ def test_whatever_the_history_and_the_policy(
     whole = [one for one in history if one.point not in drops and chains.broken(one) is None]
     before = {(one.point, disk.key): world.content(one.point, disk.key) for one in whole for disk in one.manifest.disks}
 
+    assert good == [one.point for one in history if is_good(chains, one)], (
+        "all that is known counts, wherever in a chain"
+    )
     assert [decision.point for decision in decided.decisions] == [one.point for one in history]
     assert drops == {decision.point for decision in decided.decisions if not decision.keep}
     assert all(decision.reasons for decision in decided.decisions)
@@ -303,7 +392,7 @@ def test_whatever_the_history_and_the_policy(
 
     left = after(history, world, decided)
     if policy.max_chain:
-        sound = [one for one in left if not (one.marks.verified and not one.marks.verified.passed)]
+        sound = [one for one in left if not is_damaged(one)]
         now = Chains(left)
         assert all(
             len(now.of(one, disk.key)) <= policy.max_chain or any(below not in sound for below in now.of(one, disk.key))
@@ -312,6 +401,8 @@ def test_whatever_the_history_and_the_policy(
             for disk in one.manifest.disks
         )
     again = plan(left, policy, NOW, pinned)
-    # What was written anew and compared may be good now, though it lay on what was not: then it takes a place.
-    if [one.point for one in left if Chains(left).good(one)] == [point for point in good if point not in drops]:
+    # What was written anew and compared may be good now, though it lay on what was not: then it takes a place. What is damaged
+    # may lie on less than it did, where a chain was cut.
+    same = [one.point for one in left if Chains(left).good(one)] == [point for point in good if point not in drops]
+    if same and below_damage(left) == below_damage(history):
         assert (again.drops, again.moves) == ((), ()), "what was carried out is not to be done again"
