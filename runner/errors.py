@@ -113,7 +113,7 @@ class TransientError(SendenseError):
 
 class CommandError(SendenseError):
     """A command ended badly or not in time (`exit_code_seen` is then None). Transient, unless told, if it was ended from
-    without: that says nothing of what it was to do."""
+    without or did not end: neither says anything of what it was to do, and a host that is silent answers another time."""
 
     def __init__(
         self,
@@ -128,8 +128,8 @@ class CommandError(SendenseError):
         self.argv = tuple(argv)
         self.exit_code_seen = exit_code_seen
         self.stderr = stderr
-        ended_from_without = exit_code_seen is not None and exit_code_seen > BY_SIGNAL
-        self.transient = ended_from_without if transient is None else transient
+        says_nothing = exit_code_seen is None or exit_code_seen > BY_SIGNAL
+        self.transient = says_nothing if transient is None else transient
         how = "did not end in time" if exit_code_seen is None else f"failed with exit code {exit_code_seen}"
         said = " / ".join(line.strip() for line in stderr.strip().splitlines()[-6:]) or "it said nothing"
         super().__init__(f"{shlex.join(self.argv[:2])} … on {host} {how}: {said}")

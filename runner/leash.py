@@ -174,22 +174,32 @@ def leash(host: str, argv: Sequence[str], *, size: int = 0, token: str = "", mar
 class LeashedChild:
     """A `runner.hosts.Child`."""
 
-    def __init__(self, argv: Sequence[str], host: str, start: Callable[[Sequence[str]], Wire], mark: str = "") -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        host: str,
+        start: Callable[[Sequence[str]], Wire],
+        mark: str = "",
+        cut_off: Callable[[str], None] = lambda token: None,
+    ) -> None:
         """`start` starts a command line on a wire. Returns once the program was started. Raises CommandError if it could
-        not be."""
+        not be. `cut_off` is told the leash's token if the wire broke or went silent: the program may go on at its far end."""
         self.argv = tuple(argv)
         self.host = host
         token = f"leash-{secrets.token_hex(8)}"
+        self._token = token
+        self._cut_off = cut_off
+        self._code: int | None = None
         self._wire = start(leash(host, argv, token=token, mark=mark))
         try:
             line, rest = first_line(host, argv, self._wire)
             if line != token:
                 raise CommandError(host, argv, self._wire.wait(START_TIMEOUT), line)
         except BaseException:
+            self._tell_if_cut_off()
             self._wire.close()
             raise
         self._ended = re.compile(rb"%b (\d+)\n\Z" % token.encode())
-        self._code: int | None = None
         self._tail = bytearray()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -216,10 +226,15 @@ class LeashedChild:
                     self._wire.send(signals)
                 self._over.wait(timeout / 2)
         self._wire.hang_up()
+        self._tell_if_cut_off()
         if self.poll() is None:
             raise CommandError(self.host, self.argv, None, self.stderr())
         self._reader.join(timeout=1.0)
         self._wire.close()
+
+    def _tell_if_cut_off(self) -> None:
+        if self.poll() in (None, BROKEN):
+            self._cut_off(self._token)
 
     def _read(self, content: bytes) -> None:
         while True:

@@ -115,7 +115,7 @@ def _await(ctx: Context, inputs: ConvertDiskIn, host: Host, child: Child) -> Non
             moved, before = time.monotonic(), now
             ctx.progress(f"disk {target.disk.key}", "convert", int(capacity * share / 100), capacity)
         elif time.monotonic() - moved > inputs.stall_timeout:
-            raise CommandError(host.name, child.argv, None, child.stderr(), transient=True)
+            raise CommandError(host.name, child.argv, None, child.stderr())
         ctx.stop.wait(_LOOK)
     if code:
         said = child.stderr()

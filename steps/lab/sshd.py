@@ -107,6 +107,10 @@ class Sshd:
         for connection in seen:
             _signal(connection, signal.SIGKILL)
 
+    def connections(self) -> list[int]:
+        """The processes that serve them."""
+        return [] if (listener := self._listener()) is None else _connections(listener)
+
     def log(self) -> str:
         return self._path("log").read_text(errors="replace")
 

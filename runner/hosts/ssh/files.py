@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import PurePosixPath
 
-from runner.errors import HostError
+from runner.errors import CommandError, HostError
 from runner.files import NoSpaceError, temporary_name
 from runner.hosts import FileStat
 from runner.units import HOUR, MINUTE
@@ -25,12 +25,25 @@ SCRIPT_TIMEOUT = MINUTE
 SYNC_TIMEOUT = HOUR
 """An fsync waits for all of a file's dirty pages: a disk of 100 MB/s needs ten minutes for 64 GiB of them."""
 
+RECORD_TIMEOUT = MINUTE
+"""For what is small and synced by itself. A copy waits meanwhile, and neither names whom it waits for nor stops if told."""
+
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 _PRELUDE = "export LC_ALL=C; umask 077\n"
 
-# All that is sent is read, to its end, also after a failure: see `Session.finish`.
-# 1 path, 2 directory, 3 temporary, 4 size, 5 mode
+# All that is sent is read, to its end, also after a failure: see `Session.finish`. What stood still for so long that nobody
+# waits for it any more must not come through later, over what was written since: time counts from before the session began.
+# 1 path, 2 directory, 3 temporary, 4 size, 5 mode, 6 hundredths of seconds
+_IN_TIME = """\
+read -r began rest </proc/uptime
+longest=$6
+in_time() {
+    read -r now rest </proc/uptime
+    [ $((${now%.*}${now#*.} - ${began%.*}${began#*.})) -lt "$longest" ] || { echo "it came too late" >&2; return 1; }
+}
+"""
+
 _STAGE = """\
 trap 'rm -f "$3"; cat >/dev/null' EXIT
 trap 'exit 1' HUP INT TERM PIPE
@@ -41,18 +54,19 @@ set +C
 """
 
 _REPLACE = """\
-chmod "$5" "$3" && sync "$3" && mv -f -T "$3" "$1" && sync "$2"
+chmod "$5" "$3" && sync "$3" && in_time && mv -f -T "$3" "$1" && sync "$2"
 """
 
 _APPEND = """\
 before=0
 if [ -e "$1" ]; then before=$(stat -L -c %s "$1") || exit; fi
+in_time || exit
 cat "$3" >>"$1" && sync "$1" "$2" && exit
 truncate -s "$before" "$1"
 exit 1
 """
 
-# 1 path, 2 directory, 3 temporary, 4 size, 5 mode; reads lines "offset length", each followed by that many bytes
+# Arguments as above; reads lines "offset length", each followed by that many bytes
 _SPARSE = """\
 trap 'rm -f "$3"; cat >/dev/null' EXIT
 trap 'exit 1' HUP INT TERM PIPE
@@ -117,7 +131,8 @@ class RemoteFiles(ABC):
     def script(
         self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
     ) -> bytes:
-        """Its output. A script that is given `stdin` reads it to the end. Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
+        """Its output. A script that is given `stdin` reads it to the end; its time begins when it was started. Raises
+        ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
 
     @abstractmethod
     def stream(self, text: str, *args: str) -> Generator[bytes, None, None]:
@@ -168,13 +183,13 @@ class RemoteFiles(ABC):
             yield bytes(held)
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        self._stage(path, _STAGE + _REPLACE, len(content), mode, [content])
+        self._stage(path, _STAGE + _REPLACE, len(content), mode, [content], RECORD_TIMEOUT)
 
     def write_sparse(self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
-        self._stage(path, _SPARSE + _REPLACE, size, mode, _framed(pieces, size))
+        self._stage(path, _SPARSE + _REPLACE, size, mode, _framed(pieces, size), SYNC_TIMEOUT)
 
     def append(self, path: str, content: bytes) -> None:
-        self._stage(path, _STAGE + _APPEND, len(content), 0o600, [content])
+        self._stage(path, _STAGE + _APPEND, len(content), 0o600, [content], RECORD_TIMEOUT)
 
     def sync(self, *paths: str) -> None:
         if paths:
@@ -196,10 +211,11 @@ class RemoteFiles(ABC):
         blocks, size = self._do(path, "exec stat -f -c '%a %S' \"$1\"", _plain(path)).split()
         return int(blocks) * int(size)
 
-    def _stage(self, path: str, text: str, size: int, mode: int, content: Iterable[bytes]) -> None:
+    def _stage(self, path: str, text: str, size: int, mode: int, content: Iterable[bytes], timeout: float) -> None:
         directory = _parent(path)
-        arguments = (_plain(path), directory, f"{directory}/{temporary_name()}", str(size), f"{mode:o}")
-        self._do(path, text, *arguments, stdin=content, timeout=SYNC_TIMEOUT)
+        temporary = f"{directory}/{temporary_name()}"
+        arguments = (_plain(path), directory, temporary, str(size), f"{mode:o}", str(int(timeout * 100)))
+        self._do(path, _IN_TIME + text, *arguments, stdin=content, timeout=timeout)
 
     def _do(
         self,
@@ -213,6 +229,8 @@ class RemoteFiles(ABC):
         """`answers` are failures that the caller is told as such; all others are sentences."""
         try:
             return self.script(_PRELUDE + text, *args, stdin=stdin, timeout=timeout)
+        except CommandError:
+            raise HostError(f"{path} on {self.name}: no answer within {timeout:.0f} s", transient=True) from None
         except ScriptError as error:
             raise self._meaning(path, error, answers) from None
 

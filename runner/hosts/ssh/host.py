@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 
-from runner.errors import CommandError, HostError
+from runner.errors import CommandError, HostError, SendenseError
 from runner.hosts import Child, Completed, Forwards, Lock
+from runner.hosts.leftovers import end, look
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.connections import Connections
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT, RemoteFiles, ScriptError
@@ -31,6 +33,9 @@ class SshHost(RemoteFiles):
         self.mark = ""
         self._spec = spec
         self._connections = Connections(name, spec)
+        self._cut_off: set[str] = set()
+        """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard of it, and what is on
+        the leash goes on: an exporter keeps its image locked."""
 
     def run(
         self,
@@ -49,7 +54,8 @@ class SshHost(RemoteFiles):
         return Completed(tuple(argv), ended.exit_code, ended.stdout, ended.stderr)
 
     def popen(self, argv: Sequence[str]) -> Child:
-        return LeashedChild(argv, self.name, self._wire, self.mark)
+        self._end_cut_off()
+        return LeashedChild(argv, self.name, self._wire, self.mark, self._cut_off.add)
 
     def tempdir(self) -> AbstractContextManager[str]:
         return kept_directory(self.name, self._wire, self.mark)
@@ -70,14 +76,16 @@ class SshHost(RemoteFiles):
         return open_forwards(self.name, self._spec, sockets)
 
     def close(self) -> None:
+        with contextlib.suppress(SendenseError):
+            # What cannot be reached now is found by its mark, by whoever looks there next.
+            self._end_cut_off()
         self._connections.close()
 
     def script(
         self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
     ) -> bytes:
-        deadline = time.monotonic() + timeout
         session = self._connections.start(("sh", "-c", text, self.mark or "sh", *args))
-        ended = session.finish(stdin, deadline, hang_up=stdin is not None)
+        ended = session.finish(stdin, time.monotonic() + timeout, hang_up=stdin is not None)
         if ended.exit_code != 0:
             raise ScriptError(ended.exit_code, ended.stderr)
         return ended.stdout
@@ -94,6 +102,11 @@ class SshHost(RemoteFiles):
             session.close()
         if ended.exit_code != 0:
             raise ScriptError(ended.exit_code, ended.stderr)
+
+    def _end_cut_off(self) -> None:
+        if tokens := self._cut_off.copy():
+            end(self, (one.process for one in look(self).processes if tokens.intersection(one.command)))
+            self._cut_off -= tokens
 
     def _wire(self, argv: Sequence[str]) -> Session:
         return self._connections.start(argv, merged=True)

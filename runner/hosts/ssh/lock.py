@@ -60,8 +60,7 @@ def take_lock(
     try:
         answer, text = first_line(host, ("flock", path), wire)
         if not answer.startswith("taken"):
-            while content := wire.receive(SCRIPT_TIMEOUT):
-                text += content
+            text += _rest(host, path, wire)
             if answer == "refused":
                 present = read_lock(text)
                 raise LockedError(f"{path} on {host}", present.holder or "it left no name", present.token)
@@ -72,6 +71,16 @@ def take_lock(
         raise
     before = answer.removeprefix("taken").strip()
     return SshLock(host, path, wire, "" if before == NOBODY else before, asked)
+
+
+def _rest(host: str, path: str, wire: Session) -> bytes:
+    text = b""
+    try:
+        while content := wire.receive(SCRIPT_TIMEOUT):
+            text += content
+    except TimeoutError:
+        raise HostError(f"{path} on {host}: no answer within {SCRIPT_TIMEOUT:.0f} s", transient=True) from None
+    return text
 
 
 def _clock() -> float:

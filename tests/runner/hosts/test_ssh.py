@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner import process
-from runner.errors import HostError, LockedError
+from runner.errors import CommandError, HostError, LockedError
 from runner.hosts.connect import connect
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh import files
 from runner.hosts.ssh.host import SshHost
+from runner.hosts.ssh.session import Ended, Session
+from runner.leash import first_line, mark_of
 from runner.secrets import FromFile
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
@@ -174,6 +179,104 @@ def test_a_broken_connection_shows_in_locks_and_children(make: Make, tmp_path: P
         child.stop()
 
 
+@contextlib.contextmanager
+def silent(server: Sshd) -> Iterator[None]:
+    """Its connections: TCP is acknowledged, nobody answers, nothing is closed. New ones are taken."""
+    frozen = server.connections()
+    assert frozen
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for an answer as long as for a real server."""
+    monkeypatch.setattr("runner.leash.START_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.ssh.connections.SESSION_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.ssh.files.RECORD_TIMEOUT", 1.0)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("verb", ["append", "write"])
+def test_a_write_that_meets_silence_is_transient_and_never_comes_through_later(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """It goes silent in the middle: the script waits for its content."""
+    server, path = make(), f"{tmp_path}/record"
+    finish = Session.finish
+    with contextlib.ExitStack() as silence, behind(server.spec) as host:
+
+        def in_silence(*arguments: Any, **named: Any) -> Ended:
+            monkeypatch.setattr(Session, "finish", finish)
+            assert eventually(lambda: shells_about(path))
+            silence.enter_context(silent(server))
+            return finish(*arguments, **named)
+
+        host.run(("true",))
+        monkeypatch.setattr(Session, "finish", in_silence)
+        with pytest.raises(HostError, match=f"{path} on hub: no answer within 1 s") as caught:
+            getattr(host, verb)(path, b"old")
+        assert caught.value.transient
+        getattr(host, verb)(path, b"new")
+        silence.close()
+        assert eventually(lambda: not shells_about(path))
+        assert host.read(path) == b"new"
+        assert host.listdir(str(tmp_path)) == ["record", "server"]
+
+
+def shells_about(path: str) -> list[Path]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.encode() in place.read_bytes().split(b"\0"):
+                found.append(place)
+    return found
+
+
+def test_a_shell_that_says_nothing_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.leash.START_TIMEOUT", 0.1)
+    with contextlib.closing(process.PipeWire(("sleep", "600"))) as wire:
+        with pytest.raises(CommandError) as caught:
+            first_line("hub", ("flock",), wire)
+        wire._process.kill()
+        wire.wait(10)
+    assert caught.value.transient
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("by", ["the next one", "the end"])
+def test_a_program_whose_session_went_silent_is_ended(make: Make, tmp_path: Path, by: str) -> None:
+    server = make()
+    with contextlib.ExitStack() as silence, behind(server.spec) as host:
+        host.mark = mark_of("R", "1")
+        child, _ = (host.popen(("sh", "-c", f"echo $$ >{tmp_path}/{name}; exec sleep 600")) for name in "ab")
+        pid, other = (pid_in(tmp_path / name) for name in "ab")
+        silence.enter_context(silent(server))
+        with pytest.raises(CommandError):
+            child.stop(timeout=0.2)
+        assert is_there(pid)
+        if by == "the end":
+            host.close()
+        else:
+            host.popen(("sleep", "600"))
+        assert eventually(lambda: not is_there(pid))
+        assert is_there(other)
+
+
+def pid_in(path: Path) -> int:
+    assert eventually(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 @pytest.mark.parametrize(("beat", "kept"), [(0.1, True), (600.0, False)], ids=["heard", "not-heard"])
 def test_a_lock_is_the_holders_while_the_server_hears_from_it(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beat: float, kept: bool
@@ -227,6 +330,6 @@ def test_a_write_whose_content_came_in_part_changes_nothing(sshd: Sshd, tmp_path
         host.write(f"{tmp_path}/manifest", b"before")
         for text in (files._STAGE + files._REPLACE, files._STAGE + files._APPEND, files._SPARSE + files._REPLACE):
             with pytest.raises(HostError, match="only a part of the content came"):
-                host._stage(f"{tmp_path}/manifest", text, 100, 0o600, [b"0 50\n" * (sent // 5)])
+                host._stage(f"{tmp_path}/manifest", text, 100, 0o600, [b"0 50\n" * (sent // 5)], 60.0)
         assert host.read(f"{tmp_path}/manifest") == b"before"
         assert host.listdir(str(tmp_path)) == ["manifest"]
