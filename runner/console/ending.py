@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import TextIO
 
-from rich.console import Console as RichConsole
 from rich.text import Text
 
+from runner.console.screen import Screen
 from runner.console.tables import print_table
 from runner.findings import Cell
 from runner.summary import Fold, RunSummary, Table
@@ -25,7 +25,7 @@ def print_ending(summary: RunSummary, stream: TextIO) -> None:
 
 def print_troubles(fold: Fold, stream: TextIO) -> None:
     """For a command that ended without the end of a run: what a live display showed and took with it."""
-    console = RichConsole(file=stream, highlight=False)
+    console = Screen(stream)
     lines = [(f"! {warning.node}: {warning.text}", "yellow") for warning in fold.warnings]
     lines += [(f"✗ {node.node}: {node.error}", "red") for node in fold.nodes.values() if node.error]
     lines += [(f"✗ {undo.node} could not be taken back: {undo.error}", "red") for undo in fold.undo_failures]
@@ -37,7 +37,7 @@ class _Ending:
     def __init__(self, summary: RunSummary, stream: TextIO) -> None:
         self._summary = summary
         self._stream = stream
-        self._console = RichConsole(file=stream, highlight=False, force_terminal=None if stream.isatty() else False)
+        self._console = Screen(stream)
 
     def print(self) -> None:
         told = verdict(self._summary)
@@ -66,7 +66,7 @@ class _Ending:
             self._table(table)
         for purpose in dict.fromkeys(command.purpose for command in self._summary.commands):
             self._line()
-            self._line(f"{purpose}:")
+            self._say(f"{purpose}:")
             for command in self._summary.commands:
                 if command.purpose == purpose:
                     self._line(f"  {command.line}", "cyan")
@@ -89,7 +89,8 @@ class _Ending:
             (key, *(self._cell(cells.get(column, Cell(value=""))) for column in table.columns))
             for key, cells in table.rows
         ]
-        print_table(table.title, ("", *table.columns), rows, stream=self._stream)
+        long = {column for _, cells in table.rows for column, cell in cells.items() if cell.long}
+        print_table(table.title, ("", *table.columns), rows, stream=self._stream, first_below=long)
 
     def _cell(self, cell: Cell) -> str:
         text = cell.text()

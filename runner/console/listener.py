@@ -10,6 +10,7 @@ from typing import Protocol, Self, TextIO
 from runner.console.ending import print_ending
 from runner.console.live import LiveFace
 from runner.console.plain import Level, PlainFace
+from runner.console.screen import can_redraw
 from runner.events import Event, RunFinished
 from runner.findings import FindingsOf
 from runner.summary import Fold
@@ -27,7 +28,7 @@ class Face(Protocol):
 
 
 class Console:
-    """Shows a run on `stream` (standard error): live if that is a terminal, else as lines.
+    """Shows a run on `stream` (standard error): live if that is a terminal that can be drawn on, else as lines.
 
     A context manager, so that a terminal is never left as the display had it. Safe from any thread. Once nobody reads
     the stream any more (a closed pipe) it is silent: that must not keep the engine from unwinding.
@@ -46,7 +47,7 @@ class Console:
         self._silent = False
         self._lock = threading.RLock()
         self._face: Face
-        if self._stream.isatty() and level == "normal":
+        if can_redraw(self._stream) and level == "normal":
             self._face = LiveFace(self._stream, self._fold, self._lock)
         else:
             self._face = PlainFace(self._stream, self._fold, level, interval)

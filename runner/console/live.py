@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.console.ending import print_troubles
+from runner.console.screen import Screen
 from runner.events import Event, NodeRetrying, NodeStarted
 from runner.flow import Flow
 from runner.summary import Fold, NodeState, NodeSummary
@@ -42,7 +43,7 @@ class LiveFace:
         self._lock = lock
         self._retries: dict[str, NodeRetrying] = {}
         self._spinner = Spinner("dots", style="cyan")
-        self._console = RichConsole(file=stream, highlight=False)
+        self._console = Screen(stream)
         # Standard output is not redirected: it may be a file that --json writes to.
         self._live = Live(
             self, console=self._console, refresh_per_second=FRAMES_PER_SECOND, transient=True, redirect_stdout=False

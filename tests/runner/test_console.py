@@ -407,6 +407,61 @@ def test_a_table_fits_its_terminal_without_losing_a_word(columns: int) -> None:
         assert "image[2000]" in screen.text
 
 
+DISKS_COLUMNS = ("", "kind", "read", "data", "zero", "time", "speed", "BLAKE3", "Verified")
+DISKS_ROW = (
+    "2000",
+    "incremental",
+    "96.0 MiB",
+    "77.0 MiB",
+    "19.0 MiB",
+    "0.1 s",
+    "4.7 GiB/s",
+    "04ff43791b6cab88…",
+    "64 of 96 blocks",
+)
+
+
+@pytest.mark.parametrize("term", [pytest.param(term, id=term) for term in ("xterm", "dumb")])
+@pytest.mark.parametrize("columns", [pytest.param(number, id=str(number)) for number in (40, 60, 80, 100, 120)])
+def test_no_cell_of_a_table_is_cut_where_the_terminal_is_narrow(
+    columns: int, term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    with terminal(columns) as screen:
+        print_table("Disks", DISKS_COLUMNS, [DISKS_ROW], stream=screen.stream, first_below=("BLAKE3",))
+        screen.close()
+        assert all(len(line) <= columns for line in screen.text.splitlines())
+        assert all(cell in screen.text for cell in DISKS_ROW)
+        beside = screen.text.splitlines()[2].rstrip()
+        assert beside.startswith("2000")
+        assert (DISKS_ROW[-1] in beside) == (columns >= 100)
+        assert (DISKS_ROW[-2] in beside) == (columns == 120)  # it goes before others do
+        below = " ".join(screen.text.splitlines()[3:])
+        assert ("Verified: 64 of 96 blocks" in below) == (columns < 100)
+
+
+def test_a_long_sentence_that_has_no_room_beside_stands_below_its_line() -> None:
+    row = ("20261123T170000Z-3f9a", "incr", "105.0 MiB", "77.0 MiB", "12 h", "SUSPECT: " + "disk 2000 differs, " * 6)
+    with terminal(60) as screen:
+        print_table("pgtest1", ("point", "kind", "on disk", "changed", "age", ""), [row, row], stream=screen.stream)
+        screen.close()
+        lines = screen.text.splitlines()
+        assert len(lines) <= 10
+        assert lines[3].startswith("    SUSPECT: disk 2000 differs, ")
+        assert " ".join(screen.text.split()).count("disk 2000 differs") == 12
+
+
+def test_a_dumb_terminal_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with terminal(60) as screen:
+        with Console(findings_of, stream=screen.stream) as console:
+            for event in done_run():
+                console(event)
+        screen.close()
+        assert lines_about("transfer[2000]", screen.text)
+        assert "\x1b" not in screen.raw
+
+
 def test_a_table_of_nothing_has_its_head() -> None:
     stream = io.StringIO()
     print_table("", COLUMNS, [], stream=stream)
