@@ -34,8 +34,6 @@ from steps.lab.sshd import Sshd
 from steps.repository import marker
 from steps.vsphere.simulator import Simulator, load_inventory
 
-LOCK = ".lock"
-PASSWORD = "password"
 USERNAME = "backup@vsphere.local"
 
 
@@ -65,12 +63,12 @@ class Running:
                 server="127.0.0.1",
                 port=simulator.port,
                 username=USERNAME,
-                password_file=str(directory / PASSWORD),
+                password_file=str(directory / record.PASSWORD),
                 ca=str(simulator.ca_path),
                 thumbprint=simulator.thumbprint,
             ),
             hub=sshd.spec,
-            repository=str(directory / "hub" / "repository"),
+            repository=str(directory / record.HUB / "repository"),
             site=str(directory / site.SITE),
             vms=site.describe_vms(load_inventory(inventory), simulator, directory),
         )
@@ -102,14 +100,13 @@ def running(directory: Path, inventory: Path, bell: Bell) -> Iterator[Running]:
         stack.callback(_lock(directory).release)
         before = record.read(directory)
         simulator = stack.enter_context(_simulator(directory, inventory, before))
-        sshd = Sshd(directory / "hub" / "sshd")
+        sshd = Sshd(directory / record.HUB / "sshd")
         stack.callback(sshd.stop)
         sshd.stop()  # that of a killed lab may hold the port for a moment yet
         sshd.start()
         control = Path(stack.enter_context(process.temporary_directory())) / "control"
         lab = Running(directory, inventory, control, simulator, sshd)
         _make_repository(lab.record)
-        site.write(directory, lab.record)
         operations: dict[str, Operation] = {
             "write": lab.write,
             "fault": lab.fault,
@@ -117,13 +114,14 @@ def running(directory: Path, inventory: Path, bell: Bell) -> Iterator[Running]:
             "stop": bell.ring,
         }
         stack.enter_context(Control(control, operations))
-        record.write(directory, lab.record)
+        record.write(directory, lab.record)  # before the rest, which is replaced only where there is a record
+        site.write(directory, lab.record)
         yield lab
 
 
 def _lock(directory: Path) -> files.FileLock:
     try:
-        return files.FileLock(str(directory / LOCK), str(os.getpid()))
+        return files.FileLock(str(directory / record.LOCK), str(os.getpid()))
     except LockedError as error:
         raise UsageError(
             f"a lab runs in {directory} already, as process {error.holder}; "
@@ -134,13 +132,13 @@ def _lock(directory: Path) -> files.FileLock:
 def _simulator(directory: Path, inventory: Path, before: LabRecord | None) -> Simulator:
     """At the port of the last time if that is free, so that an unfinished run finds its vCenter again."""
     loaded = load_inventory(inventory)
-    password = directory / PASSWORD
+    password = directory / record.PASSWORD
     if not password.exists():
         files.write(str(password), secrets.token_urlsafe(12).encode() + b"\n")
 
     def made(port: int) -> Simulator:
         text = password.read_text().rstrip("\n")
-        return Simulator(loaded, directory / "vcenter", username=USERNAME, password=text, port=port)
+        return Simulator(loaded, directory / record.VCENTER, username=USERNAME, password=text, port=port)
 
     if before is not None:
         try:

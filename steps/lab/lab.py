@@ -27,7 +27,6 @@ START_TIMEOUT = 60.0
 """Most of a start is importing pyVmomi and writing the disks: 2 s, several times that on a busy machine."""
 STOP_TIMEOUT = 30.0
 KILL_TIMEOUT = 5.0
-LOG = "log"
 CHUNK = MiB
 """Bytes of a guest write that travel at once."""
 
@@ -63,16 +62,19 @@ class Lab:
     def start(cls, directory: Path, inventory: Path | None = None, *, leashed: bool = False) -> Lab:
         """Returns once the lab serves. Without `inventory` it is the one of the last time, or the default one.
 
-        It outlives this process unless `leashed`. Raises UsageError (one runs there already, the inventory has mistakes),
-        NotStarted with its words."""
+        It outlives this process unless `leashed`. Raises UsageError (one runs there already, the inventory has mistakes, the
+        directory is somebody else's), NotStarted with its words."""
         directory = directory.absolute()
         try:
             files.make_directory(str(directory), parents=True)
         except OSError as error:
             raise UsageError(f"the lab cannot have {directory}: {error.strerror}") from error
+        before = record.read(directory)
         if inventory is None:
-            before = record.read(directory)
             inventory = Path(before.inventory) if before else DEFAULT_INVENTORY
+        if before is None and set(directory.iterdir()) - {inventory.absolute(), *map(directory.joinpath, record.BEGUN)}:
+            # A lab writes site.yaml and jobs: those of somebody's own must not be replaced.
+            raise UsageError(f"{directory} is not empty and no lab: give --dir a new directory")
         process = _launch(directory, inventory.absolute(), leashed=leashed)
         lab = cls(directory)
         lab._process = process
@@ -146,7 +148,7 @@ def _launch(directory: Path, inventory: Path, *, leashed: bool) -> subprocess.Po
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     # -P: what happens to lie in the working directory is not imported.
     argv = [sys.executable, "-P", "-m", _DAEMON, str(directory), str(inventory), *(["--leashed"] if leashed else [])]
-    with (directory / LOG).open("wb") as log:
+    with (directory / record.LOG).open("wb") as log:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE if leashed else subprocess.DEVNULL,
@@ -174,7 +176,7 @@ def _await_ready(process: subprocess.Popen[bytes], directory: Path) -> None:
             raise NotStarted(directory, f"it was not ready after {START_TIMEOUT:.0f} s")
         line = said.readline()
     if not line:
-        words = (directory / LOG).read_text(errors="replace").strip().splitlines()[-3:]
+        words = (directory / record.LOG).read_text(errors="replace").strip().splitlines()[-3:]
         raise NotStarted(directory, " / ".join(words) or "it said nothing")
     answer = json.loads(line)
     if "error" in answer:

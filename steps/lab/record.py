@@ -12,6 +12,13 @@ from runner.hosts.spec import SshSpec
 from runner.model import Model
 
 FILE = "lab.json"
+LOG = "log"
+LOCK = ".lock"
+PASSWORD = "password"
+VCENTER = "vcenter"
+HUB = "hub"
+BEGUN = frozenset({LOG, LOCK, PASSWORD, VCENTER, HUB})
+"""What lies in the directory of a lab before its record does: all that a start which failed leaves."""
 
 
 class VCenterAt(Model):

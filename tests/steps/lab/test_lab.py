@@ -280,6 +280,27 @@ def test_an_inventory_with_mistakes_is_a_sentence_and_leaves_nothing(tmp_path: P
     assert traces(tmp_path / "lab") == [] and not (tmp_path / "lab" / "lab.json").exists()
 
 
+def test_a_start_that_failed_can_be_tried_again(tmp_path: Path, inventory: Path) -> None:
+    own = tmp_path / "lab" / "inventory.yaml"
+    own.parent.mkdir()
+    own.write_text("datacenters: [{name: DC1, vmz: []}]\n")
+    with pytest.raises(UsageError, match="vmz"):
+        Lab.start(own.parent, own)
+    own.write_bytes(inventory.read_bytes())
+    Lab.start(own.parent, own, leashed=True).stop()
+
+
+def test_what_is_no_lab_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {"site.yaml": "repositories: {}\n", "jobs/a.yaml": "version: 1\n"}
+    (tmp_path / "jobs").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert sendense("lab", "start", "--dir", tmp_path) == 2
+    assert "is not empty and no lab: give --dir a new directory" in capsys.readouterr().err
+    found = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == files
+
+
 def test_a_directory_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="the lab cannot have"):
