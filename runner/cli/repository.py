@@ -12,6 +12,7 @@ from runner.cli import points_view
 from runner.cli.options import job_options, json_option, options_from, print_json
 from runner.cli.repositories import find_point, repositories, repository_option, site_argument
 from runner.errors import UsageError
+from runner.units import human_bytes
 from steps.repository import catalogue, marker, marks
 from steps.repository.marks import Protection
 
@@ -25,11 +26,20 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None) -> None:
     """Make the job's repositories, once.
 
     One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk must not fill the root disk.
+    For the same reason the directory that a repository is to lie in must be there.
     """
     with repositories(site, options_from(settings, state)) as places:
         for place in places:
-            made = marker.init(place.host, place.path)
-            click.echo(f"{place.name}: {place.path} on {place.host.name} is repository {made.uuid}")
+            host, path = place.host, place.path
+            if (found := marker.read(host, path)) is not None:
+                click.echo(f"{place.name}: {path} on {host.name} is repository {found.uuid} already")
+                continue
+            made = marker.init(host, path)
+            mounted = host.run(["stat", "--format=%m", "--", path]).stdout.decode(errors="replace").strip()
+            click.echo(
+                f"{place.name}: made a new, empty repository {made.uuid} in {path} on {host.name}: "
+                f"file system {mounted}, {human_bytes(host.free_bytes(path))} free"
+            )
 
 
 @click.command()

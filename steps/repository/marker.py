@@ -29,7 +29,18 @@ class NotARepositoryError(SendenseError):
 
     def __init__(self, host: str, path: str) -> None:
         super().__init__(
-            f"{path} on {host} is not a repository: is the disk mounted? `sendense init JOB` makes a new one there"
+            f"{path} on {host} is not a repository: mount its disk; only for a repository that never was: "
+            "`sendense init JOB`"
+        )
+
+
+class NoPlaceError(SendenseError):
+    """A repository cannot be made where its path would lead to."""
+
+    def __init__(self, host: str, path: str, parent: str) -> None:
+        super().__init__(
+            f"{path} on {host} cannot be made, since there is no directory {parent}: mount the repository's disk, "
+            "or make that directory"
         )
 
 
@@ -44,12 +55,16 @@ class NotEmptyError(SendenseError):
 
 
 def init(host: Host, path: str) -> Marker:
-    """Makes `path` a repository; one that is there already is left as it is. Raises NotEmptyError, StateError."""
-    if (present := _read(host, path)) is not None:
+    """Makes `path` a repository; one that is there already is left as it is. Raises NotEmptyError, StateError, and
+    NoPlaceError: what would lead to `path` is not made, since a mount point that is missing must not be either."""
+    if (present := read(host, path)) is not None:
         return present
+    parent = posixpath.dirname(path.rstrip("/"))
+    if host.stat(parent) is None:
+        raise NoPlaceError(host.name, path, parent)
     if other := sorted(set(host.listdir(path)) - ALLOWED_BEFORE):
         raise NotEmptyError(host.name, path, other)
-    host.mkdir(path, parents=True)
+    host.mkdir(path)
     made = Marker(uuid=str(uuid.uuid4()))
     host.write(posixpath.join(path, layout.MARKER), made.model_dump_json(indent=1).encode() + b"\n")
     return made
@@ -57,12 +72,13 @@ def init(host: Host, path: str) -> Marker:
 
 def require(host: Host, path: str) -> Marker:
     """The repository's marker. Raises NotARepositoryError, StateError."""
-    if (present := _read(host, path)) is None:
+    if (present := read(host, path)) is None:
         raise NotARepositoryError(host.name, path)
     return present
 
 
-def _read(host: Host, path: str) -> Marker | None:
+def read(host: Host, path: str) -> Marker | None:
+    """None if `path` is no repository. Raises StateError."""
     try:
         content = host.read(posixpath.join(path, layout.MARKER))
     except FileNotFoundError:

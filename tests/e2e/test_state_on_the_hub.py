@@ -193,7 +193,7 @@ def test_no_record_is_made_where_the_repository_is_not_there(site: Site, tmp_pat
     site.repository.rename(away)
     site.repository.mkdir()
     try:
-        with pytest.raises(SendenseError, match="is the disk mounted"):
+        with pytest.raises(SendenseError, match="mount its disk"):
             site.run(job)
         assert list(site.repository.iterdir()) == []
     finally:

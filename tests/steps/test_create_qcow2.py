@@ -91,10 +91,10 @@ def test_two_directories_of_one_vm_are_refused(hub: Hub) -> None:
 
 def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
     (Path(hub.root) / "repository.json").unlink()
-    with pytest.raises(marker.NotARepositoryError, match="is the disk mounted"):
+    with pytest.raises(marker.NotARepositoryError, match="mount its disk"):
         hub.image()
     assert list(Path(hub.root).iterdir()) == []
-    assert "is the disk mounted" in STEP.forecast(hub.context(), inputs()).problems[0]
+    assert "mount its disk" in STEP.forecast(hub.context(), inputs()).problems[0]
 
 
 def test_a_forecast_tells_sizes_and_changes_nothing(hub: Hub) -> None:

@@ -284,7 +284,7 @@ def test_what_an_earlier_attempt_left_does_not_enter_the_point(hub: Hub, given: 
 
 def test_an_unmounted_repository_is_refused(hub: Hub, given: PublishIn) -> None:
     (Path(hub.root) / "repository.json").unlink()
-    with pytest.raises(marker.NotARepositoryError, match="is the disk mounted"):
+    with pytest.raises(marker.NotARepositoryError, match="mount its disk"):
         publish(hub, given)
 
 

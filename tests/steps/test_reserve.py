@@ -153,10 +153,10 @@ def test_a_lock_of_ours_under_another_name_of_its_host_is_an_error(hub: Hub) -> 
 
 def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
     (Path(hub.root) / "repository.json").unlink()
-    with pytest.raises(marker.NotARepositoryError, match="is the disk mounted"):
+    with pytest.raises(marker.NotARepositoryError, match="mount its disk"):
         reserve(hub.context())
     assert list(Path(hub.root).iterdir()) == []
-    assert "is the disk mounted" in STEP.forecast(hub.context(), INPUTS).problems[0]
+    assert "mount its disk" in STEP.forecast(hub.context(), INPUTS).problems[0]
 
 
 def test_a_forecast_names_the_lock_and_does_not_take_it(hub: Hub) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,21 @@ def test_init_makes_the_jobs_repositories_and_says_which(tmp_path: Path, capsys:
     for _ in range(2):
         assert sendense("init", job_for(root)) == 0
     uuid = json.loads((root / "repository.json").read_bytes())["uuid"]
-    assert capsys.readouterr().out == f"main: {root} on hub is repository {uuid}\n" * 2
+    made, found = capsys.readouterr().out.splitlines()
+    assert made.startswith(f"main: made a new, empty repository {uuid} in {root} on hub: file system /")
+    assert re.search(r"file system /\S*, \d+(\.\d)? [KMGT]?i?B free$", made)
+    assert found == f"main: {root} on hub is repository {uuid} already"
+
+
+def test_init_makes_no_directory_that_a_disk_should_be_mounted_under(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "mnt" / "disk" / "repository"
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(root=root))
+    assert sendense("init", str(job)) == 1
+    assert f"there is no directory {root.parent}: mount the repository's disk" in capsys.readouterr().err
+    assert not (tmp_path / "mnt").exists()
 
 
 def test_init_among_other_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +121,7 @@ def test_an_empty_repository_is_said_to_be_empty(hub: Hub, capsys: pytest.Captur
 
 def test_points_of_what_is_no_repository_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sendense("points", job_for(tmp_path / "nothing")) == 1
-    assert "is not a repository: is the disk mounted?" in capsys.readouterr().err
+    assert "is not a repository: mount its disk;" in capsys.readouterr().err
 
 
 def test_a_job_without_repositories_is_told_what_to_add(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

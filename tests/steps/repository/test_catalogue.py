@@ -166,7 +166,7 @@ def test_listing_changes_nothing(hub: Hub) -> None:
 
 
 def test_a_path_without_marker_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(marker.NotARepositoryError, match="is the disk mounted"):
+    with pytest.raises(marker.NotARepositoryError, match="mount its disk"):
         catalogue.read(LocalHost("hub"), str(tmp_path))
 
 

@@ -12,7 +12,7 @@ HOST = LocalHost("hub")
 
 
 def test_init_makes_a_repository_once(tmp_path: Path) -> None:
-    path = tmp_path / "backup" / "repository"
+    path = tmp_path / "repository"
     made = marker.init(HOST, str(path))
     assert marker.init(HOST, str(path)) == made == marker.require(HOST, str(path))
     assert [entry.name for entry in path.iterdir()] == ["repository.json"]
@@ -35,7 +35,7 @@ def test_init_refuses_a_directory_with_other_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("exists", [True, False], ids=["empty directory", "no directory"])
 def test_a_path_without_marker_is_refused_with_the_way_out(tmp_path: Path, exists: bool) -> None:
     path = tmp_path if exists else tmp_path / "nothing"
-    with pytest.raises(marker.NotARepositoryError, match=r"is the disk mounted\? `sendense init JOB`"):
+    with pytest.raises(marker.NotARepositoryError, match=r"mount its disk; .*`sendense init JOB`"):
         marker.require(HOST, str(path))
 
 
