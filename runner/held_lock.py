@@ -47,7 +47,8 @@ def holder_of(run: str, job: str, execution: str) -> Holder:
 
 
 class HeldLock:
-    """Safe from any thread. It is free once everybody who took it has released it; lost once, it stays lost."""
+    """Safe from any thread. It is free once everybody who took it has released it; lost once, it stays lost, unless it is
+    taken anew."""
 
     def __init__(self, host: Host, path: str, holder: Holder, what: str) -> None:
         """`what` names the lock in errors."""
@@ -61,11 +62,13 @@ class HeldLock:
         self._lost_to = ""
         self._taking = threading.RLock()
 
-    def take(self, *, by_force: bool = False) -> None:
+    def take(self, *, by_force: bool = False, anew: bool = False) -> None:
         """For each there is to be one `release`. Raises LockedError with the holder, also if another had the lock since we
-        first took it. `by_force`: the holder's session is ended first, and with it everything that it holds on the lock's
-        host."""
+        first took it; `anew`: not so where everybody had released it, since nothing rests on what was then. `by_force`: the
+        holder's session is ended first, and with it everything that it holds on the lock's host."""
         with self._taking:
+            if anew and not self._takers:
+                self._lock, self._lost_to = None, ""
             try:
                 self._ensure()
             except LockedError as error:

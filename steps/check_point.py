@@ -21,10 +21,11 @@ from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
 from steps.qemu import img
 from steps.rebuild import scope
-from steps.repository import lookup, marks, vm_directory
+from steps.repository import layout, lookup, marks, vm_directory
 from steps.repository.manifest import PointDisk
 from steps.repository.marks import DiskVerified, Level, Verification
 from steps.repository.section import locate
+from steps.reserve import hold
 from steps.serve_image import serve
 from steps.stored import StoredDisk
 
@@ -66,7 +67,8 @@ class PointDamagedError(DifferenceError):
 
 class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against the manifest, and
-    then the blocks, read from storage, against the digests. What comes of it is recorded beside the manifest."""
+    then the blocks, read from storage, against the digests. What comes of it is recorded beside the manifest. The VM's lock is
+    held meanwhile."""
 
     name = "check-point"
     lifetime = Lifetime.KEEP
@@ -75,6 +77,7 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
+        "another run holds the VM (exit code 3; the holder is named)",
         "it is damaged, or was found so before and not every block was read now: disks and offsets are named, the point is marked "
         "and counts as good no longer (exit code 5)",
     )
@@ -86,6 +89,9 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
         host, root = locate(ctx, inputs.repository)
         tools.require(ctx, host, tools.QEMU_IMG)
         path = lookup.find(host, root, inputs.point)
+        directory = posixpath.dirname(path)
+        # Beside a prune an image may be put on another one while it is looked at, which would pass for damage.
+        hold(ctx, host, directory, f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}", anew=True)
         made = vm_directory.read(host, path)
         if made is None:
             raise StateError(f"{path} on {host.name} has no manifest any more")

@@ -71,10 +71,10 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         return Forecast(notes=(f"{directory} on {host.name}",))
 
 
-def hold(ctx: Context, host: Host, directory: str, what: str) -> str:
+def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = False) -> str:
     """Takes the lock of the VM with this directory for as long as `ctx` is open, and lets nothing of this run be written on
-    any host without it; returns the lock file's path. `what` names the VM in messages. Raises LockedError, and TransientError
-    for a session of this run that broke."""
+    any host without it; returns the lock file's path. `what` names the VM in messages, `anew` is that of `HeldLock.take`.
+    Raises LockedError, and TransientError for a session of this run that broke."""
     path = posixpath.join(directory, layout.LOCK)
 
     def made() -> AbstractContextManager[HeldLock]:
@@ -83,7 +83,7 @@ def hold(ctx: Context, host: Host, directory: str, what: str) -> str:
 
     # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still needs it.
     lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
-    lock.take(by_force=ctx.run.break_locks)
+    lock.take(by_force=ctx.run.break_locks, anew=anew)
     ctx.closing.callback(lock.release)
     if lock not in ctx.guards:
         ctx.guards.append(lock)

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from runner.errors import LockedError
+from runner.hosts import Host, Lock
 from runner.units import MiB
+from steps import stored
 from steps.check_point import CheckPoint, PointChecked, PointDamagedError
-from steps.repository import catalogue, manifest, marks
+from steps.repository import catalogue, layout, manifest, marks
 from steps.repository.marks import Level
 from tests.chain import Chain
-from tests.hub import Hub
+from tests.hub import OTHER_RUN, Hub
 
 
 def chain(hub: Hub) -> Chain:
@@ -36,6 +42,48 @@ def test_a_whole_point_passes_and_it_is_recorded(hub: Hub, level: Level, compare
 
 def test_over_ssh_as_well(any_hub: Hub) -> None:
     assert verify(any_hub, chain(any_hub).points[1]).compared == 8
+
+
+def hold_as_another(hub: Hub, made: Chain) -> Lock:
+    return hub.host.lock(str(made.directory / layout.LOCK), f"host other, run {OTHER_RUN}")
+
+
+def test_while_another_run_holds_the_vm_nothing_is_verified_and_nothing_recorded(any_hub: Hub) -> None:
+    made = chain(any_hub)
+    lock = hold_as_another(any_hub, made)
+    try:
+        with pytest.raises(LockedError, match=rf"^VM 'pgtest1' .* is locked by another run: .*{OTHER_RUN}") as raised:
+            verify(any_hub, made.points[1])
+    finally:
+        lock.release()
+    assert raised.value.exit_code == 3
+    assert marks.read(any_hub.host, str(made.path(1))).verified is None
+
+
+def test_points_of_one_vm_are_verified_beside_one_another_and_no_other_run_comes_between(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, read = chain(hub), stored.read
+    began, go_on = threading.Event(), threading.Event()
+
+    def read_late(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> stored.StoredPoint:
+        if path == str(made.path(1)):
+            began.set()
+            assert go_on.wait(60)
+        return read(host, root, path, keys)
+
+    monkeypatch.setattr(stored, "read", read_late)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(verify, hub, made.points[1])
+        assert began.wait(60)
+        verify(hub, made.points[0])
+        with pytest.raises(LockedError):
+            hold_as_another(hub, made)
+        go_on.set()
+        slow.result(timeout=60)
+    hold_as_another(hub, made).release()
+    # Nothing was left to rest on what the other one may have changed.
+    verify(hub, made.points[0])
 
 
 def flip(image: Path, byte: int) -> None:
