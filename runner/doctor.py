@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from runner.errors import Interrupted, SendenseError
 from runner.examination import Examination
@@ -14,6 +16,7 @@ from runner.hosts.tunnel import ssh_version
 from runner.job_model import Job
 from runner.marks import names
 from runner.model import Model
+from runner.nodes import NodeId
 from runner.observations import Observation, good, noted, observe, wrong
 from runner.units import MiB, human_bytes
 from runner.world import World
@@ -70,8 +73,10 @@ def _room(state: Path) -> Observation:
     return good("this machine", "free space for the records of runs", found)
 
 
-def of_job(job: Job, world: World, examination: Examination) -> Iterator[Observation]:
-    """`world.run` must be set; no step acts. Hosts and sections first, those that the job names: what stands on them may say
+def of_job(
+    job: Job, world: World, examination: Examination, known: Mapping[NodeId, JsonValue]
+) -> Iterator[Observation]:
+    """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts and sections first, those that the job names: what stands on them may say
     the same again, and they are looked at though something is in the way of the steps."""
     hosts, sections = _named(job, examination)
     for name in hosts:
@@ -84,7 +89,7 @@ def of_job(job: Job, world: World, examination: Examination) -> Iterator[Observa
             raise
         except SendenseError as error:
             yield wrong(f"{name} of {section}", "what is behind it", error.message)
-    yield from (seen.observation for seen in examination.look({}, thorough=True))
+    yield from (seen.observation for seen in examination.look(known, thorough=True))
     if examination.unknown:
         steps = ", ".join(dict.fromkeys(node.partition("[")[0] for node in examination.unknown))
         yield noted(

@@ -19,6 +19,7 @@ from runner.marks import names
 from runner.model import dump_value, load_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.observations import Observation, wrong
+from runner.step import Lifetime
 from runner.world import World
 
 
@@ -62,8 +63,9 @@ class Examination:
                 yield ("" if mark is None else mark.section), name
 
     def look(self, known: Mapping[NodeId, JsonValue], *, thorough: bool) -> Iterator[Seen]:
-        """`known`: outputs of steps that looked already. `thorough`: also at what steps that only look, and forecasts, tell;
-        else it is left to them, since they come before any change. Raises Interrupted."""
+        """`known`: outputs of nodes that looked or are done already, so that nothing has to be foreseen of them.
+        `thorough`: also at what steps that only look, and forecasts, tell; else it is left to them, since they come before
+        any change. Raises Interrupted."""
         for step in self._nodes.order:
             scope = self._resolver.each_scope(step)
             if scope is None:
@@ -73,14 +75,22 @@ class Examination:
                 if self._resolver.unknown(node):
                     self.unknown.append(str(node.id))
                     continue
-                if node.step.read_only and not thorough:
-                    if node.id in known:
-                        self._resolver.know(node, known[node.id], 1)
-                    continue
-                yield from self._node(node, thorough=thorough)
+                done = node.id in known
+                if done:
+                    self._resolver.know(node, known[node.id], 1)
+                if self._is_worth_a_look(node, done=done, thorough=thorough):
+                    yield from self._node(node, done=done, thorough=thorough)
         if thorough:
             for step in dict.fromkeys(node.partition("[")[0] for node in self.unknown):
                 yield from self._early(step)
+
+    @staticmethod
+    def _is_worth_a_look(node: Node, *, done: bool, thorough: bool) -> bool:
+        """What is made and kept needs nothing more (no space for an image that is there); what is held is taken back some
+        time."""
+        if node.step.read_only:
+            return thorough
+        return not done or node.step.lifetime is Lifetime.JOB
 
     def _early(self, step: str) -> Iterator[Seen]:
         kind, told, known = self._nodes.kind(step), self._resolver.told(step), dict[str, Any]()
@@ -98,7 +108,7 @@ class Examination:
         except SendenseError as error:
             yield Seen(step, wrong(f"step {step}", "what it stands on", error.message))
 
-    def _node(self, node: Node, *, thorough: bool) -> Iterator[Seen]:
+    def _node(self, node: Node, *, done: bool, thorough: bool) -> Iterator[Seen]:
         name = str(node.id)
         ctx = self._world.unheard(node.id)
         try:
@@ -106,6 +116,8 @@ class Examination:
             values = self._resolver.inputs(node).values
             for observation in node.step.examine(ctx, values):
                 yield Seen(name, observation)
+            if done:
+                return
             if thorough:
                 for problem in node.step.forecast(ctx, values).problems:
                     yield Seen(name, wrong(f"step {name}", "what it would meet", problem))

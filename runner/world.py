@@ -90,8 +90,11 @@ class World:
             guard.hold()
 
     def _acting_host(self, name: str) -> Host:
-        """For steps that act: what earlier executions of the run left there is ended before its first use."""
+        """For steps that act: what earlier executions of the run left there is ended before its first use. Who only looks
+        has claimed nothing: the run may be alive."""
         host = self.host(name)
+        if not self._mark:
+            return host
         run = self.run
         assert run is not None, "a step acts for a run"
 

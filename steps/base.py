@@ -117,7 +117,7 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         return recorded if parent.is_sound(host, directory, recorded.parent, recorded.disk_key) else None
 
     def run(self, ctx: Context, inputs: BaseIn, live: Empty) -> Base:
-        base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below, inputs.snapshot.moref))
+        base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below))
         if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
             raise NoIncrementalError(inputs.disk.key, base.reason)
         return base
@@ -126,7 +126,7 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         return _decide(ctx, inputs, lambda below: _foreseen(ctx, inputs, below))
 
     def forecast(self, ctx: Context, inputs: BaseIn) -> Forecast:
-        base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below, inputs.snapshot.moref))
+        base = self.foresee(ctx, inputs)
         return Forecast(size=base.changed, notes=(in_words(base),), problems=_problems(inputs, base))
 
     def examine(self, ctx: Context, inputs: BaseIn) -> tuple[Observation, ...]:
@@ -220,7 +220,7 @@ def _refuse_untracked(below: Parent) -> str:
     return below.change_id
 
 
-def _changed(ctx: Context, inputs: BaseIn, below: Parent, snapshot: str) -> int:
+def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
     since = _refuse_untracked(below)
     now = frozen_disk(inputs.snapshot, inputs.disk).change_id
     if now is None:
@@ -228,7 +228,7 @@ def _changed(ctx: Context, inputs: BaseIn, below: Parent, snapshot: str) -> int:
     if why := cbt.why_lost(since, now):
         raise NoParentError(why)
     client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
-    found = cbt.areas(client, inputs.vm.moref, snapshot, disk.key, disk.capacity, since)
+    found = cbt.areas(client, inputs.vm.moref, inputs.snapshot.moref, disk.key, disk.capacity, since)
     return sum(length for _, length in found)
 
 
@@ -237,7 +237,7 @@ def _foreseen(ctx: Context, inputs: BaseIn, below: Parent) -> int | None:
     since = _refuse_untracked(below)
     client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
     if inputs.snapshot.moref:
-        return _changed(ctx, inputs, below, inputs.snapshot.moref)
+        return _changed(ctx, inputs, below)
     if not disk.change_tracking:
         raise NoParentError("changed block tracking is off for it")
     if machine.powered_on(client, inputs.vm.moref):

@@ -134,15 +134,24 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         return _taken(client, vm, found, word)
 
     def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
+        """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its removal merges what
+        lies on them."""
+        client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
+        own = snapshots.find(client, vm.moref, name_of(ctx.run))
+        disks = (
+            snapshots.foreseen(client, vm.moref)
+            if own is None
+            else snapshots.contents(client, vm.moref, own.moref).disks
+        )
         return SnapshotTaken(
-            vcenter=inputs.vm.vcenter,
-            vm=inputs.vm.moref,
+            vcenter=vm.vcenter,
+            vm=vm.moref,
             moref="",
             name=name_of(ctx.run),
             created=datetime.now(UTC),
             quiesced="no",
-            datacenter=inputs.vm.datacenter,
-            disks=snapshots.foreseen(vcenter(ctx, inputs.vm.vcenter), inputs.vm.moref),
+            datacenter=vm.datacenter,
+            disks=disks,
             nvram=None,
         )
 

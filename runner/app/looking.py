@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from runner import doctor
-from runner.app.desk import Options, open_desk, read_job, state_directory
+from runner.app.desk import Desk, Options, open_desk, read_job, state_directory
 from runner.app.records import new_record, new_run_id
 from runner.app.runs import resumable
+from runner.checkpoint import RunRecord
 from runner.doctor import Diagnosis
+from runner.errors import SendenseError
 from runner.events import Bus
 from runner.examination import Examination
 from runner.graph import StepGraph
 from runner.inputs import Resolver
 from runner.looking import Looking
-from runner.nodes import Nodes
+from runner.nodes import NodeId, Nodes
+from runner.observations import Observation, noted, wrong
 from runner.plan import Blind, Plan, Planner
 from runner.step import Registry, Run
 from runner.world import World
 from steps import tools
+
+
+@dataclass(frozen=True)
+class _Prospect:
+    """`known`: outputs of the nodes that the run keeps, and of those that only look. `stands`: what is done for good, so that
+    little more than taking back is left."""
+
+    plan: Plan
+    run: Run
+    known: Mapping[NodeId, JsonValue]
+    stands: frozenset[str]
 
 
 def diagnose(path: Path | None, options: Options) -> Diagnosis:
@@ -28,10 +46,37 @@ def diagnose(path: Path | None, options: Options) -> Diagnosis:
     if path is None:
         return doctor.diagnosis(None, here)
     with open_desk(path, options, threading.Event(), ()) as desk:
-        record = new_record(desk.job, new_run_id())
-        run = desk.world.run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
+        unfinished, of_runs = _unfinished(desk)
+        if unfinished is None:
+            run, known = _run(desk, new_record(desk.job, new_run_id())), dict[NodeId, JsonValue]()
+        else:
+            prospect = _prospect(desk, unfinished)
+            run, known = prospect.run, dict(prospect.known)
         examination = Examination(*desk.nodes(run), desk.world)
-        return doctor.diagnosis(desk.job.name, (*here, *doctor.of_job(desk.job, desk.world, examination)))
+        return doctor.diagnosis(
+            desk.job.name, (*here, *of_runs, *doctor.of_job(desk.job, desk.world, examination, known))
+        )
+
+
+def _unfinished(desk: Desk) -> tuple[RunRecord | None, tuple[Observation, ...]]:
+    """The run that the next one would go on with, and what is to be said of the job's earlier runs."""
+    subject, looked_at = "the job", "its unfinished run"
+    try:
+        if desk.job.state_place is not None:
+            desk.world.reached(desk.job.state_place.host)
+    except SendenseError:
+        return None, ()  # what is looked at of the hosts says it
+    try:
+        unfinished = desk.state.unfinished()
+        if unfinished is None:
+            return None, ()
+        if (holder := desk.state.holder()) is not None:
+            return unfinished, (noted(subject, looked_at, f"it is being worked on now, by {holder}"),)
+        resumable(desk, unfinished)
+    except SendenseError as error:
+        return None, (wrong(subject, looked_at, error.message),)
+    command = desk.options.command("run", desk.job.file)
+    return unfinished, (noted(subject, looked_at, f"run {unfinished.id} is unfinished: `{command}` goes on with it"),)
 
 
 def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
@@ -42,20 +87,30 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         unfinished = None if options.fresh else desk.state.unfinished()
         if unfinished is not None:
             resumable(desk, unfinished)
-        record = unfinished or new_record(desk.job, new_run_id())
-        run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
-        desk.world.run = run
-        records = desk.state.open(record.id).nodes() if unfinished is not None else {}
-        nodes, resolver = desk.nodes(run)
-        stands = desk.stands(record, desk.unwinding(desk.state.open(record.id))) if unfinished else frozenset()
-        planner = Planner(nodes, resolver, records, Looking(desk.world), stands=stands)
-        plan = planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
-        if stands:
-            return plan
-        return plan.with_observations(
-            (seen.node, seen.observation)
-            for seen in Examination(*desk.nodes(run), desk.world).look(resolver.outputs, thorough=False)
+        prospect = _prospect(desk, unfinished)
+        if prospect.stands:
+            return prospect.plan
+        examination = Examination(*desk.nodes(prospect.run), desk.world)
+        return prospect.plan.with_observations(
+            (seen.node, seen.observation) for seen in examination.look(prospect.known, thorough=False)
         )
+
+
+def _prospect(desk: Desk, unfinished: RunRecord | None) -> _Prospect:
+    record = unfinished or new_record(desk.job, new_run_id())
+    run = _run(desk, record)
+    state = desk.state.open(record.id)
+    records = {} if unfinished is None else state.nodes()
+    stands = frozenset() if unfinished is None else desk.stands(record, desk.unwinding(state))
+    nodes, resolver = desk.nodes(run)
+    planner = Planner(nodes, resolver, records, Looking(desk.world), stands=stands)
+    plan = planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
+    return _Prospect(plan, run, resolver.outputs, stands)
+
+
+def _run(desk: Desk, record: RunRecord) -> Run:
+    run = desk.world.run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
+    return run
 
 
 def _plan_offline(path: Path, options: Options) -> Plan:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from runner.app import Options, sweep_job, sweep_orphans
+from runner.app.desk import open_desk
+from runner.app.records import new_record
 from runner.events import Event, NodeStarted
 from runner.hosts.leftovers import end_session, holder_at, look, tidy
 from runner.hosts.local import LocalHost
@@ -145,6 +147,22 @@ def test_the_next_execution_of_a_run_ends_what_an_earlier_one_left_and_nothing_e
         for process in (mine, theirs, now):
             process.kill()
             process.wait(10)
+
+
+def test_only_who_has_the_jobs_lock_ends_what_the_run_left_since_it_may_be_alive(site: Site) -> None:
+    left = subprocess.Popen(["sh", "-c", "read line", mark_of(LOST, "1")], stdin=subprocess.PIPE)
+    try:
+        assert eventually(lambda: left.pid in {one.process.pid for one in look(LocalHost()).processes})
+        with open_desk(site.job("vm"), Options(state=site.state), threading.Event(), ()) as desk:
+            desk.run(new_record(desk.job, LOST))
+            desk.world.context("publish").host("hub")
+            assert left.poll() is None
+            with desk.lock(LOST):
+                desk.world.context("publish").host("hub")
+            assert left.wait(10) is not None
+    finally:
+        left.kill()
+        left.wait(10)
 
 
 def test_a_temporary_directory_outlives_a_power_cut_and_not_the_next_look(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""What a plan, the doctor and the next run make of a run that ended before it was done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.app import Options, diagnose
+from runner.doctor import Diagnosis
+from runner.events import Event, NodeStarted
+from runner.units import MiB
+from tests.estate import VM, Estate, disk, estate, inventory, machine
+from tests.records import rewrite
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Estate]:
+    """A VM of one tracked disk."""
+    vms = inventory(machine(disk(2000, "3 MiB", content={"pattern": 1}), change_tracking=True))
+    with estate(tmp_path, {"prod": vms}) as made:
+        yield made
+
+
+def stopped_at(site: Estate, job: Path, node: str) -> str:
+    """The run's id."""
+    stop = threading.Event()
+
+    def there(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == node:
+            stop.set()
+
+    ran = site.run(job, there, stop=stop)
+    assert ran.exit_code == 130
+    return ran.result.run
+
+
+def examined(site: Estate, job: Path) -> Diagnosis:
+    return diagnose(job, Options(state=site.directory / "state"))
+
+
+def wrong(found: Diagnosis) -> list[str]:
+    return [one.sentence for one in found.observations if one.state == "wrong"]
+
+
+def record_of(site: Estate, run: str, node: str) -> Path:
+    (path,) = site.directory.glob(f"**/{run}/nodes/{node}.json")
+    return path
+
+
+def a_day_passes(record: Path) -> None:
+    def age(content: dict[str, Any]) -> None:
+        created = datetime.fromisoformat(content["out"]["created"]) - timedelta(days=1)
+        content["out"]["created"] = created.isoformat()
+
+    rewrite(record, age)
+
+
+def kill_before_it_is_recorded(record: Path) -> None:
+    def forget(content: dict[str, Any]) -> None:
+        content.update(state="intent", out=None)
+
+    rewrite(record, forget)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        pytest.param(lambda record: None, id="stopped"),
+        pytest.param(a_day_passes, id="its-hold-is-over"),
+        pytest.param(kill_before_it_is_recorded, id="killed-before-the-snapshot-was-recorded"),
+    ],
+)
+def test_a_run_that_can_go_on_is_called_sound_and_the_snapshot_is_known_as_its_own(
+    site: Estate, meanwhile: Any
+) -> None:
+    job = site.job()
+    site.backup(job)
+    assert wrong(examined(site, job)) == []
+    site.vcenter.write(VM, 2000, MiB, b"a" * MiB)
+    run = stopped_at(site, job, "transfer[2000]")
+    meanwhile(record_of(site, run, "snapshot"))
+
+    plan = site.plan(job)
+    assert plan.resumes == run
+    assert plan.problems == ()
+    found = examined(site, job)
+    assert wrong(found) == []
+    assert [one.found for one in found.observations if run in one.found] == [
+        f"run {run} is unfinished: `sendense run {job} --state={site.directory / 'state'}` goes on with it"
+    ]
+    site.backup(job)
+
+
+def test_a_run_whose_point_is_published_is_called_sound_though_it_holds_its_snapshot(site: Estate) -> None:
+    job = site.job()
+    site.vcenter.fault("fail-task", method="RemoveSnapshot_Task")
+    ran = site.run(job)
+    assert ran.exit_code == 1
+    assert "unwinding" in record_of(site, ran.result.run, "../run").read_text()
+    assert wrong(examined(site, job)) == []
+    assert site.plan(job).problems == ()
+    assert site.run(job).exit_code == 0
