@@ -7,7 +7,7 @@ It knows no host, step or vSphere and stands on `runner.errors` and `runner.unit
     nbd.py        endpoints over NBD; libnbd lives here only       memory.py   endpoints in memory
     traffic.py    requests in flight on several connections, in one event loop; stop and stall
     survey.py     what a disk's next pieces are, asked a window at a time
-    engine.py     copy()            compare.py   compare()
+    engine.py     copy()            compare.py   compare()          differences.py   all that differs, not only the first
     digests.py    the BLAKE3 of every 1 MiB block, as a sparse file
     ledger.py     the flushed ranges of a copy, as a file that survives a crash
 """

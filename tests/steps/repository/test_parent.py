@@ -43,6 +43,11 @@ def suspect(key: int = 2000) -> Suspect:
             id="found damaged below after all was read",
         ),
         pytest.param({0: at_rest(1, passed=False), 1: at_rest(2, passed=True)}, None, id="all was read since"),
+        pytest.param(
+            {0: at_rest(3, passed=False), 1: at_rest(1, passed=False), 2: at_rest(2, passed=True)},
+            "did not pass its verification at rest",
+            id="all was read between two that found damage",
+        ),
         pytest.param({0: suspect(), 2: at_rest(2, passed=True)}, "is suspect: CBT forgot a write", id="suspect below"),
         pytest.param(
             {0: against_source(passed=False), 2: at_rest(2, passed=True)},
