@@ -32,7 +32,7 @@ class FullEvery(JobModel):
     points: Annotated[int, Field(ge=1)] | None = None
     """After so many restore points, the full counted; those that were deleted since count too."""
     days: Annotated[float, Field(gt=0)] | None = None
-    """Once the last copy that read everything is so many days old, whatever was made a full by a prune since."""
+    """Once the last full that was copied from the source is so many days old; what a prune made a full does not count."""
 
 
 class Base(Model):
