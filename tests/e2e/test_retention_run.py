@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
+from runner.cli import main
 from runner.hosts.local import LocalHost
 from runner.render import shipped
 from runner.units import KiB
 from steps.lab.lab import seeded
+from steps.qemu import img
 from steps.repository import layout
+from tests.chains import qemu
 from tests.e2e.site import Site, disk, inventory, same
 
 INVENTORY = inventory({"name": "app", "disks": [disk(2000, "6 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)]})
@@ -35,6 +39,26 @@ def what_failed_after_the_point_is_published_is_made_up_for(site: Site, nightly:
     assert len(site.points()) == 3
     assert site.snapshots() == [], "nothing needs it any more"
     in_the_way.unlink()
+
+
+def restores_to(site: Site, nightly: Path, point: Path, form: str, reference: Path) -> bool:
+    """Whether `sendense restore` gives the disks as they were, in files that stand alone."""
+    to = reference.parent / f"{point.name}-{form}-{len(site.points())}"
+    arguments = ("--to", str(to), "--format", form, "--state", str(site.state))
+    with pytest.raises(SystemExit) as left:
+        main(["restore", str(nightly), point.name, *arguments])
+    assert left.value.code == 0
+    files = {key: to / f"app-disk-{key}.{form}" for key in KEYS}
+    assert sorted(to.iterdir()) == sorted(files.values())
+    equal = "Images are identical.\n"
+    return all(
+        qemu("qemu-img", "compare", "-f", form, "-F", "raw", file, reference / str(key)) == equal
+        for key, file in files.items()
+    )
+
+
+def backing(point: Path) -> set[str | None]:
+    return {img.info(LocalHost(), str(point / layout.image(key))).backing_file for key in KEYS}
 
 
 def test_a_vms_points_through_backups_that_prune_and_the_shipped_job(site: Site, tmp_path: Path) -> None:
@@ -62,12 +86,19 @@ def test_a_vms_points_through_backups_that_prune_and_the_shipped_job(site: Site,
         references[point.name].mkdir()
         for key in KEYS:
             shutil.copy(site.source("app", key), references[point.name] / str(key))
+        if night == 1:
+            assert restores_to(site, nightly, point, "vmdk", references[point.name])
     oldest, *newest = sorted(references)
     assert [point.name for point in site.points()] == newest
     assert ran.output("prune")["dropped"] == [oldest]
     assert site.snapshots() == []
-    for point in site.points():
+    middle, last = site.points()
+    assert backing(middle) == {None}, "its full was committed into it"
+    assert None not in backing(last)
+    for point in (middle, last):
         assert all(same(references[point.name] / str(key), point / f"disk-{key}.qcow2") for key in KEYS)
+    assert restores_to(site, nightly, middle, "qcow2", references[middle.name])
+    assert restores_to(site, nightly, last, "vmdk", references[last.name])
 
     checked = site.run(job(site, "verify", "verify", repository="main", points=newest))
     assert checked.exit_code == 0, checked.error
@@ -90,3 +121,4 @@ def test_a_vms_points_through_backups_that_prune_and_the_shipped_job(site: Site,
     (last,) = site.points()
     assert last.name == newest[-1]
     assert all(same(references[last.name] / str(key), last / f"disk-{key}.qcow2") for key in KEYS)
+    assert restores_to(site, nightly, last, "qcow2", references[last.name])
