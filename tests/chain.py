@@ -14,12 +14,15 @@ from blake3 import blake3
 from runner.hosts.local import LocalHost
 from runner.units import MiB
 from steps.copy.extents import BLOCK
+from steps.prune import Prune, Pruned
 from steps.repository import layout, marker
 from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity, dump
-from tests.hub import INSTANCE, VCENTER
+from steps.repository.retention import Policy
+from tests.hub import INSTANCE, VCENTER, Hub
 
 CAPACITY = 4 * MiB
 FIRST = datetime(2026, 11, 1, 3, tzinfo=UTC)
+NOW = FIRST + timedelta(days=30)
 
 Writes = Sequence[tuple[int, int, int]]
 """Offset, length, byte; zero is written as zero."""
@@ -172,6 +175,14 @@ class Chain:
                 qemu("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(image), str(raw))
                 assert raw.read_bytes() == self.reference[(point, key)], f"disk {key} of {point}"
         return found
+
+
+def prune(hub: Hub, made: Chain, **policy: int) -> Pruned:
+    """As the policy says on the day `NOW`."""
+    inputs = Prune.In(repository="main", vm=made.instance, policy=Policy(**policy), now=NOW)
+    context = hub.context()
+    with context.closing:
+        return Prune().run(context, inputs, Prune.Live())
 
 
 def digests_of(content: bytes | bytearray) -> bytes:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from runner.units import MiB
 from steps.base import Base, BaseIn, BaseStep, FullEvery
-from steps.prune import Prune
 from steps.repository.manifest import LastFull
-from steps.repository.retention import Policy
-from tests.chain import FIRST, Chain
+from tests.chain import FIRST, Chain, prune
 from tests.hub import Hub, disk, vm
 from tests.points import snapshot
 
@@ -22,14 +20,6 @@ def nights(hub: Hub, count: int, *, noted: bool = True) -> Chain:
         last = {"last_full": LastFull(at=FIRST, points=number + 1)} if noted else {}
         made.add({2000: number - 1 if number else None}, {2000: ((number % 4 * MiB, MiB, number + 1),)}, **last)
     return made
-
-
-def prune(hub: Hub, made: Chain, keep_last: int) -> None:
-    policy, now = Policy(keep_last=keep_last), FIRST + timedelta(days=30)
-    context = hub.context()
-    with context.closing:
-        Prune().run(context, Prune.In(repository="main", vm=made.instance, policy=policy, now=now), Prune.Live())
-    assert len(made.whole()) == keep_last
 
 
 def base(hub: Hub, day: int, full_every: FullEvery) -> Base:
@@ -51,6 +41,7 @@ def test_a_full_comes_so_long_after_the_disk_was_last_read_whole_whatever_was_de
     }
     assert {wish: base(hub, 5, wish).kind for wish in wishes} == wishes
     prune(hub, made, keep_last=3)
+    assert len(made.whole()) == 3
     assert {wish: base(hub, 5, wish).kind for wish in wishes} == wishes
 
 
@@ -63,4 +54,5 @@ def test_where_it_is_not_noted_it_is_counted_from_the_full_of_the_chain(hub: Hub
     assert base(hub, 5, FullEvery(days=5)).reason == "the job wants one every 5 days"
     made.add({2000: 4}, {}, last_full=found.parent.last_full.next())
     prune(hub, made, keep_last=2)
+    assert len(made.whole()) == 2
     assert base(hub, 6, FullEvery(days=6)).reason == "the job wants one every 6 days"

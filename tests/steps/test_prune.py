@@ -10,7 +10,7 @@ import pytest
 from runner.errors import DifferenceError, LockedError
 from runner.units import KiB, MiB
 from steps import pruning, stored
-from steps.prune import ProtectedMeanwhileError, Prune, Pruned
+from steps.prune import ProtectedMeanwhileError
 from steps.pruning import NoRoomError
 from steps.rebuild import MovedMeanwhileError
 from steps.repository import layout, manifest, marks
@@ -19,10 +19,8 @@ from steps.repository.manifest import PointDisk
 from steps.repository.marks import Marks, Protection
 from steps.repository.retention import Policy
 from steps.repository.survey import VmDirectory
-from tests.chain import FIRST, Chain, manifest_of
+from tests.chain import FIRST, NOW, Chain, manifest_of, prune
 from tests.hub import Hub
-
-NOW = FIRST + timedelta(days=30)
 
 
 def chain(hub: Hub, count: int = 4, keys: tuple[int, ...] = (2000,)) -> Chain:
@@ -39,13 +37,6 @@ def chain(hub: Hub, count: int = 4, keys: tuple[int, ...] = (2000,)) -> Chain:
         writes = changes[(number - 1) % len(changes)]
         made.add(dict.fromkeys(keys, number - 1), dict.fromkeys(keys, writes))
     return made
-
-
-def prune(hub: Hub, made: Chain, **policy: Any) -> Pruned:
-    inputs = Prune.In(repository="main", vm=made.instance, policy=Policy(**policy), now=NOW)
-    context = hub.context()
-    with context.closing:
-        return Prune().run(context, inputs, Prune.Live())
 
 
 def kept(made: Chain, *numbers: int) -> set[str]:
