@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from runner.summary import NodeState, NodeSummary, RunSummary
+from runner.units import counted
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,31 @@ def verdict(summary: RunSummary) -> Verdict:
     counts = Counter(node.state for node in summary.nodes)
     total = len(summary.nodes)
     left = total - counts["done"] - counts["kept"] - counts["failed"]
+    job = summary.job
+    all_nodes = f"the {counted(total, 'node')} of {job}"
     match summary.outcome:
         case "done":
             kept = f"; {counts['kept']} of them stood from before" if counts["kept"] else ""
             if summary.error:
-                return Verdict("done", "skipped", f"Done, but {summary.error}.")
-            return Verdict("done", "done", f"Done: {total - left} nodes are complete{kept}.")
+                return Verdict("done", "skipped", f"{job} is done, but {summary.error}.")
+            are = "is" if total - left == 1 else "are"
+            return Verdict("done", "done", f"Done: {counted(total - left, 'node')} of {job} {are} complete{kept}.")
         case "failed":
             return Verdict(
-                "failed", "failed", f"Failed: of {total} nodes, {counts['failed']} failed and {left} did not run."
+                "failed", "failed", f"Failed: of {all_nodes}, {counts['failed']} failed and {left} did not run."
             )
         case "unwind-failed":
-            count = len(summary.undo_failures)
-            return Verdict("not cleaned up", "skipped", f"The work is done, but {count} nodes could not be taken back.")
+            nodes = counted(len(summary.undo_failures), "node")
+            sentence = f"The work of {job} is done, but {nodes} could not be taken back."
+            return Verdict("not cleaned up", "skipped", sentence)
         case "interrupted":
-            return Verdict("interrupted", "skipped", f"Interrupted: of {total} nodes, {left} are left to do.")
+            return Verdict(
+                "interrupted",
+                "skipped",
+                f"Interrupted: of {all_nodes}, {left} {'is' if left == 1 else 'are'} left to do.",
+            )
         case "unfinished":
-            return Verdict("unfinished", "skipped", "Unfinished: the run is still going on, or was killed.")
+            return Verdict("unfinished", "skipped", f"Unfinished: the run of {job} is still going on, or was killed.")
 
 
 def failures(summary: RunSummary) -> list[Fact]:

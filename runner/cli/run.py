@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
-from runner.app import DEFAULT_JOBS, EVENTS, Result, RunBroke, run_job
+from runner import files
+from runner.app import DEFAULT_JOBS, EVENTS, Options, Result, RunBroke, run_job
+from runner.cli.ended import Ended, print_ended
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
+from runner.cli.several import exit_code, say_error
 from runner.console import Console, Level
 from runner.errors import SendenseError, UsageError
 from runner.journal import read_events
@@ -48,7 +52,12 @@ def stop_on_signals() -> Iterator[threading.Event]:
 @jobs_argument
 @job_options
 @click.option(
-    "--jobs", "parallel", type=click.IntRange(1, 64), default=DEFAULT_JOBS, show_default=True, help="Nodes at once."
+    "--jobs",
+    "parallel",
+    type=click.IntRange(1, 64),
+    default=DEFAULT_JOBS,
+    show_default=True,
+    help="How many nodes of a job may run at once; the jobs themselves run one after the other.",
 )
 @click.option("--fresh", is_flag=True, help="Abandon the job's unfinished run, if there is one, and begin anew.")
 @click.option(
@@ -57,7 +66,11 @@ def stop_on_signals() -> Iterator[threading.Event]:
     help="End the session of the run that holds the job's or the VM's lock, and its exporters on that host.",
 )
 @click.option("--events", type=click.Path(path_type=Path, dir_okay=False), help="Also append the events to this file.")
-@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write reports into this directory.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Write reports into this directory; of several jobs, each into JOB-RUN below it.",
+)
 @click.option("-q", "--quiet", "level", flag_value="quiet", help="Show only failures, warnings and the end.")
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
@@ -73,48 +86,70 @@ def run(
     level: Level | None,
     as_json: bool,
 ) -> None:
-    """Run jobs, each to its end; resume a job's unfinished run."""
+    """Run jobs, one after the other, each to its end; resume a job's unfinished run.
+
+    Of several jobs the last lines are a table: which are done, which are not, and why.
+    """
+    if report is not None:
+        _make_room(report)
     options = options_from(settings, state, jobs=parallel, fresh=fresh, break_lock=break_lock, events=events)
-    registry = Registry.installed()
-    document: list[dict[str, Any]] = []
-    codes: list[int] = []
+    each = _Each(options, Registry.installed(), level or "normal", report, jobs)
+    ended: list[Ended] = []
     with stop_on_signals() as stop:
         for job in jobs:
             if stop.is_set():
                 break
-            told: dict[str, Any] = {"file": str(job)}
-            document.append(told)
-            try:
-                with Console(registry.findings, level=level or "normal") as console:
-                    result = run_job(job, options, stop, [console])
-                told |= {"job": result.job.name, "run": result.run, "exit_code": result.exit_code}
-                if report is not None:
-                    _report(result, report / result.run if len(jobs) > 1 else report, registry)
-            except RunBroke as broke:
-                if report is not None:
-                    _report(broke.result, report / broke.result.run if len(jobs) > 1 else report, registry)
-                raise
-            except SendenseError as error:
-                print(f"sendense: {error}", file=sys.stderr)
-                # A run that failed keeps its code, though its report failed too.
-                told |= {"exit_code": told.get("exit_code") or error.exit_code, "error": str(error)}
-            codes.append(told["exit_code"])
+            ended.append(each.run(job, stop))
     if as_json:
-        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": document})
-    raise click.exceptions.Exit(_exit_code(codes, interrupted=stop.is_set()))
+        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [one.document() for one in ended]})
+    if len(jobs) > 1:
+        print_ended([*ended, *(Ended(job) for job in jobs[len(ended) :])], sys.stderr)
+    codes = [one.exit_code for one in ended if one.exit_code is not None]
+    raise click.exceptions.Exit(130 if stop.is_set() else exit_code(codes))
 
 
-def _report(result: Result, directory: Path, registry: Registry) -> None:
+@dataclass(frozen=True)
+class _Each:
+    options: Options
+    registry: Registry
+    level: Level
+    report: Path | None
+    jobs: tuple[Path, ...]
+
+    def run(self, job: Path, stop: threading.Event) -> Ended:
+        ended = Ended(job)
+        try:
+            with Console(self.registry.findings, level=self.level) as console:
+                result = run_job(job, self.options, stop, [console])
+            ended = Ended.of(job, result, console.summary())
+            self._report(result)
+        except RunBroke as broke:
+            self._report(broke.result)
+            raise
+        except SendenseError as error:
+            say_error(job, error, self.jobs)
+            return ended.but(error)
+        return ended
+
+    def _report(self, result: Result) -> None:
+        if self.report is None:
+            return
+        # Of several jobs each has its own: `result.directory` is that of the run in that of the job.
+        name = f"{result.directory.parent.name}-{result.run}"
+        directory = self.report / name if len(self.jobs) > 1 else self.report
+        try:
+            write_reports(read_events(result.directory / EVENTS), directory, self.registry.findings)
+        except OSError as error:
+            raise UsageError(f"reports cannot be written into {directory}: {error.strerror}") from error
+
+
+def _make_room(report: Path) -> None:
+    """Before anything runs: a backup is not made again because nobody could be told of it. Raises UsageError."""
     try:
-        write_reports(read_events(result.directory / EVENTS), directory, registry.findings)
+        files.make_directory(str(report), parents=True)
+        if not os.access(report, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise UsageError(f"reports cannot be written into {directory}: {error.strerror}") from error
-
-
-def _exit_code(codes: list[int], *, interrupted: bool) -> int:
-    """One job's code is the code; of several that differ, 4 says that some were done and some not."""
-    if interrupted:
-        return 130
-    if len(set(codes)) == 1:
-        return codes[0]
-    return 4 if 0 in codes else next(code for code in (5, 3, 1, 2) if code in codes)
+        raise UsageError(
+            f"reports cannot be written into {report}: {error.strerror}; nothing was run: give --report a directory of yours"
+        ) from error

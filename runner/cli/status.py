@@ -10,27 +10,65 @@ from pydantic import JsonValue
 
 from runner.app import Status, status_of
 from runner.checkpoint import RunRecord
-from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
+from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
+from runner.cli.several import exit_code, say_error
 from runner.console import print_table
+from runner.errors import SendenseError
 from runner.summary import NodeSummary, RunSummary
 from runner.units import human_bytes, human_seconds
-from runner.words import clock, word
+from runner.words import clock, failures, word
 
 STATUS_SCHEMA_VERSION = 1
 
 
 @click.command()
-@job_argument
+@jobs_argument
 @job_options
 @json_option
-def status(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Show a job's runs: going on, resumable or finished.
+def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Show the runs of a job: going on, resumable or finished; of several jobs, the newest run of each.
 
-    Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine.
+    Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine. With
+    --json several jobs are a list, `jobs`, of what one of them is.
     """
-    found = status_of(job, options_from(settings, state))
+    options = options_from(settings, state)
+    if len(jobs) == 1:
+        found = status_of(jobs[0], options)
+        if as_json:
+            print_json({"schema_version": STATUS_SCHEMA_VERSION, **_document(found)})
+        else:
+            _show(found)
+        return
+    all_found: list[Status] = []
+    codes = []
+    for job in jobs:
+        try:
+            all_found.append(status_of(job, options))
+            codes.append(0)
+        except SendenseError as error:
+            say_error(job, error, jobs)
+            codes.append(error.exit_code)
     if as_json:
-        print_json(_document(found))
+        documents: list[JsonValue] = [_document(found) for found in all_found]
+        print_json({"schema_version": STATUS_SCHEMA_VERSION, "jobs": documents})
+    else:
+        rows = [_job_row(found) for found in all_found]
+        print_table("", ("job", "state", "newest run", "started", ""), rows, stream=sys.stdout)
+    raise click.exceptions.Exit(exit_code(codes))
+
+
+def _job_row(found: Status) -> tuple[str, ...]:
+    if not found.runs:
+        return (found.job, "no runs yet", "", "", "")
+    newest = found.runs[-1]
+    whys = [why.text for why in failures(found.last)] if found.last and newest.is_unfinished else []
+    held = [f"held by {run}: {hold.what}" for run, holds in found.held.items() for hold in holds]
+    return (found.job, _word(found, newest), newest.id, f"{clock(newest.started)} UTC", "; ".join([*whys, *held]))
+
+
+def _show(found: Status) -> None:
+    if not found.runs:
+        click.echo(f"{found.job}: no runs yet")
         return
     rows = [(record.id, _word(found, record), f"{clock(record.started)} UTC") for record in found.runs]
     print_table(f"Runs of {found.job}", ("run", "state", "started"), rows, stream=sys.stdout)
@@ -74,7 +112,7 @@ def _state(found: Status, node: NodeSummary) -> str:
     return "stopped" if node.state == "running" and not found.running else word(node.state)
 
 
-def _document(found: Status) -> JsonValue:
+def _document(found: Status) -> dict[str, JsonValue]:
     runs: list[JsonValue] = [record.to_json_value() for record in found.runs]
     held: dict[str, JsonValue] = {
         run: [{"node": hold.node, "what": hold.what, "since": hold.since.isoformat()} for hold in holds]
@@ -90,7 +128,7 @@ def _document(found: Status) -> JsonValue:
         ]
         nodes.append({"node": node.node, "state": _state(found, node), "error": node.error, "bytes": flows})
     return {
-        "schema_version": STATUS_SCHEMA_VERSION,
+        "job": found.job,
         "runs": runs,
         "running": found.running,
         "holder": found.holder,

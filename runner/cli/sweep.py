@@ -7,14 +7,16 @@ from pathlib import Path
 
 import click
 
-from runner.app import abandon_run, sweep_job, sweep_orphans
-from runner.cli.options import job_argument, job_options, options_from
+from runner.app import Options, abandon_run, sweep_job, sweep_orphans
+from runner.cli.options import job_options, jobs_argument, options_from
+from runner.cli.several import exit_code, say_error
 from runner.console import Console
+from runner.errors import SendenseError
 from runner.step import Registry
 
 
 @click.command()
-@job_argument
+@jobs_argument
 @job_options
 @click.option(
     "--abandon", metavar="RUN", help="Let go of all that this unfinished run holds: snapshot, partial point, records."
@@ -26,7 +28,12 @@ from runner.step import Registry
     help="Also what runs left whose records are lost, if their repository is the job's and their VM is not locked.",
 )
 def sweep(
-    job: Path, settings: tuple[str, ...], state: Path | None, abandon: str | None, dry_run: bool, orphans: bool
+    jobs: tuple[Path, ...],
+    settings: tuple[str, ...],
+    state: Path | None,
+    abandon: str | None,
+    dry_run: bool,
+    orphans: bool,
 ) -> None:
     """Let go of what unfinished runs hold.
 
@@ -35,22 +42,39 @@ def sweep(
     """
     if abandon is not None and (dry_run or orphans):
         raise click.UsageError("--abandon lets go of one run: --dry-run and --orphans do not go with it")
+    if abandon is not None and len(jobs) > 1:
+        raise click.UsageError("--abandon lets go of one run: name its job alone")
     options = options_from(settings, state)
+    if abandon is not None:
+        with Console(Registry.installed().findings) as console:
+            abandon_run(jobs[0], abandon, options, [console])
+        print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)
+        return
+    codes = []
+    for job in jobs:
+        try:
+            _sweep(job, options, f"{job}: " if len(jobs) > 1 else "", dry_run=dry_run, orphans=orphans)
+            codes.append(0)
+        except SendenseError as error:
+            say_error(job, error, jobs)
+            codes.append(error.exit_code)
+    raise click.exceptions.Exit(exit_code(codes))
+
+
+def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: bool) -> None:
+    """`whose`: what its sentences begin with."""
     done = "would be released:" if dry_run else "released"
     with Console(Registry.installed().findings) as console:
-        if abandon is not None:
-            abandon_run(job, abandon, options, [console])
-            print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)
-            return
         released, holding = sweep_job(job, options, [console], dry_run=dry_run)
         swept = sweep_orphans(job, options, dry_run=dry_run) if orphans else None
     for what in (*released, *(swept.released if swept else ())):
-        print(f"{done} {what}", file=sys.stderr)
+        print(f"{whose}{done} {what}", file=sys.stderr)
     for what in swept.stays if swept else ():
-        print(f"stays: {what}", file=sys.stderr)
+        print(f"{whose}stays: {what}", file=sys.stderr)
     for run in holding:
         print(
-            f"run {run} is unfinished and still holds something: run the job again, or --abandon {run}", file=sys.stderr
+            f"{whose}run {run} is unfinished and still holds something: run the job again, or --abandon {run}",
+            file=sys.stderr,
         )
     if not released and not holding:
-        print("no unfinished run holds anything", file=sys.stderr)
+        print(f"{whose}no unfinished run holds anything", file=sys.stderr)

@@ -43,9 +43,8 @@ class _Ending:
         told = verdict(self._summary)
         style = STYLES[told.tone]
         self._line()
-        self._line(
-            f"{MARKS[told.tone]} {told.sentence} It took {human_seconds(self._summary.seconds)}.", f"bold {style}"
-        )
+        took = human_seconds(self._summary.seconds)
+        self._say(f"{MARKS[told.tone]} {told.sentence} It took {took}.", f"bold {style}")
         for warning in self._summary.warnings:
             self._say(f"! {warning.node}: {warning.text}", "yellow")
         if self._summary.outcome == "done":

@@ -13,7 +13,7 @@ from runner.console.plain import Level, PlainFace
 from runner.console.screen import can_redraw
 from runner.events import Event, RunFinished
 from runner.findings import FindingsOf
-from runner.summary import Fold
+from runner.summary import Fold, RunSummary
 
 INTERVAL = 5.0  # seconds: often enough to see that it lives, seldom enough for the log of a night
 
@@ -65,6 +65,11 @@ class Console:
             self._show(lambda: self._face.tell(event))
         if isinstance(event, RunFinished) and self._fold.started is not None:
             self._show(self._end)
+
+    def summary(self) -> RunSummary:
+        """Of the run that was shown. Raises what `Fold.summary` does."""
+        with self._lock:
+            return self._fold.summary()
 
     def _end(self) -> None:
         self._face.stop(ended=True)

@@ -88,7 +88,7 @@ def evil_findings(step: str, output: object) -> Findings:
 
 def test_the_page_says_what_an_auditor_asks() -> None:
     sections = page(done_run()).sections
-    assert "Done: 29 nodes are complete." in sections[""]
+    assert "Done: 29 nodes of pgtest1-nightly are complete." in sections[""]
     assert RUN in sections[""]
     assert DIGEST in sections[""]
     assert "Restore point 20261123T170003Z-3f9a" in sections["What exists now"]
@@ -265,7 +265,7 @@ def test_every_outcome_has_a_sentence() -> None:
         assert verdict(summary).word == word
         render_html(summary)
         render_markdown(summary)
-    assert "1 are left to do" in verdict(fold(runs["interrupted"], findings_of)).sentence
+    assert "1 is left to do" in verdict(fold(runs["interrupted"], findings_of)).sentence
     assert "What failed" not in page(runs["interrupted"]).sections
 
 

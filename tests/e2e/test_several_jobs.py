@@ -1,0 +1,96 @@
+"""What `run`, `status` and `sweep` say of several jobs: which of them failed, and why, without reading everything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.cli import main
+from tests.e2e.site import Site, disk, inventory
+
+INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "1 MiB", 0, 1)]})
+
+
+def call(*argv: str | Path) -> int:
+    with pytest.raises(SystemExit) as leaving:
+        main([str(word) for word in argv])
+    return int(leaving.value.code or 0)
+
+
+@pytest.fixture
+def jobs(site: Site) -> list[Path]:
+    """One that is done, one that is no job, one whose VM is not there, one that cannot begin."""
+    discover = {"id": "discover", "uses": "discover", "with": {"vcenter": "lab", "vm": "gone"}}
+    keyless = site.write_job("keyless", [discover], hosts={"other": {"ssh": "a@127.0.0.1", "identity": {"file": "no"}}})
+    keyless.write_text(keyless.read_text() + "state: {host: other, path: /state}\n")
+    return [site.job("vm"), site.directory / "jobs" / "nope.yaml", site.write_job("lost", [discover]), keyless]
+
+
+def test_a_run_of_several_ends_with_a_line_for_each_what_needs_somebody_last(
+    site: Site, jobs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", "-q", "--report", tmp_path / "reports", "--json", *jobs) == 4
+    said = capsys.readouterr()
+    runs = {Path(run["file"]).stem: run for run in json.loads(said.out)["runs"]}
+    lines = said.err[said.err.index("1 of 4 jobs is done") :].splitlines()
+    assert [line.split("  ")[0] for line in lines[2:]] == ["vm-backup", str(jobs[1]), "lost", str(jobs[3])]
+    done, nope, lost, keyless = lines[2:]
+    (point,) = site.points()
+    assert "done" in done and f"vm/{point.name}" in done
+    assert "bad job file" in nope
+    assert "failed" in lost and "discover: " in lost and "gone" in lost
+    assert "not begun" in keyless and "private key" in keyless
+    # Each sentence above says whose it is.
+    above = said.err[: said.err.index("1 of 4 jobs is done")]
+    assert f"sendense: {jobs[3]}: the private key" in above
+    assert "nodes of vm-backup are complete" in above
+    assert "Failed: of the 1 node of lost, 1 failed" in above
+    assert {each.name for each in (tmp_path / "reports").iterdir()} == {
+        f"vm-backup-{runs['vm']['run']}",
+        f"lost-{runs['lost']['run']}",
+    }
+
+
+def test_one_job_has_no_table_and_its_report_no_directory_of_its_own(
+    jobs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", "-q", "--report", tmp_path, jobs[2]) == 1
+    assert "jobs" not in capsys.readouterr().err.replace(str(jobs[2]), "")
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/reports"])
+def test_nothing_runs_where_its_report_has_no_place(
+    where: str, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    points = site.points()
+    assert call("run", "--report", tmp_path / where, site.job("vm")) == 2
+    assert f"reports cannot be written into {tmp_path / where}" in capsys.readouterr().err
+    assert site.points() == points
+
+
+def test_the_status_of_several_is_a_line_for_each(jobs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    call("run", "-q", *jobs)
+    capsys.readouterr()
+    assert call("status", *jobs) == 4
+    text = capsys.readouterr()
+    lines = {line.split()[0]: line for line in text.out.splitlines()}
+    assert "finished" in lines["vm-backup"]
+    assert "resumable" in lines["lost"] and "gone" in lines["lost"]
+    assert f"sendense: {jobs[3]}: the private key" in text.err
+    assert call("status", "--json", jobs[0], jobs[2]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert [job["job"] for job in document["jobs"]] == ["vm-backup", "lost"]
+    assert document["jobs"][1]["runs"][-1]["phase"] == "working"
+
+
+def test_a_sweep_of_several_goes_on_after_one_that_failed(jobs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    call("run", "-q", *jobs)
+    capsys.readouterr()
+    assert call("sweep", jobs[3], jobs[0], jobs[2]) == 4
+    said = capsys.readouterr().err
+    assert f"sendense: {jobs[3]}: the private key" in said
+    assert f"{jobs[0]}: no unfinished run holds anything" in said
+    assert call("sweep", "--abandon", "x", *jobs) == 2
