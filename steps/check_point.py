@@ -67,8 +67,8 @@ class PointDamagedError(DifferenceError):
 
 class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against the manifest, and
-    then the blocks, read from storage, against the digests. What comes of it is recorded beside the manifest. The VM's lock is
-    held meanwhile."""
+    then the blocks, read from storage, against the digests. What comes of it is recorded beside the manifest; that something
+    is wrong with the chain, only once that was seen with the VM's lock held."""
 
     name = "check-point"
     lifetime = Lifetime.KEEP
@@ -77,7 +77,7 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
-        "another run holds the VM (exit code 3; the holder is named)",
+        "its chain seems damaged while another run holds the VM (exit code 3; the holder is named)",
         "it is damaged, or was found so before and not every block was read now: disks and offsets are named, the point is marked "
         "and counts as good no longer (exit code 5)",
     )
@@ -89,14 +89,14 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
         host, root = locate(ctx, inputs.repository)
         tools.require(ctx, host, tools.QEMU_IMG)
         path = lookup.find(host, root, inputs.point)
-        directory = posixpath.dirname(path)
-        # Beside a prune an image may be put on another one while it is looked at, which would pass for damage.
-        hold(ctx, host, directory, f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}", anew=True)
-        made = vm_directory.read(host, path)
-        if made is None:
-            raise StateError(f"{path} on {host.name} has no manifest any more")
         begun = datetime.now(UTC)
-        disks = tuple(_disk(ctx, host, root, path, disk, inputs.level, begun) for disk in made.disks)
+        disks = _verified(ctx, host, root, path, inputs.level, begun)
+        if any(disk.problem is not None for disk in disks):
+            # Beside a prune an image may be put on another one while it is looked at, which passes for damage. (No lock before:
+            # reading a large point takes hours, in which its VM is to be backed up.)
+            directory = posixpath.dirname(path)
+            hold(ctx, host, directory, f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}", anew=True)
+            disks = _verified(ctx, host, root, path, inputs.level, begun)
         before = marks.read(host, path).verified
         found = Verification(disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks))
         marks.write(host, path, found)
@@ -124,6 +124,15 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
             rows=(Row(table="Points", key=name, cells=cells),),
             statements=(Statement(about="verified", text=f"{out.path} on {out.host}: {said}."),),
         )
+
+
+def _verified(
+    ctx: Context, host: Host, root: str, path: str, level: Level, begun: datetime
+) -> tuple[DiskVerified, ...]:
+    made = vm_directory.read(host, path)
+    if made is None:
+        raise StateError(f"{path} on {host.name} has no manifest any more")
+    return tuple(_disk(ctx, host, root, path, disk, level, begun) for disk in made.disks)
 
 
 def _disk(
