@@ -6,10 +6,12 @@ import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TextIO, cast
 
 import click
 
 from runner import __version__
+from runner.cli.output import Output, OutputError
 from runner.errors import SendenseError
 
 COMMANDS = {
@@ -59,20 +61,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Names come from anywhere; a terminal in an old locale must not fail the run that shows one.
             stream.reconfigure(errors="backslashreplace")
+    stdout = sys.stdout
+    output = Output(stdout)
+    sys.stdout = cast(TextIO, output)
+    try:
+        code = _called(argv)
+        sys.stdout.flush()
+    except OutputError as error:
+        output.give_up()
+        code = 0
+        # Who reads our output may have gone (`| head`): not an error.
+        if not isinstance(error.__cause__, BrokenPipeError):
+            print(f"sendense: {error}", file=sys.stderr)
+            code = 1
+    finally:
+        sys.stdout = stdout
+    sys.exit(code)
+
+
+def _called(argv: Sequence[str] | None) -> int:
+    """The exit code."""
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="sendense", standalone_mode=False)
     except click.exceptions.Exit as leaving:
-        code = leaving.exit_code
+        return leaving.exit_code
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except click.Abort:
-        code = 130
+        return 130
     except SendenseError as error:
         print(f"sendense: {error}", file=sys.stderr)
-        code = error.exit_code
-    except BrokenPipeError:
-        # Who reads our output has gone (`| head`): not an error, and nothing must be written any more.
-        sys.stderr.close()
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        return error.exit_code
+    return code if isinstance(code, int) else 0
