@@ -86,9 +86,9 @@ def run(
     level: Level | None,
     as_json: bool,
 ) -> None:
-    """Run jobs, one after the other, each to its end; resume a job's unfinished run.
+    """Run jobs, each to its end; resume a job's unfinished run.
 
-    Of several jobs the last lines are a table: which are done, which are not, and why.
+    They run one after the other. Of several jobs the last lines are a table: which are done, which are not, and why.
     """
     if report is not None:
         _make_room(report)

@@ -26,9 +26,9 @@ STATUS_SCHEMA_VERSION = 1
 @job_options
 @json_option
 def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Show the runs of a job: going on, resumable or finished; of several jobs, the newest run of each.
+    """Show a job's runs: going on, resumable or finished.
 
-    Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine. With
+    Of several jobs, the newest run of each. Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine. With
     --json several jobs are a list, `jobs`, of what one of them is.
     """
     options = options_from(settings, state)
