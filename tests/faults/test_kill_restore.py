@@ -25,7 +25,7 @@ from tests.faults.victims import Zygote
 __all__ = ["INVENTORY"]
 
 STEPS = (
-    Step("point", (), "again", "again"),
+    Step("point", (), "again", "again", "again"),
     Step("target[*]", ("sshd",), "again", "kept"),
     Step("restore[*]", ("sshd", "ssh", "qemu-nbd"), "again", "again"),
     Step("check[*]", ("sshd", "ssh", "qemu-nbd"), "again", "again"),
