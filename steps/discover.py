@@ -127,9 +127,10 @@ def _left_out(inputs: DiscoverIn, found: machine.Machine) -> list[Uncovered]:
     left_out = [disk for disk in found.uncovered if skip is True or (skip is not False and disk.key in skip)]
     refused = [disk for disk in found.uncovered if disk not in left_out]
     if refused:
+        keys = ", ".join(str(disk.key) for disk in found.uncovered)
         raise DisksNotCovered(
-            f"disks of {found.vm.name} are not covered by a snapshot: {_named(refused)}; add skip-uncovered to the "
-            f"discover step to leave them out"
+            f"disks of {found.vm.name} are not covered by a snapshot: {_named(refused)}: leave them out with "
+            f"`skip-uncovered: [{keys}]` on discover (in `template: backup` the variable `skip_uncovered`)"
         )
     return left_out
 

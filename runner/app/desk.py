@@ -103,6 +103,11 @@ class Desk:
     def unwinding(self, state: RunState) -> Unwinding:
         return Unwinding(state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file))
 
+    def has_acted(self, record: RunRecord) -> bool:
+        """Whether the run may have made anything: what only looks leaves nothing that could be held."""
+        kinds = [self.registry.steps.get(node.step) for node in self.state.open(record.id).nodes().values()]
+        return not all(kind is not None and kind.read_only for kind in kinds)
+
     def stands(self, record: RunRecord, unwinding: Unwinding) -> frozenset[str]:
         """The steps of an unfinished run that nothing is to be done for any more: all, once only taking back is left; once
         the run is sealed (a crash, or a step behind the seal, kept it from saying so), that step and all it stands on."""

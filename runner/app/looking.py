@@ -72,7 +72,8 @@ def _unfinished(desk: Desk) -> tuple[RunRecord | None, tuple[Observation, ...]]:
             return None, ()
         if (holder := desk.state.holder()) is not None:
             return unfinished, (noted(subject, looked_at, f"it is being worked on now, by {holder}"),)
-        resumable(desk, unfinished)
+        if resumable(desk, unfinished) is None:
+            return None, ()
     except SendenseError as error:
         return None, (wrong(subject, looked_at, error.message),)
     command = desk.options.command("run", desk.job.file)
@@ -86,7 +87,7 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
     with open_desk(path, options, threading.Event(), ()) as desk:
         unfinished = None if options.fresh else desk.state.unfinished()
         if unfinished is not None:
-            resumable(desk, unfinished)
+            unfinished = resumable(desk, unfinished)
         prospect = _prospect(desk, unfinished)
         if prospect.stands:
             return prospect.plan

@@ -50,17 +50,21 @@ def run_job(
     """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code, what keeps
     the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises RunBroke for a bug."""
     with open_desk(path, options, stop, listeners) as desk, ExitStack() as stack:
-        candidate = desk.state.unfinished()
-        run_id = new_run_id() if candidate is None or options.fresh else candidate.id
+        candidate = None if options.fresh else _to_resume(desk)
+        run_id = new_run_id() if candidate is None else candidate.id
         stack.enter_context(desk.lock(run_id))
-        unfinished = desk.state.unfinished()
-        if unfinished is not None and options.fresh:
-            abandon(desk, unfinished)
-            unfinished = None
-        if unfinished is None and candidate is not None and run_id == candidate.id:
-            run_id = new_run_id()  # it was finished by another, just before we had the lock
-        record = resumable(desk, unfinished) if unfinished is not None else new_record(desk.job, run_id)
-        return _execute(desk, record, options, stop, resumed=unfinished is not None)
+        resumed = None if options.fresh else _to_resume(desk)
+        if resumed is None:
+            if (given_up := desk.state.unfinished()) is not None:
+                abandon(desk, given_up)
+            if candidate is not None:
+                run_id = new_run_id()  # it was finished by another, just before we had the lock
+        return _execute(desk, resumed or new_record(desk.job, run_id), options, stop, resumed=resumed is not None)
+
+
+def _to_resume(desk: Desk) -> RunRecord | None:
+    unfinished = desk.state.unfinished()
+    return None if unfinished is None else resumable(desk, unfinished)
 
 
 def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Event, *, resumed: bool) -> Result:
@@ -148,13 +152,17 @@ def _alarms(desk: Desk, state: RunState) -> list[Alarm]:
     return [alarm for alarm in found if alarm is not None]
 
 
-def resumable(desk: Desk, record: RunRecord) -> RunRecord:
-    if record.vars != dict(desk.job.vars):
-        differing = sorted(
-            name for name in {*record.vars, *desk.job.vars} if record.vars.get(name) != desk.job.vars.get(name)
-        )
-        raise UsageError(
-            f"run {record.id} of {record.job} is unfinished and was begun with other vars ({', '.join(differing)}); "
-            "run with the same vars to go on with it, or with --fresh to abandon it"
-        )
-    return record
+def resumable(desk: Desk, record: RunRecord) -> RunRecord | None:
+    """The unfinished run if this job can go on with it, None if nothing is lost by beginning anew: it was begun with other vars
+    and has only looked. Raises UsageError for one with other vars that made something."""
+    if record.vars == dict(desk.job.vars):
+        return record
+    if not desk.has_acted(record):
+        return None
+    differing = sorted(
+        name for name in {*record.vars, *desk.job.vars} if record.vars.get(name) != desk.job.vars.get(name)
+    )
+    raise UsageError(
+        f"run {record.id} of {record.job} is unfinished and was begun with other vars ({', '.join(differing)}); "
+        "run with the same vars to go on with it, or with --fresh to abandon it"
+    )

@@ -14,7 +14,7 @@ from runner.checkpoint import RunRecord, now
 from runner.errors import LockedError, SendenseError
 from runner.events import Event
 from runner.hosts.leftovers import end, look
-from runner.unwind import Unwinding
+from runner.unwind import Hold, Unwinding
 from steps import orphans
 from steps.repository.section import Repository
 
@@ -32,9 +32,9 @@ class Swept:
 
 def sweep_job(
     path: Path, options: Options, listeners: Sequence[Callable[[Event], None]] = (), *, dry_run: bool = False
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[str, ...], dict[str, tuple[Hold, ...]]]:
     """Lets go of what unfinished runs may hold no longer, and of what dead ones left on the job's hosts; returns what was
-    released, and the runs that still hold something. A run that is alive has the lock: LockedError. A dry run takes no lock
+    released, and of each run that stays unfinished what it holds. A run that is alive has the lock: LockedError. A dry run takes no lock
     and changes nothing."""
     with (
         open_desk(path, options, threading.Event(), listeners) as desk,
@@ -43,20 +43,21 @@ def sweep_job(
         if dry_run and (holder := desk.state.holder()) is not None:
             raise LockedError(f"the job {desk.job.name}", holder)
         released: list[str] = []
-        holding: list[str] = []
+        holding: dict[str, tuple[Hold, ...]] = {}
         for record in desk.state.runs():
             if not record.is_unfinished:
                 continue
             what, holds = _would_sweep(desk, record) if dry_run else _sweep(desk, record)
             released += [f"{record.id}: {each}" for each in what]
-            if holds:
-                holding.append(record.id)
+            if holds is not None:
+                holding[record.id] = holds
         # Last: a hub that cannot be reached must not keep a snapshot that is due.
         released += _leftovers(desk, dry_run=dry_run)
-        return tuple(released), tuple(holding)
+        return tuple(released), holding
 
 
-def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], bool]:
+def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
+    """What was let go of, and what is held now; None once the run is finished by that."""
     desk.run(record)
     state = desk.state.open(record.id)
     unwinding = desk.unwinding(state)
@@ -66,17 +67,18 @@ def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], bool]:
     unwound.raise_failures()
     if record.phase == "unwinding":
         state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
-        return unwound.released, False
-    unwinding.name_what_is_held(record.id, work_done=_is_out(desk, record, unwinding))
-    return unwound.released, True
+        return unwound.released, None
+    return unwound.released, unwinding.held(work_done=_is_out(desk, record, unwinding))
 
 
-def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], bool]:
+def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
     desk.run(record)
     unwinding = desk.unwinding(desk.state.open(record.id))
     found = unwinding.would_release(succeeded=_is_out(desk, record, unwinding))
     found.raise_failures()
-    return found.released, record.phase != "unwinding"
+    if record.phase == "unwinding":
+        return found.released, None
+    return found.released, unwinding.held(work_done=_is_out(desk, record, unwinding))
 
 
 def _is_out(desk: Desk, record: RunRecord, unwinding: Unwinding) -> bool:

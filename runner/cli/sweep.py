@@ -71,10 +71,13 @@ def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: b
         print(f"{whose}{done} {what}", file=sys.stderr)
     for what in swept.stays if swept else ():
         print(f"{whose}stays: {what}", file=sys.stderr)
-    for run in holding:
-        print(
-            f"{whose}run {run} is unfinished and still holds something: run the job again, or --abandon {run}",
-            file=sys.stderr,
-        )
+    for run, holds in holding.items():
+        if not holds:
+            print(f"{whose}run {run} is unfinished and holds nothing", file=sys.stderr)
+            continue
+        way = f"run the job again, or let go of it with --abandon {run}"
+        print(f"{whose}run {run} is unfinished: {way}; it holds:", file=sys.stderr)
+        for hold in holds:
+            print(f"  {hold.what}", file=sys.stderr)
     if not released and not holding:
         print(f"{whose}no unfinished run holds anything", file=sys.stderr)

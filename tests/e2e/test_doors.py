@@ -216,7 +216,7 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
     "no privilege": (lambda door: door.simulator(denied=DENIED), (*DENIED, "VM vm", "datastore datastore1"), 1),
     "a template": (spoil("vars", "vm", value="golden"), ("it is a template", "convert it to a VM"), 1),
     "a disk on vSAN": (spoil("vars", "vm", value="on-vsan"), ("it is on vSAN", "VDDK"), 1),
-    "a disk that no snapshot covers": (spoil("vars", "vm", value="half"), ("2001", "add skip-uncovered"), 1),
+    "a disk that no snapshot covers": (spoil("vars", "vm", value="half"), ("2001", "`skip-uncovered: [2001]`"), 1),
     "no forwards": (
         no_forwards,
         ("the sshd of hub forwards neither unix sockets nor port 10100",),

@@ -118,7 +118,7 @@ def test_a_sweep_ends_what_a_dead_run_left_running_and_keeps_what_can_be_resumed
         assert any(f"process {left.pid} " in what for what in would[0])
         assert left.wait(10) is not None
         assert other.poll() is None, "not of this job"
-        assert would[1] == (run,)
+        assert list(would[1]) == [run]
         assert site.snapshots() == [f"sendense-{run}"]
         assert site.partials() == [partial]
     finally:

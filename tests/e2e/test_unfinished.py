@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from runner.app import Options, diagnose
+from runner.app import Options, diagnose, status_of, sweep_job
+from runner.cli import main
 from runner.doctor import Diagnosis
 from runner.events import Event, NodeStarted
 from runner.units import MiB
@@ -20,8 +21,11 @@ from tests.records import rewrite
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Estate]:
-    """A VM of one tracked disk."""
-    vms = inventory(machine(disk(2000, "3 MiB", content={"pattern": 1}), change_tracking=True))
+    """A VM of one tracked disk, and one with a disk that no snapshot covers."""
+    vms = inventory(
+        machine(disk(2000, "3 MiB", content={"pattern": 1}), change_tracking=True),
+        machine(disk(2000, "1 MiB"), disk(2001, "1 MiB", 1, mode="independent_persistent"), name="odd"),
+    )
     with estate(tmp_path, {"prod": vms}) as made:
         yield made
 
@@ -104,4 +108,42 @@ def test_a_run_whose_point_is_published_is_called_sound_though_it_holds_its_snap
     assert "unwinding" in record_of(site, ran.result.run, "../run").read_text()
     assert wrong(examined(site, job)) == []
     assert site.plan(job).problems == ()
+    assert site.run(job).exit_code == 0
+
+
+def test_who_does_what_the_refusal_says_gets_a_run_and_not_a_word_of_the_one_that_did_nothing(
+    site: Estate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = site.job(vm="odd")
+    refused = site.run(job)
+    assert refused.exit_code == 1
+    assert "leave them out with `skip-uncovered: [2001]` on discover" in refused.error
+    assert "in `template: backup` the variable `skip_uncovered`" in refused.error
+    with pytest.raises(SystemExit):
+        main(["sweep", str(job), f"--state={site.directory / 'state'}"])
+    said = capsys.readouterr().err
+    assert f"run {refused.result.run} is unfinished and holds nothing" in said
+
+    mended = site.job(vm="odd", skip_uncovered=[2001])
+    assert site.plan(mended).resumes is None
+    assert wrong(examined(site, mended)) == []
+    ran = site.run(mended)
+    assert ran.exit_code == 0, ran.error
+    phases = {one.id: one.phase for one in status_of(mended, Options(state=site.directory / "state")).runs}
+    assert phases == {refused.result.run: "abandoned", ran.result.run: "finished"}
+
+
+def test_a_sweep_names_what_an_unfinished_run_holds(site: Estate, capsys: pytest.CaptureFixture[str]) -> None:
+    job, state = site.job(), Options(state=site.directory / "state")
+    run = stopped_at(site, job, "transfer[2000]")
+    for dry_run in (True, False):
+        released, holding = sweep_job(job, state, dry_run=dry_run)
+        assert released == ()
+        assert list(holding) == [run]
+        assert any(hold.what.startswith(f"snapshot sendense-{run} of VM {VM}") for hold in holding[run])
+    with pytest.raises(SystemExit):
+        main(["sweep", str(job), "--dry-run", f"--state={state.state}"])
+    said = capsys.readouterr().err
+    assert f"run {run} is unfinished: run the job again, or let go of it with --abandon {run}; it holds:" in said
+    assert f"  snapshot sendense-{run} of VM {VM}" in said
     assert site.run(job).exit_code == 0
