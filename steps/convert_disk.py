@@ -80,7 +80,7 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
         _await(ctx, inputs, host, child)
         # qemu-img writes past no cache by itself.
         host.sync(target.image.path)
-        return Restored(target=target, seconds=time.monotonic() - began)
+        return Restored(target=target, seconds=time.monotonic() - began, moved=target.disk.capacity)
 
     def examine(self, ctx: Context, inputs: ConvertDiskIn) -> tuple[Observation, ...]:
         host, target = ctx.host(inputs.target.image.host), inputs.target

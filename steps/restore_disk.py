@@ -30,7 +30,9 @@ class Restored(Model):
     target: Target
     """The file that holds the disk now"""
     seconds: float
-    """How long that took"""
+    """Of the copy, the last time it went on"""
+    moved: int
+    """Bytes that it went through in that time, without those that were safe before"""
 
 
 class RestoreDiskIn(JobModel):
@@ -104,7 +106,7 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
                 # What is recorded as safe is of a point that was damaged already, or still is.
                 _ledger(ctx, target).forget()
                 raise PointDamagedError(disk, _first_difference(expected, read))
-        return Restored(target=target, seconds=done.seconds)
+        return Restored(target=target, seconds=done.seconds, moved=done.moved)
 
     def findings(self, out: Restored) -> Findings:
         return row_of(out)
@@ -122,7 +124,7 @@ def row_of(out: Restored) -> Findings:
         "Size": Cell(value=disk.capacity, unit="bytes"),
         "Data": Cell(value=disk.data, unit="bytes"),
         "Time": Cell(value=out.seconds, unit="seconds"),
-        "Speed": Cell(value=disk.capacity / max(out.seconds, 0.001), unit="bytes/s"),
+        "Speed": Cell(value=out.moved / max(out.seconds, 0.001), unit="bytes/s"),
     }
     return Findings(rows=(Row(table="Disks", key=str(disk.key), cells=cells),))
 

@@ -52,7 +52,9 @@ class Copied(Model):
     zero: int
     """Bytes of 1 MiB blocks that are all zero."""
     seconds: float
-    """Of the copy."""
+    """Of the copy, the last time it went on."""
+    moved: int
+    """Bytes that it read and wrote in that time: without holes, what was safe before, and what is the parent's."""
     base: Base | None = None
     """What the image lies on, if it is not all by itself."""
     read: int = 0
@@ -162,6 +164,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                 data=data,
                 zero=zero,
                 seconds=done.seconds,
+                moved=done.moved,
                 base=inputs.base,
                 read=image.capacity if increment is None else increment.read(),
                 written=digests.size // ENTRY if increment is None else sum(-(-n // BLOCK) for _, n in ranges),
@@ -188,7 +191,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             "Data": Cell(value=out.data, unit="bytes"),
             "Zero": Cell(value=out.zero, unit="bytes"),
             "Time": Cell(value=out.seconds, unit="seconds"),
-            "Speed": Cell(value=out.image.capacity / max(out.seconds, 0.001), unit="bytes/s"),
+            "Speed": Cell(value=out.moved / max(out.seconds, 0.001), unit="bytes/s"),
             "BLAKE3": Cell(value=out.digest, unit="digest"),
         }
         return Findings(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))

@@ -78,6 +78,7 @@ def verified(image: Image, **changes: Any) -> Verified:
         data=image.capacity // 4,
         zero=image.capacity - image.capacity // 4,
         seconds=1.5,
+        moved=image.capacity // 4,
     )
     for name in layout.markers(image.disk.key):
         (Path(image.directory) / name).write_bytes(b"{}")

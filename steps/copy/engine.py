@@ -60,6 +60,11 @@ class Copy:
     blind: int
     seconds: float
 
+    @property
+    def moved(self) -> int:
+        """Bytes, without those that were skipped."""
+        return self.progress.done - self.progress.skipped
+
 
 _PROGRESS_INTERVAL = 0.5
 
