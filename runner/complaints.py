@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
@@ -25,6 +25,8 @@ from runner.yaml_nodes import Node, Scalar, Sequence
 
 Path = tuple[str | int, ...]
 
+_OF_STEP = re.compile(r"step (?P<step>[^:\s]+): (?P<rest>.*)", re.DOTALL)
+
 _SUBJECT = re.compile(r"^(Input|String|List|Tuple|Value|Number|Dictionary) (?=should )")
 
 
@@ -39,6 +41,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'port'?``, or nothing if no known word is close."""
     meant = closest(word, known)
     return "" if meant is None else f"; did you mean '{meant}'?"
+
+
+def each_once(problems: Iterable[Problem]) -> list[Problem]:
+    """What several steps say of one value becomes one problem that names them."""
+    found: dict[Problem, list[str]] = {}
+    for problem in problems:
+        said = _OF_STEP.fullmatch(problem.message)
+        steps = found.setdefault(replace(problem, message=said["rest"]) if said else problem, [])
+        if said and said["step"] not in steps:
+            steps.append(said["step"])
+    return [replace(problem, message=_of_steps(steps) + problem.message) for problem, steps in found.items()]
+
+
+def _of_steps(steps: list[str]) -> str:
+    if len(steps) < 2:
+        return "".join(f"step {step}: " for step in steps)
+    return f"steps {', '.join(steps[:-1])} and {steps[-1]}: "
 
 
 def one_of(words: Iterable[str]) -> str:

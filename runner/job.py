@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.complaints import Written, check_value, did_you_mean
+from runner.complaints import Written, check_value, did_you_mean, each_once
 from runner.errors import JobFileError, Problem
 from runner.expressions import ExpressionError, evaluate
 from runner.hosts.spec import HostSpec, SshSpec
@@ -95,6 +95,7 @@ class _Loader:
             text = render_template(name, self._variables.values)
         except MissingVariables as error:
             self._say(node.at, error.message)
+            self._check_unused(part, part, name)
             return part
         self._sources.add_to_digest(template_text(name).encode())
         fragment = self._sources.fragment(text, f"template {name}", self._path.resolve().parent)
@@ -230,8 +231,9 @@ class _Loader:
         if self._problems:
             place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
             last = len(place)
-            once = dict.fromkeys(self._problems)
-            raise JobFileError(sorted(once, key=lambda each: (place.get(each.file, last), each.line, each.column)))
+            raise JobFileError(
+                sorted(each_once(self._problems), key=lambda each: (place.get(each.file, last), each.line, each.column))
+            )
 
     def _say(self, at: Location, message: str) -> None:
         self._problems.append(at.problem(message))

@@ -451,6 +451,21 @@ class TestTemplate:
         found = self.lines(tmp_path, self.TEN.replace(old, new))
         assert any(problem in each for each in found), found
 
+    def test_misspelt_variables_are_named_though_others_are_missing(self, tmp_path: Path) -> None:
+        missing, *misspelt = self.lines(tmp_path, self.TEN.replace("vcenter: prod", "vcentre: prod\n  transprt: https"))
+        assert missing == "job.yaml:3:11: the template 'backup' needs the variable vcenter: set in vars"
+        assert misspelt == [
+            "job.yaml:6:3: the template 'backup' has no variable 'vcentre'; did you mean 'vcenter'?",
+            "job.yaml:7:3: the template 'backup' has no variable 'transprt'; did you mean 'transport'?",
+        ]
+
+    def test_a_value_that_several_steps_use_is_one_mistake(self, tmp_path: Path) -> None:
+        (found,) = [line for line in self.lines(tmp_path, self.TEN.replace(": main", ": mian")) if "job.yaml" in line]
+        assert found == (
+            "job.yaml:7:15: steps reserve, base and image: repository: there is no entry of repositories named 'mian'; "
+            "did you mean 'main'?"
+        )
+
     def test_variables_of_an_include_or_of_the_own_sections_need_not_be_the_templates(self, tmp_path: Path) -> None:
         text = self.TEN.replace("site.yaml", "[site.yaml, more.yaml]") + (
             "  dir: /other\nrepositories: {other: {host: hub, path: '${{ vars.dir }}'}}\n"
