@@ -185,6 +185,9 @@ def _room(host: Host, inputs: CreateTargetIn, subject: str) -> Observation:
     place = inputs.directory
     while not host.exists(place):
         place = posixpath.dirname(place)
+    there = host.stat(place)
+    if there is not None and not there.is_dir:
+        return wrong(subject, "its directory", f"{place} on {host.name} is a file, not a directory", "name another one")
     free, data = host.free_bytes(place), inputs.disk.data
     looked_at = f"free space for its {human_bytes(data)} in use"
     found = f"{human_bytes(free)} free in {place} on {host.name}"

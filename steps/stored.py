@@ -126,9 +126,7 @@ def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPo
     Raises ChainError, NoSuchDiskError, StateError, BadImageError.
     """
     manifest = _manifest(host, path)
-    present = [disk.key for disk in manifest.disks]
-    if missing := [key for key in keys if key not in present]:
-        raise NoSuchDiskError(manifest.point, missing, present)
+    _refuse_unknown(manifest, keys)
     wanted = [disk for disk in manifest.disks if not keys or disk.key in keys]
     chains = _sound(host, root, {disk.key: _chain(host, posixpath.dirname(path), manifest, disk) for disk in wanted})
     return StoredPoint(
@@ -139,6 +137,17 @@ def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPo
         disks=tuple(_stored(host, path, disk, chains[disk.key]) for disk in wanted),
         notes=tuple(_notes(host, path)),
     )
+
+
+def refuse_unknown_disks(host: Host, path: str, keys: Sequence[int]) -> None:
+    """Raises NoSuchDiskError, StateError."""
+    _refuse_unknown(_manifest(host, path), keys)
+
+
+def _refuse_unknown(manifest: Manifest, keys: Sequence[int]) -> None:
+    present = [disk.key for disk in manifest.disks]
+    if missing := [key for key in keys if key not in present]:
+        raise NoSuchDiskError(manifest.point, missing, present)
 
 
 def receive_digests(host: Host, disk: StoredDisk, local: Path) -> Digests:

@@ -39,6 +39,8 @@ class Options:
     break_lock: bool = False
     """End the session of whoever holds a lock that is needed, and what it holds on that lock's host."""
     events: Path | None = None
+    typed: str = ""
+    """The command line that made the job file and goes on with its run; empty for a job that was there."""
 
     def command(self, verb: str, job: str) -> str:
         """The command line that does `verb` to the same job with the same state."""

@@ -86,7 +86,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
                 resumed=resumed,
                 job_file=desk.job.file,
                 job_digest=desk.job.digest,
-                resume=options.command("run", desk.job.file),
+                resume=options.typed or options.command("run", desk.job.file),
                 tools=dict(run.tools),
             )
         )

@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _called(argv: Sequence[str] | None) -> int:
     """The exit code."""
     try:
-        code = cli.main(args=None if argv is None else list(argv), prog_name="sendense", standalone_mode=False)
+        words = list(sys.argv[1:] if argv is None else argv)
+        code = cli.main(args=words, prog_name="sendense", standalone_mode=False, obj=tuple(words))
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +42,12 @@ def options_from(settings: tuple[str, ...], state: Path | None, **more: Any) -> 
             raise UsageError(f"--set {setting}: write NAME=VALUE")
         overrides[name] = value
     return Options(overrides=overrides, state=state, **more)
+
+
+def typed() -> str:
+    """The command line of the command that runs, as it goes on with what it began: --fresh would throw that away."""
+    words = click.get_current_context().find_root().obj
+    return shlex.join(("sendense", *(word for word in words if word != "--fresh")))
 
 
 def print_json(document: object) -> None:

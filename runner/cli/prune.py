@@ -12,7 +12,7 @@ import click
 from pydantic import JsonValue
 
 from runner.app import Options, run_job
-from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.options import job_options, json_option, options_from, print_json, typed
 from runner.cli.repositories import job_for, one, repositories, repository_option, site_argument
 from runner.cli.run import stop_on_signals
 from runner.console import Console, print_table
@@ -87,7 +87,7 @@ def prune(
     values: dict[str, JsonValue] = {"repository": place.name, "vms": list(vms), "retention": dict(given)}
     job = job_for(site, options, "prune", place.name, values)
     with stop_on_signals() as stop, Console(Registry.installed().findings) as console:
-        result = run_job(job, Options(state=state, fresh=fresh), stop, [console])
+        result = run_job(job, Options(state=state, fresh=fresh, typed=typed()), stop, [console])
     raise click.exceptions.Exit(result.exit_code)
 
 

@@ -76,11 +76,19 @@ def find_point(places: Sequence[Place], name: str) -> tuple[Place, str]:
     return found[0]
 
 
-def job_for(site: Path, options: Options, template: str, about: str, values: Mapping[str, JsonValue]) -> Path:
+def job_for(
+    site: Path,
+    options: Options,
+    template: str,
+    about: str,
+    values: Mapping[str, JsonValue],
+    free: Sequence[str] = (),
+) -> Path:
     """A job file that does what a command was told: `template` with `values`, and the hosts, sections and state of the
     job `site`. It lies with this machine's state, so that `run`, `status` and `sweep` take it as any other; the same
-    command gives the same file. `about` (a VM, a point) stands in its name."""
-    told = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    command gives the same file, also with other values of `free`. `about` (a VM, a point) stands in its name."""
+    fixed = {name: value for name, value in values.items() if name not in free}
+    told = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:8]
     name = f"{template}-{about}-{told}"
     text = write_from_template(read_job(site, options, part=True), name, template, values)
     path = state_directory(options) / ".commands" / f"{name}.yaml"

@@ -12,13 +12,14 @@ from pydantic import JsonValue
 
 from runner import plan_view
 from runner.app import Options, plan_job, read_job, run_job
-from runner.cli.options import job_options, options_from
+from runner.cli.options import job_options, options_from, typed
 from runner.cli.repositories import find_point, job_for, repositories, repository_option, site_argument
 from runner.cli.run import stop_on_signals
 from runner.console import Console
 from runner.errors import UsageError
 from runner.job_model import LOCAL
 from runner.step import Registry
+from steps import stored
 from steps.repository import layout
 
 point_argument = click.argument("point")
@@ -67,6 +68,7 @@ def restore(
     host, directory = destination(place, read_job(site, options, part=True).hosts)
     with repositories(site, options, repository) as places:
         found, path = find_point(places, point)
+        stored.refuse_unknown_disks(found.host, path, disks)
     values: dict[str, JsonValue] = {
         "repository": found.name,
         "point": path,
@@ -77,8 +79,8 @@ def restore(
         "overwrite": overwrite,
     }
     about = f"{layout.slug_of(posixpath.dirname(path))}-{posixpath.basename(path)}"
-    job = job_for(site, options, "restore", about, values)
-    own = Options(state=state, fresh=fresh)
+    job = job_for(site, options, "restore", about, values, free=("overwrite",))
+    own = Options(state=state, fresh=fresh, typed=typed())
     if only_plan:
         made = plan_job(job, own, offline=False)
         plan_view.print_text(made, sys.stdout)

@@ -10,7 +10,7 @@ import click
 from pydantic import JsonValue
 
 from runner.app import Options, read_job, run_job
-from runner.cli.options import job_options, options_from
+from runner.cli.options import job_options, options_from, typed
 from runner.cli.repositories import find_point, job_for, repositories, repository_option, site_argument
 from runner.cli.run import stop_on_signals
 from runner.console import Console
@@ -67,7 +67,7 @@ def verify(
     about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
     job = job_for(site, options, "verify", about, values)
     with stop_on_signals() as stop, Console(Registry.installed().findings) as console:
-        result = run_job(job, Options(state=state, fresh=fresh), stop, [console])
+        result = run_job(job, Options(state=state, fresh=fresh, typed=typed()), stop, [console])
     raise click.exceptions.Exit(result.exit_code)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.checkpoint import JobState
 from runner.cli import main
+from runner.hosts.local import LocalHost
 from runner.render import shipped
 from runner.units import MiB
 from steps.lab.lab import Lab
@@ -82,6 +84,44 @@ def test_every_point_restores_to_the_bytes_of_its_moment(
         assert file.stat().st_mode & 0o777 == 0o600
         of = next(disk for disk in manifest_of(point.point).disks if disk.key == key)
         assert file.stat().st_blocks * 512 <= of.data + MiB, "holes were written"
+
+
+def test_a_restore_onto_a_file_that_is_there_goes_on_once_it_may_replace_it(
+    site: Site, points: list[Reference], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    place = tmp_path / "restored"
+    place.mkdir()
+    restored(place, 2001, "raw").write_text("mine")
+    words = ("restore", points[0].point, "--to", place, "--format", "raw")
+    assert sendense(site, *words) == 1
+    typed = f"sendense restore {site.job('vm')} {points[0].point} --to {place} --format raw --state {site.state}"
+    assert f"To go on where it stopped: {typed}" in "".join(capsys.readouterr().err.splitlines(keepends=True))
+    assert sendense(site, *words, "--overwrite") == 0
+    assert filecmp.cmp(restored(place, 2001, "raw"), points[0].disks[2001], shallow=False)
+    (job,) = (site.state / ".commands").glob("restore-*.yaml")
+    assert JobState(LocalHost(), str(site.state), job.stem).unfinished() is None
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence", "begun"),
+    [
+        pytest.param(("--disk", 2009), "has no disk 2009; it has 2000, 2001", False, id="a disk that it has not"),
+        pytest.param((), "is a file, not a directory", True, id="a file as the place"),
+    ],
+)
+def test_a_restore_that_cannot_be_is_a_sentence(
+    site: Site,
+    points: list[Reference],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[object, ...],
+    sentence: str,
+    begun: bool,
+):
+    (tmp_path / "file").touch()
+    assert sendense(site, "restore", points[0].point, "--to", tmp_path / "file", *more) != 0
+    assert sentence in capsys.readouterr().err
+    assert site.state.exists() == begun
 
 
 def test_the_shipped_job_restores(site: Site, points: list[Reference], tmp_path: Path):
