@@ -117,7 +117,8 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
 
     def findings(self, out: PointChecked) -> Findings:
         name = posixpath.basename(out.path)
-        whole = f"{out.compared} of {out.blocks} blocks of 1 MiB equal the BLAKE3 digests made while reading the source"
+        some = f"all {out.blocks}" if out.compared == out.blocks else f"{out.compared} of {out.blocks}"
+        whole = f"{some} blocks of 1 MiB equal, by their BLAKE3 digests, what was read at the source"
         said = whole if out.compared else "tables, chain and digests file are whole; no block was read"
         cells = {"Verified": Cell(value=out.level), "Blocks": Cell(value=out.compared, unit="count")}
         return Findings(

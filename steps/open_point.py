@@ -7,7 +7,7 @@ from typing import Annotated
 
 from runner.findings import Findings, Statement
 from runner.model import JobModel, SectionName
-from runner.step import Context, Empty, Lifetime, Step
+from runner.step import Context, Empty, Forecast, Lifetime, Step
 from steps import stored, tools
 from steps.repository import layout, lookup
 from steps.repository.section import locate
@@ -42,10 +42,16 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
     def run(self, ctx: Context, inputs: OpenPointIn, live: Empty) -> StoredPoint:
         host, root = locate(ctx, inputs.repository)
         tools.require(ctx, host, tools.QEMU_IMG)
-        return stored.read(host, root, lookup.find(host, root, inputs.point), inputs.disks)
+        found = stored.read(host, root, lookup.find(host, root, inputs.point), inputs.disks)
+        for note in found.notes:
+            ctx.warn(f"{found.point}: {note}")
+        return found
+
+    def forecast(self, ctx: Context, inputs: OpenPointIn) -> Forecast:
+        host, root = locate(ctx, inputs.repository)
+        return Forecast(notes=stored.notes(host, lookup.find(host, root, inputs.point)))
 
     def findings(self, out: StoredPoint) -> Findings:
         config = posixpath.join(out.path, layout.VM_FILES)
         kept = f"The configuration and NVRAM of {out.vm} are in {config} on {out.host}."
-        notes = [Statement(about="noted", text=f"{out.point}: {note}") for note in out.notes]
-        return Findings(statements=(*notes, Statement(about="noted", text=kept)))
+        return Findings(statements=(Statement(about="noted", text=kept),))

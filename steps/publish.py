@@ -155,7 +155,14 @@ class Publish(Step[PublishIn, Empty, Published]):
 
     def findings(self, out: Published) -> Findings:
         made = f"Restore point {out.point} of {out.vm} is complete: {out.path} on {out.host}."
-        commands = tuple(_restore(out, path) for path in out.disks)
+        point = f"{layout.slug_of(posixpath.dirname(out.path))}/{out.point}"
+        commands = (
+            Command(
+                purpose="Restore it, every block compared with what was read at the source",
+                line=f"sendense restore JOB {point} --to DIR",
+            ),
+            *(_restore(out, path) for path in out.disks),
+        )
         return Findings(statements=(Statement(about="made", text=made),), commands=commands)
 
 

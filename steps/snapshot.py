@@ -202,7 +202,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         return Forecast(notes=tuple(notes), problems=tuple(problems))
 
     def findings(self, out: SnapshotTaken) -> Findings:
-        text = f"The VM is backed up as it was at {_time(out.created)}; quiesced: {out.quiesced}."
+        text = f"The VM was read as it was at {_time(out.created)}; quiesced: {out.quiesced}."
         return Findings(statements=(Statement(about="noted", text=text),))
 
 

@@ -87,7 +87,7 @@ class StoredPoint(Model):
     disks: tuple[StoredDisk, ...]
     """Its disks, or those that were asked for"""
     notes: tuple[str, ...]
-    """What speaks against it, in sentences"""
+    """What speaks against it and what is missing in it, in sentences"""
 
 
 class ChainError(SendenseError):
@@ -135,7 +135,7 @@ def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPo
         path=path,
         host=host.name,
         disks=tuple(_stored(host, path, disk, chains[disk.key]) for disk in wanted),
-        notes=tuple(_notes(host, path)),
+        notes=_notes(host, manifest, path),
     )
 
 
@@ -280,10 +280,14 @@ def _beside(path: str, name: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
 
 
-def _notes(host: Host, path: str) -> Iterator[str]:
+def notes(host: Host, path: str) -> tuple[str, ...]:
+    """What speaks against the point in the directory `path`, and what is missing in it, in sentences. Raises StateError."""
+    return _notes(host, _manifest(host, path), path)
+
+
+def _notes(host: Host, manifest: Manifest, path: str) -> tuple[str, ...]:
     try:
-        found = marks.read(host, path)
+        against = tuple(marks.against(marks.read(host, path)))
     except StateError as error:
-        yield f"{error.message}."
-        return
-    yield from marks.against(found)
+        against = (f"{error.message}.",)
+    return (*against, *manifest.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from runner.hosts import Host
 from runner.job_writer import write_from_template
 from runner.process import temporary_directory
 from runner.world import World
-from steps.repository import lookup
+from steps.repository import catalogue, lookup
 from steps.repository.section import Repository
 
 site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=Path))
@@ -70,10 +71,20 @@ def find_point(places: Sequence[Place], name: str) -> tuple[Place, str]:
     AmbiguousPointError, NotARepositoryError."""
     found = [(place, path) for place in places for path in lookup.candidates(place.host, place.path, name)]
     if not found:
-        raise lookup.NoSuchPointError(name, " and ".join(f"{place.path} on {place.host.name}" for place in places))
+        where = " and ".join(f"{place.path} on {place.host.name}" for place in places)
+        raise lookup.NoSuchPointError(name, where, *_newest_of_vm(places, name))
     if len(found) > 1:
         raise lookup.AmbiguousPointError(name, [path for _, path in found])
     return found[0]
+
+
+def _newest_of_vm(places: Sequence[Place], name: str) -> Iterator[str]:
+    """What to write instead, where `name` is a VM's."""
+    for place in places:
+        listed = catalogue.read(place.host, place.path).only((name,))
+        for found in (point for point in listed.points if point.last_good):
+            yield f"that is a VM; its newest good point is {name}/{posixpath.basename(found.path)}"
+            return
 
 
 def job_for(

@@ -53,8 +53,9 @@ class _Ending:
             self._what_to_do()
 
     def _what_was_made(self) -> None:
-        # Of what was verified the tables have a column, the report the sentences.
-        made = [each.text for each in self._summary.statements if each.about == "made"]
+        # Of what was verified the tables have a column, the report the sentences; unless that was all there was to do.
+        said = self._summary.statements
+        made = [each.text for each in said if each.about == "made"] or [e.text for e in said if e.about == "verified"]
         noted = [each.text for each in self._summary.statements if each.about == "noted"]
         for text in made + noted[:NOTES]:
             self._say(f"  {text}")

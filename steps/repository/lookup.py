@@ -19,8 +19,8 @@ _SHOWN = 5
 
 
 class NoSuchPointError(UsageError):
-    def __init__(self, name: str, where: str) -> None:
-        super().__init__(f"{where} has no restore point {name!r}; `sendense points JOB` lists what is there")
+    def __init__(self, name: str, where: str, remedy: str = "`sendense points JOB` lists what is there") -> None:
+        super().__init__(f"{where} has no restore point {name!r}; {remedy}")
 
 
 class AmbiguousPointError(UsageError):

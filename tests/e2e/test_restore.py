@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from runner.hosts.local import LocalHost
 from runner.render import shipped
 from runner.units import MiB
 from steps.lab.lab import Lab
+from steps.repository import marks
 from tests.chains import Reference, incremental, manifest_of, qemu, reference
 from tests.e2e.site import Site, disk, inventory
 from tests.hub import tree
@@ -100,6 +102,22 @@ def test_a_restore_onto_a_file_that_is_there_goes_on_once_it_may_replace_it(
     assert filecmp.cmp(restored(place, 2001, "raw"), points[0].disks[2001], shallow=False)
     (job,) = (site.state / ".commands").glob("restore-*.yaml")
     assert JobState(LocalHost(), str(site.state), job.stem).unfinished() is None
+
+
+def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan(
+    site: Site, points: list[Reference], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    point = points[1].point
+    why = marks.Suspicion(key=2000, why="tracking forgot a write", run="r", at=datetime.now(UTC))
+    marks.suspect(LocalHost(), str(point), why)
+    try:
+        words = ("restore", point, "--to", tmp_path / "restored", "--disk", 2001)
+        assert sendense(site, *words, "--plan") == 0
+        assert "Disk 2000 is suspect: tracking forgot a write." in " ".join(capsys.readouterr().out.split())
+        assert sendense(site, *words) == 0
+        assert f"! point: {point.name}: Disk 2000 is suspect: tracking forgot a write." in capsys.readouterr().err
+    finally:
+        (point / marks.SUSPECT).unlink()
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,15 @@ def test_what_became_known_against_a_point_is_said(hub: Hub, chain: list[Referen
     assert "suspect.json on hub is damaged" in read(hub, chain[1].point).notes[0]
 
 
+def test_disks_that_are_not_in_a_point_are_said_before_it_is_restored(hub: Hub, chain: list[Reference], tmp_path: Path):
+    point = chain[0].point
+    missing = "Disk 2017 (Hard disk 9, independent) is not in this point."
+    noted = manifest_of(point).model_copy(update={"notes": (missing,)})
+    (point / layout.MANIFEST).write_bytes(manifest.dump(noted))
+    assert read(hub, point).notes == (missing,)
+    assert stored.notes(hub.host, str(point)) == (missing,)
+
+
 def test_digests_that_are_not_those_of_the_manifest_prove_nothing(hub: Hub, chain: list[Reference], tmp_path: Path):
     wanted = read(hub, chain[2].point).disks[0]
     stored.receive_digests(hub.host, wanted, tmp_path / "digests").close()
