@@ -27,7 +27,7 @@ class Weighing:
 
 def weigh(record: NodeRecord | None, inputs: Inputs, version: int) -> Weighing:
     if record is None:
-        return Weighing("no", None, "not done yet")
+        return Weighing("no", None, "was not done before")
     if record.state == "forgotten":
         return Weighing("no", None, record.error or "its result was refused")
     if record.step_version != version:

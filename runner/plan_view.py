@@ -19,7 +19,7 @@ def headline(plan: Plan) -> str:
     if counts["keep"]:
         parts.append(f"{counts['keep']} kept")
     if counts["open"]:
-        parts.append(f"{counts['open']} processes to open")
+        parts.append(f"{counts['open']} {'process' if counts['open'] == 1 else 'processes'} to open")
     if counts["unknown"]:
         parts.append(f"{counts['unknown']} known later")
     begin = f"goes on with run {plan.resumes}" if plan.resumes else "begins a new run"
@@ -28,8 +28,13 @@ def headline(plan: Plan) -> str:
 
 
 def print_text(plan: Plan, stream: TextIO) -> None:
-    rows = [(_SIGNS[node.action], node.id, _WORDS[node.action], _size(node), _remarks(node)) for node in plan.nodes]
-    print_table(headline(plan), ("", "node", "what", "size", "why"), rows, stream=stream)
+    sized = any(node.size is not None for node in plan.nodes)
+    rows = [
+        (_SIGNS[node.action], node.id, _WORDS[node.action], *((_size(node),) if sized else ()), _remarks(node))
+        for node in plan.nodes
+    ]
+    columns = ("", "node", "what", *(("size",) if sized else ()), "why")
+    print_table(headline(plan), columns, rows, stream=stream)
     for problem in plan.problems:
         stream.write(f"problem: {problem}\n")
 

@@ -51,20 +51,23 @@ def resolve(reference: SecretRef) -> Secret:
     """The secret, without a trailing newline. Raises UsageError with a sentence that does not quote it."""
     match reference:
         case FromEnv(env=name):
+            where = f"the environment variable {name}"
             if (text := os.environ.get(name)) is None:
                 raise UsageError(
                     f"the environment variable {name} is not set; it should hold the secret the job refers to"
                 )
         case FromFile(file=path):
+            where = f"the file {path}"
             try:
                 text = Path(path).read_text()
             except OSError as error:
                 raise UsageError(f"the secret file {path} cannot be read: {error.strerror}") from error
         case FromExec(exec=argv):
+            where = f"the command {argv[0]!r}"
             text = _output_of(argv)
     text = text.rstrip("\r\n")
     if not text:
-        raise UsageError(f"the secret from {reference.to_json_value()} is empty")
+        raise UsageError(f"the secret from {where} is empty")
     return Secret(text)
 
 

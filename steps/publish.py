@@ -168,9 +168,10 @@ class Publish(Step[PublishIn, Empty, Published]):
 
 def _restore(out: Published, image: str) -> Command:
     disk = posixpath.basename(image).removesuffix(".qcow2")
-    disks = "the disk" if len(out.disks) == 1 else f"the {len(out.disks)} disks"
+    one = len(out.disks) == 1
+    disks, images = ("the disk", "a raw image") if one else (f"the {len(out.disks)} disks", "raw images")
     return Command(
-        purpose=f"Restore {disks} of {out.vm} as raw images, on {out.host}, with qemu-img alone",
+        purpose=f"Restore {disks} of {out.vm} as {images}, on {out.host}, with qemu-img alone",
         line=shlex.join(("qemu-img", "convert", "-p", "-f", "qcow2", "-O", "raw", image, f"/restore/{disk}.raw")),
     )
 

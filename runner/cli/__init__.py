@@ -29,7 +29,7 @@ COMMANDS = {
 """Command → the module here that has it, under its own name."""
 
 EPILOG = """Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by another run ·
-4 some points published, some not · 5 verification found a difference · 130 interrupted, resumable."""
+4 of several jobs, some are done and some not · 5 verification found a difference · 130 interrupted, resumable."""
 
 
 class Commands(click.Group):

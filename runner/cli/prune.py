@@ -109,7 +109,7 @@ def _show(host: Host, root: str, plans: Sequence[VmPlan], *, as_json: bool) -> i
     rebuilt = sum(len(plan.plan.moves) for plan in due)
     stay = sum(len(plan.plan.decisions) for plan in plans) - gone
     click.echo(
-        f"{counted(gone, 'point')} would go ({freed}), {stay} stay; {counted(rebuilt, 'image')} would be rebuilt"
+        f"{counted(gone, 'point')} would go ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; {counted(rebuilt, 'image')} would be rebuilt"
     )
     for problem in crowded:
         print(problem, file=sys.stderr)

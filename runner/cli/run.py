@@ -30,7 +30,7 @@ RUN_SCHEMA_VERSION = 1
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[threading.Event]:
     """The first SIGINT or SIGTERM asks the run to stop cleanly; a second one leaves the rest to the next run."""
     stop = threading.Event()
 
@@ -38,7 +38,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         if stop.is_set():
             os._exit(130)
         stop.set()
-        os.write(2, b"\nstopping: what runs is closed, what is done is kept; once more to leave at once\n")
+        os.write(2, f"\nstopping: {what}; once more to leave at once\n".encode())
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

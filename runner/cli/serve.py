@@ -52,7 +52,7 @@ def serve(
     """
     options = options_from(settings, state)
     with (
-        stop_on_signals() as stop,
+        stop_on_signals("the disks are served no more") as stop,
         opened_point(site, options, repository, point, disks, stop) as (ctx, found),
     ):
         served = serve_point(ctx, found, writable=writable)

@@ -11,7 +11,7 @@ from runner.console.screen import Screen
 from runner.console.tables import print_table
 from runner.findings import Cell
 from runner.summary import Fold, RunSummary, Table
-from runner.units import counted, human_seconds
+from runner.units import human_seconds
 from runner.words import MARKS, failures, printable, verdict
 
 STYLES = {"done": "green", "failed": "red", "skipped": "yellow"}
@@ -57,10 +57,11 @@ class _Ending:
         said = self._summary.statements
         made = [each.text for each in said if each.about == "made"] or [e.text for e in said if e.about == "verified"]
         noted = [each.text for each in self._summary.statements if each.about == "noted"]
-        for text in made + noted[:NOTES]:
+        shown = noted if len(noted) <= NOTES + 1 else noted[:NOTES]  # one more has the line that would tell of it
+        for text in made + shown:
             self._say(f"  {text}")
-        if (left := len(noted) - NOTES) > 0:
-            self._say(f"  {counted(left, 'more note')} {'is' if left == 1 else 'are'} in the report (--report DIR)")
+        if left := len(noted) - len(shown):
+            self._say(f"  {left} more notes are in the report (--report DIR)")
         for table in self._summary.tables:
             self._line()
             self._table(table)

@@ -124,6 +124,19 @@ def test_success_ends_with_what_was_made_the_disks_and_how_to_restore_them() -> 
     assert "To go on" not in end
 
 
+def test_one_note_more_is_shown_where_it_would_be_told_of() -> None:
+    def noting(step: str, output: object) -> Findings:
+        texts = [f"note {number}" for number in range(6)] if step == "publish" else []
+        return Findings(statements=tuple(Statement(about="noted", text=text) for text in texts))
+
+    stream = io.StringIO()
+    with Console(noting, stream=stream) as console:
+        for event in done_run():
+            console(event)
+    assert "note 5" in stream.getvalue()
+    assert "in the report" not in stream.getvalue()
+
+
 def test_many_notes_do_not_push_the_result_off_the_screen() -> None:
     def noting(step: str, output: object) -> Findings:
         return Findings(statements=tuple(Statement(about="noted", text=f"note of {step}") for _ in range(10)))

@@ -1,11 +1,12 @@
 """The plan, with steps on a directory: what it says, and that it changes nothing."""
 
+import io
 from pathlib import Path
 
 import pytest
 
-from runner.plan import Plan
-from runner.plan_view import as_markdown, as_mermaid, headline
+from runner.plan import Plan, PlanNode
+from runner.plan_view import as_markdown, as_mermaid, headline, print_text
 from tests.runner.toys import Bench, backup_like
 
 
@@ -88,3 +89,14 @@ def test_markdown_and_mermaid_hold_every_node_and_edge(bench: Bench):
 def test_a_plan_is_a_document_that_can_be_read_back(bench: Bench):
     plan = bench.plan()
     assert Plan.from_json_value(plan.to_json_value()) == plan
+
+
+def test_one_process_is_one_and_a_column_that_says_nothing_is_left_out() -> None:
+    opened = PlanNode(id="lock", step="lock", lifetime="process", action="open", why="held while the run lives")
+    plan = Plan(job="job", file="job.yaml", offline=False, resumes=None, nodes=(opened,), edges=())
+    assert headline(plan) == "job begins a new run: 0 to run, 1 process to open."
+    stream = io.StringIO()
+    print_text(plan, stream)
+    assert stream.getvalue().splitlines()[1].split() == ["node", "what", "why"]
+    print_text(plan.model_copy(update={"nodes": (opened.model_copy(update={"size": 1 << 20}),)}), stream)
+    assert "1.0 MiB" in stream.getvalue()
