@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -13,11 +14,12 @@ from runner.errors import Interrupted, SendenseError
 from runner.examination import Examination
 from runner.hosts.local import LocalHost
 from runner.hosts.tunnel import ssh_version
-from runner.job_model import Job
+from runner.job_model import LOCAL, Job
 from runner.marks import names
 from runner.model import Model
 from runner.nodes import NodeId
 from runner.observations import Observation, good, noted, observe, wrong
+from runner.state_place import StatePlace
 from runner.units import MiB, human_bytes
 from runner.world import World
 
@@ -50,8 +52,9 @@ class Diagnosis(Model):
         return not any(one.state == "wrong" for one in self.observations)
 
 
-def local(state: Path) -> Iterator[Observation]:
-    """This machine, for any job; `state` is where runs are remembered."""
+def local(state: Path, *, place: StatePlace | None = None) -> Iterator[Observation]:
+    """This machine; `state` is where it remembers runs of jobs that name no `place`, and what it has of those with one on
+    another host."""
     yield observe("this machine", "ssh, for data", ssh_version)
     for program, package, purpose in PROGRAMS:
         looked_at = f"{program}, for {purpose}"
@@ -61,15 +64,21 @@ def local(state: Path) -> Iterator[Observation]:
             yield good("this machine", looked_at, first)
         else:
             yield noted("this machine", looked_at, f"{program} is not here", f"install {package} if it is needed here")
-    yield _room(state)
+    if place is not None and place.host == LOCAL:
+        yield _room(Path(place.path), remedy="name another place in the job's `state:`")
+    else:
+        yield _room(state)
 
 
-def _room(state: Path) -> Observation:
-    there = next(path for path in (state, *state.parents) if path.exists())
+def _room(state: Path, *, remedy: str = "name another place with --state DIR") -> Observation:
+    there = next(path for path in (state, *state.parents) if os.access(path, os.F_OK))
+    if not os.access(there, os.W_OK | os.X_OK):
+        found = f"nothing can be written to {there} as user {os.geteuid()}, so runs cannot keep records in {state}"
+        return wrong("this machine", "the records of runs", found, f"give that user the right to, or {remedy}")
     free = shutil.disk_usage(there).free
     found = f"{human_bytes(free)} free for {state}"
     if free < LEAST_FREE:
-        return wrong("this machine", "free space for the records of runs", found, "free some, or name another --state")
+        return wrong("this machine", "free space for the records of runs", found, f"free some, or {remedy}")
     return good("this machine", "free space for the records of runs", found)
 
 

@@ -42,10 +42,11 @@ class _Prospect:
 
 def diagnose(path: Path | None, options: Options) -> Diagnosis:
     """What a run of the job would meet, or without a job what this machine has. Changes nothing."""
-    here = (*doctor.local(state_directory(options)), tools.examine_libnbd())
+    state = state_directory(options)
     if path is None:
-        return doctor.diagnosis(None, here)
+        return doctor.diagnosis(None, (*doctor.local(state), tools.examine_libnbd()))
     with open_desk(path, options, threading.Event(), ()) as desk:
+        here = (*doctor.local(state, place=desk.job.state_place), tools.examine_libnbd())
         unfinished, of_runs = _unfinished(desk)
         if unfinished is None:
             run, known = _run(desk, new_record(desk.job, new_run_id())), dict[NodeId, JsonValue]()

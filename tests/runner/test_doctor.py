@@ -1,0 +1,68 @@
+"""What the doctor says of this machine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import doctor
+from runner.observations import Observation
+from runner.state_place import StatePlace
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def shut() -> Iterator[Path]:
+    """A directory that can be looked at and not written to; not below pytest's own, which nobody else may enter."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o555)
+        yield Path(directory)
+
+
+def of_records(state: Path, place: StatePlace | None) -> Observation:
+    return next(one for one in doctor.local(state, place=place) if "records of runs" in one.looked_at)
+
+
+def as_nobody(state: Path, place: StatePlace | None) -> Observation:
+    """Nothing is shut to root."""
+    if os.geteuid():
+        return of_records(state, place)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setuid(NOBODY)
+            os.write(writer, of_records(state, place).model_dump_json().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        text = told.read()
+    os.waitpid(child, 0)
+    return Observation.model_validate_json(text)
+
+
+@pytest.mark.parametrize(
+    ("of_the_job", "remedy"),
+    [
+        pytest.param(False, "name another place with --state DIR", id="this-machines"),
+        pytest.param(True, "name another place in the job's `state:`", id="the-jobs-own"),
+    ],
+)
+def test_a_place_for_records_that_cannot_be_written_is_wrong(shut: Path, of_the_job: bool, remedy: str) -> None:
+    place = StatePlace("local", str(shut / "below" / "state")) if of_the_job else None
+    found = as_nobody(Path(tempfile.gettempdir()) if of_the_job else shut / "state", place)
+    assert found.state == "wrong"
+    assert f"nothing can be written to {shut}" in found.found
+    assert remedy in found.remedy
+
+
+def test_records_on_another_host_leave_this_machine_its_own_place(tmp_path: Path) -> None:
+    found = of_records(tmp_path / "state", StatePlace("hub", "/nowhere"))
+    assert (found.state, "free for" in found.found, str(tmp_path) in found.found) == ("good", True, True)
