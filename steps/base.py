@@ -15,6 +15,7 @@ from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation, noted, wrong
 from runner.step import Context, Empty, Forecast, Lifetime, Step
 from runner.units import human_bytes
+from steps import tracking
 from steps.open_source import frozen_disk
 from steps.repository import parent, vm_directory
 from steps.repository.parent import NoParentError, Parent, Sought
@@ -213,18 +214,20 @@ def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
     return found
 
 
-def _refuse_untracked(below: Parent) -> str:
-    """The parent's changeId. Raises NoParentError."""
+def _refuse_untracked(below: Parent, *, tracked: bool) -> str:
+    """The parent's changeId; `tracked`: whether the next point will have one. Raises NoParentError."""
     if below.change_id is None:
-        raise NoParentError(f"changed block tracking was off when {below.point} was made")
+        why = f"changed block tracking was off when {below.point} was made"
+        raise NoParentError(why if tracked else f"{why}, and still is: {tracking.REMEDY}")
+    if not tracked:
+        raise NoParentError(f"changed block tracking is off for it: {tracking.REMEDY}")
     return below.change_id
 
 
 def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
-    since = _refuse_untracked(below)
     now = frozen_disk(inputs.snapshot, inputs.disk).change_id
-    if now is None:
-        raise NoParentError("changed block tracking is off for it")
+    since = _refuse_untracked(below, tracked=now is not None)
+    assert now is not None, "it is refused where nothing is tracked"
     if why := cbt.why_lost(since, now):
         raise NoParentError(why)
     client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
@@ -234,12 +237,10 @@ def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
 
 def _foreseen(ctx: Context, inputs: BaseIn, below: Parent) -> int | None:
     """Before there is a snapshot, only a VM that is off can be asked (API reference, QueryChangedDiskAreas)."""
-    since = _refuse_untracked(below)
-    client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
     if inputs.snapshot.moref:
         return _changed(ctx, inputs, below)
-    if not disk.change_tracking:
-        raise NoParentError("changed block tracking is off for it")
+    client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
+    since = _refuse_untracked(below, tracked=disk.change_tracking)
     if machine.powered_on(client, inputs.vm.moref):
         return None
     return sum(length for _, length in cbt.areas(client, inputs.vm.moref, None, disk.key, disk.capacity, since))

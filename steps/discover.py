@@ -87,13 +87,11 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         client = vcenter(ctx, inputs.vcenter)
         found = machine.describe(client, find(client, inputs.vm))
         subject = f"VM {found.vm.name}"
-        tracked = "on" if found.change_tracking else "off"
         return (
             vcenter_answers,
             good(subject, "that it is there", f"{found.vm.inventory_path} ({found.vm.moref})"),
             observe(subject, "that it can be snapshotted", lambda: _ready(client, found.vm.moref)),
             observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),
-            good(subject, "changed block tracking", f"it is {tracked}"),
         )
 
     def findings(self, out: Discovered) -> Findings:

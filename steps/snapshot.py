@@ -158,7 +158,10 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
     def examine(self, ctx: Context, inputs: SnapshotIn) -> tuple[Observation, ...]:
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         wanted = privileges.on_vm(vm.moref, vm.name)
-        return (observe(f"VM {vm.name}", "privileges on it", lambda: privileges.require(client, wanted)),)
+        return (
+            observe(f"VM {vm.name}", "privileges on it", lambda: privileges.require(client, wanted)),
+            tracking.examine(client, vm, inputs.cbt),
+        )
 
     def undo(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> None:
         """By exact reference, or by the name that only this run gives; absent is fine, unmerged disks are not."""

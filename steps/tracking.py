@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from runner.observations import Observation, good, noted
 from runner.step import Context
 from steps.vsphere import cbt, snapshots
 from steps.vsphere.client import Client
@@ -12,6 +13,8 @@ from steps.vsphere.inventory import VM
 
 Wish = Literal["enable", "require", "off"]
 """`enable` switches it on where it is off, `require` fails there, `off` leaves it as it is."""
+
+REMEDY = "`cbt: enable` in vars switches it on"
 
 
 def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> None:
@@ -23,6 +26,16 @@ def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> None:
         return
     ctx.warn(f"changed block tracking of {vm.name} is switched on; it counts from this run's snapshot on")
     cbt.enable(client, vm.moref)
+
+
+def examine(client: Client, vm: VM, wish: Wish) -> Observation:
+    subject, looked_at = f"VM {vm.name}", "changed block tracking"
+    if cbt.is_on(client, vm.moref):
+        return good(subject, looked_at, "it is on")
+    if wish == "off":
+        remedy = f"{REMEDY}; without it every backup is a full, or reads all with `incremental: digests`"
+        return noted(subject, looked_at, "changed block tracking is off", remedy)
+    return good(subject, looked_at, f"it is off, and the job says `cbt: {wish}`")
 
 
 def foresee(client: Client, vm: VM, wish: Wish) -> list[str]:

@@ -1,0 +1,31 @@
+"""A VM without changed block tracking: who looks is told what it costs, and the word that switches it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.app import Options, diagnose
+from runner.observations import Observation
+from tests.estate import Estate, disk, estate, inventory, machine
+
+REMEDY = "`cbt: enable` in vars switches it on"
+
+
+def of_tracking(site: Estate, job: Path) -> Observation:
+    found = diagnose(job, Options(state=site.directory / "state")).observations
+    return next(one for one in found if one.looked_at == "changed block tracking")
+
+
+def test_the_doctor_and_the_plan_say_what_switches_tracking_on_until_the_job_says_it(tmp_path: Path) -> None:
+    with estate(tmp_path, {"prod": inventory(machine(disk(2000, "1 MiB")))}) as site:
+        job = site.job()
+        told = of_tracking(site, job)
+        assert told.state == "noted"
+        assert told.remedy.startswith(f"{REMEDY}; without it every backup is a full")
+        assert any(REMEDY in note for note in next(n for n in site.plan(job).nodes if n.id == "snapshot").notes)
+
+        point = site.backup(job)
+        (why,) = next(node for node in site.plan(job).nodes if node.id == "base[2000]").notes[-1:]
+        assert why == f"full: changed block tracking was off when {point.name} was made, and still is: {REMEDY}"
+
+        assert of_tracking(site, site.job(cbt="enable")).state == "good"
