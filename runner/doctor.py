@@ -85,8 +85,9 @@ def _room(state: Path, *, remedy: str = "name another place with --state DIR") -
 def of_job(
     job: Job, world: World, examination: Examination, known: Mapping[NodeId, JsonValue]
 ) -> Iterator[Observation]:
-    """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts and sections first, those that the job names: what stands on them may say
-    the same again, and they are looked at though something is in the way of the steps."""
+    """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts and sections
+    first, those that the job names: what stands on them may say the same again, and they are looked at though something is in
+    the way of the steps."""
     hosts, sections = _named(job, examination)
     for name in hosts:
         yield observe(f"host {name}", "that it can be reached as the job says", partial(_reached, world, name))
