@@ -16,6 +16,7 @@ from runner.events import Event, NodeProgress, NodeRetrying, NodeStarted
 from runner.hosts import Lock
 from runner.hosts.leftovers import holder_at
 from runner.hosts.local import LocalHost
+from runner.leash import LeashedChild
 from runner.lock_file import read_lock
 from runner.units import MiB
 from steps.disk_ledger import DiskLedger
@@ -28,6 +29,7 @@ from tests.eventually import eventually
 INVENTORY = inventory(
     {"name": "torn", "disks": [disk(2000, "1 MiB", 0, 1), disk(2001, "4 MiB", 1, 2), disk(2002, "1 MiB", 2, 3)]},
     {"name": "big", "disks": [disk(2000, "40 MiB", 0, 4)]},
+    {"name": "cut", "disks": [disk(2000, "12 MiB", 0, 13)]},
     {"name": "lost", "disks": [disk(2000, "12 MiB", 0, 11), disk(2001, "12 MiB", 1, 12)]},
     {"name": "frozen-hub", "disks": [disk(2000, "12 MiB", 0, 5)]},
     {"name": "frozen-source", "disks": [disk(2000, "12 MiB", 0, 6)]},
@@ -205,6 +207,38 @@ def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:
         hub.restart()
     whole_run(ran, site, "outage", 2000)
     assert goes_back_at_most(ran, WINDOW)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gets no answer from a host waits for seconds, not for a minute."""
+    monkeypatch.setattr("runner.leash.START_TIMEOUT", 2.0)
+    monkeypatch.setattr("runner.hosts.ssh.connections.SESSION_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.ssh.lock.ANSWER_TIMEOUT", 1.0)
+    monkeypatch.setattr(LeashedChild.stop, "__defaults__", (0.5,))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_network_that_is_cut_in_the_middle_of_a_copy_heals_though_nobody_hears_of_it(site: Site, at_flush) -> None:
+    """No end hears of it: what the hub's sshd had started goes on, and locks the image."""
+    frozen: list[int] = []
+    left: list[int] = []
+
+    def cut() -> None:
+        left.extend(pids(site, "qemu-nbd"))
+        frozen.extend(Sshd(site.directory / "hub" / "sshd").connections())
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+
+    at_flush({2: cut})
+    try:
+        ran = site.run("cut", window=str(WINDOW), stall_timeout="1s", connections="1")
+        assert left and not set(left) & set(pids(site, "qemu-nbd"))
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    whole_run(ran, site, "cut", 2000)
+    assert "no byte moved for 1.0 s" in retried(ran)[0].error
 
 
 def test_a_run_whose_vm_became_anothers_writes_nothing_more(site: Site, at_flush) -> None:
