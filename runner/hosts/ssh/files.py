@@ -34,6 +34,8 @@ _PRELUDE = "export LC_ALL=C; umask 077\n"
 
 # All that is sent is read, to its end, also after a failure: see `Session.finish`. What stood still for so long that nobody
 # waits for it any more must not come through later, over what was written since: time counts from before the session began.
+# TERM ends a script at once, also one that waits for content of a frozen runner: a trap would wait for `head`. What it leaves
+# is a temporary.
 # 1 path, 2 directory, 3 temporary, 4 size, 5 mode, 6 hundredths of seconds
 _IN_TIME = """\
 read -r began rest </proc/uptime
@@ -46,7 +48,7 @@ in_time() {
 
 _STAGE = """\
 trap 'rm -f "$3"; cat >/dev/null' EXIT
-trap 'exit 1' HUP INT TERM PIPE
+trap 'exit 1' HUP INT PIPE
 set -C
 head -c "$4" >"$3" || exit
 set +C
@@ -69,7 +71,7 @@ exit 1
 # Arguments as above; reads lines "offset length", each followed by that many bytes
 _SPARSE = """\
 trap 'rm -f "$3"; cat >/dev/null' EXIT
-trap 'exit 1' HUP INT TERM PIPE
+trap 'exit 1' HUP INT PIPE
 set -C
 : >"$3" || exit
 set +C

@@ -16,6 +16,7 @@ import pytest
 from runner import process
 from runner.errors import CommandError, HostError, LockedError
 from runner.hosts.connect import connect
+from runner.hosts.leftovers import end, look
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh import files
 from runner.hosts.ssh.host import SshHost
@@ -236,6 +237,21 @@ def shells_about(path: str) -> list[Path]:
             if path.encode() in place.read_bytes().split(b"\0"):
                 found.append(place)
     return found
+
+
+@pytest.mark.parametrize(
+    "text", [files._STAGE + files._APPEND, files._SPARSE + files._REPLACE], ids=["whole", "sparse"]
+)
+def test_a_write_whose_runner_is_frozen_in_the_middle_can_be_ended(sshd: Sshd, tmp_path: Path, text: str) -> None:
+    """It waits for content that does not come, and nothing hangs up."""
+    path = f"{tmp_path}/record"
+    with behind(sshd.spec) as host, behind(sshd.spec) as frozen:
+        arguments = (path, str(tmp_path), f"{path}.new", "100", "600", "6000")
+        session = frozen._connections.start(("sh", "-c", files._IN_TIME + text, mark_of("R", "1"), *arguments))
+        assert eventually(lambda: Path(f"{path}.new").exists())
+        end(host, (one.process for one in look(host).processes if path in one.command))
+        session.close()
+    assert not Path(path).exists()
 
 
 def test_a_shell_that_says_nothing_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
