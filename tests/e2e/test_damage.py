@@ -27,8 +27,9 @@ def empty(content: bytes) -> bytes:
 
 
 def flipped(content: bytes) -> bytes:
-    """One bit of the last digit: what stays is JSON, with another number in it."""
-    at = max(match.start() for match in re.finditer(rb"[0-9]", content[: len(content) * 3 // 4]))
+    """One bit of the last digit: what stays is JSON, with another number in it. Not of a fraction, whose seventeenth digit may
+    be another one and the number the same."""
+    at = max(match.end() for match in re.finditer(rb"(?<![.\d])\d+(?![.\d])", content[: len(content) * 3 // 4])) - 1
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 

@@ -316,6 +316,11 @@ def test_a_certificate_for_another_name_says_what_to_write() -> None:
             )
             for said in ("write reply", "write data", "write error reply", "read request")
         ),
+        pytest.param(
+            "nbdkit: curl[1]: error: problem\nnbdkit: curl[1]: error: aborting sleep because of connection close\n",
+            ["problem"],
+            id="asleep-before-another-try",
+        ),
     ],
 )
 def test_only_whole_lines_of_nbdkit_are_taken_for_the_cause(stderr: str, errors: list[str]) -> None:
