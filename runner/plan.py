@@ -14,6 +14,7 @@ from runner.inputs import Inputs, Resolver, parse_out
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.observations import Observation
+from runner.schedule import is_at_end
 from runner.step import Forecast
 
 PLAN_SCHEMA_VERSION = 1
@@ -179,12 +180,8 @@ class Planner:
     def _of(self, node: Node) -> PlanNode:
         waiting = self._resolver.unknown(node)
         record = self._records.get(node.id)
-        if (
-            node.id.step in self._stands
-            and record is not None
-            and record.state == "done"
-            and node.spec.when != "always"
-        ):
+        stands = node.id.step in self._stands and not is_at_end(node)
+        if stands and record is not None and record.state == "done":
             self._resolver.know(node, record.out, record.acts)
             return self._node(node, "keep", STANDS)
         if self._observer.offline:

@@ -92,15 +92,12 @@ class Unwinding:
     def is_sealed(self) -> bool:
         """Whether the run's work is out in the world, by a node that seals it, also if a crash kept that from being
         recorded."""
-        return any(
-            record.state == "done" or step.sealed(self._context(record), _inputs(step, record))
-            for step, record in self._seals()
-        )
+        return any(self._is_out(step, record) for step, record in self._seals())
 
     def settle(self) -> None:
-        """Of a sealed run: what a crash kept the node that seals from finishing and recording is made good."""
+        """What a crash kept a node from finishing and recording once it had sealed is made good."""
         for step, record in self._seals():
-            if record.state != "done":
+            if record.state != "done" and self._is_out(step, record):
                 inputs = _inputs(step, record)
                 ctx = self._context(record)
                 with ctx.closing:
@@ -114,17 +111,21 @@ class Unwinding:
             if step is not None and step.seals:
                 yield step, record
 
-    def abandon(self) -> Unwound:
-        """Takes back every node of the run that is not finished, also what is kept otherwise; of a run whose work is
-        sealed, only what it holds."""
-        if self.is_sealed():
-            self.settle()
+    def _is_out(self, step: AnyStep, record: NodeRecord) -> bool:
+        return record.state == "done" or step.sealed(self._context(record), _inputs(step, record))
+
+    def abandon(self, *, sealed: bool) -> Unwound:
+        """Takes back every node of the run that is not finished, also what is kept otherwise, but what is out in the world;
+        if all of the run's work is (`sealed`), only what it holds."""
+        self.settle()
+        if sealed:
             return self.release(succeeded=True)
         done = Unwound()
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
-            if step is not None and not step.read_only:
-                self._undo(step, self._context(record), record, "the run is abandoned", done, begun=True)
+            if step is None or step.read_only or (step.seals and self._is_out(step, record)):
+                continue
+            self._undo(step, self._context(record), record, "the run is abandoned", done, begun=True)
         return done
 
     def would_release(self, *, succeeded: bool) -> Unwound:

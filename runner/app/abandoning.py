@@ -29,6 +29,6 @@ def abandon(desk: Desk, record: RunRecord) -> None:
     state = desk.state.open(record.id)
     unwinding = desk.unwinding(state)
     # A run that only had to be unwound has published: its point stays.
-    unwound = unwinding.release(succeeded=True) if record.phase == "unwinding" else unwinding.abandon()
+    unwound = unwinding.abandon(sealed=desk.is_out(record, unwinding))
     unwound.raise_failures()
     state.save(record.model_copy(update={"phase": "abandoned", "ended": now()}))

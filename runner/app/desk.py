@@ -115,10 +115,14 @@ class Desk:
         the run is sealed (a crash, or a step behind the seal, kept it from saying so), that step and all it stands on."""
         if record.phase == "unwinding":
             return frozenset(spec.id for spec in self.job.steps)
-        if not self.is_sealed(unwinding):
+        seal = self._seal
+        if seal is None or not unwinding.is_sealed():
             return frozenset()
-        graph = StepGraph(self.job.steps, self.registry)
-        return frozenset({self._seal, *graph.ancestors(self._seal)}) if self._seal else frozenset()
+        return frozenset({seal, *StepGraph(self.job.steps, self.registry).ancestors(seal)})
+
+    def is_out(self, record: RunRecord, unwinding: Unwinding) -> bool:
+        """Whether what the run holds is needed for nothing any more."""
+        return record.phase == "unwinding" or self.is_sealed(unwinding)
 
     def is_sealed(self, unwinding: Unwinding) -> bool:
         """Whether the run's work is out in the world. Where a job seals more than once (one point for each of many VMs), one

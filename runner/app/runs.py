@@ -92,9 +92,9 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
         )
         nodes, resolver = desk.nodes(run)
         unwinding = desk.unwinding(state)
-        stands = desk.stands(record, unwinding) if resumed else frozenset()
-        if stands:
+        if resumed:
             unwinding.settle()
+        stands = desk.stands(record, unwinding) if resumed else frozenset()
         executor = Executor(
             nodes=nodes,
             registry=desk.registry,

@@ -57,7 +57,7 @@ def status_of(path: Path, options: Options) -> Status:
 def _held(desk: Desk, record: RunRecord) -> tuple[Hold, ...]:
     desk.run(record)
     unwinding = desk.unwinding(desk.state.open(record.id))
-    return unwinding.held(work_done=record.phase == "unwinding" or desk.is_sealed(unwinding))
+    return unwinding.held(work_done=desk.is_out(record, unwinding))
 
 
 def _add_processes(desk: Desk, held: dict[str, tuple[Hold, ...]], unseen: list[str]) -> None:

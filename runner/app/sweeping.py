@@ -14,7 +14,7 @@ from runner.checkpoint import RunRecord, now
 from runner.errors import LockedError, SendenseError
 from runner.events import Event
 from runner.hosts.leftovers import end, look
-from runner.unwind import Hold, Unwinding
+from runner.unwind import Hold
 from steps import orphans
 from steps.repository.section import Repository
 
@@ -61,28 +61,25 @@ def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] |
     desk.run(record)
     state = desk.state.open(record.id)
     unwinding = desk.unwinding(state)
-    if record.phase == "working" and desk.is_sealed(unwinding):
-        unwinding.settle()
-    unwound = unwinding.release(succeeded=_is_out(desk, record, unwinding))
+    unwinding.settle()
+    is_out = desk.is_out(record, unwinding)
+    unwound = unwinding.release(succeeded=is_out)
     unwound.raise_failures()
     if record.phase == "unwinding":
         state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
         return unwound.released, None
-    return unwound.released, unwinding.held(work_done=_is_out(desk, record, unwinding))
+    return unwound.released, unwinding.held(work_done=is_out)
 
 
 def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
     desk.run(record)
     unwinding = desk.unwinding(desk.state.open(record.id))
-    found = unwinding.would_release(succeeded=_is_out(desk, record, unwinding))
+    is_out = desk.is_out(record, unwinding)
+    found = unwinding.would_release(succeeded=is_out)
     found.raise_failures()
     if record.phase == "unwinding":
         return found.released, None
-    return found.released, unwinding.held(work_done=_is_out(desk, record, unwinding))
-
-
-def _is_out(desk: Desk, record: RunRecord, unwinding: Unwinding) -> bool:
-    return record.phase == "unwinding" or desk.is_sealed(unwinding)
+    return found.released, unwinding.held(work_done=is_out)
 
 
 def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ from runner.console import print_table
 from runner.errors import JobFileError, LockedError, SendenseError
 from runner.summary import RunSummary
 from runner.words import failures, verdict
+from steps.publish import Publish
 
 NOT_BEGUN = "not begun"
 
@@ -35,7 +36,7 @@ class Ended:
         what = [
             f"{node.output['vm']}/{node.output['point']}"
             for node in summary.nodes
-            if node.step == "publish" and node.output and node.undone is None
+            if node.step == Publish.name and node.output and node.undone is None
         ]
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
         told = verdict(summary)

@@ -359,8 +359,20 @@ def test_abandoning_takes_everything_back_unless_the_work_is_sealed(bench: Bench
     fail(bench, "undo-hold", "permanent")
     bench.run()
     bench.trace()
-    bench.abandon()
+    bench.abandon(sealed=True)
     assert bench.trace() == ["undo hold"]
+
+
+def test_abandoning_leaves_what_one_of_several_seals_put_into_the_world_and_makes_no_other(bench: Bench):
+    other = StepSpec("other", "join", {"root": str(bench.root), "parts": []}, needs=("join",))
+    bench.steps = (*backup_like(bench.root, cleanup=False), other)
+    fail(bench, "other", "permanent")
+    bench.run()
+    bench.trace()
+    assert bench.abandon().failures == []
+    trace = bench.trace()
+    assert {"undo hold", "undo make[1]"} <= set(trace)
+    assert not {"run other", "undo join"} & set(trace)
 
 
 def test_an_empty_list_is_a_join_of_nothing(bench: Bench):

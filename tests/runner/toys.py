@@ -295,6 +295,9 @@ class Join(Step[JoinIn, Empty, Joined]):
         maybe_fail(inputs.root, ctx.node)
         return Joined(keys=tuple(part.copied.made.item.key for part in inputs.parts))
 
+    def undo(self, ctx: Context, inputs: JoinIn, out: Joined) -> None:
+        trace(inputs.root, f"undo {ctx.node}")
+
 
 class Guarding(Given):
     lock: str
@@ -416,11 +419,11 @@ class Bench:
             )
             return executor.execute()
 
-    def abandon(self) -> Unwound:
+    def abandon(self, *, sealed: bool = False) -> Unwound:
         state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
         with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
             world.run = Run(self.run_id, "toy", "0", None)
-            return Unwinding(state, REGISTRY, world, Bus(), "sendense sweep toy.yaml").abandon()
+            return Unwinding(state, REGISTRY, world, Bus(), "sendense sweep toy.yaml").abandon(sealed=sealed)
 
     def trace(self) -> list[str]:
         """What was done since the last call."""
