@@ -124,13 +124,22 @@ class Chain:
     def image(self, number: int, key: int = 2000) -> Path:
         return self.path(number) / layout.image(key)
 
-    def add(self, parents: Mapping[int, int | None], writes: Mapping[int, Writes], **changes: Any) -> str:
-        """A point a day later: of each disk its parent's number (None: a full) and what the guest wrote since: offset, length
-        and byte."""
+    def add(
+        self,
+        parents: Mapping[int, int | None],
+        writes: Mapping[int, Writes],
+        *,
+        at: datetime | None = None,
+        run: int | None = None,
+        **changes: Any,
+    ) -> str:
+        """A point a day later, or at `at`, of run `run`: of each disk its parent's number (None: a full) and what the guest
+        wrote since: offset, length and byte."""
         number = len(self.points)
-        at = FIRST + timedelta(days=number)
+        at = at or FIRST + timedelta(days=number)
+        run = number if run is None else run
         names = {key: None if parent is None else self.points[parent] for key, parent in parents.items()}
-        made = manifest_of(number, at, names, vm=self.vm, instance=self.instance, capacity=self.capacity, **changes)
+        made = manifest_of(run, at, names, vm=self.vm, instance=self.instance, capacity=self.capacity, **changes)
         path = self.directory / made.point
         path.mkdir(parents=True)
         disks = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Literal
@@ -93,7 +94,7 @@ def read(host: Host, root: str) -> Catalogue:
     return Catalogue(
         repository=root,
         host=host.name,
-        points=tuple(sorted(points, key=lambda point: (point.vm, point.path))),
+        points=tuple(sorted(points, key=lambda point: (point.vm, posixpath.dirname(point.path)))),
         skipped=tuple(found.skipped),
         unfinished=tuple(path for vm in found.vms.values() for path in vm.unfinished),
     )

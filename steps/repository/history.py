@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.errors import SendenseError
@@ -39,6 +39,11 @@ History = Sequence[Entry]
 """Of one VM, oldest first."""
 
 
+def oldest_first(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """By their snapshots' moments. Names tell seconds only: two points of one second would stand in the order of chance."""
+    return tuple(sorted(entries, key=lambda entry: (entry.manifest.created, entry.manifest.published)))
+
+
 def read(host: Host, directory: str) -> tuple[Entry, ...]:
     """All points in a VM's directory, oldest first. Raises StateError for a damaged manifest or mark."""
     entries = []
@@ -46,7 +51,7 @@ def read(host: Host, directory: str) -> tuple[Entry, ...]:
         path = posixpath.join(directory, name)
         if (found := vm_directory.read(host, path)) is not None:
             entries.append(Entry(path, found, marks.read(host, path)))
-    return tuple(entries)
+    return oldest_first(entries)
 
 
 def chain(history: History, entry: Entry, key: int) -> tuple[Entry, ...]:

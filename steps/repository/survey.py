@@ -13,7 +13,7 @@ from runner.hosts import Host
 from runner.model import Model
 from runner.units import MINUTE, MiB
 from steps.repository import layout, manifest, marker, marks
-from steps.repository.history import Entry
+from steps.repository.history import Entry, oldest_first
 from steps.repository.marks import Marks
 
 TIMEOUT = 10 * MINUTE
@@ -105,7 +105,7 @@ def read(host: Host, root: str, only: str | None = None) -> Survey:
             if layout.is_point(point) and vm in survey.vms:
                 survey.vms[vm].damaged.append(skipped)
     for vm, entries in found.items():
-        survey.vms[vm].entries = tuple(entries)
+        survey.vms[vm].entries = oldest_first(entries)
     for path, size in _sizes(listed):
         vm = path.partition("/")[0]
         if vm in survey.vms:

@@ -73,12 +73,12 @@ def ensure(host: Host, root: str, vm: Identified) -> str:
 
 
 def points(host: Host, directory: str) -> list[str]:
-    """Names of what looks like a restore point, oldest first."""
+    """Names of what looks like a restore point, oldest first by the second that they tell."""
     return [name for name in host.listdir(directory) if layout.is_point(name)]
 
 
 def manifests(host: Host, directory: str) -> Iterator[Manifest]:
-    """Of the VM's points, newest first. Raises StateError for a damaged one."""
+    """Of the VM's points, newest first as `points` has them. Raises StateError for a damaged one."""
     for name in reversed(points(host, directory)):
         if (manifest := read(host, posixpath.join(directory, name))) is not None:
             yield manifest

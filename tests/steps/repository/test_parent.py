@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.repository import catalogue, marks, parent
+from steps.repository import catalogue, history, marks, parent
 from steps.repository.marks import Comparison, DiskCompared, DiskVerified, Suspect, Suspicion, Verification
 from steps.repository.parent import NoParentError, Sought
 from tests.chain import CAPACITY, Chain
@@ -89,6 +89,16 @@ def test_a_sample_that_was_read_whole_later_makes_a_whole_parent(hub: Hub) -> No
     assert find(hub, made).level == "sample"
     marks.write(hub.host, str(made.path(0)), at_rest(1, passed=True))
     assert find(hub, made).level == "full"
+
+
+def test_of_two_points_of_one_second_the_later_is_the_parent_whatever_they_are_called(hub: Hub) -> None:
+    made = Chain(Path(hub.root))
+    earlier = made.add({2000: None}, {}, at=AT, run=2)
+    later = made.add({2000: 0}, {2000: ((0, 512, 1),)}, at=AT + timedelta(milliseconds=1), run=1)
+    assert later < earlier, "the names stand the other way round"
+    assert find(hub, made).point == later
+    assert [point.point for point in catalogue.read(hub.host, hub.root).points] == [earlier, later]
+    assert [entry.point for entry in history.read(hub.host, str(made.directory))] == [earlier, later]
 
 
 def find(hub: Hub, made: Chain, key: int = 2000) -> parent.Parent:
