@@ -116,9 +116,10 @@ class Site:
         return Ran(result, events)
 
     def points(self) -> list[Path]:
-        """What the repository has under a final name."""
+        """What the repository has under a final name, by VM, oldest first: names tell seconds only, and `vm` never changes."""
         manifests = self.repository.glob("*/*/manifest.json")
-        return sorted(path.parent for path in manifests if not path.parent.name.endswith(".partial"))
+        points = [path.parent for path in manifests if not path.parent.name.endswith(".partial")]
+        return sorted(points, key=lambda point: (point.parent, (point / "vm").stat().st_mtime_ns))
 
     def partials(self) -> list[Path]:
         return sorted(self.repository.glob("*/*.partial"))
