@@ -100,6 +100,7 @@ def test_what_a_process_holds_does_not_grow(watched: Scene):
         ending.assert_one_right_point(site, before)
         ending.assert_nothing_left(site, scene.directory)
         site.events.clear()
+        scene.runs.clear()  # it was these that grew, by a MiB a round
         forget_point(scene, before)
         # A thread of the vCenter ends with its connection, a moment later.
         eventually(lambda: not rounds or Held.by(there).threads <= rounds[0][1].threads)
@@ -107,7 +108,7 @@ def test_what_a_process_holds_does_not_grow(watched: Scene):
     for which, name in enumerate(("the runner", "the vCenter")):
         early, late = (most(one[which] for one in some) for some in (rounds[SETTLED : 2 * SETTLED], rounds[-SETTLED:]))
         grown = [b - a for a, b in zip(early, late, strict=True)]
-        assert grown[0] <= 2 and grown[1] <= 1 and grown[2] <= 16, f"{name} grew by {grown} (descriptors, threads, MiB)"
+        assert grown[0] <= 2 and grown[1] <= 1 and grown[2] <= 8, f"{name} grew by {grown} (descriptors, threads, MiB)"
     assert not [path for path in made(scene.directory) if Path(path).exists()]
 
 
