@@ -75,13 +75,11 @@ def demo(keep: Path | None) -> None:
         finally:
             lab.stop()
         if result.exit_code == 0:
-            summary = fold.summary()
-            # Commands on files that are gone in a moment are none.
-            print_ending(summary if keep else summary.model_copy(update={"commands": ()}), sys.stdout)
+            print_ending(fold.summary(), sys.stdout)
         elif keep is None:
             click.echo("what the demo made is removed, and what it held with it; --keep DIR leaves it there", err=True)
     if result.exit_code == 0 and keep is None:
-        click.echo("\nAll of it was removed; `sendense demo --keep DIR` keeps it, with the commands that restore it.")
+        click.echo("\nAll of it was removed again; `sendense demo --keep DIR` leaves it there, for these commands to be tried.")
     raise click.exceptions.Exit(result.exit_code)
 
 

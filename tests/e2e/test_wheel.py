@@ -37,6 +37,6 @@ def test_the_wheel_in_a_fresh_environment_runs_the_demo(tmp_path: Path):
     where = call(python, "-c", "import runner, steps; print(runner.__file__, steps.__file__)", cwd=tmp_path)
     assert all(Path(path).is_relative_to(tmp_path) for path in where.split())
     said = call(tmp_path / "venv" / "bin" / "sendense", "demo", cwd=tmp_path)
-    # What was made is gone by now: no command is shown that would need it.
-    assert "Restore point" in said and "qemu-img convert" not in said
-    assert "All of it was removed; `sendense demo --keep DIR` keeps it" in said
+    assert "Restore point" in said
+    assert "qemu-img convert -p -f qcow2 -O raw " in said
+    assert "All of it was removed again; `sendense demo --keep DIR` leaves it there" in said
