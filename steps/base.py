@@ -128,14 +128,14 @@ class BaseStep(Step[BaseIn, Empty, Base]):
 
     def forecast(self, ctx: Context, inputs: BaseIn) -> Forecast:
         base = self.foresee(ctx, inputs)
-        return Forecast(size=base.changed, notes=(in_words(base),), problems=_problems(inputs, base))
+        return Forecast(size=base.changed, notes=(_foretold(inputs, base),), problems=_problems(inputs, base))
 
     def examine(self, ctx: Context, inputs: BaseIn) -> tuple[Observation, ...]:
         subject, looked_at = f"disk {inputs.disk.key}", "whether it can be incremental"
         base = self.foresee(ctx, inputs)
         if problems := _problems(inputs, base):
             return (wrong(subject, looked_at, problems[0]),)
-        return (noted(subject, looked_at, in_words(base)),)
+        return (noted(subject, looked_at, _foretold(inputs, base)),)
 
     def findings(self, out: Base) -> Findings:
         cells = {"Kind": Cell(value=out.kind)}
@@ -167,6 +167,13 @@ def in_words(base: Base) -> str:
     else:
         how = f"{human_bytes(base.changed)} may have changed"
     return f"incremental on {base.parent.point}: {how}"
+
+
+def _foretold(inputs: BaseIn, base: Base) -> str:
+    """With the bytes that will be looked at, as far as they are known before a snapshot."""
+    if base.by == "all":
+        return f"full of {human_bytes(inputs.disk.capacity)}: {base.reason}"
+    return in_words(base)
 
 
 def _problems(inputs: BaseIn, base: Base) -> tuple[str, ...]:

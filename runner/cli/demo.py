@@ -79,7 +79,9 @@ def demo(keep: Path | None) -> None:
         elif keep is None:
             click.echo("what the demo made is removed, and what it held with it; --keep DIR leaves it there", err=True)
     if result.exit_code == 0 and keep is None:
-        click.echo("\nAll of it was removed again; `sendense demo --keep DIR` leaves it there, for these commands to be tried.")
+        click.echo(
+            "\nAll of it was removed again; `sendense demo --keep DIR` leaves it there, for these commands to be tried."
+        )
     raise click.exceptions.Exit(result.exit_code)
 
 

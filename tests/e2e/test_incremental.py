@@ -255,7 +255,7 @@ def test_a_full_comes_when_the_job_wants_it(site: Estate) -> None:
     for why, settings in wishes.items():
         job = site.job(**settings)
         (planned,) = [node for node in site.plan(job).nodes if node.id == "base[2000]"]
-        assert planned.notes == (f"full: {why}",)
+        assert planned.notes == (f"full of 12.0 MiB: {why}",)
         assert of(site.backup(job), 2000).reason == why
 
 
