@@ -152,5 +152,4 @@ def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good:
 def _doubts(entry: Entry, chains: Chains) -> Iterator[str]:
     for disk in entry.manifest.disks:
         if (doubt := chains.doubt(entry, disk.key)) is not None:
-            where = "" if doubt.point == entry.point else f"is built on {doubt.point}, which "
-            yield f"disk {disk.key} {where}{doubt.why}"
+            yield f"disk {disk.key} {doubt.seen_from(entry.point)}"

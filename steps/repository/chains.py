@@ -1,18 +1,21 @@
 """The chains that the disks of one VM form through its points, each looked at once: `history.chain` answers for one point,
 this for thousands. Pure.
 
-What speaks against a disk in one point speaks against all that is built on it. One thing can be made good from above: what
-was found wrong at rest, by a later verification that read every block of a point on it, wherever it lies. That says nothing
-of what was read wrongly at the source, since the digests then are of what was read.
+What speaks against a disk in one point speaks against all that is built on it. A block that was found wrong may lie in any
+image below, so what was found in a point speaks against all that it is built on as well, and against what else is. One thing
+can be made good from above: what was found wrong at rest, by a later verification that read every block of a point on it,
+wherever it lies; whatever lies below that point waits for one of its own. That says nothing of what was read wrongly at the
+source, since the digests then are of what was read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from steps.repository.history import Entry, History
-from steps.repository.marks import Suspicion
+from steps.repository.marks import DiskVerified
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,26 @@ class Doubt:
     point: str
     why: str
     """To come after the point's name."""
-    suspicion: Suspicion | None = None
-    """Where it is one."""
+    run: str = ""
+    """The run that found it, if that was one that was to be built on the point."""
+    cause: str = ""
+    """What that found, by itself."""
+
+    def seen_from(self, point: str) -> str:
+        """To come after the disk of `point`, which it is or is built on."""
+        return self.why if self.point == point else f"is built on {self.point}, which {self.why}"
 
 
 @dataclass(frozen=True)
 class _State:
     """Of one disk in one point, with all that it is built on."""
 
-    missing: str | None
+    broken: Doubt | None
     """A point that is not there."""
     compared: bool
     """Whether every block was compared, then or later."""
     read_wrongly: Doubt | None
-    """That of the point itself before that of what it is built on."""
+    """That of the point itself before that of what is built on it, and that before what it is built on."""
     at_rest: tuple[datetime, Doubt] | None
     """The last time that something was found wrong at rest, if not all of it was read and right since."""
 
@@ -46,7 +55,14 @@ class Chains:
     def __init__(self, history: History) -> None:
         self.history = history
         self.by_name = {entry.point: entry for entry in history}
+        self._carries: dict[tuple[str, int], list[Entry]] = {}
+        """Points with a disk that something was found wrong in, by what it is built on."""
         self._states: dict[tuple[str, int], _State] = {}
+        for entry in history:
+            for disk in entry.manifest.disks:
+                if _at_rest(entry, disk.key) is not None or _differed(entry, disk.key) is not None:
+                    for below in self.of(entry, disk.key)[1:]:
+                        self._carries.setdefault((below.point, disk.key), []).append(entry)
         for entry in history:
             for disk in entry.manifest.disks:
                 self._follow(entry, disk.key)
@@ -69,8 +85,8 @@ class Chains:
     def broken(self, entry: Entry) -> str | None:
         """Why a disk of it cannot be restored, in words; None where all its chains are whole."""
         for disk in entry.manifest.disks:
-            if (missing := self._states[(entry.point, disk.key)].missing) is not None:
-                return f"disk {disk.key} is built on {missing}, which is not there"
+            if (found := self._states[(entry.point, disk.key)].broken) is not None:
+                return f"disk {disk.key} {found.seen_from(entry.point)}"
         return None
 
     def doubt(self, entry: Entry, key: int) -> Doubt | None:
@@ -106,27 +122,64 @@ class Chains:
         disk, parent = entry.disk(key), self.parent(entry, key)
         # It may be missing, or the chain goes round.
         below = None if parent is None else self._states.get((parent.point, key))
-        missing = None if disk is None or disk.parent is None else disk.parent if below is None else below.missing
-        verified = None if entry.marks.verified is None else entry.marks.verified.disk(key)
+        whole = _whole(entry, key)
         compared = disk is not None and disk.level == "full" and (below is None or below.compared)
-        at_rest = None if below is None else below.at_rest
-        if verified is not None and verified.whole:
-            compared = True
-            if at_rest is not None and at_rest[0] < verified.at:
-                at_rest = None
-        elif verified is not None and not verified.passed:
-            why = verified.problem or "blocks differ"
-            own = verified.at, Doubt(entry.point, f"did not pass its verification at rest: {why}")
-            at_rest = max(own, at_rest or own, key=lambda found: found[0])
-        read_wrongly = _read_wrongly(entry, key) or (None if below is None else below.read_wrongly)
-        return _State(missing, compared, read_wrongly, at_rest)
+        wrong = [one for one in self._wrong_at_rest(entry, key, below) if whole is None or one[0] >= whole]
+        return _State(
+            broken=self._broken(entry, key, below),
+            compared=compared or whole is not None,
+            read_wrongly=self._read_wrongly(entry, key) or (None if below is None else below.read_wrongly),
+            at_rest=max(wrong, key=lambda one: one[0], default=None),
+        )
+
+    def _broken(self, entry: Entry, key: int, below: _State | None) -> Doubt | None:
+        disk = entry.disk(key)
+        if disk is None or disk.parent is None:
+            return None
+        return Doubt(disk.parent, "is not there") if below is None else below.broken
+
+    def _wrong_at_rest(self, entry: Entry, key: int, below: _State | None) -> Iterator[tuple[datetime, Doubt]]:
+        """In the point itself, in what is built on it, and in what it is built on; when, and what."""
+        if (own := _at_rest(entry, key)) is not None:
+            yield own.at, Doubt(entry.point, _failed(own), own.run, _found(own))
+        for above in self._carries.get((entry.point, key), ()):
+            if (found := _at_rest(above, key)) is not None:
+                yield found.at, Doubt(entry.point, f"carries {above.point}, which {_failed(found)}")
+        if below is not None and below.at_rest is not None:
+            yield below.at_rest
+
+    def _read_wrongly(self, entry: Entry, key: int) -> Doubt | None:
+        for one in entry.marks.suspect.disks if entry.marks.suspect else ():
+            if one.key == key:
+                return Doubt(entry.point, f"is suspect: {one.why}", one.run, one.why)
+        if (why := _differed(entry, key)) is not None:
+            return Doubt(entry.point, why)
+        for above in self._carries.get((entry.point, key), ()):
+            if (why := _differed(above, key)) is not None:
+                return Doubt(entry.point, f"carries {above.point}, which {why}")
+        return None
 
 
-def _read_wrongly(entry: Entry, key: int) -> Doubt | None:
-    for one in entry.marks.suspect.disks if entry.marks.suspect else ():
-        if one.key == key:
-            return Doubt(entry.point, f"is suspect: {one.why}", one)
+def _whole(entry: Entry, key: int) -> datetime | None:
+    """When all of disk `key` was last read at rest, and was right."""
+    found = None if entry.marks.verified is None else entry.marks.verified.disk(key)
+    return found.at if found is not None and found.whole else None
+
+
+def _at_rest(entry: Entry, key: int) -> DiskVerified | None:
+    """What was found wrong at rest."""
+    found = None if entry.marks.verified is None else entry.marks.verified.disk(key)
+    return found if found is not None and not found.passed else None
+
+
+def _found(wrong: DiskVerified) -> str:
+    return wrong.problem or f"blocks differ, the first at offset {wrong.different[0]}"
+
+
+def _failed(wrong: DiskVerified) -> str:
+    return f"did not pass its verification at rest: {_found(wrong)}"
+
+
+def _differed(entry: Entry, key: int) -> str | None:
     found = None if entry.marks.against_source is None else entry.marks.against_source.disk(key)
-    if found is not None and not found.passed:
-        return Doubt(entry.point, "differed from the VM where that had not written")
-    return None
+    return None if found is None or found.passed else "differed from the VM where that had not written"

@@ -64,6 +64,8 @@ class DiskVerified(Model):
     """Offsets (bytes) of the first that differ, a hundred at most."""
     problem: str | None = None
     """Why it could not be compared: a missing parent, corrupt tables."""
+    run: str = ""
+    """The backup that came upon it, where it was to be built on it; empty: a verification."""
 
     @property
     def passed(self) -> bool:

@@ -102,8 +102,7 @@ def _chain(seen: VmDirectory, chains: Chains, newest: Entry, key: int, run: str)
     except BrokenChainError as error:
         raise NoParentError(error.message) from error
     if (doubt := chains.doubt(newest, key)) is not None:
-        caught = doubt.suspicion.why if doubt.suspicion is not None and doubt.suspicion.run == run else ""
-        raise NoParentError(f"{doubt.point} {doubt.why}", caught)
+        raise NoParentError(f"{doubt.point} {doubt.why}", doubt.cause if doubt.run == run else "")
     for entry in chain:
         disk = entry.disk(key)
         for name in () if disk is None else (disk.image, disk.digests):

@@ -174,6 +174,15 @@ def _damage(chains: Chains, entry: Entry) -> str | None:
     return chains.broken(entry)
 
 
+def _damaged(chains: Chains) -> Iterator[tuple[str, int]]:
+    """Points and disk keys: of what is damaged, and of all that it is built on."""
+    for entry in chains.history:
+        if _damage(chains, entry) is not None:
+            for disk in entry.manifest.disks:
+                for one in chains.of(entry, disk.key):
+                    yield one.point, disk.key
+
+
 def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, str]]:
     """`entries` are oldest first."""
     for entry in entries[-policy.keep_last :] if policy.keep_last else ():
@@ -190,14 +199,17 @@ def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, s
 
 
 def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move]:
-    """Each after those that it builds on."""
+    """Each after those that it builds on. What is damaged stays as it is with all that it is built on: of a chain that was
+    cut nobody could tell any more where the damage is."""
+    fixed = set(_damaged(chains))
     depths: dict[tuple[str, int], int] = {}
     cut: set[tuple[str, int]] = set()
     links = (
         (len(chain), entry, disk.key, chain)
         for entry in chains.history
-        if entry.point in kept and _damage(chains, entry) is None
+        if entry.point in kept
         for disk in entry.manifest.disks
+        if (entry.point, disk.key) not in fixed
         for chain in (chains.of(entry, disk.key),)
     )
     for _, entry, key, chain in sorted(links, key=lambda link: link[0]):

@@ -141,6 +141,66 @@ def test_what_was_found_wrong_below_counts_unless_all_of_it_was_read_since(day: 
     assert (history[0].point in plan(history, Policy(keep_last=1), NOW).drops) is good[2]
 
 
+FULL, LOW, MIDDLE, TOP, BESIDE, ELSE = range(6)
+
+
+@pytest.mark.parametrize(
+    ("known", "good"),
+    [
+        pytest.param({TOP: {"verified": at_rest(9, passed=False)}}, [ELSE], id="at rest"),
+        pytest.param({MIDDLE: {"verified": at_rest(9, passed=False)}}, [ELSE], id="at rest, in the middle"),
+        pytest.param({TOP: {"against_source": against_source(passed=False)}}, [ELSE], id="against the source"),
+        pytest.param({BESIDE: {"verified": at_rest(9, passed=False)}}, [ELSE], id="at rest, in another on it"),
+        pytest.param(
+            {TOP: {"verified": at_rest(9, passed=False)}, LOW: {"verified": at_rest(8)}}, [ELSE], id="read before"
+        ),
+        pytest.param(
+            {TOP: {"verified": at_rest(9, passed=False)}, FULL: {"verified": at_rest(10)}},
+            [FULL, ELSE],
+            id="the full was read since",
+        ),
+        pytest.param(
+            {TOP: {"verified": at_rest(9, passed=False)}, LOW: {"verified": at_rest(10)}},
+            [LOW, BESIDE, ELSE],
+            id="one in the middle was read since",
+        ),
+        pytest.param(
+            {TOP: {"against_source": against_source(passed=False)}, LOW: {"verified": at_rest(10)}},
+            [ELSE],
+            id="reading at rest says nothing of the source",
+        ),
+        pytest.param(
+            {MIDDLE: {"verified": at_rest(9, passed=False)}, TOP: {"verified": at_rest(10)}},
+            [TOP, ELSE],
+            id="one above was read since",
+        ),
+    ],
+)
+def test_what_was_found_in_a_point_speaks_against_what_it_is_built_on_until_that_was_read(
+    known: dict[int, dict[str, Any]], good: list[int]
+) -> None:
+    names = [one.point for one in (entry(number) for number in range(6))]
+    below = {LOW: names[FULL], MIDDLE: names[LOW], TOP: names[MIDDLE], BESIDE: names[LOW]}
+    history = [entry(number, parents={2000: below.get(number)}, **known.get(number, {})) for number in range(6)]
+    chains = Chains(history)
+    assert [number for number, one in enumerate(history) if chains.good(one)] == good
+
+
+def test_the_one_point_that_can_be_relied_on_stays_when_a_chain_after_it_is_damaged() -> None:
+    history = [entry(0), *(entry(number) for number in range(1, 4))]
+    for number in (2, 3):
+        history[number] = entry(number, parents={2000: history[number - 1].point})
+    history[3] = entry(3, parents={2000: history[2].point}, verified=at_rest(9, passed=False))
+    decided = plan(history, Policy(keep_last=1), NOW)
+    assert (numbers(history, decided), decided.moves) == ([0, 1, 2, 3], ())
+    doubt = Chains(history).doubt(history[1], 2000)
+    assert doubt is not None
+    assert doubt.seen_from(history[1].point) == (
+        f"carries {history[3].point}, which did not pass its verification at rest: blocks differ, the first at offset 0"
+    )
+    assert doubt.seen_from("another").startswith(f"is built on {history[1].point}, which carries ")
+
+
 @pytest.mark.parametrize(
     ("until", "stays"),
     [pytest.param(NOW + timedelta(hours=1), True, id="yet"), pytest.param(NOW, False, id="no longer")],
@@ -205,6 +265,12 @@ def test_a_broken_chain_is_left_as_it_is() -> None:
 def test_a_chain_is_no_longer_than_it_may_be() -> None:
     history = chain(8)
     assert moves(history, plan(history, Policy(max_chain=3), NOW)) == [(3, None), (6, None)]
+
+
+def test_a_chain_that_something_damaged_is_built_on_is_not_cut() -> None:
+    history = chain(6)
+    history[4] = entry(4, parents={2000: history[3].point}, verified=at_rest(9, passed=False))
+    assert moves(history, plan(history, Policy(max_chain=3), NOW)) == []
 
 
 # The same for every history: points, failures and policies are drawn at random.
@@ -315,7 +381,7 @@ def below_damage(history: History) -> set[str]:
     return {
         below.point
         for one in history
-        if is_damaged(one)
+        if is_damaged(one) or chains.broken(one) is not None
         for disk in one.manifest.disks
         for below in chains.of(one, disk.key)
     }
@@ -324,7 +390,7 @@ def below_damage(history: History) -> set[str]:
 def is_good(chains: Chains, one: Entry) -> bool:
     """As it is said, of one point after the other."""
     return chains.broken(one) is None and all(
-        is_compared(chains.of(one, disk.key), disk.key) and not is_doubtful(chains.of(one, disk.key), disk.key)
+        is_compared(chains.of(one, disk.key), disk.key) and not is_doubtful(chains, chains.of(one, disk.key), disk.key)
         for disk in one.manifest.disks
     )
 
@@ -339,18 +405,19 @@ def is_compared(chain: list[Entry], key: int) -> bool:
     return True
 
 
-def is_doubtful(chain: list[Entry], key: int) -> bool:
+def is_doubtful(chains: Chains, chain: list[Entry], key: int) -> bool:
     """Newest first."""
     for number, below in enumerate(chain):
         if below.marks.suspect is not None and any(one.key == key for one in below.marks.suspect.disks):
             return True
-        compared = below.marks.against_source and below.marks.against_source.disk(key)
-        if compared is not None and not compared.passed:
-            return True
-        failed = below.marks.verified and below.marks.verified.disk(key)
-        since = [at for one in chain[:number] if (at := read_whole(one, key)) is not None]
-        if failed is not None and not failed.passed and not any(at > failed.at for at in since):
-            return True
+        since = [at for one in chain[: number + 1] if (at := read_whole(one, key)) is not None]
+        for one in (other for other in chains.history if other.disk(key) and below in chains.of(other, key)):
+            compared = one.marks.against_source and one.marks.against_source.disk(key)
+            if compared is not None and not compared.passed:
+                return True
+            failed = one.marks.verified and one.marks.verified.disk(key)
+            if failed is not None and not failed.passed and not any(at > failed.at for at in since):
+                return True
     return False
 
 
@@ -392,17 +459,13 @@ def test_whatever_the_history_and_the_policy(
 
     left = after(history, world, decided)
     if policy.max_chain:
-        sound = [one for one in left if not is_damaged(one)]
-        now = Chains(left)
+        now, fixed = Chains(left), below_damage(left)
         assert all(
-            len(now.of(one, disk.key)) <= policy.max_chain or any(below not in sound for below in now.of(one, disk.key))
-            for one in sound
-            if now.broken(one) is None
+            len(now.of(one, disk.key)) <= policy.max_chain or fixed & {below.point for below in now.of(one, disk.key)}
+            for one in left
             for disk in one.manifest.disks
         )
     again = plan(left, policy, NOW, pinned)
-    # What was written anew and compared may be good now, though it lay on what was not: then it takes a place. What is damaged
-    # may lie on less than it did, where a chain was cut.
-    same = [one.point for one in left if Chains(left).good(one)] == [point for point in good if point not in drops]
-    if same and below_damage(left) == below_damage(history):
+    # What was written anew and compared may be good now, though it lay on what was not: then it takes a place.
+    if [one.point for one in left if Chains(left).good(one)] == [point for point in good if point not in drops]:
         assert (again.drops, again.moves) == ((), ()), "what was carried out is not to be done again"
