@@ -113,7 +113,7 @@ def plan_of(
             held |= _stood_on(host, vm)
         except BadImageError as error:
             refused = f"{error.message}: nobody knows what that run is built on"
-    made = retention.plan(vm.entries, policy, now, held)
+    made = retention.plan(vm.entries, policy, now, held, vm.stored)
     newest = vm.entries[-1].manifest.vm if vm.entries else None
     return VmPlan(
         key=vm.name,

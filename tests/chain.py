@@ -204,7 +204,7 @@ def qemu(*argv: str) -> None:
 
 
 def many(root: Path, vms: int, points: int) -> None:
-    """A repository of `vms` × `points` manifests of two disks, a full every thirty, without images."""
+    """A repository of `vms` × `points` manifests of two disks, a full every thirty, without what images hold."""
     marker.init(LocalHost(), str(root))
     first = datetime(2026, 1, 1, 3, tzinfo=UTC)
     for vm in range(vms):
@@ -218,5 +218,6 @@ def many(root: Path, vms: int, points: int) -> None:
             (directory / made.point).mkdir()
             (directory / made.point / layout.MANIFEST).write_bytes(dump(made))
             for key in parents:
-                (directory / made.point / layout.image(key)).touch()
+                for name in (layout.image(key), layout.digests(key)):
+                    (directory / made.point / name).write_bytes(b"-")
             parent = made.point

@@ -58,7 +58,7 @@ class Point(Model):
     suspect: tuple[Suspicion, ...]
     protected: Protection | None
     broken: str | None
-    """Why it cannot be restored, in words: a point that it is built on is not there."""
+    """Why it cannot be restored and compared, in words: a point that it is built on is not there, or a file of one."""
     doubts: tuple[str, ...]
     """What speaks against its disks or what they are built on, in words."""
     good: bool
@@ -101,7 +101,7 @@ def read(host: Host, root: str) -> Catalogue:
 
 
 def _points(vm: VmDirectory) -> Iterator[Point]:
-    chains = Chains(vm.entries)
+    chains = Chains(vm.entries, vm.stored)
     good = [entry.point for entry in vm.entries if chains.good(entry)]
     counted = set(good)
     stored: dict[str, int] = {}

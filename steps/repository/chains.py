@@ -10,7 +10,8 @@ source, since the digests then are of what was read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,7 +41,7 @@ class _State:
     """Of one disk in one point, with all that it is built on."""
 
     broken: Doubt | None
-    """A point that is not there."""
+    """A point that is not there, or a file of one."""
     compared: bool
     """Whether every block was compared, then or later."""
     read_wrongly: Doubt | None
@@ -50,11 +51,13 @@ class _State:
 
 
 class Chains:
-    """Of all points of one VM."""
+    """Of all points of one VM. `stored`: the paths of the files of its disks that are there and hold something; without it,
+    that is not looked at."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, stored: Container[str] | None = None) -> None:
         self.history = history
         self.by_name = {entry.point: entry for entry in history}
+        self._stored = stored
         self._carries: dict[tuple[str, int], list[Entry]] = {}
         """Points with a disk that something was found wrong in, by what it is built on."""
         self._states: dict[tuple[str, int], _State] = {}
@@ -83,11 +86,15 @@ class Chains:
         return found
 
     def broken(self, entry: Entry) -> str | None:
-        """Why a disk of it cannot be restored, in words; None where all its chains are whole."""
+        """Why a disk of it cannot be restored and compared, in words; None where all its chains are whole."""
         for disk in entry.manifest.disks:
-            if (found := self._states[(entry.point, disk.key)].broken) is not None:
+            if (found := self.lost(entry, disk.key)) is not None:
                 return f"disk {disk.key} {found.seen_from(entry.point)}"
         return None
+
+    def lost(self, entry: Entry, key: int) -> Doubt | None:
+        """What is not there of what disk `key` of `entry` is read from and compared with."""
+        return self._states[(entry.point, key)].broken
 
     def doubt(self, entry: Entry, key: int) -> Doubt | None:
         """What speaks against disk `key` of `entry` or against what it is built on."""
@@ -134,7 +141,13 @@ class Chains:
 
     def _broken(self, entry: Entry, key: int, below: _State | None) -> Doubt | None:
         disk = entry.disk(key)
-        if disk is None or disk.parent is None:
+        if disk is None:
+            return None
+        if self._stored is not None:
+            for name in (disk.image, disk.digests):
+                if posixpath.join(entry.path, name) not in self._stored:
+                    return Doubt(entry.point, f"has lost {name}: it is gone, or empty")
+        if disk.parent is None:
             return None
         return Doubt(disk.parent, "is not there") if below is None else below.broken
 

@@ -64,7 +64,7 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
     assert disk is not None
     if disk.capacity != sought.capacity:
         raise NoParentError(f"it has {sought.capacity} bytes, in {newest.point} it had {disk.capacity}")
-    chains = Chains(seen.entries)
+    chains = Chains(seen.entries, seen.stored)
     entries = _chain(seen, chains, newest, sought.key, run)
     return Parent(
         point=newest.point,
@@ -103,11 +103,8 @@ def _chain(seen: VmDirectory, chains: Chains, newest: Entry, key: int, run: str)
         raise NoParentError(error.message) from error
     if (doubt := chains.doubt(newest, key)) is not None:
         raise NoParentError(f"{doubt.point} {doubt.why}", doubt.cause if doubt.run == run else "")
-    for entry in chain:
-        disk = entry.disk(key)
-        for name in () if disk is None else (disk.image, disk.digests):
-            if posixpath.join(entry.path, name) not in seen.stored:
-                raise NoParentError(f"{name} of {entry.point}, which it would be built on, is gone")
+    if (lost := chains.lost(newest, key)) is not None:
+        raise NoParentError(f"{lost.point}, which it would be built on, {lost.why}")
     return chain
 
 
@@ -128,7 +125,7 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
     if entry is None or disk is None or (disk.digest, disk.change_id) != (parent.digest, parent.change_id):
         return False
     try:
-        _chain(seen, Chains(seen.entries), entry, key, run="")
+        _chain(seen, Chains(seen.entries, seen.stored), entry, key, run="")
     except NoParentError:
         return False
     return True

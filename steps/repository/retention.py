@@ -7,7 +7,7 @@ would if it were. Times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -98,11 +98,15 @@ class Plan(Model):
 
 
 def keep(
-    history: History, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None
+    history: History,
+    policy: Policy,
+    now: datetime,
+    pinned: Mapping[str, str] | None = None,
+    stored: Container[str] | None = None,
 ) -> tuple[Decision, ...]:
     """What the rules say of each point, oldest first. `pinned`: points that something else stands on (an unfinished
-    run), and what."""
-    chains = Chains(history)
+    run), and what; `stored` as for `Chains`."""
+    chains = Chains(history, stored)
     good = [entry for entry in history if chains.good(entry)]
     reasons: dict[str, list[str]] = {entry.point: [] for entry in history}
     for point, why in (*_untouchable(history, chains, now), *(pinned or {}).items()):
@@ -132,13 +136,19 @@ def keep(
     )
 
 
-def plan(history: History, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None) -> Plan:
+def plan(
+    history: History,
+    policy: Policy,
+    now: datetime,
+    pinned: Mapping[str, str] | None = None,
+    stored: Container[str] | None = None,
+) -> Plan:
     """As `keep`, with what follows from it for the images. A full that several chains would need a copy of stays, and so
     does what a broken chain still has."""
-    chains = Chains(history)
+    chains = Chains(history, stored)
     held = dict(pinned or {})
     while True:
-        decisions = keep(history, policy, now, held)
+        decisions = keep(history, policy, now, held, stored)
         kept = {decision.point for decision in decisions if decision.keep}
         shared = _shared_roots(_moves(chains, kept, None), kept)
         if not shared:

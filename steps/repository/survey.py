@@ -23,13 +23,14 @@ FILE_LIMIT = 1 * MiB
 
 _READ = (layout.MANIFEST, *marks.NAMES.values())
 
-# First the sizes of what belongs to disks (find's blocks are of 512 bytes), up to a record that is a dot; then an archive
+# First the sizes of what belongs to disks (find's blocks are of 512 bytes; of a file that is all hole there are none), up to a
+# record that is a dot; then an archive
 # of the small files. tar frames names and contents, so that no name can pass for another file's content. Symlinks go in as
 # themselves.
 _LIST = rf"""
 cd "$1" || exit 3
 printf '\0'
-find . -mindepth 3 -maxdepth 3 @ -type f \( -name 'disk-*' -o -name {layout.MOVING} \) -printf '%b %p\0'
+find . -mindepth 3 -maxdepth 3 @ -type f \( -name 'disk-*' -o -name {layout.MOVING} \) -printf '%b %s %p\0'
 printf '.\0'
 find . -mindepth 1 -maxdepth 3 @ \
     \( -type d -not -path './*/*/*' -o \
@@ -67,7 +68,7 @@ class VmDirectory:
     leftovers: bool = False
     """Of a prune that was killed."""
     stored: dict[str, int] = field(default_factory=dict)
-    """What files take on disk, by path, bytes."""
+    """What files that hold something take on disk, by path, bytes."""
 
     @property
     def name(self) -> str:
@@ -106,10 +107,11 @@ def read(host: Host, root: str, only: str | None = None) -> Survey:
                 survey.vms[vm].damaged.append(skipped)
     for vm, entries in found.items():
         survey.vms[vm].entries = oldest_first(entries)
-    for path, size in _sizes(listed):
+    for path, length, taken in _sizes(listed):
         vm = path.partition("/")[0]
         if vm in survey.vms:
-            survey.vms[vm].stored[posixpath.join(root, path)] = size
+            if length:
+                survey.vms[vm].stored[posixpath.join(root, path)] = taken
             survey.vms[vm].leftovers |= path.endswith((layout.REBUILT, layout.MOVING))
     return survey
 
@@ -170,8 +172,9 @@ def _unpack(archive: bytes) -> tuple[list[str], dict[str, bytes]]:
     return sorted(directories), contents
 
 
-def _sizes(listed: bytes) -> Iterator[tuple[str, int]]:
+def _sizes(listed: bytes) -> Iterator[tuple[str, int, int]]:
+    """Paths, what is in the files, and what they take on disk, bytes."""
     for record in listed.decode("utf-8", "backslashreplace").split("\0"):
-        blocks, _, path = record.partition(" ")
-        if path:
-            yield path.removeprefix("./"), int(blocks) * _SECTOR
+        if record:
+            blocks, length, path = record.split(" ", 2)
+            yield path.removeprefix("./"), int(length), int(blocks) * _SECTOR

@@ -13,7 +13,7 @@ from steps import pruning, stored
 from steps.prune import ProtectedMeanwhileError
 from steps.pruning import NoRoomError
 from steps.rebuild import MovedMeanwhileError
-from steps.repository import layout, manifest, marks
+from steps.repository import catalogue, layout, manifest, marks
 from steps.repository.history import Entry
 from steps.repository.manifest import PointDisk
 from steps.repository.marks import Marks, Protection
@@ -117,6 +117,7 @@ def test_room_is_counted_of_the_images_as_the_moves_before_left_them(hub: Hub) -
         path = f"{vm.path}/{point.point}"
         vm.entries = (*vm.entries, Entry(path, point, Marks()))
         vm.stored[f"{path}/{layout.image(2000)}"] = 100 * MiB if below is None else MiB
+        vm.stored[f"{path}/{layout.digests(2000)}"] = 0
     work = pruning.plan_of(hub.host, vm, Policy(max_chain=2), NOW, shares=False).work
     # The third becomes a full of 102 MiB in place of its 1 MiB, and the last, with the one below it, a copy of that.
     assert work.copied == (100 + 102) * MiB
@@ -298,6 +299,27 @@ def test_without_room_nothing_is_begun(hub: Hub, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(NoRoomError, match=r"must be free on hub .* and 65.0 MiB are; make room"):
         prune(hub, made, keep_last=1)
     assert made.whole() == kept(made, 0, 1, 2)
+
+
+@pytest.mark.parametrize("name", [layout.image(2000), layout.digests(2000)])
+@pytest.mark.parametrize("emptied", [True, False], ids=["empty", "gone"])
+def test_a_point_that_lost_a_file_is_not_good_and_neither_is_what_lies_on_it(
+    hub: Hub, name: str, emptied: bool
+) -> None:
+    made = chain(hub, 2)
+    made.add({2000: None}, {})
+    made.add({2000: 2}, {})
+    path = made.path(2) / name
+    path.unlink()
+    if emptied:
+        path.touch()
+    listed = catalogue.read(hub.host, hub.root).points
+    assert [(point.good, point.last_good) for point in listed] == [(True, False), (True, True), *[(False, False)] * 2]
+    lost = f"has lost {name}: it is gone, or empty"
+    assert listed[2].broken == f"disk 2000 {lost}"
+    assert listed[3].broken == f"disk 2000 is built on {made.points[2]}, which {lost}"
+    assert prune(hub, made, keep_last=1).dropped == (made.points[0],)
+    assert {path.name for path in made.directory.iterdir() if path.is_dir()} == kept(made, 1, 2, 3)
 
 
 def test_a_vm_with_a_point_that_cannot_be_read_is_left_alone(hub: Hub) -> None:
