@@ -92,29 +92,32 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         tools.require(ctx, host, tools.QEMU_IMG)
         rebuilding = Rebuilding(ctx, host, root, directory, pruning.can_share(host, directory))
         vm = _finished(rebuilding)
-        made = _decided(rebuilding, vm, inputs)
+        made = _decided(rebuilding, vm, inputs, inputs.planned)
+        let_go, moved, dropped, freed = made, list[Move](), list[str](), 0
+        # A verification may find meanwhile that what stays is damaged: before each point goes it is decided anew, of those that
+        # were let go at first.
+        while made.refused is None and (made.plan.moves or made.plan.drops):
+            ctx.check_stop()
+            if made.plan.moves:
+                _rebuild(rebuilding, made)
+                moved += made.plan.moves
+            else:
+                path = posixpath.join(
+                    directory, made.plan.drops[-1]
+                )  # the newest: what is there has all that it lies on
+                ctx.hold()
+                _drop(host, path)
+                dropped.append(made.plan.drops[-1])
+                freed += vm.stored_in(path)
+            made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
         if made.refused is not None:
-            ctx.warn(f"nothing of {made.vm} is pruned: {made.refused}")
-            return Pruned(vm=made.vm, dropped=(), rebuilt=(), freed=0, notes=(f"{made.refused}.",))
-        free = host.free_bytes(directory)
-        if free < made.work.room:
-            raise NoRoomError(host, made, free)
-        for number, move in enumerate(made.plan.moves):
-            ctx.check_stop()
-            ctx.progress(made.vm, "rebuild", number, len(made.plan.moves))
-            ctx.hold()
-            rebuilding.put(move)
-            ctx.advanced.set()
-        for point in reversed(made.plan.drops):  # the newest first: what is not yet gone has all that it lies on
-            ctx.check_stop()
-            ctx.hold()
-            _drop(host, posixpath.join(directory, point))
+            ctx.warn(f"nothing {'more ' if moved or dropped else ''}of {made.vm} is pruned: {made.refused}")
         return Pruned(
             vm=made.vm,
-            dropped=made.plan.drops,
-            rebuilt=tuple(_words(move) for move in made.plan.moves),
-            freed=made.work.freed,
-            notes=(),
+            dropped=tuple(reversed(dropped)),
+            rebuilt=tuple(_words(move) for move in moved),
+            freed=freed,
+            notes=() if made.refused is None else (f"{made.refused}.",),
         )
 
     def forecast(self, ctx: Context, inputs: PruneIn) -> Forecast:
@@ -157,8 +160,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
 def _finished(rebuilding: Rebuilding) -> VmDirectory:
     """The VM's directory, without what a killed prune left in it."""
     host, directory = rebuilding.host, rebuilding.directory
-    only = posixpath.basename(directory)
-    vm = survey.read(host, rebuilding.root, only).vms[only]
+    vm = _seen(rebuilding)
     if not vm.leftovers:
         return vm
     for name in host.listdir(directory):
@@ -166,17 +168,35 @@ def _finished(rebuilding: Rebuilding) -> VmDirectory:
             host.remove(posixpath.join(directory, name), recursive=True)
         elif layout.is_point(name):
             rebuilding.finish(name)
-    return survey.read(host, rebuilding.root, only).vms[only]
+    return _seen(rebuilding)
 
 
-def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn) -> VmPlan:
-    """What goes now: of what was planned, that which is still to go."""
+def _seen(rebuilding: Rebuilding) -> VmDirectory:
+    only = posixpath.basename(rebuilding.directory)
+    return survey.read(rebuilding.host, rebuilding.root, only).vms[only]
+
+
+def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: VmPlan | None) -> VmPlan:
+    """What goes now: of what was planned `before`, that which is still to go."""
     pinned: dict[str, str] = {}
-    if inputs.planned is not None:
-        planned = set(inputs.planned.plan.drops)
+    if before is not None:
+        planned = set(before.plan.drops)
         pinned = {entry.point: "not planned to go" for entry in vm.entries if entry.point not in planned}
     now = inputs.now or datetime.now(UTC)
     return pruning.plan_of(rebuilding.host, vm, inputs.policy, now, pinned, shares=rebuilding.shares)
+
+
+def _rebuild(rebuilding: Rebuilding, made: VmPlan) -> None:
+    ctx, host = rebuilding.ctx, rebuilding.host
+    free = host.free_bytes(rebuilding.directory)
+    if free < made.work.room:
+        raise NoRoomError(host, made, free)
+    for number, move in enumerate(made.plan.moves):
+        ctx.check_stop()
+        ctx.progress(made.vm, "rebuild", number, len(made.plan.moves))
+        ctx.hold()
+        rebuilding.put(move)
+        ctx.advanced.set()
 
 
 def _drop(host: Host, path: str) -> None:

@@ -9,14 +9,15 @@ import pytest
 
 from runner.errors import DifferenceError, LockedError
 from runner.units import KiB, MiB
+from steps import prune as prune_step
 from steps import pruning, stored
 from steps.prune import ProtectedMeanwhileError
 from steps.pruning import NoRoomError
-from steps.rebuild import MovedMeanwhileError
+from steps.rebuild import MovedMeanwhileError, Rebuilding
 from steps.repository import catalogue, layout, manifest, marks
 from steps.repository.history import Entry
 from steps.repository.manifest import PointDisk
-from steps.repository.marks import Marks, Protection
+from steps.repository.marks import DiskVerified, Marks, Protection, Verification
 from steps.repository.retention import Policy
 from steps.repository.survey import VmDirectory
 from tests.chain import FIRST, NOW, Chain, manifest_of, prune
@@ -269,6 +270,32 @@ def test_a_protected_point_stays_also_when_it_became_so_just_now(hub: Hub, monke
     with pytest.raises(ProtectedMeanwhileError):
         prune(hub, made, keep_last=1)
     assert made.whole() == kept(made, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "stay"),
+    [pytest.param(2, (2, 3, 4), id="after an image was rebuilt"), pytest.param(1, (2, 4), id="after a point went")],
+)
+def test_where_what_stays_was_found_damaged_meanwhile_another_takes_its_place(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, count: int, stay: tuple[int, ...]
+) -> None:
+    made = chain(hub, 4)
+    made.add({2000: None}, {})
+    found = DiskVerified(key=2000, at=datetime.now(UTC), level="chain", blocks=4, compared=4, different=(0,))
+
+    def verify(act: Any) -> Any:
+        def wrapped(*arguments: Any) -> None:
+            act(*arguments)
+            marks.write(hub.host, str(made.path(4)), Verification(disks=(found,)))
+
+        return wrapped
+
+    monkeypatch.setattr("steps.prune.Rebuilding.put", verify(Rebuilding.put))
+    monkeypatch.setattr("steps.prune._drop", verify(prune_step._drop))
+    pruned = prune(hub, made, keep_last=count)
+    assert made.whole() == kept(made, *stay)
+    assert set(pruned.dropped) == set(made.points) - made.whole()
+    assert pruned.rebuilt[-1].startswith(f"disk 2000 of {made.points[2]} stands alone now")
 
 
 def test_while_a_run_holds_the_vm_nothing_goes(any_hub: Hub) -> None:
