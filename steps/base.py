@@ -146,7 +146,7 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         if out.caught:
             text = (
                 f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; the points of that chain "
-                "are marked suspect, and this run made a full"
+                "count as good no longer, and this run made a full"
             )
             alarm = Alarm(text=text, exit_code=DifferenceError.exit_code)
         return Findings(

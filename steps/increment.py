@@ -1,7 +1,8 @@
 """One disk's copy onto its parent: what is read, what is written, what is taken over, and the check of what is believed.
 
-Whatever shows that the parent cannot be built on (changed block tracking forgot a write, the parent's digests are not those
-of its manifest) marks the disk in all points of the chain, and has the disk decided anew: it becomes a full.
+Whatever shows that the parent cannot be built on has the disk decided anew: it becomes a full. That changed block tracking
+forgot a write marks the disk suspect in all points of the chain; what no longer reads as it was read at the source (a block,
+the digests file) is recorded as what verifications at rest find, and as they do it can be disproved.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 
 from runner.errors import DifferenceError, SendenseError, StateError
 from runner.step import Context
+from steps import stored
 from steps.base import Base
 from steps.copy.changes import Changes, spread
 from steps.copy.compare import BlockDifference, compare
@@ -22,10 +24,14 @@ from steps.copy.earlier import Earlier
 from steps.copy.endpoint import Endpoint
 from steps.copy.extents import BLOCK, gaps
 from steps.copy.ledger import Flushed
+from steps.copy.nbd import NbdEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
 from steps.create_qcow2 import Image
-from steps.repository import layout, parent
-from steps.repository.marks import Suspicion
+from steps.qemu.img import BadImageError
+from steps.rebuild import scope
+from steps.repository import layout, marks, parent
+from steps.repository.marks import DiskVerified, Suspicion
+from steps.serve_image import serve
 from steps.vsphere import cbt
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import TrackingError, VSphereError
@@ -45,7 +51,7 @@ class ChainDoubtedError(DifferenceError):
 
     def __init__(self, key: int, point: str, why: str) -> None:
         super().__init__(
-            f"disk {key} cannot be built on {point}: {why}; the points of that chain are marked suspect, and it becomes a full"
+            f"disk {key} cannot be built on {point}: {why}; the points of that chain count as good no longer, and it becomes a full"
         )
 
 
@@ -129,8 +135,28 @@ class Increment:
         try:
             yield
         except UntouchedDiffers as error:
+            block = error.offset // BLOCK * BLOCK
+            if (rot := self._rot(block)) is not None:
+                raise damaged(self._ctx, self._base, self._image, rot, block) from error
             why = f"changed block tracking forgot a write at offset {error.offset}"
             raise doubt(self._ctx, self._base, self._image, why) from error
+
+    def _rot(self, offset: int) -> str | None:
+        """Why the parent's block at `offset` is not what was read at the source; None if it is. (The image itself may hold some
+        of the block already.)"""
+        ctx, host, path = self._ctx, self._ctx.host(self._image.host), posixpath.dirname(self._parent.digests)
+        root = posixpath.dirname(posixpath.dirname(path))
+        try:
+            (disk,) = stored.read(host, root, path, (self._image.disk.key,)).disks
+            with scope(ctx):
+                served = serve(ctx, host, disk.image, "read-only", connections=1)
+                with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}") as endpoint:
+                    compare(endpoint, self._before, stop=ctx.stop, blocks=[offset])
+        except BlockDifference:
+            return f"a block of the chain differs at offset {offset} when it is read back"
+        except (stored.ChainError, StateError, BadImageError) as error:
+            return error.message
+        return None
 
     def refuse_unknown_image(self) -> None:
         """Where it is not known what the image holds, and the parent's digests are to tell what needs no write. Raises
@@ -183,10 +209,10 @@ def _digests_of_parent(ctx: Context, base: Base, image: Image) -> Iterator[Diges
     try:
         before = Digests.receive(ctx.scratch / "parent", image.capacity, host.read_chunks(path))
     except (FileNotFoundError, StateError) as error:
-        raise doubt(ctx, base, image, f"its digests file {path} is gone or has another size") from error
+        raise damaged(ctx, base, image, f"its digests file {path} is gone or has another size") from error
     with before:
         if before.digest() != base.parent.digest:
-            raise doubt(ctx, base, image, f"its digests file {path} is not the one that was written")
+            raise damaged(ctx, base, image, f"its digests file {path} is not the one that was written")
         yield before
 
 
@@ -195,6 +221,24 @@ def doubt(ctx: Context, base: Base, image: Image, why: str) -> ChainDoubtedError
     assert base.parent is not None
     suspicion = Suspicion(key=image.disk.key, why=why, run=ctx.run.id, at=datetime.now(UTC))
     parent.doubt(ctx.host(image.host), posixpath.dirname(image.directory), base.parent.point, suspicion)
+    return ChainDoubtedError(image.disk.key, base.parent.point, why)
+
+
+def damaged(ctx: Context, base: Base, image: Image, why: str, block: int | None = None) -> ChainDoubtedError:
+    """Records, durably, that the parent is not what it was, before anything else relies on it. `block`: offset of the one that
+    was read, if one was."""
+    assert base.parent is not None
+    found = DiskVerified(
+        key=image.disk.key,
+        at=datetime.now(UTC),
+        level="metadata" if block is None else "sample",
+        blocks=-(-image.capacity // BLOCK),
+        compared=0 if block is None else 1,
+        different=() if block is None else (block,),
+        problem=why,
+        run=ctx.run.id,
+    )
+    marks.damaged(ctx.host(image.host), posixpath.dirname(base.parent.digests), found)
     return ChainDoubtedError(image.disk.key, base.parent.point, why)
 
 

@@ -16,7 +16,7 @@ from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
-from steps.increment import doubt
+from steps.increment import damaged
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
 from steps.read_back import Level, Scope, scope_of
@@ -126,7 +126,7 @@ class ParentDiffersError(DifferenceError):
         super().__init__(
             f"disk {image.disk.key}: a block that {image.path} on {image.host} takes from its parents differs at offset "
             f"{difference.offset}: BLAKE3 {difference.expected} was recorded, {difference.found} is read back; the points of "
-            "that chain are marked suspect, and the disk becomes a full",
+            "that chain count as good no longer, and the disk becomes a full",
             details={"offset": difference.offset, "disk": image.disk.key},
         )
 
@@ -154,7 +154,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     )
     errors = (
         "a block differs: disk, offset and both digests are named, and the disk is copied again by the next run (exit 5)",
-        "a block that an incremental takes from its parents differs: the chain is marked suspect, and the same run makes a full",
+        "a block that an incremental takes from its parents differs: the chain counts as good no longer, and the same run makes a full",
         "the image's tables are corrupt, or the digests file is not the one that was written (exit 5)",
     )
 
@@ -270,12 +270,8 @@ def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, sco
 
 def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:
     assert copied.base is not None
-    doubt(
-        ctx,
-        copied.base,
-        copied.image,
-        f"a block of the chain differs at offset {difference.offset} when it is read back",
-    )
+    why = f"a block of the chain differs at offset {difference.offset} when it is read back"
+    damaged(ctx, copied.base, copied.image, why, difference.offset)
     return ParentDiffersError(copied.image, difference)
 
 

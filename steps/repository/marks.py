@@ -1,7 +1,8 @@
 """What became known of a restore point after it was published, in small files beside its manifest, which never changes.
 
 suspect.json         disks whose chain may lack changes: changed block tracking was caught lying
-verified.json        what verifications at rest found: the point as it lies there against the digests of what was read
+verified.json        what verifications at rest found: the point as it lies there against the digests of what was read; also
+                     what a backup came upon that was to be built on it
 against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
 protected.json       until when nothing here may delete it, and why
 
@@ -220,6 +221,13 @@ def suspect(host: Host, point: str, suspicion: Suspicion) -> None:
     disks = () if known is None else known.disks
     if all(disk.key != suspicion.key for disk in disks):
         write(host, point, Suspect(disks=(*disks, suspicion)))
+
+
+def damaged(host: Host, point: str, found: DiskVerified) -> None:
+    """Of one disk, at rest; what is known of the others stays."""
+    known = _read(host, point, Verification)
+    others = () if known is None else tuple(disk for disk in known.disks if disk.key != found.key)
+    write(host, point, Verification(disks=(*others, found)))
 
 
 def against(found: Marks) -> Iterator[str]:

@@ -99,7 +99,7 @@ def test_what_was_found_at_rest_and_against_the_vm_is_told_apart(hub: Hub, capsy
     assert sendense("points", "--json", job) == 0
     (point,) = json.loads(capsys.readouterr().out)["repositories"][0]["points"]
     assert [point[name]["disks"][0]["different"] for name in ("at_rest", "against_source")] == [[0], []]
-    assert point["doubts"] == ["disk 2000 did not pass its verification at rest: blocks differ"]
+    assert point["doubts"] == ["disk 2000 did not pass its verification at rest: blocks differ, the first at offset 0"]
     assert sendense("protect", job, made.path, "--until", "2999-12-31", "--reason", "audit") == 0
     assert "It did not pass its verification at rest of" in capsys.readouterr().err
 
