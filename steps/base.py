@@ -45,6 +45,8 @@ class Base(Model):
     """The job's name of the vCenter that knows what changed."""
     vm: str
     """moref"""
+    snapshot: str
+    """moref of the moment up to which it takes what changed; empty in a plan that has none yet."""
     kind: Literal["full", "incremental"]
     """A full stands alone, an incremental lies on its parent's image."""
     by: Literal["all", "cbt", "digests"]
@@ -184,7 +186,13 @@ def _problems(inputs: BaseIn, base: Base) -> tuple[str, ...]:
 
 def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -> Base:
     """`ask` answers how many bytes changed, None if that is not known yet; it raises NoParentError, TrackingError."""
-    identity: dict[str, Any] = {"disk_key": inputs.disk.key, "vcenter": inputs.vm.vcenter, "vm": inputs.vm.moref}
+    vm, snapshot = inputs.vm, inputs.snapshot.moref
+    identity: dict[str, Any] = {
+        "disk_key": inputs.disk.key,
+        "vcenter": vm.vcenter,
+        "vm": vm.moref,
+        "snapshot": snapshot,
+    }
     try:
         if inputs.mode == "full":
             raise NoParentError("the job says `mode: full`")

@@ -181,9 +181,10 @@ def _image(ctx: Context, inputs: CreateQcow2In, host: Host, vm_path: str) -> Ima
 
 
 def _must_be_new(inputs: CreateQcow2In) -> bool:
-    """Where unwritten blocks are told by the parent's digests alone, a block that was written for an earlier snapshot would
-    be taken for the parent's. Changed block tracking names such a block again."""
-    return inputs.base is not None and inputs.base.by == "digests"
+    """A block that was written for an earlier snapshot would be taken for the parent's: digests do not tell what is written, and
+    changed block tracking does not name it again where the VM was reverted meanwhile. (On the same snapshot there is a record
+    of the image.)"""
+    return _is_incremental(inputs)
 
 
 def _is_right(host: Host, image: Image) -> bool:

@@ -226,6 +226,25 @@ def test_a_snapshot_that_is_gone_is_replaced_and_the_incremental_is_of_the_new_m
     site.assert_all_equal()
 
 
+def test_what_an_abandoned_moment_left_in_the_image_does_not_stay_though_tracking_does_not_name_it_again(
+    site: Estate,
+) -> None:
+    """As when the VM is reverted after its snapshot was removed: what was written for that is as in the parent again."""
+    job = site.job()
+    first = site.backup(job)
+    before = site.vcenter.read(VM, 2000, 5 * MiB, KiB)
+    site.vcenter.write(VM, 2000, 5 * MiB, b"a" * KiB)
+    assert stopped_at(site, job, "verify[2000]") == 130
+    client = Client.of(site.vcenter)
+    client.wait(client.vm(f"DC1/vm/{VM}").RemoveAllSnapshots_Task())
+    site.vcenter.write(VM, 2000, 5 * MiB, before)
+    site.vcenter.write(VM, 2000, 7 * MiB, b"b" * KiB)
+    site.vcenter.fault("cbt-lie", 2)  # of the two it tells the second one: as much as was told before
+    point = site.backup(job)
+    assert (of(point, 2000).parent, of(point, 2000).by) == (first.name, "cbt")
+    site.assert_all_equal()
+
+
 def test_without_tracking_all_is_read_and_what_differs_is_written(tmp_path: Path) -> None:
     with estate(tmp_path, {"prod": inventory(machine(disk(2000, "12 MiB", content={"pattern": 1})))}) as site:
         job = site.job(incremental="digests")
