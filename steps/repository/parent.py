@@ -1,4 +1,4 @@
-"""What a disk's next image can lie on: the newest restore point that has the disk, if all below it can be relied on.
+"""What a disk's next image can lie on: the newest restore point, if that has the disk and all below it can be relied on.
 
 Everything of a parent (its image, its digests, its changeId) comes from the one manifest of that point, so that an image
 can never lie on one moment and tell the changes since another.
@@ -83,17 +83,20 @@ def _look(host: Host, directory: str) -> VmDirectory:
 
 
 def _newest(seen: VmDirectory, sought: Sought) -> Entry:
-    """Only the identity decides: of a newer point with another disk at that key nothing may be built on an older one."""
-    for entry in reversed(seen.entries):
-        if (disk := entry.disk(sought.key)) is None:
-            continue
-        identity = (entry.manifest.vm.vcenter_uuid, entry.manifest.vm.instance_uuid.lower())
-        if identity != (sought.vcenter_uuid, sought.instance_uuid.lower()):
-            raise NoParentError(f"{entry.point} is of another VM")
-        if disk.backing_uuid != sought.backing_uuid:
-            raise NoParentError(f"it is another disk than the one with its key in {entry.point}")
-        return entry
-    raise NoParentError("it is in no restore point yet" if seen.entries else "this is the VM's first restore point")
+    """Of all points the newest, or none: where that has another disk at the key, or none (a disk that was away may have been
+    written to by another VM, which tracking does not tell), nothing may be built on an older one."""
+    if not seen.entries:
+        raise NoParentError("this is the VM's first restore point")
+    entry = seen.entries[-1]
+    identity = (entry.manifest.vm.vcenter_uuid, entry.manifest.vm.instance_uuid.lower())
+    if identity != (sought.vcenter_uuid, sought.instance_uuid.lower()):
+        raise NoParentError(f"{entry.point} is of another VM")
+    if (disk := entry.disk(sought.key)) is None:
+        been = any(before.disk(sought.key) is not None for before in seen.entries)
+        raise NoParentError(f"it was not in {entry.point}" if been else "it is in no restore point yet")
+    if disk.backing_uuid != sought.backing_uuid:
+        raise NoParentError(f"it is another disk than the one with its key in {entry.point}")
+    return entry
 
 
 def _chain(seen: VmDirectory, chains: Chains, newest: Entry, key: int, run: str) -> tuple[Entry, ...]:

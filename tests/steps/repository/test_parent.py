@@ -83,6 +83,15 @@ def test_of_a_point_with_a_damaged_disk_the_others_are_built_on_and_what_is_then
     assert [point.good for point in catalogue.read(hub.host, hub.root).points] == [False, True]
 
 
+def test_a_disk_that_was_away_begins_anew(hub: Hub) -> None:
+    made = Chain(Path(hub.root))
+    made.add({2000: None, 2001: None}, {})
+    made.add({2000: 0}, {2000: ((0, 512, 1),)})
+    with pytest.raises(NoParentError, match=f"it was not in {made.points[1]}"):
+        find(hub, made, 2001)
+    assert find(hub, made).point == made.points[1]
+
+
 def test_a_sample_that_was_read_whole_later_makes_a_whole_parent(hub: Hub) -> None:
     made = Chain(Path(hub.root))
     made.add({2000: None}, {}, level="sample")
