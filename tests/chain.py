@@ -55,7 +55,7 @@ def disk_of(key: int, parent: str | None, **changes: Any) -> PointDisk:
         copy_seconds=1.0,
         level="full",
         blocks=4,
-        compared=4,
+        compared=4 if parent is None else 3,
         cached=False,
         leaks=0,
         verified=datetime(2026, 11, 1, tzinfo=UTC),

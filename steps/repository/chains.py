@@ -130,7 +130,9 @@ class Chains:
         # It may be missing, or the chain goes round.
         below = None if parent is None else self._states.get((parent.point, key))
         whole = _whole(entry, key)
-        compared = disk is not None and disk.level == "full" and (below is None or below.compared)
+        # A verification of an incremental may have read what is inherited as well.
+        sound_below = below is None or below.compared or (disk is not None and disk.compared == disk.blocks)
+        compared = disk is not None and disk.level == "full" and sound_below
         wrong = [one for one in self._wrong_at_rest(entry, key, below) if whole is None or one[0] >= whole]
         return _State(
             broken=self._broken(entry, key, below),

@@ -33,10 +33,12 @@ def entry(
     at: datetime | None = None,
     parents: dict[int, str | None] | None = None,
     level: Any = "full",
+    whole: bool = False,
     **marks: Any,
 ) -> Entry:
-    """Point `number`; by default of one disk, 2000, a full."""
-    made = manifest_of(number, at or FIRST + timedelta(days=number), parents or {2000: None}, level=level)
+    """Point `number`; by default of one disk, 2000, a full. `whole`: all blocks were compared, those of an incremental too."""
+    changes = {"compared": 4} if whole else {}
+    made = manifest_of(number, at or FIRST + timedelta(days=number), parents or {2000: None}, level=level, **changes)
     return Entry(f"/repository/vm/{made.point}", made, Marks(**marks))
 
 
@@ -128,6 +130,13 @@ def test_a_good_point_on_one_that_is_not_is_not_good_unless_all_of_it_was_read_l
     below = entry(0, level="sample")
     history = [below, entry(1, parents={2000: below.point}), entry(2, parents={2000: below.point}, verified=read)]
     assert [Chains(history).good(one) for one in history] == [False, False, True]
+
+
+def test_a_point_of_which_every_block_was_compared_when_it_was_made_is_good_on_one_that_was_sampled() -> None:
+    below = entry(0, level="sample")
+    above = entry(1, parents={2000: below.point}, whole=True)
+    history = [below, above, entry(2, parents={2000: above.point}), entry(3, parents={2000: below.point})]
+    assert [Chains(history).good(one) for one in history] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -313,9 +322,9 @@ def histories(draw: st.DrawFn) -> tuple[list[Entry], World]:
             # The newest mostly, now and then another, or a full.
             choice = draw(st.sampled_from((-1, -1, -1, -1, -2, None)))
             parents[key] = None if choice is None or len(below) < -choice else below[choice].point
-        one = entry(
-            number, at=at, parents=parents, level=draw(st.sampled_from(("full",) * 5 + ("sample",))), **draw(marks())
-        )
+        level = draw(st.sampled_from(("full",) * 5 + ("sample",)))
+        whole = draw(st.integers(0, 5)) == 0
+        one = entry(number, at=at, parents=parents, level=level, whole=whole, **draw(marks()))
         made.append(one)
         for key in keys:
             images[(one.point, key)] = ({draw(st.integers(0, 5)): number, 9: number}, parents[key])
@@ -402,6 +411,9 @@ def is_compared(chain: list[Entry], key: int) -> bool:
             return True
         if below.manifest.level != "full":
             return False
+        (disk,) = (one for one in below.manifest.disks if one.key == key)
+        if disk.compared == disk.blocks:
+            return True
     return True
 
 
