@@ -16,7 +16,7 @@ from pydantic import Field
 
 from runner.model import JobModel, Model
 from steps.repository.chains import Chains
-from steps.repository.history import Entry, History
+from steps.repository.history import Entry, History, children
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -168,10 +168,20 @@ def _untouchable(history: History, chains: Chains, now: datetime) -> Iterator[tu
         if protection is not None and protection.until > now:
             yield entry.point, f"protected until {protection.until:%Y-%m-%d}: {protection.reason}"
         if (why := _damage(chains, entry)) is not None:
-            yield entry.point, f"damaged, for you to remove: {why}"
+            yield entry.point, f"damaged, {_advice(chains, entry)}: {why}"
             for disk in entry.manifest.disks:
                 for below in chains.of(entry, disk.key)[1:]:
                     yield below.point, f"{entry.point}, which is damaged, is built on it"
+
+
+def _advice(chains: Chains, entry: Entry) -> str:
+    """What is to be done with a damaged point: others may be whole though it is not, as their own blocks hide the bad ones."""
+    for above in children(chains.history, entry.point):
+        if chains.broken(above) is None:
+            return f"but {above.point} is built on it, so do not remove it"
+    if any(chains.doubt(below, disk.key) for disk in entry.manifest.disks for below in chains.of(entry, disk.key)[1:]):
+        return "for you to remove once what it is built on was verified itself"
+    return "for you to remove"
 
 
 def _damage(chains: Chains, entry: Entry) -> str | None:

@@ -276,6 +276,24 @@ def test_a_chain_is_no_longer_than_it_may_be() -> None:
     assert moves(history, plan(history, Policy(max_chain=3), NOW)) == [(3, None), (6, None)]
 
 
+@pytest.mark.parametrize(
+    ("number", "day", "said"),
+    [
+        pytest.param(0, 0, "damaged, but {1} is built on it, so do not remove it: verification", id="others lie on it"),
+        pytest.param(1, 9, "damaged, for you to remove once what it is built on was verified itself: ", id="on others"),
+        pytest.param(1, 5, "damaged, for you to remove: verification", id="on others that were verified since"),
+        pytest.param(2, 9, "damaged, for you to remove: verification", id="by itself"),
+    ],
+)
+def test_what_is_to_be_done_with_a_damaged_point_is_said(number: int, day: int, said: str) -> None:
+    below = entry(0, verified=at_rest(6))
+    history = [below, entry(1, parents={2000: below.point}), entry(2)]
+    parents = {2000: below.point} if number == 1 else None
+    history[number] = entry(number, parents=parents, verified=at_rest(day, passed=False))
+    reasons = plan(history, Policy(keep_last=1), NOW).decisions[number].reasons
+    assert reasons[0].startswith(said.format(*(one.point for one in history)))
+
+
 def test_a_chain_that_something_damaged_is_built_on_is_not_cut() -> None:
     history = chain(6)
     history[4] = entry(4, parents={2000: history[3].point}, verified=at_rest(9, passed=False))
