@@ -36,6 +36,8 @@ class Target(Model):
     """Absolute path that it gets once it is verified"""
     overwrite: bool
     """Whether a file of that name may be replaced"""
+    replaces: tuple[int, int] | None
+    """Size and time of last change (ns) of the file that has the name before; none: there is none"""
 
 
 class CreateTargetIn(JobModel):
@@ -82,7 +84,7 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
     )
 
     def check(self, ctx: Context, inputs: CreateTargetIn, recorded: Target | None) -> Target | None:
-        target, host = _target(ctx, inputs), ctx.host(inputs.host)
+        target, host = recorded or _target(ctx, inputs), ctx.host(inputs.host)
         if recorded is not None and is_delivered(host, recorded):
             return recorded
         return target if _is_right(host, target) else None
@@ -125,8 +127,13 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
 
 
 def is_delivered(host: Host, target: Target) -> bool:
-    """Whether the file has its final name already."""
-    return not host.exists(target.image.path) and host.exists(target.final)
+    """Whether the file has its final name already: what has it is not what it was to replace."""
+    return not host.exists(target.image.path) and _state(host, target.final) not in (None, target.replaces)
+
+
+def _state(host: Host, path: str) -> tuple[int, int] | None:
+    found = host.stat(path)
+    return None if found is None else (found.size, found.mtime_ns)
 
 
 def _target(ctx: Context, inputs: CreateTargetIn) -> Target:
@@ -142,7 +149,14 @@ def _target(ctx: Context, inputs: CreateTargetIn) -> Target:
         format=form,
         export=disk.image.export,
     )
-    return Target(disk=disk, image=image, form=inputs.format, final=final, overwrite=inputs.overwrite)
+    return Target(
+        disk=disk,
+        image=image,
+        form=inputs.format,
+        final=final,
+        overwrite=inputs.overwrite,
+        replaces=_state(ctx.host(inputs.host), final),
+    )
 
 
 def _refuse_existing(host: Host, target: Target) -> None:

@@ -72,7 +72,7 @@ def _deliver(ctx: Context, target: Target) -> None:
     host = ctx.host(target.image.host)
     if is_delivered(host, target):
         return
-    if target.overwrite:
+    if target.overwrite and host.exists(target.image.path):
         host.remove(target.final)
     try:
         host.rename(target.image.path, target.final)

@@ -96,6 +96,23 @@ def test_what_is_there_is_replaced_only_if_told_and_only_at_the_end(hub: Hub, ch
     assert CheckRestored().check(hub.context(), CheckRestoredIn(restored=done), checked) == checked
 
 
+def test_an_unfinished_file_that_was_deleted_is_made_again_though_one_of_its_final_name_is_there(
+    hub: Hub, chain: list[Reference], tmp_path: Path
+):
+    of, place = opened(hub, chain[0].point), tmp_path / "restored"
+    place.mkdir()
+    final = place / "pgtest1-disk-2000.raw"
+    final.write_bytes(b"mine")
+    target = target_of(hub, of, place, overwrite=True)
+    done = restore(hub, target)
+    Path(target.image.path).unlink()
+    inputs = CreateTargetIn(disk=of, directory=str(place), format="raw", overwrite=True)
+    assert CreateTarget().check(hub.context(), inputs, target) is None
+    assert RestoreDisk().check(hub.context(), RestoreDiskIn(target=target), done) is None
+    assert CreateTarget().run(hub.context(), inputs, CreateTarget.Live()) == target
+    assert final.read_bytes() == b"mine"
+
+
 def test_too_little_room_is_seen_before_anything_is_written(
     hub: Hub, chain: list[Reference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
