@@ -130,6 +130,10 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             notes.append(f"to be rebuilt: {counted(len(planned.plan.moves), 'image')}")
         if planned.work.copied:
             notes.append(planned.work.sentence)
+        elif any(move.onto is None for move in planned.plan.moves):
+            notes.append(
+                "fulls share their blocks, as its kind of file system can: only the run, and a dry run, try it"
+            )
         free = host.free_bytes(root)
         problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
         return Forecast(size=planned.work.copied or None, notes=tuple(notes), problems=problems)

@@ -127,13 +127,13 @@ def plan_of(
 
 
 def may_share(host: Host, root: str) -> bool:
-    """Whether files there may share blocks, by the kind of its file system."""
+    """Whether files there may share blocks, by the kind of its file system: for a plan, which writes nothing anywhere."""
     done = host.run(("stat", "--file-system", "--format=%T", root), timeout=MINUTE, ok=None)
     return done.stdout.decode(errors="replace").strip() in _CLONES
 
 
 def can_share(host: Host, directory: str) -> bool:
-    """Whether they do, by trying it with a file that is gone afterwards."""
+    """Whether they do, by trying it with a file that is gone afterwards. Where none may be written they do not."""
     script = (
         'cd "$1" && f=.share-$$ && : >"$f" && cp --reflink=always "$f" "$f.2"; code=$?; rm -f "$f" "$f.2"; exit $code'
     )

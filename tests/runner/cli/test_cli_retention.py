@@ -9,6 +9,7 @@ import pytest
 from runner.cli import main
 from runner.hosts.local import LocalHost
 from runner.units import MiB
+from steps import pruning
 from tests.chain import Chain
 from tests.hub import Hub, hub_on, tree
 
@@ -51,6 +52,19 @@ def test_the_dry_run_is_what_the_run_does(chain: Chain, capsys: pytest.CaptureFi
     for move in planned["plan"]["moves"]:
         manifest = json.loads((chain.directory / move["point"] / "manifest.json").read_bytes())
         assert [disk["parent"] for disk in manifest["disks"]] == [move["onto"]]
+
+
+@pytest.mark.parametrize("shares", [True, False], ids=["blocks shared", "copied"])
+def test_the_dry_run_asks_for_room_as_the_run_does(
+    chain: Chain, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, shares: bool
+) -> None:
+    monkeypatch.setattr(pruning, "may_share", lambda host, root: not shares)
+    monkeypatch.setattr(pruning, "can_share", lambda host, directory: shares)
+    monkeypatch.setattr(LocalHost, "free_bytes", lambda self, path: pruning.SPARE + 3 * MiB // 2)
+    code = 0 if shares else 1
+    assert sendense(chain, "prune", "--max-chain=2", "--dry-run") == code
+    assert ("a full copy of" in capsys.readouterr().out) is not shares
+    assert sendense(chain, "prune", "--max-chain=2") == code
 
 
 def test_a_protected_point_is_shown_and_stays_until_that_is_lifted(
