@@ -61,7 +61,7 @@ class ProtectedMeanwhileError(SendenseError):
 
 class Prune(Step[PruneIn, PruneLive, Pruned]):
     """Deletes the points of one VM that a policy does not keep. What is built on them is rebuilt first, on copies, and compared
-    with the digests made at the source, before it takes its place. The VM's lock is held. Killed at any moment, every point
+    with the digests made at the source (of what was not written, a sample), before it takes its place. The VM's lock is held. Killed at any moment, every point
     that stays reads as before, and the next prune goes on."""
 
     name = "prune"
