@@ -79,7 +79,11 @@ def lines(point: StoredPoint, served: Sequence[Serving]) -> list[str]:
         found += ["", f"disk {one.image.key}, {human_bytes(one.size)}: {uri}"]
         found.append(f"  {shlex.join(('nbdcopy', uri, f'{one.image.export}.raw'))}")
         found.append(f"  {shlex.join(_guestfish(one))}")
-    return [*found, "", f"  {shlex.join(_qemu(served))}"]
+    found += [
+        "",
+        "to boot it, if its firmware is BIOS and it knows virtio disks (its own hardware is in the point's vm/config.json):",
+    ]
+    return [*found, f"  {shlex.join(_qemu(served))}"]
 
 
 def _guestfish(one: Serving) -> tuple[str, ...]:
