@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -54,6 +55,8 @@ class OpenSourceIn(JobModel):
 class Source(Given):
     snapshot: str
     """moref of the snapshot whose disk this is"""
+    created: datetime
+    """When it was taken, by the vCenter's clock: its moref alone may become another snapshot's."""
     disk_key: int
     """Which disk it is."""
     backing_uuid: str
@@ -116,6 +119,7 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             ctx.uses(f"VDDK on {host.name}", str(choice.version))
         return Source(
             snapshot=inputs.snapshot.moref,
+            created=inputs.snapshot.created,
             disk_key=disk.key,
             backing_uuid=disk.backing_uuid,
             capacity=disk.capacity,

@@ -104,7 +104,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         client = vcenter(ctx, inputs.vm.vcenter)
         try:
             if recorded is not None:
-                there = any(found.moref == recorded.moref for found in snapshots.listed(client, recorded.vm))
+                there = any(_is_it(found, recorded) for found in snapshots.listed(client, recorded.vm))
                 return recorded if there else None
             # A creation that was begun before a crash may still be going on.
             snapshots.settle(client, inputs.vm.moref)
@@ -168,7 +168,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         client = vcenter(ctx, out.vcenter)
         try:
             for found in snapshots.listed(client, out.vm):
-                if out.moref == found.moref or out.name == found.name:
+                if _is_it(found, out) or out.name == found.name:
                     snapshots.remove(client, out.vm, found.moref)
             snapshots.consolidate_if_needed(client, out.vm)
         except Gone:
@@ -211,6 +211,11 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
 
 def name_of(run: Run) -> str:
     return f"{PREFIX}{run.id}"
+
+
+def _is_it(found: Found, taken: SnapshotTaken) -> bool:
+    """By its time too: a vCenter that was restored from its own backup gives numbers again, to other people's snapshots."""
+    return (found.moref, found.created) == (taken.moref, taken.created)
 
 
 def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tuple[Found, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
+from datetime import UTC
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -285,7 +286,7 @@ def _head(source: Source, image: Image) -> LedgerHead:
         capacity=source.capacity,
         backing_uuid=source.backing_uuid,
         image=f"{image.host}:{image.path}",
-        snapshot=source.snapshot,
+        snapshot=f"{source.snapshot} of {source.created.astimezone(UTC).isoformat()}",
     )
 
 

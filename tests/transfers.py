@@ -16,7 +16,7 @@ from steps.start_nbd import StartNbd, StartNbdIn
 from steps.transfer import Copied, Transfer, TransferIn, TransferLive
 from steps.verify import Verified, Verify, VerifyIn, VerifyLive
 from steps.vsphere.inventory import Disk
-from tests.hub import Hub, disk
+from tests.hub import CREATED, Hub, disk
 from tests.nbd_servers import Servers, raw
 
 SNAPSHOT = "snapshot-31"
@@ -47,6 +47,7 @@ class Guest:
         server = self.servers.nbdkit("-r", *filters, "file", str(self.path))
         return Source(
             snapshot=SNAPSHOT,
+            created=CREATED,
             disk_key=self.disk.key,
             backing_uuid=self.disk.backing_uuid,
             capacity=self.disk.capacity,

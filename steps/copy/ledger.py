@@ -49,6 +49,7 @@ class LedgerHead:
     image: str
     """Host and path of the image."""
     snapshot: str
+    """Which moment is read: nothing else may ever be called so."""
     schema_version: int = SCHEMA_VERSION
 
 

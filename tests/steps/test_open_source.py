@@ -60,6 +60,7 @@ def test_bytes_read_through_nbd_equal_the_disks_file(start_vcenter: Starts) -> N
         with lab.source(found, taken, key) as opened:
             source = opened.source
             assert (source.disk_key, source.snapshot, source.transport) == (key, taken.moref, "https")
+            assert source.created == taken.created
             assert len(source.uris) == 2
             expected = lab.simulator.disk_file("pgtest1", key).read_bytes()
             assert source.capacity == len(expected)

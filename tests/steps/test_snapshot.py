@@ -208,6 +208,18 @@ def test_a_record_stands_while_the_snapshot_is_there(start_vcenter: Starts) -> N
     assert checked(lab, inputs, None) is None
 
 
+def test_anothers_snapshot_that_was_given_its_number_is_neither_read_nor_removed(start_vcenter: Starts) -> None:
+    """As by a vCenter that was restored from its own backup."""
+    lab = start_vcenter()
+    found = lab.discover()
+    taken, inputs = lab.snapshot(found), lab.snapshot_in(found)
+    lab.undo(found, taken)
+    again = taken.model_copy(update={"moref": foreign(lab, found.vm.moref, "before the upgrade")})
+    assert checked(lab, inputs, again) is None
+    lab.undo(found, again)
+    assert lab.simulator.snapshots("pgtest1") == ["before the upgrade"]
+
+
 def test_the_live_disk_may_change_meanwhile(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     found = lab.discover()

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from steps.qemu import img
 from steps.repository import layout
 from steps.transfer import Copied, SwappedTargetsError, Transfer, TransferIn, TransferLive
 from tests.eventually import eventually
-from tests.hub import Hub, disk, tree
+from tests.hub import CREATED, Hub, disk, tree
 from tests.nbd_servers import Servers, raw
 from tests.points import publish
 from tests.transfers import CAPACITY, SNAPSHOT, Guest, content, opened, transfer
@@ -131,13 +132,22 @@ def test_an_export_of_another_size_than_the_model_says_is_refused(
     assert not any((tmp_path / "strange.raw").read_bytes())
 
 
-def test_a_copy_of_a_later_moment_reads_all_and_writes_what_differs(hub: Hub, guest: Guest) -> None:
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param({"snapshot": "snapshot-32"}, id="of another number"),
+        pytest.param({"created": CREATED + timedelta(hours=1)}, id="of a number given again"),
+    ],
+)
+def test_a_copy_of_a_later_moment_reads_all_and_writes_what_differs(
+    hub: Hub, guest: Guest, later: dict[str, object]
+) -> None:
     image = hub.image(guest.disk)
     transfer(hub, guest.source(), image)
     guest.write(0, bytes(MiB))
     guest.write(3 * MiB, content(MiB, seed=4))
     hub.events.clear()
-    copied = transfer(hub, guest.source().model_copy(update={"snapshot": "snapshot-32"}), image)
+    copied = transfer(hub, guest.source().model_copy(update=later), image)
     assert equal(image, guest)
     assert copied.zero == 10 * MiB
     last = [event for event in hub.events if isinstance(event, NodeProgress)][-1]
