@@ -136,4 +136,4 @@ def enable(client: Client, vm: str) -> None:
             session.object(vim.VirtualMachine, vm).ReconfigVM_Task(spec=wanted(changeTrackingEnabled=True))._moId
         )
 
-    finish(client, client.call(doing, work), doing, RECONFIGURE_DEADLINE)
+    finish(client, client.act(doing, work), doing, RECONFIGURE_DEADLINE)

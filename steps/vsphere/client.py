@@ -47,10 +47,18 @@ class Client:
     """`name` is the job's word for the vCenter."""
 
     def __init__(
-        self, name: str, vcenter: VCenter, *, keepalive: float = KEEPALIVE, keepalive_lent: float = KEEPALIVE_LENT
+        self,
+        name: str,
+        vcenter: VCenter,
+        *,
+        hold: Callable[[], None] = lambda: None,
+        keepalive: float = KEEPALIVE,
+        keepalive_lent: float = KEEPALIVE_LENT,
     ) -> None:
+        """`hold` raises if nothing may be changed: whoever works for a run has its locks."""
         self.name = name
         self.vcenter = vcenter
+        self._hold = hold
         self._keepalive = keepalive
         self._keepalive_lent = keepalive_lent
         self._lock = threading.RLock()
@@ -117,6 +125,15 @@ class Client:
             except Unreachable:
                 time.sleep(wait)
         return self._call_once(doing, work)
+
+    def act(self, doing: str, work: Callable[[Session], ResultT], *, repeatable: bool = True) -> ResultT:
+        """As `call`, of what changes something. Raises also LockedError."""
+
+        def held(session: Session) -> ResultT:
+            self._hold()
+            return work(session)
+
+        return self.call(doing, held, repeatable=repeatable)
 
     def _call_once(self, doing: str, work: Callable[[Session], ResultT]) -> ResultT:
         with explained(self._server, doing):
@@ -223,7 +240,7 @@ def vcenter(ctx: Context, name: str) -> Client:
     def make() -> Client:
         section: VCenter = ctx.section("vcenters", name)
         way.require(ctx, name, section)
-        return Client(name, section)
+        return Client(name, section, hold=ctx.hold)
 
     client: Client = ctx.shared(("vcenter", name), make)
     return client

@@ -105,7 +105,7 @@ def create(client: Client, vm: str, name: str, description: str, *, quiesce: boo
         task = machine.CreateSnapshot_Task(name=name, description=description, memory=False, quiesce=quiesce)
         return str(task._moId)
 
-    task = client.call(doing, work, repeatable=False)
+    task = client.act(doing, work, repeatable=False)
     made: Any = finish(client, task, doing, CREATE_DEADLINE)
     return str(made._moId)
 
@@ -198,7 +198,7 @@ def _when_free(client: Client, doing: str, start: Any) -> None:
     ends = time.monotonic() + BUSY_DEADLINE
     while True:
         try:
-            finish(client, client.call(doing, start), doing, MERGE_DEADLINE)
+            finish(client, client.act(doing, start), doing, MERGE_DEADLINE)
             return
         except Busy:
             if time.monotonic() > ends:

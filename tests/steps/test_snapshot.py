@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
 from runner.errors import LockedError, SendenseError
+from runner.held_lock import HeldLock
 from steps.snapshot import Snapshot, SnapshotIn, SnapshotTaken
-from steps.vsphere import snapshots
+from steps.vsphere import cbt, snapshots
+from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed, SnapshotRefused, TrackingOff, VSphereError
 from tests.eventually import eventually
 from tests.vcenter import NAME, RUN, Lab, Starts, disk, machine, vcenters
@@ -286,6 +289,40 @@ def test_a_full_datastore_is_a_sentence_and_leaves_nothing(start_vcenter: Starts
     with pytest.raises(SnapshotRefused, match="datastore ds1 has no space left"):
         lab.snapshot(lab.discover())
     assert lab.simulator.snapshots("pgtest1") == []
+
+
+class Lost:
+    """A lock that is another's by now."""
+
+    def hold(self) -> None:
+        raise LockedError("VM 'pgtest1'", f"run {OTHER}")
+
+
+@pytest.mark.parametrize(
+    ("act", "method"),
+    [
+        pytest.param(lambda client, vm, _: snapshots.create(client, vm, "x", "", quiesce=False), "CreateSnapshot_Task", id="create"),
+        pytest.param(snapshots.remove, "RemoveSnapshot_Task", id="remove"),
+        pytest.param(lambda client, vm, _: snapshots.consolidate_if_needed(client, vm), "ConsolidateVMDisks_Task", id="consolidate"),
+        pytest.param(lambda client, vm, _: cbt.enable(client, vm), "ReconfigVM_Task", id="enable-tracking"),
+    ],
+)  # fmt: skip
+def test_a_run_that_lost_its_locks_changes_nothing_in_vcenter(
+    start_vcenter: Starts, act: Callable[[Client, str, str], object], method: str
+) -> None:
+    """As one that was frozen, and wakes when another has gone on with it."""
+    lab = start_vcenter()
+    ctx = lab.context()
+    client, vm = vcenter(ctx, "prod"), lab.discover().vm.moref
+    merged = foreign(lab, vm, "merged")
+    lab.simulator.fault("merge-failure")
+    snapshots.remove(client, vm, merged)
+    left = foreign(lab, vm, "left")
+    before = lab.simulator.calls[method]
+    ctx.guards.append(cast("HeldLock", Lost()))
+    with pytest.raises(LockedError, match=OTHER):
+        act(client, vm, left)
+    assert lab.simulator.calls[method] == before
 
 
 # taken back
