@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from runner.annotations import fields
-from runner.errors import Interrupted, SendenseError
+from runner.errors import Interrupted, LockedError, SendenseError
 from runner.inputs import Resolver
 from runner.marks import names
 from runner.model import dump_value, load_value
@@ -35,10 +35,11 @@ class NotReady(SendenseError):
 
 @dataclass(frozen=True)
 class Seen:
-    """`node` is its id."""
+    """`node` is its id; `locked`: what is in the way is another run."""
 
     node: str
     observation: Observation
+    locked: LockedError | None = None
 
 
 class Examination:
@@ -51,9 +52,12 @@ class Examination:
         self.unknown: list[str] = []
 
     def refuse_unless_ready(self, known: Mapping[NodeId, JsonValue]) -> None:
-        """Raises NotReady."""
-        found = [seen.observation for seen in self.look(known, thorough=False)]
-        if bad := tuple(one for one in found if one.state == "wrong"):
+        """Raises NotReady, and LockedError where another run is in the way: it may be over soon."""
+        found = list(self.look(known, thorough=False))
+        for seen in found:
+            if seen.locked is not None:
+                raise seen.locked
+        if bad := tuple(seen.observation for seen in found if seen.observation.state == "wrong"):
             raise NotReady(bad)
 
     def named(self) -> Iterator[tuple[str, str]]:
@@ -129,4 +133,5 @@ class Examination:
         except Interrupted:
             raise
         except SendenseError as error:
-            yield Seen(name, wrong(f"step {name}", "what it stands on", error.message))
+            locked = error if isinstance(error, LockedError) else None
+            yield Seen(name, wrong(f"step {name}", "what it stands on", error.message), locked)

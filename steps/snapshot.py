@@ -14,7 +14,7 @@ from runner.observations import Observation, observe
 from runner.step import Context, Empty, Forecast, Lifetime, Run, Step
 from runner.units import HOUR, human_seconds
 from steps import tracking
-from steps.owner import describe
+from steps.owner import describe, read_owner
 from steps.tracking import Wish
 from steps.vsphere import machine, privileges, snapshots
 from steps.vsphere.client import Client, vcenter
@@ -135,8 +135,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
 
     def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
         """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its removal merges what
-        lies on them."""
+        lies on them. Raises LockedError for another run's: what it says of the disks is no fault of theirs."""
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
+        _refuse_foreign(client, vm, name_of(ctx.run))
         own = snapshots.find(client, vm.moref, name_of(ctx.run))
         disks = (
             snapshots.foreseen(client, vm.moref)
@@ -260,9 +261,12 @@ def _refuse_foreign(client: Client, vm: VM, own: str) -> None:
     would merge under our reads."""
     for found in snapshots.listed(client, vm.moref):
         if found.name.startswith(PREFIX) and found.name != own:
+            owner = read_owner(found.description)
+            whose = found.name if owner is None else f"run {owner.run} of {owner.job} on {owner.holder}"
             holder = (
-                f"snapshot {found.name} is on it, created {_time(found.created)} ({found.description}); let that run end or "
-                f"resume it, or let go of it with `sendense sweep JOB --abandon RUN`; of a run whose records are lost, with `sendense sweep JOB --orphans`"
+                f"{whose}, whose snapshot of {_time(found.created)} is on it; let that run end or resume it, or let go of it with "
+                "`sendense sweep JOB --abandon RUN`; of a run that is over, or whose records are lost, with "
+                "`sendense sweep JOB --orphans`"
             )
             raise LockedError(f"VM {vm.name}", holder)
 

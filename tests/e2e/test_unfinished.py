@@ -100,6 +100,22 @@ def test_a_run_that_can_go_on_is_called_sound_and_the_snapshot_is_known_as_its_o
     site.backup(job)
 
 
+def test_a_vm_with_the_snapshot_of_another_jobs_run_is_locked_by_that_run(site: Estate) -> None:
+    """Whatever it says of the disks, which are not flat any more."""
+    run = stopped_at(site, site.job("elsewhere"), "transfer[2000]")
+    job = site.job()
+    (problem,) = site.plan(job).problems
+    (found,) = wrong(examined(site, job))
+    refused = site.run(job)
+    assert refused.exit_code == 3
+    assert f"VM {VM} is locked by another run: run {run} of elsewhere on " in refused.error
+    assert refused.acted() == {"discover"}
+    assert found in refused.error
+    assert problem == f"snapshot: {found}"
+    assert site.run(site.job("elsewhere")).exit_code == 0
+    assert site.run(job).exit_code == 0
+
+
 def test_a_run_whose_point_is_published_is_called_sound_though_it_holds_its_snapshot(site: Estate) -> None:
     job = site.job()
     site.vcenter.fault("fail-task", method="RemoveSnapshot_Task")

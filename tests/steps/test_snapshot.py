@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from runner.errors import LockedError, SendenseError
 from runner.held_lock import HeldLock
+from steps.owner import Owner
 from steps.snapshot import Snapshot, SnapshotIn, SnapshotTaken
 from steps.vsphere import cbt, snapshots
 from steps.vsphere.client import Client, vcenter
@@ -31,7 +32,8 @@ def checked(lab: Lab, inputs: SnapshotIn, recorded: SnapshotTaken | None) -> Sna
 
 def foreign(lab: Lab, moref: str, name: str = f"sendense-{OTHER}") -> str:
     """A snapshot that is not the run's."""
-    return snapshots.create(lab.client, moref, name, json.dumps({"run": OTHER, "job": "other"}), quiesce=False)
+    owner = Owner(run=OTHER, job="other", holder="elsewhere pid 7")
+    return snapshots.create(lab.client, moref, name, owner.model_dump_json(), quiesce=False)
 
 
 def test_it_freezes_each_covered_disk_as_the_snapshots_config_says(start_vcenter: Starts) -> None:
@@ -243,8 +245,8 @@ def test_another_runs_snapshot_is_exit_code_3_and_names_the_way_out(start_vcente
     with pytest.raises(LockedError) as caught:
         lab.snapshot(found)
     assert caught.value.exit_code == 3
-    for part in (f"sendense-{OTHER}", '"job": "other"', "sendense sweep"):
-        assert part in str(caught.value)
+    assert f"VM pgtest1 is locked by another run: run {OTHER} of other on elsewhere pid 7, whose" in str(caught.value)
+    assert "`sendense sweep JOB --orphans`" in str(caught.value)
     assert lab.simulator.snapshots("pgtest1") == [f"sendense-{OTHER}"]
 
 
@@ -491,7 +493,9 @@ def test_the_plan_sees_what_would_stand_in_the_way_and_takes_nothing(start_vcent
     assert clear.notes == ("after a failure the snapshot would go at once: datastore ds1 has 9.0 % free",)
     foreign(lab, found.vm.moref)
     (problem,) = Snapshot().forecast(lab.context(), lab.snapshot_in(found)).problems
-    assert f"sendense-{OTHER}" in problem
+    assert f"run {OTHER} of other" in problem
+    with pytest.raises(LockedError, match=OTHER):
+        Snapshot().foresee(lab.context(), lab.snapshot_in(found))
     assert lab.simulator.snapshots("pgtest1") == [f"sendense-{OTHER}"]
 
 
