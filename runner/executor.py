@@ -17,16 +17,18 @@ import traceback
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from pydantic import JsonValue
 
 from runner.checkpoint import NodeRecord, RunState
-from runner.conclusion import Conclusion
+from runner.conclusion import RUN, Conclusion
 from runner.errors import Interrupted, SendenseError
 from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted, Warned
 from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
+from runner.job_model import DEFAULT_RETRIES
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.patience import Patience
@@ -34,7 +36,7 @@ from runner.processes import Processes, ProcessFailed
 from runner.recording import Recorder
 from runner.schedule import Schedule, Status, is_at_end
 from runner.step import Lifetime, Registry
-from runner.unwind import Unwinding
+from runner.unwind import Moment, Unwinding
 from runner.world import World
 
 ResultT = TypeVar("ResultT")
@@ -112,6 +114,7 @@ class Executor:
     def execute(self) -> Outcome:
         """Runs to the end and returns what came of it; raises only what is a bug, after everything was unwound."""
         if not self._let_go_of_what_is_gone():
+            self._outcome.interrupted |= self._stop.is_set()
             return self._outcome
         try:
             with ThreadPoolExecutor(self._jobs, thread_name_prefix="node") as pool:
@@ -142,37 +145,39 @@ class Executor:
 
     def _let_go_of_what_is_gone(self) -> bool:
         """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at then: disks
-        and configuration are those of the new moment. False if that fails: the run goes neither on with a moment over
-        its time, nor takes another beside it."""
+        and configuration are those of the new moment, also of the first one, where none was taken yet. False if that
+        fails, or if it cannot be seen whether a moment is there: the run goes neither on with a moment over its time,
+        nor takes another beside it."""
         if self._stands:
             return True
-        gone = {record.node: why for record in self._state.nodes().values() if (why := self._why_gone(record))}
-        for node, why in gone.items():
-            record = self._state.nodes()[node]
+        moments: list[Moment] = []
+        for step, record in self._unwinding.moments():
+            began = time.monotonic()
+            patience = Patience(DEFAULT_RETRIES, self._stop, partial(self._tell_retry, str(record.node)))
             try:
-                self._unwinding.forget_what_was_seen()
-                self._unwinding.undo(self._registry.steps[record.step], record, why)
+                moments.append(patience.see_through(partial(self._unwinding.look, step, record)))
             except SendenseError as error:
-                refused = SendenseError(f"{why}, and the run does not go on with what it cannot let go of: {error}")
-                self._fail(str(node), record.step, refused, time.monotonic())
+                self._fail(str(record.node), record.step, error, began)
                 return False
-            text = f"{node} is let go of ({why}): a new one is taken, and every disk is read again"
-            self._bus.emit(Warned(node=str(node), text=text))
-        return True
-
-    def _why_gone(self, record: NodeRecord) -> str | None:
-        step = self._registry.steps.get(record.step)
-        if step is None or step.lifetime is not Lifetime.JOB:
-            return None
         try:
-            # Also of one that a crash kept from being recorded: it is as old as the other.
-            due = self._unwinding.due(step, record)
-            if due or record.state != "done":
-                return due
-            return None if self._unwinding.is_there(step, record) else "it is gone, and not by us"
-        except SendenseError:
-            # It cannot be seen now; the node's own turn will say why.
-            return None
+            if self._unwinding.lacks_a_moment(self._nodes) or not all(moment.stands for moment in moments):
+                self._unwinding.forget_what_was_seen()
+        except SendenseError as error:
+            self._outcome.failures.append((RUN, error))
+            return False
+        return all(self._let_go(moment, why) for moment in moments if (why := moment.why_gone))
+
+    def _let_go(self, moment: Moment, why: str) -> bool:
+        node = str(moment.record.node)
+        try:
+            self._unwinding.undo(moment.step, moment.record, why)
+        except SendenseError as error:
+            refused = SendenseError(f"{why}, and the run does not go on with what it cannot let go of: {error}")
+            self._fail(node, moment.record.step, refused, time.monotonic())
+            return False
+        text = f"{node} is let go of ({why}): a new one is taken, and every disk is read again"
+        self._bus.emit(Warned(node=node, text=text))
+        return True
 
     # One node, in a worker thread
 
@@ -273,6 +278,11 @@ class Executor:
         ctx = self._world.context(node.id)
         recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
         found: Model | None = node.step.check(ctx, inputs.values, recorded)
+        if found is None and weighing.ask == "recorded" and node.step.lifetime is Lifetime.JOB:
+            # Its successor takes another list of disks than the one that is used by now.
+            raise SendenseError(
+                f"{node.id} was there a moment ago and is gone: run the same command again, which begins a new one"
+            )
         if found is None:
             return weighing.why
         if weighing.ask == "adopt":
@@ -308,10 +318,7 @@ class Executor:
     def _patiently(self, node: Node, attempt: Callable[[int], ResultT]) -> ResultT:
         """`attempt(number)`, again after transient errors, as often as the job allows for the node."""
 
-        def tell(error: SendenseError, wait: float, number: int) -> None:
-            self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=wait, attempt=number))
-
-        patience = Patience(node.spec.retries, self._stop, tell)
+        patience = Patience(node.spec.retries, self._stop, partial(self._tell_retry, str(node.id)))
         while True:
             try:
                 return attempt(patience.attempt)
@@ -322,6 +329,9 @@ class Executor:
                 if patience.is_over(error, advanced=advanced):
                     raise
             patience.rest(error, lambda: self._processes.drop(node))
+
+    def _tell_retry(self, node: str, error: SendenseError, wait: float, number: int) -> None:
+        self._bus.emit(NodeRetrying(node=node, error=str(error), wait=wait, attempt=number))
 
     def _attempt(self, node: Node, inputs: Inputs, why: str, attempt: int) -> Model:
         self._processes.open_for(node)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from runner.errors import SendenseError
+
+ResultT = TypeVar("ResultT")
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
@@ -22,6 +25,16 @@ class Patience:
         self._stop = stop
         self._tell = tell
         self._wait = FIRST_WAIT
+
+    def see_through(self, attempt: Callable[[], ResultT]) -> ResultT:
+        """`attempt()`, again after transient errors."""
+        while True:
+            try:
+                return attempt()
+            except SendenseError as error:
+                if self.is_over(error, advanced=False):
+                    raise
+                self.rest(error, lambda: None)
 
     def is_over(self, error: SendenseError, *, advanced: bool) -> bool:
         """Whether `error` is the last word. `advanced`: the attempt made some of the node's work durable, so this failure

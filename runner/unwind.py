@@ -15,6 +15,7 @@ from runner.errors import SendenseError
 from runner.events import Bus, Held, NodeUndone, UndoFailed
 from runner.inputs import parse_out
 from runner.model import JobModel
+from runner.nodes import Nodes
 from runner.step import AnyStep, Context, Lifetime, Registry
 from runner.world import World
 
@@ -42,6 +43,27 @@ class Hold:
     since: datetime
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What a JOB node took. `is_there`: also where a crash kept it from being recorded; `due`: why it may be held no longer."""
+
+    step: AnyStep
+    record: NodeRecord
+    is_there: bool
+    due: str | None = None
+
+    @property
+    def stands(self) -> bool:
+        return self.is_there and self.due is None
+
+    @property
+    def why_gone(self) -> str | None:
+        """None if it stands, and if it was never taken."""
+        if self.due is None and not self.is_there and self.record.state == "done":
+            return "it is gone, and not by us"
+        return self.due
+
+
 class Unwinding:
     def __init__(self, state: RunState, registry: Registry, world: World, bus: Bus, sweep: str) -> None:
         """`sweep` is the command line that lets go of a run, without its name."""
@@ -56,10 +78,7 @@ class Unwinding:
         done = Unwound()
         if not self._is_ours(done):
             return done
-        for record in self._reversed():
-            step = self._registry.steps.get(record.step)
-            if step is None or step.lifetime is not Lifetime.JOB:
-                continue
+        for step, record in self.moments():
             ctx = self._context(record)
             try:
                 why = "the work is done" if succeeded else self._due(step, ctx, record)
@@ -73,8 +92,8 @@ class Unwinding:
         return done
 
     def forget_what_was_seen(self) -> None:
-        """Before a moment is let go of that another one replaces: a crash between must not leave the old list of disks for
-        the new moment."""
+        """Before a moment is taken, and before one is let go of that another one replaces: a crash between must not leave the
+        old list of disks for the new moment."""
         for record in self._state.nodes().values():
             step = self._registry.steps.get(record.step)
             if step is not None and step.read_only:
@@ -131,10 +150,7 @@ class Unwinding:
     def would_release(self, *, succeeded: bool) -> Unwound:
         """What `release` would take back, by looking."""
         found = Unwound()
-        for record in self._reversed():
-            step = self._registry.steps.get(record.step)
-            if step is None or step.lifetime is not Lifetime.JOB:
-                continue
+        for step, record in self.moments():
             try:
                 why = "the work is done" if succeeded else self._due(step, self._world.unheard(record.node), record)
             except SendenseError as error:
@@ -175,18 +191,43 @@ class Unwinding:
         for hold in self.held(work_done=work_done):
             self._bus.emit(Held(node=hold.node, what=hold.what, command=f"{self._sweep} --abandon {run}"))
 
-    def due(self, step: AnyStep, record: NodeRecord) -> str | None:
-        """Why the JOB node of `record` may be held no longer."""
-        return self._due(step, self._context(record), record)
+    def moments(self) -> Iterator[tuple[AnyStep, NodeRecord]]:
+        """The JOB nodes that were begun, last first."""
+        for record in self._reversed():
+            step = self._registry.steps.get(record.step)
+            if step is not None and step.lifetime is Lifetime.JOB:
+                yield step, record
+
+    def look(self, step: AnyStep, record: NodeRecord) -> Moment:
+        """Whether the run goes on with the moment of `record`."""
+        return self._look(step, self._context(record), record)
+
+    def _look(self, step: AnyStep, ctx: Context, record: NodeRecord) -> Moment:
+        out = self._out(step, ctx, record)
+        if out is None:
+            return Moment(step, record, is_there=False)
+        # Also of one that a crash kept from being recorded: it is as old as the other.
+        if due := step.release_due(ctx, _inputs(step, record), out):
+            return Moment(step, record, is_there=True, due=due)
+        is_there = record.state != "done" or step.check(ctx, _inputs(step, record), out) is not None
+        return Moment(step, record, is_there)
+
+    def lacks_a_moment(self, nodes: Nodes) -> bool:
+        """Whether a step that takes one has not begun to."""
+        begun = {record.step_id for _, record in self.moments()}
+        return any(nodes.kind(step).lifetime is Lifetime.JOB and step not in begun for step in nodes.order)
+
+    def would_look_again(self, nodes: Nodes) -> bool:
+        """Whether a run that goes on forgets what was seen, by looking: not if that cannot be told now."""
+        try:
+            looked = (self._look(step, self._world.unheard(record.node), record) for step, record in self.moments())
+            return self.lacks_a_moment(nodes) or not all(moment.stands for moment in looked)
+        except SendenseError:
+            return False
 
     def _due(self, step: AnyStep, ctx: Context, record: NodeRecord) -> str | None:
         out = self._out(step, ctx, record)
         return None if out is None else step.release_due(ctx, _inputs(step, record), out)
-
-    def is_there(self, step: AnyStep, record: NodeRecord) -> bool:
-        """Whether what the record says was made still is."""
-        out = None if record.out is None else parse_out(step.Out, record.out, str(record.node))
-        return step.check(self._context(record), _inputs(step, record), out) is not None
 
     def undo(self, step: AnyStep, record: NodeRecord, why: str) -> None:
         """Raises UnwindError."""

@@ -102,9 +102,13 @@ def _prospect(desk: Desk, unfinished: RunRecord | None) -> _Prospect:
     record = unfinished or new_record(desk.job, new_run_id())
     run = _run(desk, record)
     state = desk.state.open(record.id)
-    records = {} if unfinished is None else state.nodes()
-    stands = frozenset() if unfinished is None else desk.stands(record, desk.unwinding(state))
     nodes, resolver = desk.nodes(run)
+    unwinding = desk.unwinding(state)
+    stands = frozenset() if unfinished is None else desk.stands(record, unwinding)
+    records = {} if unfinished is None else state.nodes()
+    if records and not stands and unwinding.would_look_again(nodes):
+        seen = {name for name, kind in desk.registry.steps.items() if kind.read_only}
+        records = {node: known for node, known in records.items() if known.step not in seen}
     planner = Planner(nodes, resolver, records, Looking(desk.world), stands=stands)
     plan = planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
     return _Prospect(plan, run, resolver.outputs, stands)

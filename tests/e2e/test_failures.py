@@ -107,8 +107,8 @@ class Case:
 
 CASES = [
     Case("discover", lambda s: s.site.lab.fault("invalid-login"), "vCenter", ALL, held=False),
-    Case("reserve", lambda s: hide(s.site.repository / "repository.json", s), "init", ALL - {"discover"}, held=False),
-    Case("snapshot", lambda s: s.site.lab.fault("no-space"), "datastore1", ALL - {"discover"}, held=False),
+    Case("reserve", lambda s: hide(s.site.repository / "repository.json", s), "init", ALL, held=False),
+    Case("snapshot", lambda s: s.site.lab.fault("no-space"), "datastore1", ALL, held=False),
     Case(
         "base[2000]", lambda s: hide(s.site.repository / "repository.json", s), "init", ALL - {"discover", "snapshot"}
     ),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from runner.app import Options, diagnose, status_of, sweep_job
+from runner.app import Options, diagnose, read_job, status_of, sweep_job
 from runner.cli import main
 from runner.doctor import Diagnosis
 from runner.events import Event, NodeStarted
 from runner.units import MiB
-from tests.estate import VM, Estate, disk, estate, inventory, machine
+from steps.vsphere import snapshots
+from steps.vsphere.client import Client
+from steps.vsphere.section import VCenter
+from steps.vsphere.simulator.inventory import DiskSpec
+from tests.estate import VM, Estate, disk, estate, inventory, machine, read
 from tests.records import rewrite
 
 
@@ -62,6 +67,13 @@ def a_day_passes(record: Path) -> None:
         content["out"]["created"] = created.isoformat()
 
     rewrite(record, age)
+
+
+def remove_snapshot(site: Estate, run: str) -> None:
+    taken = json.loads(record_of(site, run, "snapshot").read_bytes())["out"]
+    vcenter = read_job(site.job(), Options()).sections["vcenters"]["prod"]
+    with Client("prod", cast("VCenter", vcenter)) as client:
+        snapshots.remove(client, taken["vm"], taken["moref"])
 
 
 def kill_before_it_is_recorded(record: Path) -> None:
@@ -114,6 +126,35 @@ def test_a_vm_with_the_snapshot_of_another_jobs_run_is_locked_by_that_run(site: 
     assert problem == f"snapshot: {found}"
     assert site.run(site.job("elsewhere")).exit_code == 0
     assert site.run(job).exit_code == 0
+
+
+@pytest.mark.parametrize("broke_off", ["at its snapshot", "in a copy, and the snapshot is gone"])
+def test_a_run_that_takes_a_snapshot_takes_it_of_the_disks_as_they_are_now(site: Estate, broke_off: str) -> None:
+    job = site.job()
+    if broke_off == "at its snapshot":
+        site.vcenter.fault("fail-task", method="CreateSnapshot_Task")
+        first = site.run(job)
+        assert list(first.failures()) == ["snapshot"]
+        run = first.result.run
+    else:
+        run = stopped_at(site, job, "transfer[2000]")
+        remove_snapshot(site, run)
+    site.vcenter.grow(VM, 2000, 4 * MiB)
+    site.vcenter.add_disk(VM, DiskSpec.from_json_value(disk(2001, "1 MiB", 1)))
+
+    plan = site.plan(job)
+    assert plan.resumes == run
+    assert plan.problems == ()
+    assert {node.id: node.action for node in plan.nodes}["discover"] == "run"
+    assert wrong(examined(site, job)) == []
+    if broke_off != "at its snapshot":
+        site.vcenter.fault("fail-call", method="RetrievePropertiesEx")  # which looks whether it is there
+        assert list(site.run(job).failures()) == ["snapshot"]
+    ran = site.run(job)
+    assert ran.exit_code == 0, ran.error
+    assert ran.result.run == run
+    (point,) = ran.points()
+    assert {one.key: one.capacity for one in read(point).disks} == {2000: 4 * MiB, 2001: MiB}
 
 
 def test_a_run_whose_point_is_published_is_called_sound_though_it_holds_its_snapshot(site: Estate) -> None:

@@ -8,7 +8,7 @@ import pytest
 from runner.errors import HostError, LockedError
 from runner.events import NodeKept, NodeRetrying, NodeSkipped, NodeStarted
 from runner.job_model import StepSpec
-from tests.runner.toys import EACH, Bench, backup_like
+from tests.runner.toys import EACH, Bench, Held, Hold, backup_like
 
 RUNS = [
     "run copy[1]",
@@ -285,6 +285,66 @@ def test_a_moment_held_too_long_is_let_go_and_all_that_came_of_it_is_stale(bench
     bench.run()
     trace = bench.trace()
     assert trace.index("undo hold") < trace.index("run hold")
+
+
+@pytest.mark.parametrize(
+    ("failing", "how", "is_there", "made"),
+    [
+        pytest.param("guard", "locked", False, "make[3]", id="not-begun"),
+        pytest.param("hold", "permanent", False, "make[3]", id="failed"),
+        pytest.param("hold", "permanent", True, "make[1]", id="taken-and-failed"),
+        pytest.param("join", "permanent", False, "make[3]", id="vanished"),
+        pytest.param("join", "permanent", True, "", id="there"),
+    ],
+)
+def test_a_new_moment_comes_with_a_new_look_and_an_old_one_with_what_was_seen(
+    bench: Bench, failing: str, how: str, is_there: bool, made: str
+):
+    fail(bench, failing, how)
+    assert not bench.run().work_done
+    (bench.root / "items").write_text("2=two 3=three")
+    if not is_there:
+        (bench.root / f"moment-{bench.run_id}").unlink(missing_ok=True)
+    bench.trace()
+    assert bench.run().work_done
+    assert {line for line in bench.trace() if line in ("run make[1]", "run make[3]")} == (
+        {f"run {made}"} if made else set()
+    )
+
+
+def test_whether_a_moment_is_there_is_asked_until_it_can_be_seen(bench: Bench):
+    fail(bench, "join", "permanent")
+    bench.run()
+    (bench.root / "items").write_text("2=two 3=three")
+    (bench.root / f"moment-{bench.run_id}").unlink()
+    bench.trace()
+    fail(bench, "look-hold", "permanent")
+    refused = bench.run()
+    assert [(node, str(error)) for node, error in refused.failures] == [("hold", "look-hold is broken")]
+    assert bench.trace() == []
+    fail(bench, "look-hold", "transient")
+    assert bench.run().work_done
+    assert [event.error for event in bench.events if isinstance(event, NodeRetrying)] == ["look-hold had a hiccup"]
+    assert "run make[3]" in bench.trace()
+
+
+def test_a_moment_that_vanishes_after_the_look_is_not_replaced_under_what_was_seen(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    fail(bench, "join", "permanent")
+    bench.run()
+    (bench.root / "items").write_text("2=two 3=three")
+    moment = bench.root / f"moment-{bench.run_id}"
+    with monkeypatch.context() as patched:
+        # Between two looks of the executor nothing else of this run asks for the moment.
+        seen = [None, Held(moment=moment.name)]
+        patched.setattr(Hold, "check", lambda *_: seen.pop())
+        refused = bench.run()
+    assert ["was there a moment ago" in str(error) for _, error in refused.failures] == [True]
+    moment.unlink()
+    bench.trace()
+    assert bench.run().work_done
+    assert "run make[3]" in bench.trace()
 
 
 def test_hold_over_at_the_failure_is_let_go_at_once(bench: Bench):

@@ -115,6 +115,7 @@ class Hold(Step[HoldIn, Empty, Held]):
         return Path(inputs.root) / f"moment-{ctx.run.id}"
 
     def check(self, ctx: Context, inputs: HoldIn, recorded: Held | None) -> Held | None:
+        maybe_fail(inputs.root, f"look-{ctx.node}")
         return Held(moment=self._file(ctx, inputs).name) if self._file(ctx, inputs).exists() else None
 
     def run(self, ctx: Context, inputs: HoldIn, live: Empty) -> Held:
