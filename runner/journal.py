@@ -87,6 +87,7 @@ class Journal:
         self.path = path
         self._thin = Thinning()
         self._failure: OSError | None = None
+        self._closed = False
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -104,6 +105,7 @@ class Journal:
             self._append(kept.model_dump_json().encode() + b"\n")
 
     def close(self) -> None:
+        self._closed = True
         try:
             os.fsync(self._fd)
         except OSError as error:
@@ -114,7 +116,7 @@ class Journal:
             raise StateError(f"{self.path} is incomplete, make room there: {self._failure.strerror}") from self._failure
 
     def _append(self, line: bytes) -> None:
-        if self._failure is not None:
+        if self._closed or self._failure is not None:
             return
         try:
             while line:

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runner.digest import Identities
 from runner.errors import HostError, Interrupted, SendenseError, UsageError
-from runner.events import Bus, Event
+from runner.events import Bus, Event, Warned
 from runner.held_lock import HeldLock, Holder, holder_of
 from runner.hosts import Host
 from runner.hosts.connect import connect
@@ -57,12 +58,18 @@ class World:
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
+    def _close(self, what: str, close: Callable[[], object]) -> None:
+        try:
+            close()
+        except Exception as error:  # noqa: BLE001  also a bug must not stand for the result of what was done before
+            self.bus.emit(Warned(node=what, text=f"could not be closed: {error}"))
+
     def host(self, name: str) -> Host:
         with self._lock:
             if name not in self._hosts:
                 host = connect(name, host_spec(self.job, name))
                 host.mark = self._mark
-                self._stack.callback(host.close)
+                self._stack.callback(self._close, f"host {name}", host.close)
                 self._hosts[name] = host
             return self._hosts[name]
 
@@ -122,7 +129,7 @@ class World:
                 manager = factory()
                 made = manager.__enter__()
                 with self._lock:
-                    self._stack.push(manager)
+                    self._stack.callback(self._close, _called(key), partial(manager.__exit__, None, None, None))
                     self._shared[key] = (made, entry[1])
             return made
 
@@ -181,6 +188,10 @@ def _try(host: Host) -> _Reached:
     except SendenseError as error:
         return _Reached(error.message)
     return _Reached("")
+
+
+def _called(key: object) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
 def _unheard(event: Event) -> None:

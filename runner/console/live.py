@@ -17,7 +17,7 @@ from rich.text import Text
 
 from runner.console.ending import print_troubles
 from runner.console.screen import Screen
-from runner.events import Event, NodeRetrying, NodeStarted
+from runner.events import Event, NodeRetrying, NodeStarted, Warned
 from runner.flow import Flow
 from runner.summary import Fold, NodeState, NodeSummary
 from runner.units import human_bytes, human_seconds
@@ -66,6 +66,8 @@ class LiveFace:
             self._retries[event.node] = event
         elif isinstance(event, NodeStarted):
             self._retries.pop(event.node, None)
+        elif isinstance(event, Warned) and self._fold.finished is not None:
+            self._stream.write(f"! {printable(f'{event.node}: {event.text}')}\n")
 
     def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
         with self._lock:

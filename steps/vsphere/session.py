@@ -6,7 +6,7 @@ from http.client import HTTPSConnection
 from typing import Any
 from xml.etree import ElementTree
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 from pyVmomi.SoapAdapter import SoapStubAdapter
 from pyVmomi.VmomiSupport import GetServiceVersions, ManagedObject, versionIdMap
 
@@ -58,7 +58,7 @@ class Session:
         """Logs out if it can."""
         try:
             self.content.sessionManager.Logout()
-        except (vim.fault.NotAuthenticated, *CONNECTION_FAILURES):
+        except (vmodl.MethodFault, *CONNECTION_FAILURES):
             pass  # the session is over, or will be when it has been idle; a closing run can do no more about it
         finally:
             self._stub.DropConnections()

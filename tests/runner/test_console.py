@@ -336,6 +336,16 @@ def test_a_terminal_gets_the_display_and_then_the_ending() -> None:
         assert all(len(line) <= 100 for line in end.splitlines())
 
 
+def test_a_terminal_gets_a_warning_that_comes_after_the_ending() -> None:
+    with terminal() as screen:
+        with Console(findings_of, stream=screen.stream) as console:
+            for event in done_run():
+                console(event)
+            console(Warned(node="vcenter prod", text="could not be closed: no such session"))
+        screen.close()
+        assert "! vcenter prod: could not be closed: no such session" in screen.text
+
+
 def test_sentences_are_broken_between_words_on_a_terminal() -> None:
     with terminal(60) as screen:
         with Console(findings_of, stream=screen.stream) as console:

@@ -45,6 +45,17 @@ def test_each_line_is_there_at_once(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_what_is_told_after_the_end_goes_to_no_file_that_got_its_number(tmp_path: Path) -> None:
+    path, other = tmp_path / "events.jsonl", tmp_path / "other"
+    write(path, done_run())
+    journal = Journal(path)
+    journal.close()
+    with other.open("w"):
+        journal(done_run()[0])
+    assert other.read_bytes() == b""
+    assert len([event for event in read_events(path) if isinstance(event, RunStarted)]) == 1
+
+
 def test_a_resumed_run_goes_on_in_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     write(path, failed_run())

@@ -221,6 +221,13 @@ def test_leaving_is_no_error_when_the_vcenter_is_gone(start_vcenter: Starts) -> 
         lab.simulator.stop()
 
 
+def test_leaving_is_no_error_when_logging_out_is_refused(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    with Client("prod", lab.section):
+        lab.simulator.fault("fail-call", method="Logout")
+    assert lab.simulator.armed == {}
+
+
 def test_a_missing_privilege_is_named_with_its_object(start_vcenter: Starts) -> None:
     lab = start_vcenter(denied=["VirtualMachine.State.CreateSnapshot"])
     moref = find(lab.client, "pgtest1")
