@@ -160,6 +160,17 @@ class JobState:
             self.host.remove(posixpath.join(self.directory, record.id), recursive=True)
 
 
+def record_of(host: Host, root: str, run: str) -> RunRecord | None:
+    """What any job with records below `root` says of that run. Raises StateError."""
+    if not _RUN_ID.fullmatch(run) or not host.exists(root):
+        return None
+    found = host.run(("find", root, "-mindepth", "2", "-maxdepth", "2", "-name", run)).stdout.decode()
+    for path in (posixpath.join(directory, "run.json") for directory in found.splitlines()):
+        if (text := _read(host, path)) is not None:
+            return _parse(RunRecord, path, text)
+    return None
+
+
 class RunState:
     """The records of one run."""
 

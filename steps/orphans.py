@@ -1,13 +1,14 @@
 """What runs left whose records are lost: snapshots in vCenter, and what carries their mark on a host.
 
 An orphan is let go of only when its repository is one of the job's and the VM's lock there is free, and while we hold that
-lock: a run that lives, wherever, has it. All others are named, with what stands in the way.
+lock: a run that writes there and lives, wherever, has it. All others are named, with what stands in the way: of a run that
+is dead, another job may have the records, and goes on from its snapshot; what only reads a restore point needs no lock.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,10 @@ class Place:
         )
 
 
+Kept = Callable[[str, str], str | None]
+"""Why what that run of that job left is to stay though nobody works on its VM; None if nothing is known of the run."""
+
+
 @dataclass(frozen=True)
 class Orphan:
     """`stays`: why it is not let go of, None if it may be."""
@@ -66,29 +71,34 @@ def places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ...
 
 
 def find(
-    ctx: Context, vcenters: Iterable[str], hosts: Iterable[str], where: tuple[Place, ...], known: Collection[str]
+    ctx: Context, vcenters: Iterable[str], hosts: Iterable[str], where: tuple[Place, ...], kept: Kept
 ) -> Iterator[Orphan]:
-    """Of runs that are not among `known`, whose records say what to do."""
     for name in vcenters:
         client = vcenter(ctx, name)
         for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
-            if (run := snapshot.name.removeprefix(PREFIX)) not in known:
-                yield _snapshot(ctx, client, vm, f"snapshot {snapshot.name} of VM {vm_name}", run, snapshot, where)
+            yield _snapshot(ctx, client, vm, f"snapshot {snapshot.name} of VM {vm_name}", snapshot, where, kept)
     at = {place.host.name for place in where}
     told: set[Identity] = set()
     # Two names may be of one machine: what serves a repository is looked for under that one's.
     for name in sorted(hosts, key=lambda name: name not in at):
         host = ctx.host(name)
         for process in look(host).processes:
-            if process.run in known or process.execution == ctx.run.execution or process.process in told:
+            if process.execution == ctx.run.execution or process.process in told:
                 continue
             told.add(process.process)
             yield _process(ctx, host, process, where)
 
 
 def _snapshot(
-    ctx: Context, client: Client, vm: str, what: str, run: str, snapshot: snapshots.Snapshot, where: tuple[Place, ...]
+    ctx: Context,
+    client: Client,
+    vm: str,
+    what: str,
+    snapshot: snapshots.Snapshot,
+    where: tuple[Place, ...],
+    kept: Kept,
 ) -> Orphan:
+    run = snapshot.name.removeprefix(PREFIX)
     owner = read_owner(snapshot.description)
     if owner is None or owner.run != run:
         return _left(what, run, snapshot.created, "its description does not say whose it is")
@@ -105,7 +115,8 @@ def _snapshot(
             snapshots.remove(client, vm, snapshot.moref)
             snapshots.consolidate_if_needed(client, vm)
 
-    return Orphan(what, run, snapshot.created, _busy(place, owner.lock), partial(remove, owner.lock))
+    stays = _busy(place, owner.lock) or kept(run, owner.job)
+    return Orphan(what, run, snapshot.created, stays, partial(remove, owner.lock))
 
 
 def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]) -> Orphan:
@@ -119,10 +130,18 @@ def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]
         for word in process.command:
             lock = posixpath.join(posixpath.dirname(posixpath.dirname(word)), layout.LOCK)
             if word.startswith(f"{place.root}/") and place.is_lock(lock):
+                if not _is_written(word):
+                    why = f"it reads {word}, which needs no lock: its run may live"
+                    return _left(what, process.run, process.since, why)
                 return Orphan(
                     what, process.run, process.since, _busy(place, lock), partial(_end, ctx, place, lock, process)
                 )
     return _left(what, process.run, process.since, "it serves no image of this job's repositories")
+
+
+def _is_written(image: str) -> bool:
+    """Whether only who has the VM's lock works on it."""
+    return posixpath.dirname(image).endswith(layout.PARTIAL) or image.endswith(layout.REBUILT)
 
 
 def _end(ctx: Context, place: Place, lock: str, process: Marked) -> None:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.app.desk import Desk, Options, open_desk
-from runner.app.records import new_record
+from runner.app.lost import lost
 from runner.checkpoint import RunRecord, now
 from runner.errors import LockedError, SendenseError
 from runner.events import Event
 from runner.hosts.leftovers import end, look
 from runner.unwind import Hold
-from steps import orphans
-from steps.repository.section import Repository
 
 SWEEP = "sweep"
 """Who holds the job's lock meanwhile, in place of a run's id."""
@@ -110,15 +108,8 @@ def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swe
         open_desk(path, options, threading.Event(), ()) as desk,
         nullcontext() if dry_run else desk.lock(SWEEP),
     ):
-        known = {record.id for record in desk.state.runs() if record.is_unfinished}
-        desk.run(new_record(desk.job, SWEEP))
-        ctx = desk.world.unheard(SWEEP)
-        entries = [
-            entry for entry in desk.job.sections.get("repositories", {}).values() if isinstance(entry, Repository)
-        ]
-        where = orphans.places(ctx, entries)
         released, stays = [], []
-        for orphan in orphans.find(ctx, desk.job.sections.get("vcenters", {}), desk.job.hosts, where, known):
+        for orphan in lost(desk):
             if orphan.stays is not None:
                 stays.append(f"{orphan.what}: {orphan.stays}")
                 continue

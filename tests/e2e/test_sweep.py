@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, sweep_job, sweep_orphans
+from runner.app import Options, abandon_run, sweep_job, sweep_orphans
 from runner.app.desk import open_desk
 from runner.app.records import new_record
 from runner.events import Event, NodeStarted
@@ -21,14 +21,18 @@ from runner.hosts.local import LocalHost
 from runner.identity import own
 from runner.leash import OWNER, mark_of
 from runner.lock_file import compose
+from steps.repository.layout import vm_directory
 from tests.e2e.site import Site, disk, inventory
+from tests.e2e.test_state_on_the_hub import job_on_the_hub
 from tests.eventually import eventually
 
-INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "3 MiB", 0, 1)]})
+INVENTORY = inventory(
+    {"name": "vm", "disks": [disk(2000, "3 MiB", 0, 1)]}, {"name": "other", "disks": [disk(2000, "3 MiB", 0, 2)]}
+)
 LOST = "20260101T000000Z-00c0ffee"
 
 
-def break_off(site: Site) -> str:
+def break_off(site: Site, job: Path | str = "vm") -> str:
     """A run that was stopped once its image was there; returns its id."""
     stop = threading.Event()
 
@@ -36,7 +40,7 @@ def break_off(site: Site) -> str:
         if isinstance(event, NodeStarted) and event.node == "transfer[2000]":
             stop.set()
 
-    ran = site.run("vm", at_transfer, stop=stop)
+    ran = site.run(job, at_transfer, stop=stop)
     assert ran.exit_code == 130
     return ran.result.run
 
@@ -105,6 +109,46 @@ def test_an_orphan_of_another_repository_is_only_listed(site: Site, forgotten: s
     assert ["is not one of this job" in why for why in swept.stays if forgotten in why] == [True]
     assert site.snapshots() == [f"sendense-{forgotten}"]
     assert sweep_orphans(site.job("vm"), Options()).released
+
+
+@pytest.mark.parametrize("on_the_hub", [False, True], ids=["beside-our-records", "in-the-repository"])
+def test_what_another_job_can_go_on_with_is_no_orphan(site: Site, on_the_hub: bool) -> None:
+    other = job_on_the_hub(site, "other", "theirs") if on_the_hub else site.job("other")
+    run = break_off(site, other)
+    swept = sweep_orphans(site.job("vm"), Options())
+    assert not [what for what in swept.released if run in what]
+    assert [f"`sendense sweep {other} --abandon {run}`" in why for why in swept.stays if run in why] == [True]
+    assert site.snapshots() == [f"sendense-{run}"]
+    abandon_run(other, run, Options(state=site.state))
+
+
+def test_what_a_job_left_whose_records_cannot_be_looked_at_is_only_listed(site: Site) -> None:
+    """On another machine they may be whole: the job that is asked says of its own runs only."""
+    run = break_off(site, "other")
+    (records,) = (site.directory / "state").glob(f"*/{run}")
+    records.parent.rename(away := site.directory / "elsewhere")
+    try:
+        swept = sweep_orphans(site.job("vm"), Options())
+        assert not [what for what in swept.released if run in what]
+        assert [f"of the job {records.parent.name}" in why for why in swept.stays if run in why] == [True]
+        assert site.snapshots() == [f"sendense-{run}"]
+    finally:
+        away.rename(records.parent)
+    abandon_run(site.job("other"), run, Options())
+
+
+def test_what_reads_a_point_is_no_orphan_since_its_run_needs_no_lock(site: Site) -> None:
+    vm = site.repository / vm_directory("vm", "00000000-0000-4000-8000-000000000001")
+    reader = exporter(site, LOST, vm / "20260101T000000Z-00c0" / "disk-2000.qcow2")
+    try:
+        assert eventually(lambda: any(one.run == LOST for one in look(LocalHost()).processes))
+        swept = sweep_orphans(site.job("vm"), Options())
+        assert swept.released == ()
+        assert ["may live" in why for why in swept.stays if f"process {reader.pid} " in why] == [True]
+        assert reader.poll() is None
+    finally:
+        reader.kill()
+        reader.wait(10)
 
 
 def test_a_sweep_ends_what_a_dead_run_left_running_and_keeps_what_can_be_resumed(site: Site) -> None:

@@ -1,0 +1,52 @@
+"""What runs left whose records are lost: nobody who could be asked has any that say what to do with it."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Iterator, Sequence
+
+from runner.app.desk import Desk
+from runner.app.records import new_record
+from runner.checkpoint import JobState, record_of
+from runner.errors import StateError
+from runner.hosts import Host
+from steps import orphans
+from steps.orphans import Orphan
+from steps.repository import layout
+from steps.repository.section import Repository
+
+ASKING = "orphans"
+"""Who looks, in place of a run's id."""
+
+
+def lost(desk: Desk) -> Iterator[Orphan]:
+    """In the job's vCenters, on its hosts and in its repositories. Raises what keeps them from being looked at."""
+    known = {record.id for record in desk.state.runs() if record.is_unfinished}
+    desk.run(new_record(desk.job, ASKING))
+    ctx = desk.world.unheard(ASKING)
+    repositories = [
+        entry for entry in desk.job.sections.get("repositories", {}).values() if isinstance(entry, Repository)
+    ]
+    where = orphans.places(ctx, repositories)
+    own = (desk.state.host, posixpath.dirname(desk.state.directory))
+    roots = (own, *((place.host, posixpath.join(place.root, layout.STATE)) for place in where))
+    vcenters = desk.job.sections.get("vcenters", {})
+    for orphan in orphans.find(ctx, vcenters, desk.job.hosts, where, lambda run, job: _kept(desk, roots, run, job)):
+        if orphan.run not in known:
+            yield orphan
+
+
+def _kept(desk: Desk, roots: Sequence[tuple[Host, str]], run: str, job: str) -> str | None:
+    """Why what run `run` of `job` left is no orphan, None if it is one."""
+    for host, root in roots:
+        try:
+            record = record_of(host, root, run)
+        except StateError as error:
+            return error.message
+        if record is not None and record.is_unfinished:
+            command = shlex.join(("sendense", "sweep", record.job_file, "--abandon", run))
+            return f"the job {record.job} can go on with that run; let go of it with `{command}`"
+    if job != desk.job.name and not any(host.exists(JobState(host, root, job).directory) for host, root in roots):
+        return f"it is of the job {job}, whose records lie elsewhere: sweep that job where they are"
+    return None
