@@ -7,13 +7,14 @@ the digests file) is recorded as what verifications at rest find, and as they do
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from runner.errors import DifferenceError, SendenseError, StateError
+from runner.model import Model
+from runner.sealed import Damaged, seal, unseal
 from runner.step import Context
 from steps import stored
 from steps.base import Base
@@ -41,6 +42,8 @@ SHARE = 200
 
 LEAST, MOST = 64, 4096
 """Blocks of a sample, if the job does not say how large it is to be: on a disk of 64 TiB 4 GiB are read."""
+
+MAP_SCHEMA_VERSION = 1
 
 
 class ChainDoubtedError(DifferenceError):
@@ -259,16 +262,29 @@ def _differing(before: Digests, after: Digests) -> Iterator[tuple[int, int]]:
         yield begun, after.capacity - begun
 
 
+class _Map(Model):
+    """`ranges`: (offset, length) of runs of blocks."""
+
+    schema_version: int = MAP_SCHEMA_VERSION
+    ranges: tuple[tuple[int, int], ...]
+
+
 def write_map(ctx: Context, image: Image, ranges: list[tuple[int, int]]) -> None:
     """Beside the image, for its verification: which blocks it holds itself."""
     path = posixpath.join(image.directory, layout.written(image.disk.key))
-    ctx.host(image.host).write(path, json.dumps(ranges).encode())
+    ctx.host(image.host).write(path, seal(_Map(ranges=tuple(ranges)).to_json_value()))
 
 
-def read_map(ctx: Context, image: Image) -> list[tuple[int, int]] | None:
-    """None where there is none that can be read: then every block is to be looked at."""
+def read_map(ctx: Context, image: Image, blocks: int) -> list[tuple[int, int]] | None:
+    """None where there is none that can be believed, one of other than `blocks` blocks among them: then every block is to be
+    looked at."""
     path = posixpath.join(image.directory, layout.written(image.disk.key))
     try:
-        return [(int(offset), int(length)) for offset, length in json.loads(ctx.host(image.host).read(path))]
-    except (FileNotFoundError, ValueError, TypeError):
+        found = unseal(ctx.host(image.host).read(path), _Map, MAP_SCHEMA_VERSION).ranges
+    except (FileNotFoundError, Damaged):
         return None
+    return list(found) if blocks_of(found) == blocks else None
+
+
+def blocks_of(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(-(-length // BLOCK) for _, length in ranges)

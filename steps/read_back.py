@@ -12,7 +12,7 @@ from steps.copy.changes import spread
 from steps.copy.compare import sample
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
-from steps.increment import LEAST, MOST, read_map
+from steps.increment import LEAST, MOST, blocks_of, read_map
 from steps.transfer import Copied
 
 Level = Literal["chain", "full", "sample", "metadata"]
@@ -40,13 +40,13 @@ class Scope:
         if self.own is None:
             return 0
         if self.blocks is None:
-            return compared - sum(-(-length // BLOCK) for _, length in self.own)
+            return compared - blocks_of(self.own)
         return sum(not self.is_own(block) for block in self.blocks)
 
 
 def scope_of(ctx: Context, copied: Copied, level: Level, digests: Digests) -> Scope:
     incremental = copied.base is not None and copied.base.parent is not None
-    own = read_map(ctx, copied.image) if incremental else None
+    own = read_map(ctx, copied.image, copied.written) if incremental else None
     if level == "sample":
         return Scope(own, sample(digests, seed=ctx.run.id))
     if level == "chain" or own is None:

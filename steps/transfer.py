@@ -22,12 +22,11 @@ from steps.base import Base
 from steps.copy import nbd
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.engine import Copy, Progress, Tuning, copy
-from steps.copy.extents import BLOCK
 from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
 from steps.disk_ledger import DiskLedger
-from steps.increment import Increment, write_map
+from steps.increment import Increment, blocks_of, write_map
 from steps.open_source import Source
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
@@ -168,7 +167,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                 moved=done.moved,
                 base=inputs.base,
                 read=image.capacity if increment is None else increment.read(),
-                written=digests.size // ENTRY if increment is None else sum(-(-n // BLOCK) for _, n in ranges),
+                written=digests.size // ENTRY if increment is None else blocks_of(ranges),
             )
         # Last: who finds it may rely on all the rest.
         host.write(_marker(image), copied.model_dump_json(indent=1).encode())
