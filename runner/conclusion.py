@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable
 
 from runner.errors import SendenseError
-from runner.events import Bus, NodeRetrying
-from runner.job_model import DEFAULT_RETRIES
-from runner.patience import Patience
+from runner.events import Bus
+from runner.patience import patiently
 from runner.processes import Processes
 from runner.schedule import Schedule
 from runner.unwind import Unwinding
@@ -46,20 +45,13 @@ class Conclusion:
 
     def record_work_done(self) -> None:
         """Before anything is taken back. If it cannot be written, the run has failed."""
-
-        def tell(error: SendenseError, wait: float, number: int) -> None:
-            self._bus.emit(NodeRetrying(node=RUN, error=str(error), wait=wait, attempt=number))
-
-        patience = Patience(DEFAULT_RETRIES, self._stop, tell)
-        while not self._told:
-            try:
-                self._tell_work_done()
-                self._told = True
-            except SendenseError as error:
-                if patience.is_over(error, advanced=False):
-                    self.failures.append((RUN, error))
-                    return
-                patience.rest(error, lambda: None)
+        if self._told:
+            return
+        try:
+            patiently(self._tell_work_done, RUN, self._bus, self._stop)
+            self._told = True
+        except SendenseError as error:
+            self.failures.append((RUN, error))
 
     def unwind(self) -> tuple[str, ...]:
         """Takes back what is due, for a node that does so; raises UnwindError."""

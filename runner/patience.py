@@ -1,4 +1,4 @@
-"""How long a node is tried again after transient errors, and how long it rests before each attempt."""
+"""How long what fails by transient errors is tried again, and how long it rests before each attempt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from runner.errors import SendenseError
+from runner.events import Bus, NodeRetrying
+from runner.job_model import DEFAULT_RETRIES
+
+ResultT = TypeVar("ResultT")
 
 ResultT = TypeVar("ResultT")
 
@@ -51,3 +55,20 @@ class Patience:
         prepare()
         self._stop.wait(self._wait)
         self.attempt, self._wait = self.attempt + 1, min(LONGEST_WAIT, self._wait * 2)
+
+
+def patiently(act: Callable[[], ResultT], what: str, bus: Bus, stop: threading.Event) -> ResultT:
+    """What `act` returns, tried again as often as a node that says nothing of it; `what` it does is told in words. Raises the
+    last error."""
+
+    def tell(error: SendenseError, wait: float, number: int) -> None:
+        bus.emit(NodeRetrying(node=what, error=str(error), wait=wait, attempt=number))
+
+    patience = Patience(DEFAULT_RETRIES, stop, tell)
+    while True:
+        try:
+            return act()
+        except SendenseError as error:
+            if patience.is_over(error, advanced=False):
+                raise
+            patience.rest(error, lambda: None)

@@ -5,10 +5,10 @@ It works from the records alone, so that it does not need the graph of the run t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from runner.checkpoint import NodeRecord, RunState, now
 from runner.errors import SendenseError
@@ -16,8 +16,11 @@ from runner.events import Bus, Held, NodeUndone, UndoFailed
 from runner.inputs import parse_out
 from runner.model import JobModel
 from runner.nodes import Nodes
+from runner.patience import patiently
 from runner.step import AnyStep, Context, Lifetime, Registry
 from runner.world import World
+
+ResultT = TypeVar("ResultT")
 
 
 class UnwindError(SendenseError):
@@ -76,7 +79,7 @@ class Unwinding:
     def release(self, *, succeeded: bool) -> Unwound:
         """Takes back JOB nodes: all of them after success, else those that may be held no longer."""
         done = Unwound()
-        if not self._is_ours(done):
+        if not self._is_ours(done, patient=succeeded):
             return done
         for step, record in self.moments():
             ctx = self._context(record)
@@ -99,10 +102,14 @@ class Unwinding:
             if step is not None and step.read_only:
                 self._state.drop(record.node)
 
-    def _is_ours(self, done: Unwound) -> bool:
-        """Whether the run's locks are held: else another goes on with what we would take away."""
+    def _is_ours(self, done: Unwound, *, patient: bool) -> bool:
+        """Whether the run's locks are held: else another goes on with what we would take away. `patient`: a run that failed
+        has waited long enough for what it cannot reach."""
         try:
-            self._world.hold()
+            if patient:
+                self._patiently("taking back", self._world.hold)
+            else:
+                self._world.hold()
         except SendenseError as error:
             done.failures.append(error.message)
             return False
@@ -186,7 +193,7 @@ class Unwinding:
 
     def name_what_is_held(self, run: str, *, work_done: bool) -> None:
         """Emits a Held event for each thing that stays."""
-        if not self._is_ours(Unwound()):
+        if not self._is_ours(Unwound(), patient=False):
             return
         for hold in self.held(work_done=work_done):
             self._bus.emit(Held(node=hold.node, what=hold.what, command=f"{self._sweep} --abandon {run}"))
@@ -239,13 +246,17 @@ class Unwinding:
         self, step: AnyStep, ctx: Context, record: NodeRecord, why: str, done: Unwound, *, begun: bool = False
     ) -> None:
         """`begun`: also what was cut short before it was whole."""
-        try:
+
+        def look() -> Any:
             out = self._out(step, ctx, record)
-            if out is None and begun:
-                out = step.begun(ctx, _inputs(step, record))
+            return step.begun(ctx, _inputs(step, record)) if out is None and begun else out
+
+        try:
+            # Each by itself: an undo that is tried again has no more to look for what the first one took away.
+            out = self._patiently(str(record.node), look)
             if out is not None:
-                step.undo(ctx, _inputs(step, record), out)
-            self._state.drop(record.node)
+                self._patiently(str(record.node), lambda: step.undo(ctx, _inputs(step, record), out))
+            self._patiently(str(record.node), lambda: self._state.drop(record.node))
         except SendenseError as error:
             done.failures.append(f"{record.node} could not be taken back: {error}")
             self._bus.emit(UndoFailed(node=str(record.node), step=record.step, error=str(error)))
@@ -253,6 +264,9 @@ class Unwinding:
         if out is not None:
             done.released.append(f"{record.node} ({why})")
             self._bus.emit(NodeUndone(node=str(record.node), step=record.step, lifetime=step.lifetime.value, why=why))
+
+    def _patiently(self, what: str, act: Callable[[], ResultT]) -> ResultT:
+        return patiently(act, what, self._bus, self._world.stop)
 
     def _out(self, step: AnyStep, ctx: Context, record: NodeRecord) -> Any:
         """What the node made; for a node that crashed before it could record it, what is found."""

@@ -364,6 +364,14 @@ def test_if_only_taking_back_failed_the_work_counts_as_done(bench: Bench):
     assert bench.trace() == ["open guard", "undo hold", "close guard"]
 
 
+def test_taking_back_is_tried_again_after_transient_errors(bench: Bench):
+    fail(bench, "undo-hold", "transient transient")
+    outcome = bench.run()
+    assert outcome.work_done and not outcome.unwind_failures
+    assert [event.node for event in bench.events if isinstance(event, NodeRetrying)] == ["hold", "hold"]
+    assert left_over(bench) == []
+
+
 def test_nothing_is_touched_without_the_lock(bench: Bench):
     fail(bench, "guard", "locked")
     outcome = bench.run()
