@@ -84,8 +84,16 @@ def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = Fa
     # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still needs it.
     lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
     lock.take(by_force=ctx.run.break_locks, anew=anew)
-    ctx.closing.callback(lock.release)
+    ctx.closing.callback(_release, ctx, lock)
     if lock not in ctx.guards:
         ctx.guards.append(lock)
     remove_temporaries(host, directory)
     return path
+
+
+def _release(ctx: Context, lock: HeldLock) -> None:
+    """What was done with it stands, also where its session does not end."""
+    try:
+        lock.release()
+    except SendenseError as error:
+        ctx.warn(error.message)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from runner.app.records import tools_seen
 from runner.checkpoint import JobState, RunRecord, RunState
-from runner.events import Bus, Event
+from runner.errors import SendenseError
+from runner.events import Bus, Event, Warned
 from runner.graph import StepGraph
 from runner.hosts.local import LocalHost
 from runner.inputs import Resolver
@@ -81,7 +82,10 @@ class Desk:
         try:
             yield
         finally:
-            held.release()
+            try:
+                held.release()
+            except SendenseError as error:  # it changes nothing of what came of the work
+                self.bus.emit(Warned(node="the job's lock", text=error.message))
 
     def run(self, record: RunRecord) -> Run:
         """What steps know of that run from now on."""

@@ -15,13 +15,15 @@ from runner.app.desk import EVENTS, Desk, Options, open_desk
 from runner.app.records import new_record, new_run_id
 from runner.app.verdict import verdict_of
 from runner.checkpoint import RunRecord, RunState, now
-from runner.errors import UsageError
-from runner.events import Event, RunFinished, RunStarted
+from runner.conclusion import RUN
+from runner.errors import SendenseError, UsageError
+from runner.events import Event, RunFinished, RunStarted, Warned
 from runner.examination import Examination
 from runner.executor import Executor, Outcome
 from runner.findings import Alarm
 from runner.job_model import Job
 from runner.journal import Journal
+from runner.patience import patiently
 from runner.unwind import Unwinding
 
 
@@ -137,12 +139,26 @@ def _conclude(
 ) -> RunFinished:
     finished = verdict_of(record.id, outcome, seconds, _alarms(desk, state))
     if finished.outcome == "done":
-        state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
-        desk.state.forget_old()
+        ended = record.model_copy(update={"phase": "finished", "ended": now()})
+        try:
+            patiently(lambda: state.save(ended), RUN, desk.bus, desk.world.stop)
+        except SendenseError as error:  # only that is left for the next execution
+            outcome.failures.append((RUN, error))
+            finished = verdict_of(record.id, outcome, seconds)
+        else:
+            _forget_old(desk)
     else:
         unwinding.name_what_is_held(record.id, work_done=outcome.work_done)
     desk.bus.emit(finished)
     return finished
+
+
+def _forget_old(desk: Desk) -> None:
+    """What stays of old runs is no reason for a run that is done to fail: the next one that is forgets it."""
+    try:
+        desk.state.forget_old()
+    except SendenseError as error:
+        desk.bus.emit(Warned(node=RUN, text=f"the records of old runs stay for now: {error}"))
 
 
 def _alarms(desk: Desk, state: RunState) -> list[Alarm]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.events import Event, NodeProgress, NodeRetrying, NodeStarted
+from runner.app import Options
+from runner.app.desk import open_desk
+from runner.checkpoint import JobState, RunState
+from runner.events import Event, NodeProgress, NodeRetrying, NodeStarted, RunFinished, Warned
 from runner.hosts import Lock
 from runner.hosts.leftovers import holder_at
 from runner.hosts.local import LocalHost
@@ -21,9 +25,11 @@ from runner.lock_file import read_lock
 from runner.units import MiB
 from steps.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
+from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.sources import https
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
+from tests.e2e.test_state_on_the_hub import job_on_the_hub, records
 from tests.eventually import eventually
 
 INVENTORY = inventory(
@@ -34,6 +40,7 @@ INVENTORY = inventory(
     {"name": "frozen-hub", "disks": [disk(2000, "12 MiB", 0, 5)]},
     {"name": "frozen-source", "disks": [disk(2000, "12 MiB", 0, 6)]},
     {"name": "outage", "disks": [disk(2000, "12 MiB", 0, 7)]},
+    {"name": "ending", "disks": [disk(2000, "1 MiB", 0, 14)]},
     {"name": "revoked", "disks": [disk(2000, "12 MiB", 0, 10)]},
     {"name": "expiring", "disks": [disk(2000, "2 MiB", 0, 8)]},
     {
@@ -207,6 +214,59 @@ def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:
         hub.restart()
     whole_run(ran, site, "outage", 2000)
     assert goes_back_at_most(ran, WINDOW)
+
+
+def test_the_hubs_sshd_may_be_gone_at_the_last_words_of_a_run_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the snapshot is merged, before the run is recorded as finished, and while old records are removed: the point is
+    there, so the run is done, says so, and is not made a second time."""
+    hub = Sshd(site.directory / "hub" / "sshd")
+    away: list[str] = []
+
+    def before(place: object, name: str, when: Callable[..., bool] = lambda *_: True) -> None:
+        real = getattr(place, name)
+
+        def broken(*args: object) -> object:
+            if name not in away and when(*args):
+                away.append(name)
+                hub.stop()
+            return real(*args)
+
+        monkeypatch.setattr(place, name, broken)
+
+    before(snapshots, "consolidate_if_needed")
+    before(RunState, "save", lambda _, record: record.phase == "finished")
+    before(JobState, "forget_old")
+    job = job_on_the_hub(site, "ending", "ending")
+    try:
+        ran = site.run(job, lambda event: hub.restart() if isinstance(event, NodeRetrying) else None)
+    finally:
+        hub.restart()
+    whole_run(ran, site, "ending", 2000)
+    assert away == ["consolidate_if_needed", "save", "forget_old"]
+    assert [event.node for event in ran.events if isinstance(event, Warned)] == ["the run's record"]
+    assert isinstance(ran.events[-1], RunFinished)
+    (run,) = records(site, "ending").runs()
+    assert run.phase == "finished"
+
+
+def test_a_lock_whose_session_does_not_end_changes_nothing_of_what_was_done(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.hosts.ssh.lock.SCRIPT_TIMEOUT", 0.5)
+    events: list[Event] = []
+    frozen: list[int] = []
+    try:
+        with (
+            open_desk(job_on_the_hub(site, "ending", "held"), Options(), threading.Event(), [events.append]) as desk,
+            desk.lock("R"),
+        ):
+            frozen += Sshd(site.directory / "hub" / "sshd").connections()
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert ["is not released" in event.text for event in events if isinstance(event, Warned)] == [True]
 
 
 @pytest.fixture
