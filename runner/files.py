@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from runner.errors import LockedError, SendenseError
+from runner.errors import HostError, LockedError, SendenseError
 from runner.identity import own
 from runner.lock_file import LockText, compose, read_lock
 
@@ -26,6 +26,8 @@ HOLDER_TIMEOUT = 1.0
 LONGEST = 4096
 """Bytes of a lock file."""
 
+THIS_MACHINE = "this machine"
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -36,6 +38,20 @@ class NoSpaceError(SendenseError):
         super().__init__(f"no space left on {where} for {path}: make room and run the same command again")
         self.where = where
         self.path = path
+
+
+@contextlib.contextmanager
+def sentences(where: str, path: str, *passed_on: type[OSError]) -> Iterator[None]:
+    """What the system refuses of `path` is an error for a person, NoSpaceError or HostError; `passed_on` are raised as they
+    are. `where` names the machine."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, passed_on):
+            raise
+        if error.errno in _OUT_OF_SPACE:
+            raise NoSpaceError(where, path) from error
+        raise HostError(f"{path} on {where}: {error.strerror}") from error
 
 
 def temporary_name() -> str:

@@ -106,7 +106,11 @@ trap '' HUP INT PIPE
 trap '[ -z "$directory" ] || end; exit' TERM
 directory=
 directory=$(mktemp -d /tmp/sd-XXXXXXXX) || exit
-printf '%s %s %s\\n' "$0" "$(readlink /proc/self/ns/pid)" "$(identity $$)" >"$directory/{OWNER}" || end
+printf '%s %s %s\\n' "$0" "$(readlink /proc/self/ns/pid)" "$(identity $$)" 2>/dev/null >"$directory/{OWNER}" || {{
+    rm -rf "$directory"
+    echo 'nothing can be written there: is it full?'
+    exit 1
+}}
 printf '%s\\n' "$directory"
 exec 3<&0
 cat <&3 >/dev/null &
@@ -264,6 +268,8 @@ def kept_directory(host: str, start: Callable[[Sequence[str]], Wire], mark: str 
     wire = start(argv)
     try:
         directory, _ = first_line(host, argv, wire)
+        if not directory.startswith("/tmp/"):
+            raise CommandError(host, ("mktemp", "/tmp/sd-…"), wire.wait(START_TIMEOUT), directory)
     except BaseException:
         wire.close()
         raise

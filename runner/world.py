@@ -15,6 +15,7 @@ from typing import Any
 from runner.digest import Identities
 from runner.errors import HostError, Interrupted, SendenseError, UsageError
 from runner.events import Bus, Event, Warned
+from runner.files import THIS_MACHINE, sentences
 from runner.held_lock import HeldLock, Holder, holder_of
 from runner.hosts import Host
 from runner.hosts.connect import connect
@@ -156,7 +157,8 @@ class World:
         host: Callable[[str], Host],
     ) -> Context:
         scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with sentences(THIS_MACHINE, str(scratch)):
+            scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Context(
             run=run,
             node=str(node),

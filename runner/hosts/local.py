@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import getpass
 import os
 import shutil
@@ -13,10 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from runner import files, process
-from runner.errors import HostError
 from runner.hosts import Child, Completed, FileStat, Forwards, Lock
-
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalHost:
@@ -134,14 +130,5 @@ class LocalHost:
     def close(self) -> None:
         return None
 
-    @contextlib.contextmanager
-    def _sentences(self, path: str, *passed_on: type[OSError]) -> Iterator[None]:
-        """What the system refuses is an error for a person; `passed_on` are part of the protocol."""
-        try:
-            yield
-        except OSError as error:
-            if isinstance(error, passed_on):
-                raise
-            if error.errno in _OUT_OF_SPACE:
-                raise files.NoSpaceError(self.name, path) from error
-            raise HostError(f"{path} on {self.name}: {error.strerror}") from error
+    def _sentences(self, path: str, *passed_on: type[OSError]) -> AbstractContextManager[None]:
+        return files.sentences(self.name, path, *passed_on)

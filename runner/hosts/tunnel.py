@@ -22,6 +22,7 @@ from pathlib import Path
 
 from runner import process
 from runner.errors import HostError
+from runner.files import THIS_MACHINE, sentences
 from runner.hosts import Child, Forwards
 from runner.hosts.spec import SshSpec
 from runner.hosts.starts import (
@@ -77,7 +78,8 @@ def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[
     stopped and unlinked at the end. Raises HostError with ssh's words: transient if the server could not be reached."""
     with ExitStack() as closing:
         directory = closing.enter_context(process.temporary_directory())
-        config = _configure(Path(directory), spec)
+        with sentences(THIS_MACHINE, directory):
+            config = _configure(Path(directory), spec)
         workers = closing.enter_context(ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="forward"))
         local = [f"{directory}/{number}" for number in range(len(sockets))]
         pairs = zip(local, sockets, strict=True)

@@ -1,7 +1,8 @@
 """The digests of a disk: 32 bytes a block, in a sparse file that is never held whole.
 
 Entry i is the BLAKE3 of [i MiB, min((i+1) MiB, capacity)); 32 zero bytes stand for a block of zeroes, so that holes of the
-disk are holes of the file (64 TiB: 2 GiB, sparse).
+disk are holes of the file (64 TiB: 2 GiB, sparse). The file lies on this machine: what its system refuses is raised as
+NoSpaceError or HostError.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import errno
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 from blake3 import blake3
 
 from runner.errors import StateError
+from runner.files import THIS_MACHINE, pwrite, sentences
 from runner.units import MiB
 from steps.copy.extents import BLOCK, Extent, merge
 
@@ -59,13 +62,15 @@ class Digests:
         self.path = path
         self.capacity = capacity
         self.size = file_size(capacity)
-        self._file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        with self._sentences():
+            self._file = os.open(path, flags | os.O_CLOEXEC, 0o600)
 
     @classmethod
     def create(cls, path: Path, capacity: int) -> Digests:
         """Of a disk of zeroes; an older file there is replaced."""
         digests = cls(path, capacity, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        os.ftruncate(digests._file, digests.size)
+        with digests._sentences():
+            os.ftruncate(digests._file, digests.size)
         return digests
 
     @classmethod
@@ -75,7 +80,7 @@ class Digests:
         at = 0
         for chunk in chunks:
             if at + len(chunk) <= digests.size and chunk.strip(b"\0"):
-                _write(digests._file, chunk, at)
+                digests._write(chunk, at)
             at += len(chunk)
         if at != digests.size:
             digests.close()
@@ -84,10 +89,11 @@ class Digests:
 
     def put(self, offset: int, entries: bytes) -> None:
         """The entries of the blocks from `offset` on."""
-        _write(self._file, entries, offset // BLOCK * ENTRY)
+        self._write(entries, offset // BLOCK * ENTRY)
 
     def get(self, offset: int, blocks: int = 1) -> bytes:
-        return os.pread(self._file, blocks * ENTRY, offset // BLOCK * ENTRY)
+        with self._sentences():
+            return os.pread(self._file, blocks * ENTRY, offset // BLOCK * ENTRY)
 
     def expected(self, offset: int) -> bytes:
         """The digest of the block at `offset`, of a block of zeroes too."""
@@ -151,6 +157,13 @@ class Digests:
             stop = os.lseek(self._file, start, os.SEEK_HOLE)
             yield start, stop
 
+    def _write(self, content: bytes, at: int) -> None:
+        with self._sentences():
+            pwrite(self._file, content, at)
+
+    def _sentences(self) -> AbstractContextManager[None]:
+        return sentences(THIS_MACHINE, str(self.path))
+
     def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
@@ -161,13 +174,6 @@ class Digests:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def _write(file: int, content: bytes, at: int) -> None:
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(file, view, at)
-        view, at = view[written:], at + written
 
 
 def _hash_zeroes(hasher: blake3, count: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from runner import process
 from runner.errors import CommandError
-from runner.leash import LeashedChild, leash
+from runner.leash import LeashedChild, kept_directory, leash
 from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
 
 
@@ -98,6 +98,17 @@ def test_a_missing_program_names_its_debian_package(monkeypatch: pytest.MonkeyPa
 def test_programs_of_the_administrator_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert process.run(("sysctl", "--version"), ok=None).exit_code == 0 or shutil.which("sysctl") is None
+
+
+@pytest.mark.parametrize("room", ["nr_inodes=2", "size=4k"], ids=["for-no-directory", "for-no-name-in-it"])
+def test_a_temporary_directory_on_a_full_tmp_is_an_error_with_words(room: str) -> None:
+    script = f'mount -t tmpfs -o {room} tmpfs /tmp && head -c 4k </dev/zero >/tmp/ballast; exec "$@"'
+    apart = ("unshare", "--map-root-user", "--mount")
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespaces here, so no full file system can be mounted")
+    full = kept_directory("local", lambda argv: process.PipeWire((*apart, "sh", "-c", script, "sh", *argv)))
+    with pytest.raises(CommandError, match=r"on local failed with exit code 1: .*(is it full|No space left)"), full:
+        pass
 
 
 def test_a_temporary_directory_is_gone_even_if_we_fail() -> None:

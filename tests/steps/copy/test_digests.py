@@ -1,12 +1,15 @@
+import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.errors import StateError
+from runner.errors import HostError, StateError
+from runner.files import NoSpaceError
 from runner.units import GiB, MiB, TiB
 from steps.copy.digests import Digests, digest_of, file_size, zero_digest
 from steps.copy.extents import BLOCK, Extent
@@ -36,6 +39,14 @@ def test_counts_know_the_short_last_block(tmp_path):
         digests.put(5 * GiB, _entry(5120))
         assert digests.counts() == (MiB + 512, CAPACITY - MiB - 512)
         assert list(digests.data_blocks()) == [0, 5 * GiB]
+
+
+def test_a_machine_without_room_is_named(tmp_path):
+    with Digests(Path("/dev/full"), CAPACITY, os.O_RDWR) as digests, pytest.raises(NoSpaceError) as refused:
+        digests.put(0, _entry(0))
+    assert refused.value.message.startswith("no space left on this machine for /dev/full")
+    with pytest.raises(HostError, match="Is a directory"):
+        Digests.create(tmp_path, CAPACITY)
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,12 +1,15 @@
 """copy() between endpoints in memory: what is read, written, skipped, counted and refused."""
 
+import os
 import random
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from runner.errors import Interrupted
+from runner.files import NoSpaceError
 from runner.units import GiB, KiB, MiB, TiB
 from steps.copy.digests import Digests, digest_of
 from steps.copy.endpoint import RequestFailed, WrongEndpoint
@@ -274,6 +277,14 @@ def test_any_failed_request_fails_the_copy_and_is_named(bench, verb, monkeypatch
         bench.copy()
     assert failed.value.verb == verb
     assert not failed.value.transient
+
+
+def test_digests_that_find_no_room_fail_the_copy_with_a_sentence(bench):
+    bench.source.write(0, _content(MiB))
+    source, target = MemoryEndpoint(bench.source, "source"), MemoryEndpoint(bench.target, "target")
+    full = Digests(Path("/dev/full"), SIZE, os.O_RDWR)
+    with full, pytest.raises(NoSpaceError, match="no space left on this machine for /dev/full"):
+        copy(source, target, full, stop=threading.Event())
 
 
 def test_64_tib_of_holes_take_seconds_and_single_blocks_are_found(tmp_path):
