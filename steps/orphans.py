@@ -1,4 +1,4 @@
-"""What runs left whose records are lost: snapshots in vCenter, and what carries their mark on a host.
+"""What runs left whose records are lost: snapshots in vCenter, what carries their mark on a host, and unfinished points.
 
 An orphan is let go of only when its repository is one of the job's and the VM's lock there is free, and while we hold that
 lock: a run that writes there and lives, wherever, has it. All others are named, with what stands in the way: of a run that
@@ -11,7 +11,6 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from runner.errors import SendenseError
@@ -21,7 +20,7 @@ from runner.hosts.leftovers import Marked, end, holder_at, look
 from runner.identity import Identity
 from runner.step import Context
 from steps.owner import read_owner
-from steps.repository import layout, marker
+from steps.repository import layout, marker, survey
 from steps.repository.section import Repository
 from steps.snapshot import PREFIX
 from steps.vsphere import snapshots
@@ -45,20 +44,22 @@ class Place:
         )
 
 
-Kept = Callable[[str, str], str | None]
-"""Why what that run of that job left is to stay though nobody works on its VM; None if nothing is known of the run."""
+Kept = Callable[[str, str | None], str | None]
+"""Why what that run of that job (None: it is not told) left is to stay though nobody works on its VM; None if nothing is known
+of the run."""
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """`stays`: why it is not let go of, None if it may be."""
+    """`stays`: why it is not let go of, None if it may be. `copied`: it holds what was copied, so that it goes only with a
+    run that is given up by its name."""
 
     what: str
     run: str
-    since: datetime
     stays: str | None
     let_go: Callable[[], None]
     """Raises LockedError if a run took the VM's lock meanwhile, and what keeps it from being let go of."""
+    copied: bool = False
 
 
 def places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ...]:
@@ -87,6 +88,11 @@ def find(
                 continue
             told.add(process.process)
             yield _process(ctx, host, process, where)
+    for place in where:
+        for vm_directory in survey.read(place.host, place.root).vms.values():
+            for path in vm_directory.unfinished:
+                if (run := layout.run_of_partial(posixpath.basename(path))) is not None:
+                    yield _unfinished(ctx, place, path, run, kept)
 
 
 def _snapshot(
@@ -101,14 +107,12 @@ def _snapshot(
     run = snapshot.name.removeprefix(PREFIX)
     owner = read_owner(snapshot.description)
     if owner is None or owner.run != run:
-        return _left(what, run, snapshot.created, "its description does not say whose it is")
+        return _left(what, run, "its description does not say whose it is")
     place = next((place for place in where if place.uuid == owner.repository), None)
     if place is None or owner.lock is None:
-        return _left(
-            what, run, snapshot.created, f"its repository {owner.repository or ''} is not one of this job".strip()
-        )
+        return _left(what, run, f"its repository {owner.repository or ''} is not one of this job".strip())
     if not place.is_lock(owner.lock):
-        return _left(what, run, snapshot.created, f"{owner.lock} is not a VM's lock in {place.root}")
+        return _left(what, run, f"{owner.lock} is not a VM's lock in {place.root}")
 
     def remove(lock: str) -> None:
         with _held(ctx, place, lock):
@@ -116,7 +120,18 @@ def _snapshot(
             snapshots.consolidate_if_needed(client, vm)
 
     stays = _busy(place, owner.lock) or kept(run, owner.job)
-    return Orphan(what, run, snapshot.created, stays, partial(remove, owner.lock))
+    return Orphan(what, run, stays, partial(remove, owner.lock))
+
+
+def _unfinished(ctx: Context, place: Place, path: str, run: str, kept: Kept) -> Orphan:
+    lock = posixpath.join(posixpath.dirname(path), layout.LOCK)
+
+    def remove() -> None:
+        with _held(ctx, place, lock):
+            place.host.remove(path, recursive=True)
+
+    stays = _busy(place, lock) or kept(run, None)
+    return Orphan(f"unfinished point {path} on {place.host.name}", run, stays, remove, copied=True)
 
 
 def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]) -> Orphan:
@@ -132,11 +147,9 @@ def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]
             if word.startswith(f"{place.root}/") and place.is_lock(lock):
                 if not _is_written(word):
                     why = f"it reads {word}, which needs no lock: its run may live"
-                    return _left(what, process.run, process.since, why)
-                return Orphan(
-                    what, process.run, process.since, _busy(place, lock), partial(_end, ctx, place, lock, process)
-                )
-    return _left(what, process.run, process.since, "it serves no image of this job's repositories")
+                    return _left(what, process.run, why)
+                return Orphan(what, process.run, _busy(place, lock), partial(_end, ctx, place, lock, process))
+    return _left(what, process.run, "it serves no image of this job's repositories")
 
 
 def _is_written(image: str) -> bool:
@@ -149,11 +162,11 @@ def _end(ctx: Context, place: Place, lock: str, process: Marked) -> None:
         end(place.host, (process.process,))
 
 
-def _left(what: str, run: str, since: datetime, why: str) -> Orphan:
+def _left(what: str, run: str, why: str) -> Orphan:
     def refuse() -> None:
         raise SendenseError(f"{what} stays: {why}")
 
-    return Orphan(what, run, since, why, refuse)
+    return Orphan(what, run, why, refuse)
 
 
 def _busy(place: Place, lock: str) -> str | None:

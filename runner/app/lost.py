@@ -37,7 +37,7 @@ def lost(desk: Desk) -> Iterator[Orphan]:
             yield orphan
 
 
-def _kept(desk: Desk, roots: Sequence[tuple[Host, str]], run: str, job: str) -> str | None:
+def _kept(desk: Desk, roots: Sequence[tuple[Host, str]], run: str, job: str | None) -> str | None:
     """Why what run `run` of `job` left is no orphan, None if it is one."""
     for host, root in roots:
         try:
@@ -47,6 +47,8 @@ def _kept(desk: Desk, roots: Sequence[tuple[Host, str]], run: str, job: str) -> 
         if record is not None and record.is_unfinished:
             command = shlex.join(("sendense", "sweep", record.job_file, "--abandon", run))
             return f"the job {record.job} can go on with that run; let go of it with `{command}`"
-    if job != desk.job.name and not any(host.exists(JobState(host, root, job).directory) for host, root in roots):
+    if job in (None, desk.job.name):
+        return None
+    if not any(host.exists(JobState(host, root, job).directory) for host, root in roots):
         return f"it is of the job {job}, whose records lie elsewhere: sweep that job where they are"
     return None

@@ -110,8 +110,12 @@ def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swe
     ):
         released, stays = [], []
         for orphan in lost(desk):
-            if orphan.stays is not None:
-                stays.append(f"{orphan.what}: {orphan.stays}")
+            why = orphan.stays
+            if why is None and orphan.copied:
+                command = f"{options.command('sweep', desk.job.file)} --abandon {orphan.run}"
+                why = f"it holds what a run copied whose records are lost; let go of it with `{command}`"
+            if why is not None:
+                stays.append(f"{orphan.what}: {why}")
                 continue
             try:
                 if not dry_run:

@@ -78,6 +78,12 @@ def partial(run_id: str) -> str:
     return f"{_checked_run(run_id)}{PARTIAL}"
 
 
+def run_of_partial(name: str) -> str | None:
+    """The id of the run whose unfinished point has that name; None if `partial` did not make it."""
+    run = name.removesuffix(PARTIAL)
+    return run if name != run and _RUN.fullmatch(run) else None
+
+
 def point(created: datetime, run_id: str) -> str:
     """Named after the snapshot's moment; four hex digits of the run keep two points of one second apart."""
     return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_checked_run(run_id)[-8:-4]}"

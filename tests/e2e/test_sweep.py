@@ -15,12 +15,14 @@ import pytest
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
 from runner.app.desk import open_desk
 from runner.app.records import new_record
+from runner.errors import UsageError
 from runner.events import Event, NodeStarted
 from runner.hosts.leftovers import end_session, holder_at, look, tidy
 from runner.hosts.local import LocalHost
 from runner.identity import own
 from runner.leash import OWNER, mark_of
 from runner.lock_file import compose
+from runner.unwind import UnwindError
 from steps.repository.layout import vm_directory
 from tests.e2e.site import Site, disk, inventory
 from tests.e2e.test_state_on_the_hub import job_on_the_hub
@@ -83,6 +85,24 @@ def test_what_a_lost_run_left_is_found_and_let_go_of_while_its_vm_is_locked(site
     assert site.run("vm").exit_code == 0
 
 
+def test_what_a_lost_run_copied_is_named_and_goes_when_the_run_is_given_up(site: Site, forgotten: str) -> None:
+    (partial,) = site.partials()
+    stays = [what for what in sweep_orphans(site.job("vm"), Options(), dry_run=True).stays if str(partial) in what]
+    assert [f"sweep {site.job('vm')} --abandon {forgotten}`" in what for what in stays] == [True]
+    (lock,) = site.repository.glob("*/.lock")
+    held = LocalHost().lock(str(lock), "run R of another job on another machine", "R:1")
+    try:
+        with pytest.raises(UnwindError, match="run R of another job"):
+            abandon_run(site.job("vm"), forgotten, Options())
+        assert site.partials() == [partial]
+    finally:
+        held.release()
+    abandon_run(site.job("vm"), forgotten, Options())
+    assert site.partials() == site.snapshots() == []
+    with pytest.raises(UsageError, match="no unfinished run"):
+        abandon_run(site.job("vm"), forgotten, Options())
+
+
 def test_an_orphan_whose_vm_is_locked_stays_and_its_holder_is_named(site: Site, forgotten: str) -> None:
     (lock,) = site.repository.glob("*/.lock")
     held = LocalHost().lock(str(lock), "run R of another job on another machine", "R:1")
@@ -90,7 +110,7 @@ def test_an_orphan_whose_vm_is_locked_stays_and_its_holder_is_named(site: Site, 
         for dry_run in (True, False):
             swept = sweep_orphans(site.job("vm"), Options(), dry_run=dry_run)
             assert swept.released == ()
-            assert ["run R of another job" in why for why in swept.stays if forgotten in why] == [True]
+            assert ["run R of another job" in why for why in swept.stays if f"sendense-{forgotten}" in why] == [True]
         assert site.snapshots() == [f"sendense-{forgotten}"]
     finally:
         held.release()
@@ -106,7 +126,7 @@ def test_an_orphan_of_another_repository_is_only_listed(site: Site, forgotten: s
     finally:
         marker.write_text(ours)
     assert swept.released == ()
-    assert ["is not one of this job" in why for why in swept.stays if forgotten in why] == [True]
+    assert ["is not one of this job" in why for why in swept.stays if f"sendense-{forgotten}" in why] == [True]
     assert site.snapshots() == [f"sendense-{forgotten}"]
     assert sweep_orphans(site.job("vm"), Options()).released
 
@@ -117,7 +137,10 @@ def test_what_another_job_can_go_on_with_is_no_orphan(site: Site, on_the_hub: bo
     run = break_off(site, other)
     swept = sweep_orphans(site.job("vm"), Options())
     assert not [what for what in swept.released if run in what]
-    assert [f"`sendense sweep {other} --abandon {run}`" in why for why in swept.stays if run in why] == [True]
+    theirs = f"`sendense sweep {other} --abandon {run}`"
+    assert [theirs in why for why in swept.stays if run in why] == [True, True], "snapshot and unfinished point"
+    with pytest.raises(UnwindError, match=theirs):
+        abandon_run(site.job("vm"), run, Options())
     assert site.snapshots() == [f"sendense-{run}"]
     abandon_run(other, run, Options(state=site.state))
 
@@ -130,7 +153,7 @@ def test_what_a_job_left_whose_records_cannot_be_looked_at_is_only_listed(site: 
     try:
         swept = sweep_orphans(site.job("vm"), Options())
         assert not [what for what in swept.released if run in what]
-        assert [f"of the job {records.parent.name}" in why for why in swept.stays if run in why] == [True]
+        assert [f"of the job {records.parent.name}" in why for why in swept.stays if f"sendense-{run}" in why] == [True]
         assert site.snapshots() == [f"sendense-{run}"]
     finally:
         away.rename(records.parent)
