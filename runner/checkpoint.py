@@ -260,7 +260,10 @@ class FileLog:
             self._host.write(self.path, content[:length])
 
     def remove(self) -> None:
-        self._host.remove(self.path)
+        """Durably: a power cut must not bring back what tells of a file that is another one by then."""
+        if self._host.exists(self.path):
+            self._host.remove(self.path)
+            self._host.sync(posixpath.dirname(self.path))
 
 
 def _dump(record: Model) -> bytes:
