@@ -57,6 +57,10 @@ class DiskLedger:
     def _is_of_this_image(self, segment: Segment) -> bool:
         return replace(segment.head, snapshot=self._head.snapshot) == self._head
 
+    @property
+    def holds_something(self) -> bool:
+        return bool(self.done or self.earlier)
+
     def forget(self) -> None:
         """The disk is copied from the start."""
         self._log.remove()
@@ -80,9 +84,10 @@ class DiskLedger:
             self._begun = True
 
     def believe(self, target: Endpoint, digests: Digests, *, stall_timeout: float = 60.0) -> None:
-        """Reads a sample of what is recorded as done back from `target`; one difference, and all of it is forgotten, with
-        a warning. `digests` is a fresh one for this."""
-        blocks = sorted(self._sample(digests))
+        """Reads a sample of what is recorded back from `target`; one difference, and all of it is forgotten, with a warning.
+        `digests` is a fresh one for this. What was done of a snapshot before this one is looked at as long as nothing of this
+        one was written: since then another block may stand in its place, unrecorded."""
+        blocks = sorted(self._sample(digests, self.done if self._begun else self.earlier))
         if not blocks:
             return
         try:
@@ -91,10 +96,10 @@ class DiskLedger:
             self._ctx.warn(f"{difference}; what was recorded of this disk is not believed, it is copied from the start")
             self.forget()
 
-    def _sample(self, digests: Digests) -> set[int]:
+    def _sample(self, digests: Digests, ranges: Sequence[Flushed]) -> set[int]:
         chance = random.Random(self._ctx.run.id)
         total = 0
-        for one in self.done:
+        for one in ranges:
             if one.digests:
                 digests.put(one.offset, one.digests)
             total += -(-one.length // BLOCK)
@@ -102,7 +107,7 @@ class DiskLedger:
         numbers = sorted(chance.sample(range(total), wanted))
         found: set[int] = set()
         before = 0
-        for one in self.done:
+        for one in ranges:
             blocks = -(-one.length // BLOCK)
             while numbers and numbers[0] < before + blocks:
                 found.add(one.offset + (numbers.pop(0) - before) * BLOCK)

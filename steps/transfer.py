@@ -255,9 +255,9 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
             Digests.create(ctx.scratch / "recorded", capacity) as recorded,
             Digests.create(ctx.scratch / "earlier", capacity) as earlier,
         ):
-            begun = bool(ledger.done)
+            begun = ledger.holds_something
             ledger.believe(target, recorded, stall_timeout=inputs.stall_timeout)
-            if begun and not ledger.done and increment is not None:
+            if begun and not ledger.holds_something and increment is not None:
                 increment.refuse_unknown_image()
             held = ledger.what_it_held(earlier)
             ledger.writing()

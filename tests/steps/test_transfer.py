@@ -263,6 +263,16 @@ def test_a_ledger_that_is_not_true_is_not_believed(hub: Hub, large: Guest, harm:
     assert any("not believed" in warning for warning in hub.warnings) == harm.startswith("image-")
 
 
+def test_what_was_copied_of_a_snapshot_that_is_gone_is_looked_at_before_it_is_believed(hub: Hub, large: Guest) -> None:
+    image = hub.image(large.disk)
+    interrupted(hub, large, image, 20 * MiB)
+    Path(image.path).unlink()
+    img.create(hub.host, image.path, image.capacity)
+    transfer(hub, large.source().model_copy(update={"snapshot": "snapshot-32"}), image)
+    assert equal(image, large)
+    assert any("not believed" in warning for warning in hub.warnings)
+
+
 def test_a_ledger_damaged_in_the_middle_is_refused_with_a_sentence(hub: Hub, large: Guest) -> None:
     image = hub.image(large.disk)
     interrupted(hub, large, image, 20 * MiB)
