@@ -91,6 +91,10 @@ def slug(name: str) -> str:
     return name if kept == name and len(name) <= 60 else f"{kept[:50]}-{digest(name)[:8]}"
 
 
+def is_run_id(name: str) -> bool:
+    return _RUN_ID.fullmatch(name) is not None
+
+
 class JobState:
     """The runs of one job."""
 
@@ -152,7 +156,7 @@ class JobState:
         known = self.runs()
         recorded = {record.id for record in known}
         for name in self.host.listdir(self.directory):
-            if _RUN_ID.fullmatch(name) and name not in recorded:
+            if is_run_id(name) and name not in recorded:
                 self.host.remove(posixpath.join(self.directory, name), recursive=True)
         ended = [record for record in known if record.phase in ("finished", "abandoned")]
         for record in ended[:-KEPT_RUNS]:
@@ -162,7 +166,7 @@ class JobState:
 
 def record_of(host: Host, root: str, run: str) -> RunRecord | None:
     """What any job with records below `root` says of that run. Raises StateError."""
-    if not _RUN_ID.fullmatch(run) or not host.exists(root):
+    if not is_run_id(run) or not host.exists(root):
         return None
     found = host.run(("find", root, "-mindepth", "2", "-maxdepth", "2", "-name", run)).stdout.decode()
     for path in (posixpath.join(directory, "run.json") for directory in found.splitlines()):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.app.records import tools_seen
-from runner.checkpoint import JobState, RunRecord, RunState
+from runner.checkpoint import JobState, RunRecord, RunState, is_run_id
 from runner.errors import SendenseError
 from runner.events import Bus, Event, Warned
 from runner.graph import StepGraph
@@ -137,6 +137,19 @@ class Desk:
     def _seal(self) -> str | None:
         found = [spec for spec in self.job.steps if self.registry.steps[spec.uses].seals]
         return found[0].id if len(found) == 1 and not found[0].each else None
+
+    def forget_old(self) -> None:
+        """Of the runs that are remembered no longer, all: also their events, where these lie apart from the records."""
+        self.state.forget_old()
+        if self.state.host.local:
+            return
+        here, directory = LocalHost(), str(self.local / Path(self.state.directory).name)
+        known = {record.id for record in self.state.runs()}
+        for name in here.listdir(directory):
+            events = f"{directory}/{name}"
+            # With a record they are of a time when the job kept its state here.
+            if is_run_id(name) and name not in known and not here.exists(f"{events}/run.json"):
+                here.remove(events, recursive=True)
 
     def directory(self, run: str) -> Path:
         """Where the run's events lie: with its state where that is on this machine."""

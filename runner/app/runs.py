@@ -156,7 +156,7 @@ def _conclude(
 def _forget_old(desk: Desk) -> None:
     """What stays of old runs is no reason for a run that is done to fail: the next one that is forgets it."""
     try:
-        desk.state.forget_old()
+        desk.forget_old()
     except SendenseError as error:
         desk.bus.emit(Warned(node=RUN, text=f"the records of old runs stay for now: {error}"))
 

@@ -7,7 +7,7 @@ import json
 import posixpath
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,9 @@ site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=
 repository_option = click.option(
     "--repository", metavar="NAME", help="Which of the job's repositories.  [default: all]"
 )
+
+KEPT_COMMANDS = 100
+"""Job files of commands: more than can be unfinished, and a file that is gone is made again by the same command."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,15 @@ def job_for(
     path = state_directory(options) / ".commands" / f"{name}.yaml"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write(str(path), text.encode())
+    _forget_old(path.parent)
     return path
+
+
+def _forget_old(commands: Path) -> None:
+    """The same command makes its file again."""
+    with suppress(FileNotFoundError):  # another command forgets them meanwhile
+        for old in sorted(commands.glob("*.yaml"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_COMMANDS]:
+            old.unlink()
 
 
 def one(places: Sequence[Place]) -> Place:

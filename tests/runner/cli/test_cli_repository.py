@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli import main
+from runner.app import Options
+from runner.cli import main, repositories
 from runner.hosts.local import LocalHost
 from steps.repository import marks
 from tests import points
@@ -138,3 +140,15 @@ def test_a_job_without_repositories_is_told_what_to_add(tmp_path: Path, capsys: 
     job.write_text("version: 1\nname: nightly\nsteps: [{id: cleanup, uses: cleanup}]\n")
     assert sendense("points", str(job)) == 2
     assert "add `repositories:" in capsys.readouterr().err
+
+
+def test_of_the_jobs_that_commands_made_the_newest_are_kept(hub: Hub, tmp_path: Path) -> None:
+    values = {"repository": "main", "point": "pgtest1/20261123", "level": "metadata"}
+    options = Options(state=tmp_path / "state")
+    made = repositories.job_for(Path(job_for(Path(hub.root))), options, "verify", "pgtest1", values)
+    others = [made.with_name(f"restore-{number:03}.yaml") for number in range(repositories.KEPT_COMMANDS)]
+    for age, other in enumerate(others):
+        other.touch()
+        os.utime(other, (0, 1000 - age))
+    assert repositories.job_for(Path(job_for(Path(hub.root))), options, "verify", "pgtest1", values) == made
+    assert set(made.parent.iterdir()) == {made, *others[:-1]}
