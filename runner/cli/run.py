@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,15 +29,24 @@ from runner.step import Registry
 
 RUN_SCHEMA_VERSION = 1
 
+ONE_WISH = 1.0
+"""Seconds in which several signals are one wish to stop: timeout(1) signals its child and then its whole group, and so do some
+runners of CI."""
+
 
 @contextmanager
 def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM asks the run to stop cleanly; a second one leaves the rest to the next run."""
+    """The first SIGINT or SIGTERM asks the run to stop cleanly; one that comes later leaves the rest to the next run."""
     stop = threading.Event()
+    asked: float | None = None
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(130)
+        nonlocal asked
+        if asked is not None:
+            if time.monotonic() - asked > ONE_WISH:
+                os._exit(130)
+            return
+        asked = time.monotonic()
         stop.set()
         os.write(2, f"\nstopping: {what}; once more to leave at once\n".encode())
 

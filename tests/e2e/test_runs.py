@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import struct
@@ -190,6 +191,37 @@ def test_ctrl_c_in_a_copy_exits_130_leaves_nothing_running_and_the_next_run_resu
     assert "image[2000]" in resumed.kept()
     assert site.snapshots() == []
     assert site.images_equal_sources("big", resumed.points()[0], (2000,))
+
+
+def test_the_time_limit_of_a_pipeline_stops_a_run_in_order_and_keeps_its_report(site: Site):
+    """By the command that `sendense ci` prints; SIGALRM is what its own clock sends to timeout(1)."""
+    sendense = (sys.executable, "-m", "runner.cli")
+    job = str(site.job("big").relative_to(site.directory))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    asked = subprocess.run(
+        [*sendense, "ci", "gitlab", job],
+        cwd=site.directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    (line,) = [line for line in asked.stdout.splitlines() if "sendense run" in line]
+    words = shlex.split(line.strip().removeprefix("- "))
+    at = words.index("sendense")
+    report = str(site.state / "report")
+    words[at:] = [*sendense, *(report if word == "report" else word for word in words[at + 1 :])]
+    events = site.state / "events"
+    run = subprocess.Popen(
+        [*words, "--quiet", "--state", str(site.state), "--events", str(events)], cwd=site.directory, env=environment
+    )
+    assert eventually(
+        lambda: (events.exists() and '"node-progress"' in events.read_text()) or run.poll() is not None, 60
+    )
+    run.send_signal(signal.SIGALRM)
+    assert run.wait(60) == 124
+    assert "interrupted" in (site.state / "report" / "report.md").read_text()
+    assert site.run("big", fresh=True).exit_code == 0
 
 
 def everything(site: Site) -> dict[str, int]:

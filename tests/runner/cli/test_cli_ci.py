@@ -90,7 +90,7 @@ def test_only_the_run_gets_secrets_and_it_ends_before_the_limit(
     assert "VC_PASSWORD" not in yaml.safe_dump(document["plan"])
     assert "VC_PASSWORD" in text
     (command,) = [line for line in lines(document["run"]) if "sendense run" in line]
-    found = re.match(r"timeout --signal=INT --kill-after=(\d+)m (\d+)m sendense ", command)
+    found = re.match(r"timeout --foreground --signal=INT --kill-after=(\d+)m (\d+)m sendense ", command)
     assert found
     limit = document["run"].get("timeout-minutes") or int(document["run"]["timeout"].split()[0])
     assert int(found[1]) + int(found[2]) < limit

@@ -1,0 +1,42 @@
+"""What signals mean to a command that runs long."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+STOPPING = """
+import signal, sys
+from runner.cli import run
+
+run.ONE_WISH = float(sys.argv[1])
+with run.stop_on_signals() as stop:
+    for number in sys.argv[2:]:
+        signal.raise_signal(int(number))
+    assert stop.is_set()
+    print("closed what it had open")
+"""
+
+
+def stopped(one_wish: float, signals: Sequence[signal.Signals]) -> tuple[int, str]:
+    argv = [sys.executable, "-c", STOPPING, str(one_wish), *(str(int(number)) for number in signals)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        pytest.param((signal.SIGINT,), id="one"),
+        pytest.param((signal.SIGINT, signal.SIGINT), id="to-the-child-and-to-its-group"),
+        pytest.param((signal.SIGINT, signal.SIGTERM), id="two-that-differ"),
+    ],
+)
+def test_signals_that_come_together_are_one_wish_to_stop(signals: tuple[signal.Signals, ...]) -> None:
+    assert stopped(60, signals) == (0, "closed what it had open\n")
+
+
+def test_one_that_comes_later_leaves_at_once() -> None:
+    assert stopped(0, (signal.SIGINT, signal.SIGINT)) == (130, "")
