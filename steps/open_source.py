@@ -15,7 +15,7 @@ from runner.hosts import Host
 from runner.model import HOW, HostName, JobModel
 from runner.observations import Observation, good, observe, wrong
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
-from steps import forwards, tools
+from steps import forwards, source_way, tools
 from steps.https_server import HttpsServer
 from steps.snapshot import SnapshotTaken
 from steps.source_server import SourceServer, WrongDisk
@@ -150,9 +150,15 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             wanted = privileges.on_vcenter(client) if vddk_is_it else privileges.on_files(client, *place)
             return privileges.require(client, wanted)
 
+        stands_on = _stands_on(ctx, host, choice.transport)
+        if vddk_is_it:
+            way = source_way.examine_vddk(ctx, host, client, inputs.snapshot.vm, inputs.vddk)
+        else:
+            way = source_way.examine_https(ctx, host, client, inputs.snapshot, disk)
         return (
             good(subject, looked_at, f"over {choice.transport}: {choice.why}"),
-            *_stands_on(ctx, host, choice.transport),
+            *stands_on,
+            *(() if any(one.state == "wrong" for one in stands_on) else way),
             observe(subject, "privileges to read it", permitted),
         )
 

@@ -117,6 +117,10 @@ class SourceServer(ABC):
                 raise self._failure_of(words) from error
             # nbdkit knows nothing of it: the way there failed.
             raise explain(self._host.name, forwards) or error from error
+        self._compare(info)
+
+    def _compare(self, info: ExportInfo) -> None:
+        """Raises WrongDisk if it is not the disk that it should be."""
         if info.size != self._disk.capacity:
             raise WrongDisk(
                 f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the file is not the "

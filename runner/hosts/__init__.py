@@ -144,6 +144,10 @@ class Host(Protocol):
     def ports(self) -> range:
         """TCP ports of 127.0.0.1 that a server there may take where no unix socket can be reached; empty if that never is."""
 
+    def reach(self, server: str, port: int, timeout: float = 15.0) -> str | None:
+        """Makes a TCP connection from there, and ends it: empty if that can be done, else why not. None where it cannot be
+        asked, since the host's sshd connects nowhere for us."""
+
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
         """Local unix sockets that lead to `sockets` (unix sockets on this host, or ``127.0.0.1:10100``), one ssh process each;
         on the local host they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them, since a server

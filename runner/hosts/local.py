@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -122,6 +123,17 @@ class LocalHost:
     @property
     def ports(self) -> range:
         return range(0)
+
+    def reach(self, server: str, port: int, timeout: float = 15.0) -> str:
+        try:
+            socket.create_connection((server, port), timeout).close()
+        except socket.gaierror as error:
+            return f"its name cannot be resolved ({error.strerror})"
+        except TimeoutError:
+            return f"nothing answers in {timeout:.0f} s"
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
 
     @contextlib.contextmanager
     def forward(self, sockets: Sequence[str]) -> Iterator[Forwards]:

@@ -91,6 +91,13 @@ def powered_on(client: Client, moref: str) -> bool:
     return bool(seen.get("runtime.powerState") == vim.VirtualMachine.PowerState.poweredOn)
 
 
+def vmx_file(client: Client, moref: str) -> str:
+    """``[ds] dir/name.vmx``"""
+    doing = f"looking for the configuration file of VM {moref}"
+    seen = read(client, vim.VirtualMachine, moref, ("config.files.vmPathName",), doing)
+    return str(seen.get("config.files.vmPathName", ""))
+
+
 def esxi_host(client: Client, moref: str) -> str:
     """The name of the ESXi host that has the VM now; its moref where the account may not read the name."""
     doing = f"looking which ESXi host has VM {moref}"

@@ -6,10 +6,10 @@ is off, and whoever waits for the answer wants it now.
 
 from __future__ import annotations
 
-import socket
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from runner.hosts.local import LocalHost
 from runner.step import Context
 from steps.vsphere.errors import NotReached
 from steps.vsphere.section import VCenter
@@ -34,17 +34,8 @@ def require(ctx: Context, name: str, vcenter: VCenter) -> None:
 
 def _failure(vcenter: VCenter) -> str:
     begins = f"vCenter {vcenter.authority} cannot be reached"
-    try:
-        socket.create_connection((vcenter.server, vcenter.port), CONNECT_TIMEOUT).close()
-    except socket.gaierror as error:
-        return f"{begins}: its name cannot be resolved ({error.strerror}): check `server:` of the vCenter in the job"
-    except TimeoutError:
-        why = f"nothing answers in {CONNECT_TIMEOUT:.0f} s"
-    except OSError as error:
-        why = error.strerror or str(error)
-    else:
-        return ""
-    return (
+    why = LocalHost().reach(vcenter.server, vcenter.port, CONNECT_TIMEOUT)
+    return why and (
         f"{begins}: {why}: check `server:` and `port:` of the vCenter in the job, and that port {vcenter.port} there is open "
         "to this machine"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -439,3 +440,40 @@ def test_many_threads_may_use_one_host(host: Host, tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(24) as threads:
         assert list(threads.map(work, range(24))) == [f"{number}{number}\n".encode() for number in range(24)]
+
+
+# The network as it is seen from there
+
+
+def test_a_server_that_listens_can_be_reached_and_one_that_does_not_is_told_with_why(host: Host) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert host.reach("127.0.0.1", port) == ""
+    assert "refused" in (host.reach("127.0.0.1", port) or "")
+
+
+def test_a_name_that_means_nothing_is_told(host: Host) -> None:
+    assert "name" in (host.reach("no-such-server.invalid", 443) or "")
+
+
+def test_where_nothing_answers_the_wait_ends(host: Host) -> None:
+    # A full backlog: what comes more is answered by nobody.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        with contextlib.ExitStack() as waiting:
+            for _ in range(4):
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(address)
+            assert "nothing answers" in (host.reach(*address, timeout=0.5) or "")
+
+
+def test_an_sshd_that_connects_nowhere_for_us_cannot_be_asked(tmp_path: Path) -> None:
+    server = Sshd(tmp_path / "sshd", {"AllowTcpForwarding": "no"})
+    server.start()
+    try:
+        with contextlib.closing(connect("node", server.spec)) as host:
+            assert host.reach("127.0.0.1", server.port) is None
+            assert host.run(("true",)).exit_code == 0
+    finally:
+        server.stop()

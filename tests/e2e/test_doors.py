@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.x509 import DNSName
 
 from runner.app import Options, diagnose, plan_job
 from runner.errors import SendenseError
@@ -89,18 +90,46 @@ class Door:
             (programs / hidden).chmod(0o755)
         self.sshd(host, {"SetEnv": f"PATH={programs} SHLVL=2"})
 
-    def simulator(self, certificate_valid: timedelta = certificate.VALID, **more: Any) -> None:
+    def simulator(
+        self,
+        certificate_valid: timedelta = certificate.VALID,
+        certificate_names: certificate.Names = certificate.LOOPBACK,
+        **more: Any,
+    ) -> Simulator:
         """Another vCenter, with the same VMs."""
         content = Inventory.from_json_value({**INVENTORY, **more})
         user = str(self.vcenter["username"])
         made = Simulator(
-            content, self.directory / "vcenter", username=user, password="other", certificate_valid=certificate_valid
+            content,
+            self.directory / "vcenter",
+            username=user,
+            password="other",
+            certificate_valid=certificate_valid,
+            certificate_names=certificate_names,
         )
         self.closing.enter_context(made)
         (self.directory / "password").write_text("other\n")
         self.vcenter.update(
             port=made.port, password={"file": str(self.directory / "password")}, tls={"ca": str(made.ca_path)}
         )
+        return made
+
+
+def node_without_way(door: Door) -> None:
+    """What reads there gets to another port, where nobody listens; this machine gets through."""
+    elsewhere = "s,^url=https://127.0.0.1:[0-9]*/,url=https://127.0.0.1:1/,"
+    door.path_without(
+        "node",
+        "nbdkit",
+        f'for word; do shift; set -- "$@" "$(printf %s "$word" | sed {elsewhere!r})"; done; exec /usr/bin/nbdkit "$@"',
+    )
+    door.document["vars"]["node"] = "node"
+
+
+def name_of_no_certificate(door: Door) -> None:
+    """The API asks nothing but the pinned certificate; curl asks for the name too."""
+    made = door.simulator(certificate_names=(DNSName("vcenter.example.com"),))
+    door.vcenter["tls"] = {"thumbprint": made.thumbprint}
 
 
 def wrong_password(door: Door) -> None:
@@ -208,6 +237,16 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
         1,
     ),
     "no nbdkit on the node": (no_nbdkit, ("host node has no nbdkit", "Debian package nbdkit"), 1),
+    "no way from the node to the vCenter": (
+        node_without_way,
+        ("through 127.0.0.1", "from host node cannot be read over HTTPS", "Failed to connect"),
+        1,
+    ),
+    "a pinned certificate that names another server": (
+        name_of_no_certificate,
+        ("does not match target host", "write `server:` as in the certificate"),
+        1,
+    ),
     "repository without marker": (
         spoil("repositories", "main", "path", value="/nonexistent/repository"),
         ("/nonexistent/repository on hub is not a repository", "`sendense init JOB`"),

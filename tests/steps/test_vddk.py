@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from runner.hosts import Host
+from runner.hosts.local import LocalHost
 from runner.units import MiB
+from steps import source_way
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import NbdEndpoint
 from steps.discover import Discovered
@@ -21,7 +23,7 @@ from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachabl
 from steps.vsphere.sources import vddk as transport
 from steps.vsphere.sources.nbdkit import SourceFailed
 from steps.vsphere.sources.open_disks import OpenDisks
-from steps.vsphere.sources.vddk import OutOfBuffers
+from steps.vsphere.sources.vddk import OutOfBuffers, VddkOptions
 from tests.eventually import eventually
 from tests.sshd import ssh_host, sshd
 from tests.vcenter import PASSWORD, Lab, Starts, disk, machine, vcenters
@@ -331,3 +333,37 @@ def test_vddk_on_another_host_reaches_us_through_ssh(start_vcenter: Starts, vddk
         assert ssh_host.exists(f"{directory}/vddk.conf")
         assert not ssh_host.exists(f"{directory}/password")
     assert not ssh_host.exists(directory)
+
+
+@pytest.fixture(params=["local", "ssh"])
+def node(request: pytest.FixtureRequest) -> Host:
+    return LocalHost() if request.param == "local" else request.getfixturevalue("ssh_host")
+
+
+def seen(lab: Lab, node: Host, **options: Any) -> list[tuple[str, str]]:
+    """State of what is looked at of the network, and what is said of it."""
+    found = source_way.examine_vddk(lab.context(), node, lab.client, lab.discover().vm.moref, VddkOptions(**options))
+    return [(one.state, one.sentence) for one in found]
+
+
+def test_the_ways_of_the_host_that_reads_are_tried_beforehand(start_vcenter: Starts, node: Host) -> None:
+    lab = start_vcenter()
+    (vcenter, (state, said)) = seen(lab, node, nfc_host_port=1)
+    assert vcenter == ("good", f"127.0.0.1:{lab.simulator.port} can be reached")
+    assert state == "noted"
+    assert f"port 1 of ESXi host {ESXI} cannot be reached from host {node.name}" in said
+    assert "unless ESXi has an address for backups" in said
+
+
+def test_what_reads_datastores_by_itself_needs_no_nfc_port(start_vcenter: Starts) -> None:
+    assert len(seen(start_vcenter(), LocalHost(), transports=("san",))) == 1
+
+
+def test_a_host_that_cannot_reach_the_vcenter_is_told_so(start_vcenter: Starts, node: Host) -> None:
+    lab = start_vcenter()
+    client, moref = lab.client, lab.discover().vm.moref
+    client.vcenter = lab.vcenter(port=1)
+    (first, *_) = source_way.examine_vddk(lab.context(), node, client, moref, VddkOptions())
+    assert first.state == "wrong"
+    assert f"127.0.0.1:1 cannot be reached from host {node.name}" in first.found
+    client.vcenter = lab.section

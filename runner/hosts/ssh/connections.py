@@ -17,6 +17,9 @@ from runner.hosts.ssh.session import SESSION_TIMEOUT, Session, quote
 SESSIONS_PER_CONNECTION = 8
 """sshd_config(5): MaxSessions is 10 by default; sshd frees the place of an ended session a moment later."""
 
+_NO_WAY = 2
+"""SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1); sshd's own words paramiko keeps to itself."""
+
 
 @dataclass(eq=False)
 class _Link:
@@ -48,6 +51,19 @@ class Connections:
             if channel is not None:
                 return Session(self._name, argv, channel, self._release_once(link), merged=merged)
             refused.append(link)
+
+    def reach(self, server: str, port: int, timeout: float) -> str | None:
+        """See `runner.hosts.Host`. Raises HostError if there is no connection to ask on."""
+        link = self._take(()) or self._take_new(())
+        try:
+            link.login.transport.open_channel("direct-tcpip", (server, port), ("127.0.0.1", 0), timeout=timeout).close()
+        except paramiko.ChannelException as error:
+            return "it is refused, or the name or the network is not known there" if error.code == _NO_WAY else None
+        except paramiko.SSHException:
+            return f"nothing answers in {timeout:.0f} s" if link.login.active() else None
+        finally:
+            self._release(link)
+        return ""
 
     def close(self) -> None:
         with self._lock:

@@ -72,6 +72,9 @@ class SshHost(RemoteFiles):
     def ports(self) -> range:
         return self._spec.port_range
 
+    def reach(self, server: str, port: int, timeout: float = 15.0) -> str | None:
+        return self._connections.reach(server, port, timeout)
+
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
         return open_forwards(self.name, self._spec, sockets)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALID = datetime.timedelta(days=365)
+Names = Sequence[x509.GeneralName]
+LOOPBACK: Names = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Certificates:
         return made
 
 
-def make(directory: Path, valid: datetime.timedelta = VALID) -> Certificates:
+def make(directory: Path, valid: datetime.timedelta = VALID, names: Names = LOOPBACK) -> Certificates:
     """Makes ca.pem, server.pem and server.key (0600) in `directory`; what is there is replaced. `valid` is how long the
-    server's certificate still is; it has expired where that is negative."""
+    server's certificate still is; it has expired where that is negative. `names`: which servers it names."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name, name = _name("Simulated vCenter CA"), _name("localhost")
@@ -44,7 +47,6 @@ def make(directory: Path, valid: datetime.timedelta = VALID) -> Certificates:
         .add_extension(_usage(signs=True), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     server = (
         _builder(name, authority_name, key.public_key(), valid)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)

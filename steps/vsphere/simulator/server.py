@@ -38,7 +38,7 @@ class Simulator:
     `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are there already
     are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task takes, `remember` how long a
     finished task is known; sessions age by `clock`. `certificate_valid`: how long its certificate
-    still is, negative if it has expired. Raises UsageError where the inventory and the directory do not fit together.
+    still is, negative if it has expired; `certificate_names`: which servers it names. Raises UsageError where the inventory and the directory do not fit together.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Simulator:
         remember: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
         certificate_valid: timedelta = certificate.VALID,
+        certificate_names: certificate.Names = certificate.LOOPBACK,
     ) -> None:
         self.directory = directory
         self.calls: Counter[str] = Counter()
@@ -71,9 +72,9 @@ class Simulator:
         PropertyCollector(self._world)
         ViewManager(self._world)
         SearchIndex(self._world, root)
-        certificates = certificate.make(directory / "tls", certificate_valid)
+        certificates = certificate.make(directory / "tls", certificate_valid, certificate_names)
         self.ca_path = certificates.ca
-        """PEM of the authority that signed the server's certificate (for 127.0.0.1 and localhost)."""
+        """PEM of the authority that signed the server's certificate."""
         self.thumbprint = certificates.thumbprint
         """SHA-256 of the server's certificate, hex pairs with colons."""
         self._endpoint = Endpoint(

@@ -59,8 +59,8 @@ def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
     said = errors_in(stderr)
     cause = _URL.sub("", said[-1]) if said else last_words(stderr)
     begins = f"{what} cannot be read over HTTPS"
-    if status := _STATUS.search(cause):
-        return _for_status(begins, int(status.group(1)), session_ended=session_ended)
+    if said and (answered := status(stderr)):
+        return _for_status(begins, answered, session_ended=session_ended)
     if "certificate" in cause:
         return NotTrusted(
             f"{begins}: {cause}; curl insists that the certificate names the server as the job does: write `server:` as in "
@@ -71,10 +71,15 @@ def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
     return Unreachable(f"{begins}: {cause}")
 
 
+def status(stderr: str) -> int | None:
+    """The HTTP status that it complained of last; None if it was something else."""
+    found = _STATUS.search((errors_in(stderr) or [""])[-1])
+    return int(found.group(1)) if found else None
+
+
 def is_refusal(stderr: str) -> bool:
     """Whether the last thing it complained of is a session or account that the server does not take."""
-    status = _STATUS.search((errors_in(stderr) or [""])[-1])
-    return status is not None and int(status.group(1)) in (401, 403)
+    return status(stderr) in (401, 403)
 
 
 def _for_status(begins: str, status: int, *, session_ended: bool) -> VSphereError:
