@@ -10,9 +10,10 @@ from pyVmomi import vim
 from pyVmomi.VmomiSupport import ManagedObject
 
 from steps.vsphere.client import Client
-from steps.vsphere.errors import PermissionMissing
-from steps.vsphere.names import unescape
-from steps.vsphere.properties import read, read_many
+from steps.vsphere.errors import Gone, PermissionMissing
+from steps.vsphere.hardware import virtual_disks
+from steps.vsphere.names import datastore_path, unescape
+from steps.vsphere.properties import read
 from steps.vsphere.session import Session
 
 BACKUP = (
@@ -51,19 +52,37 @@ def on_vcenter(client: Client) -> tuple[Wanted, ...]:
 
 
 def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[Wanted, ...]:
-    """`datacenter` is an inventory path, `datastore` the name of one that the VM uses."""
-    doing = f"looking for the datastores of VM {vm}"
-    stores = [store._moId for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())]
-    named = read_many(client, vim.Datastore, stores, ("name",), doing)
+    """`datacenter` is an inventory path, `datastore` the name of one that the VM uses. The VM itself says which object that is: who
+    lacks all rights on a datastore cannot read its name. Raises PermissionMissing for a datacenter that cannot be seen."""
+    doing = f"looking for datastore {datastore} of VM {vm}"
+    stores = _datastores(client, vm, doing)
+    if datastore not in stores:
+        raise Gone(f"{doing} failed: its disks are on {', '.join(sorted(stores)) or 'none'}")
     place = client.call(doing, lambda session: session.content.searchIndex.FindByInventoryPath(datacenter))
-    found = [
-        Wanted(vim.Datastore, moref, f"datastore {datastore}", FOLDER)
-        for moref, seen in named.items()
-        if unescape(str(seen.get("name", ""))) == unescape(datastore)
-    ]
-    if isinstance(place, vim.Datacenter):
-        found.append(Wanted(vim.Datacenter, place._moId, f"datacenter {unescape(datacenter)}", FOLDER))
-    return tuple(found)
+    if not isinstance(place, vim.Datacenter):
+        named = ", ".join(FOLDER)
+        raise PermissionMissing(
+            f"the account {client.vcenter.username} cannot see datacenter {unescape(datacenter)}: give its role there {named}",
+            named,
+            f"datacenter {unescape(datacenter)}",
+        )
+    return (
+        Wanted(vim.Datastore, stores[datastore], f"datastore {datastore}", FOLDER),
+        Wanted(vim.Datacenter, place._moId, f"datacenter {unescape(datacenter)}", FOLDER),
+    )
+
+
+def _datastores(client: Client, vm: str, doing: str) -> dict[str, str]:
+    """Moref by name, as the files of the VM's disks have it, those that its snapshots freeze too."""
+    seen = read(client, vim.VirtualMachine, vm, ("config.hardware.device",), doing)
+    found: dict[str, str] = {}
+    for disk in virtual_disks(seen.get("config.hardware.device", ())):
+        backing = disk.backing
+        while backing is not None:
+            if getattr(backing, "datastore", None) is not None:
+                found[datastore_path(backing.fileName)[0]] = backing.datastore._moId
+            backing = getattr(backing, "parent", None)
+    return found
 
 
 def require(client: Client, wanted: Iterable[Wanted]) -> str:

@@ -132,6 +132,13 @@ def name_of_no_certificate(door: Door) -> None:
     door.vcenter["tls"] = {"thumbprint": made.thumbprint}
 
 
+def unseen_datastore(door: Door) -> None:
+    (datacenter,) = INVENTORY["datacenters"]
+    first, *others = datacenter["datastores"]
+    hidden = {**first, "denied": ["System.Read", *privileges.FOLDER]}
+    door.simulator(datacenters=[{**datacenter, "datastores": [hidden, *others]}])
+
+
 def wrong_password(door: Door) -> None:
     (door.directory / "password").write_text("wrong\n")
     door.vcenter["password"] = {"file": str(door.directory / "password")}
@@ -253,6 +260,11 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
         1,
     ),
     "no privilege": (lambda door: door.simulator(denied=DENIED), (*DENIED, "VM vm", "datastore datastore1"), 1),
+    "no right on the datastore, not even to see its name": (
+        unseen_datastore,
+        (*privileges.FOLDER, "on datastore datastore1: add them to its role there"),
+        1,
+    ),
     "a template": (spoil("vars", "vm", value="golden"), ("it is a template", "convert it to a VM"), 1),
     "a disk on vSAN": (spoil("vars", "vm", value="on-vsan"), ("it is on vSAN", "VDDK"), 1),
     "a disk that no snapshot covers": (spoil("vars", "vm", value="half"), ("2001", "`skip-uncovered: [2001]`"), 1),

@@ -22,6 +22,9 @@ class Datastore(Entity):
         """`directory` is where datastores are, each under its name."""
         super().__init__(world, world.number("datastore"), spec.name, parent)
         self.spec = spec
+        self.denied = frozenset(spec.denied)
+        if "System.Read" in self.denied:
+            self.unreadable = frozenset(self.property_names)
         if self.name in (".", ".."):
             raise UsageError(f"a datastore cannot be called '{spec.name}', since it is a directory here")
         self.directory = directory / self.name

@@ -19,8 +19,10 @@ from steps.vsphere.simulator.entities import Entity
 from steps.vsphere.simulator.machine import Machine
 from steps.vsphere.simulator.objects import World
 from steps.vsphere.simulator.rawfile import RawFile
+from steps.vsphere.simulator.service import AuthorizationManager
 from steps.vsphere.simulator.tree import Datacenter
 
+PRIVILEGES = ("Datastore.Browse", "Datastore.FileManagement")
 EXTENT_ENDINGS = ("-flat.vmdk", "-delta.vmdk", "-rdmp.vmdk")
 
 
@@ -41,12 +43,15 @@ class Listing:
 
 
 class Datastores:
-    """What /folder finds in the inventory. `locked_status`: the answer for a file that a running VM writes."""
+    """What /folder finds in the inventory. `locked_status`: the answer for a file that a running VM writes. It takes
+    `PRIVILEGES` on the datacenter and the datastore (SDK Programming Guide, "Privilege Requirements for HTTP Access");
+    without them the answer is 401, which was seen (packer-builder-vsphere issue 121)."""
 
-    def __init__(self, world: World, root: Entity, locked_status: int) -> None:
+    def __init__(self, world: World, root: Entity, locked_status: int, authorization: AuthorizationManager) -> None:
         self._world = world
         self._root = root
         self._locked_status = locked_status
+        self._authorization = authorization
 
     def read(self, target: str, *, as_host: bool) -> RawFile | Listing:
         """An open file, to be closed by the caller, or a listing; `as_host`: dcPath may be left out. Raises Refused."""
@@ -84,14 +89,21 @@ class Datastores:
                 raise Refused(404)
             return None, None, Path()
         datacenter = self._find(self._root, datacenter_path, Datacenter)
+        self._admit(datacenter, as_host)
         if not store_name:
             if names:
                 raise Refused(404)
             return datacenter, None, Path()
         datastore = self._find(datacenter.folders["datastore"], store_name, Datastore)
+        self._admit(datastore, as_host)
         if any(name in (".", "..") or "\0" in name for name in names):
             raise Refused(404)
         return datacenter, datastore, datastore.directory.joinpath(*names)
+
+    def _admit(self, entity: Entity, as_host: bool) -> None:
+        """A ticket is for its own request, which was asked for when it was given out. Raises Refused."""
+        if not as_host and not all(self._authorization.grants(privilege, entity) for privilege in PRIVILEGES):
+            raise Refused(401)
 
     def _datacenter_of(self, store_name: str) -> str:
         found = [store for store in self._world.all(Datastore) if store.name == store_name]

@@ -153,6 +153,8 @@ class DatastoreSpec(JobModel):
     capacity: Size = 10 * TiB
     free: Room | None = None
     """By default what the VMs' files leave of the capacity."""
+    denied: tuple[str, ...] = ()
+    """Privileges that the user lacks on it; without System.Read nothing of it can be read, not its name either."""
 
 
 class DatacenterSpec(JobModel):

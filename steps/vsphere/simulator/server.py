@@ -83,7 +83,7 @@ class Simulator:
             self._world,
             Access(self._world, sessions, tickets),
             Dispatcher(self._world, sessions, authorization, self.calls),
-            Datastores(self._world, root, inventory.locked_file_status),
+            Datastores(self._world, root, inventory.locked_file_status, authorization),
             self.calls,
             self.served,
         )

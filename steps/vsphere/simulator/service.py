@@ -150,7 +150,7 @@ class ContainerView(Managed):
 
 
 class AuthorizationManager(Managed):
-    """One user, who may do everything but what the inventory denies."""
+    """One user, who may do everything but what the inventory denies, everywhere or on one object."""
 
     kind = vim.AuthorizationManager
 
@@ -158,9 +158,12 @@ class AuthorizationManager(Managed):
         super().__init__(world, "AuthorizationManager")
         self._denied = frozenset(denied)
 
+    def grants(self, privilege: str | None, managed: Managed) -> bool:
+        return privilege not in self._denied | managed.denied
+
     def require(self, privilege: str | None, managed: Managed) -> None:
         """Raises NoPermission."""
-        if privilege in self._denied:
+        if not self.grants(privilege, managed):
             raise fault(
                 vim.fault.NoPermission,
                 "Permission to perform this operation was denied.",
@@ -178,7 +181,7 @@ class AuthorizationManager(Managed):
                 entity=entity,
                 privAvailability=[
                     vim.AuthorizationManager.PrivilegeAvailability(
-                        privId=privilege, isGranted=privilege not in self._denied
+                        privId=privilege, isGranted=self.grants(privilege, self.world.find(entity))
                     )
                     for privilege in call.arguments.privId
                 ],

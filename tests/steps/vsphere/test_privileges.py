@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steps.vsphere import privileges
-from steps.vsphere.errors import PermissionMissing
+from steps.vsphere.errors import Gone, PermissionMissing
 from tests.vcenter import Starts, vcenters
 
 start_vcenter = vcenters
@@ -38,6 +38,35 @@ def test_one_that_is_there_is_not_named(start_vcenter: Starts) -> None:
         privileges.require(lab.client, wanted(lab))
     assert caught.value.privilege == "Datastore.Browse, Datastore.Browse"
     assert "CreateSnapshot" not in str(caught.value)
+
+
+def test_a_datastore_that_cannot_be_seen_is_asked_about_all_the_same(start_vcenter: Starts) -> None:
+    hidden = {"name": "ds1", "denied": ["System.Read", *privileges.FOLDER]}
+    lab = start_vcenter(datacenter={"datastores": [hidden]})
+    with pytest.raises(
+        PermissionMissing, match=r"lacks Datastore.Browse, Datastore.FileManagement on datastore ds1: add"
+    ):
+        privileges.require(lab.client, wanted(lab))
+
+
+def test_a_datastore_that_the_vm_does_not_use_is_no_empty_list(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    found = lab.discover()
+    with pytest.raises(Gone, match="its disks are on ds1"):
+        privileges.on_files(lab.client, found.vm.moref, found.vm.datacenter, "vsan1")
+
+
+def test_a_datacenter_that_cannot_be_seen_is_missing_its_privileges(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    with pytest.raises(PermissionMissing, match="cannot see datacenter DC2: give its role there Datastore"):
+        privileges.on_files(lab.client, lab.discover().vm.moref, "DC2", "ds1")
+
+
+def test_a_snapshot_does_not_hide_which_datastore_it_is(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    before = wanted(lab)
+    lab.snapshot(lab.discover())
+    assert wanted(lab) == before
 
 
 def test_who_has_them_all_is_told_how_many(start_vcenter: Starts) -> None:

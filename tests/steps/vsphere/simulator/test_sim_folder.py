@@ -226,3 +226,20 @@ def test_many_readers_at_once(off):
         bodies = list(pool.map(lambda number: off.http(FLAT, Range=f"bytes={number * 4096}-")[2], range(32)))
     whole = off.sim.disk_file("db", 2000).read_bytes()
     assert all(body == whole[number * 4096 :] for number, body in enumerate(bodies))
+
+
+@pytest.mark.behaviour(27, "reported")
+@pytest.mark.parametrize("privilege", ["Datastore.Browse", "Datastore.FileManagement"])
+def test_an_account_without_the_rights_is_answered_as_one_that_is_not_known(simulate, privilege):
+    client = simulate(machine(powered_on=False), denied=[privilege])
+    assert client.http(FLAT)[0] == 401
+    assert client.http("/folder?dcPath=DC1")[0] == 401
+    assert client.http(FLAT.replace("db-flat.vmdk", "new"), "PUT", b"x")[0] == 401
+
+
+def test_rights_may_lack_on_one_datastore_alone(tmp_path):
+    stores = [{"name": "ds1", "denied": ["Datastore.Browse"]}, {"name": "nfs1"}]
+    value = {"datacenters": [{"name": "DC1", "datastores": stores, "vms": [machine(powered_on=False)]}]}
+    with running(Inventory.from_json_value(value), tmp_path) as client:
+        assert client.http(FLAT)[0] == 401
+        assert client.http("/folder?dcPath=DC1&dsName=nfs1")[0] == 200
