@@ -101,6 +101,7 @@ class RunSummary(Model):
     undo_failures: tuple[UndoFailed, ...]
     held: tuple[Held, ...]
     warnings: tuple[Warned, ...]
+    """Of earlier attempts too: what they kept is part of the result."""
     flows: tuple[FlowSummary, ...]
     throughput: Throughput
     tables: tuple[Table, ...]
@@ -114,6 +115,7 @@ class Fold:
     def __init__(self, findings_of: FindingsOf) -> None:
         self._findings_of = findings_of
         self.earlier: tuple[Earlier, ...] = ()
+        self._warnings: dict[tuple[str, str], Warned] = {}
         self._begin(None)
 
     def _begin(self, started: RunStarted | None) -> None:
@@ -124,7 +126,6 @@ class Fold:
         self.edges: tuple[tuple[str, str], ...] = ()
         self.flows: dict[tuple[str, str, str], Flow] = {}
         self.held: list[Held] = []
-        self.warnings: list[Warned] = []
         self.undo_failures: list[UndoFailed] = []
         self.tools: dict[str, str] = dict(started.tools) if started else {}
         self._thin = Thinning()
@@ -152,7 +153,8 @@ class Fold:
             case ToolSeen():
                 self.tools[event.tool] = event.version
             case Warned():
-                self.warnings.append(event)
+                self._warnings.pop((event.node, event.text), None)  # said again, it stands where it was said last
+                self._warnings[event.node, event.text] = event
             case UndoFailed():
                 self.undo_failures.append(event)
             case RunFinished():
@@ -212,6 +214,10 @@ class Fold:
         return next((f"{node.node}: {node.error}" for node in self.nodes.values() if node.error), None)
 
     @property
+    def warnings(self) -> tuple[Warned, ...]:
+        return tuple(self._warnings.values())
+
+    @property
     def outcome(self) -> Outcome:
         if self.finished is None:
             return "unfinished"
@@ -247,7 +253,7 @@ class Fold:
             edges=self.edges,
             undo_failures=tuple(self.undo_failures),
             held=tuple(self.held),
-            warnings=tuple(self.warnings),
+            warnings=self.warnings,
             flows=tuple(flow.summary() for flow in self.flows.values()),
             throughput=throughput(self.flows.values(), self.started.at, self.last),
             tables=_tables(findings),

@@ -91,7 +91,14 @@ def test_a_resumed_run_is_told_by_its_last_attempt_and_names_the_earlier() -> No
     assert state(summary, "transfer[2000]") == "kept"
     assert [key for key, _ in summary.tables[0].rows] == list(DISKS)  # kept outputs count as well
     assert not summary.held
-    assert not summary.warnings
+
+
+def test_what_an_earlier_attempt_warned_of_is_not_lost_and_not_told_twice() -> None:
+    events = resumed_run()
+    (warning,) = fold(events, findings_of).warnings
+    assert "crash-consistent" in warning.text
+    again = warning.model_copy(update={"at": events[-1].at})
+    assert fold([*events[:-1], again, events[-1]], findings_of).warnings == (again,)
 
 
 def test_what_was_taken_back_is_not_made() -> None:
