@@ -26,6 +26,13 @@ class RunStarted(Event):
     resumed: bool
     job_file: str
     job_digest: str
+    files: dict[str, str] = {}
+    """SHA-256 of each file that the job was read from, the template too."""
+    settings: dict[str, str] = {}
+    """What ``--set`` gave."""
+    git_commit: str | None = None
+    by: str = ""
+    """Who runs it where: ``backup@ci-3``."""
     resume: str | None = None
     """The command line that goes on with this run."""
     tools: dict[str, str] = {}

@@ -27,7 +27,8 @@ class FlowSummary(Model):
     skipped: int
     seconds: float
     speed: float | None
-    """Bytes a second, without those it began with, of an earlier attempt; None where it was too short to tell."""
+    """Bytes a second that moved: without those it began with, of an earlier attempt, and those with which nothing had to be done;
+    None where it was too short to tell."""
 
     @property
     def state(self) -> Literal["complete", "incomplete", "unknown"]:
@@ -108,12 +109,16 @@ class Flow:
             zero=latest.zero,
             skipped=latest.skipped,
             seconds=seconds,
-            speed=(latest.done - self.first.done) / seconds if seconds > 0 else None,
+            speed=(_busy(latest) - _busy(self.first)) / seconds if seconds > 0 else None,
         )
 
 
 def _seconds(event: NodeProgress, now: datetime) -> float:
     return (now - event.at).total_seconds()
+
+
+def _busy(event: NodeProgress) -> int:
+    return event.done - event.skipped
 
 
 def _moved(event: NodeProgress) -> int:

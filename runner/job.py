@@ -72,6 +72,7 @@ class _Loader:
             steps=tuple(step.spec for step in steps.steps),
             file=str(self._path),
             digest=self._sources.digest,
+            digests=self._sources.digests,
         )
 
     def _read(self) -> Part:
@@ -97,7 +98,7 @@ class _Loader:
             self._say(node.at, error.message)
             self._check_unused(part, part, name)
             return part
-        self._sources.add_to_digest(template_text(name).encode())
+        self._sources.add_to_digest(f"template {name}", template_text(name).encode())
         fragment = self._sources.fragment(text, f"template {name}", self._path.resolve().parent)
         if fragment is None:
             return part

@@ -108,6 +108,8 @@ class Job:
     file: str
     digest: str
     """SHA-256 (hex) over the contents of all files that were read."""
+    digests: Mapping[str, str]
+    """Of each of them alone, as sha256sum(1) tells it, by its name."""
 
     @property
     def state_place(self) -> StatePlace | None:

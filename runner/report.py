@@ -53,6 +53,7 @@ def _values(summary: RunSummary) -> dict[str, object]:
     def said(about: str) -> list[str]:
         return [statement.text for statement in summary.statements if statement.about == about]
 
+    order = {node.node: number for number, node in enumerate(summary.nodes)}
     return {
         "version": __version__,
         "run": summary,
@@ -65,7 +66,7 @@ def _values(summary: RunSummary) -> dict[str, object]:
         "noted": said("noted"),
         "commands": _by_purpose(summary.commands),
         "tables": [_table(table) for table in summary.tables],
-        "flows": [_flow(flow) for flow in summary.flows],
+        "flows": [_flow(flow) for flow in sorted(summary.flows, key=lambda flow: order.get(flow.node, len(order)))],
         "nodes": [_node(node, summary) for node in summary.nodes],
         "clock": clock,
     }
@@ -99,8 +100,13 @@ def _facts(summary: RunSummary) -> list[Fact]:
         Fact("Started", clock(summary.started) + (" (resumed)" if summary.resumed else "")),
         Fact(ended.capitalize(), clock(summary.ended)),
         Fact("Exit code", "none" if summary.exit_code is None else str(summary.exit_code)),
-        Fact("Job file", summary.job_file, exact=True),
-        Fact("Job file's SHA-256", summary.job_digest, exact=True),
+        Fact("Run by", summary.by or "not recorded", exact=True),
+        Fact("Git commit", summary.git_commit or "not in git", exact=True),
+        Fact(
+            "Set on the command line",
+            ", ".join(f"{name}={value}" for name, value in summary.settings.items()) or "nothing",
+        ),
+        *(Fact(f"SHA-256 of {file}", digest, exact=True) for file, digest in summary.files.items()),
     ]
 
 
@@ -115,6 +121,7 @@ def _table(table: Table) -> dict[str, object]:
     nothing = Cell(value="")
     return {
         "title": table.title,
+        "heading": table.title.removesuffix("s"),
         "columns": [{"name": column, "numeric": any_cell(column, "numeric")} for column in columns],
         "below": below,
         "rows": [
@@ -142,7 +149,6 @@ def _flow(flow: FlowSummary) -> dict[str, object]:
         "done": human_bytes(flow.done) if flow.state == "complete" else f"{human_bytes(flow.done)} {of}{share}",
         # Work that does not tell them apart has none of them.
         "cells": [human_bytes(count) if any(parts) else "" for count in parts],
-        "speed": "" if flow.speed is None else f"{human_bytes(flow.speed)}/s",
     }
 
 

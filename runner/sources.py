@@ -51,6 +51,8 @@ class Sources:
         self._overrides = overrides
         self._parts: dict[Path, Part] = {}
         self._digest = hashlib.sha256()
+        self.digests: dict[str, str] = {}
+        """SHA-256 (hex) of each file alone, by its name, templates too."""
 
     @property
     def digest(self) -> str:
@@ -67,7 +69,8 @@ class Sources:
         """A rendered template; its relative paths are relative to the job's own directory."""
         return self._part(text, name, directory, directory / name, ())
 
-    def add_to_digest(self, content: bytes) -> None:
+    def add_to_digest(self, name: str, content: bytes) -> None:
+        self.digests[name] = hashlib.sha256(content).hexdigest()
         self._digest.update(len(content).to_bytes(8, "big") + content)
 
     def merge(self, under: Part, over: Part) -> Part:
@@ -102,7 +105,7 @@ class Sources:
             why = error.strerror if isinstance(error, OSError) else "its links go round"
             self._say(asked, f"cannot be read: {why}" if asked.file == name else f"{name} cannot be read: {why}")
             return None
-        self.add_to_digest(content)
+        self.add_to_digest(name, content)
         text = self._text(content, name)
         return None if text is None else self._part(text, name, real.parent, real, chain)
 

@@ -83,7 +83,10 @@ class RunSummary(Model):
     run: str
     job: str
     job_file: str
-    job_digest: str
+    files: dict[str, str]
+    settings: dict[str, str]
+    git_commit: str | None
+    by: str
     resumed: bool
     resume_command: str | None
     """None where there is nothing to resume."""
@@ -238,7 +241,10 @@ class Fold:
             run=self.started.run,
             job=self.started.job,
             job_file=self.started.job_file,
-            job_digest=self.started.job_digest,
+            files=self.started.files,
+            settings=self.started.settings,
+            git_commit=self.started.git_commit,
+            by=self.started.by,
             resumed=self.started.resumed,
             resume_command=None if outcome == "done" else self.started.resume or _resume_command(self.started),
             tools=dict(self.tools),

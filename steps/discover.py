@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from runner.findings import Findings, Statement
+from runner.findings import Cell, Findings, Row, Statement
 from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation, good, observe
 from runner.step import Context, Empty, Lifetime, Step
@@ -95,10 +95,18 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         )
 
     def findings(self, out: Discovered) -> Findings:
-        if not out.uncovered:
-            return Findings()
+        vm = out.vm
+        cells = {
+            "Inventory path": Cell(value=vm.inventory_path),
+            "Instance UUID": Cell(value=vm.instance_uuid),
+            "vCenter": Cell(value=vm.vcenter),
+            "The vCenter's UUID": Cell(value=vm.vcenter_uuid),
+        }
         text = f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}."
-        return Findings(statements=(Statement(about="noted", text=text),))
+        return Findings(
+            rows=(Row(table="VM", key=vm.name, cells=cells),),
+            statements=(Statement(about="noted", text=text),) if out.uncovered else (),
+        )
 
 
 def _ready(client: Client, moref: str) -> str:

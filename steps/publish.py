@@ -6,7 +6,7 @@ import json
 import posixpath
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +44,13 @@ class Published(Model):
     """Paths of the images."""
     level: Level
     """How far all its disks were verified."""
+
+
+_PROVEN: Mapping[Level, str] = {
+    "full": "Every block that was written was read back and equals what was read at the source.",
+    "sample": "A sample of its blocks was read back and equals what was read at the source.",
+    "metadata": "Its images' tables were checked, and no block of it was compared.",
+}
 
 
 class PublishIn(JobModel):
@@ -154,7 +161,7 @@ class Publish(Step[PublishIn, Empty, Published]):
         host.remove(posixpath.join(_partial(inputs), layout.VM_FILES), recursive=True)
 
     def findings(self, out: Published) -> Findings:
-        made = f"Restore point {out.point} of {out.vm} is complete: {out.path} on {out.host}."
+        made = f"Restore point {out.point} of {out.vm} is complete: {out.path} on {out.host}. {_PROVEN[out.level]}"
         point = f"{layout.slug_of(posixpath.dirname(out.path))}/{out.point}"
         commands = (
             Command(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 from runner.errors import SendenseError
+from runner.findings import Cell, Findings, Row
 from runner.held_lock import HeldLock, holder_of
 from runner.hosts import Host, remove_temporaries
 from runner.model import JobModel, SectionName
@@ -22,6 +23,10 @@ class Reservation(Given):
     """The job's name of the repository."""
     lock: str
     """Path of the lock file on the repository's host."""
+    host: str
+    """The repository's."""
+    uuid: str
+    """Of the repository."""
 
 
 class ReserveIn(JobModel):
@@ -55,7 +60,7 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         lock = hold(ctx, host, directory, what)
         place = reserved(ctx, inputs.vm.instance_uuid)
         place.repository, place.lock = uuid, lock
-        return Reservation(repository=inputs.repository, lock=lock)
+        return Reservation(repository=inputs.repository, lock=lock, host=host.name, uuid=uuid)
 
     def probe(self, ctx: Context, out: Reservation) -> bool:
         ctx.hold()
@@ -69,6 +74,14 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         except SendenseError as error:
             return Forecast(problems=(error.message,))
         return Forecast(notes=(f"{directory} on {host.name}",))
+
+    def findings(self, out: Reservation) -> Findings:
+        cells = {
+            "Host": Cell(value=out.host),
+            "UUID": Cell(value=out.uuid),
+            "The VM's directory": Cell(value=posixpath.dirname(out.lock), unit="path"),
+        }
+        return Findings(rows=(Row(table="Repository", key=out.repository, cells=cells),))
 
 
 def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = False) -> str:

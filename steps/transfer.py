@@ -187,6 +187,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
 
     def findings(self, out: Copied) -> Findings:
         cells = {
+            "Name": Cell(value=out.image.disk.label),
             "Size": Cell(value=out.image.capacity, unit="bytes"),
             "Data": Cell(value=out.data, unit="bytes"),
             "Zero": Cell(value=out.zero, unit="bytes"),

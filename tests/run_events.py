@@ -85,7 +85,11 @@ class Story:
                 job="pgtest1-nightly",
                 resumed=resumed,
                 job_file="jobs/pgtest1.yaml",
-                job_digest=DIGEST,
+                job_digest="0" * 64,
+                files={"jobs/pgtest1.yaml": DIGEST, "template backup": DIGEST[::-1]},
+                settings={"retention": "{}"},
+                git_commit="c0ffee",
+                by="backup@ci-3",
                 tools=TOOLS,
             )
         ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import pwd
 import secrets
+import socket
 import subprocess
 from pathlib import Path
 
@@ -26,10 +29,19 @@ def new_record(job: Job, run_id: str) -> RunRecord:
         vars=dict(job.vars),
         job_file=job.file,
         job_digest=job.digest,
-        git_commit=_git_commit(Path(job.file).parent),
+        git_commit=git_commit(Path(job.file).parent),
         started=now(),
         phase="working",
     )
+
+
+def account() -> str:
+    """Who runs it where: ``backup@ci-3``. In a container the user may have no name."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = f"uid {os.geteuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 def tools_seen(seen: Log) -> dict[str, str]:
@@ -44,7 +56,7 @@ def tools_seen(seen: Log) -> dict[str, str]:
     return tools | {"sendense": __version__, "python": platform.python_version()}
 
 
-def _git_commit(directory: Path) -> str | None:
+def git_commit(directory: Path) -> str | None:
     """The commit the job file was taken from, with a mark if the tree differs; None outside of git."""
     try:
         done = subprocess.run(

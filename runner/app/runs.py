@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.app.abandoning import abandon
 from runner.app.desk import EVENTS, Desk, Options, open_desk
-from runner.app.records import new_record, new_run_id
+from runner.app.records import account, git_commit, new_record, new_run_id
 from runner.app.verdict import verdict_of
 from runner.checkpoint import RunRecord, RunState, now
 from runner.conclusion import RUN
@@ -88,6 +88,10 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
                 resumed=resumed,
                 job_file=desk.job.file,
                 job_digest=desk.job.digest,
+                files=dict(desk.job.digests),
+                settings=dict(options.overrides),
+                git_commit=git_commit(Path(desk.job.file).parent),
+                by=account(),
                 resume=options.typed or options.command("run", desk.job.file),
                 tools=dict(run.tools),
             )

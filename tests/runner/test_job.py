@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -46,6 +47,14 @@ def test_the_digest_is_of_all_files(tmp_path: Path) -> None:
     assert loaded(tmp_path, text).digest == first
     write(tmp_path, "vars: {other: 2}", "site.yaml")
     assert loaded(tmp_path, text).digest != first
+
+
+def test_each_file_has_a_digest_that_sha256sum_gives_too(tmp_path: Path) -> None:
+    write(tmp_path, "vars: {other: 1}", "site.yaml")
+    job = loaded(tmp_path, "include: site.yaml\n" + JOB)
+    assert len(job.digests) == 2
+    for file, digest in job.digests.items():
+        assert digest == hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 class TestYaml:

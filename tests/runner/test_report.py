@@ -91,7 +91,10 @@ def test_the_page_says_what_an_auditor_asks() -> None:
     assert "Done: 29 nodes of pgtest1-nightly are complete." in sections[""]
     assert RUN in sections[""]
     assert DIGEST in sections[""]
-    assert "Restore point 20261123T170003Z-3f9a" in sections["What exists now"]
+    assert "Restore point 20261123T170003Z-3f9a" in sections[""]
+    for fact in ("SHA-256 of jobs/pgtest1.yaml", "SHA-256 of template backup", DIGEST[::-1], "retention={}", "c0ffee"):
+        assert fact in sections[""]
+    assert "backup@ci-3" in sections[""]
     for key in DISKS:
         assert f"all {-(-DISKS[key] // 2**20)} blocks" in sections["What was verified, and how"]
         assert f"disk-{key}.qcow2" in sections["How to restore"]
@@ -110,7 +113,7 @@ def test_a_failed_run_says_first_what_failed_what_is_held_and_how_to_go_on() -> 
     assert FAILURE in " ".join(sections["What failed"].split())
     assert f"sendense sweep jobs/pgtest1.yaml --abandon {RUN}" in sections["What is held"]
     assert "sendense run jobs/pgtest1.yaml" in sections["How to go on"]
-    assert "What exists now" not in sections
+    assert "Restore point" not in sections[""]
     assert "7.1 GiB of 12.0 GiB, 59 %" in sections["Bytes, as they were counted"]
 
 

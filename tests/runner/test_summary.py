@@ -145,6 +145,15 @@ def test_a_disk_of_unknown_size_is_said_to_be_unknown() -> None:
     assert (flow.state, flow.speed) == ("unknown", None)
 
 
+def test_a_speed_is_of_what_moved() -> None:
+    story = Story()
+    for done, skipped in ((0, 0), (30, 20)):
+        progress = {"node": "copy", "label": "disk", "phase": "copy", "total": 30}
+        story.tell(NodeProgress, after=2.0, done=done, data=done - skipped, skipped=skipped, **progress)
+    (flow,) = fold(story.events, findings_of).flows
+    assert flow.speed == 5.0
+
+
 def test_the_summary_is_json() -> None:
     summary = fold(resumed_run(), findings_of)
     assert RunSummary.from_json_value(json.loads(json.dumps(summary.to_json_value()))) == summary

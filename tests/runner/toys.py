@@ -371,7 +371,7 @@ class Bench:
 
     def job(self) -> Job:
         hosts: dict[str, HostSpec] = {"local": "local"}
-        return Job("toy", {}, hosts, {}, None, self.steps, "toy.yaml", "0")
+        return Job("toy", {}, hosts, {}, None, self.steps, "toy.yaml", "0", {})
 
     def plan(self, *, offline: bool = False) -> Plan:
         state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)

@@ -53,6 +53,19 @@ def test_how_a_disk_was_read_is_noted(registry: Registry) -> None:
     ]
 
 
+def test_which_vm_it_was_and_where_its_points_are(registry: Registry) -> None:
+    found: dict[str, JsonValue] = {"vm": VM, "disks": [], "uncovered": [], "change_tracking": False}
+    (row,) = registry.findings("discover", found).rows
+    assert (row.table, row.key) == ("VM", "a")
+    told = {column: cell.value for column, cell in row.cells.items()}
+    assert told == {"Inventory path": "DC/vm/a", "Instance UUID": "i", "vCenter": "prod", "The vCenter's UUID": "u"}
+    held: dict[str, JsonValue] = {"repository": "main", "lock": "/r/a-i/.lock", "host": "hub", "uuid": "8"}
+    (row,) = registry.findings("reserve", held).rows
+    assert (row.table, row.key) == ("Repository", "main")
+    told = {column: cell.value for column, cell in row.cells.items()}
+    assert told == {"Host": "hub", "UUID": "8", "The VM's directory": "/r/a-i"}
+
+
 def test_disks_that_were_left_out_are_noted_also_when_discover_is_kept(registry: Registry) -> None:
     uncovered: list[JsonValue] = [{"key": 2002, "label": "Hard disk 3", "capacity": 512, "why": "independent"}]
     output: dict[str, JsonValue] = {"vm": VM, "disks": [], "uncovered": [], "change_tracking": False}

@@ -321,6 +321,9 @@ def test_a_protected_point_stays(hub: Hub, given: PublishIn) -> None:
 def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Path) -> None:
     findings = STEP.findings(publish(hub, given))
     assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1 is complete: /")
+    assert findings.statements[0].text.endswith(
+        "Every block that was written was read back and equals what was read at the source."
+    )
     ours, *bare = findings.commands
     assert ours.line.startswith("sendense restore JOB ")
     assert len(bare) == 2
