@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.app.desk import EVENTS, Desk, Options, open_desk
-from runner.checkpoint import RunRecord
+from runner.checkpoint import NodeRecord, RunRecord
 from runner.errors import SendenseError
 from runner.hosts.leftovers import look
 from runner.journal import read_events
@@ -29,6 +29,8 @@ class Status:
     """By the id of an unfinished run: what it holds."""
     died: str | None = None
     """The id of the run whose process ended without giving the job's lock back: it was killed, or its machine was."""
+    recorded: tuple[NodeRecord, ...] = ()
+    """Of an unfinished run without events here: what the records tell of its nodes, in the order in which they acted."""
     unseen: tuple[str, ...] = ()
     """Why something could not be looked at."""
 
@@ -45,13 +47,25 @@ def status_of(path: Path, options: Options) -> Status:
         last = None
         if runs and (events := desk.directory(runs[-1].id) / EVENTS).exists():
             last = fold(read_events(events), desk.registry.findings)
+        recorded: list[NodeRecord] = []
+        if last is None and runs and runs[-1].is_unfinished:
+            recorded = sorted(desk.state.open(runs[-1].id).nodes().values(), key=lambda record: record.sequence)
         unfinished = [record for record in runs if record.is_unfinished]
         held = {record.id: _held(desk, record) for record in unfinished}
         unseen: list[str] = []
         if held and holder is None:
             _add_processes(desk, held, unseen)
         died = None if holder is not None else desk.state.left_by()
-        return Status(desk.job.name, runs, holder, last, held, died if died in held else None, tuple(unseen))
+        return Status(
+            job=desk.job.name,
+            runs=runs,
+            holder=holder,
+            last=last,
+            held=held,
+            died=died if died in held else None,
+            recorded=tuple(recorded),
+            unseen=tuple(unseen),
+        )
 
 
 def _held(desk: Desk, record: RunRecord) -> tuple[Hold, ...]:

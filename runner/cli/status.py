@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from pydantic import JsonValue
 
 from runner.app import Status, status_of
-from runner.checkpoint import RunRecord
+from runner.checkpoint import NodeRecord, RunRecord
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
 from runner.cli.several import exit_code, say_error
 from runner.console import print_table
@@ -28,7 +29,7 @@ STATUS_SCHEMA_VERSION = 1
 def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Show a job's runs: going on, resumable or finished.
 
-    Of several jobs, the newest run of each. Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine. With
+    Of several jobs, the newest run of each. Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine; else what its records tell. With
     --json several jobs are a list, `jobs`, of what one of them is.
     """
     options = options_from(settings, state)
@@ -70,7 +71,7 @@ def _show(found: Status) -> None:
     if not found.runs:
         click.echo(f"{found.job}: no runs yet")
         return
-    rows = [(record.id, _word(found, record), f"{clock(record.started)} UTC") for record in found.runs]
+    rows = [(record.id, _word(found, record), f"{clock(record.started)} UTC") for record in _newest_first(found.runs)]
     print_table(f"Runs of {found.job}", ("run", "state", "started"), rows, stream=sys.stdout)
     if found.running:
         click.echo(f"\nIt goes on now: {found.holder}.")
@@ -84,6 +85,16 @@ def _show(found: Status) -> None:
         click.echo()
         print_table("Nodes", ("node", "state", "time", "bytes", "speed", "why"), nodes, stream=sys.stdout)
         click.echo(f"\nLast sign of life: {clock(found.last.ended)} UTC")
+    elif found.recorded:
+        nodes = [_recorded_row(found, record) for record in found.recorded]
+        click.echo()
+        print_table("Nodes", ("node", "state", "since", "why"), nodes, stream=sys.stdout)
+        click.echo("\nBy the run's records: its events, which tell bytes and speeds, are on the machine that ran it.")
+
+
+def _newest_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """What goes on or is to be resumed stands before what is over."""
+    return sorted(runs, key=lambda record: (record.is_unfinished, record.id), reverse=True)
 
 
 def _word(found: Status, record: RunRecord) -> str:
@@ -112,6 +123,15 @@ def _state(found: Status, node: NodeSummary) -> str:
     return "stopped" if node.state == "running" and not found.running else word(node.state)
 
 
+def _recorded_row(found: Status, record: NodeRecord) -> tuple[str, ...]:
+    return (str(record.node), _recorded_state(found, record), f"{clock(record.at)} UTC", record.error or "")
+
+
+def _recorded_state(found: Status, record: NodeRecord) -> str:
+    begun = "running" if found.running else "stopped"
+    return {"intent": begun, "forgotten": "waiting"}.get(record.state, record.state)
+
+
 def _document(found: Status) -> dict[str, JsonValue]:
     runs: list[JsonValue] = [record.to_json_value() for record in found.runs]
     held: dict[str, JsonValue] = {
@@ -127,6 +147,9 @@ def _document(found: Status) -> dict[str, JsonValue]:
             if flow.node == node.node
         ]
         nodes.append({"node": node.node, "state": _state(found, node), "error": node.error, "bytes": flows})
+    for record in found.recorded:
+        state = _recorded_state(found, record)
+        nodes.append({"node": str(record.node), "state": state, "error": record.error, "bytes": []})
     return {
         "job": found.job,
         "runs": runs,

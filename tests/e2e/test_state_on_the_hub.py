@@ -20,13 +20,14 @@ from runner.app import Options, plan_job, read_job
 from runner.app.desk import open_desk
 from runner.app.records import new_record
 from runner.checkpoint import JobState
+from runner.cli import main
 from runner.errors import SendenseError
 from runner.events import NodeProgress
 from runner.hosts.local import LocalHost
 from runner.job import write_out
 from runner.journal import read_events
 from runner.units import MiB
-from tests.e2e.site import Site, disk, inventory, processes
+from tests.e2e.site import Pause, Ran, Site, disk, inventory, processes
 from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +188,34 @@ def everything(root: Path) -> dict[str, tuple[int, int]]:
 def _copied(site: Site, name: str) -> int:
     """Bytes that the ledger of the job's newest run names as safe, roughly: 44 characters a MiB."""
     return sum(path.stat().st_size // 44 * MiB for path in site.repository.glob(f".state/{name}/*/ledger/disk-*"))
+
+
+def test_another_machine_is_told_by_the_records_how_far_a_run_is(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = job_on_the_hub(site, "small", "watched")
+
+    def status(*options: str) -> str:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main(["status", str(job), "--state", str(tmp_path / "elsewhere"), *options])
+        return capsys.readouterr().out
+
+    pause, before = Pause("verify[2000]"), site.run(job)
+    running: list[Ran] = []
+    thread = threading.Thread(target=lambda: running.append(site.run(job, pause)))
+    thread.start()
+    try:
+        assert pause.reached.wait(60)
+        said, text = json.loads(status("--json")), status()
+    finally:
+        pause.go_on.set()
+        thread.join()
+    states = {node["node"]: node["state"] for node in said["nodes"]}
+    assert (states["snapshot"], states["transfer[2000]"]) == ("done", "done")
+    assert text.index(running[0].result.run) < text.index(before.result.run)
+    assert "transfer[2000]" in text
+    assert "its events, which tell bytes and speeds, are on the machine that ran it" in text
+    assert "By the run's records" not in status()  # it is over
 
 
 def test_no_record_is_made_where_the_repository_is_not_there(site: Site, tmp_path: Path) -> None:
