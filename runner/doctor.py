@@ -88,7 +88,7 @@ def of_job(
     """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts and sections
     first, those that the job names: what stands on them may say the same again, and they are looked at though something is in
     the way of the steps."""
-    hosts, sections = _named(job, examination)
+    hosts, sections = named(job, examination)
     for name in hosts:
         yield observe(f"host {name}", "that it can be reached as the job says", partial(_reached, world, name))
     context = world.unheard("doctor")
@@ -107,7 +107,7 @@ def of_job(
         )
 
 
-def _named(job: Job, examination: Examination) -> tuple[list[str], list[tuple[str, str]]]:
+def named(job: Job, examination: Examination) -> tuple[list[str], list[tuple[str, str]]]:
     """The hosts and the entries of sections that the job's steps name, each once; site files have others too."""
     places = list(examination.named())
     sections = dict.fromkeys((section, name) for section, name in places if section)

@@ -7,7 +7,7 @@ here prints; the command line gives listeners and gets results.
 
 from runner.app.abandoning import abandon_run
 from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
-from runner.app.looking import diagnose, plan_job
+from runner.app.looking import diagnose, named_by, plan_job
 from runner.app.records import new_run_id
 from runner.app.runs import Result, RunBroke, run_job
 from runner.app.status import Status, status_of
@@ -23,6 +23,7 @@ __all__ = [
     "Swept",
     "abandon_run",
     "diagnose",
+    "named_by",
     "new_run_id",
     "plan_job",
     "read_job",

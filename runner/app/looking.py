@@ -20,6 +20,7 @@ from runner.events import Bus
 from runner.examination import Examination
 from runner.graph import StepGraph
 from runner.inputs import Resolver
+from runner.job_model import Job
 from runner.looking import Looking
 from runner.nodes import NodeId, Nodes
 from runner.observations import Observation, noted, wrong
@@ -119,10 +120,21 @@ def _run(desk: Desk, record: RunRecord) -> Run:
     return run
 
 
+def named_by(job: Job) -> tuple[list[str], list[tuple[str, str]]]:
+    """The job's hosts, and the entries of its sections by section and name, that its steps name, as far as the file tells."""
+    nodes, resolver, world = _unconnected(job, Registry.installed())
+    return doctor.named(job, Examination(nodes, resolver, world))
+
+
 def _plan_offline(path: Path, options: Options) -> Plan:
     registry = Registry.installed()
     job = read_job(path, options, registry)
+    nodes, resolver, _ = _unconnected(job, registry)
+    return Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
+
+
+def _unconnected(job: Job, registry: Registry) -> tuple[Nodes, Resolver, World]:
+    """For what does no I/O."""
     world = World(job, Bus(), threading.Event(), Path())
     nodes = Nodes(job.steps, StepGraph(job.steps, registry), registry)
-    resolver = Resolver(job, nodes, world.identities(), "offline")
-    return Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
+    return nodes, Resolver(job, nodes, world.identities(), "offline"), world

@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel
 
 from runner import __version__
-from runner.app import Options, read_job
+from runner.app import Options, named_by, read_job
 from runner.cli.options import jobs_argument
 from runner.errors import UsageError
 from runner.job_model import Job
@@ -32,22 +32,37 @@ def ci() -> None:
     """Print a pipeline that plans and runs jobs in CI."""
 
 
+install_option = click.option(
+    "--install",
+    metavar="NAME|URL",
+    help="What pipx installs where a change is planned: a wheel's URL, or a name that pip finds.  [default: sendense, this version]",
+)
+
+
 @ci.command()
 @jobs_argument
-def github(jobs: tuple[Path, ...]) -> None:
+@install_option
+def github(jobs: tuple[Path, ...], install: str | None) -> None:
     """Print a workflow for GitHub Actions."""
-    _print("github", jobs)
+    _print("github", jobs, install)
 
 
 @ci.command()
 @jobs_argument
-def gitlab(jobs: tuple[Path, ...]) -> None:
+@install_option
+def gitlab(jobs: tuple[Path, ...], install: str | None) -> None:
     """Print a pipeline for GitLab CI."""
-    _print("gitlab", jobs)
+    _print("gitlab", jobs, install)
 
 
-def _print(product: str, paths: tuple[Path, ...]) -> None:
+def _print(product: str, paths: tuple[Path, ...], install: str | None) -> None:
     """Raises JobFileError, UsageError."""
+    if install is None:
+        install = f"sendense=={__version__}"
+        print(
+            f"the pipeline installs {install}, which is in no package index yet: give --install the URL of its wheel",
+            file=sys.stderr,
+        )
     jobs = [read_job(path, Options()) for path in paths]
     for job in jobs:
         if job.state_place is None or job.state_place.host == "local":
@@ -57,7 +72,7 @@ def _print(product: str, paths: tuple[Path, ...]) -> None:
                 file=sys.stderr,
             )
     values = {
-        "version": __version__,
+        "install": _word(install, "--install"),
         "jobs": [_argument(path) for path in paths],
         "secrets": sorted({name for job in jobs for name in _variables(job)}),
         "limit_minutes": LIMIT,
@@ -71,21 +86,24 @@ def _argument(path: Path) -> str:
     """As a word of a shell, relative to the checkout. Raises UsageError."""
     if path.is_absolute():
         raise UsageError(f"{path}: name the job relative to the root of the repository, where CI runs")
-    word = shlex.quote(str(path))
+    return _word(str(path), "the job file")
+
+
+def _word(text: str, what: str) -> str:
+    """For a shell, in a line of YAML. Raises UsageError."""
+    word = shlex.quote(text)
     if re.search(r"\s|: | #|['\"]", word):
-        raise UsageError(
-            f"{path}: give the job file a name without spaces and quotes, so that it can stand in a pipeline"
-        )
+        raise UsageError(f"{text}: give {what} a name without spaces and quotes, so that it can stand in a pipeline")
     return word
 
 
 def _variables(job: Job) -> Iterator[str]:
-    """The environment variables from which the job's secrets come."""
-    for entries in job.sections.values():
-        for entry in entries.values():
-            yield from _in(entry)
-    for spec in job.hosts.values():
-        if isinstance(spec, BaseModel):
+    """The environment variables from which the secrets come that the job's steps need; a site file has others' too."""
+    hosts, sections = named_by(job)
+    for section, name in sections:
+        yield from _in(job.sections[section][name])
+    for name in hosts:
+        if isinstance(spec := job.hosts[name], BaseModel):
             yield from _in(spec)
 
 

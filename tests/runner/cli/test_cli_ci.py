@@ -12,9 +12,11 @@ import click
 import pytest
 import yaml
 
+from runner import __version__
 from runner.cli import cli, main
 
 PRODUCTS = ("github", "gitlab")
+WHEEL = "https://pkg.example.com/sendense-0.1.0-py3-none-any.whl"
 JOB = """
 version: 1
 name: {name}
@@ -47,7 +49,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, s
 
 
 def pipeline(capsys: pytest.CaptureFixture[str], product: str) -> tuple[dict[str, Any], str]:
-    text, said = printed(capsys, product, "jobs/db.yaml", "jobs/web.yaml")
+    text, said = printed(capsys, product, "jobs/db.yaml", "jobs/web.yaml", "--install", WHEEL)
     assert said == ""
     document = yaml.safe_load(text)
     return document["jobs"] if product == "github" else document, text
@@ -95,8 +97,45 @@ def test_only_the_run_gets_secrets_and_it_ends_before_the_limit(
     limit = document["run"].get("timeout-minutes") or int(document["run"]["timeout"].split()[0])
     assert int(found[1]) + int(found[2]) < limit
     if product == "github":
-        assert document["run"]["env"] == {"VC_PASSWORD": "${{ secrets.VC_PASSWORD }}"}
+        assert "env" not in document["run"]
+        (got,) = [step["env"] for step in document["run"]["steps"] if "env" in step]
+        assert got == {"VC_PASSWORD": "${{ secrets.VC_PASSWORD }}"}
         assert document["plan"]["runs-on"] == "ubuntu-latest"
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_only_the_default_branch_runs(checkout: Path, capsys: pytest.CaptureFixture[str], product: str) -> None:
+    run = pipeline(capsys, product)[0]["run"]
+    if product == "github":
+        # What a schedule tells of the repository is nothing, and it is always of the default branch.
+        dispatched = "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
+        assert run["if"] == (
+            f"github.event_name == 'schedule' || (github.event_name == 'workflow_dispatch' && {dispatched})"
+        )
+        assert run["environment"] == "backup"
+    else:
+        assert run["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "schedule" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH'}]
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_what_is_installed_is_what_was_said_and_else_is_told(
+    checkout: Path, capsys: pytest.CaptureFixture[str], product: str
+) -> None:
+    document, _ = pipeline(capsys, product)
+    before = document["plan"].get("before_script") or lines(document["plan"])
+    assert [line.split()[-1] for line in before if "pipx install --" in line] == [WHEEL]
+    text, said = printed(capsys, product, "jobs/db.yaml")
+    assert f"sendense=={__version__}" in text
+    assert "give --install the URL of its wheel" in said
+
+
+def test_secrets_of_what_no_job_names_are_not_asked_for(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = checkout / "jobs" / "db.yaml"
+    other = '  other: {server: o.example.com, username: o, password: {env: OTHER_PASSWORD}, tls: {thumbprint: "%s"}}\n'
+    text = site.read_text().replace("vcenters:\n", "vcenters:\n" + other % ("cd" * 32))
+    site.write_text(text)
+    assert "OTHER_PASSWORD" in text
+    assert "OTHER_PASSWORD" not in pipeline(capsys, "github")[1]
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
