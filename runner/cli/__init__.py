@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 import click
 
-from runner import __version__
+from runner import __version__, process
 from runner.cli.output import Output, OutputError
 from runner.errors import SendenseError
 
@@ -57,6 +57,7 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code; an error a user can meet is its sentence, without a traceback."""
+    process.dump_no_core()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names come from anywhere; a terminal in an old locale must not fail the run that shows one.

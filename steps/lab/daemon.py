@@ -165,6 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--leashed", action="store_true")
     options = parser.parse_args(argv)
     os.umask(0o077)
+    process.dump_no_core()
     bell = Bell()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, bell.on_signal)

@@ -442,6 +442,17 @@ def test_many_threads_may_use_one_host(host: Host, tmp_path: Path) -> None:
         assert list(threads.map(work, range(24))) == [f"{number}{number}\n".encode() for number in range(24)]
 
 
+def test_what_runs_there_dumps_no_core(host: Host) -> None:
+    limits = shell("ulimit -Sc; ulimit -Hc")
+    assert host.run(limits).stdout == b"0\n0\n"
+    child = host.popen(limits)
+    try:
+        assert eventually(lambda: child.poll() == 0)
+        assert child.stderr() == "0\n0\n"
+    finally:
+        child.stop()
+
+
 # The network as it is seen from there
 
 

@@ -148,6 +148,8 @@ def test_a_run_shows_no_secret_whatever_its_end(
         events = out / "events"
         begun = '"node-started","node":"transfer[2000]"' if not end.prelude else "a bug in the copy"
         assert eventually(lambda: (events.exists() and begun in events.read_text()) or run.poll() is not None, 60)
+        daemons = [pid for pid, argv in processes() if "steps.lab.daemon" in argv and str(site.directory) in argv]
+        assert [core_limit(pid) for pid in (run.pid, *daemons)] == ["0 0", "0 0"]
         during = [file for file, _ in contents(site, out, temporary)]
         end.act(run, site)
         said = "".join(run.communicate(timeout=90))
@@ -180,6 +182,12 @@ def test_a_run_shows_no_secret_whatever_its_end(
         assert {"_type": "OptionValue", "key": "guestinfo.password", "value": GUEST_SECRET} in json.loads(
             config.read_text()
         )["extraConfig"]
+
+
+def core_limit(pid: int) -> str:
+    """Soft and hard, in bytes."""
+    (line,) = [line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if "core file" in line]
+    return " ".join(line.split()[4:6])
 
 
 def contents(site: Site, *more: Path) -> Iterator[tuple[Path, bytes]]:
