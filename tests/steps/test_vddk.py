@@ -63,6 +63,7 @@ def open_disks(lab: Lab) -> OpenDisks:
     return lab.shared[("open VDDK disks", "prod")]
 
 
+@pytest.mark.behaviour(31, "reported")
 def test_bytes_and_holes_read_through_vddk_are_those_of_the_disks_file(start_vcenter: Starts, vddk: Vddk) -> None:
     lab = start_vcenter(machine(disks=[SPARSE, OTHER]))
     found, taken = prepared(lab, vddk, config="vixDiskLib.nfcAio.Session.BufCount=4")
@@ -126,10 +127,13 @@ def test_a_disk_that_https_cannot_read_is_read_through_vddk(start_vcenter: Start
         assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("pgtest1", 2000).read_bytes()
 
 
+@pytest.mark.behaviour(31, "documented")
+@pytest.mark.behaviour(31, "reported")
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
         pytest.param({"thumbprint": "00:11"}, NotTrusted, "mostly a wrong thumbprint", id="thumbprint"),
+        pytest.param({"fail": "open:1"}, NotTrusted, "the file is one that a running VM writes", id="live-file"),
         pytest.param({"password": "other"}, PermissionMissing, "its password was changed", id="password"),
         pytest.param({"user": "other"}, PermissionMissing, "Provisioning.DiskRandomRead", id="user"),
         pytest.param({"snapshot": "snapshot-9"}, SourceFailed, "the snapshot is not there any more", id="snapshot"),
@@ -199,6 +203,7 @@ def connected(source: Source) -> NbdEndpoint:
     return ends[0]
 
 
+@pytest.mark.behaviour(32, "reported")
 def test_an_esxi_host_without_buffers_gets_fewer_disks_at_once(start_vcenter: Starts, vddk: Vddk) -> None:
     lab = start_vcenter(machine(disks=[SPARSE, OTHER]))
     found, taken = prepared(lab, vddk, nfc="1")

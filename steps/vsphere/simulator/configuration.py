@@ -36,7 +36,7 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
             suspendDirectory=machine.place(""),
             logDirectory=machine.place(""),
         ),
-        flags=vim.vm.FlagInfo(),
+        flags=vim.vm.FlagInfo(snapshotDisabled=spec.snapshots == "disabled", snapshotLocked=spec.snapshots == "locked"),
         defaultPowerOps=vim.vm.DefaultPowerOpInfo(),
         hardware=vim.vm.VirtualHardware(
             numCPU=spec.cpus, numCoresPerSocket=1, memoryMB=spec.memory // MiB, device=_devices(machine, views)
@@ -83,15 +83,23 @@ def node(machine: Machine, disk: Disk) -> str:
 def runtime(machine: Machine, host: Any) -> Any:
     return vim.vm.RuntimeInfo(
         host=host,
-        connectionState="connected",
+        connectionState=machine.spec.connection,
         powerState=machine.power,
-        faultToleranceState="notConfigured",
+        question=_question(machine.spec.question),
+        faultToleranceState="running" if machine.spec.fault_tolerant else "notConfigured",
         toolsInstallerMounted=False,
         numMksConnections=0,
         recordReplayState="inactive",
         onlineStandby=False,
         consolidationNeeded=machine.consolidation_needed,
     )
+
+
+def _question(text: str) -> Any:
+    if not text:
+        return None
+    answer = vim.ElementDescription(key="0", label="OK", summary="OK")
+    return vim.vm.QuestionInfo(id="1", text=text, choice=vim.option.ChoiceOption(choiceInfo=[answer]))
 
 
 def guest(machine: Machine) -> Any:

@@ -126,6 +126,11 @@ class MachineSpec(JobModel):
     """It was powered on once, so that there is a .nvram file."""
     consolidation_needed: bool = False
     """A snapshot was deleted whose disks were not merged."""
+    connection: Literal["connected", "disconnected", "inaccessible", "invalid", "orphaned"] = "connected"
+    question: str = ""
+    """What it waits for an answer to."""
+    snapshots: Literal["allowed", "disabled", "locked"] = "allowed"
+    fault_tolerant: bool = False
     extra_config: dict[str, str] = {}
     """Advanced settings, such as ``guestinfo.*``, in which guests are given passwords."""
     networks: tuple[NetworkCard, ...] = ()

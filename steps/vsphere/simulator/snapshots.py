@@ -112,7 +112,7 @@ def create(machine: Machine, call: Call) -> Any:
         raise fault(
             vim.fault.InvalidName, f"A name has 1 to {LONGEST_NAME} characters.", name=call.arguments.name or ""
         )
-    if machine.spec.template:
+    if machine.spec.template or machine.spec.fault_tolerant:
         raise fault(vmodl.fault.NotSupported, "The operation is not supported on the object.")
     asked = call.arguments
     quiesce = bool(asked.quiesceSpec is not None if call.method == "CreateSnapshotEx_Task" else asked.quiesce)
@@ -132,6 +132,9 @@ def create(machine: Machine, call: Call) -> Any:
 
 
 def _refuse(machine: Machine, *, memory: bool) -> None:
+    if machine.spec.snapshots != "allowed":
+        kind = vim.fault.SnapshotDisabled if machine.spec.snapshots == "disabled" else vim.fault.SnapshotLocked
+        raise fault(kind, f"Snapshots of the virtual machine are {machine.spec.snapshots}.")
     if len(machine.snapshots) >= DEEPEST:
         raise fault(vim.fault.TooManySnapshotLevels, f"Snapshots cannot be more than {DEEPEST} levels deep.")
     shared = {controller.key for controller in machine.spec.controllers if controller.sharing != "none"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -132,6 +133,26 @@ def test_a_template_cannot_be_snapshotted_and_the_sentence_says_what_to_do(start
     lab = start_vcenter(vm("golden", template=True, powered_on=False))
     with pytest.raises(SnapshotRefused, match="no snapshot can be taken of golden: it is a template"):
         machine.refuse_unless_ready(lab.client, find(lab.client, "golden"))
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        pytest.param({"connection": "inaccessible"}, "it is inaccessible in vCenter; bring its host", id="connection"),
+        pytest.param({"question": "Was it moved or copied?"}, "an answer in vSphere: Was it moved", id="question"),
+        pytest.param({"snapshots": "disabled"}, "snapshots are switched off for it; allow them", id="disabled"),
+        pytest.param({"snapshots": "locked"}, "its snapshots are locked; unlock them", id="locked"),
+        pytest.param({"fault_tolerant": True}, "protected by fault tolerance, which excludes", id="fault-tolerance"),
+        pytest.param({"consolidation_needed": True}, "its disks need consolidation", id="consolidation"),
+    ],
+)
+def test_what_keeps_a_vm_from_being_snapshotted_is_said_before_it_is_tried(
+    start_vcenter: Starts, state: dict[str, object], why: str
+) -> None:
+    lab = start_vcenter(vm("odd", **state), vm("plain"))
+    with pytest.raises(SnapshotRefused, match=f"no snapshot can be taken of odd: .*{re.escape(why)}"):
+        machine.refuse_unless_ready(lab.client, find(lab.client, "odd"))
+    machine.refuse_unless_ready(lab.client, find(lab.client, "plain"))
 
 
 def test_identity_is_none_for_a_vm_that_is_gone(start_vcenter: Starts) -> None:

@@ -38,6 +38,7 @@ class Waiting:
         assert not self._thread.is_alive()
 
 
+@pytest.mark.behaviour(32, "documented")
 def test_buffers_of_4_mib_a_disk_make_12_disks_of_48_mb() -> None:
     assert PER_ESXI == 12
 
@@ -59,6 +60,7 @@ def test_a_disk_over_the_limit_of_its_esxi_host_waits_for_one_to_be_done() -> No
     third.end()
 
 
+@pytest.mark.behaviour(32, "documented")
 def test_a_vcenter_has_a_limit_of_its_own() -> None:
     disks = OpenDisks(per_vcenter=2)
     first, second = Waiting(disks, "a"), Waiting(disks, "b")

@@ -1,4 +1,5 @@
-"""What a real vCenter does and the simulator must do too, as far as we depend on it; each is a test that carries the mark
+"""What a real vCenter does and the simulator must do too, as far as we depend on it, and VMware's library, for which there is
+a stand-in; each is a test that carries the mark
 
     @pytest.mark.behaviour(NUMBER, BASIS)
 
@@ -43,6 +44,14 @@ BEHAVIOURS = {
     28: ("/folder takes names escaped once or twice; 404 for what is not there", {"reported"}),
     29: ("the file that a running VM writes is refused until a snapshot froze it", {"reported", "assumed"}),
     30: ("a ticket opens /folder once, for its own method and URL", {"documented"}),
+    31: (
+        "VDDK opens by name; its codes for a wrong thumbprint, a live file, no file, no rights",
+        {"documented", "reported"},
+    ),
+    32: (
+        "an ESXi host has 48 MB of buffers, a vCenter 52 connections; beyond is NFC error 5",
+        {"documented", "reported"},
+    ),
     36: ("unset is absent, forbidden is in missingSet, unknown or gone fails the call", {"documented"}),
     37: ("objects and updates come in pages, a token works once, a time-out is nothing", {"documented", "reported"}),
     38: ("finished tasks are forgotten; layoutEx sends no updates", {"documented", "reported"}),
@@ -51,7 +60,9 @@ BEHAVIOURS = {
 
 
 def marks() -> Iterator[tuple[int, str]]:
-    for file in Path(__file__).parent.glob("test_sim_*.py"):
+    steps = Path(__file__).parents[2]
+    of_library = (steps / "test_vddk.py", steps / "vsphere" / "test_open_disks.py")
+    for file in (*Path(__file__).parent.glob("test_sim_*.py"), *of_library):
         for node in ast.parse(file.read_text()).body:
             for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.behaviour":

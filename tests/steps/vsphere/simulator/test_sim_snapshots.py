@@ -321,3 +321,18 @@ def test_power_changes_and_refuses_what_is_so_already(client):
         client.wait(vm.PowerOffVM_Task())
     client.wait(vm.PowerOnVM_Task())
     assert vm.runtime.powerState == "poweredOn"
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        pytest.param({"snapshots": "disabled"}, vim.fault.SnapshotDisabled, id="disabled"),
+        pytest.param({"snapshots": "locked"}, vim.fault.SnapshotLocked, id="locked"),
+        pytest.param({"fault_tolerant": True}, vmodl.fault.NotSupported, id="fault tolerance"),
+    ],
+)
+def test_what_excludes_snapshots(simulate, state, kind):
+    client = simulate(machine(**state))
+    with pytest.raises(kind):
+        client.snapshot(client.vm())
+    assert client.vm().snapshot is None
