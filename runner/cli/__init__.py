@@ -67,16 +67,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.stdout = cast(TextIO, output)
     try:
         code = _called(argv)
-        sys.stdout.flush()
-    except OutputError as error:
-        output.give_up()
-        code = 0
-        # Who reads our output may have gone (`| head`): not an error.
-        if not isinstance(error.__cause__, BrokenPipeError):
-            print(f"sendense: {error}", file=sys.stderr)
-            code = 1
+        output.flush()
     finally:
         sys.stdout = stdout
+    # Who reads our output may have gone (`| head`): not an error.
+    if output.refusal is not None and not isinstance(output.refusal, BrokenPipeError):
+        print(f"sendense: standard output cannot be written: {output.refusal.strerror}", file=sys.stderr)
+        code = code or 1
     sys.exit(code)
 
 

@@ -65,10 +65,7 @@ def files(
         if verb == "ls":
             _list(tree, paths or ("/",), as_json=as_json)
         elif verb == "cat":
-            for path in paths:
-                for piece in tree.read(path):
-                    sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
+            _print(piece for path in paths for piece in tree.read(path))
         else:
             for path in paths:
                 tree.copy(path, directory, _say)
@@ -89,6 +86,13 @@ def _tree(site: Path, options: Options, repository: str | None, point: str, disk
                 _say(note)
             _say(describe(appliance.mounted))
             yield Tree(appliance, Path(scratch))
+
+
+def _print(pieces: Iterator[bytes]) -> None:
+    """Once nobody takes them, no more are read from the guest."""
+    for piece in pieces:
+        if sys.stdout.buffer.write(piece) < len(piece):
+            break
 
 
 def _list(tree: Tree, paths: tuple[str, ...], *, as_json: bool) -> None:

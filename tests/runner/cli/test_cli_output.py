@@ -25,3 +25,24 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
         running.stdout.close()
         assert running.wait(timeout=60) == 0
         assert running.stderr.read() == ""
+
+
+JOB = """
+version: 1
+name: nightly
+template: prune
+repositories: {main: {host: local, path: /nowhere}}
+vars: {repository: main, retention: {keep-daily: 7}}
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_what_failed_is_told_by_the_exit_code_though_the_reader_has_gone(tmp_path: Path, command: str) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB)
+    argv = [sys.executable, "-m", "runner.cli", command, str(job), "--state", str(tmp_path), "--json"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        assert running.wait(timeout=60) == 1
+        assert "Traceback" not in running.stderr.read()
