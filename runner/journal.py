@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import datetime
 from pathlib import Path
@@ -109,7 +110,8 @@ class Journal:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            self._failure = self._failure or error
+            if error.errno not in (errno.EINVAL, errno.EROFS):  # a pipe or a device, see fsync(2)
+                self._failure = self._failure or error
         finally:
             os.close(self._fd)
         if self._failure is not None:

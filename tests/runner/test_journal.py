@@ -177,3 +177,15 @@ def test_thinning_what_was_thinned_changes_nothing() -> None:
 
     once = thinned(done_run())
     assert thinned(once) == once
+
+
+def test_a_device_that_keeps_nothing_is_no_full_disk() -> None:
+    write(Path(os.devnull), done_run())
+
+
+def test_a_pipe_gets_the_events() -> None:
+    reader, writer = os.pipe()
+    write(Path(f"/dev/fd/{writer}"), done_run()[:3])
+    os.close(writer)
+    with os.fdopen(reader, "rb") as events:
+        assert len(events.readlines()) == 3
