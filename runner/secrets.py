@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from runner.errors import UsageError
 from runner.model import FilePath, JobModel
@@ -40,7 +43,7 @@ class FromFile(JobModel):
 
 
 class FromExec(JobModel):
-    exec: tuple[str, ...]
+    exec: Annotated[tuple[str, ...], Field(min_length=1)]
     """A command and its arguments; what it prints is the secret."""
 
 
@@ -48,35 +51,39 @@ SecretRef = FromEnv | FromFile | FromExec
 
 
 def resolve(reference: SecretRef) -> Secret:
-    """The secret, without a trailing newline. Raises UsageError with a sentence that does not quote it."""
+    """The secret, without a trailing newline: one line of text. Raises UsageError with a sentence that does not quote it."""
     match reference:
         case FromEnv(env=name):
             where = f"the environment variable {name}"
-            if (text := os.environ.get(name)) is None:
+            if (found := os.environ.get(name)) is None:
                 raise UsageError(
                     f"the environment variable {name} is not set; it should hold the secret the job refers to"
                 )
+            content = os.fsencode(found)
         case FromFile(file=path):
             where = f"the file {path}"
             try:
-                text = Path(path).read_text()
+                content = Path(path).read_bytes()
             except OSError as error:
                 raise UsageError(f"the secret file {path} cannot be read: {error.strerror}") from error
         case FromExec(exec=argv):
             where = f"the command {argv[0]!r}"
-            text = _output_of(argv)
-    text = text.rstrip("\r\n")
-    if not text:
+            content = _output_of(argv)
+    content = content.rstrip(b"\r\n")
+    if not content:
         raise UsageError(f"the secret from {where} is empty")
-    return Secret(text)
+    if any(mark in content for mark in b"\0\r\n"):
+        raise UsageError(f"the secret from {where} has more than one line")
+    try:
+        return Secret(content.decode())
+    except UnicodeDecodeError:
+        raise UsageError(f"the secret from {where} is not UTF-8 text") from None  # its cause quotes the secret
 
 
-def _output_of(argv: tuple[str, ...]) -> str:
+def _output_of(argv: tuple[str, ...]) -> bytes:
     # The one child that gets our whole environment: keepers of secrets are told there where they are and who asks.
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=EXEC_TIMEOUT, check=False, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(argv, capture_output=True, timeout=EXEC_TIMEOUT, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = "it did not end in time" if isinstance(error, subprocess.TimeoutExpired) else error.strerror
         raise UsageError(f"the command {argv[0]!r} for a secret failed: {reason}") from error

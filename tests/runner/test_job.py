@@ -209,6 +209,9 @@ class TestTopLevel:
             pytest.param(
                 "host: hub", "password: hunter2", "password should be {env: …}, {file: …} or {exec: …}", id="secret"
             ),
+            pytest.param(
+                "host: hub", "password: {exec: []}", "password.exec should have at least 1 item", id="no-command"
+            ),
             pytest.param("host: hub", "password: {evn: X}", "{exec: …}; did you mean 'env'?", id="secret-key"),
             pytest.param("host: hub", "tls: {ca: 3}", "tls.ca should be text, and this is a number", id="union-member"),
             pytest.param("steps:", "stepz:", "unknown key 'stepz'; did you mean 'steps'?", id="steps-misspelt"),

@@ -21,3 +21,29 @@ def test_an_empty_secret_is_told_with_where_it_came_from(
     with pytest.raises(UsageError) as refused:
         resolve(reference)
     assert str(refused.value) == f"the secret from {where} is empty"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        pytest.param(b"hunt\xe4r2\n", "is not UTF-8 text", id="another encoding"),
+        pytest.param(b"hunter2\nmore", "has more than one line", id="two lines"),
+        pytest.param(b"hunter2\0", "has more than one line", id="a zero byte"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["file", "exec"])
+def test_what_is_no_line_of_text_is_refused_and_not_quoted(
+    kind: str, content: bytes, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    reference = FromFile(file=str(path)) if kind == "file" else FromExec(exec=("cat", str(path)))
+    with pytest.raises(UsageError) as refused:
+        resolve(reference)
+    assert str(refused.value).endswith(sentence)
+    assert "hunt" not in str(refused.value)
+
+
+def test_a_secret_may_have_any_letters_of_any_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "J\u00e4ger2")
+    assert resolve(FromEnv(env="SECRET")).reveal() == "J\u00e4ger2"
