@@ -41,7 +41,7 @@ def trust(vcenter: VCenter) -> Trust:
 
 def _trust_authorities(path: str) -> Trust:
     try:
-        pem = Path(path).read_text()
+        pem = Path(path).read_bytes().decode("ascii", "ignore")  # comments may be in any encoding
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=pem)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError

@@ -50,6 +50,14 @@ def test_a_certificate_of_another_authority_is_refused(start_vcenter: Starts) ->
     assert lab.simulator.calls["Login"] == 0
 
 
+def test_what_stands_about_the_certificates_of_an_authority_may_be_in_any_encoding(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    named = lab.scratch / "named.pem"
+    named.write_bytes("# M\u00fcller CA\n".encode("latin-1") + lab.simulator.ca_path.read_bytes())
+    with Client("prod", lab.vcenter(tls={"ca": str(named)})) as client:
+        assert client.version
+
+
 def test_a_pinned_thumbprint_is_accepted_with_or_without_colons(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     for written in (lab.simulator.thumbprint, lab.simulator.thumbprint.replace(":", "").lower()):
