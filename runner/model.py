@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, to_jsonable_python
 
 from runner.field_docs import field_docs
-from runner.units import parse_duration, parse_size
+from runner.units import DAY, parse_duration, parse_size
 
 
 class Mark:
@@ -47,7 +47,10 @@ class SectionName(Mark):
 
 HostName = Annotated[str, HOST]
 FilePath = Annotated[str, RELATIVE_TO_FILE]
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str | float), Field(ge=0)]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration, json_schema_input_type=str | float), Field(ge=0, le=3650 * DAY)
+]
+"""Seconds, of ten years at most: what is longer is a slip, and calendars end."""
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | int)]
 """Bytes."""
 

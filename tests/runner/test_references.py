@@ -89,6 +89,7 @@ class TestValues:
             pytest.param("near_host: hub", "has no field 'near_host'; did you mean 'near-host'?", id="python-spelling"),
             pytest.param("mode: fats", "mode should be 'fast' or 'slow', not 'fats'; did you mean 'fast'?", id="literal"),
             pytest.param("wait: 3 parsecs", "wait is wrong: '3 parsecs' is not a duration", id="duration"),
+            pytest.param("wait: 4000000d", "wait should be less than or equal to 315360000", id="longer-than-ten-years"),
             pytest.param("wait: null", "wait is wrong: a duration is written as 90s, 30m, 12h or 1d", id="no-duration"),
             pytest.param("wait: true", "wait is wrong: a duration is written as", id="true-duration"),
             pytest.param("threads: 0", "threads should be greater than or equal to 1", id="bound"),
