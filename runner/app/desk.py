@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.app.records import tools_seen
 from runner.checkpoint import JobState, RunRecord, RunState, is_run_id
-from runner.errors import SendenseError
+from runner.errors import SendenseError, UsageError
 from runner.events import Bus, Event, Warned
 from runner.graph import StepGraph
 from runner.hosts.local import LocalHost
@@ -51,10 +51,17 @@ class Options:
 
 
 def state_directory(options: Options) -> Path:
+    """Raises UsageError where there is none."""
     if options.state is not None:
         return options.state.absolute()
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "sendense"
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / "sendense"
+    try:
+        return Path.home() / ".local" / "state" / "sendense"
+    except RuntimeError as error:
+        raise UsageError(
+            f"user {os.geteuid()} has no home directory to remember runs in: name a place with --state DIR"
+        ) from error
 
 
 def read_job(path: Path, options: Options, registry: Registry | None = None, *, part: bool = False) -> Job:

@@ -11,7 +11,7 @@ from typing import TextIO, cast
 import click
 
 from runner import __version__, process
-from runner.cli.output import Output, OutputError
+from runner.cli.output import Output
 from runner.errors import SendenseError
 
 COMMANDS = {

@@ -118,7 +118,10 @@ class LocalHost:
 
     @property
     def account(self) -> str:
-        return getpass.getuser()
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # as Python 3.13 says it
+            return str(os.geteuid())  # containers run as users that their passwd does not know
 
     @property
     def ports(self) -> range:

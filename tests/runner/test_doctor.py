@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from runner import doctor
+from runner.app import Options, state_directory
+from runner.errors import UsageError
+from runner.hosts.local import LocalHost
 from runner.observations import Observation
 from runner.state_place import StatePlace
 
@@ -66,3 +69,12 @@ def test_a_place_for_records_that_cannot_be_written_is_wrong(shut: Path, of_the_
 def test_records_on_another_host_leave_this_machine_its_own_place(tmp_path: Path) -> None:
     found = of_records(tmp_path / "state", StatePlace("hub", "/nowhere"))
     assert (found.state, "free for" in found.found, str(tmp_path) in found.found) == ("good", True, True)
+
+
+def test_a_user_without_a_home_is_told_where_records_could_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_STATE_HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # as containers have them: passwd does not know it
+    with pytest.raises(UsageError, match=r"no home directory .* --state DIR"):
+        state_directory(Options())
+    assert LocalHost("local").account == str(os.geteuid())

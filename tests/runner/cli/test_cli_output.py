@@ -31,7 +31,7 @@ JOB = """
 version: 1
 name: nightly
 template: prune
-repositories: {main: {host: local, path: /nowhere}}
+repositories: {main: {host: local, path: NOWHERE}}
 vars: {repository: main, retention: {keep-daily: 7}}
 """
 
@@ -39,7 +39,7 @@ vars: {repository: main, retention: {keep-daily: 7}}
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_what_failed_is_told_by_the_exit_code_though_the_reader_has_gone(tmp_path: Path, command: str) -> None:
     job = tmp_path / "job.yaml"
-    job.write_text(JOB)
+    job.write_text(JOB.replace("NOWHERE", str(tmp_path / "nowhere")))
     argv = [sys.executable, "-m", "runner.cli", command, str(job), "--state", str(tmp_path), "--json"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None and running.stderr is not None
