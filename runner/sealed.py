@@ -34,7 +34,7 @@ class Damaged(Exception):
 def seal(document: Mapping[str, JsonValue]) -> bytes:
     """Its text, for people too."""
     sealed = {**document, CHECKSUM: _checksum(document)}
-    return (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+    return (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
@@ -53,7 +53,9 @@ def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
     # One text for both: a repository has thousands of manifests.
     text = canonical(document)
     try:
-        model = kind.model_validate_json(text.encode("utf-8", "surrogatepass"))
+        model = kind.model_validate_json(text.encode())
+    except UnicodeEncodeError as error:
+        raise Damaged("is damaged: it holds what is no text") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -68,4 +70,4 @@ def _checksum(document: Mapping[str, JsonValue]) -> str:
 
 
 def _checksum_of(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_LENGTH]
+    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]

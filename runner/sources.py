@@ -100,9 +100,10 @@ class Sources:
                 return None
             if real in self._parts:
                 return self._parts[real]
+            str(real).encode()
             content = _content(real)
-        except (OSError, RuntimeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "its links go round"
+        except (OSError, RuntimeError, UnicodeEncodeError) as error:
+            why = _refusal(error)
             self._say(asked, f"cannot be read: {why}" if asked.file == name else f"{name} cannot be read: {why}")
             return None
         self.add_to_digest(name, content)
@@ -201,6 +202,16 @@ def beside(directory: Path, path: str) -> str:
     """`path` as it reads from a file in `directory`, with `~` for the home directory."""
     # Unlike Path.expanduser, this one leaves an unknown ~user as it is instead of raising.
     return os.path.normpath(directory / os.path.expanduser(path))  # noqa: PTH111
+
+
+def _refusal(error: Exception) -> str:
+    match error:
+        case OSError(strerror=str(reason)):
+            return reason
+        case UnicodeEncodeError():
+            return "its path is not UTF-8 text, as records of runs are: rename it"
+        case _:
+            return "its links go round"
 
 
 def _content(path: Path) -> bytes:

@@ -51,9 +51,16 @@ class Options:
 
 
 def state_directory(options: Options) -> Path:
-    """Raises UsageError where there is none."""
-    if options.state is not None:
-        return options.state.absolute()
+    """Raises UsageError where there is none, or one that no event could tell."""
+    path = options.state.absolute() if options.state is not None else _own_state()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the path {path} is not UTF-8 text: name another place with --state DIR") from error
+    return path
+
+
+def _own_state() -> Path:
     if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "sendense"
     try:

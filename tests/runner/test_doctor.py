@@ -78,3 +78,8 @@ def test_a_user_without_a_home_is_told_where_records_could_lie(monkeypatch: pyte
     with pytest.raises(UsageError, match=r"no home directory .* --state DIR"):
         state_directory(Options())
     assert LocalHost("local").account == str(os.geteuid())
+
+
+def test_a_place_for_records_that_no_event_could_tell_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not UTF-8 text: name another place"):
+        state_directory(Options(state=tmp_path / os.fsdecode(b"st\xff")))

@@ -153,6 +153,12 @@ class TestYaml:
         with pytest.raises(JobFileError, match=problem):
             load(path, REGISTRY, {})
 
+    def test_a_path_that_no_record_could_tell(self, tmp_path: Path) -> None:
+        odd = tmp_path / os.fsdecode(b"Z\xfcrich")
+        odd.mkdir()
+        with pytest.raises(JobFileError, match="its path is not UTF-8 text"):
+            load(write(odd, JOB), REGISTRY, {})
+
 
 class TestTopLevel:
     @pytest.mark.parametrize(
