@@ -154,9 +154,16 @@ def _validated(node: Node, model: type[JobModel], values: dict[str, JsonValue]) 
         raise SendenseError(f"{node.id} got an input that does not fit: {where}: {first['msg']}") from error
 
 
+class MisfitError(SendenseError):
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the record of {what} does not fit this version: `sendense run --fresh` begins anew, and warns of what may stay"
+        )
+
+
 def parse_out(model: type[BaseModel], value: JsonValue, what: str) -> Any:
-    """A recorded output as its model; raises SendenseError for a record of another shape."""
+    """A recorded output as its model; raises MisfitError for a record of another shape."""
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        raise SendenseError(f"the record of {what} does not fit this version; run with --fresh") from error
+        raise MisfitError(what) from error

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from runner.checkpoint import NodeRecord, RunState, now
 from runner.errors import SendenseError
-from runner.events import Bus, Held, NodeUndone, UndoFailed
-from runner.inputs import parse_out
+from runner.events import Bus, Held, NodeUndone, UndoFailed, Warned
+from runner.inputs import MisfitError, parse_out
 from runner.model import JobModel
 from runner.nodes import Nodes
 from runner.patience import patiently
@@ -138,7 +138,29 @@ class Unwinding:
                 yield step, record
 
     def _is_out(self, step: AnyStep, record: NodeRecord) -> bool:
-        return record.state == "done" or step.sealed(self._context(record), _inputs(step, record))
+        try:
+            return record.state == "done" or step.sealed(self._context(record), _inputs(step, record))
+        except MisfitError:
+            return False  # whoever acts on it looks again
+
+    def drop_misfits(self, run: str) -> None:
+        """Records of another version, which nothing can be taken back by, would keep their run for ever. What is out in the
+        world stays known as that."""
+        for record in self._reversed():
+            step = self._registry.steps.get(record.step)
+            if step is None or (step.seals and record.state == "done"):
+                continue
+            try:
+                _inputs(step, record)
+                if record.out is not None:
+                    parse_out(step.Out, record.out, str(record.node))
+            except MisfitError:
+                self._state.drop(record.node)
+                text = (
+                    "its record does not fit this version and is dropped; what it made may stay, with "
+                    f"{run} in its name: `{self._sweep} --orphans` finds what is in a vCenter"
+                )
+                self._bus.emit(Warned(node=str(record.node), text=text))
 
     def abandon(self, *, sealed: bool) -> Unwound:
         """Takes back every node of the run that is not finished, also what is kept otherwise, but what is out in the world;
@@ -187,9 +209,9 @@ class Unwinding:
             if record.out is None and step.lifetime is not Lifetime.JOB:
                 return ""
             out = self._out(step, ctx, record)
+            return "" if out is None else step.held(ctx, _inputs(step, record), out)
         except SendenseError as error:
             return f"whatever {record.node} made, which cannot be looked for now ({error})"
-        return "" if out is None else step.held(ctx, _inputs(step, record), out)
 
     def name_what_is_held(self, run: str, *, work_done: bool) -> None:
         """Emits a Held event for each thing that stays."""

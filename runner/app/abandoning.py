@@ -48,6 +48,7 @@ def abandon(desk: Desk, record: RunRecord) -> None:
     desk.run(record)
     state = desk.state.open(record.id)
     unwinding = desk.unwinding(state)
+    unwinding.drop_misfits(record.id)
     # A run that only had to be unwound has published: its point stays.
     unwound = unwinding.abandon(sealed=desk.is_out(record, unwinding))
     unwound.raise_failures()

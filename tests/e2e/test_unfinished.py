@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from runner.app import Options, diagnose, read_job, status_of, sweep_job
+from runner.app import Options, abandon_run, diagnose, read_job, status_of, sweep_job
 from runner.cli import main
 from runner.doctor import Diagnosis
-from runner.events import Event, NodeStarted
+from runner.events import Event, NodeStarted, Warned
 from runner.units import MiB
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
@@ -203,4 +203,21 @@ def test_a_sweep_names_what_an_unfinished_run_holds(site: Estate, capsys: pytest
     said = capsys.readouterr().err
     assert f"run {run} is unfinished: run the job again, or let go of it with --abandon {run}; it holds:" in said
     assert f"  snapshot sendense-{run} of VM {VM}" in said
+    assert site.run(job).exit_code == 0
+
+
+def test_a_run_with_a_record_of_another_version_is_shown_and_given_up_with_a_warning_of_what_may_stay(
+    site: Estate,
+) -> None:
+    job, state = site.job(), Options(state=site.directory / "state")
+    run = stopped_at(site, job, "transfer[2000]")
+    rewrite(record_of(site, run, "image[[]i2000]"), lambda content: content["inputs"].pop("repository"))
+    (told,) = status_of(job, state).held.values()
+    assert any("image[2000] made, which cannot be looked for now" in hold.what for hold in told)
+    heard: list[Event] = []
+    abandon_run(job, run, state, [heard.append])
+    (warned,) = [event for event in heard if isinstance(event, Warned)]
+    assert warned.node == "image[2000]"
+    assert f"what it made may stay, with {run} in its name" in warned.text
+    assert not site.vcenter.snapshots(VM)
     assert site.run(job).exit_code == 0
