@@ -104,16 +104,21 @@ class Written:
 
 
 def check_value(
-    annotation: Any, value: JsonValue, written: Written, owner: str, *, later: Collection[str] = ()
+    annotation: Any, value: JsonValue, written: Written, owner: str, *, later: Collection[Path] = ()
 ) -> tuple[Any, list[Problem]]:
-    """The validated value and no problems, or None and the problems; `owner` begins the sentences. Fields in `later` may
-    be absent: their values come with the run."""
+    """The validated value and no problems, or None and the problems; `owner` begins the sentences. What is at a path in
+    `later` may be absent or of another type: it comes with the run."""
     try:
         return _adapter(annotation).validate_json(json.dumps(value), strict=True), []
     except ValidationError as error:
         found = [_complaint(each, annotation, value) for each in error.errors(include_url=False)]
-        due = [each for each in found if each and not (each.missing and len(each.path) == 1 and each.path[0] in later)]
+        due = [each for each in found if each and not _is_about(each.path, later)]
         return None, _problems(list(dict.fromkeys(due)), written, owner)
+
+
+def _is_about(path: Path, later: Collection[Path]) -> bool:
+    """Whether what is wrong at `path` may be so because of what comes later: that is there, or below it."""
+    return path != () and any(each[: len(path)] == path for each in later)
 
 
 def _problems(complaints: list[_Complaint], written: Written, owner: str) -> list[Problem]:

@@ -1,6 +1,6 @@
 """What can be known of a job's steps before anything runs: that kinds, fields and references exist, and that they fit.
 
-A field that refers to nothing but `vars` is checked as the value it has, any other by type.
+What refers to nothing but `vars` is checked as the value it has, anything else by type.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from runner.annotations import fields, inside, required
-from runner.complaints import Written, check_value, closest, did_you_mean, one_of
+from runner.complaints import Path, Written, check_value, closest, did_you_mean, one_of
 from runner.errors import Problem
 from runner.expressions import ExpressionError, evaluate, whole
 from runner.graph import CycleError, StepGraph, cycle_sentence
@@ -36,12 +36,18 @@ class Surroundings:
 
 
 def check_names(
-    annotation: Any, value: JsonValue, written: Written, owner: str, around: Surroundings, problems: list[Problem]
+    annotation: Any,
+    value: JsonValue,
+    written: Written,
+    owner: str,
+    around: Surroundings,
+    problems: list[Problem],
+    later: Collection[Path] = (),
 ) -> None:
-    """That the hosts and section entries which `value` names exist."""
+    """That the hosts and section entries which `value` names exist, but for what comes with the run, at paths in `later`."""
     for path, section, name in names(annotation, value):
         known = around.hosts if section is None else around.sections.get(section.section, ())
-        if name in known:
+        if name in known or path in later:
             continue
         what = "host" if section is None else f"entry of {section.section}"
         hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
@@ -130,29 +136,42 @@ class _Checks:
         inputs, live = fields(kind.In), fields(kind.Live)
         node = step.with_node
         settled: dict[str, JsonValue] = {}
-        later: set[str] = set()
-        """Fields whose values come with the run, are wrong, or were misspelt: they are not missing."""
+        later: set[Path] = set()
+        """Of what comes with the run, is wrong, or was misspelt: it is not missing."""
         for key, entry in node.entries.items():
             before = len(self._problems)
-            later.add(key)
             if key in live:
+                later.add((key,))
                 self._live(Place(step.spec, variables, Takes.PROCESS), key, live[key], entry.node)
             elif key in inputs:
                 self._value(Place(step.spec, variables, Takes.VALUE), key, inputs[key], entry.node)
-                value = step.spec.with_[key]
-                if len(self._problems) == before and only_variables(value):
-                    settled[key] = evaluate(value, self._variables.scope)
+                if len(self._problems) == before:
+                    settled[key] = self._settled(step.spec.with_[key], (key,), later)
+                else:
+                    later.add((key,))
             else:
                 known = [*inputs, *live]
-                later.add(closest(key, known) or key)
+                later.add((closest(key, known) or key,))
                 hint = did_you_mean(key, known) or (f"; it has {', '.join(known)}" if known else "")
                 self._say(entry.at, f"{owner}: {kind.name} has no field '{key}'{hint}")
         written = Written(node, self._variables.at)
         self._problems += check_value(kind.In, settled, written, owner, later=later)[1]
-        check_names(kind.In, settled, written, owner, self._around, self._problems)
+        check_names(kind.In, settled, written, owner, self._around, self._problems, later)
         for name in required(kind.Live):
-            if name not in later:
+            if (name,) not in later:
                 self._say(node.at, f"{owner}: {name} is missing")
+
+    def _settled(self, value: JsonValue, path: Path, later: set[Path]) -> JsonValue:
+        """With its variables put in; what comes with the run stays as it is written, and its path is added to `later`."""
+        match value:
+            case dict():
+                return {name: self._settled(item, (*path, name), later) for name, item in value.items()}
+            case list():
+                return [self._settled(item, (*path, index), later) for index, item in enumerate(value)]
+            case _ if only_variables(value):
+                return evaluate(value, self._variables.scope)
+        later.add(path)
+        return value
 
     def _live(self, place: Place, key: str, annotation: Any, node: Node) -> None:
         reference = whole_of(node)
