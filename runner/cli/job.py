@@ -33,7 +33,7 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
         except JobFileError as error:
             problems.extend(error.problems)
     if problems:
-        raise JobFileError(problems)
+        raise JobFileError(list(dict.fromkeys(problems)))  # of a part that several include, each once
 
 
 @click.command()
