@@ -22,7 +22,7 @@ from runner.variables import Unsettled, Variables, only_variables, variables_in
 from runner.yaml_nodes import Entry, Node, Scalar, kind_of
 from runner.yaml_nodes import Mapping as MappingNode
 
-__all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "load", "write_out"]
+__all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "is_part", "load", "write_out"]
 
 KEYS = ("version", "name", "include", "template", "vars", "hosts", "state", "steps")
 """Beside the installed sections."""
@@ -37,13 +37,27 @@ def load(path: Path, registry: Registry, overrides: Mapping[str, str], *, part: 
     return _Loader(path, registry, overrides, part).job()
 
 
+def is_part(path: Path, registry: Registry) -> bool:
+    """Whether the file is none but for jobs to include. What cannot be read is taken for a job, and `load` says why."""
+    sources = _sources(registry, {})
+    try:
+        part = sources.read(path)
+    except JobFileError:
+        return False
+    return not sources.problems and part.entries.keys().isdisjoint(("name", "steps", "template"))
+
+
+def _sources(registry: Registry, overrides: Mapping[str, str]) -> Sources:
+    return Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections), overrides)
+
+
 class _Loader:
     def __init__(self, path: Path, registry: Registry, overrides: Mapping[str, str], part: bool) -> None:
         self._path = path
         self._may_be_part = part
         self._registry = registry
         self._overrides = overrides
-        self._sources = Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections), overrides)
+        self._sources = _sources(registry, overrides)
         self._problems: list[Problem] = self._sources.problems
         self._variables = Variables(self._problems)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +13,28 @@ import click
 
 from runner.app import Options
 from runner.errors import UsageError
+from runner.job import is_part
+from runner.step import Registry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 job_argument = click.argument("job", type=click.Path(path_type=Path))
-jobs_argument = click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB…")
+
+
+def _without_parts(context: click.Context, argument: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """``jobs/*.yaml`` names what the jobs there include too. Where there is nothing else, `load` says what it is."""
+    if len(paths) < 2:
+        return paths
+    registry = Registry.installed()
+    jobs = tuple(path for path in paths if not is_part(path, registry))
+    for part in [path for path in paths if jobs and path not in jobs]:
+        print(f"{part}: left out: a part that jobs include", file=sys.stderr)
+    return jobs or paths
+
+
+jobs_argument = click.argument(
+    "jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB…", callback=_without_parts
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
 

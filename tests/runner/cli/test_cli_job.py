@@ -37,3 +37,20 @@ def test_a_mistake_in_a_part_that_several_jobs_include_is_said_once(
     (jobs[0].parent / "site.yaml").write_text("version: 1\nhosts: {hub: {shs: hub.example.com}}\n")
     assert exit_code("validate", *jobs) == 2
     assert capsys.readouterr().err.count("unknown key 'shs'") == 1
+
+
+@pytest.mark.parametrize("command", ["validate", "run", "status"])
+def test_of_several_files_a_part_that_jobs_include_is_left_out(
+    jobs: list[Path], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = jobs[0].parent / "site.yaml"
+    assert exit_code(command, *jobs, site, "--state", jobs[0].parent) == 0
+    said = capsys.readouterr().err
+    assert f"{site}: left out: a part that jobs include" in said
+    assert "is not a job" not in said
+
+
+def test_nothing_but_parts_is_a_mistake(jobs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    site = jobs[0].parent / "site.yaml"
+    assert exit_code("validate", site, site) == 2
+    assert capsys.readouterr().err.count("this is a part that jobs include, not a job") == 1
