@@ -17,7 +17,7 @@ def fingerprint_at(port: int) -> str:
 
 def test_it_shows_its_key_until_it_is_stopped(tmp_path: Path) -> None:
     before = children_of_ours()
-    server = Sshd(tmp_path / "a b")
+    server = Sshd(tmp_path / "a dü")
     server.start()
     assert server.host_key in fingerprint_at(server.port)
     server.stop()
