@@ -143,6 +143,11 @@ class Disk:
             self.describe(layer)
         return above
 
+    def flatten(self) -> None:
+        """Every delta into the base, which then is what the guest sees."""
+        while len(self.layers) > 1:
+            self.merge_down(self.layers[0])
+
     def drop_above(self, layer: Layer) -> None:
         while self.top is not layer:
             self.layers.pop().remove()

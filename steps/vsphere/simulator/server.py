@@ -103,7 +103,8 @@ class Simulator:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends every connection and task. The disk files stay as they are."""
+        """Ends every connection and task. The disk files stay, each as its guest sees it: snapshots are not kept, so that
+        another can go on with the directory."""
         self._world.stopping.set()
         self._world.changed()
         if self._thread.is_alive():
@@ -114,6 +115,7 @@ class Simulator:
         self._tasks.join(STOP_TIMEOUT)
         for machine in self._world.all(Machine):
             for disk in machine.disks:
+                disk.flatten()
                 disk.close()
 
     def _machine(self, vm: str) -> Machine:

@@ -86,9 +86,21 @@ def test_identities_are_the_same_after_a_restart_and_disks_keep_their_bytes(tmp_
         assert client.sim.read("db", 2000, 4096, 4) == b"kept"
 
 
-def test_a_directory_with_a_snapshot_of_before_is_refused(tmp_path):
+def test_snapshots_are_merged_at_the_end_so_that_another_can_go_on(tmp_path):
     with running(estate(), tmp_path) as client:
         client.snapshot(client.vm())
+        client.sim.write("db", 2000, 4096, b"later")
+        client.snapshot(client.vm())
+        client.sim.write("db", 2000, 4096, b"last")
+    with running(estate(), tmp_path) as client:
+        assert client.sim.read("db", 2000, 4096, 5) == b"lastr"
+        assert client.sim.disk_file("db", 2000).read_bytes()[4096:4101] == b"lastr"
+
+
+def test_a_directory_with_a_snapshot_of_one_that_was_killed_is_refused(tmp_path):
+    with running(estate(), tmp_path) as client:
+        flat = client.sim.disk_file("db", 2000)
+    flat.with_name("db-000001-delta.vmdk").touch()
     with pytest.raises(UsageError, match=r"-000001-delta\.vmdk is a snapshot's file"), running(estate(), tmp_path):
         pass
 
