@@ -57,6 +57,10 @@ class Disk:
         return self.layers[-1]
 
     @property
+    def descriptor(self) -> Path:
+        return self.layers[0].descriptor
+
+    @property
     def snapshottable(self) -> bool:
         """Independent disks and physical raw device mappings are left alone by snapshots, and cannot be tracked."""
         return not self.spec.physical and not self.spec.mode.startswith("independent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,9 @@ class Faults:
                 known[key] = type(known[key])(value)
             except ValueError as error:
                 raise UsageError(f"the parameter {key} of the fault {name} cannot be '{value}': {error}") from error
+            number = known[key]
+            if isinstance(number, int | float) and not 0 <= number < math.inf:
+                raise UsageError(f"the parameter {key} of the fault {name} is a number from 0 on, not '{value}'")
             if kind.choices and known[key] not in kind.choices:
                 raise UsageError(f"the parameter {key} of the fault {name} is one of {', '.join(kind.choices)}")
         with self._lock:

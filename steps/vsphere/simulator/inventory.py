@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from runner.errors import UsageError
 from runner.model import JobModel, load_value
 from runner.units import GiB, TiB, parse_size
+from runner.yaml_nodes import compose
 
 
 def _offset(text: str | int) -> int:
@@ -207,13 +207,13 @@ def _unique(what: str, values: Iterable[object]) -> None:
 def load_inventory(path: Path) -> Inventory:
     """The inventory of a YAML file. Raises UsageError with a sentence for each mistake."""
     try:
-        value = yaml.safe_load(path.read_text())
+        value = compose(path.read_text(), str(path)).plain()
         _anchor(value, path.absolute().parent)
         loaded = load_value(Inventory, value)
     except OSError as error:
         raise UsageError(f"the inventory {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"the inventory {path} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the inventory {path} is not UTF-8 text") from error
     except ValidationError as error:
         mistakes = (f"{'.'.join(map(str, one['loc'])) or 'inventory'}: {one['msg']}" for one in error.errors())
         raise UsageError(f"the inventory {path} has mistakes: {'; '.join(mistakes)}") from error

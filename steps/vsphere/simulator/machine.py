@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.errors import UsageError
 from steps.vsphere.simulator import changes, configuration, snapshots
 from steps.vsphere.simulator.datastore import Datastore, take_directory
 from steps.vsphere.simulator.devices import View
@@ -55,7 +56,9 @@ class Machine(Entity):
         self.home = place.datastores[spec.datastore]
         self.stem = take_directory(self.datastores(), spec.directory or _safe(spec.name))
         self.tracking = self._tracking_wanted = spec.change_tracking
-        self.disks = [self._make_disk(disk, number) for number, disk in enumerate(spec.disks)]
+        self.disks: list[Disk] = []
+        for number, disk in enumerate(spec.disks):
+            self.disks.append(self._make_disk(disk, number))
         super().__init__(world, world.number("vm"), spec.name, parent)
         self._apply_tracking()
         if spec.nvram and not self.path("nvram").exists():
@@ -79,6 +82,8 @@ class Machine(Entity):
     def _make_disk(self, spec: DiskSpec, number: int) -> Disk:
         directory = self._datastore_named(spec.datastore).directory / self.stem
         name = spec.file or (f"{self.stem}_{number}" if number else self.stem)
+        if other := next((one for one in self.disks if one.descriptor == directory / f"{name}.vmdk"), None):
+            raise UsageError(f"disks {other.key} and {spec.key} of {self.spec.name} have one file, {name}.vmdk")
         uuid = spec.uuid or stable_uuid("disk", f"{self.instance_uuid}/{spec.key}")
         return Disk(spec, directory, name, f"6000C29{uuid[7:]}")
 

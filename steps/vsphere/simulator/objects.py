@@ -28,8 +28,14 @@ def provides(name: str) -> Callable[[F], F]:
     return mark
 
 
+OPERATIONS: set[str] = set()
+"""All WSDL operations that are answered."""
+
+
 def operation(name: str) -> Callable[[F], F]:
     """Marks a method that answers the WSDL operation `name`; it gets the `Call` and runs under the world's lock."""
+
+    OPERATIONS.add(name)
 
     def mark(method: F) -> F:
         method.__dict__["operation"] = name

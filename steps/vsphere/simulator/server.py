@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
+from runner.complaints import did_you_mean
 from runner.errors import UsageError
 from steps.vsphere.simulator import certificate
 from steps.vsphere.simulator.access import Access
@@ -21,7 +22,7 @@ from steps.vsphere.simulator.entities import unescape
 from steps.vsphere.simulator.folder import Datastores
 from steps.vsphere.simulator.inventory import DiskSpec, Inventory
 from steps.vsphere.simulator.machine import Machine
-from steps.vsphere.simulator.objects import World
+from steps.vsphere.simulator.objects import OPERATIONS, World
 from steps.vsphere.simulator.service import AuthorizationManager, SearchIndex, ServiceInstance, ViewManager
 from steps.vsphere.simulator.session_manager import SessionManager
 from steps.vsphere.simulator.sessions import Sessions
@@ -30,6 +31,9 @@ from steps.vsphere.simulator.tickets import Tickets
 from steps.vsphere.simulator.tree import build
 
 STOP_TIMEOUT = 10.0
+
+METHODS = ("Fetch", "GET", "HEAD", "PUT", "DELETE")
+"""What comes besides the operations of objects: how attributes are read, and HTTP for files."""
 
 
 class Simulator:
@@ -183,9 +187,13 @@ class Simulator:
             machine.remove_disk(key)
 
     def fault(self, name: str, count: int = 1, **parameters: Any) -> None:
-        """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown one."""
+        """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown one, and for
+        parameters that it cannot have."""
         if name.startswith("fail-") and "fault" in parameters:
             fault_type(parameters["fault"])  # raises for a name that the API does not have
+        method = parameters.get("method", "")
+        if method and method not in (known := sorted({*OPERATIONS, *METHODS})):
+            raise UsageError(f"the simulator is never asked for '{method}'{did_you_mean(method, known)}")
         self._world.faults.arm(name, count, parameters)
 
     @property

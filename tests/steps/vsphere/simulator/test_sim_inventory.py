@@ -6,7 +6,7 @@ import pytest
 from pyVmomi import vim
 
 from runner.errors import UsageError
-from steps.vsphere.simulator import DEFAULT_INVENTORY, load_inventory
+from steps.vsphere.simulator import DEFAULT_INVENTORY, Simulator, load_inventory
 from tests.simulation import disk, estate, machine, running
 
 
@@ -146,7 +146,10 @@ datacenters:
     ("text", "said"),
     [
         pytest.param("datacenters: []\nmore: 1", "more: Extra inputs are not permitted", id="unknown field"),
-        pytest.param("a: [", "is not YAML", id="not yaml"),
+        pytest.param("a: [", r"inventory\.yaml:2:1: not YAML", id="not yaml"),
+        pytest.param("datacenters: []\ndatacenters: []", "'datacenters'", id="key twice"),
+        pytest.param("datacenters: &a [*a]", "inside the value it stands for", id="alias in itself"),
+        pytest.param("datacenters: !!python/name:os.system x", "tag", id="tag"),
         pytest.param(
             "datacenters: [{name: D, datastores: [{name: d, capacity: lots}]}]", "'lots' is not a size", id="size"
         ),
@@ -174,6 +177,20 @@ def test_hardware_that_cannot_be_is_refused(vm, said):
         estate(machine(**vm))
 
 
+@pytest.mark.parametrize("name", ["data", "db_1"], ids=["both given", "given as another's default"])
+def test_two_disks_have_two_files(tmp_path, name):
+    first = disk(2000, file=name)
+    second = disk(2001, 1, file=name) if name == "data" else disk(2001, 1)
+    with pytest.raises(UsageError, match=f"disks 2000 and 2001 of db have one file, {name}.vmdk"):
+        Simulator(estate(machine(disks=[first, second])), tmp_path, username="u", password="p")
+
+
+def test_names_that_look_like_something_else_are_text(tmp_path):
+    (tmp_path / "inventory.yaml").write_text("datacenters: [{name: 2026-01-01, datastores: [{name: no}]}]")
+    (made,) = load_inventory(tmp_path / "inventory.yaml").datacenters
+    assert (made.name, made.datastores[0].name) == ("2026-01-01", "no")
+
+
 def test_write_past_the_end_and_unknown_names_are_sentences(client):
     with pytest.raises(UsageError, match="has 4194304 bytes"):
         client.sim.write("db", 2000, (4 << 20) - 1, b"xx")
@@ -189,6 +206,12 @@ def test_write_past_the_end_and_unknown_names_are_sentences(client):
         pytest.param("nonsense", {}, "there is no fault 'nonsense'", id="name"),
         pytest.param("slow-task", {"minutes": 1}, "no parameter 'minutes'; it has method, seconds", id="parameter"),
         pytest.param("slow-task", {"seconds": "long"}, "cannot be 'long'", id="not a number"),
+        pytest.param("slow-task", {"seconds": "nan"}, "a number from 0 on, not 'nan'", id="nan"),
+        pytest.param("slow-task", {"seconds": "inf"}, "a number from 0 on, not 'inf'", id="infinity"),
+        pytest.param("http-cut", {"after": "-1"}, "a number from 0 on, not '-1'", id="negative"),
+        pytest.param(
+            "fail-task", {"method": "CreateSnapshotTask"}, "did you mean 'CreateSnapshot_Task'", id="no method"
+        ),
         pytest.param("quiesce-fault", {"fault": "x"}, "is one of application, filesystem", id="choice"),
         pytest.param("fail-task", {"fault": "Nonsense"}, "the vSphere API has no fault 'Nonsense'", id="no fault"),
         pytest.param(
