@@ -65,6 +65,10 @@ class Lab:
         It outlives this process unless `leashed`. Raises UsageError (one runs there already, the inventory has mistakes, the
         directory is somebody else's), NotStarted with its words."""
         directory = directory.absolute()
+        if not str(directory).isprintable() or set(str(directory)) & set('"\\'):
+            raise UsageError(
+                f"the lab cannot have {directory}: sshd takes no quotes, backslashes and line breaks there"
+            )
         try:
             files.make_directory(str(directory), parents=True)
         except OSError as error:

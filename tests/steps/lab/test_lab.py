@@ -307,6 +307,13 @@ def test_a_directory_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
         Lab.start(tmp_path / "file" / "lab")
 
 
+@pytest.mark.parametrize("name", ['a "lab"', "back\\slash", "two\nlines", os.fsdecode(b"\xff")], ids=repr)
+def test_a_path_that_no_sshd_takes_is_a_sentence(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="sshd takes no quotes"):
+        Lab.start(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_a_directory_without_a_lab_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="`sendense lab start --dir"):
         Lab(tmp_path)
