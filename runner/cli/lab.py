@@ -12,7 +12,7 @@ import click
 from runner.console import print_table
 from runner.errors import UsageError
 from runner.units import parse_size
-from steps.lab.lab import Lab, content_of, seeded
+from steps.lab.lab import Lab, content_of, length_of, seeded
 from steps.vsphere.simulator import FAULTS, FaultKind
 
 GUEST_BLOCK = 4096
@@ -84,10 +84,12 @@ def write(
     if file is not None and pattern is not None:
         raise UsageError("write either --file or --pattern: both say what is to be written")
     content: Iterator[bytes]
-    content = (
-        seeded(pattern or 0, GUEST_BLOCK if length is None else length) if file is None else content_of(file, length)
-    )
-    written = Lab(directory).write(vm, disk, offset, content)
+    if file is not None:
+        content, known = content_of(file, length), length_of(file, length)
+    else:
+        known = GUEST_BLOCK if length is None else length
+        content = seeded(pattern or 0, known)
+    written = Lab(directory).write(vm, disk, offset, content, known)
     click.echo(f"wrote {written} bytes at {offset} to disk {disk} of {vm}")
 
 

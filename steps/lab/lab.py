@@ -84,16 +84,19 @@ class Lab:
         lab._process = process
         return lab
 
-    def write(self, vm: str, disk: int, offset: int, pieces: Iterator[bytes]) -> int:
-        """A guest write of `pieces`, one behind the other; returns its length in bytes. Raises UsageError, before the
-        first byte for an unknown VM or disk, and at the disk's end."""
+    def write(self, vm: str, disk: int, offset: int, pieces: Iterator[bytes], length: int = 0) -> int:
+        """A guest write of `pieces`, one behind the other, of which `length` bytes are known to come; returns how many came.
+        Raises UsageError, before the first byte for an unknown VM or disk or a `length` past the disk's end, else there."""
         machine = self.record.vm(vm)
         size = machine.disk(disk).size
+        past_the_end = UsageError(f"disk {disk} of {machine.name} ends at byte {size}; the write would go past it")
+        if offset + length > size:
+            raise past_the_end
         end = offset
         with Asking(self.record.control) as lab:
             for piece in pieces:
                 if end + len(piece) > size:
-                    raise UsageError(f"disk {disk} of {machine.name} ends at byte {size}; the write would go past it")
+                    raise past_the_end
                 content = base64.b64encode(piece).decode()
                 lab.ask("write", vm=machine.path, disk=disk, offset=end, content=content)
                 end += len(piece)
@@ -145,6 +148,15 @@ def content_of(path: Path, length: int | None = None) -> Iterator[bytes]:
                 yield piece
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def length_of(path: Path, length: int | None = None) -> int:
+    """How much `content_of` gives, as far as the file tells: nothing of a pipe. Raises UsageError."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    return size if length is None else min(length, size)
 
 
 def _launch(directory: Path, inventory: Path, *, leashed: bool) -> subprocess.Popen[bytes]:

@@ -372,7 +372,12 @@ def test_start_returns_with_the_lab_in_the_background(
         ),
         pytest.param(("write", "--vm", "db", "--disk", "2000", "--offset", "0", "--file", "/nowhere"), id="no file"),
         pytest.param(("fault", "slow-task", "seconds"), id="parameter"),
+        pytest.param(
+            ("write", "--vm", "db", "--disk", "2000", "--offset", "0", "--length", str(2 * SIZE)), id="past the end"
+        ),
     ],
 )
-def test_bad_usage_is_exit_2(lab: Lab, arguments: tuple[str, ...]) -> None:
+def test_bad_usage_is_exit_2_and_writes_nothing(lab: Lab, arguments: tuple[str, ...]) -> None:
+    before = Path(lab.record.vm("db").disk(2000).file).read_bytes()
     assert sendense("lab", arguments[0], "--dir", lab.directory, *arguments[1:]) == 2
+    assert Path(lab.record.vm("db").disk(2000).file).read_bytes() == before
