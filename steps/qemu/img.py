@@ -79,10 +79,9 @@ class ImageInfo(_Answer):
 
 
 class CheckReport(_Answer):
-    """Counts of clusters, after repair if one was asked for. Leaks waste space; corruptions lose data."""
+    """Counts of clusters. Leaks waste space; corruptions lose data."""
 
     leaks: int = 0
-    leaks_fixed: int = 0
     corruptions: int = 0
     check_errors: int = 0
 
@@ -156,13 +155,13 @@ def _documents(text: str) -> Iterator[str]:
         at = end
 
 
-def check(host: Host, path: str, *, force_share: bool = False, repair_leaks: bool = False) -> CheckReport:
+def check(host: Host, path: str, *, force_share: bool = False) -> CheckReport:
     """Compares the image's tables with one another; its data is not read. Leaks and corruptions are counted, not raised.
 
     With a writing exporter the answer needs `force_share` and is a snapshot in motion; beside a read-only exporter it is
-    sound. `repair_leaks` writes, so no exporter may be there. Raises BadImageError if qemu-img cannot check it at all.
+    sound. Raises BadImageError if qemu-img cannot check it at all.
     """
-    flags = (*(("-U",) if force_share else ()), *(("-r", "leaks") if repair_leaks else ()))
+    flags = ("-U",) if force_share else ()
     argv = ("qemu-img", "check", "--output=json", "-f", FORMAT, *flags, path)
     done = host.run(argv, timeout=CHECK_TIMEOUT, ok=(0, 1, _CORRUPTIONS, _LEAKS, _UNSUPPORTED))
     if done.exit_code in (1, _UNSUPPORTED) and not done.stdout.strip():

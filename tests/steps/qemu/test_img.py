@@ -93,15 +93,12 @@ def test_a_missing_image_is_a_sentence(tmp_path: Path) -> None:
         img.check(HOST, str(tmp_path / "nothing.qcow2"))
 
 
-def test_leaked_clusters_are_counted_and_given_back(tmp_path: Path) -> None:
+def test_leaked_clusters_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "disk.qcow2"
     img.create(HOST, str(path), 4 * MiB)
     io(path, "write -P 7 0 128k")
     overwrite(path, L2_ENTRY, bytes(8))
     assert img.check(HOST, str(path)) == img.CheckReport(leaks=1)
-    repaired = img.check(HOST, str(path), repair_leaks=True)
-    assert (repaired.leaks, repaired.leaks_fixed, repaired.corruptions) == (0, 1, 0)
-    assert img.check(HOST, str(path)) == img.CheckReport()
 
 
 def test_corruption_is_counted_and_not_repaired(tmp_path: Path) -> None:
