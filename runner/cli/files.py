@@ -54,7 +54,7 @@ def files(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """List (ls), print (cat) or copy out (get) files of POINT's guest.
+    """List (ls), print (cat) or copy (get) files of POINT's guest.
 
     Paths are absolute in the guest. Where no operating system is found on the disks, each file system lies below a directory that is
     called like its device. Takes libguestfs; the file systems are mounted in its own small VM, never on this machine.

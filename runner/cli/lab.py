@@ -93,9 +93,13 @@ def write(
     click.echo(f"wrote {written} bytes at {offset} to disk {disk} of {vm}")
 
 
+def _beginning(context: click.Context, argument: click.Parameter, begun: str) -> list[str]:
+    return [name for name in FAULTS if name.startswith(begun)]
+
+
 @lab.command()
 @directory_option
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_beginning)
 @click.argument("parameters", nargs=-1, metavar="[PARAMETER=VALUE]…")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often it happens.")
 def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count: int) -> None:

@@ -25,8 +25,12 @@ WIDTH = 100
 """Characters of a line of text: more is hard to read."""
 
 
+def _beginning(context: click.Context, argument: click.Parameter, begun: str) -> list[str]:
+    return [name for name in Registry.installed().steps if name.startswith(begun)]
+
+
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_beginning)
 @json_option
 def steps(name: str | None, as_json: bool) -> None:
     """List the installed steps, or show one.
