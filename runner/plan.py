@@ -66,7 +66,12 @@ class Plan(Model):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        return tuple(f"{node.id}: {problem}" for node in self.nodes for problem in node.problems)
+        """Each once, behind the nodes that meet it: many stand on one host."""
+        met: dict[str, list[str]] = {}
+        for node in self.nodes:
+            for problem in node.problems:
+                met.setdefault(problem, []).append(node.id)
+        return tuple(f"{', '.join(nodes)}: {problem}" for problem, nodes in met.items())
 
 
 class Observer(Protocol):

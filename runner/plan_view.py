@@ -80,7 +80,7 @@ def _size(node: PlanNode) -> str:
 
 
 def _remarks(node: PlanNode) -> str:
-    return "; ".join((node.why, *node.notes, *(f"PROBLEM: {problem}" for problem in node.problems)))
+    return "; ".join((node.why, *node.notes, *(("PROBLEM, see below",) if node.problems else ())))
 
 
 def _escaped(cell: str) -> str:

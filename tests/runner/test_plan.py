@@ -78,6 +78,18 @@ def test_what_cannot_be_looked_at_is_a_problem_of_that_node(bench: Bench):
     assert plan.problems == ("look: look is broken",)
 
 
+def test_a_problem_of_several_nodes_is_told_once(bench: Bench):
+    plan = bench.plan()
+    down = {"problems": ("hub cannot be reached",)}
+    nodes = [node.model_copy(update=down if node.id in ("guard", "make[1]") else {}) for node in plan.nodes]
+    plan = plan.model_copy(update={"nodes": tuple(nodes)})
+    assert plan.problems == ("guard, make[1]: hub cannot be reached",)
+    stream = io.StringIO()
+    print_text(plan, stream)
+    for text in (stream.getvalue(), as_markdown(plan)):
+        assert (text.count("hub cannot be reached"), text.count("PROBLEM, see below")) == (1, 2)
+
+
 def test_markdown_and_mermaid_hold_every_node_and_edge(bench: Bench):
     plan = bench.plan()
     markdown, mermaid = as_markdown(plan), as_mermaid(plan)
