@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,19 +128,29 @@ class _Each:
     jobs: tuple[Path, ...]
 
     def run(self, job: Path, stop: threading.Event) -> Ended:
+        """A bug is told with its traceback, and is this job's alone."""
         ended = Ended(job)
         try:
             with Console(self.registry.findings, level=self.level) as console:
-                result = run_job(job, self.options, stop, [console])
+                result, bug = self._result(job, stop, console)
+            if bug is not None:
+                traceback.print_exception(bug)
             ended = Ended.of(job, result, console.summary())
             self._report(result)
-        except RunBroke as broke:
-            self._report(broke.result)
-            raise
         except SendenseError as error:
             say_error(job, error, self.jobs)
             return ended.but(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs have no part in it
+            traceback.print_exception(error)
+            return ended.but(SendenseError(f"bug: {''.join(traceback.format_exception_only(error)).strip()}"))
         return ended
+
+    def _result(self, job: Path, stop: threading.Event, console: Console) -> tuple[Result, RunBroke | None]:
+        try:
+            return run_job(job, self.options, stop, [console]), None
+        except RunBroke as broke:
+            stop.clear()  # by which its other nodes were stopped: the next job is to run
+            return broke.result, broke
 
     def _report(self, result: Result) -> None:
         if self.report is None:

@@ -1,10 +1,14 @@
 """Commands on job files, as they are typed."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runner.checkpoint import JobState
 from runner.cli import main
+from steps.cleanup import Cleanup
 
 JOB = """
 version: 1
@@ -54,3 +58,24 @@ def test_nothing_but_parts_is_a_mistake(jobs: list[Path], capsys: pytest.Capture
     site = jobs[0].parent / "site.yaml"
     assert exit_code("validate", site, site) == 2
     assert capsys.readouterr().err.count("this is a part that jobs include, not a job") == 1
+
+
+@pytest.mark.parametrize("where", [(Cleanup, "run"), (JobState, "runs")], ids=["in a step", "before the run"])
+def test_a_bug_in_one_job_is_told_and_the_others_run(
+    where: tuple[type, str], jobs: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = getattr(*where)
+    turns = iter([True, False])
+
+    def broken(*given: Any) -> Any:
+        if next(turns, False):
+            raise RuntimeError("a bug of ours")
+        return whole(*given)
+
+    monkeypatch.setattr(*where, broken)  # no input brings a bug that we know of
+    assert exit_code("run", "--json", "-q", *jobs, "--state", jobs[0].parent) == 4
+    said = capsys.readouterr()
+    assert [run["exit_code"] for run in json.loads(said.out)["runs"]] == [1, 0]
+    assert "Traceback" in said.err
+    assert "1 of 2 jobs is done" in said.err
+    assert "a bug of ours" in said.err[said.err.index("1 of 2 jobs is done") :]
