@@ -12,8 +12,6 @@ from runner.job_model import DEFAULT_RETRIES
 
 ResultT = TypeVar("ResultT")
 
-ResultT = TypeVar("ResultT")
-
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 """Backoff between attempts, seconds, doubling."""
@@ -64,11 +62,4 @@ def patiently(act: Callable[[], ResultT], what: str, bus: Bus, stop: threading.E
     def tell(error: SendenseError, wait: float, number: int) -> None:
         bus.emit(NodeRetrying(node=what, error=str(error), wait=wait, attempt=number))
 
-    patience = Patience(DEFAULT_RETRIES, stop, tell)
-    while True:
-        try:
-            return act()
-        except SendenseError as error:
-            if patience.is_over(error, advanced=False):
-                raise
-            patience.rest(error, lambda: None)
+    return Patience(DEFAULT_RETRIES, stop, tell).see_through(act)
