@@ -23,7 +23,7 @@ def test_what_does_not_close_is_a_warning_and_keeps_nothing_else_open(tmp_path: 
     events: list[Event] = []
     bus = Bus()
     bus.subscribe(events.append)
-    job = Job("toy", {}, {"local": "local"}, {}, None, (), "toy.yaml", "0")
+    job = Job("toy", {}, {"local": "local"}, {}, None, (), "toy.yaml", "0", {})
     with World(job, bus, threading.Event(), tmp_path / "scratch") as world:
         for name in ("first", "prod", "last"):
             world.shared(("vcenter", name), lambda name=name: session(name))

@@ -136,8 +136,9 @@ def test_a_broken_connection_ends_its_ssh(tmp_path: Path, echo: str) -> None:
 
 
 def test_a_server_that_takes_few_logins_at_a_time_serves_many_tunnels(tmp_path: Path, echo: str) -> None:
+    # sshd counts a login for a moment after ssh listens, so of five at once it sees one or two more.
     with (
-        running(tmp_path, MaxStartups="5:100:5") as server,
+        running(tmp_path, MaxStartups="8:100:8") as server,
         open_forwards("hub", server.spec, [echo] * 12) as forwards,
     ):
         assert [say(path) for path in forwards.sockets] == [b"hello"] * 12
