@@ -106,8 +106,6 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             if recorded is not None:
                 there = any(_is_it(found, recorded) for found in snapshots.listed(client, recorded.vm))
                 return recorded if there else None
-            # A creation that was begun before a crash may still be going on.
-            snapshots.settle(client, inputs.vm.moref)
             found = snapshots.find(client, inputs.vm.moref, name_of(ctx.run))
             word = None if found is None else _unrecorded(client, inputs, found)
             return None if found is None or word is None else _taken(client, inputs.vm, found, word)
@@ -174,6 +172,17 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             snapshots.consolidate_if_needed(client, out.vm)
         except Gone:
             return  # the VM is no longer there, and its snapshots with it
+
+    def begun(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken | None:
+        """Whatever came of the quiescing. A creation that goes on after the run's end is waited for, as `run` does; who only
+        looks does not wait."""
+        client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
+        try:
+            snapshots.settle(client, vm.moref)
+            found = snapshots.find(client, vm.moref, name_of(ctx.run))
+            return None if found is None else _taken(client, vm, found, "no")
+        except Gone:
+            return None
 
     def release_due(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str | None:
         age = (datetime.now(UTC) - out.created).total_seconds()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -187,18 +188,43 @@ def test_a_snapshot_that_a_crash_left_unrecorded_is_adopted(start_vcenter: Start
     assert checked(lab, inputs, None) == taken
 
 
+@contextmanager
+def dying(lab: Lab, moref: str, seconds: float) -> Iterator[threading.Thread]:
+    """A creation that its run did not live to see."""
+    lab.simulator.fault("slow-task", method="CreateSnapshot_Task", seconds=seconds)
+    thread = threading.Thread(target=snapshots.create, args=(lab.client, moref, NAME, ""), kwargs={"quiesce": True})
+    thread.start()
+    assert eventually(lambda: not lab.simulator.armed)
+    yield thread
+    thread.join(30)
+
+
 def test_a_creation_that_still_goes_on_is_waited_for_and_adopted(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     found = lab.discover()
-    lab.simulator.fault("slow-task", method="CreateSnapshot_Task", seconds=0.4)
-    dying = threading.Thread(
-        target=snapshots.create, args=(lab.client, found.vm.moref, NAME, ""), kwargs={"quiesce": True}
-    )
-    dying.start()
-    assert eventually(lambda: not lab.simulator.armed)
-    assert lab.snapshot(found).name == NAME
-    assert lab.simulator.snapshots("pgtest1") == [NAME]
-    dying.join(30)
+    with dying(lab, found.vm.moref, 0.4):
+        assert lab.snapshot(found).name == NAME
+        assert lab.simulator.snapshots("pgtest1") == [NAME]
+
+
+def test_who_only_looks_does_not_wait_for_a_creation(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    found = lab.discover()
+    with dying(lab, found.vm.moref, 2) as creating:
+        assert checked(lab, lab.snapshot_in(found), None) is None
+        assert creating.is_alive()
+
+
+def test_who_gives_a_run_up_takes_a_creation_back_that_still_goes_on(start_vcenter: Starts) -> None:
+    lab = start_vcenter(machine(tools="not-running"))
+    found = lab.discover()
+    inputs = lab.snapshot_in(found, quiesce="require")
+    with dying(lab, found.vm.moref, 0.4):
+        begun = Snapshot().begun(lab.context(), inputs)
+    assert begun is not None
+    lab.undo(found, begun)
+    assert lab.simulator.snapshots("pgtest1") == []
+    assert Snapshot().begun(lab.context(), inputs) is None
 
 
 def test_a_record_stands_while_the_snapshot_is_there(start_vcenter: Starts) -> None:
