@@ -37,13 +37,15 @@ class PlanNode(Model):
 
 
 class Plan(Model):
-    """`edges` are pairs of node ids, what comes before first. `resumes`: the unfinished run it would go on with."""
+    """`edges` are pairs of node ids, what comes before first. `resumes`: the unfinished run it would go on with; `holder`: who
+    works on the job now, so that no run would."""
 
     schema_version: int = PLAN_SCHEMA_VERSION
     job: str
     file: str
     offline: bool
     resumes: str | None
+    holder: str | None = None
     nodes: tuple[PlanNode, ...]
     edges: tuple[tuple[str, str], ...]
 

@@ -23,6 +23,8 @@ def headline(plan: Plan) -> str:
     if counts["unknown"]:
         parts.append(f"{counts['unknown']} known later")
     begin = f"goes on with run {plan.resumes}" if plan.resumes else "begins a new run"
+    if plan.holder is not None:
+        begin = f"is being worked on now, by {plan.holder}; what is left of it"
     offline = " Offline: nothing but the job file was looked at." if plan.offline else ""
     return f"{plan.job} {begin}: {', '.join(parts)}.{offline}"
 

@@ -6,10 +6,11 @@ import posixpath
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
-from runner.errors import SendenseError
+from runner.errors import LockedError, SendenseError
 from runner.findings import Cell, Findings, Row
 from runner.held_lock import HeldLock, holder_of
 from runner.hosts import Host, remove_temporaries
+from runner.hosts.leftovers import holder_at
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
 from steps.owner import reserved
@@ -56,8 +57,7 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         host, root = locate(ctx, inputs.repository)
         uuid = marker.require(host, root).uuid
         directory = vm_directory.ensure(host, root, inputs.vm)
-        what = f"VM {inputs.vm.name!r} in repository {inputs.repository}"
-        lock = hold(ctx, host, directory, what)
+        lock = hold(ctx, host, directory, _named(inputs))
         place = reserved(ctx, inputs.vm.instance_uuid)
         place.repository, place.lock = uuid, lock
         return Reservation(repository=inputs.repository, lock=lock, host=host.name, uuid=uuid)
@@ -71,6 +71,10 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         try:
             marker.require(host, root)
             directory = vm_directory.look(host, root, inputs.vm)
+            holder = holder_at(host, posixpath.join(directory, layout.LOCK))
+            # Of a run that goes on now, the job's own lock tells.
+            if holder is not None and ctx.run.id not in holder:
+                raise LockedError(_named(inputs), holder)
         except SendenseError as error:
             return Forecast(problems=(error.message,))
         return Forecast(notes=(f"{directory} on {host.name}",))
@@ -82,6 +86,10 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
             "The VM's directory": Cell(value=posixpath.dirname(out.lock), unit="path"),
         }
         return Findings(rows=(Row(table="Repository", key=out.repository, cells=cells),))
+
+
+def _named(inputs: ReserveIn) -> str:
+    return f"VM {inputs.vm.name!r} in repository {inputs.repository}"
 
 
 def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = False) -> str:

@@ -91,10 +91,11 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         if unfinished is not None:
             unfinished = resumable(desk, unfinished)
         prospect = _prospect(desk, unfinished)
+        plan = prospect.plan.model_copy(update={"holder": desk.state.holder()})
         if prospect.stands:
-            return prospect.plan
+            return plan
         examination = Examination(*desk.nodes(prospect.run), desk.world)
-        return prospect.plan.with_observations(
+        return plan.with_observations(
             (seen.node, seen.observation) for seen in examination.look(prospect.known, thorough=False)
         )
 

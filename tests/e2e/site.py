@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from runner.app import Options, Result, run_job
-from runner.events import Event, NodeFailed, NodeFinished, NodeKept, NodeStarted, RunFinished
+from runner.events import Event, NodeFailed, NodeFinished, NodeKept, NodeStarted, RunFinished, RunStarted
 from steps.lab.lab import Lab
 from tests.eventually import eventually
 
@@ -152,8 +152,11 @@ class Pause:
         self.node = node
         self.reached = threading.Event()
         self.go_on = threading.Event()
+        self.run = ""
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.run = event.run
         if isinstance(event, NodeStarted) and event.node == self.node:
             self.reached.set()
             assert self.go_on.wait(60)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, plan_job, sweep_job
+from runner.app import Options, diagnose, plan_job, sweep_job
 from runner.checkpoint import JobState
 from runner.errors import LockedError
 from runner.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
+from runner.plan_view import headline
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.section import VCenter
@@ -51,6 +52,15 @@ def test_a_second_run_on_the_same_vm_and_repository_exits_3_and_names_the_holder
             {"id": "reserve", "uses": "reserve", "with": {"vm": "${{ discover.vm }}", "repository": "main"}},
             {"id": "image", "uses": "create-qcow2", "with": {"vm": "${{ discover.vm }}", "disk": "${{ discover.disks[0] }}", "repository": "main"}},
         ])  # fmt: skip
+        assert f"is being worked on now, by run {pause.run} of" in headline(
+            plan_job(site.job("a"), Options(state=site.state), offline=False)
+        )
+        (problem,) = plan_job(other, Options(state=site.state), offline=False).problems
+        (found,) = [
+            one.found for one in diagnose(other, Options(state=site.state)).observations if one.state == "wrong"
+        ]
+        assert problem == f"reserve: {found}"
+        assert f"locked by another run: run {pause.run} of" in found
         second = site.run(other)  # another job: the VM is locked
         assert second.exit_code == 3
         assert f"pid {os.getpid()}" in second.failures()["reserve"]

@@ -163,3 +163,18 @@ def test_a_forecast_names_the_lock_and_does_not_take_it(hub: Hub) -> None:
     before = tree(Path(hub.root))
     assert STEP.forecast(hub.context(), INPUTS).notes == (f"{hub.root}/pgtest1-{INSTANCE} on hub",)
     assert tree(Path(hub.root)) == before
+
+
+def test_a_forecast_names_another_run_that_holds_the_lock_and_lets_it(any_hub: Hub) -> None:
+    living = any_hub.context()
+    with living.closing:
+        held = reserve(living)
+        before = Path(held.lock).read_bytes()
+        (problem,) = STEP.forecast(any_hub.context(run=OTHER_RUN), INPUTS).problems
+        assert problem.startswith(
+            f"VM 'pgtest1' in repository main is locked by another run: run {RUN} of pgtest1-nightly"
+        )
+        assert STEP.forecast(any_hub.context(), INPUTS).problems == ()
+        assert Path(held.lock).read_bytes() == before
+        assert STEP.probe(living, held)
+    assert STEP.forecast(any_hub.context(run=OTHER_RUN), INPUTS).problems == ()
