@@ -16,7 +16,7 @@ from runner.errors import HostError, LockedError
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT
 from runner.hosts.ssh.session import Session
 from runner.identity import IDENTITY
-from runner.leash import first_line
+from runner.leash import BROKEN, first_line
 from runner.lock_file import NOBODY, read_lock
 
 BEAT = 30.0
@@ -65,7 +65,8 @@ def take_lock(
                 present = read_lock(text)
                 raise LockedError(f"{path} on {host}", present.holder or "it left no name", present.token)
             words = f"{answer} {text.decode(errors='replace')}".strip()
-            raise HostError(f"{path} on {host} cannot be locked: {words}")
+            broke = wire.wait(SCRIPT_TIMEOUT) == BROKEN
+            raise HostError(f"{path} on {host} cannot be locked: {words}", transient=broke)
     except BaseException:
         wire.close()
         raise
