@@ -34,9 +34,9 @@ STEPS = (
     Step("snapshot", ("sshd",), "again", "kept"),
     Step("base[*]", ("sshd",), "again", "again"),
     Step("image[*]", ("sshd",), "again", "kept"),
-    Step("transfer[*]", ("sshd", "ssh", "qemu-nbd", "nbdkit"), "again", "again"),
-    Step("verify[*]", ("sshd", "ssh", "qemu-nbd"), "again", "kept"),
-    Step("publish", ("sshd",), "again", "kept"),
+    Step("transfer[*]", ("hub", "sshd", "ssh", "qemu-nbd", "nbdkit"), "again", "again"),
+    Step("verify[*]", ("hub", "sshd", "ssh", "qemu-nbd"), "again", "kept"),
+    Step("publish", ("hub", "sshd"), "again", "kept"),
     Step("cleanup", ("sshd",), "again", "again", "again"),
 )
 
@@ -49,7 +49,8 @@ CALLS = ("asking create", "asked create", "asking remove", "asked remove")
 PHASES = ("phase working", "phase unwinding")
 
 RUNNER = ("runner", "group")
-PROGRAMS = ("nbdkit", "ssh", "qemu-nbd", "sshd")
+PROGRAMS = ("nbdkit", "ssh", "qemu-nbd", "sshd", "hub")
+"""`hub`: all that runs there at once, as when it is rebooted."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ class Kill:
     def of_the_run(self) -> bool:
         """The run is dead, and not only something it stands on."""
         return self.what in RUNNER
+
+    @property
+    def heals(self) -> bool:
+        """The very run that it met must be done: nothing of it is lost but what it opens again."""
+        word, name = self.moment.split(" ")[:2]
+        return not self.of_the_run and (word == "copied" or name.startswith(("transfer[", "verify[")))
 
     def __str__(self) -> str:
         late = f"-and-{self.delay * 1000:.0f}ms" if self.delay else ""
@@ -110,6 +117,7 @@ SOME = (
     Kill("ssh", "copied 2000:40"),
     Kill("qemu-nbd", "copied 2000:50", 0.02),
     Kill("sshd", "copied 2000:30", 0.01),
+    Kill("hub", "copied 2000:50", 0.01),
     Kill("runner", "acted verify[2001]", kept="verify[2001]"),
     Kill("runner", RENAMED, kept="publish"),
     Kill("runner", "asked remove", kept="publish"),

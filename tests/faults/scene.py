@@ -11,7 +11,7 @@ from steps.lab.sshd import Sshd
 from tests.e2e.site import Site
 from tests.faults.ending import Before, assert_no_process_left
 from tests.faults.moments import Kill
-from tests.faults.victims import Victim, Zygote, strike, wait
+from tests.faults.victims import Victim, Zygote, crash, strike, wait
 
 ATTEMPTS = 3
 """Runs after the last kill: what was killed beside the run may fail one of them, and the next must do."""
@@ -41,7 +41,9 @@ class Scene:
         victim = self.zygote.start(self.directory, self.command(*(argv or ("run",))), kill.moment)
         assert victim.reached(), f"it ended before {kill.moment}: {victim.said()}"
         wait(kill.delay)
-        if kill.what == "sshd":
+        if kill.what in ("sshd", "hub"):
+            if kill.what == "hub":
+                crash(self.site)
             self.hub.restart()
             self.kills += 1
         else:

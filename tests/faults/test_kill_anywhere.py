@@ -16,7 +16,7 @@ __all__ = ["INVENTORY"]
 def test_a_killed_run_is_finished_by_the_same_command(scene: Scene, kill: Kill):
     code = scene.kill(kill)
     assert code == -9 if kill.of_the_run and scene.kills else code in (0, 1)
-    if not kill.of_the_run and kill.moment.startswith("copied"):
+    if kill.heals:
         assert code == 0, f"it did not heal: {scene.said}"
     scene.until_done(code)
     assert len(scene.ids()) == 1

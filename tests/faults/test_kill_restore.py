@@ -79,6 +79,8 @@ def test_a_killed_restore_is_finished_by_the_same_command(
     if code != 0 and not kill.moment.endswith(" deliver"):
         left = sorted((tmp_path / "restored").glob("*"))
         assert all(file.name.endswith(".partial") for file in left), "a final name came before its time"
+    if kill.heals:
+        assert code == 0, f"it did not heal: {restoring.said}"
     restoring.until_done(code)
     assert len(restoring.ids()) == 1
     assert {kill.kept, ""} & {*restoring.kept(), ""} == {kill.kept, ""}, restoring.acted()

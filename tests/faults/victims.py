@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,17 +139,38 @@ def of_this(site: Site, directory: Path) -> list[tuple[int, list[str]]]:
 
 def sessions(site: Site) -> list[int]:
     """Of the hub's sshd."""
-    listener = (site.directory / "hub" / "sshd" / "pid").read_text().strip()
-    found = []
+    listener = _listener(site)
+    return [pid for pid, parent in _parents() if parent == listener]
+
+
+def crash(site: Site) -> None:
+    """Everything on the hub ends at once: its sshd, the sessions, and all that they run."""
+    found = {_listener(site)}
+    # Stopped first: what is killed alone is seen, and answered, by what is not yet.
+    while fresh := {pid for pid, parent in _parents() if parent in found} - found:
+        found |= fresh
+        _send(found, signal.SIGSTOP)
+    _send(found, signal.SIGKILL)
+
+
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _listener(site: Site) -> int:
+    return int((site.directory / "hub" / "sshd" / "pid").read_text())
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Every process and its parent."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             # proc(5): pid (comm) state ppid …; comm may hold spaces and brackets.
-            parent = path.read_text().rpartition(")")[2].split()[1]
+            yield int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-        if parent == listener:
-            found.append(int(path.parent.name))
-    return found
 
 
 def wait(seconds: float) -> None:
