@@ -11,6 +11,7 @@ from runner.step import Registry
 
 SOURCE: dict[str, JsonValue] = {
     "snapshot": "snapshot-7",
+    "created": "2026-11-20T00:00:00Z",
     "disk_key": 2000,
     "backing_uuid": "6000C29a",
     "capacity": 512,
