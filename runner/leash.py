@@ -262,9 +262,15 @@ class LeashedChild:
 
 
 @contextlib.contextmanager
-def kept_directory(host: str, start: Callable[[Sequence[str]], Wire], mark: str = "") -> Iterator[str]:
+def kept_directory(
+    host: str,
+    start: Callable[[Sequence[str]], Wire],
+    mark: str = "",
+    cut_off: Callable[[str], None] = lambda directory: None,
+) -> Iterator[str]:
     """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL: the shell
-    that made it removes it when its standard input closes. `start` starts a command line on a wire."""
+    that made it removes it when its standard input closes. `start` starts a command line on a wire; `cut_off` is told the
+    directory if the wire broke: who keeps it may be dead."""
     argv = ("sh", "-c", _KEEP_DIRECTORY, mark or "directory")
     wire = start(argv)
     try:
@@ -280,6 +286,8 @@ def kept_directory(host: str, start: Callable[[Sequence[str]], Wire], mark: str 
         wire.hang_up()
         code = wire.wait(START_TIMEOUT)
         wire.close()
+        if code == BROKEN:
+            cut_off(directory)
     if code not in (0, BROKEN):
         raise CommandError(host, ("rm", "-r", "/tmp/sd-…"), code, "a temporary directory could not be removed")
 

@@ -35,7 +35,7 @@ class SshHost(RemoteFiles):
         self._connections = Connections(name, spec)
         self._cut_off: set[str] = set()
         """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard of it, and what is on
-        the leash goes on: an exporter keeps its image locked."""
+        the leash goes on: an exporter keeps its image locked. Directories too: where the host went down, nobody removed them."""
 
     def run(
         self,
@@ -58,7 +58,7 @@ class SshHost(RemoteFiles):
         return LeashedChild(argv, self.name, self._wire, self.mark, self._cut_off.add)
 
     def tempdir(self) -> AbstractContextManager[str]:
-        return kept_directory(self.name, self._wire, self.mark)
+        return kept_directory(self.name, self._wire, self.mark, self._cut_off.add)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         return take_lock(self.name, self._wire, path, holder, token, self.mark)
@@ -107,9 +107,11 @@ class SshHost(RemoteFiles):
             raise ScriptError(ended.exit_code, ended.stderr)
 
     def _end_cut_off(self) -> None:
-        if tokens := self._cut_off.copy():
-            end(self, (one.process for one in look(self).processes if tokens.intersection(one.command)))
-            self._cut_off -= tokens
+        if left := self._cut_off.copy():
+            found = look(self)
+            end(self, (one.process for one in found.processes if left.intersection(one.command)))
+            self.remove(*(one.path for one in found.directories if one.path in left), recursive=True)
+            self._cut_off -= left
 
     def _wire(self, argv: Sequence[str]) -> Session:
         return self._connections.start(argv, merged=True)

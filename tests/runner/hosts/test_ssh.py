@@ -21,7 +21,7 @@ from runner.hosts.spec import SshSpec
 from runner.hosts.ssh import files
 from runner.hosts.ssh.host import SshHost
 from runner.hosts.ssh.session import Ended, Session
-from runner.leash import first_line, mark_of
+from runner.leash import OWNER, first_line, mark_of
 from runner.secrets import FromFile
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
@@ -191,6 +191,13 @@ def test_a_broken_connection_shows_in_locks_and_children(make: Make, tmp_path: P
             host.lock(f"{tmp_path}/lock", "us again").release()
         lock.release()
         child.stop()
+
+
+def test_a_directory_whose_keeper_died_with_its_host_is_removed_at_the_end(make: Make) -> None:
+    with behind(make().spec) as host, host.tempdir() as directory:
+        keeper = (Path(directory) / OWNER).read_text().split()[2]
+        os.kill(int(keeper), signal.SIGKILL)
+    assert not Path(directory).exists()
 
 
 @contextlib.contextmanager
