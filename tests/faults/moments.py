@@ -30,7 +30,7 @@ class Step:
 
 
 STEPS = (
-    Step("discover", (), "again", "again"),
+    Step("discover", (), "again", "again", "again"),  # as long as no snapshot is recorded of which it would be
     Step("snapshot", ("sshd",), "again", "kept"),
     Step("base[*]", ("sshd",), "again", "again"),
     Step("image[*]", ("sshd",), "again", "kept"),
