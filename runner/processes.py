@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from runner.errors import SendenseError
-from runner.events import Bus, NodeFinished, NodeStarted, NodeUndone, UndoFailed
+from runner.events import Bus, NodeFinished, NodeStarted, NodeUndone, Warned
 from runner.inputs import Resolver
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
@@ -171,7 +171,8 @@ class Processes:
         try:
             ctx.closing.close()
         except Exception as error:  # noqa: BLE001  also a bug must not keep the others open
-            self._bus.emit(UndoFailed(node=str(node.id), step=node.step.name, error=str(error)))
+            # No failure of the run: whatever it is, it ends with this process at the latest.
+            self._bus.emit(Warned(node=str(node.id), text=f"{node.id} did not close: {error}"))
 
     def _lock_of(self, identity: NodeId) -> threading.RLock:
         with self._guard:

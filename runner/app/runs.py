@@ -16,7 +16,7 @@ from runner.app.records import account, git_commit, new_record, new_run_id
 from runner.app.verdict import verdict_of
 from runner.checkpoint import RunRecord, RunState, now
 from runner.conclusion import RUN
-from runner.errors import SendenseError, UsageError
+from runner.errors import Interrupted, SendenseError, UsageError
 from runner.events import Event, RunFinished, RunStarted, Warned
 from runner.examination import Examination
 from runner.executor import Executor, Outcome
@@ -24,6 +24,7 @@ from runner.findings import Alarm
 from runner.job_model import Job
 from runner.journal import Journal
 from runner.patience import patiently
+from runner.step import Run
 from runner.unwind import Unwinding
 
 
@@ -61,7 +62,7 @@ def run_job(
                 abandon(desk, given_up)
             if candidate is not None:
                 run_id = new_run_id()  # it was finished by another, just before we had the lock
-        return _execute(desk, resumed or new_record(desk.job, run_id), options, stop, resumed=resumed is not None)
+        return _execute(desk, resumed or new_record(desk.job, run_id), options, resumed=resumed is not None)
 
 
 def _to_resume(desk: Desk) -> RunRecord | None:
@@ -69,7 +70,7 @@ def _to_resume(desk: Desk) -> RunRecord | None:
     return None if unfinished is None else resumable(desk, unfinished)
 
 
-def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Event, *, resumed: bool) -> Result:
+def _execute(desk: Desk, record: RunRecord, options: Options, *, resumed: bool) -> Result:
     began = time.monotonic()
     state = desk.state.open(record.id)
     run = desk.run(record.model_copy(update={"job_digest": desk.job.digest}))
@@ -96,28 +97,9 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
                 tools=dict(run.tools),
             )
         )
-        nodes, resolver = desk.nodes(run)
         unwinding = desk.unwinding(state)
-        if resumed:
-            unwinding.settle()
-        stands = desk.stands(record, unwinding) if resumed else frozenset()
-        executor = Executor(
-            nodes=nodes,
-            registry=desk.registry,
-            resolver=resolver,
-            world=desk.world,
-            state=state,
-            unwinding=unwinding,
-            bus=desk.bus,
-            stop=stop,
-            jobs=options.jobs,
-            stands=stands,
-            is_sealed=lambda: desk.is_sealed(unwinding),
-            work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
-            examine=lambda known: Examination(*desk.nodes(run), desk.world).refuse_unless_ready(known),
-        )
         try:
-            outcome = executor.execute()
+            outcome = _worked(desk, record, run, state, unwinding, options, resumed=resumed)
         except Exception as bug:
             text = "".join(traceback.format_exception_only(bug)).strip()
             seconds = time.monotonic() - began
@@ -128,6 +110,37 @@ def _execute(desk: Desk, record: RunRecord, options: Options, stop: threading.Ev
             raise RunBroke(Result(record.id, desk.job, 1, directory)) from bug
         finished = _conclude(desk, state, record, unwinding, outcome, time.monotonic() - began)
         return Result(record.id, desk.job, finished.exit_code, directory)
+
+
+def _worked(
+    desk: Desk, record: RunRecord, run: Run, state: RunState, unwinding: Unwinding, options: Options, *, resumed: bool
+) -> Outcome:
+    """What came of this execution's nodes."""
+    try:
+        if resumed:
+            unwinding.settle()
+        stands = desk.stands(record, unwinding) if resumed else frozenset()
+    except Interrupted:
+        return Outcome(interrupted=True)
+    except SendenseError as error:
+        return Outcome(failures=[(RUN, error)])
+    nodes, resolver = desk.nodes(run)
+    executor = Executor(
+        nodes=nodes,
+        registry=desk.registry,
+        resolver=resolver,
+        world=desk.world,
+        state=state,
+        unwinding=unwinding,
+        bus=desk.bus,
+        stop=desk.world.stop,
+        jobs=options.jobs,
+        stands=stands,
+        is_sealed=lambda: desk.is_sealed(unwinding),
+        work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
+        examine=lambda known: Examination(*desk.nodes(run), desk.world).refuse_unless_ready(known),
+    )
+    return executor.execute()
 
 
 def _journal(file: Path) -> Journal:

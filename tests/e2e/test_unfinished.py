@@ -221,3 +221,19 @@ def test_a_run_with_a_record_of_another_version_is_shown_and_given_up_with_a_war
     assert f"what it made may stay, with {run} in its name" in warned.text
     assert not site.vcenter.snapshots(VM)
     assert site.run(job).exit_code == 0
+
+
+def test_a_run_that_cannot_even_be_gone_on_with_ends_with_a_word(site: Estate) -> None:
+    """Its point was published, and what that lacks is made good before all else: of a manifest that went bad."""
+    job = site.job()
+    site.vcenter.fault("fail-task", method="RemoveSnapshot_Task")
+    run = site.run(job).result.run
+    kill_before_it_is_recorded(record_of(site, run, "publish"))
+    (manifest,) = site.repository().glob("*/*/manifest.json")
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole[:-9])
+    ran = site.run(job)
+    assert (ran.exit_code, ran.result.run) == (1, run)
+    assert ran.events[-1].type == "run-finished" and str(manifest) in ran.error
+    manifest.write_bytes(whole)
+    assert site.run(job).exit_code == 0
