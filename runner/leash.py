@@ -226,8 +226,8 @@ class LeashedChild:
     def stop(self, timeout: float = 10.0) -> None:
         for signals in (b"TERM\nCONT\n", b"KILL\n"):
             if self.poll() is None:
-                with contextlib.suppress(BrokenPipeError):
-                    # The wire broke, or the wrapper was killed: both show in `poll`.
+                with contextlib.suppress(BrokenPipeError, TimeoutError):
+                    # The wire broke or is silent, or the wrapper was killed: all of it shows in `poll`.
                     self._wire.send(signals)
                 self._over.wait(timeout / 2)
         self._wire.hang_up()
