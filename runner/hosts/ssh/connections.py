@@ -59,7 +59,7 @@ class Connections:
             link.login.transport.open_channel("direct-tcpip", (server, port), ("127.0.0.1", 0), timeout=timeout).close()
         except paramiko.ChannelException as error:
             return "it is refused, or the name or the network is not known there" if error.code == _NO_WAY else None
-        except paramiko.SSHException:
+        except (paramiko.SSHException, OSError, EOFError):
             return f"nothing answers in {timeout:.0f} s" if link.login.active() else None
         finally:
             self._release(link)

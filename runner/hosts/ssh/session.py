@@ -18,6 +18,9 @@ from runner.units import KiB
 SESSION_TIMEOUT = 30.0
 """Seconds for sshd to answer a request that needs no work."""
 
+_GONE = (OSError, EOFError, paramiko.SSHException)
+"""What paramiko raises where the connection broke just now: also of reading, which tells sshd that there is room again."""
+
 
 def quote(argv: Sequence[str]) -> bytes:
     """The command line that a remote POSIX shell splits into exactly `argv`; file names that are not UTF-8 come as
@@ -47,6 +50,8 @@ class Session:
         self._release = release
         self._merged = merged
         self._told = False
+        self._lost = False
+        """The connection broke, though its channels may not know yet."""
 
     def send(self, content: bytes) -> None:
         """Raises BrokenPipeError if nobody reads any more, TimeoutError after 30 s."""
@@ -69,12 +74,13 @@ class Session:
         return self._channel.exit_status if self._channel.exit_status >= 0 else BROKEN
 
     def hang_up(self) -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(*_GONE):
             # The connection is gone, and with it the session's standard input.
             self._channel.shutdown_write()
 
     def close(self) -> None:
-        self._channel.close()
+        with contextlib.suppress(*_GONE):
+            self._channel.close()
         self._release()
 
     def finish(self, stdin: Iterable[bytes] | None, deadline: float, *, hang_up: bool = False) -> Ended:
@@ -115,7 +121,7 @@ class Session:
                     sent += self._channel.send(piece[sent : sent + 256 * KiB])
                 except TimeoutError:
                     raise
-                except OSError as error:
+                except _GONE as error:
                     raise BrokenPipeError from error
 
     def _receive(self, timeout: float | None) -> bytes:
@@ -127,6 +133,9 @@ class Session:
                 if timeout is not None:
                     raise
                 # A channel has but one timeout: this is the one of a `send` in another thread.
+            except _GONE:
+                self._lost = True
+                return b""
 
     def _read_errors(self, into: bytearray) -> None:
         while True:
@@ -137,12 +146,14 @@ class Session:
                 if self._channel.closed:
                     return
                 continue
+            except _GONE:
+                return
             if not content:
                 return
             into += content
 
     def _broken(self) -> bool:
-        return self._channel.closed and self._channel.exit_status < 0
+        return (self._channel.closed or self._lost) and self._channel.exit_status < 0
 
     def _break(self) -> HostError:
         return HostError(f"the ssh session to {self._host} broke while {self._argv[0]} ran", transient=True)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,6 +176,31 @@ def test_a_connection_that_breaks_while_a_lock_is_taken_is_transient(make: Make,
         for shell in shells_about(path):
             os.kill(int(shell.parent.name), signal.SIGKILL)
     assert isinstance(error, HostError) and error.transient and "broke" in str(error)
+
+
+def test_a_connection_that_breaks_under_a_session_is_no_bug_whatever_it_does_then(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: object) -> None:
+        raise EOFError
+
+    with behind(make().spec) as host:
+        finish = lambda session: session.finish([b"."], time.monotonic() + 10)  # noqa: E731
+        receive = lambda session: session.receive(10)  # noqa: E731
+        for act in (finish, receive):
+            session = host._connections.start(("sh", "-c", "head -c 3000000 /dev/zero; sleep 600"))
+            # What paramiko meets for a moment, before its own thread has told the channels. Where it can be met: in what is
+            # sent, and in what is read, which tells sshd that there is room again.
+            monkeypatch.setattr(session._channel.transport.packetizer, "send_message", gone)
+            with pytest.raises(HostError, match="ssh session to hub broke") as failed:
+                while act(session):
+                    pass
+            assert failed.value.transient
+            with pytest.raises(BrokenPipeError):
+                session.send(b"TERM")
+            session.hang_up()
+            session.close()
+            session._channel.transport.close()
 
 
 def test_a_broken_connection_shows_in_locks_and_children(make: Make, tmp_path: Path) -> None:
