@@ -21,7 +21,8 @@ it holds. And a power cut ends the shell that would have removed a directory: th
 `runner.hosts.leftovers` looks for both.
 
 The program's environment is a fixed small one: what it needs must be on its command line or in a file, so that no secret
-of ours is inherited; and it leaves no core dump, which would hold those that it was given. It leads a process group and session of its own; what is left of the group when it ended is killed.
+of ours is inherited; and it leaves no core dump, which would hold those that it was given. It leads a process group and
+session of its own; what is left of the group when it ended is killed.
 """
 
 from __future__ import annotations

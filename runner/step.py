@@ -24,9 +24,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from runner.errors import Interrupted, SendenseError, StateError
+from runner.errors import Interrupted, SendenseError
 from runner.events import Event, NodeProgress, ToolSeen, Warned
-from runner.findings import Findings
+from runner.findings import Findings, Statement
 from runner.held_lock import HeldLock
 from runner.hosts import Child, Host
 from runner.model import JobModel, Model
@@ -319,17 +319,15 @@ class Registry:
         return cls(dict(sorted(steps.items())), dict(sorted(sections.items())))
 
     def findings(self, step: str, output: Mapping[str, JsonValue]) -> Findings:
-        """What `step` says of an output that was written down; nothing if no such step is installed (any more).
-        Raises StateError for an output that this version of the step cannot read."""
+        """What `step` says of an output that was written down; nothing if no such step is installed (any more), and that it
+        is not told where another version of the step wrote it."""
         if step not in self.steps:
             return Findings()
         try:
             out = self.steps[step].Out.from_json_value(dict(output))
-        except ValidationError as error:
-            raise StateError(
-                f"the recorded output of step {step} is not one of this version: "
-                f"read it with the version that wrote it ({error.error_count()} mistakes)"
-            ) from error
+        except ValidationError:
+            text = f"What a step {step} gave was recorded by another version and is not told."
+            return Findings(statements=(Statement(about="noted", text=text),))
         return self.steps[step].findings(out)
 
 

@@ -232,7 +232,7 @@ class Fold:
         return "unwind-failed" if self.undo_failures else said
 
     def summary(self) -> RunSummary:
-        """Raises ValueError if no run has started, StateError for an output that the installed step cannot read."""
+        """Raises ValueError if no run has started."""
         if self.started is None or self.last is None:
             raise ValueError("these events have no start of a run")
         outcome, finished = self.outcome, self.finished

@@ -158,7 +158,7 @@ class Unwinding:
                 self._state.drop(record.node)
                 text = (
                     "its record does not fit this version and is dropped; what it made may stay, with "
-                    f"{run} in its name: `{self._sweep} --orphans` finds what is in a vCenter"
+                    f"{run} in its name: `{self._sweep} --orphans` names it"
                 )
                 self._bus.emit(Warned(node=str(record.node), text=text))
 

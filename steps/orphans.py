@@ -74,9 +74,12 @@ def places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ...
 def find(
     ctx: Context, vcenters: Iterable[str], hosts: Iterable[str], where: tuple[Place, ...], kept: Kept
 ) -> Iterator[Orphan]:
+    jobs: dict[str, str] = {}
     for name in vcenters:
         client = vcenter(ctx, name)
         for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
+            if (owner := read_owner(snapshot.description)) is not None:
+                jobs[owner.run] = owner.job
             yield _snapshot(ctx, client, vm, f"snapshot {snapshot.name} of VM {vm_name}", snapshot, where, kept)
     at = {place.host.name for place in where}
     told: set[Identity] = set()
@@ -92,7 +95,7 @@ def find(
         for vm_directory in survey.read(place.host, place.root).vms.values():
             for path in vm_directory.unfinished:
                 if (run := layout.run_of_partial(posixpath.basename(path))) is not None:
-                    yield _unfinished(ctx, place, path, run, kept)
+                    yield _unfinished(ctx, place, path, run, jobs.get(run), kept)
 
 
 def _snapshot(
@@ -123,14 +126,15 @@ def _snapshot(
     return Orphan(what, run, stays, partial(remove, owner.lock))
 
 
-def _unfinished(ctx: Context, place: Place, path: str, run: str, kept: Kept) -> Orphan:
+def _unfinished(ctx: Context, place: Place, path: str, run: str, job: str | None, kept: Kept) -> Orphan:
+    """`job`: whose it is, as far as its snapshot tells."""
     lock = posixpath.join(posixpath.dirname(path), layout.LOCK)
 
     def remove() -> None:
         with _held(ctx, place, lock):
             place.host.remove(path, recursive=True)
 
-    stays = _busy(place, lock) or kept(run, None)
+    stays = _busy(place, lock) or kept(run, job)
     return Orphan(f"unfinished point {path} on {place.host.name}", run, stays, remove, copied=True)
 
 

@@ -102,12 +102,12 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                 _rebuild(rebuilding, made)
                 moved += made.plan.moves
             else:
-                path = posixpath.join(
-                    directory, made.plan.drops[-1]
-                )  # the newest: what is there has all that it lies on
+                newest = made.plan.drops[-1]  # so that what is there has all that it lies on
+                path = posixpath.join(directory, newest)
+                ctx.progress(made.vm, "delete", len(dropped), len(dropped) + len(made.plan.drops))
                 ctx.hold()
                 _drop(host, path)
-                dropped.append(made.plan.drops[-1])
+                dropped.append(newest)
                 freed += vm.stored_in(path)
             made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
         if made.refused is not None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from runner.errors import Interrupted, SendenseError
 from runner.hosts import Host
 from runner.observations import Observation, good, noted, wrong
+from runner.patience import FIRST_WAIT
 from runner.step import Context
 from steps.copy.nbd import ExportInfo
 from steps.https_server import HttpsServer
@@ -72,15 +73,21 @@ def examine_vddk(ctx: Context, host: Host, client: Client, vm: str, options: Vdd
 
 
 def _try(ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> _Way:
-    try:
-        with ctx.closing:
-            _Configuration(ctx, host, client, snapshot, disk).open()
-    except _Answered:
-        return _Way("")
-    except Interrupted:
-        raise
-    except SendenseError as error:
-        return _Way(error.message)
+    """Once more where that may help: a night must not end for a moment's refusal."""
+    for last in (False, True):
+        try:
+            with ctx.closing:
+                _Configuration(ctx, host, client, snapshot, disk).open()
+        except _Answered:
+            break
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            if last or not error.transient:
+                return _Way(error.message)
+            ctx.stop.wait(FIRST_WAIT)
+        else:
+            break
     return _Way("")
 
 

@@ -17,15 +17,15 @@ from steps.orphans import Orphan
 
 
 def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[Callable[[Event], None]] = ()) -> None:
-    """Lets go of everything the unfinished run `run_id` holds; of one whose records are lost, of what is found. Raises
+    """Lets go of everything the unfinished run `run_id` holds; of one that nobody goes on with, of what is found. Raises
     UsageError if there is no such run."""
     with open_desk(path, options, threading.Event(), listeners) as desk, ExitStack() as stack:
         stack.enter_context(desk.lock(run_id))
         records = [record for record in desk.state.runs() if record.id == run_id]
-        if not records and (left := [orphan for orphan in lost(desk) if orphan.run == run_id]):
-            _let_go(left)
-        elif records and records[0].is_unfinished:
+        if records and records[0].is_unfinished:
             abandon(desk, records[0])
+        elif left := [orphan for orphan in lost(desk) if orphan.run == run_id]:
+            _let_go(left)
         else:
             raise UsageError(f"the job {desk.job.name} has no unfinished run {run_id}")
 

@@ -73,7 +73,8 @@ def _to_resume(desk: Desk) -> RunRecord | None:
 def _execute(desk: Desk, record: RunRecord, options: Options, *, resumed: bool) -> Result:
     began = time.monotonic()
     state = desk.state.open(record.id)
-    run = desk.run(record.model_copy(update={"job_digest": desk.job.digest}))
+    commit = git_commit(Path(desk.job.file).parent)
+    run = desk.run(record.model_copy(update={"job_digest": desk.job.digest, "git_commit": commit}))
     directory = desk.directory(record.id)
     with ExitStack() as stack:
         for file in filter(None, (directory / EVENTS, options.events)):
@@ -91,7 +92,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, *, resumed: bool) 
                 job_digest=desk.job.digest,
                 files=dict(desk.job.digests),
                 settings=dict(options.overrides),
-                git_commit=git_commit(Path(desk.job.file).parent),
+                git_commit=commit,
                 by=account(),
                 resume=options.typed or options.command("run", desk.job.file),
                 tools=dict(run.tools),
@@ -123,7 +124,7 @@ def _worked(
     except Interrupted:
         return Outcome(interrupted=True)
     except SendenseError as error:
-        return Outcome(failures=[(RUN, error)])
+        return Outcome(work_done=record.phase == "unwinding", failures=[(RUN, error)])
     nodes, resolver = desk.nodes(run)
     executor = Executor(
         nodes=nodes,

@@ -113,7 +113,7 @@ def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swe
             why = orphan.stays
             if why is None and orphan.copied:
                 command = f"{options.command('sweep', desk.job.file)} --abandon {orphan.run}"
-                why = f"it holds what a run copied whose records are lost; let go of it with `{command}`"
+                why = f"it holds what a run copied that no known run goes on with; let go of it with `{command}`"
             if why is not None:
                 stays.append(f"{orphan.what}: {why}")
                 continue

@@ -93,7 +93,9 @@ def _word(text: str, what: str) -> str:
     """For a shell, in a line of YAML. Raises UsageError."""
     word = shlex.quote(text)
     if re.search(r"\s|: | #|['\"]", word):
-        raise UsageError(f"{text}: give {what} a name without spaces and quotes, so that it can stand in a pipeline")
+        raise UsageError(
+            f"{text}: give {what} a name of letters, digits and @%+=:,./-_ alone, so that it can stand in a pipeline"
+        )
     return word
 
 

@@ -35,19 +35,24 @@ ONE_WISH = 1.0
 runners of CI."""
 
 
-@contextmanager
-def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM asks the run to stop cleanly; one that comes later leaves the rest to the next run."""
-    stop = threading.Event()
+class Wish(threading.Event):
+    """To stop. Set by a signal, and by a bug in a run, which its other nodes hear of so."""
+
     asked: float | None = None
+    """When a signal came first, by `time.monotonic`."""
+
+
+@contextmanager
+def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[Wish]:
+    """The first SIGINT or SIGTERM asks the run to stop cleanly; one that comes later leaves the rest to the next run."""
+    stop = Wish()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked is not None:
-            if time.monotonic() - asked > ONE_WISH:
+        if stop.asked is not None:
+            if time.monotonic() - stop.asked > ONE_WISH:
                 os._exit(130)
             return
-        asked = time.monotonic()
+        stop.asked = time.monotonic()
         stop.set()
         os.write(2, f"\nstopping: {what}; once more to leave at once\n".encode())
 
@@ -127,7 +132,7 @@ class _Each:
     report: Path | None
     jobs: tuple[Path, ...]
 
-    def run(self, job: Path, stop: threading.Event) -> Ended:
+    def run(self, job: Path, stop: Wish) -> Ended:
         """A bug is told with its traceback, and is this job's alone."""
         ended = Ended(job)
         try:
@@ -145,11 +150,12 @@ class _Each:
             return ended.but(SendenseError(f"bug: {''.join(traceback.format_exception_only(error)).strip()}"))
         return ended
 
-    def _result(self, job: Path, stop: threading.Event, console: Console) -> tuple[Result, RunBroke | None]:
+    def _result(self, job: Path, stop: Wish, console: Console) -> tuple[Result, RunBroke | None]:
         try:
             return run_job(job, self.options, stop, [console]), None
         except RunBroke as broke:
-            stop.clear()  # by which its other nodes were stopped: the next job is to run
+            if stop.asked is None:
+                stop.clear()  # by which its other nodes were stopped: the next job is to run
             return broke.result, broke
 
     def _report(self, result: Result) -> None:

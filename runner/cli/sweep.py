@@ -48,7 +48,7 @@ def sweep(
     if abandon is not None:
         with Console(Registry.installed().findings) as console:
             abandon_run(jobs[0], abandon, options, [console])
-        print(f"run {abandon} is abandoned; nothing of it is left", file=sys.stderr)
+        print(f"run {abandon} is abandoned", file=sys.stderr)
         return
     codes = []
     for job in jobs:

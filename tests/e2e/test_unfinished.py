@@ -220,6 +220,10 @@ def test_a_run_with_a_record_of_another_version_is_shown_and_given_up_with_a_war
     assert warned.node == "image[2000]"
     assert f"what it made may stay, with {run} in its name" in warned.text
     assert not site.vcenter.snapshots(VM)
+    (left,) = site.repository().glob("*/*.partial")
+    assert left.name == f"{run}.partial"
+    abandon_run(job, run, state)
+    assert not left.exists(), "what stayed goes by the run's name"
     assert site.run(job).exit_code == 0
 
 
@@ -235,5 +239,6 @@ def test_a_run_that_cannot_even_be_gone_on_with_ends_with_a_word(site: Estate) -
     ran = site.run(job)
     assert (ran.exit_code, ran.result.run) == (1, run)
     assert ran.events[-1].type == "run-finished" and str(manifest) in ran.error
+    assert not [event for event in ran.events if event.type == "held" and "image" in event.what], "it is published"
     manifest.write_bytes(whole)
     assert site.run(job).exit_code == 0

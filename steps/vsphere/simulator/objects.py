@@ -51,9 +51,9 @@ class Managed:
     property_names: ClassVar[dict[str, str]] = {}
     operation_names: ClassVar[dict[str, str]] = {}
     unreadable: frozenset[str] = frozenset()
+    """Names of properties that the user may not read."""
     denied: frozenset[str] = frozenset()
     """Privileges that the user lacks on it."""
-    """Names of properties that the user may not read."""
 
     def __init__(self, world: World, moid: str) -> None:
         self.world = world
