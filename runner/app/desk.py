@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.app.records import tools_seen
-from runner.checkpoint import JobState, RunRecord, RunState, is_run_id
+from runner.checkpoint import KEPT_RUNS, JobState, RunRecord, RunState, is_run_id
 from runner.errors import SendenseError, UsageError
 from runner.events import Bus, Event, Warned
 from runner.graph import StepGraph
@@ -159,10 +159,11 @@ class Desk:
             return
         here, directory = LocalHost(), str(self.local / Path(self.state.directory).name)
         known = {record.id for record in self.state.runs()}
-        for name in here.listdir(directory):
+        # The newest may be of a job of the same name with its state elsewhere, which may be running now.
+        for name in sorted(filter(is_run_id, here.listdir(directory)))[:-KEPT_RUNS]:
             events = f"{directory}/{name}"
             # With a record they are of a time when the job kept its state here.
-            if is_run_id(name) and name not in known and not here.exists(f"{events}/run.json"):
+            if name not in known and not here.exists(f"{events}/run.json"):
                 here.remove(events, recursive=True)
 
     def directory(self, run: str) -> Path:
