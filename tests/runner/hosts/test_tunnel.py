@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,6 +19,9 @@ from runner.hosts.tunnel import explain, open_forwards
 from runner.secrets import FromFile
 from steps.lab.sshd import Sshd
 from tests.eventually import children_of_ours, eventually
+
+PIDFD_GETFD = 438
+"""Its number, on every architecture."""
 
 
 @pytest.fixture
@@ -165,3 +170,43 @@ def test_a_jump_host_leads_there(sshd: Sshd, tmp_path: Path, echo: str) -> None:
             assert say(forwards.sockets[0]) == b"hello"
             jump.drop_connections()
             assert eventually(lambda: forwards.children[0].poll() is not None)
+
+
+def test_what_is_small_does_not_wait_for_acknowledgements_at_either_end(sshd: Sshd, echo: str) -> None:
+    with open_forwards("hub", sshd.spec, [echo]) as forwards:
+        assert say(forwards.sockets[0]) == b"hello"
+        assert eventually(lambda: connections_to(sshd.port) == {"ssh": True, "sshd": True}), connections_to(sshd.port)
+
+
+def test_a_server_that_gives_no_terminal_carries_forwards_all_the_same(tmp_path: Path, echo: str) -> None:
+    with running(tmp_path, PermitTTY="no") as server, open_forwards("hub", server.spec, [echo]) as forwards:
+        assert say(forwards.sockets[0]) == b"hello"
+        assert forwards.children[0].poll() is None
+
+
+def connections_to(port: int) -> dict[str, bool]:
+    """Which programs hold TCP connections to or from the port, and whether all of these have TCP_NODELAY."""
+    found: dict[str, bool] = {}
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if not path.readlink().name.startswith("socket:"):
+                continue
+            name = (path.parents[1] / "comm").read_text().strip()
+            if name in ("ssh", "sshd") and (sets := no_delay(int(path.parts[2]), int(path.name), port)) is not None:
+                found[name] = found.get(name, True) and sets
+    return found
+
+
+def no_delay(pid: int, descriptor: int, port: int) -> bool | None:
+    """Of that descriptor of another process; None if it is no connection of the port. See pidfd_getfd(2)."""
+    process_of = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process_of, descriptor, 0)
+    finally:
+        os.close(process_of)
+    if copy < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    with socket.socket(fileno=copy) as seen:
+        if seen.family != socket.AF_INET or port not in (seen.getsockname()[1], seen.getpeername()[1]):
+            return None
+        return bool(seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
