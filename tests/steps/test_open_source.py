@@ -20,6 +20,7 @@ from steps.source_server import endpoint_name
 from steps.vsphere.client import Client
 from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable
 from steps.vsphere.sources import https
+from tests.eventually import eventually
 from tests.sshd import ssh_host, sshd
 from tests.vcenter import Lab, Starts, disk, machine, vcenters
 
@@ -109,9 +110,35 @@ def test_the_cookie_and_the_password_are_in_no_command_line_and_no_environment(s
         read_all(opened.source.uris[0])
         secrets = [lab.client.cookie().partition('"')[2].rstrip('"').encode(), b"correct horse"]
         everything = command_lines()
-        assert any(b"cookie-script=cat" in line for line in everything)
+        assert any(b"cookie-script=" in line for line in everything)
         assert not [line for line in everything for secret in secrets if secret in line]
         assert secrets[0].decode() not in opened.source.model_dump_json()
+
+
+def test_nothing_is_left_in_tmp_by_the_script_that_reads_the_cookie(start_vcenter: Starts) -> None:
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    taken = lab.snapshot(found)
+    before = set(Path("/tmp").glob("errors??????"))
+    with lab.source(found, taken) as opened:
+        read_all(opened.source.uris[0])
+
+    def left() -> set[Path]:
+        return set(Path("/tmp").glob("errors??????")) - before
+
+    assert eventually(lambda: not left()), left()
+
+
+def test_the_cookies_script_removes_what_nbdkit_made_for_its_errors_and_nothing_else(tmp_path: Path) -> None:
+    cookie = tmp_path / "it's the cookie"
+    cookie.write_text('vmware_soap_session="52"')
+    argv = https.argv("https://vc/folder/x", cookie_file=str(cookie), ca_file="/ca/ca.pem", socket="s", pid_file="p")
+    (script,) = [word.partition("=")[2] for word in argv if word.startswith("cookie-script=")]
+    for name, kept in (("errorsaB3xyz", False), ("log", True)):
+        errors = tmp_path / name
+        with errors.open("w") as file:
+            done = subprocess.run(("sh", "-c", script), stdout=subprocess.PIPE, stderr=file, timeout=10, check=True)
+        assert (done.stdout, errors.exists()) == (b'vmware_soap_session="52"', kept)
 
 
 def test_the_cookies_file_is_for_us_alone_and_goes_with_the_source(start_vcenter: Starts) -> None:

@@ -30,6 +30,15 @@ _STATUS = re.compile(r"returned error: (\d{3})")
 _URL = re.compile(r"^problem doing HEAD request to fetch size of URL \[[^\]]*\]: ")
 
 
+_COOKIE_SCRIPT = (
+    'errors=$(readlink /proc/self/fd/2); case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat {file}'
+)
+"""Prints the cookie. nbdkit sends the standard error of each call of such a script to a new ``/tmp/errorsXXXXXX``, wherever
+TMPDIR points, and never removes it (plugins/curl/scripts.c, the same from 1.32 to 1.45): one file every `COOKIE_RENEW`
+seconds and connection. So the script removes it, before anything can end it; what it has to say of a failure, that the
+file cannot be read, is not worth one."""
+
+
 def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str) -> tuple[str, ...]:
     """The cookie is in a file only: command lines are public. No certificates but those of `ca_file` are in its directory."""
     return (
@@ -44,7 +53,7 @@ def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str
         # The cookie is for this server only.
         "followlocation=false",
         f"timeout={REQUEST_TIMEOUT}",
-        f"cookie-script=cat {shlex.quote(cookie_file)}",
+        f"cookie-script={_COOKIE_SCRIPT.format(file=shlex.quote(cookie_file))}",
         f"cookie-script-renew={COOKIE_RENEW}",
         f"retry-request-retries={RETRIES}",
         f"retry-request-delay={RETRY_DELAY}",
