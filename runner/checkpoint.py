@@ -182,6 +182,7 @@ class RunState:
         self.host = host
         self.directory = directory
         self._nodes: dict[NodeId, NodeRecord] | None = None
+        self._logs: dict[str, FileLog] = {}
         self._lock = threading.Lock()
 
     def create(self, record: RunRecord) -> None:
@@ -226,20 +227,24 @@ class RunState:
             self._known().pop(node, None)
 
     def log(self, name: str) -> FileLog:
-        """``<run>/ledger/<name>``."""
-        return FileLog(self.host, posixpath.join(self.directory, "ledger", name))
+        """``<run>/ledger/<name>``: the same object each time, since it keeps the appends of several threads apart."""
+        with self._lock:
+            if name not in self._logs:
+                self._logs[name] = FileLog(self.host, posixpath.join(self.directory, "ledger", name))
+            return self._logs[name]
 
     def _path(self, node: NodeId) -> str:
         return posixpath.join(self.directory, "nodes", node.file_name + ".json")
 
 
 class FileLog:
-    """A file on a host that only grows."""
+    """A file on a host that only grows. Several threads may append to it, by one object."""
 
     def __init__(self, host: Host, path: str) -> None:
         self._host = host
         self.path = path
         self._has_directory = False
+        self._appending = threading.Lock()
 
     def read(self) -> bytes | None:
         return _read(self._host, self.path)
@@ -252,16 +257,18 @@ class FileLog:
 
     def append(self, content: bytes) -> None:
         """Durable when it returns. Raises NoSpaceError."""
-        if not self._has_directory:
-            # Not its parents: where they are gone, a disk was unmounted, and another must not fill instead.
-            self._host.mkdir(posixpath.dirname(self.path))
-            self._has_directory = True
-        self._host.append(self.path, content)
+        with self._appending:  # a host appends where the file ended when it looked
+            if not self._has_directory:
+                # Not its parents: where they are gone, a disk was unmounted, and another must not fill instead.
+                self._host.mkdir(posixpath.dirname(self.path))
+                self._has_directory = True
+            self._host.append(self.path, content)
 
     def cut(self, length: int) -> None:
-        content = self.read()
-        if content is not None and len(content) > length:
-            self._host.write(self.path, content[:length])
+        """Of a file that is there. In place: the ledger of a large disk has tens of MiB, which a slow line would take minutes
+        to send back and forth."""
+        self._host.run(("truncate", "--no-create", f"--size=<{length}", "--", self.path))
+        self._host.sync(self.path)
 
     def remove(self) -> None:
         """Durably: a power cut must not bring back what tells of a file that is another one by then."""

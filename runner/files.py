@@ -115,6 +115,13 @@ def rename(old: str, new: str) -> None:
         sync(directory)
 
 
+def replace(old: str, new: str) -> None:
+    """Renames a file over another one or none, then syncs the directories. Raises OSError, also if `new` is a directory."""
+    os.rename(old, new)
+    for directory in {parent(old), parent(new)}:
+        sync(directory)
+
+
 def rename_within(directory: int | None, old: str, new: str) -> None:
     """As `rename`, of names in an open directory (None: of paths); nothing is synced."""
     at = _AT_FDCWD if directory is None else directory

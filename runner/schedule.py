@@ -39,12 +39,15 @@ class Schedule:
         self._bus = bus
         self._stop = stop
         self._status: dict[NodeId, Status] = {}
+        self._changing = threading.Lock()
+        """Workers add the nodes of processes while the loop looks at all."""
         self._skipped_steps: dict[str, str] = {}
         self._standing: dict[NodeId, list[Node]] = {}
         self.broken: list[tuple[str, SendenseError]] = []
 
     def set(self, node: Node, status: Status) -> None:
-        self._status[node.id] = status
+        with self._changing:
+            self._status[node.id] = status
 
     def again(self, nodes: Iterable[Node]) -> None:
         """They have another turn, and so has what stands on them and is done; it is not what it was any more."""
@@ -189,7 +192,9 @@ class Schedule:
         return not unexpanded and all(self._status[other.id] is Status.DONE for other in solid)
 
     def _stopped_working(self) -> bool:
-        return self._stop.is_set() and not {Status.RUNNING, Status.CLOSING} & set(self._status.values())
+        with self._changing:
+            under_way = any(status in (Status.RUNNING, Status.CLOSING) for status in self._status.values())
+        return self._stop.is_set() and not under_way
 
 
 def is_at_end(node: Node) -> bool:

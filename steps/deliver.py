@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
-
 from runner.errors import SendenseError
 from runner.findings import Findings, Statement
 from runner.model import JobModel, Model
@@ -72,13 +70,10 @@ def _deliver(ctx: Context, target: Target) -> None:
     host = ctx.host(target.image.host)
     if is_delivered(host, target):
         return
-    if target.overwrite and host.exists(target.image.path):
-        host.remove(target.final)
     try:
-        host.rename(target.image.path, target.final)
+        host.rename(target.image.path, target.final, replace=target.overwrite)
     except FileExistsError as error:
         raise TargetExistsError(target.final, host.name) from error
-    host.sync(posixpath.dirname(target.final))
 
 
 def _delivered(targets: tuple[Target, ...]) -> Delivered:

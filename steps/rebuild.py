@@ -200,8 +200,7 @@ class Rebuilding:
     def _replace(self, new: str, image: str, changed: PointDisk) -> None:
         path = posixpath.dirname(image)
         moving.write(self.host, path, changed)
-        self.host.run(("mv", "-f", "-T", "--", new, image))
-        self.host.sync(path)
+        self.host.rename(new, image, replace=True)
         self._record(path, changed)
         moving.remove(self.host, path)
 

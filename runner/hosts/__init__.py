@@ -118,8 +118,9 @@ class Host(Protocol):
     def sync(self, *paths: str) -> None:
         """fsync of files and directories."""
 
-    def rename(self, old: str, new: str) -> None:
-        """Refuses to overwrite (FileExistsError); then syncs the directories."""
+    def rename(self, old: str, new: str, *, replace: bool = False) -> None:
+        """In one act, and then syncs the directories. Refuses to overwrite (FileExistsError) unless told to `replace` a file:
+        its name then always leads to the old one or to the new one, whenever a crash comes."""
 
     def remove(self, *paths: str, recursive: bool = False) -> None:
         """In this order. Absent is fine; a symlink is removed, never followed."""

@@ -92,9 +92,12 @@ class LocalHost:
             with self._sentences(path):
                 files.sync(path)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, *, replace: bool = False) -> None:
         with self._sentences(old, FileNotFoundError, FileExistsError):
-            files.rename(old, new)
+            if replace:
+                files.replace(old, new)
+            else:
+                files.rename(old, new)
 
     def remove(self, *paths: str, recursive: bool = False) -> None:
         for path in (each.rstrip("/") for each in paths):

@@ -398,6 +398,19 @@ def test_rename_never_overwrites(host: Host, tmp_path: Path, old: str, new: str)
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_file_takes_the_place_of_another_in_one_act_if_told(host: Host, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        host.write(f"{tmp_path}/{name}", name.encode())
+    host.rename(f"{tmp_path}/old", f"{tmp_path}/new", replace=True)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("new", b"old")]
+    host.rename(f"{tmp_path}/new", f"{tmp_path}/other", replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    host.mkdir(f"{tmp_path}/directory")
+    with pytest.raises(HostError, match="directory"):
+        host.rename(f"{tmp_path}/other", f"{tmp_path}/directory", replace=True)
+    assert host.read(f"{tmp_path}/other") == b"old"
+
+
 def test_remove_takes_the_link_and_not_what_it_points_at(host: Host, tmp_path: Path) -> None:
     host.mkdir(f"{tmp_path}/kept")
     host.write(f"{tmp_path}/kept/file", b"precious")

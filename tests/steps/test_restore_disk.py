@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.hosts.local import LocalHost
 from runner.units import MiB
 from steps.check_restored import CheckRestored, CheckRestoredIn, CheckRestoredLive, RestoredDiffersError
 from steps.create_target import CreateTarget, CreateTargetIn, Target, TargetExistsError
@@ -94,6 +95,29 @@ def test_what_is_there_is_replaced_only_if_told_and_only_at_the_end(hub: Hub, ch
     assert final.read_bytes() == chain[0].disks[2000].read_bytes()
     assert [path.name for path in place.iterdir()] == [final.name]
     assert CheckRestored().check(hub.context(), CheckRestoredIn(restored=done), checked) == checked
+
+
+def test_a_crash_while_it_gets_its_name_leaves_what_was_there_or_what_is_to_be(
+    hub: Hub, chain: list[Reference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    of, place = opened(hub, chain[0].point), tmp_path / "restored"
+    place.mkdir()
+    final = place / "pgtest1-disk-2000.raw"
+    final.write_bytes(b"mine")
+    target = target_of(hub, of, place, overwrite=True)
+    done = restore(hub, target)
+    live = CheckRestoredLive(view=serve(hub, target.image))
+    checked = CheckRestored().run(hub.context(), CheckRestoredIn(restored=done), live)
+
+    def dies(*args: object, **more: object) -> None:
+        raise OSError("the host is gone")
+
+    with monkeypatch.context() as before, pytest.raises(OSError, match="gone"):
+        before.setattr(LocalHost, "rename", dies)
+        Deliver().run(hub.context(), DeliverIn(disks=(checked,)), Deliver.Live())
+    assert final.read_bytes() == b"mine"
+    Deliver().run(hub.context(), DeliverIn(disks=(checked,)), Deliver.Live())
+    assert final.read_bytes() == chain[0].disks[2000].read_bytes()
 
 
 def test_an_unfinished_file_that_was_deleted_is_made_again_though_one_of_its_final_name_is_there(

@@ -96,6 +96,11 @@ fi
 sync "$3" "$4"
 """
 
+_SUPERSEDE = """\
+[ "$(stat -c %d "$3")" = "$(stat -c %d "$4")" ] || { echo "rename: Invalid cross-device link" >&2; exit 1; }
+mv -f -T "$1" "$2" && sync "$3" "$4"
+"""
+
 _LIST = """\
 if [ -e "$1" ] && [ ! -d "$1" ]; then echo "find: Not a directory" >&2; exit 1; fi
 exec find -H "$1" -mindepth 1 -maxdepth 1 -printf '%f\\0'
@@ -197,9 +202,17 @@ class RemoteFiles(ABC):
         if paths:
             self._do(posixpath.commonpath(paths), 'exec sync "$@"', *map(_plain, paths), timeout=SYNC_TIMEOUT)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, *, replace: bool = False) -> None:
         answers = (FileNotFoundError, FileExistsError)
-        self._do(old, _RENAME, _plain(old), _plain(new), _parent(old), _parent(new), answers=answers)
+        self._do(
+            old,
+            _SUPERSEDE if replace else _RENAME,
+            _plain(old),
+            _plain(new),
+            _parent(old),
+            _parent(new),
+            answers=answers,
+        )
 
     def remove(self, *paths: str, recursive: bool = False) -> None:
         if not paths:

@@ -1,0 +1,49 @@
+"""Whose turn it is, while workers tell of what they do."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner.events import Bus
+from runner.nodes import NodeId
+from runner.schedule import Schedule, Status
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_workers_may_tell_of_processes_while_the_loop_looks_at_all_nodes(hurried: None) -> None:
+    stop = threading.Event()
+    stop.set()
+    nothing: Any = SimpleNamespace()
+    schedule = Schedule(nothing, nothing, Bus(), stop)
+    broken: list[BaseException] = []
+
+    def tell(worker: int) -> None:
+        for number in range(500):
+            node: Any = SimpleNamespace(id=NodeId("export", (worker, number)))
+            schedule.set(node, Status.FAILED)
+
+    workers = [threading.Thread(target=tell, args=(worker,)) for worker in range(2)]
+    for worker in workers:
+        worker.start()
+    try:
+        while any(worker.is_alive() for worker in workers):
+            assert schedule._stopped_working()
+    except RuntimeError as error:
+        broken.append(error)
+    for worker in workers:
+        worker.join()
+    assert broken == []
