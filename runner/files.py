@@ -117,7 +117,7 @@ def rename(old: str, new: str) -> None:
 
 def replace(old: str, new: str) -> None:
     """Renames a file over another one or none, then syncs the directories. Raises OSError, also if `new` is a directory."""
-    os.rename(old, new)
+    Path(old).rename(new)
     for directory in {parent(old), parent(new)}:
         sync(directory)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TextIO
 
 from runner.console import print_table
+from runner.markdown import code, plain
 from runner.plan import Plan, PlanNode
 from runner.units import human_bytes
+from runner.words import printable
 
 _SIGNS = {"run": "+", "keep": "=", "open": "~", "idle": "·", "unknown": "?"}
 _WORDS = {"run": "run", "keep": "keep", "open": "open", "idle": "not needed", "unknown": "?"}
@@ -43,17 +45,17 @@ def print_text(plan: Plan, stream: TextIO) -> None:
 
 def as_markdown(plan: Plan) -> str:
     lines = [
-        f"### Plan of `{plan.job}`",
+        f"### Plan of {code(plan.job)}",
         "",
-        headline(plan),
+        plain(headline(plan)),
         "",
         "| | node | what | size | why |",
         "|---|---|---|---:|---|",
     ]
     for node in plan.nodes:
-        cells = (_SIGNS[node.action], f"`{node.id}`", _WORDS[node.action], _size(node), _remarks(node))
-        lines.append("| " + " | ".join(_escaped(cell) for cell in cells) + " |")
-    lines += [""] + [f"- **problem** {_escaped(problem)}" for problem in plan.problems]
+        told = (_WORDS[node.action], _size(node), plain(_remarks(node)))
+        lines.append("| " + " | ".join((_SIGNS[node.action], code(node.id, in_table=True), *told)) + " |")
+    lines += [""] + [f"- **problem** {plain(problem)}" for problem in plan.problems]
     lines += ["<details><summary>Graph</summary>", "", "```mermaid", as_mermaid(plan), "```", "", "</details>"]
     return "\n".join(lines)
 
@@ -64,7 +66,7 @@ def as_mermaid(plan: Plan) -> str:
     lines = ["flowchart TD"]
     for node in plan.nodes:
         left, right = ("([", "])") if node.lifetime == "process" else ("[", "]")
-        label = node.id.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+        label = printable(node.id).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         lines.append(f'    {numbers[node.id]}{left}"{label}"{right}:::{node.action}')
     lines += [f"    {numbers[first]} --> {numbers[second]}" for first, second in plan.edges]
     lines += [
@@ -83,7 +85,3 @@ def _size(node: PlanNode) -> str:
 
 def _remarks(node: PlanNode) -> str:
     return "; ".join((node.why, *node.notes, *(("PROBLEM, see below",) if node.problems else ())))
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")

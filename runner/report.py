@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from runner import __version__, files
+from runner import __version__, files, markdown
 from runner.drawing import draw_graph, draw_throughput
 from runner.errors import StateError
 from runner.events import Event
@@ -46,7 +45,7 @@ def render_html(summary: RunSummary) -> str:
 
 
 def render_markdown(summary: RunSummary) -> str:
-    return render_report("report.md.j2", _values(summary) | {"md": _markdown, "code": _markdown_code})
+    return render_report("report.md.j2", _values(summary) | {"md": markdown.plain, "code": markdown.code})
 
 
 def _values(summary: RunSummary) -> dict[str, object]:
@@ -170,20 +169,3 @@ def _node(node: NodeSummary, summary: RunSummary) -> dict[str, object]:
         "bar": bar,
         "why": story(node),
     }
-
-
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
-
-
-def _markdown(text: str) -> str:
-    """As text of one line: nothing in it is markup."""
-    return _MARKDOWN.sub(r"\\\1", printable(text))
-
-
-def _markdown_code(text: str, *, in_table: bool = False) -> str:
-    text = printable(text)
-    if in_table:  # the one character that a table's row splits at even inside code
-        text = text.replace("|", r"\|")
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    pad = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{pad}{text}{pad}{fence}" if text else ""
