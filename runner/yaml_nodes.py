@@ -30,6 +30,7 @@ from runner.errors import JobFileError, Problem
 from runner.job_model import Location
 
 MAX_DEPTH = 40
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 """A job needs about ten; the bound keeps hostile nesting from the interpreter's recursion limit."""
 
 MAX_VALUES = 200_000
@@ -162,7 +163,7 @@ class _Composer:
     def _node(self, event: Event, depth: int) -> Node:
         at = self._at(event)
         if depth > MAX_DEPTH:
-            self._refuse(at, f"nested deeper than {MAX_DEPTH} levels")
+            self._refuse(at, _TOO_DEEP)
         if isinstance(event, AliasEvent):
             return self._alias(event.anchor or "", at)
         self._count(1, at)
@@ -251,6 +252,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Proble
         what = "a tab cannot indent YAML: use spaces"
     elif any(re.search(r"[\[{,:]\s*\$\{\{", each) for each in around):
         what = f'{error.problem}: an expression inside {{ }} or [ ] needs quotes: "${{{{ … }}}}"'
+    elif "maximum nesting depth" in (error.problem or ""):
+        # libyaml 0.2.6 has a limit of its own, which it meets while it reads ahead of us.
+        return Location(file, mark.line + 1, mark.column + 1).problem(_TOO_DEEP)
     elif "mapping values are not allowed" in (error.problem or ""):
         what = "a ':' is in the way here: put a text that contains one in quotes, or mend the indentation"
     elif "cannot start any token" in (error.problem or ""):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,16 @@ from runner.hosts.local import LocalHost
 from runner.observations import Observation
 from runner.state_place import StatePlace
 
+ROOT = Path(__file__).parents[2]
 NOBODY = 65534
+ASK = f"""
+import os, pathlib, sys
+from tests.runner.test_doctor import of_records, StatePlace
+state, place = sys.argv[1:]
+os.setgroups([])
+os.setuid({NOBODY})
+print(of_records(pathlib.Path(state), StatePlace("local", place) if place else None).model_dump_json())
+"""
 
 
 @pytest.fixture
@@ -32,23 +43,12 @@ def of_records(state: Path, place: StatePlace | None) -> Observation:
 
 
 def as_nobody(state: Path, place: StatePlace | None) -> Observation:
-    """Nothing is shut to root."""
+    """Nothing is shut to root, so a root of its own process becomes nobody once it has imported what it needs."""
     if os.geteuid():
         return of_records(state, place)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setuid(NOBODY)
-            os.write(writer, of_records(state, place).model_dump_json().encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as told:
-        text = told.read()
-    os.waitpid(child, 0)
-    return Observation.model_validate_json(text)
+    argv = (sys.executable, "-c", ASK, str(state), "" if place is None else place.path)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    return Observation.model_validate_json(done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -185,13 +185,14 @@ def test_a_server_that_gives_no_terminal_carries_forwards_all_the_same(tmp_path:
 
 
 def connections_to(port: int) -> dict[str, bool]:
-    """Which programs hold TCP connections to or from the port, and whether all of these have TCP_NODELAY."""
+    """Which programs hold TCP connections to or from the port, and whether all of these have TCP_NODELAY. Since OpenSSH 9.8 a
+    program of its own, sshd-session, serves a connection."""
     found: dict[str, bool] = {}
     for path in Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
             if not path.readlink().name.startswith("socket:"):
                 continue
-            name = (path.parents[1] / "comm").read_text().strip()
+            name = (path.parents[1] / "comm").read_text().strip().removesuffix("-session")
             if name in ("ssh", "sshd") and (sets := no_delay(int(path.parts[2]), int(path.name), port)) is not None:
                 found[name] = found.get(name, True) and sets
     return found
