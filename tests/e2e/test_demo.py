@@ -1,3 +1,5 @@
+"""The demo, by the wheel alone in a fresh environment outside the checkout: nothing is taken from the checkout."""
+
 from __future__ import annotations
 
 import json
@@ -19,8 +21,10 @@ from runner.cli import main
 from steps.lab.lab import Lab
 from tests.eventually import eventually
 
+ROOT = Path(__file__).parents[2]
 SENDENSE = Path(sys.executable).with_name("sendense")
 DEMO_TIMEOUT = 170
+INSTALL_TIMEOUT = 240
 TORN = re.compile(r"-\d{6}(-delta)?\.vmdk|\.partial|\.sd-tmp-|\.(copied|verified)\.json")
 """In the name of what a run leaves when it does not end well."""
 
@@ -76,18 +80,39 @@ class Done:
         return content
 
 
+def call(*argv: str | Path, timeout: float = INSTALL_TIMEOUT, **more: Any) -> str:
+    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=timeout, check=False, **more)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Done:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment of its own with the wheel and what that says it needs; this one's pip serves both."""
+    place = tmp_path_factory.mktemp("wheel")
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
+    call(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", place, ROOT, cwd=place)
+    (wheel,) = place.glob("*.whl")
+    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    call(base, "-m", "venv", "--without-pip", "--system-site-packages", place / "venv", cwd=place)
+    call(*pip, "--python", place / "venv" / "bin" / "python", "install", "--no-compile", wheel, cwd=place)
+    return place / "venv"
+
+
+def bare(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what could lead back into the checkout."""
+    return {name: value for name, value in environment.items() if not name.startswith("PYTHON")}
+
+
+@pytest.fixture(scope="module")
+def demo(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     scratch = tmp_path_factory.mktemp("demo")
-    argv = [SENDENSE, "demo", "--keep", scratch / "kept"]
-    done = subprocess.run(
-        argv, env=environment(scratch), capture_output=True, text=True, timeout=DEMO_TIMEOUT, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    argv = [installed / "bin" / "sendense", "demo", "--keep", scratch / "kept"]
+    output = call(*argv, env=bare(environment(scratch)), cwd=scratch, timeout=DEMO_TIMEOUT)
     (events,) = (scratch / "kept" / "state").rglob("events.jsonl")
     control = Path(json.loads((scratch / "kept" / "lab.json").read_text())["control"])
     sockets = {*re.findall(r"/tmp/sd-\w{8}", events.read_text()), str(control.parent)}
-    return Done(scratch, done.stdout, tuple(sockets), tuple(processes_with(str(scratch), *sockets)))
+    return Done(scratch, output, tuple(sockets), tuple(processes_with(str(scratch), *sockets)))
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +121,16 @@ def lab(demo: Done) -> Iterator[Lab]:
     lab = Lab.start(demo.directory, leashed=True)
     yield lab
     lab.stop()
+
+
+def test_what_ran_came_from_the_wheel(installed: Path) -> None:
+    where = call(
+        installed / "bin" / "python",
+        "-c",
+        "import runner, steps; print(runner.__file__, steps.__file__)",
+        cwd=installed,
+    )
+    assert all(Path(path).is_relative_to(installed) for path in where.split())
 
 
 def test_each_published_image_equals_its_source(demo: Done, lab: Lab) -> None:
