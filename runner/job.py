@@ -148,8 +148,18 @@ class _Loader:
         except Unsettled:
             return ""
         if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or not name.isprintable():
-            self._say(node.at, f"a name is text of 1 to {MAX_NAME} characters, without line breaks")
+            at, which = self._culprit(node, str(name))
+            self._say(at, f"{which} is text of 1 to {MAX_NAME} characters, without line breaks and control characters")
         return str(name)
+
+    def _culprit(self, node: Scalar, name: str) -> tuple[Location, str]:
+        """What makes a job's name no name: one of its variables, where that was set (the name itself may be a template's line,
+        which nobody wrote here), else the name."""
+        for variable, value in self._variables.values.items():
+            bad = isinstance(value, str) and (not value.isprintable() or len(value) > MAX_NAME)
+            if bad and str(value) in name:
+                return self._variables.at[variable], f"vars.{variable} stands in the job's name, which"
+        return node.at, "a name"
 
     def _hosts(self, entries: Mapping[str, Entry]) -> dict[str, HostSpec]:
         hosts: dict[str, HostSpec] = {LOCAL: LOCAL}

@@ -455,6 +455,13 @@ class TestTemplate:
         [
             pytest.param("  vm:", "  #", "job.yaml:3:11: the template 'backup' needs the variable vm: set", id="missing"),
             pytest.param("  vcenter: prod\n  rep", "  #", "needs the variables vcenter, repository", id="two-missing"),
+            pytest.param(
+                "'pg: \"1\"'",
+                '"web\\e[31m"',
+                "job.yaml:5:7: vars.vm stands in the job's name, which is text of 1 to 200 characters, without line breaks",
+                id="control-character",
+            ),
+            pytest.param("'pg: \"1\"'", "v" * 201, "job.yaml:5:7: vars.vm stands in the job's name", id="too-long"),
             pytest.param("vcenter: prod", "vcenter: prdo", "job.yaml:6:12: step discover: vcenter: there is no entry of "
                          "vcenters named 'prdo'; did you mean 'prod'?", id="name"),
             pytest.param("main\n", "main\n  hld: 1h\n", "job.yaml:8:3: the template 'backup' has no variable 'hld'; did "
