@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import JsonValue
 
-from runner.annotations import fields
 from runner.errors import Interrupted, LockedError, SendenseError
 from runner.inputs import Resolver
 from runner.marks import names
-from runner.model import dump_value, load_value
+from runner.model import dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.observations import Observation, wrong
 from runner.step import Lifetime
@@ -97,15 +95,9 @@ class Examination:
         return not done or node.step.lifetime is Lifetime.JOB
 
     def _early(self, step: str) -> Iterator[Seen]:
-        kind, told, known = self._nodes.kind(step), self._resolver.told(step), dict[str, Any]()
-        for name, info in kind.In.model_fields.items():
-            spelled = info.alias or name
-            if spelled in told:
-                known[name] = load_value(fields(kind.In)[spelled], told[spelled])
-            elif spelled not in self._nodes.spec(step).with_ and not info.is_required():
-                known[name] = info.get_default(call_default_factory=True)
+        kind = self._nodes.kind(step)
         try:
-            for observation in kind.examine_early(self._world.unheard(step), known):
+            for observation in kind.examine_early(self._world.unheard(step), self._resolver.told_values(step)):
                 yield Seen(step, observation)
         except Interrupted:
             raise

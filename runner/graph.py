@@ -36,6 +36,13 @@ def step_references(step: StepSpec) -> tuple[str, ...]:
     return tuple(found)
 
 
+def reduced(edges: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Without those that follow from others, in the order given: a → c goes where a → b → c is there. `edges` have no cycle."""
+    graph: networkx.DiGraph[str] = networkx.DiGraph(edges)
+    needed = networkx.transitive_reduction(graph)
+    return tuple(edge for edge in dict.fromkeys(edges) if needed.has_edge(*edge))
+
+
 class StepGraph:
     """Edges come from references, from `needs`, and from guards: a guard goes before every step that changes something,
     except those that it needs itself. Ids that no step has are left out. Raises CycleError."""

@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from runner.annotations import fields
 from runner.digest import Identities, digest
 from runner.errors import SendenseError
 from runner.expressions import evaluate, references
 from runner.job_model import Job
-from runner.model import JobModel
+from runner.model import JobModel, load_value
 from runner.nodes import Node, NodeId, Nodes
 
 
@@ -74,6 +75,18 @@ class Resolver:
         with_ = self._nodes.spec(step).with_
         known = {name for name, value in with_.items() if all(one.root in self._base for one in references(value))}
         return {name: evaluate(with_[name], self._base) for name in with_ if name in known}
+
+    def told_values(self, step: str) -> dict[str, Any]:
+        """Of the fields of its `In`, by their names in Python: those that `told` knows, as their types, and the defaults of those
+        that the job leaves out."""
+        kind, told, values = self._nodes.kind(step), self.told(step), dict[str, Any]()
+        for name, info in kind.In.model_fields.items():
+            written = info.alias or name
+            if written in told:
+                values[name] = load_value(fields(kind.In)[written], told[written])
+            elif written not in self._nodes.spec(step).with_ and not info.is_required():
+                values[name] = info.get_default(call_default_factory=True)
+        return values
 
     def inputs(self, node: Node) -> Inputs:
         """Raises SendenseError if the values do not fit the step's model."""

@@ -4,9 +4,10 @@ comes through an `Observer`; with `Blind` it knows only the job file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal, Protocol
 
+from runner.about import About, merged
 from runner.checkpoint import NodeRecord
 from runner.errors import SendenseError
 from runner.freshness import STANDS, weigh, why_kept
@@ -32,13 +33,15 @@ class PlanNode(Model):
     action: Action
     why: str
     size: int | None = None
+    removes: tuple[str, ...] = ()
+    """Restore points, files …, by name, that would be deleted."""
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 class Plan(Model):
-    """`edges` are pairs of node ids, what comes before first. `resumes`: the unfinished run it would go on with; `holder`: who
-    works on the job now, so that no run would."""
+    """`edges` are pairs of node ids, what comes before first. `resumes`: the unfinished run that it would resume; `holder`: who
+    works on the job now, so that no run would. `about`: the settings that a reviewer must see."""
 
     schema_version: int = PLAN_SCHEMA_VERSION
     job: str
@@ -46,6 +49,7 @@ class Plan(Model):
     offline: bool
     resumes: str | None
     holder: str | None = None
+    about: tuple[About, ...] = ()
     nodes: tuple[PlanNode, ...]
     edges: tuple[tuple[str, str], ...]
 
@@ -146,9 +150,18 @@ class Planner:
             file=file,
             offline=self._observer.offline,
             resumes=resumes,
+            about=merged(self._about()),
             nodes=self._in_order(),
             edges=self._edges(),
         )
+
+    def _about(self) -> Iterator[About]:
+        for step in self._nodes.order:
+            kind = self._nodes.kind(step)
+            # Of one that fans out, each node has an output of its own.
+            looked = self._resolver.outputs.get(NodeId(step)) if kind.read_only else None
+            out = None if looked is None else parse_out(kind.Out, looked, step)
+            yield from kind.about(self._resolver.told_values(step), out)
 
     def _in_order(self) -> tuple[PlanNode, ...]:
         abstract = {node.id.partition("[")[0]: node for node in self._abstract}
@@ -252,6 +265,7 @@ class Planner:
             action=action,
             why=why,
             size=forecast.size,
+            removes=forecast.removes,
             notes=forecast.notes,
             problems=forecast.problems,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from runner.console import print_table
+from runner.graph import reduced
 from runner.markdown import code, plain
 from runner.plan import Plan, PlanNode
 from runner.units import human_bytes
@@ -12,6 +13,10 @@ from runner.words import printable
 
 _SIGNS = {"run": "+", "keep": "=", "open": "~", "idle": "·", "unknown": "?"}
 _WORDS = {"run": "run", "keep": "keep", "open": "open", "idle": "not needed", "unknown": "?"}
+
+
+MOST_NAMED = 50
+"""Of what would be deleted: more are a list for programs."""
 
 
 def headline(plan: Plan) -> str:
@@ -31,14 +36,29 @@ def headline(plan: Plan) -> str:
     return f"{plan.job} {begin}: {', '.join(parts)}.{offline}"
 
 
+def head(plan: Plan) -> list[tuple[str, str]]:
+    """What a reviewer must see first, as name and text."""
+    removed = [name for node in plan.nodes for name in node.removes]
+    rows = [(one.name, one.text) for one in plan.about]
+    if removed:
+        more = f" and {len(removed) - MOST_NAMED} more, which --json names" if len(removed) > MOST_NAMED else ""
+        rows.append(("would be deleted", f"{', '.join(removed[:MOST_NAMED])}{more}"))
+    return rows
+
+
 def print_text(plan: Plan, stream: TextIO) -> None:
+    title = headline(plan)
+    if rows := head(plan):
+        print_table(title, ("setting", "value"), rows, stream=stream)
+        stream.write("\n")
+        title = ""
     sized = any(node.size is not None for node in plan.nodes)
-    rows = [
+    nodes = [
         (_SIGNS[node.action], node.id, _WORDS[node.action], *((_size(node),) if sized else ()), _remarks(node))
         for node in plan.nodes
     ]
     columns = ("", "node", "what", *(("size",) if sized else ()), "why")
-    print_table(headline(plan), columns, rows, stream=stream)
+    print_table(title, columns, nodes, stream=stream)
     for problem in plan.problems:
         stream.write(f"problem: {problem}\n")
 
@@ -49,6 +69,7 @@ def as_markdown(plan: Plan) -> str:
         "",
         plain(headline(plan)),
         "",
+        *_head_in_markdown(plan),
         "| | node | what | size | why |",
         "|---|---|---|---:|---|",
     ]
@@ -60,15 +81,21 @@ def as_markdown(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _head_in_markdown(plan: Plan) -> list[str]:
+    rows = [f"| {plain(name)} | {plain(text)} |" for name, text in head(plan)]
+    return ["| setting | value |", "|---|---|", *rows, ""] if rows else []
+
+
 def as_mermaid(plan: Plan) -> str:
-    """A Mermaid flowchart, top to bottom; names are numbered since Mermaid's ids take few characters."""
+    """A Mermaid flowchart, top to bottom, without the edges that follow from others; names are numbered since Mermaid's ids take
+    few characters."""
     numbers = {node.id: f"n{number}" for number, node in enumerate(plan.nodes)}
     lines = ["flowchart TD"]
     for node in plan.nodes:
         left, right = ("([", "])") if node.lifetime == "process" else ("[", "]")
         label = printable(node.id).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         lines.append(f'    {numbers[node.id]}{left}"{label}"{right}:::{node.action}')
-    lines += [f"    {numbers[first]} --> {numbers[second]}" for first, second in plan.edges]
+    lines += [f"    {numbers[first]} --> {numbers[second]}" for first, second in reduced(plan.edges)]
     lines += [
         "    classDef run fill:#dbeafe,stroke:#2563eb,color:#111",
         "    classDef keep fill:#dcfce7,stroke:#16a34a,color:#111",

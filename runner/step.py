@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from runner.about import About
 from runner.errors import Interrupted, SendenseError
 from runner.events import Event, NodeProgress, ToolSeen, Warned
 from runner.findings import Findings, Statement
@@ -276,15 +277,22 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         `known` are the fields of `In` that the job file alone tells, and the defaults of those it leaves out."""
         return ()
 
+    def about(self, told: Mapping[str, Any], out: OutT | None) -> tuple[About, ...]:
+        """What of its settings a reviewer must see at the head of a plan. `told` are the fields of `In` that the job file alone
+        tells, and the defaults of those it leaves out; `out` of a step that is read-only, if it was looked for this plan."""
+        return ()
+
     def findings(self, out: OutT) -> Findings:
         """What the report and the last lines on a terminal say of this output; of nothing else, and without looking."""
         return Findings()
 
 
 class Forecast(Model):
-    """`size` in bytes where the node moves or makes bytes; `notes` are sentences; `problems` make the plan fail."""
+    """`size` in bytes where the node moves or makes bytes; `notes` are sentences; `problems` make the plan fail; `removes` names
+    what would be deleted for good."""
 
     size: int | None = None
+    removes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 

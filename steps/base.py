@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from runner.about import About
 from runner.errors import DifferenceError, SendenseError
 from runner.findings import Alarm, Cell, Findings, Row, Statement
 from runner.hosts import Host
@@ -138,6 +139,19 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         if problems := _problems(inputs, base):
             return (wrong(subject, looked_at, problems[0]),)
         return (noted(subject, looked_at, _foretold(inputs, base)),)
+
+    def about(self, told: Mapping[str, Any], out: Base | None) -> tuple[About, ...]:
+        if "mode" not in told:
+            return ()
+        every = told.get("full_every", FullEvery())
+        again = [f"{every.points} points"] if every.points is not None else []
+        again += [f"{every.days:g} days"] if every.days is not None else []
+        parts = [told["mode"]]
+        if told["mode"] != "full":
+            parts += [f"incremental by {told['incremental']}"] if "incremental" in told else []
+        if told["mode"] == "auto":
+            parts.append(f"a full every {' or '.join(again)}" if again else "no full but where one must be")
+        return (About(name="mode", text=", ".join(parts)),)
 
     def findings(self, out: Base) -> Findings:
         cells = {"Kind": Cell(value=out.kind)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
+from runner.about import About
 from runner.errors import DifferenceError, SendenseError, StateError
 from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
@@ -114,6 +116,10 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     def examine(self, ctx: Context, inputs: CheckPointIn) -> tuple[Observation, ...]:
         host, _ = locate(ctx, inputs.repository)
         return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
+
+    def about(self, told: Mapping[str, Any], out: PointChecked | None) -> tuple[About, ...]:
+        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
+        return (*found, About(name="verify", text=told["level"])) if "level" in told else tuple(found)
 
     def findings(self, out: PointChecked) -> Findings:
         name = posixpath.basename(out.path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import field_validator
 
+from runner.about import About
 from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import HostName, JobModel, Model
@@ -120,6 +122,12 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
     def held(self, ctx: Context, inputs: CreateTargetIn, out: Target) -> str:
         there = ctx.host(out.image.host).exists(out.image.path)
         return f"the unfinished file {out.image.path} on {out.image.host}" if there else ""
+
+    def about(self, told: Mapping[str, Any], out: Target | None) -> tuple[About, ...]:
+        if not {"host", "directory", "format"} <= told.keys():
+            return ()
+        replaced = "what is there is replaced" if told.get("overwrite") else "nothing that is there is replaced"
+        return (About(name="to", text=f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"),)
 
     def forecast(self, ctx: Context, inputs: CreateTargetIn) -> Forecast:
         size, data = human_bytes(inputs.disk.capacity), human_bytes(inputs.disk.data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
+from runner.about import About
 from runner.findings import Cell, Findings, Row, Statement
 from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation, good, observe
@@ -79,6 +80,20 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         return Discovered(
             vm=found.vm, disks=found.disks, uncovered=found.uncovered, change_tracking=found.change_tracking
         )
+
+    def about(self, told: Mapping[str, Any], out: Discovered | None) -> tuple[About, ...]:
+        where = f" in vCenter {told['vcenter']}" if "vcenter" in told else ""
+        named = told.get("vm", "known when it runs")
+        found = "" if out is None else f": {out.vm.inventory_path}, instance uuid {out.vm.instance_uuid}"
+        left_out = told.get("skip_uncovered", False)
+        if left_out is False:
+            return (About(name="VM", text=f"{named}{where}{found}"),)
+        which = (
+            "those that no snapshot covers"
+            if left_out is True
+            else f"{', '.join(map(str, left_out))}, if no snapshot covers them"
+        )
+        return (About(name="VM", text=f"{named}{where}{found}"), About(name="disks left out", text=which))
 
     def examine(self, ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:
         vcenter_answers = answers(ctx, inputs.vcenter)

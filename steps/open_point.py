@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
+from runner.about import About
 from runner.findings import Findings, Statement
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Lifetime, Step
@@ -50,6 +52,12 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
     def forecast(self, ctx: Context, inputs: OpenPointIn) -> Forecast:
         host, root = locate(ctx, inputs.repository)
         return Forecast(notes=stored.notes(host, lookup.find(host, root, inputs.point)))
+
+    def about(self, told: Mapping[str, Any], out: StoredPoint | None) -> tuple[About, ...]:
+        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
+        if "point" in told:
+            found.append(About(name="restore point", text=told["point"] if out is None else f"{out.path}, of {out.vm}"))
+        return tuple(found)
 
     def findings(self, out: StoredPoint) -> Findings:
         config = posixpath.join(out.path, layout.VM_FILES)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
+from runner.about import About
 from runner.errors import SendenseError
 from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
@@ -16,7 +18,7 @@ from runner.units import counted, human_bytes
 from steps import pruning, tools
 from steps.pruning import NoRoomError, VmPlan
 from steps.rebuild import Rebuilding
-from steps.repository import layout, marker, marks, survey, vm_directory
+from steps.repository import layout, marker, marks, retention, survey, vm_directory
 from steps.repository.retention import Move, Policy
 from steps.repository.section import locate
 from steps.repository.survey import VmDirectory
@@ -121,10 +123,10 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         )
 
     def forecast(self, ctx: Context, inputs: PruneIn) -> Forecast:
+        host, root = locate(ctx, inputs.repository)
         planned = inputs.planned
         if planned is None:
-            return Forecast(notes=("what goes is decided once the new point is there",))
-        host, root = locate(ctx, inputs.repository)
+            return _foreseen(pruning.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
         notes = [f"to go: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
         if planned.plan.moves:
             notes.append(f"to be rebuilt: {counted(len(planned.plan.moves), 'image')}")
@@ -136,7 +138,11 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             )
         free = host.free_bytes(root)
         problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
-        return Forecast(size=planned.work.copied or None, notes=tuple(notes), problems=problems)
+        drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)
+        return Forecast(size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems)
+
+    def about(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[About, ...]:
+        return retention.about(told)
 
     def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
         host, _ = locate(ctx, inputs.repository)
@@ -159,6 +165,17 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             hold(ctx, host, directory, f"VM {name!r} in repository {inputs.repository}")
         elif (live.reserved.repository, live.reserved.lock) != (inputs.repository, lock):
             raise SendenseError(f"the lock {live.reserved.lock} is not that of {directory}: give prune the VM's own")
+
+
+def _foreseen(after: VmPlan | None) -> Forecast:
+    """Of a plan of a backup, whose point is not there yet."""
+    if after is None:
+        return Forecast(notes=("the VM has no restore points yet: none goes",))
+    if after.refused is not None:
+        return Forecast(notes=(f"nothing would be pruned: {after.refused}",))
+    drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
+    told = f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}" if drops else "no point would go"
+    return Forecast(removes=drops, notes=(f"{told}; decided again once the new point is there",))
 
 
 def _finished(rebuilding: Rebuilding) -> VmDirectory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from runner.errors import SendenseError, UsageError
@@ -13,9 +14,10 @@ from runner.model import Model
 from runner.units import MINUTE, MiB, human_bytes, human_seconds
 from steps.qemu import img
 from steps.qemu.img import BadImageError
-from steps.repository import layout, retention, survey
+from steps.repository import layout, retention, survey, vm_directory
 from steps.repository.history import Entry
 from steps.repository.manifest import PointDisk
+from steps.repository.marks import Marks
 from steps.repository.retention import Move, Plan, Policy
 from steps.repository.survey import VmDirectory
 
@@ -124,6 +126,40 @@ def plan_of(
         leftovers=vm.leftovers,
         refused=refused,
     )
+
+
+def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: datetime) -> VmPlan | None:
+    """What a policy would drop of one VM once the run that is planned has published a good point: a forecast, since the run
+    decides by what is there then. None where the VM has no points yet. Raises NotARepositoryError, CommandError."""
+    directory = vm_directory.find(host, root, instance_uuid)
+    if directory is None:
+        return None
+    only = posixpath.basename(directory)
+    vm = survey.read(host, root, only).vms.get(only)
+    if vm is None or not (vm.entries or vm.damaged):
+        return None
+    if not vm.entries:
+        return plan_of(host, vm, policy, now, shares=False)
+    point, files = _next(vm, now)
+    after = replace(vm, entries=(*vm.entries, point), stored={**vm.stored, **files})
+    return plan_of(host, after, policy, now, shares=may_share(host, root))
+
+
+def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
+    """A good full of this moment with the disks of the newest point, and its files: a point of its own chain, so that no rule
+    counts anything against it."""
+    newest = vm.entries[-1].manifest
+    name = f"{now:%Y%m%dT%H%M%SZ}-0000"
+    path = posixpath.join(vm.path, name)
+    disks = [
+        disk.model_copy(update={"parent": None, "level": "full", "compared": disk.blocks}) for disk in newest.disks
+    ]
+    created = max(now, newest.created)
+    made = newest.model_copy(
+        update={"point": name, "created": created, "published": created, "level": "full", "disks": tuple(disks)}
+    )
+    files = {posixpath.join(path, file): 1 for disk in disks for file in (disk.image, disk.digests)}
+    return Entry(path, made, Marks()), files
 
 
 def may_share(host: Host, root: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from runner.about import About
 from runner.errors import SendenseError
 from runner.files import is_temporary
 from runner.findings import Command, Findings, Statement
@@ -159,6 +160,14 @@ class Publish(Step[PublishIn, Empty, Published]):
         host.rename(out.path, _partial(inputs))
         host.remove(posixpath.join(_partial(inputs), layout.MANIFEST))
         host.remove(posixpath.join(_partial(inputs), layout.VM_FILES), recursive=True)
+
+    def about(self, told: Mapping[str, Any], out: Published | None) -> tuple[About, ...]:
+        return (
+            About(
+                name="verify", text="not at all: no step compares what was written with what was read", fallback=True
+            ),
+            About(name="retention", text="none: every restore point stays", fallback=True),
+        )
 
     def findings(self, out: Published) -> Findings:
         made = f"Restore point {out.point} of {out.vm} is complete: {out.path} on {out.host}. {_PROVEN[out.level]}"

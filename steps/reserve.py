@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
+from runner.about import About
 from runner.errors import LockedError, SendenseError
 from runner.findings import Cell, Findings, Row
 from runner.held_lock import HeldLock, holder_of
@@ -78,6 +80,9 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         except SendenseError as error:
             return Forecast(problems=(error.message,))
         return Forecast(notes=(f"{directory} on {host.name}",))
+
+    def about(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[About, ...]:
+        return (About(name="repository", text=told["repository"]),) if "repository" in told else ()
 
     def findings(self, out: Reservation) -> Findings:
         cells = {

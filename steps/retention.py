@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
+from runner.about import About
 from runner.findings import Findings, Statement
 from runner.model import JobModel, Model, SectionName
 from runner.step import Context, Empty, Lifetime, Step
 from steps import pruning
 from steps.pruning import VmPlan
+from steps.repository import retention
 from steps.repository.retention import Policy
 from steps.repository.section import locate
 
@@ -57,6 +60,12 @@ class Retention(Step[RetentionIn, Empty, Chosen]):
             due=tuple(plan for plan in plans if plan.due),
             refused=tuple(f"{plan.vm}: {plan.refused}." for plan in plans if plan.refused is not None),
         )
+
+    def about(self, told: Mapping[str, Any], out: Chosen | None) -> tuple[About, ...]:
+        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
+        if "vms" in told:
+            found.append(About(name="VMs", text=", ".join(told["vms"]) or "all that have points there"))
+        return (*found, *retention.about(told))
 
     def findings(self, out: Chosen) -> Findings:
         return Findings(statements=tuple(Statement(about="noted", text=text) for text in out.refused))

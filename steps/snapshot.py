@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from runner.about import About
 from runner.errors import LockedError, SendenseError
 from runner.findings import Findings, Statement
 from runner.model import HOW, Duration, JobModel, Model
@@ -213,6 +215,17 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         except TrackingOff as error:
             problems.append(error.message)
         return Forecast(notes=tuple(notes), problems=tuple(problems))
+
+    def about(self, told: Mapping[str, Any], out: SnapshotTaken | None) -> tuple[About, ...]:
+        found = [About(name=name, text=told[name]) for name in ("quiesce", "cbt") if name in told]
+        if "hold" in told:
+            kept = (
+                f"{human_seconds(told['hold'])} after a failure"
+                if told["hold"]
+                else "none: released at once after a failure"
+            )
+            found.append(About(name="hold", text=f"the snapshot, {kept}" if told["hold"] else kept))
+        return tuple(found)
 
     def findings(self, out: SnapshotTaken) -> Findings:
         text = f"The VM was read as it was at {_time(out.created)}; quiesced: {out.quiesced}."

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from runner.about import About
 from runner.errors import SendenseError
 from runner.findings import Cell, Findings, Row
 from runner.hosts import Host
 from runner.model import HOW, Duration, JobModel, Model, Size
 from runner.observations import Observation
 from runner.step import Context, Lifetime, Step
-from runner.units import MiB
+from runner.units import MiB, human_bytes
 from steps import tools
 from steps.base import Base
 from steps.copy import nbd
@@ -172,6 +173,15 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         # Last: who finds it may rely on all the rest.
         host.write(_marker(image), copied.model_dump_json(indent=1).encode())
         return copied
+
+    def about(self, told: Mapping[str, Any], out: Copied | None) -> tuple[About, ...]:
+        if "window" not in told:
+            return ()
+        return (
+            About(
+                name="window", text=f"{human_bytes(told['window'])} of a disk are copied twice after a kill, at most"
+            ),
+        )
 
     def examine(self, ctx: Context, inputs: TransferIn) -> tuple[Observation, ...]:
         return (tools.examine_libnbd(),)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from runner.about import About
 from runner.errors import DifferenceError, SendenseError, StateError
 from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
@@ -197,6 +199,9 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
 
     def undo(self, ctx: Context, inputs: VerifyIn, out: Verified) -> None:
         ctx.host(out.copied.image.host).remove(_marker(out.copied.image))
+
+    def about(self, told: Mapping[str, Any], out: Verified | None) -> tuple[About, ...]:
+        return (About(name="verify", text=told["level"]),) if "level" in told else ()
 
     def findings(self, out: Verified) -> Findings:
         key = out.copied.image.disk.key

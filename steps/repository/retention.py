@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from runner.about import About
 from runner.model import JobModel, Model
 from steps.repository.chains import Chains
 from steps.repository.history import Entry, History, children
@@ -43,6 +44,16 @@ class Policy(JobModel):
     def keeps(self) -> bool:
         """Whether it has any rule of what stays."""
         return self.keep_last is not None or any(getattr(self, rule.field) is not None for rule in RULES)
+
+
+def about(told: Mapping[str, Any]) -> tuple[About, ...]:
+    """Of a step that carries out the policy among its fields."""
+    if not isinstance(policy := told.get("policy"), Policy):
+        return ()
+    rules = [f"{name} {value}" for name, value in policy.to_json_value().items() if value is not None]
+    rest = "; what no rule keeps is deleted" if policy.keeps else "; no rule says what stays, so every point does"
+    change = "restore points that the new rules do not keep are deleted after the next success" if policy.keeps else ""
+    return (About(name="retention", text=", ".join(rules) + rest if rules else rest.lstrip("; "), change=change),)
 
 
 @dataclass(frozen=True)

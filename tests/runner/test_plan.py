@@ -1,10 +1,13 @@
 """The plan, with steps on a directory: what it says, and that it changes nothing."""
 
 import io
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from runner.about import About, merged
 from runner.plan import Plan, PlanNode
 from runner.plan_view import as_markdown, as_mermaid, headline, print_text
 from tests.runner.toys import Bench, backup_like
@@ -94,8 +97,60 @@ def test_markdown_and_mermaid_hold_every_node_and_edge(bench: Bench):
     plan = bench.plan()
     markdown, mermaid = as_markdown(plan), as_mermaid(plan)
     assert all(f"`{node.id}`" in markdown for node in plan.nodes)
-    assert mermaid.count(" --> ") == len(plan.edges)
+    assert all(f'"{node.id}"' in mermaid for node in plan.nodes)
     assert headline(plan) in markdown
+
+
+def reachable(edges: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """All pairs of which the second comes after the first."""
+    after: dict[str, set[str]] = {}
+    for first, second in edges:
+        after.setdefault(first, set()).add(second)
+    found: set[tuple[str, str]] = set()
+    for first in after:
+        waiting = [first]
+        while waiting:
+            for second in after.get(waiting.pop(), ()):
+                if (first, second) not in found:
+                    found.add((first, second))
+                    waiting.append(second)
+    return found
+
+
+def test_the_picture_has_no_edge_that_follows_from_others(bench: Bench):
+    plan = bench.plan()
+    names = dict(re.findall(r'(n\d+)[\[(]+"([^"]*)"', as_mermaid(plan)))
+    drawn = [(names[first], names[second]) for first, second in re.findall(r"(n\d+) --> (n\d+)", as_mermaid(plan))]
+    assert reachable(drawn) == reachable(plan.edges)
+    for edge in drawn:
+        assert edge not in reachable(other for other in drawn if other != edge), f"{edge} follows from others"
+    assert len(drawn) < len(plan.edges) / 2, "guards alone give an edge to all that changes something"
+
+
+def test_what_several_steps_say_stands_on_one_line_and_a_fallback_only_where_nobody_says_more():
+    said = [
+        About(name="repository", text="main"),
+        About(name="retention", text="none", fallback=True),
+        About(name="repository", text="copy"),
+        About(name="repository", text="main"),
+        About(name="retention", text="keep-last 1", change="points may go"),
+    ]
+    assert [(one.name, one.text, one.change) for one in merged(said)] == [
+        ("repository", "main, copy", ""),
+        ("retention", "keep-last 1", "points may go"),
+    ]
+    assert [one.text for one in merged(said[1:2])] == ["none"]
+
+
+def test_a_plan_begins_with_its_settings_and_with_what_would_be_deleted(bench: Bench):
+    plan = bench.plan()
+    nodes = [node.model_copy(update={"removes": ("vm/a", "vm/b")} if node.id == "end" else {}) for node in plan.nodes]
+    plan = plan.model_copy(update={"about": (About(name="hold", text="12 h"),), "nodes": tuple(nodes)})
+    stream = io.StringIO()
+    print_text(plan, stream)
+    lines = [line.split() for line in stream.getvalue().splitlines()]
+    assert lines[1:5] == [["setting", "value"], ["hold", "12", "h"], ["would", "be", "deleted", "vm/a,", "vm/b"], []]
+    assert as_markdown(plan).index("| hold | 12 h |") < as_markdown(plan).index("| + | `look` |")
 
 
 def test_a_plan_is_a_document_that_can_be_read_back(bench: Bench):
