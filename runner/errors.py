@@ -17,6 +17,7 @@ A step raises its own subclasses. A bug is a traceback, never one of these.
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -130,6 +131,15 @@ class CommandError(SendenseError):
         self.stderr = stderr
         says_nothing = exit_code_seen is None or exit_code_seen > BY_SIGNAL
         self.transient = says_nothing if transient is None else transient
-        how = "did not end in time" if exit_code_seen is None else f"failed with exit code {exit_code_seen}"
+        how = "did not end in time" if exit_code_seen is None else f"failed with {ending(exit_code_seen)}"
         said = " / ".join(line.strip() for line in stderr.strip().splitlines()[-6:]) or "it said nothing"
         super().__init__(f"{shlex.join(self.argv[:2])} … on {host} {how}: {said}")
+
+
+def ending(exit_code: int) -> str:
+    """``exit code 1``, ``exit code 137 (killed by SIGKILL)``: of a program, in words."""
+    try:
+        killed = f" (killed by {signal.Signals(exit_code - BY_SIGNAL).name})" if exit_code > BY_SIGNAL else ""
+    except ValueError:  # a program may end with any number
+        killed = ""
+    return f"exit code {exit_code}{killed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -80,14 +81,15 @@ class Thinning:
 class Journal:
     """A listener that appends to `path` (made 0600), each line whole and at once; `close` makes it durable.
 
-    A full disk must not keep the engine from unwinding: after the first failure nothing more is written, and `close`
-    raises StateError. A resumed run goes on in the same file; the torn last line of a killed one is cut off.
+    A full disk must not keep the engine from its work: after the first failure nothing more is written, and `failure` says
+    so. A resumed run goes on in the same file; the torn last line of a killed one is cut off.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thin = Thinning()
-        self._failure: OSError | None = None
+        self.failure: str | None = None
+        """Why what stands there is not all, a sentence."""
         self._closed = False
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -111,20 +113,22 @@ class Journal:
             os.fsync(self._fd)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EROFS):  # a pipe or a device, see fsync(2)
-                self._failure = self._failure or error
-        finally:
+                self._fail(error)
+        with suppress(OSError):  # close(2) tells late what fsync(2) has told
             os.close(self._fd)
-        if self._failure is not None:
-            raise StateError(f"{self.path} is incomplete, make room there: {self._failure.strerror}") from self._failure
 
     def _append(self, line: bytes) -> None:
-        if self._closed or self._failure is not None:
+        if self._closed or self.failure is not None:
             return
         try:
             while line:
                 line = line[os.write(self._fd, line) :]
         except OSError as error:
-            self._failure = error
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        room = ", make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        self.failure = self.failure or f"{self.path} is incomplete{room}: {error.strerror}"
 
     def _cut_torn_line(self) -> None:
         size = end = os.fstat(self._fd).st_size

@@ -60,7 +60,7 @@ def run(
             raise CommandError(host, argv, None, stderr.decode(errors="replace")) from None
         finally:
             os.close(writer)
-    done = Completed(tuple(argv), _exit_code(process.returncode), stdout, stderr.decode(errors="replace"))
+    done = Completed(tuple(argv), exit_code_of(process.returncode), stdout, stderr.decode(errors="replace"))
     if ok is not None and done.exit_code not in ok:
         raise CommandError(host, argv, done.exit_code, done.stderr)
     return done
@@ -113,7 +113,7 @@ class PipeWire:
 
     def wait(self, timeout: float) -> int | None:
         try:
-            return _exit_code(self._process.wait(timeout))
+            return exit_code_of(self._process.wait(timeout))
         except subprocess.TimeoutExpired:
             return None
 
@@ -178,5 +178,6 @@ def _kill(process: subprocess.Popen[bytes], writer: int) -> bytes:
         return b""
 
 
-def _exit_code(returncode: int) -> int:
+def exit_code_of(returncode: int) -> int:
+    """128 + n for a `Popen.returncode` that says signal n."""
     return 128 - returncode if returncode < 0 else returncode

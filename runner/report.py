@@ -19,10 +19,14 @@ from runner.words import MARKS, Fact, clock, failures, printable, story, verdict
 
 
 def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:
-    """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths.
+    """As `write_summary`, of the run that the events tell of. Raises StateError if an output is not one the installed step can
+    read."""
+    return write_summary(fold(events, findings_of), directory)
 
-    Raises StateError if they cannot be written, or if an output is not one the installed step can read."""
-    summary = fold(events, findings_of)
+
+def write_summary(summary: RunSummary, directory: Path) -> tuple[Path, ...]:
+    """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths. Raises
+    StateError if they cannot be written."""
     contents = {
         "report.html": render_html(summary),
         "report.md": render_markdown(summary),

@@ -9,10 +9,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runner.errors import UsageError
+from runner.errors import UsageError, ending
 from runner.model import FilePath, JobModel
+from runner.process import exit_code_of
 
 EXEC_TIMEOUT = 30.0
+LAST_LINES, LAST_CHARACTERS = 6, 600
+"""Of what a command that failed said; a page of usage is no sentence."""
 
 
 class Secret:
@@ -84,9 +87,21 @@ def _output_of(argv: tuple[str, ...]) -> bytes:
     # The one child that gets our whole environment: keepers of secrets are told there where they are and who asks.
     try:
         done = subprocess.run(argv, capture_output=True, timeout=EXEC_TIMEOUT, check=False, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = "it did not end in time" if isinstance(error, subprocess.TimeoutExpired) else error.strerror
-        raise UsageError(f"the command {argv[0]!r} for a secret failed: {reason}") from error
+    except OSError as error:
+        raise UsageError(f"the command {argv[0]!r} for a secret failed: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        # Its cause has what it printed so far.
+        raise UsageError(
+            f"the command {argv[0]!r} for a secret did not end within {EXEC_TIMEOUT:g} s{_said(error.stderr)}"
+        ) from None
     if done.returncode != 0:
-        raise UsageError(f"the command {argv[0]!r} for a secret ended with exit code {done.returncode}")
+        how = ending(exit_code_of(done.returncode))
+        raise UsageError(f"the command {argv[0]!r} for a secret failed with {how}{_said(done.stderr)}")
     return done.stdout
+
+
+def _said(stderr: bytes | None) -> str:
+    """The last words of a keeper of secrets that failed: of its standard error alone, the other stream is for the secret."""
+    lines = [line.strip() for line in (stderr or b"").decode(errors="replace").splitlines() if line.strip()]
+    said = " / ".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
+    return f": {said}" if said else ", and it said nothing on standard error"

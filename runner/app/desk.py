@@ -6,7 +6,7 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -181,7 +181,7 @@ def open_desk(
     bus = Bus()
     for listener in listeners:
         bus.subscribe(listener)
-    with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
+    with _scratch(bus) as scratch, World(job, bus, stop, scratch) as world:
         local = state_directory(options)
         place = job.state_place
         if place is None:
@@ -189,3 +189,14 @@ def open_desk(
         else:
             state = JobState(world.host(place.host), place.path, job.name, place.ready)
         yield Desk(job, options, registry, bus, world, state, local)
+
+
+@contextmanager
+def _scratch(bus: Bus) -> Iterator[Path]:
+    """What cannot be removed of it changes nothing of what came of the work."""
+    with ExitStack() as stack:
+        yield Path(stack.enter_context(temporary_directory()))
+        try:
+            stack.close()
+        except SendenseError as error:
+            bus.emit(Warned(node="the temporary directory", text=error.message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from runner.app.records import account, git_commit, new_record, new_run_id
 from runner.app.verdict import verdict_of
 from runner.checkpoint import RunRecord, RunState, now
 from runner.conclusion import RUN
-from runner.errors import Interrupted, SendenseError, UsageError
+from runner.errors import Interrupted, SendenseError, StateError, UsageError
 from runner.events import Event, RunFinished, RunStarted, Warned
 from runner.examination import Examination
 from runner.executor import Executor, Outcome
@@ -27,15 +27,19 @@ from runner.patience import patiently
 from runner.step import Run
 from runner.unwind import Unwinding
 
+THE_EVENTS = "the run's events"
+"""What is incomplete, in words, where it is no node."""
+
 
 @dataclass(frozen=True)
 class Result:
-    """`directory` is local: events.jsonl lies there."""
+    """`directory` is local: events.jsonl lies there. `told`: whether all of the run's events do."""
 
     run: str
     job: Job
     exit_code: int
     directory: Path
+    told: bool = True
 
 
 class RunBroke(Exception):
@@ -77,8 +81,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, *, resumed: bool) 
     run = desk.run(record.model_copy(update={"job_digest": desk.job.digest, "git_commit": commit}))
     directory = desk.directory(record.id)
     with ExitStack() as stack:
-        for file in filter(None, (directory / EVENTS, options.events)):
-            desk.bus.subscribe(stack.enter_context(_journal(file)))
+        journals = list(_journals(desk, stack, directory / EVENTS, options.events))
         if resumed:
             state.tidy()
         else:
@@ -105,12 +108,17 @@ def _execute(desk: Desk, record: RunRecord, options: Options, *, resumed: bool) 
             text = "".join(traceback.format_exception_only(bug)).strip()
             seconds = time.monotonic() - began
             unwinding.name_what_is_held(record.id, work_done=False)
+            _tell_what_is_lost(desk, journals)
             desk.bus.emit(
                 RunFinished(run=record.id, outcome="failed", exit_code=1, seconds=seconds, error=f"bug: {text}")
             )
-            raise RunBroke(Result(record.id, desk.job, 1, directory)) from bug
+            raise RunBroke(
+                Result(record.id, desk.job, 1, directory, told=_is_whole(journals, directory / EVENTS))
+            ) from bug
         finished = _conclude(desk, state, record, unwinding, outcome, time.monotonic() - began)
-        return Result(record.id, desk.job, finished.exit_code, directory)
+        _tell_what_is_lost(desk, journals)
+        desk.bus.emit(finished)
+        return Result(record.id, desk.job, finished.exit_code, directory, told=_is_whole(journals, directory / EVENTS))
 
 
 def _worked(
@@ -144,12 +152,39 @@ def _worked(
     return executor.execute()
 
 
-def _journal(file: Path) -> Journal:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return Journal(file)
-    except OSError as error:
-        raise UsageError(f"events cannot be written to {file}: {error.strerror}") from error
+def _journals(desk: Desk, stack: ExitStack, own: Path, asked_for: Path | None) -> Iterator[Journal]:
+    """Closed with `stack`. What nobody asked for is no reason not to begin. Raises UsageError for what somebody did."""
+    for file in filter(None, (own, asked_for)):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            journal = Journal(file)
+        except (OSError, StateError) as error:
+            text = error.message if isinstance(error, StateError) else f"{file} cannot be made: {error.strerror}"
+            if file is asked_for:
+                raise UsageError(text) from error
+            desk.bus.emit(Warned(node=THE_EVENTS, text=text))
+            continue
+        stack.callback(_close, desk, journal)
+        desk.bus.subscribe(journal)
+        yield journal
+
+
+def _is_whole(journals: Sequence[Journal], file: Path) -> bool:
+    return any(journal.path == file and journal.failure is None for journal in journals)
+
+
+def _tell_what_is_lost(desk: Desk, journals: Sequence[Journal]) -> None:
+    for journal in journals:
+        if (failure := journal.failure) is not None:
+            desk.bus.emit(Warned(node=THE_EVENTS, text=failure))
+
+
+def _close(desk: Desk, journal: Journal) -> None:
+    """What came of the work stands, whoever can read of it."""
+    told = journal.failure
+    journal.close()
+    if (failure := journal.failure) is not None and failure != told:
+        desk.bus.emit(Warned(node=THE_EVENTS, text=failure))
 
 
 def _conclude(
@@ -167,7 +202,6 @@ def _conclude(
             _forget_old(desk)
     else:
         unwinding.name_what_is_held(record.id, work_done=outcome.work_done)
-    desk.bus.emit(finished)
     return finished
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TextIO, cast
 
 import click
 
 from runner import __version__, process
-from runner.cli.output import Output
+from runner.cli.output import Outputs
 from runner.errors import SendenseError
 
 COMMANDS = {
@@ -27,6 +26,9 @@ COMMANDS = {
     },
 }
 """Command → the module here that has it, under its own name."""
+
+WORKING = frozenset({"run", "sweep", "init", "protect", "verify", "prune", "restore", "serve", "demo", "lab"})
+"""Commands with other work than to answer: their exit code is that work's, whoever can be told of it."""
 
 EPILOG = """Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by another run ·
 4 of several jobs, some are done and some not · 5 verification found a difference · 130 interrupted, resumable."""
@@ -58,30 +60,21 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code; an error a user can meet is its sentence, without a traceback."""
     process.dump_no_core()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # Names come from anywhere; a terminal in an old locale must not fail the run that shows one.
-            stream.reconfigure(errors="backslashreplace")
-    stdout = sys.stdout
-    output = Output(stdout)
-    sys.stdout = cast(TextIO, output)
-    try:
-        code = _called(argv)
-        output.flush()
-    finally:
-        sys.stdout = stdout
-    # Who reads our output may have gone (`| head`): not an error.
-    if output.refusal is not None and not isinstance(output.refusal, BrokenPipeError):
-        print(f"sendense: standard output cannot be written: {output.refusal.strerror}", file=sys.stderr)
-        code = code or 1
+    words = list(sys.argv[1:] if argv is None else argv)
+    with Outputs() as outputs:
+        code = outputs.exit_code(_called(words), answers=_answers(words))
     sys.exit(code)
 
 
-def _called(argv: Sequence[str] | None) -> int:
+def _answers(words: Sequence[str]) -> bool:
+    command = next((word for word in words if not word.startswith("-")), "")
+    return command not in WORKING or "--dry-run" in words
+
+
+def _called(words: Sequence[str]) -> int:
     """The exit code."""
     try:
-        words = list(sys.argv[1:] if argv is None else argv)
-        code = cli.main(args=words, prog_name="sendense", standalone_mode=False, obj=tuple(words))
+        code = cli.main(args=list(words), prog_name="sendense", standalone_mode=False, obj=tuple(words))
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:
@@ -92,4 +85,7 @@ def _called(argv: Sequence[str] | None) -> int:
     except SendenseError as error:
         print(f"sendense: {error}", file=sys.stderr)
         return error.exit_code
+    except Exception:  # noqa: BLE001  a bug
+        traceback.print_exc()
+        return 1
     return code if isinstance(code, int) else 0

@@ -48,7 +48,8 @@ class Ended:
         if self.run is None:
             state = {LockedError: "locked", JobFileError: "bad job file"}.get(type(error), NOT_BEGUN)
         what = "; ".join(filter(None, (self.what, str(error).removeprefix(f"{self.file}: "))))
-        return replace(self, exit_code=self.exit_code or error.exit_code, state=state, what=what, error=str(error))
+        code = error.exit_code if self.exit_code is None else self.exit_code
+        return replace(self, exit_code=code, state=state, what=what, error=str(error))
 
     def document(self) -> dict[str, Any]:
         told = {"file": str(self.file)}

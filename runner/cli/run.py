@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,7 @@ from runner.cli.several import exit_code, say_error
 from runner.console import Console, Level
 from runner.errors import SendenseError, UsageError
 from runner.journal import read_events
-from runner.report import write_reports
+from runner.report import write_reports, write_summary
 from runner.step import Registry
 
 RUN_SCHEMA_VERSION = 1
@@ -44,19 +44,25 @@ class Wish(threading.Event):
 
 @contextmanager
 def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[Wish]:
-    """The first SIGINT or SIGTERM asks the run to stop cleanly; one that comes later leaves the rest to the next run."""
+    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop cleanly; one that comes later leaves the rest to the next run. A
+    terminal that hangs up may say so more than once, and not at all where it was told to be silent (nohup)."""
     stop = Wish()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.asked is not None:
-            if time.monotonic() - stop.asked > ONE_WISH:
+            if number != signal.SIGHUP and time.monotonic() - stop.asked > ONE_WISH:
                 os._exit(130)
             return
         stop.asked = time.monotonic()
         stop.set()
-        os.write(2, f"\nstopping: {what}; once more to leave at once\n".encode())
+        with suppress(OSError):  # nobody may be there to read it
+            os.write(2, f"\nstopping: {what}; once more to leave at once\n".encode())
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield stop
     finally:
@@ -141,7 +147,7 @@ class _Each:
             if bug is not None:
                 traceback.print_exception(bug)
             ended = Ended.of(job, result, console.summary())
-            self._report(result)
+            self._report(result, console)
         except SendenseError as error:
             say_error(job, error, self.jobs)
             return ended.but(error)
@@ -158,16 +164,17 @@ class _Each:
                 stop.clear()  # by which its other nodes were stopped: the next job is to run
             return broke.result, broke
 
-    def _report(self, result: Result) -> None:
+    def _report(self, result: Result, console: Console) -> None:
+        """Raises StateError."""
         if self.report is None:
             return
         # Of several jobs each has its own: `result.directory` is that of the run in that of the job.
         name = f"{result.directory.parent.name}-{result.run}"
         directory = self.report / name if len(self.jobs) > 1 else self.report
-        try:
+        if result.told:
             write_reports(read_events(result.directory / EVENTS), directory, self.registry.findings)
-        except OSError as error:
-            raise UsageError(f"reports cannot be written into {directory}: {error.strerror}") from error
+        else:
+            write_summary(console.summary(), directory)  # which has not seen what earlier executions told
 
 
 def _make_room(report: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TextIO
 
 from rich.console import Console as RichConsole
@@ -21,9 +22,10 @@ class Screen(RichConsole):
         """Of the very terminal that is written to, now. rich asks the one behind standard input first, and takes a dumb one
         to have 80 columns; it is asked where a terminal does not know its size (0 x 0: some containers)."""
         if self._on_terminal:
-            found = os.get_terminal_size(self.file.fileno())
-            if found.columns and found.lines:
-                return ConsoleDimensions(found.columns, found.lines)
+            with suppress(OSError):  # it hung up meanwhile
+                found = os.get_terminal_size(self.file.fileno())
+                if found.columns and found.lines:
+                    return ConsoleDimensions(found.columns, found.lines)
         return super().size
 
 

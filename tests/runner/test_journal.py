@@ -109,7 +109,6 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from runner.errors import StateError
 from runner.journal import Journal
 from tests.run_events import failed_run
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -117,10 +116,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 journal = Journal(Path(sys.argv[1]))
 for event in failed_run():
     journal(event)
-try:
-    journal.close()
-except StateError as error:
-    print(error.message)
+journal.close()
+print(journal.failure)
 """
 
 

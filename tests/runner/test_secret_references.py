@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import secrets
 from runner.errors import UsageError
 from runner.secrets import FromEnv, FromExec, FromFile, SecretRef, resolve
 
@@ -47,3 +48,38 @@ def test_what_is_no_line_of_text_is_refused_and_not_quoted(
 def test_a_secret_may_have_any_letters_of_any_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "J\u00e4ger2")
     assert resolve(FromEnv(env="SECRET")).reveal() == "J\u00e4ger2"
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        pytest.param(
+            "echo hunter2; echo 'no token: run login' >&2; exit 3",
+            "failed with exit code 3: no token: run login",
+            id="told",
+        ),
+        pytest.param(
+            "echo hunter2; seq 1000 >&2; exit 1",
+            "failed with exit code 1: 995 / 996 / 997 / 998 / 999 / 1000",
+            id="its last words",
+        ),
+        pytest.param(
+            "echo hunter2; kill -9 $$",
+            "failed with exit code 137 (killed by SIGKILL), and it said nothing on standard error",
+            id="killed",
+        ),
+        pytest.param(
+            "echo hunter2; echo asking the keeper >&2; exec sleep 60",
+            "did not end within 0.2 s: asking the keeper",
+            id="hung",
+        ),
+    ],
+)
+def test_a_command_that_gives_no_secret_is_told_in_its_own_last_words(
+    script: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "sleep" in script:
+        monkeypatch.setattr(secrets, "EXEC_TIMEOUT", 0.2)
+    with pytest.raises(UsageError) as refused:
+        resolve(FromExec(exec=("sh", "-c", script)))
+    assert str(refused.value) == f"the command 'sh' for a secret {sentence}"

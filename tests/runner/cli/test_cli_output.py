@@ -1,10 +1,17 @@
 """What becomes of a command whose output nobody takes."""
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from runner.app import Options, status_of
+from runner.hosts.local import LocalHost
+from steps.repository import marker
 
 COMMAND = (sys.executable, "-m", "runner.cli", "steps")
 
@@ -46,3 +53,74 @@ def test_what_failed_is_told_by_the_exit_code_though_the_reader_has_gone(tmp_pat
         running.stdout.close()
         assert running.wait(timeout=60) == 1
         assert "Traceback" not in running.stderr.read()
+
+
+def redirected(how: str) -> Callable[[list[str], Path], "subprocess.Popen[bytes]"]:
+    def begin(argv: list[str], said: Path) -> "subprocess.Popen[bytes]":
+        shell = ["sh", "-c", f'exec "$@" {how}', "sh", *argv]
+        with said.open("wb") as file:
+            return subprocess.Popen(shell, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+    return begin
+
+
+def on_a_terminal_that_hangs_up(argv: list[str], said: Path) -> "subprocess.Popen[bytes]":
+    ours, its = os.openpty()
+
+    def be_nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    begun = subprocess.Popen(argv, stdin=its, stdout=its, stderr=its, preexec_fn=be_nohup, start_new_session=True)
+    os.close(its)
+    os.close(ours)
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        pytest.param(redirected(">&-"), (), id="no-stdout"),
+        pytest.param(redirected("2>&-"), (), id="no-stderr"),
+        pytest.param(redirected("<&- >&- 2>&-"), ("--json",), id="nothing"),
+        pytest.param(redirected("2>/dev/full"), ("-v",), id="stderr-full"),
+        pytest.param(redirected(">/dev/full"), ("--json",), id="stdout-full"),
+        pytest.param(redirected(">/dev/full 2>&1"), ("--json", "-v"), id="both-full"),
+        pytest.param(on_a_terminal_that_hangs_up, (), id="hung-up"),
+        pytest.param(redirected(""), ("--events", "/dev/full"), id="events-full"),
+        pytest.param(redirected(""), ("--report", "REPORT"), id="report-full"),
+    ],
+)
+def test_the_exit_code_of_a_run_is_the_works_whoever_can_be_told_of_it(
+    tmp_path: Path, begin: Callable[[list[str], Path], "subprocess.Popen[bytes]"], more: tuple[str, ...]
+) -> None:
+    repository, job, said = tmp_path / "repository", tmp_path / "job.yaml", tmp_path / "said"
+    marker.init(LocalHost(), str(repository))
+    job.write_text(JOB.replace("NOWHERE", str(repository)))
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "report.md").mkdir()  # nothing can take its place
+    given = [str(report) if word == "REPORT" else word for word in more]
+    with begin(
+        [sys.executable, "-m", "runner.cli", "run", str(job), "--state", str(tmp_path), *given], said
+    ) as running:
+        assert running.wait(timeout=60) == 0
+    told = said.read_text() if said.exists() else ""
+    assert "Traceback" not in told
+    assert [record.phase for record in status_of(job, Options(state=tmp_path)).runs] == ["finished"]
+    if "--events" in more:
+        assert "the run's events  warning: /dev/full is incomplete, make room there: No space left" in told
+    if "--report" in more:
+        assert f"sendense: the report cannot be written to {report}: Is a directory" in told
+
+
+@pytest.mark.parametrize("how", [pytest.param(">&-", id="closed"), pytest.param(">/dev/full 2>&-", id="full")])
+def test_a_command_that_only_answers_has_failed_where_nobody_can_hear_it(tmp_path: Path, how: str) -> None:
+    with redirected(how)(list(COMMAND), tmp_path / "said") as running:
+        assert running.wait(timeout=60) == 1
+    closed = "sendense: standard output cannot be written: it is closed\n"
+    assert (tmp_path / "said").read_text() == (closed if how == ">&-" else "")
+
+
+def test_bad_usage_is_its_exit_code_though_nobody_can_hear_why(tmp_path: Path) -> None:
+    with redirected("2>/dev/full")([sys.executable, "-m", "runner.cli", "bogus"], tmp_path / "said") as running:
+        assert running.wait(timeout=60) == 2

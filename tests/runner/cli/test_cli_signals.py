@@ -20,9 +20,10 @@ with run.stop_on_signals() as stop:
 """
 
 
-def stopped(one_wish: float, signals: Sequence[signal.Signals]) -> tuple[int, str]:
+def stopped(one_wish: float, signals: Sequence[signal.Signals], how: str = "") -> tuple[int, str]:
     argv = [sys.executable, "-c", STOPPING, str(one_wish), *(str(int(number)) for number in signals)]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    shell = ["sh", "-c", f'{how} exec "$@"', "sh", *argv]
+    done = subprocess.run(shell, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
     return done.returncode, done.stdout
 
 
@@ -40,3 +41,17 @@ def test_signals_that_come_together_are_one_wish_to_stop(signals: tuple[signal.S
 
 def test_one_that_comes_later_leaves_at_once() -> None:
     assert stopped(0, (signal.SIGINT, signal.SIGINT)) == (130, "")
+
+
+def test_a_terminal_that_hangs_up_stops_a_run_in_order_however_often_it_says_so() -> None:
+    assert stopped(0, (signal.SIGHUP, signal.SIGHUP)) == (0, "closed what it had open\n")
+
+
+def test_a_run_stops_in_order_where_nobody_can_read_that_it_does() -> None:
+    assert stopped(60, (signal.SIGTERM,), "exec 2>/dev/full;") == (0, "closed what it had open\n")
+
+
+def test_nohup_means_that_a_run_outlives_its_terminal() -> None:
+    code = STOPPING.replace("assert stop.is_set()", "assert not stop.is_set()")
+    argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-c", code, "60", str(int(signal.SIGHUP))]
+    assert subprocess.run(argv, stdout=subprocess.DEVNULL, timeout=60, check=False).returncode == 0
