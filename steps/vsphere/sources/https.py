@@ -34,7 +34,7 @@ _COOKIE_SCRIPT = (
     'errors=$(readlink /proc/self/fd/2); case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat {file}'
 )
 """Prints the cookie. nbdkit sends the standard error of each call of such a script to a new ``/tmp/errorsXXXXXX``, wherever
-TMPDIR points, and never removes it (plugins/curl/scripts.c, the same from 1.32 to 1.45): one file every `COOKIE_RENEW`
+TMPDIR points, and never removes it (plugins/curl/scripts.c, the same in 1.32 and after the rewrite with a pool of handles): one file every `COOKIE_RENEW`
 seconds and connection. So the script removes it, before anything can end it; what it has to say of a failure, that the
 file cannot be read, is not worth one."""
 
