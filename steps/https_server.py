@@ -12,6 +12,7 @@ from steps.vsphere import folder
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.names import DatastoreFile, datastore_file
 from steps.vsphere.sources import https
 
 
@@ -47,8 +48,8 @@ class HttpsServer(SourceServer):
         children = self._start(directory, [command] * self._connections)
         return self._connect(directory, children)
 
-    def _file(self) -> str:
-        return folder.flat_file(self._disk.file)
+    def _file(self) -> DatastoreFile:
+        return folder.flat_file(datastore_file(self._disk.file, (self._disk.datastore,)))
 
     def _failure_of(self, stderr: str) -> VSphereError:
         # A session that ended may have been renewed by another thread meanwhile: what tells is whether we are let in now.

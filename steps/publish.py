@@ -25,7 +25,7 @@ from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
 from steps.transfer import Copied
 from steps.verify import Verified
-from steps.vsphere import snapshots
+from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM, Uncovered
 
@@ -291,7 +291,9 @@ def _save_nvram(ctx: Context, inputs: PublishIn, host: Host, vm_files: str, note
     if inputs.snapshot.nvram is None:
         return None
     try:
-        content = vcenter(ctx, inputs.snapshot.vcenter).download(inputs.snapshot.datacenter, inputs.snapshot.nvram)
+        client = vcenter(ctx, inputs.snapshot.vcenter)
+        file = datastores.file_of(client, inputs.snapshot.vm, inputs.snapshot.nvram)
+        content = client.download(inputs.snapshot.datacenter, file)
     except SendenseError as error:
         notes.append(f"The NVRAM file {inputs.snapshot.nvram} could not be saved: {error.message}")
         ctx.warn(notes[-1])

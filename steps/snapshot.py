@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -18,11 +18,10 @@ from runner.units import HOUR, human_seconds
 from steps import tracking
 from steps.owner import describe, read_owner
 from steps.tracking import Wish
-from steps.vsphere import machine, privileges, snapshots
+from steps.vsphere import datastores, machine, privileges, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed, TrackingOff
 from steps.vsphere.inventory import VM, FrozenDisk
-from steps.vsphere.names import datastore_path
 from steps.vsphere.snapshots import Snapshot as Found
 
 PREFIX = "sendense-"
@@ -191,7 +190,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         if age >= inputs.hold:
             return f"its hold of {human_seconds(inputs.hold)} is over"
         try:
-            short = _short_datastores(vcenter(ctx, out.vcenter), inputs, {disk.datastore for disk in out.disks})
+            short, _ = _short_datastores(vcenter(ctx, out.vcenter), inputs, out.disks)
         except Gone:
             return "the VM is no longer there"
         return f"{', '.join(short)}, min-free is {inputs.min_free:g} %" if short else None
@@ -208,8 +207,10 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             _refuse_foreign(client, inputs.vm, name)
         except SendenseError as error:
             problems.append(error.message)
-        short = _short_datastores(client, inputs, {datastore_path(inputs.vm.vmx_file)[0]})
+        short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
         notes = [f"after a failure the snapshot would go at once: {', '.join(short)}"] if short else []
+        if unknown:
+            notes.append(f"how full datastore {', '.join(unknown)} is cannot be read: min-free is not watched there")
         try:
             notes += tracking.foresee(client, inputs.vm, inputs.cbt)
         except TrackingOff as error:
@@ -293,9 +294,14 @@ def _refuse_foreign(client: Client, vm: VM, own: str) -> None:
             raise LockedError(f"VM {vm.name}", holder)
 
 
-def _short_datastores(client: Client, inputs: SnapshotIn, names: set[str]) -> list[str]:
-    free = snapshots.free_space(client, inputs.vm.moref, names)
-    return [f"datastore {name} has {part:.1f} % free" for name, part in free.items() if part < inputs.min_free]
+def _short_datastores(
+    client: Client, inputs: SnapshotIn, disks: Iterable[FrozenDisk]
+) -> tuple[list[str], tuple[str, ...]]:
+    """What is to be said of those below `min-free`, and the names of those of which nobody says how full they are."""
+    free = datastores.free_space(client, inputs.vm.moref, {disk.datastore for disk in disks})
+    known = {name: part for name, part in free.items() if part is not None}
+    short = [f"datastore {name} has {part:.1f} % free" for name, part in known.items() if part < inputs.min_free]
+    return short, tuple(name for name in free if name not in known)
 
 
 def _taken(client: Client, vm: VM, found: Found, quiesced: str) -> SnapshotTaken:

@@ -22,6 +22,7 @@ from steps.snapshot import SnapshotTaken
 from steps.vsphere.client import Client
 from steps.vsphere.errors import PermissionMissing, VSphereError
 from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.names import DatastoreFile
 from steps.vsphere.sources.nbdkit import SourceFailed, errors_in
 
 START_TIMEOUT = 30.0
@@ -66,8 +67,8 @@ class SourceServer(ABC):
         WrongDisk, Interrupted."""
 
     @abstractmethod
-    def _file(self) -> str:
-        """The file that is read, ``[ds] dir/name``."""
+    def _file(self) -> str | DatastoreFile:
+        """The file that is read; as text ``[ds] dir/name``."""
 
     @abstractmethod
     def _failure_of(self, stderr: str) -> VSphereError:

@@ -23,6 +23,7 @@ from steps.vsphere import machine
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.names import DatastoreFile
 from steps.vsphere.sources import https
 from steps.vsphere.sources.vddk import VddkOptions
 
@@ -103,7 +104,7 @@ class _Configuration(HttpsServer):
         super().__init__(ctx, host, client, snapshot, disk, connections=1)
         self._what = f"{self._vmx} through {client.vcenter.authority} from host {host.name}"
 
-    def _file(self) -> str:
+    def _file(self) -> DatastoreFile:
         return self._vmx
 
     def _compare(self, info: ExportInfo) -> None:

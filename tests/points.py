@@ -17,6 +17,7 @@ from steps.snapshot import FrozenDisk, SnapshotTaken
 from steps.transfer import Copied
 from steps.verify import Verified
 from steps.vsphere.inventory import VM, Disk
+from steps.vsphere.names import DatastoreFile
 from tests.hub import CREATED, RUN, Hub, disk, vm
 
 SNAPSHOT = "snapshot-31"
@@ -34,7 +35,7 @@ class StandInVcenter:
         entry = vmodl.DynamicProperty(name="config", val=self.config)
         return [vmodl.query.PropertyCollector.ObjectContent(propSet=[entry])]
 
-    def download(self, datacenter: str, file: str) -> bytes:
+    def download(self, datacenter: str, file: DatastoreFile) -> bytes:
         return f"{datacenter} {file}".encode()
 
 

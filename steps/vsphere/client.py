@@ -23,6 +23,7 @@ from runner.units import MINUTE
 from steps.vsphere import folder, way
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
+from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
 from steps.vsphere.session import Session
 from steps.vsphere.tls import Trust, sha1_thumbprint, trust
@@ -149,8 +150,8 @@ class Client:
         self.call("looking whether the session lives", lambda session: session.current_time())
         return self._current() is not before
 
-    def download(self, datacenter: str, file: str) -> bytes:
-        """A small file of a datastore whole: `datacenter` is an inventory path, `file` reads ``[ds] dir/name``.
+    def download(self, datacenter: str, file: DatastoreFile) -> bytes:
+        """A small file of a datastore whole: `datacenter` is an inventory path.
 
         Raises Gone if there is no such file, PermissionMissing, Unreachable (transient)."""
         doing = f"reading {file}"
@@ -165,7 +166,7 @@ class Client:
                 raise
         return self.call(doing, work)
 
-    def may_read(self, datacenter: str, file: str) -> bool:
+    def may_read(self, datacenter: str, file: DatastoreFile) -> bool:
         """Whether a session of the account opens a datastore's file now; logs in anew if the session has ended. Raises
         LoginRefused, Gone if there is no such file, Unreachable (transient)."""
         self.renew()

@@ -5,6 +5,7 @@ VSphereError                      the run failed
 ├── LoginRefused                  wrong user name or password
 ├── NotTrusted                    its certificate is not the one the job pins or its CA signed
 ├── PermissionMissing             the account lacks a privilege on an object
+├── Unset                         a property that we need is not set
 ├── Gone                          an object (VM, snapshot, task) is not there (any more)
 ├── Busy              transient   another task holds the VM
 ├── Unreachable       transient   no answer, or none that is one
@@ -44,6 +45,18 @@ class PermissionMissing(VSphereError):
         super().__init__(message)
         self.privilege = privilege
         self.object = object_
+
+
+class Unset(VSphereError):
+    """`property` is the API's name, as a path (``hardware.device``); `whose` says what it describes."""
+
+    def __init__(self, property_: str, whose: str) -> None:
+        super().__init__(
+            f"vSphere gives no {property_} for {whose}, which a backup cannot do without: see in vSphere whether it is whole "
+            f"and within reach, then run again"
+        )
+        self.property = property_
+        self.whose = whose
 
 
 class Gone(VSphereError):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from runner.units import MiB
 from steps.vsphere.errors import Gone, PermissionMissing, Unreachable, VSphereError
-from steps.vsphere.names import datastore_path
+from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
 from steps.vsphere.session import CALL_TIMEOUT
 from steps.vsphere.tls import Trust
@@ -21,20 +21,20 @@ LARGEST = 64 * MiB
 """Bytes of a file that is read at once; an NVRAM file has some hundred KiB."""
 
 
-def url(vcenter: VCenter, datacenter: str, file: str) -> str:
-    """Of ``[ds] dir/name``. Names are escaped once; virt-v2v's twice works too, but is not what the guide says."""
+def url(vcenter: VCenter, datacenter: str, file: DatastoreFile) -> str:
+    """`datacenter` is an inventory path. Names are escaped once; virt-v2v's twice works too, but is not what the guide says."""
     return f"https://{vcenter.authority}{_target(datacenter, file)}"
 
 
-def flat_file(descriptor: str) -> str:
+def flat_file(descriptor: DatastoreFile) -> DatastoreFile:
     """``x-flat.vmdk`` of ``x.vmdk``: the bytes of a disk whose backing is a flat base file. Raises VSphereError."""
-    if not descriptor.endswith(".vmdk"):
+    if not descriptor.path.endswith(".vmdk"):
         raise VSphereError(f"vSphere gives {descriptor} for a disk, which is no .vmdk file")
-    return f"{descriptor.removesuffix('.vmdk')}-flat.vmdk"
+    return DatastoreFile(descriptor.datastore, f"{descriptor.path.removesuffix('.vmdk')}-flat.vmdk")
 
 
-def fetch(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: str) -> bytes:
-    """A small file whole; `datacenter` is an inventory path, `file` reads ``[ds] dir/name``.
+def fetch(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile) -> bytes:
+    """A small file whole; `datacenter` is an inventory path.
 
     Raises Gone if there is no such file, PermissionMissing (also for a session that has ended), VSphereError if it is
     over `LARGEST`, connection failures."""
@@ -54,7 +54,7 @@ def fetch(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: st
         connection.close()
 
 
-def look(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: str) -> None:
+def look(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile) -> None:
     """Whether `fetch` would be answered, without the content: raises as it does."""
     connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=CALL_TIMEOUT, context=trust.context)
     try:
@@ -64,7 +64,7 @@ def look(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: str
         connection.close()
 
 
-def _raise_for(status: int, vcenter: VCenter, file: str) -> None:
+def _raise_for(status: int, vcenter: VCenter, file: DatastoreFile) -> None:
     if status == 200:
         return
     if status == 404:
@@ -73,12 +73,12 @@ def _raise_for(status: int, vcenter: VCenter, file: str) -> None:
         raise PermissionMissing(
             f"reading {file} failed with status {status}: the account lacks {PRIVILEGES}: add them to its role there",
             PRIVILEGES,
-            file,
+            str(file),
         )
     kind = Unreachable if status >= 500 else VSphereError
     raise kind(f"reading {file} failed: {vcenter.authority} answered with status {status}")
 
 
-def _target(datacenter: str, file: str) -> str:
-    store, path = datastore_path(file)
-    return f"/folder/{quote(path)}?dcPath={quote(datacenter, safe='')}&dsName={quote(store, safe='')}"
+def _target(datacenter: str, file: DatastoreFile) -> str:
+    names = f"dcPath={quote(datacenter, safe='')}&dsName={quote(file.datastore, safe='')}"
+    return f"/folder/{quote(file.path)}?{names}"

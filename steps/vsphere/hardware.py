@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyVmomi import vim
 
-from steps.vsphere.errors import VSphereError
+from runner.units import KiB
+from steps.vsphere.datastores import Datastores, chain, file_in, store_of
+from steps.vsphere.errors import Unset, VSphereError
 from steps.vsphere.inventory import Controller, Disk, FrozenDisk, Network, Uncovered
-from steps.vsphere.names import datastore_path, unescape
+from steps.vsphere.names import unescape
+from steps.vsphere.unset import given
 
 _Device: Any = vim.vm.device
 _Disk: Any = vim.vm.device.VirtualDisk
@@ -37,19 +41,33 @@ NO_FLAT_FILES = {"vsan": "vSAN", "VVOL": "a vVol datastore"}
 """Datastore.summary.type of those that keep disks as objects: there, -flat.vmdk does not exist."""
 
 
-def disks(devices: Sequence[Any], *, tracking: bool) -> tuple[tuple[Disk, ...], tuple[Uncovered, ...]]:
+def disks(
+    devices: Sequence[Any], stores: Datastores, *, tracking: bool
+) -> tuple[tuple[Disk, ...], tuple[Uncovered, ...]]:
     """What a snapshot covers, and what it does not with the reason, each in key order. `tracking` is the VM's
-    changeTrackingEnabled. Raises VSphereError for a covered disk without a uuid or a controller."""
+    changeTrackingEnabled. Raises Unset, VSphereError for a covered disk without a uuid or a controller."""
     controllers = {device.key: device for device in devices if isinstance(device, _Device.VirtualController)}
     covered: list[Disk] = []
     uncovered: list[Uncovered] = []
     for device in sorted(virtual_disks(devices), key=lambda disk: int(disk.key)):
         why = not_covered(device, controllers)
         if why:
-            uncovered.append(Uncovered(key=device.key, label=_label(device), capacity=capacity(device), why=why))
+            uncovered.append(Uncovered(key=device.key, label=_label(device), capacity=_about(device), why=why))
         else:
-            covered.append(_disk(device, controllers, tracking=tracking))
+            covered.append(_disk(device, controllers, stores, tracking=tracking))
+    _refuse_shared_keys([*covered, *uncovered])
     return tuple(covered), tuple(uncovered)
+
+
+def _refuse_shared_keys(found: Sequence[Disk | Uncovered]) -> None:
+    """A key that a server left out arrives as 0; two of those cannot be told apart."""
+    for key, count in Counter(disk.key for disk in found).items():
+        if count > 1:
+            labels = ", ".join(disk.label for disk in found if disk.key == key)
+            raise VSphereError(
+                f"vSphere gives the key {key} to {count} disks ({labels}), so that nobody can tell them apart: see in vSphere "
+                f"whether the VM is whole, then run again"
+            )
 
 
 def virtual_disks(devices: Sequence[Any]) -> list[Any]:
@@ -58,7 +76,7 @@ def virtual_disks(devices: Sequence[Any]) -> list[Any]:
 
 def not_covered(disk: Any, controllers: Mapping[int, Any]) -> str:
     """Why a snapshot does not cover the disk; empty if it does."""
-    backing = disk.backing
+    backing = given(disk, "backing", named(disk))
     mode = getattr(backing, "diskMode", None) or ""
     if mode.startswith("independent"):
         return f"independent ({mode})"
@@ -75,22 +93,29 @@ def not_covered(disk: Any, controllers: Mapping[int, Any]) -> str:
 
 
 def capacity(disk: Any) -> int:
-    """Bytes, to the byte; capacityInKB is rounded."""
-    return int(disk.capacityInBytes)
+    """Bytes, to the byte; capacityInKB is rounded. Raises Unset."""
+    return int(given(disk, "capacityInBytes", named(disk)))
 
 
-def frozen(disk: Any, datastore_kind: str) -> FrozenDisk:
-    """A disk out of a snapshot's config; `datastore_kind` is its Datastore.summary.type."""
-    why = _why_not_flat(disk.backing, datastore_kind)
+def _about(disk: Any) -> int:
+    """Bytes of a disk that is not read, for people: rounded where only capacityInKB is set."""
+    return int(disk.capacityInBytes or disk.capacityInKB * KiB)
+
+
+def frozen(disk: Any, stores: Datastores) -> FrozenDisk:
+    """A disk out of a snapshot's config. Raises Unset, VSphereError."""
+    backing = given(disk, "backing", named(disk))
+    store = stores.get(store_of(backing))
+    why = _why_not_flat(backing, store.kind if store is not None else "")
     return FrozenDisk(
         key=disk.key,
         backing_uuid=_backing_uuid(disk),
         capacity=capacity(disk),
-        file=disk.backing.fileName,
-        datastore=datastore_path(disk.backing.fileName)[0],
+        file=_file_name(disk, backing),
+        datastore=file_in(backing, stores, _file_name(disk, backing)).datastore,
         flat=not why,
         why_not_flat=why,
-        change_id=getattr(disk.backing, "changeId", None) or None,
+        change_id=getattr(backing, "changeId", None) or None,
     )
 
 
@@ -109,11 +134,12 @@ def networks(devices: Sequence[Any], portgroups: Mapping[str, str]) -> tuple[Net
     )
 
 
-def _disk(device: Any, controllers: Mapping[int, Any], *, tracking: bool) -> Disk:
+def _disk(device: Any, controllers: Mapping[int, Any], stores: Datastores, *, tracking: bool) -> Disk:
+    *_, base = chain(device)
     backing = device.backing
     controller = controllers.get(device.controllerKey)
     if controller is None or device.unitNumber is None:
-        raise VSphereError(f"vSphere names no controller for disk {device.key} ({_label(device)})")
+        raise Unset("controllerKey" if controller is None else "unitNumber", named(device))
     return Disk(
         key=device.key,
         label=_label(device),
@@ -125,7 +151,7 @@ def _disk(device: Any, controllers: Mapping[int, Any], *, tracking: bool) -> Dis
         unit=device.unitNumber,
         capacity=capacity(device),
         backing_uuid=_backing_uuid(device),
-        datastore=datastore_path(_base(backing).fileName)[0],
+        datastore=file_in(base, stores, _file_name(device, base)).datastore,
         mode=getattr(backing, "diskMode", None) or "",
         thin=bool(getattr(backing, "thinProvisioned", None)),
         change_tracking=tracking and isinstance(backing, _TRACKABLE),
@@ -137,17 +163,14 @@ def _backing_uuid(device: Any) -> str:
     uuid = getattr(device.backing, "uuid", None)
     if not uuid:
         raise VSphereError(
-            f"disk {device.key} ({_label(device)}) has no backing uuid, so that nobody can tell it from another disk: "
+            f"{named(device)} has no backing.uuid, so that nobody can tell it from another disk: "
             f"leave it out with skip-uncovered after making it independent"
         )
     return str(uuid)
 
 
-def _base(backing: Any) -> Any:
-    """The end of the chain; `parent` is set on deltas only."""
-    while getattr(backing, "parent", None) is not None:
-        backing = backing.parent
-    return backing
+def _file_name(disk: Any, backing: Any) -> str:
+    return str(given(backing, "fileName", named(disk)))
 
 
 def _why_not_flat(backing: Any, datastore_kind: str) -> str:
@@ -170,9 +193,14 @@ def _network_name(backing: Any, portgroups: Mapping[str, str]) -> str:
     return unescape(str(getattr(backing, "deviceName", None) or getattr(backing, "opaqueNetworkId", None) or ""))
 
 
+def named(disk: Any) -> str:
+    """``disk 2000 (Hard disk 1)``"""
+    return f"disk {disk.key} ({_label(disk)})"
+
+
 def _label(device: Any) -> str:
     info = device.deviceInfo
-    return str(info.label) if info is not None else f"device {device.key}"
+    return str(info.label) if info is not None and info.label else f"device {device.key}"
 
 
 def _type_name(value: Any) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 from pyVmomi import vim
 
 from runner.units import MiB
-from steps.vsphere import hardware
+from steps.vsphere import datastores, hardware
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, SnapshotRefused, VSphereError
 from steps.vsphere.find import locate
 from steps.vsphere.inventory import VM, Disk, Network, Uncovered
-from steps.vsphere.names import unescape
+from steps.vsphere.names import DatastoreFile, unescape
 from steps.vsphere.properties import Properties, read, read_many
+from steps.vsphere.unset import given
 
 _STATE = (
     "name",
@@ -55,7 +56,8 @@ def describe(client: Client, moref: str) -> Machine:
             f"{doing} failed: vCenter has none (connection state {state}): its files are out of reach or it is being made"
         )
     tracking = bool(config.changeTrackingEnabled)
-    covered, uncovered = hardware.disks(config.hardware.device, tracking=tracking)
+    devices = given(config, "hardware.device", f"VM {moref}")
+    covered, uncovered = hardware.disks(devices, datastores.of_disks(client, devices), tracking=tracking)
     return Machine(_vm(client, moref, seen, config), covered, uncovered, tracking)
 
 
@@ -91,11 +93,11 @@ def powered_on(client: Client, moref: str) -> bool:
     return bool(seen.get("runtime.powerState") == vim.VirtualMachine.PowerState.poweredOn)
 
 
-def vmx_file(client: Client, moref: str) -> str:
-    """``[ds] dir/name.vmx``"""
+def vmx_file(client: Client, moref: str) -> DatastoreFile:
+    """``[ds] dir/name.vmx``. Raises Unset."""
     doing = f"looking for the configuration file of VM {moref}"
     seen = read(client, vim.VirtualMachine, moref, ("config.files.vmPathName",), doing)
-    return str(seen.get("config.files.vmPathName", ""))
+    return datastores.file_of(client, moref, str(given(seen, "config.files.vmPathName", f"VM {moref}")))
 
 
 def esxi_host(client: Client, moref: str) -> str:
@@ -113,7 +115,7 @@ def delta_files(client: Client, moref: str) -> tuple[str, ...]:
     doing = f"reading the disk files of VM {moref}"
     seen = read(client, vim.VirtualMachine, moref, ("config.hardware.device",), doing)
     backings = [disk.backing for disk in hardware.virtual_disks(seen.get("config.hardware.device", ()))]
-    return tuple(backing.fileName for backing in backings if getattr(backing, "parent", None) is not None)
+    return tuple(str(backing.fileName) for backing in backings if getattr(backing, "parent", None) is not None)
 
 
 def _why_not(seen: Properties) -> str:
@@ -139,22 +141,23 @@ def _why_not(seen: Properties) -> str:
 
 def _vm(client: Client, moref: str, seen: Properties, config: Any) -> VM:
     place = locate(client, moref)
+    of_vm = given(config, "hardware", f"VM {moref}")
     return VM(
         vcenter=client.name,
         vcenter_uuid=client.uuid,
         moref=moref,
-        name=unescape(str(seen["name"])),
+        name=unescape(str(given(seen, "name", f"VM {moref}"))),
         inventory_path=place.path,
         instance_uuid=config.instanceUuid or "",
         bios_uuid=config.uuid or "",
         datacenter=place.datacenter,
         firmware=config.firmware or "bios",
-        cpus=config.hardware.numCPU,
-        memory=config.hardware.memoryMB * MiB,
+        cpus=of_vm.numCPU,
+        memory=of_vm.memoryMB * MiB,
         guest=config.guestFullName or config.guestId or "",
         hardware_version=config.version or "",
-        vmx_file=config.files.vmPathName or "",
-        networks=_networks(client, config.hardware.device, seen.get("network") or ()),
+        vmx_file=str(getattr(config.files, "vmPathName", None) or ""),
+        networks=_networks(client, of_vm.device, seen.get("network") or ()),
     )
 
 

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from steps.vsphere.errors import VSphereError
 
 _ESCAPED = re.compile(r"%(2f|5c|25)", re.IGNORECASE)
 _PLAIN = {"2f": "/", "5c": "\\", "25": "%"}
-_DATASTORE_PATH = re.compile(r"\[([^\]]*)\] ?(.*)", re.DOTALL)
+_FORMS = (re.compile(r"\[(.*?)\](?: (.*)|)", re.DOTALL), re.compile(r"\[([^\]]*)\](.*)", re.DOTALL))
+"""``[name] path`` as it is documented; the second without the space."""
+
+
+@dataclass(frozen=True)
+class DatastoreFile:
+    """``[datastore] path`` in its two parts, which the text alone does not tell: a datastore may be called ``ssd [prod]``."""
+
+    datastore: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"[{self.datastore}] {self.path}"
 
 
 def unescape(name: str) -> str:
@@ -16,9 +30,14 @@ def unescape(name: str) -> str:
     return _ESCAPED.sub(lambda match: _PLAIN[match.group(1).lower()], name)
 
 
-def datastore_path(path: str) -> tuple[str, str]:
-    """``("ds", "dir/x.vmdk")`` of ``"[ds] dir/x.vmdk"``. Raises VSphereError."""
-    match = _DATASTORE_PATH.fullmatch(path)
-    if match is None:
-        raise VSphereError(f"vSphere gives '{path}' for a file, which is not a path on a datastore")
-    return match.group(1), match.group(2)
+def datastore_file(text: str, known: Iterable[str] = ()) -> DatastoreFile:
+    """Of ``[ds] dir/x.vmdk``. `known`: names of datastores, as the API gives them, of which one is the file's. Where none is (the
+    account may not read it), the name ends at the first bracket before a space. Raises VSphereError for another text."""
+    spellings = {spelling for name in known for spelling in (name, unescape(name))}
+    for name in sorted(spellings, key=len, reverse=True):
+        if f"{text} ".startswith(f"[{name}] "):
+            return DatastoreFile(name, text[len(f"[{name}] ") :])
+    for form in _FORMS:
+        if (match := form.fullmatch(text)) is not None:
+            return DatastoreFile(match[1], match[2] or "")
+    raise VSphereError(f"vSphere gives '{text}' for a file, which is not a path on a datastore")

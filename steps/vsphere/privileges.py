@@ -9,12 +9,14 @@ from typing import Any
 from pyVmomi import vim
 from pyVmomi.VmomiSupport import ManagedObject
 
+from steps.vsphere import datastores
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, PermissionMissing
 from steps.vsphere.hardware import virtual_disks
-from steps.vsphere.names import datastore_path, unescape
+from steps.vsphere.names import unescape
 from steps.vsphere.properties import read
 from steps.vsphere.session import Session
+from steps.vsphere.unset import given
 
 BACKUP = (
     "VirtualMachine.State.CreateSnapshot",
@@ -75,14 +77,14 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
 def _datastores(client: Client, vm: str, doing: str) -> dict[str, str]:
     """Moref by name, as the files of the VM's disks have it, those that its snapshots freeze too."""
     seen = read(client, vim.VirtualMachine, vm, ("config.hardware.device",), doing)
-    found: dict[str, str] = {}
-    for disk in virtual_disks(seen.get("config.hardware.device", ())):
-        backing = disk.backing
-        while backing is not None:
-            if getattr(backing, "datastore", None) is not None:
-                found[datastore_path(backing.fileName)[0]] = backing.datastore._moId
-            backing = getattr(backing, "parent", None)
-    return found
+    disks = virtual_disks(seen.get("config.hardware.device", ()))
+    stores = datastores.of_disks(client, disks)
+    return {
+        datastores.file_in(backing, stores, str(backing.fileName)).datastore: moref
+        for disk in disks
+        for backing in datastores.chain(disk)
+        if (moref := datastores.store_of(backing)) and getattr(backing, "fileName", "")
+    }
 
 
 def require(client: Client, wanted: Iterable[Wanted]) -> str:
@@ -102,16 +104,14 @@ def require(client: Client, wanted: Iterable[Wanted]) -> str:
 
 def _missing(client: Client, wanted: Wanted) -> Sequence[str]:
     doing = f"asking for the account's privileges on {wanted.name}"
-    key = read(client, vim.SessionManager, "SessionManager", ("currentSession",), doing)["currentSession"].key
+    seen = read(client, vim.SessionManager, "SessionManager", ("currentSession",), doing)
+    key = given(given(seen, "currentSession", "the login"), "key", "the login's session")
 
     def ask(session: Session) -> Any:
         return session.content.authorizationManager.HasPrivilegeOnEntities(
             entity=[session.object(wanted.kind, wanted.moref)], sessionId=key, privId=list(wanted.privileges)
         )
 
-    return [
-        str(privilege.privId)
-        for answer in client.call(doing, ask)
-        for privilege in answer.privAvailability
-        if not privilege.isGranted
-    ]
+    told = [privilege for answer in client.call(doing, ask) or () for privilege in answer.privAvailability]
+    granted = {str(privilege.privId) for privilege in told if privilege.isGranted}
+    return [privilege for privilege in wanted.privileges if privilege not in granted]

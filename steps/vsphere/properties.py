@@ -14,8 +14,10 @@ from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import ManagedObject
 
 from steps.vsphere.client import Client
+from steps.vsphere.errors import VSphereError
 from steps.vsphere.faults import explain
 from steps.vsphere.session import Session
+from steps.vsphere.unset import given
 
 Properties = dict[str, Any]
 """By path; what is unset is absent."""
@@ -33,7 +35,12 @@ def read(client: Client, kind: type[ManagedObject], moref: str, paths: Sequence[
         spec = _Collector.ObjectSpec(obj=session.object(kind, moref))
         return _retrieve(session, kind, [spec], paths)
 
-    (content,) = client.call(doing, work)
+    contents = client.call(doing, work)
+    if len(contents) != 1:
+        raise VSphereError(
+            f"{doing} failed: vCenter answered for {len(contents)} objects where one was asked for; run again"
+        )
+    (content,) = contents
     for missing in content.missingSet or ():
         raise explain(missing.fault, doing)
     return _properties(content)
@@ -51,7 +58,7 @@ def read_many(
         specs = [_Collector.ObjectSpec(obj=session.object(kind, moref)) for moref in wanted]
         return _retrieve(session, kind, specs, paths)
 
-    return {content.obj._moId: _properties(content) for content in client.call(doing, work)}
+    return _by_moref(client.call(doing, work), doing)
 
 
 def read_all(client: Client, kind: type[ManagedObject], paths: Sequence[str], doing: str) -> dict[str, Properties]:
@@ -60,14 +67,19 @@ def read_all(client: Client, kind: type[ManagedObject], paths: Sequence[str], do
     def work(session: Session) -> list[Any]:
         content = session.content
         # A view ends with its session too, so one that a failure leaves behind does not stay.
-        view = content.viewManager.CreateContainerView(container=content.rootFolder, type=[kind], recursive=True)
+        manager = given(content, "viewManager", "the vCenter")
+        view = manager.CreateContainerView(container=content.rootFolder, type=[kind], recursive=True)
         members = _Collector.TraversalSpec(name="members", type=vim.view.ContainerView, path="view", skip=False)
         spec = _Collector.ObjectSpec(obj=view, skip=True, selectSet=[members])
         contents = _retrieve(session, kind, [spec], paths)
         view.DestroyView()
         return contents
 
-    return {content.obj._moId: _properties(content) for content in client.call(doing, work)}
+    return _by_moref(client.call(doing, work), doing)
+
+
+def _by_moref(contents: list[Any], doing: str) -> dict[str, Properties]:
+    return {str(given(content, "obj", f"an answer to {doing}")._moId): _properties(content) for content in contents}
 
 
 def _retrieve(session: Session, kind: type[ManagedObject], objects: list[Any], paths: Sequence[str]) -> list[Any]:

@@ -12,16 +12,17 @@ from pydantic import JsonValue
 from pyVmomi import vim
 
 from runner.units import HOUR, MINUTE
-from steps.vsphere import hardware
+from steps.vsphere import datastores, hardware
 from steps.vsphere.client import Client
 from steps.vsphere.configuration import as_json
 from steps.vsphere.errors import Busy, Gone, VSphereError
 from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.machine import consolidation_needed, delta_files
 from steps.vsphere.names import unescape
-from steps.vsphere.properties import read, read_all, read_many
+from steps.vsphere.properties import read, read_all
 from steps.vsphere.session import Session
 from steps.vsphere.tasks import finish, running
+from steps.vsphere.unset import given
 
 CREATE_DEADLINE = 45 * MINUTE
 """Quiescing a Windows guest may take 15 minutes by default, and a snapshot waits behind other work of the host."""
@@ -106,14 +107,15 @@ def create(client: Client, vm: str, name: str, description: str, *, quiesce: boo
         return str(task._moId)
 
     task = client.act(doing, work, repeatable=False)
-    made: Any = finish(client, task, doing, CREATE_DEADLINE)
-    return str(made._moId)
+    made = finish(client, task, doing, CREATE_DEADLINE)
+    return str(given(made, "_moId", f"the result of {task}"))
 
 
 def contents(client: Client, vm: str, snapshot: str) -> Contents:
     """Of the snapshot's own config: the live one points to deltas by now. Raises Gone."""
     config = _config(client, snapshot)
-    return Contents(_frozen(client, config.hardware.device), _nvram(client, vm, config))
+    devices = given(config, "hardware.device", f"snapshot {snapshot}")
+    return Contents(_frozen(client, devices), _nvram(client, vm, config))
 
 
 def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
@@ -126,8 +128,8 @@ def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
 def _frozen(client: Client, devices: Sequence[Any]) -> tuple[FrozenDisk, ...]:
     controllers = {device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)}
     covered = [disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)]
-    kinds = _datastore_kinds(client, covered)
-    frozen = [hardware.frozen(disk, kinds.get(_store_of(disk), "")) for disk in covered]
+    stores = datastores.of_disks(client, covered)
+    frozen = [hardware.frozen(disk, stores) for disk in covered]
     return tuple(sorted(frozen, key=lambda disk: disk.key))
 
 
@@ -183,16 +185,6 @@ def consolidate_if_needed(client: Client, vm: str) -> None:
         )
 
 
-def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float]:
-    """Percent free of the VM's datastores of those names."""
-    wanted = {unescape(name) for name in names}
-    return {
-        unescape(summary.name): 100 * summary.freeSpace / summary.capacity
-        for summary in _summaries(client, vm)
-        if unescape(summary.name) in wanted and summary.capacity > 0
-    }
-
-
 def _when_free(client: Client, doing: str, start: Any) -> None:
     """Starts a task and waits for its end, again while another task holds the VM."""
     ends = time.monotonic() + BUSY_DEADLINE
@@ -215,11 +207,12 @@ def _wait_out(client: Client, task: str, doing: str) -> None:
 
 def _walk(trees: Any) -> Iterator[Snapshot]:
     for tree in trees:
+        whose = f"snapshot {unescape(tree.name)}"
         yield Snapshot(
-            tree.snapshot._moId,
+            str(given(tree, "snapshot", whose)._moId),
             unescape(tree.name),
             tree.description or "",
-            tree.createTime.astimezone(UTC),
+            given(tree, "createTime", whose).astimezone(UTC),
             bool(tree.quiesced),
         )
         yield from _walk(tree.childSnapshotList or ())
@@ -227,25 +220,7 @@ def _walk(trees: Any) -> Iterator[Snapshot]:
 
 def _config(client: Client, snapshot: str) -> Any:
     doing = f"reading the configuration at the snapshot {snapshot}"
-    return read(client, vim.vm.Snapshot, snapshot, ("config",), doing)["config"]
-
-
-def _datastore_kinds(client: Client, disks: list[Any]) -> dict[str, str]:
-    """Datastore.summary.type by moref."""
-    stores = {_store_of(disk) for disk in disks} - {""}
-    seen = read_many(client, vim.Datastore, stores, ("summary.type",), "reading the datastores of the disks")
-    return {moref: str(entry.get("summary.type", "")) for moref, entry in seen.items()}
-
-
-def _store_of(disk: Any) -> str:
-    return str(disk.backing.datastore._moId) if disk.backing.datastore is not None else ""
-
-
-def _summaries(client: Client, vm: str) -> list[Any]:
-    doing = f"reading the datastores of VM {vm}"
-    stores = [store._moId for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())]
-    seen = read_many(client, vim.Datastore, stores, ("summary",), doing)
-    return [entry["summary"] for entry in seen.values() if "summary" in entry]
+    return given(read(client, vim.vm.Snapshot, snapshot, ("config",), doing), "config", f"snapshot {snapshot}")
 
 
 def _nvram(client: Client, vm: str, config: Any) -> str | None:
@@ -255,5 +230,5 @@ def _nvram(client: Client, vm: str, config: Any) -> str | None:
     if layout is not None:
         return next((str(file.name) for file in layout.file if file.type == "nvram"), None)
     named = next((str(option.value) for option in config.extraConfig or () if option.key == "nvram"), None)
-    directory = str(config.files.vmPathName or "").rpartition("/")[0]
+    directory = str(getattr(config.files, "vmPathName", None) or "").rpartition("/")[0]
     return f"{directory}/{named}" if named and directory else None

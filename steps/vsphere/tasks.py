@@ -11,6 +11,7 @@ from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.faults import explain
 from steps.vsphere.properties import read
+from steps.vsphere.unset import given
 
 FIRST_LOOK = 0.05
 """Seconds; each wait is half as long again, since short tasks end soon and merging disks takes hours."""
@@ -27,11 +28,11 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
     wait = FIRST_LOOK
     while True:
         seen = read(client, vim.Task, task, ("info.state", "info.error", "info.result"), doing)
-        match seen.get("info.state"):
+        match given(seen, "info.state", task):
             case vim.TaskInfo.State.success:
                 return seen.get("info.result")
             case vim.TaskInfo.State.error:
-                raise explain(seen["info.error"], doing)
+                raise explain(given(seen, "info.error", task), doing)
         if time.monotonic() > ends:
             raise VSphereError(
                 f"{doing} has not ended after {human_seconds(deadline)}: look at {task} in vSphere, then run the same "

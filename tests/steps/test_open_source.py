@@ -16,7 +16,9 @@ from runner.step import Context
 from runner.units import MiB
 from steps.copy.endpoint import RequestFailed
 from steps.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk, frozen_disk
+from steps.snapshot import Snapshot
 from steps.source_server import endpoint_name
+from steps.vsphere import datastores, privileges
 from steps.vsphere.client import Client
 from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable
 from steps.vsphere.sources import https
@@ -68,6 +70,35 @@ def test_bytes_read_through_nbd_equal_the_disks_file(start_vcenter: Starts) -> N
             assert not source.extents
             for uri in source.uris:
                 assert read_all(uri) == expected
+
+
+BRACKETS = {
+    "name": "QA Lab + é",
+    "datastores": [
+        {"name": "ssd [prod]", "capacity": "1 TiB", "free": "2 GiB"},
+        {"name": "a] b++%25", "capacity": "1 TiB"},
+    ],
+}
+
+
+def test_disks_on_datastores_with_brackets_in_their_names_are_read_watched_and_saved(start_vcenter: Starts) -> None:
+    disks = [{**PATTERN, "datastore": "a] b++%25"}, OTHER]
+    lab = start_vcenter(
+        machine("a//++b", datastore="ssd [prod]", directory="x] [1] %25+é", disks=disks), datacenter=BRACKETS
+    )
+    found = lab.discover("a//++b")
+    assert [disk.datastore for disk in found.disks] == ["a] b++%25", "ssd [prod]"]
+    forecast = Snapshot().forecast(lab.context(), lab.snapshot_in(found))
+    assert "datastore ssd [prod] has 0.2 % free" in forecast.notes[0]
+    taken = lab.snapshot(found)
+    assert "ssd [prod] has 0.2 % free" in (Snapshot().release_due(lab.context(), lab.snapshot_in(found), taken) or "")
+    for disk_ in found.disks:
+        with lab.source(found, taken, disk_.key) as opened:
+            assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("a//++b", disk_.key).read_bytes()
+        wanted = privileges.on_files(lab.client, taken.vm, taken.datacenter, disk_.datastore)
+        assert privileges.require(lab.client, wanted)
+    nvram = datastores.file_of(lab.client, taken.vm, taken.nvram or "")
+    assert lab.client.download(taken.datacenter, nvram).startswith(b"MRVN")
 
 
 def test_it_reads_the_moment_of_the_snapshot_while_the_guest_writes(start_vcenter: Starts) -> None:

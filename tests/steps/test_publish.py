@@ -21,6 +21,7 @@ from steps.repository.marks import Protection
 from steps.vsphere import snapshots
 from steps.vsphere.configuration import as_json
 from steps.vsphere.inventory import Uncovered
+from steps.vsphere.names import DatastoreFile
 from tests import points
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 from tests.records import rewrite
@@ -101,7 +102,7 @@ def test_the_vms_configuration_and_nvram_are_saved(hub: Hub, given: PublishIn) -
 
 def test_a_lost_nvram_is_noted_and_does_not_lose_the_point(hub: Hub) -> None:
     class Refusing(points.StandInVcenter):
-        def download(self, datacenter: str, file: str) -> bytes:
+        def download(self, datacenter: str, file: DatastoreFile) -> bytes:
             raise SendenseError("there is no such file")
 
     hub.shared["vcenter", "prod"] = Refusing()

@@ -19,6 +19,7 @@ from steps.snapshot import Snapshot, SnapshotIn, SnapshotTaken
 from steps.vsphere import cbt, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed, SnapshotRefused, TrackingOff, VSphereError
+from steps.vsphere.names import datastore_file
 from tests.eventually import eventually
 from tests.vcenter import NAME, RUN, Lab, Starts, disk, machine, vcenters
 
@@ -70,7 +71,7 @@ def test_the_configuration_is_saved_for_a_restore(start_vcenter: Starts) -> None
     for word in ('"firmware": "efi"', '"efiSecureBootEnabled": true', "ParaVirtualSCSIController", "00:50:56:9a:10:01"):
         assert word in text
     assert taken.nvram == "[ds1] pgtest1/pgtest1.nvram"
-    assert lab.client.download(taken.datacenter, taken.nvram).startswith(b"MRVN")
+    assert lab.client.download(taken.datacenter, datastore_file(taken.nvram)).startswith(b"MRVN")
 
 
 def test_what_guests_are_given_in_the_configuration_is_not_in_the_record(start_vcenter: Starts) -> None:

@@ -78,6 +78,16 @@ def test_bytes_and_holes_read_through_vddk_are_those_of_the_disks_file(start_vce
     assert lab.warnings == []
 
 
+def test_a_datastore_with_brackets_in_its_name_is_read_by_the_name_that_vsphere_gives(
+    start_vcenter: Starts, vddk: Vddk
+) -> None:
+    stores = {"datastores": [{"name": "ssd [prod]"}]}
+    lab = start_vcenter(machine(datastore="ssd [prod]", disks=[OTHER]), datacenter=stores)
+    found, taken = prepared(lab, vddk)
+    with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
+        assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("pgtest1", 2001).read_bytes()
+
+
 def test_a_server_that_cannot_tell_holes_is_read_whole(start_vcenter: Starts, vddk: Vddk) -> None:
     lab = start_vcenter(machine(disks=[SPARSE]))
     found, taken = prepared(lab, vddk, extents="no")

@@ -23,6 +23,7 @@ from steps.vsphere.errors import (
     Unreachable,
 )
 from steps.vsphere.find import find
+from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
 from tests.eventually import eventually
 from tests.vcenter import PASSWORD, Starts, vcenters
@@ -161,7 +162,7 @@ def test_an_expired_session_is_healed_by_whatever_call_meets_it(start_vcenter: S
             snapshots.create(client, moref, "sendense-x", "", quiesce=False)
             assert simulator.snapshots("pgtest1") == ["sendense-x"]
         case "download":
-            assert client.download("DC1", "[ds1] pgtest1/pgtest1.nvram").startswith(b"MRVN")
+            assert client.download("DC1", DatastoreFile("ds1", "pgtest1/pgtest1.nvram")).startswith(b"MRVN")
     assert simulator.armed == {}
     assert simulator.calls["Login"] == 2
 
@@ -312,17 +313,17 @@ def test_the_secret_shows_up_nowhere_in_the_client(start_vcenter: Starts) -> Non
 def test_a_file_that_is_not_there_and_one_that_is_refused_are_told_apart(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     with pytest.raises(Gone, match="there is no such file"):
-        lab.client.download("DC1", "[ds1] pgtest1/missing.nvram")
+        lab.client.download("DC1", DatastoreFile("ds1", "pgtest1/missing.nvram"))
     lab.simulator.fault("http-401", count=2)
     with pytest.raises(PermissionMissing, match=r"Datastore\.Browse"):
-        lab.client.download("DC1", "[ds1] pgtest1/pgtest1.nvram")
+        lab.client.download("DC1", DatastoreFile("ds1", "pgtest1/pgtest1.nvram"))
 
 
 def test_a_download_that_the_server_fails_is_made_again(start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("steps.vsphere.client.REPEATS", (0.01, 0.01))
     lab = start_vcenter()
     lab.simulator.fault("http-503", count=2)
-    assert len(lab.client.download("DC1", "[ds1] pgtest1/pgtest1.nvram")) == 8684
+    assert len(lab.client.download("DC1", DatastoreFile("ds1", "pgtest1/pgtest1.nvram"))) == 8684
     assert lab.simulator.armed == {}
 
 

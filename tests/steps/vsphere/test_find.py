@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.find import Ambiguous, NotFound, find, locate
-from steps.vsphere.names import datastore_path, unescape
+from steps.vsphere.names import DatastoreFile, datastore_file, unescape
 from tests.vcenter import Lab, Starts, machine, vcenters
 
 start_vcenter = vcenters
@@ -119,17 +119,25 @@ def test_unescaping_undoes_what_vsphere_escapes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "parts"),
+    ("text", "known", "parts"),
     [
-        pytest.param("[ds1] a/b.vmdk", ("ds1", "a/b.vmdk"), id="plain"),
-        pytest.param("[my ds (1)] a b/c.vmdk", ("my ds (1)", "a b/c.vmdk"), id="spaces"),
-        pytest.param("[ds1]", ("ds1", ""), id="root"),
+        pytest.param("[ds1] a/b.vmdk", (), ("ds1", "a/b.vmdk"), id="plain"),
+        pytest.param("[my ds (1)] a b/c.vmdk", (), ("my ds (1)", "a b/c.vmdk"), id="spaces"),
+        pytest.param("[ds1]", (), ("ds1", ""), id="root"),
+        pytest.param("[ds1]a/b.vmdk", (), ("ds1", "a/b.vmdk"), id="no-space"),
+        pytest.param("[ssd [prod]] a/b.vmdk", (), ("ssd [prod]", "a/b.vmdk"), id="brackets"),
+        pytest.param("[ssd [prod]]", (), ("ssd [prod]", ""), id="brackets-root"),
+        pytest.param("[a] b] x] y/c.vmdk", ("ds1", "a] b"), ("a] b", "x] y/c.vmdk"), id="known"),
+        pytest.param("[a] b] y/c.vmdk", ("a", "a] b"), ("a] b", "y/c.vmdk"), id="longest-first"),
+        pytest.param("[a] b] y/c.vmdk", ("a",), ("a", "b] y/c.vmdk"), id="a-directory-with-a-bracket"),
+        pytest.param("[50% a/b] y/c.vmdk", ("50%25 a%2fb",), ("50% a/b", "y/c.vmdk"), id="escaped-in-its-name-only"),
+        pytest.param("[50%25 a%2fb] y/c.vmdk", ("50%25 a%2fb",), ("50%25 a%2fb", "y/c.vmdk"), id="escaped-in-both"),
     ],
 )
-def test_a_datastore_path_has_two_parts(path: str, parts: tuple[str, str]) -> None:
-    assert datastore_path(path) == parts
+def test_a_file_on_a_datastore_has_two_parts(text: str, known: tuple[str, ...], parts: tuple[str, str]) -> None:
+    assert datastore_file(text, known) == DatastoreFile(*parts)
 
 
 def test_what_is_no_datastore_path_is_refused() -> None:
     with pytest.raises(VSphereError, match="not a path on a datastore"):
-        datastore_path("/vmfs/volumes/x.vmdk")
+        datastore_file("/vmfs/volumes/x.vmdk")

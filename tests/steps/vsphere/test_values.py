@@ -12,6 +12,7 @@ from pyVmomi import vim, vmodl
 from steps.vsphere import faults, folder
 from steps.vsphere.configuration import as_json
 from steps.vsphere.errors import SnapshotRefused, Unreachable, VSphereError
+from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
 
 
@@ -32,20 +33,22 @@ def section(server: str, port: int = 443) -> VCenter:
 )
 def test_a_url_begins_with(server: str, port: int, authority: str) -> None:
     assert section(server, port).authority == authority
-    assert folder.url(section(server, port), "DC", "[ds] a/b.vmdk").startswith(f"https://{authority}/folder/a/b.vmdk?")
+    assert folder.url(section(server, port), "DC", DatastoreFile("ds", "a/b.vmdk")).startswith(
+        f"https://{authority}/folder/a/b.vmdk?"
+    )
 
 
 def test_names_are_escaped_once() -> None:
-    url = folder.url(section("vc"), "Ost/DC%2f1 ü", "[my ds (1)] a b/100% #1?&x-flat.vmdk")
+    url = folder.url(section("vc"), "Ost/DC%2f1 ü", DatastoreFile("my ds (1)", "a b/100% #1?&x-flat.vmdk"))
     assert url == (
         "https://vc/folder/a%20b/100%25%20%231%3F%26x-flat.vmdk?dcPath=Ost%2FDC%252f1%20%C3%BC&dsName=my%20ds%20%281%29"
     )
 
 
 def test_the_flat_file_is_beside_the_descriptor() -> None:
-    assert folder.flat_file("[ds] a.vmdk/b.vmdk") == "[ds] a.vmdk/b-flat.vmdk"
+    assert str(folder.flat_file(DatastoreFile("ds", "a.vmdk/b.vmdk"))) == "[ds] a.vmdk/b-flat.vmdk"
     with pytest.raises(VSphereError, match=r"no \.vmdk file"):
-        folder.flat_file("[ds] a/b.vmx")
+        folder.flat_file(DatastoreFile("ds", "a/b.vmx"))
 
 
 def test_a_configuration_becomes_json_with_types_and_without_what_is_unset() -> None:

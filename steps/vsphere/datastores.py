@@ -1,0 +1,94 @@
+"""The datastores of a VM: their names, by which its files are known, and how full they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyVmomi import vim
+
+from steps.vsphere.client import Client
+from steps.vsphere.names import DatastoreFile, datastore_file, unescape
+from steps.vsphere.properties import read, read_many
+
+
+@dataclass(frozen=True)
+class Datastore:
+    """What of it may not be read is empty."""
+
+    name: str
+    """As the API gives it, escaped."""
+    kind: str
+    """Datastore.summary.type: VMFS, NFS, vsan, VVOL …"""
+
+
+Datastores = Mapping[str, Datastore]
+"""By moref."""
+
+
+def of_disks(client: Client, devices: Sequence[Any]) -> Datastores:
+    """Those that the disks among `devices` have files on."""
+    stores = {moref for device in devices for backing in chain(device) if (moref := store_of(backing))}
+    return _read(client, stores, "reading the datastores of the disks")
+
+
+def file_of(client: Client, vm: str, text: str) -> DatastoreFile:
+    """One of the VM's files, as its configuration names it."""
+    doing = f"reading the datastores of VM {vm}"
+    return datastore_file(text, (one.name for one in _read(client, _of_vm(client, vm, doing), doing).values()))
+
+
+def file_in(backing: Any, stores: Datastores, text: str) -> DatastoreFile:
+    """The file of a disk's backing: the backing itself refers to its datastore."""
+    store = stores.get(store_of(backing))
+    return datastore_file(text, (store.name,) if store is not None and store.name else ())
+
+
+def chain(device: Any) -> Iterator[Any]:
+    """A disk's backing, and what it stands on down to the base. None of other devices."""
+    backing = device.backing if isinstance(device, vim.vm.device.VirtualDisk) else None
+    while backing is not None:
+        yield backing
+        backing = getattr(backing, "parent", None)
+
+
+def store_of(backing: Any) -> str:
+    """The moref; empty where it has none."""
+    store = getattr(backing, "datastore", None)
+    return "" if store is None else str(store._moId)
+
+
+def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float | None]:
+    """Percent free of the VM's datastores of those names, None where vSphere does not say: the account may not read it, or the
+    datastore cannot be reached."""
+    doing = f"reading the datastores of VM {vm}"
+    seen = read_many(client, vim.Datastore, _of_vm(client, vm, doing), ("name", "summary"), doing)
+    found: dict[str, float | None] = dict.fromkeys(sorted(unescape(name) for name in names))
+    for entry in seen.values():
+        summary = entry.get("summary")
+        name = unescape(str(entry.get("name") or getattr(summary, "name", "")))
+        if name in found:
+            found[name] = _percent_free(summary)
+    return found
+
+
+def _percent_free(summary: Any) -> float | None:
+    """A datastore that is not accessible keeps old numbers (API reference, DatastoreSummary.accessible)."""
+    if summary is None or not summary.accessible or not summary.capacity:
+        return None
+    return 100 * int(summary.freeSpace) / int(summary.capacity)
+
+
+def _of_vm(client: Client, vm: str, doing: str) -> list[str]:
+    return [
+        str(store._moId) for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())
+    ]
+
+
+def _read(client: Client, morefs: Iterable[str], doing: str) -> Datastores:
+    seen = read_many(client, vim.Datastore, morefs, ("name", "summary.type"), doing)
+    return {
+        moref: Datastore(str(entry.get("name", "")), str(entry.get("summary.type", "")))
+        for moref, entry in seen.items()
+    }
