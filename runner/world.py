@@ -63,12 +63,15 @@ class World:
         try:
             close()
         except Exception as error:  # noqa: BLE001  also a bug must not stand for the result of what was done before
-            self.bus.emit(Warned(node=what, text=f"could not be closed: {error}"))
+            self._warn(what, f"could not be closed: {error}")
+
+    def _warn(self, what: str, text: str) -> None:
+        self.bus.emit(Warned(node=what, text=text))
 
     def host(self, name: str) -> Host:
         with self._lock:
             if name not in self._hosts:
-                host = connect(name, host_spec(self.job, name))
+                host = connect(name, host_spec(self.job, name), partial(self._warn, f"host {name}"))
                 host.mark = self._mark
                 self._stack.callback(self._close, f"host {name}", host.close)
                 self._hosts[name] = host

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from runner.app import Options, new_run_id, read_job
-from runner.cli.repositories import find_point, places_of
-from runner.events import Bus, Event, Warned
+from runner.cli.repositories import find_point, places_of, tell_warning
+from runner.events import Bus
 from runner.process import temporary_directory
 from runner.step import Context, Run
 from runner.world import World
@@ -29,7 +28,7 @@ def opened_point(
 ) -> Iterator[tuple[Context, StoredPoint]]:
     """What is started with the context ends with the block. Raises what `find_point` and `stored.read` do."""
     job, bus = read_job(site, options, part=True), Bus()
-    bus.subscribe(_warn)
+    bus.subscribe(tell_warning)
     with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
         world.run = Run(new_run_id(), job.name, job.digest, None)
         place, path = find_point(places_of(world, repository), name)
@@ -38,8 +37,3 @@ def opened_point(
         point = stored.read(place.host, place.path, path, disks)
         with ctx.closing:
             yield ctx, point
-
-
-def _warn(event: Event) -> None:
-    if isinstance(event, Warned):
-        print(f"! {event.text}", file=sys.stderr)

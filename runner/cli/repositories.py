@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from runner import files
 from runner.app import Options, read_job, state_directory
 from runner.errors import UsageError
-from runner.events import Bus
+from runner.events import Bus, Event, Warned
 from runner.hosts import Host
 from runner.job_writer import write_from_template
 from runner.process import temporary_directory
@@ -50,8 +50,16 @@ class Place:
 def repositories(site: Path, options: Options, only: str | None = None) -> Iterator[list[Place]]:
     """Those of the job, or the one called `only`; the hosts are good until the block is left. Raises UsageError."""
     read = read_job(site, options, part=True)
-    with temporary_directory() as scratch, World(read, Bus(), threading.Event(), Path(scratch)) as world:
+    bus = Bus()
+    bus.subscribe(tell_warning)
+    with temporary_directory() as scratch, World(read, bus, threading.Event(), Path(scratch)) as world:
         yield places_of(world, only)
+
+
+def tell_warning(event: Event) -> None:
+    """A listener for what is no run."""
+    if isinstance(event, Warned):
+        click.echo(f"! {event.text}", err=True)
 
 
 def places_of(world: World, only: str | None = None) -> list[Place]:

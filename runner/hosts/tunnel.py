@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,9 +60,12 @@ _NOT_CARRIED = re.compile(r"open failed: .*")
 _PROHIBITED = "administratively prohibited"
 """What sshd says of TCP ports that it may not connect to."""
 
-_BEGUN = "begun"
-_SESSION = f"exec sh -c 'echo {_BEGUN}; while sleep 15; do echo; done'"
-"""What the terminal's hang-up ends, or writing to an ssh that is gone."""
+_SESSION = """exec sh -c 'echo "$1$2"; while sleep 15; do echo; done' sh begun- """
+"""What the terminal's hang-up ends, or writing to an ssh that is gone; 16 hex digits follow. Any login shell reads it as the same
+words, see `runner.hosts.ssh.command_line`."""
+
+_BEGUN = re.compile(r"begun-[0-9a-f]{16}\r?\n")
+"""What comes before is the login's: a start-up file may well print that some permission is denied."""
 
 _NO_TERMINAL = "PTY allocation request failed"
 """ssh ends then."""
@@ -112,7 +116,7 @@ def explain(host: str, forwards: Forwards) -> HostError | None:
     for child in forwards.children:
         if child.poll() is not None:
             return _failure(host, child)
-        if said := _NOT_CARRIED.search(child.stderr().replace("\r", "")):
+        if said := _NOT_CARRIED.search(_said(child).replace("\r", "")):
             return HostError(
                 f"the sshd of {host} does not connect to the socket there ({said[0]}): either nothing listens on it any"
                 " more, or sshd_config lacks AllowStreamLocalForwarding yes or has a PermitOpen or DisableForwarding",
@@ -124,7 +128,7 @@ def explain(host: str, forwards: Forwards) -> HostError | None:
 def carried(forwards: Forwards) -> bool | None:
     """After a connection through `forwards` failed: whether sshd tried to connect, None if ssh has not said yet. Right for
     TCP ports only; of a unix socket that it prohibits sshd says the same as of one nobody listens on."""
-    said = "".join(child.stderr() for child in forwards.children)
+    said = "".join(map(_said, forwards.children))
     return None if not _NOT_CARRIED.search(said) else _PROHIBITED not in said
 
 
@@ -133,10 +137,10 @@ def _open(closing: ExitStack, host: str, spec: SshSpec, config: str, near: str, 
         raise ValueError(f"not a socket path that ssh -L can name: {far}")
     forward = ("ssh", "-F", config, "-L", f"{near}:{far}")
     with start_slot(spec):
-        child = process.start((*forward, "-tt", "-e", "none", "server", _SESSION))
+        child = process.start((*forward, "-tt", "-e", "none", "server", _SESSION + secrets.token_hex(8)))
         closing.callback(child.stop, STOP_TIMEOUT)
         try:
-            _await(host, child, lambda: _BEGUN in child.stderr())
+            _await(host, child, lambda: _BEGUN.search(child.stderr()) is not None)
         except HostError:
             if _NO_TERMINAL not in child.stderr():
                 raise
@@ -200,6 +204,13 @@ def _failure(host: str, child: Child) -> HostError:
 
 
 def _words(child: Child) -> str:
-    lines = [line.strip() for line in child.stderr().splitlines() if line.strip() not in ("", _BEGUN)]
+    lines = [line.strip() for line in _said(child).splitlines() if line.strip()]
     telling = [line for line in lines if _FINAL.search(line)]
     return " / ".join(telling[-1:] or lines[-2:]) or "it said nothing"
+
+
+def _said(child: Child) -> str:
+    """By ssh, as far as that can be told: without what the login printed before our command began."""
+    said = child.stderr()
+    begun = _BEGUN.search(said)
+    return said[begun.end() :] if begun else said

@@ -11,11 +11,17 @@ import paramiko
 
 from runner.errors import HostError
 from runner.hosts.spec import SshSpec
+from runner.hosts.ssh.command_line import Word, command_line
 from runner.hosts.ssh.login import Login, log_in
-from runner.hosts.ssh.session import SESSION_TIMEOUT, Session, quote
+from runner.hosts.ssh.preamble import Account
+from runner.hosts.ssh.session import SESSION_TIMEOUT, Session
 
 SESSIONS_PER_CONNECTION = 8
 """sshd_config(5): MaxSessions is 10 by default; sshd frees the place of an ended session a moment later."""
+
+LOGINS_WITHOUT_SESSION = 2
+"""What logs us in and then takes no session, or breaks off, twice in a row, does so the next time too; the second is for threads
+that are at once, and for a network that breaks just then."""
 
 _NO_WAY = 2
 """SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1); sshd's own words paramiko keeps to itself."""
@@ -28,13 +34,16 @@ class _Link:
     held: int = 0
     proven: bool = False
     """It took a session before."""
+    refusal: str = ""
+    """What it said to a session that it did not take; empty where it broke off."""
 
 
 class Connections:
     """As many connections to one server as its sessions need; safe from any thread; a broken one is replaced."""
 
-    def __init__(self, name: str, spec: SshSpec) -> None:
+    def __init__(self, name: str, spec: SshSpec, account: Account) -> None:
         self._name = name
+        self._account = account
         self._spec = spec
         self._links: list[_Link] = []
         self._lock = threading.Lock()
@@ -43,14 +52,17 @@ class Connections:
 
     def start(self, argv: Sequence[str], *, merged: bool = False) -> Session:
         """Starts a command; `merged`: its standard error comes with its output. Raises HostError."""
-        command = quote(argv)
-        refused: list[_Link] = []
+        word = Word()
+        command = command_line(argv, word, merged=merged)
+        tried: list[_Link] = []
         while True:
-            link = self._take(refused) or self._take_new(refused)
-            channel = self._channel(link, command, merged)
+            link = self._take(tried) or self._take_new(tried)
+            channel = self._channel(link, command)
             if channel is not None:
-                return Session(self._name, argv, channel, self._release_once(link), merged=merged)
-            refused.append(link)
+                return Session(self._account, argv, word, channel, self._release_once(link), merged=merged)
+            tried.append(link)
+            if len(useless := [one for one in tried if not one.proven and not one.held]) >= LOGINS_WITHOUT_SESSION:
+                raise self._no_session(useless[-1])
 
     def reach(self, server: str, port: int, timeout: float) -> str | None:
         """See `runner.hosts.Host`. Raises HostError if there is no connection to ask on."""
@@ -101,7 +113,7 @@ class Connections:
                 self._links.append(link)
             return link
 
-    def _channel(self, link: _Link, command: bytes, merged: bool) -> paramiko.Channel | None:
+    def _channel(self, link: _Link, command: bytes) -> paramiko.Channel | None:
         """None if the connection takes no further session or is dead; then the command was not started."""
         began = time.monotonic()
         try:
@@ -110,7 +122,8 @@ class Connections:
             self._release(link)
             if link.login.active() and time.monotonic() - began < SESSION_TIMEOUT:
                 # Refused; when two threads were at once, paramiko gives the reason to one of them only.
-                self._refused(link, error)
+                link.refusal = error.text if isinstance(error, paramiko.ChannelException) else str(error)
+                link.places = max(1, link.held)
             else:
                 link.login.close()
             return None
@@ -119,7 +132,6 @@ class Connections:
         watchdog = threading.Timer(SESSION_TIMEOUT, link.login.close)
         watchdog.start()
         try:
-            channel.set_combine_stderr(merged)
             channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self._release(link)
@@ -128,11 +140,13 @@ class Connections:
             watchdog.cancel()
         return channel
 
-    def _refused(self, link: _Link, error: Exception) -> None:
-        if link.held == 0 and not link.proven:
-            reason = error.text if isinstance(error, paramiko.ChannelException) else error
-            raise HostError(f"{self._name} takes no session: {reason}; see MaxSessions in its sshd_config") from error
-        link.places = max(1, link.held)
+    def _no_session(self, link: _Link) -> HostError:
+        if link.refusal:
+            return HostError(f"{self._name} takes no session: {link.refusal}; see MaxSessions in its sshd_config")
+        return HostError(
+            f"{self._name} logs us in and then ends the connection instead of starting a command: see the log of its sshd",
+            transient=True,
+        )
 
     def _release(self, link: _Link) -> None:
         with self._lock:

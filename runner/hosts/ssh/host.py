@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from runner.errors import CommandError, HostError, SendenseError
@@ -15,6 +15,7 @@ from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.connections import Connections
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT, RemoteFiles, ScriptError
 from runner.hosts.ssh.lock import take_lock
+from runner.hosts.ssh.preamble import Account
 from runner.hosts.ssh.session import Session
 from runner.hosts.tunnel import open_forwards
 from runner.leash import LeashedChild, kept_directory, leash
@@ -28,11 +29,12 @@ class SshHost(RemoteFiles):
 
     local = False
 
-    def __init__(self, name: str, spec: SshSpec) -> None:
+    def __init__(self, name: str, spec: SshSpec, warn: Callable[[str], None] = lambda text: None) -> None:
+        """`warn` is told, once, what the account prints at each login."""
         self.name = name
         self.mark = ""
         self._spec = spec
-        self._connections = Connections(name, spec)
+        self._connections = Connections(name, spec, Account(name, self.account, warn))
         self._cut_off: set[str] = set()
         """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard of it, and what is on
         the leash goes on: an exporter keeps its image locked. Directories too: where the host went down, nobody removed them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,22 +11,26 @@ from dataclasses import dataclass
 import paramiko
 
 from runner.errors import CommandError, HostError
+from runner.hosts.ssh.command_line import Word
+from runner.hosts.ssh.preamble import Account, NoisyLoginError, NoShellError, Preamble
 from runner.leash import BROKEN
 from runner.units import KiB
 
 SESSION_TIMEOUT = 30.0
 """Seconds for sshd to answer a request that needs no work."""
 
+SHELL_TIMEOUT = 30.0
+"""Seconds for a login shell, its start-up files, and the shell that it starts for us."""
+
+_END_TIMEOUT = 3.0
+"""An sftp server, which some accounts have for a shell, says nothing and ends with its input."""
+
+_UNASKED = 256 * KiB
+"""Bytes that are sent before the command was heard to have started: no round trip is lost for what is small, and what is large is
+not stuck behind what the login prints, which is read first."""
+
 _GONE = (OSError, EOFError, paramiko.SSHException)
 """What paramiko raises where the connection broke just now: also of reading, which tells sshd that there is room again."""
-
-
-def quote(argv: Sequence[str]) -> bytes:
-    """The command line that a remote POSIX shell splits into exactly `argv`; file names that are not UTF-8 come as
-    surrogates (os.fsdecode). Raises ValueError for a NUL, which no argument can hold."""
-    if any("\0" in argument for argument in argv):
-        raise ValueError("embedded null byte")
-    return f"exec {shlex.join(argv)}".encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -39,31 +42,53 @@ class Ended:
 
 class Session:
     """Its output is read by one thread; all else may be called from any. With `merged`, where standard error comes with
-    the output, it is a `runner.leash.Wire`."""
+    the output, it is a `runner.leash.Wire`. What the account prints of its own before the command starts is skipped."""
 
     def __init__(
-        self, host: str, argv: Sequence[str], channel: paramiko.Channel, release: Callable[[], None], *, merged: bool
+        self,
+        account: Account,
+        argv: Sequence[str],
+        word: Word,
+        channel: paramiko.Channel,
+        release: Callable[[], None],
+        *,
+        merged: bool,
     ) -> None:
-        self._host = host
+        self._account = account
+        self._host = account.host
         self._argv = tuple(argv)
         self._channel = channel
         self._release = release
         self._merged = merged
+        self._preamble = Preamble(word.line, account)
+        self._held = b""
+        """What came with the word and nobody took yet."""
+        self._preamble_of_errors = Preamble(word.line, account)
+        self._errors = bytearray()
+        self._failure: HostError | None = None
+        """Why we ended it."""
         self._told = False
         self._lost = False
         """The connection broke, though its channels may not know yet."""
+        self._reader: threading.Thread | None = None
+        if not merged:
+            self._reader = threading.Thread(target=self._read_errors, daemon=True)
+            self._reader.start()
 
     def send(self, content: bytes) -> None:
         """Raises BrokenPipeError if nobody reads any more, TimeoutError after 30 s."""
         self._send([content], time.monotonic() + SESSION_TIMEOUT)
 
     def receive(self, timeout: float | None) -> bytes:
-        """Raises TimeoutError, and if the connection broke HostError (transient); a wire says so in its output."""
-        content = self._receive(timeout)
+        """Raises TimeoutError, NoShellError, NoisyLoginError, and if the connection broke HostError (transient); a wire says so
+        in its output."""
+        if not self._preamble.over:
+            self._skip_preamble(timeout)
+        content, self._held = self._held or self._receive(timeout), b""
         if content or not self._broken() or self._told:
             return content
         self._told = True
-        if self._merged:
+        if self._merged and self._failure is None:
             return f"the ssh session to {self._host} broke\n".encode()
         raise self._break()
 
@@ -89,9 +114,6 @@ class Session:
         ("packet referred to nonexistent channel"). For the same reason a command over its time is not told so: the
         closing of its session ends the leash. Raises CommandError if `deadline` (of time.monotonic) passes first,
         HostError (transient) if the connection breaks."""
-        errors = bytearray()
-        reader = threading.Thread(target=self._read_errors, args=(errors,), daemon=True)
-        reader.start()
         output = bytearray()
         try:
             with contextlib.suppress(BrokenPipeError):
@@ -106,23 +128,78 @@ class Session:
             if self._broken():
                 raise self._break()
         except TimeoutError:
-            raise CommandError(self._host, self._argv, None, errors.decode(errors="replace")) from None
+            raise CommandError(self._host, self._argv, None, self._said_on_errors()) from None
         finally:
             self.close()
-            reader.join(SESSION_TIMEOUT)
-        return Ended(code, bytes(output), errors.decode(errors="replace"))
+            if self._reader is not None:
+                self._reader.join(SESSION_TIMEOUT)
+        return Ended(code, bytes(output), self._said_on_errors())
+
+    def _said_on_errors(self) -> str:
+        return self._errors.decode(errors="replace")
+
+    def _skip_preamble(self, timeout: float | None) -> None:
+        """Up to the command's start, or the end of a broken connection."""
+        limit = SHELL_TIMEOUT if timeout is None else min(timeout, SHELL_TIMEOUT)
+        deadline = time.monotonic() + limit
+        while not self._preamble.over:
+            try:
+                content = self._receive(min(1.0, _left(deadline)))
+            except TimeoutError:
+                if _left(deadline) > 0:
+                    self._skip_errors()
+                    continue
+                raise self._unstarted(limit) from None
+            if not content:
+                if not self._broken():
+                    raise self._no_shell(self.wait(_END_TIMEOUT))
+                return
+            self._held = self._preamble.strip(content)
+            self._skip_errors()
+
+    def _skip_errors(self) -> None:
+        """Of a session whose standard error is its output from the command's start on."""
+        while self._merged and self._channel.recv_stderr_ready():
+            self._preamble_of_errors.strip(self._channel.recv_stderr(64 * KiB))
+        if self._merged and self._preamble.over:
+            self._account.printed(self._preamble_of_errors.content)
+
+    def _unstarted(self, limit: float) -> Exception:
+        self.hang_up()
+        code = self.wait(_END_TIMEOUT)
+        if code not in (None, BROKEN):
+            return self._no_shell(code)
+        if printed := self._printed():
+            return NoShellError(self._host, self._account.name, None, printed)
+        if limit < SHELL_TIMEOUT:
+            return TimeoutError()
+        return HostError(f"{self._host} started no command within {limit:.0f} s", transient=True)
+
+    def _no_shell(self, code: int | None) -> NoShellError:
+        if self._reader is not None:
+            self._reader.join(_END_TIMEOUT)
+        self._skip_errors()
+        return NoShellError(self._host, self._account.name, code, self._printed())
+
+    def _printed(self) -> bytes:
+        return self._preamble.content + self._preamble_of_errors.content
 
     def _send(self, pieces: Iterable[bytes], deadline: float) -> None:
+        unasked = 0
         for piece in pieces:
             sent = 0
             while sent < len(piece):
+                if unasked > _UNASKED and not self._preamble.over:
+                    self._skip_preamble(_left(deadline))
                 self._channel.settimeout(_left(deadline))
                 try:
-                    sent += self._channel.send(piece[sent : sent + 256 * KiB])
+                    done = self._channel.send(piece[sent : sent + 256 * KiB])
                 except TimeoutError:
                     raise
                 except _GONE as error:
                     raise BrokenPipeError from error
+                sent += done
+                unasked += done
 
     def _receive(self, timeout: float | None) -> bytes:
         while True:
@@ -137,7 +214,7 @@ class Session:
                 self._lost = True
                 return b""
 
-    def _read_errors(self, into: bytearray) -> None:
+    def _read_errors(self) -> None:
         while True:
             try:
                 content = self._channel.recv_stderr(64 * KiB)
@@ -150,13 +227,21 @@ class Session:
                 return
             if not content:
                 return
-            into += content
+            try:
+                self._errors += self._preamble_of_errors.strip(content)
+            except NoisyLoginError as error:
+                self._failure = error
+                with contextlib.suppress(*_GONE):
+                    self._channel.close()
+                return
 
     def _broken(self) -> bool:
         return (self._channel.closed or self._lost) and self._channel.exit_status < 0
 
     def _break(self) -> HostError:
-        return HostError(f"the ssh session to {self._host} broke while {self._argv[0]} ran", transient=True)
+        return self._failure or HostError(
+            f"the ssh session to {self._host} broke while {self._argv[0]} ran", transient=True
+        )
 
 
 def _left(deadline: float) -> float:

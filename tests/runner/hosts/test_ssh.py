@@ -6,12 +6,14 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from runner import process
@@ -373,8 +375,54 @@ def test_a_server_of_few_sessions_gets_more_connections(make: Make, sessions: st
             child.stop()
 
 
-def test_a_server_of_no_sessions_is_an_error(make: Make) -> None:
-    assert "takes no session" in str(refusal(make(MaxSessions="0").spec))
+def test_a_server_of_no_sessions_is_an_error_after_few_logins(make: Make) -> None:
+    server = make(MaxSessions="0")
+    error = refusal(server.spec)
+    assert not error.transient and "takes no session" in str(error)
+    assert server.log().count("Accepted publickey") == 2
+    with behind(server.spec) as host, ThreadPoolExecutor(8) as threads:
+        asking = [threads.submit(host.run, ("true",)) for _ in range(8)]
+        assert {type(each.exception()) for each in asking} == {HostError}
+    assert server.log().count("Accepted publickey") <= 2 + 8
+
+
+class _BreaksOff(paramiko.ServerInterface):
+    """No sshd_config makes a real one do so; a machine that has no process left does."""
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self._transport = transport
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return paramiko.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        self._transport.close()
+        return paramiko.OPEN_FAILED_RESOURCE_SHORTAGE
+
+
+def test_a_server_that_breaks_off_instead_of_starting_a_session_is_left_after_two_logins(sshd: Sshd) -> None:
+    assert sshd.spec.identity is not None
+    key = paramiko.Ed25519Key.from_private_key_file(sshd.spec.identity.file)
+    logins: list[paramiko.Transport] = []
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                transport = paramiko.Transport(listener.accept()[0])
+                transport.add_server_key(key)
+                logins.append(transport)
+                transport.start_server(threading.Event(), _BreaksOff(transport))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        changes = {"port": listener.getsockname()[1], "host_key": f"{key.get_name()} {key.get_base64()}"}
+        error = refusal(sshd.spec.model_copy(update=changes))
+        listener.shutdown(socket.SHUT_RDWR)
+    assert error.transient and "hub logs us in and then ends the connection" in str(error)
+    assert len(logins) == 2
 
 
 def test_the_users_ssh_configuration_is_not_read(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
