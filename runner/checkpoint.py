@@ -46,6 +46,8 @@ class RunRecord(Model):
     started: datetime
     phase: Literal["working", "unwinding", "finished", "abandoned"]
     ended: datetime | None = None
+    alarms: tuple[str, ...] = ()
+    """Of a finished run: what it found that somebody must look at, a sentence each."""
 
     @property
     def is_unfinished(self) -> bool:

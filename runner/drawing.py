@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from runner.flow import Throughput
-from runner.summary import NodeState, NodeSummary
+from runner.outcomes import NODES, NodeState, Tone
+from runner.summary import NodeSummary
 from runner.units import human_bytes, human_seconds
-from runner.words import word
 
 BOX_WIDTH, BOX_HEIGHT = 86, 40
 PITCH_X, PITCH_Y = 106, 50
@@ -22,7 +22,17 @@ NAME_LENGTH = 11  # characters of 12 px that fit in a box beside its mark
 MAX_LANES = 7  # a page; the lanes where all went well are drawn as one beyond it
 MAX_BOXES = 240  # more than anyone can look at, and the limit of a quadratic layout
 
-WORST_FIRST: tuple[NodeState, ...] = ("failed", "stopped", "skipped", "running", "waiting", "unneeded", "kept", "done")
+WORST_FIRST: tuple[NodeState, ...] = (
+    "failed",
+    "alarm",
+    "stopped",
+    "skipped",
+    "running",
+    "waiting",
+    "unneeded",
+    "kept",
+    "done",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,10 @@ class Box:
     title: str
     state: NodeState
     note: str
+
+    @property
+    def tone(self) -> Tone:
+        return NODES[self.state].tone
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ def _lanes(nodes: Sequence[NodeSummary]) -> dict[str, str]:
     keys = list(dict.fromkeys(_key(node.node) for node in nodes if "[" in node.node))
     if len(keys) <= MAX_LANES:
         return {key: key for key in keys}
-    troubled = {_key(node.node) for node in nodes if node.state in ("failed", "stopped", "running")}
+    troubled = {_key(node.node) for node in nodes if node.state in ("failed", "alarm", "stopped", "running")}
     shown = [key for key in keys if key in troubled][: MAX_LANES - 1]
     rest = f"{len(keys) - len(shown)} {'others' if shown else 'keys'}"
     return {key: key for key in shown} | {key: rest for key in keys if key not in shown}
@@ -191,12 +205,12 @@ def _place(
 def _box(spot: _Spot, nodes: list[NodeSummary]) -> Box:
     state = min((node.state for node in nodes), key=WORST_FIRST.index)
     times = [node.seconds for node in nodes if node.seconds is not None]
-    note = human_seconds(times[0]) if times and state in ("done", "failed") else word(state)
+    note = human_seconds(times[0]) if times and state in ("done", "alarm", "failed") else NODES[state].word
     if len(nodes) > 1:
-        note = f"{sum(node.state == state for node in nodes)} {word(state)}"
+        note = f"{sum(node.state == state for node in nodes)} {NODES[state].word}"
     name = spot.step if len(spot.step) <= NAME_LENGTH else spot.step[: NAME_LENGTH - 1] + "…"
     titles = f"{nodes[0].node} … {nodes[-1].node}" if len(nodes) > 1 else nodes[0].node
-    return Box(x=0, y=0, name=name, title=f"{titles}: {word(state)}", state=state, note=note)
+    return Box(x=0, y=0, name=name, title=f"{titles}: {NODES[state].word}", state=state, note=note)
 
 
 def _wire(before: Box, behind: Box) -> str:

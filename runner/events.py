@@ -153,11 +153,11 @@ class Warned(Event):
 
 
 class RunFinished(Event):
-    """`outcome`: done, failed, unwind-failed, interrupted."""
+    """`outcome`: done; alarm, done and something was found that somebody must look at; failed; unwind-failed; interrupted."""
 
     type: Literal["run-finished"] = "run-finished"
     run: str
-    outcome: Literal["done", "failed", "unwind-failed", "interrupted"]
+    outcome: Literal["done", "alarm", "failed", "unwind-failed", "interrupted"]
     exit_code: int
     seconds: float
     error: str | None = None

@@ -73,10 +73,12 @@ class Command(Model):
 
 class Alarm(Model):
     """The work is done and good, and all the same something was found that somebody must look at: the run ends with
-    `exit_code`, not 0, and `text`, a sentence without a full stop."""
+    `exit_code`, not 0, and `text`, a sentence without a full stop, which names all that it is about."""
 
     text: str
     exit_code: int
+    points: tuple[str, ...] = ()
+    """Of a repository: those that are no longer trusted for it."""
 
 
 class Findings(Model):

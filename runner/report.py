@@ -12,10 +12,11 @@ from runner.events import Event
 from runner.findings import Cell, Command, FindingsOf
 from runner.flow import FlowSummary
 from runner.junit import render_junit
+from runner.outcomes import ENDINGS, NODES
 from runner.render import render_report
 from runner.summary import NodeSummary, RunSummary, Table, fold
 from runner.units import human_bytes, human_seconds
-from runner.words import MARKS, Fact, clock, failures, printable, story, verdict, word
+from runner.words import Fact, clock, failures, printable, story, verdict
 
 
 def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:
@@ -61,6 +62,7 @@ def _values(summary: RunSummary) -> dict[str, object]:
         "version": __version__,
         "run": summary,
         "verdict": verdict(summary),
+        "endings": ENDINGS,
         "figures": _figures(summary),
         "facts": _facts(summary),
         "failures": failures(summary),
@@ -85,7 +87,7 @@ def _by_purpose(commands: Iterable[Command]) -> list[dict[str, object]]:
 def _figures(summary: RunSummary) -> list[Fact]:
     figures = [Fact("Took", human_seconds(summary.seconds))]
     states = [node.state for node in summary.nodes]
-    counted = [f"{states.count(state)} {word(state)}" for state in MARKS if state in states]
+    counted = [f"{states.count(state)} {ending.word}" for state, ending in NODES.items() if state in states]
     figures.append(Fact("Nodes", ", ".join(counted)))
     for phase in dict.fromkeys(flow.phase for flow in summary.flows):
         flows = [flow for flow in summary.flows if flow.phase == phase]
@@ -163,12 +165,13 @@ def _node(node: NodeSummary, summary: RunSummary) -> dict[str, object]:
         start = min(max((node.started - summary.started).total_seconds() / whole, 0.0), 1.0)
         # Never thinner than what an eye can see.
         bar = (min(start, 0.99), min(max(node.seconds / whole, 0.01), 1.0 - min(start, 0.99)))
+    ending = NODES[node.state]
     return {
         "name": node.node,
         "step": node.step,
-        "state": node.state,
-        "mark": MARKS[node.state],
-        "word": word(node.state),
+        "tone": ending.tone,
+        "mark": ending.mark,
+        "word": ending.word,
         "seconds": "" if node.seconds is None else human_seconds(node.seconds),
         "bar": bar,
         "why": story(node),

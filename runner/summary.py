@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal
 
 from pydantic import JsonValue
 
@@ -36,11 +35,7 @@ from runner.findings import Cell, Command, Findings, FindingsOf, Statement
 from runner.flow import Flow, FlowSummary, Throughput, throughput
 from runner.journal import Thinning
 from runner.model import Model
-
-NodeState = Literal["waiting", "running", "done", "kept", "unneeded", "failed", "stopped", "skipped"]
-"""`unneeded`: the run is done without it (a tunnel to a disk that was copied before); `stopped`: by a signal."""
-Outcome = Literal["done", "failed", "unwind-failed", "interrupted", "unfinished"]
-"""`unfinished`: the events end without an end of the run: it is running, or was killed."""
+from runner.outcomes import NodeState, RunOutcome
 
 
 class NodeSummary(Model):
@@ -57,6 +52,8 @@ class NodeSummary(Model):
     retried: tuple[str, ...] = ()
     """The errors after which it was tried again."""
     error: str | None = None
+    alarm: str | None = None
+    """What it found that somebody must look at; its work is done."""
     undone: str | None = None
     """Why it was closed or taken back; None while it stands."""
     output: dict[str, JsonValue] = {}
@@ -67,7 +64,7 @@ class Earlier(Model):
 
     started: datetime
     ended: datetime | None
-    outcome: Outcome
+    outcome: RunOutcome
     error: str | None
 
 
@@ -95,7 +92,7 @@ class RunSummary(Model):
     ended: datetime
     """The last event's time where the run has no end."""
     seconds: float
-    outcome: Outcome
+    outcome: RunOutcome
     exit_code: int | None
     error: str | None
     earlier: tuple[Earlier, ...]
@@ -221,15 +218,17 @@ class Fold:
         return tuple(self._warnings.values())
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunOutcome:
         if self.finished is None:
             return "unfinished"
         said = self.finished.outcome
-        if said != "done":
+        if said not in ("done", "alarm"):
             return said
         if any(node.state in ("failed", "running") for node in self.nodes.values()):
             return "failed"
-        return "unwind-failed" if self.undo_failures else said
+        if self.undo_failures:
+            return "unwind-failed"
+        return "alarm" if self.finished.exit_code else said
 
     def summary(self) -> RunSummary:
         """Raises ValueError if no run has started."""
@@ -237,6 +236,7 @@ class Fold:
             raise ValueError("these events have no start of a run")
         outcome, finished = self.outcome, self.finished
         findings = self._findings()
+        alarms = {node: found.alarm.text for node, found in findings.items() if found.alarm is not None}
         return RunSummary(
             run=self.started.run,
             job=self.started.job,
@@ -246,7 +246,9 @@ class Fold:
             git_commit=self.started.git_commit,
             by=self.started.by,
             resumed=self.started.resumed,
-            resume_command=None if outcome == "done" else self.started.resume or _resume_command(self.started),
+            resume_command=None
+            if outcome in ("done", "alarm")
+            else self.started.resume or _resume_command(self.started),
             tools=dict(self.tools),
             started=self.started.at,
             ended=self.last,
@@ -255,33 +257,29 @@ class Fold:
             exit_code=None if finished is None else finished.exit_code or (0 if outcome == "done" else 1),
             error=finished.error if finished else None,
             earlier=self.earlier,
-            nodes=tuple(self._ended(node, outcome) for node in self.nodes.values()),
+            nodes=tuple(_ended(node, outcome, alarms.get(node.node)) for node in self.nodes.values()),
             edges=self.edges,
             undo_failures=tuple(self.undo_failures),
             held=tuple(self.held),
             warnings=self.warnings,
             flows=tuple(flow.summary() for flow in self.flows.values()),
             throughput=throughput(self.flows.values(), self.started.at, self.last),
-            tables=_tables(findings),
-            statements=tuple(statement for finding in findings for statement in finding.statements),
-            commands=tuple(command for finding in findings for command in finding.commands),
+            tables=_tables(findings.values()),
+            statements=tuple(statement for finding in findings.values() for statement in finding.statements),
+            commands=tuple(command for finding in findings.values() for command in finding.commands),
         )
 
-    def _ended(self, node: NodeSummary, outcome: Outcome) -> NodeSummary:
-        if node.state == "waiting" and outcome in ("done", "unwind-failed"):
-            return node.model_copy(update={"state": "unneeded", "why": "nothing needed it any more"})
-        return node
-
-    def _findings(self) -> list[Findings]:
-        found = []
+    def _findings(self) -> dict[str, Findings]:
+        """By node."""
+        found = {}
         for node in self.nodes.values():
             if not node.output:
                 continue
             findings = self._findings_of(node.step, node.output)
             if node.undone is not None:  # what it made is gone; what it saw is not
                 stands = tuple(each for each in findings.statements if each.about != "made")
-                findings = Findings(rows=findings.rows, statements=stands)
-            found.append(findings)
+                findings = Findings(rows=findings.rows, statements=stands, alarm=findings.alarm)
+            found[node.node] = findings
         return found
 
 
@@ -291,6 +289,15 @@ def fold(events: Iterable[Event], findings_of: FindingsOf) -> RunSummary:
     for event in events:
         folding.add(event)
     return folding.summary()
+
+
+def _ended(node: NodeSummary, outcome: RunOutcome, alarm: str | None) -> NodeSummary:
+    if node.state == "waiting" and outcome in ("done", "alarm", "unwind-failed"):
+        return node.model_copy(update={"state": "unneeded", "why": "nothing needed it any more"})
+    if alarm is not None:
+        state = "alarm" if node.state in ("done", "kept") else node.state
+        return node.model_copy(update={"state": state, "alarm": alarm})
+    return node
 
 
 def _resume_command(started: RunStarted) -> str:

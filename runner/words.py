@@ -1,38 +1,24 @@
-"""How a run is told, whoever tells it: marks, words and sentences for states, outcomes and failures."""
+"""How a run is told, whoever tells it: the sentences; words, symbols and colours are `runner.outcomes`'."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from runner.summary import NodeState, NodeSummary, RunSummary
+from runner.outcomes import ENDINGS, Ending
+from runner.summary import NodeSummary, RunSummary
 from runner.units import counted
 
 
 @dataclass(frozen=True)
 class Verdict:
-    word: str
-    tone: NodeState
-    """The colour: that of a node in such a state."""
+    ending: Ending
     sentence: str
 
-
-MARKS: Mapping[NodeState, str] = {
-    "done": "✓",
-    "kept": "=",
-    "unneeded": "○",
-    "failed": "✗",
-    "stopped": "■",
-    "skipped": "–",
-    "running": "…",
-    "waiting": "·",
-}
-
-
-def word(state: NodeState) -> str:
-    return "not needed" if state == "unneeded" else state
+    @property
+    def word(self) -> str:
+        return self.ending.word
 
 
 @dataclass(frozen=True)
@@ -58,41 +44,39 @@ def clock(at: datetime) -> str:
 
 
 def verdict(summary: RunSummary) -> Verdict:
-    """The outcome in a word, a colour and a sentence."""
+    """The outcome, and a sentence of it."""
+    return Verdict(ENDINGS[summary.outcome], _sentence(summary))
+
+
+def _sentence(summary: RunSummary) -> str:
     counts = Counter(node.state for node in summary.nodes)
     total = len(summary.nodes)
-    left = total - counts["done"] - counts["kept"] - counts["failed"]
+    complete = counts["done"] + counts["alarm"] + counts["kept"]
+    left = total - complete - counts["failed"]
     job = summary.job
     all_nodes = f"the {counted(total, 'node')} of {job}"
     match summary.outcome:
         case "done":
-            kept = f"; {counts['kept']} of them stood from before" if counts["kept"] else ""
-            if summary.error:
-                return Verdict("done", "skipped", f"{job} is done, but {summary.error}.")
-            are = "is" if total - left == 1 else "are"
-            return Verdict("done", "done", f"Done: {counted(total - left, 'node')} of {job} {are} complete{kept}.")
+            kept = f"; {counts['kept']} of them were completed earlier" if counts["kept"] else ""
+            are = "is" if complete == 1 else "are"
+            return f"Done: {counted(complete, 'node')} of {job} {are} complete{kept}."
+        case "alarm":
+            return f"Alarm: {job} is done, but {summary.error or 'it found what somebody must look at'}."
         case "failed":
-            return Verdict(
-                "failed", "failed", f"Failed: of {all_nodes}, {counts['failed']} failed and {left} did not run."
-            )
+            return f"Failed: of {all_nodes}, {counts['failed']} failed and {left} did not run."
         case "unwind-failed":
             nodes = counted(len(summary.undo_failures), "node")
-            sentence = f"The work of {job} is done, but {nodes} could not be taken back."
-            return Verdict("not cleaned up", "skipped", sentence)
+            return f"The work of {job} is done, but the cleanup of {nodes} failed."
         case "interrupted":
-            return Verdict(
-                "interrupted",
-                "skipped",
-                f"Interrupted: of {all_nodes}, {left} {'is' if left == 1 else 'are'} left to do.",
-            )
+            return f"Interrupted: of {all_nodes}, {left} {'is' if left == 1 else 'are'} left to do."
         case "unfinished":
-            return Verdict("unfinished", "skipped", f"Unfinished: the run of {job} is still going on, or was killed.")
+            return f"Unfinished: the run of {job} is still going on, or was killed."
 
 
 def failures(summary: RunSummary) -> list[Fact]:
     """Every sentence that says why the run is not what it should be; the nodes' first."""
-    found = [Fact(node.node, node.error) for node in summary.nodes if node.error]
-    found += [Fact(f"{undo.node} could not be taken back", undo.error) for undo in summary.undo_failures]
+    found = [Fact(node.node, why) for node in summary.nodes for why in (node.error, node.alarm) if why]
+    found += [Fact(f"cleanup of {undo.node} failed", undo.error) for undo in summary.undo_failures]
     if summary.error and not any(fact.text in summary.error for fact in found):
         found.append(Fact("the run", summary.error))
     return found
@@ -101,7 +85,7 @@ def failures(summary: RunSummary) -> list[Fact]:
 def story(node: NodeSummary) -> str:
     parts = [node.why] if node.why else []
     parts += [f"tried again after: {error}" for error in node.retried]
-    parts += [node.error] if node.error else []
+    parts += [why for why in (node.error, node.alarm) if why]
     if node.undone and node.lifetime != "process":  # that a process ends is not news
         parts.append(f"taken back: {node.undone}")
     return "; ".join(parts)

@@ -61,6 +61,8 @@ class Base(Model):
     """Bytes that changed block tracking names."""
     caught: str = ""
     """Of a full that takes the place of an incremental of this very run: what was found wrong with the chain."""
+    distrusted: tuple[str, ...] = ()
+    """The points that are no longer trusted for it, oldest first."""
 
 
 class BaseIn(JobModel):
@@ -161,10 +163,10 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         alarm = None
         if out.caught:
             text = (
-                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; the points of that chain "
-                "count as good no longer, and this run made a full"
+                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run made a full of it, "
+                f"and no longer trusted {'is' if len(out.distrusted) == 1 else 'are'} {', '.join(out.distrusted)}"
             )
-            alarm = Alarm(text=text, exit_code=DifferenceError.exit_code)
+            alarm = Alarm(text=text, exit_code=DifferenceError.exit_code, points=out.distrusted)
         return Findings(
             rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),),
             statements=tuple(statements),
@@ -216,8 +218,8 @@ def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -
         if inputs.incremental == "cbt":
             changed = ask(found)
     except (NoParentError, TrackingError) as error:
-        caught = error.caught if isinstance(error, NoParentError) else ""
-        return Base(**identity, kind="full", by="all", reason=error.message, caught=caught)
+        why = error if isinstance(error, NoParentError) else NoParentError(error.message)
+        return Base(**identity, kind="full", by="all", reason=why.message, caught=why.caught, distrusted=why.distrusted)
     return Base(
         **identity,
         kind="incremental",

@@ -207,7 +207,9 @@ def done_run(disks: Mapping[str, int] = DISKS, *, speed: float = 240 * MiB) -> l
         story.finish(f"verify[{key}]", story.now - began, {"key": key, "blocks": -(-size // MiB)})
         for step in ("view", "readback"):
             story.close(f"{step}[{key}]")
-    story.quick("publish", 1.2, {"path": POINT, "disks": list(disks)})
+    story.quick(
+        "publish", 1.2, {"vm": "pgtest1", "point": POINT.rpartition("/")[2], "path": POINT, "disks": list(disks)}
+    )
     story.quick("cleanup", 1.9)
     story.close("snapshot", "the run is done")
     story.close("reserve", "the run ends")
@@ -281,7 +283,9 @@ def resumed_run() -> list[Event]:
     story.bytes("transfer", "copy", {"2001": 400 * MiB})
     story.finish("transfer[2001]", 31.0, copied("2001", DISKS["2001"], 31.0))
     story.quick("verify[2001]", 12.0, {"key": "2001", "blocks": -(-DISKS["2001"] // MiB)})
-    story.quick("publish", 1.2, {"path": POINT, "disks": list(DISKS)})
+    story.quick(
+        "publish", 1.2, {"vm": "pgtest1", "point": POINT.rpartition("/")[2], "path": POINT, "disks": list(DISKS)}
+    )
     story.quick("cleanup", 1.9)
     story.close("snapshot", "the run is done")
     return [*earlier, *story.end("done", 0)]

@@ -21,6 +21,7 @@ GROUND = {
     "field_docs",
     "findings",
     "observations",
+    "outcomes",
 }
 ROOMS = {
     "pyVmomi": "steps/vsphere/",

@@ -190,14 +190,16 @@ def _close(desk: Desk, journal: Journal) -> None:
 def _conclude(
     desk: Desk, state: RunState, record: RunRecord, unwinding: Unwinding, outcome: Outcome, seconds: float
 ) -> RunFinished:
-    finished = verdict_of(record.id, outcome, seconds, _alarms(desk, state))
-    if finished.outcome == "done":
-        ended = record.model_copy(update={"phase": "finished", "ended": now()})
+    alarms = _alarms(desk, state)
+    finished = verdict_of(record.id, outcome, seconds, alarms)
+    if finished.outcome in ("done", "alarm"):
+        told = tuple(alarm.text for alarm in alarms)
+        ended = record.model_copy(update={"phase": "finished", "ended": now(), "alarms": told})
         try:
             patiently(lambda: state.save(ended), RUN, desk.bus, desk.world.stop)
         except SendenseError as error:  # only that is left for the next execution
             outcome.failures.append((RUN, error))
-            finished = verdict_of(record.id, outcome, seconds)
+            finished = verdict_of(record.id, outcome, seconds, alarms)
         else:
             _forget_old(desk)
     else:

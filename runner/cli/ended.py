@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,11 +10,12 @@ from typing import Any, TextIO
 from runner.app import Result
 from runner.console import print_table
 from runner.errors import JobFileError, LockedError, SendenseError
+from runner.outcomes import ENDINGS, JobOutcome
 from runner.summary import RunSummary
 from runner.words import failures, verdict
 from steps.publish import Publish
 
-NOT_BEGUN = "not begun"
+_BY_ERROR: Mapping[type[SendenseError], JobOutcome] = {LockedError: "locked", JobFileError: "bad-job-file"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Ended:
     run: str | None = None
     exit_code: int | None = None
     """None for a job that was not reached."""
-    state: str = NOT_BEGUN
+    outcome: JobOutcome = "not-reached"
     what: str = ""
     error: str | None = None
     """What kept it from beginning, or from having its report."""
@@ -39,20 +40,20 @@ class Ended:
             if node.step == Publish.name and node.output and node.undone is None
         ]
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
-        told = verdict(summary)
-        return cls(file, result.job.name, result.run, result.exit_code, told.word, "; ".join(what or [told.sentence]))
+        told = "; ".join(what or [verdict(summary).sentence])
+        return cls(file, result.job.name, result.run, result.exit_code, summary.outcome, told)
 
     def but(self, error: SendenseError) -> Ended:
         """Its run, if there was one, keeps its code."""
-        state = self.state
+        outcome = self.outcome
         if self.run is None:
-            state = {LockedError: "locked", JobFileError: "bad job file"}.get(type(error), NOT_BEGUN)
+            outcome = _BY_ERROR.get(type(error), "not-begun")
         what = "; ".join(filter(None, (self.what, str(error).removeprefix(f"{self.file}: "))))
         code = error.exit_code if self.exit_code is None else self.exit_code
-        return replace(self, exit_code=code, state=state, what=what, error=str(error))
+        return replace(self, exit_code=code, outcome=outcome, what=what, error=str(error))
 
     def document(self) -> dict[str, Any]:
-        told = {"file": str(self.file)}
+        told = {"file": str(self.file), "outcome": self.outcome}
         known = {"job": self.job, "run": self.run, "exit_code": self.exit_code, "error": self.error}
         return told | {name: value for name, value in known.items() if value is not None}
 
@@ -61,7 +62,8 @@ def print_ended(ended: Sequence[Ended], stream: TextIO) -> None:
     """What is done stands first, so that the last lines are those that somebody must look at."""
     done = sum(one.exit_code == 0 for one in ended)
     rows = [
-        (one.job or str(one.file), one.state, one.what) for one in sorted(ended, key=lambda one: one.exit_code != 0)
+        (one.job or str(one.file), ENDINGS[one.outcome].word, one.what)
+        for one in sorted(ended, key=lambda one: one.exit_code != 0)
     ]
     title = f"{done} of {len(ended)} jobs {'is' if done == 1 else 'are'} done"
     stream.write("\n")

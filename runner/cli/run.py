@@ -21,10 +21,11 @@ from runner import files
 from runner.app import DEFAULT_JOBS, EVENTS, Options, Result, RunBroke, run_job
 from runner.cli.ended import Ended, print_ended
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
-from runner.cli.several import exit_code, say_error
+from runner.cli.several import say_error
 from runner.console import Console, Level
 from runner.errors import SendenseError, UsageError
 from runner.journal import read_events
+from runner.outcomes import of_several
 from runner.report import write_reports, write_summary
 from runner.step import Registry
 
@@ -127,7 +128,7 @@ def run(
     if len(jobs) > 1:
         print_ended([*ended, *(Ended(job) for job in jobs[len(ended) :])], sys.stderr)
     codes = [one.exit_code for one in ended if one.exit_code is not None]
-    raise click.exceptions.Exit(130 if stop.is_set() else exit_code(codes))
+    raise click.exceptions.Exit(130 if stop.is_set() else of_several(codes))
 
 
 @dataclass(frozen=True)

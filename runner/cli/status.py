@@ -12,12 +12,13 @@ from pydantic import JsonValue
 from runner.app import Status, status_of
 from runner.checkpoint import NodeRecord, RunRecord
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
-from runner.cli.several import exit_code, say_error
+from runner.cli.several import say_error
 from runner.console import print_table
 from runner.errors import SendenseError
+from runner.outcomes import ENDINGS, NODES, JobOutcome, of_several
 from runner.summary import NodeSummary, RunSummary
 from runner.units import human_bytes, human_seconds
-from runner.words import clock, failures, word
+from runner.words import clock, failures
 
 STATUS_SCHEMA_VERSION = 1
 
@@ -55,14 +56,14 @@ def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None
     else:
         rows = [_job_row(found) for found in all_found]
         print_table("", ("job", "state", "newest run", "started", ""), rows, stream=sys.stdout)
-    raise click.exceptions.Exit(exit_code(codes))
+    raise click.exceptions.Exit(of_several(codes))
 
 
 def _job_row(found: Status) -> tuple[str, ...]:
     if not found.runs:
         return (found.job, "no runs yet", "", "", "")
     newest = found.runs[-1]
-    whys = [why.text for why in failures(found.last)] if found.last and newest.is_unfinished else []
+    whys = [why.text for why in failures(found.last)] if found.last and newest.is_unfinished else [*newest.alarms]
     held = [f"held by {run}: {hold.what}" for run, holds in found.held.items() for hold in holds]
     return (found.job, _word(found, newest), newest.id, f"{clock(newest.started)} UTC", "; ".join([*whys, *held]))
 
@@ -78,6 +79,9 @@ def _show(found: Status) -> None:
     if rows := [(run, hold.what, f"{clock(hold.since)} UTC") for run, holds in found.held.items() for hold in holds]:
         click.echo()
         print_table("Held", ("run", "what", "since"), rows, stream=sys.stdout)
+    for record in found.runs:
+        for alarm in record.alarms:
+            click.echo(f"alarm of run {record.id}: {alarm}")
     for why in found.unseen:
         click.echo(f"not looked at: {why}", err=True)
     if found.last is not None and found.runs[-1].phase in ("working", "unwinding"):
@@ -102,8 +106,19 @@ def _word(found: Status, record: RunRecord) -> str:
         return "running" if record.phase == "working" else "running: takes back what it holds"
     if record.id == found.died:
         return "died; resumable"
-    words = {"working": "resumable", "unwinding": "resumable: only taking back is left"}
-    return words.get(record.phase, record.phase)
+    ended = _outcome(found, record)
+    how = "" if ended in (None, "unfinished") else f"{ENDINGS[ended].word}; "
+    words = {"working": f"{how}resumable", "unwinding": f"{how}resumable: only the cleanup is left"}
+    return words.get(record.phase, ENDINGS[ended].word if ended is not None else record.phase)
+
+
+def _outcome(found: Status, record: RunRecord) -> JobOutcome | None:
+    """None for a run that was abandoned, and for an unfinished one without events here."""
+    if record.phase == "finished":
+        return "alarm" if record.alarms else "done"
+    if record.is_unfinished and found.last is not None and found.last.run == record.id:
+        return found.last.outcome
+    return None
 
 
 def _row(found: Status, last: RunSummary, node: NodeSummary) -> tuple[str, ...]:
@@ -120,7 +135,7 @@ def _row(found: Status, last: RunSummary, node: NodeSummary) -> tuple[str, ...]:
 
 def _state(found: Status, node: NodeSummary) -> str:
     """What was running when the run was killed runs no more."""
-    return "stopped" if node.state == "running" and not found.running else word(node.state)
+    return "stopped" if node.state == "running" and not found.running else NODES[node.state].word
 
 
 def _recorded_row(found: Status, record: NodeRecord) -> tuple[str, ...]:
@@ -133,7 +148,7 @@ def _recorded_state(found: Status, record: NodeRecord) -> str:
 
 
 def _document(found: Status) -> dict[str, JsonValue]:
-    runs: list[JsonValue] = [record.to_json_value() for record in found.runs]
+    runs: list[JsonValue] = [{**record.to_json_value(), "outcome": _outcome(found, record)} for record in found.runs]
     held: dict[str, JsonValue] = {
         run: [{"node": hold.node, "what": hold.what, "since": hold.since.isoformat()} for hold in holds]
         for run, holds in found.held.items()

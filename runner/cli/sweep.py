@@ -9,9 +9,10 @@ import click
 
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
 from runner.cli.options import job_options, jobs_argument, options_from
-from runner.cli.several import exit_code, say_error
+from runner.cli.several import say_error
 from runner.console import Console
 from runner.errors import SendenseError
+from runner.outcomes import of_several
 from runner.step import Registry
 
 
@@ -58,7 +59,7 @@ def sweep(
         except SendenseError as error:
             say_error(job, error, jobs)
             codes.append(error.exit_code)
-    raise click.exceptions.Exit(exit_code(codes))
+    raise click.exceptions.Exit(of_several(codes))
 
 
 def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: bool) -> None:

@@ -12,9 +12,8 @@ from runner.console.tables import print_table
 from runner.findings import Cell
 from runner.summary import Fold, RunSummary, Table
 from runner.units import human_seconds
-from runner.words import MARKS, failures, printable, verdict
+from runner.words import failures, printable, verdict
 
-STYLES = {"done": "green", "failed": "red", "skipped": "yellow"}
 NOTES = 5  # a VM of sixty disks has as many
 DIGEST_LENGTH = 16  # hex digits of a digest that a terminal has room for; logs and reports show all
 
@@ -41,13 +40,12 @@ class _Ending:
 
     def print(self) -> None:
         told = verdict(self._summary)
-        style = STYLES[told.tone]
         self._line()
         took = human_seconds(self._summary.seconds)
-        self._say(f"{MARKS[told.tone]} {told.sentence} It took {took}.", f"bold {style}")
+        self._say(f"{told.ending.mark} {told.sentence} It took {took}.", f"bold {told.ending.colour}")
         for warning in self._summary.warnings:
             self._say(f"! {warning.node}: {warning.text}", "yellow")
-        if self._summary.outcome == "done":
+        if self._summary.outcome in ("done", "alarm"):
             self._what_was_made()
         else:
             self._what_to_do()

@@ -19,21 +19,15 @@ from runner.console.ending import print_troubles
 from runner.console.screen import Screen
 from runner.events import Event, NodeRetrying, NodeStarted, Warned
 from runner.flow import Flow
-from runner.summary import Fold, NodeState, NodeSummary
+from runner.outcomes import NODES, NodeState
+from runner.summary import Fold, NodeSummary
 from runner.units import human_bytes, human_seconds
-from runner.words import MARKS, printable
+from runner.words import printable
 
 FRAMES_PER_SECOND = 8
 WARNINGS = 3  # lines kept for the latest of them; the ending shows all
 NARROW = 90  # columns; below it a bar does without the bytes
 WORST_FIRST: tuple[NodeState, ...] = ("failed", "stopped", "running", "skipped", "waiting", "kept", "done")
-STYLES: dict[NodeState, str] = {
-    "done": "green",
-    "kept": "blue",
-    "failed": "red",
-    "stopped": "yellow",
-    "skipped": "yellow",
-}
 
 
 class LiveFace:
@@ -122,7 +116,7 @@ class LiveFace:
         line.add_column(min_width=12, no_wrap=True)
         line.add_column(no_wrap=True, overflow="ellipsis")
         mark: RenderableType = (
-            self._spinner if state == "running" else Text(MARKS[state], style=STYLES.get(state, "dim"))
+            self._spinner if state == "running" else Text(NODES[state].mark, style=NODES[state].colour)
         )
         name = Text(printable(step), style="dim" if state in ("waiting", "skipped") else "")
         line.add_row(mark, name, Text(printable(_detail(nodes, state)), style="red" if state == "failed" else "dim"))
@@ -166,7 +160,7 @@ class LiveFace:
         over = [step for step, nodes in groups.items() if _state_of(nodes) in ("done", "kept", "skipped")]
         coming = [step for step, nodes in groups.items() if _state_of(nodes) == "waiting"]
         room -= len(now_on) + bool(over) + bool(coming)
-        lines: list[RenderableType] = [_line(f" {MARKS['done']} {', '.join(over)}", "dim")] if over else []
+        lines: list[RenderableType] = [_line(f" {NODES['done'].mark} {', '.join(over)}", "dim")] if over else []
         for step, nodes in now_on.items():
             flows = sorted(bars[step], key=lambda flow: flow.percent == 100)
             shown = flows if len(flows) <= room else flows[: max(0, room - 1)]
@@ -174,7 +168,7 @@ class LiveFace:
             if len(shown) < len(flows):
                 lines.append(_line(f"     and {_together(flows[len(shown) :], now)}", "dim"))
             room -= min(len(flows), max(room, 0))
-        return [*lines, _line(f" {MARKS['waiting']} {', '.join(coming)}", "dim")] if coming else lines
+        return [*lines, _line(f" {NODES['waiting'].mark} {', '.join(coming)}", "dim")] if coming else lines
 
 
 def _groups(nodes: Iterable[NodeSummary]) -> dict[str, list[NodeSummary]]:

@@ -49,11 +49,13 @@ class Sought:
 
 
 class NoParentError(SendenseError):
-    """`message` says why there is none; `caught` is the doubt that the asking run itself cast on the newest point."""
+    """`message` says why there is none; `caught` is the doubt that the asking run itself cast on the newest point, and
+    `distrusted` are all points that it speaks against, oldest first."""
 
-    def __init__(self, why: str, caught: str = "") -> None:
+    def __init__(self, why: str, caught: str = "", distrusted: tuple[str, ...] = ()) -> None:
         super().__init__(why)
         self.caught = caught
+        self.distrusted = distrusted
 
 
 def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
@@ -105,10 +107,25 @@ def _chain(seen: VmDirectory, chains: Chains, newest: Entry, key: int, run: str)
     except BrokenChainError as error:
         raise NoParentError(error.message) from error
     if (doubt := chains.doubt(newest, key)) is not None:
-        raise NoParentError(f"{doubt.point} {doubt.why}", doubt.cause if doubt.run == run else "")
+        why = f"{doubt.point} {doubt.why}"
+        if doubt.run != run:
+            raise NoParentError(why)
+        raise NoParentError(why, doubt.cause, _distrusted(chains, newest, key))
     if (lost := chains.lost(newest, key)) is not None:
         raise NoParentError(f"{lost.point}, which it would be built on, {lost.why}")
     return chain
+
+
+def _distrusted(chains: Chains, newest: Entry, key: int) -> tuple[str, ...]:
+    """Those that share a point with the chain of `newest`."""
+    chain = {entry.point for entry in chains.of(newest, key)}
+    return tuple(
+        entry.point
+        for entry in chains.history
+        if entry.disk(key) is not None
+        and chains.doubt(entry, key) is not None
+        and not chain.isdisjoint(below.point for below in chains.of(entry, key))
+    )
 
 
 def _last_full(chain: tuple[Entry, ...], key: int) -> LastFull:

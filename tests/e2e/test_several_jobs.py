@@ -77,7 +77,7 @@ def test_the_status_of_several_is_a_line_for_each(jobs: list[Path], capsys: pyte
     assert call("status", *jobs) == 4
     text = capsys.readouterr()
     lines = {line.split()[0]: line for line in text.out.splitlines()}
-    assert "finished" in lines["vm-backup"]
+    assert "done" in lines["vm-backup"]
     assert "resumable" in lines["lost"] and "gone" in lines["lost"]
     assert f"sendense: {jobs[3]}: the private key" in text.err
     assert call("status", "--json", jobs[0], jobs[2]) == 0

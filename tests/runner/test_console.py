@@ -161,7 +161,7 @@ def test_a_resumed_run_says_so_and_what_it_keeps() -> None:
     text = told(resumed_run())
     assert f"pgtest1-nightly goes on with run {RUN}" in text
     assert lines_about("transfer[2000]", text)[-1].endswith("kept: its record stands")
-    assert "9 of them stood from before" in text
+    assert "9 of them were completed earlier" in text
 
 
 def test_no_line_of_a_log_holds_an_escape_sequence_or_is_wrapped() -> None:

@@ -128,7 +128,7 @@ def test_a_sentence_of_the_run_that_only_repeats_its_nodes_is_said_once() -> Non
 def test_a_resumed_run_names_its_earlier_attempts_and_what_was_not_needed() -> None:
     sections = page(resumed_run()).sections
     assert "Warning from snapshot, 2026-11-23 17:00:03, in an earlier attempt: the guest" in sections["What to know"]
-    assert "9 of them stood from before" in sections[""]
+    assert "9 of them were completed earlier" in sections[""]
     assert "1 of 3 disks failed" in sections["Earlier attempts at this run"]
     assert "not needed" in sections["Every node"]
     assert "waiting" not in sections["Every node"]
@@ -259,7 +259,7 @@ def test_every_outcome_has_a_sentence() -> None:
     interrupted = RunFinished(at=end.at, run=RUN, outcome="interrupted", exit_code=130, seconds=1)
     runs = {
         "done": [*events, end],
-        "not cleaned up": [*events, undo, end],
+        "cleanup failed": [*events, undo, end],
         "failed": failed_run(),
         "interrupted": [*events, stopped, interrupted],
         "unfinished": events,

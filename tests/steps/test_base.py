@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from runner.units import MiB
 from steps.base import Base, BaseIn, BaseStep, FullEvery
+from steps.repository import marks, parent
 from steps.repository.manifest import LastFull
+from steps.repository.marks import DiskVerified, Suspicion
 from tests.chain import FIRST, Chain, prune
 from tests.hub import Hub, disk, vm
 from tests.points import snapshot
@@ -56,3 +60,21 @@ def test_where_it_is_not_noted_it_is_counted_from_the_full_of_the_chain(hub: Hub
     prune(hub, made, keep_last=2)
     assert len(made.whole()) == 2
     assert base(hub, 6, FullEvery(days=6)).reason == "the job wants one every 6 days"
+
+
+@pytest.mark.parametrize("what", ["a lie of tracking", "a block that went bad"])
+def test_every_point_that_is_no_longer_trusted_is_named(hub: Hub, what: str) -> None:
+    made = nights(hub, 4)
+    host, run = hub.host, hub.context().run.id
+    if what == "a lie of tracking":
+        found = Suspicion(key=2000, why=what, run=run, at=FIRST)
+        parent.doubt(host, str(made.directory), made.points[-1], found)
+    else:
+        verified = DiskVerified(key=2000, at=FIRST, level="sample", blocks=4, compared=1, problem=what, run=run)
+        marks.damaged(host, str(made.path(-1)), verified)
+    out = base(hub, 5, FullEvery())
+    alarm = BaseStep().findings(out).alarm
+    assert alarm is not None
+    assert alarm.points == tuple(made.points)
+    assert all(point in alarm.text for point in made.points)
+    assert what in alarm.text
