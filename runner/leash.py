@@ -21,7 +21,7 @@ it holds. And a power cut ends the shell that would have removed a directory: th
 `runner.hosts.leftovers` looks for both.
 
 The program's environment is a fixed small one: what it needs must be on its command line or in a file, so that no secret
-of ours is inherited; and it leaves no core dump, which would hold those that it was given. It leads a process group and
+of ours is inherited; and it leaves no core dump, which would hold those that it was given, and no file that others can read. It leads a process group and
 session of its own; what is left of the group when it ended is killed.
 """
 
@@ -52,6 +52,7 @@ _LEASH = """\
 size=$1 token=$2 missing=$3
 shift 3
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+umask 077
 ulimit -c 0
 exec 3<&0 4</dev/null
 if [ "$size" -gt 0 ]; then

@@ -37,6 +37,12 @@ def dump_no_core() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def make_private() -> None:
+    """From now on the files and directories that this process makes are its user's alone, whatever umask it was given; what is to be
+    read by others gets its mode by name. What it starts inherits that."""
+    os.umask(0o077)
+
+
 def run(
     argv: Sequence[str],
     *,

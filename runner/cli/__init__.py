@@ -60,6 +60,7 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code; an error a user can meet is its sentence, without a traceback."""
     process.dump_no_core()
+    process.make_private()
     words = list(sys.argv[1:] if argv is None else argv)
     with Outputs() as outputs:
         code = outputs.exit_code(_called(words), answers=_answers(words))

@@ -466,6 +466,16 @@ def test_what_runs_there_dumps_no_core(host: Host) -> None:
         child.stop()
 
 
+def test_what_a_program_makes_there_is_its_users_alone(host: Host, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        host.run(shell(f"mkdir {tmp_path}/directory; echo >{tmp_path}/file"))
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("directory", "file")]
+    assert modes == [0o700, 0o600]
+
+
 # The network as it is seen from there
 
 

@@ -124,3 +124,18 @@ def test_a_command_that_only_answers_has_failed_where_nobody_can_hear_it(tmp_pat
 def test_bad_usage_is_its_exit_code_though_nobody_can_hear_why(tmp_path: Path) -> None:
     with redirected("2>/dev/full")([sys.executable, "-m", "runner.cli", "bogus"], tmp_path / "said") as running:
         assert running.wait(timeout=60) == 2
+
+
+def test_what_a_run_makes_is_its_users_alone_whatever_the_umask(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("version: 1\nname: tiny\nsteps: [{id: cleanup, uses: cleanup}]\n")
+    state = f"{tmp_path}/state"
+    argv = (sys.executable, "-m", "runner.cli", "run", str(job), "--state", state)
+    events = ("--events", f"{state}/of/events.jsonl", "--report", f"{state}/report")
+    ran = subprocess.run(
+        ["sh", "-c", 'umask 000; exec "$@"', "sh", *argv, *events], capture_output=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    made = [Path(state), *Path(state).rglob("*")]
+    assert len(made) > 5
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
