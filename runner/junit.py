@@ -6,8 +6,9 @@ from datetime import UTC
 from xml.etree import ElementTree
 
 from runner.outcomes import ENDINGS, NODES
+from runner.printable import printable
 from runner.summary import NodeSummary, RunSummary
-from runner.words import printable, story, verdict
+from runner.words import story, verdict
 
 THE_RUN = "the run"
 """The test case of what is no node's fault. It is there only where the run did not go well and no node tells it."""

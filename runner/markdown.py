@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from runner.words import printable
+from runner.printable import printable
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 """CommonMark takes any ASCII punctuation literally behind a backslash (https://spec.commonmark.org/0.31.2/#backslash-escapes);

@@ -8,8 +8,8 @@ from runner.console import print_table
 from runner.graph import reduced
 from runner.markdown import code, plain
 from runner.plan import Plan, PlanNode
+from runner.printable import printable
 from runner.units import human_bytes
-from runner.words import printable
 
 _SIGNS = {"run": "+", "keep": "=", "open": "~", "idle": "·", "unknown": "?"}
 _WORDS = {"run": "run", "keep": "keep", "open": "open", "idle": "not needed", "unknown": "?"}

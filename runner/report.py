@@ -13,10 +13,11 @@ from runner.findings import Cell, Command, FindingsOf
 from runner.flow import FlowSummary
 from runner.junit import render_junit
 from runner.outcomes import ENDINGS, NODES
+from runner.printable import printable
 from runner.render import render_report
 from runner.summary import NodeSummary, RunSummary, Table, fold
 from runner.units import human_bytes, human_seconds
-from runner.words import Fact, clock, failures, printable, story, verdict
+from runner.words import Fact, clock, failures, story, verdict
 
 
 def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:

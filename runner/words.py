@@ -29,15 +29,6 @@ class Fact:
     """To be read to the letter: an id, a digest."""
 
 
-def printable(text: str) -> str:
-    """`text` without control characters, which names from elsewhere may hold: they would rule a terminal, and XML
-    does not allow them."""
-    return "".join(
-        character if character.isprintable() else " " if character in "\n\r\t" else f"\\x{ord(character):02x}"
-        for character in text
-    )
-
-
 def clock(at: datetime) -> str:
     """``2026-11-23 17:00:00``, UTC."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -22,6 +22,7 @@ GROUND = {
     "findings",
     "observations",
     "outcomes",
+    "printable",
 }
 ROOMS = {
     "pyVmomi": "steps/vsphere/",

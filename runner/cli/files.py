@@ -17,8 +17,8 @@ from runner.cli.repositories import repository_option, site_argument
 from runner.cli.restore import disk_option, point_argument
 from runner.cli.run import stop_on_signals
 from runner.errors import UsageError
+from runner.printable import printable
 from runner.process import temporary_directory
-from runner.words import printable
 from steps.guest.appliance import Appliance, describe
 from steps.guest.tree import Entry, Tree
 from steps.serving import serve_point

@@ -69,4 +69,8 @@ def typed() -> str:
 
 
 def print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Text stays readable; what is not printable is escaped, in the only place where JSON has any: in texts."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    if not text.replace("\n", "").isprintable():
+        text = "".join(each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text)
+    click.echo(text)

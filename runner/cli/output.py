@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self, TextIO, cast
 
+from runner.printable import visible
+
 STREAMS = (0, 1, 2)
 CLOSED = OSError(errno.EBADF, "it is closed")
 
@@ -34,8 +36,19 @@ class Output:
         """Not by a reader that has gone: that one has all it wanted."""
         return not isinstance(self.refusal, BrokenPipeError)
 
+    @property
+    def drawn(self) -> Drawn:
+        """What takes the control sequences of who draws on a terminal."""
+        return Drawn(self)
+
     def write(self, text: str | bytes) -> int:
-        """How much was taken: nothing by one that refuses."""
+        """How much was taken: nothing by one that refuses. Of text no control sequence reaches a terminal: names, notes and
+        paths come from elsewhere, and one could rename the window, hide a line, or answer as if it were typed. Bytes are as
+        they are."""
+        return self.put(visible(text) if isinstance(text, str) else text)
+
+    def put(self, text: str | bytes) -> int:
+        """As `write`, to the letter."""
         taken = 0
         if self._closed and text:
             self.refusal = CLOSED
@@ -60,6 +73,19 @@ class Output:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+class Drawn:
+    """The same output for who draws: what is drawn with was made printable before."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def write(self, text: str) -> int:
+        return self._output.put(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._output, name)
 
 
 class Outputs:

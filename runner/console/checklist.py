@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TextIO
 
 from runner.observations import Observation
-from runner.words import printable
+from runner.printable import printable
 
 _SIGNS = {"good": "ok", "noted": "note", "wrong": "WRONG"}
 _INDENT = " " * 9

@@ -10,9 +10,10 @@ from rich.text import Text
 from runner.console.screen import Screen
 from runner.console.tables import print_table
 from runner.findings import Cell
+from runner.printable import printable
 from runner.summary import Fold, RunSummary, Table
 from runner.units import human_seconds
-from runner.words import failures, printable, verdict
+from runner.words import failures, verdict
 
 NOTES = 5  # a VM of sixty disks has as many
 DIGEST_LENGTH = 16  # hex digits of a digest that a terminal has room for; logs and reports show all

@@ -20,9 +20,9 @@ from runner.console.screen import Screen
 from runner.events import Event, NodeRetrying, NodeStarted, Warned
 from runner.flow import Flow
 from runner.outcomes import NODES, NodeState
+from runner.printable import printable
 from runner.summary import Fold, NodeSummary
 from runner.units import human_bytes, human_seconds
-from runner.words import printable
 
 FRAMES_PER_SECOND = 8
 WARNINGS = 3  # lines kept for the latest of them; the ending shows all

@@ -21,9 +21,10 @@ from runner.events import (
     Warned,
 )
 from runner.flow import Flow
+from runner.printable import printable
 from runner.summary import Fold
 from runner.units import human_bytes, human_seconds
-from runner.words import clock, printable
+from runner.words import clock
 
 Level = Literal["quiet", "normal", "verbose"]
 

@@ -15,7 +15,8 @@ class Screen(RichConsole):
 
     def __init__(self, stream: TextIO) -> None:
         self._on_terminal = stream.isatty()
-        super().__init__(file=stream, highlight=False, force_terminal=None if self._on_terminal else False)
+        drawn: TextIO = getattr(stream, "drawn", stream)
+        super().__init__(file=drawn, highlight=False, force_terminal=None if self._on_terminal else False)
 
     @property  # type: ignore[misc]  # rich's can be set too, which nobody here does
     def size(self) -> ConsoleDimensions:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.console.screen import Screen
-from runner.words import printable
+from runner.printable import printable
 
 SHORT = 24  # cells; a column of no more is never broken over lines, and none is made narrower
 GAP = 2  # cells between two columns
