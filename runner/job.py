@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from runner.job_steps import WrittenSteps, read_steps
 from runner.job_writer import write_out
 from runner.marks import with_absolute_paths
 from runner.render import MissingVariables, job_templates, render_template, template_text, template_variables
-from runner.sources import Part, Sources, beside
+from runner.sources import Part, Sources, beside, content_of
 from runner.step import Registry, Section
 from runner.step_checks import Surroundings, check_names, check_steps
 from runner.variables import Unsettled, Variables, only_variables, variables_in
@@ -31,10 +31,17 @@ MAX_NAME = 200
 """Characters; a file name has 255 bytes."""
 
 
-def load(path: Path, registry: Registry, overrides: Mapping[str, str], *, part: bool = False) -> Job:
+def load(
+    path: Path,
+    registry: Registry,
+    overrides: Mapping[str, str],
+    *,
+    part: bool = False,
+    content: Callable[[Path], bytes] = content_of,
+) -> Job:
     """The job of the file at `path`; `overrides` are variables by name, as texts. `part`: a file without steps, as jobs
-    include, will do: its hosts and sections are asked for. Raises JobFileError with every problem."""
-    return _Loader(path, registry, overrides, part).job()
+    include, will do: its hosts and sections are asked for. `content` reads the files. Raises JobFileError with every problem."""
+    return _Loader(path, registry, overrides, part, content).job()
 
 
 def is_part(path: Path, registry: Registry) -> bool:
@@ -47,17 +54,26 @@ def is_part(path: Path, registry: Registry) -> bool:
     return not sources.problems and part.entries.keys().isdisjoint(("name", "steps", "template"))
 
 
-def _sources(registry: Registry, overrides: Mapping[str, str]) -> Sources:
-    return Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections), overrides)
+def _sources(
+    registry: Registry, overrides: Mapping[str, str], content: Callable[[Path], bytes] = content_of
+) -> Sources:
+    return Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections), overrides, content)
 
 
 class _Loader:
-    def __init__(self, path: Path, registry: Registry, overrides: Mapping[str, str], part: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        registry: Registry,
+        overrides: Mapping[str, str],
+        part: bool,
+        content: Callable[[Path], bytes],
+    ) -> None:
         self._path = path
         self._may_be_part = part
         self._registry = registry
         self._overrides = overrides
-        self._sources = _sources(registry, overrides)
+        self._sources = _sources(registry, overrides, content)
         self._problems: list[Problem] = self._sources.problems
         self._variables = Variables(self._problems)
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from runner.about import About, merged
 from runner.checkpoint import NodeRecord
+from runner.difference import Difference
 from runner.errors import SendenseError
 from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
@@ -52,6 +53,8 @@ class Plan(Model):
     about: tuple[About, ...] = ()
     nodes: tuple[PlanNode, ...]
     edges: tuple[tuple[str, str], ...]
+    against: Difference | None = None
+    """From another version of the job, where that was asked for."""
 
     def with_observations(self, seen: Iterable[tuple[str, Observation]]) -> Plan:
         """What an examination found, by node id: what is good is not worth a word here. A list that is not known yet is a

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from runner.console import print_table
+from runner import difference_view
+from runner.console import print_diff, print_table
+from runner.difference import Difference
 from runner.graph import reduced
 from runner.markdown import code, plain
 from runner.plan import Plan, PlanNode
@@ -48,10 +50,16 @@ def head(plan: Plan) -> list[tuple[str, str]]:
 
 def print_text(plan: Plan, stream: TextIO) -> None:
     title = headline(plan)
+    if plan.against is not None and plan.against.state == "deleted":
+        _print_difference(plan.against, plan.job, stream)
+        return
     if rows := head(plan):
         print_table(title, ("setting", "value"), rows, stream=stream)
         stream.write("\n")
         title = ""
+    if plan.against is not None:
+        _print_difference(plan.against, plan.job, stream)
+        stream.write("\n")
     sized = any(node.size is not None for node in plan.nodes)
     nodes = [
         (_SIGNS[node.action], node.id, _WORDS[node.action], *((_size(node),) if sized else ()), _remarks(node))
@@ -63,12 +71,22 @@ def print_text(plan: Plan, stream: TextIO) -> None:
         stream.write(f"problem: {problem}\n")
 
 
+def _print_difference(found: Difference, job: str, stream: TextIO) -> None:
+    told = [printable(difference_view.headline(found, job))]
+    told += [f"! {printable(warning)}" for warning in difference_view.warnings(found)]
+    print_diff((*told, *difference_view.lines(found)), stream)
+
+
 def as_markdown(plan: Plan) -> str:
+    title = [f"### Plan of {code(plan.job)}", ""]
+    against = [] if plan.against is None else _difference_in_markdown(plan.against, plan.job)
+    if plan.against is not None and plan.against.state == "deleted":
+        return "\n".join([*title, *against])
     lines = [
-        f"### Plan of {code(plan.job)}",
-        "",
+        *title,
         plain(headline(plan)),
         "",
+        *against,
         *_head_in_markdown(plan),
         "| | node | what | size | why |",
         "|---|---|---|---:|---|",
@@ -79,6 +97,14 @@ def as_markdown(plan: Plan) -> str:
     lines += [""] + [f"- **problem** {plain(problem)}" for problem in plan.problems]
     lines += ["<details><summary>Graph</summary>", "", "```mermaid", as_mermaid(plan), "```", "", "</details>"]
     return "\n".join(lines)
+
+
+def _difference_in_markdown(found: Difference, job: str) -> list[str]:
+    lines = difference_view.lines(found)
+    told = [plain(difference_view.headline(found, job)), ""]
+    told += [f"> **{plain(warning)}**" for warning in difference_view.warnings(found)]
+    # Each line begins with a sign, so that none of them ends the block.
+    return [*told, "", "```diff", *lines, "```", ""] if lines else [*told, ""]
 
 
 def _head_in_markdown(plan: Plan) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +36,16 @@ class Part:
 
 class Sources:
     """Reads files; `problems` gathers what is wrong with them. `merged` names the keys that are merged entry by entry
-    (`vars`, `hosts`, the sections), `known` all keys that a job file can have."""
+    (`vars`, `hosts`, the sections), `known` all keys that a job file can have; `content`
+    reads a file (absolute, without links) and raises OSError."""
 
-    def __init__(self, merged: Collection[str], known: Collection[str], overrides: AbstractMapping[str, str]) -> None:
+    def __init__(
+        self,
+        merged: Collection[str],
+        known: Collection[str],
+        overrides: AbstractMapping[str, str],
+        content: Callable[[Path], bytes],
+    ) -> None:
         self.problems: list[Problem] = []
         self.files: list[str] = []
         """As messages name them, in the order of reading."""
@@ -46,6 +53,7 @@ class Sources:
         """File → what its relative paths are relative to."""
         self.used: set[str] = set()
         """Variables in the paths of includes."""
+        self._content = content
         self._merged = merged
         self._known = known
         self._overrides = overrides
@@ -101,7 +109,7 @@ class Sources:
             if real in self._parts:
                 return self._parts[real]
             str(real).encode()
-            content = _content(real)
+            content = self._content(real)
         except (OSError, RuntimeError, UnicodeEncodeError) as error:
             why = _refusal(error)
             self._say(asked, f"cannot be read: {why}" if asked.file == name else f"{name} cannot be read: {why}")
@@ -214,7 +222,7 @@ def _refusal(error: Exception) -> str:
             return "its links go round"
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """One byte more than allowed, at most. Raises OSError."""
     # Opened without waiting: a pipe nobody writes to would hold us for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -6,6 +6,7 @@ here prints; the command line gives listeners and gets results.
 """
 
 from runner.app.abandoning import abandon_run
+from runner.app.comparison import compare, of_deleted
 from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
 from runner.app.looking import diagnose, named_by, plan_job
 from runner.app.records import new_run_id
@@ -22,9 +23,11 @@ __all__ = [
     "Status",
     "Swept",
     "abandon_run",
+    "compare",
     "diagnose",
     "named_by",
     "new_run_id",
+    "of_deleted",
     "plan_job",
     "read_job",
     "run_job",

@@ -85,7 +85,8 @@ def _unfinished(desk: Desk) -> tuple[RunRecord | None, tuple[Observation, ...]]:
 def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
     """Changes nothing, takes no lock, leaves nothing behind."""
     if offline:
-        return _plan_offline(path, options)
+        registry = Registry.installed()
+        return plan_offline(read_job(path, options, registry), registry)
     with open_desk(path, options, threading.Event(), ()) as desk:
         unfinished = None if options.fresh else desk.state.unfinished()
         if unfinished is not None:
@@ -127,9 +128,8 @@ def named_by(job: Job) -> tuple[list[str], list[tuple[str, str]]]:
     return doctor.named(job, Examination(nodes, resolver, world))
 
 
-def _plan_offline(path: Path, options: Options) -> Plan:
-    registry = Registry.installed()
-    job = read_job(path, options, registry)
+def plan_offline(job: Job, registry: Registry) -> Plan:
+    """Of what the files alone tell."""
     nodes, resolver, _ = _unconnected(job, registry)
     return Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
 

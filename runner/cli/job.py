@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 
 from runner import plan_view
-from runner.app import plan_job, read_job
+from runner.app import Options, compare, of_deleted, plan_job, read_job
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
+from runner.difference import Difference
 from runner.errors import JobFileError, Problem
 from runner.job import write_out
 from runner.schema import job_schema
 from runner.step import Registry
+from runner.versions import VersionError
 
 
 @click.command()
@@ -41,6 +43,12 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
 @job_options
 @click.option("--offline", is_flag=True, help="Look at nothing but the job file: for branches that are not trusted.")
 @click.option("--fresh", is_flag=True, help="Plan as if there were no unfinished run.")
+@click.option(
+    "--against",
+    metavar="REF",
+    help="Show what a change of the job file, and of what it includes, changes: against a git branch, tag or commit, or a file or "
+    "directory.",
+)
 @json_option
 @click.option(
     "--format",
@@ -51,13 +59,25 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
     help="For a person, a merge request, or a picture of the graph.",
 )
 def plan(
-    job: Path, settings: tuple[str, ...], state: Path | None, offline: bool, fresh: bool, as_json: bool, shape: str
+    job: Path,
+    settings: tuple[str, ...],
+    state: Path | None,
+    offline: bool,
+    fresh: bool,
+    against: str | None,
+    as_json: bool,
+    shape: str,
 ) -> None:
     """Show what `run` would do, and why. Changes nothing, takes no lock, leaves nothing behind.
 
     Without --offline it logs in to the vCenter that the job file names: not for files that are not trusted.
     """
-    made = plan_job(job, options_from(settings, state, fresh=fresh), offline=offline)
+    options = options_from(settings, state, fresh=fresh)
+    found, refusal = _compared(job, options, against)
+    if found is not None and found.state == "deleted":
+        made = of_deleted(job, found)
+    else:
+        made = plan_job(job, options, offline=offline).model_copy(update={"against": found})
     if as_json:
         print_json(made.to_json_value())
     elif shape == "md":
@@ -66,8 +86,20 @@ def plan(
         click.echo(plan_view.as_mermaid(made))
     else:
         plan_view.print_text(made, sys.stdout)
+    if refusal is not None:
+        raise refusal
     if made.problems:
         raise click.exceptions.Exit(1)
+
+
+def _compared(job: Path, options: Options, against: str | None) -> tuple[Difference | None, VersionError | None]:
+    """The difference, or why there is none: the plan is shown all the same."""
+    try:
+        return (None, None) if against is None else (compare(job, options, against), None)
+    except VersionError as error:
+        if not job.exists():
+            raise
+        return None, error
 
 
 @click.command()

@@ -4,8 +4,9 @@
 (``ending``). ``print_table`` is for the commands that answer a question.
 """
 
+from runner.console.diff import print_diff
 from runner.console.listener import Console
 from runner.console.plain import Level
 from runner.console.tables import print_table
 
-__all__ = ["Console", "Level", "print_table"]
+__all__ = ["Console", "Level", "print_diff", "print_table"]

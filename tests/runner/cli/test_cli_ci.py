@@ -84,6 +84,19 @@ def test_every_command_is_one_that_the_command_line_takes(
     assert taken[-1][1]["jobs"] == (Path("jobs/db.yaml"), Path("jobs/web.yaml"))
 
 
+def test_a_merge_request_is_compared_with_what_it_began_with_and_that_is_fetched(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    github, gitlab = (pipeline(capsys, product)[0]["plan"] for product in PRODUCTS)
+    compared = [words[words.index("--against") + 1] for plan in (github, gitlab) for words in commands(plan)]
+    assert compared == ["HEAD^1", "HEAD^1", *["$CI_MERGE_REQUEST_DIFF_BASE_SHA"] * 2]
+    (fetched,) = [
+        step["with"]["fetch-depth"] for step in github["steps"] if step.get("uses", "").startswith("actions/checkout")
+    ]
+    assert fetched == 2
+    assert gitlab["variables"] == {"GIT_DEPTH": "0"}
+
+
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_only_the_run_gets_secrets_and_it_ends_before_the_limit(
     checkout: Path, capsys: pytest.CaptureFixture[str], product: str
