@@ -4,6 +4,7 @@
     ├── UsageError                  2   bad usage
     │   └── JobFileError            2   every mistake of a job file at once
     ├── LockedError                 3   another run holds it; names the holder
+    │   └── LockLostError           3   this run held it, and another has it now or had it meanwhile
     ├── DifferenceError             5   bytes read back are not the bytes read at the source
     ├── Interrupted               130   stopped by a signal; resumable
     ├── StateError                  1   a checkpoint, ledger or manifest is damaged or from the future
@@ -78,11 +79,21 @@ class LockedError(SendenseError):
 
     exit_code = 3
 
-    def __init__(self, what: str, holder: str, token: str = "") -> None:
-        super().__init__(f"{what} is locked by another run: {holder}")
+    def __init__(self, what: str, holder: str, token: str = "", *, sentence: str = "") -> None:
+        super().__init__(sentence or f"{what} is locked by another run: {holder}")
         self.what = what
         self.holder = holder
         self.token = token
+
+
+class LockLostError(LockedError):
+    """A lock that this run had is another's, or was: it was frozen, or cut off from the lock's host, and must write nothing more.
+    `noticed` reads ``2026-11-23 17:00:00 UTC``."""
+
+    def __init__(self, what: str, holder: str, token: str = "", *, noticed: str) -> None:
+        sentence = f"this run lost its lock on {what} to {holder} (noticed {noticed}): it writes nothing more"
+        super().__init__(what, holder, token, sentence=sentence)
+        self.noticed = noticed
 
 
 class DifferenceError(SendenseError):

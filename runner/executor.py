@@ -24,7 +24,7 @@ from pydantic import JsonValue
 
 from runner.checkpoint import NodeRecord, RunState
 from runner.conclusion import RUN, Conclusion
-from runner.errors import Interrupted, SendenseError
+from runner.errors import Interrupted, SendenseError, UsageError
 from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted, Warned
 from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
@@ -44,12 +44,20 @@ ResultT = TypeVar("ResultT")
 
 @dataclass
 class Outcome:
-    """`failures`: node → error, in the order they happened. `work_done`: every node but those of the end is done."""
+    """`failures`: node → error, in the order they happened. `work_done`: every node but those of the end is done. `begun`:
+    something was changed, now or by an earlier execution of the run."""
 
     work_done: bool = False
+    begun: bool = False
     failures: list[tuple[str, SendenseError]] = field(default_factory=list)
     unwind_failures: list[str] = field(default_factory=list)
     interrupted: bool = False
+
+    def exit_code_of(self, error: SendenseError) -> int:
+        """2 says that nothing was touched: not of a run that changed something, whatever it met then (a secret that cannot be
+        read any more when it logs in again)."""
+        is_late = self.begun and error.exit_code == UsageError.exit_code
+        return SendenseError.exit_code if is_late else error.exit_code
 
 
 class Executor:
@@ -87,11 +95,9 @@ class Executor:
         self._examine = examine
         self._examining = threading.Lock()
         self._not_ready: tuple[Node, SendenseError] | None = None
-        self._begun = any(not self._is_read_only(record) for record in state.nodes().values())
-        """Whether something was changed, now or by an earlier execution."""
         self._schedule = Schedule(nodes, resolver, bus, stop)
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
-        self._outcome = Outcome()
+        self._outcome = Outcome(begun=any(not self._is_read_only(record) for record in state.nodes().values()))
         self._bug: BaseException | None = None
         self._healing: dict[NodeId, SendenseError] = {}
         """Nodes that had another turn, and why."""
@@ -236,7 +242,7 @@ class Executor:
     def _begin(self, node: Node) -> None:
         """Raises what is in the way of the run; for all but the first node, that the first one met it."""
         with self._examining:
-            if self._begun:
+            if self._outcome.begun:
                 return
             if self._not_ready is not None:
                 raise ProcessFailed(*self._not_ready, told=True)
@@ -245,7 +251,7 @@ class Executor:
             except SendenseError as error:
                 self._not_ready = (node, error)
                 raise
-            self._begun = True
+            self._outcome.begun = True
 
     def _fail(self, node: str, step: str, error: SendenseError, began: float) -> None:
         with self._lock:
@@ -259,7 +265,7 @@ class Executor:
                 step=step,
                 seconds=time.monotonic() - began,
                 error=str(error),
-                exit_code=error.exit_code,
+                exit_code=self._outcome.exit_code_of(error),
             )
         )
 

@@ -7,7 +7,7 @@ import socket
 import threading
 from datetime import UTC, datetime
 
-from runner.errors import LockedError, TransientError
+from runner.errors import LockedError, LockLostError, TransientError
 from runner.hosts import Host, Lock
 from runner.hosts.guarded import bare
 from runner.hosts.leftovers import end_session
@@ -30,8 +30,7 @@ class Holder(Model):
         return f"{self.run}:{self.execution}"
 
     def __str__(self) -> str:
-        since = f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        return f"run {self.run} of {self.job} on {self.host}, pid {self.pid}, since {since}"
+        return f"run {self.run} of {self.job} on {self.host}, pid {self.pid}, since {_time(self.since)}"
 
 
 def holder_of(run: str, job: str, execution: str) -> Holder:
@@ -59,7 +58,8 @@ class HeldLock:
         self._lock: Lock | None = None
         """The last one we had, None before the first."""
         self._takers = 0
-        self._lost_to = ""
+        self._lost: tuple[str, str, str] | None = None
+        """To whom, their token, and when that was noticed."""
         self._taking = threading.RLock()
 
     def take(self, *, by_force: bool = False, anew: bool = False) -> None:
@@ -68,7 +68,7 @@ class HeldLock:
         holder's session is ended first, and with it everything that it holds on the lock's host."""
         with self._taking:
             if anew and not self._takers:
-                self._lock, self._lost_to = None, ""
+                self._lock = self._lost = None
             try:
                 self._ensure()
             except LockedError as error:
@@ -93,22 +93,32 @@ class HeldLock:
 
     def _ensure(self) -> None:
         # Taking it again wrote our own name into the file: who came between is told there no more.
-        if self._lost_to:
-            raise LockedError(self._what, self._lost_to)
+        if self._lost is not None:
+            raise self._lock_lost(*self._lost)
         if self._lock is not None and self._lock.alive():
             return
         try:
             lock = self._locked()
         except LockedError as error:
-            if self._lock is not None:
-                self._lost_to = error.holder
-            raise LockedError(self._what, error.holder, error.token) from error
+            if self._lock is None:
+                raise LockedError(self._what, error.holder, error.token) from error
+            self._lost = (error.holder, error.token, _time(datetime.now(UTC)))
+            raise self._lock_lost(*self._lost) from error
         if self._lock is not None and lock.before != self._holder.token:
-            other = lock.before.partition(":")[0] or "another"
-            self._lost_to = f"run {other}, which came while our session to {self.host.name} was broken"
             lock.release()
-            raise LockedError(self._what, self._lost_to)
+            self._lost = (self._who(lock.before), lock.before, _time(datetime.now(UTC)))
+            raise self._lock_lost(*self._lost)
         self._lock = lock
+
+    def _who(self, token: str) -> str:
+        """Of one that has given it back since, and left no name."""
+        run = token.partition(":")[0]
+        if run == self._holder.run:
+            return f"another process, which resumed this run {run} and has ended since"
+        return f"{f'run {run}' if run else 'another run'}, which has ended since"
+
+    def _lock_lost(self, holder: str, token: str, noticed: str) -> LockLostError:
+        return LockLostError(self._what, holder, token, noticed=noticed)
 
     def _locked(self) -> Lock:
         try:
@@ -126,3 +136,7 @@ class HeldLock:
             raise TransientError(
                 f"{self._what} is still locked by a session of this run that broke, and {self.host.name} does not end it"
             ) from error
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

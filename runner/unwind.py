@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from runner.checkpoint import NodeRecord, RunState, now
-from runner.errors import SendenseError
+from runner.errors import LockedError, SendenseError
 from runner.events import Bus, Held, NodeUndone, UndoFailed, Warned
 from runner.inputs import MisfitError, parse_out
 from runner.model import JobModel
@@ -211,13 +211,24 @@ class Unwinding:
             out = self._out(step, ctx, record)
             return "" if out is None else step.held(ctx, _inputs(step, record), out)
         except SendenseError as error:
-            return f"whatever {record.node} made, which cannot be looked for now ({error})"
+            named = "" if self._world.run is None else f" (with {self._world.run.id} in its name)"
+            return f"whatever {record.node} made{named}, which cannot be looked for now ({error})"
 
     def name_what_is_held(self, run: str, *, work_done: bool) -> None:
-        """Emits a Held event for each thing that stays."""
-        if not self._is_ours(Unwound(), patient=False):
+        """Emits a Held event for each thing that stays, also where a host is out of reach now: none for a run that another
+        resumed meanwhile."""
+        try:
+            self._world.hold()
+        except LockedError:
             return
-        for hold in self.held(work_done=work_done):
+        except SendenseError:
+            pass  # what is there is known from the records, and no less there
+        try:
+            holds = self.held(work_done=work_done)
+        except SendenseError as error:
+            what = f"whatever run {run} made (with {run} in its name), which cannot be looked for now ({error})"
+            holds = (Hold("the run's records", what, now()),)
+        for hold in holds:
             self._bus.emit(Held(node=hold.node, what=hold.what, command=f"{self._sweep} --abandon {run}"))
 
     def moments(self) -> Iterator[tuple[AnyStep, NodeRecord]]:

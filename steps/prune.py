@@ -133,9 +133,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         if planned.work.copied:
             notes.append(planned.work.sentence)
         elif any(move.onto is None for move in planned.plan.moves):
-            notes.append(
-                "fulls share their blocks, as its kind of file system can: only the run, and a dry run, try it"
-            )
+            notes.append(pruning.SHARED)
         free = host.free_bytes(root)
         problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
         drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)

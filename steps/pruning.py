@@ -30,6 +30,15 @@ SPARE = 64 * MiB
 _CLONES = ("btrfs", "xfs", "bcachefs", "ocfs2")
 """File systems whose files can share blocks (ioctl_ficlonerange(2)), as `stat -f` calls them."""
 
+_KIND = """\
+kind=$(stat -f -c %T -- "$1") && echo "$kind"
+[ "$kind" != xfs ] || PATH=$PATH:/usr/sbin:/sbin xfs_info "$(stat -c %m -- "$1")" 2>/dev/null | grep -o 'reflink=[01]'
+"""
+"""An XFS may have been made without (mkfs.xfs(8), reflink=0); who is there without xfs_info is believed to be as the default."""
+
+SHARED = "fulls share their blocks, as files of its kind of file system can: only the run tries it"
+"""What a forecast says where no room for them is counted."""
+
 
 class Work(Model):
     """Bytes on the repository's host."""
@@ -163,9 +172,11 @@ def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
 
 
 def may_share(host: Host, root: str) -> bool:
-    """Whether files there may share blocks, by the kind of its file system: for a plan, which writes nothing anywhere."""
-    done = host.run(("stat", "--file-system", "--format=%T", root), timeout=MINUTE, ok=None)
-    return done.stdout.decode(errors="replace").strip() in _CLONES
+    """Whether files there can share blocks, as far as the kind of its file system tells: for who only looks, and writes nothing
+    anywhere."""
+    done = host.run(("sh", "-c", _KIND, "sh", root), timeout=MINUTE, ok=None)
+    kind, *more = done.stdout.decode(errors="replace").split() or [""]
+    return kind in _CLONES and "reflink=0" not in more
 
 
 def can_share(host: Host, directory: str) -> bool:

@@ -130,9 +130,9 @@ def _worked(
             unwinding.settle()
         stands = desk.stands(record, unwinding) if resumed else frozenset()
     except Interrupted:
-        return Outcome(interrupted=True)
+        return Outcome(begun=True, interrupted=True)
     except SendenseError as error:
-        return Outcome(work_done=record.phase == "unwinding", failures=[(RUN, error)])
+        return Outcome(begun=True, work_done=record.phase == "unwinding", failures=[(RUN, error)])
     nodes, resolver = desk.nodes(run)
     executor = Executor(
         nodes=nodes,

@@ -45,7 +45,9 @@ def verdict_of(run: str, outcome: Outcome, seconds: float, alarms: Sequence[Alar
 
 
 def _worst(outcome: Outcome, alarms: Sequence[Alarm]) -> int:
-    return worst([*(error.exit_code for _, error in outcome.failures), *(alarm.exit_code for alarm in alarms)])
+    return worst(
+        [*(outcome.exit_code_of(error) for _, error in outcome.failures), *(alarm.exit_code for alarm in alarms)]
+    )
 
 
 def _joined(errors: Sequence[str], alarms: Sequence[Alarm]) -> str | None:

@@ -81,7 +81,7 @@ def prune(
     with repositories(site, options, repository) as places:
         place = one(places)
         if dry_run:
-            shares = pruning.can_share(place.host, place.path)
+            shares = pruning.may_share(place.host, place.path)
             plans = pruning.plans(place.host, place.path, policy, datetime.now(UTC), vms, shares=shares)
             raise click.exceptions.Exit(_show(place.host, place.path, plans, as_json=as_json))
     values: dict[str, JsonValue] = {"repository": place.name, "vms": list(vms), "retention": dict(given)}
@@ -127,3 +127,5 @@ def _show_vm(plan: VmPlan) -> None:
         click.echo(f"  disk {move.key} of {move.point}, now on {move.parent}, {end}")
     if plan.work.copied:
         click.echo(f"  {plan.work.sentence}")
+    elif any(move.onto is None for move in plan.plan.moves):
+        click.echo(f"  {pruning.SHARED}")

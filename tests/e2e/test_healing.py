@@ -318,7 +318,7 @@ def test_a_run_whose_vm_became_anothers_writes_nothing_more(site: Site, at_flush
     first = site.run("lost", window=str(WINDOW), connections="1")
     taken[0].release()
     assert first.exit_code == 3
-    assert "locked by another run: another run" in first.error
+    assert "this run lost its lock on VM 'lost' in repository main to another run (noticed " in first.error
     assert not first.acted() & {"verify[2000]", "verify[2001]", "publish"}
     whole_run(site.run("lost", window=str(WINDOW), connections="1"), site, "lost", 2000, 2001)
 

@@ -159,6 +159,8 @@ def test_a_frozen_run_keeps_its_lock_until_it_is_broken_and_then_writes_nothing(
         _, said = process.communicate(timeout=120)
     first.ended()
     assert process.returncode == 3, said
+    assert "to another process, which resumed this run " in said
+    assert "locked by another run" not in said
     assert everything(site.repository) == left
     (run,) = records(site, "frozen").runs()
     assert run.phase == "finished"

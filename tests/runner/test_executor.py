@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import HostError, LockedError
-from runner.events import NodeKept, NodeRetrying, NodeSkipped, NodeStarted
+from runner.app.verdict import verdict_of
+from runner.errors import HostError, LockedError, LockLostError, SendenseError
+from runner.events import NodeFailed, NodeKept, NodeRetrying, NodeSkipped, NodeStarted
+from runner.held_lock import HeldLock
 from runner.job_model import StepSpec
 from tests.runner.toys import EACH, Bench, Held, Hold, backup_like
 
@@ -448,3 +450,40 @@ def test_an_empty_list_is_a_join_of_nothing(bench: Bench):
     (bench.root / "items").write_text("")
     assert bench.run().work_done
     assert runs(bench.trace()) == ["run hold", "run join"]
+
+
+class Guard(HeldLock):
+    """One that is as `error` says."""
+
+    def __init__(self, error: SendenseError) -> None:
+        self.error = error
+
+    def hold(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("looks", ["", "permanent"], ids=["by-its-record", "unrecorded-and-out-of-reach"])
+def test_what_is_held_is_named_also_where_a_lock_of_the_run_is_out_of_reach(bench: Bench, looks: str):
+    fail(bench, "hold" if looks else "copy[2]", "permanent")
+    assert not bench.run().work_done
+    if looks:
+        fail(bench, "look-hold", "permanent")
+    (held,) = bench.named(Guard(HostError("hub cannot be reached: no route to host", transient=True)))
+    assert bench.run_id in held.what
+    assert held.command == f"sendense sweep toy.yaml --abandon {bench.run_id}"
+
+
+def test_what_another_process_resumed_is_not_named_as_this_ones(bench: Bench):
+    fail(bench, "copy[2]", "permanent")
+    assert not bench.run().work_done
+    assert bench.named(Guard(LockLostError("the VM", "another process", noticed="now"))) == []
+
+
+@pytest.mark.parametrize(("node", "code"), [("look", 2), ("copy[2]", 1), ("undo-hold", 1)])
+def test_what_comes_to_light_while_something_is_held_is_not_called_bad_usage(bench: Bench, node: str, code: int):
+    """Exit code 2 says that nothing was touched."""
+    fail(bench, node, "usage")
+    outcome = bench.run()
+    assert verdict_of(bench.run_id, outcome, 0.0).exit_code == code
+    told = {event.node: event.exit_code for event in bench.events if isinstance(event, NodeFailed)}
+    assert set(told.values()) == {code}

@@ -1,7 +1,7 @@
 """Steps on a directory instead of a vCenter, for tests of the engine: each leaves a trace of what it did.
 
-A file ``fail-<node>`` makes that node fail: its text is a list of ``transient``, ``permanent``, ``difference``, ``locked``
-or ``bug``, one consumed a try.
+A file ``fail-<node>`` makes that node fail: its text is a list of ``transient``, ``permanent``, ``difference``, ``locked``,
+``usage`` or ``bug``, one consumed a try.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from runner import events
 from runner.checkpoint import JobState, RunRecord, now
-from runner.errors import DifferenceError, LockedError, SendenseError, TransientError
+from runner.errors import DifferenceError, LockedError, SendenseError, TransientError, UsageError
 from runner.events import Bus, Event
 from runner.executor import Executor, Outcome
 from runner.graph import StepGraph
+from runner.held_lock import HeldLock
 from runner.hosts.local import LocalHost
 from runner.hosts.spec import HostSpec
 from runner.inputs import Resolver
@@ -66,6 +68,8 @@ def maybe_fail(root: str, node: str) -> None:
             raise HealingError(f"{node} cannot stand on what was made")
         case "locked":
             raise LockedError(node, "somebody else")
+        case "usage":
+            raise UsageError(f"{node} cannot read its secret")
         case _:
             raise RuntimeError(f"a bug in {node}")
 
@@ -425,6 +429,19 @@ class Bench:
         with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
             world.run = Run(self.run_id, "toy", "0", None)
             return Unwinding(state, REGISTRY, world, Bus(), "sendense sweep toy.yaml").abandon(sealed=sealed)
+
+    def named(self, guard: HeldLock) -> list[events.Held]:
+        """What is named as held at the end of a run that holds `guard`."""
+        found: list[Event] = []
+        bus = Bus()
+        bus.subscribe(found.append)
+        state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
+        with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
+            world.run = Run(self.run_id, "toy", "0", None)
+            world.guards.append(guard)
+            unwinding = Unwinding(state, REGISTRY, world, bus, "sendense sweep toy.yaml")
+            unwinding.name_what_is_held(self.run_id, work_done=False)
+        return [event for event in found if isinstance(event, events.Held)]
 
     def trace(self) -> list[str]:
         """What was done since the last call."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,18 @@ def needed(*argv: str | Path) -> None:
 @pytest.fixture(params=["btrfs", "xfs"])
 def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hub]:
     """A repository on such a file system."""
+    with on_a_file_system(tmp_path, str(request.param)) as opened:
+        yield opened
+
+
+@contextmanager
+def on_a_file_system(tmp_path: Path, kind: str, *how: str) -> Iterator[Hub]:
     file, place = tmp_path / "file-system", tmp_path / "mounted"
     with file.open("wb") as made:
         made.truncate(SIZE)
     place.mkdir()
-    needed(f"mkfs.{request.param}", "-q", file)
-    needed("mount", "-o", "loop", "-t", request.param, file, place)
+    needed(f"mkfs.{kind}", "-q", *how, file)
+    needed("mount", "-o", "loop", "-t", kind, file, place)
     try:
         with hub_on(LocalHost("hub"), str(place), tmp_path) as opened:
             yield opened
@@ -55,6 +62,7 @@ def used(place: Path) -> int:
 
 
 def test_a_point_that_becomes_a_full_shares_the_blocks_of_the_full_below_it(sharing: Hub) -> None:
+    assert pruning.may_share(sharing.host, sharing.root)
     assert pruning.can_share(sharing.host, sharing.root)
     made = Chain(Path(sharing.root), capacity=CAPACITY)
     made.add({2000: None}, {2000: ((0, 15 * MiB, 1),)})
@@ -69,3 +77,9 @@ def test_a_point_that_becomes_a_full_shares_the_blocks_of_the_full_below_it(shar
     prune(sharing, made, keep_last=1)
     assert made.whole() == {made.points[2]}
     assert used(made.directory) - before < CAPACITY // 4
+
+
+def test_an_xfs_that_was_made_without_shared_blocks_is_known_by_looking(tmp_path: Path) -> None:
+    with on_a_file_system(tmp_path, "xfs", "-m", "reflink=0") as plain:
+        assert not pruning.may_share(plain.host, f"{plain.root}/")
+        assert not pruning.can_share(plain.host, plain.root)

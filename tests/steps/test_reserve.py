@@ -3,11 +3,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.errors import HostError, LockedError
+from runner.errors import HostError, LockedError, LockLostError
 from runner.hosts.local import LocalHost
 from runner.lock_file import read_lock
 from runner.step import Context
@@ -80,16 +81,16 @@ def lock_words(process: Path) -> list[str]:
 def let_in(hub: Hub) -> Context:
     """The lock is another run's."""
     other = Hub(hub.host, hub.root, hub.scratch, run=OTHER_RUN).context()
-
-    def got_in() -> bool:
-        try:
-            reserve(other)
-        except LockedError:
-            return False
-        return True
-
-    assert eventually(got_in)
+    assert eventually(lambda: takes(other))
     return other
+
+
+def takes(context: Context) -> bool:
+    try:
+        reserve(context)
+    except LockedError:
+        return False
+    return True
 
 
 def test_a_session_that_broke_is_begun_again_under_those_that_it_guards(hub_over_ssh: Hub) -> None:
@@ -117,9 +118,27 @@ def test_a_run_that_came_while_the_session_was_broken_ends_this_one(hub_over_ssh
                 other.closing.close()
             assert eventually(lambda: is_lost(context, held))
             for _ in range(2):
-                with pytest.raises(LockedError, match=OTHER_RUN) as caught:
+                with pytest.raises(LockLostError, match=OTHER_RUN) as caught:
                     context.hold()
                 assert caught.value.exit_code == 3
+                words = "this run lost its lock on VM 'pgtest1' in repository main to run "
+                assert str(caught.value).startswith(f"{words}{OTHER_RUN}")
+                assert (", which has ended since (noticed 20" in str(caught.value)) is ended
+
+
+def test_a_run_that_another_process_resumed_meanwhile_is_not_told_that_it_locks_itself(hub_over_ssh: Hub) -> None:
+    context = hub_over_ssh.context()
+    with context.closing:
+        held = reserve(context)
+        break_session(held)
+        resumed = Hub(hub_over_ssh.host, hub_over_ssh.root, hub_over_ssh.scratch).context()
+        resumed.run = replace(resumed.run, execution="0badcafe")
+        with resumed.closing:
+            assert eventually(lambda: takes(resumed))
+        assert eventually(lambda: is_lost(context, held))
+        with pytest.raises(LockLostError) as caught:
+            context.hold()
+        assert f" to another process, which resumed this run {RUN} and has ended since (noticed 20" in str(caught.value)
 
 
 def is_lost(context: Context, held: Reservation) -> bool:

@@ -54,11 +54,20 @@ def test_the_dry_run_is_what_the_run_does(chain: Chain, capsys: pytest.CaptureFi
         assert [disk["parent"] for disk in manifest["disks"]] == [move["onto"]]
 
 
+def test_a_dry_run_writes_nothing_into_the_repository_not_even_for_a_moment(chain: Chain) -> None:
+    def times() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in (chain.root, *chain.root.rglob("*"))}
+
+    before = times()
+    assert sendense(chain, "prune", "--keep-last=1", "--dry-run") == 0
+    assert times() == before
+
+
 @pytest.mark.parametrize("shares", [True, False], ids=["blocks shared", "copied"])
 def test_the_dry_run_asks_for_room_as_the_run_does(
     chain: Chain, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, shares: bool
 ) -> None:
-    monkeypatch.setattr(pruning, "may_share", lambda host, root: not shares)
+    monkeypatch.setattr(pruning, "may_share", lambda host, root: shares)
     monkeypatch.setattr(pruning, "can_share", lambda host, directory: shares)
     monkeypatch.setattr(LocalHost, "free_bytes", lambda self, path: pruning.SPARE + 3 * MiB // 2)
     code = 0 if shares else 1
