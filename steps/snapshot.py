@@ -26,6 +26,9 @@ from steps.vsphere.snapshots import Snapshot as Found
 
 PREFIX = "sendense-"
 
+CLOCK_STEP = 60.0
+"""Seconds by which a clock that is kept by NTP may have gone back between two looks: more is a clock that was set."""
+
 NOT_QUIESCED = "vSphere took it without quiescing, as it does when VMware Tools do not run in the guest"
 
 
@@ -186,11 +189,14 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             return None
 
     def release_due(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str | None:
-        age = (datetime.now(UTC) - out.created).total_seconds()
+        client = vcenter(ctx, out.vcenter)
+        age = (client.now() - out.created).total_seconds()
         if age >= inputs.hold:
             return f"its hold of {human_seconds(inputs.hold)} is over"
+        if age < -CLOCK_STEP:
+            return f"the vCenter's clock was set back by {human_seconds(-age)} or more, so its age is not known"
         try:
-            short, _ = _short_datastores(vcenter(ctx, out.vcenter), inputs, out.disks)
+            short, _ = _short_datastores(client, inputs, out.disks)
         except Gone:
             return "the VM is no longer there"
         return f"{', '.join(short)}, min-free is {inputs.min_free:g} %" if short else None

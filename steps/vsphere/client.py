@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import TypeVar
 
@@ -149,6 +150,10 @@ class Client:
         before = self._current()
         self.call("looking whether the session lives", lambda session: session.current_time())
         return self._current() is not before
+
+    def now(self) -> datetime:
+        """By the vCenter's clock, which is the one that its snapshots' times are told by."""
+        return self.call("reading the vCenter's clock", lambda session: session.current_time())
 
     def download(self, datacenter: str, file: DatastoreFile) -> bytes:
         """A small file of a datastore whole: `datacenter` is an inventory path.

@@ -489,6 +489,36 @@ def test_when_it_may_be_held_no_longer(
     assert Snapshot().release_due(lab.context(), lab.snapshot_in(found, **more), old) == reason
 
 
+@pytest.mark.parametrize(
+    ("taken_at", "looked_at", "reason"),
+    [
+        pytest.param(-24, -23, None, id="a-clock-a-day-behind"),
+        pytest.param(-24, -11, "its hold of 12 h 00 min is over", id="a-clock-a-day-behind-and-over-its-time"),
+        pytest.param(8760, 8761, None, id="a-clock-a-year-ahead"),
+        pytest.param(8760, 1, "the vCenter's clock was set back by 364 d 23 h or more", id="a-clock-that-was-set-back"),
+    ],
+)
+def test_how_long_it_is_held_is_counted_by_the_clock_that_it_was_taken_by(
+    start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch, taken_at: int, looked_at: int, reason: str | None
+) -> None:
+    """Hours that the vCenter's clock is away from ours."""
+
+    def clock_is(hours: int) -> None:
+        for module in ("snapshots", "service"):
+            monkeypatch.setattr(
+                f"steps.vsphere.simulator.{module}.now", lambda: datetime.now(UTC) + timedelta(hours=hours)
+            )
+
+    lab = start_vcenter()
+    found = lab.discover()
+    clock_is(taken_at)
+    taken = lab.snapshot(found)
+    clock_is(looked_at)
+    due = Snapshot().release_due(lab.context(), lab.snapshot_in(found), taken)
+    assert (due or "")[: len(reason or "")] == (reason or "")
+    assert bool(due) is bool(reason)
+
+
 def test_what_is_held_is_said_in_words(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     found = lab.discover()
