@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.difference import Change, Difference
+from runner.printable import printable
 from runner.units import counted
-from runner.words import printable
 
 
 def headline(found: Difference, job: str) -> str:
