@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.checkpoint import NodeRecord
+from runner.events import Event, Warned
 from runner.inputs import Inputs, parse_out
 from runner.model import Model
 from runner.nodes import Node
@@ -18,9 +19,10 @@ class Looking:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def look(self, node: Node, inputs: Inputs) -> Model:
-        out: Model = node.step.run(self._world.unheard(node.id), inputs.values, node.step.Live())
-        return out
+    def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
+        heard: list[Event] = []
+        out: Model = node.step.run(self._world.unheard(node.id, heard.append), inputs.values, node.step.Live())
+        return out, tuple(event.text for event in heard if isinstance(event, Warned))
 
     def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
         found: Model | None = node.step.check(self._world.unheard(node.id), inputs.values, recorded)

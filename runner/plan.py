@@ -88,8 +88,8 @@ class Observer(Protocol):
 
     offline: bool
 
-    def look(self, node: Node, inputs: Inputs) -> Model:
-        """The output of a step that is read-only."""
+    def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
+        """The output of a step that is read-only, and what it warned of."""
 
     def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None: ...
 
@@ -104,7 +104,7 @@ class Blind:
 
     offline = True
 
-    def look(self, node: Node, inputs: Inputs) -> Model:
+    def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
         raise AssertionError("a plan that is offline does not look")
 
     def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
@@ -232,8 +232,11 @@ class Planner:
                 return self._node(node, "keep", why_kept(weighing))
         forecast = self._observer.forecast(node, inputs)
         if node.step.read_only:
-            self._resolver.know(node, dump_value(self._observer.look(node, inputs)), 1)
-            return self._node(node, "run", "only looks; looked for this plan", forecast)
+            out, told = self._observer.look(node, inputs)
+            self._resolver.know(node, dump_value(out), 1)
+            noted = (one.text.rstrip(".") for one in node.step.findings(out).statements if one.about == "noted")
+            seen = forecast.model_copy(update={"notes": (*forecast.notes, *told, *noted)})
+            return self._node(node, "run", "only looks; looked for this plan", seen)
         return self._node(node, "run", weighing.why, forecast)
 
     def _users(self) -> dict[NodeId, list[Node]]:

@@ -140,10 +140,10 @@ class World:
     def identities(self) -> Identities:
         return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
 
-    def unheard(self, node: NodeId | str) -> Context:
-        """For looking beforehand: what happens is told to nobody, and nothing is remembered for the run."""
+    def unheard(self, node: NodeId | str, emit: Callable[[Event], None] | None = None) -> Context:
+        """For looking beforehand: what happens is told to nobody, or to `emit`, and nothing is remembered for the run."""
         assert self.run is not None, "a step looks for a run"
-        return self._context(node, replace(self.run, tools={}), _unheard, None, None, host=self.reached)
+        return self._context(node, replace(self.run, tools={}), emit or _unheard, None, None, host=self.reached)
 
     def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
         assert self.run is not None, "a step acts for a run"

@@ -21,7 +21,8 @@ from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK, gaps
 from steps.copy.nbd import NbdEndpoint
 from steps.open_source import Source
-from steps.repository import marks, vm_directory
+from steps.repository import identities, marks, vm_directory
+from steps.repository.identities import Adoption
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.marks import Comparison, DiskCompared
 from steps.repository.section import locate
@@ -101,13 +102,16 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
         made = vm_directory.read(host, path)
         if made is None:
             raise StateError(f"{path} on {host.name} has no manifest any more")
-        _refuse_another_vm(made, inputs.vm)
+        adopted = identities.read(host, posixpath.dirname(path))
+        _refuse_another_vm(made, inputs.vm, adopted)
+        strange = identities.why_not_believed(made.point, made.vm, inputs.vm, adopted)
         begun = datetime.now(UTC)
         sources = {source.disk_key: source for source in live.sources}
         before = marks.read(host, path).against_source
         known = {disk.key: None if before is None else before.disk(disk.key) for disk in made.disks}
         disks = tuple(
-            _disk(ctx, inputs, root, disk, sources.get(disk.key), known[disk.key], begun) for disk in made.disks
+            _disk(ctx, inputs, root, disk, sources.get(disk.key), known[disk.key], begun, strange)
+            for disk in made.disks
         )
         found = Comparison(disks=tuple(disk.upon(known[disk.key]) for disk in disks))
         marks.write(host, path, found)
@@ -134,12 +138,12 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
         )
 
 
-def _refuse_another_vm(made: Manifest, vm: VM) -> None:
-    of, now = (made.vm.vcenter_uuid, made.vm.instance_uuid.lower()), (vm.vcenter_uuid, vm.instance_uuid.lower())
-    if of != now:
+def _refuse_another_vm(made: Manifest, vm: VM, adopted: Sequence[Adoption]) -> None:
+    known = adopted[-1].new if adopted else made.vm
+    if not identities.is_known(known, vm):
         raise StateError(
-            f"{made.point} is of VM {made.vm.name} (instance uuid {of[1]} in vCenter {of[0]}), not of {vm.name} ({now[1]} in "
-            f"{now[0]}), so they are not compared"
+            f"{made.point} is of VM {made.vm.name} (instance uuid {known.instance_uuid} in vCenter {known.vcenter_uuid}), not of "
+            f"{vm.name} ({vm.instance_uuid} in {vm.vcenter_uuid}), so they are not compared"
         )
 
 
@@ -151,10 +155,13 @@ def _disk(
     source: Source | None,
     before: DiskCompared | None,
     begun: datetime,
+    strange: str | None,
 ) -> DiskCompared:
-    """`before`: what is known of it."""
+    """`before`: what is known of it; `strange`: why the VM cannot be asked for what changed."""
     blank = DiskCompared(key=disk.key, at=begun, blocks=-(-disk.capacity // BLOCK), compared=0, changed=0)
     try:
+        if strange is not None:
+            raise TrackingLost(strange)
         changes = _changes(ctx, inputs, disk)
         if source is None:
             raise TrackingLost("it is not read from the VM's new snapshot")

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from runner.about import About
 from runner.findings import Cell, Findings, Row, Statement
-from runner.model import JobModel, Model, SectionName
-from runner.observations import Observation, good, observe
+from runner.model import HOW, JobModel, Model, SectionName
+from runner.observations import Observation, good, noted, observe
 from runner.step import Context, Empty, Lifetime, Step
+from steps import which_vm
 from steps.sections import answers
 from steps.vsphere import machine
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import VSphereError
-from steps.vsphere.find import find
 from steps.vsphere.inventory import VM, Disk, Uncovered
 
 
@@ -23,6 +23,8 @@ class DiscoverIn(JobModel):
     """Which vCenter has the VM."""
     vm: str
     """A name, an inventory path (`DC1/vm/prod/pgtest1`), a moref (`vm-16`), or an instance or BIOS uuid."""
+    repository: Annotated[str, SectionName("repositories"), HOW] | None = None
+    """Where its restore points are: a name that another VM has now is then told, and the VM that was backed up before is meant."""
     skip_uncovered: bool | tuple[int, ...] = False
     """Disks that a snapshot does not cover may stay out of the backup: all of them, or those with these keys."""
 
@@ -36,6 +38,8 @@ class Discovered(Model):
     """Disks that a snapshot does not cover, and why."""
     change_tracking: bool
     """Whether changed block tracking is on."""
+    kept: tuple[str, ...] = ()
+    """Restore points that the job made of other VMs of its name, in words."""
 
 
 class DisksNotCovered(VSphereError):
@@ -45,7 +49,9 @@ class DisksNotCovered(VSphereError):
 class Discover(Step[DiscoverIn, Empty, Discovered]):
     """Finds the VM and lists its disks.
 
-    By the keys vSphere gave them, with controller, unit, capacity and backing. A name that two VMs have is an error that lists their paths. Disks that no snapshot covers (independent, physical
+    By the keys vSphere gave them, with controller, unit, capacity and backing. With `repository` it goes on with the VM that the
+    job backed up before, whatever that is called now, and says where the name is another VM's. Without, or where none was backed
+    up yet, a name that two VMs have is an error that lists them. Disks that no snapshot covers (independent, physical
     RDM, shared) are an error too, unless the job says `skip-uncovered`."""
 
     name = "discover"
@@ -53,9 +59,10 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
     In = DiscoverIn
     Out = Discovered
     read_only = True
-    example = 'uses: discover, with: {vcenter: prod, vm: "${{ vars.vm }}"}'
+    example = 'uses: discover, with: {vcenter: prod, vm: "${{ vars.vm }}", repository: main}'
     errors = (
-        "no VM fits (close names are shown), or several do (their paths and morefs are shown)",
+        "no VM fits (close names are shown), or several do (their paths, morefs and instance uuids are shown)",
+        "the VM that was backed up before has another instance uuid now (`sendense adopt JOB` shows both)",
         "a disk is not covered by a snapshot, and the job does not say skip-uncovered",
         "the VM is a template, out of reach, or in another state that excludes snapshots",
         "the vCenter refuses the login, or its certificate is not the one the job trusts",
@@ -71,14 +78,20 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
     def run(self, ctx: Context, inputs: DiscoverIn, live: Empty) -> Discovered:
         client = vcenter(ctx, inputs.vcenter)
         ctx.uses("vCenter", client.version)
-        moref = find(client, inputs.vm)
-        machine.refuse_unless_ready(client, moref)
-        found = machine.describe(client, moref)
+        chosen = which_vm.choose(ctx, client, inputs.vm, inputs.repository)
+        for warning in chosen.warnings:
+            ctx.warn(warning)
+        machine.refuse_unless_ready(client, chosen.moref)
+        found = machine.describe(client, chosen.moref)
         _settle_uncovered(ctx, inputs, found)
         if not found.disks:
             raise DisksNotCovered(f"{found.vm.name} has no disk that a snapshot covers: there is nothing to back up")
         return Discovered(
-            vm=found.vm, disks=found.disks, uncovered=found.uncovered, change_tracking=found.change_tracking
+            vm=found.vm.model_copy(update={"asked": inputs.vm}),
+            disks=found.disks,
+            uncovered=found.uncovered,
+            change_tracking=found.change_tracking,
+            kept=chosen.notes,
         )
 
     def about(self, told: Mapping[str, Any], out: Discovered | None) -> tuple[About, ...]:
@@ -100,11 +113,13 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         if vcenter_answers.state == "wrong":
             return (vcenter_answers,)
         client = vcenter(ctx, inputs.vcenter)
-        found = machine.describe(client, find(client, inputs.vm))
+        chosen = which_vm.choose(ctx, client, inputs.vm, inputs.repository)
+        found = machine.describe(client, chosen.moref)
         subject = f"VM {found.vm.name}"
         return (
             vcenter_answers,
             good(subject, "that it is there", f"{found.vm.inventory_path} ({found.vm.moref})"),
+            *(noted(subject, "that it is the one that was backed up before", warning) for warning in chosen.warnings),
             observe(subject, "that it can be snapshotted", lambda: _ready(client, found.vm.moref)),
             observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),
         )
@@ -117,10 +132,12 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             "vCenter": Cell(value=vm.vcenter),
             "The vCenter's UUID": Cell(value=vm.vcenter_uuid),
         }
-        text = f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}."
+        told = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in out.kept]
+        if out.uncovered:
+            told.append(f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}.")
         return Findings(
             rows=(Row(table="VM", key=vm.name, cells=cells),),
-            statements=(Statement(about="noted", text=text),) if out.uncovered else (),
+            statements=tuple(Statement(about="noted", text=text) for text in told),
         )
 
 

@@ -188,7 +188,7 @@ def can_share(host: Host, directory: str) -> bool:
 
 
 def _names(vm: VmDirectory) -> set[str]:
-    names = {vm.name, layout.slug_of(vm.path), layout.uuid_of_vm_directory(vm.name) or ""}
+    names = {vm.name, layout.slug_of(vm.path), *vm.uuids}
     return names | {
         name for entry in vm.entries[-1:] for name in (entry.manifest.vm.name, entry.manifest.vm.inventory_path)
     }

@@ -335,6 +335,7 @@ def _manifest(
             moref=vm.moref,
             name=vm.name,
             inventory_path=vm.inventory_path,
+            asked=vm.asked,
         ),
         quiesced=snapshot.quiesced,
         level=manifest.weakest([disk.proven for disk in inputs.disks]),

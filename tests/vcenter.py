@@ -20,6 +20,7 @@ from runner.hosts.local import LocalHost
 from runner.step import Context, Run
 from steps.discover import Discover, Discovered, DiscoverIn
 from steps.open_source import OpenSource, OpenSourceIn, Source
+from steps.repository.section import Repository
 from steps.snapshot import Snapshot, SnapshotIn, SnapshotTaken
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.section import VCenter
@@ -49,11 +50,12 @@ def inventory(*machines: dict[str, Any], **more: Any) -> Inventory:
 
 @dataclass
 class Lab:
-    """`host` is what steps know as every host."""
+    """`host` is what steps know as every host, `repository` the path of the one called `main` there."""
 
     simulator: Simulator
     scratch: Path
     host: Host = field(default_factory=LocalHost)
+    repository: Path | None = None
     section: VCenter = field(init=False)
     shared: dict[object, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -81,7 +83,9 @@ class Lab:
             self.shared[key] = self.stack.enter_context(factory())
         return self.shared[key]
 
-    def entry(self, section: str, name: str) -> VCenter:
+    def entry(self, section: str, name: str) -> VCenter | Repository:
+        if (section, name) == ("repositories", "main") and self.repository is not None:
+            return Repository(host="hub", path=str(self.repository))
         if (section, name) != ("vcenters", "prod"):
             raise UsageError(f"no {section} {name}")
         return self.section

@@ -2,7 +2,7 @@
 
 <repository>/repository.json
 <repository>/.state/<job>/<run>/                where jobs keep their runs' records here
-<repository>/<vm slug>-<instanceUuid>/          .lock beside the points
+<repository>/<vm slug>-<instanceUuid>/          .lock, and identities.json of an adopted VM, beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/<nvram>
@@ -20,6 +20,8 @@ MARKER = "repository.json"
 STATE = ".state"
 """Records of the runs of jobs that keep them with the repository."""
 LOCK = ".lock"
+IDENTITIES = "identities.json"
+"""In a VM's directory: under which identities it was adopted."""
 MANIFEST = "manifest.json"
 VM_FILES = "vm"
 VM_CONFIG = "config.json"

@@ -46,6 +46,8 @@ class VmIdentity(Model):
     moref: str
     name: str
     inventory_path: str
+    asked: str = ""
+    """What the job called it; empty in points that were made before this was noted."""
 
 
 class LastFull(Model):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import Model
-from steps.repository import history, layout, marks, survey
+from steps.repository import history, identities, layout, marks, survey
 from steps.repository.chains import Chains
 from steps.repository.history import BrokenChainError, Entry
 from steps.repository.manifest import LastFull, Level
@@ -90,9 +90,8 @@ def _newest(seen: VmDirectory, sought: Sought) -> Entry:
     if not seen.entries:
         raise NoParentError("this is the VM's first restore point")
     entry = seen.entries[-1]
-    identity = (entry.manifest.vm.vcenter_uuid, entry.manifest.vm.instance_uuid.lower())
-    if identity != (sought.vcenter_uuid, sought.instance_uuid.lower()):
-        raise NoParentError(f"{entry.point} is of another VM")
+    if why := identities.why_not_believed(entry.point, entry.manifest.vm, sought, seen.adopted):
+        raise NoParentError(why)
     if (disk := entry.disk(sought.key)) is None:
         been = any(before.disk(sought.key) is not None for before in seen.entries)
         raise NoParentError(f"it was not in {entry.point}" if been else "it is in no restore point yet")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from runner.errors import StateError
 from runner.hosts import Host
 from runner.model import Model
 from runner.units import MINUTE, MiB
-from steps.repository import layout, manifest, marker, marks
+from steps.repository import identities, layout, manifest, marker, marks
 from steps.repository.history import Entry, oldest_first
+from steps.repository.identities import Adoption
 from steps.repository.marks import Marks
 
 TIMEOUT = 10 * MINUTE
@@ -34,6 +35,7 @@ find . -mindepth 3 -maxdepth 3 @ -type f \( -name 'disk-*' -o -name {layout.MOVI
 printf '.\0'
 find . -mindepth 1 -maxdepth 3 @ \
     \( -type d -not -path './*/*/*' -o \
+       -path './*/{layout.IDENTITIES}' -not -path './*/*/*' -size -{FILE_LIMIT // 1024}k -o \
        -path './*/*/*' \( {" -o ".join(f"-name {name}" for name in _READ)} \) -size -{FILE_LIMIT // 1024}k \) -print0 |
 tar --create --file=- --format=gnu --null --no-recursion --ignore-failed-read --files-from=-
 """
@@ -59,6 +61,8 @@ class Skipped(Model):
 class VmDirectory:
     path: str
     """Absolute."""
+    adopted: tuple[Adoption, ...] = ()
+    """Of other vCenters, oldest first."""
     entries: tuple[Entry, ...] = ()
     """Oldest first."""
     damaged: list[Skipped] = field(default_factory=list)
@@ -73,6 +77,12 @@ class VmDirectory:
     @property
     def name(self) -> str:
         return posixpath.basename(self.path)
+
+    @property
+    def uuids(self) -> frozenset[str]:
+        """Instance uuids of its VM: that in the directory's name, and those under which it was adopted."""
+        named = layout.uuid_of_vm_directory(self.name)
+        return frozenset({*filter(None, [named]), *(one.new.instance_uuid.lower() for one in self.adopted)})
 
     def stored_in(self, point: str) -> int:
         """What the disks of the point with that path take."""
@@ -126,7 +136,8 @@ def _place(
     if not name:
         if uuid is None:
             raise StateError("it is not a VM's directory; nothing in it is listed")
-        survey.vms[vm] = VmDirectory(path)
+        survey.vms[vm] = made = VmDirectory(path)
+        made.adopted = _adopted(made, survey, contents)
     elif uuid is None:
         return
     elif name.endswith(layout.PARTIAL):
@@ -134,17 +145,29 @@ def _place(
     elif layout.is_dropped(name):
         survey.vms[vm].leftovers = True
     else:
-        found.setdefault(vm, []).append(_entry(path, name, uuid, directory, contents))
+        found.setdefault(vm, []).append(_entry(path, name, survey.vms[vm].uuids, directory, contents))
 
 
-def _entry(path: str, name: str, uuid: str, directory: str, contents: dict[str, bytes]) -> Entry:
+def _adopted(vm: VmDirectory, survey: Survey, contents: dict[str, bytes]) -> tuple[Adoption, ...]:
+    """Damaged, it hides whose the points are: they are as damaged as it is."""
+    content = contents.get(f"{vm.name}/{layout.IDENTITIES}")
+    try:
+        return () if content is None else identities.parse(content, layout.IDENTITIES)
+    except StateError as error:
+        skipped = Skipped(path=posixpath.join(vm.path, layout.IDENTITIES), why=error.message)
+        survey.skipped.append(skipped)
+        vm.damaged.append(skipped)
+        return ()
+
+
+def _entry(path: str, name: str, uuids: Collection[str], directory: str, contents: dict[str, bytes]) -> Entry:
     if not layout.is_point(name):
         raise StateError("it is not named as a restore point")
     content = contents.get(f"{directory}/{layout.MANIFEST}")
     if content is None:
         raise StateError(f"it has no {layout.MANIFEST} that can be read")
     made = manifest.parse(content, layout.MANIFEST)
-    if made.point != name or made.vm.instance_uuid.lower() != uuid:
+    if made.point != name or made.vm.instance_uuid.lower() not in uuids:
         raise StateError(f"its {layout.MANIFEST} is that of {made.vm.name}, {made.point}; it was copied or renamed")
     return Entry(path, made, _marks(directory, contents))
 

@@ -1,4 +1,4 @@
-"""A VM's directory in a repository: found by the VM's instance uuid, never renamed, of one vCenter only."""
+"""A VM's directory in a repository: found by the VM's instance uuid, never renamed, of one vCenter, or those it was adopted from."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ from typing import Protocol
 
 from runner.errors import SendenseError
 from runner.hosts import Host
-from steps.repository import layout
+from steps.repository import identities, layout
+from steps.repository.identities import DiskIdentity, Identity, Recorded
 from steps.repository.manifest import Manifest, parse
 
 
-class Identified(Protocol):
-    """What tells a VM from all others."""
+class Identified(Recorded, Protocol):
+    """A VM that may have restore points."""
 
     @property
     def name(self) -> str: ...
-
-    @property
-    def instance_uuid(self) -> str: ...
-
-    @property
-    def vcenter_uuid(self) -> str:
-        """about.instanceUuid of its vCenter."""
 
 
 class TwoDirectoriesError(SendenseError):
@@ -36,33 +30,57 @@ class TwoDirectoriesError(SendenseError):
 
 
 class OtherVcenterError(SendenseError):
-    """The instance uuid is unique within a vCenter only."""
+    """The directory is of a VM of another vCenter, or it was adopted for another VM."""
 
-    def __init__(self, directory: str, vm: Identified, vcenter_uuid: str) -> None:
+    def __init__(self, directory: str, vm: Identified, known: Identified) -> None:
         super().__init__(
-            f"{directory} holds a VM of another vCenter (uuid {vcenter_uuid}) with the instance uuid of {vm.name!r} "
-            f"of vCenter {vm.vcenter_uuid}; give this vCenter's VMs a repository of their own"
+            f"{directory} is of VM {known.name!r} (instance uuid {known.instance_uuid}) of another vCenter, {known.vcenter_uuid}; "
+            f"this is {vm.name!r} ({vm.instance_uuid}) of {vm.vcenter_uuid}: `sendense adopt JOB` shows both, and continues these "
+            "restore points if it is the same VM; if not, give this vCenter's VMs a repository of their own"
         )
 
 
 def find(host: Host, root: str, instance_uuid: str) -> str | None:
-    """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError."""
+    """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError, AdoptedTwiceError."""
     wanted = instance_uuid.lower()
-    names = [name for name in host.listdir(root) if layout.uuid_of_vm_directory(name) == wanted]
+    uuids = {name: layout.uuid_of_vm_directory(name) for name in host.listdir(root)}
+    names = [name for name, uuid in uuids.items() if uuid == wanted]
     if len(names) > 1:
         raise TwoDirectoriesError(root, names)
-    return posixpath.join(root, names[0]) if names else None
+    if names:
+        return posixpath.join(root, names[0])
+    return identities.adopted_as(host, root, wanted) if any(uuids.values()) else None
 
 
 def look(host: Host, root: str, vm: Identified) -> str:
-    """Where the VM's directory is or will be; changes nothing. Raises TwoDirectoriesError, OtherVcenterError."""
+    """Where the VM's directory is or will be; changes nothing. Raises TwoDirectoriesError, OtherVcenterError, StateError."""
     present = find(host, root, vm.instance_uuid)
     if present is None:
         return posixpath.join(root, layout.vm_directory(vm.name, vm.instance_uuid))
-    newest = next(manifests(host, present), None)
-    if newest is not None and newest.vm.vcenter_uuid != vm.vcenter_uuid:
-        raise OtherVcenterError(present, vm, newest.vm.vcenter_uuid)
+    known = known_as(host, present)
+    if known is not None and not identities.is_known(known, vm):
+        raise OtherVcenterError(present, vm, known)
     return present
+
+
+def known_as(host: Host, directory: str) -> Identity | None:
+    """What the VM of this directory is called in vSphere as far as is known here: as it was adopted last, else as in its newest
+    point; None where there is none. Raises StateError."""
+    if adopted := identities.read(host, directory):
+        return adopted[-1].new
+    newest = next(manifests(host, directory), None)
+    return None if newest is None else identity_of(newest)
+
+
+def identity_of(made: Manifest) -> Identity:
+    return Identity(
+        vcenter_uuid=made.vm.vcenter_uuid,
+        instance_uuid=made.vm.instance_uuid,
+        bios_uuid=made.vm.bios_uuid,
+        name=made.vm.name,
+        inventory_path=made.vm.inventory_path,
+        disks=tuple(DiskIdentity(key=disk.key, backing_uuid=disk.backing_uuid) for disk in made.disks),
+    )
 
 
 def ensure(host: Host, root: str, vm: Identified) -> str:

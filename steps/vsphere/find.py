@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from pyVmomi import vim
 
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.names import unescape
-from steps.vsphere.properties import read, read_all
+from steps.vsphere.properties import read, read_all, read_many
 from steps.vsphere.session import Session
 
-_MOREF = re.compile(r"vm-\d+")
+_MOREF = re.compile(r"(vm-)?\d+", re.ASCII)
+"""A bare number on an ESXi host."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 DEEPEST = 100
@@ -27,13 +27,27 @@ class NotFound(VSphereError):
     pass
 
 
-class Ambiguous(VSphereError):
-    """`candidates`: inventory path and moref of each."""
+@dataclass(frozen=True)
+class Candidate:
+    """A VM that may be meant."""
 
-    def __init__(self, wanted: str, candidates: Iterable[tuple[str, str]]) -> None:
+    path: str
+    """Its inventory path."""
+    moref: str
+    instance_uuid: str
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.moref}, instance uuid {self.instance_uuid or 'unset'})"
+
+
+class Ambiguous(VSphereError):
+    def __init__(self, wanted: str, candidates: Iterable[Candidate]) -> None:
         self.candidates = tuple(candidates)
-        listed = "; ".join(f"{path} ({moref})" for path, moref in self.candidates)
-        super().__init__(f"'{wanted}' is the name of {len(self.candidates)} VMs: write one of these instead: {listed}")
+        listed = "; ".join(map(str, self.candidates))
+        super().__init__(
+            f"'{wanted}' may be any of {len(self.candidates)} VMs: write the path, the moref or the instance uuid of one "
+            f"instead: {listed}"
+        )
 
 
 @dataclass(frozen=True)
@@ -46,18 +60,51 @@ class Place:
 
 def find(client: Client, wanted: str) -> str:
     """The moref. Raises NotFound with names that are close, Ambiguous with all that fit."""
+    found = matching(client, wanted)
+    if not found:
+        raise not_found(client, wanted)
+    return only(wanted, found)
+
+
+def matching(client: Client, wanted: str) -> tuple[Candidate, ...]:
+    """All VMs that `wanted` fits, by path."""
     doing = f"looking for VM '{wanted}'"
     found = _by_uuid(client, wanted, doing) or _by_path(client, wanted, doing)
     if not found:
-        names = {moref: str(seen.get("name", "")) for moref, seen in _all_names(client, doing).items()}
         # A VM may be called vm-16 while another has that moref: both are meant, so neither is taken.
-        found = {moref for moref, name in names.items() if wanted in (name, unescape(name))}
+        found = {moref for moref, name in _all_names(client, doing).items() if wanted in (name, unescape(name))}
         found |= _by_moref(client, wanted, doing)
-        if not found:
-            raise _not_found(client, wanted, names.values())
+    return candidates(client, found)
+
+
+def by_uuid(client: Client, uuid: str, *, instance: bool) -> tuple[Candidate, ...]:
+    """With that instance or BIOS uuid."""
+    found = _search(client, uuid, f"looking for the VM with uuid {uuid}", instance=instance) if uuid else set()
+    return candidates(client, found)
+
+
+def only(wanted: str, found: Sequence[Candidate]) -> str:
+    """The moref of the one that was found. Raises Ambiguous."""
     if len(found) > 1:
-        raise Ambiguous(wanted, sorted((locate(client, moref).path, moref) for moref in found))
-    return found.pop()
+        raise Ambiguous(wanted, found)
+    return found[0].moref
+
+
+def candidates(client: Client, morefs: Iterable[str]) -> tuple[Candidate, ...]:
+    doing = "reading what tells VMs from each other"
+    seen = read_many(client, vim.VirtualMachine, sorted(morefs), ("config.instanceUuid",), doing)
+    found = (
+        Candidate(locate(client, moref).path, moref, str(seen[moref].get("config.instanceUuid", ""))) for moref in seen
+    )
+    return tuple(sorted(found, key=lambda one: (one.path, one.moref)))
+
+
+def not_found(client: Client, wanted: str) -> NotFound:
+    """With names that are close."""
+    plain = sorted({unescape(name) for name in _all_names(client, f"looking for VM '{wanted}'").values() if name})
+    close = difflib.get_close_matches(wanted, plain, n=5)
+    hint = f"did you mean {', '.join(close)}?" if close else f"the account sees {len(plain)} other VMs there"
+    return NotFound(f"there is no VM '{wanted}' in vCenter {client.name} ({client.vcenter.server}): {hint}")
 
 
 def locate(client: Client, vm: str) -> Place:
@@ -85,12 +132,15 @@ def _by_uuid(client: Client, wanted: str, doing: str) -> set[str]:
     """Instance uuids are unique; BIOS uuids are shared by copies, so several may be found."""
     if not _UUID.fullmatch(wanted):
         return set()
+    return _search(client, wanted, doing, instance=True) or _search(client, wanted, doing, instance=False)
 
-    def search(session: Session, *, instance: bool) -> set[str]:
-        found = session.content.searchIndex.FindAllByUuid(None, wanted, True, instance)
+
+def _search(client: Client, uuid: str, doing: str, *, instance: bool) -> set[str]:
+    def search(session: Session) -> set[str]:
+        found = session.content.searchIndex.FindAllByUuid(None, uuid, True, instance)
         return {vm._moId for vm in found or ()}
 
-    return client.call(doing, partial(search, instance=True)) or client.call(doing, partial(search, instance=False))
+    return client.call(doing, search)
 
 
 def _by_path(client: Client, wanted: str, doing: str) -> set[str]:
@@ -111,12 +161,9 @@ def _by_moref(client: Client, wanted: str, doing: str) -> set[str]:
     return {wanted}
 
 
-def _all_names(client: Client, doing: str) -> dict[str, dict[str, object]]:
-    return read_all(client, vim.VirtualMachine, ("name",), doing)
-
-
-def _not_found(client: Client, wanted: str, names: Iterable[str]) -> NotFound:
-    plain = sorted({unescape(name) for name in names if name})
-    close = difflib.get_close_matches(wanted, plain, n=5)
-    hint = f"did you mean {', '.join(close)}?" if close else f"the account sees {len(plain)} other VMs there"
-    return NotFound(f"there is no VM '{wanted}' in vCenter {client.name} ({client.vcenter.server}): {hint}")
+def _all_names(client: Client, doing: str) -> dict[str, str]:
+    """By moref."""
+    return {
+        moref: str(seen.get("name", ""))
+        for moref, seen in read_all(client, vim.VirtualMachine, ("name",), doing).items()
+    }

@@ -119,3 +119,5 @@ class VM(Model):
     """``[datastore] dir/name.vmx``."""
     networks: tuple[Network, ...]
     """Its network adapters."""
+    asked: str = ""
+    """What the job called it: a name, an inventory path, a moref or a uuid."""

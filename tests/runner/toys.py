@@ -97,6 +97,8 @@ class Look(Step[RootIn, Empty, Seen]):
 
     def run(self, ctx: Context, inputs: RootIn, live: Empty) -> Seen:
         maybe_fail(inputs.root, ctx.node)
+        if (warning := Path(inputs.root) / "warn-look").exists():
+            ctx.warn(warning.read_text())
         lines = (Path(inputs.root) / "items").read_text().split()
         return Seen(items=tuple(Item(key=int(k), text=t) for k, _, t in (line.partition("=") for line in lines)))
 

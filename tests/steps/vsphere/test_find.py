@@ -68,17 +68,17 @@ def test_two_vms_of_one_name_are_an_error_that_lists_both(lab: Lab) -> None:
     with pytest.raises(Ambiguous) as caught:
         find(lab.client, "web 1")
     message = str(caught.value)
-    for path, moref in caught.value.candidates:
-        assert f"{path} ({moref})" in message
-        assert find(lab.client, path) == find(lab.client, moref) == moref
-    assert [path for path, _ in caught.value.candidates] == [
+    for one in caught.value.candidates:
+        assert f"{one.path} ({one.moref}, instance uuid {one.instance_uuid})" in message
+        assert {find(lab.client, wanted) for wanted in (one.path, one.moref, one.instance_uuid)} == {one.moref}
+    assert [one.path for one in caught.value.candidates] == [
         "Europe/North/DC 1/vm/prod/web 1",
         "Europe/North/DC 1/vm/test/web 1",
     ]
 
 
 def test_a_bios_uuid_that_two_vms_share_is_ambiguous(lab: Lab) -> None:
-    with pytest.raises(Ambiguous, match=r"vm/prod/clone \(vm-\d+\); .*vm/test/clone of it"):
+    with pytest.raises(Ambiguous, match=r"vm/prod/clone \(vm-\d+, instance uuid .*vm/test/clone of it"):
         find(lab.client, "4213ffff-0000-0000-0000-000000000001")
 
 
@@ -99,7 +99,7 @@ def test_what_is_not_there_is_said_with_the_number_of_vms_seen(lab: Lab, wanted:
 def test_a_name_that_looks_like_another_vms_moref_is_ambiguous(start_vcenter: Starts) -> None:
     moref = find(start_vcenter(machine("first"), machine("second")).client, "first")
     lab = start_vcenter(machine("first"), machine(moref))
-    with pytest.raises(Ambiguous, match=f"'{moref}' is the name of 2 VMs"):
+    with pytest.raises(Ambiguous, match=f"'{moref}' may be any of 2 VMs"):
         find(lab.client, moref)
     assert find(lab.client, "first") == moref
 
