@@ -7,7 +7,8 @@
     │   └── LockLostError           3   this run held it, and another has it now or had it meanwhile
     ├── DifferenceError             5   bytes read back are not the bytes read at the source
     ├── Interrupted               130   stopped by a signal; resumable
-    ├── StateError                  1   a checkpoint, ledger or manifest is damaged or from the future
+    ├── StateError                  1   a checkpoint, ledger or manifest is damaged
+    │   └── NewerError              1   … or was written by a newer version of this program
     ├── CommandError                1   a command failed: argv, exit code, stderr
     ├── HostError                   1   a host cannot be reached or refuses us
     └── TransientError              1   may heal: the engine re-opens what it stood on and tries again
@@ -109,6 +110,15 @@ class Interrupted(SendenseError):
 
 class StateError(SendenseError):
     pass
+
+
+class NewerError(StateError):
+    """A file that is whole, and of a newer version of this program. `schema` is the version that it names."""
+
+    def __init__(self, where: str, schema: int) -> None:
+        super().__init__(f"{where} was written by a newer version of sendense (schema {schema}): upgrade this one")
+        self.where = where
+        self.schema = schema
 
 
 class HostError(SendenseError):

@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import JsonValue, ValidationError
 
 from runner.digest import canonical
+from runner.errors import NewerError, StateError
 from runner.model import Model
 
 CHECKSUM = "checksum"
@@ -23,12 +24,16 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 
 class Damaged(Exception):
-    """What is wrong, to come after the file's name: ``is damaged: it is not JSON``. `newer`: it is whole, but of a later
-    version of this program."""
+    """What is wrong, to come after the file's name: ``is damaged: it is not JSON``. `newer`: the schema version of a file
+    that is of a later version of this program; whether it is whole is not known."""
 
-    def __init__(self, why: str, *, newer: bool = False) -> None:
+    def __init__(self, why: str, *, newer: int | None = None) -> None:
         super().__init__(why)
         self.newer = newer
+
+    def error(self, where: str) -> StateError:
+        """`where` names the file."""
+        return StateError(f"{where} {self}") if self.newer is None else NewerError(where, self.newer)
 
 
 def seal(document: Mapping[str, JsonValue]) -> bytes:
@@ -46,9 +51,9 @@ def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
     if not isinstance(document, dict):
         raise Damaged("is damaged: it is not a JSON object")
     found = document.get("schema_version")
+    # Before any field is looked at: those of a newer version are others.
     if isinstance(found, int) and found > version:
-        why = f"was written by a newer version of this program (schema {found}, known is {version}): upgrade it"
-        raise Damaged(why, newer=True)
+        raise Damaged(NewerError("", found).message.strip(), newer=found)
     checksum = document.pop(CHECKSUM, None)
     # One text for both: a repository has thousands of manifests.
     text = canonical(document)

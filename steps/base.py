@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -19,6 +19,7 @@ from runner.units import human_bytes
 from steps import tracking
 from steps.open_source import frozen_disk
 from steps.repository import parent, vm_directory
+from steps.repository.manifest import APART
 from steps.repository.parent import NoParentError, Parent, Sought
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
@@ -239,9 +240,15 @@ def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
     every, last = inputs.full_every, found.last_full
     if inputs.mode == "auto" and every.points is not None and last.points >= every.points:
         raise NoParentError(f"the job wants one every {every.points} points")
-    age = inputs.snapshot.created - last.at
-    if inputs.mode == "auto" and every.days is not None and age >= timedelta(days=every.days):
-        raise NoParentError(f"the job wants one every {every.days:g} days")
+    if inputs.mode == "auto" and every.days is not None:
+        # By this machine's clock: a snapshot's time is by the vCenter's, which may be wrong for a night.
+        age = datetime.now(UTC) - last.at
+        if age >= timedelta(days=every.days):
+            raise NoParentError(f"the job wants one every {every.days:g} days")
+        if age < -APART:
+            raise NoParentError(
+                f"the job wants one every {every.days:g} days, and the last is of {last.at:%Y-%m-%d %H:%M}, which is to come"
+            )
     return found
 
 

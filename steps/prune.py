@@ -16,6 +16,7 @@ from runner.observations import Observation
 from runner.step import Context, Forecast, Lifetime, Step
 from runner.units import counted, human_bytes
 from steps import pruning, tools
+from steps.dependants import refuse_if_built_on
 from steps.pruning import NoRoomError, VmPlan
 from steps.rebuild import Rebuilding
 from steps.repository import layout, marker, marks, retention, survey, vm_directory
@@ -108,7 +109,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                 path = posixpath.join(directory, newest)
                 ctx.progress(made.vm, "delete", len(dropped), len(dropped) + len(made.plan.drops))
                 ctx.hold()
-                _drop(host, path)
+                _drop(host, directory, newest)
                 dropped.append(newest)
                 freed += vm.stored_in(path)
             made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
@@ -180,10 +181,11 @@ def _finished(rebuilding: Rebuilding) -> VmDirectory:
     """The VM's directory, without what a killed prune left in it."""
     host, directory = rebuilding.host, rebuilding.directory
     vm = _seen(rebuilding)
-    if not vm.leftovers:
+    if not vm.leftovers or vm.unread:
         return vm
     for name in host.listdir(directory):
         if layout.is_dropped(name):
+            refuse_if_built_on(host, directory, name.removesuffix(layout.DROPPED))
             host.remove(posixpath.join(directory, name), recursive=True)
         elif layout.is_point(name):
             rebuilding.finish(name)
@@ -191,8 +193,7 @@ def _finished(rebuilding: Rebuilding) -> VmDirectory:
 
 
 def _seen(rebuilding: Rebuilding) -> VmDirectory:
-    only = posixpath.basename(rebuilding.directory)
-    return survey.read(rebuilding.host, rebuilding.root, only).vms[only]
+    return survey.of_vm(rebuilding.host, rebuilding.directory)
 
 
 def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: VmPlan | None) -> VmPlan:
@@ -202,7 +203,8 @@ def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: V
         planned = set(before.plan.drops)
         pinned = {entry.point: "not planned to go" for entry in vm.entries if entry.point not in planned}
     now = inputs.now or datetime.now(UTC)
-    return pruning.plan_of(rebuilding.host, vm, inputs.policy, now, pinned, shares=rebuilding.shares)
+    own = {entry.point: "published by this run" for entry in vm.entries if entry.manifest.run == rebuilding.ctx.run.id}
+    return pruning.plan_of(rebuilding.host, vm, inputs.policy, now, pinned | own, shares=rebuilding.shares)
 
 
 def _rebuild(rebuilding: Rebuilding, made: VmPlan) -> None:
@@ -218,10 +220,12 @@ def _rebuild(rebuilding: Rebuilding, made: VmPlan) -> None:
         ctx.advanced.set()
 
 
-def _drop(host: Host, path: str) -> None:
+def _drop(host: Host, directory: str, point: str) -> None:
     """From the list in one step, and then from the disk."""
+    path = posixpath.join(directory, point)
     if marks.protection(host, path, datetime.now(UTC)) is not None:
         raise ProtectedMeanwhileError(path)
+    refuse_if_built_on(host, directory, point)
     host.rename(path, path + layout.DROPPED)
     host.remove(path + layout.DROPPED, recursive=True)
 

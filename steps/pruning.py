@@ -11,7 +11,7 @@ from datetime import datetime
 from runner.errors import SendenseError, UsageError
 from runner.hosts import Host
 from runner.model import Model
-from runner.units import MINUTE, MiB, human_bytes, human_seconds
+from runner.units import MINUTE, MiB, counted, human_bytes, human_seconds
 from steps.qemu import img
 from steps.qemu.img import BadImageError
 from steps.repository import layout, retention, survey, vm_directory
@@ -99,7 +99,7 @@ def plans(
 ) -> tuple[VmPlan, ...]:
     """Of all VMs with points in the repository at `root`, or of `vms` (names, slugs, instance uuids, directories). Raises
     NoSuchVmError, NotARepositoryError, CommandError."""
-    found = [vm for vm in survey.read(host, root).vms.values() if vm.entries or vm.damaged]
+    found = [vm for vm in survey.read(host, root).vms.values() if vm.entries or vm.unread]
     wanted = set(vms)
     if unknown := sorted(wanted - {name for vm in found for name in _names(vm)}):
         raise NoSuchVmError(unknown, root)
@@ -117,14 +117,16 @@ def plan_of(
 ) -> VmPlan:
     """`pinned`: points that must stay, and why."""
     held, refused = dict(pinned or {}), None
-    if vm.damaged:
-        refused = f"{vm.damaged[0].path} cannot be read ({vm.damaged[0].why}): nobody knows what it is built on"
+    if vm.unread:
+        refused = unread(vm)
     else:
         try:
             held |= _stood_on(host, vm)
         except BadImageError as error:
             refused = f"{error.message}: nobody knows what that run is built on"
-    made = retention.plan(vm.entries, policy, now, held, vm.stored)
+    made = (
+        retention.plan(vm.entries, policy, now, held, vm.stored) if refused is None else retention.nothing(vm.entries)
+    )
     newest = vm.entries[-1].manifest.vm if vm.entries else None
     return VmPlan(
         key=vm.name,
@@ -143,9 +145,8 @@ def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: dat
     directory = vm_directory.find(host, root, instance_uuid)
     if directory is None:
         return None
-    only = posixpath.basename(directory)
-    vm = survey.read(host, root, only).vms.get(only)
-    if vm is None or not (vm.entries or vm.damaged):
+    vm = survey.of_vm(host, directory)
+    if not (vm.entries or vm.unread):
         return None
     if not vm.entries:
         return plan_of(host, vm, policy, now, shares=False)
@@ -163,12 +164,21 @@ def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
     disks = [
         disk.model_copy(update={"parent": None, "level": "full", "compared": disk.blocks}) for disk in newest.disks
     ]
-    created = max(now, newest.created)
-    made = newest.model_copy(
-        update={"point": name, "created": created, "published": created, "level": "full", "disks": tuple(disks)}
-    )
+    clocks = dict.fromkeys(("created", "published", "stored"), now)
+    which = {"schema_version": 2, "point": name, "sequence": vm.next_sequence, "run": f"{now:%Y%m%dT%H%M%SZ}-00000000"}
+    made = newest.model_copy(update={**clocks, **which, "level": "full", "disks": tuple(disks)})
     files = {posixpath.join(path, file): 1 for disk in disks for file in (disk.image, disk.digests)}
     return Entry(path, made, Marks()), files
+
+
+def unread(vm: VmDirectory) -> str:
+    """Why nothing of the VM is deleted, of whose points some could not be read, without a full stop."""
+    first, *others = vm.unread
+    more = f", and {counted(len(others), 'other path')} there neither" if others else ""
+    return (
+        f"{first.sentence}{more}, so nobody knows what it is built on and what speaks against it; see why it cannot be read, or "
+        f"move it out of {vm.path}"
+    )
 
 
 def may_share(host: Host, root: str) -> bool:

@@ -17,13 +17,14 @@ from runner.findings import Command, Findings, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model
 from runner.step import Context, Empty, Lifetime, Step
+from steps import point_manifest
+from steps.dependants import refuse_if_built_on
 from steps.qemu import img
 from steps.repository import layout, manifest, marker, marks, vm_directory
-from steps.repository.manifest import LastFull, Level, Manifest, PointDisk, VmIdentity
+from steps.repository.manifest import Level
 from steps.repository.marks import Protection
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
-from steps.transfer import Copied
 from steps.verify import Verified
 from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
@@ -79,11 +80,6 @@ class PointExistsError(SendenseError):
         )
 
 
-class HasChildrenError(SendenseError):
-    def __init__(self, path: str, children: list[str]) -> None:
-        super().__init__(f"{path} stays: the restore points {', '.join(children)} are built on it")
-
-
 class IsProtectedError(SendenseError):
     def __init__(self, path: str, protection: Protection) -> None:
         super().__init__(
@@ -114,6 +110,8 @@ class Publish(Step[PublishIn, Empty, Published]):
     )
 
     def check(self, ctx: Context, inputs: PublishIn, recorded: Published | None) -> Published | None:
+        if not inputs.disks:
+            return None
         host, root = locate(ctx, _repository(inputs))
         directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
         path = directory and vm_directory.point_of_run(host, directory, ctx.run.id)
@@ -122,6 +120,8 @@ class Publish(Step[PublishIn, Empty, Published]):
         return _published(inputs, host, path)
 
     def sealed(self, ctx: Context, inputs: PublishIn) -> bool:
+        if not inputs.disks:
+            return False  # nor can it ever be: such a run is only there to be discarded
         host, root = locate(ctx, _repository(inputs))
         directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
         return directory is not None and vm_directory.point_of_run(host, directory, ctx.run.id) is not None
@@ -154,9 +154,7 @@ class Publish(Step[PublishIn, Empty, Published]):
             return
         if (protection := marks.protection(host, out.path, datetime.now(UTC))) is not None:
             raise IsProtectedError(out.path, protection)
-        others = vm_directory.manifests(host, posixpath.dirname(out.path))
-        if children := [other.point for other in others if any(disk.parent == out.point for disk in other.disks)]:
-            raise HasChildrenError(out.path, children)
+        refuse_if_built_on(host, posixpath.dirname(out.path), out.point)
         host.rename(out.path, _partial(inputs))
         host.remove(posixpath.join(_partial(inputs), layout.MANIFEST))
         host.remove(posixpath.join(_partial(inputs), layout.VM_FILES), recursive=True)
@@ -279,10 +277,10 @@ def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
     tools = _tools(ctx, inputs, host, notes)
     files = (posixpath.join(directory, name(key)) for key in disks for name in (layout.image, layout.digests))
     host.sync(*files)
-    host.write(
-        posixpath.join(directory, layout.MANIFEST),
-        manifest.dump(_manifest(ctx, inputs, point, nvram=nvram, notes=tuple(notes), tools=tools)),
-    )
+    made = point_manifest.of(ctx, inputs, point, host, nvram=nvram, notes=tuple(notes), tools=tools)
+    for sentence in made.clocks:
+        ctx.warn(sentence)
+    host.write(posixpath.join(directory, layout.MANIFEST), manifest.dump(made))
     host.sync(vm_files, directory)
 
 
@@ -311,86 +309,3 @@ def _tools(ctx: Context, inputs: PublishIn, host: Host, notes: list[str]) -> dic
     except SendenseError as error:
         notes.append(f"The vCenter's version is unknown: {error.message}")
     return dict(ctx.run.tools)
-
-
-def _manifest(
-    ctx: Context,
-    inputs: PublishIn,
-    point: str,
-    *,
-    nvram: str | None,
-    notes: tuple[str, ...],
-    tools: dict[str, str],
-) -> Manifest:
-    vm, snapshot = inputs.vm, inputs.snapshot
-    return Manifest(
-        point=point,
-        run=ctx.run.id,
-        created=snapshot.created,
-        published=datetime.now(UTC),
-        vm=VmIdentity(
-            vcenter_uuid=vm.vcenter_uuid,
-            instance_uuid=vm.instance_uuid,
-            bios_uuid=vm.bios_uuid,
-            moref=vm.moref,
-            name=vm.name,
-            inventory_path=vm.inventory_path,
-            asked=vm.asked,
-        ),
-        quiesced=snapshot.quiesced,
-        level=manifest.weakest([disk.proven for disk in inputs.disks]),
-        disks=tuple(_point_disk(disk, snapshot) for disk in inputs.disks),
-        config=layout.VM_CONFIG,
-        nvram=nvram,
-        notes=notes,
-        job=ctx.run.job,
-        job_digest=ctx.run.job_digest,
-        git_commit=ctx.run.git_commit,
-        tools=tools,
-    )
-
-
-def _lineage(copied: Copied, created: datetime) -> dict[str, Any]:
-    base = copied.base
-    parent = None if base is None else base.parent
-    last_full = LastFull(at=created, points=1) if parent is None else parent.last_full.next()
-    if base is None:
-        return {"read": copied.read, "last_full": last_full}
-    return {
-        "parent": parent and parent.point,
-        "by": base.by,
-        "reason": base.reason,
-        "last_full": last_full,
-        "changed": base.changed,
-        "read": copied.read,
-    }
-
-
-def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
-    copied, disk = verified.copied, verified.copied.image.disk
-    frozen = next(frozen for frozen in snapshot.disks if frozen.key == disk.key)
-    return PointDisk(
-        key=disk.key,
-        label=disk.label,
-        controller=f"{disk.controller.kind} {disk.controller.bus}",
-        unit=disk.unit,
-        capacity=disk.capacity,
-        backing_uuid=disk.backing_uuid,
-        file=frozen.file,
-        change_id=frozen.change_id,
-        **_lineage(copied, snapshot.created),
-        image=layout.image(disk.key),
-        digests=layout.digests(disk.key),
-        digest=copied.digest,
-        data=copied.data,
-        zero=copied.zero,
-        copy_seconds=copied.seconds,
-        level=verified.proven,
-        blocks=verified.blocks,
-        written=copied.written,
-        compared=verified.compared,
-        inherited=verified.inherited,
-        cached=verified.cached,
-        leaks=verified.leaks,
-        verified=verified.at,
-    )

@@ -16,7 +16,7 @@ from runner.hosts.leftovers import holder_at
 from runner.model import JobModel, SectionName
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
 from steps.owner import reserved
-from steps.repository import layout, marker, vm_directory
+from steps.repository import layout, marker, survey, vm_directory
 from steps.repository.section import locate
 from steps.vsphere.inventory import VM
 
@@ -60,6 +60,10 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         uuid = marker.require(host, root).uuid
         directory = vm_directory.ensure(host, root, inputs.vm)
         lock = hold(ctx, host, directory, _named(inputs))
+        for one in survey.of_vm(host, directory).unread:
+            ctx.warn(
+                f"{one.sentence}: nothing of {inputs.vm.name} is deleted until it can be, or is moved out of {directory}"
+            )
         place = reserved(ctx, inputs.vm.instance_uuid)
         place.repository, place.lock = uuid, lock
         return Reservation(repository=inputs.repository, lock=lock, host=host.name, uuid=uuid)

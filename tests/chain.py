@@ -54,7 +54,7 @@ def disk_of(key: int, parent: str | None, **changes: Any) -> PointDisk:
         zero=0,
         copy_seconds=1.0,
         level="full",
-        blocks=4,
+        blocks=-(-changes.get("capacity", CAPACITY) // BLOCK),
         compared=4 if parent is None else 3,
         cached=False,
         leaks=0,
@@ -71,14 +71,19 @@ def manifest_of(
     level: Level = "full",
     vm: str = "pgtest1",
     instance: str = INSTANCE,
+    sequence: int | None = None,
     **changes: Any,
 ) -> Manifest:
-    """Of point `number`; `parents` by disk key, `changes` of every disk."""
+    """Of point `number`; `parents` by disk key, `changes` of every disk. Without `sequence` as from before there was one."""
+    published = at + timedelta(minutes=5)
     return Manifest(
+        schema_version=1 if sequence is None else 2,
         point=point_name(number, at),
+        sequence=sequence,
         run=run_id(number, at),
         created=at,
-        published=at + timedelta(minutes=5),
+        published=published,
+        stored=None if sequence is None else published,
         vm=VmIdentity(
             vcenter_uuid=VCENTER,
             instance_uuid=instance,
@@ -139,7 +144,8 @@ class Chain:
         at = at or FIRST + timedelta(days=number)
         run = number if run is None else run
         names = {key: None if parent is None else self.points[parent] for key, parent in parents.items()}
-        made = manifest_of(run, at, names, vm=self.vm, instance=self.instance, capacity=self.capacity, **changes)
+        given: dict[str, Any] = {"sequence": number + 1, "capacity": self.capacity, **changes}
+        made = manifest_of(run, at, names, vm=self.vm, instance=self.instance, **given)
         path = self.directory / made.point
         path.mkdir(parents=True)
         disks = []

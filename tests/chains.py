@@ -102,7 +102,8 @@ def incremental(parent: Reference, directory: Path, seed: int) -> Reference:
         qemu("qemu-io", "-f", "qcow2", *commands, image)
         disks.append(disk.model_copy(update={"parent": parent.point.name, **_digested(raw, point / disk.digests)}))
         references[disk.key] = raw
-    made = before.model_copy(update={"point": point.name, "run": run, "created": created, "disks": tuple(disks)})
+    which = {"point": point.name, "sequence": (before.sequence or 0) + 1, "run": run, "created": created}
+    made = before.model_copy(update={**which, "disks": tuple(disks)})
     (point / layout.MANIFEST).write_bytes(manifest.dump(made))
     return Reference(point, references)
 

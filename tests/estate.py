@@ -21,7 +21,7 @@ from runner.events import Event
 from runner.hosts.local import LocalHost
 from runner.plan import Plan
 from runner.units import KiB, MiB
-from steps.repository import history, manifest, marker
+from steps.repository import manifest, marker, survey
 from steps.repository.manifest import Manifest, PointDisk
 from steps.vsphere.simulator import Inventory, Simulator
 from tests.e2e.site import Ran
@@ -127,7 +127,7 @@ def of(point: Path, key: int) -> PointDisk:
 
 def suspects(point: Path) -> set[int]:
     """The keys of disks that are marked suspect in that point."""
-    (entry,) = [one for one in history.read(LocalHost(), str(point.parent)) if one.point == point.name]
+    (entry,) = [one for one in survey.of_vm(LocalHost(), str(point.parent)).entries if one.point == point.name]
     return {one.key for one in entry.marks.suspect.disks} if entry.marks.suspect else set()
 
 

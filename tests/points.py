@@ -10,6 +10,7 @@ from typing import Any
 from blake3 import blake3
 from pyVmomi import vim, vmodl
 
+from runner.units import MiB
 from steps.create_qcow2 import Image
 from steps.publish import Publish, Published, PublishIn
 from steps.repository import layout
@@ -83,9 +84,9 @@ def verified(image: Image, **changes: Any) -> Verified:
     )
     for name in layout.markers(image.disk.key):
         (Path(image.directory) / name).write_bytes(b"{}")
-    return Verified(copied=copied, level="full", blocks=4, compared=4, cached=False, leaks=0, at=CREATED).model_copy(
-        update=changes
-    )
+    blocks = -(-image.capacity // MiB)
+    made = Verified(copied=copied, level="full", blocks=blocks, compared=blocks, cached=False, leaks=0, at=CREATED)
+    return made.model_copy(update=changes)
 
 
 def inputs(hub: Hub, *disks: Disk, machine: VM | None = None, run: str | None = None, **changes: Any) -> PublishIn:

@@ -34,6 +34,9 @@ def show(name: str, listed: Catalogue) -> None:
     for point in listed.points:
         for note in point.notes:
             print(f"{point.vm} {point.point}: {note}", file=sys.stderr)
+    if listed.unread:
+        rows = [(one.path, one.why) for one in listed.unread]
+        print_table("Cannot be read, so nothing of its VM is deleted", ("path", "why"), rows, stream=sys.stderr)
     if listed.skipped:
         print_table("Not listed", ("path", "why"), [(one.path, one.why) for one in listed.skipped], stream=sys.stderr)
     if listed.unfinished:
@@ -43,11 +46,11 @@ def show(name: str, listed: Catalogue) -> None:
 def trees(points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
     """The points of one VM, each below what it lies on, with the lines that lead to it. A chain goes straight down: only where
     several lie on one do all but the last step aside."""
-    here = {point.point for point in points}
+    order = {point.point: number for number, point in enumerate(points)}
     above: dict[str | None, list[Point]] = {}
     for point in points:
-        parents = [disk.parent for disk in point.disks if disk.parent in here]
-        above.setdefault(max(parents, default=None, key=lambda parent: parent or ""), []).append(point)
+        parents = [disk.parent for disk in point.disks if disk.parent in order]
+        above.setdefault(max(parents, default=None, key=lambda parent: order[parent or ""]), []).append(point)
     pending = [(point, "", True) for point in reversed(above.get(None, []))]
     while pending:
         point, stem, root = pending.pop()
@@ -67,7 +70,7 @@ def _row(point: Point, stem: str, now: datetime) -> tuple[str, ...]:
         _kind(point),
         human_bytes(point.stored),
         "" if point.changed is None else human_bytes(point.changed),
-        _age(now, point.created),
+        _age(now, point.moment),
         _verified(point, now),
         "; ".join(_remarks(point)),
     )

@@ -16,7 +16,7 @@ from runner.units import human_bytes
 from steps.repository import catalogue, marker, marks
 from steps.repository.marks import Protection
 
-POINTS_SCHEMA_VERSION = 3
+POINTS_SCHEMA_VERSION = 4
 
 
 @click.command()

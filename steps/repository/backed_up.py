@@ -7,9 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from runner.errors import StateError
 from runner.hosts import Host
-from steps.repository import identities, layout, vm_directory
+from steps.repository import layout, survey, vm_directory
 from steps.repository.identities import Identity
 from steps.repository.manifest import Manifest
 
@@ -36,9 +35,8 @@ def as_called(host: Host, root: str, wanted: str, uuids: Collection[str]) -> tup
     slug = layout.slug(wanted.rstrip("/").rpartition("/")[2])
     named = {uuid.lower() for uuid in (*uuids, wanted)}
     found = []
-    for name in host.listdir(root):
-        uuid = layout.uuid_of_vm_directory(name)
-        if uuid is not None and (uuid in named or layout.slug_of(name) == slug):
+    for name, uuid in vm_directory.every(host, root).items():
+        if uuid in named or layout.slug_of(name) == slug:
             directory = posixpath.join(root, name)
             if (seen := _seen(host, directory, wanted)) is not None:
                 found.append(seen)
@@ -46,22 +44,14 @@ def as_called(host: Host, root: str, wanted: str, uuids: Collection[str]) -> tup
 
 
 def _seen(host: Host, directory: str, wanted: str) -> BackedUp | None:
-    points = vm_directory.points(host, directory)
-    newest = next(filter(None, (_manifest(host, posixpath.join(directory, name)) for name in reversed(points))), None)
-    if newest is None or not _is_meant(newest, wanted):
+    """What of its points cannot be read is passed over: who builds on them, lists or prunes them says so; the others tell whose
+    they are as well."""
+    seen = survey.of_vm(host, directory)
+    if not seen.entries or not _is_meant(newest := seen.entries[-1].manifest, wanted):
         return None
-    adopted = identities.read(host, directory)
-    known = adopted[-1].new if adopted else vm_directory.identity_of(newest)
-    return BackedUp(directory, newest.job, newest.published, len(points), known)
-
-
-def _manifest(host: Host, point: str) -> Manifest | None:
-    """None for one that cannot be read: who builds on it, lists it or prunes says so; an older one tells whose points these
-    are as well."""
-    try:
-        return vm_directory.read(host, point)
-    except StateError:
-        return None
+    known = seen.adopted[-1].new if seen.adopted else vm_directory.identity_of(newest)
+    points = len(seen.entries) + len(seen.unread_points)
+    return BackedUp(directory, newest.job, newest.stored or newest.published, points, known)
 
 
 def _is_meant(made: Manifest, wanted: str) -> bool:

@@ -15,7 +15,7 @@ from steps.repository.chains import Chains
 from steps.repository.history import Entry
 from steps.repository.manifest import Level, PointDisk
 from steps.repository.marks import Comparison, Protection, Suspicion, Verification
-from steps.repository.survey import Skipped, VmDirectory
+from steps.repository.survey import Skipped, Unread, VmDirectory
 
 
 class ListedDisk(Model):
@@ -37,7 +37,12 @@ class Point(Model):
     instance_uuid: str
     point: str
     path: str
+    sequence: int | None
+    """Which of its VM's points it is, in the order of publication; None: from before that was counted."""
     created: datetime
+    """Its snapshot's moment, by the vCenter's clock."""
+    moment: datetime
+    """The same, unless that clock was wrong: ages and periods are counted by it."""
     kind: Literal["full", "incremental"]
     disks: tuple[ListedDisk, ...]
     capacity: int
@@ -75,6 +80,8 @@ class Catalogue(Model):
     points: tuple[Point, ...]
     """By VM name, then oldest first."""
     skipped: tuple[Skipped, ...]
+    unread: tuple[Unread, ...]
+    """What may be a point, or speak against one, and could not be read: of its VM nothing is deleted"""
     unfinished: tuple[str, ...]
     """Paths of `.partial` directories."""
 
@@ -96,12 +103,13 @@ def read(host: Host, root: str) -> Catalogue:
         host=host.name,
         points=tuple(sorted(points, key=lambda point: (point.vm, posixpath.dirname(point.path)))),
         skipped=tuple(found.skipped),
+        unread=tuple(one for vm in found.vms.values() for one in vm.unread),
         unfinished=tuple(path for vm in found.vms.values() for path in vm.unfinished),
     )
 
 
 def _points(vm: VmDirectory) -> Iterator[Point]:
-    chains = Chains(vm.entries, vm.stored)
+    chains = Chains(vm.entries, vm.stored, vm.unread_points)
     good = [entry.point for entry in vm.entries if chains.good(entry)]
     counted = set(good)
     stored: dict[str, int] = {}
@@ -124,7 +132,9 @@ def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good:
         instance_uuid=manifest.vm.instance_uuid,
         point=manifest.point,
         path=entry.path,
+        sequence=manifest.sequence,
         created=manifest.created,
+        moment=manifest.moment,
         kind=manifest.kind,
         disks=tuple(
             ListedDisk(key=disk.key, capacity=disk.capacity, data=disk.data, parent=disk.parent)
@@ -135,7 +145,7 @@ def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good:
         stored=stored,
         changed=_changed(manifest.disks),
         level=manifest.level,
-        verified=max((disk.verified for disk in manifest.disks), default=manifest.published),
+        verified=max(disk.verified for disk in manifest.disks),
         at_rest=marks.verified,
         against_source=marks.against_source,
         suspect=() if marks.suspect is None else marks.suspect.disks,
@@ -145,7 +155,7 @@ def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good:
         good=manifest.point in good,
         last_good=manifest.point == last_good,
         quiesced=manifest.quiesced,
-        notes=manifest.notes,
+        notes=tuple(dict.fromkeys((*manifest.notes, *manifest.clocks))),
     )
 
 

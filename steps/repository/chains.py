@@ -52,12 +52,15 @@ class _State:
 
 class Chains:
     """Of all points of one VM. `stored`: the paths of the files of its disks that are there and hold something; without it,
-    that is not looked at."""
+    that is not looked at. `unread`: names of points that are there, or may be, and could not be read."""
 
-    def __init__(self, history: History, stored: Container[str] | None = None) -> None:
+    def __init__(
+        self, history: History, stored: Container[str] | None = None, unread: Container[str] = frozenset()
+    ) -> None:
         self.history = history
         self.by_name = {entry.point: entry for entry in history}
         self._stored = stored
+        self._unread = unread
         self._carries: dict[tuple[str, int], list[Entry]] = {}
         """Points with a disk that something was found wrong in, by what it is built on."""
         self._states: dict[tuple[str, int], _State] = {}
@@ -108,8 +111,11 @@ class Chains:
     def good(self, entry: Entry) -> bool:
         """Whether retention may count on it: of each of its disks the chain is whole, every block was compared, and nothing
         speaks against it."""
-        return self.broken(entry) is None and all(
-            self.compared(entry, disk.key) and self.doubt(entry, disk.key) is None for disk in entry.manifest.disks
+        disks = entry.manifest.disks
+        return (
+            bool(disks)
+            and self.broken(entry) is None
+            and all(self.compared(entry, disk.key) and self.doubt(entry, disk.key) is None for disk in disks)
         )
 
     def _follow(self, entry: Entry, key: int) -> None:
@@ -151,7 +157,9 @@ class Chains:
                     return Doubt(entry.point, f"has lost {name}: it is gone, or empty")
         if disk.parent is None:
             return None
-        return Doubt(disk.parent, "is not there") if below is None else below.broken
+        if below is not None:
+            return below.broken
+        return Doubt(disk.parent, "cannot be read" if disk.parent in self._unread else "is not there")
 
     def _wrong_at_rest(self, entry: Entry, key: int, below: _State | None) -> Iterator[tuple[datetime, Doubt]]:
         """In the point itself, in what is built on it, and in what it is built on; when, and what."""

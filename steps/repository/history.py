@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from runner.errors import SendenseError
-from runner.hosts import Host
-from steps.repository import marks, vm_directory
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.marks import Marks
 
@@ -40,18 +38,44 @@ History = Sequence[Entry]
 
 
 def oldest_first(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """By their snapshots' moments. Names tell seconds only: two points of one second would stand in the order of chance."""
-    return tuple(sorted(entries, key=lambda entry: (entry.manifest.created, entry.manifest.published)))
+    """In the order in which they were published, by their sequence, which no clock makes. Those that are from before there was
+    one stand before the others, by the time of publication. What is built on a point is always after it. Neither names nor the
+    moments of snapshots count: both are by the vCenter's clock, which may have been a year ahead for a night."""
+    by_name = {entry.point: entry for entry in entries}
+    places: dict[str, _Place] = {}
+    for entry in by_name.values():
+        _place(entry, by_name, places)
+    return tuple(sorted(by_name.values(), key=lambda entry: places[entry.point]))
 
 
-def read(host: Host, directory: str) -> tuple[Entry, ...]:
-    """All points in a VM's directory, oldest first. Raises StateError for a damaged manifest or mark."""
-    entries = []
-    for name in vm_directory.points(host, directory):
-        path = posixpath.join(directory, name)
-        if (found := vm_directory.read(host, path)) is not None:
-            entries.append(Entry(path, found, marks.read(host, path)))
-    return oldest_first(entries)
+_Place = tuple[int, datetime, int, str]
+"""Of a point: sequence and publication, both not before those of what it is built on, how many are below it, and its name."""
+
+
+def _place(entry: Entry, by_name: Mapping[str, Entry], places: dict[str, _Place]) -> None:
+    pending = [entry]
+    entered: set[str] = set()
+    while pending:
+        at = pending[-1]
+        entered.add(at.point)
+        below = [
+            by_name[disk.parent] for disk in at.manifest.disks if disk.parent is not None and disk.parent in by_name
+        ]
+        # A chain that goes round is damaged, and still has an order.
+        if unplaced := [one for one in below if one.point not in places and one.point not in entered]:
+            pending += unplaced
+            continue
+        pending.pop()
+        known = [places[one.point] for one in below if one.point in places]
+        places.setdefault(
+            at.point,
+            (
+                max([at.manifest.sequence or 0, *(place[0] for place in known)]),
+                max([at.manifest.published, *(place[1] for place in known)]),
+                max([0, *(place[2] + 1 for place in known)]),
+                at.point,
+            ),
+        )
 
 
 def chain(history: History, entry: Entry, key: int) -> tuple[Entry, ...]:

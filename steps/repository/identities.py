@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
-from runner.errors import SendenseError, StateError
+from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import Model
 from runner.sealed import Damaged, seal, unseal
@@ -111,7 +111,7 @@ def parse(content: bytes, where: str) -> tuple[Adoption, ...]:
     try:
         return unseal(content, Identities, SCHEMA_VERSION).adopted
     except Damaged as error:
-        raise StateError(f"{where} {error}") from error
+        raise error.error(where) from error
 
 
 def add(host: Host, directory: str, adoption: Adoption) -> None:

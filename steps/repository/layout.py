@@ -28,6 +28,7 @@ VM_CONFIG = "config.json"
 PARTIAL = ".partial"
 DROPPED = ".dropped"
 """Behind the name of a point that is being deleted."""
+QCOW2 = ".qcow2"
 REBUILT = ".rebuilt"
 """Behind the name of an image that is being put on another one."""
 MOVING = "moving.json"
@@ -91,6 +92,14 @@ def point(created: datetime, run_id: str) -> str:
     return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_checked_run(run_id)[-8:-4]}"
 
 
+def begun(run_id: str) -> datetime | None:
+    """The moment in the id of a run; None if it is none."""
+    try:
+        return datetime.strptime(_checked_run(run_id)[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except (BadNameError, ValueError):
+        return None
+
+
 def is_point(name: str) -> bool:
     return _POINT.fullmatch(name) is not None
 
@@ -105,7 +114,7 @@ def may_be_of_run(point_name: str, run_id: str) -> bool:
 
 
 def image(disk_key: int) -> str:
-    return f"disk-{disk_key}.qcow2"
+    return f"disk-{disk_key}{QCOW2}"
 
 
 def is_image(name: str) -> bool:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, model_validator
 
-from runner.errors import StateError
-from runner.model import Model
 from runner.sealed import Damaged, seal, unseal
+from runner.units import MiB, human_seconds
 from steps.repository import layout
+from steps.repository.recorded import LARGEST, Amount, Moment, Recorded, different
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+"""2: with `sequence`, `stored` and `unread`."""
+
+APART = timedelta(minutes=10)
+"""Clocks that differ by more are said to: kept ones differ by milliseconds, and a run's own steps take their time."""
 
 Level = Literal["full", "sample", "metadata"]
 LEVELS: tuple[Level, ...] = ("metadata", "sample", "full")
@@ -39,7 +43,7 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 PointName = Annotated[str, AfterValidator(_point_name)]
 
 
-class VmIdentity(Model):
+class VmIdentity(Recorded):
     vcenter_uuid: str
     instance_uuid: str
     bios_uuid: str
@@ -50,12 +54,12 @@ class VmIdentity(Model):
     """What the job called it; empty in points that were made before this was noted."""
 
 
-class LastFull(Model):
+class LastFull(Recorded):
     """The last copy of a disk that took all of it from the source: it may be of a point that is long gone."""
 
-    at: datetime
-    """Its snapshot's createTime."""
-    points: int
+    at: Moment
+    """Of its point, see `Manifest.moment`."""
+    points: Annotated[int, Field(ge=1)]
     """Restore points of the disk since, that one and this one counted, whether they are still there or not."""
 
     def next(self) -> LastFull:
@@ -63,7 +67,7 @@ class LastFull(Model):
         return LastFull(at=self.at, points=self.points + 1)
 
 
-class PointDisk(Model):
+class PointDisk(Recorded):
     """Sizes in bytes, times in seconds."""
 
     key: int
@@ -71,7 +75,7 @@ class PointDisk(Model):
     controller: str
     """Kind and bus number, such as ``pvscsi 0``."""
     unit: int
-    capacity: int
+    capacity: Annotated[Amount, Field(ge=1)]
     backing_uuid: str
     file: str
     """"[datastore] dir/name.vmdk": what was read."""
@@ -84,28 +88,28 @@ class PointDisk(Model):
     """Why it is a full, or what it is built on."""
     last_full: LastFull | None = None
     """Stays as it is when this image is rebuilt, which reads nothing from the source. None: made before this was noted."""
-    changed: int | None = None
+    changed: Amount | None = None
     """Bytes that changed block tracking named since the parent."""
-    read: int = 0
+    read: Amount = 0
     """Bytes of the blocks that were looked at in the source."""
     image: FileName
     digests: FileName
     digest: str
     """BLAKE3 (hex) of the digests file."""
-    data: int
-    zero: int
-    copy_seconds: float
+    data: Amount
+    zero: Amount
+    copy_seconds: Annotated[float, Field(ge=0)]
     level: Level
-    blocks: int
-    written: int = 0
+    blocks: Amount
+    written: Amount = 0
     """Blocks of 1 MiB that this image holds itself; of a full, all of them."""
-    compared: int
-    inherited: int = 0
+    compared: Amount
+    inherited: Amount = 0
     """Those among the compared that a parent holds."""
     cached: bool
     """Blocks read back may have come from the host's page cache."""
-    leaks: int
-    verified: datetime
+    leaks: Amount
+    verified: Moment
     """When; as the three before, of the image that is there now, which a prune may have rebuilt."""
 
     @property
@@ -114,18 +118,27 @@ class PointDisk(Model):
         return None if self.parent is None else layout.backing(self.parent, self.key)
 
 
-class Manifest(Model):
-    schema_version: Literal[1] = SCHEMA_VERSION
+class Manifest(Recorded):
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     point: PointName
+    sequence: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    """Which of its VM's points it is, given while the VM's lock was held: of two the later has the higher. None: made before
+    there was one."""
     run: str
-    created: datetime
-    """The snapshot's createTime."""
-    published: datetime
+    created: Moment
+    """The snapshot's createTime, by the vCenter's clock."""
+    published: Moment
+    """By the clock of the machine that the run was on."""
+    stored: Moment | None = None
+    """The same, by the clock of the repository's host. None: made before that was noted."""
+    unread: tuple[str, ...] = ()
+    """Names of points of the VM that were there and could not be read when this one was published: they are older, and not
+    built on it."""
     vm: VmIdentity
     quiesced: str
     level: Level
     """The weakest of the disks'."""
-    disks: tuple[PointDisk, ...]
+    disks: Annotated[tuple[PointDisk, ...], Field(min_length=1), AfterValidator(different("key", "image", "digests"))]
     config: FileName
     """In ``vm/``."""
     nvram: FileName | None
@@ -138,9 +151,71 @@ class Manifest(Model):
     tools: dict[str, str]
     """Versions by name."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.schema_version > 1 and (self.sequence is None or self.stored is None):
+            raise ValueError("it has no sequence, or not the time of the repository's host")
+        for disk in self.disks:
+            if disk.parent == self.point:
+                raise ValueError(f"disk {disk.key} is built on itself")
+            if disk.blocks != -(-disk.capacity // MiB):
+                raise ValueError(
+                    f"disk {disk.key} has {disk.capacity} bytes, which are not {disk.blocks} blocks of 1 MiB"
+                )
+            if max(disk.compared, disk.written) > disk.blocks or disk.inherited > disk.compared:
+                raise ValueError(f"disk {disk.key} has fewer blocks than are said to be compared or written")
+        if LEVELS.index(self.level) > min(LEVELS.index(disk.level) for disk in self.disks):
+            raise ValueError(f"level {self.level} is not that of its weakest disk")
+        return self
+
     @property
     def kind(self) -> Literal["full", "incremental"]:
-        return "full" if all(disk.parent is None for disk in self.disks) else "incremental"
+        return "incremental" if any(disk.parent is not None for disk in self.disks) else "full"
+
+    @property
+    def moment(self) -> datetime:
+        """When it was made, for periods, ages and people: the vCenter's time, which is that of the snapshot, where another
+        clock bears it out, else that of the repository's host (of the run's machine, where that was not noted). A vCenter
+        whose clock was a year ahead for a night is then known as such for ever after, and its points are of that night."""
+        if self._bears_out(self.published) or (self.stored is not None and self._bears_out(self.stored)):
+            return self.created
+        return self.stored or self.published
+
+    @property
+    def clocks(self) -> tuple[str, ...]:
+        """What is wrong with the clocks that it was made by, in sentences."""
+        found = []
+        if not self._bears_out(self.published):
+            ahead = self.created > self.published
+            found.append(
+                f"The vCenter's clock was {_span(self.created, self.published if ahead else self.begun)} "
+                f"{'ahead of' if ahead else 'behind'} that of the machine of the run: the snapshot is of "
+                f"{self.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC by the one, "
+                f"and the point was published at {self.published.astimezone(UTC):%Y-%m-%d %H:%M} UTC by the other."
+            )
+        if self.stored is not None and abs(self.stored - self.published) > APART:
+            found.append(
+                f"The clock of the repository's host was {_span(self.stored, self.published)} "
+                f"{'ahead of' if self.stored > self.published else 'behind'} that of the machine of the run, which said "
+                f"{self.published.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+            )
+        return tuple(found)
+
+    @property
+    def begun(self) -> datetime:
+        """When its run began, by the clock of the machine that the run was on then."""
+        return layout.begun(self.run) or self.published
+
+    def _bears_out(self, end: datetime) -> bool:
+        """Whether `created` is within the run that ended at `end`, by another clock than the vCenter's."""
+        try:
+            return end - (self.published - self.begun) - APART <= self.created <= end + APART
+        except OverflowError:
+            return False
+
+
+def _span(one: datetime, other: datetime) -> str:
+    return human_seconds(abs((one - other).total_seconds()))
 
 
 def weakest(levels: list[Level]) -> Level:
@@ -153,8 +228,8 @@ def dump(manifest: Manifest) -> bytes:
 
 
 def parse(content: bytes, where: str) -> Manifest:
-    """`where` names the file in the sentence of the StateError that damage and newer versions raise."""
+    """`where` names the file in the sentence. Raises StateError for damage, NewerError."""
     try:
         return unseal(content, Manifest, SCHEMA_VERSION)
     except Damaged as error:
-        raise StateError(f"{where} {error}") from error
+        raise error.error(where) from error

@@ -15,14 +15,14 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from runner.errors import StateError
 from runner.hosts import Host
 from runner.model import Model
 from runner.sealed import Damaged, seal, unseal
+from steps.repository.recorded import Amount, Moment, Recorded, different
 
 SUSPECT = "suspect.json"
 VERIFIED = "verified.json"
@@ -36,37 +36,43 @@ LEVELS: tuple[Level, ...] = ("metadata", "sample", "chain")
 """Of a verification at rest, the weakest first."""
 
 
-class Suspicion(Model):
+class Suspicion(Recorded):
     """Of one disk in one point."""
 
     key: int
     why: str
     run: str
     """Whose run found it."""
-    at: datetime
+    at: Moment
 
 
-class Suspect(Model):
+class Suspect(Recorded):
     schema_version: Literal[1] = SCHEMA_VERSION
-    disks: tuple[Suspicion, ...]
+    disks: Annotated[tuple[Suspicion, ...], Field(min_length=1), AfterValidator(different("key"))]
 
 
-class DiskVerified(Model):
+class DiskVerified(Recorded):
     """At rest. Blocks are of 1 MiB."""
 
     key: int
-    at: datetime
+    at: Moment
     """When it was begun."""
     level: Level
     """How much of what it holds was read."""
-    blocks: int
-    compared: int
+    blocks: Amount
+    compared: Amount
     different: tuple[int, ...] = ()
     """Offsets (bytes) of the first that differ, a hundred at most."""
     problem: str | None = None
     """Why it could not be compared: a missing parent, corrupt tables."""
     run: str = ""
     """The backup that came upon it, where it was to be built on it; empty: a verification."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.compared > self.blocks:
+            raise ValueError(f"disk {self.key}: more blocks are said to be compared than it has")
+        return self
 
     @property
     def passed(self) -> bool:
@@ -75,7 +81,7 @@ class DiskVerified(Model):
     @property
     def whole(self) -> bool:
         """Whether every block was read, wherever in the chain it lies, and is right."""
-        return self.passed and self.level == "chain"
+        return self.passed and self.level == "chain" and self.compared == self.blocks
 
     def upon(self, before: DiskVerified | None) -> DiskVerified:
         """Which of the two is to be known, this one being the later. What was found wrong stands until every block was read
@@ -85,22 +91,28 @@ class DiskVerified(Model):
         return self if before.passed and LEVELS.index(self.level) >= LEVELS.index(before.level) else before
 
 
-class DiskCompared(Model):
+class DiskCompared(Recorded):
     """With the VM's disk as it is in a new snapshot. Blocks are of 1 MiB."""
 
     key: int
-    at: datetime
+    at: Moment
     """When it was begun."""
-    blocks: int
-    compared: int
+    blocks: Amount
+    compared: Amount
     """Those that the VM did not write since the point, as changed block tracking says."""
-    changed: int
+    changed: Amount
     """Those that it may have written."""
     different: tuple[int, ...] = ()
     """Offsets (bytes) of the first that differ, a hundred at most; also of those found before that could not be compared
     again since."""
     why_not: str | None = None
     """Why nobody knows what was written since: then none was compared."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.compared > self.blocks:
+            raise ValueError(f"disk {self.key}: more blocks are said to be compared than it has")
+        return self
 
     @property
     def passed(self) -> bool:
@@ -114,11 +126,11 @@ class DiskCompared(Model):
 _Disk = TypeVar("_Disk", DiskVerified, DiskCompared)
 
 
-class _Disks(Model, Generic[_Disk]):
+class _Disks(Recorded, Generic[_Disk]):
     """What is known of each disk."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    disks: Annotated[tuple[_Disk, ...], Field(min_length=1)]
+    disks: Annotated[tuple[_Disk, ...], Field(min_length=1), AfterValidator(different("key"))]
 
     def disk(self, key: int) -> _Disk | None:
         return next((disk for disk in self.disks if disk.key == key), None)
@@ -152,11 +164,11 @@ class Comparison(_Disks[DiskCompared]):
         return any(disk.why_not is None for disk in self.disks)
 
 
-class Protection(Model):
+class Protection(Recorded):
     schema_version: Literal[1] = SCHEMA_VERSION
-    until: datetime
+    until: Moment
     reason: str
-    at: datetime
+    at: Moment
 
 
 class Marks(Model):
@@ -261,4 +273,4 @@ def _parse(content: bytes, kind: type[_Mark], where: str) -> _Mark:
     try:
         return unseal(content, kind, SCHEMA_VERSION)
     except Damaged as error:
-        raise StateError(f"{where} {error}") from error
+        raise error.error(where) from error

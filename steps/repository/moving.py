@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from typing import Literal
 
-from runner.errors import StateError
 from runner.hosts import Host
 from runner.model import Model
 from runner.sealed import Damaged, seal, unseal
@@ -29,7 +28,7 @@ def read(host: Host, point: str) -> Moving | None:
     except FileNotFoundError:
         return None
     except Damaged as error:
-        raise StateError(f"{path} on {host.name} {error}") from error
+        raise error.error(f"{path} on {host.name}") from error
 
 
 def write(host: Host, point: str, disk: PointDisk) -> None:

@@ -7,6 +7,7 @@ can never lie on one moment and tell the changes since another.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Container
 from dataclasses import dataclass
 
 from runner.errors import SendenseError
@@ -15,6 +16,7 @@ from runner.model import Model
 from steps.repository import history, identities, layout, marks, survey
 from steps.repository.chains import Chains
 from steps.repository.history import BrokenChainError, Entry
+from steps.repository.listing import UnreadableError
 from steps.repository.manifest import LastFull, Level
 from steps.repository.marks import Suspicion
 from steps.repository.survey import VmDirectory
@@ -59,14 +61,15 @@ class NoParentError(SendenseError):
 
 
 def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
-    """Looks at all points in the VM's `directory`, in one stream. Raises NoParentError."""
+    """Looks at all points in the VM's `directory`, in one stream. Raises NoParentError; UnreadableError where the directory itself
+    cannot be read."""
     seen = _look(host, directory)
     newest = _newest(seen, sought)
     disk = newest.disk(sought.key)
     assert disk is not None
     if disk.capacity != sought.capacity:
         raise NoParentError(f"it has {sought.capacity} bytes, in {newest.point} it had {disk.capacity}")
-    chains = Chains(seen.entries, seen.stored)
+    chains = Chains(seen.entries, seen.stored, seen.unread_points)
     entries = _chain(seen, chains, newest, sought.key, run)
     return Parent(
         point=newest.point,
@@ -80,14 +83,18 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
 
 
 def _look(host: Host, directory: str) -> VmDirectory:
-    root, name = posixpath.split(directory)
-    return survey.read(host, root, only=name).vms.get(name) or VmDirectory(directory)
+    seen = survey.of_vm(host, directory)
+    for one in seen.unread:
+        if one.point is None:
+            raise UnreadableError(one.path, host.name, one.why)
+    return seen
 
 
 def _newest(seen: VmDirectory, sought: Sought) -> Entry:
     """Of all points the newest, or none: where that has another disk at the key, or none (a disk that was away may have been
     written to by another VM, which tracking does not tell), nothing may be built on an older one."""
     if not seen.entries:
+        _refuse_unread(seen, frozenset())
         raise NoParentError("this is the VM's first restore point")
     entry = seen.entries[-1]
     if why := identities.why_not_believed(entry.point, entry.manifest.vm, sought, seen.adopted):
@@ -104,7 +111,9 @@ def _chain(seen: VmDirectory, chains: Chains, newest: Entry, key: int, run: str)
     try:
         chain = history.chain(seen.entries, newest, key)
     except BrokenChainError as error:
+        _refuse_unread(seen, frozenset())
         raise NoParentError(error.message) from error
+    _refuse_unread(seen, frozenset(chain[-1].manifest.unread))
     if (doubt := chains.doubt(newest, key)) is not None:
         why = f"{doubt.point} {doubt.why}"
         if doubt.run != run:
@@ -127,13 +136,22 @@ def _distrusted(chains: Chains, newest: Entry, key: int) -> tuple[str, ...]:
     )
 
 
+def _refuse_unread(seen: VmDirectory, older: Container[str]) -> None:
+    """What cannot be read may be newer, may be what the newest is built on, and what was found on it may speak against that.
+    `older`: names of points of which it is known that they are older than the full of the chain, since they could not be read
+    when that was published. So one full is made, and not one a night for as long as nobody looks."""
+    for one in seen.unread:
+        if one.point not in older and not (one.point or "").endswith(layout.PARTIAL):
+            raise NoParentError(f"{one.sentence}, and nobody knows whether it is newer and what speaks against it")
+
+
 def _last_full(chain: tuple[Entry, ...], key: int) -> LastFull:
     """Of the first in `chain`. Where it was not noted yet, the chain's full is the last one that is known of."""
     for above, entry in enumerate(chain):
         disk = entry.disk(key)
         if disk is not None and disk.last_full is not None:
             return LastFull(at=disk.last_full.at, points=disk.last_full.points + above)
-    return LastFull(at=chain[-1].manifest.created, points=len(chain))
+    return LastFull(at=chain[-1].manifest.moment, points=len(chain))
 
 
 def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
@@ -144,7 +162,7 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
     if entry is None or disk is None or (disk.digest, disk.change_id) != (parent.digest, parent.change_id):
         return False
     try:
-        _chain(seen, Chains(seen.entries, seen.stored), entry, key, run="")
+        _chain(seen, Chains(seen.entries, seen.stored, seen.unread_points), entry, key, run="")
     except NoParentError:
         return False
     return True

@@ -2,7 +2,8 @@
 
 A rule keeps the newest good point of each of its periods. Good is what was read back and compared whole, with all that it
 is built on, and nothing was found against any of it (`chains`): only such points count. What is not good takes no place of a good one, and stays as long as it
-would if it were. Times are UTC.
+would if it were. Newest is what was published last (`history.oldest_first`), whatever a clock said. A point's period is that of its
+`Manifest.moment`: of its snapshot, unless the vCenter's clock was wrong. Times are UTC.
 """
 
 from __future__ import annotations
@@ -169,6 +170,12 @@ def plan(
         held.update(shared)
 
 
+def nothing(history: History) -> Plan:
+    """Where nothing may be decided: all stays as it is."""
+    decisions = tuple(_kept(entry, ["nothing of this VM is pruned"]) for entry in history)
+    return Plan(decisions=decisions, moves=(), drops=())
+
+
 def _kept(entry: Entry, reasons: Sequence[str]) -> Decision:
     return Decision(point=entry.point, keep=True, reasons=tuple(reasons))
 
@@ -223,7 +230,7 @@ def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, s
         for entry in reversed(entries):
             if len(periods) >= (getattr(policy, rule.field) or 0):
                 break
-            period = rule.period(entry.manifest.created.astimezone(UTC))
+            period = rule.period(entry.manifest.moment.astimezone(UTC))
             if period not in periods:
                 periods.add(period)
                 yield entry, f"{rule.field.removeprefix('keep_')} {period}"

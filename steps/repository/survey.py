@@ -1,60 +1,52 @@
-"""All that a repository holds, read in one stream: a request for each of 10,000 manifests takes minutes over SSH."""
+"""All that a repository holds, and what of it could not be read.
+
+What could not be read is never taken for absent. It belongs to the VM in whose directory it is: nobody knows what it is built on
+or what speaks against what, so of that VM nothing is deleted (`pruning`) and next to nothing is built on (`parent`); all others
+are as they would be without it. Where it cannot be said whose it is, nothing is told at all (UnreadableError).
+"""
 
 from __future__ import annotations
 
-import io
 import posixpath
-import tarfile
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from runner.errors import StateError
 from runner.hosts import Host
 from runner.model import Model
-from runner.units import MINUTE, MiB
-from steps.repository import identities, layout, manifest, marker, marks
+from runner.units import MiB
+from steps.repository import identities, layout, listing, manifest, marker, marks
 from steps.repository.history import Entry, oldest_first
 from steps.repository.identities import Adoption
+from steps.repository.listing import Found, Listing
 from steps.repository.marks import Marks
-
-TIMEOUT = 10 * MINUTE
 
 FILE_LIMIT = 1 * MiB
 """A larger manifest or mark is damage: 64 disks with all their fields are 60 KiB."""
 
-_READ = (layout.MANIFEST, *marks.NAMES.values())
-
-# First the sizes of what belongs to disks (find's blocks are of 512 bytes; of a file that is all hole there are none), up to a
-# record that is a dot; then an archive
-# of the small files. tar frames names and contents, so that no name can pass for another file's content. Symlinks go in as
-# themselves.
-_LIST = rf"""
-cd "$1" || exit 3
-printf '\0'
-find . -mindepth 3 -maxdepth 3 @ -type f \( -name 'disk-*' -o -name {layout.MOVING} \) -printf '%b %s %p\0'
-printf '.\0'
-find . -mindepth 1 -maxdepth 3 @ \
-    \( -type d -not -path './*/*/*' -o \
-       -path './*/{layout.IDENTITIES}' -not -path './*/*/*' -size -{FILE_LIMIT // 1024}k -o \
-       -path './*/*/*' \( {" -o ".join(f"-name {name}" for name in _READ)} \) -size -{FILE_LIMIT // 1024}k \) -print0 |
-tar --create --file=- --format=gnu --null --no-recursion --ignore-failed-read --files-from=-
-"""
-_EVERY = "\\( -path './.*' -o -path ./lost+found \\) -prune -o"
-_ONE = "-not -path './{0}' -not -path './{0}/*' -prune -o"
-
-_SECTOR = 512
-
-_CHANGED = 1
-"""GNU tar: a file changed while it was read, as when a point is pruned meanwhile; its standard error says which."""
-
 
 class Skipped(Model):
-    """A directory that is no restore point though it stands where one would."""
+    """What is no restore point, and no VM's directory, though it stands where one would."""
 
     path: str
     """Absolute."""
     why: str
     """In words."""
+
+
+class Unread(Model):
+    """What is there, or may be, and could not be read."""
+
+    path: str
+    """Absolute."""
+    why: str
+    """In words."""
+    point: str | None
+    """The point or unfinished point that it is in; None: all of the VM's directory is in doubt."""
+
+    @property
+    def sentence(self) -> str:
+        """Without a full stop."""
+        return f"{self.path} cannot be read ({self.why})"
 
 
 @dataclass
@@ -65,8 +57,8 @@ class VmDirectory:
     """Of other vCenters, oldest first."""
     entries: tuple[Entry, ...] = ()
     """Oldest first."""
-    damaged: list[Skipped] = field(default_factory=list)
-    """Points that cannot be read: nobody knows what they are built on."""
+    unread: list[Unread] = field(default_factory=list)
+    """In order of their paths."""
     unfinished: list[str] = field(default_factory=list)
     """Paths of `.partial` directories."""
     leftovers: bool = False
@@ -84,6 +76,17 @@ class VmDirectory:
         named = layout.uuid_of_vm_directory(self.name)
         return frozenset({*filter(None, [named]), *(one.new.instance_uuid.lower() for one in self.adopted)})
 
+    @property
+    def unread_points(self) -> frozenset[str]:
+        """Names."""
+        return frozenset(one.point for one in self.unread if one.point is not None)
+
+    @property
+    def next_sequence(self) -> int:
+        """One more than any point has; room is left for those that cannot be read. For who holds the VM's lock."""
+        known = (entry.manifest.sequence or 0 for entry in self.entries)
+        return max(known, default=0) + len(self.unread_points) + 1
+
     def stored_in(self, point: str) -> int:
         """What the disks of the point with that path take."""
         return sum(size for path, size in self.stored.items() if posixpath.dirname(path) == point)
@@ -97,79 +100,143 @@ class Survey:
 
 
 def read(host: Host, root: str, only: str | None = None) -> Survey:
-    """Everything in the repository at `root`, or in its VM directory `only` (a name that layout made). What is damaged is
-    named, not raised. Raises NotARepositoryError, CommandError, HostError."""
+    """Everything in the repository at `root`, or in its VM directory `only` (a name that layout made). What cannot be read is
+    named, not raised. Raises NotARepositoryError, UnreadableError, CommandError, HostError."""
     marker.require(host, root)
-    script = _LIST.replace("@", _EVERY if only is None else _ONE.format(only))
-    done = host.run(("sh", "-c", script, "sh", root), timeout=TIMEOUT, ok=(0, _CHANGED))
-    listed, _, archive = done.stdout.partition(b"\0.\0")
-    directories, contents = _unpack(archive)
-    survey = Survey(skipped=[Skipped(path=root, why=line.strip()) for line in done.stderr.splitlines() if line.strip()])
-    found: dict[str, list[Entry]] = {}
-    for directory in directories:
+    for _ in range(listing.ATTEMPTS):
+        found = listing.find(host, root, only)
+        small = [one for one in found.found.values() if _is_small(one)]
+        found.failed.update((one.path, why) for one in small if (why := _why_not(one)) is not None)
+        listing.read_files(host, root, found, (one.path for one in small if one.path not in found.failed))
+        if not listing.vanished(found):
+            break
+    if only is not None and only not in found.found and listing.is_gone(found.failed.get(only, "")):
+        return Survey()
+    return _survey(root, found)
+
+
+def of_vm(host: Host, directory: str) -> VmDirectory:
+    """What is in a VM's directory; nothing if it is not there. Raises as `read`."""
+    root, name = posixpath.split(directory)
+    return read(host, root, only=name).vms.get(name) or VmDirectory(directory)
+
+
+def _is_small(found: Found) -> bool:
+    vm, point, name = _parts(found.path)
+    if layout.uuid_of_vm_directory(vm) is None:
+        return False
+    return (name in listing.READ and layout.is_point(point)) or (point == layout.IDENTITIES and not name)
+
+
+def _why_not(found: Found) -> str | None:
+    """Why a small file is not read."""
+    if found.kind != "f":
+        return "it is no regular file"
+    return None if found.size <= FILE_LIMIT else f"it has {found.size} bytes, and such a file has {FILE_LIMIT} at most"
+
+
+def _parts(path: str) -> tuple[str, str, str]:
+    """VM, point and file; empty where there is none."""
+    vm, _, rest = path.partition("/")
+    point, _, name = rest.partition("/")
+    return vm, point, name
+
+
+def _survey(root: str, found: Listing) -> Survey:
+    survey = Survey()
+    points: list[tuple[str, str]] = []
+    failed = dict(found.failed)
+    doubtful = {_parts(path)[:2] for path in failed}
+
+    def of(vm: str) -> VmDirectory:
+        return survey.vms.setdefault(vm, VmDirectory(posixpath.join(root, vm)))
+
+    for one in sorted(found.found.values(), key=lambda one: one.path):
+        vm, point, name = _parts(one.path)
+        uuid = layout.uuid_of_vm_directory(vm)
         try:
-            _place(survey, found, root, directory, contents)
+            if uuid is None:
+                _refuse_foreign(one)
+            elif not point:
+                _refuse_other(one)
+                of(vm)
+            elif point == layout.IDENTITIES:
+                if (content := found.contents.get(one.path)) is not None:
+                    of(vm).adopted = identities.parse(content, point)
+            elif not name:
+                if _place(of(vm), one, point) and (vm, point) not in doubtful:
+                    points.append((vm, point))
+            elif name not in listing.READ:
+                _size(of(vm), one, root)
+        except _Foreign as foreign:
+            survey.skipped.append(Skipped(path=posixpath.join(root, one.path), why=foreign.message))
         except StateError as error:
-            skipped = Skipped(path=posixpath.join(root, directory), why=error.message)
-            survey.skipped.append(skipped)
-            vm, _, point = directory.partition("/")
-            if layout.is_point(point) and vm in survey.vms:
-                survey.vms[vm].damaged.append(skipped)
-    for vm, entries in found.items():
-        survey.vms[vm].entries = oldest_first(entries)
-    for path, length, taken in _sizes(listed):
-        vm = path.partition("/")[0]
-        if vm in survey.vms:
-            if length:
-                survey.vms[vm].stored[posixpath.join(root, path)] = taken
-            survey.vms[vm].leftovers |= path.endswith((layout.REBUILT, layout.MOVING))
+            failed.setdefault(one.path, error.message)
+    entries: dict[str, list[Entry]] = {}
+    for vm, point in points:
+        try:
+            entries.setdefault(vm, []).append(_entry(of(vm), point, found.contents))
+        except StateError as error:
+            failed[f"{vm}/{point}"] = error.message
+    for path, why in sorted(failed.items()):
+        vm, point, _ = _parts(path)
+        absolute = posixpath.join(root, path)
+        if layout.uuid_of_vm_directory(vm) is None:
+            survey.skipped.append(Skipped(path=absolute, why=why))
+        else:
+            named = point if point and point != layout.IDENTITIES else None
+            of(vm).unread.append(Unread(path=absolute, why=why, point=named))
+    for vm, some in entries.items():
+        of(vm).entries = oldest_first(some)
     return survey
 
 
-def _place(
-    survey: Survey, found: dict[str, list[Entry]], root: str, directory: str, contents: dict[str, bytes]
-) -> None:
-    """Raises StateError for what should be a point and is none."""
-    vm, _, name = directory.partition("/")
-    uuid = layout.uuid_of_vm_directory(vm)
-    path = posixpath.join(root, directory)
-    if not name:
-        if uuid is None:
-            raise StateError("it is not a VM's directory; nothing in it is listed")
-        survey.vms[vm] = made = VmDirectory(path)
-        made.adopted = _adopted(made, survey, contents)
-    elif uuid is None:
-        return
-    elif name.endswith(layout.PARTIAL):
-        survey.vms[vm].unfinished.append(path)
+class _Foreign(StateError):
+    """It is none of ours."""
+
+
+def _refuse_foreign(one: Found) -> None:
+    """What is in the repository beside VMs' directories; files do not matter."""
+    hidden = one.path.startswith(".") or one.path == "lost+found"
+    if one.kind == "d" and "/" not in one.path and not hidden:
+        raise _Foreign("it is not a VM's directory; nothing in it is listed")
+
+
+def _refuse_other(one: Found) -> None:
+    if one.kind != "d":
+        raise StateError("it is no directory")
+
+
+def _place(vm: VmDirectory, one: Found, name: str) -> bool:
+    """Whether it is a point."""
+    is_point, is_partial = layout.is_point(name), name.endswith(layout.PARTIAL)
+    if is_point or is_partial:
+        _refuse_other(one)
+    if is_partial:
+        vm.unfinished.append(posixpath.join(vm.path, name))
     elif layout.is_dropped(name):
-        survey.vms[vm].leftovers = True
-    else:
-        found.setdefault(vm, []).append(_entry(path, name, survey.vms[vm].uuids, directory, contents))
+        vm.leftovers = True
+    elif one.kind == "d" and not is_point:
+        raise _Foreign("it is not named as a restore point")
+    return is_point
 
 
-def _adopted(vm: VmDirectory, survey: Survey, contents: dict[str, bytes]) -> tuple[Adoption, ...]:
-    """Damaged, it hides whose the points are: they are as damaged as it is."""
-    content = contents.get(f"{vm.name}/{layout.IDENTITIES}")
-    try:
-        return () if content is None else identities.parse(content, layout.IDENTITIES)
-    except StateError as error:
-        skipped = Skipped(path=posixpath.join(vm.path, layout.IDENTITIES), why=error.message)
-        survey.skipped.append(skipped)
-        vm.damaged.append(skipped)
-        return ()
+def _size(vm: VmDirectory, one: Found, root: str) -> None:
+    """Of what belongs to a disk."""
+    if one.kind == "f" and one.size:
+        vm.stored[posixpath.join(root, one.path)] = one.taken
+    vm.leftovers |= one.path.endswith((layout.REBUILT, layout.MOVING))
 
 
-def _entry(path: str, name: str, uuids: Collection[str], directory: str, contents: dict[str, bytes]) -> Entry:
-    if not layout.is_point(name):
-        raise StateError("it is not named as a restore point")
+def _entry(vm: VmDirectory, name: str, contents: dict[str, bytes]) -> Entry:
+    directory = f"{vm.name}/{name}"
     content = contents.get(f"{directory}/{layout.MANIFEST}")
     if content is None:
-        raise StateError(f"it has no {layout.MANIFEST} that can be read")
+        raise StateError(f"it has no {layout.MANIFEST}")
     made = manifest.parse(content, layout.MANIFEST)
-    if made.point != name or made.vm.instance_uuid.lower() not in uuids:
+    if made.point != name or made.vm.instance_uuid.lower() not in vm.uuids:
         raise StateError(f"its {layout.MANIFEST} is that of {made.vm.name}, {made.point}; it was copied or renamed")
-    return Entry(path, made, _marks(directory, contents))
+    return Entry(posixpath.join(vm.path, name), made, _marks(directory, contents))
 
 
 _NO_MARKS = Marks()
@@ -179,25 +246,3 @@ def _marks(directory: str, contents: dict[str, bytes]) -> Marks:
     if not any(f"{directory}/{name}" in contents for name in marks.NAMES.values()):
         return _NO_MARKS
     return marks.gather(lambda name: contents.get(f"{directory}/{name}"), str)
-
-
-def _unpack(archive: bytes) -> tuple[list[str], dict[str, bytes]]:
-    """Directories in order, and the content of files by their path."""
-    directories: list[str] = []
-    contents: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:", encoding="utf-8", errors="backslashreplace") as tar:
-        for member in tar:
-            name = posixpath.normpath(member.name)
-            if member.isdir():
-                directories.append(name)
-            elif member.isreg() and (file := tar.extractfile(member)) is not None:
-                contents[name] = file.read()
-    return sorted(directories), contents
-
-
-def _sizes(listed: bytes) -> Iterator[tuple[str, int, int]]:
-    """Paths, what is in the files, and what they take on disk, bytes."""
-    for record in listed.decode("utf-8", "backslashreplace").split("\0"):
-        if record:
-            blocks, length, path = record.split(" ", 2)
-            yield path.removeprefix("./"), int(length), int(blocks) * _SECTOR

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
 from typing import Protocol
 
-from runner.errors import SendenseError
+from runner.errors import SendenseError, StateError
 from runner.hosts import Host
-from steps.repository import identities, layout
+from steps.repository import identities, layout, listing, survey
 from steps.repository.identities import DiskIdentity, Identity, Recorded
 from steps.repository.manifest import Manifest, parse
 
@@ -40,20 +39,30 @@ class OtherVcenterError(SendenseError):
         )
 
 
+def every(host: Host, root: str) -> dict[str, str]:
+    """Names of all VMs' directories, in order, each with the instance uuid in it; none where there is no `root`. Raises
+    UnreadableError."""
+    names = sorted(listing.find(host, root, depth=1).found)
+    return {name: uuid for name in names if (uuid := layout.uuid_of_vm_directory(name)) is not None}
+
+
 def find(host: Host, root: str, instance_uuid: str) -> str | None:
-    """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError, AdoptedTwiceError."""
+    """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError, AdoptedTwiceError,
+    UnreadableError."""
     wanted = instance_uuid.lower()
-    uuids = {name: layout.uuid_of_vm_directory(name) for name in host.listdir(root)}
+    uuids = every(host, root)
     names = [name for name, uuid in uuids.items() if uuid == wanted]
     if len(names) > 1:
         raise TwoDirectoriesError(root, names)
     if names:
         return posixpath.join(root, names[0])
-    return identities.adopted_as(host, root, wanted) if any(uuids.values()) else None
+    return identities.adopted_as(host, root, wanted) if uuids else None
 
 
 def look(host: Host, root: str, vm: Identified) -> str:
-    """Where the VM's directory is or will be; changes nothing. Raises TwoDirectoriesError, OtherVcenterError, StateError."""
+    """Where the VM's directory is or will be; changes nothing. What of its points cannot be read does not matter here: any
+    other tells whose they are. Where none does, nobody knows better than its name, and nothing is built on any of them.
+    Raises TwoDirectoriesError, OtherVcenterError, StateError."""
     present = find(host, root, vm.instance_uuid)
     if present is None:
         return posixpath.join(root, layout.vm_directory(vm.name, vm.instance_uuid))
@@ -64,12 +73,12 @@ def look(host: Host, root: str, vm: Identified) -> str:
 
 
 def known_as(host: Host, directory: str) -> Identity | None:
-    """What the VM of this directory is called in vSphere as far as is known here: as it was adopted last, else as in its newest
-    point; None where there is none. Raises StateError."""
+    """What the VM of this directory is called in vSphere as far as is known here: as it was adopted last, else as in the newest
+    point that can be read; None where there is none. Raises StateError."""
     if adopted := identities.read(host, directory):
         return adopted[-1].new
-    newest = next(manifests(host, directory), None)
-    return None if newest is None else identity_of(newest)
+    entries = survey.of_vm(host, directory).entries
+    return identity_of(entries[-1].manifest) if entries else None
 
 
 def identity_of(made: Manifest) -> Identity:
@@ -91,15 +100,8 @@ def ensure(host: Host, root: str, vm: Identified) -> str:
 
 
 def points(host: Host, directory: str) -> list[str]:
-    """Names of what looks like a restore point, oldest first by the second that they tell."""
-    return [name for name in host.listdir(directory) if layout.is_point(name)]
-
-
-def manifests(host: Host, directory: str) -> Iterator[Manifest]:
-    """Of the VM's points, newest first as `points` has them. Raises StateError for a damaged one."""
-    for name in reversed(points(host, directory)):
-        if (manifest := read(host, posixpath.join(directory, name))) is not None:
-            yield manifest
+    """Names of what looks like a restore point, in no order that means anything. Raises UnreadableError."""
+    return [name for name in listing.names(host, directory) if layout.is_point(name)]
 
 
 def read(host: Host, point: str) -> Manifest | None:
@@ -112,9 +114,13 @@ def read(host: Host, point: str) -> Manifest | None:
 
 
 def point_of_run(host: Host, directory: str, run_id: str) -> str | None:
-    """Absolute path of the restore point that this run published, if it did. Raises StateError."""
+    """Absolute path of the restore point that this run published, if it did. Raises StateError if one that may be it cannot
+    be read."""
     for name in points(host, directory):
-        path = posixpath.join(directory, name)
-        if layout.may_be_of_run(name, run_id) and (manifest := read(host, path)) is not None and manifest.run == run_id:
-            return path
+        if layout.may_be_of_run(name, run_id):
+            path = posixpath.join(directory, name)
+            if (manifest := read(host, path)) is None:
+                raise StateError(f"{path} on {host.name} has no {layout.MANIFEST}: is it what run {run_id} published?")
+            if manifest.run == run_id:
+                return path
     return None

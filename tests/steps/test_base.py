@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,23 +12,26 @@ from steps.base import Base, BaseIn, BaseStep, FullEvery
 from steps.repository import marks, parent
 from steps.repository.manifest import LastFull
 from steps.repository.marks import DiskVerified, Suspicion
-from tests.chain import FIRST, Chain, prune
+from tests.chain import Chain, prune
 from tests.hub import Hub, disk, vm
 from tests.points import snapshot
 
+TODAY = datetime.now(UTC)
+FIRST = TODAY - timedelta(days=5, minutes=1)
 
-def nights(hub: Hub, count: int, *, noted: bool = True) -> Chain:
+
+def nights(hub: Hub, count: int, *, noted: bool = True, first: datetime = FIRST) -> Chain:
     """A full and an incremental a night on it; `noted`: each says when the full was."""
     made = Chain(Path(hub.root))
     for number in range(count):
-        last = {"last_full": LastFull(at=FIRST, points=number + 1)} if noted else {}
-        made.add({2000: number - 1 if number else None}, {2000: ((number % 4 * MiB, MiB, number + 1),)}, **last)
+        last = {"last_full": LastFull(at=first, points=number + 1)} if noted else {}
+        parents, writes = {2000: number - 1 if number else None}, {2000: ((number % 4 * MiB, MiB, number + 1),)}
+        made.add(parents, writes, at=first + timedelta(days=number), **last)
     return made
 
 
-def base(hub: Hub, day: int, full_every: FullEvery) -> Base:
-    """Of a snapshot that many days after the first point."""
-    frozen = snapshot((disk(),), vm(), created=FIRST + timedelta(days=day))
+def base(hub: Hub, full_every: FullEvery, created: datetime = TODAY) -> Base:
+    frozen = snapshot((disk(),), vm(), created=created)
     inputs = BaseIn(
         vm=vm(), disk=disk(), snapshot=frozen, repository="main", full_every=full_every, incremental="digests"
     )
@@ -43,23 +46,23 @@ def test_a_full_comes_so_long_after_the_disk_was_last_read_whole_whatever_was_de
         FullEvery(points=5): "full",
         FullEvery(points=6): "incremental",
     }
-    assert {wish: base(hub, 5, wish).kind for wish in wishes} == wishes
+    assert {wish: base(hub, wish).kind for wish in wishes} == wishes
     prune(hub, made, keep_last=3)
     assert len(made.whole()) == 3
-    assert {wish: base(hub, 5, wish).kind for wish in wishes} == wishes
+    assert {wish: base(hub, wish).kind for wish in wishes} == wishes
 
 
 def test_where_it_is_not_noted_it_is_counted_from_the_full_of_the_chain(hub: Hub) -> None:
     """Manifests of an earlier version; what is built on them notes it."""
     made = nights(hub, 5, noted=False)
-    found = base(hub, 5, FullEvery(days=6))
+    found = base(hub, FullEvery(days=6))
     assert found.parent is not None
     assert found.parent.last_full == LastFull(at=FIRST, points=5)
-    assert base(hub, 5, FullEvery(days=5)).reason == "the job wants one every 5 days"
-    made.add({2000: 4}, {}, last_full=found.parent.last_full.next())
+    assert base(hub, FullEvery(days=5)).reason == "the job wants one every 5 days"
+    made.add({2000: 4}, {}, at=TODAY, last_full=found.parent.last_full.next())
     prune(hub, made, keep_last=2)
     assert len(made.whole()) == 2
-    assert base(hub, 6, FullEvery(days=6)).reason == "the job wants one every 6 days"
+    assert base(hub, FullEvery(days=5)).reason == "the job wants one every 5 days"
 
 
 @pytest.mark.parametrize("what", ["a lie of tracking", "a block that went bad"])
@@ -72,9 +75,26 @@ def test_every_point_that_is_no_longer_trusted_is_named(hub: Hub, what: str) -> 
     else:
         verified = DiskVerified(key=2000, at=FIRST, level="sample", blocks=4, compared=1, problem=what, run=run)
         marks.damaged(host, str(made.path(-1)), verified)
-    out = base(hub, 5, FullEvery())
+    out = base(hub, FullEvery())
     alarm = BaseStep().findings(out).alarm
     assert alarm is not None
     assert alarm.points == tuple(made.points)
     assert all(point in alarm.text for point in made.points)
     assert what in alarm.text
+
+
+YEAR = timedelta(days=365)
+
+
+@pytest.mark.parametrize("off", [YEAR, -YEAR], ids=["ahead", "behind"])
+def test_how_old_the_last_full_is_does_not_hang_on_the_clock_of_the_vcenter(hub: Hub, off: timedelta) -> None:
+    nights(hub, 5)
+    wishes = {FullEvery(days=5): "full", FullEvery(days=6): "incremental"}
+    assert {wish: base(hub, wish, TODAY + off).kind for wish in wishes} == wishes
+
+
+def test_a_last_full_that_is_to_come_is_none(hub: Hub) -> None:
+    """As an earlier version noted it when the vCenter's clock was a year ahead."""
+    nights(hub, 2, first=TODAY + YEAR)
+    assert "which is to come" in base(hub, FullEvery(days=6)).reason
+    assert base(hub, FullEvery(points=6)).kind == "incremental"

@@ -14,7 +14,8 @@ import pytest
 from runner.errors import SendenseError
 from runner.hosts.local import LocalHost
 from runner.units import MiB
-from steps.publish import HasChildrenError, IsProtectedError, MixedUpError, PointExistsError, Publish, PublishIn
+from steps.dependants import HasChildrenError
+from steps.publish import IsProtectedError, MixedUpError, PointExistsError, Publish, PublishIn
 from steps.qemu import img
 from steps.repository import manifest, marker, marks, vm_directory
 from steps.repository.marks import Protection

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runner.errors import HostError
+from runner.hosts import Completed
 from runner.hosts.local import LocalHost
 from steps.discover import Discovered
 from steps.repository import layout, manifest, marker
@@ -208,7 +209,7 @@ def test_a_damaged_newest_point_and_a_repository_that_is_away_keep_nobody_from_a
 
 
 class Away(LocalHost):
-    def listdir(self, path: str) -> list[str]:
+    def run(self, *argv: object, **options: object) -> Completed:
         raise HostError("the hub is away", transient=True)
 
 

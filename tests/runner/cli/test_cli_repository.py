@@ -110,7 +110,7 @@ def test_points_as_json_is_one_document(hub: Hub, capsys: pytest.CaptureFixture[
     made = points.publish(hub)
     assert sendense("points", "--json", job_for(Path(hub.root))) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 4
     (repository,) = document["repositories"]
     assert (repository["name"], repository["host"], repository["repository"]) == ("main", "hub", hub.root)
     assert [(point["path"], point["last_good"]) for point in repository["points"]] == [(made.path, True)]

@@ -26,14 +26,16 @@ def later(hub: Hub, run: str, days: int, **changes: object) -> Published:
 
 
 def test_an_empty_repository_has_no_points(hub: Hub) -> None:
-    assert listed(hub) == catalogue.Catalogue(repository=hub.root, host="hub", points=(), skipped=(), unfinished=())
+    assert listed(hub) == catalogue.Catalogue(
+        repository=hub.root, host="hub", points=(), skipped=(), unread=(), unfinished=()
+    )
 
 
-def test_points_are_listed_by_vm_and_age(any_hub: Hub) -> None:
+def test_points_are_listed_by_vm_and_in_the_order_of_publication(any_hub: Hub) -> None:
     hub = any_hub
     other = vm("alpha", instance_uuid=INSTANCE.replace("5013", "0000"))
-    second = later(hub, OTHER_RUN, 1)
     first = points.publish(hub, disk(2000), disk(2001))
+    second = later(hub, OTHER_RUN, -1)
     alpha = points.publish(hub, machine=other)
     found = listed(hub)
     assert [(point.vm, point.path) for point in found.points] == [
@@ -71,9 +73,7 @@ def test_damage_is_named_and_the_rest_is_listed(hub: Hub) -> None:
     (Path(bad.path) / "manifest.json").write_bytes(b'{"schema_version": 1')
     found = listed(hub)
     assert [point.path for point in found.points] == [good.path]
-    assert [(skipped.path, skipped.why) for skipped in found.skipped] == [
-        (bad.path, "manifest.json is damaged: it is not JSON")
-    ]
+    assert [(one.path, one.why) for one in found.unread] == [(bad.path, "manifest.json is damaged: it is not JSON")]
 
 
 def foreign_directory(hub: Hub, point: Path) -> Path:
@@ -117,8 +117,8 @@ def of_another_vm(hub: Hub, point: Path) -> Path:
     [
         (foreign_directory, "not a VM's directory"),
         (without_manifest, "has no manifest.json"),
-        (manifest_is_a_link, "has no manifest.json"),
-        (manifest_is_huge, "has no manifest.json"),
+        (manifest_is_a_link, "no regular file"),
+        (manifest_is_huge, "has 2097152 bytes"),
         (renamed, "copied or renamed"),
         (misnamed, "not named as a restore point"),
         (of_another_vm, "copied or renamed"),
@@ -130,7 +130,8 @@ def test_what_is_no_point_is_named_and_skipped(hub: Hub, spoil: object, why: str
     assert callable(spoil)
     path = spoil(hub, point)
     found = listed(hub)
-    assert (str(path), True) in [(skipped.path, why in skipped.why) for skipped in found.skipped]
+    named = [*found.skipped, *found.unread]
+    assert (path, True) in [(Path(one.path.removesuffix("/manifest.json")), why in one.why) for one in named]
     assert path not in [Path(point.path) for point in found.points]
 
 

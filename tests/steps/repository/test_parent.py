@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.repository import catalogue, history, marks, parent
+from steps.repository import catalogue, marks, parent, survey
 from steps.repository.marks import Comparison, DiskCompared, DiskVerified, Suspect, Suspicion, Verification
 from steps.repository.parent import NoParentError, Sought
 from tests.chain import CAPACITY, Chain
@@ -107,7 +107,7 @@ def test_of_two_points_of_one_second_the_later_is_the_parent_whatever_they_are_c
     assert later < earlier, "the names stand the other way round"
     assert find(hub, made).point == later
     assert [point.point for point in catalogue.read(hub.host, hub.root).points] == [earlier, later]
-    assert [entry.point for entry in history.read(hub.host, str(made.directory))] == [earlier, later]
+    assert [entry.point for entry in survey.of_vm(hub.host, str(made.directory)).entries] == [earlier, later]
 
 
 def find(hub: Hub, made: Chain, key: int = 2000) -> parent.Parent:

@@ -1,0 +1,202 @@
+"""What lies in a repository, by one `find`, and the content of its small files, by one `tar`: a request for each of 10,000
+manifests takes minutes over SSH.
+
+What either could not read is told with its path and the reason: what is not listed is never taken for absent. `find` ends with
+1 and names what it could not open or read; of the files that it listed, all that `tar` did not deliver is named; and where a
+directory's link count tells of more directories than were listed (ext4, XFS, tmpfs, ZFS, and NFS on these: two, and one for each
+directory in it; stat(2) of a file system without such a count says 1), the listing came short.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from runner.errors import StateError
+from runner.files import is_temporary
+from runner.hosts import Host
+from runner.units import MINUTE
+from steps.repository import layout, marks
+
+TIMEOUT = 10 * MINUTE
+
+ATTEMPTS = 3
+"""What another run deletes or publishes just then is gone, or has its name, at the second look."""
+
+READ = (layout.MANIFEST, *marks.NAMES.values())
+"""Names of the small files of a point."""
+
+_COUNTS_LINKS = frozenset({"ext2/ext3", "xfs", "tmpfs", "zfs", "nfs"})
+"""File systems, as `stat -f` calls them, whose directories have a link for each directory in them."""
+
+# What is deleted (.dropped) is looked into no more. The record of each: its type, links, bytes, blocks of 512 bytes, and path.
+_FORMAT = r"%y %n %s %b %p\0"
+_FIND = rf"""
+LC_ALL=C; export LC_ALL
+cd "$1" || exit 3
+stat --file-system --format=%T .
+exec find "$2" -maxdepth "$3" \
+    \( -path './.*' -o -path ./lost+found -o -path './*/*{layout.DROPPED}' \) -prune -printf '{_FORMAT}' -o \
+    \( -not -path './*/*/*' -o -name 'disk-*' -o -name {layout.MOVING} -o {" -o ".join(f"-name {name}" for name in READ)} \) \
+    -printf '{_FORMAT}'
+"""
+
+_TAR = """
+LC_ALL=C; export LC_ALL
+cd "$1" || exit 3
+exec tar --create --file=- --format=gnu --no-recursion --hard-dereference --null --verbatim-files-from --files-from=-
+"""
+
+_SECTOR = 512
+_SOME_FAILED, _NOT_ENTERED = 1, 3
+"""find: of some it said on standard error why; the script: it is no directory, or none for us."""
+_CHANGED, _TAR_FAILED = 1, 2
+"""tar: a file changed while it was read; some could not be read. Its standard error says which."""
+
+_QUOTED = re.compile(r"'(?P<path>\.(?:/[^']*)?)'(?:: (?P<why>.*))?")
+_OF_TAR = re.compile(r"tar: (?P<path>\./[^:]+): (?P<why>.*)")
+_GONE = ("No such file or directory", "File removed before we read it")
+_WHOLE = "file changed as we read it"
+"""tar's words of one that has another name or is gone since; it was read to its end."""
+_SHORT = "its link count tells of more directories than were listed"
+
+
+class UnreadableError(StateError):
+    """A directory cannot be read, or only in part: what is in it is not known."""
+
+    def __init__(self, path: str, host: str, why: str) -> None:
+        super().__init__(f"{path} on {host} cannot be read: {why}; look at that disk and its file system")
+        self.path = path
+        self.host = host
+        self.why = why
+
+
+class Found(NamedTuple):
+    """`path` is relative to the repository, ``.`` itself; `kind` as find(1) says it: f, d, l and others. `taken`: on disk, bytes."""
+
+    kind: str
+    links: int
+    size: int
+    taken: int
+    path: str
+
+
+@dataclass
+class Listing:
+    found: dict[str, Found] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """Of the small files that were read whole."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """What could not be read, by its path, and why."""
+
+
+def find(host: Host, root: str, only: str | None = None, *, depth: int = 3) -> Listing:
+    """What is in the repository at `root`, or in its directory `only` alone, `depth` levels below `root`, without contents; nothing
+    where there is no `root`. Raises UnreadableError if it is unknown what there is at all, CommandError, HostError."""
+    for _ in range(ATTEMPTS):
+        found = _find(host, root, only, depth)
+        if not vanished(found):
+            break
+    if "." in found.failed:
+        raise UnreadableError(root, host.name, found.failed["."])
+    return found
+
+
+def names(host: Host, directory: str) -> list[str]:
+    """Of what is in a VM's directory, sorted; none if it is not there. Raises UnreadableError, CommandError, HostError."""
+    root, vm = posixpath.split(directory)
+    found = find(host, root, vm, depth=2)
+    why = found.failed.get(vm)
+    if why is not None and not is_gone(why):
+        raise UnreadableError(directory, host.name, why)
+    return sorted(posixpath.basename(path) for path in found.found if path != vm)
+
+
+def _find(host: Host, root: str, only: str | None, depth: int) -> Listing:
+    start, below = (".", depth) if only is None else (f"./{only}", depth - 1)
+    ok = (0, _SOME_FAILED, _NOT_ENTERED)
+    done = host.run(("sh", "-c", _FIND, "sh", root, start, str(below)), timeout=TIMEOUT, ok=ok)
+    if done.exit_code == _NOT_ENTERED:
+        return Listing(failed={} if host.stat(root) is None else {".": "it cannot be entered"})
+    kind, _, records = done.stdout.decode("utf-8", "backslashreplace").partition("\n")
+    listing = Listing({found.path: found for found in _parse(records)})
+    if done.exit_code:
+        listing.failed = dict(_failures(done.stderr))
+    if kind in _COUNTS_LINKS:
+        listing.failed = {**_short(listing.found, depth), **listing.failed}
+    return listing
+
+
+def read_files(host: Host, root: str, listing: Listing, paths: Iterable[str]) -> None:
+    """Adds the contents of `paths`, which are of the listing and plain ASCII."""
+    wanted = [f"./{path}" for path in paths]
+    if not wanted:
+        return
+    names = b"".join(name.encode() + b"\0" for name in wanted)
+    done = host.run(("sh", "-c", _TAR, "sh", root), stdin=names, timeout=TIMEOUT, ok=(0, _CHANGED, _TAR_FAILED))
+    said = {line["path"]: line["why"] for line in map(_OF_TAR.fullmatch, done.stderr.splitlines()) if line}
+    delivered = _unpack(root, host, done.stdout)
+    for name in wanted:
+        path, why = name.removeprefix("./"), said.get(name, "")
+        if name in delivered and why in ("", _WHOLE):
+            listing.contents[path] = delivered[name]
+        else:
+            listing.failed[path] = why or "it was listed, and not read"
+
+
+def is_gone(why: str) -> bool:
+    """Whether that is said of what was not there (any more)."""
+    return why.endswith(_GONE)
+
+
+def vanished(listing: Listing) -> bool:
+    """Whether some of it went away, or moved, while it was read: another run works there. What was read then says nothing."""
+    return any(is_gone(why) or why == _SHORT for why in listing.failed.values())
+
+
+def _parse(records: str) -> Iterator[Found]:
+    for record in records.split("\0"):
+        if record:
+            kind, links, size, blocks, path = record.split(" ", 4)
+            yield Found(kind, int(links), int(size), int(blocks) * _SECTOR, path.removeprefix("./"))
+
+
+def _failures(stderr: str) -> Iterator[tuple[str, str]]:
+    """By what find said; of what it did not name, all is in doubt."""
+    lines = [line for line in stderr.splitlines() if line.startswith("find: ")]
+    for line in lines:
+        named = _QUOTED.search(line)
+        path = "." if named is None else posixpath.normpath(named["path"])
+        # A name of ours that is written at this moment: nobody reads it.
+        if not is_temporary(posixpath.basename(path)):
+            yield path, line.removeprefix("find: ") if named is None else named["why"] or line.removeprefix("find: ")
+    if not lines:
+        yield ".", " ".join(stderr.split()) or "find failed and did not say why"
+
+
+def _short(found: Mapping[str, Found], depth: int) -> dict[str, str]:
+    """The repository and VMs' directories of which fewer directories were listed than they have."""
+    directories = [one for one in found.values() if one.kind == "d"]
+    inside = Counter(posixpath.dirname(one.path) or "." for one in directories if one.path != ".")
+    looked_into = (
+        one for one in directories if one.path == "." or (depth > 1 and layout.uuid_of_vm_directory(one.path))
+    )
+    return {one.path: _SHORT for one in looked_into if inside[one.path] < one.links - 2}
+
+
+def _unpack(root: str, host: Host, archive: bytes) -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:", encoding="utf-8", errors="backslashreplace") as tar:
+            for member in tar:
+                if member.isreg() and (file := tar.extractfile(member)) is not None:
+                    contents[member.name] = file.read()
+    except tarfile.TarError as error:
+        raise UnreadableError(root, host.name, f"tar's answer is damaged ({error})") from error
+    return contents

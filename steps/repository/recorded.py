@@ -1,0 +1,58 @@
+"""What the models of a repository's small files have in common: a file may come from elsewhere, and must not say what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+
+from runner.model import Model
+
+LARGEST = 2**63 - 1
+"""Bytes, as file systems count them; more blocks or seconds there cannot be either."""
+
+
+class Recorded(Model):
+    """No number in it is infinite or none."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is before the first year or after the last one") from None
+    return value
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""With its time zone: without one nobody knows when it was, and it cannot be compared with others."""
+
+Amount = Annotated[int, Field(ge=0, le=LARGEST)]
+"""Of bytes or blocks."""
+
+_T = TypeVar("_T")
+
+
+def different(*names: str) -> Callable[[Sequence[_T]], Sequence[_T]]:
+    """A validator: of a list no two have the same in one of these fields. That there is any is another's to ask."""
+
+    def check(items: Sequence[_T]) -> Sequence[_T]:
+        for name in names:
+            if (twice := _twice(getattr(item, name) for item in items)) is not None:
+                raise ValueError(f"it has the {name} {twice} twice")
+        return items
+
+    return check
+
+
+def _twice(values: Iterable[Any]) -> Any:
+    seen = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
