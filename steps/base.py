@@ -23,10 +23,12 @@ from steps.repository.manifest import APART
 from steps.repository.parent import NoParentError, Parent, Sought
 from steps.repository.section import locate
 from steps.snapshot import SnapshotTaken
-from steps.vsphere import cbt, machine
-from steps.vsphere.client import vcenter
+from steps.vsphere import cbt, hardware, machine
+from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import TrackingError
-from steps.vsphere.inventory import VM, Disk
+from steps.vsphere.inventory import VM, Disk, Untracked
+
+NEVER_TRACKED = "`incremental: digests` in vars reads all of it and writes what differs"
 
 
 class FullEvery(JobModel):
@@ -252,19 +254,25 @@ def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
     return found
 
 
-def _refuse_untracked(below: Parent, *, tracked: bool) -> str:
-    """The parent's changeId; `tracked`: whether the next point will have one. Raises NoParentError."""
+def _refuse_untracked(inputs: BaseIn, below: Parent, untracked: Untracked) -> str:
+    """The parent's changeId; `untracked`: why the next point will have none. Raises NoParentError."""
+    if untracked == "never":
+        raise NoParentError(f"vSphere cannot track changed blocks of such a disk: {NEVER_TRACKED}")
+    if untracked == "missing":
+        remedy = inputs.snapshot.untracked_remedy or tracking.RESET
+        raise NoParentError(f"changed block tracking is on for the VM, but this disk has no changeId: {remedy}")
     if below.change_id is None:
-        why = f"changed block tracking was off when {below.point} was made"
-        raise NoParentError(why if tracked else f"{why}, and still is: {tracking.REMEDY}")
-    if not tracked:
+        why = f"changed block tracking was off for it when {below.point} was made"
+        raise NoParentError(f"{why}, and still is: {tracking.REMEDY}" if untracked else why)
+    if untracked:
         raise NoParentError(f"changed block tracking is off for it: {tracking.REMEDY}")
     return below.change_id
 
 
 def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
-    now = frozen_disk(inputs.snapshot, inputs.disk).change_id
-    since = _refuse_untracked(below, tracked=now is not None)
+    frozen = frozen_disk(inputs.snapshot, inputs.disk)
+    now = frozen.change_id
+    since = _refuse_untracked(inputs, below, frozen.untracked or ("" if now is not None else "off"))
     assert now is not None, "it is refused where nothing is tracked"
     if why := cbt.why_lost(since, now):
         raise NoParentError(why)
@@ -273,12 +281,22 @@ def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
     return sum(length for _, length in found)
 
 
+def _will_be_untracked(client: Client, inputs: BaseIn, below: Parent) -> Untracked:
+    """As far as it can be told before there is a snapshot."""
+    disk = inputs.disk
+    if disk.change_tracking:
+        # Of a disk whose last changeId is known, the next snapshot tells: a setting is no proof that there will be none.
+        known = below.change_id is not None or cbt.is_on_for(client, inputs.vm.moref, hardware.place(disk))
+        return "" if known else "missing"
+    return "never" if cbt.is_on(client, inputs.vm.moref) else "off"
+
+
 def _foreseen(ctx: Context, inputs: BaseIn, below: Parent) -> int | None:
     """Before there is a snapshot, only a VM that is off can be asked (API reference, QueryChangedDiskAreas)."""
     if inputs.snapshot.moref:
         return _changed(ctx, inputs, below)
     client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
-    since = _refuse_untracked(below, tracked=disk.change_tracking)
+    since = _refuse_untracked(inputs, below, _will_be_untracked(client, inputs, below))
     if machine.powered_on(client, inputs.vm.moref):
         return None
     return sum(length for _, length in cbt.areas(client, inputs.vm.moref, None, disk.key, disk.capacity, since))

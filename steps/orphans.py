@@ -19,6 +19,7 @@ from runner.hosts import Host
 from runner.hosts.leftovers import Marked, end, holder_at, look
 from runner.identity import Identity
 from runner.step import Context
+from steps import tracking_reset
 from steps.owner import read_owner
 from steps.repository import layout, marker, survey
 from steps.repository.section import Repository
@@ -107,7 +108,7 @@ def _snapshot(
     where: tuple[Place, ...],
     kept: Kept,
 ) -> Orphan:
-    run = snapshot.name.removeprefix(PREFIX)
+    run = snapshot.name.removeprefix(PREFIX).removesuffix(tracking_reset.SUFFIX)
     owner = read_owner(snapshot.description)
     if owner is None or owner.run != run:
         return _left(what, run, "its description does not say whose it is")

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 from pydantic import ValidationError
 
+from runner.hosts import Host
 from runner.model import Model
 from runner.step import Context
 
@@ -29,6 +30,7 @@ class Reserved:
     """What a run reserved for a VM; empty until it did."""
 
     repository: str | None = None
+    host: Host | None = None
     lock: str | None = None
 
 

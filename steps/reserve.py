@@ -65,7 +65,7 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
                 f"{one.sentence}: nothing of {inputs.vm.name} is deleted until it can be, or is moved out of {directory}"
             )
         place = reserved(ctx, inputs.vm.instance_uuid)
-        place.repository, place.lock = uuid, lock
+        place.repository, place.host, place.lock = uuid, host, lock
         return Reservation(repository=inputs.repository, lock=lock, host=host.name, uuid=uuid)
 
     def probe(self, ctx: Context, out: Reservation) -> bool:

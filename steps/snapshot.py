@@ -15,7 +15,7 @@ from runner.model import HOW, Duration, JobModel, Model
 from runner.observations import Observation, observe
 from runner.step import Context, Empty, Forecast, Lifetime, Run, Step
 from runner.units import HOUR, human_seconds
-from steps import tracking
+from steps import tracking, tracking_reset
 from steps.owner import describe, read_owner
 from steps.tracking import Wish
 from steps.vsphere import datastores, machine, privileges, snapshots
@@ -58,7 +58,8 @@ class SnapshotIn(JobModel):
     """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
     cbt: Annotated[Wish, HOW] = "off"
     """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off, which takes effect
-    when the VM is stunned, as this snapshot does; `require` fails where it is off; `off` leaves it as it is."""
+    when the VM is stunned, as this snapshot does; `reset` does that too, and where it is on and a disk is not tracked all the
+    same, it switches it off and on again, once; `require` fails where it is off; `off` leaves it as it is."""
 
 
 class SnapshotTaken(Model):
@@ -78,6 +79,8 @@ class SnapshotTaken(Model):
     """Inventory path of the VM's datacenter."""
     disks: tuple[FrozenDisk, ...]
     """The disks that it froze, in key order."""
+    untracked_remedy: str = ""
+    """What is to be said of a disk that changed block tracking leaves out, though it is on for the VM."""
     nvram: str | None
     """"[datastore] dir/name.nvram" or None."""
 
@@ -121,11 +124,16 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         snapshots.settle(client, vm.moref)
         found = snapshots.find(client, vm.moref, name)
         word = None if found is None else _unrecorded(client, inputs, found)
+        reset = tracking_reset.LATER if inputs.cbt == "reset" else tracking_reset.NOT_WISHED
         if found is None:
+            tracking_reset.remove_leftover(client, vm, name)
             machine.refuse_unless_ready(client, vm.moref)
             _refuse_foreign(client, vm, name)
             tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
             found, word = _create(ctx, client, inputs, name)
+            if inputs.cbt == "reset":
+                reset = tracking_reset.reset(ctx, client, vm, found.moref, name)
+                found, word = _create(ctx, client, inputs, name) if reset.done else (found, word)
         if word is None:
             snapshots.remove(client, vm.moref, found.moref)
             snapshots.consolidate_if_needed(client, vm.moref)
@@ -133,7 +141,10 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
                 f"quiesce: require, but {NOT_QUIESCED}: start VMware Tools in {vm.name}, or write quiesce: try",
                 NOT_QUIESCED,
             )
-        return _taken(client, vm, found, word)
+        taken = _taken(client, vm, found, word)
+        if reset.done:
+            tracking_reset.tell(ctx, vm, taken.disks)
+        return taken.model_copy(update={"untracked_remedy": reset.remedy})
 
     def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
         """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its removal merges what
@@ -155,6 +166,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             quiesced="no",
             datacenter=vm.datacenter,
             disks=disks,
+            untracked_remedy="this run resets it, unless that was done already"
+            if inputs.cbt == "reset"
+            else tracking.RESET,
             nvram=None,
         )
 
@@ -171,7 +185,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         client = vcenter(ctx, out.vcenter)
         try:
             for found in snapshots.listed(client, out.vm):
-                if _is_it(found, out) or out.name == found.name:
+                if _is_it(found, out) or found.name in (out.name, f"{out.name}{tracking_reset.SUFFIX}"):
                     snapshots.remove(client, out.vm, found.moref)
             snapshots.consolidate_if_needed(client, out.vm)
         except Gone:
@@ -183,7 +197,8 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         try:
             snapshots.settle(client, vm.moref)
-            found = snapshots.find(client, vm.moref, name_of(ctx.run))
+            named = (snapshots.find(client, vm.moref, name) for name in own_names(ctx.run))
+            found = next((one for one in named if one is not None), None)
             return None if found is None else _taken(client, vm, found, "no")
         except Gone:
             return None
@@ -243,6 +258,11 @@ def name_of(run: Run) -> str:
     return f"{PREFIX}{run.id}"
 
 
+def own_names(run: Run) -> tuple[str, str]:
+    """Of the one that is read, and of one that only stunned the VM."""
+    return name_of(run), f"{name_of(run)}{tracking_reset.SUFFIX}"
+
+
 def _is_it(found: Found, taken: SnapshotTaken) -> bool:
     """By its time too: a vCenter that was restored from its own backup gives numbers again, to other people's snapshots."""
     return (found.moref, found.created) == (taken.moref, taken.created)
@@ -289,7 +309,7 @@ def _refuse_foreign(client: Client, vm: VM, own: str) -> None:
     """Raises LockedError (exit code 3) if another run's snapshot is on the VM: its disks would not be flat, and its end
     would merge under our reads."""
     for found in snapshots.listed(client, vm.moref):
-        if found.name.startswith(PREFIX) and found.name != own:
+        if found.name.startswith(PREFIX) and found.name not in (own, f"{own}{tracking_reset.SUFFIX}"):
             owner = read_owner(found.description)
             whose = found.name if owner is None else f"run {owner.run} of {owner.job} on {owner.holder}"
             holder = (

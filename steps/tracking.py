@@ -11,10 +11,12 @@ from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingOff
 from steps.vsphere.inventory import VM
 
-Wish = Literal["enable", "require", "off"]
-"""`enable` switches it on where it is off, `require` fails there, `off` leaves it as it is."""
+Wish = Literal["enable", "reset", "require", "off"]
+"""`enable` switches it on where it is off, `reset` also off and on again where a disk is left out (`tracking_reset`), `require` fails
+where it is off, `off` leaves it as it is."""
 
 REMEDY = "`cbt: enable` in vars switches it on"
+RESET = "`cbt: reset` in vars switches it off and on again, once"
 
 
 def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> None:

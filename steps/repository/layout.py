@@ -2,7 +2,7 @@
 
 <repository>/repository.json
 <repository>/.state/<job>/<run>/                where jobs keep their runs' records here
-<repository>/<vm slug>-<instanceUuid>/          .lock, and identities.json of an adopted VM, beside the points
+<repository>/<vm slug>-<instanceUuid>/          .lock, identities.json of an adopted VM, tracking-reset.json, beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/<nvram>
@@ -22,6 +22,8 @@ STATE = ".state"
 LOCK = ".lock"
 IDENTITIES = "identities.json"
 """In a VM's directory: under which identities it was adopted."""
+TRACKING_RESET = "tracking-reset.json"
+"""Beside a VM's points, once its changed block tracking was reset and as long as no run found it working."""
 MANIFEST = "manifest.json"
 VM_FILES = "vm"
 VM_CONFIG = "config.json"

@@ -125,15 +125,29 @@ def is_supported(client: Client, vm: str) -> bool:
     return bool(seen.get("capability.changeTrackingSupported"))
 
 
+def is_on_for(client: Client, vm: str, place: str) -> bool:
+    """Whether the VM's advanced settings say so of the disk at `place` (``scsi0:1``), as they do of each that is tracked (Broadcom
+    KB 422164)."""
+    doing = f"looking whether changed block tracking of {place} of VM {vm} is on"
+    path = f'config.extraConfig["{place}.ctkEnabled"]'
+    option = read(client, vim.VirtualMachine, vm, (path,), doing).get(path)
+    return str(getattr(option, "value", "")).upper() == "TRUE"
+
+
 def enable(client: Client, vm: str) -> None:
     """Returns once vSphere took it. It is in effect at the next stun of a running VM, such as a snapshot (API reference,
     VirtualMachineConfigSpec.changeTrackingEnabled). Raises PermissionMissing, Busy."""
-    doing = f"switching on changed block tracking of VM {vm}"
+    _switch(client, vm, f"switching on changed block tracking of VM {vm}", on=True)
 
+
+def disable(client: Client, vm: str) -> None:
+    """As `enable`."""
+    _switch(client, vm, f"switching off changed block tracking of VM {vm}", on=False)
+
+
+def _switch(client: Client, vm: str, doing: str, *, on: bool) -> None:
     def work(session: Session) -> str:
         wanted: Any = vim.vm.ConfigSpec
-        return str(
-            session.object(vim.VirtualMachine, vm).ReconfigVM_Task(spec=wanted(changeTrackingEnabled=True))._moId
-        )
+        return str(session.object(vim.VirtualMachine, vm).ReconfigVM_Task(spec=wanted(changeTrackingEnabled=on))._moId)
 
     finish(client, client.act(doing, work), doing, RECONFIGURE_DEADLINE)

@@ -11,7 +11,7 @@ from pyVmomi import vim
 from runner.units import KiB
 from steps.vsphere.datastores import Datastores, chain, file_in, store_of
 from steps.vsphere.errors import Unset, VSphereError
-from steps.vsphere.inventory import Controller, Disk, FrozenDisk, Network, Uncovered
+from steps.vsphere.inventory import Controller, Disk, FrozenDisk, Network, Uncovered, Untracked
 from steps.vsphere.names import unescape
 from steps.vsphere.unset import given
 
@@ -102,11 +102,13 @@ def _about(disk: Any) -> int:
     return int(disk.capacityInBytes or disk.capacityInKB * KiB)
 
 
-def frozen(disk: Any, stores: Datastores) -> FrozenDisk:
-    """A disk out of a snapshot's config. Raises Unset, VSphereError."""
+def frozen(disk: Any, stores: Datastores, *, tracking: bool | None) -> FrozenDisk:
+    """A disk out of a snapshot's config. `tracking` is the VM's changeTrackingEnabled then, None where there is no snapshot yet.
+    Raises Unset, VSphereError."""
     backing = given(disk, "backing", named(disk))
     store = stores.get(store_of(backing))
     why = _why_not_flat(backing, store.kind if store is not None else "")
+    change_id = getattr(backing, "changeId", None) or None
     return FrozenDisk(
         key=disk.key,
         backing_uuid=_backing_uuid(disk),
@@ -115,8 +117,15 @@ def frozen(disk: Any, stores: Datastores) -> FrozenDisk:
         datastore=file_in(backing, stores, _file_name(disk, backing)).datastore,
         flat=not why,
         why_not_flat=why,
-        change_id=getattr(backing, "changeId", None) or None,
+        change_id=change_id,
+        untracked="" if change_id is not None or tracking is None else _why_untracked(backing, tracking=tracking),
     )
+
+
+def _why_untracked(backing: Any, *, tracking: bool) -> Untracked:
+    if not isinstance(backing, _TRACKABLE):
+        return "never"
+    return "missing" if tracking else "off"
 
 
 def networks(devices: Sequence[Any], portgroups: Mapping[str, str]) -> tuple[Network, ...]:
@@ -191,6 +200,12 @@ def _network_name(backing: Any, portgroups: Mapping[str, str]) -> str:
         key = str(port.portgroupKey or "")
         return unescape(portgroups.get(key, key))
     return unescape(str(getattr(backing, "deviceName", None) or getattr(backing, "opaqueNetworkId", None) or ""))
+
+
+def place(disk: Disk) -> str:
+    """Where it hangs, as a VM's advanced settings name it: ``scsi0:1``."""
+    kind = disk.controller.kind if disk.controller.kind in ("sata", "ide", "nvme") else "scsi"
+    return f"{kind}{disk.controller.bus}:{disk.unit}"
 
 
 def named(disk: Any) -> str:

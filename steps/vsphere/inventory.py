@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from runner.model import Model
+
+Untracked = Literal["", "off", "never", "missing"]
 
 
 class Controller(Model):
@@ -73,6 +77,9 @@ class FrozenDisk(Model):
     """Empty for a flat one."""
     change_id: str | None
     """Its state for changed block tracking; None where it is not tracked."""
+    untracked: Untracked = ""
+    """Why there is none: tracking is off for the VM, vSphere cannot track such a disk, or it should and does not; empty where
+    there is one, or where nobody knows yet."""
 
 
 class Network(Model):

@@ -115,21 +115,22 @@ def contents(client: Client, vm: str, snapshot: str) -> Contents:
     """Of the snapshot's own config: the live one points to deltas by now. Raises Gone."""
     config = _config(client, snapshot)
     devices = given(config, "hardware.device", f"snapshot {snapshot}")
-    return Contents(_frozen(client, devices), _nvram(client, vm, config))
+    tracking = bool(config.changeTrackingEnabled)
+    return Contents(_frozen(client, devices, tracking=tracking), _nvram(client, vm, config))
 
 
 def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
     """The disks as a snapshot taken now would freeze them: each file that is written now is the one it would keep."""
     doing = f"reading the disks of VM {vm}"
     seen = read(client, vim.VirtualMachine, vm, ("config.hardware.device",), doing)
-    return _frozen(client, seen.get("config.hardware.device") or ())
+    return _frozen(client, seen.get("config.hardware.device") or (), tracking=None)
 
 
-def _frozen(client: Client, devices: Sequence[Any]) -> tuple[FrozenDisk, ...]:
+def _frozen(client: Client, devices: Sequence[Any], *, tracking: bool | None) -> tuple[FrozenDisk, ...]:
     controllers = {device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)}
     covered = [disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)]
     stores = datastores.of_disks(client, covered)
-    frozen = [hardware.frozen(disk, stores) for disk in covered]
+    frozen = [hardware.frozen(disk, stores, tracking=tracking) for disk in covered]
     return tuple(sorted(frozen, key=lambda disk: disk.key))
 
 

@@ -27,7 +27,8 @@ def test_the_doctor_and_the_plan_say_what_switches_tracking_on_until_the_job_say
         point = site.backup(job)
         (why,) = next(node for node in site.plan(job).nodes if node.id == "base[2000]").notes[-1:]
         assert (
-            why == f"full of 1.0 MiB: changed block tracking was off when {point.name} was made, and still is: {REMEDY}"
+            why
+            == f"full of 1.0 MiB: changed block tracking was off for it when {point.name} was made, and still is: {REMEDY}"
         )
 
         assert of_tracking(site, site.job(cbt="enable")).state == "good"

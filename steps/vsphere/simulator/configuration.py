@@ -69,7 +69,7 @@ def _extra(machine: Machine, tracking: bool) -> dict[str, str]:
     if tracking:
         extra["ctkEnabled"] = "TRUE"
         for disk in machine.disks:
-            if disk.trackable:
+            if disk.tracked:
                 extra[f"{node(machine, disk)}.ctkEnabled"] = "TRUE"
     return extra | machine.spec.extra_config
 

@@ -46,6 +46,8 @@ class Disk:
         self.uuid = uuid
         self.capacity = spec.size
         self.tracker: Tracker | None = None
+        self.left_out = spec.tracking != "works"
+        """Of tracking, though the VM has it on."""
         descriptor = directory / f"{name}.vmdk"
         self.layers = [Layer(descriptor, "-rdmp" if spec.physical else "-flat", spec.size, None)]
         if not descriptor.exists():  # it is written when the content is whole
@@ -68,6 +70,11 @@ class Disk:
     @property
     def trackable(self) -> bool:
         return self.snapshottable and self.spec.sharing == "none"
+
+    @property
+    def tracked(self) -> bool:
+        """Where the VM is."""
+        return self.trackable and not self.left_out
 
     def close(self) -> None:
         for layer in self.layers:

@@ -85,6 +85,9 @@ class DiskSpec(JobModel):
     physical: bool = False
     """A raw device mapping in physical compatibility mode."""
     sharing: Literal["none", "multi-writer"] = "none"
+    tracking: Literal["works", "missing", "missing-until-reset"] = "works"
+    """Whether changed block tracking of the VM reaches it: `missing` never gives it a changeId, nor the advanced setting
+    ctkEnabled; `missing-until-reset` does once tracking was off and on again, without a snapshot at the one or the other."""
 
     @model_validator(mode="after")
     def _sectors(self) -> Self:

@@ -147,16 +147,23 @@ class Machine(Entity):
 
     def _apply_tracking(self) -> None:
         if self.tracking != self._tracking_wanted or any(
-            self.tracking and d.trackable and not d.tracker for d in self.disks
+            self.tracking and d.tracked and not d.tracker for d in self.disks
         ):
+            if self.tracking and not self._tracking_wanted and not self.snapshots:
+                self._clean_up_tracking()
             # A disk that was added is tracked from now on; what is known of the others stays.
             goes_on = self.tracking and self._tracking_wanted
             self.tracking = self._tracking_wanted
             for disk in self.disks:
                 known = disk.tracker if goes_on else None
-                disk.tracker = known or Tracker(disk.capacity) if self.tracking and disk.trackable else None
+                disk.tracker = known or Tracker(disk.capacity) if self.tracking and disk.tracked else None
                 for layer in disk.layers:
                     disk.describe(layer)
+
+    def _clean_up_tracking(self) -> None:
+        """It goes off, and its files with it."""
+        for disk in self.disks:
+            disk.left_out = disk.spec.tracking == "missing"
 
     def lose_tracking(self) -> None:
         for disk in self.disks:

@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from pyVmomi import vim as api
 
-from steps.vsphere import machine, snapshots
+from runner.units import MiB
+from steps.vsphere import hardware, machine, snapshots
 from steps.vsphere.errors import SnapshotRefused, VSphereError
 from steps.vsphere.find import find
 from steps.vsphere.machine import Machine
@@ -127,6 +129,34 @@ def test_change_tracking_is_the_vms_setting_and_the_backings_ability(start_vcent
     assert described(lab, "on").change_tracking
     assert [disk.change_tracking for disk in described(lab, "on").disks] == [True]
     assert [disk.change_tracking for disk in described(lab, "off").disks] == [False]
+
+
+@pytest.mark.parametrize(
+    ("backing", "tracking", "why"),
+    [
+        pytest.param({}, True, "missing", id="on-and-yet-none"),
+        pytest.param({}, False, "off", id="off"),
+        pytest.param({"changeId": "52 8a/2"}, True, "", id="tracked"),
+        pytest.param({}, None, "", id="no-snapshot-yet"),
+    ],
+)
+def test_why_a_frozen_disk_has_no_change_id(backing: dict[str, str], tracking: bool | None, why: str) -> None:
+    flat: Any = api.vm.device.VirtualDisk.FlatVer2BackingInfo
+    assert (
+        hardware.frozen(frozen(flat(fileName="[ds1] a.vmdk", uuid="6000", **backing)), {}, tracking=tracking).untracked
+        == why
+    )
+
+
+def test_a_disk_that_vsphere_cannot_track_is_told_apart() -> None:
+    memory: Any = api.vm.device.VirtualDisk.LocalPMemBackingInfo
+    disk_ = frozen(memory(fileName="[ds1] a.vmdk", uuid="6000"))
+    assert hardware.frozen(disk_, {}, tracking=True).untracked == "never"
+
+
+def frozen(backing: Any) -> Any:
+    made: Any = api.vm.device.VirtualDisk
+    return made(key=2000, capacityInBytes=MiB, backing=backing)
 
 
 def test_a_template_cannot_be_snapshotted_and_the_sentence_says_what_to_do(start_vcenter: Starts) -> None:

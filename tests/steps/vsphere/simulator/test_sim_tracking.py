@@ -59,6 +59,35 @@ def test_tracking_of_a_running_vm_starts_at_its_next_stun(client):
     assert (extra["ctkEnabled"], extra["scsi0:1.ctkEnabled"]) == ("TRUE", "TRUE")
 
 
+@pytest.mark.behaviour(54, "reported")
+@pytest.mark.parametrize("power", [True, False], ids=["running", "off"])
+def test_a_disk_that_tracking_leaves_out_has_no_change_id_until_it_was_off_and_on(simulate, power):
+    """Left out: migratekit issue 50. Off, a snapshot taken and removed, on: PowerCLI-Example-Scripts pull request 38."""
+    disks = [disk(2000, tracking="missing-until-reset"), disk(2001, 1)]
+    client = simulate(machine(disks=disks, powered_on=power, change_tracking=True))
+    vm = client.vm()
+    extra = {one.key: one.value for one in vm.config.extraConfig}
+    assert (extra.get("scsi0:0.ctkEnabled"), extra.get("scsi0:1.ctkEnabled")) == (None, "TRUE")
+    before = client.snapshot(vm)
+    assert (change_id(client, before), change_id(client, before, 2001) is None) == (None, False)
+    client.wait(before.RemoveSnapshot_Task(False))
+    client.wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(changeTrackingEnabled=False)))
+    client.wait(client.snapshot(vm).RemoveSnapshot_Task(False))
+    client.track(vm)
+    assert change_id(client, client.snapshot(vm)) is not None
+
+
+@pytest.mark.behaviour(54, "assumed")
+def test_a_disk_that_tracking_leaves_out_stays_so_where_it_is_reset_beside_a_snapshot(simulate):
+    client = simulate(machine(disks=[disk(2000, tracking="missing-until-reset")], change_tracking=True))
+    vm = client.vm()
+    client.snapshot(vm, "somebody's")
+    client.wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(changeTrackingEnabled=False)))
+    client.wait(client.snapshot(vm).RemoveSnapshot_Task(False))
+    client.track(vm)
+    assert change_id(client, client.snapshot(vm)) is None
+
+
 @pytest.mark.behaviour(15, "reported")
 def test_tracking_of_a_vm_that_is_off_starts_at_once(simulate):
     client = simulate(machine(powered_on=False))
