@@ -100,6 +100,7 @@ def of_job(
         except SendenseError as error:
             yield wrong(f"{name} of {section}", "what is behind it", error.message)
     yield from (seen.observation for seen in examination.look(known, thorough=True))
+    yield from (needed.observation() for needed in examination.space())
     if examination.unknown:
         steps = ", ".join(dict.fromkeys(node.partition("[")[0] for node in examination.unknown))
         yield noted(

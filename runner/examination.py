@@ -17,7 +17,8 @@ from runner.marks import names
 from runner.model import dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.observations import Observation, wrong
-from runner.step import Lifetime
+from runner.space import Space, SpaceNeeded, summed
+from runner.step import Lifetime, Step
 from runner.world import World
 
 
@@ -48,6 +49,7 @@ class Examination:
         self._resolver = resolver
         self._world = world
         self.unknown: list[str] = []
+        self._space: list[Space] = []
 
     def refuse_unless_ready(self, known: Mapping[NodeId, JsonValue]) -> None:
         """Raises NotReady, and LockedError where another run is in the way: it may be over soon."""
@@ -55,8 +57,14 @@ class Examination:
         for seen in found:
             if seen.locked is not None:
                 raise seen.locked
-        if bad := tuple(seen.observation for seen in found if seen.observation.state == "wrong"):
-            raise NotReady(bad)
+        bad = [seen.observation for seen in found if seen.observation.state == "wrong"]
+        bad += [one.observation() for one in self.space() if one.problem is not None]
+        if bad:
+            raise NotReady(tuple(bad))
+
+    def space(self) -> tuple[SpaceNeeded, ...]:
+        """Of all that was looked at, what it needs in each place."""
+        return summed(self._space)
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Section (empty: hosts) and name of what the steps name in their `with`, as far as the job file alone tells."""
@@ -82,6 +90,8 @@ class Examination:
                     self._resolver.know(node, known[node.id], 1)
                 if self._is_worth_a_look(node, done=done, thorough=thorough):
                     yield from self._node(node, done=done, thorough=thorough)
+                if type(node.step).space is not Step.space:
+                    yield from self._measured(node)
         if thorough:
             for step in dict.fromkeys(node.partition("[")[0] for node in self.unknown):
                 yield from self._early(step)
@@ -93,6 +103,16 @@ class Examination:
         if node.step.read_only:
             return thorough
         return not done or node.step.lifetime is Lifetime.JOB
+
+    def _measured(self, node: Node) -> Iterator[Seen]:
+        try:
+            needed = node.step.space(self._world.unheard(node.id), self._resolver.inputs(node).values)
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            yield Seen(str(node.id), wrong(f"step {node.id}", "what it will write", error.message))
+        else:
+            self._space += [] if needed is None else [needed]
 
     def _early(self, step: str) -> Iterator[Seen]:
         kind = self._nodes.kind(step)

@@ -17,6 +17,7 @@ from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.observations import Observation
 from runner.schedule import is_at_end
+from runner.space import SpaceNeeded
 from runner.step import Forecast
 
 PLAN_SCHEMA_VERSION = 1
@@ -53,6 +54,8 @@ class Plan(Model):
     about: tuple[About, ...] = ()
     nodes: tuple[PlanNode, ...]
     edges: tuple[tuple[str, str], ...]
+    space: tuple[SpaceNeeded, ...] = ()
+    """What is still to be written, against what is free, for each place."""
     against: Difference | None = None
     """From another version of the job, where that was asked for."""
 
@@ -75,12 +78,16 @@ class Plan(Model):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Each once, behind the nodes that meet it: many stand on one host."""
+        """Each once, behind the nodes that meet it: many stand on one host. Then what does not fit."""
         met: dict[str, list[str]] = {}
         for node in self.nodes:
             for problem in node.problems:
                 met.setdefault(problem, []).append(node.id)
-        return tuple(f"{', '.join(nodes)}: {problem}" for problem, nodes in met.items())
+        lacking = (needed.problem for needed in self.space)
+        return (
+            *(f"{', '.join(nodes)}: {problem}" for problem, nodes in met.items()),
+            *(problem for problem in lacking if problem is not None),
+        )
 
 
 class Observer(Protocol):

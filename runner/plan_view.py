@@ -45,6 +45,9 @@ def head(plan: Plan) -> list[tuple[str, str]]:
     if removed:
         more = f" and {len(removed) - MOST_NAMED} more, which --json names" if len(removed) > MOST_NAMED else ""
         rows.append(("would be deleted", f"{', '.join(removed[:MOST_NAMED])}{more}"))
+    for needed in plan.space:
+        seen_below = ": PROBLEM, see below" if needed.problem is not None else ""
+        rows.append(("space", (needed.note or needed.sentence) + seen_below))
     return rows
 
 

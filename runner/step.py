@@ -32,6 +32,7 @@ from runner.held_lock import HeldLock
 from runner.hosts import Child, Host
 from runner.model import JobModel, Model
 from runner.observations import Observation
+from runner.space import Space
 from runner.state_place import StatePlace
 
 TOOLS = "tools"
@@ -261,6 +262,11 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     def forecast(self, ctx: Context, inputs: InT) -> Forecast:
         """What `plan` can say of a node that will run, by looking; changes nothing."""
         return Forecast()
+
+    def space(self, ctx: Context, inputs: InT) -> Space | None:
+        """What is still to be written because of this node, for the sum that plan and run hold against what is free; None for
+        nothing. Also of a node that is done, since its bytes may be another node's to write. Changes nothing."""
+        return None
 
     def foresee(self, ctx: Context, inputs: InT) -> OutT | None:
         """What `run` would give, as far as that can be told by looking, so that the nodes behind this one can be examined

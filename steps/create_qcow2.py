@@ -8,11 +8,13 @@ from typing import Annotated
 from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
-from runner.observations import Observation, good, noted, wrong
+from runner.observations import Observation, good, wrong
+from runner.space import Space
 from runner.step import Context, Empty, Forecast, Lifetime, Step
 from runner.units import MiB, human_bytes
 from steps import tools
 from steps.base import Base
+from steps.image_size import bounds, on_disk
 from steps.qemu import img
 from steps.repository import layout, marker, vm_directory
 from steps.repository.section import locate
@@ -21,6 +23,11 @@ from steps.vsphere.inventory import VM, Disk
 
 LEAST_FREE = 64 * MiB
 """Below it no backup of any worth fits, and what others write there fails soon too."""
+
+
+BESIDE = MiB
+"""What an image takes beyond the content of its disk: tables, digests, a share of the manifest, and the rest of blocks that hold
+little, since a full keeps blocks of 1 MiB whole."""
 
 
 class Image(Model):
@@ -135,35 +142,41 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
             vm_directory.look(host, root, inputs.vm)
         except SendenseError as error:
             return Forecast(problems=(error.message,))
-        free = host.free_bytes(root)
-        notes = [f"{human_bytes(inputs.disk.capacity)} virtual; {human_bytes(free)} free on {host.name}"]
-        if free < _at_most(inputs):
-            word = "has changed" if _is_incremental(inputs) else "is in use"
-            notes.append(f"disk {inputs.disk.key} fits only if no more than {human_bytes(free)} of it {word}")
-        return Forecast(notes=tuple(notes))
+        return Forecast(notes=(f"{human_bytes(inputs.disk.capacity)} virtual",))
+
+    def space(self, ctx: Context, inputs: CreateQcow2In) -> Space | None:
+        """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to come."""
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        written = 0
+        if directory is not None:
+            image = _image(ctx, inputs, host, directory)
+            copied = posixpath.join(image.directory, layout.markers(inputs.disk.key)[0])
+            if host.exists(copied) or vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+                return None
+            written = on_disk(host, image.path)
+        found = bounds(ctx, host, directory, inputs.vm, inputs.disk, inputs.base)
+        there = f", {human_bytes(written)} of that written" if written > LEAST_FREE else ""
+        return Space(
+            host=host.name,
+            path=root,
+            free=host.free_bytes(root),
+            least=max(0, found.least + BESIDE - written),
+            most=max(0, found.most + BESIDE - written),
+            of=f"disk {inputs.disk.key}: {found.why}{there}",
+        )
 
 
 def _is_incremental(inputs: CreateQcow2In) -> bool:
     return inputs.base is not None and inputs.base.parent is not None
 
 
-def _at_most(inputs: CreateQcow2In) -> int:
-    """Bytes that the image can take in the end."""
-    changed = inputs.base.changed if inputs.base is not None else None
-    return inputs.disk.capacity if changed is None else changed
-
-
 def _room(subject: str, host: Host, root: str, inputs: CreateQcow2In) -> Observation:
-    """How much of a disk is in use is not known before it is read, and often not how much changed; that an image's tables do
-    not fit is."""
+    """That an image's tables fit. What all images need is summed (`space`)."""
     free, disk = host.free_bytes(root), inputs.disk
     looked_at = f"free space for disk {disk.key} of {human_bytes(disk.capacity)}"
     if free < min(LEAST_FREE, disk.capacity):
         return wrong(subject, looked_at, f"{human_bytes(free)} free on {host.name}", "free some space there")
-    if free < _at_most(inputs):
-        word = "has changed" if _is_incremental(inputs) else "is in use"
-        found = f"{human_bytes(free)} free on {host.name}, so it fits only if no more of it {word}"
-        return noted(subject, looked_at, found)
     return good(subject, looked_at, f"{human_bytes(free)} free on {host.name}")
 
 

@@ -13,9 +13,11 @@ from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import HostName, JobModel, Model
 from runner.observations import Observation, good, wrong
+from runner.space import Space
 from runner.step import Context, Empty, Forecast, Lifetime, Step
 from runner.units import human_bytes
 from steps import tools
+from steps.image_size import on_disk
 from steps.qemu import img
 from steps.qemu.nodes import Format
 from steps.repository import layout
@@ -116,6 +118,24 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
         room = _room(host, inputs, subject)
         return (room,) if inputs.format == "raw" else (room, tools.examine(ctx, host, tools.QEMU_IMG))
 
+    def space(self, ctx: Context, inputs: CreateTargetIn) -> Space | None:
+        target, host = _target(ctx, inputs), ctx.host(inputs.host)
+        if is_delivered(host, target):
+            return None
+        place, data = _existing(host, inputs.directory), inputs.disk.data
+        # A conversion starts over.
+        written = on_disk(host, target.image.path) if target.form in ("raw", "qcow2") else 0
+        left = max(0, data - written)
+        return Space(
+            host=host.name,
+            path=place,
+            free=host.free_bytes(place),
+            least=0 if inputs.format == "vmdk-stream" else left,
+            most=left,
+            of=f"disk {inputs.disk.key}: {human_bytes(data)} in use"
+            + (f", {human_bytes(written)} of that written" if written else ""),
+        )
+
     def undo(self, ctx: Context, inputs: CreateTargetIn, out: Target) -> None:
         ctx.host(out.image.host).remove(out.image.path)
 
@@ -202,11 +222,16 @@ def _is_qcow2_of(host: Host, path: str, capacity: int) -> bool:
     return (seen.virtual_size, seen.backing_file) == (capacity, None)
 
 
+def _existing(host: Host, directory: str) -> str:
+    """It, or what is there of what is above it."""
+    while not host.exists(directory):
+        directory = posixpath.dirname(directory)
+    return directory
+
+
 def _room(host: Host, inputs: CreateTargetIn, subject: str) -> Observation:
     """What is written is what is in use; a stream is compressed, nobody knows how well."""
-    place = inputs.directory
-    while not host.exists(place):
-        place = posixpath.dirname(place)
+    place = _existing(host, inputs.directory)
     there = host.stat(place)
     if there is not None and not there.is_dir:
         return wrong(subject, "its directory", f"{place} on {host.name} is a file, not a directory", "name another one")

@@ -96,9 +96,10 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         if prospect.stands:
             return plan
         examination = Examination(*desk.nodes(prospect.run), desk.world)
-        return plan.with_observations(
+        plan = plan.with_observations(
             (seen.node, seen.observation) for seen in examination.look(prospect.known, thorough=False)
         )
+        return plan.model_copy(update={"space": examination.space()})
 
 
 def _prospect(desk: Desk, unfinished: RunRecord | None) -> _Prospect:

@@ -165,14 +165,14 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-def test_a_full_disk_is_a_sentence_and_nothing_has_a_final_name(
+def test_disks_that_do_not_fit_together_are_a_sentence_before_anything_is_written(
     site: Site, points: list[Reference], small: Path, capfd: pytest.CaptureFixture[str]
 ):
     assert sendense(site, "restore", points[0].point, "--to", small, "--format", "raw") == 1
     said = capfd.readouterr().err
-    assert "No space left on device; make room there and run the same command again" in said
-    assert "Traceback" not in said
-    assert all(path.name.endswith(".partial") for path in small.iterdir())
+    assert "it does not fit (disk 2000: " in said
+    assert "nothing was changed" in said
+    assert list(small.iterdir()) == []
     # With room, the same command goes on.
     subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
     assert sendense(site, "restore", points[0].point, "--to", small, "--format", "raw") == 0
