@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from runner.errors import StateError
 from runner.hosts import Host
 from runner.step import Context
 from runner.units import MiB, human_bytes
 from steps.base import Base
-from steps.repository import vm_directory
-from steps.repository.manifest import Manifest, PointDisk
+from steps.repository import survey
+from steps.repository.manifest import PointDisk
 from steps.vsphere.allocated import allocated
 from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM, Disk
@@ -73,12 +72,10 @@ def _of_full(ctx: Context, vm: VM, disk: Disk, last: PointDisk | None) -> Bounds
 def _last(ctx: Context, host: Host, directory: str, disk: Disk) -> PointDisk | None:
     """The disk in the VM's newest point, if that has it."""
 
-    def read() -> AbstractContextManager[tuple[Manifest | None]]:
-        try:
-            return nullcontext((next(vm_directory.manifests(host, directory), None),))
-        except StateError:
-            return nullcontext((None,))  # what is wrong with it is told by what must know it
+    def read() -> AbstractContextManager[tuple[PointDisk, ...]]:
+        # What cannot be read is told by what must know it.
+        entries = survey.of_vm(host, directory).entries
+        return nullcontext(entries[-1].manifest.disks if entries else ())
 
-    newest: Manifest | None = ctx.shared(("newest manifest", host.name, directory), read)[0]
-    found = () if newest is None else newest.disks
+    found: tuple[PointDisk, ...] = ctx.shared(("disks of the newest point", host.name, directory), read)
     return next((one for one in found if (one.key, one.backing_uuid) == (disk.key, disk.backing_uuid)), None)
