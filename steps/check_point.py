@@ -54,7 +54,7 @@ class CheckPointIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """The repository that has it, an entry of `repositories`"""
     point: str
-    """Its name, the beginning of it, VM/POINT, or the path of its directory"""
+    """Its name, the beginning of it, VM/POINT, or the path of its directory; VM or VM/latest: its newest good one"""
     level: Level = "chain"
     """chain: every block is read, wherever in the chain it lies; sample: 1 % of the blocks of content, at least 1024; metadata:
     the images' tables, the chain and the digests file only"""
@@ -90,7 +90,10 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     def run(self, ctx: Context, inputs: CheckPointIn, live: Empty) -> PointChecked:
         host, root = locate(ctx, inputs.repository)
         tools.require(ctx, host, tools.QEMU_IMG)
-        path = lookup.find(host, root, inputs.point)
+        found = lookup.find(host, root, inputs.point)
+        if found.note is not None:
+            ctx.warn(found.note)
+        path = found.path
         begun = datetime.now(UTC)
         disks = _verified(ctx, host, root, path, inputs.level, begun)
         if any(disk.problem is not None for disk in disks):
@@ -100,10 +103,10 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
             hold(ctx, host, directory, f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}", anew=True)
             disks = _verified(ctx, host, root, path, inputs.level, begun)
         before = marks.read(host, path).verified
-        found = Verification(disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks))
-        marks.write(host, path, found)
-        if not found.passed:
-            raise PointDamagedError(path, host, found.disks, begun)
+        verified = Verification(disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks))
+        marks.write(host, path, verified)
+        if not verified.passed:
+            raise PointDamagedError(path, host, verified.disks, begun)
         return PointChecked(
             path=path,
             host=host.name,

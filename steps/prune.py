@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
+
+from pydantic import ValidationError
 
 from runner.about import About
 from runner.errors import SendenseError
@@ -26,15 +29,26 @@ from steps.repository.survey import VmDirectory
 from steps.reserve import Reservation, hold
 
 
+class Dropped(Model):
+    """A point that is gone."""
+
+    point: str
+    """Its name"""
+    freed: int
+    """Bytes that it took"""
+    why: str
+    """Why nothing kept it"""
+
+
 class Pruned(Model):
     vm: str
-    """The VM's name"""
-    dropped: tuple[str, ...]
-    """Points that are gone"""
+    """The VM's name; with inventory path and uuid where another VM there has that name too"""
+    instance_uuid: str
+    """The VM's instance uuid"""
+    dropped: tuple[Dropped, ...]
+    """Points that are gone, oldest first"""
     rebuilt: tuple[str, ...]
     """Images that were put on others or made fulls, in words"""
-    freed: int
-    """Bytes that the points took that are gone"""
     notes: tuple[str, ...]
     """What was not done, and why"""
 
@@ -90,36 +104,41 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         marker.require(host, root)
         directory = vm_directory.find(host, root, inputs.vm)
         if directory is None:
-            return Pruned(vm=inputs.vm, dropped=(), rebuilt=(), freed=0, notes=("It has no points.",))
+            return Pruned(vm=inputs.vm, instance_uuid=inputs.vm, dropped=(), rebuilt=(), notes=("It has no points.",))
         self._lock(ctx, host, directory, inputs, live)
         tools.require(ctx, host, tools.QEMU_IMG)
         rebuilding = Rebuilding(ctx, host, root, directory, pruning.can_share(host, directory))
         vm = _finished(rebuilding)
         made = _decided(rebuilding, vm, inputs, inputs.planned)
-        let_go, moved, dropped, freed = made, list[Move](), list[str](), 0
+        let_go, moved, gone = made, list[Move](), _Gone(ctx, made.instance_uuid)
+        label = made.label if inputs.planned is None else inputs.planned.label
         # A verification may find meanwhile that what stays is damaged: before each point goes it is decided anew, of those that
         # were let go at first.
-        while made.refused is None and (made.plan.moves or made.plan.drops):
-            ctx.check_stop()
-            if made.plan.moves:
-                _rebuild(rebuilding, made)
-                moved += made.plan.moves
-            else:
-                newest = made.plan.drops[-1]  # so that what is there has all that it lies on
-                path = posixpath.join(directory, newest)
-                ctx.progress(made.vm, "delete", len(dropped), len(dropped) + len(made.plan.drops))
-                ctx.hold()
-                _drop(host, directory, newest)
-                dropped.append(newest)
-                freed += vm.stored_in(path)
-            made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
+        try:
+            while made.refused is None and (made.plan.moves or made.plan.drops):
+                ctx.check_stop()
+                if made.plan.moves:
+                    _rebuild(rebuilding, made)
+                    moved += made.plan.moves
+                else:
+                    newest = made.plan.drops[-1]  # so that what is there has all that it lies on
+                    path = posixpath.join(directory, newest)
+                    ctx.progress(label, "delete", len(gone.points), len(gone.points) + len(made.plan.drops))
+                    ctx.hold()
+                    _drop(host, directory, newest)
+                    gone.add(Dropped(point=newest, freed=vm.stored_in(path), why=made.plan.why(newest)))
+                made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
+        except SendenseError as error:
+            if gone.points:
+                error.add(f"of {label} these are deleted: {', '.join(sorted(gone.points))}")
+            raise
         if made.refused is not None:
-            ctx.warn(f"nothing {'more ' if moved or dropped else ''}of {made.vm} is pruned: {made.refused}")
+            ctx.warn(f"nothing {'more ' if moved or gone.points else ''}of {label} is pruned: {made.refused}")
         return Pruned(
-            vm=made.vm,
-            dropped=tuple(reversed(dropped)),
+            vm=label,
+            instance_uuid=made.instance_uuid,
+            dropped=tuple(gone.points[point] for point in sorted(gone.points)),
             rebuilt=tuple(_words(move) for move in moved),
-            freed=freed,
             notes=() if made.refused is None else (f"{made.refused}.",),
         )
 
@@ -153,14 +172,22 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         cells = {
             "Gone": Cell(value=len(out.dropped), unit="count"),
             "Rebuilt": Cell(value=len(out.rebuilt), unit="count"),
-            "Freed": Cell(value=out.freed, unit="bytes"),
+            "Freed": Cell(value=sum(point.freed for point in out.dropped), unit="bytes"),
         }
-        return Findings(rows=(Row(table="Pruned", key=out.vm, cells=cells),), statements=tuple(said))
+        gone = (
+            Row(
+                table="Deleted points",
+                key=f"{out.vm}/{point.point}",
+                cells={"Freed": Cell(value=point.freed, unit="bytes"), "Why": Cell(value=point.why)},
+            )
+            for point in out.dropped
+        )
+        return Findings(rows=(Row(table="Pruned", key=out.vm, cells=cells), *gone), statements=tuple(said))
 
     def _lock(self, ctx: Context, host: Host, directory: str, inputs: PruneIn, live: PruneLive) -> None:
         lock = posixpath.join(directory, layout.LOCK)
         if live.reserved is None:
-            name = layout.slug_of(directory) if inputs.planned is None else inputs.planned.vm
+            name = layout.slug_of(directory) if inputs.planned is None else inputs.planned.label
             hold(ctx, host, directory, f"VM {name!r} in repository {inputs.repository}")
         elif (live.reserved.repository, live.reserved.lock) != (inputs.repository, lock):
             raise SendenseError(f"the lock {live.reserved.lock} is not that of {directory}: give prune the VM's own")
@@ -175,6 +202,24 @@ def _foreseen(after: VmPlan | None) -> Forecast:
     drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
     told = f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}" if drops else "no point would go"
     return Forecast(removes=drops, notes=(f"{told}; decided again once the new point is there",))
+
+
+class _Gone:
+    """The points of one VM that this run deleted, also in executions that were killed: whoever resumes it is told of all."""
+
+    def __init__(self, ctx: Context, instance_uuid: str) -> None:
+        self._log = ctx.log(f"pruned-{instance_uuid}")
+        self.points: dict[str, Dropped] = {}
+        for line in (self._log.read() or b"").splitlines():
+            with suppress(ValidationError):  # torn by a kill
+                self._know(Dropped.model_validate_json(line))
+
+    def add(self, point: Dropped) -> None:
+        self._log.append(point.model_dump_json().encode() + b"\n")
+        self._know(point)
+
+    def _know(self, point: Dropped) -> None:
+        self.points[point.point] = point
 
 
 def _finished(rebuilding: Rebuilding) -> VmDirectory:

@@ -4,20 +4,21 @@ nothing; `sendense prune --dry-run`, the plan of a job and the run itself ask he
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from runner.errors import SendenseError, UsageError
+from runner.errors import SendenseError
 from runner.hosts import Host
 from runner.model import Model
 from runner.units import MINUTE, MiB, counted, human_bytes, human_seconds
 from steps.qemu import img
 from steps.qemu.img import BadImageError
-from steps.repository import layout, retention, survey, vm_directory
+from steps.repository import layout, naming, retention, survey, vm_directory
 from steps.repository.history import Entry
 from steps.repository.manifest import PointDisk
 from steps.repository.marks import Marks
+from steps.repository.naming import Names
 from steps.repository.retention import Move, Plan, Policy
 from steps.repository.survey import VmDirectory
 
@@ -65,6 +66,8 @@ class VmPlan(Model):
     """Name of the VM's directory"""
     vm: str
     """The VM's name in its newest point"""
+    label: str = ""
+    """What it is called where no other is to be meant: its name, and more where another VM there has that name too"""
     instance_uuid: str
     """Its instance uuid"""
     plan: Plan
@@ -81,29 +84,56 @@ class VmPlan(Model):
         return self.refused is None and (self.leftovers or bool(self.plan.drops or self.plan.moves))
 
 
-class NoSuchVmError(UsageError):
-    def __init__(self, names: Iterable[str], root: str) -> None:
-        super().__init__(f"{root} has no points of a VM called {' or '.join(names)}; `sendense points JOB` lists them")
-
-
 class NoRoomError(SendenseError):
     def __init__(self, host: Host, vm: VmPlan, free: int) -> None:
         super().__init__(
-            f"nothing of {vm.vm} is pruned: {human_bytes(vm.work.room)} must be free on {host.name} to rebuild its images, "
+            f"nothing of {vm.label} is pruned: {human_bytes(vm.work.room)} must be free on {host.name} to rebuild its images, "
             f"and {human_bytes(free)} are; make room, or keep its oldest points"
         )
 
 
 def plans(
-    host: Host, root: str, policy: Policy, now: datetime, vms: Iterable[str] = (), *, shares: bool
+    host: Host,
+    root: str,
+    policy: Policy,
+    now: datetime,
+    vms: Iterable[str] = (),
+    *,
+    shares: bool,
+    confirmed: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[VmPlan, ...]:
-    """Of all VMs with points in the repository at `root`, or of `vms` (names, slugs, instance uuids, directories). Raises
-    NoSuchVmError, NotARepositoryError, CommandError."""
-    found = [vm for vm in survey.read(host, root).vms.values() if vm.entries or vm.unread]
-    wanted = set(vms)
-    if unknown := sorted(wanted - {name for vm in found for name in _names(vm)}):
-        raise NoSuchVmError(unknown, root)
-    return tuple(plan_of(host, vm, policy, now, shares=shares) for vm in found if not wanted or wanted & _names(vm))
+    """Of all VMs with points in the repository at `root`, or of `vms`, by any name that `naming` knows. `confirmed`: by instance
+    uuid, the points that may go; of VMs that are not among them nothing is done. Raises NoSuchVmError, AmbiguousVmError,
+    NotARepositoryError, CommandError."""
+    names = Names(root, survey.read(host, root).vms.values())
+    return of_vms(host, names, names.find_all(vms), policy, now, shares=shares, confirmed=confirmed)
+
+
+def of_vms(
+    host: Host,
+    names: Names,
+    vms: Iterable[VmDirectory],
+    policy: Policy,
+    now: datetime,
+    *,
+    shares: bool,
+    confirmed: Mapping[str, Collection[str]] | None = None,
+) -> tuple[VmPlan, ...]:
+    """As `plans`, of what was read already."""
+    found = []
+    for vm in vms:
+        may_go = None if confirmed is None else confirmed.get(naming.uuid_of(vm))
+        if confirmed is None or may_go is not None:
+            made = plan_of(host, vm, policy, now, stays_but_for(vm, may_go), shares=shares)
+            found.append(made.model_copy(update={"label": names.label(vm)}))
+    return tuple(found)
+
+
+def stays_but_for(vm: VmDirectory, points: Collection[str] | None) -> dict[str, str]:
+    """What is to be pinned so that no point but `points` goes; None: any may."""
+    if points is None:
+        return {}
+    return {entry.point: "it was not to go when this was decided" for entry in vm.entries if entry.point not in points}
 
 
 def plan_of(
@@ -127,11 +157,11 @@ def plan_of(
     made = (
         retention.plan(vm.entries, policy, now, held, vm.stored) if refused is None else retention.nothing(vm.entries)
     )
-    newest = vm.entries[-1].manifest.vm if vm.entries else None
     return VmPlan(
         key=vm.name,
-        vm=layout.slug_of(vm.path) if newest is None else newest.name,
-        instance_uuid=layout.uuid_of_vm_directory(vm.name) or "",
+        vm=naming.name_of(vm),
+        label=naming.name_of(vm),
+        instance_uuid=naming.uuid_of(vm),
         plan=made,
         work=_work(vm, made, shares=shares),
         leftovers=vm.leftovers,
@@ -195,13 +225,6 @@ def can_share(host: Host, directory: str) -> bool:
         'cd "$1" && f=.share-$$ && : >"$f" && cp --reflink=always "$f" "$f.2"; code=$?; rm -f "$f" "$f.2"; exit $code'
     )
     return host.run(("sh", "-c", script, "sh", directory), timeout=MINUTE, ok=None).exit_code == 0
-
-
-def _names(vm: VmDirectory) -> set[str]:
-    names = {vm.name, layout.slug_of(vm.path), *vm.uuids}
-    return names | {
-        name for entry in vm.entries[-1:] for name in (entry.manifest.vm.name, entry.manifest.vm.inventory_path)
-    }
 
 
 def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:

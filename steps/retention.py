@@ -32,7 +32,9 @@ class RetentionIn(JobModel):
     policy: Policy
     """What stays"""
     vms: tuple[str, ...] = ()
-    """Names or instance uuids of the VMs it is for; none: all that have points there"""
+    """The VMs it is for, by name, inventory path or instance uuid; none: all that have points there"""
+    confirmed: dict[str, tuple[str, ...]] | None = None
+    """By instance uuid, the points that somebody was shown and agreed to: no other goes, and other VMs are left alone"""
 
 
 class Retention(Step[RetentionIn, Empty, Chosen]):
@@ -47,18 +49,18 @@ class Retention(Step[RetentionIn, Empty, Chosen]):
     example = "uses: retention, with: {repository: main, policy: {keep-daily: 7, keep-monthly: 12}}"
     errors = (
         "the path is not a repository (is the disk mounted?)",
-        "no VM of that name has points there",
+        "no VM of that name has points there, or several have (they are named)",
     )
 
     def run(self, ctx: Context, inputs: RetentionIn, live: Empty) -> Chosen:
         host, root = locate(ctx, inputs.repository)
         now = datetime.now(UTC)
         shares = pruning.may_share(host, root)
-        plans = pruning.plans(host, root, inputs.policy, now, inputs.vms, shares=shares)
+        plans = pruning.plans(host, root, inputs.policy, now, inputs.vms, shares=shares, confirmed=inputs.confirmed)
         return Chosen(
             now=now,
             due=tuple(plan for plan in plans if plan.due),
-            refused=tuple(f"{plan.vm}: {plan.refused}." for plan in plans if plan.refused is not None),
+            refused=tuple(f"{plan.label}: {plan.refused}." for plan in plans if plan.refused is not None),
         )
 
     def about(self, told: Mapping[str, Any], out: Chosen | None) -> tuple[About, ...]:

@@ -18,8 +18,9 @@ from runner.units import MINUTE
 from steps.copy.digests import Digests
 from steps.qemu import img
 from steps.qemu.nodes import Format, Nodes
-from steps.repository import layout, marks, moving, vm_directory
+from steps.repository import layout, marks, moving, standing, vm_directory
 from steps.repository.manifest import Manifest, PointDisk
+from steps.repository.standing import Standing
 
 REMEDY = "`sendense verify` tells which points are whole"
 
@@ -88,6 +89,8 @@ class StoredPoint(Model):
     """Its disks, or those that were asked for"""
     notes: tuple[str, ...]
     """What speaks against it and what is missing in it, in sentences"""
+    doubts: tuple[str, ...] = ()
+    """Why these disks are not to be relied on, in words; it was opened all the same"""
 
 
 class ChainError(SendenseError):
@@ -137,6 +140,18 @@ def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPo
         disks=tuple(_stored(host, path, disk, chains[disk.key]) for disk in wanted),
         notes=_notes(host, manifest, path),
     )
+
+
+def weighed(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> tuple[StoredPoint, Standing]:
+    """As `read`, with what speaks against relying on it; of one that cannot be read the error names the point to take instead."""
+    known = standing.read(host, path, keys)
+    try:
+        found = read(host, root, path, keys)
+    except (ChainError, StateError) as error:
+        if known.newest_good is not None:
+            error.add(known.remedy)
+        raise
+    return found.model_copy(update={"doubts": known.doubts}), known
 
 
 def refuse_unknown_disks(host: Host, path: str, keys: Sequence[int]) -> None:

@@ -14,7 +14,7 @@ from runner.app import Options
 from runner.cli.opened import opened_point
 from runner.cli.options import job_options, json_option, options_from, print_json
 from runner.cli.repositories import repository_option, site_argument
-from runner.cli.restore import disk_option, point_argument
+from runner.cli.restore import accept_option, disk_option, point_argument
 from runner.cli.run import stop_on_signals
 from runner.errors import UsageError
 from runner.printable import printable
@@ -32,6 +32,7 @@ FILES_SCHEMA_VERSION = 1
 @click.argument("verb", type=click.Choice(["ls", "cat", "get"]))
 @click.argument("paths", nargs=-1, metavar="PATH…")
 @disk_option
+@accept_option
 @click.option(
     "--to",
     "directory",
@@ -48,6 +49,7 @@ def files(
     verb: str,
     paths: tuple[str, ...],
     disks: tuple[int, ...],
+    accept_suspect: bool,
     directory: Path,
     repository: str | None,
     settings: tuple[str, ...],
@@ -61,7 +63,8 @@ def files(
     """
     if not paths and verb != "ls":
         raise UsageError(f"name what to {verb}: an absolute path in the guest, such as /etc/fstab")
-    with _tree(site, options_from(settings, state), repository, point, disks) as tree:
+    options = options_from(settings, state)
+    with _tree(site, options, repository, point, disks, accepted=accept_suspect) as tree:
         if verb == "ls":
             _list(tree, paths or ("/",), as_json=as_json)
         elif verb == "cat":
@@ -72,10 +75,12 @@ def files(
 
 
 @contextmanager
-def _tree(site: Path, options: Options, repository: str | None, point: str, disks: tuple[int, ...]) -> Iterator[Tree]:
+def _tree(
+    site: Path, options: Options, repository: str | None, point: str, disks: tuple[int, ...], *, accepted: bool
+) -> Iterator[Tree]:
     with (
         stop_on_signals() as stop,
-        opened_point(site, options, repository, point, disks, stop) as (ctx, found),
+        opened_point(site, options, repository, point, disks, stop, accepted=accepted) as (ctx, found),
         temporary_directory() as scratch,
     ):
         for note in found.notes:

@@ -62,10 +62,11 @@ def options_from(settings: tuple[str, ...], state: Path | None, **more: Any) -> 
     return Options(overrides=overrides, state=state, **more)
 
 
-def typed() -> str:
-    """The command line of the command that runs, as it goes on with what it began: --fresh would throw that away."""
+def typed(*more: str) -> str:
+    """The command line of the command that runs, with `more` options, as it goes on with what it began: --fresh would throw that
+    away."""
     words = click.get_current_context().find_root().obj
-    return shlex.join(("sendense", *(word for word in words if word != "--fresh")))
+    return shlex.join(("sendense", *(word for word in words if word != "--fresh"), *more))
 
 
 def print_json(document: object) -> None:

@@ -28,12 +28,12 @@ def show(name: str, listed: Catalogue) -> None:
         stored = human_bytes(sum(point.stored for point in listed.points))
         click.echo(f"{where}: {counted(count, 'VM')}, {counted(len(listed.points), 'point')}, {stored}")
     now = datetime.now(UTC)
-    for vm, group in groupby(listed.points, key=lambda point: (point.vm, point.instance_uuid)):
+    for (_, label), group in groupby(listed.points, key=lambda point: (point.instance_uuid, point.label)):
         rows = [_row(point, stem, now) for point, stem in trees(tuple(group))]
-        print_table(vm[0], COLUMNS, rows, stream=sys.stdout)
+        print_table(label, COLUMNS, rows, stream=sys.stdout)
     for point in listed.points:
         for note in point.notes:
-            print(f"{point.vm} {point.point}: {note}", file=sys.stderr)
+            print(f"{point.label} {point.point}: {note}", file=sys.stderr)
     if listed.unread:
         rows = [(one.path, one.why) for one in listed.unread]
         print_table("Cannot be read, so nothing of its VM is deleted", ("path", "why"), rows, stream=sys.stderr)

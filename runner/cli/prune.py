@@ -6,25 +6,35 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from pydantic import JsonValue
 
-from runner.app import Options, run_job
+from runner.app import Options, read_job
+from runner.cli import made
+from runner.cli.consent import agree
 from runner.cli.options import job_options, json_option, options_from, print_json, typed
-from runner.cli.repositories import job_for, one, repositories, repository_option, site_argument
-from runner.cli.run import stop_on_signals
-from runner.console import Console, print_table
+from runner.cli.repositories import (
+    Place,
+    all_vms_option,
+    job_for,
+    names_of,
+    one,
+    repositories_of,
+    repository_option,
+    site_argument,
+)
+from runner.console import print_table
 from runner.errors import UsageError
-from runner.hosts import Host
-from runner.step import Registry
 from runner.units import counted, human_bytes
 from steps import pruning
+from steps.prune import Prune
 from steps.pruning import NoRoomError, VmPlan
 from steps.repository.retention import Policy
+from steps.scope import chosen
 
-PRUNE_SCHEMA_VERSION = 1
+PRUNE_SCHEMA_VERSION = 2
 
 RULES = {
     "last": "The newest N points.",
@@ -50,16 +60,18 @@ def rules(function: Callable[..., Any]) -> Callable[..., Any]:
 @site_argument
 @click.argument("vms", nargs=-1, metavar="[VM]…")
 @rules
+@all_vms_option
 @click.option("--dry-run", is_flag=True, help="Show what would go and what would be rebuilt, and why; change nothing.")
-@click.option("--fresh", is_flag=True, help="Abandon the records of an unfinished prune, and begin anew.")
+@click.option("--yes", is_flag=True, help="Delete what no rule keeps without asking: for cron and CI.")
 @repository_option
 @job_options
 @json_option
 def prune(
     site: Path,
     vms: tuple[str, ...],
+    all_vms: bool,
     dry_run: bool,
-    fresh: bool,
+    yes: bool,
     repository: str | None,
     settings: tuple[str, ...],
     state: Path | None,
@@ -68,64 +80,97 @@ def prune(
 ) -> None:
     """Delete the restore points that no rule keeps.
 
-    Of all VMs, or of those named. Only points whose every block was compared count; the last good one, protected ones and what an unfinished run is built on
+    Of the VM that JOB is about, of those named after it, or of all VMs where JOB is a part like site.yaml or --all-vms is given. What would go is shown
+    first, and asked about; --yes answers, and without a terminal it is needed. No other point goes than those that were shown.
+
+    Only points whose every block was compared count; the last good one, protected ones and what an unfinished run is built on
     stay. What is built on a point that goes is rebuilt before, and compared. Killed at any moment, the same command goes on.
     """
-    given = {name.replace("_", "-"): count for name, count in counts.items() if count is not None}
+    given: dict[str, JsonValue] = {name.replace("_", "-"): count for name, count in counts.items() if count is not None}
     if not given:
         raise UsageError("say what stays: --keep-last, --keep-daily, … N, or --max-chain N")
-    if as_json and not dry_run:
-        raise UsageError("--json shows what --dry-run would do: write both")
     options = options_from(settings, state)
+    job = read_job(site, options, part=True)
     policy = Policy.model_validate({name.replace("-", "_"): count for name, count in given.items()})
-    with repositories(site, options, repository) as places:
+    with repositories_of(job, repository) as places:
         place = one(places)
-        if dry_run:
-            shares = pruning.may_share(place.host, place.path)
-            plans = pruning.plans(place.host, place.path, policy, datetime.now(UTC), vms, shares=shares)
-            raise click.exceptions.Exit(_show(place.host, place.path, plans, as_json=as_json))
-    values: dict[str, JsonValue] = {"repository": place.name, "vms": list(vms), "retention": dict(given)}
-    job = job_for(site, options, "prune", place.name, values)
-    with stop_on_signals() as stop, Console(Registry.installed().findings) as console:
-        result = run_job(job, Options(state=state, fresh=fresh, typed=typed()), stop, [console])
+        names = names_of(place)
+        wanted = chosen(job, names, vms, all_vms=all_vms)
+        shares = pruning.may_share(place.host, place.path)
+        plans = pruning.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
+        problems = _problems(place, plans)
+    due = [plan for plan in plans if plan.due]
+    if dry_run and as_json:
+        found = [plan.to_json_value() for plan in plans]
+        print_json({"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": True, "vms": found, "problems": problems})
+    else:
+        _show(plans, sys.stderr if as_json else sys.stdout, all_points=dry_run)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if dry_run:
+        raise click.exceptions.Exit(1 if problems else 0)
+    if not due:
+        if as_json:
+            print_json(
+                {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": False, "run": None, "exit_code": 0, "vms": []}
+            )
+        return
+    agree(_question(due), given=yes, option="--yes", untouched="nothing was deleted")
+    everything = len(wanted) == len(names.vms)
+    confirmed: dict[str, JsonValue] = {plan.instance_uuid: [*plan.plan.drops] for plan in due}
+    values: dict[str, JsonValue] = {
+        "repository": place.name,
+        "vms": [] if everything else [*sorted(plan.instance_uuid for plan in plans)],
+        "retention": given,
+        "confirmed": confirmed,
+    }
+    file = job_for(site, options, "prune", place.name, values, free=("confirmed",))
+    # What an unfinished prune decided was not shown now: it is decided anew, and what that one left is finished first.
+    result, summary = made.run_made(file, Options(state=state, fresh=True, typed=typed()))
+    if as_json:
+        pruned: list[JsonValue] = [*made.outputs(summary, Prune.name)]
+        print_json({**made.document(PRUNE_SCHEMA_VERSION, result, summary), "dry_run": False, "vms": pruned})
     raise click.exceptions.Exit(result.exit_code)
 
 
-def _show(host: Host, root: str, plans: Sequence[VmPlan], *, as_json: bool) -> int:
-    """Returns the exit code."""
-    free = host.free_bytes(root)
-    crowded = [NoRoomError(host, plan, free).message for plan in plans if plan.due and free < plan.work.room]
-    if as_json:
-        found = [plan.to_json_value() for plan in plans]
-        print_json({"schema_version": PRUNE_SCHEMA_VERSION, "vms": found, "problems": list(crowded)})
-        return 1 if crowded else 0
+def _problems(place: Place, plans: Sequence[VmPlan]) -> list[str]:
+    free = place.host.free_bytes(place.path)
+    return [NoRoomError(place.host, plan, free).message for plan in plans if plan.due and free < plan.work.room]
+
+
+def _question(due: Sequence[VmPlan]) -> str:
+    gone = sum(len(plan.plan.drops) for plan in due)
+    what = f"Delete {counted(gone, 'point')}" if gone else "Rebuild these images"
+    return f"{what} of {due[0].label if len(due) == 1 else counted(len(due), 'VM')}?"
+
+
+def _show(plans: Sequence[VmPlan], stream: TextIO, *, all_points: bool) -> None:
+    """`all_points`: those that stay too."""
     for plan in plans:
         if plan.refused is not None:
-            print(f"{plan.vm} is left alone: {plan.refused}", file=sys.stderr)
+            print(f"{plan.label} is left alone: {plan.refused}", file=sys.stderr)
         elif plan.due:
-            _show_vm(plan)
+            _show_vm(plan, stream, all_points=all_points)
     due = [plan for plan in plans if plan.due]
     gone, freed = sum(len(plan.plan.drops) for plan in due), human_bytes(sum(plan.work.freed for plan in due))
     rebuilt = sum(len(plan.plan.moves) for plan in due)
     stay = sum(len(plan.plan.decisions) for plan in plans) - gone
-    click.echo(
-        f"{counted(gone, 'point')} would go ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; {counted(rebuilt, 'image')} would be rebuilt"
+    stream.write(
+        f"{counted(gone, 'point')} would go ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; {counted(rebuilt, 'image')} would be rebuilt\n"
     )
-    for problem in crowded:
-        print(problem, file=sys.stderr)
-    return 1 if crowded else 0
 
 
-def _show_vm(plan: VmPlan) -> None:
+def _show_vm(plan: VmPlan, stream: TextIO, *, all_points: bool) -> None:
     rows = [
         (decision.point, "stays" if decision.keep else "goes", "; ".join(decision.reasons))
         for decision in plan.plan.decisions
+        if all_points or not decision.keep
     ]
-    print_table(plan.vm, ("point", "", "why"), rows, stream=sys.stdout)
+    print_table(plan.label, ("point", "", "why"), rows, stream=stream)
     for move in plan.plan.moves:
         end = "becomes a full" if move.onto is None else f"is put on {move.onto}"
-        click.echo(f"  disk {move.key} of {move.point}, now on {move.parent}, {end}")
+        stream.write(f"  disk {move.key} of {move.point}, now on {move.parent}, {end}\n")
     if plan.work.copied:
-        click.echo(f"  {plan.work.sentence}")
+        stream.write(f"  {plan.work.sentence}\n")
     elif any(move.onto is None for move in plan.plan.moves):
-        click.echo(f"  {pruning.SHARED}")
+        stream.write(f"  {pruning.SHARED}\n")

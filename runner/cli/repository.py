@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from runner.app import read_job
 from runner.cli import points_view
 from runner.cli.options import job_options, json_option, options_from, print_json
-from runner.cli.repositories import find_point, repositories, repository_option, site_argument
+from runner.cli.repositories import find_point, repositories, repositories_of, repository_option, site_argument
 from runner.errors import UsageError
 from runner.units import human_bytes
 from steps.repository import catalogue, marker, marks
@@ -61,7 +62,7 @@ def points(
     With VM, those of that one. What is listed is complete, and verified as far as it says. Of each VM an incremental stands below what it is built on.
     """
     with repositories(site, options_from(settings, state), repository) as places:
-        catalogues = {place.name: catalogue.read(place.host, place.path).only(vms) for place in places}
+        catalogues = {place.name: catalogue.read(place.host, place.path, vms) for place in places}
     if vms and not any(listed.points for listed in catalogues.values()):
         raise UsageError(f"there are no points of {' or '.join(vms)}; `sendense points {site}` lists all")
     if as_json:
@@ -112,8 +113,9 @@ def protect(
     now = datetime.now(UTC)
     if until is not None and until <= now:
         raise UsageError(f"--until {until:%Y-%m-%d} is over")
-    with repositories(site, options_from(settings, state), repository) as places:
-        place, path = find_point(places, point)
+    job = read_job(site, options_from(settings, state), part=True)
+    with repositories_of(job, repository) as places:
+        place, path = find_point(job, places, point)
         if until is None or reason is None:
             marks.unprotect(place.host, path)
             click.echo(f"{path} is protected no longer")

@@ -11,20 +11,26 @@ import click
 from pydantic import JsonValue
 
 from runner import plan_view
-from runner.app import Options, plan_job, read_job, run_job
-from runner.cli.options import job_options, options_from, typed
-from runner.cli.repositories import find_point, job_for, repositories, repository_option, site_argument
-from runner.cli.run import stop_on_signals
-from runner.console import Console
+from runner.app import Options, plan_job, read_job
+from runner.cli import consent, made
+from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.repositories import find_point, job_for, repositories_of, repository_option, site_argument
 from runner.errors import UsageError
 from runner.job_model import LOCAL
-from runner.step import Registry
 from steps import stored
-from steps.repository import layout
+from steps.deliver import Deliver
+from steps.repository import layout, standing
+from steps.repository.lookup import LATEST
+
+RESTORE_SCHEMA_VERSION = 1
 
 point_argument = click.argument("point")
 disk_option = click.option(
     "--disk", "disks", type=int, multiple=True, metavar="KEY", help="Only this disk; repeatable."
+)
+
+accept_option = click.option(
+    "--accept-suspect", is_flag=True, help="Take POINT though it is suspect or damaged, without asking."
 )
 
 
@@ -44,8 +50,10 @@ disk_option = click.option(
 @click.option("--overwrite", is_flag=True, help="Replace files that are there, once the new ones are verified.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--fresh", is_flag=True, help="Abandon what an unfinished restore has so far, and begin anew.")
+@accept_option
 @repository_option
 @job_options
+@json_option
 def restore(
     site: Path,
     point: str,
@@ -55,20 +63,25 @@ def restore(
     overwrite: bool,
     only_plan: bool,
     fresh: bool,
+    accept_suspect: bool,
     repository: str | None,
     settings: tuple[str, ...],
     state: Path | None,
+    as_json: bool,
 ) -> None:
     """Restore the disks of POINT as files.
 
-    POINT is a restore point's name or the beginning of it, VM/POINT, or its path. What is restored is read back and compared with
-    what was read at the source; no file has its final name before. After a failure the same command goes on.
+    POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM or VM/latest is the VM's newest good point. What is restored is read
+    back and compared with what was read at the source; no file has its final name before. After a failure the same command goes on.
     """
     options = options_from(settings, state)
-    host, directory = destination(place, read_job(site, options, part=True).hosts)
-    with repositories(site, options, repository) as places:
-        found, path = find_point(places, point)
+    job = read_job(site, options, part=True)
+    host, directory = destination(place, job.hosts)
+    with repositories_of(job, repository) as places:
+        found, path = find_point(job, places, point)
         stored.refuse_unknown_disks(found.host, path, disks)
+        known = standing.read(found.host, path, disks)
+    suspect = not only_plan and consent.accept_suspect(known, "Restore it all the same?", given=accept_suspect)
     values: dict[str, JsonValue] = {
         "repository": found.name,
         "point": path,
@@ -77,16 +90,28 @@ def restore(
         "directory": directory,
         "format": form,
         "overwrite": overwrite,
+        "accept_suspect": suspect or accept_suspect,
     }
-    about = f"{layout.slug_of(posixpath.dirname(path))}-{posixpath.basename(path)}"
-    job = job_for(site, options, "restore", about, values, free=("overwrite",))
+    vm, name = layout.slug_of(posixpath.dirname(path)), posixpath.basename(path)
+    free = ["overwrite", "accept_suspect"]
+    if name.startswith(posixpath.basename(point.rstrip("/"))):
+        file = job_for(site, options, "restore", f"{vm}-{name}", values, free)
+    else:
+        free.append("point")
+        file = job_for(site, options, "restore", f"{vm}-{LATEST}", values, free, typed_as=point, fresh=fresh)
     own = Options(state=state, fresh=fresh, typed=typed())
     if only_plan:
-        made = plan_job(job, own, offline=False)
-        plan_view.print_text(made, sys.stdout)
-        raise click.exceptions.Exit(1 if made.problems else 0)
-    with stop_on_signals() as stop, Console(Registry.installed().findings) as console:
-        result = run_job(job, own, stop, [console])
+        plan = plan_job(file, own, offline=False)
+        if as_json:
+            print_json(plan.to_json_value())
+        else:
+            plan_view.print_text(plan, sys.stdout)
+        raise click.exceptions.Exit(1 if plan.problems else 0)
+    result, summary = made.run_made(file, own)
+    if as_json:
+        point_of = {"vm": known.vm, "point": known.point, "path": path, "doubts": list(known.doubts)}
+        files = [file for out in made.outputs(summary, Deliver.name) for file in made.texts(out["files"])]
+        print_json({**made.document(RESTORE_SCHEMA_VERSION, result, summary), **point_of, "host": host, "files": files})
     raise click.exceptions.Exit(result.exit_code)
 
 

@@ -12,7 +12,7 @@ import click
 from runner.cli.opened import opened_point
 from runner.cli.options import job_options, json_option, options_from, print_json
 from runner.cli.repositories import repository_option, site_argument
-from runner.cli.restore import disk_option, point_argument
+from runner.cli.restore import accept_option, disk_option, point_argument
 from runner.cli.run import stop_on_signals
 from runner.errors import SendenseError
 from runner.step import Context
@@ -32,6 +32,7 @@ LOOK = 0.5
 @point_argument
 @disk_option
 @click.option("--writable", is_flag=True, help="Take writes, and throw them away at the end.")
+@accept_option
 @repository_option
 @job_options
 @json_option
@@ -40,6 +41,7 @@ def serve(
     point: str,
     disks: tuple[int, ...],
     writable: bool,
+    accept_suspect: bool,
     repository: str | None,
     settings: tuple[str, ...],
     state: Path | None,
@@ -53,7 +55,7 @@ def serve(
     options = options_from(settings, state)
     with (
         stop_on_signals("the disks are served no more") as stop,
-        opened_point(site, options, repository, point, disks, stop) as (ctx, found),
+        opened_point(site, options, repository, point, disks, stop, accepted=accept_suspect) as (ctx, found),
     ):
         served = serve_point(ctx, found, writable=writable)
         if as_json:
@@ -66,13 +68,20 @@ def serve(
 
 def document(point: StoredPoint, served: Sequence[Serving]) -> dict[str, object]:
     disks = [{"key": one.image.key, "uri": one.uris[0], "size": one.size, "read_only": one.read_only} for one in served]
-    return {"schema_version": SERVE_SCHEMA_VERSION, "vm": point.vm, "point": point.point, "disks": disks}
+    return {
+        "schema_version": SERVE_SCHEMA_VERSION,
+        "vm": point.vm,
+        "point": point.point,
+        "doubts": point.doubts,
+        "disks": disks,
+    }
 
 
 def lines(point: StoredPoint, served: Sequence[Serving]) -> list[str]:
     """For a person, ready to paste."""
     how = "read-only" if all(one.read_only for one in served) else "writable, and what is written is thrown away"
     found = [f"{point.vm} {point.point}, {how}, until Ctrl-C"]
+    found += [f"NOT TO BE RELIED ON: {doubt}" for doubt in point.doubts]
     found += [f"note: {note}" for note in point.notes]
     for one in served:
         uri = one.uris[0]

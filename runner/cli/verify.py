@@ -9,20 +9,42 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
-from runner.app import Options, read_job, run_job
-from runner.cli.options import job_options, options_from, typed
-from runner.cli.repositories import find_point, job_for, repositories, repository_option, site_argument
-from runner.cli.run import stop_on_signals
-from runner.console import Console
+from runner.app import Options, read_job
+from runner.cli import made
+from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.repositories import (
+    Place,
+    all_vms_option,
+    find_point,
+    job_for,
+    names_of,
+    one,
+    repositories_of,
+    repository_option,
+    site_argument,
+)
 from runner.errors import UsageError
 from runner.job_model import Job
-from runner.step import Registry
+from runner.summary import RunSummary
+from steps.check_point import CheckPoint
+from steps.check_source import CheckSource
 from steps.repository import layout
+from steps.repository.listing import UnreadableError
+from steps.scope import chosen
+
+VERIFY_SCHEMA_VERSION = 1
 
 
 @click.command()
 @site_argument
-@click.argument("points", nargs=-1, required=True, metavar="POINT…")
+@click.argument("points", nargs=-1, metavar="[POINT]…")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="All points of JOB's VM, of the VMs named in place of POINT, or with a site of all VMs.",
+)
+@all_vms_option
 @click.option(
     "--level",
     type=click.Choice(["chain", "sample", "metadata"]),
@@ -38,37 +60,92 @@ from steps.repository import layout
 @click.option("--fresh", is_flag=True, help="Abandon the records of an unfinished verification, and begin anew.")
 @repository_option
 @job_options
+@json_option
 def verify(
     site: Path,
     points: tuple[str, ...],
+    every: bool,
+    all_vms: bool,
     level: str,
     against_source: bool,
     fresh: bool,
     repository: str | None,
     settings: tuple[str, ...],
     state: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare restore points with what was read at the source.
 
-    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its path. The result is recorded beside the manifest;
+    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM or VM/latest is the VM's newest good
+    point. The result is recorded beside the manifest;
     a point that differs counts as good no longer (exit code 5). With --against-source, JOB is best the VM's backup job: its
     variables say which vCenter has the VM, and from where it is read.
     """
+    _refuse_misuse(points, every=every, all_vms=all_vms)
     options = options_from(settings, state)
-    with repositories(site, options, repository) as places:
-        found = [find_point(places, point) for point in points]
+    job = read_job(site, options, part=True)
+    with repositories_of(job, repository) as places:
+        if every:
+            place = one(places)
+            found = [(place, path) for path in _every(job, place, points, all_vms=all_vms)]
+        else:
+            found = [find_point(job, places, point) for point in points]
     names = {place.name for place, _ in found}
     if len(names) > 1:
         raise UsageError(f"these points lie in the repositories {', '.join(sorted(names))}: verify one's at a time")
     paths = sorted({posixpath.relpath(path, place.path) for place, path in found})
     values: dict[str, JsonValue] = {"repository": names.pop(), "points": list(paths), "level": level}
     if against_source:
-        values |= _with_vm(read_job(site, options, part=True), paths)
-    about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
-    job = job_for(site, options, "verify", about, values)
-    with stop_on_signals() as stop, Console(Registry.installed().findings) as console:
-        result = run_job(job, Options(state=state, fresh=fresh, typed=typed()), stop, [console])
+        values |= _with_vm(job, paths)
+    if every:
+        # Another day these are other points: what is unfinished is gone on with.
+        told: JsonValue = [job.name, *points, "all" if all_vms else ""]
+        file = job_for(site, options, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
+    else:
+        about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
+        file = job_for(site, options, "verify", about, values)
+    result, summary = made.run_made(file, Options(state=state, fresh=fresh, typed=typed()))
+    if as_json:
+        told_of = {"points": _told(summary), "against_source": made.outputs(summary, CheckSource.name)}
+        print_json({**made.document(VERIFY_SCHEMA_VERSION, result, summary), **told_of})
     raise click.exceptions.Exit(result.exit_code)
+
+
+def _refuse_misuse(points: Sequence[str], *, every: bool, all_vms: bool) -> None:
+    """Raises UsageError."""
+    if all_vms and not every:
+        raise UsageError("--all-vms goes with --all: all points of all VMs")
+    if not points and not every:
+        raise UsageError("name the points to verify, or say --all; `sendense points JOB` lists them")
+
+
+def _every(job: Job, place: Place, vms: Sequence[str], *, all_vms: bool) -> list[str]:
+    """The paths of all points of the VMs that are meant; those that cannot be read are among them, so that their verification fails.
+    Raises UsageError, and UnreadableError where it is not known which points there are."""
+    found: list[str] = []
+    for vm in chosen(job, names_of(place), vms, all_vms=all_vms):
+        for bad in vm.unread:
+            if bad.point is None:
+                raise UnreadableError(bad.path, place.host.name, bad.why)
+        unread = (posixpath.join(vm.path, point) for point in vm.unread_points if layout.is_point(point))
+        found += [*(entry.path for entry in vm.entries), *sorted(unread)]
+    if not found:
+        raise UsageError(f"{place.path} on {place.host.name} has no points to verify")
+    return found
+
+
+def _told(summary: RunSummary) -> list[JsonValue]:
+    """Of each point that was to be verified, what came of it."""
+    return [
+        {
+            "point": node.node.removeprefix("check[").removesuffix("]"),
+            "state": node.state,
+            "error": node.error,
+            **node.output,
+        }
+        for node in summary.nodes
+        if node.step == CheckPoint.name
+    ]
 
 
 _HOW_IT_IS_READ = (

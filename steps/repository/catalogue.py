@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Literal
@@ -10,11 +9,12 @@ from typing import Literal
 from runner.hosts import Host
 from runner.model import Model
 from runner.units import MiB
-from steps.repository import survey
+from steps.repository import naming, survey
 from steps.repository.chains import Chains
 from steps.repository.history import Entry
 from steps.repository.manifest import Level, PointDisk
 from steps.repository.marks import Comparison, Protection, Suspicion, Verification
+from steps.repository.naming import Names
 from steps.repository.survey import Skipped, Unread, VmDirectory
 
 
@@ -34,7 +34,10 @@ class Point(Model):
 
     vm: str
     """Its name when the point was made."""
+    label: str
+    """What the VM is called now; with its inventory path and uuid where another VM there has that name too."""
     instance_uuid: str
+    inventory_path: str
     point: str
     path: str
     sequence: int | None
@@ -78,37 +81,32 @@ class Catalogue(Model):
     repository: str
     host: str
     points: tuple[Point, ...]
-    """By VM name, then oldest first."""
+    """By what the VMs are called, then oldest first."""
     skipped: tuple[Skipped, ...]
     unread: tuple[Unread, ...]
     """What may be a point, or speak against one, and could not be read: of its VM nothing is deleted"""
     unfinished: tuple[str, ...]
     """Paths of `.partial` directories."""
 
-    def only(self, vms: Collection[str]) -> Catalogue:
-        """With the points of these VMs alone, by name or instance uuid; with all where none are named."""
-        if not vms:
-            return self
-        kept = tuple(point for point in self.points if {point.vm, point.instance_uuid} & set(vms))
-        return self.model_copy(update={"points": kept})
 
-
-def read(host: Host, root: str) -> Catalogue:
-    """Everything in the repository at `root`. What is damaged is named, not raised. Raises NotARepositoryError,
-    CommandError, HostError."""
+def read(host: Host, root: str, vms: Collection[str] = ()) -> Catalogue:
+    """Everything in the repository at `root`, or the points alone of those VMs that `vms` may mean. What is damaged is named,
+    not raised. Raises NotARepositoryError, CommandError, HostError."""
     found = survey.read(host, root)
-    points = (point for vm in found.vms.values() for point in _points(vm))
+    names = Names(root, found.vms.values())
+    wanted = names.vms if not vms else {vm.path: vm for name in vms for vm in names.all(name)}.values()
+    ordered = sorted(wanted, key=lambda vm: (naming.name_of(vm), vm.path))
     return Catalogue(
         repository=root,
         host=host.name,
-        points=tuple(sorted(points, key=lambda point: (point.vm, posixpath.dirname(point.path)))),
+        points=tuple(point for vm in ordered for point in _points(vm, names.label(vm))),
         skipped=tuple(found.skipped),
         unread=tuple(one for vm in found.vms.values() for one in vm.unread),
         unfinished=tuple(path for vm in found.vms.values() for path in vm.unfinished),
     )
 
 
-def _points(vm: VmDirectory) -> Iterator[Point]:
+def _points(vm: VmDirectory, label: str) -> Iterator[Point]:
     chains = Chains(vm.entries, vm.stored, vm.unread_points)
     good = [entry.point for entry in vm.entries if chains.good(entry)]
     counted = set(good)
@@ -117,7 +115,7 @@ def _points(vm: VmDirectory) -> Iterator[Point]:
         directory = path.rpartition("/")[0]
         stored[directory] = stored.get(directory, 0) + size
     for entry in vm.entries:
-        yield _point(entry, chains, stored.get(entry.path, 0), counted, good[-1] if good else None)
+        yield _point(entry, label, chains, stored.get(entry.path, 0), counted, good[-1] if good else None)
 
 
 def _changed(disks: Collection[PointDisk]) -> int | None:
@@ -125,11 +123,13 @@ def _changed(disks: Collection[PointDisk]) -> int | None:
     return sum(known) if known else None
 
 
-def _point(entry: Entry, chains: Chains, stored: int, good: set[str], last_good: str | None) -> Point:
+def _point(entry: Entry, label: str, chains: Chains, stored: int, good: set[str], last_good: str | None) -> Point:
     manifest, marks = entry.manifest, entry.marks
     return Point(
         vm=manifest.vm.name,
+        label=label,
         instance_uuid=manifest.vm.instance_uuid,
+        inventory_path=manifest.vm.inventory_path,
         point=manifest.point,
         path=entry.path,
         sequence=manifest.sequence,

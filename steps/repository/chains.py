@@ -118,6 +118,17 @@ class Chains:
             and all(self.compared(entry, disk.key) and self.doubt(entry, disk.key) is None for disk in disks)
         )
 
+    def why_not_good(self, entry: Entry) -> str | None:
+        """In words; None where it is good."""
+        if self.good(entry):
+            return None
+        if (why := self.broken(entry)) is not None:
+            return why
+        for disk in entry.manifest.disks:
+            if (doubt := self.doubt(entry, disk.key)) is not None:
+                return f"disk {disk.key} {doubt.seen_from(entry.point)}"
+        return "not every block of it was compared"
+
     def _follow(self, entry: Entry, key: int) -> None:
         """Fills in what is known of disk `key` of `entry` and of all points below it."""
         path: list[Entry] = []

@@ -108,6 +108,10 @@ class Plan(Model):
     drops: tuple[str, ...]
     """Points that go, after all of that"""
 
+    def why(self, point: str) -> str:
+        """What was decided of it, in words."""
+        return next(("; ".join(one.reasons) for one in self.decisions if one.point == point), "")
+
 
 def keep(
     history: History,

@@ -90,7 +90,7 @@ def test_a_vms_points_through_backups_that_prune_and_the_shipped_job(site: Site,
             assert restores_to(site, nightly, point, "vmdk", references[point.name])
     oldest, *newest = references
     assert [point.name for point in site.points()] == newest
-    assert ran.output("prune")["dropped"] == [oldest]
+    assert [gone["point"] for gone in ran.output("prune")["dropped"]] == [oldest]
     assert site.snapshots() == []
     middle, last = site.points()
     assert backing(middle) == {None}, "its full was committed into it"

@@ -59,7 +59,9 @@ def test_middle_and_oldest_points_go_and_what_stays_reads_as_it_did(any_hub: Hub
     assert made.whole() == kept(made, 0, 4)
     pruned = prune(any_hub, made, keep_last=1)
     assert made.whole() == kept(made, 4)
-    assert pruned.dropped == (made.points[0],)
+    # Both are of one run: what an earlier execution deleted is told too.
+    assert [gone.point for gone in pruned.dropped] == made.points[:4]
+    assert [gone.why for gone in pruned.dropped] == ["no rule keeps it"] * 4
     assert pruned.rebuilt == tuple(
         f"disk {key} of {made.points[4]} stands alone now, not on {made.points[0]}" for key in (2000,)
     )
@@ -294,7 +296,7 @@ def test_where_what_stays_was_found_damaged_meanwhile_another_takes_its_place(
     monkeypatch.setattr("steps.prune._drop", verify(prune_step._drop))
     pruned = prune(hub, made, keep_last=count)
     assert made.whole() == kept(made, *stay)
-    assert set(pruned.dropped) == set(made.points) - made.whole()
+    assert {gone.point for gone in pruned.dropped} == set(made.points) - made.whole()
     assert pruned.rebuilt[-1].startswith(f"disk 2000 of {made.points[2]} stands alone now")
 
 
@@ -345,7 +347,7 @@ def test_a_point_that_lost_a_file_is_not_good_and_neither_is_what_lies_on_it(
     lost = f"has lost {name}: it is gone, or empty"
     assert listed[2].broken == f"disk 2000 {lost}"
     assert listed[3].broken == f"disk 2000 is built on {made.points[2]}, which {lost}"
-    assert prune(hub, made, keep_last=1).dropped == (made.points[0],)
+    assert [gone.point for gone in prune(hub, made, keep_last=1).dropped] == made.points[:1]
     assert {path.name for path in made.directory.iterdir() if path.is_dir()} == kept(made, 1, 2, 3)
 
 

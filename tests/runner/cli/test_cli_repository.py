@@ -116,13 +116,14 @@ def test_points_as_json_is_one_document(hub: Hub, capsys: pytest.CaptureFixture[
     assert [(point["path"], point["last_good"]) for point in repository["points"]] == [(made.path, True)]
 
 
-def test_a_vm_in_place_of_a_point_is_told_its_newest_good_one(
-    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["pgtest1", "pgtest1/latest", "latest"])
+def test_a_vm_in_place_of_a_point_is_its_newest_good_one(
+    hub: Hub, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     made = points.publish(hub, machine=vm("pgtest1"))
-    assert sendense("restore", job_for(Path(hub.root)), "pgtest1", "--to", str(tmp_path / "to")) == 2
-    said = capsys.readouterr().err
-    assert f"has no restore point 'pgtest1'; that is a VM; its newest good point is pgtest1/{made.point}" in said
+    words = (name, "--until", "2999-12-31", "--reason", "audit")
+    assert sendense("protect", job_for(Path(hub.root)), *words) == 0
+    assert capsys.readouterr().out == f"{made.path} stays until the end of 2999-12-31: audit\n"
 
 
 def test_an_empty_repository_is_said_to_be_empty(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ def test_the_dry_run_is_what_the_run_does(chain: Chain, capsys: pytest.CaptureFi
     assert sendense(chain, "prune", *rules, "--dry-run", "--json") == 0
     assert tree(chain.root) == before
     (planned,) = json.loads(capsys.readouterr().out)["vms"]
-    assert sendense(chain, "prune", *rules) == 0
+    assert sendense(chain, "prune", *rules, "--yes") == 0
     stay = {decision["point"] for decision in planned["plan"]["decisions"] if decision["keep"]}
     assert chain.whole() == stay == set(chain.points) - set(planned["plan"]["drops"])
     for move in planned["plan"]["moves"]:
@@ -73,7 +73,7 @@ def test_the_dry_run_asks_for_room_as_the_run_does(
     code = 0 if shares else 1
     assert sendense(chain, "prune", "--max-chain=2", "--dry-run") == code
     assert ("a full copy of" in capsys.readouterr().out) is not shares
-    assert sendense(chain, "prune", "--max-chain=2") == code
+    assert sendense(chain, "prune", "--max-chain=2", "--yes") == code
 
 
 def test_a_protected_point_is_shown_and_stays_until_that_is_lifted(
@@ -83,10 +83,10 @@ def test_a_protected_point_is_shown_and_stays_until_that_is_lifted(
     assert sendense(chain, "protect", "pgtest1/20261101", "--until=2199-12-31", "--reason=audit") == 0
     assert sendense(chain, "points", "pgtest1") == 0
     assert "protected until 2199-12-31" in capsys.readouterr().out
-    assert sendense(chain, "prune", "--keep-last=1") == 0
+    assert sendense(chain, "prune", "--keep-last=1", "--yes") == 0
     assert chain.whole() == {first, chain.points[3]}
     assert sendense(chain, "protect", first, "--lift") == 0
-    assert sendense(chain, "prune", "--keep-last=1") == 0
+    assert sendense(chain, "prune", "--keep-last=1", "--yes") == 0
     assert chain.whole() == {chain.points[3]}
 
 

@@ -41,7 +41,7 @@ def root(tmp_path: Path) -> str:
     ],
 )
 def test_a_point_is_found_by(root: str, name: str, found: str) -> None:
-    assert lookup.find(HOST, root, name.format(root=root)) == f"{root}/{found}"
+    assert lookup.find(HOST, root, name.format(root=root)).path == f"{root}/{found}"
 
 
 def test_a_name_that_several_have_names_them(root: str) -> None:
