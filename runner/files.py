@@ -18,7 +18,8 @@ from pathlib import Path
 
 from runner.errors import HostError, LockedError, SendenseError
 from runner.identity import own
-from runner.lock_file import LockText, compose, read_lock
+from runner.lock_file import ATTEMPTS, LockText, compose, read_lock
+from runner.regular_file import open_regular
 
 TEMPORARY_PREFIX = ".sd-tmp-"
 HOLDER_TIMEOUT = 1.0
@@ -79,9 +80,9 @@ def write_sparse(path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, m
         os.ftruncate(file, size)
 
 
-def append(path: str, content: bytes) -> None:
-    """Appends and syncs; creates with mode 0600. A failed append takes back what it wrote. Raises OSError."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def append(path: str, content: bytes, *, where: str = THIS_MACHINE) -> None:
+    """Appends and syncs; creates with mode 0600. A failed append takes back what it wrote. Raises NotAFileError, OSError."""
+    file = open_regular(path, where, os.O_WRONLY | os.O_CREAT)
     try:
         size = os.fstat(file).st_size
         try:
@@ -171,36 +172,65 @@ def parent(path: str) -> str:
 class FileLock:
     """`flock` on `path`, taken without waiting and freed by our death; what the file holds is told by `runner.lock_file`."""
 
-    def __init__(self, path: str, holder: str, token: str = "", *, what: str | None = None) -> None:
-        """`what` names the lock in the error. Raises LockedError with the text of the present holder, OSError."""
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, path: str, holder: str, token: str = "", *, where: str = THIS_MACHINE) -> None:
+        """Raises LockedError with the text of the present holder, NotAFileError, OSError."""
+        self._path = path
+        self._file = _locked(path, where)
         self._token = token
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.before = read_lock(os.pread(self._file, LONGEST, 0)).token
             self._write(holder)
-        except BlockingIOError:
-            present = _holder_of(self._file)
-            os.close(self._file)
-            raise LockedError(what or path, present.holder or "it left no name", present.token) from None
         except BaseException:
             os.close(self._file)
             raise
 
     def alive(self) -> bool:
+        if self._file >= 0 and not _is_at(self._file, self._path):
+            self._close()
         return self._file >= 0
 
     def release(self) -> None:
         """Twice is fine."""
         if self._file >= 0:
             self._write("")
-            os.close(self._file)
-            self._file = -1
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._file)
+        self._file = -1
 
     def _write(self, holder: str) -> None:
         content = compose(holder, self._token, own())
         pwrite(self._file, content, 0)
         os.ftruncate(self._file, len(content))
+
+
+def _locked(path: str, where: str) -> int:
+    """A descriptor that has the lock, of the file that is at `path`: between opening and locking somebody may have removed it, and
+    whoever comes next locks another."""
+    for _ in range(ATTEMPTS):
+        file = open_regular(path, where, os.O_RDWR | os.O_CREAT)
+        kept = False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if kept := _is_at(file, path):
+                return file
+        except BlockingIOError:
+            if _is_at(file, path):
+                present = _holder_of(file)
+                raise LockedError(f"{path} on {where}", present.holder or "it left no name", present.token) from None
+        finally:
+            if not kept:
+                os.close(file)
+    raise HostError(f"{path} on {where} cannot be locked: something replaces it again and again", transient=True)
+
+
+def _is_at(file: int, path: str) -> bool:
+    """Whether `file` is the one at `path`. What cannot be looked at is not."""
+    try:
+        return os.path.samestat(os.fstat(file), os.lstat(path))
+    except OSError:
+        return False
 
 
 def _holder_of(file: int) -> LockText:

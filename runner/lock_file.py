@@ -16,6 +16,9 @@ from runner.identity import Identity, parse
 
 NOBODY = "-"
 
+ATTEMPTS = 5
+"""To lock a file that is removed or replaced meanwhile."""
+
 
 @dataclass(frozen=True)
 class LockText:

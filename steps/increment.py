@@ -16,11 +16,12 @@ from runner.errors import DifferenceError, SendenseError, StateError
 from runner.model import Model
 from runner.sealed import Damaged, seal, unseal
 from runner.step import Context
+from runner.units import KiB
 from steps import stored
 from steps.base import Base
 from steps.copy.changes import Changes, spread
 from steps.copy.compare import BlockDifference, compare
-from steps.copy.digests import ENTRY, Digests
+from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import Endpoint
 from steps.copy.extents import BLOCK, gaps
@@ -210,7 +211,9 @@ def _digests_of_parent(ctx: Context, base: Base, image: Image) -> Iterator[Diges
     assert base.parent is not None
     host, path = ctx.host(image.host), base.parent.digests
     try:
-        before = Digests.receive(ctx.scratch / "parent", image.capacity, host.read_chunks(path))
+        before = Digests.receive(
+            ctx.scratch / "parent", image.capacity, host.read_chunks(path, limit=file_size(image.capacity))
+        )
     except (FileNotFoundError, StateError) as error:
         raise damaged(ctx, base, image, f"its digests file {path} is gone or has another size") from error
     with before:
@@ -262,6 +265,10 @@ def _differing(before: Digests, after: Digests) -> Iterator[tuple[int, int]]:
         yield begun, after.capacity - begun
 
 
+_MAP_HEAD, _MAP_LINE = 4 * KiB, 64
+"""Bytes of such a file, the latter for each run of blocks, at most."""
+
+
 class _Map(Model):
     """`ranges`: (offset, length) of runs of blocks."""
 
@@ -280,8 +287,9 @@ def read_map(ctx: Context, image: Image, blocks: int) -> list[tuple[int, int]] |
     looked at."""
     path = posixpath.join(image.directory, layout.written(image.disk.key))
     try:
-        found = unseal(ctx.host(image.host).read(path), _Map, MAP_SCHEMA_VERSION).ranges
-    except (FileNotFoundError, Damaged):
+        content = ctx.host(image.host).read(path, limit=_MAP_HEAD + blocks * _MAP_LINE)
+        found = unseal(content, _Map, MAP_SCHEMA_VERSION).ranges
+    except (FileNotFoundError, StateError, Damaged):
         return None
     return list(found) if blocks_of(found) == blocks else None
 

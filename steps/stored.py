@@ -15,7 +15,7 @@ from runner.errors import DifferenceError, SendenseError, StateError, UsageError
 from runner.hosts import Host
 from runner.model import Model
 from runner.units import MINUTE
-from steps.copy.digests import Digests
+from steps.copy.digests import Digests, file_size
 from steps.qemu import img
 from steps.qemu.nodes import Format, Nodes
 from steps.repository import layout, marks, moving, standing, vm_directory
@@ -168,7 +168,7 @@ def _refuse_unknown(manifest: Manifest, keys: Sequence[int]) -> None:
 def receive_digests(host: Host, disk: StoredDisk, local: Path) -> Digests:
     """The disk's digests in the new file `local`, proven to be those that its manifest names. Raises DigestsDamagedError."""
     try:
-        digests = Digests.receive(local, disk.capacity, host.read_chunks(disk.digests))
+        digests = Digests.receive(local, disk.capacity, host.read_chunks(disk.digests, limit=file_size(disk.capacity)))
     except FileNotFoundError as error:
         raise DigestsDamagedError(disk, "the file is gone") from error
     except StateError as error:

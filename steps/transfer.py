@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from runner.about import About
-from runner.errors import SendenseError
+from runner.errors import SendenseError, StateError
 from runner.findings import Cell, Findings, Row
 from runner.hosts import Host
 from runner.model import HOW, Duration, JobModel, Model, Size
@@ -307,6 +307,6 @@ def _marker(image: Image) -> str:
 def _read_marker(host: Host, image: Image) -> Copied | None:
     try:
         return Copied.model_validate_json(host.read(_marker(image)))
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, StateError, ValidationError):
         # Absent or not of this version: the work is done again, which makes it right.
         return None

@@ -15,7 +15,7 @@ from runner.model import JobModel, Model
 from runner.sealed import Damaged, seal, unseal
 from runner.step import Context, Lifetime, Step
 from steps.copy.compare import BlockDifference, Comparison, compare
-from steps.copy.digests import ENTRY, Digests
+from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
 from steps.increment import damaged
@@ -236,7 +236,9 @@ def _check_tables(host: Host, image: Image) -> int:
 def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     local = ctx.scratch / layout.digests(copied.image.disk.key)
     try:
-        digests = Digests.receive(local, copied.image.capacity, host.read_chunks(copied.digests))
+        digests = Digests.receive(
+            local, copied.image.capacity, host.read_chunks(copied.digests, limit=file_size(copied.image.capacity))
+        )
     except FileNotFoundError as error:
         raise DigestsDifferError(copied, "the file is gone") from error
     except StateError as error:
@@ -293,6 +295,6 @@ def _marker(image: Image) -> str:
 def _read_marker(host: Host, image: Image) -> _Marker | None:
     try:
         return unseal(host.read(_marker(image)), _Marker, _Marker.VERSION)
-    except (FileNotFoundError, Damaged):
+    except (FileNotFoundError, StateError, Damaged):
         # Absent, damaged or not of this version: the work is done again, which makes it right.
         return None

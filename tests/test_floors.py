@@ -23,6 +23,7 @@ GROUND = {
     "observations",
     "outcomes",
     "printable",
+    "regular_file",
 }
 ROOMS = {
     "pyVmomi": "steps/vsphere/",

@@ -13,8 +13,26 @@ from typing import Protocol
 
 from runner.files import is_temporary
 from runner.process import Completed
+from runner.units import GiB, MiB
 
-__all__ = ["Child", "Completed", "FileStat", "Forwards", "Host", "Lock", "remove_temporaries"]
+__all__ = [
+    "LARGEST_LOG",
+    "LARGEST_RECORD",
+    "Child",
+    "Completed",
+    "FileStat",
+    "Forwards",
+    "Host",
+    "Lock",
+    "remove_temporaries",
+]
+
+LARGEST_RECORD = 64 * MiB
+"""Of files that are read whole: those that are written have a few MiB at most."""
+
+LARGEST_LOG = 8 * GiB
+"""Of files that are read in pieces: a ledger has 44 bytes for each MiB of its disk, 2.8 GiB for the 62 TiB that VMFS allows, and may be
+written twice."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +118,12 @@ class Host(Protocol):
     def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
         """Existing is fine."""
 
-    def read(self, path: str) -> bytes:
-        """Raises FileNotFoundError."""
+    def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
+        """A regular file of at most `limit` bytes. Raises FileNotFoundError, NotAFileError (a symbolic link is none either),
+        TooLargeError."""
 
-    def read_chunks(self, path: str, chunk: int = 1 << 20) -> Iterator[bytes]:
-        """The file in pieces of exactly `chunk` bytes, the last one shorter. Raises FileNotFoundError."""
+    def read_chunks(self, path: str, chunk: int = 1 << 20, *, limit: int = LARGEST_LOG) -> Iterator[bytes]:
+        """As `read`, in pieces of exactly `chunk` bytes, the last one shorter."""
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
         """Whole, atomic and durable: temp beside it, fsync, rename, fsync of the directory. Raises NoSpaceError."""
@@ -113,7 +132,7 @@ class Host(Protocol):
         """A file of `size` bytes with `pieces` (offset, content) in it and holes elsewhere; atomic and durable."""
 
     def append(self, path: str, content: bytes) -> None:
-        """Appends and syncs; creates with mode 0600."""
+        """Appends and syncs; creates with mode 0600. Raises NotAFileError."""
 
     def sync(self, *paths: str) -> None:
         """fsync of files and directories."""

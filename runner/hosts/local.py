@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from runner import files, process
-from runner.hosts import Child, Completed, FileStat, Forwards, Lock
+from runner.hosts import LARGEST_LOG, LARGEST_RECORD, Child, Completed, FileStat, Forwards, Lock
+from runner.regular_file import read_pieces
 
 
 class LocalHost:
@@ -66,14 +67,12 @@ class LocalHost:
         with self._sentences(path):
             files.make_directory(path, mode=mode, parents=parents)
 
-    def read(self, path: str) -> bytes:
-        with self._sentences(path, FileNotFoundError):
-            return Path(path).read_bytes()
+    def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
+        return b"".join(self.read_chunks(path, limit=limit))
 
-    def read_chunks(self, path: str, chunk: int = 1 << 20) -> Iterator[bytes]:
-        with self._sentences(path, FileNotFoundError), Path(path).open("rb") as file:
-            while content := file.read(chunk):
-                yield content
+    def read_chunks(self, path: str, chunk: int = 1 << 20, *, limit: int = LARGEST_LOG) -> Iterator[bytes]:
+        with self._sentences(path, FileNotFoundError):
+            yield from read_pieces(path, chunk, limit, self.name)
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
         with self._sentences(path):
@@ -85,7 +84,7 @@ class LocalHost:
 
     def append(self, path: str, content: bytes) -> None:
         with self._sentences(path):
-            files.append(path, content)
+            files.append(path, content, where=self.name)
 
     def sync(self, *paths: str) -> None:
         for path in paths:
@@ -117,7 +116,7 @@ class LocalHost:
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         with self._sentences(path):
-            return files.FileLock(path, holder, token, what=f"{path} on {self.name}")
+            return files.FileLock(path, holder, token, where=self.name)
 
     @property
     def account(self) -> str:

@@ -120,23 +120,33 @@ def make_empty(host: Host, path: str, size: int = 0) -> None:
         raise
 
 
+# qemu would wait for ever for what writes into a FIFO, and follow a link to anywhere.
+# 1 "-U" or nothing, the others images
+_EACH_INFO = f"""\
+share=$1
+shift
+for image; do
+    if [ -L "$image" ] || {{ [ -e "$image" ] && [ ! -f "$image" ]; }}; then echo "it is no regular file" >&2; exit 1; fi
+    qemu-img info --output=json -f {FORMAT} $share "$image" || exit
+done
+"""
+
+
 def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
     """`force_share` looks at an image that an exporter has open for writing. Raises BadImageError if qemu-img cannot
-    open it as qcow2, CommandError."""
-    share = ("-U",) if force_share else ()
-    done = host.run(("qemu-img", "info", "--output=json", "-f", FORMAT, *share, path), timeout=QUICK, ok=(0, 1))
-    if done.exit_code:
-        raise _refused(host, path, "opened", done.stderr)
-    return _parse(ImageInfo, path, done.stdout)
-
-
-_EACH_INFO = f'for image; do qemu-img info --output=json -f {FORMAT} -U "$image" || exit; done'
+    open it as qcow2, and if it is no regular file, CommandError."""
+    return _infos(host, (path,), "-U" if force_share else "")[0]
 
 
 def infos(host: Host, paths: Sequence[str]) -> tuple[ImageInfo, ...]:
     """`info` of each, in one request to the host; what lies below an image is not opened. Raises BadImageError,
     CommandError."""
-    done = host.run(("sh", "-c", _EACH_INFO, "sh", *paths), timeout=QUICK + len(paths), ok=(0, 1))
+    return _infos(host, paths, "-U")
+
+
+def _infos(host: Host, paths: Sequence[str], share: str) -> tuple[ImageInfo, ...]:
+    argv = ("sh", "-c", _EACH_INFO, "sh", share, *paths)
+    done = host.run(argv, timeout=QUICK + len(paths), ok=(0, 1))
     answers = list(_documents(done.stdout.decode(errors="replace")))
     if done.exit_code or len(answers) != len(paths):
         raise _refused(host, paths[min(len(answers), len(paths) - 1)], "opened", done.stderr)

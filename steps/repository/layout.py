@@ -15,6 +15,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 from runner.errors import SendenseError
+from runner.units import MiB
 
 MARKER = "repository.json"
 STATE = ".state"
@@ -35,6 +36,9 @@ REBUILT = ".rebuilt"
 """Behind the name of an image that is being put on another one."""
 MOVING = "moving.json"
 """In a point, while an image that was rebuilt takes its place and its manifest does not say so yet."""
+
+RECORD_LIMIT = 1 * MiB
+"""A larger manifest or mark is damage: 64 disks with all their fields are 60 KiB."""
 
 SLUG_LENGTH = 40
 """Leaves room for a uuid and more in a name of 255 bytes, and in a terminal's line."""

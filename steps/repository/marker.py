@@ -80,7 +80,7 @@ def require(host: Host, path: str) -> Marker:
 def read(host: Host, path: str) -> Marker | None:
     """None if `path` is no repository. Raises StateError."""
     try:
-        content = host.read(posixpath.join(path, layout.MARKER))
+        content = host.read(posixpath.join(path, layout.MARKER), limit=layout.RECORD_LIMIT)
     except FileNotFoundError:
         return None
     try:

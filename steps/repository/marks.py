@@ -22,6 +22,7 @@ from pydantic import AfterValidator, Field, model_validator
 from runner.hosts import Host
 from runner.model import Model
 from runner.sealed import Damaged, seal, unseal
+from steps.repository import layout
 from steps.repository.recorded import Amount, Moment, Recorded, different
 
 SUSPECT = "suspect.json"
@@ -260,7 +261,7 @@ def _read(host: Host, point: str, kind: type[_Mark]) -> _Mark | None:
 
 def _content(host: Host, point: str, name: str) -> bytes | None:
     try:
-        return host.read(posixpath.join(point, name))
+        return host.read(posixpath.join(point, name), limit=layout.RECORD_LIMIT)
     except FileNotFoundError:
         return None
 

@@ -24,7 +24,7 @@ def read(host: Host, point: str) -> Moving | None:
     """Of the point in the directory `point`; None if nothing is moving there. Raises StateError."""
     path = posixpath.join(point, layout.MOVING)
     try:
-        return unseal(host.read(path), Moving, SCHEMA_VERSION)
+        return unseal(host.read(path, limit=layout.RECORD_LIMIT), Moving, SCHEMA_VERSION)
     except FileNotFoundError:
         return None
     except Damaged as error:

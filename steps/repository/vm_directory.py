@@ -108,7 +108,7 @@ def read(host: Host, point: str) -> Manifest | None:
     """The manifest in the directory `point`; None without one. Raises StateError."""
     path = posixpath.join(point, layout.MANIFEST)
     try:
-        return parse(host.read(path), f"{path} on {host.name}")
+        return parse(host.read(path, limit=layout.RECORD_LIMIT), f"{path} on {host.name}")
     except FileNotFoundError:
         return None
 

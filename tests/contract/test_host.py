@@ -6,9 +6,12 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,9 +21,11 @@ from hypothesis import strategies as st
 
 from runner.errors import CommandError, HostError, LockedError
 from runner.files import NoSpaceError, is_temporary
-from runner.hosts import Host, Lock
+from runner.held_lock import HeldLock, holder_of
+from runner.hosts import LARGEST_RECORD, Host, Lock
 from runner.hosts.connect import connect
 from runner.hosts.local import LocalHost
+from runner.regular_file import NotAFileError, TooLargeError
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually, is_gone
 from tests.sshd import sshd  # noqa: F401  # a fixture
@@ -256,6 +261,72 @@ def test_a_lock_conflict_names_the_holder(host: Host, tmp_path: Path) -> None:
     lock.release()
 
 
+REPLACED = {
+    "removed": lambda path: path.unlink(),
+    "replaced": lambda path: path.with_name("new").rename(path),
+    "moved away": lambda path: path.rename(path.with_name("old")),
+}
+
+
+@pytest.mark.parametrize("replace", REPLACED.values(), ids=REPLACED)
+def test_a_lock_whose_file_was_removed_is_held_by_one_only(
+    host: Host, tmp_path: Path, replace: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "lock"
+    lock = host.lock(str(path), "the first", "R:1")
+    (tmp_path / "new").write_bytes(b"")
+    replace(path)
+    second = host.lock(str(path), "the second", "S:1")
+    assert second.alive() and eventually(lambda: not lock.alive())
+    lock.release()
+    assert second.alive()
+    with pytest.raises(LockedError, match="the second"):
+        host.lock(str(path), "the third")
+    second.release()
+    assert host.lock(str(path), "the fourth").before == "S:1"
+
+
+@pytest.mark.parametrize("replace", REPLACED.values(), ids=REPLACED)
+def test_a_run_whose_lock_was_removed_stops_though_nobody_else_has_it(
+    host: Host, tmp_path: Path, replace: Callable[[Path], object]
+) -> None:
+    held = HeldLock(host, f"{tmp_path}/lock", holder_of("R", "nightly", "1"), "the job's state")
+    held.take()
+    held.hold()
+    (tmp_path / "new").write_bytes(b"")
+    replace(tmp_path / "lock")
+    told: list[str] = []
+
+    def stops() -> bool:
+        try:
+            held.hold()
+        except LockedError as error:
+            told.append(str(error))
+        return bool(told)
+
+    assert eventually(stops)
+    assert "this run lost its lock on the job's state" in told[0] and "was removed or replaced" in told[0]
+    held.release()
+
+
+def test_many_that_lock_what_is_removed_again_and_again_are_never_two(host: Host, tmp_path: Path) -> None:
+    path, inside, seen = tmp_path / "lock", threading.Lock(), []
+
+    def take(number: int) -> None:
+        for _ in range(5):
+            with contextlib.suppress(LockedError, HostError):
+                lock = host.lock(str(path), str(number))
+                if lock.alive():
+                    seen.append(inside.acquire(blocking=False))
+                    inside.release()
+                    path.unlink()
+                lock.release()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(take, range(4)))
+    assert seen and all(seen)
+
+
 def test_a_lock_that_cannot_be_made_is_an_error_and_not_a_conflict(host: Host, tmp_path: Path) -> None:
     with pytest.raises((HostError, CommandError)):
         host.lock(f"{tmp_path}/absent/lock", "us")
@@ -331,7 +402,6 @@ def test_what_is_refused_is_one_sentence_that_names_path_and_host(host: Host, tm
         "mkdir in an absent directory": lambda: host.mkdir(f"{tmp_path}/absent/x"),
         "mkdir over a file": lambda: host.mkdir(f"{tmp_path}/file"),
         "list a file": lambda: host.listdir(f"{tmp_path}/file"),
-        "read a directory": lambda: host.read(str(tmp_path)),
         "sync nothing": lambda: host.sync(f"{tmp_path}/absent"),
         "remove a directory as a file": lambda: host.remove(str(tmp_path)),
         "free space nowhere": lambda: host.free_bytes(f"{tmp_path}/absent"),
@@ -340,6 +410,68 @@ def test_what_is_refused_is_one_sentence_that_names_path_and_host(host: Host, tm
         with pytest.raises(HostError) as caught:
             verb()
         assert f"{tmp_path}" in str(caught.value) and f" on {host.name}: " in str(caught.value), what
+
+
+NO_FILES = {
+    "a FIFO": os.mkfifo,
+    "a socket": lambda path: bound(path),
+    "a device": lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5)),
+    "a directory": os.mkdir,
+    "a link to a file": lambda path: Path(path).symlink_to(f"{path}.kept"),
+    "a link to zeroes without end": lambda path: Path(path).symlink_to("/dev/zero"),
+    "a link to nothing": lambda path: Path(path).symlink_to("/nowhere/at/all"),
+}
+
+
+def bound(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(path)
+
+
+@pytest.fixture(params=NO_FILES.values(), ids=NO_FILES.keys())
+def no_file(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A short path, for a socket's sake."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(f"{directory}/it's no file.kept").write_bytes(b"kept")
+        try:
+            request.param(f"{directory}/it's no file")
+        except PermissionError:
+            pytest.skip("only root can make a device")
+        yield f"{directory}/it's no file"
+
+
+def test_what_is_no_regular_file_is_neither_read_nor_written_to_nor_locked(host: Host, no_file: str) -> None:
+    for what, verb in {
+        "read": lambda: host.read(no_file),
+        "read in pieces": lambda: list(host.read_chunks(no_file)),
+        "append": lambda: host.append(no_file, b"x"),
+        "lock": lambda: host.lock(no_file, "us"),
+    }.items():
+        with pytest.raises(NotAFileError) as caught:
+            verb()
+        words = f"{no_file} on {host.name} is {caught.value.kind}, not a regular file"
+        assert words in str(caught.value) and not caught.value.transient, what
+    assert Path(f"{no_file}.kept").read_bytes() == b"kept"
+
+
+def test_a_file_in_a_linked_directory_is_read(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    host.append(f"{tmp_path}/link/file", b"x")
+    host.lock(f"{tmp_path}/link/lock", "us").release()
+    assert host.read(f"{tmp_path}/link/file") == b"x"
+
+
+def test_a_file_is_read_up_to_the_size_that_it_may_have(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    with (tmp_path / "endless").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    assert host.read(f"{tmp_path}/file", limit=5) == b"12345"
+    assert list(host.read_chunks(f"{tmp_path}/file", limit=5)) == [b"12345"]
+    for path, limit in ((f"{tmp_path}/file", 4), (f"{tmp_path}/endless", LARGEST_RECORD)):
+        for read in (lambda: host.read(path, limit=limit), lambda: list(host.read_chunks(path, limit=limit))):  # noqa: B023
+            with pytest.raises(TooLargeError, match=f"{path} on {host.name} has more than {limit} bytes"):
+                read()
 
 
 def test_mkdir_twice_is_fine_and_keeps_the_mode(host: Host, tmp_path: Path) -> None:

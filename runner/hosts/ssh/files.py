@@ -18,7 +18,15 @@ from pathlib import PurePosixPath
 
 from runner.errors import CommandError, HostError
 from runner.files import NoSpaceError, temporary_name
-from runner.hosts import FileStat
+from runner.hosts import LARGEST_LOG, LARGEST_RECORD, FileStat
+from runner.regular_file import (
+    NOT_A_FILE,
+    REFUSE_UNLESS_REGULAR,
+    TOO_LARGE,
+    NotAFileError,
+    TooLargeError,
+    kind_in_words,
+)
 from runner.units import HOUR, MINUTE
 
 SCRIPT_TIMEOUT = MINUTE
@@ -59,9 +67,10 @@ _REPLACE = """\
 chmod "$5" "$3" && sync "$3" && in_time && mv -f -T "$3" "$1" && sync "$2"
 """
 
-_APPEND = """\
+_APPEND = f"""\
+{REFUSE_UNLESS_REGULAR}
 before=0
-if [ -e "$1" ]; then before=$(stat -L -c %s "$1") || exit; fi
+if [ -e "$1" ] || [ -L "$1" ]; then refuse_unless_regular "$1"; before=${{found##* }}; fi
 in_time || exit
 cat "$3" >>"$1" && sync "$1" "$2" && exit
 truncate -s "$before" "$1"
@@ -99,6 +108,15 @@ sync "$3" "$4"
 _SUPERSEDE = """\
 [ "$(stat -c %d "$3")" = "$(stat -c %d "$4")" ] || { echo "rename: Invalid cross-device link" >&2; exit 1; }
 mv -f -T "$1" "$2" && sync "$3" "$4"
+"""
+
+# dd waits for nobody and follows no link, whatever stands there by now; one byte more than may be there shows that it grew.
+# 1 path, 2 the most bytes that it may have
+_READ = f"""\
+{REFUSE_UNLESS_REGULAR}
+refuse_unless_regular "$1"
+[ "${{found##* }}" -le "$2" ] || exit {TOO_LARGE}
+exec dd if="$1" iflag=nofollow,nonblock,count_bytes count="$(($2 + 1))" bs=1048576 status=none
 """
 
 _LIST = """\
@@ -172,20 +190,26 @@ class RemoteFiles(ABC):
     def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
         self._do(path, _MKDIR, _plain(path), f"{mode:o}", _parent(path), "parents" if parents else "")
 
-    def read(self, path: str) -> bytes:
-        return self._do(path, 'exec cat "$1"', _plain(path), answers=(FileNotFoundError,))
+    def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
+        output = self._do(path, _READ, _plain(path), str(limit), answers=(FileNotFoundError,), limit=limit)
+        if len(output) > limit:
+            raise TooLargeError(self.name, path, limit)
+        return output
 
-    def read_chunks(self, path: str, chunk: int = 1 << 20) -> Iterator[bytes]:
+    def read_chunks(self, path: str, chunk: int = 1 << 20, *, limit: int = LARGEST_LOG) -> Iterator[bytes]:
         held = bytearray()
-        with closing(self.stream(_PRELUDE + 'exec cat "$1"', _plain(path))) as contents:
+        left = limit
+        with closing(self.stream(_PRELUDE + _READ, _plain(path), str(limit))) as contents:
             try:
                 for content in contents:
+                    if (left := left - len(content)) < 0:
+                        raise TooLargeError(self.name, path, limit)
                     held += content
                     while len(held) >= chunk:
                         yield bytes(held[:chunk])
                         del held[:chunk]
             except ScriptError as error:
-                raise self._meaning(path, error, (FileNotFoundError,)) from None
+                raise self._meaning(path, error, (FileNotFoundError,), limit) from None
         if held:
             yield bytes(held)
 
@@ -240,6 +264,7 @@ class RemoteFiles(ABC):
         stdin: Iterable[bytes] | None = None,
         timeout: float = SCRIPT_TIMEOUT,
         answers: tuple[type[OSError], ...] = (),
+        limit: int = 0,
     ) -> bytes:
         """`answers` are failures that the caller is told as such; all others are sentences."""
         try:
@@ -247,9 +272,13 @@ class RemoteFiles(ABC):
         except CommandError:
             raise HostError(f"{path} on {self.name}: no answer within {timeout:.0f} s", transient=True) from None
         except ScriptError as error:
-            raise self._meaning(path, error, answers) from None
+            raise self._meaning(path, error, answers, limit) from None
 
-    def _meaning(self, path: str, error: ScriptError, answers: tuple[type[OSError], ...]) -> Exception:
+    def _meaning(self, path: str, error: ScriptError, answers: tuple[type[OSError], ...], limit: int) -> Exception:
+        if error.exit_code == NOT_A_FILE:
+            return NotAFileError(self.name, path, kind_in_words(error.stderr.strip()))
+        if error.exit_code == TOO_LARGE:
+            return TooLargeError(self.name, path, limit)
         lines = error.stderr.strip().splitlines() or [f"it failed with exit code {error.exit_code}"]
         codes = (_STRERRORS.get(line.rpartition(": ")[2]) for line in lines)
         code = next((code for code in codes if code is not None), None)

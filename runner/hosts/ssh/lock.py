@@ -3,7 +3,8 @@
 The runner's death closes the session's standard input, and the lock is free. Where the network is cut nobody closes it:
 sshd would keep the session for as long as TCP does, which is two hours and more. So the shell wants to hear from us, a byte
 every `BEAT` seconds, answers each with a line, and lets go when it heard nothing for `LET_GO` seconds. Who was not answered
-for a moment asks before it relies on the lock: a process that was frozen may have lost it.
+for a moment asks before it relies on the lock: a process that was frozen may have lost it. A lock whose file was removed or replaced
+is no lock to whoever comes next, so the shell gives it up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from runner.hosts.ssh.files import SCRIPT_TIMEOUT
 from runner.hosts.ssh.session import Session
 from runner.identity import IDENTITY
 from runner.leash import BROKEN, first_line
-from runner.lock_file import NOBODY, read_lock
+from runner.lock_file import ATTEMPTS, NOBODY, read_lock
+from runner.regular_file import NOT_A_FILE, REFUSE_UNLESS_REGULAR, NotAFileError, kind_in_words
 
 BEAT = 30.0
 LET_GO = 300
@@ -32,9 +34,19 @@ _LOCK = f"""\
 export LC_ALL=C
 umask 077
 {IDENTITY}
-exec 9>>"$1" || exit
-flock -n -E 75 9
-code=$?
+{REFUSE_UNLESS_REGULAR}
+# Between opening and locking somebody may remove the file, and whoever comes next locks another.
+is_at_path() {{ [ /proc/self/fd/9 -ef "$1" ]; }}
+tries={ATTEMPTS}
+while :; do
+    if [ -e "$1" ] || [ -L "$1" ]; then refuse_unless_regular "$1"; fi
+    exec 9>>"$1" || exit
+    flock -n -E 75 9
+    code=$?
+    is_at_path "$1" && break
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || {{ echo "something replaces it again and again"; exit 1; }}
+done
 if [ "$code" -eq 75 ]; then
     tries=10
     while [ -z "$(head -n 1 "$1")" ] && [ "$tries" -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done
@@ -46,8 +58,11 @@ before=$(sed -n '2s/ .*//p' "$1")
 me="$3 $(identity $$)"
 printf '%s\\n%s\\n' "$2" "$me" >"$1" || exit
 echo "taken $before"
-while beat=$(exec 9>&- 2>/dev/null; exec timeout "$4" head -c 1) && [ -n "$beat" ]; do echo; done
-printf '\\n%s\\n' "$me" >"$1"
+while beat=$(exec 9>&- 2>/dev/null; exec timeout "$4" head -c 1) && [ -n "$beat" ]; do
+    is_at_path "$1" || exit
+    echo
+done
+if is_at_path "$1"; then printf '\\n%s\\n' "$me" >"$1"; fi
 """
 
 
@@ -65,8 +80,10 @@ def take_lock(
                 present = read_lock(text)
                 raise LockedError(f"{path} on {host}", present.holder or "it left no name", present.token)
             words = f"{answer} {text.decode(errors='replace')}".strip()
-            broke = wire.wait(SCRIPT_TIMEOUT) == BROKEN
-            raise HostError(f"{path} on {host} cannot be locked: {words}", transient=broke)
+            code = wire.wait(SCRIPT_TIMEOUT)
+            if code == NOT_A_FILE:
+                raise NotAFileError(host, path, kind_in_words(answer))
+            raise HostError(f"{path} on {host} cannot be locked: {words}", transient=code == BROKEN)
     except BaseException:
         wire.close()
         raise

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from runner.errors import HostError
+from runner.printable import printable
 from runner.units import KiB
 
 LONGEST = 64 * KiB
@@ -92,5 +93,5 @@ def _said(printed: bytes) -> str:
     lines = [line.strip() for line in printed.decode(errors="replace").splitlines() if line.strip()]
     if not lines:
         return "printed nothing"
-    shown = "".join(each if each.isprintable() else "?" for each in lines[0])
+    shown = printable(lines[0])
     return f'printed "{shown[:_SHOWN]}{"…" if len(shown) > _SHOWN else ""}"'

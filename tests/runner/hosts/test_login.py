@@ -118,7 +118,7 @@ def test_a_bashrc_is_told_with_its_first_line(enter: Enter, tmp_path: Path) -> N
     warnings: list[str] = []
     use(enter(warnings, SetEnv=f'SHLVL=0 "HOME={tmp_path}/home"'), tmp_path / "place")
     (warning,) = warnings
-    assert 'on hub printed "' in warning and ("Welcome, ?[31mroot" in warning or "no tty" in warning)
+    assert 'on hub printed "' in warning and ("Welcome, \\x1b[31mroot" in warning or "no tty" in warning)
 
 
 @pytest.mark.parametrize("stream", ["", ">&2"], ids=["output", "error"])
