@@ -24,6 +24,7 @@ from steps.vsphere.errors import (
     Unreachable,
     VSphereError,
 )
+from steps.vsphere.transport import UnfitAnswer
 
 CONNECTION_FAILURES = (OSError, HTTPException, ExpatError)
 """What pyVmomi lets through when the answer did not come, or was cut: no connection, a bad status, half a document."""
@@ -85,6 +86,10 @@ def explained(server: str, doing: str) -> Iterator[None]:
     except socket.gaierror as error:
         kind = Unreachable if error.errno == socket.EAI_AGAIN else VSphereError
         raise kind(f"{doing} failed: the name of {server} cannot be resolved: {error.strerror}") from error
+    except UnfitAnswer as error:
+        raise VSphereError(
+            f"{doing} failed: the answer of {server} {error}: check what stands at `server:` of the vCenter in the job, and between"
+        ) from error
     except CONNECTION_FAILURES as error:
         raise Unreachable(f"{doing} failed: {server} does not answer as it should: {_said(error)}") from error
 

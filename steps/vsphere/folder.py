@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from http.client import HTTPException, HTTPSConnection
 from urllib.parse import quote
 
 from runner.units import MiB
 from steps.vsphere.errors import Gone, PermissionMissing, Unreachable, VSphereError
 from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
-from steps.vsphere.session import CALL_TIMEOUT
 from steps.vsphere.tls import Trust
+from steps.vsphere.transport import SILENCE, get
 
 PRIVILEGES = "Datastore.Browse and Datastore.FileManagement"
 """On the datacenter and the datastore (SDK Programming Guide, "Privilege Requirements for HTTP Access")."""
@@ -36,32 +35,29 @@ def flat_file(descriptor: DatastoreFile) -> DatastoreFile:
 def fetch(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile) -> bytes:
     """A small file whole; `datacenter` is an inventory path.
 
-    Raises Gone if there is no such file, PermissionMissing (also for a session that has ended), VSphereError if it is
-    over `LARGEST`, connection failures."""
-    connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=CALL_TIMEOUT, context=trust.context)
-    try:
-        connection.request("GET", _target(datacenter, file), headers={"Cookie": cookie})
-        answer = connection.getresponse()
-        _raise_for(answer.status, vcenter, file)
-        content = answer.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise VSphereError(f"{file} is larger than {LARGEST} bytes, which is not what it should be")
-        announced = answer.getheader("Content-Length")
-        if announced is not None and len(content) != int(announced):
-            raise HTTPException(f"the answer ended after {len(content)} of {announced} bytes")
-        return content
-    finally:
-        connection.close()
+    Raises Gone if there is no such file, PermissionMissing (also for a session that has ended), UnfitAnswer if it is over
+    `LARGEST`, connection failures."""
+    return _ask("GET", vcenter, trust, cookie, datacenter, file)
 
 
 def look(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile) -> None:
     """Whether `fetch` would be answered, without the content: raises as it does."""
-    connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=CALL_TIMEOUT, context=trust.context)
-    try:
-        connection.request("HEAD", _target(datacenter, file), headers={"Cookie": cookie})
-        _raise_for(connection.getresponse().status, vcenter, file)
-    finally:
-        connection.close()
+    _ask("HEAD", vcenter, trust, cookie, datacenter, file)
+
+
+def _ask(method: str, vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile) -> bytes:
+    answer = get(
+        vcenter.server,
+        vcenter.port,
+        trust.context,
+        _target(datacenter, file),
+        method=method,
+        headers={"Cookie": cookie},
+        limit=LARGEST,
+        timeout=SILENCE,
+    )
+    _raise_for(answer.status, vcenter, file)
+    return answer.content
 
 
 def _raise_for(status: int, vcenter: VCenter, file: DatastoreFile) -> None:

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from http.client import HTTPSConnection
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
 from pyVmomi import vim, vmodl
-from pyVmomi.SoapAdapter import SoapStubAdapter
 from pyVmomi.VmomiSupport import GetServiceVersions, ManagedObject, versionIdMap
 
 from runner.secrets import resolve
-from steps.vsphere.errors import VSphereError
+from runner.units import MiB
+from steps.vsphere.errors import Unreachable, VSphereError
 from steps.vsphere.faults import CONNECTION_FAILURES
 from steps.vsphere.section import VCenter
 from steps.vsphere.tls import FETCH_TIMEOUT, Trust
-
-CALL_TIMEOUT = 120.0
-"""Seconds without a byte of the answer. Calls that take long are tasks; the slowest others list changed areas."""
+from steps.vsphere.transport import Stub, UnfitAnswer, get
 
 IDLE_CONNECTION = 20.0
 """Seconds after which an unused connection is not used again: the proxy in front of a vCenter closes idle ones, and a
 request that meets the closing is lost without an answer."""
 
 
+LARGEST_VERSIONS = 1 * MiB
+"""Of the document that lists API versions; it has some KB."""
+
+
 class Session:
-    """Raises vmodl faults and connection failures as they come: `faults.explained` is around every use."""
+    """`certificate_ends`: until when the certificate that it was begun with is valid.
+
+    Raises vmodl faults and connection failures as they come: `faults.explained` is around every use."""
 
     def __init__(self, vcenter: VCenter, trust: Trust) -> None:
         """Connects and logs in."""
         self._vcenter = vcenter
-        self._stub: Any = SoapStubAdapter(  # type: ignore[no-untyped-call]
-            host=vcenter.server,
-            port=vcenter.port,
-            version=_api_version(vcenter, trust),
-            sslContext=trust.context,
-            httpConnectionTimeout=CALL_TIMEOUT,
-            connectionPoolTimeout=IDLE_CONNECTION,
-        )
+        version, self.certificate_ends = _api_version(vcenter, trust)
+        self._stub: Any = Stub(vcenter.server, vcenter.port, version, trust.context, IDLE_CONNECTION)
         self.content: Any = self.object(vim.ServiceInstance, "ServiceInstance").RetrieveContent()
         self.content.sessionManager.Login(vcenter.username, resolve(vcenter.password).reveal(), None)
 
@@ -60,34 +59,41 @@ class Session:
         """Logs out if it can."""
         try:
             self.content.sessionManager.Logout()
-        except (vmodl.MethodFault, *CONNECTION_FAILURES):
+        except (vmodl.MethodFault, UnfitAnswer, *CONNECTION_FAILURES):
             pass  # the session is over, or will be when it has been idle; a closing run can do no more about it
         finally:
             self._stub.DropConnections()
 
 
-def _api_version(vcenter: VCenter, trust: Trust) -> str:
-    """The newest version of the API that both sides know, by the document that pyVim.connect reads too; its own fetch has
-    no timeout."""
+def _api_version(vcenter: VCenter, trust: Trust) -> tuple[str, datetime | None]:
+    """The newest version of the API that both sides know, by the document that pyVim.connect reads too (its own fetch has
+    no timeout), and when the server's certificate ends. Raises Unreachable (transient) for a vCenter that is starting: the proxy
+    in front of its services answers before they do, with 503 (or 502, 504), or with a page of its own."""
     path = "/sdk/vimServiceVersions.xml"
-    connection = HTTPSConnection(vcenter.server, vcenter.port, timeout=FETCH_TIMEOUT, context=trust.context)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        document = answer.read() if answer.status == 200 else b""
-    finally:
-        connection.close()
-    spoken = _versions_in(document)
+    answer = get(vcenter.server, vcenter.port, trust.context, path, limit=LARGEST_VERSIONS, timeout=FETCH_TIMEOUT)
+    spoken = _versions_in(answer.content)
     for version in GetServiceVersions("vim25"):  # type: ignore[no-untyped-call]
         if versionIdMap[version] in spoken:
-            return str(version)
-    raise VSphereError(
-        f"{vcenter.authority} does not look like a vCenter: GET {path} was answered with status {answer.status} and no "
-        f"version of the vSphere API"
-    )
+            return str(version), _end_of(answer.certificate)
+    said = f"GET {path} was answered with status {answer.status}"
+    if answer.status >= 500:
+        raise Unreachable(f"{vcenter.authority} is not ready: {said}: its services are starting, or down")
+    if answer.status == 200 and b"<html" in answer.content[:1024].lower():
+        raise Unreachable(
+            f"{vcenter.authority} is not ready, or no vCenter: {said} and a page for people: check `server:` and `port:` in the "
+            f"job if it stays so"
+        )
+    raise VSphereError(f"{vcenter.authority} does not look like a vCenter: {said} and no version of the vSphere API")
+
+
+def _end_of(certificate: Mapping[str, Any]) -> datetime | None:
+    ends = certificate.get("notAfter")
+    return None if ends is None else datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC)
 
 
 def _versions_in(document: bytes) -> set[str]:
+    if b"<!DOCTYPE" in document:
+        return set()  # a page, or an attempt
     try:
         root = ElementTree.fromstring(document)
     except ElementTree.ParseError:
