@@ -72,6 +72,7 @@ def manifest_of(
     vm: str = "pgtest1",
     instance: str = INSTANCE,
     sequence: int | None = None,
+    unread: tuple[str, ...] = (),
     **changes: Any,
 ) -> Manifest:
     """Of point `number`; `parents` by disk key, `changes` of every disk. Without `sequence` as from before there was one."""
@@ -84,6 +85,7 @@ def manifest_of(
         created=at,
         published=published,
         stored=None if sequence is None else published,
+        unread=unread,
         vm=VmIdentity(
             vcenter_uuid=VCENTER,
             instance_uuid=instance,

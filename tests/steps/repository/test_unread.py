@@ -1,0 +1,236 @@
+"""What of a repository cannot be read is never taken for absent: nothing of its VM is deleted, and nothing is built on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runner.errors import SendenseError, StateError
+from steps.repository import catalogue, layout, manifest, marks, parent, vm_directory
+from steps.repository.marks import DiskVerified, Verification
+from steps.repository.parent import NoParentError, Sought
+from tests.bad_reads import BadReads, bad_reads, library
+from tests.chain import CAPACITY, Chain, prune
+from tests.hub import INSTANCE, VCENTER, Hub
+
+__all__ = ["bad_reads", "library"]
+
+AT = datetime(2026, 11, 20, tzinfo=UTC)
+OTHER = INSTANCE.replace("5013", "0000")
+
+
+def chain(hub: Hub, count: int = 3, **named: str) -> Chain:
+    made = Chain(Path(hub.root), **named)
+    for number in range(count):
+        made.add({2000: number - 1 if number else None}, {2000: ((number * 512, 512, number + 1),)})
+    return made
+
+
+def find(hub: Hub, made: Chain) -> parent.Parent:
+    sought = Sought(2000, "6000C290-0000-0000-0000-000000002000", CAPACITY, VCENTER, INSTANCE)
+    return parent.find(hub.host, str(made.directory), sought, run="now")
+
+
+def failed(hub: Hub, made: Chain, number: int) -> None:
+    disk = DiskVerified(key=2000, at=AT, level="chain", blocks=4, compared=4, different=(0,))
+    marks.write(hub.host, str(made.path(number)), Verification(disks=(disk,)))
+
+
+def mark_unreadable(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    failed(hub, made, 2)
+    spoil(hub.host, "open verified.json")
+    return f"{made.path(2)}/verified.json"
+
+
+def mark_breaks_off(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    failed(hub, made, 2)
+    spoil(hub.host, "read verified.json")
+    return f"{made.path(2)}/verified.json"
+
+
+def mark_damaged(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    failed(hub, made, 2)
+    (made.path(2) / "verified.json").write_bytes(b"{")
+    return str(made.path(2))
+
+
+def mark_is_a_fifo(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    os.mkfifo(made.path(2) / "verified.json")
+    return f"{made.path(2)}/verified.json"
+
+
+def mark_is_a_link(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    failed(hub, made, 2)
+    (made.path(2) / "verified.json").rename(made.root.parent / "elsewhere")
+    (made.path(2) / "verified.json").symlink_to(made.root.parent / "elsewhere")
+    return f"{made.path(2)}/verified.json"
+
+
+def mark_huge(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    failed(hub, made, 2)
+    with (made.path(2) / "verified.json").open("a") as file:
+        file.write(" " * (2 << 20))
+    return f"{made.path(2)}/verified.json"
+
+
+def manifest_unreadable(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    spoil(hub.host, "read manifest.json")
+    return f"{made.path(0)}/manifest.json"
+
+
+def manifest_gone(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    (made.path(2) / "manifest.json").unlink()
+    return str(made.path(2))
+
+
+def point_unreadable(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    spoil(hub.host, f"open {made.points[2]}")
+    return str(made.path(2))
+
+
+def point_hidden(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    spoil(hub.host, f"hide {made.points[2]}")
+    return str(made.directory)
+
+
+def point_moved_away(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    made.path(2).rename(made.root.parent / made.points[2])
+    made.path(2).symlink_to(made.root.parent / made.points[2])
+    return str(made.path(2))
+
+
+def listing_breaks_off(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    spoil(hub.host, f"read {made.directory.name}")
+    return str(made.directory)
+
+
+HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [
+    mark_unreadable,
+    mark_breaks_off,
+    mark_damaged,
+    mark_is_a_fifo,
+    mark_is_a_link,
+    mark_huge,
+    manifest_unreadable,
+    manifest_gone,
+    point_unreadable,
+    point_hidden,
+    point_moved_away,
+    listing_breaks_off,
+]
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_nothing_is_deleted_of_a_vm_of_which_something_cannot_be_read(
+    hub: Hub, bad_reads: BadReads, harm: Callable[[Hub, Chain, BadReads], str]
+) -> None:
+    made = chain(hub)
+    path = harm(hub, made, bad_reads)
+    before = {path.name for path in made.directory.iterdir()}
+    pruned = prune(hub, made, keep_last=1)
+    assert pruned.dropped == ()
+    assert {path.name for path in made.directory.iterdir()} == {*before, layout.LOCK}
+    assert path in pruned.notes[0]
+    assert "cannot be read" in pruned.notes[0]
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_nothing_is_built_on_a_vm_of_which_something_cannot_be_read(
+    hub: Hub, bad_reads: BadReads, harm: Callable[[Hub, Chain, BadReads], str]
+) -> None:
+    made = chain(hub)
+    path = harm(hub, made, bad_reads)
+    with pytest.raises(SendenseError) as refused:
+        find(hub, made)
+    assert path in refused.value.message
+    assert "first restore point" not in refused.value.message
+
+
+def test_other_vms_are_as_they_would_be_without_it(any_hub: Hub, bad_reads: BadReads) -> None:
+    made, other = chain(any_hub), chain(any_hub, vm="web", instance=OTHER)
+    bad_reads(any_hub.host, f"open {made.directory.name}")
+    listed = catalogue.read(any_hub.host, any_hub.root)
+    assert [point.point for point in listed.points if point.vm == "web"] == other.points
+    assert [one.path for one in listed.unread] == [str(made.directory)]
+    assert prune(any_hub, other, keep_last=1).dropped == (other.points[0], other.points[1])
+
+
+def test_a_vms_directory_that_cannot_be_read_is_no_first_backup(any_hub: Hub, bad_reads: BadReads) -> None:
+    made = chain(any_hub)
+    bad_reads(any_hub.host, f"open {made.directory.name}")
+    with pytest.raises(StateError, match=f"^{made.directory} on hub cannot be read: Input/output error"):
+        find(any_hub, made)
+    with pytest.raises(StateError, match=f"^{made.directory} on hub cannot be read"):
+        vm_directory.point_of_run(any_hub.host, str(made.directory), "20261123T170000Z-3f9a0c1e")
+
+
+@pytest.mark.parametrize("rule", ["read .", "hide {}"], ids=["breaks off", "comes short"])
+def test_a_repository_whose_listing_is_not_all_of_it_says_nothing(any_hub: Hub, bad_reads: BadReads, rule: str) -> None:
+    made = chain(any_hub, 1)
+    bad_reads(any_hub.host, rule.format(made.directory.name))
+    with pytest.raises(StateError, match=f"^{any_hub.root} on hub cannot be read"):
+        catalogue.read(any_hub.host, any_hub.root)
+    with pytest.raises(StateError, match=f"^{any_hub.root} on hub cannot be read"):
+        vm_directory.find(any_hub.host, any_hub.root, INSTANCE)
+
+
+def test_what_another_run_deletes_meanwhile_is_no_damage(any_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = chain(any_hub)
+    real, asked = any_hub.host.run, 0
+
+    def run(argv: tuple[str, ...], **options: object) -> object:
+        nonlocal asked
+        done = real(argv, **options)
+        asked += argv[0] == "sh"
+        if asked == 1 and made.path(2).exists():
+            dropped = made.path(2).rename(f"{made.path(2)}{layout.DROPPED}")
+            (dropped / "manifest.json").unlink()
+        return done
+
+    monkeypatch.setattr(any_hub.host, "run", run)
+    listed = catalogue.read(any_hub.host, any_hub.root)
+    assert [point.point for point in listed.points] == made.points[:2]
+    assert (listed.unread, listed.skipped) == ((), ())
+
+
+def test_one_full_is_made_and_not_one_a_night_for_as_long_as_nobody_looks(hub: Hub) -> None:
+    made = chain(hub)
+    (made.path(1) / "manifest.json").write_bytes(b"{")
+    with pytest.raises(NoParentError, match=made.points[1]):
+        find(hub, made)
+    made.add({2000: None}, {}, unread=(made.points[1],))
+    assert find(hub, made).point == made.points[3]
+    (made.path(2) / "manifest.json").write_bytes(b"{")
+    with pytest.raises(NoParentError, match=made.points[2]):
+        find(hub, made)
+
+
+def renamed_by_hand(made: Chain) -> Path:
+    return made.path(2).rename(made.path(2).with_name("the old one"))
+
+
+def called_a_full(made: Chain) -> Path:
+    content = manifest.parse((made.path(2) / layout.MANIFEST).read_bytes(), "it")
+    (disk,) = content.disks
+    lying = content.model_copy(update={"disks": (disk.model_copy(update={"parent": None}),)})
+    (made.path(2) / layout.MANIFEST).write_bytes(manifest.dump(lying))
+    return made.path(2)
+
+
+@pytest.mark.parametrize(
+    ("child", "kept"),
+    [pytest.param(renamed_by_hand, 1, id="renamed by hand"), pytest.param(called_a_full, 2, id="called a full")],
+)
+def test_no_point_goes_that_an_image_lies_on_whatever_the_manifests_say(
+    any_hub: Hub, child: Callable[[Chain], Path], kept: int
+) -> None:
+    made = chain(any_hub)
+    made.add({2000: None}, {})
+    path = child(made)
+    with pytest.raises(SendenseError, match=f"{made.points[1]} stays: .*{path.name}"):
+        prune(any_hub, made, keep_last=kept)
+    assert made.path(1).exists()
