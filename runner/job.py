@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from runner.job_model import LOCAL, Job, Location, StateIn, StateSpec, StepSpec
 from runner.job_steps import WrittenSteps, read_steps
 from runner.job_writer import write_out
 from runner.marks import with_absolute_paths
-from runner.render import MissingVariables, job_templates, render_template, template_text, template_variables
+from runner.render import job_templates, render_template, template_text
 from runner.sources import Part, Sources, beside, content_of
+from runner.spelling import Spelling
 from runner.step import Registry, Section
 from runner.step_checks import Surroundings, check_names, check_steps
+from runner.template_variables import MissingVariables, Variable, declared, settled
 from runner.variables import Unsettled, Variables, only_variables, variables_in
 from runner.yaml_nodes import Entry, Node, Scalar, kind_of
 from runner.yaml_nodes import Mapping as MappingNode
@@ -76,6 +79,9 @@ class _Loader:
         self._sources = _sources(registry, overrides, content)
         self._problems: list[Problem] = self._sources.problems
         self._variables = Variables(self._problems)
+        self._spelling = Spelling()
+        self._refused: set[Location] = set()
+        """Of variables that are not of their type: what steps say of these is the same again."""
 
     def job(self) -> Job:
         part = self._read()
@@ -103,10 +109,11 @@ class _Loader:
             file=str(self._path),
             digest=self._sources.digest,
             digests=self._sources.digests,
+            notes=tuple(self._spelling.notes),
         )
 
     def _read(self) -> Part:
-        part = self._sources.read(self._path)
+        part = self._spelled(self._sources.read(self._path))
         self._variables.set(_named(part.entries, "vars"), self._overrides)
         template = part.entries.get("template")
         if template is None:
@@ -115,6 +122,48 @@ class _Loader:
             part = self._with_template(part, template.node)
         return part
 
+    def _spelled(self, part: Part) -> Part:
+        """With the fields of hosts, sections, state and steps as they are spelled."""
+        kinds: dict[str, Any] = {"hosts": HostSpec, **self._registry.sections}
+        entries = dict(part.entries)
+        for key in entries.keys() & kinds.keys():
+            entries[key] = Entry(entries[key].at, self._spelling.each(kinds[key], entries[key].node))
+        if (state := entries.get("state")) is not None:
+            entries["state"] = Entry(state.at, self._spelling.of(StateSpec | StateIn, state.node))
+        if (steps := entries.get("steps")) is not None:
+            entries["steps"] = Entry(steps.at, self._spelling.steps(steps.node, self._registry))
+        return Part(entries, part.at)
+
+    def _with_variables(self, part: Part, known: Mapping[str, Variable]) -> Part:
+        """With the template's variables as they are spelled, and their values checked."""
+        types = {name: variable.annotation(self._registry) for name, variable in known.items()}
+        self._overrides = {
+            self._spelling.name(name, known, self._variables.at[name]): text for name, text in self._overrides.items()
+        }
+        entry = part.entries.get("vars")
+        if entry is not None and isinstance(entry.node, MappingNode):
+            found = self._spelling.keys(entry.node, known, "_")
+            nodes = {
+                name: Entry(one.at, self._spelling.of(types.get(name, Any), one.node))
+                for name, one in found.entries.items()
+            }
+            vars_ = MappingNode(found.at, nodes, found.weight)
+            part = Part({**part.entries, "vars": Entry(entry.at, vars_)}, part.at)
+        self._variables.set(_named(part.entries, "vars"), self._overrides)
+        return part
+
+    def _check_variable(self, variable: Variable, entry: Entry) -> None:
+        """That the value is of its type, said where it was set."""
+        name, at = variable.name, self._variables.at[variable.name]
+        owner, node = f"vars.{name}", entry.node if name not in self._overrides else Scalar(at, None, "")
+        annotation, value = variable.annotation(self._registry), self._variables.values[name]
+        _, found = check_value(annotation, value, Written(node, {}), owner)
+        for problem in found:
+            words = problem.message.removeprefix(f"{owner}: ")
+            sentence = f"{owner} {words}" if words.startswith(("should ", "is ")) else problem.message
+            self._problems.append(replace(problem, message=sentence))
+            self._refused.add(at)
+
     def _with_template(self, part: Part, node: Node) -> Part:
         known = job_templates()
         if not isinstance(node, Scalar) or node.value not in known:
@@ -122,8 +171,9 @@ class _Loader:
             self._say(node.at, f"template should be one of {', '.join(known)}{hint}")
             return part
         name = node.text
+        part = self._with_variables(part, declared(name))
         try:
-            text = render_template(name, self._variables.values)
+            text = render_template(name, settled(name, self._variables.values))
         except MissingVariables as error:
             self._say(node.at, error.message)
             self._check_unused(part, part, name)
@@ -134,14 +184,18 @@ class _Loader:
             return part
         merged = self._sources.merge(fragment, part)
         self._variables.set(_named(merged.entries, "vars"), self._overrides)
-        readable = sorted(template_variables(name) | _named(merged.entries, "vars").keys())
+        readable = sorted(declared(name).keys() | _named(merged.entries, "vars").keys())
         self._variables.check_overrides(self._overrides, readable)
         self._check_unused(part, merged, name)
+        for variable in declared(name).values():
+            entry = _named(merged.entries, "vars").get(variable.name)
+            if entry is not None and (entry.at.file != f"template {name}" or variable.name in self._overrides):
+                self._check_variable(variable, entry)
         return merged
 
     def _check_unused(self, part: Part, merged: Part, template: str) -> None:
         """A misspelt variable of a template would otherwise be a default that nobody asked for."""
-        readable = template_variables(template)
+        readable = declared(template).keys()
         used = readable | self._sources.used | variables_in(entry.node for entry in merged.entries.values())
         for name, entry in _named(part.entries, "vars").items():
             if entry.at.file == str(self._path) and name not in used:
@@ -269,6 +323,13 @@ class _Loader:
         return beside(self._sources.directories[at.file], value) if isinstance(value, str) and value else path
 
     def _raise_problems(self) -> None:
+        if self._refused:
+            own = "vars."
+            self._problems[:] = [
+                each
+                for each in self._problems
+                if Location(each.file, each.line, each.column) not in self._refused or each.message.startswith(own)
+            ]
         if self._problems:
             place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
             last = len(place)

@@ -110,6 +110,8 @@ class Job:
     """SHA-256 (hex) over the contents of all files that were read."""
     digests: Mapping[str, str]
     """Of each of them alone, as sha256sum(1) tells it, by its name."""
+    notes: tuple[Problem, ...] = ()
+    """What is no mistake and yet not as it should be written."""
 
     @property
     def state_place(self) -> StatePlace | None:

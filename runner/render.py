@@ -5,6 +5,7 @@ What ships with the product stands in `templates/` and `jobs/`: at the root of a
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -12,26 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import jinja2
-import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import JsonValue
 
-from runner.errors import UsageError
-
 JOB_TEMPLATE = ".yaml.j2"
 
+_FRONT = re.compile(r"\{#- variables\n(?P<front>.*?)#\}", re.DOTALL)
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
 _BARE_IN_YAML = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """What a double-quoted YAML text must escape: controls, the line breaks of other alphabets, the byte order mark."""
-
-
-class MissingVariables(UsageError):
-    """`names`: variables that the template reads and nobody gave."""
-
-    def __init__(self, template: str, names: tuple[str, ...]) -> None:
-        self.names = names
-        several = "s" if len(names) > 1 else ""
-        super().__init__(f"the template '{template}' needs the variable{several} {', '.join(names)}: set in vars")
 
 
 def shipped(name: str) -> Path:
@@ -50,32 +40,23 @@ def template_text(name: str) -> str:
     return shipped(f"templates/{name}{JOB_TEMPLATE}").read_text(encoding="utf-8")
 
 
-def template_variables(name: str) -> frozenset[str]:
-    """Those that the template can read."""
-    environment = _job_environment()
-    return frozenset(jinja2.meta.find_undeclared_variables(environment.parse(_kept_expressions(template_text(name)))))
+def template_front(name: str) -> str:
+    """The YAML of the block that says which variables a job template has."""
+    found = _FRONT.search(template_text(name))
+    return found["front"] if found else "{}"
+
+
+def template_summary(name: str) -> str:
+    """The comment that a job template begins with."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), template_text(name).splitlines())
+    return " ".join(line.lstrip("# ") for line in lines)
 
 
 def render_template(name: str, values: Mapping[str, JsonValue]) -> str:
-    """The job template as YAML, line for line. Inserted values are quoted, so that a name with a colon in it stays a name;
-    ``${{ }}`` passes untouched. Raises MissingVariables."""
-    template = _job_environment().from_string(_kept_expressions(template_text(name)))
-    given: dict[str, JsonValue] = dict(values)
-    missing: dict[str, None] = {}
-    while True:
-        try:
-            text = template.render(given)
-        except jinja2.UndefinedError as error:
-            absent = _absent(str(error))
-            if absent is None or absent in missing:
-                raise
-            missing[absent] = None
-            given[absent] = ""  # to learn of the others too
-        else:
-            break
-    if missing:
-        raise MissingVariables(name, tuple(missing))
-    return text
+    """The job template as YAML, line for line; all of `values` together are `variables` there. Inserted values are quoted, so that
+    a name with a colon in it stays a name; ``${{ }}`` passes untouched."""
+    body = _FRONT.sub(lambda front: "\n" * front[0].count("\n"), template_text(name))
+    return _job_environment().from_string(_kept_expressions(body)).render({**values, "variables": dict(values)})
 
 
 def render_report(name: str, values: Mapping[str, object]) -> str:
@@ -92,11 +73,6 @@ def quoted(value: object) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
-
-
-def _absent(message: str) -> str | None:
-    found = re.match(r"'(\w+)' is undefined", message)
-    return found[1] if found else None
 
 
 def _kept_expressions(text: str) -> str:

@@ -466,7 +466,7 @@ class TestTemplate:
                          "vcenters named 'prdo'; did you mean 'prod'?", id="name"),
             pytest.param("main\n", "main\n  hld: 1h\n", "job.yaml:8:3: the template 'backup' has no variable 'hld'; did "
                          "you mean 'hold'?", id="misspelt"),
-            pytest.param("main\n", "main\n  hold: 1 parsec\n", "job.yaml:8:9: step snapshot: hold is wrong", id="value"),
+            pytest.param("main\n", "main\n  hold: 1 parsec\n", "job.yaml:8:9: vars.hold is wrong", id="value"),
             pytest.param("main\n", "main\nsteps: [{id: a, uses: cleanup}]\n", "job.yaml:8:1: steps stand in template "
                          "backup:", id="steps-too"),
         ],
@@ -487,7 +487,7 @@ class TestTemplate:
     def test_a_value_that_several_steps_use_is_one_mistake(self, tmp_path: Path) -> None:
         (found,) = [line for line in self.lines(tmp_path, self.TEN.replace(": main", ": mian")) if "job.yaml" in line]
         assert found == (
-            "job.yaml:7:15: steps reserve, base and image: repository: there is no entry of repositories named 'mian'; "
+            "job.yaml:7:15: steps discover, reserve, base and image: repository: there is no entry of repositories named 'mian'; "
             "did you mean 'main'?"
         )
 

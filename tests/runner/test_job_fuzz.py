@@ -15,6 +15,7 @@ from runner.errors import JobFileError
 from runner.job import load, write_out
 from runner.render import render_template
 from runner.step import Registry
+from runner.template_variables import settled
 from tests.runner.job_language import JOB, REGISTRY
 
 WORDS = [
@@ -113,7 +114,7 @@ def test_a_job_with_other_values(directory: Path, mutations: list[tuple[list[int
 @settings(max_examples=30, deadline=None)
 @given(MUTATIONS)
 def test_the_standard_backup_with_other_values(directory: Path, mutations: list[tuple[list[int], Any]]) -> None:
-    text = render_template("backup", {"vm": "a", "vcenter": "prod", "repository": "main"})
+    text = render_template("backup", settled("backup", {"vm": "a", "vcenter": "prod", "repository": "main"}))
     site = {
         "hosts": {"hub": {"ssh": "b@hub"}},
         "vcenters": {"prod": {"server": "v", "username": "u", "password": {"env": "P"}, "tls": {"ca": "ca.pem"}}},
