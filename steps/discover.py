@@ -11,7 +11,7 @@ from runner.model import HOW, JobModel, Model, SectionName
 from runner.observations import Observation, good, noted, observe
 from runner.step import Context, Empty, Lifetime, Step
 from steps import which_vm
-from steps.sections import answers
+from steps.sections import RENEW, answers, expiry
 from steps.vsphere import machine
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import VSphereError
@@ -78,6 +78,8 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
     def run(self, ctx: Context, inputs: DiscoverIn, live: Empty) -> Discovered:
         client = vcenter(ctx, inputs.vcenter)
         ctx.uses("vCenter", client.version)
+        if client.certificate_ends and (warning := expiry(client.certificate_ends)):
+            ctx.warn(f"the certificate of vCenter {inputs.vcenter}: {warning}: {RENEW}")
         chosen = which_vm.choose(ctx, client, inputs.vm, inputs.repository)
         for warning in chosen.warnings:
             ctx.warn(warning)

@@ -8,6 +8,7 @@ Safe from any thread.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from steps.vsphere import folder, way
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
 from steps.vsphere.names import DatastoreFile
-from steps.vsphere.section import VCenter
+from steps.vsphere.section import Thumbprint, VCenter
 from steps.vsphere.session import Session
 from steps.vsphere.tls import Trust, sha1_thumbprint, trust
 
@@ -100,6 +101,11 @@ class Client:
         about = self._current().content.about
         return f"{about.fullName} (API {about.apiVersion})"
 
+    @property
+    def certificate_ends(self) -> datetime | None:
+        """Until when its certificate is valid; None where that is not told."""
+        return self._current().certificate_ends
+
     def trust(self) -> Trust:
         """The verified certificates."""
         with self._lock:
@@ -144,6 +150,14 @@ class Client:
                 return work(session)
             except vim.fault.NotAuthenticated:
                 return work(self._login_instead_of(session))
+            except ssl.SSLCertVerificationError:
+                if not self._pins_several():
+                    raise
+                return work(self._login_instead_of(session))
+
+    def _pins_several(self) -> bool:
+        """Of which the other may be the vCenter's by now."""
+        return isinstance(self.vcenter.tls, Thumbprint) and len(self.vcenter.tls.accepted) > 1
 
     def renew(self) -> bool:
         """Sees that the session lives; True if it had ended and there is a new one now."""
@@ -216,6 +230,8 @@ class Client:
         with self._lock:
             if self._session is None or self._session is ended:
                 doing = f"logging in at {self._server} as {self.vcenter.username}"
+                if self._pins_several():
+                    self._trust = None  # it is known by its certificate alone, which may be the other one now
                 with explained(self._server, doing):
                     self._session = Session(self.vcenter, self.trust())
                 for take, failed in self._borrowers:

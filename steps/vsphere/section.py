@@ -32,22 +32,32 @@ class CaFile(JobModel):
 class Thumbprint(JobModel):
     """SHA-256 of the vCenter's certificate, in hex, with or without colons."""
 
-    thumbprint: str
-    """64 hexadecimal digits; `openssl x509 -noout -fingerprint -sha256` prints them."""
+    thumbprint: str | tuple[str, ...] = Field(min_length=1)
+    """64 hexadecimal digits; `openssl x509 -noout -fingerprint -sha256` prints them. `[old, new]` takes either, ahead of a change that
+    is announced. An expired certificate is refused though it is pinned."""
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """64 digits each, in lower case."""
+        return (self.thumbprint,) if isinstance(self.thumbprint, str) else self.thumbprint
 
     @field_validator("thumbprint")
     @classmethod
-    def _sha256(cls, value: str) -> str:
-        digits = value.replace(":", "").lower()
-        if not re.fullmatch(r"[0-9a-f]+", digits):
-            raise ValueError("write the SHA-256 thumbprint as 64 hexadecimal digits, with or without colons")
-        if len(digits) == _SHA1_DIGITS:
-            raise ValueError(
-                "that is a SHA-1 thumbprint; `openssl x509 -noout -fingerprint -sha256` prints the SHA-256 one"
-            )
-        if len(digits) != _SHA256_DIGITS:
-            raise ValueError(f"a SHA-256 thumbprint has {_SHA256_DIGITS} hexadecimal digits, this has {len(digits)}")
-        return digits
+    def _sha256(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        return _digits_of(value) if isinstance(value, str) else tuple(_digits_of(one) for one in value)
+
+
+def _digits_of(value: str) -> str:
+    digits = value.replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]+", digits):
+        raise ValueError("write the SHA-256 thumbprint as 64 hexadecimal digits, with or without colons")
+    if len(digits) == _SHA1_DIGITS:
+        raise ValueError(
+            "that is a SHA-1 thumbprint; `openssl x509 -noout -fingerprint -sha256` prints the SHA-256 one"
+        )
+    if len(digits) != _SHA256_DIGITS:
+        raise ValueError(f"a SHA-256 thumbprint has {_SHA256_DIGITS} hexadecimal digits, this has {len(digits)}")
+    return digits
 
 
 class VCenter(Section):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from runner.errors import SendenseError, UsageError
+from steps.sections import certificate as certificate_of
 from steps.vsphere import machine, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import (
@@ -25,8 +29,9 @@ from steps.vsphere.errors import (
 from steps.vsphere.find import find
 from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
+from steps.vsphere.simulator import Simulator
 from tests.eventually import eventually
-from tests.vcenter import PASSWORD, Starts, vcenters
+from tests.vcenter import PASSWORD, USER, Starts, inventory, vcenters
 from tests.vcenter import machine as vm
 
 start_vcenter = vcenters
@@ -75,6 +80,49 @@ def test_another_thumbprint_is_refused_before_the_login_and_both_are_shown(start
     assert wrong in str(caught.value)
     assert lab.simulator.thumbprint in str(caught.value)
     assert lab.simulator.calls["Login"] == 0
+
+
+def test_of_two_pinned_thumbprints_either_is_accepted_also_while_a_run_works(
+    start_vcenter: Starts, tmp_path: Path
+) -> None:
+    lab = start_vcenter()
+    old = lab.simulator.thumbprint
+    with Client("prod", lab.vcenter(tls={"thumbprint": [old, "AB:" * 31 + "CD"]})) as client:
+        lab.simulator.stop()
+        options: dict[str, Any] = {"username": USER, "password": PASSWORD, "port": lab.section.port}
+        with Simulator(inventory(vm()), tmp_path / "again", **options) as renewed:
+            # It makes its certificate as it starts, so that nobody can pin it before.
+            client.vcenter = lab.vcenter(tls={"thumbprint": [old, renewed.thumbprint]})
+            assert find(client, "pgtest1")
+            assert client.trust().pem == ssl.get_server_certificate(("127.0.0.1", lab.section.port))
+
+
+def test_neither_of_two_pinned_thumbprints_is_refused_and_all_are_shown(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    pins = ["AB:" * 31 + "CD", "AB:" * 31 + "EF"]
+    with pytest.raises(NotTrusted) as caught, Client("prod", lab.vcenter(tls={"thumbprint": pins})):
+        pass
+    assert " or ".join(pins) in str(caught.value)
+
+
+def test_a_pinned_certificate_that_has_expired_is_refused_with_the_date(start_vcenter: Starts) -> None:
+    lab = start_vcenter(simulator={"certificate_valid": timedelta(days=-1)})
+    with pytest.raises(NotTrusted) as caught, Client("prod", lab.vcenter(tls={"thumbprint": lab.simulator.thumbprint})):
+        pass
+    ended = datetime.now(UTC) - timedelta(days=1)
+    assert f"that the job pins has expired on {ended:%Y-%m-%d}: renew it in vCenter" in str(caught.value)
+    assert lab.simulator.calls["Login"] == 0
+
+
+@pytest.mark.parametrize("tls", ["ca", "thumbprint"])
+def test_the_end_of_a_certificate_is_told_a_month_ahead_by_doctor_and_run(start_vcenter: Starts, tls: str) -> None:
+    for days, warned in ((29, True), (32, False)):
+        lab = start_vcenter(simulator={"certificate_valid": timedelta(days=days)})
+        lab.section = lab.vcenter(**({"tls": {"thumbprint": lab.simulator.thumbprint}} if tls == "thumbprint" else {}))
+        found = certificate_of(lab.context(), "prod")
+        assert (found.state, "days" in found.found) == (("noted", True) if warned else ("good", False))
+        lab.discover()
+        assert any("expires on" in warning for warning in lab.warnings) is warned
 
 
 def test_verification_holds_for_localhost_too(start_vcenter: Starts, tmp_path: Path) -> None:
