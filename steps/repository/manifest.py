@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from runner.sealed import Damaged, seal, unseal
-from runner.units import MiB, human_seconds
+from runner.units import DAY, MiB, counted, human_seconds
 from steps.repository import layout
 from steps.repository.recorded import LARGEST, Amount, Moment, Recorded, different
 
@@ -186,18 +186,14 @@ class Manifest(Recorded):
         """What is wrong with the clocks that it was made by, in sentences."""
         found = []
         if not self._bears_out(self.published):
-            ahead = self.created > self.published
             found.append(
-                f"The vCenter's clock was {_span(self.created, self.published if ahead else self.begun)} "
-                f"{'ahead of' if ahead else 'behind'} that of the machine of the run: the snapshot is of "
-                f"{self.created.astimezone(UTC):%Y-%m-%d %H:%M} UTC by the one, "
-                f"and the point was published at {self.published.astimezone(UTC):%Y-%m-%d %H:%M} UTC by the other."
+                f"The vCenter's clock was about {_apart(self.created, self.published)} that of the machine of the run: it dates "
+                f"the snapshot {_minute(self.created)}, and the point was published {_minute(self.published)}."
             )
         if self.stored is not None and abs(self.stored - self.published) > APART:
             found.append(
-                f"The clock of the repository's host was {_span(self.stored, self.published)} "
-                f"{'ahead of' if self.stored > self.published else 'behind'} that of the machine of the run, which said "
-                f"{self.published.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+                f"The clock of the repository's host was about {_apart(self.stored, self.published)} that of the machine of the "
+                f"run: {_minute(self.stored)}, not {_minute(self.published)}."
             )
         return tuple(found)
 
@@ -214,8 +210,14 @@ class Manifest(Recorded):
             return False
 
 
-def _span(one: datetime, other: datetime) -> str:
-    return human_seconds(abs((one - other).total_seconds()))
+def _apart(one: datetime, other: datetime) -> str:
+    seconds = abs((one - other).total_seconds())
+    span = counted(round(seconds / DAY), "day") if seconds > 2 * DAY else human_seconds(seconds)
+    return f"{span} {'ahead of' if one > other else 'behind'}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def weakest(levels: list[Level]) -> Level:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runner.units import MiB
 from steps.vsphere.simulator.devices import NODES, View, controller_device, disk_device, own_devices
 from steps.vsphere.simulator.disk import Disk
-from steps.vsphere.simulator.vmodl import now, vim
+from steps.vsphere.simulator.vmodl import vim
 
 if TYPE_CHECKING:
     from steps.vsphere.simulator.machine import Machine
@@ -178,7 +178,7 @@ def layout(machine: Machine) -> Any:
             extent = add(extent_name, "diskExtent", layer.raw.path.stat().st_blocks * 512)
             chain.append(vim.vm.FileLayoutEx.DiskUnit(fileKey=[descriptor, extent]))
         disks.append(vim.vm.FileLayoutEx.DiskLayout(key=disk.key, chain=chain))
-    return vim.vm.FileLayoutEx(file=files, disk=disks, timestamp=now())
+    return vim.vm.FileLayoutEx(file=files, disk=disks, timestamp=machine.world.now())
 
 
 def vmx(machine: Machine) -> str:

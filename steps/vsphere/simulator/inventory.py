@@ -177,11 +177,13 @@ class DatacenterSpec(JobModel):
 class Inventory(JobModel):
     """`instance_uuid` is the vCenter's own. `denied`: privileges the user lacks, for example
     VirtualMachine.Config.ChangeTracking. `locked_file_status`: the HTTP status for a disk file that a running VM
-    writes; which one a real vCenter gives is not known."""
+    writes; which one a real vCenter gives is not known. `clock_ahead`: by how many seconds its clock is ahead of this machine's,
+    negative: behind, as of one that nothing keeps."""
 
     instance_uuid: str = "5e0d3f51-6c1f-4a57-9d3e-2f6b1c0a7e11"
     denied: tuple[str, ...] = ()
     locked_file_status: Literal[423, 500] = 500
+    clock_ahead: float = 0.0
     datacenters: tuple[DatacenterSpec, ...]
 
     @model_validator(mode="after")

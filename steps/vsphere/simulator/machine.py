@@ -20,7 +20,7 @@ from steps.vsphere.simulator.rawfile import replace_text
 from steps.vsphere.simulator.soap import Call
 from steps.vsphere.simulator.tasks import Tasks
 from steps.vsphere.simulator.tracking import Tracker
-from steps.vsphere.simulator.vmodl import fault, now, vim, vmodl
+from steps.vsphere.simulator.vmodl import fault, vim, vmodl
 
 POWER = vim.VirtualMachine.PowerState
 
@@ -49,7 +49,7 @@ class Machine(Entity):
         self.uuid = spec.uuid or stable_uuid("bios", identity)
         self.unreadable = frozenset(spec.unreadable)
         self.power = POWER.poweredOn if spec.powered_on else POWER.poweredOff
-        self.modified = now()
+        self.modified = world.now()
         self.snapshots: list[snapshots.Snapshot] = []
         self.consolidation_needed = spec.consolidation_needed
         self.busy: Any = None
@@ -137,7 +137,7 @@ class Machine(Entity):
 
     def touch(self) -> None:
         """Something changed: the .vmx follows, waiters are woken."""
-        self.modified = now()
+        self.modified = self.world.now()
         replace_text(self.path("vmx"), configuration.vmx(self))
         self.world.changed()
 

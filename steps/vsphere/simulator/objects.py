@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from steps.vsphere.simulator.faults import Faults
@@ -91,10 +92,15 @@ class World:
         self.faults = Faults()
         self.generation = 0
         self.stopping = threading.Event()
+        self.clock_ahead = timedelta()
         self.session: Any = None
         """Whose call is being answered; read it under the lock."""
         self._objects: dict[str, Managed] = {}
         self._numbers: dict[str, int] = {}
+
+    def now(self) -> datetime:
+        """By the vCenter's clock."""
+        return datetime.now(UTC) + self.clock_ahead
 
     def number(self, prefix: str) -> str:
         """A moref never used before: ``vm-16``."""

@@ -66,6 +66,7 @@ class Simulator:
         self.served: Counter[str] = Counter()
         """Bytes sent over HTTPS, by the path of the file here (`disk_file`)."""
         self._world = World()
+        self.set_clock(timedelta(seconds=inventory.clock_ahead))
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
         sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
         tickets = Tickets()
@@ -121,6 +122,10 @@ class Simulator:
             for disk in machine.disks:
                 disk.flatten()
                 disk.close()
+
+    def set_clock(self, ahead: timedelta) -> None:
+        """From now on its clock is so much ahead of this machine's."""
+        self._world.clock_ahead = ahead
 
     def _machine(self, vm: str) -> Machine:
         """By name, as people write it or escaped, by inventory path or by moref."""

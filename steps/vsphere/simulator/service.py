@@ -9,7 +9,7 @@ from steps.vsphere.simulator.entities import Entity
 from steps.vsphere.simulator.machine import Machine
 from steps.vsphere.simulator.objects import Managed, World, operation, provides
 from steps.vsphere.simulator.soap import Call
-from steps.vsphere.simulator.vmodl import fault, now, support, vim, vmodl
+from steps.vsphere.simulator.vmodl import fault, support, vim, vmodl
 
 API_VERSION = "8.0.3.0"
 
@@ -53,7 +53,7 @@ class ServiceInstance(Managed):
     @provides("serverClock")
     @operation("CurrentTime")
     def current_time(self, _call: Call | None = None) -> Any:
-        return now()
+        return self.world.now()
 
 
 class SearchIndex(Managed):

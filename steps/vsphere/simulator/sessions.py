@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from steps.vsphere.simulator.objects import Managed, World
-from steps.vsphere.simulator.vmodl import fault, now, vim
+from steps.vsphere.simulator.vmodl import fault, vim
 
 COOKIE = "vmware_soap_session"
 _COOKIE_VALUE = re.compile(COOKIE + r'="?([0-9a-f]+)"?')
@@ -48,7 +48,7 @@ class Sessions:
 
     def open(self, username: str, address: str, user_agent: str) -> Session:
         token = secrets.token_hex(20)
-        started = now()
+        started = self._world.now()
         info = vim.UserSession(
             key=secrets.token_hex(16),
             userName=username,
@@ -76,7 +76,7 @@ class Sessions:
             if session is None or self._expired(session):
                 return None
             session.last_used = self._clock()
-            session.info.lastActiveTime = now()
+            session.info.lastActiveTime = self._world.now()
             session.info.callCount += 1
             return session
 

@@ -12,7 +12,7 @@ from steps.vsphere.simulator import configuration
 from steps.vsphere.simulator.devices import View
 from steps.vsphere.simulator.objects import Managed, operation, provides
 from steps.vsphere.simulator.soap import Call
-from steps.vsphere.simulator.vmodl import fault, now, vim, vmodl
+from steps.vsphere.simulator.vmodl import fault, vim, vmodl
 
 if TYPE_CHECKING:
     from steps.vsphere.simulator.machine import Machine
@@ -40,7 +40,7 @@ class Snapshot(Managed):
         self.name = name
         self.description = description
         self.quiesced = quiesced
-        self.created = now()
+        self.created = self.world.now()
         self.parent: Snapshot | None = machine.snapshots[-1] if machine.snapshots else None
         self.tracking = machine.tracking
         self.views: dict[int, View] = {}

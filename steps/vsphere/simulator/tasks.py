@@ -15,7 +15,7 @@ from typing import Any
 from runner.errors import UsageError
 from steps.vsphere.simulator.objects import Managed, World, operation, provides
 from steps.vsphere.simulator.soap import NAMESPACE, Call
-from steps.vsphere.simulator.vmodl import DataObject, fault, now, support, vim, vmodl
+from steps.vsphere.simulator.vmodl import DataObject, fault, support, vim, vmodl
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Task(Managed):
             cancelled=False,
             cancelable=False,
             reason=vim.TaskReasonUser(userName=user),
-            queueTime=now(),
+            queueTime=world.now(),
             eventChainId=int(self.moid.rsplit("-", 1)[-1]),
         )
 
@@ -88,7 +88,7 @@ class Tasks:
     def _run(self, task: Task, work: Callable[[], Any], done: Callable[[], None]) -> None:
         with self._world.lock:
             task.started_at = time.monotonic()
-            task.info.state, task.info.startTime = STATE.running, now()
+            task.info.state, task.info.startTime = STATE.running, self._world.now()
             self._world.changed()
         if self._world.stopping.wait(task.seconds):
             return
@@ -103,7 +103,7 @@ class Tasks:
                 log.exception("the task %s (%s) failed", task.moid, task.method)
                 task.info.error = fault(vmodl.fault.SystemError, "A general system error occurred", reason="bug")
                 task.info.state = STATE.error
-            task.info.progress, task.info.completeTime = None, now()
+            task.info.progress, task.info.completeTime = None, self._world.now()
             task.finished_at = time.monotonic()
             done()
             self._world.changed()

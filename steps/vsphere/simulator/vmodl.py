@@ -5,7 +5,6 @@ The names are `Any`, since pyVmomi's stubs leave its constructors untyped and de
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from pyVmomi import VmomiSupport
@@ -37,10 +36,6 @@ def typed(value: Any, kind: Any) -> Any:
     if issubclass(kind, Enum) or (issubclass(kind, int) and kind is not bool):
         return kind(value)
     return value
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def fault(kind: Any, message: str, **fields: Any) -> Exception:
