@@ -91,6 +91,8 @@ def of_job(
     hosts, sections = named(job, examination)
     for name in hosts:
         yield observe(f"host {name}", "that it can be reached as the job says", partial(_reached, world, name))
+        if (odd := world.oddities.get(name)) is not None:
+            yield noted(f"host {name}", "what its login prints", odd)
     context = world.unheard("doctor")
     for section, name in sections:
         try:

@@ -43,6 +43,8 @@ class World:
         self.guards: list[HeldLock] = []
         """Held before anything is written."""
         self.execution = secrets.token_hex(4)
+        self.oddities: dict[str, str] = {}
+        """What was told of hosts that work all the same, by their names."""
         self._scratch = scratch
         self._mark = ""
         self._lock = threading.RLock()
@@ -68,10 +70,14 @@ class World:
     def _warn(self, what: str, text: str) -> None:
         self.bus.emit(Warned(node=what, text=text))
 
+    def _odd(self, host: str, text: str) -> None:
+        self.oddities[host] = text
+        self._warn(f"host {host}", text)
+
     def host(self, name: str) -> Host:
         with self._lock:
             if name not in self._hosts:
-                host = connect(name, host_spec(self.job, name), partial(self._warn, f"host {name}"))
+                host = connect(name, host_spec(self.job, name), partial(self._odd, name))
                 host.mark = self._mark
                 self._stack.callback(self._close, f"host {name}", host.close)
                 self._hosts[name] = host

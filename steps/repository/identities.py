@@ -100,7 +100,7 @@ def read(host: Host, directory: str) -> tuple[Adoption, ...]:
     """Of the VM's `directory`; none where nobody adopted it. Raises StateError."""
     path = posixpath.join(directory, layout.IDENTITIES)
     try:
-        content = host.read(path)
+        content = host.read(path, limit=layout.RECORD_LIMIT)
     except FileNotFoundError:
         return ()
     return parse(content, f"{path} on {host.name}")

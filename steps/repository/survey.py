@@ -13,15 +13,11 @@ from dataclasses import dataclass, field
 from runner.errors import StateError
 from runner.hosts import Host
 from runner.model import Model
-from runner.units import MiB
 from steps.repository import identities, layout, listing, manifest, marker, marks
 from steps.repository.history import Entry, oldest_first
 from steps.repository.identities import Adoption
 from steps.repository.listing import Found, Listing
 from steps.repository.marks import Marks
-
-FILE_LIMIT = 1 * MiB
-"""A larger manifest or mark is damage: 64 disks with all their fields are 60 KiB."""
 
 
 class Skipped(Model):
@@ -132,7 +128,8 @@ def _why_not(found: Found) -> str | None:
     """Why a small file is not read."""
     if found.kind != "f":
         return "it is no regular file"
-    return None if found.size <= FILE_LIMIT else f"it has {found.size} bytes, and such a file has {FILE_LIMIT} at most"
+    limit = layout.RECORD_LIMIT
+    return None if found.size <= limit else f"it has {found.size} bytes, and such a file has {limit} at most"
 
 
 def _parts(path: str) -> tuple[str, str, str]:

@@ -32,7 +32,7 @@ def read(host: Host, directory: str) -> TrackingReset | None:
     """None if there was none, in a VM's `directory`. Raises StateError, HostError."""
     path = posixpath.join(directory, layout.TRACKING_RESET)
     try:
-        return unseal(host.read(path), TrackingReset, SCHEMA_VERSION)
+        return unseal(host.read(path, limit=layout.RECORD_LIMIT), TrackingReset, SCHEMA_VERSION)
     except FileNotFoundError:
         return None
     except Damaged as damaged:

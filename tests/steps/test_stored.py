@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from runner.errors import SendenseError, StateError
 from runner.hosts.local import LocalHost
 from runner.units import MiB
 from steps import stored
@@ -126,6 +128,34 @@ def test_a_chain_is_refused_that_leads_to(
         read(hub, chain[2].point)
     assert said in refused.value.message
     assert "\n" not in refused.value.message
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "a FIFO": os.mkfifo,
+    "a link to zeroes without end": lambda path: path.symlink_to("/dev/zero"),
+    "a directory": Path.mkdir,
+    "8 GiB of nothing": lambda path: path.touch() or os.truncate(path, 8 << 30),
+}
+
+
+@pytest.mark.parametrize("put", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize("name", [layout.MANIFEST, layout.digests(2000), IMAGE, layout.MOVING, "suspect.json"])
+def test_what_is_no_file_of_its_kind_is_one_sentence(
+    hub: Hub, made: tuple[Path, list[Reference]], tmp_path: Path, name: str, put: Callable[[Path], object]
+):
+    repository, points = made
+    shutil.copytree(repository, hub.root, dirs_exist_ok=True)
+    point = hub.root / points[1].point.relative_to(repository)
+    (point / name).unlink(missing_ok=True)
+    put(point / name)
+    if name == layout.MOVING:  # where it is asked for
+        on("elsewhere.qcow2")([Reference(point, {})] * 3)
+    with pytest.raises((SendenseError, StateError), match=name) as told:
+        found = read(hub, point)
+        if name == "suspect.json":
+            raise StateError(" ".join(found.notes))
+        stored.receive_digests(hub.host, found.disks[0], tmp_path / "digests")
+    assert "\n" not in str(told.value)
 
 
 def test_a_repository_behind_a_link_is_still_one(hub: Hub, chain: list[Reference], tmp_path: Path):

@@ -25,7 +25,7 @@ class NoShellError(HostError):
     def __init__(self, host: str, account: str, ended_with: int | None, printed: bytes) -> None:
         how = "does not end" if ended_with is None else f"ended with exit code {ended_with}"
         super().__init__(
-            f"{host} starts no POSIX shell for {account}: what sshd runs for that account {how} and {_said(printed)};"
+            f"{host} starts no POSIX shell for {account}: what sshd runs for that account {how} and printed {_first_line(printed)};"
             " give the account a shell (chsh -s /bin/sh), or a ForceCommand that runs $SSH_ORIGINAL_COMMAND",
             transient=ended_with is None,
         )
@@ -40,7 +40,7 @@ class NoisyLoginError(HostError):
 
     def __init__(self, host: str, account: str, printed: bytes) -> None:
         super().__init__(
-            f"the login of {account} on {host} prints more than {LONGEST // KiB} KiB before it runs a command: it {_said(printed)};"
+            f"the login of {account} on {host} prints more than {LONGEST // KiB} KiB before it runs a command, first {_first_line(printed)};"
             " make the account's start-up files (.bashrc, .ssh/rc, a ForceCommand) silent where there is no terminal"
         )
         self.host = host
@@ -60,7 +60,7 @@ class Account:
     def printed(self, content: bytes) -> None:
         if content.strip() and self._told.acquire(blocking=False):
             self._warn(
-                f"the login of {self.name} on {self.host} {_said(content)} before every command, which is skipped;"
+                f"the login of {self.name} on {self.host} prints {_first_line(content)} before each command: that is skipped;"
                 " make the account's start-up files silent where there is no terminal"
             )
 
@@ -88,10 +88,10 @@ class Preamble:
         return rest
 
 
-def _said(printed: bytes) -> str:
-    """Its first line that says something, safe for a terminal."""
+def _first_line(printed: bytes) -> str:
+    """Of those that say something, in quotes, safe for a terminal."""
     lines = [line.strip() for line in printed.decode(errors="replace").splitlines() if line.strip()]
     if not lines:
-        return "printed nothing"
+        return "nothing"
     shown = printable(lines[0])
-    return f'printed "{shown[:_SHOWN]}{"…" if len(shown) > _SHOWN else ""}"'
+    return f'"{shown[:_SHOWN]}{"…" if len(shown) > _SHOWN else ""}"'

@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,7 +120,7 @@ def test_a_bashrc_is_told_with_its_first_line(enter: Enter, tmp_path: Path) -> N
     warnings: list[str] = []
     use(enter(warnings, SetEnv=f'SHLVL=0 "HOME={tmp_path}/home"'), tmp_path / "place")
     (warning,) = warnings
-    assert 'on hub printed "' in warning and ("Welcome, \\x1b[31mroot" in warning or "no tty" in warning)
+    assert 'on hub prints "' in warning and ("Welcome, \\x1b[31mroot" in warning or "no tty" in warning)
 
 
 @pytest.mark.parametrize("stream", ["", ">&2"], ids=["output", "error"])
@@ -196,3 +198,21 @@ def test_any_login_shell_starts_ours(forced: Enter, shell: str, tmp_path: Path) 
     place = tmp_path / "it's a $place! \\ \n\xff"
     place.mkdir()
     use(forced("", f'exec {path} -c "$SSH_ORIGINAL_COMMAND"'), place)
+
+
+def test_init_makes_a_repository_behind_a_noisy_login_and_the_doctor_tells_of_it(forced: Enter, tmp_path: Path) -> None:
+    spec = forced("echo hello; echo x >&2")._spec.model_dump_json(by_alias=True, exclude_none=True)
+    (tmp_path / "job.yaml").write_text(
+        f"version: 1\nname: tiny\nhosts: {{hub: {spec}}}\nrepositories: {{main: {{host: hub, path: {tmp_path}/repository}}}}\n"
+        "state: {in: repositories.main}\nsteps: [{id: cleanup, uses: cleanup}]\n"
+    )
+
+    def sendense(verb: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "runner.cli", verb, str(tmp_path / "job.yaml")]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+
+    made = sendense("init")
+    assert made.returncode == 0 and "made a new, empty repository" in made.stdout
+    assert made.stderr.startswith("! the login of ") and made.stderr.count("\n") == 1
+    found = sendense("doctor")
+    assert found.returncode == 0 and "what its login prints: the login of " in found.stdout

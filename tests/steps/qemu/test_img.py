@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,18 @@ def test_a_raw_disk_is_never_taken_for_an_image(tmp_path: Path) -> None:
 def test_a_missing_image_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(img.BadImageError, match=r"nothing\.qcow2 on hub cannot be checked .*No such file"):
         img.check(HOST, str(tmp_path / "nothing.qcow2"))
+
+
+@pytest.mark.parametrize(
+    "put", [os.mkfifo, lambda path: path.symlink_to("image"), Path.mkdir], ids=["fifo", "link", "dir"]
+)
+def test_what_is_no_regular_file_is_not_given_to_qemu(tmp_path: Path, put: Callable[[Path], object]) -> None:
+    img.create(HOST, str(tmp_path / "image"), MiB)
+    put(tmp_path / "disk.qcow2")
+    with pytest.raises(img.BadImageError, match=r"disk.qcow2 on hub cannot be opened .* it is no regular file"):
+        img.infos(HOST, [str(tmp_path / "image"), str(tmp_path / "disk.qcow2")])
+    with pytest.raises(img.BadImageError, match="it is no regular file"):
+        img.info(HOST, str(tmp_path / "disk.qcow2"), force_share=True)
 
 
 def test_leaked_clusters_are_counted(tmp_path: Path) -> None:
