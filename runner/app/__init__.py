@@ -8,7 +8,7 @@ here prints; the command line gives listeners and gets results.
 from runner.app.abandoning import abandon_run
 from runner.app.comparison import compare, of_deleted
 from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
-from runner.app.looking import diagnose, named_by, plan_job
+from runner.app.looking import diagnose, named_by, plan_job, told_by
 from runner.app.records import new_run_id
 from runner.app.runs import Result, RunBroke, run_job
 from runner.app.status import Status, status_of
@@ -35,4 +35,5 @@ __all__ = [
     "status_of",
     "sweep_job",
     "sweep_orphans",
+    "told_by",
 ]

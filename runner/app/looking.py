@@ -129,6 +129,12 @@ def named_by(job: Job) -> tuple[list[str], list[tuple[str, str]]]:
     return doctor.named(job, Examination(nodes, resolver, world))
 
 
+def told_by(job: Job, uses: str) -> list[dict[str, JsonValue]]:
+    """What the steps of that kind are told, of each what the file alone tells, in order."""
+    nodes, resolver, _ = _unconnected(job, Registry.installed())
+    return [resolver.told(step) for step in nodes.order if nodes.spec(step).uses == uses]
+
+
 def plan_offline(job: Job, registry: Registry) -> Plan:
     """Of what the files alone tell."""
     nodes, resolver, _ = _unconnected(job, registry)

@@ -20,14 +20,14 @@ COMMANDS = {
         name: name
         for name in (
             *("run", "status", "sweep", "doctor"),
-            *("verify", "prune", "restore", "serve", "files"),
+            *("verify", "prune", "restore", "serve", "files", "adopt"),
             *("steps", "ci", "completion", "demo", "lab"),
         )
     },
 }
 """Command → the module here that has it, under its own name."""
 
-WORKING = frozenset({"run", "sweep", "init", "protect", "verify", "prune", "restore", "serve", "demo", "lab"})
+WORKING = frozenset({"run", "sweep", "init", "protect", "verify", "prune", "restore", "serve", "adopt", "demo", "lab"})
 """Commands with other work than to answer: their exit code is that work's, whoever can be told of it."""
 
 EPILOG = """Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by another run ·

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
@@ -28,7 +28,7 @@ from runner.job_model import Job
 from runner.summary import RunSummary
 from steps.check_point import CheckPoint
 from steps.check_source import CheckSource
-from steps.repository import layout
+from steps.repository import identities, layout
 from steps.repository.listing import UnreadableError
 from steps.scope import chosen
 
@@ -90,13 +90,14 @@ def verify(
             found = [(place, path) for path in _every(job, place, points, all_vms=all_vms)]
         else:
             found = [find_point(job, places, point) for point in points]
+        uuids = {_uuid(place, path) for place, path in found} if against_source else set()
     names = {place.name for place, _ in found}
     if len(names) > 1:
         raise UsageError(f"these points lie in the repositories {', '.join(sorted(names))}: verify one's at a time")
     paths = sorted({posixpath.relpath(path, place.path) for place, path in found})
     values: dict[str, JsonValue] = {"repository": names.pop(), "points": list(paths), "level": level}
     if against_source:
-        values |= _with_vm(job, paths)
+        values |= _with_vm(job, uuids)
     if every:
         # Another day these are other points: what is unfinished is gone on with.
         told: JsonValue = [job.name, *points, "all" if all_vms else ""]
@@ -161,17 +162,24 @@ _HOW_IT_IS_READ = (
 """Variables that the templates backup and verify share."""
 
 
-def _with_vm(job: Job, points: Sequence[str]) -> dict[str, JsonValue]:
-    """Variables of the template for a comparison with the VM of `points` (paths in a repository). Raises UsageError."""
-    directories = {posixpath.dirname(point) for point in points}
-    if len(directories) > 1:
-        raise UsageError(f"these points are of {len(directories)} VMs: verify one VM's at a time against the source")
+def _uuid(place: Place, point: str) -> str:
+    """By which the VM of `point` is found now: it may have been adopted under another one than its directory tells."""
+    directory = posixpath.dirname(point)
+    adopted = identities.current_uuid(identities.read(place.host, directory))
+    return adopted or layout.uuid_of_vm_directory(posixpath.basename(directory)) or ""
+
+
+def _with_vm(job: Job, uuids: Collection[str]) -> dict[str, JsonValue]:
+    """Variables of the template for a comparison with the VM that has the instance uuid. Raises UsageError where points of several
+    VMs were named."""
+    if len(uuids) > 1:
+        raise UsageError(f"these points are of {len(uuids)} VMs: verify one VM's at a time against the source")
     vcenters = list(job.sections.get("vcenters", {}))
     if "vcenter" not in job.vars and len(vcenters) != 1:
         raise UsageError(
             f"{job.file} does not say which vCenter has the VM: name the VM's backup job, or a site with one vCenter"
         )
-    uuid = layout.uuid_of_vm_directory(directories.pop())
+    (uuid,) = uuids
     known: dict[str, JsonValue] = {"vcenter": vcenters[0]} if len(vcenters) == 1 else {}
     told = {name: job.vars[name] for name in _HOW_IT_IS_READ if name in job.vars}
     return {"against_source": True, "vm": uuid, **known, **told}

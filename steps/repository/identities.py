@@ -30,7 +30,7 @@ _ADOPTED_AS = f"""
 cd "$1" || exit 3
 exec find . -mindepth 1 -maxdepth 2 \\( -path './.*' -o -path ./lost+found \\) -prune -o \\
     -type f -path './*/{layout.IDENTITIES}' \\
-    -exec sh -c 'uuid=$1; shift; grep -lF -e "$uuid" -- "$@"; test $? -lt 2' sh "$2" {{}} +
+    -exec sh -c 'uuid=$1; shift; grep -liF -e "$uuid" -- "$@"; test $? -lt 2' sh "$2" {{}} +
 """
 
 
@@ -157,5 +157,5 @@ def why_not_believed(point: str, recorded: Recorded, vm: Recorded, adopted: Sequ
         return f"{point} does not say which ESXi host it was read from, as an earlier version made it"
     if adopted and is_known(adopted[-1].new, vm):
         day = f"{adopted[-1].when.astimezone(UTC):%Y-%m-%d}"
-        return f"{point} is of before {day}, when the VM was adopted from another vCenter, whose changeIds mean nothing here"
+        return f"{point} was made before the VM was adopted from another vCenter ({day}), whose changeIds mean nothing here"
     return f"{point} is of another VM"
