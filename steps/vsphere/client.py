@@ -22,7 +22,7 @@ from pyVmomi import vim
 from runner.errors import SendenseError
 from runner.step import Context
 from runner.units import MINUTE
-from steps.vsphere import folder, way
+from steps.vsphere import folder, service, way
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
 from steps.vsphere.names import DatastoreFile
@@ -69,6 +69,7 @@ class Client:
         self._closing = False
         self._borrowers: list[tuple[Callable[[str], None], Callable[[SendenseError], None]]] = []
         self._trust: Trust | None = None
+        self._uuid = ""
         self._session: Session | None = None
         self._thread = threading.Thread(target=self._keep_alive, name=f"keepalive-{name}", daemon=True)
 
@@ -92,8 +93,11 @@ class Client:
 
     @property
     def uuid(self) -> str:
-        """about.instanceUuid: which vCenter this is."""
-        return str(self._current().content.about.instanceUuid)
+        """Which vCenter, or which ESXi host, this is. Raises VSphereError, PermissionMissing."""
+        if not self._uuid:  # who asks at the same time gets the same answer
+            doing = f"reading which vCenter or ESXi host {self.vcenter.authority} is"
+            self._uuid = self.call(doing, lambda session: service.identify(session, doing))
+        return self._uuid
 
     @property
     def version(self) -> str:

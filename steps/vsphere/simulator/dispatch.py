@@ -70,7 +70,7 @@ class Dispatcher:
             self._sessions.close_all()
         call.session = self._sessions.find(call.cookie)
         if call.session is None and not _is_anonymous(call):
-            raise not_authenticated()
+            raise not_authenticated(self._world)
         if broken := self._world.faults.take("fail-call", call.method):
             raise named_fault(broken["fault"], vim.Folder("group-d1"))
         self._lose_snapshots(call)

@@ -174,17 +174,31 @@ class DatacenterSpec(JobModel):
     vms: tuple[MachineSpec, ...] = ()
 
 
+ESXI_DATACENTER = "ha-datacenter"
+"""The one that an ESXi host has; it cannot be renamed."""
+
+
 class Inventory(JobModel):
-    """`instance_uuid` is the vCenter's own. `denied`: privileges the user lacks, for example
+    """`product` is what answers: a vCenter, or an ESXi host by itself, which has one datacenter without folders and no instance
+    uuid, but a hardware uuid (`host_uuid`). `instance_uuid` is the vCenter's own. `denied`: privileges the user lacks, for example
     VirtualMachine.Config.ChangeTracking. `locked_file_status`: the HTTP status for a disk file that a running VM
     writes; which one a real vCenter gives is not known. `clock_ahead`: by how many seconds its clock is ahead of this machine's,
     negative: behind, as of one that nothing keeps."""
 
+    product: Literal["vcenter", "esxi"] = "vcenter"
+    host_uuid: str = "4c4c4544-0051-4210-8056-b4c04f4e3332"
     instance_uuid: str = "5e0d3f51-6c1f-4a57-9d3e-2f6b1c0a7e11"
     denied: tuple[str, ...] = ()
     locked_file_status: Literal[423, 500] = 500
     clock_ahead: float = 0.0
     datacenters: tuple[DatacenterSpec, ...]
+
+    @model_validator(mode="after")
+    def _one_host(self) -> Self:
+        folders = [vm.folder for one in self.datacenters for vm in one.vms] + [one.folder for one in self.datacenters]
+        if self.product == "esxi" and (any(folders) or [one.name for one in self.datacenters] != [ESXI_DATACENTER]):
+            raise ValueError(f"an ESXi host has one datacenter, {ESXI_DATACENTER}, and no folders")
+        return self
 
     @model_validator(mode="after")
     def _names(self) -> Self:

@@ -85,9 +85,10 @@ class Managed:
 
 
 class World:
-    """Every object by moref, under one lock; waiters are woken when something changed."""
+    """Every object by moref, under one lock; waiters are woken when something changed. `esxi`: of a host by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, esxi: bool = False) -> None:
+        self.esxi = esxi
         self.lock = threading.Condition(threading.RLock())
         self.faults = Faults()
         self.generation = 0
@@ -102,11 +103,16 @@ class World:
         """By the vCenter's clock."""
         return datetime.now(UTC) + self.clock_ahead
 
+    @property
+    def root_folder(self) -> str:
+        return "ha-folder-root" if self.esxi else "group-d1"
+
     def number(self, prefix: str) -> str:
         """A moref never used before: ``vm-16``."""
         with self.lock:
             self._numbers[prefix] = self._numbers.get(prefix, 15) + 1
-            return f"{prefix}-{self._numbers[prefix]}"
+            number = self._numbers[prefix]
+            return str(number) if self.esxi and prefix == "vm" else f"{prefix}-{number}"
 
     def add(self, managed: Managed) -> None:
         with self.lock:

@@ -65,7 +65,7 @@ class Simulator:
         """SOAP calls by method (CreateSnapshot_Task), HTTP requests as "GET /folder"."""
         self.served: Counter[str] = Counter()
         """Bytes sent over HTTPS, by the path of the file here (`disk_file`)."""
-        self._world = World()
+        self._world = World(esxi=inventory.product == "esxi")
         self.set_clock(timedelta(seconds=inventory.clock_ahead))
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
         sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)

@@ -14,26 +14,40 @@ from steps.vsphere.simulator.vmodl import fault, support, vim, vmodl
 API_VERSION = "8.0.3.0"
 
 
+_VCENTER = {
+    "name": "VMware vCenter Server",
+    "fullName": "VMware vCenter Server 8.0.3 (simulated)",
+    "osType": "linux-x64",
+    "productLineId": "vpx",
+    "apiType": "VirtualCenter",
+    "licenseProductName": "VMware VirtualCenter Server",
+}
+_ESXI = {
+    "name": "VMware ESXi",
+    "fullName": "VMware ESXi 8.0.3 (simulated)",
+    "osType": "vmnix-x86",
+    "productLineId": "embeddedEsx",
+    "apiType": "HostAgent",
+    "licenseProductName": "VMware ESX Server",
+}
+"""Without instanceUuid: in ServiceContent as captured from a host (govmomi, simulator/esx/service_content.go) there is none."""
+
+
 class ServiceInstance(Managed):
     kind = vim.ServiceInstance
 
     def __init__(self, world: World, root: Entity, instance_uuid: str) -> None:
         super().__init__(world, "ServiceInstance")
+        product = _ESXI if world.esxi else {**_VCENTER, "instanceUuid": instance_uuid}
         about = vim.AboutInfo(
-            name="VMware vCenter Server",
-            fullName="VMware vCenter Server 8.0.3 (simulated)",
             vendor="VMware, Inc.",
             version="8.0.3",
             build="24322831",
             localeVersion="INTL",
             localeBuild="000",
-            osType="linux-x64",
-            productLineId="vpx",
-            apiType="VirtualCenter",
             apiVersion=API_VERSION,
-            instanceUuid=instance_uuid,
-            licenseProductName="VMware VirtualCenter Server",
             licenseProductVersion="8.0",
+            **product,
         )
         self._content = vim.ServiceInstanceContent(
             rootFolder=root.ref,

@@ -58,7 +58,7 @@ class SessionManager(Managed):
     def acquire_generic_service_ticket(self, call: Call) -> Any:
         """For one request to /folder of the host that the URL names, which here is the simulator itself."""
         if call.session is None:
-            raise not_authenticated()
+            raise not_authenticated(self.world)
         spec = call.arguments.spec
         ticket = self._tickets.for_request(call.session, spec.method, spec.url)
         return vim.SessionManager.GenericServiceTicket(id=ticket, hostName="127.0.0.1")

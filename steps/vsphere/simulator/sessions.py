@@ -19,8 +19,6 @@ from steps.vsphere.simulator.vmodl import fault, vim
 COOKIE = "vmware_soap_session"
 _COOKIE_VALUE = re.compile(COOKIE + r'="?([0-9a-f]+)"?')
 
-ROOT_FOLDER = "group-d1"
-
 
 @dataclass(eq=False)
 class Session:
@@ -105,11 +103,11 @@ class Sessions:
             return [session for session in list(self._open.values()) if not self._expired(session)]
 
 
-def not_authenticated() -> Exception:
+def not_authenticated(world: World) -> Exception:
     """As reported by clients of a real one: the object is the root folder, the privilege System.View."""
     return fault(
         vim.fault.NotAuthenticated,
         "The session is not authenticated.",
-        object=vim.Folder(ROOT_FOLDER),
+        object=vim.Folder(world.root_folder),
         privilegeId="System.View",
     )

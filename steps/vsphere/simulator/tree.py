@@ -7,12 +7,14 @@ from typing import Any
 
 from steps.vsphere.simulator.datastore import Datastore
 from steps.vsphere.simulator.entities import Entity
-from steps.vsphere.simulator.inventory import DatacenterSpec, Inventory
+from steps.vsphere.simulator.inventory import ESXI_DATACENTER, DatacenterSpec, Inventory
 from steps.vsphere.simulator.machine import Machine, Surroundings
 from steps.vsphere.simulator.objects import World, provides
-from steps.vsphere.simulator.sessions import ROOT_FOLDER
 from steps.vsphere.simulator.tasks import Tasks
 from steps.vsphere.simulator.vmodl import vim
+
+ESXI_HOST = "ha-host"
+"""The moref of itself on every ESXi host."""
 
 FOLDER_TYPES = {
     "vm": ["Folder", "VirtualMachine", "VirtualApp"],
@@ -54,7 +56,7 @@ class Datacenter(Entity):
     kind = vim.Datacenter
 
     def __init__(self, world: World, parent: Entity, name: str) -> None:
-        super().__init__(world, world.number("datacenter"), name, parent)
+        super().__init__(world, ESXI_DATACENTER if world.esxi else world.number("datacenter"), name, parent)
         self.folders = {
             kind: Folder(world, world.number(f"group-{kind[0]}"), kind, self, types)
             for kind, types in FOLDER_TYPES.items()
@@ -94,13 +96,14 @@ class Network(Entity):
 
 
 class Cluster(Entity):
-    """One host and its resource pool: enough for a VM to stand on."""
+    """One host and its resource pool: enough for a VM to stand on. That an ESXi host has no cluster is nothing to a backup."""
 
     kind = vim.ClusterComputeResource
 
-    def __init__(self, world: World, parent: Entity, name: str) -> None:
+    def __init__(self, world: World, parent: Entity, name: str, host_uuid: str) -> None:
         super().__init__(world, world.number("domain-c"), name, parent)
-        self.host = Host(world, world.number("host"), f"esxi.{name.lower()}.example", self)
+        host = ESXI_HOST if world.esxi else world.number("host")
+        self.host = Host(world, host, f"esxi.{name.lower()}.example", self, host_uuid)
         self.pool = ResourcePool(world, world.number("resgroup"), "Resources", self)
 
     @provides("host")
@@ -115,6 +118,15 @@ class Cluster(Entity):
 class Host(Entity):
     kind = vim.HostSystem
 
+    def __init__(self, world: World, moid: str, name: str, parent: Entity, uuid: str) -> None:
+        super().__init__(world, moid, name, parent)
+        self._uuid = uuid
+
+    @provides("hardware")
+    def hardware(self) -> Any:
+        system = vim.host.SystemInfo(vendor="VMware, Inc.", model="simulated", uuid=self._uuid or None)
+        return vim.host.HardwareInfo(systemInfo=system)
+
     @provides("runtime")
     def runtime(self) -> Any:
         return vim.host.RuntimeInfo(connectionState="connected", powerState="poweredOn", inMaintenanceMode=False)
@@ -126,15 +138,17 @@ class ResourcePool(Entity):
 
 def build(world: World, tasks: Tasks, inventory: Inventory, directory: Path) -> Folder:
     """The root folder of everything; disk files are made below `directory`."""
-    root = Folder(world, ROOT_FOLDER, "Datacenters", None, ["Folder", "Datacenter"])
+    root = Folder(world, world.root_folder, "Datacenters", None, ["Folder", "Datacenter"])
     for spec in inventory.datacenters:
-        _datacenter(world, tasks, root, spec, directory / "datastores")
+        _datacenter(world, tasks, root, spec, directory / "datastores", inventory.host_uuid)
     return root
 
 
-def _datacenter(world: World, tasks: Tasks, root: Folder, spec: DatacenterSpec, directory: Path) -> None:
+def _datacenter(
+    world: World, tasks: Tasks, root: Folder, spec: DatacenterSpec, directory: Path, host_uuid: str
+) -> None:
     datacenter = Datacenter(world, root.folder(spec.folder), spec.name)
-    cluster = Cluster(world, datacenter.folders["host"], "cluster1")
+    cluster = Cluster(world, datacenter.folders["host"], "cluster1", host_uuid)
     stores = {
         store.name: Datastore(world, datacenter.folders["datastore"], store, directory) for store in spec.datastores
     }
