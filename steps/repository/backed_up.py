@@ -11,6 +11,7 @@ from runner.hosts import Host
 from steps.repository import layout, survey, vm_directory
 from steps.repository.identities import Identity
 from steps.repository.manifest import Manifest
+from steps.repository.survey import VmDirectory
 
 
 @dataclass(frozen=True)
@@ -30,28 +31,25 @@ class BackedUp:
 def as_called(host: Host, root: str, wanted: str, uuids: Collection[str]) -> tuple[BackedUp, ...]:
     """Those that a job meant by `wanted`, or that were called so, the last backed up last. Looked at are the directories named
     after `wanted`, and those of the VMs with the instance `uuids`: a directory keeps the name of its first backup, so that a VM
-    backed up first under another name is not found by this one. One listing and a few small files are read. Raises StateError
-    for a damaged identities.json, HostError, CommandError."""
+    backed up first under another name is not found by this one. What of their points cannot be read is left out: who builds on
+    it, lists it or prunes says so. Raises UnreadableError, CommandError, HostError."""
     slug = layout.slug(wanted.rstrip("/").rpartition("/")[2])
     named = {uuid.lower() for uuid in (*uuids, wanted)}
-    found = []
-    for name, uuid in vm_directory.every(host, root).items():
-        if uuid in named or layout.slug_of(name) == slug:
-            directory = posixpath.join(root, name)
-            if (seen := _seen(host, directory, wanted)) is not None:
-                found.append(seen)
-    return tuple(sorted(found, key=lambda seen: seen.published))
+    directories = [
+        posixpath.join(root, name)
+        for name, uuid in vm_directory.every(host, root).items()
+        if uuid in named or layout.slug_of(name) == slug
+    ]
+    seen = (_seen(survey.of_vm(host, directory), wanted) for directory in directories)
+    return tuple(sorted(filter(None, seen), key=lambda one: one.published))
 
 
-def _seen(host: Host, directory: str, wanted: str) -> BackedUp | None:
-    """What of its points cannot be read is passed over: who builds on them, lists or prunes them says so; the others tell whose
-    they are as well."""
-    seen = survey.of_vm(host, directory)
-    if not seen.entries or not _is_meant(newest := seen.entries[-1].manifest, wanted):
+def _seen(vm: VmDirectory, wanted: str) -> BackedUp | None:
+    if not vm.entries or not _is_meant(vm.entries[-1].manifest, wanted):
         return None
-    known = seen.adopted[-1].new if seen.adopted else vm_directory.identity_of(newest)
-    points = len(seen.entries) + len(seen.unread_points)
-    return BackedUp(directory, newest.job, newest.stored or newest.published, points, known)
+    newest = vm.entries[-1].manifest
+    known = vm.adopted[-1].new if vm.adopted else vm_directory.identity_of(newest)
+    return BackedUp(vm.path, newest.job, newest.published, len(vm.entries), known)
 
 
 def _is_meant(made: Manifest, wanted: str) -> bool:

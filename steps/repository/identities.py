@@ -17,6 +17,7 @@ from runner.model import Model
 from runner.sealed import Damaged, seal, unseal
 from runner.units import MINUTE
 from steps.repository import layout
+from steps.repository.listing import UnreadableError
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -32,6 +33,9 @@ exec find . -mindepth 1 -maxdepth 2 \\( -path './.*' -o -path ./lost+found \\) -
     -type f -path './*/{layout.IDENTITIES}' \\
     -exec sh -c 'uuid=$1; shift; grep -liF -e "$uuid" -- "$@"; test $? -lt 2' sh "$2" {{}} +
 """
+
+
+_NOT_ALL, _NOT_ENTERED = 1, 3
 
 
 class Recorded(Protocol):
@@ -122,9 +126,11 @@ def add(host: Host, directory: str, adoption: Adoption) -> None:
 
 def adopted_as(host: Host, root: str, instance_uuid: str) -> str | None:
     """Path of the directory whose VM has that instance uuid now, though it is not named after it. Raises StateError,
-    AdoptedTwiceError, CommandError where a directory cannot be read."""
+    AdoptedTwiceError, UnreadableError where a directory cannot be read: nobody knows whether it is that one."""
     wanted = instance_uuid.lower()
-    done = host.run(("sh", "-c", _ADOPTED_AS, "sh", root, wanted), timeout=TIMEOUT)
+    done = host.run(("sh", "-c", _ADOPTED_AS, "sh", root, wanted), timeout=TIMEOUT, ok=(0, _NOT_ALL, _NOT_ENTERED))
+    if done.exit_code:
+        raise UnreadableError(root, host.name, "; ".join(done.stderr.split("\n")).strip("; "))
     files = done.stdout.decode("utf-8", "backslashreplace").splitlines()
     directories = (posixpath.join(root, path.split("/")[1]) for path in sorted(files))
     found = [directory for directory in directories if current_uuid(read(host, directory)) == wanted]

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from runner.errors import CommandError, StateError
+from runner.errors import StateError
 from runner.hosts import Completed
 from runner.hosts.local import LocalHost
 from runner.sealed import seal
 from steps import pruning
 from steps.repository import identities, layout, manifest, parent, survey, vm_directory
 from steps.repository.identities import AdoptedTwiceError, Adoption, Identity
+from steps.repository.listing import UnreadableError
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
 from steps.repository.vm_directory import OtherVcenterError
@@ -80,13 +81,13 @@ def test_nothing_is_built_on_what_was_made_before_until_there_is_a_full(hub: Hub
 
 def test_points_of_before_and_after_are_one_vms_to_those_who_list_and_prune(hub: Hub, chain: Chain) -> None:
     adopt(hub, chain, adopted())
-    made = manifest_of(1, FIRST + timedelta(days=1), {2000: None}, instance=NEW)
+    made = manifest_of(1, FIRST + timedelta(days=1), {2000: None}, instance=NEW).model_copy(update={"sequence": 2})
     point = chain.directory / made.point
     point.mkdir()
     (point / layout.MANIFEST).write_bytes(manifest.dump(made))
     (seen,) = survey.read(hub.host, hub.root).vms.values()
     assert [entry.point for entry in seen.entries] == [chain.points[0], made.point]
-    assert seen.damaged == []
+    assert seen.unread == []
     assert seen.uuids == {INSTANCE, NEW}
     (plan,) = pruning.plans(hub.host, hub.root, Policy(keep_last=1), NOW, (NEW,), shares=True)
     assert plan.key == chain.directory.name
@@ -104,7 +105,7 @@ def newer(path: Path) -> None:
     ("spoil", "why"),
     [
         pytest.param(damaged, "is damaged: its checksum is not that of what it says", id="damaged"),
-        pytest.param(newer, "was written by a newer version of this program", id="newer"),
+        pytest.param(newer, "was written by a newer version of sendense", id="newer"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_a_sentence_and_keeps_what_is_there(
@@ -143,7 +144,7 @@ def test_a_directory_that_cannot_be_read_is_not_taken_for_one_that_was_not_adopt
         (Path(root) / "lost+found").chmod(0)
         assert vm_directory.find(Nobody(), root, NEW) is None
         (Path(root) / f"web-{INSTANCE}").chmod(0)
-        with pytest.raises(CommandError, match=f"web-{INSTANCE}.: Permission denied"):
+        with pytest.raises(UnreadableError, match=f"web-{INSTANCE}.: Permission denied"):
             vm_directory.find(Nobody(), root, NEW)
 
 
