@@ -12,6 +12,7 @@ import click
 from pydantic import JsonValue
 
 from runner.app import Options, new_run_id, read_job, told_by
+from runner.cli.consent import agree
 from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
 from runner.console import print_table
 from runner.errors import UsageError
@@ -49,28 +50,30 @@ def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, a
     taken over by another vCenter        is refused until `sendense adopt JOB`
     on an ESXi host without vCenter      the host's hardware uuid takes the vCenter's place
     """
-    options = options_from(settings, state)
     told: list[JsonValue] = []
-    refused = False
-    with _contexts(job, options) as (read, ctx):
+    refusal: UsageError | None = None
+    with _looking(job, options_from(settings, state)) as (read, ctx):
         for vcenter, vm, repository in _vms(read):
             found = adoption.compare(ctx, vcenter, vm, repository)
-            agreed = found.state == "differs" and (yes or (not as_json and _agreed(found)))
-            if agreed:
-                adoption.adopt(ctx, found)
-            refused |= found.state == "differs" and not agreed
-            told.append(_document(found, adopted=agreed))
+            try:
+                if found.state == "differs":
+                    _agree(found, given=yes, shown=not as_json)
+                    adoption.adopt(ctx, found)
+            except UsageError as error:
+                refusal = error
+                told.append(_document(found, adopted=False))
+                continue
+            told.append(_document(found, adopted=found.state == "differs"))
             if not as_json:
-                click.echo(_sentence(vm, found, adopted=agreed))
+                click.echo(_sentence(vm, found))
     if as_json:
         print_json({"schema_version": ADOPT_SCHEMA_VERSION, "vms": told})
-    if refused and (as_json or not sys.stdin.isatty()):
-        raise UsageError(f"nobody can be asked here: `{options.command('adopt', str(job))} --yes` adopts")
-    raise click.exceptions.Exit(1 if refused else 0)
+    if refusal is not None:
+        raise refusal
 
 
 @contextmanager
-def _contexts(path: Path, options: Options) -> Iterator[tuple[Job, Context]]:
+def _looking(path: Path, options: Options) -> Iterator[tuple[Job, Context]]:
     job = read_job(path, options)
     with temporary_directory() as scratch, World(job, Bus(), threading.Event(), Path(scratch)) as world:
         world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
@@ -93,13 +96,13 @@ def _vms(job: Job) -> Iterator[tuple[str, str, str]]:
         raise UsageError(f"{job.file} discovers no VM: name the VM's backup job")
 
 
-def _agreed(found: Comparison) -> bool:
-    """Shows both, and asks where somebody can answer."""
+def _agree(found: Comparison, *, given: bool, shown: bool) -> None:
+    """Shows both and asks, unless it is agreed to already. Raises UsageError."""
     assert found.old is not None
-    print_table(found.directory, ("", "seen", "as"), list(_rows(found.old, found.new)), stream=sys.stdout)
-    if not sys.stdin.isatty():
-        return False
-    return click.confirm("Is this one VM, so that its backups continue these restore points?", err=True)
+    if shown:
+        print_table(found.directory, ("", "seen", "as"), list(_rows(found.old, found.new)), stream=sys.stdout)
+    question = "Is this one VM, so that its backups continue these restore points?"
+    agree(question, given=given, option="--yes", untouched="nothing was adopted")
 
 
 def _rows(old: Identity, new: Identity) -> Iterator[tuple[str, str, str]]:
@@ -123,16 +126,14 @@ def _both(old: Identity, new: Identity) -> Iterator[tuple[str, str, str]]:
         yield f"disk {key}", before.get(key, "–"), now.get(key, "–")
 
 
-def _sentence(vm: str, found: Comparison, *, adopted: bool) -> str:
-    if found.state == "first":
-        return f"nothing to adopt: '{vm}' has no restore points yet"
-    if found.state == "known":
-        return f"nothing to adopt: {found.directory} is that of '{vm}' as it is"
-    return (
-        f"adopted: '{vm}' continues the restore points in {found.directory}; its next backup is a full"
-        if adopted
-        else f"nothing was adopted: the backup of '{vm}' is refused until it is"
-    )
+def _sentence(vm: str, found: Comparison) -> str:
+    match found.state:
+        case "first":
+            return f"nothing to adopt: '{vm}' has no restore points yet"
+        case "known":
+            return f"nothing to adopt: {found.directory} is that of '{vm}' as it is"
+        case "differs":
+            return f"adopted: '{vm}' continues the restore points in {found.directory}; its next backup is a full"
 
 
 def _document(found: Comparison, *, adopted: bool) -> dict[str, JsonValue]:

@@ -38,7 +38,7 @@ def test_an_adopted_vm_continues_its_points_with_a_full(tmp_path: Path, capsys: 
         assert (ran.exit_code, ran.points()) == (1, [])
         assert "`sendense adopt JOB`" in str(ran.failures())
         assert adopt(place, job) == 2
-        assert f"`sendense adopt {job} --state={tmp_path / 'state'} --yes`" in capsys.readouterr().err
+        assert f"sendense adopt --state={tmp_path / 'state'} {job} --yes" in capsys.readouterr().err
         assert adopt(place, job, "--yes", "--json") == 0
         (told,) = json.loads(capsys.readouterr().out)["vms"]
         assert (told["adopted"], told["directory"]) == (True, str(first.parent))

@@ -78,7 +78,7 @@ def on_a_terminal(answer: str, *words: str | Path) -> tuple[int, str]:
 
 def test_both_are_shown_together_and_a_person_is_asked(job: Path, directory: Path) -> None:
     code, told = on_a_terminal("n", "adopt", job)
-    assert code == 1
+    assert code == 2
     assert "nothing was adopted" in told
     assert identities.read(LocalHost(), str(directory)) == ()
     lines = [re.sub(r"\x1b\[\d*m", "", line).split() for line in told.splitlines()]
