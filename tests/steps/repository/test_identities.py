@@ -139,9 +139,9 @@ class Nobody(LocalHost):
 def test_a_directory_that_cannot_be_read_is_not_taken_for_one_that_was_not_adopted() -> None:
     with TemporaryDirectory() as root:  # nobody can reach what pytest makes
         Path(root).chmod(0o755)
-        for name in ("lost+found", f"web-{INSTANCE}"):
-            (Path(root) / name).mkdir(mode=0o755)
-        (Path(root) / "lost+found").chmod(0)
+        for name, mode in (("lost+found", 0), (f"web-{INSTANCE}", 0o755)):
+            (Path(root) / name).mkdir()
+            (Path(root) / name).chmod(mode)
         assert vm_directory.find(Nobody(), root, NEW) is None
         (Path(root) / f"web-{INSTANCE}").chmod(0)
         with pytest.raises(UnreadableError, match=f"web-{INSTANCE}.: Permission denied"):
