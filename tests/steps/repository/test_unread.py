@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from runner.errors import SendenseError, StateError
+from runner.sealed import CHECKSUM, seal
+from steps import pruning
 from steps.repository import catalogue, layout, manifest, marks, parent, vm_directory
 from steps.repository.marks import DiskVerified, Verification
 from steps.repository.parent import NoParentError, Sought
+from steps.repository.retention import Policy
 from tests.bad_reads import BadReads, bad_reads, library
 from tests.chain import CAPACITY, Chain, prune
 from tests.hub import INSTANCE, VCENTER, Hub
@@ -108,6 +112,31 @@ def listing_breaks_off(hub: Hub, made: Chain, spoil: BadReads) -> str:
     return str(made.directory)
 
 
+def lying(made: Chain, number: int, **changes: object) -> str:
+    """With a checksum that is right: a manifest from elsewhere, or of a program that has a fault."""
+    path = made.path(number) / layout.MANIFEST
+    document = json.loads(path.read_bytes())
+    document.pop(CHECKSUM)
+    path.write_bytes(seal({**document, **changes}))
+    return str(made.path(number))
+
+
+def manifest_without_disks(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    return lying(made, 2, disks=[])
+
+
+def manifest_of_naive_time(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    return lying(made, 2, created="2026-11-03T03:00:00")
+
+
+def manifest_with_a_disk_twice(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    return lying(made, 2, disks=json.loads((made.path(2) / layout.MANIFEST).read_bytes())["disks"] * 2)
+
+
+def manifest_of_a_newer_version(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    return lying(made, 2, schema_version=99, colour="blue")
+
+
 HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [
     mark_unreadable,
     mark_breaks_off,
@@ -121,6 +150,10 @@ HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [
     point_hidden,
     point_moved_away,
     listing_breaks_off,
+    manifest_without_disks,
+    manifest_of_naive_time,
+    manifest_with_a_disk_twice,
+    manifest_of_a_newer_version,
 ]
 
 
@@ -150,13 +183,42 @@ def test_nothing_is_built_on_a_vm_of_which_something_cannot_be_read(
     assert "first restore point" not in refused.value.message
 
 
+def drops(hub: Hub) -> dict[str, tuple[str, ...]]:
+    """What would go of each VM if one point were to stay."""
+    plans = pruning.plans(hub.host, hub.root, Policy(keep_last=1), AT, shares=True)
+    return {plan.vm: plan.plan.drops for plan in plans}
+
+
 def test_other_vms_are_as_they_would_be_without_it(any_hub: Hub, bad_reads: BadReads) -> None:
     made, other = chain(any_hub), chain(any_hub, vm="web", instance=OTHER)
     bad_reads(any_hub.host, f"open {made.directory.name}")
     listed = catalogue.read(any_hub.host, any_hub.root)
     assert [point.point for point in listed.points if point.vm == "web"] == other.points
     assert [one.path for one in listed.unread] == [str(made.directory)]
-    assert prune(any_hub, other, keep_last=1).dropped == (other.points[0], other.points[1])
+    assert drops(any_hub) == {"pgtest1": (), "web": (other.points[0], other.points[1])}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [manifest_without_disks, manifest_of_naive_time, manifest_with_a_disk_twice, manifest_of_a_newer_version],
+    ids=lambda lie: lie.__name__,
+)
+def test_a_manifest_that_lies_is_that_of_one_point(
+    hub: Hub, bad_reads: BadReads, lie: Callable[[Hub, Chain, BadReads], str]
+) -> None:
+    made, other = chain(hub), chain(hub, vm="web", instance=OTHER)
+    path = lie(hub, made, bad_reads)
+    listed = catalogue.read(hub.host, hub.root)
+    assert [point.point for point in listed.points] == [*made.points[:2], *other.points]
+    assert [(one.path, one.point) for one in listed.unread] == [(path, made.points[2])]
+    assert drops(hub) == {"pgtest1": (), "web": (other.points[0], other.points[1])}
+
+
+def test_that_a_point_is_of_a_newer_version_is_said(hub: Hub, bad_reads: BadReads) -> None:
+    made = chain(hub)
+    manifest_of_a_newer_version(hub, made, bad_reads)
+    (one,) = catalogue.read(hub.host, hub.root).unread
+    assert one.why == "manifest.json was written by a newer version of sendense (schema 99): upgrade this one"
 
 
 def test_a_vms_directory_that_cannot_be_read_is_no_first_backup(any_hub: Hub, bad_reads: BadReads) -> None:
