@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,29 @@ from runner.expressions import ExpressionError, evaluate
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.job_model import LOCAL, Job, Location, StateIn, StateSpec, StepSpec
 from runner.job_steps import WrittenSteps, read_steps
+from runner.job_template import TemplateReader, named
 from runner.job_writer import write_out
 from runner.marks import with_absolute_paths
-from runner.render import job_templates, render_template, template_text
 from runner.sources import Part, Sources, beside, content_of
 from runner.spelling import Spelling
 from runner.step import Registry, Section
 from runner.step_checks import Surroundings, check_names, check_steps
-from runner.template_variables import MissingVariables, Variable, declared, settled
-from runner.variables import Unsettled, Variables, only_variables, variables_in
+from runner.variables import Unsettled, Variables, only_variables
 from runner.yaml_nodes import Entry, Node, Scalar, kind_of
-from runner.yaml_nodes import Mapping as MappingNode
 
 __all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "is_part", "load", "write_out"]
 
-KEYS = ("version", "name", "include", "template", "vars", "hosts", "state", "steps")
-"""Beside the installed sections."""
+KEYS = {
+    "version": "Of this language: 1.",
+    "name": "What its runs and their records go by.",
+    "include": "A file, or a list of files, whose entries count unless this one has them. Paths are relative to the file they stand in.",
+    "template": "A standard job in the place of steps; `sendense templates` shows which there are, and their variables.",
+    "vars": "Plain values, for `${{ vars.… }}` and for the template. `--set` sets them too.",
+    "hosts": "Where commands run, by name: ssh, and how it is known to be the right host. `local` is always there.",
+    "state": "Where records of runs are kept, so that a run can be resumed: a host and a path, or `in:` an entry of a section.",
+    "steps": "The work. Steps that refer to each other make a graph.",
+}
+"""And what they mean; beside the installed sections."""
 
 MAX_NAME = 200
 """Characters; a file name has 255 bytes."""
@@ -80,8 +86,7 @@ class _Loader:
         self._problems: list[Problem] = self._sources.problems
         self._variables = Variables(self._problems)
         self._spelling = Spelling()
-        self._refused: set[Location] = set()
-        """Of variables that are not of their type: what steps say of these is the same again."""
+        self._template = TemplateReader(path, registry, self._sources, self._variables, self._spelling, overrides)
 
     def job(self) -> Job:
         part = self._read()
@@ -89,12 +94,12 @@ class _Loader:
         self._raise_problems()
         entries = part.entries
         name = self._name(part)
-        hosts = self._hosts(_named(entries, "hosts"))
+        hosts = self._hosts(named(entries, "hosts"))
         around = Surroundings(
-            hosts=(LOCAL, *(name for name in _named(entries, "hosts") if name != LOCAL)),
-            sections={name: list(_named(entries, name)) for name in self._registry.sections},
+            hosts=(LOCAL, *(name for name in named(entries, "hosts") if name != LOCAL)),
+            sections={name: list(named(entries, name)) for name in self._registry.sections},
         )
-        sections = {name: self._section(name, _named(entries, name), around) for name in self._registry.sections}
+        sections = {name: self._section(name, named(entries, name), around) for name in self._registry.sections}
         state = self._state(entries.get("state"), hosts, sections, around)
         steps = self._steps(part)
         check_steps(steps, self._registry, self._variables, around, self._problems)
@@ -114,12 +119,12 @@ class _Loader:
 
     def _read(self) -> Part:
         part = self._spelled(self._sources.read(self._path))
-        self._variables.set(_named(part.entries, "vars"), self._overrides)
+        self._variables.set(named(part.entries, "vars"), self._overrides)
         template = part.entries.get("template")
         if template is None:
-            self._variables.check_overrides(self._overrides, _named(part.entries, "vars"))
+            self._variables.check_overrides(self._overrides, named(part.entries, "vars"))
         elif not self._problems:
-            part = self._with_template(part, template.node)
+            part = self._template.applied(part, template.node)
         return part
 
     def _spelled(self, part: Part) -> Part:
@@ -133,74 +138,6 @@ class _Loader:
         if (steps := entries.get("steps")) is not None:
             entries["steps"] = Entry(steps.at, self._spelling.steps(steps.node, self._registry))
         return Part(entries, part.at)
-
-    def _with_variables(self, part: Part, known: Mapping[str, Variable]) -> Part:
-        """With the template's variables as they are spelled, and their values checked."""
-        types = {name: variable.annotation(self._registry) for name, variable in known.items()}
-        self._overrides = {
-            self._spelling.name(name, known, self._variables.at[name]): text for name, text in self._overrides.items()
-        }
-        entry = part.entries.get("vars")
-        if entry is not None and isinstance(entry.node, MappingNode):
-            found = self._spelling.keys(entry.node, known, "_")
-            nodes = {
-                name: Entry(one.at, self._spelling.of(types.get(name, Any), one.node))
-                for name, one in found.entries.items()
-            }
-            vars_ = MappingNode(found.at, nodes, found.weight)
-            part = Part({**part.entries, "vars": Entry(entry.at, vars_)}, part.at)
-        self._variables.set(_named(part.entries, "vars"), self._overrides)
-        return part
-
-    def _check_variable(self, variable: Variable, entry: Entry) -> None:
-        """That the value is of its type, said where it was set."""
-        name, at = variable.name, self._variables.at[variable.name]
-        owner, node = f"vars.{name}", entry.node if name not in self._overrides else Scalar(at, None, "")
-        annotation, value = variable.annotation(self._registry), self._variables.values[name]
-        _, found = check_value(annotation, value, Written(node, {}), owner)
-        for problem in found:
-            words = problem.message.removeprefix(f"{owner}: ")
-            sentence = f"{owner} {words}" if words.startswith(("should ", "is ")) else problem.message
-            self._problems.append(replace(problem, message=sentence))
-            self._refused.add(at)
-
-    def _with_template(self, part: Part, node: Node) -> Part:
-        known = job_templates()
-        if not isinstance(node, Scalar) or node.value not in known:
-            hint = did_you_mean(node.text, known) if isinstance(node, Scalar) else ""
-            self._say(node.at, f"template should be one of {', '.join(known)}{hint}")
-            return part
-        name = node.text
-        part = self._with_variables(part, declared(name))
-        try:
-            text = render_template(name, settled(name, self._variables.values))
-        except MissingVariables as error:
-            self._say(node.at, error.message)
-            self._check_unused(part, part, name)
-            return part
-        self._sources.add_to_digest(f"template {name}", template_text(name).encode())
-        fragment = self._sources.fragment(text, f"template {name}", self._path.resolve().parent)
-        if fragment is None:
-            return part
-        merged = self._sources.merge(fragment, part)
-        self._variables.set(_named(merged.entries, "vars"), self._overrides)
-        readable = sorted(declared(name).keys() | _named(merged.entries, "vars").keys())
-        self._variables.check_overrides(self._overrides, readable)
-        self._check_unused(part, merged, name)
-        for variable in declared(name).values():
-            entry = _named(merged.entries, "vars").get(variable.name)
-            if entry is not None and (entry.at.file != f"template {name}" or variable.name in self._overrides):
-                self._check_variable(variable, entry)
-        return merged
-
-    def _check_unused(self, part: Part, merged: Part, template: str) -> None:
-        """A misspelt variable of a template would otherwise be a default that nobody asked for."""
-        readable = declared(template).keys()
-        used = readable | self._sources.used | variables_in(entry.node for entry in merged.entries.values())
-        for name, entry in _named(part.entries, "vars").items():
-            if entry.at.file == str(self._path) and name not in used:
-                hint = did_you_mean(name, readable) or f"; it has {', '.join(sorted(readable))}"
-                self._say(entry.at, f"the template '{template}' has no variable '{name}'{hint}")
 
     def _name(self, part: Part) -> str:
         entry = part.entries.get("name")
@@ -323,13 +260,7 @@ class _Loader:
         return beside(self._sources.directories[at.file], value) if isinstance(value, str) and value else path
 
     def _raise_problems(self) -> None:
-        if self._refused:
-            own = "vars."
-            self._problems[:] = [
-                each
-                for each in self._problems
-                if Location(each.file, each.line, each.column) not in self._refused or each.message.startswith(own)
-            ]
+        self._template.drop_what_is_said_twice()
         if self._problems:
             place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
             last = len(place)
@@ -339,9 +270,3 @@ class _Loader:
 
     def _say(self, at: Location, message: str) -> None:
         self._problems.append(at.problem(message))
-
-
-def _named(entries: Mapping[str, Entry], section: str) -> Mapping[str, Entry]:
-    """The entries of a section, which may be absent."""
-    entry = entries.get(section)
-    return entry.node.entries if entry is not None and isinstance(entry.node, MappingNode) else {}

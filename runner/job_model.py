@@ -74,6 +74,7 @@ class StateSpec(JobModel):
     """Where run, node and ledger records are kept."""
 
     host: HostName = LOCAL
+    """Which one keeps them."""
     path: str
     """Absolute. In a job file it may be relative to that file if the host is this machine."""
 

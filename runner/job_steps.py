@@ -30,12 +30,19 @@ class StepEntry(JobModel):
     """One entry of `steps`, as it is written."""
 
     id: str
+    """What other steps refer to it by: a letter, then letters, digits, - and _."""
     uses: str
+    """The kind of step; `sendense steps` lists them."""
     with_: dict[str, JsonValue] = {}
+    """Its inputs; `sendense steps KIND` shows them. `${{ id.field }}` is what another step gives."""
     each: dict[str, str] = {}
+    """One node for each element of a list: a variable, and the list as an expression."""
     needs: tuple[str, ...] = ()
+    """Steps that it waits for though it refers to none of them."""
     when: When = "success"
+    """`always` runs it also after a failure."""
     retries: Annotated[int, Field(ge=0)] = DEFAULT_RETRIES
+    """How often what may heal is tried again in a row without progress."""
 
 
 @dataclass(frozen=True)

@@ -51,25 +51,26 @@ def write_from_template(job: Job, name: str, template: str, values: Mapping[str,
 
 def settings(job: Job) -> dict[str, str]:
     """What `write_out` writes, a line for each setting: ``vars.hold`` → ``12h``, ``hosts.hub.port`` → ``22``."""
-    found = {"name": _flow(job.name)}
-    found |= {f"vars.{name}": _flow(value) for name, value in job.vars.items()}
+    found = {"name": flow(job.name)}
+    found |= {f"vars.{name}": flow(value) for name, value in job.vars.items()}
     for section, entries in _surroundings(job).items():
         if section == "state":
-            found[section] = _flow(entries)
+            found[section] = flow(entries)
             continue
         for name, entry in entries.items():
             fields = entry if isinstance(entry, dict) else {"": entry}
-            found |= {f"{section}.{name}{key and '.'}{key}": _flow(value) for key, value in fields.items()}
+            found |= {f"{section}.{name}{key and '.'}{key}": flow(value) for key, value in fields.items()}
     for step in job.steps:
         for key, value in _step(step).items():
             if key == "with":
-                found |= {f"steps.{step.id}.with.{name}": _flow(one) for name, one in step.with_.items()}
+                found |= {f"steps.{step.id}.with.{name}": flow(one) for name, one in step.with_.items()}
             elif key != "id":
-                found[f"steps.{step.id}.{key}"] = _flow(value.value if isinstance(value, _Row) else value)
+                found[f"steps.{step.id}.{key}"] = flow(value.value if isinstance(value, _Row) else value)
     return found
 
 
-def _flow(value: object) -> str:
+def flow(value: object) -> str:
+    """A value as YAML on one line."""
     text = yaml.dump(
         value, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=math.inf, default_flow_style=True
     )

@@ -56,6 +56,8 @@ class Plan(Model):
     edges: tuple[tuple[str, str], ...]
     space: tuple[SpaceNeeded, ...] = ()
     """What is still to be written, against what is free, for each place."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the job file that is no mistake."""
     against: Difference | None = None
     """From another version of the job, where that was asked for."""
 

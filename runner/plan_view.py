@@ -70,6 +70,8 @@ def print_text(plan: Plan, stream: TextIO) -> None:
     ]
     columns = ("", "node", "what", *(("size",) if sized else ()), "why")
     print_table(title, columns, nodes, stream=stream)
+    for note in plan.notes:
+        stream.write(f"note: {printable(note)}\n")
     for problem in plan.problems:
         stream.write(f"problem: {problem}\n")
 
@@ -97,7 +99,8 @@ def as_markdown(plan: Plan) -> str:
     for node in plan.nodes:
         told = (_WORDS[node.action], _size(node), plain(_remarks(node)))
         lines.append("| " + " | ".join((_SIGNS[node.action], code(node.id, in_table=True), *told)) + " |")
-    lines += [""] + [f"- **problem** {plain(problem)}" for problem in plan.problems]
+    lines += ["", *(f"- note: {plain(note)}" for note in plan.notes)]
+    lines += [f"- **problem** {plain(problem)}" for problem in plan.problems]
     lines += ["<details><summary>Graph</summary>", "", "```mermaid", as_mermaid(plan), "```", "", "</details>"]
     return "\n".join(lines)
 

@@ -79,7 +79,7 @@ class Spelling:
         return _with(node, {"with": _with(found, inner)})
 
     def _tell(self, at: Location, written: str, meant: str) -> None:
-        self.notes[at.problem(f"'{written}' is spelled '{meant}' here, and taken for it")] = None
+        self.notes[at.problem(f"'{written}' is read as '{meant}': write it so")] = None
 
 
 def _with(node: Mapping, nodes: dict[str, Node]) -> Mapping:

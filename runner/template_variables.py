@@ -59,10 +59,12 @@ class Variable:
     """One of `TYPES`, if it is of no field."""
 
     def annotation(self, registry: Registry) -> Any:
-        """With its metadata."""
+        """With its metadata. Any where the step is not installed, which is said of the step."""
         if self.of is None:
             return TYPES[str(self.type)]
         step, first, *rest = self.of.split(".")
+        if step not in registry.steps:
+            return Any
         found = fields(registry.steps[step].In)[first]
         for name in rest:
             found = inside(found, name)

@@ -92,7 +92,7 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         if unfinished is not None:
             unfinished = resumable(desk, unfinished)
         prospect = _prospect(desk, unfinished)
-        plan = prospect.plan.model_copy(update={"holder": desk.state.holder()})
+        plan = prospect.plan.model_copy(update={"holder": desk.state.holder(), "notes": _notes(desk.job)})
         if prospect.stands:
             return plan
         examination = Examination(*desk.nodes(prospect.run), desk.world)
@@ -138,7 +138,12 @@ def told_by(job: Job, uses: str) -> list[dict[str, JsonValue]]:
 def plan_offline(job: Job, registry: Registry) -> Plan:
     """Of what the files alone tell."""
     nodes, resolver, _ = _unconnected(job, registry)
-    return Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
+    plan = Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
+    return plan.model_copy(update={"notes": _notes(job)})
+
+
+def _notes(job: Job) -> tuple[str, ...]:
+    return tuple(map(str, job.notes))
 
 
 def _unconnected(job: Job, registry: Registry) -> tuple[Nodes, Resolver, World]:

@@ -21,7 +21,7 @@ COMMANDS = {
         for name in (
             *("run", "status", "sweep", "doctor"),
             *("verify", "prune", "restore", "serve", "files", "adopt"),
-            *("steps", "ci", "completion", "demo", "lab"),
+            *("steps", "templates", "ci", "completion", "demo", "lab"),
         )
     },
 }

@@ -32,6 +32,8 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
         try:
             job = read_job(path, options_from(settings, state), registry)
             print(f"{path}: {job.name}: {len(job.steps)} steps, no mistake", file=sys.stderr)
+            for note in job.notes:
+                print(f"note: {note}", file=sys.stderr)
         except JobFileError as error:
             problems.extend(error.problems)
     if problems:

@@ -1,0 +1,98 @@
+"""sendense templates: the standard jobs and their variables, as the templates themselves say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import click
+from pydantic import BeforeValidator, JsonValue
+
+from runner.annotations import bare, fields, members, metadata, model_of
+from runner.cli.options import json_option, print_json
+from runner.cli.steps import WIDTH, type_name
+from runner.complaints import did_you_mean
+from runner.console import print_table
+from runner.errors import UsageError
+from runner.job_writer import flow
+from runner.render import job_templates
+from runner.step import Registry
+from runner.template_variables import Variable, declared, summary
+from runner.units import parse_duration, parse_size
+
+MOST_KEYS = 2
+"""Of a mapping, that a table has room for; the JSON Schema has them all."""
+
+_READ_BY: Mapping[object, str] = {parse_duration: "duration", parse_size: "size"}
+"""What people call values that are written as text and read as numbers."""
+
+
+def _beginning(context: click.Context, argument: click.Parameter, begun: str) -> list[str]:
+    return [name for name in job_templates() if name.startswith(begun)]
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=_beginning)
+@json_option
+def templates(name: str | None, as_json: bool) -> None:
+    """List the standard jobs, or show the variables of one.
+
+    Of NAME it shows each variable with its type, its default and what it means. A job sets them in `vars`.
+    """
+    known = job_templates()
+    if name is None:
+        rows = [(each, summary(each)) for each in known]
+        if as_json:
+            found = [{"name": each, "summary": text} for each, text in rows]
+            print_json({"schema_version": 1, "templates": found})
+        else:
+            print_table("Templates", ("template", "what it is for"), rows, stream=sys.stdout)
+        return
+    if name not in known:
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise UsageError(f"there is no template '{name}'{hint}")
+    registry = Registry.installed()
+    if as_json:
+        variables = [_document(one, registry) for one in declared(name).values()]
+        print_json({"schema_version": 1, "name": name, "summary": summary(name), "variables": variables})
+        return
+    click.echo(click.wrap_text(f"{name}: {summary(name)}", WIDTH) + "\n")
+    rows4 = [(one.name, _type(one, registry), _default(one), _meaning(one)) for one in declared(name).values()]
+    print_table("Variables (vars:)", ("name", "type", "default", "meaning"), rows4, stream=sys.stdout)
+    needed = ", ".join(f"{one.name}: …" for one in declared(name).values() if one.needed and one.only_with is None)
+    click.echo(f"\nA job\n  version: 1\n  include: site.yaml\n  template: {name}\n  vars: {{{needed}}}")
+
+
+def _document(variable: Variable, registry: Registry) -> dict[str, JsonValue]:
+    return {
+        "name": variable.name,
+        "type": _type(variable, registry),
+        "needed": variable.needed,
+        "default": variable.default,
+        "only_with": variable.only_with,
+        "meaning": variable.about,
+    }
+
+
+def _type(variable: Variable, registry: Registry) -> str:
+    """As people say it: ``text``, ``duration``, ``{points, days}``."""
+    annotation = variable.annotation(registry)
+    if (model := model_of(annotation)) is not None:
+        some = [*list(fields(model))[:MOST_KEYS], *(["…"] if len(fields(model)) > MOST_KEYS else [])]
+        return f"{{{', '.join(some)}}}"
+    for mark in (each for member in members(annotation) for each in metadata(member)):
+        if isinstance(mark, BeforeValidator):
+            return _READ_BY.get(mark.func) or type_name(mark.json_schema_input_type)
+    return type_name(bare(annotation))
+
+
+def _default(variable: Variable) -> str:
+    if variable.needed:
+        return "needed"
+    if variable.default is None:
+        return "none"
+    return variable.default if isinstance(variable.default, str) else flow(variable.default)
+
+
+def _meaning(variable: Variable) -> str:
+    return variable.about if variable.only_with is None else f"{variable.about} Only with {variable.only_with}."
