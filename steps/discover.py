@@ -85,6 +85,8 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             ctx.warn(warning)
         machine.refuse_unless_ready(client, chosen.moref)
         found = machine.describe(client, chosen.moref)
+        for warning in chosen.changes(which_vm.identity_of(found)):
+            ctx.warn(warning)
         _settle_uncovered(ctx, inputs, found)
         if not found.disks:
             raise DisksNotCovered(f"{found.vm.name} has no disk that a snapshot covers: there is nothing to back up")

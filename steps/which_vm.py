@@ -41,11 +41,21 @@ class NotAdopted(SendenseError):
 
 @dataclass(frozen=True)
 class Chosen:
+    """`before`: as it was backed up last."""
+
     moref: str
     warnings: tuple[str, ...] = ()
     """What changed in vSphere since the last backup and must be looked at."""
     notes: tuple[str, ...] = ()
     """What is so for good: sentences without a full stop."""
+    before: Identity | None = None
+
+    def changes(self, now: Identity) -> tuple[str, ...]:
+        """What else tells VMs from each other and is not what it was. (Of its disks, the step `base` says it of each.)"""
+        if self.before is None or identities.same(self.before.bios_uuid, now.bios_uuid):
+            return ()
+        was = f"the BIOS uuid of '{now.name}' is {now.bios_uuid or 'unset'} now, and was {self.before.bios_uuid or 'unset'}"
+        return (f"{was} at its last backup; by its instance uuid, {now.instance_uuid}, it is the same VM",)
 
 
 @dataclass(frozen=True)
@@ -73,10 +83,10 @@ def choose(ctx: Context, client: Client, wanted: str, repository: str | None) ->
         if not same:
             chosen = _another(client, wanted, found, last)
             return Chosen(chosen.moref, chosen.warnings, (*kept, *chosen.notes))
-        return Chosen(same[0].moref, (_moved_on(wanted, same[0], found),), tuple(kept))
+        return Chosen(same[0].moref, (_moved_on(wanted, same[0], found),), tuple(kept), last.vm)
     others = [one for one in found if one not in same]
     warnings = (_goes_on(wanted, same[0], others),) if others else ()
-    return Chosen(same[0].moref, warnings, tuple(kept))
+    return Chosen(same[0].moref, warnings, tuple(kept), last.vm)
 
 
 def identity_of(seen: Machine) -> Identity:

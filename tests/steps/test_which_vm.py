@@ -15,7 +15,7 @@ from steps.repository import layout, marker
 from steps.repository.vm_directory import OtherVcenterError, look
 from steps.vsphere.find import Ambiguous, NotFound
 from steps.which_vm import NotAdopted
-from tests.lives import FIRST, REBUILT, SECOND, backed_up, discover, other, web
+from tests.lives import BIOS, FIRST, REBUILT, SECOND, backed_up, discover, other, web
 from tests.vcenter import Starts, disk, machine, vcenters
 
 start_vcenter = vcenters
@@ -40,6 +40,7 @@ ONE_VM = [
     pytest.param({"folder": "moved"}, False, id="moved"),
     pytest.param({"directory": "elsewhere"}, False, id="storage moved"),
 ]
+OTHER_BIOS = "42130000-0000-0000-0000-00000000000f"
 
 
 @pytest.mark.parametrize(("change", "told"), ONE_VM)
@@ -57,6 +58,14 @@ def test_a_vm_stays_the_one_that_was_backed_up(
             in lab.warnings[0]
         )
     assert look(LocalHost(), str(root), found.vm) == str(root / f"web-{FIRST}")
+
+
+@pytest.mark.usefixtures("before")
+def test_a_bios_uuid_that_changed_is_told(start_vcenter: Starts, root: Path) -> None:
+    lab = start_vcenter(web(uuid=OTHER_BIOS))
+    assert discover(lab, root).vm.instance_uuid == FIRST
+    (warning,) = lab.warnings
+    assert f"the BIOS uuid of 'web' is {OTHER_BIOS} now, and was {BIOS} at its last backup" in warning
 
 
 @pytest.mark.usefixtures("before")
@@ -198,7 +207,7 @@ def test_another_instance_uuid_with_the_same_bios_uuid_and_disks_is_a_question_f
     "change",
     [
         pytest.param({"disks": [disk()]}, id="a clone has disks of its own"),
-        pytest.param({"uuid": "42130000-0000-0000-0000-00000000000f"}, id="a disk was moved to a new VM"),
+        pytest.param({"uuid": OTHER_BIOS}, id="a disk was moved to a new VM"),
     ],
 )
 @pytest.mark.usefixtures("before")
