@@ -35,12 +35,26 @@ class _Writer(yaml.SafeDumper):
 
 def write_out(job: Job) -> str:
     """A job file that gives the same job again."""
+    return _dumped(_whole(job))
+
+
+def written(job: Job) -> dict[str, Any]:
+    """What `write_out` writes, as JSON values."""
+    document = _whole(job)
+    steps = [
+        {key: value.value if isinstance(value, _Row) else value for key, value in step.items()}
+        for step in document["steps"]
+    ]
+    return {**document, "steps": steps}
+
+
+def _whole(job: Job) -> dict[str, Any]:
     document: dict[str, Any] = {"version": 1, "name": job.name}
     if job.vars:
         document["vars"] = dict(job.vars)
     document |= _surroundings(job)
     document["steps"] = [_step(step) for step in job.steps]
-    return _dumped(document)
+    return document
 
 
 def write_from_template(job: Job, name: str, template: str, values: Mapping[str, JsonValue]) -> str:

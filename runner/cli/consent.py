@@ -29,7 +29,7 @@ def agree(question: str, *, given: bool, option: str, untouched: str) -> None:
 def accept_suspect(known: Standing, what: str, *, given: bool) -> bool:
     """Whether the point is suspect or damaged; that is said first, and agreed to. `what` is the question. Raises as `agree`."""
     for doubt in known.doubts:
-        print(f"! {known.point} is not to be relied on: {doubt}", file=sys.stderr)
+        print(f"! {known.vm}/{known.point} is not to be relied on: {doubt}", file=sys.stderr)
     if not known.doubts:
         return False
     print(f"! {known.remedy}", file=sys.stderr)

@@ -63,6 +63,8 @@ def files(
     """
     if not paths and verb != "ls":
         raise UsageError(f"name what to {verb}: an absolute path in the guest, such as /etc/fstab")
+    if as_json and verb == "cat":
+        raise UsageError("cat prints the files as they are, and --json is of ls and get")
     options = options_from(settings, state)
     with _tree(site, options, repository, point, disks, accepted=accept_suspect) as tree:
         if verb == "ls":
@@ -70,8 +72,12 @@ def files(
         elif verb == "cat":
             _print(piece for path in paths for piece in tree.read(path))
         else:
-            for path in paths:
-                tree.copy(path, directory, _say)
+            left_out: list[str] = []
+            copied = {path: str(tree.copy(path, directory, left_out.append)) for path in paths}
+            for text in left_out:
+                _say(text)
+            if as_json:
+                print_json({"schema_version": FILES_SCHEMA_VERSION, "copied": copied, "left_out": left_out})
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -13,31 +14,42 @@ from runner.cli.options import job_argument, job_options, jobs_argument, json_op
 from runner.difference import Difference
 from runner.errors import JobFileError, Problem
 from runner.job import write_out
+from runner.job_writer import written
 from runner.schema import job_schema
 from runner.step import Registry
 from runner.versions import VersionError
+
+VALIDATE_SCHEMA_VERSION = 1
+RENDER_SCHEMA_VERSION = 1
 
 
 @click.command()
 @jobs_argument
 @job_options
-def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None) -> None:
+@json_option
+def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Check job files, and show every mistake at once.
 
     Each with file, line, column and what was meant. Touches nothing else.
     """
     registry = Registry.installed()
     problems: list[Problem] = []
+    good: list[dict[str, str | int]] = []
     for path in jobs:
         try:
             job = read_job(path, options_from(settings, state), registry)
+            good.append({"file": str(path), "job": job.name, "steps": len(job.steps)})
             print(f"{path}: {job.name}: {len(job.steps)} steps, no mistake", file=sys.stderr)
             for note in job.notes:
                 print(f"note: {note}", file=sys.stderr)
         except JobFileError as error:
             problems.extend(error.problems)
+    problems = list(dict.fromkeys(problems))  # of a part that several include, each once
+    if as_json:
+        found = [asdict(problem) for problem in problems]
+        print_json({"schema_version": VALIDATE_SCHEMA_VERSION, "jobs": good, "problems": found})
     if problems:
-        raise JobFileError(list(dict.fromkeys(problems)))  # of a part that several include, each once
+        raise JobFileError(problems)
 
 
 @click.command()
@@ -107,12 +119,17 @@ def _compared(job: Path, options: Options, against: str | None) -> tuple[Differe
 @click.command()
 @job_argument
 @job_options
-def render(job: Path, settings: tuple[str, ...], state: Path | None) -> None:
+@json_option
+def render(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Print a job written out.
 
     Its template is rendered, what it includes is merged, vars are set.
     """
-    click.echo(write_out(read_job(job, options_from(settings, state))), nl=False)
+    read = read_job(job, options_from(settings, state))
+    if as_json:
+        print_json({"schema_version": RENDER_SCHEMA_VERSION, "job": written(read)})
+    else:
+        click.echo(write_out(read), nl=False)
 
 
 @click.command()

@@ -9,11 +9,14 @@ from typing import Any
 
 import click
 
+from runner.cli.options import json_option, print_json
 from runner.console import print_table
 from runner.errors import UsageError
 from runner.units import parse_size
 from steps.lab.lab import Lab, content_of, length_of, seeded
 from steps.vsphere.simulator import FAULTS, FaultKind
+
+FAULTS_SCHEMA_VERSION = 1
 
 GUEST_BLOCK = 4096
 """Bytes: what a guest's file system writes at once."""
@@ -55,12 +58,16 @@ def lab() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="A YAML file with the VMs.  [default: the directory's own, in a new one the shipped inventory]",
 )
-def start(directory: Path, inventory: Path | None) -> None:
+@json_option
+def start(directory: Path, inventory: Path | None, as_json: bool) -> None:
     """Start a lab and leave it in the background.
 
     It writes lab.json (where all is), site.yaml, and jobs/VM.yaml for each VM, ready to run.
     """
     made = Lab.start(directory, inventory).record
+    if as_json:
+        print_json(made.to_json_value())
+        return
     click.echo(f"the lab in {directory} runs as process {made.pid}")
     rows = [(vm.path, ", ".join(str(disk.key) for disk in vm.disks), vm.job) for vm in made.vms]
     print_table("", ("VM", "disks", "job"), rows, stream=sys.stdout)
@@ -102,7 +109,8 @@ def _beginning(context: click.Context, argument: click.Parameter, begun: str) ->
 @click.argument("name", required=False, shell_complete=_beginning)
 @click.argument("parameters", nargs=-1, metavar="[PARAMETER=VALUE]…")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often it happens.")
-def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count: int) -> None:
+@json_option
+def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count: int, as_json: bool) -> None:
     """Make something go wrong, or list what can.
 
     The fault NAME happens COUNT times. Without NAME it lists what can go wrong, and what is still to come.
@@ -110,6 +118,13 @@ def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count:
     chosen = Lab(directory)
     if name is None:
         armed = chosen.status()["armed"]
+        if as_json:
+            told = [
+                {"name": known, "what": kind.sentence, "parameters": kind.parameters, "to_come": armed.get(known, 0)}
+                for known, kind in FAULTS.items()
+            ]
+            print_json({"schema_version": FAULTS_SCHEMA_VERSION, "faults": told})
+            return
         rows = [(known, _parameters(kind), str(armed.get(known, "")), kind.sentence) for known, kind in FAULTS.items()]
         print_table("Faults", ("name", "parameters", "to come", "what happens"), rows, stream=sys.stdout)
         return
@@ -120,7 +135,10 @@ def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count:
             raise UsageError(f"{parameter}: write a parameter of a fault as NAME=VALUE")
         given[key] = value
     chosen.fault(name, count, given)
-    click.echo(f"armed {name}, {count} times")
+    if as_json:
+        print_json({"schema_version": FAULTS_SCHEMA_VERSION, "armed": name, "count": count})
+    else:
+        click.echo(f"armed {name}, {count} times")
 
 
 def _parameters(kind: FaultKind) -> str:

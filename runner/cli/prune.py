@@ -152,6 +152,10 @@ def _show(plans: Sequence[VmPlan], stream: TextIO, *, all_points: bool) -> None:
         elif plan.due:
             _show_vm(plan, stream, all_points=all_points)
     due = [plan for plan in plans if plan.due]
+    if not due:
+        stay = sum(len(plan.plan.decisions) for plan in plans)
+        stream.write(f"no point goes, {stay} {'stays' if stay == 1 else 'stay'}\n")
+        return
     gone, freed = sum(len(plan.plan.drops) for plan in due), human_bytes(sum(plan.work.freed for plan in due))
     rebuilt = sum(len(plan.plan.moves) for plan in due)
     stay = sum(len(plan.plan.decisions) for plan in plans) - gone

@@ -18,29 +18,39 @@ from steps.repository import catalogue, marker, marks
 from steps.repository.marks import Protection
 
 POINTS_SCHEMA_VERSION = 4
+INIT_SCHEMA_VERSION = 1
+PROTECT_SCHEMA_VERSION = 1
 
 
 @click.command()
 @site_argument
 @job_options
-def init(site: Path, settings: tuple[str, ...], state: Path | None) -> None:
+@json_option
+def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Make the job's repositories, once.
 
     One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk must not fill the root disk.
     For the same reason the directory that a repository is to lie in must be there.
     """
+    told: list[dict[str, Any]] = []
     with repositories(site, options_from(settings, state)) as places:
         for place in places:
             host, path = place.host, place.path
+            there = {"name": place.name, "host": host.name, "path": path}
             if (found := marker.read(host, path)) is not None:
-                click.echo(f"{place.name}: {path} on {host.name} is repository {found.uuid} already")
+                told.append({**there, "uuid": found.uuid, "made": False})
+                click.echo(f"{place.name}: {path} on {host.name} is repository {found.uuid} already", err=as_json)
                 continue
             made = marker.init(host, path)
+            told.append({**there, "uuid": made.uuid, "made": True})
             mounted = host.run(["stat", "--format=%m", "--", path]).stdout.decode(errors="replace").strip()
             click.echo(
                 f"{place.name}: made a new, empty repository {made.uuid} in {path} on {host.name}: "
-                f"file system {mounted}, {human_bytes(host.free_bytes(path))} free"
+                f"file system {mounted}, {human_bytes(host.free_bytes(path))} free",
+                err=as_json,
             )
+    if as_json:
+        print_json({"schema_version": INIT_SCHEMA_VERSION, "repositories": told})
 
 
 @click.command()
@@ -94,6 +104,7 @@ class Day(click.ParamType[datetime]):
 @click.option("--lift", is_flag=True, help="Protect it no longer.")
 @repository_option
 @job_options
+@json_option
 def protect(
     site: Path,
     point: str,
@@ -103,10 +114,12 @@ def protect(
     repository: str | None,
     settings: tuple[str, ...],
     state: Path | None,
+    as_json: bool,
 ) -> None:
     """Keep POINT until a day: nothing here deletes it before.
 
-    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path.
+    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM
+    or VM/latest is the VM's newest good point.
     """
     if lift == (until is not None and reason is not None) or (lift and (until or reason)):
         raise UsageError("write --until DATE and --reason TEXT, or --lift alone")
@@ -118,9 +131,13 @@ def protect(
         place, path = find_point(job, places, point)
         if until is None or reason is None:
             marks.unprotect(place.host, path)
-            click.echo(f"{path} is protected no longer")
+            click.echo(f"{path} is protected no longer", err=as_json)
         else:
             marks.write(place.host, path, Protection(until=until, reason=reason, at=now))
-            click.echo(f"{path} stays until the end of {until:%Y-%m-%d}: {reason}")
+            click.echo(f"{path} stays until the end of {until:%Y-%m-%d}: {reason}", err=as_json)
             for sentence in marks.against(marks.read(place.host, path)):
                 click.echo(f"{path}: {sentence}", err=True)
+        against = list(marks.against(marks.read(place.host, path))) if as_json else []
+    if as_json:
+        told = {"path": path, "until": None if until is None else until.isoformat(), "reason": reason}
+        print_json({"schema_version": PROTECT_SCHEMA_VERSION, **told, "against": against})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
-from runner.cli.options import job_options, jobs_argument, options_from
+from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
 from runner.cli.several import say_error
 from runner.console import Console
 from runner.errors import SendenseError
 from runner.outcomes import of_several
 from runner.step import Registry
+
+SWEEP_SCHEMA_VERSION = 1
 
 
 @click.command()
@@ -28,6 +31,7 @@ from runner.step import Registry
     is_flag=True,
     help="Also what runs left whose records are lost, if their repository is the job's and their VM is not locked.",
 )
+@json_option
 def sweep(
     jobs: tuple[Path, ...],
     settings: tuple[str, ...],
@@ -35,6 +39,7 @@ def sweep(
     abandon: str | None,
     dry_run: bool,
     orphans: bool,
+    as_json: bool,
 ) -> None:
     """Let go of what unfinished runs hold.
 
@@ -50,20 +55,26 @@ def sweep(
         with Console(Registry.installed().findings) as console:
             abandon_run(jobs[0], abandon, options, [console])
         print(f"run {abandon} is abandoned", file=sys.stderr)
+        if as_json:
+            print_json({"schema_version": SWEEP_SCHEMA_VERSION, "abandoned": abandon})
         return
-    codes = []
+    codes, told = [], list[dict[str, Any]]()
     for job in jobs:
+        whose = f"{job}: " if len(jobs) > 1 else ""
         try:
-            _sweep(job, options, f"{job}: " if len(jobs) > 1 else "", dry_run=dry_run, orphans=orphans)
+            told.append({"file": str(job), **_sweep(job, options, whose, dry_run=dry_run, orphans=orphans)})
             codes.append(0)
         except SendenseError as error:
             say_error(job, error, jobs)
+            told.append({"file": str(job), "error": error.message})
             codes.append(error.exit_code)
+    if as_json:
+        print_json({"schema_version": SWEEP_SCHEMA_VERSION, "dry_run": dry_run, "jobs": told})
     raise click.exceptions.Exit(of_several(codes))
 
 
-def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: bool) -> None:
-    """`whose`: what its sentences begin with."""
+def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: bool) -> dict[str, Any]:
+    """`whose`: what its sentences begin with. What was, or would be, released and what is held, for JSON."""
     done = "would be released:" if dry_run else "released"
     with Console(Registry.installed().findings) as console:
         released, holding = sweep_job(job, options, [console], dry_run=dry_run)
@@ -82,3 +93,8 @@ def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: b
             print(f"  {hold.what}", file=sys.stderr)
     if not released and not holding:
         print(f"{whose}no unfinished run holds anything", file=sys.stderr)
+    return {
+        "released": [*released, *(swept.released if swept else ())],
+        "stays": list(swept.stays if swept else ()),
+        "unfinished": {run: [hold.what for hold in holds] for run, holds in holding.items()},
+    }

@@ -62,9 +62,9 @@ class Tree:
             raise GuestError(f"{path} is a {kind}: only files can be read")
         yield from self._content(real)
 
-    def copy(self, path: str, directory: Path, tell: Callable[[str], None]) -> None:
+    def copy(self, path: str, directory: Path, tell: Callable[[str], None]) -> Path:
         """The file or the whole directory `path` into `directory`, which exists; what is there is never replaced. `tell` gets a
-        sentence for each thing that is left out. Raises GuestError."""
+        sentence for each thing that is left out. Where it is now. Raises GuestError."""
         real = self._real(path)
         name = posixpath.basename(real) or "root"
         into = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -76,6 +76,7 @@ class Tree:
             raise GuestError(f"{directory / name} cannot be written: {error.strerror}") from error
         finally:
             os.close(into)
+        return directory / name
 
     def _copy(self, entry: Entry, path: str, name: str, into: int, depth: int, tell: Callable[[str], None]) -> None:
         if entry.kind == "file":

@@ -17,7 +17,7 @@ from steps.repository.survey import VmDirectory
 @dataclass(frozen=True)
 class Standing:
     vm: str
-    """Name of the VM's directory."""
+    """The VM's name."""
     point: str
     doubts: tuple[str, ...]
     """What speaks against the disks that were asked for, or against what they are built on, in words. Not that fewer than
@@ -57,7 +57,7 @@ def read(host: Host, path: str, keys: Collection[int] = ()) -> Standing:
         [one.sentence for one in vm.unread if one.point == point] if entry is None else _doubts(chains, entry, keys)
     )
     good = newest_good(vm, chains)
-    return Standing(vm.name, point, tuple(doubts), None if good is None else good.point)
+    return Standing(naming.name_of(vm), point, tuple(doubts), None if good is None else good.point)
 
 
 def _doubts(chains: Chains, entry: Entry, keys: Collection[int]) -> Iterator[str]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +15,8 @@ from steps.repository import layout
 from steps.repository.manifest import dump, parse
 from tests.chain import Chain
 from tests.hub import INSTANCE, Hub, hub_on, tree
+from tests.terminal import on_a_terminal
 
-ROOT = Path(__file__).parents[3]
 OTHER = "77777777-9f10-4a5e-8b32-0123456789ab"
 RULES = ("--keep-last=1",)
 
@@ -190,32 +186,6 @@ def test_without_a_terminal_it_says_what_would_go_and_the_command_that_deletes_i
         f"sendense: nothing was deleted: there is no terminal to ask on; to do it without being asked: {command}\n"
     )
     assert tree(mine.root) == before
-
-
-def on_a_terminal(answer: bytes, *argv: str) -> tuple[int, str]:
-    """The exit code, and what stood on the terminal, of a command whose question is answered."""
-    ours, theirs = pty.openpty()
-    words = [sys.executable, "-m", "runner.cli", *argv]
-    env = {**os.environ, "TERM": "dumb"}
-    child = subprocess.Popen(
-        words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=env, start_new_session=True
-    )
-    os.close(theirs)
-    shown = b""
-    answered = False
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # what a terminal says once nobody is behind it any more
-            break
-        if not piece:
-            break
-        shown += piece
-        if not answered and b"[y/N]" in shown:
-            os.write(ours, answer)
-            answered = True
-    os.close(ours)
-    return child.wait(timeout=60), " ".join(shown.decode().split())
 
 
 @pytest.mark.parametrize(
