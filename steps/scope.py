@@ -80,10 +80,10 @@ def _values(job: Job, spec: StepSpec, nodes: Nodes) -> Iterator[JsonValue]:
 def _of_job(job: Job, names: Names, name: str) -> VmDirectory:
     """The VM that the job calls so: the one that it backed up last under that name, else one that is called so now. Raises
     NoScopeError, AmbiguousVmError."""
-    own = [vm for vm in names.vms if _job_of(vm) == job.name and (vm in names.now(name) or _asked(vm) == name)]
+    found = names.now(name)
+    own = [vm for vm in names.vms if _job_of(vm) == job.name and (vm in found or _asked(vm) == name)]
     if own:
         return max(own, key=lambda vm: vm.entries[-1].manifest.published)
-    found = names.now(name)
     if not found:
         made = _told(vm for vm in names.vms if _job_of(vm) == job.name)
         but = f"; points of a job of this name are of {made}" if made else ""

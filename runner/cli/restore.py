@@ -98,7 +98,8 @@ def restore(
         file = job_for(site, options, "restore", f"{vm}-{name}", values, free)
     else:
         free.append("point")
-        file = job_for(site, options, "restore", f"{vm}-{LATEST}", values, free, typed_as=point, fresh=fresh)
+        told: list[JsonValue] = [job.file, posixpath.dirname(path), point]
+        file = job_for(site, options, "restore", f"{vm}-{LATEST}", values, free, typed_as=told, fresh=fresh)
     own = Options(state=state, fresh=fresh, typed=typed())
     if only_plan:
         plan = plan_job(file, own, offline=False)

@@ -100,7 +100,7 @@ def verify(
         values |= _with_vm(job, uuids)
     if every:
         # Another day these are other points: what is unfinished is gone on with.
-        told: JsonValue = [job.name, *points, "all" if all_vms else ""]
+        told: list[JsonValue] = [job.file, found[0][0].path, *points, all_vms]
         file = job_for(site, options, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
     else:
         about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
