@@ -95,7 +95,7 @@ class Client:
     def uuid(self) -> str:
         """Which vCenter, or which ESXi host, this is. Raises VSphereError, PermissionMissing."""
         if not self._uuid:  # who asks at the same time gets the same answer
-            doing = f"reading which vCenter or ESXi host {self.vcenter.authority} is"
+            doing = f"reading the identity of {self._server}"
             self._uuid = self.call(doing, lambda session: service.identify(session, doing))
         return self._uuid
 

@@ -124,7 +124,9 @@ class Host(Entity):
 
     @provides("hardware")
     def hardware(self) -> Any:
-        system = vim.host.SystemInfo(vendor="VMware, Inc.", model="simulated", uuid=self._uuid or None)
+        if not self._uuid:
+            return None  # optional, its uuid is not
+        system = vim.host.SystemInfo(vendor="VMware, Inc.", model="simulated", uuid=self._uuid)
         return vim.host.HardwareInfo(systemInfo=system)
 
     @provides("runtime")

@@ -56,12 +56,12 @@ BEHAVIOURS = {
     37: ("objects and updates come in pages, a token works once, a time-out is nothing", {"documented", "reported"}),
     38: ("finished tasks are forgotten; layoutEx sends no updates", {"documented", "reported"}),
     54: (
-        "an ESXi host has no instance uuid but its hardware's, and bare numbers as morefs",
-        {"documented", "reported"},
-    ),
-    54: (
         "a disk may be left out of tracking that is on; off, a snapshot, and on brings it back, but not beside a snapshot",
         {"reported", "assumed"},
+    ),
+    55: (
+        "an ESXi host has no instance uuid but its hardware's, and bare numbers as morefs",
+        {"documented", "reported"},
     ),
 }
 """Number: what, and on what it rests. Those that concern what we do not call are left out."""

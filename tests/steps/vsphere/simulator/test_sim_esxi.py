@@ -33,14 +33,14 @@ def uuids(client):
     return {one.obj._moId: [entry.val for entry in one.propSet] for one in found.objects}
 
 
-@pytest.mark.behaviour(54, "documented")
+@pytest.mark.behaviour(55, "documented")
 def test_it_has_no_instance_uuid_but_that_of_its_hardware(client):
     about = client.content.about
     assert (about.apiType, about.productLineId, about.instanceUuid) == ("HostAgent", "embeddedEsx", None)
     assert uuids(client) == {"ha-host": [UUID]}
 
 
-@pytest.mark.behaviour(54, "reported")
+@pytest.mark.behaviour(55, "reported")
 def test_morefs_of_vms_are_bare_numbers_and_its_own_objects_have_fixed_ones(client):
     assert client.vm("ha-datacenter/vm/db")._moId == "16"
     assert client.content.rootFolder._moId == "ha-folder-root"
