@@ -23,6 +23,12 @@ from runner.events import (
     RunFinished,
     RunStarted,
 )
+from runner.files import THIS_MACHINE
+from runner.regular_file import read_pieces
+from runner.units import GiB, MiB
+
+LARGEST = 1 * GiB
+"""Bytes of a file of events: fourteen hours of a copy leave a thousand lines."""
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
@@ -149,7 +155,7 @@ def read_events(path: Path) -> list[Event]:
     Raises StateError naming the line if one is damaged or of a newer version, or if the file cannot be read.
     """
     try:
-        content = path.read_bytes()
+        content = b"".join(read_pieces(str(path), MiB, LARGEST, THIS_MACHINE))
     except OSError as error:
         raise StateError(f"the events cannot be read from {path}: {error.strerror}") from error
     *lines, _torn = content.split(b"\n")

@@ -121,6 +121,12 @@ print(journal.failure)
 """
 
 
+def test_a_fifo_is_a_sentence(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "events.jsonl")
+    with pytest.raises(StateError, match=r"events.jsonl on this machine is a FIFO, not a regular file"):
+        read_events(tmp_path / "events.jsonl")
+
+
 def test_a_full_disk_never_stops_the_engine_and_is_told_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     done = subprocess.run(
