@@ -1,7 +1,8 @@
 """What a run remembers: ``<state>/<job>/<run>/run.json`` and ``nodes/<node>.json``, each replaced whole.
 
 Everything goes through a Host, so that the state may lie on another machine. A file that is damaged or from a newer
-version is refused with a sentence, never guessed at: each carries a checksum.
+version is refused with a sentence, never guessed at: each carries a checksum. One run that cannot be read says nothing of
+the job's others.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import posixpath
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
 from pydantic import JsonValue
 
 from runner.digest import digest
-from runner.errors import StateError
+from runner.errors import HostError, StateError
 from runner.held_lock import HeldLock, Holder
 from runner.hosts import Host, remove_temporaries
 from runner.hosts.guarded import guarded
@@ -25,8 +27,10 @@ from runner.lock_file import read_lock
 from runner.model import Model
 from runner.nodes import NodeId
 from runner.sealed import Damaged, seal, unseal
+from runner.unread import UNFINISHED, UnreadRun, unread
 
-STATE_SCHEMA_VERSION = 1
+STATE_SCHEMA_VERSION = 2
+"""1: a run did not tell which of its variables its user wrote."""
 LOCK = ".lock"
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 KEPT_RUNS = 20
@@ -40,6 +44,9 @@ class RunRecord(Model):
     id: str
     job: str
     vars: dict[str, JsonValue]
+    """All of them, also the defaults of its template."""
+    given: tuple[str, ...] = ()
+    """The names of those that its user wrote."""
     job_file: str
     job_digest: str
     git_commit: str | None
@@ -51,7 +58,7 @@ class RunRecord(Model):
 
     @property
     def is_unfinished(self) -> bool:
-        return self.phase in ("working", "unwinding")
+        return self.phase in UNFINISHED
 
 
 class NodeRecord(Model):
@@ -83,6 +90,27 @@ class NodeRecord(Model):
 
 
 RecordT = TypeVar("RecordT", RunRecord, NodeRecord)
+
+
+class ForeignStateError(StateError):
+    """A record is whole, and of another version of this program."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Of one job, oldest first."""
+
+    known: tuple[RunRecord, ...]
+    unread: tuple[UnreadRun, ...]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset((*(record.id for record in self.known), *(one.run for one in self.unread)))
+
+    @property
+    def unfinished(self) -> RunRecord | None:
+        """The newest that can be resumed."""
+        return next((record for record in reversed(self.known) if record.is_unfinished), None)
 
 
 def slug(name: str) -> str:
@@ -135,19 +163,30 @@ class JobState:
         text = read_lock(_read(self.host, self._lock_path) or b"")
         return text.token.partition(":")[0] if text.holder else None
 
-    def runs(self) -> tuple[RunRecord, ...]:
-        """Oldest first. Raises StateError."""
-        found = []
-        for name in self.host.listdir(self.directory):
-            path = posixpath.join(self.directory, name, "run.json")
-            if not name.startswith(".") and (text := _read(self.host, path)) is not None:
-                found.append(_parse(RunRecord, path, text))
-        return tuple(sorted(found, key=lambda record: (record.started, record.id)))
+    def require_place(self) -> None:
+        """For who only looks: that there is nothing is not believed of a disk that is not mounted. Raises what is wrong with
+        the place."""
+        if not self.host.exists(self.directory):
+            self._ready(self.host)
 
-    def unfinished(self) -> RunRecord | None:
-        """The newest run that can be gone on with."""
-        open_runs = [record for record in self.runs() if record.is_unfinished]
-        return open_runs[-1] if open_runs else None
+    def runs(self) -> Runs:
+        known, unreadable = [], []
+        for name in filter(is_run_id, self.host.listdir(self.directory)):
+            path = posixpath.join(self.directory, name, "run.json")
+            try:
+                text = _read(self.host, path)
+            except HostError as error:
+                if error.transient:
+                    raise
+                unreadable.append(UnreadRun(name, path, f"cannot be read: {error}", foreign=False, unfinished=None))
+                continue
+            if text is None:
+                continue
+            try:
+                known.append(unseal(text, RunRecord, STATE_SCHEMA_VERSION))
+            except Damaged as why:
+                unreadable.append(unread(name, path, text, why))
+        return Runs(tuple(sorted(known, key=lambda record: (record.started, record.id))), tuple(unreadable))
 
     def open(self, run: str) -> RunState:
         return RunState(guarded(self.host, self.hold), posixpath.join(self.directory, run))
@@ -155,12 +194,11 @@ class JobState:
     def forget_old(self) -> None:
         """Removes all but the last finished runs, and those that died before they had a record."""
         self.hold()
-        known = self.runs()
-        recorded = {record.id for record in known}
+        runs = self.runs()
         for name in self.host.listdir(self.directory):
-            if is_run_id(name) and name not in recorded:
+            if is_run_id(name) and name not in runs.ids:
                 self.host.remove(posixpath.join(self.directory, name), recursive=True)
-        ended = [record for record in known if record.phase in ("finished", "abandoned")]
+        ended = [record for record in runs.known if not record.is_unfinished]
         for record in ended[:-KEPT_RUNS]:
             self.hold()
             self.host.remove(posixpath.join(self.directory, record.id), recursive=True)
@@ -294,7 +332,8 @@ def _parse(kind: type[RecordT], path: str, text: bytes) -> RecordT:
     try:
         return unseal(text, kind, STATE_SCHEMA_VERSION)
     except Damaged as error:
-        raise StateError(f"the record {path} {error}; move its run's directory away to begin a new run") from error
+        kind_of_error = ForeignStateError if error.foreign else StateError
+        raise kind_of_error(f"the record {path} {error}; move its run's directory away to begin a new run") from error
 
 
 def now() -> datetime:

@@ -15,6 +15,7 @@ from runner.job_steps import WrittenSteps, read_steps
 from runner.job_template import TemplateReader, named
 from runner.job_writer import write_out
 from runner.marks import with_absolute_paths
+from runner.render import job_templates
 from runner.sources import Part, Sources, beside, content_of
 from runner.spelling import Spelling
 from runner.step import Registry, Section
@@ -115,7 +116,12 @@ class _Loader:
             digest=self._sources.digest,
             digests=self._sources.digests,
             notes=tuple(self._spelling.notes),
+            given=self._given(),
         )
+
+    def _given(self) -> frozenset[str]:
+        templates = {f"template {name}" for name in job_templates()}
+        return frozenset(name for name, at in self._variables.at.items() if at.file not in templates)
 
     def _read(self) -> Part:
         part = self._spelled(self._sources.read(self._path))

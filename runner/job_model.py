@@ -113,6 +113,8 @@ class Job:
     """Of each of them alone, as sha256sum(1) tells it, by its name."""
     notes: tuple[Problem, ...] = ()
     """What is no mistake and yet not as it should be written."""
+    given: frozenset[str] = frozenset()
+    """The names of the variables that its user wrote, in these files or with --set: all others are defaults of a template."""
 
     @property
     def state_place(self) -> StatePlace | None:

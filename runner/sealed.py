@@ -25,11 +25,13 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 class Damaged(Exception):
     """What is wrong, to come after the file's name: ``is damaged: it is not JSON``. `newer`: the schema version of a file
-    that is of a later version of this program; whether it is whole is not known."""
+    that is of a later version of this program; whether it is whole is not known. `foreign`: it is of such a version, or of one
+    with other fields, as its checksum tells."""
 
-    def __init__(self, why: str, *, newer: int | None = None) -> None:
+    def __init__(self, why: str, *, newer: int | None = None, foreign: bool = False) -> None:
         super().__init__(why)
         self.newer = newer
+        self.foreign = foreign or newer is not None
 
     def error(self, where: str) -> StateError:
         """`where` names the file."""
@@ -64,6 +66,9 @@ def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
+        if checksum == _checksum_of(text):
+            why = f"was written by another version of this program: {field}: {first['msg']}"
+            raise Damaged(why, foreign=True) from error
         raise Damaged(f"is damaged: {field}: {first['msg']}") from error
     if checksum != _checksum_of(text):
         raise Damaged("is damaged: its checksum is not that of what it says")

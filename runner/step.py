@@ -75,6 +75,8 @@ class Run:
     """Which process works on the run: at a resume it is another."""
     break_locks: bool = False
     """Whether to end the session of whoever holds a lock that this run needs."""
+    discarded: frozenset[str] = frozenset()
+    """The ids of runs that are given up before this one begins: for a plan, which still sees what they hold."""
 
 
 class Log(Protocol):

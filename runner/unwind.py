@@ -5,17 +5,17 @@ It works from the records alone, so that it does not need the graph of the run t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 from runner.checkpoint import NodeRecord, RunState, now
 from runner.errors import LockedError, SendenseError
-from runner.events import Bus, Held, NodeUndone, UndoFailed, Warned
+from runner.events import Bus, Held, NodeUndone, UndoFailed
 from runner.inputs import MisfitError, parse_out
 from runner.model import JobModel
-from runner.nodes import Nodes
+from runner.nodes import NodeId, Nodes
 from runner.patience import patiently
 from runner.step import AnyStep, Context, Lifetime, Registry
 from runner.world import World
@@ -76,12 +76,14 @@ class Unwinding:
         self._bus = bus
         self._sweep = sweep
 
-    def release(self, *, succeeded: bool) -> Unwound:
-        """Takes back JOB nodes: all of them after success, else those that may be held no longer."""
+    def release(self, *, succeeded: bool, but: Collection[NodeId] = ()) -> Unwound:
+        """Takes back JOB nodes: all of them after success, else those that may be held no longer. `but`: as in `abandon`."""
         done = Unwound()
         if not self._is_ours(done, patient=succeeded):
             return done
         for step, record in self.moments():
+            if record.node in but:
+                continue
             ctx = self._context(record)
             try:
                 why = "the work is done" if succeeded else self._due(step, ctx, record)
@@ -143,35 +145,35 @@ class Unwinding:
         except MisfitError:
             return False  # whoever acts on it looks again
 
-    def drop_misfits(self, run: str) -> None:
-        """Records of another version, which nothing can be taken back by, would keep their run for ever. What is out in the
-        world stays known as that."""
-        for record in self._reversed():
-            step = self._registry.steps.get(record.step)
-            if step is None or (step.seals and record.state == "done"):
-                continue
-            try:
-                _inputs(step, record)
-                if record.out is not None:
-                    parse_out(step.Out, record.out, str(record.node))
-            except MisfitError:
-                self._state.drop(record.node)
-                text = (
-                    "its record does not fit this version and is dropped; what it made may stay, with "
-                    f"{run} in its name: `{self._sweep} --orphans` names it"
-                )
-                self._bus.emit(Warned(node=str(record.node), text=text))
+    def misfits(self) -> tuple[NodeId, ...]:
+        """Nodes that changed something, and whose records are of another version of this program: nothing can be resumed or
+        rolled back by them. What is out in the world is known as that by its record alone."""
+        return tuple(record.node for record in self._reversed() if not self._fits(record))
 
-    def abandon(self, *, sealed: bool) -> Unwound:
+    def _fits(self, record: NodeRecord) -> bool:
+        step = self._registry.steps.get(record.step)
+        if step is None:
+            return False
+        if step.read_only or (step.seals and record.state == "done"):
+            return True
+        try:
+            _inputs(step, record)
+            if record.out is not None:
+                parse_out(step.Out, record.out, str(record.node))
+        except MisfitError:
+            return False
+        return True
+
+    def abandon(self, *, sealed: bool, but: Collection[NodeId] = ()) -> Unwound:
         """Takes back every node of the run that is not finished, also what is kept otherwise, but what is out in the world;
-        if all of the run's work is (`sealed`), only what it holds."""
+        if all of the run's work is (`sealed`), only what it holds. `but`: the misfits, which others see to."""
         self.settle()
         if sealed:
-            return self.release(succeeded=True)
+            return self.release(succeeded=True, but=but)
         done = Unwound()
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
-            if step is None or step.read_only or (step.seals and self._is_out(step, record)):
+            if step is None or step.read_only or record.node in but or (step.seals and self._is_out(step, record)):
                 continue
             self._undo(step, self._context(record), record, "the run is abandoned", done, begun=True)
         return done

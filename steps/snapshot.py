@@ -128,7 +128,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         if found is None:
             tracking_reset.remove_leftover(client, vm, name)
             machine.refuse_unless_ready(client, vm.moref)
-            _refuse_foreign(client, vm, name)
+            _refuse_foreign(client, vm, ctx.run)
             tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
             found, word = _create(ctx, client, inputs, name)
             if inputs.cbt == "reset":
@@ -150,8 +150,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its removal merges what
         lies on them. Raises LockedError for another run's: what it says of the disks is no fault of theirs."""
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
-        _refuse_foreign(client, vm, name_of(ctx.run))
-        own = snapshots.find(client, vm.moref, name_of(ctx.run))
+        _refuse_foreign(client, vm, ctx.run)
+        names = _own(ctx.run)
+        own = next((found for found in snapshots.listed(client, vm.moref) if found.name in names), None)
         disks = (
             snapshots.foreseen(client, vm.moref)
             if own is None
@@ -221,11 +222,11 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         return f"snapshot {out.name} of VM {inputs.vm.name} (created {_time(out.created)}, held until {_time(until)})"
 
     def forecast(self, ctx: Context, inputs: SnapshotIn) -> Forecast:
-        client, name = vcenter(ctx, inputs.vm.vcenter), name_of(ctx.run)
+        client = vcenter(ctx, inputs.vm.vcenter)
         problems = []
         try:
             machine.refuse_unless_ready(client, inputs.vm.moref)
-            _refuse_foreign(client, inputs.vm, name)
+            _refuse_foreign(client, inputs.vm, ctx.run)
         except SendenseError as error:
             problems.append(error.message)
         short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
@@ -305,11 +306,18 @@ def _unrecorded(client: Client, inputs: SnapshotIn, found: Found) -> str | None:
     return "failed: the run ended before it could record why" if word and word.startswith("failed") else word
 
 
-def _refuse_foreign(client: Client, vm: VM, own: str) -> None:
+def _own(run: Run) -> frozenset[str]:
+    """Names of snapshots that are this run's to remove."""
+    names = (name_of(run), *(f"{PREFIX}{discarded}" for discarded in run.discarded))
+    return frozenset((*names, *(f"{name}{tracking_reset.SUFFIX}" for name in names)))
+
+
+def _refuse_foreign(client: Client, vm: VM, run: Run) -> None:
     """Raises LockedError (exit code 3) if another run's snapshot is on the VM: its disks would not be flat, and its end
     would merge under our reads."""
+    own = _own(run)
     for found in snapshots.listed(client, vm.moref):
-        if found.name.startswith(PREFIX) and found.name not in (own, f"{own}{tracking_reset.SUFFIX}"):
+        if found.name.startswith(PREFIX) and found.name not in own:
             owner = read_owner(found.description)
             whose = found.name if owner is None else f"run {owner.run} of {owner.job} on {owner.holder}"
             holder = (

@@ -158,7 +158,7 @@ class Desk:
         if self.state.host.local:
             return
         here, directory = LocalHost(), str(self.local / Path(self.state.directory).name)
-        known = {record.id for record in self.state.runs()}
+        known = self.state.runs().ids
         # The newest may be of a job of the same name with its state elsewhere, which may be running now.
         for name in sorted(filter(is_run_id, here.listdir(directory)))[:-KEPT_RUNS]:
             events = f"{directory}/{name}"
@@ -170,6 +170,15 @@ class Desk:
         """Where the run's events lie: with its state where that is on this machine."""
         kept = Path(self.state.directory)
         return (kept if self.state.host.local else self.local / kept.name) / run
+
+
+@contextmanager
+def nothing_is_usage() -> Iterator[None]:
+    """From here on something may have been changed: no error has the exit code that says that nothing was touched."""
+    try:
+        yield
+    except UsageError as error:
+        raise SendenseError(error.message) from error
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from pydantic import JsonValue
 
 from runner import doctor
 from runner.app.desk import Desk, Options, open_desk, read_job, state_directory
+from runner.app.earlier import EARLIER, earlier
 from runner.app.records import new_record, new_run_id
-from runner.app.runs import resumable
 from runner.checkpoint import RunRecord
 from runner.doctor import Diagnosis
 from runner.errors import SendenseError
@@ -48,9 +48,10 @@ def diagnose(path: Path | None, options: Options) -> Diagnosis:
         return doctor.diagnosis(None, (*doctor.local(state), tools.examine_libnbd()))
     with open_desk(path, options, threading.Event(), ()) as desk:
         here = (*doctor.local(state, place=desk.job.state_place), tools.examine_libnbd())
-        unfinished, of_runs = _unfinished(desk)
+        unfinished, discarded, of_runs = _unfinished(desk)
         if unfinished is None:
-            run, known = _run(desk, new_record(desk.job, new_run_id())), dict[NodeId, JsonValue]()
+            run = _run(desk, new_record(desk.job, new_run_id()), discarded)
+            known = dict[NodeId, JsonValue]()
         else:
             prospect = _prospect(desk, unfinished)
             run, known = prospect.run, dict(prospect.known)
@@ -60,26 +61,26 @@ def diagnose(path: Path | None, options: Options) -> Diagnosis:
         )
 
 
-def _unfinished(desk: Desk) -> tuple[RunRecord | None, tuple[Observation, ...]]:
-    """The run that the next one would go on with, and what is to be said of the job's earlier runs."""
+def _unfinished(desk: Desk) -> tuple[RunRecord | None, frozenset[str], tuple[Observation, ...]]:
+    """The run that the next one would resume, those that it would discard, and what is to be said of the job's earlier runs."""
     subject, looked_at = "the job", "its unfinished run"
     try:
         if desk.job.state_place is not None:
             desk.world.reached(desk.job.state_place.host)
     except SendenseError:
-        return None, ()  # what is looked at of the hosts says it
+        return None, frozenset(), ()  # what is looked at of the hosts says it
     try:
-        unfinished = desk.state.unfinished()
-        if unfinished is None:
-            return None, ()
         if (holder := desk.state.holder()) is not None:
-            return unfinished, (noted(subject, looked_at, f"it is being worked on now, by {holder}"),)
-        if resumable(desk, unfinished) is None:
-            return None, ()
+            here = noted(subject, looked_at, f"it is being worked on now, by {holder}")
+            return desk.state.runs().unfinished, frozenset(), (here,)
+        found = earlier(desk, fresh=False)
     except SendenseError as error:
-        return None, (wrong(subject, looked_at, error.message),)
-    command = desk.options.command("run", desk.job.file)
-    return unfinished, (noted(subject, looked_at, f"run {unfinished.id} is unfinished: `{command}` goes on with it"),)
+        return None, frozenset(), (wrong(subject, looked_at, error.message),)
+    told = [noted(subject, f"{EARLIER} ({number})", text) for number, text in enumerate(found.said, 1)]
+    if found.resumed is not None:
+        command = desk.options.command("run", desk.job.file)
+        told.append(noted(subject, looked_at, f"run {found.resumed.id} is unfinished: `{command}` resumes it"))
+    return found.resumed, found.discarded_ids, tuple(told)
 
 
 def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
@@ -88,11 +89,10 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         registry = Registry.installed()
         return plan_offline(read_job(path, options, registry), registry)
     with open_desk(path, options, threading.Event(), ()) as desk:
-        unfinished = None if options.fresh else desk.state.unfinished()
-        if unfinished is not None:
-            unfinished = resumable(desk, unfinished)
-        prospect = _prospect(desk, unfinished)
-        plan = prospect.plan.model_copy(update={"holder": desk.state.holder(), "notes": _notes(desk.job)})
+        found = earlier(desk, fresh=options.fresh)
+        prospect = _prospect(desk, found.resumed, found.discarded_ids)
+        notes = (*_notes(desk.job), *found.said)
+        plan = prospect.plan.model_copy(update={"holder": desk.state.holder(), "notes": notes})
         if prospect.stands:
             return plan
         examination = Examination(*desk.nodes(prospect.run), desk.world)
@@ -102,9 +102,9 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         return plan.model_copy(update={"space": examination.space()})
 
 
-def _prospect(desk: Desk, unfinished: RunRecord | None) -> _Prospect:
+def _prospect(desk: Desk, unfinished: RunRecord | None, discarded: frozenset[str] = frozenset()) -> _Prospect:
     record = unfinished or new_record(desk.job, new_run_id())
-    run = _run(desk, record)
+    run = _run(desk, record, discarded)
     state = desk.state.open(record.id)
     nodes, resolver = desk.nodes(run)
     unwinding = desk.unwinding(state)
@@ -118,8 +118,8 @@ def _prospect(desk: Desk, unfinished: RunRecord | None) -> _Prospect:
     return _Prospect(plan, run, resolver.outputs, stands)
 
 
-def _run(desk: Desk, record: RunRecord) -> Run:
-    run = desk.world.run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit)
+def _run(desk: Desk, record: RunRecord, discarded: frozenset[str] = frozenset()) -> Run:
+    run = desk.world.run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, discarded=discarded)
     return run
 
 

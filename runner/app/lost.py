@@ -20,9 +20,10 @@ ASKING = "orphans"
 """Who looks, in place of a run's id."""
 
 
-def lost(desk: Desk) -> Iterator[Orphan]:
-    """In the job's vCenters, on its hosts and in its repositories. Raises what keeps them from being looked at."""
-    known = {record.id for record in desk.state.runs() if record.is_unfinished}
+def lost(desk: Desk, given_up: str = "") -> Iterator[Orphan]:
+    """In the job's vCenters, on its hosts and in its repositories; `given_up`: a run that is none of those that can be resumed,
+    whatever its records are. Raises what keeps them from being looked at."""
+    known = {record.id for record in desk.state.runs().known if record.is_unfinished} - {given_up}
     desk.run(new_record(desk.job, ASKING))
     ctx = desk.world.unheard(ASKING)
     repositories = [
@@ -32,7 +33,11 @@ def lost(desk: Desk) -> Iterator[Orphan]:
     own = (desk.state.host, posixpath.dirname(desk.state.directory))
     roots = (own, *((place.host, posixpath.join(place.root, layout.STATE)) for place in where))
     vcenters = desk.job.sections.get("vcenters", {})
-    for orphan in orphans.find(ctx, vcenters, desk.job.hosts, where, lambda run, job: _kept(desk, roots, run, job)):
+
+    def kept(run: str, job: str | None) -> str | None:
+        return None if run == given_up else _kept(desk, roots, run, job)
+
+    for orphan in orphans.find(ctx, vcenters, desk.job.hosts, where, kept):
         if orphan.run not in known:
             yield orphan
 

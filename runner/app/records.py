@@ -27,6 +27,7 @@ def new_record(job: Job, run_id: str) -> RunRecord:
         id=run_id,
         job=job.name,
         vars=dict(job.vars),
+        given=tuple(sorted(job.given)),
         job_file=job.file,
         job_digest=job.digest,
         git_commit=git_commit(Path(job.file).parent),

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.app.abandoning import abandon
-from runner.app.desk import EVENTS, Desk, Options, open_desk
+from runner.app.desk import EVENTS, Desk, Options, nothing_is_usage, open_desk
+from runner.app.earlier import EARLIER, discard, earlier
 from runner.app.records import account, git_commit, new_record, new_run_id
 from runner.app.verdict import verdict_of
 from runner.checkpoint import RunRecord, RunState, now
@@ -28,7 +28,7 @@ from runner.step import Run
 from runner.unwind import Unwinding
 
 THE_EVENTS = "the run's events"
-"""What is incomplete, in words, where it is no node."""
+"""What a warning is about, in words, where it is no node."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,21 @@ def run_job(
     """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code, what keeps
     the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises RunBroke for a bug."""
     with open_desk(path, options, stop, listeners) as desk, ExitStack() as stack:
-        candidate = None if options.fresh else _to_resume(desk)
+        candidate = earlier(desk, fresh=options.fresh).resumed
         run_id = new_run_id() if candidate is None else candidate.id
         stack.enter_context(desk.lock(run_id))
-        resumed = None if options.fresh else _to_resume(desk)
-        if resumed is None:
-            if (given_up := desk.state.unfinished()) is not None:
-                abandon(desk, given_up)
-            if candidate is not None:
-                run_id = new_run_id()  # it was finished by another, just before we had the lock
-        return _execute(desk, resumed or new_record(desk.job, run_id), options, resumed=resumed is not None)
+        found = earlier(desk, fresh=options.fresh)
+        if found.discarded:
+            with nothing_is_usage():
+                discard(desk, found)
+        if found.resumed is None and candidate is not None:
+            run_id = new_run_id()  # it was finished by another, just before we had the lock
+        record = found.resumed or new_record(desk.job, run_id)
+        return _execute(desk, record, options, found.said, resumed=found.resumed is not None)
 
 
-def _to_resume(desk: Desk) -> RunRecord | None:
-    unfinished = desk.state.unfinished()
-    return None if unfinished is None else resumable(desk, unfinished)
-
-
-def _execute(desk: Desk, record: RunRecord, options: Options, *, resumed: bool) -> Result:
+def _execute(desk: Desk, record: RunRecord, options: Options, said: Sequence[str], *, resumed: bool) -> Result:
+    """`said` of earlier runs."""
     began = time.monotonic()
     state = desk.state.open(record.id)
     commit = git_commit(Path(desk.job.file).parent)
@@ -101,6 +98,8 @@ def _execute(desk: Desk, record: RunRecord, options: Options, *, resumed: bool) 
                 tools=dict(run.tools),
             )
         )
+        for text in said:
+            desk.bus.emit(Warned(node=EARLIER, text=text))
         unwinding = desk.unwinding(state)
         try:
             outcome = _worked(desk, record, run, state, unwinding, options, resumed=resumed)
@@ -216,23 +215,12 @@ def _forget_old(desk: Desk) -> None:
 
 
 def _alarms(desk: Desk, state: RunState) -> list[Alarm]:
-    """From the records, so that those of an execution that was killed count too."""
-    done = [record for record in state.nodes().values() if record.state == "done" and record.out is not None]
+    """From the records, so that those of an execution that was killed count too; none of records that cannot be read, which is
+    what failed then."""
+    try:
+        known = state.nodes().values()
+    except SendenseError:
+        return []
+    done = [record for record in known if record.state == "done" and record.out is not None]
     found = (desk.registry.findings(record.step, record.out or {}).alarm for record in done)
     return [alarm for alarm in found if alarm is not None]
-
-
-def resumable(desk: Desk, record: RunRecord) -> RunRecord | None:
-    """The unfinished run if this job can go on with it, None if nothing is lost by beginning anew: it was begun with other vars
-    and has only looked. Raises UsageError for one with other vars that made something."""
-    if record.vars == dict(desk.job.vars):
-        return record
-    if not desk.has_acted(record):
-        return None
-    differing = sorted(
-        name for name in {*record.vars, *desk.job.vars} if record.vars.get(name) != desk.job.vars.get(name)
-    )
-    raise UsageError(
-        f"run {record.id} of {record.job} is unfinished and was begun with other vars ({', '.join(differing)}); "
-        "run with the same vars to go on with it, or with --fresh to abandon it"
-    )

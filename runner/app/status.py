@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.app.desk import EVENTS, Desk, Options, open_desk
+from runner.app.earlier import of_unread
 from runner.checkpoint import NodeRecord, RunRecord
-from runner.errors import SendenseError
+from runner.errors import SendenseError, StateError
 from runner.hosts.leftovers import look
 from runner.journal import read_events
 from runner.summary import RunSummary, fold
@@ -31,8 +32,12 @@ class Status:
     """The id of the run whose process ended without giving the job's lock back: it was killed, or its machine was."""
     recorded: tuple[NodeRecord, ...] = ()
     """Of an unfinished run without events here: what the records tell of its nodes, in the order in which they acted."""
+    unread: tuple[str, ...] = ()
+    """Runs that are not among `runs`, since their records cannot be read."""
     unseen: tuple[str, ...] = ()
     """Why something could not be looked at."""
+    place: str = ""
+    """Where runs of the job are remembered."""
 
     @property
     def running(self) -> str | None:
@@ -41,18 +46,20 @@ class Status:
 
 
 def status_of(path: Path, options: Options) -> Status:
-    """Raises JobFileError, StateError."""
+    """Raises JobFileError, HostError, StateError where none of what there is can be read."""
     with open_desk(path, options, threading.Event(), ()) as desk:
-        runs, holder = desk.state.runs(), desk.state.holder()
-        last = None
-        if runs and (events := desk.directory(runs[-1].id) / EVENTS).exists():
-            last = fold(read_events(events), desk.registry.findings)
+        desk.state.require_place()
+        found, holder = desk.state.runs(), desk.state.holder()
+        runs, unread = found.known, of_unread(desk, found)
+        if unread and not runs:
+            raise StateError("; ".join(unread))
+        unseen: list[str] = []
+        last = None if not runs else _last(desk, runs[-1].id, unseen)
         recorded: list[NodeRecord] = []
         if last is None and runs and runs[-1].is_unfinished:
             recorded = sorted(desk.state.open(runs[-1].id).nodes().values(), key=lambda record: record.sequence)
         unfinished = [record for record in runs if record.is_unfinished]
         held = {record.id: _held(desk, record) for record in unfinished}
-        unseen: list[str] = []
         if held and holder is None:
             _add_processes(desk, held, unseen)
         died = None if holder is not None else desk.state.left_by()
@@ -64,8 +71,21 @@ def status_of(path: Path, options: Options) -> Status:
             held=held,
             died=died if died in held else None,
             recorded=tuple(recorded),
+            unread=tuple(unread),
             unseen=tuple(unseen),
+            place=f"{desk.state.directory} on {desk.state.host.name}",
         )
+
+
+def _last(desk: Desk, run: str, unseen: list[str]) -> RunSummary | None:
+    events = desk.directory(run) / EVENTS
+    if not events.exists():
+        return None
+    try:
+        return fold(read_events(events), desk.registry.findings)
+    except StateError as error:
+        unseen.append(error.message)
+        return None
 
 
 def _held(desk: Desk, record: RunRecord) -> tuple[Hold, ...]:

@@ -8,11 +8,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.app.desk import Desk, Options, open_desk
+from runner.app.abandoning import foreign
+from runner.app.desk import Desk, Options, nothing_is_usage, open_desk
+from runner.app.earlier import EARLIER, of_foreign, of_unread
 from runner.app.lost import lost
 from runner.checkpoint import RunRecord, now
 from runner.errors import LockedError, SendenseError
-from runner.events import Event
+from runner.events import Event, Warned
 from runner.hosts.leftovers import end, look
 from runner.unwind import Hold
 
@@ -37,13 +39,22 @@ def sweep_job(
     with (
         open_desk(path, options, threading.Event(), listeners) as desk,
         nullcontext() if dry_run else desk.lock(SWEEP),
+        nullcontext() if dry_run else nothing_is_usage(),
     ):
         if dry_run and (holder := desk.state.holder()) is not None:
             raise LockedError(f"the job {desk.job.name}", holder)
         released: list[str] = []
         holding: dict[str, tuple[Hold, ...]] = {}
-        for record in desk.state.runs():
+        if dry_run:
+            desk.state.require_place()
+        runs = desk.state.runs()
+        for text in of_unread(desk, runs):
+            desk.bus.emit(Warned(node=EARLIER, text=text))
+        for record in runs.known:
             if not record.is_unfinished:
+                continue
+            if why := foreign(desk, record):
+                desk.bus.emit(Warned(node=EARLIER, text=of_foreign(desk, record.id, why)))
                 continue
             what, holds = _would_sweep(desk, record) if dry_run else _sweep(desk, record)
             released += [f"{record.id}: {each}" for each in what]
@@ -82,7 +93,7 @@ def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, 
 
 def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:
     """Processes of this job's runs, none of which lives while we hold the lock, and their temporary directories."""
-    ours = {record.id for record in desk.state.runs()}
+    ours = desk.state.runs().ids
     told: set[object] = set()  # two names may be of one machine
     for host in map(desk.world.host, desk.job.hosts):
         found = look(host)
@@ -107,6 +118,7 @@ def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swe
     with (
         open_desk(path, options, threading.Event(), ()) as desk,
         nullcontext() if dry_run else desk.lock(SWEEP),
+        nullcontext() if dry_run else nothing_is_usage(),
     ):
         released, stays = [], []
         for orphan in lost(desk):

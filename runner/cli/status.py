@@ -16,6 +16,7 @@ from runner.cli.several import say_error
 from runner.console import print_table
 from runner.errors import SendenseError
 from runner.outcomes import ENDINGS, NODES, JobOutcome, of_several
+from runner.printable import printable
 from runner.summary import NodeSummary, RunSummary
 from runner.units import human_bytes, human_seconds
 from runner.words import clock, failures
@@ -65,12 +66,18 @@ def _job_row(found: Status) -> tuple[str, ...]:
     newest = found.runs[-1]
     whys = [why.text for why in failures(found.last)] if found.last and newest.is_unfinished else [*newest.alarms]
     held = [f"held by {run}: {hold.what}" for run, holds in found.held.items() for hold in holds]
-    return (found.job, _word(found, newest), newest.id, f"{clock(newest.started)} UTC", "; ".join([*whys, *held]))
+    return (
+        found.job,
+        _word(found, newest),
+        newest.id,
+        f"{clock(newest.started)} UTC",
+        "; ".join([*whys, *held, *found.unread]),
+    )
 
 
 def _show(found: Status) -> None:
     if not found.runs:
-        click.echo(f"{found.job}: no runs yet")
+        click.echo(f"{found.job}: no runs yet ({printable(found.place)} has none)")
         return
     rows = [(record.id, _word(found, record), f"{clock(record.started)} UTC") for record in _newest_first(found.runs)]
     print_table(f"Runs of {found.job}", ("run", "state", "started"), rows, stream=sys.stdout)
@@ -82,6 +89,8 @@ def _show(found: Status) -> None:
     for record in found.runs:
         for alarm in record.alarms:
             click.echo(f"alarm of run {record.id}: {alarm}")
+    for why in found.unread:
+        click.echo(f"! {printable(why)}", err=True)
     for why in found.unseen:
         click.echo(f"not looked at: {why}", err=True)
     if found.last is not None and found.runs[-1].phase in ("working", "unwinding"):
@@ -172,5 +181,6 @@ def _document(found: Status) -> dict[str, JsonValue]:
         "holder": found.holder,
         "died": found.died,
         "held": held,
+        "unread": list(found.unread),
         "nodes": nodes,
     }

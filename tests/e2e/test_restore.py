@@ -101,7 +101,7 @@ def test_a_restore_onto_a_file_that_is_there_goes_on_once_it_may_replace_it(
     assert sendense(site, *words, "--overwrite") == 0
     assert filecmp.cmp(restored(place, 2001, "raw"), points[0].disks[2001], shallow=False)
     (job,) = (site.state / ".commands").glob("restore-*.yaml")
-    assert JobState(LocalHost(), str(site.state), job.stem).unfinished() is None
+    assert JobState(LocalHost(), str(site.state), job.stem).runs().unfinished is None
 
 
 def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan(

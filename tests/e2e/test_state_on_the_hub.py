@@ -113,7 +113,7 @@ def test_a_run_whose_machine_is_lost_is_finished_by_another_from_the_same_snapsh
     second = Machine(site, tmp_path / "second")
     code, said = second.run(job)
     assert code == 0, said
-    (run,) = records(site, "lost").runs()
+    (run,) = records(site, "lost").runs().known
     assert snapshot == f"sendense-{run.id}"
     assert run.phase == "finished"
     assert second.read() + before - SIZE <= WINDOW
@@ -162,7 +162,7 @@ def test_a_frozen_run_keeps_its_lock_until_it_is_broken_and_then_writes_nothing(
     assert "to another process, which resumed this run " in said
     assert "locked by another run" not in said
     assert everything(site.repository) == left
-    (run,) = records(site, "frozen").runs()
+    (run,) = records(site, "frozen").runs().known
     assert run.phase == "finished"
     assert site.snapshots() == []
 
