@@ -62,7 +62,8 @@ def test_a_run_is_resumed_though_its_template_has_another_variable_and_another_d
 def test_a_variable_that_its_user_wrote_or_writes_now_is_another_job(site: Estate) -> None:
     job = site.job(window="64 MiB")
     run = stopped_at(site, job, "transfer[2000]")
-    for other in (site.job(), site.job(window="32 MiB"), site.job(window="64 MiB", connections=2)):
+    others = [{}, {"window": "32 MiB"}, {"window": "64 MiB", "stall-timeout": "61s"}]
+    for other in (site.job(**settings) for settings in others):
         with pytest.raises(Exception, match="was begun with other vars") as refused:
             site.run(other)
         assert getattr(refused.value, "exit_code", None) == 2
