@@ -33,6 +33,8 @@ class SendenseError(Exception):
 
     exit_code: ClassVar[int] = 1
     transient: bool = False
+    fix_first: bool = False
+    """Running again cannot help before somebody has changed something, which the message says."""
     forgets: tuple[str, ...] = ()
     """Names of the failed node's inputs whose nodes must run again, whatever their records say; ``copied/base`` is the `base`
     of its `copied`."""
@@ -54,6 +56,7 @@ class SendenseError(Exception):
 
 class UsageError(SendenseError):
     exit_code = 2
+    fix_first = True
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class HostError(SendenseError):
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+        self.fix_first = not transient
 
 
 class TransientError(SendenseError):

@@ -67,7 +67,10 @@ class NodeStarted(Event):
 
 
 class NodeProgress(Event):
-    """Bytes *completed*; data + zero + skipped = done; `total` is None where unknown."""
+    """What is *completed*, bytes unless `noun` says what else; data + zero + skipped = done; `total` is None where unknown.
+
+    `read`: bytes that came from what is read, which a speed is counted of; None: all of `done`, but what was zero or skipped.
+    `seconds`: that this attempt took so far, by the clock of who does it."""
 
     type: Literal["node-progress"] = "node-progress"
     node: str
@@ -78,6 +81,9 @@ class NodeProgress(Event):
     data: int = 0
     zero: int = 0
     skipped: int = 0
+    noun: str = "bytes"
+    read: int | None = None
+    seconds: float | None = None
 
 
 class NodeRetrying(Event):
@@ -103,6 +109,8 @@ class NodeFailed(Event):
     seconds: float
     error: str
     exit_code: int
+    fix_first: bool = False
+    """Running again cannot help before somebody has changed something."""
 
 
 class NodeSkipped(Event):

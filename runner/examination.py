@@ -6,7 +6,7 @@ looked at too; where something is in the way, what stands on it is left out, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -16,27 +16,46 @@ from runner.inputs import Resolver
 from runner.marks import names
 from runner.model import dump_value
 from runner.nodes import Node, NodeId, Nodes
-from runner.observations import Observation, wrong
+from runner.observations import Observation, met, wrong
 from runner.space import Space, SpaceNeeded, summed
 from runner.step import Lifetime, Step
 from runner.world import World
 
 
-class NotReady(SendenseError):
-    """Something is wrong that a run would meet only after it changed something. `observations`: all that is wrong."""
+class Unready(SendenseError):
+    """What is wrong with one node, which a run would meet only after it changed something."""
 
-    def __init__(self, observations: tuple[Observation, ...]) -> None:
-        self.observations = observations
-        sentences = list(dict.fromkeys(one.sentence for one in observations))
+    def __init__(self, observations: Sequence[Observation]) -> None:
+        sentences = [one.sentence for one in observations]
         begin = "" if len(sentences) == 1 else f"{len(sentences)} things are in the way: "
         super().__init__(f"{begin}{'; '.join(sentences)}; nothing was changed")
+        self.fix_first = not any(one.passing for one in observations)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is in the way of a run, and the node (its id, and its kind of step) whose it is."""
+
+    node: str
+    step: str
+    error: SendenseError
+
+
+class NotReady(SendenseError):
+    """Something is in the way of a run, which has changed nothing. `faults`: each thing once, at the first node that meets
+    it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{fault.node}: {fault.error}" for fault in faults))
 
 
 @dataclass(frozen=True)
 class Seen:
-    """`node` is its id; `locked`: what is in the way is another run."""
+    """`node` is its id, `step` its kind; `locked`: what is in the way is another run."""
 
     node: str
+    step: str
     observation: Observation
     locked: LockedError | None = None
 
@@ -50,21 +69,33 @@ class Examination:
         self._world = world
         self.unknown: list[str] = []
         self._space: list[Space] = []
+        self._writes: dict[tuple[str, str], tuple[str, str]] = {}
+        """Of each place the first node that writes there, and its kind of step."""
 
     def refuse_unless_ready(self, known: Mapping[NodeId, JsonValue]) -> None:
-        """Raises NotReady, and LockedError where another run is in the way: it may be over soon."""
+        """Raises NotReady; where another run is in the way, with that alone: it may be over soon."""
         found = list(self.look(known, thorough=False))
         for seen in found:
             if seen.locked is not None:
-                raise seen.locked
-        bad = [seen.observation for seen in found if seen.observation.state == "wrong"]
-        bad += [one.observation() for one in self.space() if one.problem is not None]
+                raise NotReady([Fault(seen.node, seen.step, seen.locked)])
+        told: set[str] = set()
+        bad: dict[tuple[str, str], list[Observation]] = {}
+        for seen in (*found, *self._too_little()):
+            if seen.observation.state == "wrong" and seen.observation.sentence not in told:
+                told.add(seen.observation.sentence)
+                bad.setdefault((seen.node, seen.step), []).append(seen.observation)
         if bad:
-            raise NotReady(tuple(bad))
+            raise NotReady([Fault(node, step, Unready(observations)) for (node, step), observations in bad.items()])
 
     def space(self) -> tuple[SpaceNeeded, ...]:
         """Of all that was looked at, what it needs in each place."""
         return summed(self._space)
+
+    def _too_little(self) -> Iterator[Seen]:
+        """Space, of the first node that writes there."""
+        for needed in self.space():
+            if needed.problem is not None:
+                yield Seen(*self._writes[(needed.host, needed.path)], needed.observation())
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Section (empty: hosts) and name of what the steps name in their `with`, as far as the job file alone tells."""
@@ -110,33 +141,35 @@ class Examination:
         except Interrupted:
             raise
         except SendenseError as error:
-            yield Seen(str(node.id), wrong(f"step {node.id}", "what it will write", error.message))
+            yield Seen(str(node.id), node.step.name, met(f"step {node.id}", "what it will write", error))
         else:
-            self._space += [] if needed is None else [needed]
+            if needed is not None:
+                self._space.append(needed)
+                self._writes.setdefault((needed.host, needed.path), (str(node.id), node.step.name))
 
     def _early(self, step: str) -> Iterator[Seen]:
         kind = self._nodes.kind(step)
         try:
             for observation in kind.examine_early(self._world.unheard(step), self._resolver.told_values(step)):
-                yield Seen(step, observation)
+                yield Seen(step, kind.name, observation)
         except Interrupted:
             raise
         except SendenseError as error:
-            yield Seen(step, wrong(f"step {step}", "what it stands on", error.message))
+            yield Seen(step, kind.name, met(f"step {step}", "what it stands on", error))
 
     def _node(self, node: Node, *, done: bool, thorough: bool) -> Iterator[Seen]:
-        name = str(node.id)
+        name, kind = str(node.id), node.step.name
         ctx = self._world.unheard(node.id)
         try:
             ctx.check_stop()
             values = self._resolver.inputs(node).values
             for observation in node.step.examine(ctx, values):
-                yield Seen(name, observation)
+                yield Seen(name, kind, observation)
             if done:
                 return
             if thorough:
                 for problem in node.step.forecast(ctx, values).problems:
-                    yield Seen(name, wrong(f"step {name}", "what it would meet", problem))
+                    yield Seen(name, kind, wrong(f"step {name}", "what it would meet", problem))
             out = (
                 node.step.run(ctx, values, node.step.Live()) if node.step.read_only else node.step.foresee(ctx, values)
             )
@@ -146,4 +179,4 @@ class Examination:
             raise
         except SendenseError as error:
             locked = error if isinstance(error, LockedError) else None
-            yield Seen(name, wrong(f"step {name}", "what it stands on", error.message), locked)
+            yield Seen(name, kind, met(f"step {name}", "what it stands on", error), locked)

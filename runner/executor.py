@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,8 @@ from pydantic import JsonValue
 from runner.checkpoint import NodeRecord, RunState
 from runner.conclusion import RUN, Conclusion
 from runner.errors import Interrupted, SendenseError, UsageError
-from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeSkipped, NodeStarted, Warned
+from runner.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeStarted, Warned
+from runner.examination import Fault, NotReady
 from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
 from runner.job_model import DEFAULT_RETRIES
@@ -58,6 +59,10 @@ class Outcome:
         read any more when it logs in again)."""
         is_late = self.begun and error.exit_code == UsageError.exit_code
         return SendenseError.exit_code if is_late else error.exit_code
+
+
+class _NotBegun(Exception):
+    """Something is in the way of the run."""
 
 
 class Executor:
@@ -94,7 +99,8 @@ class Executor:
         self._stands = stands
         self._examine = examine
         self._examining = threading.Lock()
-        self._not_ready: tuple[Node, SendenseError] | None = None
+        self._not_ready: tuple[str, ...] = ()
+        """The nodes that have something in the way of the run."""
         self._schedule = Schedule(nodes, resolver, bus, stop)
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
         self._outcome = Outcome(begun=any(not self._is_read_only(record) for record in state.nodes().values()))
@@ -223,8 +229,10 @@ class Executor:
             if not failed.told:
                 self._fail(str(failed.node.id), failed.node.step.name, failed.error, began)
             self._schedule.set(failed.node, Status.FAILED)
-            self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=f"{failed.node.id} failed"))
-            return Status.SKIPPED
+            return self._skip(node, str(failed.node.id))
+        except _NotBegun:
+            at_fault = self._not_ready
+            return Status.FAILED if str(node.id) in at_fault else self._skip(node, at_fault[0])
         except SendenseError as error:
             if error.heals and node.id not in self._healing and not self._stop.is_set():
                 self._healing[node.id] = error
@@ -239,19 +247,33 @@ class Executor:
         self._schedule.again([*forgotten, node])
         self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=0.0, attempt=1))
 
+    def _skip(self, node: Node, failed: str) -> Status:
+        self._schedule.tell_skipped(node, f"{failed} failed")
+        return Status.SKIPPED
+
     def _begin(self, node: Node) -> None:
-        """Raises what is in the way of the run; for all but the first node, that the first one met it."""
+        """Raises _NotBegun where something is in the way of the run, which is told once, of the node whose it is."""
         with self._examining:
             if self._outcome.begun:
                 return
-            if self._not_ready is not None:
-                raise ProcessFailed(*self._not_ready, told=True)
-            try:
-                self._examine(dict(self._resolver.outputs))
-            except SendenseError as error:
-                self._not_ready = (node, error)
-                raise
-            self._outcome.begun = True
+            if not self._not_ready:
+                try:
+                    self._examine(dict(self._resolver.outputs))
+                    self._outcome.begun = True
+                    return
+                except NotReady as error:
+                    self._refuse(error.faults)
+                except SendenseError as error:
+                    self._refuse([Fault(str(node.id), node.step.name, error)])
+            raise _NotBegun
+
+    def _refuse(self, faults: Sequence[Fault]) -> None:
+        self._not_ready = tuple(fault.node for fault in faults)
+        for fault in faults:
+            self._fail(fault.node, fault.step, fault.error, time.monotonic())
+        for node in self._nodes.all():
+            if str(node.id) in self._not_ready:
+                self._schedule.set(node, Status.FAILED)
 
     def _fail(self, node: str, step: str, error: SendenseError, began: float) -> None:
         with self._lock:
@@ -266,6 +288,7 @@ class Executor:
                 seconds=time.monotonic() - began,
                 error=str(error),
                 exit_code=self._outcome.exit_code_of(error),
+                fix_first=error.fix_first,
             )
         )
 
@@ -303,7 +326,7 @@ class Executor:
     def _act(self, node: Node, inputs: Inputs, why: str) -> None:
         began = time.monotonic()
         # What comes at the end has nothing to take back of a run that never began.
-        if not node.step.read_only and (not is_at_end(node) or self._not_ready is not None):
+        if not node.step.read_only and (not is_at_end(node) or self._not_ready):
             self._begin(node)
         done: list[Model] = []
 

@@ -35,6 +35,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NoSpaceError(SendenseError):
+    fix_first = True
+
     def __init__(self, where: str, path: str) -> None:
         super().__init__(f"no space left on {where} for {path}: make room and run the same command again")
         self.where = where

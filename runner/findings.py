@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from runner.model import Model
+from runner.result import Result
 from runner.units import human_bytes, human_seconds
 
 Unit = Literal["bytes", "bytes/s", "seconds", "count", "text", "digest", "path"]
@@ -22,6 +23,8 @@ class Cell(Model):
 
     value: int | float | str
     unit: Unit = "text"
+    detail: bool = False
+    """For reports only: a terminal does without its column, as without those of digests and paths."""
 
     @property
     def numeric(self) -> bool:
@@ -57,9 +60,9 @@ class Row(Model):
 
 class Statement(Model):
     """A sentence. `made`: exists now and did not before. `verified`: what was compared with what. `noted`: what who
-    relies on the result must know."""
+    relies on the result must know. `how`: how it came about, for reports only."""
 
-    about: Literal["made", "verified", "noted"]
+    about: Literal["made", "verified", "noted", "how"]
     text: str
 
 
@@ -69,6 +72,9 @@ class Command(Model):
     purpose: str
     """What it is for, without a full stop: ``Restore disk 2000 without this program``."""
     line: str
+    """``JOB`` in it, a word of its own, stands for the run's job file."""
+    detail: bool = False
+    """For reports only: one a disk."""
 
 
 class Alarm(Model):
@@ -86,6 +92,7 @@ class Findings(Model):
     statements: tuple[Statement, ...] = ()
     commands: tuple[Command, ...] = ()
     alarm: Alarm | None = None
+    result: Result | None = None
 
 
 FindingsOf = Callable[[str, Mapping[str, JsonValue]], Findings]

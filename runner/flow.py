@@ -14,8 +14,8 @@ BINS = 120  # points of the curve: two pixels of a printed page each
 
 
 class FlowSummary(Model):
-    """What one node did in one phase; bytes completed. `seconds` from its first to its last sign of life
-    (of the last try)."""
+    """What one node did in one phase; what is completed, in bytes unless `noun` says what else. `seconds` that its last attempt
+    took, by its own clock where it tells that, else from its first to its last event."""
 
     node: str
     label: str
@@ -26,9 +26,11 @@ class FlowSummary(Model):
     zero: int
     skipped: int
     seconds: float
+    moved: int
+    """Bytes that came from what is read, in the last attempt: not what was safe before, holes, and what is a parent's."""
     speed: float | None
-    """Bytes a second that moved: without those it began with, of an earlier attempt, and those with which nothing had to be done;
-    None where it was too short to tell."""
+    """`moved` a second, over those seconds; None where it was too short to tell, and of what is no bytes."""
+    noun: str = "bytes"
 
     @property
     def state(self) -> Literal["complete", "incomplete", "unknown"]:
@@ -59,7 +61,7 @@ class Flow:
         self._recent: deque[NodeProgress] = deque([first])
 
     def add(self, event: NodeProgress) -> None:
-        if event.done < self.latest.done:  # tried again, from the start
+        if _is_another_attempt(self.latest, event):
             self.first = event
             self._recent.clear()
         self.latest = event
@@ -69,21 +71,30 @@ class Flow:
             self._recent.popleft()
 
     def speed(self, now: datetime) -> float | None:
-        """Bytes a second over the last seconds; None while it is too early to tell. A stall brings it to 0."""
+        """As `FlowSummary.speed`, over the last seconds; None while it is too early to tell. A stall brings it to 0."""
+        latest = self.latest
+        if latest.noun != "bytes":
+            return None
+        since = self._since(now)
+        seconds, moved = _seconds(since, now), _moved(latest) - _moved(since)
+        if latest.seconds is not None and latest.seconds + _seconds(latest, now) <= self.WINDOW:
+            seconds, moved = latest.seconds + _seconds(latest, now), _moved(latest)
+        return None if seconds < 2 * self.GRAIN else moved / seconds
+
+    def seconds_left(self, now: datetime) -> float | None:
+        """By how fast it completes: what is skipped takes no time now, and none later."""
+        since = self._since(now)
+        seconds, done = _seconds(since, now), self.latest.done - since.done
+        if seconds < 2 * self.GRAIN or done <= 0 or self.latest.total is None:
+            return None
+        return max(0, self.latest.total - self.latest.done) * seconds / done
+
+    def _since(self, now: datetime) -> NodeProgress:
         since = self._recent[0]
         for event in self._recent:
             if _seconds(event, now) >= self.WINDOW:
                 since = event
-        seconds = _seconds(since, now)
-        if seconds < 2 * self.GRAIN:
-            return None
-        return (self.latest.done - since.done) / seconds
-
-    def seconds_left(self, now: datetime) -> float | None:
-        speed = self.speed(now)
-        if not speed or self.latest.total is None:
-            return None
-        return max(0, self.latest.total - self.latest.done) / speed
+        return since
 
     @property
     def percent(self) -> int | None:
@@ -98,7 +109,9 @@ class Flow:
 
     def summary(self) -> FlowSummary:
         latest = self.latest
-        seconds = _seconds(self.first, latest.at)
+        seconds, moved = _seconds(self.first, latest.at), _moved(latest) - _moved(self.first)
+        if latest.seconds is not None:
+            seconds, moved = latest.seconds, _moved(latest)
         return FlowSummary(
             node=latest.node,
             label=latest.label,
@@ -109,7 +122,9 @@ class Flow:
             zero=latest.zero,
             skipped=latest.skipped,
             seconds=seconds,
-            speed=(_busy(latest) - _busy(self.first)) / seconds if seconds > 0 else None,
+            moved=moved,
+            speed=moved / seconds if seconds > 0 and latest.noun == "bytes" else None,
+            noun=latest.noun,
         )
 
 
@@ -117,12 +132,16 @@ def _seconds(event: NodeProgress, now: datetime) -> float:
     return (now - event.at).total_seconds()
 
 
-def _busy(event: NodeProgress) -> int:
-    return event.done - event.skipped
+def _is_another_attempt(before: NodeProgress, event: NodeProgress) -> bool:
+    """From the start, or from what was safe by then: its clock began again."""
+    began_again = before.seconds is not None and event.seconds is not None and event.seconds < before.seconds
+    return began_again or event.done < before.done
 
 
 def _moved(event: NodeProgress) -> int:
     """Bytes that went through the wires: 64 TiB of holes in a second would dwarf every real curve."""
+    if event.read is not None:
+        return event.read
     return event.data if event.data or event.zero or event.skipped else event.done
 
 

@@ -61,5 +61,5 @@ def _case(node: NodeSummary, undo_failed: str | None) -> ElementTree.Element:
 
 def _of_the_run(summary: RunSummary, what: str) -> ElementTree.Element:
     case = ElementTree.Element("testcase", classname=THE_RUN, name=THE_RUN, time=f"{summary.seconds:.3f}")
-    ElementTree.SubElement(case, what, message=printable(summary.error or verdict(summary).sentence))
+    ElementTree.SubElement(case, what, message=printable(summary.error or verdict(summary).line))
     return case

@@ -8,6 +8,8 @@ from typing import Literal
 from runner.errors import Interrupted, SendenseError
 from runner.model import Model
 
+State = Literal["good", "noted", "wrong"]
+
 
 class Observation(Model):
     """`good`: as it must be. `noted`: a run goes on, but who relies on its result must know. `wrong`: a run would fail.
@@ -17,11 +19,13 @@ class Observation(Model):
     subject: str
     """``host hub``, ``vCenter prod``, ``VM pgtest1``, ``disk 2000``."""
     looked_at: str
-    state: Literal["good", "noted", "wrong"]
+    state: State
     found: str
     remedy: str = ""
     lines: tuple[str, ...] = ()
     """Of a file to be changed, ready to be pasted."""
+    passing: bool = False
+    """What is wrong may pass by itself, as a host that cannot be reached at the moment."""
 
     @property
     def sentence(self) -> str:
@@ -40,6 +44,11 @@ def wrong(subject: str, looked_at: str, found: str, remedy: str = "", *, lines: 
     return Observation(subject=subject, looked_at=looked_at, state="wrong", found=found, remedy=remedy, lines=lines)
 
 
+def met(subject: str, looked_at: str, error: SendenseError) -> Observation:
+    """`error` is what a run would meet."""
+    return wrong(subject, looked_at, error.message).model_copy(update={"passing": error.transient})
+
+
 def observe(subject: str, looked_at: str, look: Callable[[], str]) -> Observation:
     """`look` returns what is good, in words, or raises the SendenseError that a run would meet. Raises Interrupted."""
     try:
@@ -47,4 +56,4 @@ def observe(subject: str, looked_at: str, look: Callable[[], str]) -> Observatio
     except Interrupted:
         raise
     except SendenseError as error:
-        return wrong(subject, looked_at, error.message)
+        return met(subject, looked_at, error)

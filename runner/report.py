@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runner import __version__, files, markdown
@@ -16,8 +16,8 @@ from runner.outcomes import ENDINGS, NODES
 from runner.printable import printable
 from runner.render import render_report
 from runner.summary import NodeSummary, RunSummary, Table, fold
-from runner.units import human_bytes, human_seconds
-from runner.words import Fact, clock, failures, story, verdict
+from runner.units import amount, human_bytes, human_seconds
+from runner.words import Fact, clock, failures, in_lines, must_fix_first, story, verdict
 
 
 def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:
@@ -73,7 +73,8 @@ def _values(summary: RunSummary) -> dict[str, object]:
         "commands": _by_purpose(summary.commands),
         "tables": [_table(table) for table in summary.tables],
         "flows": [_flow(flow) for flow in sorted(summary.flows, key=lambda flow: order.get(flow.node, len(order)))],
-        "nodes": [_node(node, summary) for node in summary.nodes],
+        "nodes": [_nodes(line, summary) for line in in_lines(summary.nodes)],
+        "must_fix_first": must_fix_first(summary),
         "clock": clock,
     }
 
@@ -91,12 +92,20 @@ def _figures(summary: RunSummary) -> list[Fact]:
     counted = [f"{states.count(state)} {ending.word}" for state, ending in NODES.items() if state in states]
     figures.append(Fact("Nodes", ", ".join(counted)))
     for phase in dict.fromkeys(flow.phase for flow in summary.flows):
-        flows = [flow for flow in summary.flows if flow.phase == phase]
-        done = human_bytes(sum(flow.done for flow in flows))
-        totals = [flow.total for flow in flows if flow.total is not None]
-        of = human_bytes(sum(totals)) if len(totals) == len(flows) else "unknown"
-        figures.append(Fact(phase.capitalize(), done if of == done else f"{done} of {of}"))
+        figures.append(Fact(phase.capitalize(), _phase([flow for flow in summary.flows if flow.phase == phase])))
     return figures
+
+
+def _phase(flows: Sequence[FlowSummary]) -> str:
+    """What was read in it, not how large the disks are; how far it came where that is not to the end."""
+    done, totals = sum(flow.done for flow in flows), [flow.total for flow in flows]
+    total = sum(filter(None, totals))
+    noun = flows[0].noun
+    of = f"{amount(done, noun)} of {'unknown' if None in totals else amount(total, noun)} done"
+    if noun != "bytes":
+        return of
+    read = f"{human_bytes(sum(flow.moved for flow in flows))} read"
+    return read if all(flow.state == "complete" for flow in flows) else f"{read}, {of}"
 
 
 def _facts(summary: RunSummary) -> list[Fact]:
@@ -146,16 +155,30 @@ def _table(table: Table) -> dict[str, object]:
 
 def _flow(flow: FlowSummary) -> dict[str, object]:
     parts = (flow.data, flow.zero, flow.skipped)
-    of = "of unknown" if flow.total is None else f"of {human_bytes(flow.total)}"
+    of = "of unknown" if flow.total is None else f"of {amount(flow.total, flow.noun)}"
     share = f", {flow.done * 100 // flow.total} %" if flow.total else ""
+    done = amount(flow.done, flow.noun)
     return {
         "node": flow.node,
         "what": f"{flow.label}, {flow.phase}",
         "complete": flow.state != "incomplete",
-        "done": human_bytes(flow.done) if flow.state == "complete" else f"{human_bytes(flow.done)} {of}{share}",
-        # Work that does not tell them apart has none of them.
-        "cells": [human_bytes(count) if any(parts) else "" for count in parts],
+        "done": done if flow.state == "complete" else f"{done} {of}{share}",
+        "cells": [
+            human_bytes(flow.moved) if flow.noun == "bytes" else "",
+            # Work that does not tell them apart has none of them.
+            *(human_bytes(count) if any(parts) else "" for count in parts),
+            human_seconds(flow.seconds),
+            "" if flow.speed is None else f"{human_bytes(flow.speed)}/s",
+        ],
     }
+
+
+def _nodes(line: Sequence[NodeSummary], summary: RunSummary) -> dict[str, object]:
+    first = _node(line[0], summary)
+    if len(line) == 1:
+        return first
+    steps = ", ".join(dict.fromkeys(node.step or "not reached" for node in line))
+    return first | {"name": ", ".join(node.node for node in line), "step": steps, "many": True}
 
 
 def _node(node: NodeSummary, summary: RunSummary) -> dict[str, object]:
@@ -169,6 +192,7 @@ def _node(node: NodeSummary, summary: RunSummary) -> dict[str, object]:
     ending = NODES[node.state]
     return {
         "name": node.node,
+        "many": False,
         "step": node.step,
         "tone": ending.tone,
         "mark": ending.mark,

@@ -42,12 +42,18 @@ class Schedule:
         self._changing = threading.Lock()
         """Workers add the nodes of processes while the loop looks at all."""
         self._skipped_steps: dict[str, str] = {}
+        self._because: dict[NodeId, str] = {}
+        """Of nodes that were skipped: what failed, however far below."""
         self._standing: dict[NodeId, list[Node]] = {}
         self.broken: list[tuple[str, SendenseError]] = []
 
     def set(self, node: Node, status: Status) -> None:
         with self._changing:
             self._status[node.id] = status
+
+    def tell_skipped(self, node: Node, because: str) -> None:
+        self._because[node.id] = because
+        self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=because))
 
     def again(self, nodes: Iterable[Node]) -> None:
         """They have another turn, and so has what stands on them and is done; it is not what it was any more."""
@@ -123,7 +129,9 @@ class Schedule:
         self._skipped_steps[step] = f"{step} failed"
         self.broken.append((step, error))
         kind, code = self._nodes.spec(step).uses, error.exit_code
-        self._bus.emit(NodeFailed(node=step, step=kind, seconds=0.0, error=str(error), exit_code=code))
+        self._bus.emit(
+            NodeFailed(node=step, step=kind, seconds=0.0, error=str(error), exit_code=code, fix_first=error.fix_first)
+        )
 
     def _skip_hopeless(self) -> None:
         """In the order of the graph, so that one pass reaches everything that stands on a failure."""
@@ -136,7 +144,7 @@ class Schedule:
                 because = self.unguarded() if is_at_end(node) else self._hopeless(node)
                 if because:
                     self._status[node.id] = Status.SKIPPED
-                    self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=because))
+                    self.tell_skipped(node, because)
 
     def _skip_unexpanded(self, step: str) -> None:
         if step in self._skipped_steps:
@@ -144,8 +152,7 @@ class Schedule:
         for source in sorted(self._nodes.sources_of_each(step)):
             because = self._skipped_steps.get(source)
             for node in self._nodes.of_step.get(source, ()):
-                if self._status.get(node.id) in (Status.FAILED, Status.SKIPPED):
-                    because = f"{node.id} {self._status[node.id].value}"
+                because = self._why_not(node) or because
             if because:
                 self._skipped_steps[step] = because
                 self._bus.emit(NodeSkipped(node=step, step=self._nodes.spec(step).uses, because=because))
@@ -175,9 +182,16 @@ class Schedule:
             if self._status.get(process.id) is Status.FAILED:
                 return f"{process.id} failed"
         for other in solid:
-            if self._status[other.id] in (Status.FAILED, Status.SKIPPED):
-                return f"{other.id} {self._status[other.id].value}"
+            if (because := self._why_not(other)) is not None:
+                return because
         return None
+
+    def _why_not(self, node: Node) -> str | None:
+        """What failed that `node` is, or stands on; None where nothing did so far."""
+        status = self._status.get(node.id)
+        if status is Status.SKIPPED:
+            return self._because.get(node.id, f"{node.id} skipped")
+        return f"{node.id} failed" if status is Status.FAILED else None
 
     def _is_ready(self, node: Node) -> bool:
         if self._status.get(node.id) is not Status.PENDING:

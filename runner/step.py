@@ -179,7 +179,11 @@ class Context:
         data: int = 0,
         zero: int = 0,
         skipped: int = 0,
+        read: int | None = None,
+        seconds: float | None = None,
+        noun: str = "bytes",
     ) -> None:
+        """See `NodeProgress`."""
         self.emit(
             NodeProgress(
                 node=self.node,
@@ -190,6 +194,9 @@ class Context:
                 data=data,
                 zero=zero,
                 skipped=skipped,
+                read=read,
+                seconds=seconds,
+                noun=noun,
             )
         )
 

@@ -31,11 +31,12 @@ from runner.events import (
     UndoFailed,
     Warned,
 )
-from runner.findings import Cell, Command, Findings, FindingsOf, Statement
+from runner.findings import Alarm, Cell, Command, Findings, FindingsOf, Statement
 from runner.flow import Flow, FlowSummary, Throughput, throughput
 from runner.journal import Thinning
 from runner.model import Model
 from runner.outcomes import NodeState, RunOutcome
+from runner.result import Result
 
 
 class NodeSummary(Model):
@@ -52,6 +53,8 @@ class NodeSummary(Model):
     retried: tuple[str, ...] = ()
     """The errors after which it was tried again."""
     error: str | None = None
+    fix_first: bool = False
+    """Running again cannot help before somebody has changed something, which `error` says."""
     alarm: str | None = None
     """What it found that somebody must look at; its work is done."""
     undone: str | None = None
@@ -107,6 +110,8 @@ class RunSummary(Model):
     tables: tuple[Table, ...]
     statements: tuple[Statement, ...]
     commands: tuple[Command, ...]
+    results: tuple[Result, ...]
+    alarms: tuple[Alarm, ...]
 
 
 class Fold:
@@ -186,7 +191,14 @@ class Fold:
             case NodeFailed(exit_code=Interrupted.exit_code):
                 self._set(event.node, step=event.step, state="stopped", seconds=event.seconds)
             case NodeFailed():
-                self._set(event.node, step=event.step, state="failed", seconds=event.seconds, error=event.error)
+                self._set(
+                    event.node,
+                    step=event.step,
+                    state="failed",
+                    seconds=event.seconds,
+                    error=event.error,
+                    fix_first=event.fix_first,
+                )
             case NodeSkipped():
                 self._set(event.node, step=event.step, state="skipped", why=event.because)
             case NodeUndone():
@@ -236,7 +248,7 @@ class Fold:
             raise ValueError("these events have no start of a run")
         outcome, finished = self.outcome, self.finished
         findings = self._findings()
-        alarms = {node: found.alarm.text for node, found in findings.items() if found.alarm is not None}
+        alarms = {node: found.alarm for node, found in findings.items() if found.alarm is not None}
         return RunSummary(
             run=self.started.run,
             job=self.started.job,
@@ -266,7 +278,11 @@ class Fold:
             throughput=throughput(self.flows.values(), self.started.at, self.last),
             tables=_tables(findings.values()),
             statements=tuple(statement for finding in findings.values() for statement in finding.statements),
-            commands=tuple(command for finding in findings.values() for command in finding.commands),
+            commands=tuple(
+                _of_job(command, self.started.job_file) for finding in findings.values() for command in finding.commands
+            ),
+            results=tuple(finding.result for finding in findings.values() if finding.result is not None),
+            alarms=tuple(alarms.values()),
         )
 
     def _findings(self) -> dict[str, Findings]:
@@ -291,13 +307,18 @@ def fold(events: Iterable[Event], findings_of: FindingsOf) -> RunSummary:
     return folding.summary()
 
 
-def _ended(node: NodeSummary, outcome: RunOutcome, alarm: str | None) -> NodeSummary:
+def _ended(node: NodeSummary, outcome: RunOutcome, alarm: Alarm | None) -> NodeSummary:
     if node.state == "waiting" and outcome in ("done", "alarm", "unwind-failed"):
         return node.model_copy(update={"state": "unneeded", "why": "nothing needed it any more"})
     if alarm is not None:
         state = "alarm" if node.state in ("done", "kept") else node.state
-        return node.model_copy(update={"state": state, "alarm": alarm})
+        return node.model_copy(update={"state": state, "alarm": alarm.text})
     return node
+
+
+def _of_job(command: Command, job_file: str) -> Command:
+    line = command.line.replace(" JOB ", f" {shlex.quote(job_file)} ")
+    return command.model_copy(update={"line": line})
 
 
 def _resume_command(started: RunStarted) -> str:

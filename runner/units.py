@@ -35,6 +35,11 @@ def human_bytes(count: float) -> str:
     raise AssertionError("unreachable")
 
 
+def amount(count: int, noun: str) -> str:
+    """``amount(1536, "bytes")`` is ``"1.5 KiB"``, ``amount(3, "point")`` is ``"3 points"``."""
+    return human_bytes(count) if noun == "bytes" else counted(count, noun)
+
+
 def human_seconds(seconds: float) -> str:
     """``human_seconds(3725)`` is ``"1 h 02 min"``, ``human_seconds(9.87)`` is ``"9.9 s"``."""
     if seconds < MINUTE:

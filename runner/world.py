@@ -90,7 +90,7 @@ class World:
         if not host.local:
             found: _Reached = self.shared(("reached", name), lambda: nullcontext(_try(host)))
             if found.failure:
-                raise HostError(found.failure)
+                raise HostError(found.failure, transient=found.passing)
         return host
 
     def claim(self, run: str) -> Holder:
@@ -186,9 +186,10 @@ class World:
 
 @dataclass(frozen=True)
 class _Reached:
-    """`failure`: why it cannot be reached; empty if it can."""
+    """`failure`: why it cannot be reached; empty if it can. `passing`: only at the moment."""
 
     failure: str
+    passing: bool = False
 
 
 def _try(host: Host) -> _Reached:
@@ -197,7 +198,7 @@ def _try(host: Host) -> _Reached:
     except Interrupted:
         raise
     except SendenseError as error:
-        return _Reached(error.message)
+        return _Reached(error.message, error.transient)
     return _Reached("")
 
 

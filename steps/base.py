@@ -162,7 +162,9 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         cells = {"Kind": Cell(value=out.kind)}
         if out.changed is not None:
             cells["Changed"] = Cell(value=out.changed, unit="bytes")
-        statements = [Statement(about="noted", text=f"Disk {out.disk_key}: {in_words(out)}.")]
+        # Why it is a full must be known; what an incremental is built on is the usual thing.
+        about: Literal["noted", "how"] = "noted" if out.kind == "full" else "how"
+        statements = [Statement(about=about, text=f"Disk {out.disk_key}: {in_words(out)}.")]
         alarm = None
         if out.caught:
             text = (

@@ -14,6 +14,7 @@ from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation
+from runner.result import Amount, Result
 from runner.step import Context, Empty, Lifetime, Step
 from steps import stored, tools
 from steps.copy.compare import sample
@@ -133,7 +134,26 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
         return Findings(
             rows=(Row(table="Points", key=name, cells=cells),),
             statements=(Statement(about="verified", text=f"{out.path} on {out.host}: {said}."),),
+            result=Result(
+                act="verify",
+                subject=_name_of(out.path),
+                noun="point",
+                parts=(
+                    f"{_HOW_FAR[out.level]} compared",
+                    Amount(value=out.compared, noun="block", label="equal", always=False),
+                ),
+                points=(_name_of(out.path),),
+                bytes=out.compared * BLOCK,
+            ),
         )
+
+
+_HOW_FAR = {"chain": "every block", "sample": "a sample", "metadata": "tables, chain and digests"}
+
+
+def _name_of(path: str) -> str:
+    """VM/POINT"""
+    return f"{layout.slug_of(posixpath.dirname(path))}/{posixpath.basename(path)}"
 
 
 def _verified(

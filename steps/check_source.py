@@ -12,6 +12,7 @@ from runner.errors import DifferenceError, StateError
 from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
+from runner.result import Amount, Result
 from runner.step import Context, Lifetime, Step
 from steps import stored
 from steps.check_point import DIFFERENCES, PointChecked
@@ -135,6 +136,16 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
         return Findings(
             rows=(Row(table="Points", key=posixpath.basename(out.path), cells=cells),),
             statements=(Statement(about="verified", text=text), *left_out),
+            result=Result(
+                act="compare",
+                subject="against the VM" if compared else "against the VM nothing could be compared",
+                noun="comparison with the VM",
+                parts=(
+                    Amount(value=compared, noun="block", label="equal", always=False),
+                    Amount(value=changed, noun="block", label="written since", always=False),
+                ),
+                bytes=compared * BLOCK,
+            ),
         )
 
 

@@ -27,4 +27,4 @@ class Cleanup(Step[Empty, Empty, Cleaned]):
         return Cleaned(released=ctx.unwind())
 
     def findings(self, out: Cleaned) -> Findings:
-        return Findings(statements=tuple(Statement(about="noted", text=f"Released: {what}.") for what in out.released))
+        return Findings(statements=tuple(Statement(about="how", text=f"Released: {what}.") for what in out.released))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from runner.errors import SendenseError
 from runner.findings import Findings, Statement
 from runner.model import JobModel, Model
+from runner.result import Result
 from runner.step import Context, Empty, Lifetime, Step
+from runner.units import counted, human_bytes
 from steps.check_restored import Checked
 from steps.create_target import Target, TargetExistsError, is_delivered
+from steps.repository import layout
 
 
 class Delivered(Model):
@@ -17,6 +22,10 @@ class Delivered(Model):
     """The job's name of the host that the files lie on"""
     files: tuple[str, ...]
     """Their absolute paths there"""
+    source: str = ""
+    """The point: VM/POINT"""
+    size: int = 0
+    """Bytes of their disks, every block of which was compared"""
 
 
 class DeliverIn(JobModel):
@@ -58,7 +67,16 @@ class Deliver(Step[DeliverIn, Empty, Delivered]):
         made = (
             Statement(about="made", text=f"{path} on {out.host} is restored from {out.point}.") for path in out.files
         )
-        return Findings(statements=tuple(made))
+        result = Result(
+            act="restore",
+            subject=out.source or out.point,
+            noun="point",
+            parts=(f"{counted(len(out.files), 'disk')} of {human_bytes(out.size)} restored", "every block verified"),
+            made=f"in {posixpath.dirname(out.files[0])} on {out.host}",
+            points=(out.source or out.point,),
+            bytes=out.size,
+        )
+        return Findings(statements=tuple(made), result=result)
 
 
 def _targets(inputs: DeliverIn) -> tuple[Target, ...]:
@@ -78,9 +96,16 @@ def _deliver(ctx: Context, target: Target) -> None:
         raise TargetExistsError(target.final, host.name) from error
 
 
+def _source(target: Target) -> str:
+    point = posixpath.dirname(target.disk.image.path)
+    return f"{layout.slug_of(posixpath.dirname(point))}/{target.disk.point}"
+
+
 def _delivered(targets: tuple[Target, ...]) -> Delivered:
     return Delivered(
         point=targets[0].disk.point,
         host=targets[0].image.host,
         files=tuple(target.final for target in targets),
+        source=_source(targets[0]),
+        size=sum(target.disk.capacity for target in targets),
     )

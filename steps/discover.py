@@ -131,10 +131,10 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
     def findings(self, out: Discovered) -> Findings:
         vm = out.vm
         cells = {
-            "Inventory path": Cell(value=vm.inventory_path),
-            "Instance UUID": Cell(value=vm.instance_uuid),
-            "vCenter": Cell(value=vm.vcenter),
-            "The vCenter's UUID": Cell(value=vm.vcenter_uuid),
+            "Inventory path": Cell(value=vm.inventory_path, detail=True),
+            "Instance UUID": Cell(value=vm.instance_uuid, detail=True),
+            "vCenter": Cell(value=vm.vcenter, detail=True),
+            "The vCenter's UUID": Cell(value=vm.vcenter_uuid, detail=True),
         }
         told = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in out.kept]
         if out.uncovered:

@@ -265,6 +265,21 @@ def _differing(before: Digests, after: Digests) -> Iterator[tuple[int, int]]:
         yield begun, after.capacity - begun
 
 
+def content_of(digests: Digests, ranges: Iterable[tuple[int, int]]) -> int:
+    """Bytes of the blocks in `ranges` that are not all zero."""
+    found = 0
+    for offset, length in ranges:
+        for start in range(offset, offset + length, _STRIDE):
+            blocks = -(-min(_STRIDE, offset + length - start) // BLOCK)
+            entries = digests.get(start, blocks)
+            found += sum(
+                min(BLOCK, digests.capacity - start - number * BLOCK)
+                for number in range(blocks)
+                if entries[number * ENTRY : (number + 1) * ENTRY].strip(b"\0")
+            )
+    return found
+
+
 _MAP_HEAD, _MAP_LINE = 4 * KiB, 64
 """Bytes of such a file, the latter for each run of blocks, at most."""
 

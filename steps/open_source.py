@@ -177,7 +177,7 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
         text = (
             f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: {out.why}."
         )
-        return Findings(statements=(Statement(about="noted", text=text),))
+        return Findings(statements=(Statement(about="how", text=text),))
 
 
 def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:

@@ -16,6 +16,7 @@ from runner.findings import Cell, Findings, Row, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model, SectionName
 from runner.observations import Observation
+from runner.result import Amount, Result
 from runner.step import Context, Forecast, Lifetime, Step
 from runner.units import counted, human_bytes
 from steps import pruning, tools
@@ -123,7 +124,9 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                 else:
                     newest = made.plan.drops[-1]  # so that what is there has all that it lies on
                     path = posixpath.join(directory, newest)
-                    ctx.progress(label, "delete", len(gone.points), len(gone.points) + len(made.plan.drops))
+                    ctx.progress(
+                        label, "delete", len(gone.points), len(gone.points) + len(made.plan.drops), noun="point"
+                    )
                     ctx.hold()
                     _drop(host, directory, newest)
                     gone.add(Dropped(point=newest, freed=vm.stored_in(path), why=made.plan.why(newest)))
@@ -182,7 +185,9 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             )
             for point in out.dropped
         )
-        return Findings(rows=(Row(table="Pruned", key=out.vm, cells=cells), *gone), statements=tuple(said))
+        return Findings(
+            rows=(Row(table="Pruned", key=out.vm, cells=cells), *gone), statements=tuple(said), result=_result(out)
+        )
 
     def _lock(self, ctx: Context, host: Host, directory: str, inputs: PruneIn, live: PruneLive) -> None:
         lock = posixpath.join(directory, layout.LOCK)
@@ -222,6 +227,21 @@ class _Gone:
         self.points[point.point] = point
 
 
+def _result(out: Pruned) -> Result:
+    freed = sum(point.freed for point in out.dropped)
+    return Result(
+        act="prune",
+        subject=out.vm,
+        noun="VM",
+        parts=(
+            Amount(value=len(out.dropped), noun="point", label="deleted"),
+            Amount(value=freed, noun="bytes", label="freed"),
+            Amount(value=len(out.rebuilt), noun="image", label="rebuilt", always=False),
+        ),
+        bytes=freed,
+    )
+
+
 def _finished(rebuilding: Rebuilding) -> VmDirectory:
     """The VM's directory, without what a killed prune left in it."""
     host, directory = rebuilding.host, rebuilding.directory
@@ -259,7 +279,7 @@ def _rebuild(rebuilding: Rebuilding, made: VmPlan) -> None:
         raise NoRoomError(host, made, free)
     for number, move in enumerate(made.plan.moves):
         ctx.check_stop()
-        ctx.progress(made.vm, "rebuild", number, len(made.plan.moves))
+        ctx.progress(made.vm, "rebuild", number, len(made.plan.moves), noun="image")
         ctx.hold()
         rebuilding.put(move)
         ctx.advanced.set()

@@ -8,7 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from runner.about import About
 from runner.errors import SendenseError
@@ -16,9 +16,12 @@ from runner.files import is_temporary
 from runner.findings import Command, Findings, Statement
 from runner.hosts import Host
 from runner.model import JobModel, Model
+from runner.result import Amount, Result
 from runner.step import Context, Empty, Lifetime, Step
+from runner.units import counted, human_bytes
 from steps import point_manifest
 from steps.dependants import refuse_if_built_on
+from steps.figures import verified
 from steps.qemu import img
 from steps.repository import layout, manifest, marker, marks, vm_directory
 from steps.repository.manifest import Level
@@ -29,6 +32,23 @@ from steps.verify import Verified
 from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM, Uncovered
+
+
+class PublishedDisk(Model):
+    """Sizes in bytes."""
+
+    key: int
+    kind: Literal["full", "incremental"]
+    size: int
+    copied: int
+    """See `steps.figures`."""
+    changed: int | None
+    """That changed block tracking named."""
+    seconds: float
+    """Of its copy, the last time it went on."""
+    level: Level
+    blocks: int
+    compared: int
 
 
 class Published(Model):
@@ -46,13 +66,8 @@ class Published(Model):
     """Paths of the images."""
     level: Level
     """How far all its disks were verified."""
-
-
-_PROVEN: Mapping[Level, str] = {
-    "full": "Every block that was written was read back and equals what was read at the source.",
-    "sample": "A sample of its blocks was read back and equals what was read at the source.",
-    "metadata": "Its images' tables were checked, and no block of it was compared.",
-}
+    made: tuple[PublishedDisk, ...] = ()
+    """What was copied of each disk."""
 
 
 class PublishIn(JobModel):
@@ -168,7 +183,7 @@ class Publish(Step[PublishIn, Empty, Published]):
         )
 
     def findings(self, out: Published) -> Findings:
-        made = f"Restore point {out.point} of {out.vm} is complete: {out.path} on {out.host}. {_PROVEN[out.level]}"
+        made = f"Restore point {out.point} of {out.vm}: {out.path} on {out.host}."
         point = f"{layout.slug_of(posixpath.dirname(out.path))}/{out.point}"
         commands = (
             Command(
@@ -177,7 +192,31 @@ class Publish(Step[PublishIn, Empty, Published]):
             ),
             *(_restore(out, path) for path in out.disks),
         )
-        return Findings(statements=(Statement(about="made", text=made),), commands=commands)
+        statements = (Statement(about="made", text=made),)
+        return Findings(statements=statements, commands=commands, result=_result(out, point))
+
+
+def _result(out: Published, point: str) -> Result | None:
+    if not out.made:  # recorded by an earlier version
+        return None
+    copied, kinds = sum(disk.copied for disk in out.made), sorted({disk.kind for disk in out.made})
+    sizes = human_bytes(sum(disk.size for disk in out.made))
+    compared, blocks = sum(disk.compared for disk in out.made), sum(disk.blocks for disk in out.made)
+    return Result(
+        act="backup",
+        subject=out.vm,
+        noun="VM",
+        parts=(
+            " and ".join(kinds),
+            Amount(value=copied, noun="bytes", label="copied"),
+            f"{counted(len(out.made), 'disk')} of {sizes}",
+            f"{verified(out.level, compared, blocks)} verified",
+        ),
+        made=f"point {point}",
+        points=(point,),
+        bytes=copied,
+        disks=tuple(disk.to_json_value() for disk in out.made),
+    )
 
 
 def _restore(out: Published, image: str) -> Command:
@@ -187,6 +226,7 @@ def _restore(out: Published, image: str) -> Command:
     return Command(
         purpose=f"Restore {disks} of {out.vm} as {images}, on {out.host}, with qemu-img alone",
         line=shlex.join(("qemu-img", "convert", "-p", "-f", "qcow2", "-O", "raw", image, f"/restore/{disk}.raw")),
+        detail=True,
     )
 
 
@@ -210,6 +250,22 @@ def _published(inputs: PublishIn, host: Host, path: str) -> Published:
         repository=images[0].repository,
         disks=tuple(posixpath.join(path, layout.image(image.disk.key)) for image in images),
         level=manifest.weakest([disk.proven for disk in inputs.disks]),
+        made=tuple(_made(disk) for disk in inputs.disks),
+    )
+
+
+def _made(of: Verified) -> PublishedDisk:
+    copied = of.copied
+    return PublishedDisk(
+        key=copied.image.disk.key,
+        kind="full" if copied.base is None else copied.base.kind,
+        size=copied.image.capacity,
+        copied=copied.copied,
+        changed=None if copied.base is None else copied.base.changed,
+        seconds=copied.seconds,
+        level=of.proven,
+        blocks=of.blocks,
+        compared=of.compared,
     )
 
 

@@ -14,6 +14,7 @@ from runner.held_lock import HeldLock, holder_of
 from runner.hosts import Host, remove_temporaries
 from runner.hosts.leftovers import holder_at
 from runner.model import JobModel, SectionName
+from runner.observations import Observation, observe
 from runner.step import Context, Empty, Forecast, Given, Lifetime, Step
 from steps.owner import reserved
 from steps.repository import layout, marker, survey, vm_directory
@@ -72,6 +73,14 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         ctx.hold()
         return True
 
+    def examine(self, ctx: Context, inputs: ReserveIn) -> tuple[Observation, ...]:
+        host, root = locate(ctx, inputs.repository)
+
+        def is_one() -> str:
+            return f"{root} on {host.name}, {marker.require(host, root).uuid}"
+
+        return (observe(f"repository {inputs.repository}", "that it is there", is_one),)
+
     def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
         host, root = locate(ctx, inputs.repository)
         try:
@@ -90,8 +99,8 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
 
     def findings(self, out: Reservation) -> Findings:
         cells = {
-            "Host": Cell(value=out.host),
-            "UUID": Cell(value=out.uuid),
+            "Host": Cell(value=out.host, detail=True),
+            "UUID": Cell(value=out.uuid, detail=True),
             "The VM's directory": Cell(value=posixpath.dirname(out.lock), unit="path"),
         }
         return Findings(rows=(Row(table="Repository", key=out.repository, cells=cells),))

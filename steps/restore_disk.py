@@ -19,6 +19,7 @@ from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.create_target import Target, is_delivered
 from steps.disk_ledger import DiskLedger
+from steps.figures import speed_of
 from steps.serve_image import Serving
 from steps.stored import StoredDisk, receive_digests
 
@@ -106,7 +107,7 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
                 # What is recorded as safe is of a point that was damaged already, or still is.
                 _ledger(ctx, target).forget()
                 raise PointDamagedError(disk, _first_difference(expected, read))
-        return Restored(target=target, seconds=done.seconds, moved=done.moved)
+        return Restored(target=target, seconds=done.progress.seconds, moved=done.progress.read)
 
     def findings(self, out: Restored) -> Findings:
         return row_of(out)
@@ -122,9 +123,8 @@ def row_of(out: Restored) -> Findings:
     disk = out.target.disk
     cells = {
         "Size": Cell(value=disk.capacity, unit="bytes"),
-        "Data": Cell(value=disk.data, unit="bytes"),
-        "Time": Cell(value=out.seconds, unit="seconds"),
-        "Speed": Cell(value=out.moved / max(out.seconds, 0.001), unit="bytes/s"),
+        "Content": Cell(value=disk.data, unit="bytes"),
+        **speed_of(out.seconds, out.moved),
     }
     return Findings(rows=(Row(table="Disks", key=str(disk.key), cells=cells),))
 
@@ -141,6 +141,8 @@ def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: D
             data=now.data,
             zero=now.zero,
             skipped=now.skipped,
+            read=now.read,
+            seconds=now.seconds,
         )
 
     with (

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from runner.about import About
 from runner.findings import Findings, Statement
 from runner.model import JobModel, Model, SectionName
+from runner.result import Result
 from runner.step import Context, Empty, Lifetime, Step
 from steps import pruning
 from steps.pruning import VmPlan
@@ -70,4 +71,9 @@ class Retention(Step[RetentionIn, Empty, Chosen]):
         return (*found, *retention.about(told))
 
     def findings(self, out: Chosen) -> Findings:
-        return Findings(statements=tuple(Statement(about="noted", text=text) for text in out.refused))
+        # What goes is told by who deletes it.
+        nothing = Result(act="prune", subject="every VM", noun="VM", parts=("no point to delete",))
+        return Findings(
+            statements=tuple(Statement(about="noted", text=text) for text in out.refused),
+            result=None if out.due else nothing,
+        )

@@ -27,7 +27,8 @@ from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
 from steps.disk_ledger import DiskLedger
-from steps.increment import Increment, blocks_of, write_map
+from steps.figures import speed_of
+from steps.increment import Increment, blocks_of, content_of, write_map
 from steps.open_source import Source
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
@@ -55,13 +56,15 @@ class Copied(Model):
     seconds: float
     """Of the copy, the last time it went on."""
     moved: int
-    """Bytes that it read and wrote in that time: without holes, what was safe before, and what is the parent's."""
+    """Bytes that it read at the source in that time: without holes, what was safe before, and what is the parent's."""
     base: Base | None = None
     """What the image lies on, if it is not all by itself."""
     read: int = 0
     """Bytes of the blocks that were looked at; what the source called a hole was not read."""
     written: int = 0
     """Blocks of 1 MiB that this image holds itself."""
+    copied: int = 0
+    """Bytes of those of them that are not all zero: what came from the source into this image, in however many attempts."""
 
 
 class TransferIn(JobModel):
@@ -164,11 +167,12 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                 digest=digests.digest(),
                 data=data,
                 zero=zero,
-                seconds=done.seconds,
-                moved=done.moved,
+                seconds=done.progress.seconds,
+                moved=done.progress.read,
                 base=inputs.base,
                 read=image.capacity if increment is None else increment.read(),
                 written=digests.size // ENTRY if increment is None else blocks_of(ranges),
+                copied=data if increment is None else content_of(digests, ranges),
             )
         # Last: who finds it may rely on all the rest.
         host.write(_marker(image), copied.model_dump_json(indent=1).encode())
@@ -197,12 +201,12 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
 
     def findings(self, out: Copied) -> Findings:
         cells = {
-            "Name": Cell(value=out.image.disk.label),
+            "Name": Cell(value=out.image.disk.label, detail=True),
             "Size": Cell(value=out.image.capacity, unit="bytes"),
-            "Data": Cell(value=out.data, unit="bytes"),
-            "Zero": Cell(value=out.zero, unit="bytes"),
-            "Time": Cell(value=out.seconds, unit="seconds"),
-            "Speed": Cell(value=out.moved / max(out.seconds, 0.001), unit="bytes/s"),
+            "Copied": Cell(value=out.copied, unit="bytes"),
+            "Content": Cell(value=out.data, unit="bytes", detail=True),
+            "Zeroes": Cell(value=out.zero, unit="bytes", detail=True),
+            **speed_of(out.seconds, out.moved),
             "BLAKE3": Cell(value=out.digest, unit="digest"),
         }
         return Findings(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))
@@ -244,6 +248,8 @@ def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests
             data=progress.data,
             zero=progress.zero,
             skipped=progress.skipped,
+            read=progress.read,
+            seconds=progress.seconds,
         )
 
     with (

@@ -18,6 +18,7 @@ from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.nbd import NbdEndpoint
 from steps.create_qcow2 import Image
+from steps.figures import verified
 from steps.increment import damaged
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
@@ -183,7 +184,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
         with _fetch_digests(ctx, host, copied) as digests:
             scope = scope_of(ctx, copied, inputs.level, digests)
             compared, inherited = _compare(ctx, inputs, live.image, digests, scope)
-            verified = Verified(
+            found = Verified(
                 copied=copied,
                 level=inputs.level,
                 blocks=digests.size // ENTRY,
@@ -193,9 +194,9 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
                 leaks=leaks,
                 at=datetime.now(UTC),
             )
-        marker = _Marker(size=size, mtime_ns=mtime_ns, verified=verified)
+        marker = _Marker(size=size, mtime_ns=mtime_ns, verified=found)
         host.write(_marker(image), seal(marker.to_json_value()))
-        return verified
+        return found
 
     def undo(self, ctx: Context, inputs: VerifyIn, out: Verified) -> None:
         ctx.host(out.copied.image.host).remove(_marker(out.copied.image))
@@ -218,7 +219,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
         if out.leaks:
             wasted = f"Disk {key}: {out.leaks} leaked clusters waste space in its image; no byte of it is wrong."
             statements.append(Statement(about="noted", text=wasted))
-        cell = Cell(value="every block" if whole else f"{out.compared} of {out.blocks} blocks")
+        cell = Cell(value=verified(out.proven, out.compared, out.blocks))
         return Findings(
             rows=(Row(table="Disks", key=str(key), cells={"Verified": cell}),),
             statements=tuple(statements),

@@ -25,6 +25,7 @@ from runner.events import (
     Warned,
 )
 from runner.findings import Cell, Command, Findings, Row, Statement
+from runner.result import Amount, Result
 from runner.units import GiB, MiB
 
 RUN = "20261123T170000Z-3f9a0c1e"
@@ -160,6 +161,7 @@ class Story:
             total=self.disks[key],
             data=data,
             zero=done - data,
+            read=done,
         )
 
     def end(self, outcome: str, exit_code: int, error: str | None = None) -> list[Event]:
@@ -318,10 +320,22 @@ def findings_of(step: str, output: Mapping[str, JsonValue]) -> Findings:
             Command(
                 purpose="Restore its disks as raw images, with qemu-img alone",
                 line=f"qemu-img convert -p -f qcow2 -O raw {POINT}/disk-{disk}.qcow2 /restore/disk-{disk}.raw",
+                detail=True,
             )
             for disk in (output["disks"] if isinstance(output["disks"], list) else [])
         )
-        return Findings(statements=(made,), commands=commands)
+        name = f"pgtest1/{output['point']}"
+        result = Result(
+            act="backup",
+            subject="pgtest1",
+            noun="VM",
+            parts=("full", Amount(value=4 * GiB, noun="bytes", label="copied"), "every block verified"),
+            made=f"point {name}",
+            points=(name,),
+            bytes=4 * GiB,
+            disks=({"key": 2000, "copied": 4 * GiB},),
+        )
+        return Findings(statements=(made,), commands=commands, result=result)
     if step == "snapshot":
         return Findings(statements=(Statement(about="noted", text=f"Quiesced: {output['quiesced']}"),))
     if step == "discover" and output.get("uncovered"):

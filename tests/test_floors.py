@@ -22,6 +22,7 @@ GROUND = {
     "findings",
     "observations",
     "outcomes",
+    "result",
     "printable",
     "regular_file",
 }

@@ -11,9 +11,9 @@ from runner.app import Result
 from runner.console import print_table
 from runner.errors import JobFileError, LockedError, SendenseError
 from runner.outcomes import ENDINGS, JobOutcome
+from runner.result import document, in_a_line
 from runner.summary import RunSummary
 from runner.words import failures, verdict
-from steps.publish import Publish
 
 _BY_ERROR: Mapping[type[SendenseError], JobOutcome] = {LockedError: "locked", JobFileError: "bad-job-file"}
 
@@ -31,17 +31,15 @@ class Ended:
     what: str = ""
     error: str | None = None
     """What kept it from beginning, or from having its report."""
+    summary: RunSummary | None = None
+    """None where there was no run."""
 
     @classmethod
     def of(cls, file: Path, result: Result, summary: RunSummary) -> Ended:
-        what = [
-            f"{node.output['vm']}/{node.output['point']}"
-            for node in summary.nodes
-            if node.step == Publish.name and node.output and node.undone is None
-        ]
+        what = [in_a_line(summary.results, summary.seconds)] if summary.results else []
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
-        told = "; ".join(what or [verdict(summary).sentence])
-        return cls(file, result.job.name, result.run, result.exit_code, summary.outcome, told)
+        told = "; ".join(what or [verdict(summary).line])
+        return cls(file, result.job.name, result.run, result.exit_code, summary.outcome, told, summary=summary)
 
     def but(self, error: SendenseError) -> Ended:
         """Its run, if there was one, keeps its code."""
@@ -53,9 +51,19 @@ class Ended:
         return replace(self, exit_code=code, outcome=outcome, what=what, error=str(error))
 
     def document(self) -> dict[str, Any]:
-        told = {"file": str(self.file), "outcome": self.outcome}
+        told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome}
         known = {"job": self.job, "run": self.run, "exit_code": self.exit_code, "error": self.error}
-        return told | {name: value for name, value in known.items() if value is not None}
+        told |= {name: value for name, value in known.items() if value is not None}
+        return told if self.summary is None else told | _of_run(self.summary)
+
+
+def _of_run(summary: RunSummary) -> dict[str, Any]:
+    return {
+        "seconds": round(summary.seconds, 3),
+        **document(summary.results),
+        "warnings": [{"node": warning.node, "text": warning.text} for warning in summary.warnings],
+        "failures": [{"node": failure.name, "text": failure.text} for failure in failures(summary)],
+    }
 
 
 def print_ended(ended: Sequence[Ended], stream: TextIO) -> None:

@@ -11,12 +11,11 @@ import click
 
 from runner.console import print_table
 from runner.units import DAY, HOUR, counted, human_bytes
+from steps.figures import verified
 from steps.repository.catalogue import Catalogue, Point
 from steps.repository.marks import Comparison, Verification
 
 COLUMNS = ("point", "kind", "on disk", "changed", "age", "verified", "")
-
-_LEVELS = {"full": "every block", "sample": "a sample", "metadata": "tables only"}
 
 
 def show(name: str, listed: Catalogue) -> None:
@@ -82,7 +81,10 @@ def _kind(point: Point) -> str:
 
 
 def _verified(point: Point, now: datetime) -> str:
-    said = [_LEVELS[point.level] + (" (last good)" if point.last_good else "")]
+    made = verified(point.level, point.compared, point.blocks)
+    # What speaks against it stands beside it: this is only how it was when it was made.
+    trusted = not point.doubts and point.broken is None
+    said = [(made if trusted else f"when made: {made}") + (" (last good)" if point.last_good else "")]
     if (at_rest := point.at_rest) is not None:
         said.append(f"{at_rest.level} {_came_out(at_rest, now)}")
     if (against := point.against_source) is not None:

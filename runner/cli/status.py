@@ -18,8 +18,8 @@ from runner.errors import SendenseError
 from runner.outcomes import ENDINGS, NODES, JobOutcome, of_several
 from runner.printable import printable
 from runner.summary import NodeSummary, RunSummary
-from runner.units import human_bytes, human_seconds
-from runner.words import clock, failures
+from runner.units import amount, human_bytes, human_seconds
+from runner.words import clock, failures, in_lines, named
 
 STATUS_SCHEMA_VERSION = 1
 
@@ -94,10 +94,11 @@ def _show(found: Status) -> None:
     for why in found.unseen:
         click.echo(f"not looked at: {why}", err=True)
     if found.last is not None and found.runs[-1].phase in ("working", "unwinding"):
-        nodes = [_row(found, found.last, node) for node in found.last.nodes]
+        nodes = [_row(found, found.last, line) for line in in_lines(found.last.nodes)]
         click.echo()
-        print_table("Nodes", ("node", "state", "time", "bytes", "speed", "why"), nodes, stream=sys.stdout)
-        click.echo(f"\nLast sign of life: {clock(found.last.ended)} UTC")
+        columns = ("node", "state", "time", "done", "read", "read speed", "why")
+        print_table("Nodes", columns, nodes, stream=sys.stdout)
+        click.echo(f"\nLast event: {clock(found.last.ended)} UTC")
     elif found.recorded:
         nodes = [_recorded_row(found, record) for record in found.recorded]
         click.echo()
@@ -130,16 +131,19 @@ def _outcome(found: Status, record: RunRecord) -> JobOutcome | None:
     return None
 
 
-def _row(found: Status, last: RunSummary, node: NodeSummary) -> tuple[str, ...]:
+def _row(found: Status, last: RunSummary, line: Sequence[NodeSummary]) -> tuple[str, ...]:
+    node = line[0]
     state = _state(found, node)
     flows = [flow for flow in last.flows if flow.node == node.node]
-    amounts, speeds = [], []
+    amounts, reads, speeds = [], [], []
     for flow in flows:
-        of = "" if flow.total is None else f" of {human_bytes(flow.total)}"
-        amounts.append(f"{human_bytes(flow.done)}{of}")
+        of = "" if flow.total is None else f" of {amount(flow.total, flow.noun)}"
+        amounts.append(f"{flow.phase} {amount(flow.done, flow.noun)}{of}")
+        reads.append(human_bytes(flow.moved) if flow.noun == "bytes" else "")
         speeds.append("" if flow.speed is None else f"{human_bytes(flow.speed)}/s")
     seconds = "" if node.seconds is None else human_seconds(node.seconds)
-    return (node.node, state, seconds, ", ".join(amounts), ", ".join(speeds), node.error or node.why)
+    told = (", ".join(each) for each in (amounts, reads, speeds))
+    return (named([one.node for one in line]), state, seconds, *told, node.error or node.alarm or node.why)
 
 
 def _state(found: Status, node: NodeSummary) -> str:
@@ -166,7 +170,14 @@ def _document(found: Status) -> dict[str, JsonValue]:
     for node in found.last.nodes if found.last else ():
         assert found.last is not None
         flows: list[JsonValue] = [
-            {"phase": flow.phase, "done": flow.done, "total": flow.total, "speed": flow.speed}
+            {
+                "phase": flow.phase,
+                "noun": flow.noun,
+                "done": flow.done,
+                "total": flow.total,
+                "read": flow.moved,
+                "speed": flow.speed,
+            }
             for flow in found.last.flows
             if flow.node == node.node
         ]

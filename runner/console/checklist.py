@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TextIO
 
-from runner.observations import Observation
+from runner.observations import Observation, State
 from runner.printable import printable
 
-_SIGNS = {"good": "ok", "noted": "note", "wrong": "WRONG"}
+_SIGNS: Mapping[State, str] = {"good": "ok", "noted": "note", "wrong": "WRONG"}
+_COUNTED: Mapping[State, str] = {"good": "ok", "noted": "to know of", "wrong": "wrong"}
 _INDENT = " " * 9
 
 
 def print_checklist(observations: Sequence[Observation], stream: TextIO) -> None:
-    """Grouped by subject, in the order in which subjects came first; how many are wrong in the last line."""
+    """Grouped by subject, in the order in which subjects came first; of how many it is so, and of how many not, in the last line."""
     order = {subject: number for number, subject in enumerate(dict.fromkeys(one.subject for one in observations))}
     for subject, group in groupby(sorted(observations, key=lambda one: order[one.subject]), lambda one: one.subject):
         stream.write(f"{printable(subject)}\n")
@@ -24,7 +26,6 @@ def print_checklist(observations: Sequence[Observation], stream: TextIO) -> None
                 stream.write(f"{_INDENT}-> {printable(one.remedy)}\n")
             for line in one.lines:
                 stream.write(f"{_INDENT}   {printable(line)}\n")
-    bad = sum(one.state == "wrong" for one in observations)
-    stream.write(
-        f"{bad} of {len(observations)} are wrong\n" if bad else f"all {len(observations)} are as they must be\n"
-    )
+    counts = Counter(one.state for one in observations)
+    told = [f"{counts[state]} {word}" for state, word in _COUNTED.items() if counts[state]]
+    stream.write(f"{len(observations)} looked at: {', '.join(told)}\n")

@@ -1,4 +1,4 @@
-"""The last lines of a run: what failed, what is held, how to go on; or what was made."""
+"""The last lines of a run: what went wrong, what was made, what is retained; the very last one says the outcome."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from runner.console.tables import print_table
 from runner.findings import Cell
 from runner.printable import printable
 from runner.summary import Fold, RunSummary, Table
-from runner.units import human_seconds
 from runner.words import failures, verdict
 
 NOTES = 5  # a VM of sixty disks has as many
-DIGEST_LENGTH = 16  # hex digits of a digest that a terminal has room for; logs and reports show all
 
 
-def print_ending(summary: RunSummary, stream: TextIO) -> None:
-    _Ending(summary, stream).print()
+def print_ending(summary: RunSummary, stream: TextIO, *, quiet: bool = False, told: bool = False) -> None:
+    """The outcome is the last line; `quiet`: with nothing but troubles before it. `told`: whether what went wrong in a node was
+    told when it did."""
+    _Ending(summary, stream, quiet=quiet, told=told).print()
 
 
 def print_troubles(fold: Fold, stream: TextIO) -> None:
@@ -28,74 +28,71 @@ def print_troubles(fold: Fold, stream: TextIO) -> None:
     console = Screen(stream)
     lines = [(f"! {warning.node}: {warning.text}", "yellow") for warning in fold.warnings]
     lines += [(f"✗ {node.node}: {node.error}", "red") for node in fold.nodes.values() if node.error]
-    lines += [(f"✗ {undo.node} could not be taken back: {undo.error}", "red") for undo in fold.undo_failures]
+    lines += [(f"✗ cleanup of {undo.node} failed: {undo.error}", "red") for undo in fold.undo_failures]
     for text, style in lines:
         console.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 class _Ending:
-    def __init__(self, summary: RunSummary, stream: TextIO) -> None:
+    def __init__(self, summary: RunSummary, stream: TextIO, *, quiet: bool, told: bool) -> None:
         self._summary = summary
         self._stream = stream
+        self._quiet = quiet
+        self._told = told
         self._console = Screen(stream)
 
     def print(self) -> None:
-        told = verdict(self._summary)
-        self._line()
-        took = human_seconds(self._summary.seconds)
-        self._say(f"{told.ending.mark} {told.sentence} It took {took}.", f"bold {told.ending.colour}")
-        for warning in self._summary.warnings:
-            self._say(f"! {warning.node}: {warning.text}", "yellow")
-        if self._summary.outcome in ("done", "alarm"):
+        if not self._quiet:
+            self._line()
+        self._troubles()
+        if not self._quiet and self._summary.outcome in ("done", "alarm"):
             self._what_was_made()
-        else:
-            self._what_to_do()
+        self._held()
+        told = verdict(self._summary)
+        # One line whatever the width: there is a command in it.
+        self._line(f"{told.ending.mark} {told.line}", f"bold {told.ending.colour}")
+
+    def _troubles(self) -> None:
+        if not self._told:
+            for warning in self._summary.warnings:
+                self._say(f"! {warning.node}: {warning.text}", "yellow")
+        for failure in failures(self._summary, told=self._told):
+            self._say(f"{failure.mark} {failure.name}: {failure.text}", "red")
 
     def _what_was_made(self) -> None:
-        # Of what was verified the tables have a column, the report the sentences; unless that was all there was to do.
-        said = self._summary.statements
-        made = [each.text for each in said if each.about == "made"] or [e.text for e in said if e.about == "verified"]
-        noted = [each.text for each in self._summary.statements if each.about == "noted"]
-        shown = noted if len(noted) <= NOTES + 1 else noted[:NOTES]  # one more has the line that would tell of it
-        for text in made + shown:
+        # Of what was verified the last line and the tables tell, the report has the sentences.
+        said = [each.text for about in ("made", "noted") for each in self._summary.statements if each.about == about]
+        shown = said if len(said) <= NOTES + 1 else said[:NOTES]  # one more has the line that would tell of it
+        for text in shown:
             self._say(f"  {text}")
-        if left := len(noted) - len(shown):
+        if left := len(said) - len(shown):
             self._say(f"  {left} more notes are in the report (--report DIR)")
-        for table in self._summary.tables:
+        for table in filter(None, map(_short, self._summary.tables)):
             self._line()
             self._table(table)
-        for purpose in dict.fromkeys(command.purpose for command in self._summary.commands):
+        commands = [command for command in self._summary.commands if not command.detail]
+        for purpose in dict.fromkeys(command.purpose for command in commands):
             self._line()
             self._say(f"{purpose}:")
-            for command in self._summary.commands:
+            for command in commands:
                 if command.purpose == purpose:
                     self._line(f"  {command.line}", "cyan")
-
-    def _what_to_do(self) -> None:
-        for failure in failures(self._summary):
-            self._say(f"  {failure.name}: {failure.text}", "red")
-        if self._summary.held:
+        if said or self._summary.tables or commands:
             self._line()
-            self._line("Held, until the run is done or let go of:", "bold")
+
+    def _held(self) -> None:
+        if not self._summary.held:
+            return
+        self._line("Retained until the run completes or is discarded:", "bold")
         for held in self._summary.held:
             self._say(f"  {held.what}")
-            self._line(f"    to let go of it: {held.command}", "cyan")
-        if self._summary.resume_command:
-            self._line()
-            self._line(f"To go on where it stopped: {self._summary.resume_command}", "bold")
+            self._line(f"    to release it: {held.command}", "cyan")
 
     def _table(self, table: Table) -> None:
         rows = [
-            (key, *(self._cell(cells.get(column, Cell(value=""))) for column in table.columns))
-            for key, cells in table.rows
+            (key, *(cells.get(column, Cell(value="")).text() for column in table.columns)) for key, cells in table.rows
         ]
-        long = {column for _, cells in table.rows for column, cell in cells.items() if cell.long}
-        print_table(table.title, ("", *table.columns), rows, stream=self._stream, first_below=long)
-
-    def _cell(self, cell: Cell) -> str:
-        text = cell.text()
-        cut = cell.unit == "digest" and self._stream.isatty() and len(text) > DIGEST_LENGTH
-        return f"{text[:DIGEST_LENGTH]}…" if cut else text
+        print_table(table.title, ("", *table.columns), rows, stream=self._stream)
 
     def _say(self, text: str, style: str = "") -> None:
         """A sentence, broken between words where a terminal would break it anywhere."""
@@ -115,3 +112,10 @@ class _Ending:
     def _line(self, text: str = "", style: str = "") -> None:
         """A line as it is: a command that is wrapped by the terminal is still copied whole."""
         self._console.print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def _short(table: Table) -> Table | None:
+    """Without what is for reports only; None where nothing is left."""
+    left_out = {column for _, cells in table.rows for column, cell in cells.items() if cell.long or cell.detail}
+    columns = tuple(column for column in table.columns if column not in left_out)
+    return table.model_copy(update={"columns": columns}) if columns else None

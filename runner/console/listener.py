@@ -46,6 +46,7 @@ class Console:
         self._fold = Fold(findings_of)
         self._silent = False
         self._lock = threading.RLock()
+        self._quiet = level == "quiet"
         self._face: Face
         if can_redraw(self._stream) and level == "normal":
             self._face = LiveFace(self._stream, self._fold, self._lock)
@@ -73,7 +74,8 @@ class Console:
 
     def _end(self) -> None:
         self._face.stop(ended=True)
-        print_ending(self._fold.summary(), self._stream)
+        told = isinstance(self._face, PlainFace)
+        print_ending(self._fold.summary(), self._stream, quiet=self._quiet, told=told)
 
     def _show(self, what: Callable[[], None]) -> None:
         if self._silent:

@@ -22,7 +22,7 @@ from runner.flow import Flow
 from runner.outcomes import NODES, NodeState
 from runner.printable import printable
 from runner.summary import Fold, NodeSummary
-from runner.units import human_bytes, human_seconds
+from runner.units import amount, human_bytes, human_seconds
 
 FRAMES_PER_SECOND = 8
 WARNINGS = 3  # lines kept for the latest of them; the ending shows all
@@ -142,7 +142,7 @@ class LiveFace:
         for text, wide in (
             ("?" if flow.percent is None else f"{flow.percent} %", 5),
             (_amount(flow), 0 if width < NARROW else 23),
-            ("" if speed is None else f"{human_bytes(speed)}/s", 12),
+            ("" if speed is None else f"{human_bytes(speed)}/s read", 17),
             ("" if left is None else f"{human_seconds(left)} left", 17),
             (latest.phase, 0 if width < NARROW else 7),
         ):
@@ -213,14 +213,14 @@ def _progress_bar(flow: Flow) -> ProgressBar:
 def _amount(flow: Flow) -> str:
     latest = flow.latest
     if latest.total is None:
-        return f"{human_bytes(latest.done)} of ?"
-    return f"{human_bytes(min(latest.done, latest.total))} of {human_bytes(latest.total)}"
+        return f"{amount(latest.done, latest.noun)} of ?"
+    return f"{amount(min(latest.done, latest.total), latest.noun)} of {amount(latest.total, latest.noun)}"
 
 
 def _together(flows: list[Flow], now: datetime) -> str:
     done = sum(flow.latest.done for flow in flows)
     speed = sum(flow.speed(now) or 0 for flow in flows)
-    return f"{len(flows)} more: {human_bytes(done)}, {human_bytes(speed)}/s"
+    return f"{len(flows)} more: {human_bytes(done)}, {human_bytes(speed)}/s read"
 
 
 def _line(text: str, style: str) -> Text:

@@ -16,6 +16,7 @@ from runner.events import (
     NodeSkipped,
     NodeStarted,
     NodeUndone,
+    RunFinished,
     RunStarted,
     UndoFailed,
     Warned,
@@ -23,8 +24,8 @@ from runner.events import (
 from runner.flow import Flow
 from runner.printable import printable
 from runner.summary import Fold
-from runner.units import human_bytes, human_seconds
-from runner.words import clock
+from runner.units import amount, human_bytes, human_seconds
+from runner.words import clock, named
 
 Level = Literal["quiet", "normal", "verbose"]
 
@@ -41,6 +42,8 @@ class PlainFace:
         self._level = level
         self._interval = interval
         self._told: dict[tuple[str, str, str], datetime] = {}
+        self._skipped: dict[str, list[str]] = {}
+        """Nodes that were skipped and are not told yet, by the reason: one line for all of them."""
 
     def start(self) -> None:
         return None
@@ -51,17 +54,27 @@ class PlainFace:
     def tell(self, event: Event) -> None:
         if self._level == "quiet" and not isinstance(event, QUIET):
             return
+        if isinstance(event, NodeSkipped) and self._level != "verbose":
+            self._skipped.setdefault(event.because, []).append(event.node)
+            return
         if self._level != "verbose" and (isinstance(event, VERBOSE) or _is_closing(event)):
             return
         text = self._text(event)
+        if text is not None or isinstance(event, RunFinished):
+            for because, nodes in self._skipped.items():
+                self._write(event, f"{named(nodes)}  skipped: {because}")
+            self._skipped.clear()
         if text is not None:
-            self._stream.write(f"{event.at.astimezone(UTC):%H:%M:%S}  {printable(text)}\n")
-            self._stream.flush()
+            self._write(event, text)
+
+    def _write(self, event: Event, text: str) -> None:
+        self._stream.write(f"{event.at.astimezone(UTC):%H:%M:%S}  {printable(text)}\n")
+        self._stream.flush()
 
     def _text(self, event: Event) -> str | None:
         match event:
             case RunStarted():
-                how = "goes on with" if event.resumed else "begins"
+                how = "resumes" if event.resumed else "begins"
                 return f"{event.job} {how} run {event.run} ({clock(event.at)} UTC)"
             case GraphKnown():
                 return f"{len(event.nodes)} nodes are known"
@@ -81,9 +94,9 @@ class PlainFace:
             case NodeSkipped():
                 return f"{event.node}  skipped: {event.because}"
             case NodeUndone():
-                return f"{event.node}  {'closed' if event.lifetime == 'process' else 'taken back'}: {event.why}"
+                return f"{event.node}  {'closed' if event.lifetime == 'process' else 'rolled back'}: {event.why}"
             case UndoFailed():
-                return f"{event.node}  COULD NOT BE TAKEN BACK: {event.error}"
+                return f"{event.node}  CLEANUP FAILED: {event.error}"
             case Warned():
                 return f"{event.node}  warning: {event.text}"
         return None
@@ -102,16 +115,16 @@ def _is_closing(event: Event) -> bool:
 
 
 def describe(flow: Flow, now: datetime) -> str:
-    """``61 %, 24.4 GiB of 40.0 GiB, 240.1 MiB/s, 1 min 05 s left``."""
+    """``61 %, 24.4 GiB of 40.0 GiB, 240.1 MiB/s read, 1 min 05 s left``."""
     latest = flow.latest
     if latest.total is None:
-        parts = [f"{human_bytes(latest.done)} of an unknown size"]
+        parts = [f"{amount(latest.done, latest.noun)} of an unknown size"]
     else:
         done = min(latest.done, latest.total)
-        parts = [f"{flow.percent} %", f"{human_bytes(done)} of {human_bytes(latest.total)}"]
+        parts = [f"{flow.percent} %", f"{amount(done, latest.noun)} of {amount(latest.total, latest.noun)}"]
     speed, left = flow.speed(now), flow.seconds_left(now)
     if speed is not None:
-        parts.append(f"{human_bytes(speed)}/s")
+        parts.append(f"{human_bytes(speed)}/s read")
     if left is not None:
         parts.append(f"{human_seconds(left)} left")
     return ", ".join(parts)

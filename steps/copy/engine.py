@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.units import MiB
 from steps.copy.digests import Digests, digest_of, zero_digest
@@ -41,11 +41,14 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Progress:
-    """Bytes completed. `skipped`: nothing had to be done, since the target read as zero there or was known safe."""
+    """Bytes completed. `skipped`: nothing had to be done, since the target read as zero there or was known safe. `read`: those
+    that came from the source, whatever was done with them; `seconds` since the copy began."""
 
     data: int
     zero: int
     skipped: int
+    read: int = field(default=0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def done(self) -> int:
@@ -58,12 +61,6 @@ class Copy:
 
     progress: Progress
     blind: int
-    seconds: float
-
-    @property
-    def moved(self) -> int:
-        """Bytes, without those that were skipped."""
-        return self.progress.done - self.progress.skipped
 
 
 _PROGRESS_INTERVAL = 0.5
@@ -118,7 +115,7 @@ class _Copy:
         self._on_flushed = on_flushed
         self._on_progress = on_progress
         self._begun = self._reported = time.monotonic()
-        self._data = self._zero = self._skipped = 0
+        self._data = self._zero = self._skipped = self._read_bytes = 0
         self._traffic = Traffic(stop, tuning.stall_timeout)
         self._survey = Survey(
             gaps(source.abilities.size, self._adopt(done, inherited)),
@@ -158,8 +155,7 @@ class _Copy:
                 self._report()
         finally:
             self._buffers.clear()  # else they stay until the cycles through our callbacks are collected
-        self._report(last=True)
-        return Copy(self._progress(), self._traffic.blind, time.monotonic() - self._begun)
+        return Copy(self._report(last=True), self._traffic.blind)
 
     def _issue(self) -> None:
         """Starts what there is room for."""
@@ -184,6 +180,7 @@ class _Copy:
         self._traffic.read(self._source, piece.offset, block, lambda: self._have_read(piece, buffer, block))
 
     def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview) -> None:
+        self._read_bytes += piece.length
         digest = digest_of(block)
         if self._earlier is not None and self._earlier.holds(piece.offset, digest):
             self._buffers.append(buffer)
@@ -244,14 +241,13 @@ class _Copy:
             self._on_flushed(join(covered))
         self._finished = last
 
-    def _progress(self) -> Progress:
-        return Progress(self._data, self._zero, self._skipped)
-
-    def _report(self, *, last: bool = False) -> None:
+    def _report(self, *, last: bool = False) -> Progress:
         now = time.monotonic()
+        progress = Progress(self._data, self._zero, self._skipped, self._read_bytes, now - self._begun)
         if self._on_progress is not None and (last or now - self._reported >= _PROGRESS_INTERVAL):
             self._reported = now
-            self._on_progress(self._progress())
+            self._on_progress(progress)
+        return progress
 
 
 def _refuse_wrong_ends(source: Endpoint, target: Endpoint, digests: Digests) -> None:

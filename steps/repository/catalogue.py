@@ -57,6 +57,10 @@ class Point(Model):
     """Of an incremental, the bytes that changed since what it was built on, as far as that is known."""
     level: Level
     """How far it was compared when it was made."""
+    blocks: int
+    """Of its disks, 1 MiB each."""
+    compared: int
+    """Those among them that were, then."""
     verified: datetime
     """When that was."""
     at_rest: Verification | None
@@ -145,6 +149,8 @@ def _point(entry: Entry, label: str, chains: Chains, stored: int, good: set[str]
         stored=stored,
         changed=_changed(manifest.disks),
         level=manifest.level,
+        blocks=sum(disk.blocks for disk in manifest.disks),
+        compared=sum(disk.compared for disk in manifest.disks),
         verified=max(disk.verified for disk in manifest.disks),
         at_rest=marks.verified,
         against_source=marks.against_source,

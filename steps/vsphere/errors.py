@@ -31,15 +31,17 @@ class NotReached(VSphereError):
 
 
 class LoginRefused(VSphereError):
-    pass
+    fix_first = True
 
 
 class NotTrusted(VSphereError):
-    pass
+    fix_first = True
 
 
 class PermissionMissing(VSphereError):
     """`object` reads ``VirtualMachine vm-16``, `privilege` is the API's id, like VirtualMachine.State.CreateSnapshot."""
+
+    fix_first = True
 
     def __init__(self, message: str, privilege: str, object_: str) -> None:
         super().__init__(message)
@@ -80,7 +82,7 @@ class QuiesceFailed(VSphereError):
 
 
 class SnapshotRefused(VSphereError):
-    pass
+    fix_first = True
 
 
 class TrackingError(VSphereError):

@@ -97,7 +97,10 @@ def explained(server: str, doing: str) -> Iterator[None]:
 def explain(fault: vmodl.MethodFault, doing: str) -> SendenseError:
     """The error for a fault that a call threw or a task ended with."""
     if isinstance(fault, vim.fault.InvalidLogin):
-        return LoginRefused(f"{doing} failed: wrong user name or password ({text_of(fault)})")
+        return LoginRefused(
+            f"{doing} failed: wrong user name or password ({text_of(fault)}): correct `username`, or "
+            "the secret that `password` names"
+        )
     if isinstance(fault, vim.fault.NoPermission):
         return _permission_missing(fault, doing)
     if isinstance(fault, vmodl.fault.ManagedObjectNotFound):

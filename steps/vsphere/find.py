@@ -24,7 +24,7 @@ DEEPEST = 100
 
 
 class NotFound(VSphereError):
-    pass
+    fix_first = True
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Candidate:
 
 
 class Ambiguous(VSphereError):
+    fix_first = True
+
     def __init__(self, wanted: str, candidates: Iterable[Candidate]) -> None:
         self.candidates = tuple(candidates)
         listed = "; ".join(map(str, self.candidates))
@@ -104,7 +106,9 @@ def not_found(client: Client, wanted: str) -> NotFound:
     plain = sorted({unescape(name) for name in _all_names(client, f"looking for VM '{wanted}'").values() if name})
     close = difflib.get_close_matches(wanted, plain, n=5)
     hint = f"did you mean {', '.join(close)}?" if close else f"the account sees {len(plain)} other VMs there"
-    return NotFound(f"there is no VM '{wanted}' in vCenter {client.name} ({client.vcenter.server}): {hint}")
+    return NotFound(
+        f"there is no VM '{wanted}' in vCenter {client.name} ({client.vcenter.server}): {hint}; correct the job's `vm`"
+    )
 
 
 def locate(client: Client, vm: str) -> Place:

@@ -1,6 +1,7 @@
 """What `run`, `status` and `sweep` say of several jobs: which of them failed, and why, without reading everything."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ def test_a_run_of_several_ends_with_a_line_for_each_what_needs_somebody_last(
     # Each sentence above says whose it is.
     above = said.err[: said.err.index("1 of 4 jobs is done")]
     assert f"sendense: {jobs[3]}: the private key" in above
-    assert "nodes of vm-backup are complete" in above
-    assert "Failed: of the 1 node of lost, 1 failed" in above
+    assert "✓ Done: vm, full, 1.0 MiB copied, 1 disk of 1.0 MiB, every block verified, " in above
+    assert re.search(r"✗ Failed: lost, [^,]*, discover failed; fix that first, then: sendense run ", above)
+    assert runs["vm"]["points"] == [f"vm/{point.name}"]
+    assert (runs["vm"]["bytes"], [disk["copied"] for disk in runs["vm"]["disks"]]) == (1 << 20, [1 << 20])
+    assert runs["vm"]["seconds"] > 0 and runs["vm"]["warnings"] == []
+    assert [failure["node"] for failure in runs["lost"]["failures"]] == ["discover"]
     assert {each.name for each in (tmp_path / "reports").iterdir()} == {
         f"vm-backup-{runs['vm']['run']}",
         f"lost-{runs['lost']['run']}",

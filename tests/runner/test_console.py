@@ -16,7 +16,7 @@ from typing import TextIO
 import pytest
 from rich.console import Console as RichConsole
 
-from runner.console import Console, print_table
+from runner.console import Console, Level, print_table
 from runner.console.live import LiveFace
 from runner.events import (
     Bus,
@@ -33,11 +33,15 @@ from runner.events import (
 )
 from runner.findings import Findings, Statement
 from runner.flow import Flow
-from runner.summary import Fold
+from runner.report import render_markdown
+from runner.summary import Fold, fold
 from runner.units import GiB, MiB
 from tests.run_events import DISKS, FAILURE, RUN, START, Story, done_run, failed_run, findings_of, resumed_run
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+DONE = "Done: pgtest1, full, 4.0 GiB copied, every block verified, 4 min 24 s, point pgtest1/20261123T170003Z-3f9a"
 
 
 def told(events: list[Event], **options: object) -> str:
@@ -99,29 +103,62 @@ def terminal(columns: int = 100, rows: int = 30) -> Iterator[Terminal]:
 # In a log
 
 
-def test_a_failure_ends_with_its_sentence_then_what_is_held_then_how_to_go_on() -> None:
+LAST = (
+    "✗ Failed: pgtest1-nightly, 2 min 11 s, transfer[2001] failed, 4 of 29 nodes did not run; "
+    "to resume: sendense run jobs/pgtest1.yaml\n"
+)
+
+
+def test_a_failure_ends_with_what_is_retained_and_then_the_outcome() -> None:
     text = told(failed_run())
-    end = text[text.index("Failed:") :]
     marks = [
-        f"transfer[2001]: {FAILURE}",
+        f"transfer[2001]  FAILED after 2 min 01 s: {FAILURE}",
+        "readback[2001] and 3 more  skipped: transfer[2001] failed",
         f"snapshot sendense-{RUN} of VM pgtest1",
-        f"to let go of it: sendense sweep jobs/pgtest1.yaml --abandon {RUN}",
+        f"to release it: sendense sweep jobs/pgtest1.yaml --abandon {RUN}",
         f"{RUN}.partial",
-        "To go on where it stopped: sendense run jobs/pgtest1.yaml",
+        LAST,
     ]
-    places = [end.index(mark) for mark in marks]
+    places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
-    assert end.endswith(f"{marks[-1]}\n")
+    assert text.endswith(LAST)
+
+
+@pytest.mark.parametrize("level", ["quiet", "normal", "verbose"])
+def test_in_a_log_each_trouble_is_told_once(level: Level) -> None:
+    text = told(failed_run(), level=level)
+    assert text.count(FAILURE) == 1
+    assert text.count("the guest could not be quiesced") == 1
+
+
+def test_where_something_must_be_fixed_first_nobody_is_told_to_resume() -> None:
+    story = Story()
+    story.quick("discover", 0.1)
+    refused = "wrong user name or password: correct it"
+    story.tell(NodeFailed, node="reserve", step="reserve", seconds=0.1, error=refused, exit_code=1, fix_first=True)
+    text = told(story.end("failed", 1))
+    assert text.endswith("; fix that first, then: sendense run jobs/pgtest1.yaml\n")
+    assert "resume" not in text
 
 
 def test_success_ends_with_what_was_made_the_disks_and_how_to_restore_them() -> None:
     text = told(done_run())
-    end = text[text.index("Done:") :]
-    assert "Restore point 20261123T170003Z-3f9a of pgtest1" in end
+    assert "Restore point 20261123T170003Z-3f9a of pgtest1" in text
     for key in DISKS:
-        assert re.search(rf"^ *{key} .* every block$", end, re.MULTILINE)
-        assert end.count(f"/disk-{key}.qcow2 /restore") == 1
-    assert "To go on" not in end
+        assert re.search(rf"^ *{key} .* every block$", text, re.MULTILINE)
+    assert text.endswith(f"\n✓ {DONE}\n")
+
+
+def test_what_is_for_reports_is_not_on_the_screen() -> None:
+    text = told(done_run())
+    assert "qemu-img convert" not in text
+    assert not re.search(r"[0-9a-f]{64}", text)
+    assert "qemu-img convert" in render_markdown(fold(done_run(), findings_of))
+
+
+def test_quiet_is_the_last_line_where_nothing_went_wrong() -> None:
+    events = [event for event in done_run() if not isinstance(event, Warned)]
+    assert told(events, level="quiet") == f"✓ {DONE}\n"
 
 
 def test_one_note_more_is_shown_where_it_would_be_told_of() -> None:
@@ -154,14 +191,13 @@ def test_each_node_has_its_line_and_closings_are_not_news() -> None:
     for node in ("discover", "snapshot", "image[2000]", "transfer[16000]", "publish"):
         assert len([line for line in lines_about(node, text) if " done after " in line]) == 1, node
     assert lines_about("tunnel[2000]", text) == [lines_about("tunnel[2000]", text)[0]]
-    assert lines_about("snapshot", text)[-1].endswith("taken back: the run is done")
+    assert lines_about("snapshot", text)[-1].endswith("rolled back: the run is done")
 
 
 def test_a_resumed_run_says_so_and_what_it_keeps() -> None:
     text = told(resumed_run())
-    assert f"pgtest1-nightly goes on with run {RUN}" in text
+    assert f"pgtest1-nightly resumes run {RUN}" in text
     assert lines_about("transfer[2000]", text)[-1].endswith("kept: its record stands")
-    assert "9 of them were completed earlier" in text
 
 
 def test_no_line_of_a_log_holds_an_escape_sequence_or_is_wrapped() -> None:
@@ -176,7 +212,7 @@ def test_work_has_a_line_every_interval(interval: float) -> None:
     # 40 GiB at 240 MiB/s take 171 s, in ticks of half a second.
     assert len(copying) == int(171 / interval)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d  transfer\[2000\]  disk 2000: copy \d+ %, [\d.]+ GiB of 40.0 GiB, [\d.]+ MiB/s, .* left",
+        r"\d\d:\d\d:\d\d  transfer\[2000\]  disk 2000: copy \d+ %, [\d.]+ GiB of 40.0 GiB, [\d.]+ MiB/s read, .* left",
         copying[0],
     )
 
@@ -197,15 +233,15 @@ def test_all_but_a_byte_is_not_all() -> None:
 
 def test_an_unknown_total_is_said_to_be_unknown() -> None:
     text = told([progress(0, 0, None), progress(10, 10 * MiB, None)])
-    assert "copy 10.0 MiB of an unknown size, 1.0 MiB/s\n" in text
+    assert "copy 10.0 MiB of an unknown size, 1.0 MiB/s read\n" in text
     assert "%" not in text
 
 
 def test_quiet_tells_troubles_and_the_end_only() -> None:
     text = told(failed_run(), level="quiet")
-    before = text[: text.index("Failed:")].split("\n")
+    before = text[: text.index("Retained")].split("\n")
     assert [line.split("  ")[1] for line in before if "  " in line] == ["snapshot", "transfer[2001]"]
-    assert "To go on where it stopped" in text
+    assert text.endswith(LAST)
 
 
 def test_verbose_tells_why_nodes_begin_and_what_is_closed() -> None:
@@ -331,9 +367,9 @@ def test_a_terminal_gets_the_display_and_then_the_ending() -> None:
                 console(event)
         screen.close()
         assert "\x1b[?25h" in screen.raw  # the cursor is shown
-        end = screen.text[screen.text.index("Failed:") :]
-        assert "To go on where it stopped: sendense run jobs/pgtest1.yaml" in end
-        assert all(len(line) <= 100 for line in end.splitlines())
+        assert screen.text.endswith(LAST)
+        end = screen.text[screen.text.index("✗ transfer[2001]: ") :]
+        assert all(len(line) <= 100 for line in end.splitlines()[:-1])
 
 
 def test_a_terminal_gets_a_warning_that_comes_after_the_ending() -> None:
@@ -352,9 +388,8 @@ def test_sentences_are_broken_between_words_on_a_terminal() -> None:
             for event in failed_run():
                 console(event)
         screen.close()
-        ending = screen.text[screen.text.index("Failed:") :]
-        said = ending[ending.index("  transfer[2001]: reading") :]
-        assert " ".join(said.split()).startswith(f"transfer[2001]: {FAILURE}")
+        said = screen.text[screen.text.index("✗ transfer[2001]: reading") :]
+        assert " ".join(said.split()).startswith(f"✗ transfer[2001]: {FAILURE}")
 
 
 def test_a_command_that_ends_without_a_run_leaves_its_troubles_on_the_screen() -> None:
@@ -363,7 +398,7 @@ def test_a_command_that_ends_without_a_run_leaves_its_troubles_on_the_screen() -
             console(NodeUndone(node="image", step="create-qcow2", lifetime="keep", why="abandoned"))
             console(UndoFailed(node="snapshot", step="snapshot", error="the vCenter is gone"))
         screen.close()
-        assert "snapshot could not be taken back: the vCenter is gone" in screen.text
+        assert "cleanup of snapshot failed: the vCenter is gone" in screen.text
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +408,7 @@ def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
             for event in done_run():
                 console(event)
         screen.close()
-        assert "Done: 29 nodes" in screen.text
+        assert screen.text.endswith(f"✓ {DONE}\n")
         assert not re.search(r"\x1b\[[0-9;]*3[0-7][;m]", screen.raw)
 
 

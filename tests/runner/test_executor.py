@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from runner.app.verdict import verdict_of
-from runner.errors import HostError, LockedError, LockLostError, SendenseError
+from runner.errors import HostError, LockedError, LockLostError, SendenseError, UsageError
 from runner.events import NodeFailed, NodeKept, NodeRetrying, NodeSkipped, NodeStarted
+from runner.examination import Fault, NotReady, Unready
 from runner.held_lock import HeldLock
 from runner.job_model import StepSpec
+from runner.observations import met, wrong
 from tests.runner.toys import EACH, Bench, Held, Hold, backup_like
 
 RUNS = [
@@ -136,7 +138,7 @@ def test_the_other_disks_finish_when_one_fails_and_only_dependents_are_skipped(b
     bench.run()
     assert "run prove[2]" in bench.trace()
     skipped = {event.node: event.because for event in bench.events if isinstance(event, NodeSkipped)}
-    assert skipped == {"prove[1]": "copy[1] failed", "join": "prove[1] skipped"}
+    assert skipped == {"prove[1]": "copy[1] failed", "join": "copy[1] failed"}
 
 
 def test_work_done_but_not_recorded_is_adopted(bench: Bench):
@@ -487,3 +489,37 @@ def test_what_comes_to_light_while_something_is_held_is_not_called_bad_usage(ben
     assert verdict_of(bench.run_id, outcome, 0.0).exit_code == code
     told = {event.node: event.exit_code for event in bench.events if isinstance(event, NodeFailed)}
     assert set(told.values()) == {code}
+
+
+@pytest.mark.parametrize("jobs", [1, 4], ids=["one-at-a-time", "in-parallel"])
+@pytest.mark.parametrize(
+    ("node", "step"),
+    [
+        pytest.param("again[1]", "open", id="a-process-that-comes-later"),
+        pytest.param("make[1]", "make", id="one-that-acts-first"),
+        pytest.param("unheard[7]", "make", id="one-that-is-not-known-yet"),
+    ],
+)
+def test_what_is_in_the_way_is_told_once_of_the_node_whose_it_is(bench: Bench, jobs: int, node: str, step: str):
+    bench.jobs = jobs
+    gone = met("host hub", "that it can be reached", HostError("hub is gone", transient=True))
+
+    def refuse(known: object) -> None:
+        raise NotReady([Fault(node, step, Unready([gone]))])
+
+    bench.examine = refuse
+    outcome = bench.run()
+    assert [(name, str(error)) for name, error in outcome.failures] == [(node, "hub is gone; nothing was changed")]
+    failed = [event for event in bench.events if isinstance(event, NodeFailed)]
+    assert [(event.node, event.fix_first) for event in failed] == [(node, False)]
+    skipped = {event.node: event.because for event in bench.events if isinstance(event, NodeSkipped)}
+    assert node not in skipped
+    assert set(skipped.values()) == {f"{node} failed"}
+    assert runs(bench.trace()) == []
+
+
+def test_only_what_passes_by_itself_can_be_tried_again_as_it_is():
+    lacking = wrong("host hub", "qemu-img", "host hub has no qemu-img", "install qemu-utils")
+    assert Unready([lacking]).fix_first
+    assert not Unready([met("host hub", "x", HostError("hub is gone", transient=True)), lacking]).fix_first
+    assert UsageError("").fix_first and not SendenseError("").fix_first and HostError("another host key").fix_first

@@ -6,7 +6,8 @@ import pytest
 
 from runner.events import Event, NodeFinished, NodeProgress, NodeUndone, RunFinished, RunStarted, ToolSeen, UndoFailed
 from runner.journal import Thinning
-from runner.summary import RunSummary, fold
+from runner.report import render_markdown
+from runner.summary import Fold, RunSummary, fold
 from tests.run_events import DISKS, RUN, START, TOOLS, Story, done_run, failed_run, findings_of, resumed_run
 
 
@@ -126,7 +127,7 @@ def test_the_curve_holds_every_byte_that_moved() -> None:
     summary = fold(done_run(), findings_of)
     for phase, speeds in summary.throughput.phases.items():
         moved = sum(speeds) * summary.throughput.bin_seconds
-        data = sum(flow.data for flow in summary.flows if flow.phase == phase)
+        data = sum(flow.moved for flow in summary.flows if flow.phase == phase)
         assert moved == pytest.approx(data, rel=0.02), phase
 
 
@@ -164,3 +165,36 @@ def test_no_start_is_a_bug() -> None:
         fold([], findings_of)
     alone = RunStarted(at=START, run=RUN, job="j", resumed=False, job_file="j.yaml", job_digest="d")
     assert fold([alone], findings_of).outcome == "unfinished"
+
+
+def test_live_and_in_the_end_a_copy_has_one_speed() -> None:
+    """Of 160 MiB 157 are its parent's, known before the first event comes; 3 MiB are read in half a second."""
+    story, total = Story(), 160 * 2**20
+    moved = {"node": "copy", "label": "disk", "phase": "copy", "total": total}
+    for seconds, read in ((0.5, 2), (0.75, 3)):
+        done = total - (3 - read) * 2**20
+        story.tell(
+            NodeProgress, after=0.5, done=done, skipped=done - read * 2**20, read=read * 2**20, seconds=seconds, **moved
+        )
+    folding = Fold(findings_of)
+    for event in story.events:
+        folding.add(event)
+    (flow,) = folding.flows.values()
+    assert flow.speed(story.events[-1].at) == flow.summary().speed == 4 * 2**20
+    assert (flow.summary().moved, flow.summary().seconds) == (3 * 2**20, 0.75)
+
+
+def test_an_attempt_that_goes_on_counts_from_where_it_began() -> None:
+    story = Story()
+    moved = {"node": "copy", "label": "disk", "phase": "copy", "total": 100}
+    for done, seconds, read in ((60, 60.0, 60), (62, 1.0, 2)):
+        story.tell(NodeProgress, after=100.0, done=done, read=read, seconds=seconds, **moved)
+    (flow,) = fold(story.events, findings_of).flows
+    assert (flow.moved, flow.seconds, flow.speed) == (2, 1.0, 2.0)
+
+
+def test_points_are_no_bytes() -> None:
+    story = Story()
+    story.tell(NodeProgress, node="prune", label="pgtest1", phase="delete", done=1, total=3, noun="point")
+    assert fold(story.events, findings_of).flows[0].speed is None
+    assert "Delete: 1 point of 3 points done" in render_markdown(fold(story.events, findings_of))

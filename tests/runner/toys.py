@@ -7,10 +7,12 @@ A file ``fail-<node>`` makes that node fail: its text is a list of ``transient``
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
+
+from pydantic import JsonValue
 
 from runner import events
 from runner.checkpoint import JobState, RunRecord, now
@@ -25,7 +27,7 @@ from runner.inputs import Resolver
 from runner.job_model import Job, StepSpec
 from runner.looking import Looking
 from runner.model import HOW, JobModel, Model
-from runner.nodes import Nodes
+from runner.nodes import NodeId, Nodes
 from runner.plan import Blind, Plan, Planner
 from runner.step import Context, Empty, Given, Lifetime, Registry, Run, Step
 from runner.unwind import Unwinding, Unwound
@@ -372,6 +374,7 @@ class Bench:
     run_id: str = "20261123T170000Z-3f9a0c1e"
     stands: frozenset[str] = frozenset()
     work_done: Callable[[], None] = lambda: None
+    examine: Callable[[Mapping[NodeId, JsonValue]], None] = lambda known: None
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[Event] = field(default_factory=list)
 
@@ -423,6 +426,7 @@ class Bench:
                 stands=self.stands,
                 is_sealed=lambda: False,
                 work_done=self.work_done,
+                examine=self.examine,
             )
             return executor.execute()
 

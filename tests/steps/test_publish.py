@@ -322,10 +322,12 @@ def test_a_protected_point_stays(hub: Hub, given: PublishIn) -> None:
 
 def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Path) -> None:
     findings = STEP.findings(publish(hub, given))
-    assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1 is complete: /")
-    assert findings.statements[0].text.endswith(
-        "Every block that was written was read back and equals what was read at the source."
-    )
+    assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1: /")
+    assert findings.result is not None
+    assert "every block verified" in findings.result.parts
+    assert findings.result.made == f"point {findings.result.points[0]}"
+    assert findings.result.points[0].endswith(f"/{POINT}")
+    assert findings.result.bytes == sum(disk["copied"] for disk in findings.result.disks)  # type: ignore[misc]
     ours, *bare = findings.commands
     assert ours.line.startswith("sendense restore JOB ")
     assert len(bare) == 2

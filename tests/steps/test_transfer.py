@@ -420,9 +420,10 @@ def test_the_report_shows_a_line_by_disk(hub: Hub, guest: Guest) -> None:
     copied = transfer(hub, guest.source(), hub.image(guest.disk))
     (row,) = STEP.findings(copied).rows
     assert (row.table, row.key) == ("Disks", "2000")
-    assert {name: row.cells[name].value for name in ("Size", "Data", "Zero", "BLAKE3")} == {
+    assert {name: row.cells[name].value for name in ("Size", "Copied", "Content", "Zeroes", "BLAKE3")} == {
         "Size": CAPACITY,
-        "Data": 2 * MiB + 512,
-        "Zero": 10 * MiB,
+        "Copied": 2 * MiB + 512,
+        "Content": 2 * MiB + 512,
+        "Zeroes": 10 * MiB,
         "BLAKE3": copied.digest,
     }

@@ -149,7 +149,7 @@ def test_levels_say_how_much_was_compared(hub: Hub, copied: Copied, level: str, 
     verified = verify(hub, copied, level)
     assert (verified.level, verified.compared, verified.blocks) == (level, compared, BLOCKS)
     (row,) = STEP.findings(verified).rows
-    assert row.cells["Verified"].value == ("every block" if compared else "0 of 13 blocks")
+    assert row.cells["Verified"].value == ("every block" if compared else "tables only")
 
 
 DIGEST_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
