@@ -206,7 +206,7 @@ def _foreseen(after: VmPlan | None) -> Forecast:
         return Forecast(notes=(f"nothing would be pruned: {after.refused}",))
     drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
     told = f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}" if drops else "no point would go"
-    return Forecast(removes=drops, notes=(f"{told}; decided again once the new point is there",))
+    return Forecast(removes=drops, notes=(f"{told}, once this run has published a good point; decided again then",))
 
 
 class _Gone:

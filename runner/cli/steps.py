@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import shutil
 import sys
 import types
 import typing
@@ -23,6 +24,11 @@ from runner.units import HOUR, parse_duration
 
 WIDTH = 100
 """Characters of a line of text: more is hard to read."""
+
+
+def paragraphs(text: str) -> str:
+    """Broken at the terminal's width, or `WIDTH` on a wider one."""
+    return click.wrap_text(text, min(WIDTH, shutil.get_terminal_size().columns), preserve_paragraphs=True)
 
 
 def _beginning(context: click.Context, argument: click.Parameter, begun: str) -> list[str]:
@@ -74,7 +80,7 @@ def steps(name: str | None, as_json: bool) -> None:
 
 def _show(name: str, step: AnyStep) -> None:
     click.echo(f"{name} ({step.lifetime.value})\n")
-    click.echo(click.wrap_text(inspect.cleandoc(type(step).__doc__ or ""), WIDTH, preserve_paragraphs=True) + "\n")
+    click.echo(paragraphs(inspect.cleandoc(type(step).__doc__ or "")) + "\n")
     inputs = [*_rows(step.In, ""), *_rows(step.Live, "from an open process")]
     columns = ("name", "type", "needed", "meaning")
     print_table("Inputs (with:)", columns, inputs, stream=sys.stdout)

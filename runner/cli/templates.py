@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, JsonValue
 
 from runner.annotations import bare, fields, members, metadata, model_of
 from runner.cli.options import json_option, print_json
-from runner.cli.steps import WIDTH, type_name
+from runner.cli.steps import paragraphs, type_name
 from runner.complaints import did_you_mean
 from runner.console import print_table
 from runner.errors import UsageError
@@ -56,7 +56,7 @@ def templates(name: str | None, as_json: bool) -> None:
         variables = [_document(one, registry) for one in declared(name).values()]
         print_json({"schema_version": 1, "name": name, "summary": summary(name), "variables": variables})
         return
-    click.echo(click.wrap_text(f"{name}: {summary(name)}", WIDTH) + "\n")
+    click.echo(paragraphs(f"{name}: {summary(name)}") + "\n")
     rows4 = [(one.name, _type(one, registry), _default(one), _meaning(one)) for one in declared(name).values()]
     print_table("Variables (vars:)", ("name", "type", "default", "meaning"), rows4, stream=sys.stdout)
     needed = ", ".join(f"{one.name}: …" for one in declared(name).values() if one.needed and one.only_with is None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.app import Options, plan_job
 from runner.cli import main
 from runner.hosts.local import LocalHost
 from runner.render import shipped
@@ -78,6 +79,8 @@ def test_a_vms_points_through_backups_that_prune_and_the_shipped_job(site: Site,
             for key in KEYS:
                 site.lab.write("app", key, night * 192 * KiB, seeded(night, 96 * KiB))
         if night == 2:
+            told = plan_job(nightly, Options(state=site.state), offline=False)
+            assert [name for node in told.nodes for name in node.removes] == [f"app/{min(references)}"]
             what_failed_after_the_point_is_published_is_made_up_for(site, nightly)
         ran = site.run(nightly)
         assert ran.exit_code == 0, ran.error
