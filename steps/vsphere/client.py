@@ -102,7 +102,7 @@ class Client:
     @property
     def version(self) -> str:
         """``VMware vCenter Server 8.0.3 build-24022515 (API 8.0.3.0)``"""
-        about = self._current().content.about
+        about = self._current().service("about")
         return f"{about.fullName} (API {about.apiVersion})"
 
     @property

@@ -14,6 +14,7 @@ from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.names import unescape
 from steps.vsphere.properties import read, read_all, read_many
 from steps.vsphere.session import Session
+from steps.vsphere.unset import given
 
 _MOREF = re.compile(r"(vm-)?\d+", re.ASCII)
 """A bare number on an ESXi host."""
@@ -114,16 +115,16 @@ def not_found(client: Client, wanted: str) -> NotFound:
 def locate(client: Client, vm: str) -> Place:
     """Where the VM is. A VM in a vApp has no parent folder: its path leads through the vApp, as vSphere's own does."""
     doing = f"reading where {vm} is"
-    root = client.call(doing, lambda session: session.content.rootFolder._moId)
+    root = client.call(doing, lambda session: session.service("rootFolder")._moId)
     seen = read(client, vim.VirtualMachine, vm, ("name", "parent", "parentVApp"), doing)
-    names = [str(seen["name"])]
+    names = [str(given(seen, "name", f"VM {vm}"))]
     above = seen.get("parent") or seen.get("parentVApp")
     datacenter: list[str] = []
     for _ in range(DEEPEST):
         if above is None or above._moId == root:
             break
         seen = read(client, type(above), above._moId, ("name", "parent"), doing)
-        names.append(str(seen["name"]))
+        names.append(str(given(seen, "name", f"{above._moId}, which has VM {vm}")))
         if isinstance(above, vim.Datacenter):
             datacenter = names[-1:]
         elif datacenter:
@@ -141,7 +142,7 @@ def _by_uuid(client: Client, wanted: str, doing: str) -> set[str]:
 
 def _search(client: Client, uuid: str, doing: str, *, instance: bool) -> set[str]:
     def search(session: Session) -> set[str]:
-        found = session.content.searchIndex.FindAllByUuid(None, uuid, True, instance)
+        found = session.service("searchIndex").FindAllByUuid(None, uuid, True, instance)
         return {vm._moId for vm in found or ()}
 
     return client.call(doing, search)
@@ -151,7 +152,7 @@ def _by_path(client: Client, wanted: str, doing: str) -> set[str]:
     if "/" not in wanted:
         return set()
     path = wanted.strip("/")
-    found = client.call(doing, lambda session: session.content.searchIndex.FindByInventoryPath(path))
+    found = client.call(doing, lambda session: session.service("searchIndex").FindByInventoryPath(path))
     return {found._moId} if isinstance(found, vim.VirtualMachine) else set()
 
 

@@ -49,7 +49,7 @@ def on_vm(moref: str, name: str) -> tuple[Wanted, ...]:
 
 
 def on_vcenter(client: Client) -> tuple[Wanted, ...]:
-    root = client.call("looking for the root folder", lambda session: str(session.content.rootFolder._moId))
+    root = client.call("looking for the root folder", lambda session: str(session.service("rootFolder")._moId))
     return (Wanted(vim.Folder, root, "the vCenter's root folder", VDDK),)
 
 
@@ -60,7 +60,7 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
     stores = _datastores(client, vm, doing)
     if datastore not in stores:
         raise Gone(f"{doing} failed: its disks are on {', '.join(sorted(stores)) or 'none'}")
-    place = client.call(doing, lambda session: session.content.searchIndex.FindByInventoryPath(datacenter))
+    place = client.call(doing, lambda session: session.service("searchIndex").FindByInventoryPath(datacenter))
     if not isinstance(place, vim.Datacenter):
         named = ", ".join(FOLDER)
         raise PermissionMissing(
@@ -105,10 +105,10 @@ def require(client: Client, wanted: Iterable[Wanted]) -> str:
 def _missing(client: Client, wanted: Wanted) -> Sequence[str]:
     doing = f"asking for the account's privileges on {wanted.name}"
     seen = read(client, vim.SessionManager, "SessionManager", ("currentSession",), doing)
-    key = given(given(seen, "currentSession", "the login"), "key", "the login's session")
+    key = given(given(seen, "currentSession", "the login"), "key", "the session of the login")
 
     def ask(session: Session) -> Any:
-        return session.content.authorizationManager.HasPrivilegeOnEntities(
+        return session.service("authorizationManager").HasPrivilegeOnEntities(
             entity=[session.object(wanted.kind, wanted.moref)], sessionId=key, privId=list(wanted.privileges)
         )
 

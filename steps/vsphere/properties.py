@@ -65,10 +65,9 @@ def read_all(client: Client, kind: type[ManagedObject], paths: Sequence[str], do
     """Of all objects of that kind that the account can see, also those in vApps. What may not be read is left out."""
 
     def work(session: Session) -> list[Any]:
-        content = session.content
         # A view ends with its session too, so one that a failure leaves behind does not stay.
-        manager = given(content, "viewManager", "the vCenter")
-        view = manager.CreateContainerView(container=content.rootFolder, type=[kind], recursive=True)
+        views, root = session.service("viewManager"), session.service("rootFolder")
+        view = views.CreateContainerView(container=root, type=[kind], recursive=True)
         members = _Collector.TraversalSpec(name="members", type=vim.view.ContainerView, path="view", skip=False)
         spec = _Collector.ObjectSpec(obj=view, skip=True, selectSet=[members])
         contents = _retrieve(session, kind, [spec], paths)
@@ -83,7 +82,7 @@ def _by_moref(contents: list[Any], doing: str) -> dict[str, Properties]:
 
 
 def _retrieve(session: Session, kind: type[ManagedObject], objects: list[Any], paths: Sequence[str]) -> list[Any]:
-    collector = session.content.propertyCollector
+    collector = session.service("propertyCollector")
     wanted = _Collector.PropertySpec(type=kind, all=False, pathSet=list(paths))
     spec = _Collector.FilterSpec(objectSet=objects, propSet=[wanted])
     contents: list[Any] = []

@@ -18,6 +18,7 @@ from steps.vsphere.faults import CONNECTION_FAILURES
 from steps.vsphere.section import VCenter
 from steps.vsphere.tls import FETCH_TIMEOUT, Trust
 from steps.vsphere.transport import Stub, UnfitAnswer, get
+from steps.vsphere.unset import given
 
 IDLE_CONNECTION = 20.0
 """Seconds after which an unused connection is not used again: the proxy in front of a vCenter closes idle ones, and a
@@ -39,7 +40,11 @@ class Session:
         version, self.certificate_ends = _api_version(vcenter, trust)
         self._stub: Any = Stub(vcenter.server, vcenter.port, version, trust.context, IDLE_CONNECTION)
         self.content: Any = self.object(vim.ServiceInstance, "ServiceInstance").RetrieveContent()
-        self.content.sessionManager.Login(vcenter.username, resolve(vcenter.password).reveal(), None)
+        self.service("sessionManager").Login(vcenter.username, resolve(vcenter.password).reveal(), None)
+
+    def service(self, name: str) -> Any:
+        """One of those that the vCenter names at the login: ``searchIndex``, ``rootFolder``, ``about``. Raises Unset."""
+        return given(self.content, name, "the vCenter")
 
     def object(self, kind: type[ManagedObject], moref: str) -> Any:
         """The object of that reference; asks nothing. Any, since pyVmomi's stubs take all that is returned for optional."""
@@ -58,7 +63,7 @@ class Session:
     def close(self) -> None:
         """Logs out if it can."""
         try:
-            self.content.sessionManager.Logout()
+            self.service("sessionManager").Logout()
         except (vmodl.MethodFault, UnfitAnswer, *CONNECTION_FAILURES):
             pass  # the session is over, or will be when it has been idle; a closing run can do no more about it
         finally:

@@ -107,8 +107,8 @@ def create(client: Client, vm: str, name: str, description: str, *, quiesce: boo
         return str(task._moId)
 
     task = client.act(doing, work, repeatable=False)
-    made = finish(client, task, doing, CREATE_DEADLINE)
-    return str(given(made, "_moId", f"the result of {task}"))
+    made = {"info.result": finish(client, task, doing, CREATE_DEADLINE)}
+    return str(given(made, "info.result", task)._moId)
 
 
 def contents(client: Client, vm: str, snapshot: str) -> Contents:

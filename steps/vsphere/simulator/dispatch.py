@@ -51,7 +51,7 @@ class Dispatcher:
             call.cookie, call.address, call.user_agent = cookie, address, user_agent
             with self._world.lock:
                 self._calls[call.method] += 1
-                text = write_result(call, self._invoke(call))
+                text = write_result(call, self._world.unset.without(self._invoke(call)))
             if self._world.faults.hits("lost-answer", call.method):
                 raise AnswerLost
             return Answer(200, text, session_cookie(call.set_cookie[0]) if call.set_cookie else None)

@@ -191,6 +191,8 @@ class Inventory(JobModel):
     denied: tuple[str, ...] = ()
     locked_file_status: Literal[423, 500] = 500
     clock_ahead: float = 0.0
+    unset: tuple[str, ...] = ()
+    """Properties that its answers lack, such as VirtualDisk.capacityInBytes."""
     datacenters: tuple[DatacenterSpec, ...]
 
     @model_validator(mode="after")

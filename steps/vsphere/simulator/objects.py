@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from steps.vsphere.simulator.faults import Faults
 from steps.vsphere.simulator.soap import Call
+from steps.vsphere.simulator.unset import Unset
 from steps.vsphere.simulator.vmodl import object_gone
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,6 +92,7 @@ class World:
         self.esxi = esxi
         self.lock = threading.Condition(threading.RLock())
         self.faults = Faults()
+        self.unset = Unset()
         self.generation = 0
         self.stopping = threading.Event()
         self.clock_ahead = timedelta()

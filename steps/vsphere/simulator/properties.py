@@ -25,7 +25,9 @@ def read_path(managed: Managed, path: str) -> Any:
             information = kind._GetPropertyInfo(step[1])
         except AttributeError:
             raise _invalid(path) from None
-        if depth == 0:
+        if managed.world.unset.has(kind, step[1]):
+            value = None
+        elif depth == 0:
             value = managed.read(step[1])
         elif value is not None:
             value = getattr(value, step[1])

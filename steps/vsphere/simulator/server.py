@@ -67,6 +67,7 @@ class Simulator:
         """Bytes sent over HTTPS, by the path of the file here (`disk_file`)."""
         self._world = World(esxi=inventory.product == "esxi")
         self.set_clock(timedelta(seconds=inventory.clock_ahead))
+        self.unset(*inventory.unset)
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
         sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
         tickets = Tickets()
@@ -201,10 +202,20 @@ class Simulator:
             raise UsageError(f"the simulator is never asked for '{method}'{did_you_mean(method, known)}")
         self._world.faults.arm(name, count, parameters)
 
+    def unset(self, *properties: str) -> None:
+        """Leaves these out of all answers from now on, and no others: ``VirtualDisk.capacityInBytes``. Raises UsageError for one that
+        the API does not have."""
+        self._world.unset.set(frozenset(properties))
+
     @property
     def armed(self) -> dict[str, int]:
         """The faults not yet taken, and how often each will still hit."""
         return self._world.faults.armed()
+
+    def remove_snapshots(self, vm: str) -> None:
+        """All of the VM's at once, as somebody else may."""
+        with self._world.lock:
+            self._machine(vm).remove_snapshots()
 
     def snapshots(self, vm: str) -> list[str]:
         """The names of the VM's snapshots, the oldest first."""

@@ -135,9 +135,18 @@ def _version_of(action: str) -> str:
     return VERSION if support.IsChildVersion(version, VERSION) else version
 
 
+class _Serializer(_soap.SoapSerializer):  # type: ignore[misc]
+    """Leaves out what is None, be it required: that is how a server is that does."""
+
+    def _Serialize(self, value: Any, information: Any, namespace: str) -> None:  # noqa: N802  (pyVmomi's name)
+        nothing = value is None or (isinstance(value, list) and not value and issubclass(information.type, list))
+        if not nothing:
+            super()._Serialize(value, information, namespace)
+
+
 def _text(value: Any, information: Any, version: str) -> str:
     writer = StringIO()
-    serializer = _soap.SoapSerializer(writer, version, _NAMES)
+    serializer = _Serializer(writer, version, _NAMES)
     serializer.outermostAttrs = ""
     serializer.Serialize(value, information)
     return writer.getvalue()
