@@ -22,7 +22,7 @@ def identify(session: Session, doing: str) -> str:
     """about.instanceUuid of a vCenter. An ESXi host has none ("a globally unique identifier associated with this service
     instance", optional): there the uuid of its hardware takes its place, which stays over a new installation. Raises
     VSphereError where neither can be read."""
-    about = session.content.about
+    about = session.service("about")
     if about.instanceUuid:
         return str(about.instanceUuid)
     if about.apiType != "HostAgent":
@@ -31,8 +31,8 @@ def identify(session: Session, doing: str) -> str:
         objectSet=[_Collector.ObjectSpec(obj=session.object(vim.HostSystem, ESXI_HOST))],
         propSet=[_Collector.PropertySpec(type=vim.HostSystem, pathSet=[_UUID])],
     )
-    found = session.content.propertyCollector.RetrievePropertiesEx([spec], _Collector.RetrieveOptions())
-    for content in found.objects:
+    found = session.service("propertyCollector").RetrievePropertiesEx([spec], _Collector.RetrieveOptions())
+    for content in found.objects if found is not None else ():
         for missing in content.missingSet or ():
             raise explain(missing.fault, doing)
         for entry in content.propSet or ():

@@ -24,7 +24,7 @@ start_vcenter = vcenters
 OPTIONAL = frozenset(
     f"{kind}.{name}"
     for kind, names in {
-        "AboutInfo": "apiVersion fullName instanceUuid",
+        "AboutInfo": "apiVersion fullName",
         "Datastore": "summary",
         "DatastoreSummary": "accessible capacity freeSpace type",
         "Description": "label",
