@@ -499,15 +499,12 @@ def test_when_it_may_be_held_no_longer(
     ],
 )
 def test_how_long_it_is_held_is_counted_by_the_clock_that_it_was_taken_by(
-    start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch, taken_at: int, looked_at: int, reason: str | None
+    start_vcenter: Starts, taken_at: int, looked_at: int, reason: str | None
 ) -> None:
     """Hours that the vCenter's clock is away from ours."""
 
     def clock_is(hours: int) -> None:
-        for module in ("snapshots", "service"):
-            monkeypatch.setattr(
-                f"steps.vsphere.simulator.{module}.now", lambda: datetime.now(UTC) + timedelta(hours=hours)
-            )
+        lab.simulator.set_clock(timedelta(hours=hours))
 
     lab = start_vcenter()
     found = lab.discover()

@@ -55,7 +55,6 @@ BEHAVIOURS = {
     36: ("unset is absent, forbidden is in missingSet, unknown or gone fails the call", {"documented"}),
     37: ("objects and updates come in pages, a token works once, a time-out is nothing", {"documented", "reported"}),
     38: ("finished tasks are forgotten; layoutEx sends no updates", {"documented", "reported"}),
-    55: ("a property that the API requires may be missing from an answer all the same", {"assumed"}),
     54: (
         "a disk may be left out of tracking that is on; off, a snapshot, and on brings it back, but not beside a snapshot",
         {"reported", "assumed"},
@@ -64,6 +63,7 @@ BEHAVIOURS = {
         "an ESXi host has no instance uuid but its hardware's, and bare numbers as morefs",
         {"documented", "reported"},
     ),
+    56: ("a property that the API requires may be missing from an answer all the same", {"assumed"}),
 }
 """Number: what, and on what it rests. Those that concern what we do not call are left out."""
 

@@ -238,7 +238,7 @@ def test_a_pattern_has_four_kib_alone_in_a_hole(client):
     assert not any(content[middle + 4096 : middle + 8192])
 
 
-@pytest.mark.behaviour(55, "assumed")
+@pytest.mark.behaviour(56, "assumed")
 def test_a_property_that_is_to_be_unset_is_in_no_answer(client):
     disk = client.disks(client.vm().config)[2000]
     assert disk.capacityInBytes and disk.backing.fileName
