@@ -42,7 +42,7 @@ MOMENTS = (
     "did popen qemu-img commit",
     "doing write moving.json",
     "did write moving.json",
-    "did run mv",
+    f"did rename {layout.image(2000)}{layout.REBUILT}",
     "did write manifest.json",
     "did remove moving.json",
     f"doing rename {MIDDLE}",
@@ -53,7 +53,7 @@ MOMENTS = (
     f"done {NODE}",
 )
 
-SOME = (Kill("runner", "did run mv"), Kill("sshd", "did popen qemu-img commit"))
+SOME = (Kill("runner", f"did rename {layout.image(2000)}{layout.REBUILT}"), Kill("sshd", "did popen qemu-img commit"))
 
 
 def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:

@@ -126,6 +126,30 @@ def test_a_vm_in_place_of_a_point_is_its_newest_good_one(
     assert capsys.readouterr().out == f"{made.path} stays until the end of 2999-12-31: audit\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        ("init", (), {"repositories"}),
+        ("validate", (), {"jobs", "problems"}),
+        ("render", (), {"job"}),
+        ("protect", ("latest", "--until=2999-12-31", "--reason=audit"), {"path", "until", "reason", "against"}),
+        ("protect", ("latest", "--lift"), {"path", "until", "reason", "against"}),
+        ("sweep", (), {"dry_run", "jobs"}),
+    ],
+)
+def test_with_json_standard_output_is_one_document(
+    hub: Hub,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: str,
+    arguments: tuple[str, ...],
+    told: set[str],
+) -> None:
+    points.publish(hub)
+    assert sendense(command, job_for(Path(hub.root)), *arguments, f"--state={tmp_path / 'state'}", "--json") == 0
+    assert json.loads(capsys.readouterr().out).keys() == {"schema_version", *told}
+
+
 def test_an_empty_repository_is_said_to_be_empty(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     assert sendense("points", job_for(Path(hub.root))) == 0
     assert "has no restore points yet" in capsys.readouterr().out

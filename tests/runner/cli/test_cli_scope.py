@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runner.checkpoint import JobState
 from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.repository import layout
@@ -229,6 +230,23 @@ def test_what_was_not_shown_does_not_go(hub: Hub, site: Path, mine: Chain, monke
     monkeypatch.setattr("runner.cli.prune.agree", meanwhile)
     assert sendense("prune", site, *RULES) == 0
     assert {path.parent.name for path in mine.directory.glob("*/manifest.json")} == {shown[1], mine.points[2]}
+
+
+def test_a_prune_that_was_cut_short_is_decided_anew_by_the_same_command(
+    site: Path, mine: Chain, other: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = job(site)
+    held = LocalHost("hub").lock(str(mine.directory / layout.LOCK), "a backup")
+    assert sendense("prune", file, *RULES, "--yes") == 3
+    held.release()
+    capsys.readouterr()
+    mine.add({2000: None}, {})
+    assert sendense("prune", file, *RULES, "--yes", "--json") == 0
+    (pruned,) = json.loads(capsys.readouterr().out)["vms"]
+    assert [point["point"] for point in pruned["dropped"]] == mine.points[:2]
+    assert there(other) == 2
+    (commands,) = site.with_name("state").glob(".commands/prune-*.yaml")
+    assert JobState(LocalHost(), str(site.with_name("state")), commands.stem).unfinished() is None
 
 
 def test_verify_all_is_of_the_vm_that_the_job_is_about(
