@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated
@@ -108,12 +108,11 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
         strange = identities.why_not_believed(made.point, made.vm, inputs.vm, adopted)
         begun = datetime.now(UTC)
         sources = {source.disk_key: source for source in live.sources}
+        seen = [_disk(ctx, inputs, root, disk, sources.get(disk.key), begun, strange) for disk in made.disks]
+        # Only now: all of that took hours, and what another comparison found meanwhile stands as well.
         before = marks.read(host, path).against_source
         known = {disk.key: None if before is None else before.disk(disk.key) for disk in made.disks}
-        disks = tuple(
-            _disk(ctx, inputs, root, disk, sources.get(disk.key), known[disk.key], begun, strange)
-            for disk in made.disks
-        )
+        disks = tuple(_with_unseen(disk, written, known[disk.key]) for disk, written in seen)
         found = Comparison(disks=tuple(disk.upon(known[disk.key]) for disk in disks))
         marks.write(host, path, found)
         if not found.passed:
@@ -164,11 +163,11 @@ def _disk(
     root: str,
     disk: PointDisk,
     source: Source | None,
-    before: DiskCompared | None,
     begun: datetime,
     strange: str | None,
-) -> DiskCompared:
-    """`before`: what is known of it; `strange`: why the VM cannot be asked for what changed."""
+) -> tuple[DiskCompared, Sequence[tuple[int, int]]]:
+    """What is found now, and the ranges that the VM may have written, which are not compared. `strange`: why it cannot be asked
+    for them."""
     blank = DiskCompared(key=disk.key, at=begun, blocks=-(-disk.capacity // BLOCK), compared=0, changed=0)
     try:
         if strange is not None:
@@ -178,7 +177,7 @@ def _disk(
             raise TrackingLost("it is not read from the VM's new snapshot")
     except TrackingError as error:
         ctx.warn(f"{inputs.checked.path}: {_left_out(disk.key, error.message)}")
-        return blank.model_copy(update={"why_not": error.message})
+        return blank.model_copy(update={"why_not": error.message}), ()
     host, path = ctx.host(inputs.checked.host), inputs.checked.path
     (found,) = stored.read(host, root, path, (disk.key,)).disks
     with ExitStack() as stack:
@@ -187,17 +186,21 @@ def _disk(
         stack.callback(local.unlink)
         written = changes.blocks()
         seen = _compare(ctx, source, digests, written, f"{found.point} disk {disk.key}")
-    different = sorted({*seen.offsets, *(_unseen(before, written) if before else ())})[:DIFFERENCES]
-    return blank.model_copy(
-        update={"compared": seen.compared, "changed": count(written), "different": tuple(different)}
+    update = {"compared": seen.compared, "changed": count(written), "different": seen.offsets}
+    return blank.model_copy(update=update), written
+
+
+def _with_unseen(now: DiskCompared, written: Sequence[tuple[int, int]], before: DiskCompared | None) -> DiskCompared:
+    """With the blocks that differed `before` and were not compared again: that the VM wrote them since says nothing of what the
+    point has. What began to be compared after this did is the later word on all of its blocks."""
+    if before is None or now.why_not is not None:
+        return now
+    unseen = (
+        offset
+        for offset in before.different
+        if before.at >= now.at or any(start <= offset < start + length for start, length in written)
     )
-
-
-def _unseen(before: DiskCompared, written: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """Blocks that differed and were not compared again: that the VM wrote them since says nothing of what the point has."""
-    for offset in before.different:
-        if any(start <= offset < start + length for start, length in written):
-            yield offset
+    return now.model_copy(update={"different": tuple(sorted({*now.different, *unseen})[:DIFFERENCES])})
 
 
 def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:

@@ -94,6 +94,8 @@ def find(
             yield _process(ctx, host, process, where)
     for place in where:
         for vm_directory in survey.read(place.host, place.root).vms.values():
+            for one in vm_directory.unread:
+                ctx.warn(f"{one.sentence}, so what runs left there may be more than what is named")
             for path in vm_directory.unfinished:
                 if (run := layout.run_of_partial(posixpath.basename(path))) is not None:
                     yield _unfinished(ctx, place, path, run, jobs.get(run), kept)

@@ -2,7 +2,8 @@
 
    open NAME     opening it fails with EIO
    read NAME     it opens, and reading it (a file or a directory) fails with EIO
-   hide NAME     a directory that holds it does not list it, as a short readdir does not */
+   hide NAME     a directory that holds it does not list it, as a short readdir does not
+   lose NAME     it is listed, and gone when it is looked at */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -78,6 +79,10 @@ CHECKED(__openat64_2)
         do \
             found = real(directory); \
         while (found != NULL && is("hide", found->d_name)); \
+        if (found != NULL && is("lose", found->d_name)) { \
+            found->d_name[0] = '!'; \
+            found->d_type = DT_UNKNOWN; \
+        } \
         return found; \
     }
 READDIR(readdir, dirent)

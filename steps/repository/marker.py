@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import uuid
 from typing import Literal
 
 from pydantic import ValidationError
 
-from runner.errors import SendenseError, StateError
+from runner.errors import NewerError, SendenseError, StateError
 from runner.hosts import Host
 from runner.model import Model
 from steps.repository import layout
@@ -17,11 +18,14 @@ ALLOWED_BEFORE = frozenset({"lost+found", layout.STATE})
 """What a directory may hold when it becomes a repository: a fresh file system's own, and the job's state."""
 
 
+VERSION: Literal[1] = 1
+
+
 class Marker(Model):
     """repository.json"""
 
     uuid: str
-    version: Literal[1] = 1
+    version: Literal[1] = VERSION
 
 
 class NotARepositoryError(SendenseError):
@@ -86,7 +90,16 @@ def read(host: Host, path: str) -> Marker | None:
     try:
         return Marker.model_validate_json(content)
     except ValidationError as error:
-        raise StateError(
-            f"{path}/{layout.MARKER} on {host.name} is damaged or was made by a newer version of this program; "
-            "restore the file from a copy, or use the newer version"
-        ) from error
+        where = f"{path}/{layout.MARKER} on {host.name}"
+        if (newer := _newer(content)) is not None:
+            raise NewerError(where, newer) from error
+        raise StateError(f"{where} is damaged: restore the file from a copy") from error
+
+
+def _newer(content: bytes) -> int | None:
+    """The version of a marker that is not of ours, but of a later one."""
+    try:
+        version = json.loads(content)["version"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return version if isinstance(version, int) and version > VERSION else None

@@ -235,3 +235,15 @@ def test_a_run_that_cannot_even_be_gone_on_with_ends_with_a_word(site: Estate) -
     assert not [event for event in ran.events if event.type == "held" and "image" in event.what], "it is published"
     manifest.write_bytes(whole)
     assert site.run(job).exit_code == 0
+
+
+def test_a_run_that_was_given_no_disk_can_be_discarded(site: Estate) -> None:
+    """As the restore of a point whose manifest names none left it."""
+    job, options = site.directory / "nothing.yaml", Options(state=site.directory / "state")
+    job.write_text("{version: 1, name: nothing, steps: [{id: end, uses: deliver, with: {disks: []}}]}")
+    first, second = site.run(job), site.run(job, fresh=True)
+    assert (first.exit_code, second.exit_code) == (1, 1)
+    assert "no disk was given" in str(second.error)
+    assert first.result.run != second.result.run
+    abandon_run(job, second.result.run, options)
+    assert {run.phase for run in status_of(job, options).runs} == {"abandoned"}

@@ -335,3 +335,9 @@ def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Pa
     line = bare[1].line.replace("/restore/", f"{tmp_path}/")
     subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=30)
     assert (tmp_path / "disk-2016.raw").stat().st_size == 2 * MiB + 512
+
+
+def test_what_was_given_no_disk_is_not_published(hub: Hub, given: PublishIn) -> None:
+    nothing = given.model_copy(update={"disks": ()})
+    assert STEP.check(hub.context(), nothing, None) is None
+    assert not STEP.sealed(hub.context(), nothing)

@@ -13,7 +13,9 @@ from runner.hosts.local import LocalHost
 from runner.lock_file import read_lock
 from runner.step import Context
 from steps.repository import marker
+from steps.repository.vm_directory import OtherVcenterError
 from steps.reserve import Reservation, Reserve, ReserveIn, hold
+from tests.chain import Chain
 from tests.eventually import eventually
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, tree, vm
 
@@ -197,3 +199,21 @@ def test_a_forecast_names_another_run_that_holds_the_lock_and_lets_it(any_hub: H
         assert Path(held.lock).read_bytes() == before
         assert STEP.probe(living, held)
     assert STEP.forecast(any_hub.context(run=OTHER_RUN), INPUTS).problems == ()
+
+
+def test_a_newest_point_that_cannot_be_read_is_named_and_passed_over(any_hub: Hub) -> None:
+    made = Chain(Path(any_hub.root))
+    for _ in range(2):
+        made.add({2000: None}, {})
+    (made.path(1) / "manifest.json").write_bytes(b"{")
+    context = any_hub.context()
+    with context.closing:
+        assert reserve(context).lock == f"{made.directory}/.lock"
+    (warned,) = any_hub.warnings
+    assert warned.startswith(
+        f"{made.path(1)} cannot be read (manifest.json is damaged: it is not JSON): nothing of pgtest1"
+    )
+    other = ReserveIn(vm=vm(vcenter_uuid="66666666-7777-8888-9999-000000000000"), repository="main")
+    with pytest.raises(OtherVcenterError):
+        reserve(any_hub.context(), other)
+    assert STEP.forecast(any_hub.context(), INPUTS).problems == ()

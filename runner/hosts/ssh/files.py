@@ -119,9 +119,14 @@ refuse_unless_regular "$1"
 exec dd if="$1" iflag=nofollow,nonblock,count_bytes count="$(($2 + 1))" bs=1048576 status=none
 """
 
-_LIST = """\
-if [ -e "$1" ] && [ ! -d "$1" ]; then echo "find: Not a directory" >&2; exit 1; fi
-exec find -H "$1" -mindepth 1 -maxdepth 1 -printf '%f\\0'
+_IN_PART = 9
+"""Exit code of the list of a directory that is there, and could not be read to its end."""
+
+# That one of the names is gone again when find looks at it does not make the directory absent.
+_LIST = f"""\
+stat -L "$1" >/dev/null || exit
+if [ ! -d "$1" ]; then echo "find: Not a directory" >&2; exit 1; fi
+find -H "$1" -mindepth 1 -maxdepth 1 -printf '%f\\0' || exit {_IN_PART}
 """
 
 # 1 path, 2 mode, 3 parent, 4 "parents" or nothing
@@ -284,6 +289,9 @@ class RemoteFiles(ABC):
         code = next((code for code in codes if code is not None), None)
         if code in (errno.ENOSPC, errno.EDQUOT):
             return NoSpaceError(self.name, path)
+        if error.exit_code == _IN_PART:
+            # What was gone again is the work of another, and is not listed the next time.
+            return HostError(f"{path} on {self.name}: {lines[0]}", transient=code == errno.ENOENT)
         if code is not None and isinstance(answer := OSError(code, os.strerror(code), path), answers):
             return answer
         return HostError(f"{path} on {self.name}: {os.strerror(code) if code is not None else lines[-1]}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import StateError
+from runner.errors import NewerError, StateError
 from runner.hosts.local import LocalHost
 from steps.repository import marker
 
@@ -40,7 +40,7 @@ def test_a_path_without_marker_is_refused_with_the_way_out(tmp_path: Path, exist
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"uuid": "x", "version": 2}', b'{"version": 1}', b"\xff"], ids=repr
+    "content", [b"", b"{", b"[]", b'{"uuid": "x", "version": 0}', b'{"version": 1}', b"\xff"], ids=repr
 )
 def test_a_damaged_marker_is_a_sentence_and_is_left(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "repository.json").write_bytes(content)
@@ -48,3 +48,11 @@ def test_a_damaged_marker_is_a_sentence_and_is_left(tmp_path: Path, content: byt
         with pytest.raises(StateError, match=r"repository\.json on hub is damaged"):
             verb(HOST, str(tmp_path))
     assert (tmp_path / "repository.json").read_bytes() == content
+
+
+def test_a_marker_of_a_newer_version_is_said_to_be_that(tmp_path: Path) -> None:
+    (tmp_path / "repository.json").write_bytes(b'{"uuid": "x", "version": 2, "colour": "blue"}')
+    with pytest.raises(
+        NewerError, match=r"^.*/repository\.json on hub was written by a newer version of sendense \(schema 2\)"
+    ):
+        marker.require(HOST, str(tmp_path))
