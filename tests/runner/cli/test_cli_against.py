@@ -123,6 +123,18 @@ def test_a_change_of_what_is_included_and_of_nodes_is_shown(checkout: Checkout) 
     assert found["nodes"] == [{"name": "prune", "before": "prune", "after": None, "warning": ""}]
 
 
+def test_what_git_does_not_know_is_taken_as_it_is_now(checkout: Checkout) -> None:
+    (checkout.root / ".gitignore").write_text("site.yaml\n")
+    checkout.git("rm", "--quiet", "--cached", "site.yaml")
+    checkout.commit()
+    checkout.edit("keep-daily: 30", "keep-daily: 7")
+    assert [one["name"] for one in checkout.changed("--against", "main")["settings"]] == ["vars.retention"]
+    (checkout.root / "jobs" / "web.yaml").write_text((checkout.root / "jobs" / "db.yaml").read_text())
+    assert "is new: main does not have it" in checkout.plan("jobs/web.yaml", "--against", "main")[0], (
+        "it is in no commit"
+    )
+
+
 def test_a_tag_and_a_commit_are_references_too_and_nothing_is_checked_out(checkout: Checkout) -> None:
     checkout.git("tag", "before")
     checkout.edit("keep-daily: 30", "keep-last: 1")
