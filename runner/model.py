@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, to_jsonable_python
 
 from runner.field_docs import field_docs
-from runner.units import DAY, parse_duration, parse_size
+from runner.units import DAY, parse_duration, parse_percent, parse_size
 
 
 class Mark:
@@ -53,6 +53,7 @@ Duration = Annotated[
 """Seconds, of ten years at most: what is longer is a slip, and calendars end."""
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | int)]
 """Bytes."""
+Percent = Annotated[float, BeforeValidator(parse_percent, json_schema_input_type=str | float), Field(ge=0, le=100)]
 
 
 class Model(BaseModel):

@@ -77,3 +77,15 @@ def parse_size(text: object) -> int:
     if not found or len(found) != len(terms):
         raise ValueError(f"'{text}' is not a size; write for example 96 MiB or 5 GiB + 512 B")
     return sum(found)
+
+
+def parse_percent(value: object) -> object:
+    """10 from ``10%`` or 10; raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value.strip().removesuffix("%"))
+    except ValueError:
+        raise ValueError(f"'{value}' is not a percentage; write for example 10%") from None

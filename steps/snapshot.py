@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
-
 from runner.about import About
 from runner.errors import LockedError, SendenseError
 from runner.findings import Findings, Statement
-from runner.model import HOW, Duration, JobModel, Model
+from runner.model import HOW, Duration, JobModel, Model, Percent
 from runner.observations import Observation, observe
 from runner.step import Context, Empty, Forecast, Lifetime, Run, Step
 from runner.units import HOUR, human_seconds
@@ -30,21 +28,6 @@ CLOCK_STEP = 60.0
 """Seconds by which a clock that is kept by NTP may have gone back between two looks: more is a clock that was set."""
 
 NOT_QUIESCED = "vSphere took it without quiescing, as it does when VMware Tools do not run in the guest"
-
-
-def parse_percent(value: object) -> object:
-    """10 from ``10%`` or 10; raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(value.strip().removesuffix("%"))
-    except ValueError:
-        raise ValueError(f"'{value}' is not a percentage; write for example 10%") from None
-
-
-Percent = Annotated[float, BeforeValidator(parse_percent, json_schema_input_type=str | float), Field(ge=0, le=100)]
 
 
 class SnapshotIn(JobModel):
@@ -129,9 +112,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             tracking_reset.remove_leftover(client, vm, name)
             machine.refuse_unless_ready(client, vm.moref)
             _refuse_foreign(client, vm, ctx.run)
-            tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
+            begins = tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
             found, word = _create(ctx, client, inputs, name)
-            if inputs.cbt == "reset":
+            if inputs.cbt == "reset" and not begins:  # what has just begun is judged by the next run
                 reset = tracking_reset.reset(ctx, client, vm, found.moref, name)
                 found, word = _create(ctx, client, inputs, name) if reset.done else (found, word)
         if word is None:

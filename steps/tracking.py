@@ -19,15 +19,16 @@ REMEDY = "`cbt: enable` in vars switches it on"
 RESET = "`cbt: reset` in vars switches it off and on again, once"
 
 
-def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> None:
-    """Before the snapshot is taken. Raises TrackingOff, PermissionMissing, Busy."""
+def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> bool:
+    """Before the snapshot is taken; True if tracking was switched on. Raises TrackingOff, PermissionMissing, Busy."""
     if wish == "off" or cbt.is_on(client, vm.moref):
-        return
+        return False
     if why := _why_it_stays_off(client, vm, wish):
         ctx.warn(f"changed block tracking of {vm.name} stays off: {why}")
-        return
+        return False
     ctx.warn(f"changed block tracking of {vm.name} is switched on; it counts from this run's snapshot on")
     cbt.enable(client, vm.moref)
+    return True
 
 
 def examine(client: Client, vm: VM, wish: Wish) -> Observation:

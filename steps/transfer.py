@@ -14,7 +14,7 @@ from runner.about import About
 from runner.errors import SendenseError, StateError
 from runner.findings import Cell, Findings, Row
 from runner.hosts import Host
-from runner.model import HOW, Duration, JobModel, Model, Size
+from runner.model import HOW, Duration, JobModel, Model, Percent, Size
 from runner.observations import Observation
 from runner.step import Context, Lifetime, Step
 from runner.units import MiB, human_bytes
@@ -33,7 +33,6 @@ from steps.open_source import Source
 from steps.open_tunnel import Tunnel
 from steps.qemu import img
 from steps.repository import layout, vm_directory
-from steps.snapshot import Percent
 from steps.source_server import endpoint_name
 
 BLOCKS_PER_CONNECTION = 4
