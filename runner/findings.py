@@ -85,6 +85,8 @@ class Alarm(Model):
     exit_code: int
     points: tuple[str, ...] = ()
     """Of a repository: those that are no longer trusted for it."""
+    brief: str = ""
+    """The same in a few words, to come last in the last line; empty where the points say it."""
 
 
 class Findings(Model):

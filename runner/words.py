@@ -56,7 +56,8 @@ def _sentence(summary: RunSummary) -> str:
         case "alarm":
             distrusted = dict.fromkeys(point for alarm in summary.alarms for point in alarm.points)
             points = f", {counted(len(distrusted), 'point')} no longer trusted" if distrusted else ""
-            return f"{result or f'{summary.job}, {took}'}{points}"
+            briefly = "".join(f", {text}" for text in dict.fromkeys(alarm.brief for alarm in summary.alarms) if text)
+            return f"{result or f'{summary.job}, {took}'}{points}{briefly}"
     left = len(summary.nodes) - complete - counts["failed"] - counts["unneeded"]
     parts = [summary.job, took]
     failed = [node.node for node in summary.nodes if node.state == "failed"]

@@ -84,7 +84,9 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         if out.doubts:
             # That somebody accepted it makes it no better: whoever meets the result later sees the exit code alone.
             text = f"it is from {out.vm}/{out.point}, which is not to be relied on: {'; '.join(out.doubts)}"
-            alarm = Alarm(text=text, exit_code=DifferenceError.exit_code, points=(out.point,))
+            alarm = Alarm(
+                text=text, exit_code=DifferenceError.exit_code, brief="from a point that is not to be relied on"
+            )
         return Findings(statements=(Statement(about="noted", text=kept),), alarm=alarm)
 
 

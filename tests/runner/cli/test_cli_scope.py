@@ -246,7 +246,7 @@ def test_a_prune_that_was_cut_short_is_decided_anew_by_the_same_command(
     assert [point["point"] for point in pruned["dropped"]] == mine.points[:2]
     assert there(other) == 2
     (commands,) = site.with_name("state").glob(".commands/prune-*.yaml")
-    assert JobState(LocalHost(), str(site.with_name("state")), commands.stem).unfinished() is None
+    assert JobState(LocalHost(), str(site.with_name("state")), commands.stem).runs().unfinished is None
 
 
 def test_verify_all_is_of_the_vm_that_the_job_is_about(

@@ -121,7 +121,12 @@ def test_once_it_was_accepted_it_is_restored_and_its_end_says_what_it_is(
     assert sendense("restore", site, *words) == 5
     said = capsys.readouterr()
     assert "✓" not in said.err
-    assert f"is done, but it is from pgtest1/{chain.points[2]}, which is not to be relied on" in said.err
+    assert (
+        f"! point: it is from pgtest1/{chain.points[2]}, which is not to be relied on: disk 2000 is suspect" in said.err
+    )
+    last = said.err.splitlines()[-1]
+    assert last.startswith("! Alarm: ")
+    assert last.endswith(", from a point that is not to be relied on")
     told = json.loads(said.out)
     assert (told["outcome"], told["exit_code"], told["vm"]) == ("alarm", 5, "pgtest1")
     assert told["doubts"] == ["disk 2000 is suspect: a write was forgotten"]
