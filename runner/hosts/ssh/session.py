@@ -151,9 +151,10 @@ class Session:
                     continue
                 raise self._unstarted(limit) from None
             if not content:
-                if not self._broken():
-                    raise self._no_shell(self.wait(_END_TIMEOUT))
-                return
+                code = self.wait(_END_TIMEOUT)
+                if self._broken():
+                    return
+                raise self._no_shell(code)
             self._held = self._preamble.strip(content)
             self._skip_errors()
 

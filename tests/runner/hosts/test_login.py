@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import LockedError
+from runner.app import Options, diagnose
+from runner.errors import HostError, LockedError
 from runner.hosts.ssh.host import SshHost
 from runner.hosts.ssh.preamble import LONGEST, NoisyLoginError, NoShellError
 from steps.lab.sshd import Sshd
@@ -191,6 +192,12 @@ def test_what_waits_for_words_of_its_own_is_no_shell(forced: Enter, monkeypatch:
     assert not caught.value.transient
 
 
+def test_a_shell_that_is_killed_as_it_starts_may_start_another_time(forced: Enter) -> None:
+    with pytest.raises(HostError, match="ssh session to hub broke") as caught:
+        forced("", "kill -KILL $$").run(("true",))
+    assert caught.value.transient
+
+
 @pytest.mark.parametrize("shell", ["dash", "csh", "tcsh", "fish", "zsh"])
 def test_any_login_shell_starts_ours(forced: Enter, shell: str, tmp_path: Path) -> None:
     if (path := shutil.which(shell)) is None:
@@ -207,12 +214,9 @@ def test_init_makes_a_repository_behind_a_noisy_login_and_the_doctor_tells_of_it
         "state: {in: repositories.main}\nsteps: [{id: cleanup, uses: cleanup}]\n"
     )
 
-    def sendense(verb: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "runner.cli", verb, str(tmp_path / "job.yaml")]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-
-    made = sendense("init")
+    argv = [sys.executable, "-m", "runner.cli", "init", str(tmp_path / "job.yaml")]
+    made = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert made.returncode == 0 and "made a new, empty repository" in made.stdout
     assert made.stderr.startswith("! the login of ") and made.stderr.count("\n") == 1
-    found = sendense("doctor")
-    assert found.returncode == 0 and "what its login prints: the login of " in found.stdout
+    found = diagnose(tmp_path / "job.yaml", Options(state=tmp_path / "state"))
+    assert [one.state for one in found.observations if one.looked_at == "what its login prints"] == ["noted"]
