@@ -38,6 +38,8 @@ class PlanNode(Model):
     removes: tuple[str, ...] = ()
     """Restore points, files …, by name, that would be deleted."""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What a step that only looks warned of: what it found is not what it was."""
     problems: tuple[str, ...] = ()
 
 
@@ -77,6 +79,10 @@ class Plan(Model):
             if one.sentence not in told and one.found not in told:
                 nodes[name] = node.model_copy(update={field: (*told, one.sentence)})
         return self.model_copy(update={"nodes": tuple(nodes.values())})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(f"{node.id}: {warning}" for node in self.nodes for warning in node.warnings)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -244,8 +250,9 @@ class Planner:
             out, told = self._observer.look(node, inputs)
             self._resolver.know(node, dump_value(out), 1)
             noted = (one.text.rstrip(".") for one in node.step.findings(out).statements if one.about == "noted")
-            seen = forecast.model_copy(update={"notes": (*forecast.notes, *told, *noted)})
-            return self._node(node, "run", "only looks; looked for this plan", seen)
+            seen = forecast.model_copy(update={"notes": (*forecast.notes, *noted)})
+            planned = self._node(node, "run", "only looks; looked for this plan", seen)
+            return planned.model_copy(update={"warnings": told})
         return self._node(node, "run", weighing.why, forecast)
 
     def _users(self) -> dict[NodeId, list[Node]]:

@@ -72,6 +72,8 @@ def print_text(plan: Plan, stream: TextIO) -> None:
     print_table(title, columns, nodes, stream=stream)
     for note in plan.notes:
         stream.write(f"note: {printable(note)}\n")
+    for warning in plan.warnings:
+        stream.write(f"warning: {printable(warning)}\n")
     for problem in plan.problems:
         stream.write(f"problem: {problem}\n")
 
@@ -100,6 +102,7 @@ def as_markdown(plan: Plan) -> str:
         told = (_WORDS[node.action], _size(node), plain(_remarks(node)))
         lines.append("| " + " | ".join((_SIGNS[node.action], code(node.id, in_table=True), *told)) + " |")
     lines += ["", *(f"- note: {plain(note)}" for note in plan.notes)]
+    lines += [f"- **warning** {plain(warning)}" for warning in plan.warnings]
     lines += [f"- **problem** {plain(problem)}" for problem in plan.problems]
     lines += ["<details><summary>Graph</summary>", "", "```mermaid", as_mermaid(plan), "```", "", "</details>"]
     return "\n".join(lines)
@@ -143,4 +146,5 @@ def _size(node: PlanNode) -> str:
 
 
 def _remarks(node: PlanNode) -> str:
-    return "; ".join((node.why, *node.notes, *(("PROBLEM, see below",) if node.problems else ())))
+    below = [word for word, told in (("WARNING", node.warnings), ("PROBLEM", node.problems)) if told]
+    return "; ".join((node.why, *node.notes, *(f"{word}, see below" for word in below)))

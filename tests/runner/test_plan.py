@@ -83,8 +83,12 @@ def test_what_cannot_be_looked_at_is_a_problem_of_that_node(bench: Bench):
 
 def test_what_a_step_warns_of_that_only_looks_is_in_the_plan(bench: Bench):
     (bench.root / "warn-look").write_text("another list than before")
-    (notes,) = (node.notes for node in bench.plan().nodes if node.id == "look")
-    assert notes == ("another list than before",)
+    plan = bench.plan()
+    assert plan.warnings == ("look: another list than before",)
+    out = io.StringIO()
+    print_text(plan, out)
+    assert "\nwarning: look: another list than before\n" in out.getvalue()
+    assert "- **warning** look: another list than before\n" in as_markdown(plan)
 
 
 def test_a_problem_of_several_nodes_is_told_once(bench: Bench):
