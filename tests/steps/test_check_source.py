@@ -1,58 +1,52 @@
+"""Of which VM a point may be that is compared with it."""
+
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from steps import check_source
+from runner.errors import StateError
 from steps.check_point import PointChecked
-from steps.check_source import CheckSource, CheckSourceIn, SourceDiffersError
-from steps.repository import marks
-from steps.repository.marks import Comparison, DiskCompared
-from tests.chain import Chain
-from tests.hub import Hub, disk, vm
-from tests.points import snapshot
+from steps.check_source import CheckSource, CheckSourceIn, CheckSourceLive, SourceChecked
+from steps.repository import identities, vm_directory
+from steps.repository.identities import Adoption
+from steps.vsphere.inventory import VM
+from tests import points
+from tests.chain import Chain, manifest_of
+from tests.hub import CREATED, Hub, disk, vm
 
-STEP = CheckSource()
-WRITTEN = ((0, 1 << 20),)
-"""What the VM wrote since the point: it is not compared."""
-
-
-def found(at: datetime, *different: int) -> DiskCompared:
-    return DiskCompared(key=2000, at=at, blocks=4, compared=3, changed=1, different=different)
+REBUILT = "7e0d3f51-6c1f-4a57-9d3e-2f6b1c0a7e22"
 
 
-@pytest.mark.parametrize(
-    ("after", "different", "stands"),
-    [
-        pytest.param(-1, (0,), (0,), id="before, in what was not compared now"),
-        pytest.param(-1, (2 << 20,), (), id="before, in what is equal now"),
-        pytest.param(1, (2 << 20,), (2 << 20,), id="after this was begun"),
-    ],
-)
-def test_what_another_comparison_found_while_this_one_ran_stands(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, after: int, different: tuple[int, ...], stands: tuple[int, ...]
-) -> None:
+@pytest.fixture
+def chain(hub: Hub) -> Chain:
     made = Chain(Path(hub.root))
-    made.add({2000: None}, {})
+    made.add({2000: None}, {2000: ((0, 512, 1),)})
+    return made
 
-    def compared_for_hours(*given: Any) -> tuple[DiskCompared, Any]:
-        begun = next(one for one in given if isinstance(one, datetime))
-        other = found(begun + timedelta(hours=after), *different)
-        marks.write(hub.host, str(made.path(0)), Comparison(disks=(other,)))
-        return found(begun), WRITTEN
 
-    monkeypatch.setattr(check_source, "_disk", compared_for_hours)
-    now = datetime.now(UTC)
-    checked = PointChecked(path=str(made.path(0)), host="hub", level="chain", blocks=4, compared=4, at=now)
-    inputs = CheckSourceIn(repository="main", checked=checked, vm=vm(), snapshot=snapshot((disk(),), vm()))
-    if stands:
-        with pytest.raises(SourceDiffersError):
-            STEP.run(hub.context(), inputs, STEP.Live(sources=()))
-    else:
-        STEP.run(hub.context(), inputs, STEP.Live(sources=()))
-    known = marks.read(hub.host, str(made.path(0))).against_source
-    assert known is not None
-    assert known.disks[0].different == stands
+def compare(hub: Hub, chain: Chain, machine: VM) -> SourceChecked:
+    checked = PointChecked(path=str(chain.path(0)), host="hub", level="chain", blocks=4, compared=4, at=CREATED)
+    snapshot = points.snapshot([disk()], machine)
+    inputs = CheckSourceIn(repository="main", checked=checked, vm=machine, snapshot=snapshot)
+    return CheckSource().run(hub.context(), inputs, CheckSourceLive(sources=()))
+
+
+def test_another_vcenters_vm_is_refused(hub: Hub, chain: Chain) -> None:
+    with pytest.raises(StateError, match=r"is of VM pgtest1 .*so they are not compared"):
+        compare(hub, chain, vm(vcenter_uuid=REBUILT))
+
+
+def test_points_of_before_an_adoption_are_named_and_not_compared(hub: Hub, chain: Chain) -> None:
+    """Their changeIds are those of another vCenter, in which the same number may be that of other changes."""
+    old = vm_directory.identity_of(manifest_of(0, CREATED, {2000: None}))
+    new = old.model_copy(update={"vcenter_uuid": REBUILT})
+    when = datetime(2026, 11, 10, tzinfo=UTC)
+    identities.add(hub.host, str(chain.directory), Adoption(old=old, new=new, who="anna@backup1", when=when))
+    (told,) = compare(hub, chain, vm(vcenter_uuid=REBUILT)).disks
+    assert (told.compared, told.passed) == (0, True)
+    assert "was made before the VM was adopted from another vCenter" in str(told.why_not)
+    with pytest.raises(StateError, match="so they are not compared"):
+        compare(hub, chain, vm())
