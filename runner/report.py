@@ -69,7 +69,7 @@ def _values(summary: RunSummary) -> dict[str, object]:
         "failures": failures(summary),
         "made": said("made"),
         "verified": said("verified"),
-        "noted": said("noted"),
+        "noted": [*said("noted"), *said("how")],
         "commands": _by_purpose(summary.commands),
         "tables": [_table(table) for table in summary.tables],
         "flows": [_flow(flow) for flow in sorted(summary.flows, key=lambda flow: order.get(flow.node, len(order)))],

@@ -168,8 +168,8 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         alarm = None
         if out.caught:
             text = (
-                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run made a full of it, "
-                f"and no longer trusted {'is' if len(out.distrusted) == 1 else 'are'} {', '.join(out.distrusted)}"
+                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run made a full of it; "
+                f"no longer trusted: {', '.join(out.distrusted)}"
             )
             alarm = Alarm(text=text, exit_code=DifferenceError.exit_code, points=out.distrusted)
         return Findings(

@@ -97,7 +97,7 @@ def test_a_restore_onto_a_file_that_is_there_goes_on_once_it_may_replace_it(
     words = ("restore", points[0].point, "--to", place, "--format", "raw")
     assert sendense(site, *words) == 1
     typed = f"sendense restore {site.job('vm')} {points[0].point} --to {place} --format raw --state {site.state}"
-    assert f"To go on where it stopped: {typed}" in "".join(capsys.readouterr().err.splitlines(keepends=True))
+    assert f"fix that first, then: {typed}\n" in "".join(capsys.readouterr().err.splitlines(keepends=True))
     assert sendense(site, *words, "--overwrite") == 0
     assert filecmp.cmp(restored(place, 2001, "raw"), points[0].disks[2001], shallow=False)
     (job,) = (site.state / ".commands").glob("restore-*.yaml")
@@ -115,7 +115,9 @@ def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan
         assert sendense(site, *words, "--plan") == 0
         assert "Disk 2000 is suspect: tracking forgot a write." in " ".join(capsys.readouterr().out.split())
         assert sendense(site, *words) == 0
-        assert f"! point: {point.name}: Disk 2000 is suspect: tracking forgot a write." in capsys.readouterr().err
+        assert (
+            f"point  warning: {point.name}: Disk 2000 is suspect: tracking forgot a write." in capsys.readouterr().err
+        )
     finally:
         (point / marks.SUSPECT).unlink()
 
@@ -176,7 +178,7 @@ def test_disks_that_do_not_fit_together_are_a_sentence_before_anything_is_writte
     # With room, the same command goes on.
     subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
     assert sendense(site, "restore", points[0].point, "--to", small, "--format", "raw") == 0
-    assert "goes on with run" in capfd.readouterr().err
+    assert "resumes run" in capfd.readouterr().err
     assert all(filecmp.cmp(restored(small, key, "raw"), points[0].disks[key], shallow=False) for key in KEYS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import pytest
 
 from runner import doctor
 from runner.app import Options, state_directory
+from runner.console.checklist import print_checklist
 from runner.errors import UsageError
 from runner.hosts.local import LocalHost
-from runner.observations import Observation
+from runner.observations import Observation, good, noted, wrong
 from runner.state_place import StatePlace
 
 ROOT = Path(__file__).parents[2]
@@ -83,3 +85,11 @@ def test_a_user_without_a_home_is_told_where_records_could_lie(monkeypatch: pyte
 def test_a_place_for_records_that_no_event_could_tell_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not UTF-8 text: name another place"):
         state_directory(Options(state=tmp_path / os.fsdecode(b"st\xff")))
+
+
+def test_the_last_line_of_a_checklist_counts_what_is_to_be_known_of() -> None:
+    stream = io.StringIO()
+    print_checklist([good("a", "x", "fine"), noted("a", "y", "old"), good("a", "z", "fine")], stream)
+    assert stream.getvalue().splitlines()[-1] == "3 looked at: 2 ok, 1 to know of"
+    print_checklist([good("a", "x", "fine"), wrong("a", "y", "gone")], stream)
+    assert stream.getvalue().splitlines()[-1] == "2 looked at: 1 ok, 1 wrong"

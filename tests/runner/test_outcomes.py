@@ -27,6 +27,7 @@ from runner.junit import render_junit
 from runner.outcomes import ENDINGS, MIXED, NODES, JobOutcome, NodeState, RunOutcome, of_several
 from runner.report import render_html, render_markdown
 from runner.summary import RunSummary, fold
+from runner.words import verdict
 from tests.run_events import RUN, Story, done_run, failed_run
 from tests.run_events import findings_of as findings_of_steps
 
@@ -264,3 +265,7 @@ def test_a_job_without_a_run_has_its_word(error: SendenseError, outcome: JobOutc
     print_ended([ended, Ended(Path("b.yaml"))], stream)
     assert ENDINGS[outcome].word in stream.getvalue()
     assert ENDINGS["not-reached"].word in stream.getvalue()
+
+
+def test_the_last_line_of_an_alarm_counts_the_points() -> None:
+    assert verdict(summary_of("alarm")).line.endswith(", 4 points no longer trusted")

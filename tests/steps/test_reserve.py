@@ -12,7 +12,7 @@ from runner.errors import HostError, LockedError, LockLostError
 from runner.hosts.local import LocalHost
 from runner.lock_file import read_lock
 from runner.step import Context
-from steps.repository import marker
+from steps.repository import layout, marker
 from steps.repository.vm_directory import OtherVcenterError
 from steps.reserve import Reservation, Reserve, ReserveIn, hold
 from tests.chain import Chain
@@ -217,3 +217,11 @@ def test_a_newest_point_that_cannot_be_read_is_named_and_passed_over(any_hub: Hu
     with pytest.raises(OtherVcenterError):
         reserve(any_hub.context(), other)
     assert STEP.forecast(any_hub.context(), INPUTS).problems == ()
+
+
+def test_a_repository_that_is_not_there_is_seen_before_anything_is_changed(any_hub: Hub) -> None:
+    assert [one.state for one in STEP.examine(any_hub.context(), INPUTS)] == ["good"]
+    any_hub.host.remove(f"{any_hub.root}/{layout.MARKER}")
+    (seen,) = STEP.examine(any_hub.context(), INPUTS)
+    assert (seen.state, seen.passing) == ("wrong", False)
+    assert any_hub.root in seen.found

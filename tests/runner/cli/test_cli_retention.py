@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from runner.cli import main
 from runner.hosts.local import LocalHost
 from runner.units import MiB
 from steps import pruning
-from tests.chain import Chain
+from steps.repository import parent
+from steps.repository.marks import Suspicion
+from tests.chain import FIRST, Chain
 from tests.hub import Hub, hub_on, tree
 
 
@@ -127,3 +130,33 @@ def test_a_point_that_is_damaged_ends_in_5_and_counts_no_longer(
     assert sendense(chain, "points", "--json") == 0
     (repository,) = json.loads(capsys.readouterr().out)["repositories"]
     assert [point["good"] for point in repository["points"]] == [False] * 4
+
+
+def test_what_was_verified_when_it_was_made_is_not_what_is_believed_now(
+    hub: Hub, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suspicion = Suspicion(key=2000, why="tracking forgot a write", run=hub.run, at=FIRST)
+    parent.doubt(hub.host, str(chain.directory), chain.points[1], suspicion)
+    chain.add({2000: None}, {})
+    assert sendense(chain, "points") == 0
+    rows = {row.split()[-1 if "full" in row else 0]: row for row in capsys.readouterr().out.splitlines()}
+    told = {point: next(row for row in rows.values() if point in row) for point in chain.points}
+    assert "when made: every block" in told[chain.points[0]]
+    assert "when made: every new block" in told[chain.points[1]]
+    assert "NOT GOOD" in told[chain.points[1]]
+    assert "when made" not in told[chain.points[4]]
+    assert "every block (last good)" in told[chain.points[4]]
+
+
+def test_the_last_line_of_a_prune_and_of_a_verification_says_what_it_did(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sendense(chain, "verify", chain.points[-1]) == 0
+    assert re.search(
+        rf"^✓ Done: pgtest1/{chain.points[-1]}, every block compared, 4 blocks equal, [\d.]+ s$",
+        capsys.readouterr().err.splitlines()[-1],
+    )
+    assert sendense(chain, "prune", "--keep-last=2", "--yes") == 0
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"^✓ Done: pgtest1, 2 points deleted, [\d.]+ \wiB freed, 1 image rebuilt, [\d.]+ s$", line), line
+    assert sendense(chain, "prune", "--keep-last=2", "--yes") == 0
