@@ -49,7 +49,7 @@ class DisksNotCovered(VSphereError):
 class Discover(Step[DiscoverIn, Empty, Discovered]):
     """Finds the VM and lists its disks.
 
-    By the keys vSphere gave them, with controller, unit, capacity and backing. With `repository` it goes on with the VM that the
+    By the keys vSphere gave them, with controller, unit, capacity and backing. With `repository` it continues with the VM that the
     job backed up before, whatever that is called now, and says where the name is another VM's. Without, or where none was backed
     up yet, a name that two VMs have is an error that lists them. Disks that no snapshot covers (independent, physical
     RDM, shared) are an error too, unless the job says `skip-uncovered`."""

@@ -1,7 +1,7 @@
 """Which VM a job means, by what it says and by what it backed up before.
 
-A name goes from one VM to another: by a clone in another folder, a rename, a VM deleted and made anew. An instance uuid does
-not, and a job goes on with the VM that it backed up last for as long as that is there. Where it is not, the VM that has the name
+A name goes from one VM to another: by a clone in another folder, a rename, a VM deleted and recreated. An instance uuid does
+not, and a job continues with the VM that it backed up last for as long as that is there. Where it is not, the VM that has the name
 now is another one, with restore points of its own, unless its BIOS uuid and disks are those of the one that was backed up: then
 a person decides (`sendense adopt`).
 """
@@ -9,10 +9,10 @@ a person decides (`sendense adopt`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from runner.errors import SendenseError
+from runner.errors import Interrupted, SendenseError
 from runner.step import Context
 from runner.units import counted
 from steps.repository import backed_up, identities
@@ -26,7 +26,7 @@ from steps.vsphere.machine import Machine
 
 
 class NotAdopted(SendenseError):
-    """`machine` has another instance uuid than what was backed up before, but its BIOS uuid and a disk of it."""
+    """`found` has another instance uuid than what was backed up before, but its BIOS uuid and a disk of it."""
 
     def __init__(self, wanted: str, found: Machine, before: BackedUp) -> None:
         self.found = found
@@ -35,7 +35,7 @@ class NotAdopted(SendenseError):
         super().__init__(
             f"the instance uuid of VM '{wanted}' is {found.vm.instance_uuid} now; what this job backed up before had "
             f"{before.vm.instance_uuid}{' in another vCenter' if rebuilt else ''}, the same BIOS uuid and the same disks: "
-            f"`sendense adopt JOB` shows both, and goes on with the restore points in {before.directory}"
+            f"`sendense adopt JOB` shows both, and continues the restore points in {before.directory}"
         )
 
 
@@ -63,8 +63,9 @@ class _Before:
     """What is known of earlier backups. `unread`: why that is not all."""
 
     all: Sequence[BackedUp] = ()
-    own: Sequence[BackedUp] = field(default=())
-    """Those of this job, the last one last."""
+    own: Sequence[BackedUp] = ()
+    """Those of this job, the last one last; only those of this vCenter where there are any, since a job may have VMs of one name
+    from two of them."""
     unread: str = ""
 
 
@@ -72,7 +73,7 @@ def choose(ctx: Context, client: Client, wanted: str, repository: str | None) ->
     """`wanted`: what the job says. Raises NotFound, Ambiguous, NotAdopted. What cannot be read of the repository keeps nobody
     from a VM that is named without doubt: the VM's lock is in the repository too, and who takes it says what is wrong there."""
     found = find.matching(client, wanted)
-    before = _before(ctx, wanted, repository, found)
+    before = _before(ctx, client, wanted, repository, found)
     last = before.own[-1] if before.own else None
     if last is None:
         return _by_name(client, wanted, found, before)
@@ -100,15 +101,18 @@ def identity_of(seen: Machine) -> Identity:
     )
 
 
-def _before(ctx: Context, wanted: str, repository: str | None, found: Sequence[Candidate]) -> _Before:
+def _before(ctx: Context, client: Client, wanted: str, repository: str | None, found: Sequence[Candidate]) -> _Before:
     if repository is None or _says_which(wanted, found):
         return _Before()
     try:
         host, root = locate(ctx, repository)
         seen = backed_up.as_called(host, root, wanted, [one.instance_uuid for one in found if one.instance_uuid])
+    except Interrupted:
+        raise
     except SendenseError as error:
         return _Before(unread=error.message)
-    return _Before(seen, tuple(one for one in seen if one.job == ctx.run.job))
+    own = [one for one in seen if one.job == ctx.run.job]
+    return _Before(seen, [one for one in own if _is_here(one, client)] or own)
 
 
 def _says_which(wanted: str, found: Sequence[Candidate]) -> bool:

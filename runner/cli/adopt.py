@@ -1,4 +1,4 @@
-"""sendense adopt: a VM of a rebuilt vCenter goes on with its restore points."""
+"""sendense adopt: a VM of a rebuilt vCenter continues its restore points."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, a
     A VM that was …                      Its next backup
     renamed, moved, or its host changed  continues its restore points
     unregistered and registered again    continues its restore points
-    deleted and made anew                begins restore points of its own; the old ones stay
+    deleted and recreated                begins restore points of its own; the old ones stay
     cloned under its name                continues with the one that was backed up before
     renamed, and another has its name    continues with the one that was backed up before
     given another instance uuid          is refused until `sendense adopt JOB`

@@ -1,4 +1,4 @@
-"""Which VM a job means, over what happens to VMs: renamed, moved, registered again, made anew, cloned, of another vCenter."""
+"""Which VM a job means, over what happens to VMs: renamed, moved, registered again, recreated, cloned, of another vCenter."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_bios_uuid_that_changed_is_told(start_vcenter: Starts, root: Path) -> 
 
 
 @pytest.mark.usefixtures("before")
-def test_a_vm_that_was_made_anew_is_another_one_and_the_points_of_the_first_are_told_of(
+def test_a_vm_that_was_recreated_is_another_one_and_the_points_of_the_first_are_told_of(
     start_vcenter: Starts, root: Path
 ) -> None:
     lab = start_vcenter(other())
@@ -156,6 +156,16 @@ def test_a_point_that_does_not_say_what_the_job_called_its_vm_counts_by_the_vms_
     backed_up(root, before, 1, asked="")
     lab = start_vcenter(web(), other(folder="clones", directory="web2"))
     assert discover(lab, root).vm.instance_uuid == FIRST
+
+
+def test_a_job_may_have_vms_of_one_name_from_two_vcenters(
+    start_vcenter: Starts, root: Path, before: Discovered
+) -> None:
+    theirs = discover(start_vcenter(other(), instance_uuid=REBUILT), root)
+    backed_up(root, theirs, 1)
+    lab = start_vcenter(web())
+    assert discover(lab, root) == before
+    assert lab.warnings == []
 
 
 def test_a_damaged_newest_point_and_a_repository_that_is_away_keep_nobody_from_a_vm_named_without_doubt(
