@@ -258,16 +258,17 @@ def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
 
 def _refuse_untracked(inputs: BaseIn, below: Parent, untracked: Untracked) -> str:
     """The parent's changeId; `untracked`: why the next point will have none. Raises NoParentError."""
+    remedy = inputs.snapshot.untracked_remedy
     if untracked == "never":
         raise NoParentError(f"vSphere cannot track changed blocks of such a disk: {NEVER_TRACKED}")
     if untracked == "missing":
-        remedy = inputs.snapshot.untracked_remedy or tracking.RESET
-        raise NoParentError(f"changed block tracking is on for the VM, but this disk has no changeId: {remedy}")
+        on = "changed block tracking is on for the VM, but this disk has no changeId"
+        raise NoParentError(f"{on}: {remedy or tracking.RESET}")
     if below.change_id is None:
         why = f"changed block tracking was off for it when {below.point} was made"
-        raise NoParentError(f"{why}, and still is: {tracking.REMEDY}" if untracked else why)
+        raise NoParentError(f"{why}, and still is: {remedy or tracking.REMEDY}" if untracked else why)
     if untracked:
-        raise NoParentError(f"changed block tracking is off for it: {tracking.REMEDY}")
+        raise NoParentError(f"changed block tracking is off for it: {remedy or tracking.REMEDY}")
     return below.change_id
 
 

@@ -63,7 +63,7 @@ class SnapshotTaken(Model):
     disks: tuple[FrozenDisk, ...]
     """The disks that it froze, in key order."""
     untracked_remedy: str = ""
-    """What is to be said of a disk that changed block tracking leaves out, though it is on for the VM."""
+    """What is to be said of a disk that is not tracked, where it is not the usual advice: `cbt` says that already."""
     nvram: str | None
     """"[datastore] dir/name.nvram" or None."""
 
@@ -112,9 +112,11 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             tracking_reset.remove_leftover(client, vm, name)
             machine.refuse_unless_ready(client, vm.moref)
             _refuse_foreign(client, vm, ctx.run)
-            begins = tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
+            seen = tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
+            reset = tracking_reset.Outcome(False, seen.remedy)
             found, word = _create(ctx, client, inputs, name)
-            if inputs.cbt == "reset" and not begins:  # what has just begun is judged by the next run
+            # What has just been switched on is judged by the next run.
+            if inputs.cbt == "reset" and not seen.begins and not seen.remedy:
                 reset = tracking_reset.reset(ctx, client, vm, found.moref, name)
                 found, word = _create(ctx, client, inputs, name) if reset.done else (found, word)
         if word is None:
@@ -150,9 +152,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             quiesced="no",
             datacenter=vm.datacenter,
             disks=disks,
-            untracked_remedy="this run resets it, unless that was done already"
-            if inputs.cbt == "reset"
-            else tracking.RESET,
+            untracked_remedy=tracking.look_ahead(client, vm, inputs.cbt).remedy,
             nvram=None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from runner.observations import Observation, good, noted
@@ -19,16 +20,35 @@ REMEDY = "`cbt: enable` in vars switches it on"
 RESET = "`cbt: reset` in vars switches it off and on again, once"
 
 
-def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> bool:
-    """Before the snapshot is taken; True if tracking was switched on. Raises TrackingOff, PermissionMissing, Busy."""
+@dataclass(frozen=True)
+class Seen:
+    """`begins`: it was switched on just now. `remedy`: what to say of a disk that is not tracked, where the usual advice is followed
+    already."""
+
+    begins: bool = False
+    remedy: str = ""
+
+
+def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> Seen:
+    """Before the snapshot is taken. Raises TrackingOff, PermissionMissing, Busy."""
     if wish == "off" or cbt.is_on(client, vm.moref):
-        return False
+        return Seen()
     if why := _why_it_stays_off(client, vm, wish):
         ctx.warn(f"changed block tracking of {vm.name} stays off: {why}")
-        return False
+        return Seen(remedy=why)
     ctx.warn(f"changed block tracking of {vm.name} is switched on; it counts from this run's snapshot on")
     cbt.enable(client, vm.moref)
-    return True
+    return Seen(begins=True)
+
+
+def look_ahead(client: Client, vm: VM, wish: Wish) -> Seen:
+    """What will have come of `see_to`, and of a reset."""
+    if wish in ("off", "require"):
+        return Seen()
+    if cbt.is_on(client, vm.moref):
+        return Seen(remedy="this run resets it, unless that was done already" if wish == "reset" else "")
+    why = _why_it_stays_off(client, vm, wish)
+    return Seen(begins=why is None, remedy=why or "this run switches it on")
 
 
 def examine(client: Client, vm: VM, wish: Wish) -> Observation:

@@ -64,7 +64,7 @@ def reset(ctx: Context, client: Client, vm: VM, snapshot: str, name: str) -> Out
     disks = missing(snapshots.contents(client, vm.moref, snapshot).disks)
     memory = _memory(ctx, vm)
     if not disks:
-        if memory is not None and memory.read() is not None:
+        if memory is not None:
             tracking_reset.forget(memory.host, memory.directory)
         return Outcome(False, "")
     why = _why_not(client, vm, snapshot, disks, memory)

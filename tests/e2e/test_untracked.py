@@ -31,4 +31,7 @@ def test_the_doctor_and_the_plan_say_what_switches_tracking_on_until_the_job_say
             == f"full of 1.0 MiB: changed block tracking was off for it when {point.name} was made, and still is: {REMEDY}"
         )
 
-        assert of_tracking(site, site.job(cbt="enable")).state == "good"
+        job = site.job(cbt="enable")
+        assert of_tracking(site, job).state == "good"
+        (why,) = next(node for node in site.plan(job).nodes if node.id == "base[2000]").notes[-1:]
+        assert why.endswith(f"when {point.name} was made, and still is: this run switches it on")

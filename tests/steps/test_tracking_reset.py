@@ -51,6 +51,13 @@ def test_tracking_is_not_reset_under_a_snapshot_of_somebody(start_vcenter: Start
     assert lab.simulator.calls["ReconfigVM_Task"] == 0
 
 
+def test_what_has_just_been_switched_on_is_not_reset(start_vcenter: Starts, tmp_path: Path) -> None:
+    lab = start_vcenter(machine(disks=[disk(tracking="missing")]))
+    taken = lab.snapshot(left_out(lab, tmp_path), cbt="reset")
+    assert taken.disks[0].untracked == "missing"
+    assert lab.simulator.calls["ReconfigVM_Task"] == 1
+
+
 def test_without_a_place_to_remember_it_tracking_is_not_reset(start_vcenter: Starts) -> None:
     lab = start_vcenter(LEFT_OUT)
     lab.snapshot(lab.discover(), cbt="reset")
