@@ -94,7 +94,7 @@ def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> 
     type=click.Path(path_type=Path),
     help="Write reports into this directory; of several jobs, each into JOB-RUN below it.",
 )
-@click.option("-q", "--quiet", "level", flag_value="quiet", help="Show only failures, warnings and the end.")
+@click.option("-q", "--quiet", "level", flag_value="quiet", help="Show only what goes wrong, and the last line.")
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
 def run(

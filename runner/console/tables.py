@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -28,14 +28,13 @@ def print_table(
     rows: Sequence[Sequence[str]],
     *,
     stream: TextIO,
-    first_below: Collection[str] = (),
 ) -> None:
     """Columns of quantities stand to the right. Off a terminal each row is one line, whatever its length. On a terminal that
-    is too narrow no cell is cut: whole columns go below their lines, those in `first_below` before the widest."""
+    is too narrow no cell is cut: whole columns go below their lines, the widest first."""
     cells = [[printable(cell) for cell in row] for row in rows]
     right = [bool(cells) and all(_QUANTITY.fullmatch(row[index]) for row in cells) for index in range(len(columns))]
     if stream.isatty():
-        _LaidOut(columns, cells, right, Screen(stream)).print(title, first_below)
+        _LaidOut(columns, cells, right, Screen(stream)).print(title)
     else:
         _print_plain(title, columns, cells, right, stream)
 
@@ -50,10 +49,10 @@ class _LaidOut:
             index: max(map(cell_len, (column, *(row[index] for row in cells)))) for index, column in enumerate(columns)
         }
 
-    def print(self, title: str, first_below: Collection[str]) -> None:
+    def print(self, title: str) -> None:
         if title:
             self._console.print(Text(printable(title), style="bold"))
-        widths = self._widths(first_below)
+        widths = self._widths()
         below = [index for index in self._natural if index not in widths]
         self._line(self._columns, widths, dict.fromkeys(widths, "dim"))
         for row in self._cells:
@@ -61,15 +60,14 @@ class _LaidOut:
             for line in self._packed([self._told(index, row[index]) for index in below if row[index]]):
                 self._console.print(Padding(Text(line), (0, 0, 0, INDENT)))
 
-    def _widths(self, first_below: Collection[str]) -> dict[int, int]:
+    def _widths(self) -> dict[int, int]:
         """Of the columns that stand side by side, the width of each; the others go below their lines."""
         beside = dict(self._natural)
         while (widths := _fitted(beside, self._console.width)) is None:
             others = [index for index in beside if index]
             if not others:
                 return {0: self._console.width}
-            yielding = [index for index in others if self._columns[index] in first_below]
-            del beside[max(yielding or others, key=lambda index: (beside[index], index))]
+            del beside[max(others, key=lambda index: (beside[index], index))]
         return widths
 
     def _line(self, row: Sequence[str], widths: Mapping[int, int], styles: Mapping[int, str]) -> None:

@@ -486,7 +486,7 @@ def test_no_cell_of_a_table_is_cut_where_the_terminal_is_narrow(
 ) -> None:
     monkeypatch.setenv("TERM", term)
     with terminal(columns) as screen:
-        print_table("Disks", DISKS_COLUMNS, [DISKS_ROW], stream=screen.stream, first_below=("BLAKE3",))
+        print_table("Disks", DISKS_COLUMNS, [DISKS_ROW], stream=screen.stream)
         screen.close()
         assert all(len(line) <= columns for line in screen.text.splitlines())
         assert all(cell in screen.text for cell in DISKS_ROW)
