@@ -20,7 +20,7 @@ class Space(Model):
     least: int
     """That it takes in any case, as far as anybody can say before it is read."""
     most: int
-    """That must be reckoned with."""
+    """The most that it may take, as far as anybody can say."""
     of: str
     """What it is of, and how these are known: ``disk 2000: 80.0 MiB allocated of 96.0 MiB``."""
 

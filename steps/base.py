@@ -155,7 +155,9 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         if told["mode"] != "full":
             parts += [f"incremental by {told['incremental']}"] if "incremental" in told else []
         if told["mode"] == "auto":
-            parts.append(f"a full every {' or '.join(again)}" if again else "no full but where one must be")
+            parts.append(
+                f"a full every {' or '.join(again)}" if again else "a full only where no incremental can be made"
+            )
         return (About(name="mode", text=", ".join(parts)),)
 
     def findings(self, out: Base) -> Findings:

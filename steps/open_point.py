@@ -75,6 +75,8 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         found = [About(name="repository", text=told["repository"])] if "repository" in told else []
         if "point" in told:
             found.append(About(name="restore point", text=told["point"] if out is None else f"{out.path}, of {out.vm}"))
+        if told.get("accept_suspect"):
+            found.append(About(name="suspect points", text="accepted: also one that is suspect or damaged is taken"))
         return tuple(found)
 
     def findings(self, out: StoredPoint) -> Findings:
