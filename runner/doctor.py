@@ -10,11 +10,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from runner.errors import Interrupted, SendenseError
+from runner.errors import CommandError, Interrupted, SendenseError
 from runner.examination import Examination
 from runner.hosts.local import LocalHost
 from runner.hosts.tunnel import ssh_version
 from runner.job_model import LOCAL, Job
+from runner.leash import is_missing
 from runner.marks import names
 from runner.model import Model
 from runner.nodes import NodeId
@@ -62,6 +63,9 @@ def local(state: Path, *, place: StatePlace | None = None) -> Iterator[Observati
         first = done.stdout.decode(errors="replace").partition("\n")[0].strip()
         if done.exit_code == 0 and first:
             yield good("this machine", looked_at, first)
+        elif not is_missing(done.exit_code, done.stderr):
+            said = CommandError("this machine", done.argv, done.exit_code, done.stderr).message
+            yield noted("this machine", looked_at, said)
         else:
             yield noted("this machine", looked_at, f"{program} is not here", f"install {package} if it is needed here")
     if place is not None and place.host == LOCAL:

@@ -30,6 +30,7 @@ from runner.examination import Fault, NotReady
 from runner.freshness import STANDS, weigh, why_kept
 from runner.inputs import Inputs, Resolver, parse_out
 from runner.job_model import DEFAULT_RETRIES
+from runner.limits import limit_of
 from runner.model import Model, dump_value
 from runner.nodes import Node, NodeId, Nodes
 from runner.patience import Patience
@@ -198,6 +199,9 @@ class Executor:
         try:
             status = self._keep_or_act(node)
         except BaseException as error:  # noqa: BLE001  a bug: everything is unwound first, then it is raised
+            if (limit := limit_of(error)) is not None:
+                self._fail(str(node.id), node.step.name, limit, time.monotonic())
+                return
             self._bug = self._bug or error
             self._stop.set()
             text = "".join(traceback.format_exception_only(error)).strip()
@@ -276,6 +280,8 @@ class Executor:
                 self._schedule.set(node, Status.FAILED)
 
     def _fail(self, node: str, step: str, error: SendenseError, began: float) -> None:
+        if (limit := limit_of(error)) not in (None, error):
+            error.add(str(limit))
         with self._lock:
             if isinstance(error, Interrupted):
                 self._outcome.interrupted = True

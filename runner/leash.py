@@ -41,7 +41,9 @@ from runner.units import KiB
 STDERR_TAIL = 64 * KiB
 START_TIMEOUT = 30.0
 NOT_FOUND = 127
-"""What a POSIX shell returns for a program that does not exist."""
+"""What a POSIX shell returns for a program that does not exist; ld.so(8) does so too, for one whose libraries do not."""
+
+_NOT_INSTALLED = "is not installed on"
 
 BROKEN = 255
 """The exit code of a wire that broke, as ssh(1) gives it; the shell at its far end sees its standard input end."""
@@ -173,8 +175,13 @@ def leash(host: str, argv: Sequence[str], *, size: int = 0, token: str = "", mar
     program = argv[0]
     package = _DEBIAN_PACKAGES.get(program)
     remedy = f"; on Debian: apt install {package}" if package else ""
-    missing = f"{program} is not installed on {host}{remedy}"
+    missing = f"{program} {_NOT_INSTALLED} {host}{remedy}"
     return ("sh", "-c", _LEASH, mark or "leash", str(size), token, missing, *argv)
+
+
+def is_missing(exit_code: int, stderr: str) -> bool:
+    """Whether a command that ended so was not there."""
+    return exit_code == NOT_FOUND and _NOT_INSTALLED in stderr
 
 
 class LeashedChild:

@@ -6,10 +6,11 @@ import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from runner.errors import SendenseError
+from runner.errors import CommandError, SendenseError
 from runner.hosts import Host
-from runner.leash import NOT_FOUND
+from runner.leash import is_missing
 from runner.observations import Observation, observe
+from runner.process import Completed
 from runner.step import Context
 from steps.copy import nbd
 
@@ -73,15 +74,24 @@ def require(ctx: Context, host: Host, tool: Tool) -> str:
 
 
 def version_on(host: Host, tool: Tool) -> str:
-    """Raises ToolMissing, HostError, CommandError if the program does not end."""
+    """Raises ToolMissing, HostError; CommandError for a program that is there and cannot say it."""
     done = host.run(tool.asks, ok=None)
-    found = re.search(tool.answers, done.stdout.decode(errors="replace"), re.MULTILINE)
-    if done.exit_code == NOT_FOUND or found is None:
+    if is_missing(done.exit_code, done.stderr):
         raise ToolMissing(host.name, tool, "")
+    found = re.search(tool.answers, done.stdout.decode(errors="replace"), re.MULTILINE)
+    if found is None and (done.exit_code == 0 or _lacks_its_part(tool, done)):
+        raise ToolMissing(host.name, tool, "")
+    if found is None:
+        # It is there: what keeps it from saying so is not mended by installing it.
+        raise CommandError(host.name, tool.asks, done.exit_code, done.stderr)
     numbers = tuple(int(number) for number in re.findall(r"\d+", found[1])[:2])
     if numbers < tool.minimum:
         raise ToolMissing(host.name, tool, found[1])
     return found[1]
+
+
+def _lacks_its_part(tool: Tool, done: Completed) -> bool:
+    return bool(tool.part) and "No such file or directory" in done.stderr
 
 
 def examine(ctx: Context, host: Host, tool: Tool) -> Observation:

@@ -23,11 +23,13 @@ from runner.executor import Executor, Outcome
 from runner.findings import Alarm
 from runner.job_model import Job
 from runner.journal import Journal
+from runner.limits import limit_of
 from runner.patience import patiently
 from runner.step import Run
 from runner.unwind import Unwinding
 
 THE_EVENTS = "the run's events"
+THIS_PROCESS = "this process"
 """What a warning is about, in words, where it is no node."""
 
 
@@ -102,7 +104,7 @@ def _execute(desk: Desk, record: RunRecord, options: Options, said: Sequence[str
             desk.bus.emit(Warned(node=EARLIER, text=text))
         unwinding = desk.unwinding(state)
         try:
-            outcome = _worked(desk, record, run, state, unwinding, options, resumed=resumed)
+            outcome = _within_limits(lambda: _worked(desk, record, run, state, unwinding, options, resumed=resumed))
         except Exception as bug:
             text = "".join(traceback.format_exception_only(bug)).strip()
             seconds = time.monotonic() - began
@@ -118,6 +120,16 @@ def _execute(desk: Desk, record: RunRecord, options: Options, said: Sequence[str
         _tell_what_is_lost(desk, journals)
         desk.bus.emit(finished)
         return Result(record.id, desk.job, finished.exit_code, directory, told=_is_whole(journals, directory / EVENTS))
+
+
+def _within_limits(work: Callable[[], Outcome]) -> Outcome:
+    """A limit of this machine that is met outside of any node is a failure as one that a node meets."""
+    try:
+        return work()
+    except Exception as error:
+        if (limit := limit_of(error)) is None:
+            raise
+        return Outcome(begun=True, failures=[(THIS_PROCESS, limit)])
 
 
 def _worked(

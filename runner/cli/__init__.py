@@ -12,6 +12,7 @@ import click
 from runner import __version__, process
 from runner.cli.output import Outputs
 from runner.errors import SendenseError
+from runner.limits import limit_of, raise_soft_limits
 
 COMMANDS = {
     **dict.fromkeys(("validate", "plan", "render", "schema"), "job"),
@@ -60,6 +61,7 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code; an error a user can meet is its sentence, without a traceback."""
     process.dump_no_core()
+    raise_soft_limits()
     process.make_private()
     words = list(sys.argv[1:] if argv is None else argv)
     with Outputs() as outputs:
@@ -86,7 +88,10 @@ def _called(words: Sequence[str]) -> int:
     except SendenseError as error:
         print(f"sendense: {error}", file=sys.stderr)
         return error.exit_code
-    except Exception:  # noqa: BLE001  a bug
+    except Exception as error:  # noqa: BLE001  a bug, unless the machine is too small
+        if (limit := limit_of(error)) is not None:
+            print(f"sendense: {limit}", file=sys.stderr)
+            return limit.exit_code
         traceback.print_exc()
         return 1
     return code if isinstance(code, int) else 0

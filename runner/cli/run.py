@@ -25,6 +25,7 @@ from runner.cli.several import say_error
 from runner.console import Console, Level
 from runner.errors import SendenseError, UsageError
 from runner.journal import read_events
+from runner.limits import limit_of
 from runner.outcomes import of_several
 from runner.report import write_reports, write_summary
 from runner.step import Registry
@@ -153,6 +154,9 @@ class _Each:
             say_error(job, error, self.jobs)
             return ended.but(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs have no part in it
+            if (limit := limit_of(error)) is not None:
+                say_error(job, limit, self.jobs)
+                return ended.but(limit)
             traceback.print_exception(error)
             return ended.but(SendenseError(f"bug: {''.join(traceback.format_exception_only(error)).strip()}"))
         return ended
