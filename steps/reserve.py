@@ -86,13 +86,15 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         try:
             marker.require(host, root)
             directory = vm_directory.look(host, root, inputs.vm)
+            unread = survey.of_vm(host, directory).unread
             holder = holder_at(host, posixpath.join(directory, layout.LOCK))
             # Of a run that goes on now, the job's own lock tells.
             if holder is not None and ctx.run.id not in holder:
                 raise LockedError(_named(inputs), holder)
         except SendenseError as error:
             return Forecast(problems=(error.message,))
-        return Forecast(notes=(f"{directory} on {host.name}",))
+        passed_over = (f"{one.sentence}; it is passed over" for one in unread)
+        return Forecast(notes=(f"{directory} on {host.name}", *passed_over))
 
     def about(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[About, ...]:
         return (About(name="repository", text=told["repository"]),) if "repository" in told else ()
