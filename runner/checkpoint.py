@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from runner.digest import digest
 from runner.errors import HostError, StateError
+from runner.file_log import FileLog, read_if_there
 from runner.held_lock import HeldLock, Holder
 from runner.hosts import Host, remove_temporaries
 from runner.hosts.guarded import guarded
@@ -160,7 +161,7 @@ class JobState:
 
     def left_by(self) -> str | None:
         """The run whose process ended without giving the lock back, if nobody took it since."""
-        text = read_lock(_read(self.host, self._lock_path) or b"")
+        text = read_lock(read_if_there(self.host, self._lock_path) or b"")
         return text.token.partition(":")[0] if text.holder else None
 
     def require_place(self) -> None:
@@ -174,7 +175,7 @@ class JobState:
         for name in filter(is_run_id, self.host.listdir(self.directory)):
             path = posixpath.join(self.directory, name, "run.json")
             try:
-                text = _read(self.host, path)
+                text = read_if_there(self.host, path)
             except HostError as error:
                 if error.transient:
                     raise
@@ -210,7 +211,7 @@ def record_of(host: Host, root: str, run: str) -> RunRecord | None:
         return None
     found = host.run(("find", root, "-mindepth", "2", "-maxdepth", "2", "-name", run)).stdout.decode()
     for path in (posixpath.join(directory, "run.json") for directory in found.splitlines()):
-        if (text := _read(host, path)) is not None:
+        if (text := read_if_there(host, path)) is not None:
             return _parse(RunRecord, path, text)
     return None
 
@@ -251,7 +252,7 @@ class RunState:
             self._nodes = {}
             for name in self.host.listdir(folder):
                 path = posixpath.join(folder, name)
-                if name.endswith(".json") and (text := _read(self.host, path)) is not None:
+                if name.endswith(".json") and (text := read_if_there(self.host, path)) is not None:
                     record = _parse(NodeRecord, path, text)
                     self._nodes[record.node] = record
         return self._nodes
@@ -277,55 +278,8 @@ class RunState:
         return posixpath.join(self.directory, "nodes", node.file_name + ".json")
 
 
-class FileLog:
-    """A file on a host that only grows. Several threads may append to it, by one object."""
-
-    def __init__(self, host: Host, path: str) -> None:
-        self._host = host
-        self.path = path
-        self._has_directory = False
-        self._appending = threading.Lock()
-
-    def read(self) -> bytes | None:
-        return _read(self._host, self.path)
-
-    def pieces(self) -> Iterator[bytes]:
-        try:
-            yield from self._host.read_chunks(self.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-
-    def append(self, content: bytes) -> None:
-        """Durable when it returns. Raises NoSpaceError."""
-        with self._appending:  # a host appends where the file ended when it looked
-            if not self._has_directory:
-                # Not its parents: where they are gone, a disk was unmounted, and another must not fill instead.
-                self._host.mkdir(posixpath.dirname(self.path))
-                self._has_directory = True
-            self._host.append(self.path, content)
-
-    def cut(self, length: int) -> None:
-        """Of a file that is there. In place: the ledger of a large disk has tens of MiB, which a slow line would take minutes
-        to send back and forth."""
-        self._host.run(("truncate", "--no-create", f"--size=<{length}", "--", self.path))
-        self._host.sync(self.path)
-
-    def remove(self) -> None:
-        """Durably: a power cut must not bring back what tells of a file that is another one by then."""
-        if self._host.exists(self.path):
-            self._host.remove(self.path)
-            self._host.sync(posixpath.dirname(self.path))
-
-
 def _dump(record: Model) -> bytes:
     return seal(record.to_json_value())
-
-
-def _read(host: Host, path: str) -> bytes | None:
-    try:
-        return host.read(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _parse(kind: type[RecordT], path: str, text: bytes) -> RecordT:

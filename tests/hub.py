@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint import FileLog
 from runner.events import Event, Warned
+from runner.file_log import FileLog
 from runner.hosts import Host
 from runner.hosts.local import LocalHost
 from runner.step import Context, Run

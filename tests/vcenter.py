@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from runner.checkpoint import FileLog
 from runner.errors import UsageError
 from runner.events import Event, Warned
+from runner.file_log import FileLog
 from runner.hosts import Host
 from runner.hosts.local import LocalHost
 from runner.step import Context, Run

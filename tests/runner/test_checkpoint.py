@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.checkpoint import FileLog, RunState
+from runner.checkpoint import RunState
+from runner.file_log import FileLog
 from runner.hosts.local import LocalHost
 
 
