@@ -53,10 +53,7 @@ def _foreign(desk: Desk, record: RunRecord, *, fresh: bool) -> str | None:
     except StateError as error:
         if fresh:
             return None
-        error.add(
-            f"`{_abandon(desk, record.id)}` releases what that run holds, which has {record.id} in its name, and the job starts over"
-        )
-        raise
+        raise what_releases(desk, record, error) from error
 
 
 def discard(desk: Desk, found: Earlier) -> None:
@@ -74,6 +71,14 @@ def of_unread(desk: Desk, runs: Runs) -> list[str]:
         of_foreign(desk, one.run, one.sentence) if one.is_to_be_discarded else _passed_over(desk, one)
         for one in runs.unread
     ]
+
+
+def what_releases(desk: Desk, record: RunRecord, error: StateError) -> StateError:
+    """`error`, of a run with a record that is damaged, with what can be done all the same."""
+    run = record.id
+    return StateError(
+        f"{error}; `{_abandon(desk, run)}` releases what that run holds, which has {run} in its name, and the job starts over"
+    )
 
 
 def of_foreign(desk: Desk, run: str, why: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from runner.app.abandoning import foreign
 from runner.app.desk import Desk, Options, nothing_is_usage, open_desk
-from runner.app.earlier import EARLIER, of_foreign, of_unread
+from runner.app.earlier import EARLIER, of_foreign, of_unread, what_releases
 from runner.app.lost import lost
 from runner.checkpoint import RunRecord, now
-from runner.errors import LockedError, SendenseError
+from runner.errors import LockedError, SendenseError, StateError
 from runner.events import Event, Warned
 from runner.hosts.leftovers import end, look
 from runner.unwind import Hold
@@ -45,6 +45,7 @@ def sweep_job(
             raise LockedError(f"the job {desk.job.name}", holder)
         released: list[str] = []
         holding: dict[str, tuple[Hold, ...]] = {}
+        damaged: list[StateError] = []
         if dry_run:
             desk.state.require_place()
         runs = desk.state.runs()
@@ -53,7 +54,12 @@ def sweep_job(
         for record in runs.known:
             if not record.is_unfinished:
                 continue
-            if why := foreign(desk, record):
+            try:
+                why = foreign(desk, record)
+            except StateError as error:
+                damaged.append(what_releases(desk, record, error))
+                continue
+            if why:
                 desk.bus.emit(Warned(node=EARLIER, text=of_foreign(desk, record.id, why)))
                 continue
             what, holds = _would_sweep(desk, record) if dry_run else _sweep(desk, record)
@@ -62,6 +68,8 @@ def sweep_job(
                 holding[record.id] = holds
         # Last: a hub that cannot be reached must not keep a snapshot that is due.
         released += _leftovers(desk, dry_run=dry_run)
+        if damaged:
+            raise damaged[0]
         return tuple(released), holding
 
 
