@@ -75,7 +75,11 @@ def demo(keep: Path | None) -> None:
         finally:
             lab.stop()
         if result.exit_code == 0:
-            print_ending(fold.summary(), sys.stdout)
+            summary = fold.summary()
+            for command in summary.commands:
+                if command.detail:  # which a run leaves to its report: here they are to be tried
+                    click.echo(f"\n{command.purpose}:\n  {command.line}")
+            print_ending(summary, sys.stdout)
         elif keep is None:
             click.echo("what the demo made is removed, and what it held with it; --keep DIR leaves it there", err=True)
     if result.exit_code == 0 and keep is None:

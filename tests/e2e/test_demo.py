@@ -175,8 +175,10 @@ def test_it_ends_with_point_table_proof_and_command(demo: Done) -> None:
     assert str(demo.point) in demo.output
     for disk in demo.manifest["disks"]:
         assert f"disk {disk['key']}: {disk['image']} is equal to" in demo.output
-        assert re.search(rf"^ *{disk['key']} .* {disk['digest']} ", demo.output, re.MULTILINE)
-    assert demo.output.splitlines()[-1].strip().startswith("qemu-img convert ")
+        assert re.search(rf"^ *{disk['key']} +full .* every block$", demo.output, re.MULTILINE)
+    assert re.search(
+        r"^✓ Done: pgtest1, full, .*, every block verified, .*, point pgtest1/", demo.output.splitlines()[-1]
+    )
 
 
 def test_no_process_socket_snapshot_or_temporary_file_is_left(demo: Done) -> None:
