@@ -204,11 +204,8 @@ def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
 def unread(vm: VmDirectory) -> str:
     """Why nothing of the VM is deleted, of whose points some could not be read, without a full stop."""
     first, *others = vm.unread
-    more = f", and {counted(len(others), 'other path')} there neither" if others else ""
-    return (
-        f"{first.sentence}{more}, so nobody knows what it is built on and what speaks against it; see why it cannot be read, or "
-        f"move it out of {vm.path}"
-    )
+    more = f", nor {counted(len(others), 'other path')} there" if others else ""
+    return f"{first.sentence}{more}: repair it, or move it out of {vm.path}"
 
 
 def may_share(host: Host, root: str) -> bool:

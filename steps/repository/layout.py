@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from datetime import UTC, datetime
@@ -69,6 +70,7 @@ def vm_directory(name: str, instance_uuid: str) -> str:
     return f"{slug(name)}-{uuid}"
 
 
+@functools.lru_cache(maxsize=1024)
 def uuid_of_vm_directory(directory: str) -> str | None:
     """The instance uuid in a name that `vm_directory` made, else None."""
     found = _VM.fullmatch(directory)
@@ -101,7 +103,7 @@ def point(created: datetime, run_id: str) -> str:
 def begun(run_id: str) -> datetime | None:
     """The moment in the id of a run; None if it is none."""
     try:
-        return datetime.strptime(_checked_run(run_id)[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return datetime.fromisoformat(_checked_run(run_id)[:16])
     except (BadNameError, ValueError):
         return None
 

@@ -142,7 +142,7 @@ def _refuse_unread(seen: VmDirectory, older: Container[str]) -> None:
     when that was published. So one full is made, and not one a night for as long as nobody looks."""
     for one in seen.unread:
         if one.point not in older and not (one.point or "").endswith(layout.PARTIAL):
-            raise NoParentError(f"{one.sentence}, and nobody knows whether it is newer and what speaks against it")
+            raise NoParentError(f"{one.sentence}, so it is not known what could be built on")
 
 
 def _last_full(chain: tuple[Entry, ...], key: int) -> LastFull:

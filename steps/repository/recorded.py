@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
 
@@ -42,17 +42,10 @@ def different(*names: str) -> Callable[[Sequence[_T]], Sequence[_T]]:
 
     def check(items: Sequence[_T]) -> Sequence[_T]:
         for name in names:
-            if (twice := _twice(getattr(item, name) for item in items)) is not None:
+            values = [getattr(item, name) for item in items]
+            if len(set(values)) < len(values):
+                twice = next(value for value in values if values.count(value) > 1)
                 raise ValueError(f"it has the {name} {twice} twice")
         return items
 
     return check
-
-
-def _twice(values: Iterable[Any]) -> Any:
-    seen = set()
-    for value in values:
-        if value in seen:
-            return value
-        seen.add(value)
-    return None

@@ -372,7 +372,7 @@ def test_a_parent_that_vanished_meanwhile_is_never_built_on(site: Estate) -> Non
     assert f"disk 2000 is built on {first.name}, which is no restore point" in failed.error
     site.references.clear()
     reason = of(site.backup(job), 2000).reason
-    assert reason.startswith(f"{first} cannot be read (it has no manifest.json), and nobody knows")
+    assert reason.startswith(f"{first} cannot be read (it has no manifest.json), so it is not known")
     site.assert_all_equal()
 
 
