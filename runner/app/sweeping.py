@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.app.abandoning import foreign
 from runner.app.desk import Desk, Options, nothing_is_usage, open_desk
@@ -30,12 +31,20 @@ class Swept:
     stays: tuple[str, ...]
 
 
+class JobSwept(NamedTuple):
+    """`released`: sentences. `holding`: of each run that stays unfinished what it holds. `unknown`: ids of runs that may be
+    unfinished and whose records this program cannot read, so that it is not known what they hold; each was warned of."""
+
+    released: tuple[str, ...]
+    holding: dict[str, tuple[Hold, ...]]
+    unknown: tuple[str, ...]
+
+
 def sweep_job(
     path: Path, options: Options, listeners: Sequence[Callable[[Event], None]] = (), *, dry_run: bool = False
-) -> tuple[tuple[str, ...], dict[str, tuple[Hold, ...]]]:
-    """Lets go of what unfinished runs may hold no longer, and of what dead ones left on the job's hosts; returns what was
-    released, and of each run that stays unfinished what it holds. A run that is alive has the lock: LockedError. A dry run takes no lock
-    and changes nothing."""
+) -> JobSwept:
+    """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run that is alive has the
+    lock: LockedError. A dry run takes no lock and changes nothing."""
     with (
         open_desk(path, options, threading.Event(), listeners) as desk,
         nullcontext() if dry_run else desk.lock(SWEEP),
@@ -45,10 +54,10 @@ def sweep_job(
             raise LockedError(f"the job {desk.job.name}", holder)
         released: list[str] = []
         holding: dict[str, tuple[Hold, ...]] = {}
-        damaged: list[StateError] = []
         if dry_run:
             desk.state.require_place()
         runs = desk.state.runs()
+        unknown = [one.run for one in runs.unread if one.unfinished is not False]
         for text in of_unread(desk, runs):
             desk.bus.emit(Warned(node=EARLIER, text=text))
         for record in runs.known:
@@ -57,10 +66,12 @@ def sweep_job(
             try:
                 why = foreign(desk, record)
             except StateError as error:
-                damaged.append(what_releases(desk, record, error))
+                desk.bus.emit(Warned(node=EARLIER, text=what_releases(desk, record, error).message))
+                unknown.append(record.id)
                 continue
             if why:
                 desk.bus.emit(Warned(node=EARLIER, text=of_foreign(desk, record.id, why)))
+                unknown.append(record.id)
                 continue
             what, holds = _would_sweep(desk, record) if dry_run else _sweep(desk, record)
             released += [f"{record.id}: {each}" for each in what]
@@ -68,9 +79,7 @@ def sweep_job(
                 holding[record.id] = holds
         # Last: a hub that cannot be reached must not keep a snapshot that is due.
         released += _leftovers(desk, dry_run=dry_run)
-        if damaged:
-            raise damaged[0]
-        return tuple(released), holding
+        return JobSwept(tuple(released), holding, tuple(unknown))
 
 
 def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:

@@ -62,8 +62,9 @@ def sweep(
     for job in jobs:
         whose = f"{job}: " if len(jobs) > 1 else ""
         try:
-            told.append({"file": str(job), **_sweep(job, options, whose, dry_run=dry_run, orphans=orphans)})
-            codes.append(0)
+            answer = _sweep(job, options, whose, dry_run=dry_run, orphans=orphans)
+            told.append({"file": str(job), **answer})
+            codes.append(1 if answer["unknown"] else 0)
         except SendenseError as error:
             say_error(job, error, jobs)
             told.append({"file": str(job), "error": error.message})
@@ -77,7 +78,7 @@ def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: b
     """`whose`: what its sentences begin with. What was, or would be, released and what is held, for JSON."""
     done = "would be released:" if dry_run else "released"
     with Console(Registry.installed().findings) as console:
-        released, holding = sweep_job(job, options, [console], dry_run=dry_run)
+        released, holding, unknown = sweep_job(job, options, [console], dry_run=dry_run)
         swept = sweep_orphans(job, options, dry_run=dry_run) if orphans else None
     for what in (*released, *(swept.released if swept else ())):
         print(f"{whose}{done} {what}", file=sys.stderr)
@@ -91,10 +92,16 @@ def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: b
         print(f"{whose}run {run} is unfinished: {way}; it holds:", file=sys.stderr)
         for hold in holds:
             print(f"  {hold.what}", file=sys.stderr)
-    if not released and not holding:
+    if unknown:
+        print(
+            f"{whose}it is not known what {' and '.join(unknown)} hold{'s' if len(unknown) == 1 else ''}, see above",
+            file=sys.stderr,
+        )
+    elif not released and not holding:
         print(f"{whose}no unfinished run holds anything", file=sys.stderr)
     return {
         "released": [*released, *(swept.released if swept else ())],
         "stays": list(swept.stays if swept else ()),
+        "unknown": list(unknown),
         "unfinished": {run: [hold.what for hold in holds] for run, holds in holding.items()},
     }

@@ -120,7 +120,10 @@ def point_of_run(host: Host, directory: str, run_id: str) -> str | None:
         if layout.may_be_of_run(name, run_id):
             path = posixpath.join(directory, name)
             if (manifest := read(host, path)) is None:
-                raise StateError(f"{path} on {host.name} has no {layout.MANIFEST}: is it what run {run_id} published?")
+                raise StateError(
+                    f"{path} on {host.name} has the name of what run {run_id} publishes, and no {layout.MANIFEST}: "
+                    "look at what it is, and move it away"
+                )
             if manifest.run == run_id:
                 return path
     return None

@@ -352,12 +352,12 @@ def test_a_snapshot_held_too_long_is_let_go_and_replaced_by_the_next_run(site: S
     """The guest writes on meanwhile; every disk of the point is then of the new moment."""
     run = broken_off(site)
     (held,) = site.snapshots()
-    released, holding = sweep_job(site.job("three"), Options(state=site.state))
+    released, holding, _ = sweep_job(site.job("three"), Options(state=site.state))
     assert (released, list(holding)) == ((), [run])
     assert site.snapshots() == [held]
     a_day_passes(site, run)
     if by == "sweep":
-        (gone,), _ = sweep_job(site.job("three"), Options(state=site.state))
+        (gone,), *_ = sweep_job(site.job("three"), Options(state=site.state))
         assert "snapshot" in gone
         assert site.snapshots() == []
     guest_writes_on(site, len(by))

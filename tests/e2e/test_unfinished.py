@@ -194,7 +194,7 @@ def test_a_sweep_names_what_an_unfinished_run_holds(site: Estate, capsys: pytest
     job, state = site.job(), Options(state=site.directory / "state")
     run = stopped_at(site, job, "transfer[2000]")
     for dry_run in (True, False):
-        released, holding = sweep_job(job, state, dry_run=dry_run)
+        released, holding, _ = sweep_job(job, state, dry_run=dry_run)
         assert released == ()
         assert list(holding) == [run]
         assert any(hold.what.startswith(f"snapshot sendense-{run} of VM {VM}") for hold in holding[run])
