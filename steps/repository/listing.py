@@ -40,7 +40,8 @@ _FORMAT = r"%y %n %s %b %p\0"
 _FIND = rf"""
 LC_ALL=C; export LC_ALL
 cd "$1" || exit 3
-stat --file-system --format=%T .
+kind=$(stat --file-system --format=%T .)
+printf '%s\n' "$kind"
 exec find "$2" -maxdepth "$3" \
     \( -path './.*' -o -path ./lost+found -o -path './*/*{layout.DROPPED}' \) -prune -printf '{_FORMAT}' -o \
     \( -not -path './*/*/*' -o -name 'disk-*' -o -name {layout.MOVING} -o {" -o ".join(f"-name {name}" for name in READ)} \) \
@@ -101,7 +102,7 @@ def find(host: Host, root: str, only: str | None = None, *, depth: int = 3) -> L
     where there is no `root`. Raises UnreadableError if it is unknown what there is at all, CommandError, HostError."""
     for _ in range(ATTEMPTS):
         found = _find(host, root, only, depth)
-        if not vanished(found):
+        if not vanished(found, only):
             break
     if "." in found.failed:
         raise UnreadableError(root, host.name, found.failed["."])
@@ -130,6 +131,8 @@ def _find(host: Host, root: str, only: str | None, depth: int) -> Listing:
         listing.failed = dict(_failures(done.stderr))
     if kind in _COUNTS_LINKS:
         listing.failed = {**_short(listing.found, depth), **listing.failed}
+    if (first := only or ".") not in listing.found:
+        listing.failed.setdefault(first, "find did not list it")
     return listing
 
 
@@ -155,9 +158,9 @@ def is_gone(why: str) -> bool:
     return why.endswith(_GONE)
 
 
-def vanished(listing: Listing) -> bool:
+def vanished(listing: Listing, only: str | None) -> bool:
     """Whether some of it went away, or moved, while it was read: another run works there. What was read then says nothing."""
-    return any(is_gone(why) or why == _SHORT for why in listing.failed.values())
+    return any(why == _SHORT or (is_gone(why) and path != only) for path, why in listing.failed.items())
 
 
 def _parse(records: str) -> Iterator[Found]:

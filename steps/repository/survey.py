@@ -104,7 +104,7 @@ def read(host: Host, root: str, only: str | None = None) -> Survey:
         small = [one for one in found.found.values() if _is_small(one)]
         found.failed.update((one.path, why) for one in small if (why := _why_not(one)) is not None)
         listing.read_files(host, root, found, (one.path for one in small if one.path not in found.failed))
-        if not listing.vanished(found):
+        if not listing.vanished(found, only):
             break
     if only is not None and only not in found.found and listing.is_gone(found.failed.get(only, "")):
         return Survey()

@@ -356,4 +356,4 @@ def test_a_vm_with_a_point_that_cannot_be_read_is_left_alone(hub: Hub) -> None:
     (made.path(1) / "manifest.json").write_bytes(b"{")
     pruned = prune(hub, made, keep_last=1)
     assert (pruned.dropped, pruned.rebuilt) == ((), ())
-    assert "nobody knows what it is built on" in hub.warnings[0]
+    assert "repair it, or move it out of" in hub.warnings[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -238,6 +239,20 @@ def test_a_repository_whose_listing_is_not_all_of_it_says_nothing(any_hub: Hub, 
         catalogue.read(any_hub.host, any_hub.root)
     with pytest.raises(StateError, match=f"^{any_hub.root} on hub cannot be read"):
         vm_directory.find(any_hub.host, any_hub.root, INSTANCE)
+
+
+def test_a_file_system_that_does_not_say_its_kind_hides_nothing(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = chain(hub, 1)
+    program = tmp_path / "bin" / "stat"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$1" != --file-system ] && exec {shutil.which("stat")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    listed = catalogue.read(hub.host, hub.root)
+    assert [point.point for point in listed.points] == made.points
+    assert (listed.unread, listed.skipped) == ((), ())
 
 
 def test_what_another_run_deletes_meanwhile_is_no_damage(any_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
