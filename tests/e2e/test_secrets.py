@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -70,8 +71,9 @@ class Watcher(threading.Thread):
         self.seen.add(command)
         if command != b"".join(os.fsencode(word) + b"\0" for word in self.argv):
             self.seen.add((process / "environ").read_bytes())
-        if f":{self.port}/".encode() in command and b"cookie-script=cat " in command:
-            path = Path(os.fsdecode(command.partition(b"cookie-script=cat ")[2].partition(b"\0")[0]))
+        if f":{self.port}/".encode() in command and b"cookie-script=" in command:
+            script = command.partition(b"cookie-script=")[2].partition(b"\0")[0]
+            path = Path(shlex.split(os.fsdecode(script))[-1])  # the script ends with `cat FILE`
             if path not in self.cookies:
                 self.cookies[path] = path.read_bytes().strip().partition(b"=")[2].strip(b'"')
 
