@@ -100,6 +100,11 @@ def prune(
         plans = pruning.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
         problems = _problems(place, plans)
     due = [plan for plan in plans if plan.due]
+    refused: list[JsonValue] = [
+        {"vm": plan.label, "instance_uuid": plan.instance_uuid, "why": plan.refused}
+        for plan in plans
+        if plan.refused is not None
+    ]
     if dry_run and as_json:
         found = [plan.to_json_value() for plan in plans]
         print_json({"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": True, "vms": found, "problems": problems})
@@ -111,9 +116,8 @@ def prune(
         raise click.exceptions.Exit(1 if problems else 0)
     if not due:
         if as_json:
-            print_json(
-                {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": False, "run": None, "exit_code": 0, "vms": []}
-            )
+            document: dict[str, JsonValue] = {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": False, "run": None}
+            print_json({**document, "exit_code": 0, "vms": [], "refused": refused})
         return
     agree(_question(due), given=yes, option="--yes", untouched="nothing was deleted")
     everything = len(wanted) == len(names.vms)
@@ -129,7 +133,8 @@ def prune(
     result, summary = made.run_made(file, Options(state=state, fresh=True, typed=typed()))
     if as_json:
         pruned: list[JsonValue] = [*made.outputs(summary, Prune.name)]
-        print_json({**made.document(PRUNE_SCHEMA_VERSION, result, summary), "dry_run": False, "vms": pruned})
+        told = made.document(PRUNE_SCHEMA_VERSION, result, summary)
+        print_json({**told, "dry_run": False, "vms": pruned, "refused": refused})
     raise click.exceptions.Exit(result.exit_code)
 
 

@@ -14,7 +14,7 @@ from steps import pruning
 from steps.repository import parent
 from steps.repository.marks import Suspicion
 from tests.chain import FIRST, Chain
-from tests.hub import Hub, hub_on, tree
+from tests.hub import INSTANCE, Hub, hub_on, tree
 
 
 @pytest.fixture
@@ -55,6 +55,16 @@ def test_the_dry_run_is_what_the_run_does(chain: Chain, capsys: pytest.CaptureFi
     for move in planned["plan"]["moves"]:
         manifest = json.loads((chain.directory / move["point"] / "manifest.json").read_bytes())
         assert [disk["parent"] for disk in manifest["disks"]] == [move["onto"]]
+
+
+def test_json_tells_of_a_vm_that_is_left_alone(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+    (chain.path(1) / "verified.json").mkdir()
+    assert sendense(chain, "prune", "--keep-last=1", "--yes", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert chain.whole() == set(chain.points)
+    (refused,) = told["refused"]
+    assert (told["vms"], refused["instance_uuid"]) == ([], INSTANCE)
+    assert "verified.json cannot be read" in refused["why"]
 
 
 def test_a_dry_run_writes_nothing_into_the_repository_not_even_for_a_moment(chain: Chain) -> None:
