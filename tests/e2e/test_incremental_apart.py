@@ -47,7 +47,7 @@ def test_vms_of_one_name_in_two_vcenters_are_two_and_one_uuid_in_two_is_refused(
             assert len({point.parent for point in made}) == 1
         refused = site.run(jobs["copy"])
         assert refused.exit_code == 1
-        assert "holds a VM of another vCenter" in refused.error
+        assert "give this vCenter's VMs a repository of their own" in refused.error
         assert len(list(site.repository().glob("*/*/manifest.json"))) == 4
         site.assert_all_equal()
 
