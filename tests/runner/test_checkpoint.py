@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,15 +33,6 @@ def test_a_log_that_was_removed_does_not_come_back_after_a_power_cut(tmp_path: P
     log.remove()
     assert log.read() is None
     assert host.synced == ([(str(tmp_path / "ledger"), [])] if there else [])
-
-
-@pytest.fixture
-def hurried() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_what_several_threads_append_to_one_log_is_all_there(tmp_path: Path, hurried: None) -> None:

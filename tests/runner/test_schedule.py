@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
-
-import pytest
 
 from runner.events import Bus
 from runner.nodes import NodeId
 from runner.schedule import Schedule, Status
-
-
-@pytest.fixture
-def hurried() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_workers_may_tell_of_processes_while_the_loop_looks_at_all_nodes(hurried: None) -> None:
