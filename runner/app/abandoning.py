@@ -25,7 +25,7 @@ def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[C
         stack.enter_context(desk.lock(run_id))
         runs = desk.state.runs()
         known = [record for record in runs.known if record.id == run_id and record.is_unfinished]
-        unread = [one for one in runs.unread if one.run == run_id]
+        unread = [one for one in runs.unread if one.run == run_id and one.unfinished is not False]
         # Of a run that is not one of this job's, those that have its records may resume it.
         left = [] if known or unread else [orphan for orphan in lost(desk) if orphan.run == run_id]
         if not known and not unread and not left:

@@ -11,7 +11,7 @@ import pytest
 from runner.app import Options, abandon_run, diagnose, status_of, sweep_job
 from runner.checkpoint import STATE_SCHEMA_VERSION
 from runner.cli import main
-from runner.errors import SendenseError, StateError
+from runner.errors import SendenseError, StateError, UsageError
 from runner.events import Event, Warned
 from tests.e2e.test_unfinished import record_of, stopped_at, wrong
 from tests.estate import VM, Estate, Ran, disk, estate, inventory, machine
@@ -152,6 +152,8 @@ def test_a_finished_run_that_cannot_be_read_is_named_and_passed_over(
     told = capsys.readouterr()
     assert ran.result.run in told.out
     assert named in told.err
+    with pytest.raises(UsageError, match=f"no unfinished run {other}"):
+        abandon_run(job, other, options(site))
     assert record.read_bytes() == content
 
 
