@@ -67,7 +67,7 @@ def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         if checksum == _checksum_of(text):
-            why = f"was written by another version of this program: {field}: {first['msg']}"
+            why = f"was written by another version of this program, or tells what cannot be: {field}: {first['msg']}"
             raise Damaged(why, foreign=True) from error
         raise Damaged(f"is damaged: {field}: {first['msg']}") from error
     if checksum != _checksum_of(text):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import DifferenceError, SendenseError, StateError, UsageError
-from runner.hosts import Host
+from runner.hosts import Host, portions
 from runner.model import Model
 from runner.units import MINUTE
 from steps.copy.digests import Digests, file_size
@@ -263,14 +263,17 @@ def _real_paths(host: Host, paths: Sequence[str], every: Sequence[tuple[int, lis
     """Where the images really lie, with the repository's own path, the first of `paths`, as it was given."""
     root, *images = paths
     script = f'cd "$1" && pwd -P && shift && {_REAL}'
-    done = host.run(("sh", "-c", script, "sh", root, *images), timeout=MINUTE, ok=(0, _NO_FILE))
-    first, _, rest = done.stdout.partition(b"\n")
-    real_root, found = first.decode(), [name.decode() for name in rest.split(b"\0")[:-1]]
-    if done.exit_code == _NO_FILE:
-        key, chain, link = every[len(found)]
-        raise ChainError(key, chain[0].point, f"{link.path} is gone, or no regular file")
-    for path in found:
-        yield root + path.removeprefix(real_root) if path.startswith(f"{real_root}/") else path
+    before = 0
+    for some in portions(images):
+        done = host.run(("sh", "-c", script, "sh", root, *some), timeout=MINUTE, ok=(0, _NO_FILE))
+        first, _, rest = done.stdout.partition(b"\n")
+        real_root, found = first.decode(), [name.decode() for name in rest.split(b"\0")[:-1]]
+        if done.exit_code == _NO_FILE:
+            key, chain, link = every[before + len(found)]
+            raise ChainError(key, chain[0].point, f"{link.path} is gone, or no regular file")
+        for path in found:
+            yield root + path.removeprefix(real_root) if path.startswith(f"{real_root}/") else path
+        before += len(found)
 
 
 def _why_wrong(link: _Link, below: _Link | None, seen: img.ImageInfo, top: PointDisk) -> str | None:

@@ -113,12 +113,13 @@ def prune(
     for problem in problems:
         print(problem, file=sys.stderr)
     if dry_run:
-        raise click.exceptions.Exit(1 if problems else 0)
+        raise click.exceptions.Exit(1 if problems or refused else 0)
     if not due:
+        code = 1 if refused else 0
         if as_json:
             document: dict[str, JsonValue] = {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": False, "run": None}
-            print_json({**document, "exit_code": 0, "vms": [], "refused": refused})
-        return
+            print_json({**document, "exit_code": code, "vms": [], "refused": refused})
+        raise click.exceptions.Exit(code)
     agree(_question(due), given=yes, option="--yes", untouched="nothing was deleted")
     everything = len(wanted) == len(names.vms)
     confirmed: dict[str, JsonValue] = {plan.instance_uuid: [*plan.plan.drops] for plan in due}
@@ -135,7 +136,7 @@ def prune(
         pruned: list[JsonValue] = [*made.outputs(summary, Prune.name)]
         told = made.document(PRUNE_SCHEMA_VERSION, result, summary)
         print_json({**told, "dry_run": False, "vms": pruned, "refused": refused})
-    raise click.exceptions.Exit(result.exit_code)
+    raise click.exceptions.Exit(result.exit_code or (1 if refused else 0))
 
 
 def _problems(place: Place, plans: Sequence[VmPlan]) -> list[str]:

@@ -118,8 +118,8 @@ def protect(
 ) -> None:
     """Keep POINT until a day: nothing here deletes it before.
 
-    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM
-    or VM/latest is the VM's newest good point.
+    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM,
+    VM/latest, or latest where there is one VM, is the newest good point.
     """
     if lift == (until is not None and reason is not None) or (lift and (until or reason)):
         raise UsageError("write --until DATE and --reason TEXT, or --lift alone")

@@ -71,8 +71,8 @@ def restore(
 ) -> None:
     """Restore the disks of POINT as files.
 
-    POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM or VM/latest is the VM's newest good point. What is restored is read
-    back and compared with what was read at the source; no file has its final name before. After a failure the same command goes on.
+    POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is one VM, is the
+    newest good point. What is restored is read back and compared with what was read at the source; no file has its final name before. After a failure the same command goes on.
     """
     options = options_from(settings, state)
     job = read_job(site, options, part=True)

@@ -76,8 +76,8 @@ def verify(
 ) -> None:
     """Compare restore points with what was read at the source.
 
-    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM or VM/latest is the VM's newest good
-    point. The result is recorded beside the manifest;
+    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is
+    one VM, is the newest good point. The result is recorded beside the manifest;
     a point that differs counts as good no longer (exit code 5). With --against-source, JOB is best the VM's backup job: its
     variables say which vCenter has the VM, and from where it is read.
     """

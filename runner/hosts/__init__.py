@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Protocol
 
 from runner.files import is_temporary
 from runner.process import Completed
-from runner.units import GiB, MiB
+from runner.units import GiB, KiB, MiB
 
 __all__ = [
     "LARGEST_LOG",
@@ -24,8 +26,16 @@ __all__ = [
     "Forwards",
     "Host",
     "Lock",
+    "portions",
     "remove_temporaries",
 ]
+
+PORTION = 64 * KiB
+"""Bytes of quoted arguments, see `portions`."""
+
+_SPECIAL = re.compile(rb"[^A-Za-z0-9_./-]")
+_QUOTED = 17
+"""Bytes that quoting makes of one, at most: a quote, which is five characters then, three of them escaped."""
 
 LARGEST_RECORD = 64 * MiB
 """Of files that are read whole: those that are written have a few MiB at most."""
@@ -174,6 +184,22 @@ class Host(Protocol):
         that prohibits forwards shows it only there."""
 
     def close(self) -> None: ...
+
+
+def portions(arguments: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """As many of them at a time as one command line surely takes: behind sshd all of it is one argument of the login shell, which
+    Linux limits to 128 KiB (execve(2), MAX_ARG_STRLEN)."""
+    portion: list[str] = []
+    room = PORTION
+    for argument in arguments:
+        length = len(_SPECIAL.sub(b"x" * _QUOTED, os.fsencode(argument))) + _QUOTED
+        if portion and length > room:
+            yield tuple(portion)
+            portion, room = [], PORTION
+        portion.append(argument)
+        room -= length
+    if portion:
+        yield tuple(portion)
 
 
 def remove_temporaries(host: Host, *directories: str) -> None:

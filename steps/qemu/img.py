@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from runner.errors import CommandError, SendenseError
 from runner.files import NoSpaceError
-from runner.hosts import Host
+from runner.hosts import Host, portions
 from runner.model import Model
 from runner.units import HOUR, KiB
 
@@ -139,9 +139,9 @@ def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
 
 
 def infos(host: Host, paths: Sequence[str]) -> tuple[ImageInfo, ...]:
-    """`info` of each, in one request to the host; what lies below an image is not opened. Raises BadImageError,
+    """`info` of each, in as few requests to the host as may be; what lies below an image is not opened. Raises BadImageError,
     CommandError."""
-    return _infos(host, paths, "-U")
+    return tuple(found for some in portions(paths) for found in _infos(host, some, "-U"))
 
 
 def _infos(host: Host, paths: Sequence[str], share: str) -> tuple[ImageInfo, ...]:

@@ -59,8 +59,9 @@ def test_the_dry_run_is_what_the_run_does(chain: Chain, capsys: pytest.CaptureFi
 
 def test_json_tells_of_a_vm_that_is_left_alone(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
     (chain.path(1) / "verified.json").mkdir()
-    assert sendense(chain, "prune", "--keep-last=1", "--yes", "--json") == 0
+    assert sendense(chain, "prune", "--keep-last=1", "--yes", "--json") == 1
     told = json.loads(capsys.readouterr().out)
+    assert told["exit_code"] == 1
     assert chain.whole() == set(chain.points)
     (refused,) = told["refused"]
     assert (told["vms"], refused["instance_uuid"]) == ([], INSTANCE)

@@ -41,3 +41,14 @@ def test_one_that_cannot_be_read_is_an_error_of_all(tmp_path: Path, content: byt
         bad.write_bytes(content)
     with pytest.raises(BadImageError, match="cannot be read"):
         backing_files(LocalHost("here"), [str(full), str(bad)])
+
+
+def test_what_qemu_img_is_asked_of_many_images_comes_in_portions_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.hosts.PORTION", len(str(tmp_path)) * 3)
+    names = [str(tmp_path / f"{number}.qcow2") for number in range(5)]
+    for number, name in enumerate(names):
+        img.create(LocalHost("here"), name, (number + 1) * MiB)
+    found = img.infos(LocalHost("here"), names)
+    assert [one.virtual_size for one in found] == [(number + 1) * MiB for number in range(5)]
