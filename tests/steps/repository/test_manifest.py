@@ -71,7 +71,9 @@ def test_a_disk_that_cannot_be_is_refused(content: bytes, changes: dict[str, Any
     document.pop(CHECKSUM)
     (disk,) = document["disks"]
     manifest.parse(seal(document), "here")
-    with pytest.raises(StateError, match=r"^here was written by another version of this program, or tells what cannot be: "):
+    with pytest.raises(
+        StateError, match=r"^here was written by another version of this program, or tells what cannot be: "
+    ):
         manifest.parse(seal({**document, "disks": [{**disk, **changes}]}), "here")
 
 
@@ -81,7 +83,9 @@ def test_a_disk_that_cannot_be_is_refused(content: bytes, changes: dict[str, Any
 def test_a_time_that_cannot_be_compared_with_others_is_refused(content: bytes, created: object) -> None:
     document = json.loads(content)
     document.pop(CHECKSUM)
-    with pytest.raises(StateError, match=r"^here was written by another version of this program, or tells what cannot be: created"):
+    with pytest.raises(
+        StateError, match=r"^here was written by another version of this program, or tells what cannot be: created"
+    ):
         manifest.parse(seal({**document, "created": created}), "here")
 
 
