@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from runner.hosts import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.spec import HostSpec, SshSpec
-from runner.hosts.ssh.host import SshHost
+
+SSH = "runner.hosts.ssh.host"
+"""Fabric and all that is below it take a tenth of the memory and of the start of a plan that connects nowhere: they are imported
+with the first host that needs them."""
 
 
 def connect(name: str, spec: HostSpec, warn: Callable[[str], None] = lambda text: None) -> Host:
     """The host, not yet connected to: that happens at its first use. The caller closes it. `warn` is told of what is odd there."""
-    return SshHost(name, spec, warn) if isinstance(spec, SshSpec) else LocalHost(name)
+    if not isinstance(spec, SshSpec):
+        return LocalHost(name)
+    behind_sshd: Host = import_module(SSH).SshHost(name, spec, warn)
+    return behind_sshd
