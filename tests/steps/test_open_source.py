@@ -370,10 +370,14 @@ def test_a_certificate_for_another_name_says_what_to_write() -> None:
         pytest.param("nbdkit: error: unknown parameter\n", ["unknown parameter"], id="before-any-connection"),
         pytest.param("nbdkit: curl[1]: debug: x\n", [], id="no-error"),
         *(
-            pytest.param(
-                f"nbdkit: curl[1]: error: problem\nnbdkit: curl[1]: error: {said}: Broken pipe\n", ["problem"], id=said
+            pytest.param(f"nbdkit: curl[1]: error: problem\nnbdkit: curl[1]: error: {said}\n", ["problem"], id=said)
+            for said in (
+                *(
+                    f"{what}: Broken pipe"
+                    for what in ("write reply", "write data", "write error reply", "read request")
+                ),
+                "write error reply: Bad file descriptor",  # 1.42, where another thread had closed the connection
             )
-            for said in ("write reply", "write data", "write error reply", "read request")
         ),
         pytest.param(
             "nbdkit: curl[1]: error: problem\nnbdkit: curl[1]: error: aborting sleep because of connection close\n",

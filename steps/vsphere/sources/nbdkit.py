@@ -8,7 +8,7 @@ from steps.vsphere.errors import VSphereError
 
 _ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)\n", re.MULTILINE)
 _CLIENT_GONE = re.compile(
-    r"(?:write|read) (?:data|reply|error reply|request)\b.*: (?:Broken pipe|Connection reset by peer)$"
+    r"(?:write|read) (?:data|reply|error reply|request)\b.*: (?:Broken pipe|Connection reset by peer|Bad file descriptor)$"
     r"|aborting sleep because of connection close"
 )
 
