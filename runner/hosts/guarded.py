@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -11,10 +12,21 @@ CHANGING = frozenset({"run", "popen", "mkdir", "write", "write_sparse", "append"
 """Verbs that may change something there; all others only look, or make what ends with us."""
 
 
+_acting = threading.local()
+
+
 def guarded(host: Host, hold: Callable[[], None]) -> Host:
-    """`hold` raises if a lock is lost. A moment remains between its look and the write; who was frozen in it long enough to
-    lose the lock has lost its sessions too, by which it would write."""
+    """`hold` raises if a lock is lost. It is asked before the act, and by hosts that need a while until they can write again just
+    before content goes out (`hold_still`): who is frozen between the two may have lost the lock, and his sessions are still there if
+    it was broken by force."""
     return cast("Host", _Guarded(host, hold))
+
+
+def hold_still() -> None:
+    """Raises as `hold` does, of the guarded act that this thread is in; of any other it says nothing."""
+    hold: Callable[[], None] | None = getattr(_acting, "hold", None)
+    if hold is not None:
+        hold()
 
 
 def bare(host: Host) -> Host:
@@ -36,6 +48,10 @@ class _Guarded:
 
         def act(*args: Any, **more: Any) -> Any:
             self._hold()
-            return verb(*args, **more)
+            _acting.hold = self._hold
+            try:
+                return verb(*args, **more)
+            finally:
+                _acting.hold = None
 
         return act

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 from runner.errors import CommandError, HostError, SendenseError
 from runner.hosts import Child, Completed, Forwards, Lock
+from runner.hosts.guarded import hold_still
 from runner.hosts.leftovers import end, look
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.connections import Connections
@@ -90,6 +91,12 @@ class SshHost(RemoteFiles):
         self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
     ) -> bytes:
         session = self._connections.start(("sh", "-c", text, self.mark or "sh", *args))
+        if stdin is not None:
+            try:
+                hold_still()
+            except BaseException:
+                session.close()  # it gets the end of its standard input, and writes nothing of a part
+                raise
         ended = session.finish(stdin, time.monotonic() + timeout, hang_up=stdin is not None)
         if ended.exit_code != 0:
             raise ScriptError(ended.exit_code, ended.stderr)

@@ -8,6 +8,10 @@ from runner.errors import LockedError
 from runner.hosts import Host
 from runner.hosts.guarded import CHANGING, bare, guarded
 from runner.hosts.local import LocalHost
+from tests.eventually import eventually
+from tests.sshd import ssh_host, sshd
+
+__all__ = ["ssh_host", "sshd"]
 
 CALLS = {
     "run": lambda host, at: host.run(("touch", f"{at}/made")),
@@ -55,3 +59,20 @@ def test_looking_needs_no_lock(place: Path):
     host = guarded(LocalHost("hub"), lambda: pytest.fail("it asked"))
     assert host.listdir(str(place)) == ["one", "two"]
     assert isinstance(bare(host), LocalHost)
+
+
+@pytest.mark.parametrize("verb", ["write", "append", "write_sparse"])
+def test_a_lock_that_is_lost_before_the_content_goes_out_is_noticed_then(place: Path, ssh_host: Host, verb: str):
+    """As by who was frozen after it had asked, and whose sessions are still there."""
+    asked: list[str] = []
+
+    def hold() -> None:
+        asked.append(verb)
+        if len(asked) > 1:
+            raise LockedError("the VM", "another run")
+
+    with pytest.raises(LockedError):
+        CALLS[verb](guarded(ssh_host, hold), place)
+    assert len(asked) == 2
+    assert eventually(lambda: sorted(path.name for path in place.iterdir()) == ["one", "two"])
+    ssh_host.write(f"{place}/made", b"x")  # unguarded, in the same thread
