@@ -16,8 +16,8 @@ _acting = threading.local()
 
 
 def guarded(host: Host, hold: Callable[[], None]) -> Host:
-    """`hold` raises if a lock is lost. It is asked before the act, and by hosts that need a while until they can write again just
-    before content goes out (`hold_still`): who is frozen between the two may have lost the lock, and his sessions are still there if
+    """`hold` raises if a lock is lost. It is asked before the act, and by hosts that need a while until they can act again
+    once they can (`hold_still`): who is frozen between the two may have lost the lock, and his sessions are still there if
     it was broken by force."""
     return cast("Host", _Guarded(host, hold))
 
@@ -25,8 +25,13 @@ def guarded(host: Host, hold: Callable[[], None]) -> Host:
 def hold_still() -> None:
     """Raises as `hold` does, of the guarded act that this thread is in; of any other it says nothing."""
     hold: Callable[[], None] | None = getattr(_acting, "hold", None)
-    if hold is not None:
+    if hold is None:
+        return
+    _acting.hold = None  # taking a lock again needs sessions too
+    try:
         hold()
+    finally:
+        _acting.hold = hold
 
 
 def bare(host: Host) -> Host:

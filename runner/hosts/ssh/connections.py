@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import paramiko
 
 from runner.errors import HostError
+from runner.hosts.guarded import hold_still
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.command_line import Word, command_line
 from runner.hosts.ssh.login import Login, log_in
@@ -128,6 +129,12 @@ class Connections:
                 link.login.close()
             return None
         link.proven = True
+        try:
+            hold_still()
+        except BaseException:
+            channel.close()
+            self._release(link)
+            raise
         # exec_command waits for the answer without a deadline.
         watchdog = threading.Timer(SESSION_TIMEOUT, link.login.close)
         watchdog.start()

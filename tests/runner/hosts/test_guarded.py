@@ -61,18 +61,21 @@ def test_looking_needs_no_lock(place: Path):
     assert isinstance(bare(host), LocalHost)
 
 
+@pytest.mark.parametrize("turn", [2, 3], ids=["before-the-command", "before-its-content"])
 @pytest.mark.parametrize("verb", ["write", "append", "write_sparse"])
-def test_a_lock_that_is_lost_before_the_content_goes_out_is_noticed_then(place: Path, ssh_host: Host, verb: str):
+def test_a_lock_that_is_lost_while_a_session_begins_is_noticed_then(
+    place: Path, ssh_host: Host, verb: str, turn: int
+) -> None:
     """As by who was frozen after it had asked, and whose sessions are still there."""
     asked: list[str] = []
 
     def hold() -> None:
         asked.append(verb)
-        if len(asked) > 1:
+        if len(asked) >= turn:
             raise LockedError("the VM", "another run")
 
     with pytest.raises(LockedError):
         CALLS[verb](guarded(ssh_host, hold), place)
-    assert len(asked) == 2
+    assert len(asked) == turn
     assert eventually(lambda: sorted(path.name for path in place.iterdir()) == ["one", "two"])
     ssh_host.write(f"{place}/made", b"x")  # unguarded, in the same thread
