@@ -100,11 +100,7 @@ def prune(
         plans = pruning.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
         problems = _problems(place, plans)
     due = [plan for plan in plans if plan.due]
-    refused: list[JsonValue] = [
-        {"vm": plan.label, "instance_uuid": plan.instance_uuid, "why": plan.refused}
-        for plan in plans
-        if plan.refused is not None
-    ]
+    refused = _refused(plans)
     if dry_run and as_json:
         found = [plan.to_json_value() for plan in plans]
         print_json({"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": True, "vms": found, "problems": problems})
@@ -142,6 +138,15 @@ def prune(
 def _problems(place: Place, plans: Sequence[VmPlan]) -> list[str]:
     free = place.host.free_bytes(place.path)
     return [NoRoomError(place.host, plan, free).message for plan in plans if plan.due and free < plan.work.room]
+
+
+def _refused(plans: Sequence[VmPlan]) -> list[JsonValue]:
+    """The VMs that are left alone, and why."""
+    return [
+        {"vm": plan.label, "instance_uuid": plan.instance_uuid, "why": plan.refused}
+        for plan in plans
+        if plan.refused is not None
+    ]
 
 
 def _question(due: Sequence[VmPlan]) -> str:
