@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.hosts import Completed, Host
+from runner.hosts.host import Completed, Host
 
 SOURCE = Path(__file__).parent / "bad_reads.c"
 

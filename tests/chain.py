@@ -11,10 +11,10 @@ from typing import Any
 
 from blake3 import blake3
 
+from runner.base.units import MiB
 from runner.hosts.local import LocalHost
-from runner.units import MiB
 from steps.copy.extents import BLOCK
-from steps.prune import Prune, Pruned
+from steps.maintain.prune import Prune, Pruned
 from steps.repository import layout, marker
 from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity, dump
 from steps.repository.retention import Policy

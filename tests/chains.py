@@ -10,8 +10,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from runner.base.units import KiB, MiB
 from runner.hosts.local import LocalHost
-from runner.units import KiB, MiB
 from steps.copy.digests import Digests, digest_of, zero_digest
 from steps.copy.extents import BLOCK
 from steps.qemu import img

@@ -17,13 +17,13 @@ from typing import Any
 import yaml
 
 from runner.app import Options, plan_job, run_job
-from runner.events import Event
+from runner.base.units import KiB, MiB
+from runner.engine.plan import Plan
+from runner.events.events import Event
 from runner.hosts.local import LocalHost
-from runner.plan import Plan
-from runner.units import KiB, MiB
+from steps.lab.simulator import Inventory, Simulator
 from steps.repository import manifest, marker, survey
 from steps.repository.manifest import Manifest, PointDisk
-from steps.vsphere.simulator import Inventory, Simulator
 from tests.e2e.site import Ran
 
 PASSWORD = "correct horse"

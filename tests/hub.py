@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner.events import Event, Warned
-from runner.file_log import FileLog
-from runner.hosts import Host
+from runner.base.units import MiB
+from runner.events.events import Event, Warned
+from runner.hosts.file_log import FileLog
+from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
-from runner.step import Context, Run
-from runner.units import MiB
-from steps.create_qcow2 import CreateQcow2, CreateQcow2In, Image
+from runner.step.step import Context, Run
+from steps.backup.create_qcow2 import CreateQcow2, CreateQcow2In, Image
 from steps.repository import marker
 from steps.repository.section import Repository
 from steps.vsphere.inventory import VM, Controller, Disk

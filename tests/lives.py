@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from steps.discover import Discovered
+from steps.backup.discover import Discovered
 from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest, VmIdentity
 from tests import chain

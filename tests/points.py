@@ -10,13 +10,13 @@ from typing import Any
 from blake3 import blake3
 from pyVmomi import vim, vmodl
 
-from runner.units import MiB
-from steps.create_qcow2 import Image
-from steps.publish import Publish, Published, PublishIn
+from runner.base.units import MiB
+from steps.backup.create_qcow2 import Image
+from steps.backup.publish import Publish, Published, PublishIn
+from steps.backup.snapshot import FrozenDisk, SnapshotTaken
+from steps.backup.transfer import Copied
+from steps.backup.verify import Verified
 from steps.repository import layout
-from steps.snapshot import FrozenDisk, SnapshotTaken
-from steps.transfer import Copied
-from steps.verify import Verified
 from steps.vsphere.inventory import VM, Disk
 from steps.vsphere.names import DatastoreFile
 from tests.hub import CREATED, RUN, Hub, disk, vm

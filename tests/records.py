@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runner.sealed import CHECKSUM, seal
+from runner.base.sealed import CHECKSUM, seal
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

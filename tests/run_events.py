@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
-from runner.events import (
+from runner.base.units import GiB, MiB
+from runner.events.events import (
     Event,
     GraphKnown,
     Held,
@@ -24,9 +25,8 @@ from runner.events import (
     RunStarted,
     Warned,
 )
-from runner.findings import Cell, Command, Findings, Row, Statement
-from runner.result import Amount, Result
-from runner.units import GiB, MiB
+from runner.events.result import Amount, Result
+from runner.events.step_report import Cell, Command, Findings, Row, Statement
 
 RUN = "20261123T170000Z-3f9a0c1e"
 START = datetime(2026, 11, 23, 17, 0, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from typing import Any
 from pyVim.connect import SmartConnect
 from pyVmomi import vim, vmodl
 
-from steps.vsphere.simulator import Inventory, Simulator
+from steps.lab.simulator import Inventory, Simulator
 
 PASSWORD = "correct horse"
 USER = "backup@vsphere.local"

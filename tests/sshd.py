@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.hosts import Host
 from runner.hosts.connect import connect
+from runner.hosts.host import Host
 from steps.lab.sshd import Sshd
 
 

@@ -32,8 +32,8 @@ ROOMS = {
     "nbd": "steps/copy/nbd.py",
     "fabric": "runner/hosts/ssh/",
     "paramiko": "runner/hosts/ssh/",
-    "jinja2": "runner/render.py",
-    "networkx": "runner/graph.py",
+    "jinja2": "runner/base/render.py",
+    "networkx": "runner/job/graph.py",
     "rich": "runner/console",
     "click": "runner/cli/",
     "guestfs": "steps/guest/",
@@ -87,5 +87,5 @@ def test_each_foreign_library_has_one_room(path: Path):
 
 
 def test_the_floors_tell_up_from_down():
-    assert floor("runner.cli.run") > floor("runner.app") > floor("steps.transfer") > floor("steps.copy.engine")
-    assert floor("steps.copy.engine") > floor("runner.executor") > floor("runner.model")
+    assert floor("runner.cli.run") > floor("runner.app") > floor("steps.backup.transfer") > floor("steps.copy.engine")
+    assert floor("steps.copy.engine") > floor("runner.engine.executor") > floor("runner.base.model")

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runner.step import Context
-from runner.units import KiB, MiB
-from steps.create_qcow2 import Image
-from steps.open_source import Source
-from steps.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, Tunnel
-from steps.start_nbd import StartNbd, StartNbdIn
-from steps.transfer import Copied, Transfer, TransferIn, TransferLive
-from steps.verify import Verified, Verify, VerifyIn, VerifyLive
+from runner.base.units import KiB, MiB
+from runner.step.step import Context
+from steps.backup.create_qcow2 import Image
+from steps.backup.open_source import Source
+from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, Tunnel
+from steps.backup.start_nbd import StartNbd, StartNbdIn
+from steps.backup.transfer import Copied, Transfer, TransferIn, TransferLive
+from steps.backup.verify import Verified, Verify, VerifyIn, VerifyLive
 from steps.vsphere.inventory import Disk
 from tests.hub import CREATED, Hub, disk
 from tests.nbd_servers import Servers, raw

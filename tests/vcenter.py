@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from runner.errors import UsageError
-from runner.events import Event, Warned
-from runner.file_log import FileLog
-from runner.hosts import Host
+from runner.base.errors import UsageError
+from runner.events.events import Event, Warned
+from runner.hosts.file_log import FileLog
+from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
-from runner.step import Context, Run
-from steps.discover import Discover, Discovered, DiscoverIn
-from steps.open_source import OpenSource, OpenSourceIn, Source
+from runner.step.step import Context, Run
+from steps.backup.discover import Discover, Discovered, DiscoverIn
+from steps.backup.open_source import OpenSource, OpenSourceIn, Source
+from steps.backup.snapshot import Snapshot, SnapshotIn, SnapshotTaken
+from steps.lab.simulator import Inventory, Simulator
 from steps.repository.section import Repository
-from steps.snapshot import Snapshot, SnapshotIn, SnapshotTaken
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.section import VCenter
-from steps.vsphere.simulator import Inventory, Simulator
 
 RUN = "20261123T170000Z-3f9a0c1e"
 NAME = f"sendense-{RUN}"

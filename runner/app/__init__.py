@@ -5,14 +5,14 @@ of it, ``abandoning`` and ``sweeping`` let go, ``lost`` finds what nobody rememb
 here prints; the command line gives listeners and gets results.
 """
 
-from runner.app.abandoning import abandon_run
 from runner.app.comparison import compare, of_deleted
-from runner.app.desk import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
-from runner.app.looking import diagnose, named_by, plan_job, told_by
+from runner.app.inspection import diagnose, named_by, plan_job, told_by
 from runner.app.records import new_run_id
+from runner.app.release import abandon_run
 from runner.app.runs import Result, RunBroke, run_job
 from runner.app.status import Status, status_of
 from runner.app.sweeping import Swept, sweep_job, sweep_orphans
+from runner.app.workspace import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
 
 __all__ = [
     "DEFAULT_JOBS",

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.app.desk import Options
-from runner.app.looking import plan_offline
-from runner.difference import Difference, changes
-from runner.errors import JobFileError
-from runner.job import load
-from runner.job_model import Job
-from runner.job_writer import settings
-from runner.plan import Plan
-from runner.sources import content_of
-from runner.step import Registry
-from runner.versions import Version, VersionError, version_of
+from runner.app.inspection import plan_offline
+from runner.app.workspace import Options
+from runner.base.errors import JobFileError
+from runner.engine.difference import Difference, changes
+from runner.engine.plan import Plan
+from runner.job.load import load
+from runner.job.model import Job
+from runner.job.sources import content_of
+from runner.job.versions import Version, VersionError, version_of
+from runner.job.writer import settings
+from runner.step.step import Registry
 
 Planned = tuple[Job, Plan]
 

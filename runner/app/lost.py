@@ -6,15 +6,15 @@ import posixpath
 import shlex
 from collections.abc import Iterator, Sequence
 
-from runner.app.desk import Desk
 from runner.app.records import new_record
-from runner.checkpoint import JobState, record_of
-from runner.errors import StateError
-from runner.hosts import Host
-from steps import orphans
-from steps.orphans import Orphan
+from runner.app.workspace import Desk
+from runner.base.errors import StateError
+from runner.engine.checkpoint import JobState, record_of
+from runner.hosts.host import Host
 from steps.repository import layout
 from steps.repository.section import Repository
+from steps.sections import orphans
+from steps.sections.orphans import Orphan
 
 ASKING = "orphans"
 """Who looks, in place of a run's id."""

@@ -11,10 +11,11 @@ import socket
 import subprocess
 from pathlib import Path
 
-from runner import __version__, process
-from runner.checkpoint import RunRecord, now
-from runner.job_model import Job
-from runner.step import Log
+from runner import __version__
+from runner.engine.checkpoint import RunRecord, now
+from runner.hosts import process
+from runner.job.model import Job
+from runner.step.step import Log
 
 
 def new_run_id() -> str:

@@ -10,23 +10,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.app.desk import EVENTS, Desk, Options, nothing_is_usage, open_desk
-from runner.app.earlier import EARLIER, discard, earlier
+from runner.app.earlier_runs import EARLIER, discard, earlier
+from runner.app.outcome import verdict_of
 from runner.app.records import account, git_commit, new_record, new_run_id
-from runner.app.verdict import verdict_of
-from runner.checkpoint import RunRecord, RunState, now
-from runner.conclusion import RUN
-from runner.errors import Interrupted, SendenseError, StateError, UsageError
-from runner.events import Event, RunFinished, RunStarted, Warned
-from runner.examination import Examination
-from runner.executor import Executor, Outcome
-from runner.findings import Alarm
-from runner.job_model import Job
-from runner.journal import Journal
-from runner.limits import limit_of
-from runner.patience import patiently
-from runner.step import Run
-from runner.unwind import Unwinding
+from runner.app.workspace import EVENTS, Desk, Options, nothing_is_usage, open_desk
+from runner.base.errors import Interrupted, SendenseError, StateError, UsageError
+from runner.engine.checkpoint import RunRecord, RunState, now
+from runner.engine.conclusion import RUN
+from runner.engine.executor import Executor, Outcome
+from runner.engine.preflight import Examination
+from runner.engine.retry import patiently
+from runner.engine.teardown import Unwinding
+from runner.events.events import Event, RunFinished, RunStarted, Warned
+from runner.events.journal import Journal
+from runner.events.step_report import Alarm
+from runner.hosts.limits import limit_of
+from runner.job.model import Job
+from runner.step.step import Run
 
 THE_EVENTS = "the run's events"
 THIS_PROCESS = "this process"

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.app.desk import EVENTS, Desk, Options, open_desk
-from runner.app.earlier import of_unread
-from runner.checkpoint import NodeRecord, RunRecord
-from runner.errors import SendenseError, StateError
-from runner.hosts.leftovers import look
-from runner.journal import read_events
-from runner.summary import RunSummary, fold
-from runner.unwind import Hold
+from runner.app.earlier_runs import of_unread
+from runner.app.workspace import EVENTS, Desk, Options, open_desk
+from runner.base.errors import SendenseError, StateError
+from runner.engine.checkpoint import NodeRecord, RunRecord
+from runner.engine.teardown import Hold
+from runner.events.journal import read_events
+from runner.events.summary import RunSummary, fold
+from runner.hosts.stray_processes import look
 
 
 @dataclass(frozen=True)

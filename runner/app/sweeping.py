@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.app.abandoning import foreign
-from runner.app.desk import Desk, Options, nothing_is_usage, open_desk
-from runner.app.earlier import EARLIER, of_foreign, of_unread, what_releases
+from runner.app.earlier_runs import EARLIER, of_foreign, of_unread, what_releases
 from runner.app.lost import lost
-from runner.checkpoint import RunRecord, now
-from runner.errors import LockedError, SendenseError, StateError
-from runner.events import Event, Warned
-from runner.hosts.leftovers import end, look
-from runner.unwind import Hold
+from runner.app.release import foreign
+from runner.app.workspace import Desk, Options, nothing_is_usage, open_desk
+from runner.base.errors import LockedError, SendenseError, StateError
+from runner.engine.checkpoint import RunRecord, now
+from runner.engine.teardown import Hold
+from runner.events.events import Event, Warned
+from runner.hosts.stray_processes import end, look
 
 SWEEP = "sweep"
 """Who holds the job's lock meanwhile, in place of a run's id."""
@@ -130,7 +130,7 @@ def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:
 
 
 def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swept:
-    """Lets go of what runs whose records are lost left in the job's vCenters and on its hosts, see `steps.orphans`. Raises
+    """Lets go of what runs whose records are lost left in the job's vCenters and on its hosts, see `steps.sections.orphans`. Raises
     LockedError while a run of the job is alive."""
     with (
         open_desk(path, options, threading.Event(), ()) as desk,

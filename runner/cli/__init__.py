@@ -6,30 +6,25 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import entry_points
 
 import click
 
-from runner import __version__, process
+from runner import __version__
+from runner.base.errors import SendenseError
 from runner.cli.output import Outputs
-from runner.errors import SendenseError
-from runner.limits import limit_of, raise_soft_limits
+from runner.cli.work import Work, WorkGroup
+from runner.hosts import process
+from runner.hosts.limits import limit_of, raise_soft_limits
 
 COMMANDS = {
     **dict.fromkeys(("validate", "plan", "render", "schema"), "job"),
-    **dict.fromkeys(("init", "points", "protect"), "repository"),
-    **{
-        name: name
-        for name in (
-            *("run", "status", "sweep", "doctor"),
-            *("verify", "prune", "restore", "serve", "files", "adopt"),
-            *("steps", "templates", "ci", "completion", "demo", "lab"),
-        )
-    },
+    **{name: name for name in ("run", "status", "sweep", "doctor", "steps", "templates", "ci", "completion")},
 }
-"""Command → the module here that has it, under its own name."""
+"""The engine's own: command → the module here that has it, under its own name."""
 
-WORKING = frozenset({"run", "sweep", "init", "protect", "verify", "prune", "restore", "serve", "adopt", "demo", "lab"})
-"""Commands with other work than to answer: their exit code is that work's, whoever can be told of it."""
+INSTALLED = "sendense.commands"
+"""The group of entry points by which other packages bring commands: a name, and where the click command of that name is."""
 
 EPILOG = """Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by another run ·
 4 of several jobs, some are done and some not · 5 verification found a difference · 130 interrupted, resumable."""
@@ -39,13 +34,16 @@ class Commands(click.Group):
     """Imports a command when it is asked for: one that looks at points need not wait for the simulated vCenter."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
+        return sorted({*COMMANDS, *entry_points(group=INSTALLED).names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name]}"), cmd_name)
-        return command
+        if cmd_name in COMMANDS:
+            command: click.Command = getattr(import_module(f"{__name__}.{COMMANDS[cmd_name]}"), cmd_name)
+            return command
+        for entry in entry_points(group=INSTALLED, name=cmd_name):
+            installed: click.Command = entry.load()
+            return installed
+        return None
 
 
 @click.group(
@@ -70,8 +68,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _answers(words: Sequence[str]) -> bool:
-    command = next((word for word in words if not word.startswith("-")), "")
-    return command not in WORKING or "--dry-run" in words
+    name = next((word for word in words if not word.startswith("-")), "")
+    with click.Context(cli) as ctx:
+        command = cli.get_command(ctx, name)
+    return not isinstance(command, Work | WorkGroup) or "--dry-run" in words
 
 
 def _called(words: Sequence[str]) -> int:

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 
 from runner import __version__
 from runner.app import Options, named_by, read_job
+from runner.base.errors import UsageError
+from runner.base.render import render_report
 from runner.cli.options import jobs_argument
-from runner.errors import UsageError
-from runner.job_model import Job
-from runner.render import render_report
-from runner.secrets import FromEnv
+from runner.hosts.secrets import FromEnv
+from runner.job.model import Job
 
 LIMIT = 350
 """Minutes a CI may let a run work; the shortest common limit is six hours."""

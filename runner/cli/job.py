@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
-from runner import plan_view
 from runner.app import Options, compare, of_deleted, plan_job, read_job
+from runner.base.errors import JobFileError, Problem
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
-from runner.difference import Difference
-from runner.errors import JobFileError, Problem
-from runner.job import write_out
-from runner.job_writer import written
-from runner.schema import job_schema
-from runner.step import Registry
-from runner.versions import VersionError
+from runner.console import plan_view
+from runner.engine.difference import Difference
+from runner.job.load import write_out
+from runner.job.schema import job_schema
+from runner.job.versions import VersionError
+from runner.job.writer import written
+from runner.step.step import Registry
 
 VALIDATE_SCHEMA_VERSION = 1
 RENDER_SCHEMA_VERSION = 1

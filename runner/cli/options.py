@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from runner.app import Options
-from runner.errors import UsageError
-from runner.job import is_part
-from runner.step import Registry
+from runner.base.errors import UsageError
+from runner.job.load import is_part
+from runner.step.step import Registry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self, TextIO, cast
 
-from runner.printable import visible
+from runner.base.printable import visible
 
 STREAMS = (0, 1, 2)
 CLOSED = OSError(errno.EBADF, "it is closed")

@@ -17,18 +17,19 @@ from types import FrameType
 
 import click
 
-from runner import files
 from runner.app import DEFAULT_JOBS, EVENTS, Options, Result, RunBroke, run_job
-from runner.cli.ended import Ended, print_ended
+from runner.base.errors import SendenseError, UsageError
+from runner.cli.job_results import Ended, print_ended
+from runner.cli.multi_job import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
-from runner.cli.several import say_error
+from runner.cli.work import Work
 from runner.console import Console, Level
-from runner.errors import SendenseError, UsageError
-from runner.journal import read_events
-from runner.limits import limit_of
-from runner.outcomes import of_several
-from runner.report import write_reports, write_summary
-from runner.step import Registry
+from runner.events.journal import read_events
+from runner.events.outcomes import of_several
+from runner.hosts import files
+from runner.hosts.limits import limit_of
+from runner.report.report import write_reports, write_summary
+from runner.step.step import Registry
 
 RUN_SCHEMA_VERSION = 1
 
@@ -72,7 +73,7 @@ def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> 
             signal.signal(number, handler)
 
 
-@click.command()
+@click.command(cls=Work)
 @jobs_argument
 @job_options
 @click.option(

@@ -10,16 +10,16 @@ import click
 from pydantic import JsonValue
 
 from runner.app import Status, status_of
-from runner.checkpoint import NodeRecord, RunRecord
+from runner.base.errors import SendenseError
+from runner.base.printable import printable
+from runner.base.units import amount, human_bytes, human_seconds
+from runner.cli.multi_job import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
-from runner.cli.several import say_error
 from runner.console import print_table
-from runner.errors import SendenseError
-from runner.outcomes import ENDINGS, NODES, JobOutcome, of_several
-from runner.printable import printable
-from runner.summary import NodeSummary, RunSummary
-from runner.units import amount, human_bytes, human_seconds
-from runner.words import clock, failures, in_lines, named
+from runner.engine.checkpoint import NodeRecord, RunRecord
+from runner.events.outcomes import ENDINGS, NODES, JobOutcome, of_several
+from runner.events.summary import NodeSummary, RunSummary
+from runner.report.labels import clock, failures, in_lines, named
 
 STATUS_SCHEMA_VERSION = 1
 

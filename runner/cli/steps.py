@@ -14,13 +14,13 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from runner.base.errors import UsageError
+from runner.base.field_docs import field_docs
+from runner.base.model import HOST, HOW, SectionName, marks_of
+from runner.base.units import HOUR, parse_duration
 from runner.cli.options import json_option, print_json
 from runner.console import print_table
-from runner.errors import UsageError
-from runner.field_docs import field_docs
-from runner.model import HOST, HOW, SectionName, marks_of
-from runner.step import AnyStep, Registry
-from runner.units import HOUR, parse_duration
+from runner.step.step import AnyStep, Registry
 
 WIDTH = 100
 """Characters of a line of text: more is hard to read."""

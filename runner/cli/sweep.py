@@ -9,17 +9,18 @@ from typing import Any
 import click
 
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
+from runner.base.errors import SendenseError
+from runner.cli.multi_job import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
-from runner.cli.several import say_error
+from runner.cli.work import Work
 from runner.console import Console
-from runner.errors import SendenseError
-from runner.outcomes import of_several
-from runner.step import Registry
+from runner.events.outcomes import of_several
+from runner.step.step import Registry
 
 SWEEP_SCHEMA_VERSION = 1
 
 
-@click.command()
+@click.command(cls=Work)
 @jobs_argument
 @job_options
 @click.option(

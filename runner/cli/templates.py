@@ -8,17 +8,17 @@ from collections.abc import Mapping
 import click
 from pydantic import BeforeValidator, JsonValue
 
-from runner.annotations import bare, fields, members, metadata, model_of
+from runner.base.annotations import bare, fields, members, metadata, model_of
+from runner.base.errors import UsageError
+from runner.base.render import job_templates
+from runner.base.units import parse_duration, parse_size
 from runner.cli.options import json_option, print_json
 from runner.cli.steps import paragraphs, type_name
-from runner.complaints import did_you_mean
 from runner.console import print_table
-from runner.errors import UsageError
-from runner.job_writer import flow
-from runner.render import job_templates
-from runner.step import Registry
-from runner.template_variables import Variable, declared, summary
-from runner.units import parse_duration, parse_size
+from runner.job.problems import did_you_mean
+from runner.job.template_variables import Variable, declared, summary
+from runner.job.writer import flow
+from runner.step.step import Registry
 
 MOST_KEYS = 2
 """Of a mapping, that a table has room for; the JSON Schema has them all."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TextIO
 
-from runner.observations import Observation, State
-from runner.printable import printable
+from runner.base.printable import printable
+from runner.events.check_results import Observation, State
 
 _SIGNS: Mapping[State, str] = {"good": "ok", "noted": "note", "wrong": "WRONG"}
 _COUNTED: Mapping[State, str] = {"good": "ok", "noted": "to know of", "wrong": "wrong"}

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import Protocol, Self, TextIO
 
-from runner.console.ending import print_ending
+from runner.console.final_summary import print_ending
 from runner.console.live import LiveFace
 from runner.console.plain import Level, PlainFace
 from runner.console.screen import can_redraw
-from runner.events import Event, RunFinished
-from runner.findings import FindingsOf
-from runner.summary import Fold, RunSummary
+from runner.events.events import Event, RunFinished
+from runner.events.step_report import FindingsOf
+from runner.events.summary import Fold, RunSummary
 
 INTERVAL = 5.0  # seconds: often enough to see that it lives, seldom enough for the log of a night
 

@@ -15,14 +15,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from runner.console.ending import print_troubles
+from runner.base.printable import printable
+from runner.base.units import amount, human_bytes, human_seconds
+from runner.console.final_summary import print_troubles
 from runner.console.screen import Screen
-from runner.events import Event, NodeRetrying, NodeStarted, Warned
-from runner.flow import Flow
-from runner.outcomes import NODES, NodeState
-from runner.printable import printable
-from runner.summary import Fold, NodeSummary
-from runner.units import amount, human_bytes, human_seconds
+from runner.events.events import Event, NodeRetrying, NodeStarted, Warned
+from runner.events.flow import Flow
+from runner.events.outcomes import NODES, NodeState
+from runner.events.summary import Fold, NodeSummary
 
 FRAMES_PER_SECOND = 8
 WARNINGS = 3  # lines kept for the latest of them; the ending shows all

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-from runner.events import (
+from runner.base.printable import printable
+from runner.base.units import amount, human_bytes, human_seconds
+from runner.events.events import (
     Event,
     GraphKnown,
     NodeFailed,
@@ -21,11 +23,9 @@ from runner.events import (
     UndoFailed,
     Warned,
 )
-from runner.flow import Flow
-from runner.printable import printable
-from runner.summary import Fold
-from runner.units import amount, human_bytes, human_seconds
-from runner.words import clock, named
+from runner.events.flow import Flow
+from runner.events.summary import Fold
+from runner.report.labels import clock, named
 
 Level = Literal["quiet", "normal", "verbose"]
 

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from runner.base.printable import printable
 from runner.console.screen import Screen
-from runner.printable import printable
 
 SHORT = 24  # cells; a column of no more is never broken over lines, and none is made narrower
 GAP = 2  # cells between two columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from runner.hosts import Host
+from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.spec import HostSpec, SshSpec
 

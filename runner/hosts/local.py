@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from runner import files, process
-from runner.hosts import LARGEST_LOG, LARGEST_RECORD, Child, Completed, FileStat, Forwards, Lock
-from runner.regular_file import read_pieces
+from runner.hosts import files, process
+from runner.hosts.host import LARGEST_LOG, LARGEST_RECORD, Child, Completed, FileStat, Forwards, Lock
+from runner.hosts.regular_file import read_pieces
 
 
 class LocalHost:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from runner.model import HOW, FilePath, JobModel
-from runner.secrets import FromFile
+from runner.base.model import HOW, FilePath, JobModel
+from runner.hosts.secrets import FromFile
 
 SSH_PORT = 22
 HIGHEST_PORT = 65535

@@ -26,19 +26,12 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from runner import process
-from runner.errors import HostError
-from runner.files import THIS_MACHINE, sentences
-from runner.hosts import Child, Forwards
+from runner.base.errors import HostError
+from runner.hosts import process
+from runner.hosts.connect_limits import CONNECT_TIMEOUT, KEEPALIVE, STARTS_AT_ONCE, address, known_hosts, start_slot
+from runner.hosts.files import THIS_MACHINE, sentences
+from runner.hosts.host import Child, Forwards
 from runner.hosts.spec import SshSpec
-from runner.hosts.starts import (
-    CONNECT_TIMEOUT,
-    KEEPALIVE,
-    STARTS_AT_ONCE,
-    address,
-    known_hosts,
-    start_slot,
-)
 
 READY_TIMEOUT = 4.0 * CONNECT_TIMEOUT
 """A jump host doubles what a login takes; waiting for a start slot is not part of it."""

@@ -1,6 +1,6 @@
 """Bytes from one block device to another, proven: extents, endpoints (NBD, memory), the copy, digests, the ledger.
 
-It knows no host, step or vSphere and stands on `runner.errors` and `runner.units` alone: a library of its own.
+It knows no host, step or vSphere and stands on `runner.base.errors` and `runner.base.units` alone: a library of its own.
 
     extents.py    (pure) runs of zeroes and of content, windows, blocks
     endpoint.py   the protocol of what can be copied from and to; its errors

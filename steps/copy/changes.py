@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 
-from runner.units import KiB
+from runner.base.units import KiB
 from steps.copy.extents import BLOCK, gaps
 
 CLUSTER = 64 * KiB

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from runner.errors import DifferenceError
+from runner.base.errors import DifferenceError
 from steps.copy.digests import ENTRY, Digests, digest_of
 from steps.copy.endpoint import Endpoint, WrongEndpoint
+from steps.copy.extent_walk import Survey
 from steps.copy.extents import BLOCK, Extent, Piece
-from steps.copy.survey import Survey
 from steps.copy.traffic import Traffic
 
 _PROGRESS_INTERVAL = 0.5

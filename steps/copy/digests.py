@@ -17,9 +17,9 @@ from types import TracebackType
 
 from blake3 import blake3
 
-from runner.errors import StateError
-from runner.files import THIS_MACHINE, pwrite, sentences
-from runner.units import MiB
+from runner.base.errors import StateError
+from runner.base.units import MiB
+from runner.hosts.files import THIS_MACHINE, pwrite, sentences
 from steps.copy.extents import BLOCK, Extent, merge
 
 ENTRY = 32

@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.errors import SendenseError
-from runner.units import MiB, human_bytes
+from runner.base.errors import SendenseError
+from runner.base.units import MiB, human_bytes
 from steps.copy.extents import Extent
 
 MAX_REQUEST = 32 * MiB

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from runner.units import MiB
+from runner.base.units import MiB
 from steps.copy.digests import Digests, digest_of, zero_digest
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
+from steps.copy.extent_walk import Survey
 from steps.copy.extents import BLOCK, Piece, gaps
 from steps.copy.ledger import Flushed, join
-from steps.copy.survey import Survey
 from steps.copy.traffic import Traffic
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from runner.units import GiB, MiB
+from runner.base.units import GiB, MiB
 
 BLOCK = MiB
 """The unit of reading, hashing and writing: block i is [i MiB, min((i+1) MiB, capacity)). Requests of 1 MiB keep pace with

@@ -18,7 +18,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from runner.errors import StateError
+from runner.base.errors import StateError
 from steps.copy.digests import ENTRY
 from steps.copy.extents import BLOCK
 

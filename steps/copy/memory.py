@@ -6,7 +6,7 @@ import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from runner.units import KiB
+from runner.base.units import KiB
 from steps.copy.endpoint import MAX_REQUEST, Abilities, Answered, Done, RequestFailed
 from steps.copy.extents import Extent, merge
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from runner.units import MiB
+from runner.base.units import MiB
 from steps.copy.endpoint import MAX_REQUEST, Abilities, Answered, ConnectFailed, CopyError, Done, RequestFailed
 from steps.copy.extents import Extent, merge
 

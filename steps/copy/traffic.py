@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from runner.errors import Interrupted
-from runner.units import human_seconds
+from runner.base.errors import Interrupted
+from runner.base.units import human_seconds
 from steps.copy.endpoint import Channel, Endpoint, RequestFailed, Stalled, describe
 from steps.copy.extents import Extent
 

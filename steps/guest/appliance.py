@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from runner import process
-from runner.errors import Interrupted, SendenseError
-from runner.units import MINUTE
+from runner.base.errors import Interrupted, SendenseError
+from runner.base.units import MINUTE
+from runner.hosts import process
 
 try:
     import guestfs

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner import files
-from runner.model import Model
-from runner.units import MiB
+from runner.base.model import Model
+from runner.base.units import MiB
+from runner.hosts import files
 from steps.guest.appliance import Appliance, GuestError
 
 CHUNK = 2 * MiB

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from runner.errors import SendenseError, UsageError
+from runner.base.errors import SendenseError, UsageError
 
 ANSWER_TIMEOUT = 30.0
 """A guest write may wait for a snapshot's merge, which holds the simulator's lock."""

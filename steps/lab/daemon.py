@@ -24,15 +24,15 @@ from types import FrameType
 
 from pydantic import JsonValue
 
-from runner import files, process
-from runner.errors import LockedError, SendenseError, UsageError
+from runner.base.errors import LockedError, SendenseError, UsageError
+from runner.hosts import files, process
 from runner.hosts.connect import connect
 from steps.lab import record, site
 from steps.lab.control import Control, Operation
 from steps.lab.record import LabRecord, VCenterAt
+from steps.lab.simulator import Simulator, load_inventory
 from steps.lab.sshd import Sshd
 from steps.repository import marker
-from steps.vsphere.simulator import Simulator, load_inventory
 
 USERNAME = "backup@vsphere.local"
 

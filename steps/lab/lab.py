@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner import files
-from runner.errors import SendenseError, UsageError
-from runner.units import MiB
+from runner.base.errors import SendenseError, UsageError
+from runner.base.units import MiB
+from runner.hosts import files
 from steps.lab import record
 from steps.lab.control import Asking, NotAnswering
 from steps.lab.record import LabRecord
-from steps.vsphere.simulator import DEFAULT_INVENTORY
+from steps.lab.simulator import DEFAULT_INVENTORY
 
 START_TIMEOUT = 60.0
 """Most of a start is importing pyVmomi and writing the disks: 2 s, several times that on a busy machine."""

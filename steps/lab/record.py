@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from runner import files
-from runner.errors import StateError, UsageError
+from runner.base.errors import StateError, UsageError
+from runner.base.model import Model
+from runner.hosts import files
 from runner.hosts.spec import SshSpec
-from runner.model import Model
 
 FILE = "lab.json"
 LOG = "log"

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from runner import files
+from runner.base.render import render_template
+from runner.hosts import files
 from runner.hosts.spec import SshSpec
-from runner.render import render_template
 from steps.lab.record import LabDisk, LabRecord, LabVM, VCenterAt
+from steps.lab.simulator import Inventory, Simulator
+from steps.lab.simulator.entities import escape, unescape
+from steps.lab.simulator.inventory import DatacenterSpec, DiskSpec, MachineSpec
 from steps.repository.layout import slug
-from steps.vsphere.simulator import Inventory, Simulator
-from steps.vsphere.simulator.entities import escape, unescape
-from steps.vsphere.simulator.inventory import DatacenterSpec, DiskSpec, MachineSpec
 
 SITE = "site.yaml"
 JOBS = "jobs"

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from runner import process
-from runner.errors import SendenseError
+from runner.base.errors import SendenseError
+from runner.hosts import process
+from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
-from runner.leash import LeashedChild
-from runner.secrets import FromFile
+from runner.hosts.supervisor import LeashedChild
 
 SSHD = "/usr/sbin/sshd"
 """sshd wants to be called by its absolute path: it executes itself again for each connection."""

@@ -6,8 +6,8 @@ import os
 import struct
 from collections.abc import Sequence
 
-from runner.hosts import Host
-from runner.units import MINUTE, KiB
+from runner.base.units import MINUTE, KiB
+from runner.hosts.host import Host
 from steps.qemu.img import BadImageError
 
 _HEADER = 4 * KiB

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from runner.errors import CommandError, SendenseError
-from runner.files import NoSpaceError
-from runner.hosts import Host, portions
-from runner.model import Model
-from runner.units import HOUR, KiB
+from runner.base.errors import CommandError, SendenseError
+from runner.base.model import Model
+from runner.base.units import HOUR, KiB
+from runner.hosts.files import NoSpaceError
+from runner.hosts.host import Host, portions
 
 FORMAT = "qcow2"
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from runner.hosts import Host
+from runner.hosts.host import Host
 from steps.repository import layout, survey, vm_directory
 from steps.repository.identities import Identity
 from steps.repository.manifest import Manifest

@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Literal
 
-from runner.hosts import Host
-from runner.model import Model
-from runner.units import MiB
+from runner.base.model import Model
+from runner.base.units import MiB
+from runner.hosts.host import Host
 from steps.repository import naming, survey
 from steps.repository.chains import Chains
 from steps.repository.history import Entry
 from steps.repository.manifest import Level, PointDisk
-from steps.repository.marks import Comparison, Protection, Suspicion, Verification
 from steps.repository.naming import Names
 from steps.repository.survey import Skipped, Unread, VmDirectory
+from steps.repository.verification_records import Comparison, Protection, Suspicion, Verification
 
 
 class ListedDisk(Model):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from steps.repository.history import Entry, History
-from steps.repository.marks import DiskVerified
+from steps.repository.verification_records import DiskVerified
 
 
 @dataclass(frozen=True)

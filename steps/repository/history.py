@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runner.errors import SendenseError
+from runner.base.errors import SendenseError
 from steps.repository.manifest import Manifest, PointDisk
-from steps.repository.marks import Marks
+from steps.repository.verification_records import Marks
 
 
 class BrokenChainError(SendenseError):

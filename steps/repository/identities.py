@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
-from runner.errors import SendenseError
-from runner.hosts import Host
-from runner.model import Model
-from runner.sealed import Damaged, seal, unseal
-from runner.units import MINUTE
+from runner.base.errors import SendenseError
+from runner.base.model import Model
+from runner.base.sealed import Damaged, seal, unseal
+from runner.base.units import MINUTE
+from runner.hosts.host import Host
 from steps.repository import layout
 from steps.repository.listing import UnreadableError
 

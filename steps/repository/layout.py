@@ -15,8 +15,8 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 
-from runner.errors import SendenseError
-from runner.units import MiB
+from runner.base.errors import SendenseError
+from runner.base.units import MiB
 
 MARKER = "repository.json"
 STATE = ".state"

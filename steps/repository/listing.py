@@ -18,18 +18,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from runner.errors import StateError
-from runner.files import is_temporary
-from runner.hosts import Host
-from runner.units import MINUTE
-from steps.repository import layout, marks
+from runner.base.errors import StateError
+from runner.base.units import MINUTE
+from runner.hosts.files import is_temporary
+from runner.hosts.host import Host
+from steps.repository import layout, verification_records
 
 TIMEOUT = 10 * MINUTE
 
 ATTEMPTS = 3
 """What another run deletes or publishes just then is gone, or has its name, at the second look."""
 
-READ = (layout.MANIFEST, *marks.NAMES.values())
+READ = (layout.MANIFEST, *verification_records.NAMES.values())
 """Names of the small files of a point."""
 
 _COUNTS_LINKS = frozenset({"ext2/ext3", "xfs", "tmpfs", "zfs", "nfs"})

@@ -8,8 +8,8 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.errors import UsageError
-from runner.hosts import Host
+from runner.base.errors import UsageError
+from runner.hosts.host import Host
 from steps.repository import layout, listing, marker, naming, standing, survey, vm_directory
 from steps.repository.listing import Listing
 from steps.repository.naming import AmbiguousVmError, Names

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from runner.sealed import Damaged, seal, unseal
-from runner.units import DAY, MiB, counted, human_seconds
+from runner.base.sealed import Damaged, seal, unseal
+from runner.base.units import DAY, MiB, counted, human_seconds
 from steps.repository import layout
 from steps.repository.recorded import LARGEST, Amount, Moment, Recorded, different
 

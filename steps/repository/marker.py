@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from runner.errors import NewerError, SendenseError, StateError
-from runner.hosts import Host
-from runner.model import Model
+from runner.base.errors import NewerError, SendenseError, StateError
+from runner.base.model import Model
+from runner.hosts.host import Host
 from steps.repository import layout
 
 ALLOWED_BEFORE = frozenset({"lost+found", layout.STATE})

@@ -11,14 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from runner.errors import StateError, UsageError
-from runner.hosts import Host
+from runner.base.errors import StateError, UsageError
+from runner.hosts.host import Host
 from steps.repository import layout, listing, manifest
 from steps.repository.history import Entry
 from steps.repository.listing import Listing
 from steps.repository.manifest import VmIdentity
-from steps.repository.marks import Marks
 from steps.repository.survey import Unread, VmDirectory
+from steps.repository.verification_records import Marks
 
 SHORTEST = 4
 """Characters of the beginning of a uuid: with fewer a name that was misspelt passes for one."""

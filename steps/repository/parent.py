@@ -10,16 +10,16 @@ import posixpath
 from collections.abc import Container
 from dataclasses import dataclass
 
-from runner.errors import SendenseError
-from runner.hosts import Host
-from runner.model import Model
-from steps.repository import history, identities, layout, marks, survey
+from runner.base.errors import SendenseError
+from runner.base.model import Model
+from runner.hosts.host import Host
+from steps.repository import history, identities, layout, survey, verification_records
 from steps.repository.chains import Chains
 from steps.repository.history import BrokenChainError, Entry
 from steps.repository.listing import UnreadableError
 from steps.repository.manifest import LastFull, Level
-from steps.repository.marks import Suspicion
 from steps.repository.survey import VmDirectory
+from steps.repository.verification_records import Suspicion
 
 
 class Parent(Model):
@@ -175,7 +175,7 @@ def doubt(host: Host, directory: str, point: str, suspicion: Suspicion) -> None:
     below: str | None = point
     marked: set[str] = set()
     while below is not None and below not in marked and (entry := by_name.get(below)) is not None:
-        marks.suspect(host, entry.path, suspicion)
+        verification_records.suspect(host, entry.path, suspicion)
         marked.add(below)
         disk = entry.disk(suspicion.key)
         below = None if disk is None else disk.parent

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
 
-from runner.model import Model
+from runner.base.model import Model
 
 LARGEST = 2**63 - 1
 """Bytes, as file systems count them; more blocks or seconds there cannot be either."""

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from runner.about import About
-from runner.model import JobModel, Model
+from runner.base.model import JobModel, Model
+from runner.step.about import About
 from steps.repository.chains import Chains
 from steps.repository.history import Entry, History, children
 

@@ -6,10 +6,10 @@ import posixpath
 
 from pydantic import field_validator
 
-from runner.hosts import Host
-from runner.model import HostName
-from runner.state_place import StatePlace
-from runner.step import Context, Section
+from runner.base.model import HostName
+from runner.hosts.host import Host
+from runner.hosts.state_place import StatePlace
+from runner.step.step import Context, Section
 from steps.repository import layout, marker
 
 

@@ -6,8 +6,8 @@ import posixpath
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from runner.errors import UsageError
-from runner.hosts import Host
+from runner.base.errors import UsageError
+from runner.hosts.host import Host
 from steps.repository import naming, survey
 from steps.repository.chains import Chains
 from steps.repository.history import Entry

@@ -10,14 +10,14 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, field
 
-from runner.errors import StateError
-from runner.hosts import Host
-from runner.model import Model
-from steps.repository import identities, layout, listing, manifest, marker, marks
+from runner.base.errors import StateError
+from runner.base.model import Model
+from runner.hosts.host import Host
+from steps.repository import identities, layout, listing, manifest, marker, verification_records
 from steps.repository.history import Entry, oldest_first
 from steps.repository.identities import Adoption
 from steps.repository.listing import Found, Listing
-from steps.repository.marks import Marks
+from steps.repository.verification_records import Marks
 
 
 class Skipped(Model):
@@ -240,6 +240,6 @@ _NO_MARKS = Marks()
 
 
 def _marks(directory: str, contents: dict[str, bytes]) -> Marks:
-    if not any(f"{directory}/{name}" in contents for name in marks.NAMES.values()):
+    if not any(f"{directory}/{name}" in contents for name in verification_records.NAMES.values()):
         return _NO_MARKS
-    return marks.gather(lambda name: contents.get(f"{directory}/{name}"), str)
+    return verification_records.gather(lambda name: contents.get(f"{directory}/{name}"), str)

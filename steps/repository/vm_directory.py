@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import Protocol
 
-from runner.errors import SendenseError, StateError
-from runner.hosts import Host
+from runner.base.errors import SendenseError, StateError
+from runner.hosts.host import Host
 from steps.repository import identities, layout, listing, survey
 from steps.repository.identities import DiskIdentity, Identity, Recorded
 from steps.repository.manifest import Manifest, parse

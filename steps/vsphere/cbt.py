@@ -14,7 +14,7 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
-from runner.units import MINUTE
+from runner.base.units import MINUTE
 from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingLost, TrackingOff, TrackingSilent, VSphereError
 from steps.vsphere.faults import text_of

@@ -19,10 +19,10 @@ from typing import TypeVar
 
 from pyVmomi import vim
 
-from runner.errors import SendenseError
-from runner.step import Context
-from runner.units import MINUTE
-from steps.vsphere import folder, service, way
+from runner.base.errors import SendenseError
+from runner.base.units import MINUTE
+from runner.step.step import Context
+from steps.vsphere import folder, reachability, service
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
 from steps.vsphere.names import DatastoreFile
@@ -265,7 +265,7 @@ def vcenter(ctx: Context, name: str) -> Client:
 
     def make() -> Client:
         section: VCenter = ctx.section("vcenters", name)
-        way.require(ctx, name, section)
+        reachability.require(ctx, name, section)
         return Client(name, section, hold=ctx.hold)
 
     client: Client = ctx.shared(("vcenter", name), make)

@@ -19,7 +19,7 @@ VSphereError                      the run failed
 
 from __future__ import annotations
 
-from runner.errors import SendenseError
+from runner.base.errors import SendenseError
 
 
 class VSphereError(SendenseError):

@@ -12,7 +12,7 @@ from xml.parsers.expat import ExpatError
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import ManagedObject
 
-from runner.errors import SendenseError
+from runner.base.errors import SendenseError
 from steps.vsphere.errors import (
     Busy,
     Gone,

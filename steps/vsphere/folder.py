@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from runner.units import MiB
+from runner.base.units import MiB
 from steps.vsphere.errors import Gone, PermissionMissing, Unreachable, VSphereError
 from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from runner.units import KiB
+from runner.base.units import KiB
 from steps.vsphere.datastores import Datastores, chain, file_in, store_of
 from steps.vsphere.errors import Unset, VSphereError
 from steps.vsphere.inventory import Controller, Disk, FrozenDisk, Network, Uncovered, Untracked

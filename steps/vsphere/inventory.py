@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from runner.model import Model
+from runner.base.model import Model
 
 Untracked = Literal["", "off", "never", "missing"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from runner.units import MiB
+from runner.base.units import MiB
 from steps.vsphere import datastores, hardware
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, SnapshotRefused, VSphereError

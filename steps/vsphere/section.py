@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from runner.model import HOW, FilePath, JobModel
-from runner.secrets import SecretRef
-from runner.step import Section
+from runner.base.model import HOW, FilePath, JobModel
+from runner.hosts.secrets import SecretRef
+from runner.step.step import Section
 
 HTTPS_PORT = 443
 

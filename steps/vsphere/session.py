@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import GetServiceVersions, ManagedObject, versionIdMap
 
-from runner.secrets import resolve
-from runner.units import MiB
+from runner.base.units import MiB
+from runner.hosts.secrets import resolve
 from steps.vsphere.errors import Unreachable, VSphereError
 from steps.vsphere.faults import CONNECTION_FAILURES
 from steps.vsphere.section import VCenter

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 from pyVmomi import vim
 
-from runner.units import HOUR, MINUTE
+from runner.base.units import HOUR, MINUTE
 from steps.vsphere import datastores, hardware
 from steps.vsphere.client import Client
 from steps.vsphere.configuration import as_json

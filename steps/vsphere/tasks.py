@@ -6,7 +6,7 @@ import time
 
 from pyVmomi import vim
 
-from runner.units import human_seconds
+from runner.base.units import human_seconds
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.faults import explain

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from runner.errors import UsageError
+from runner.base.errors import UsageError
 from steps.vsphere.errors import NotTrusted
 from steps.vsphere.section import CaFile, Thumbprint, VCenter
 

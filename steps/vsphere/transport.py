@@ -21,7 +21,7 @@ from pyVmomi import vmodl
 from pyVmomi.SoapAdapter import SoapStubAdapter
 from pyVmomi.VmomiSupport import F_OPTIONAL
 
-from runner.units import MINUTE, MiB, human_bytes, human_seconds
+from runner.base.units import MINUTE, MiB, human_bytes, human_seconds
 
 SILENCE = 120.0
 """Seconds without a byte of the answer. Calls that take long are tasks; the slowest others list changed areas."""

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
 
+from steps.backup.transfer import BLOCKS_PER_CONNECTION
 from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
 from steps.copy.nbd import NbdEndpoint
-from steps.transfer import BLOCKS_PER_CONNECTION
 from tests.bench.measure import peak_memory
 
 

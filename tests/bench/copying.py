@@ -18,16 +18,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.base.units import human_bytes
 from runner.hosts.local import LocalHost
+from runner.hosts.process import start
 from runner.hosts.spec import SshSpec
 from runner.hosts.tunnel import open_forwards
-from runner.process import start
-from runner.units import human_bytes
-from steps import exporter
+from steps.backup.open_tunnel import OpenTunnelIn
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.lab.sshd import Sshd
-from steps.open_tunnel import OpenTunnelIn
+from steps.nbd import exporter
 from steps.qemu import img, nbd_server
 from tests.bench.disk import SIZE, make_disk
 from tests.bench.measure import Cost, median, run_engine, run_program

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from runner.units import GiB, KiB, MiB
+from runner.base.units import GiB, KiB, MiB
 
 SIZE = GiB
 SHORTEST, LONGEST, STEP = 256 * KiB, 16 * MiB, 4 * KiB

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner.units import KiB, MiB, human_bytes
+from runner.base.units import KiB, MiB, human_bytes
 from tests.bench.disk import SIZE, make_disk
 from tests.estate import VM, Estate, disk, estate, inventory, machine, of
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from runner.app import Options, run_job
-from runner.events import Event, NodeFinished, NodeStarted
-from runner.render import shipped
+from runner.base.render import shipped
+from runner.events.events import Event, NodeFinished, NodeStarted
 from steps.lab.lab import Lab
 
 AIM = 3.0

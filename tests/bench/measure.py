@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.units import KiB
+from runner.base.units import KiB
 
 TIMEOUT = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.hosts.local import LocalHost
-from steps import pruning
+from steps.points import retention_plan
 from steps.repository import catalogue
 from steps.repository.retention import Policy
 from tests.chain import many
@@ -33,5 +33,5 @@ def main() -> None:
         root = Path(directory) / "repository"
         many(root, vms=100, points=100)
         listed = seconds(lambda: catalogue.read(host, str(root)))
-        planned = seconds(lambda: pruning.plans(host, str(root), policy, datetime.now(UTC), shares=False))
+        planned = seconds(lambda: retention_plan.plans(host, str(root), policy, datetime.now(UTC), shares=False))
     print(f"10,000 manifests: points {listed:.1f} s, prune --dry-run {planned:.1f} s (aim {AIM:.0f} s)", flush=True)

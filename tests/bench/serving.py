@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from runner.base.units import GiB
 from runner.hosts.local import LocalHost
-from runner.units import GiB
 from tests.chains import full, incremental
 from tests.hub import disk, hub_on
 

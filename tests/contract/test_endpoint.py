@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from runner.units import KiB, MiB
+from runner.base.units import KiB, MiB
 from steps.copy.endpoint import Endpoint, RequestFailed
 from steps.copy.extents import Extent, whole_blocks
 from steps.copy.memory import MemoryDisk, MemoryEndpoint

@@ -19,13 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.errors import CommandError, HostError, LockedError
-from runner.files import NoSpaceError, is_temporary
-from runner.held_lock import HeldLock, holder_of
-from runner.hosts import LARGEST_RECORD, Host, Lock
+from runner.base.errors import CommandError, HostError, LockedError
 from runner.hosts.connect import connect
+from runner.hosts.files import NoSpaceError, is_temporary
+from runner.hosts.held_lock import HeldLock, holder_of
+from runner.hosts.host import LARGEST_RECORD, Host, Lock
 from runner.hosts.local import LocalHost
-from runner.regular_file import NotAFileError, TooLargeError
+from runner.hosts.regular_file import NotAFileError, TooLargeError
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually, is_gone
 from tests.sshd import sshd  # noqa: F401  # a fixture

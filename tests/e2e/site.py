@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from runner.app import Options, Result, run_job
-from runner.events import Event, NodeFailed, NodeFinished, NodeKept, NodeStarted, RunFinished, RunStarted
+from runner.events.events import Event, NodeFailed, NodeFinished, NodeKept, NodeStarted, RunFinished, RunStarted
 from steps.lab.lab import Lab
 from tests.eventually import eventually
 

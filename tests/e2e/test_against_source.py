@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.base.units import KiB, MiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
-from runner.units import KiB, MiB
 from steps.lab.lab import seeded
-from steps.repository import marks
-from steps.repository.marks import DiskCompared, Verification
-from steps.vsphere.simulator.inventory import DiskSpec
+from steps.lab.simulator.inventory import DiskSpec
+from steps.repository import verification_records
+from steps.repository.verification_records import DiskCompared, Verification
 from tests import estate
 from tests.e2e.site import Site, disk, inventory
 
@@ -36,13 +36,13 @@ def verify(site: Site, point: Path, capsys: pytest.CaptureFixture[str], *how: st
 
 
 def recorded(point: Path) -> tuple[DiskCompared, ...]:
-    found = marks.read(LocalHost(), str(point)).against_source
+    found = verification_records.read(LocalHost(), str(point)).against_source
     assert found is not None
     return found.disks
 
 
 def at_rest(point: Path) -> Verification:
-    found = marks.read(LocalHost(), str(point)).verified
+    found = verification_records.read(LocalHost(), str(point)).verified
     assert found is not None
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.events import Warned
+from runner.events.events import Warned
 from runner.hosts.local import LocalHost
 from steps.repository import catalogue
 from tests.estate import VM, disk, estate, inventory, machine, read

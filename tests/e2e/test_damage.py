@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli import main
-from runner.events import Event, NodeStarted
+from runner.events.events import Event, NodeStarted
 from steps.copy.ledger import head_line, read_ledger
 from tests.e2e.site import Site, disk, inventory
 

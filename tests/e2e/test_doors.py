@@ -20,13 +20,13 @@ import yaml
 from cryptography.x509 import DNSName
 
 from runner.app import Options, diagnose, plan_job
-from runner.errors import SendenseError
-from runner.events import NodeRetrying
+from runner.base.errors import SendenseError
+from runner.events.events import NodeRetrying
 from runner.hosts.local import LocalHost
+from steps.lab.simulator import Inventory, Simulator, certificate
 from steps.lab.sshd import Sshd
 from steps.repository import marker
 from steps.vsphere import privileges
-from steps.vsphere.simulator import Inventory, Simulator, certificate
 from tests.e2e.site import Site, disk, inventory
 from tests.hub import tree
 

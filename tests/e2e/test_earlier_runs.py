@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from runner.app import Options, abandon_run, diagnose, status_of, sweep_job
-from runner.checkpoint import STATE_SCHEMA_VERSION
+from runner.base.errors import SendenseError, StateError, UsageError
 from runner.cli import main
-from runner.errors import SendenseError, StateError, UsageError
-from runner.events import Event, Warned
+from runner.engine.checkpoint import STATE_SCHEMA_VERSION
+from runner.events.events import Event, Warned
 from tests.e2e.test_unfinished import record_of, stopped_at, wrong
 from tests.estate import VM, Estate, Ran, disk, estate, inventory, machine
 from tests.records import rewrite

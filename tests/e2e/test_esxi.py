@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from steps.vsphere.simulator import Inventory
+from steps.lab.simulator import Inventory
 from tests.estate import disk, estate, machine, of, read
 
 HOST = "4c4c4544-0051-4210-8056-b4c04f4e3332"

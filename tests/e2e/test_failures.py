@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from runner.app import Options, read_job
-from runner.events import Event, NodeFinished, NodeStarted, RunStarted
-from runner.job import write_out
+from runner.events.events import Event, NodeFinished, NodeStarted, RunStarted
+from runner.job.load import write_out
 from tests.e2e.site import Site, disk, inventory, processes
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]})
@@ -131,7 +131,9 @@ CASES = [
 @pytest.fixture
 def job(site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The standard backup, written out, without second tries: a transient fault is then a failure too."""
-    monkeypatch.setattr("steps.exporter.REACH_TIMEOUT", 3.0)  # where nothing will ever answer, all of it is waited for
+    monkeypatch.setattr(
+        "steps.nbd.exporter.REACH_TIMEOUT", 3.0
+    )  # where nothing will ever answer, all of it is waited for
     document = yaml.safe_load(write_out(read_job(site.job("vm"), Options())))
     for step in document["steps"]:
         step["retries"] = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runner.base.units import GiB
 from runner.hosts.local import LocalHost
-from runner.units import GiB
 from tests.bench.serving import AIM, ROUNDS, first_byte
 from tests.chains import full
 from tests.hub import disk, hub_on

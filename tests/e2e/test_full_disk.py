@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.events import Event, NodeFailed, NodeFinished, NodeStarted, Warned
+from runner.events.events import Event, NodeFailed, NodeFinished, NodeStarted, Warned
 from runner.hosts.local import LocalHost
 from steps.repository import marker
 from tests.e2e.site import Site, disk, inventory

@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 
 from runner.app import Options
-from runner.app.desk import open_desk
-from runner.checkpoint import JobState, RunState
-from runner.events import Event, NodeProgress, NodeRetrying, NodeStarted, RunFinished, Warned
-from runner.hosts import Lock
-from runner.hosts.leftovers import holder_at
+from runner.app.workspace import open_desk
+from runner.base.units import MiB
+from runner.engine.checkpoint import JobState, RunState
+from runner.events.events import Event, NodeProgress, NodeRetrying, NodeStarted, RunFinished, Warned
+from runner.hosts.host import Lock
 from runner.hosts.local import LocalHost
-from runner.leash import LeashedChild
-from runner.lock_file import read_lock
-from runner.units import MiB
-from steps.disk_ledger import DiskLedger
+from runner.hosts.lock_file import read_lock
+from runner.hosts.stray_processes import holder_at
+from runner.hosts.supervisor import LeashedChild
+from steps.incremental.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
+from steps.source import nbdkit_curl
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
-from steps.vsphere.sources import https
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
 from tests.e2e.test_state_on_the_hub import job_on_the_hub, records
 from tests.eventually import eventually
@@ -59,7 +59,7 @@ WINDOW = 4 * MiB
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first waits are short, so that the tests are."""
-    monkeypatch.setattr("runner.patience.FIRST_WAIT", 0.2)
+    monkeypatch.setattr("runner.engine.retry.FIRST_WAIT", 0.2)
 
 
 def retried(ran: Ran) -> list[NodeRetrying]:
@@ -147,7 +147,7 @@ def test_a_place_that_cannot_be_read_stops_that_disk_at_once_and_the_others_fini
 ) -> None:
     rescued = tmp_path / "map"
     rescued.write_text("0x0 + 1\n0x0 0x100000 +\n0x100000 0x200 -\n0x100200 0x2ffe00 +\n")
-    original = https.argv
+    original = nbdkit_curl.argv
 
     def with_a_bad_sector(url: str, **more: str) -> tuple[str, ...]:
         nbdkit, *rest = original(url, **more)
@@ -156,7 +156,7 @@ def test_a_place_that_cannot_be_read_stops_that_disk_at_once_and_the_others_fini
         return (nbdkit, "--filter=ddrescue", *rest, f"ddrescue-mapfile={rescued}")
 
     with monkeypatch.context() as harm:
-        harm.setattr(https, "argv", with_a_bad_sector)
+        harm.setattr(nbdkit_curl, "argv", with_a_bad_sector)
         first = site.run("torn", connections="1")
     assert first.exit_code == 1
     assert set(first.failures()) == {"transfer[2001]"}
@@ -272,7 +272,7 @@ def test_a_lock_whose_session_does_not_end_changes_nothing_of_what_was_done(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who gets no answer from a host waits for seconds, not for a minute."""
-    monkeypatch.setattr("runner.leash.START_TIMEOUT", 2.0)
+    monkeypatch.setattr("runner.hosts.supervisor.START_TIMEOUT", 2.0)
     monkeypatch.setattr("runner.hosts.ssh.connections.SESSION_TIMEOUT", 1.0)
     monkeypatch.setattr("runner.hosts.ssh.lock.ANSWER_TIMEOUT", 1.0)
     monkeypatch.setattr(LeashedChild.stop, "__defaults__", (0.5,))
@@ -326,9 +326,9 @@ def test_a_run_whose_vm_became_anothers_writes_nothing_more(site: Site, at_flush
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """nbdkit makes a read that failed again just once, and soon; an ended session is seen soon too."""
-    monkeypatch.setattr(https, "RETRIES", 1)
-    monkeypatch.setattr(https, "RETRY_DELAY", 1)
-    monkeypatch.setattr(https, "COOKIE_RENEW", 1)
+    monkeypatch.setattr(nbdkit_curl, "RETRIES", 1)
+    monkeypatch.setattr(nbdkit_curl, "RETRY_DELAY", 1)
+    monkeypatch.setattr(nbdkit_curl, "COOKIE_RENEW", 1)
     monkeypatch.setitem(Client.__init__.__kwdefaults__, "keepalive_lent", 0.3)
 
 

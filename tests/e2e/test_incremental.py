@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.events import Event, NodeFinished, NodeStarted
+from runner.base.units import KiB, MiB
+from runner.events.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
-from runner.units import KiB, MiB
+from steps.lab.simulator.inventory import DiskSpec
 from steps.repository import catalogue
-from steps.vsphere.simulator.inventory import DiskSpec
 from tests.estate import VM, Estate, disk, estate, inventory, machine, of, read, scribble, suspects
 from tests.simulation import Client
 

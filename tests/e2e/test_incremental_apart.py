@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.render import shipped
-from runner.units import KiB, MiB
+from runner.base.render import shipped
+from runner.base.units import KiB, MiB
 from tests.estate import VM, disk, estate, inventory, machine, of, read
 
 DISK = disk(2000, "6 MiB", content={"pattern": 1})

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.checkpoint import JobState
+from runner.base.render import shipped
+from runner.base.units import MiB
 from runner.cli import main
+from runner.engine.checkpoint import JobState
 from runner.hosts.local import LocalHost
-from runner.render import shipped
-from runner.units import MiB
 from steps.lab.lab import Lab
-from steps.repository import marks
+from steps.repository import verification_records
 from tests.chains import Reference, incremental, manifest_of, qemu, reference
 from tests.e2e.site import Site, disk, inventory
 from tests.hub import tree
@@ -108,8 +108,8 @@ def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan
     site: Site, points: list[Reference], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     point = points[1].point
-    why = marks.Suspicion(key=2000, why="tracking forgot a write", run="r", at=datetime.now(UTC))
-    marks.suspect(LocalHost(), str(point), why)
+    why = verification_records.Suspicion(key=2000, why="tracking forgot a write", run="r", at=datetime.now(UTC))
+    verification_records.suspect(LocalHost(), str(point), why)
     try:
         words = ("restore", point, "--to", tmp_path / "restored", "--disk", 2001)
         assert sendense(site, *words, "--plan") == 0
@@ -119,7 +119,7 @@ def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan
             f"point  warning: {point.name}: Disk 2000 is suspect: tracking forgot a write." in capsys.readouterr().err
         )
     finally:
-        (point / marks.SUSPECT).unlink()
+        (point / verification_records.SUSPECT).unlink()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from runner.app import Options, plan_job
+from runner.base.render import shipped
+from runner.base.units import KiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
-from runner.render import shipped
-from runner.units import KiB
 from steps.lab.lab import seeded
 from steps.qemu import img
 from steps.repository import layout

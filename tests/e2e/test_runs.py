@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from runner.app import Options, diagnose, plan_job, sweep_job
-from runner.checkpoint import JobState
-from runner.errors import LockedError
-from runner.events import Event, NodeFinished, NodeStarted
+from runner.base.errors import LockedError
+from runner.console.plan_view import headline
+from runner.engine.checkpoint import JobState
+from runner.events.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
-from runner.plan_view import headline
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.section import VCenter

@@ -20,7 +20,7 @@ import yaml
 
 from runner.app import Options, read_job
 from runner.cli import main
-from runner.job import write_out
+from runner.job.load import write_out
 from steps.lab.lab import Lab
 from tests.e2e.site import Site, disk, inventory, processes
 from tests.eventually import eventually
@@ -36,7 +36,7 @@ BUG = """
 import steps.transfer
 def copy(*arguments, **more):
     raise RuntimeError("a bug in the copy")
-steps.transfer.copy = copy
+steps.backup.transfer.copy = copy
 """
 
 

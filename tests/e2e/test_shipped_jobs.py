@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.app import Options, read_job
-from runner.render import shipped
+from runner.base.render import shipped
 
 SITE = "site.yaml"
 JOBS = sorted(path for path in shipped("jobs").glob("*.yaml") if path.name != SITE)

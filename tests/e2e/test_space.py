@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from runner.app import Options, plan_job
+from runner.engine.plan import Plan
 from runner.hosts.local import LocalHost
-from runner.plan import Plan
 from steps.repository import marker
 from tests.e2e.site import Site, disk, inventory
 

@@ -17,16 +17,16 @@ import pytest
 import yaml
 
 from runner.app import Options, plan_job, read_job
-from runner.app.desk import open_desk
 from runner.app.records import new_record
-from runner.checkpoint import KEPT_RUNS, JobState
+from runner.app.workspace import open_desk
+from runner.base.errors import SendenseError
+from runner.base.units import MiB
 from runner.cli import main
-from runner.errors import SendenseError
-from runner.events import NodeProgress
+from runner.engine.checkpoint import KEPT_RUNS, JobState
+from runner.events.events import NodeProgress
+from runner.events.journal import read_events
 from runner.hosts.local import LocalHost
-from runner.job import write_out
-from runner.journal import read_events
-from runner.units import MiB
+from runner.job.load import write_out
 from tests.e2e.site import Pause, Ran, Site, disk, inventory, processes
 from tests.eventually import eventually
 

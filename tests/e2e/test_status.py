@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from runner.cli import main
-from runner.events import Event, NodeStarted
-from runner.identity import own
-from runner.lock_file import compose
+from runner.events.events import Event, NodeStarted
+from runner.hosts.identity import own
+from runner.hosts.lock_file import compose
 from tests.e2e.site import Pause, Site, disk, inventory
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1)]})

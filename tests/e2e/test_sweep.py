@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
-from runner.app.desk import open_desk
 from runner.app.records import new_record
-from runner.errors import UsageError
-from runner.events import Event, NodeStarted
-from runner.hosts.leftovers import end_session, holder_at, look, tidy
+from runner.app.workspace import open_desk
+from runner.base.errors import UsageError
+from runner.engine.teardown import UnwindError
+from runner.events.events import Event, NodeStarted
+from runner.hosts.identity import own
 from runner.hosts.local import LocalHost
-from runner.identity import own
-from runner.leash import OWNER, mark_of
-from runner.lock_file import compose
-from runner.unwind import UnwindError
+from runner.hosts.lock_file import compose
+from runner.hosts.stray_processes import end_session, holder_at, look, tidy
+from runner.hosts.supervisor import OWNER, mark_of
 from steps.repository.layout import vm_directory
 from tests.e2e.site import Site, disk, inventory
 from tests.e2e.test_state_on_the_hub import job_on_the_hub

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.events import Warned
+from runner.events.events import Warned
 from tests.e2e.site import Ran
 from tests.estate import VM, Estate, disk, estate, inventory, machine, of, read, scribble
 

@@ -12,14 +12,14 @@ from typing import Any, cast
 import pytest
 
 from runner.app import Options, abandon_run, diagnose, read_job, status_of, sweep_job
+from runner.base.units import MiB
 from runner.cli import main
-from runner.doctor import Diagnosis
-from runner.events import Event, NodeStarted
-from runner.units import MiB
+from runner.engine.doctor import Diagnosis
+from runner.events.events import Event, NodeStarted
+from steps.lab.simulator.inventory import DiskSpec
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.section import VCenter
-from steps.vsphere.simulator.inventory import DiskSpec
 from tests.estate import VM, Estate, disk, estate, inventory, machine, read
 from tests.records import rewrite
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.app import Options, diagnose
-from runner.observations import Observation
+from runner.events.check_results import Observation
 from tests.estate import Estate, disk, estate, inventory, machine
 
 REMEDY = "`cbt: enable` in vars switches it on"

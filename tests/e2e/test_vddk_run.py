@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runner.events import Event, NodeFinished, NodeRetrying
+from runner.events.events import Event, NodeFinished, NodeRetrying
 from steps.vsphere.section import VCenter
 from steps.vsphere.tls import sha1_thumbprint, trust
 from tests.e2e.site import Site, disk, inventory, processes

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from runner.app import Options, read_job
-from runner.job_writer import write_out
+from runner.job.writer import write_out
 from steps.lab.lab import Lab
 from steps.lab.sshd import Sshd
 from tests.e2e.conftest import lab, site

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runner.units import MiB
+from runner.base.units import MiB
 from tests.e2e.site import disk, inventory
 
 TORTURE = "TORTURE" in os.environ

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from runner.files import TEMPORARY_PREFIX
-from runner.units import MiB
+from runner.base.units import MiB
+from runner.hosts.files import TEMPORARY_PREFIX
 from tests.e2e.site import Site
 from tests.eventually import eventually
 from tests.faults.disks import KEYS, WINDOW

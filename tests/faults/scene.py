@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.events import Event, NodeFinished, NodeKept, NodeStarted, RunStarted
+from runner.events.events import Event, NodeFinished, NodeKept, NodeStarted, RunStarted
 from steps.lab.sshd import Sshd
 from tests.e2e.site import Site
 from tests.faults.ending import Before, assert_no_process_left

@@ -24,11 +24,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner import leash
-from runner.checkpoint import RunState
-from runner.events import Bus, NodeFinished, NodeUndone
+from runner.engine.checkpoint import RunState
+from runner.events.events import Bus, NodeFinished, NodeUndone
+from runner.hosts import supervisor
 from runner.hosts.ssh.host import SshHost
-from steps.disk_ledger import DiskLedger
+from steps.incremental.disk_ledger import DiskLedger
 from steps.vsphere import snapshots
 
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
@@ -109,7 +109,7 @@ def _called(verb: str, target: str | Sequence[str]) -> str:
 
 def watch_directories(file: int) -> None:
     """From now on the descriptor gets a line for each temporary directory, on whichever host."""
-    first_line = leash.first_line
+    first_line = supervisor.first_line
 
     def told(*args: Any) -> tuple[str, bytes]:
         line, rest = first_line(*args)
@@ -117,7 +117,7 @@ def watch_directories(file: int) -> None:
             os.write(file, line.encode() + b"\n")
         return line, rest
 
-    leash.first_line = told
+    supervisor.first_line = told
 
 
 def _around(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.units import MiB
+from runner.base.units import MiB
 from steps.lab.lab import Lab
 from steps.lab.sshd import Sshd
 from tests.e2e.site import Site

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from runner.base.units import KiB, MiB
 from runner.hosts.local import LocalHost
-from runner.units import KiB, MiB
-from steps import stored
 from steps.lab.sshd import Sshd
-from steps.repository import layout, marks
-from steps.repository.marks import Protection
+from steps.points import stored
+from steps.repository import layout, verification_records
+from steps.repository.verification_records import Protection
 from tests.chain import FIRST, Chain, point_name
 from tests.e2e.site import Site
 from tests.faults import ending
@@ -75,7 +75,7 @@ def made(site: Site) -> Iterator[Chain]:
     assert chain.points == [OLDEST, BECOMES_FULL, MIDDLE, REBASED]
     until = datetime.now(UTC) + timedelta(days=1)
     kept = Protection(until=until, reason="it is needed", at=datetime.now(UTC))
-    marks.write(LocalHost("hub"), str(chain.path(1)), kept)
+    verification_records.write(LocalHost("hub"), str(chain.path(1)), kept)
     yield chain
     shutil.rmtree(chain.directory)
 

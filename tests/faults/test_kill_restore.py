@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.events import NodeProgress
-from runner.units import MiB
+from runner.base.units import MiB
+from runner.events.events import NodeProgress
 from steps.lab.lab import Lab
 from steps.lab.sshd import Sshd
 from tests.chains import Reference, incremental, reference

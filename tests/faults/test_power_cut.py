@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from runner import process
+from runner.base.units import MiB
+from runner.hosts import process
 from runner.hosts.local import LocalHost
-from runner.units import MiB
 from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, read_ledger
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
 from steps.copy.nbd import NbdEndpoint
-from steps.exporter import CACHES
+from steps.nbd.exporter import CACHES
 from steps.qemu import img, nbd_server
 from tests.eventually import eventually
 from tests.faults.disks import SEED, TORTURE

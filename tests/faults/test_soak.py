@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import leash
-from runner.events import Event, NodeProgress
-from runner.units import MiB
+from runner.base.units import MiB
+from runner.events.events import Event, NodeProgress
+from runner.hosts import supervisor
 from tests.eventually import eventually, open_descriptors
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, TORTURE
@@ -54,7 +54,7 @@ class Held:
 @pytest.fixture
 def watched(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """Temporary directories of runs in this process are known like those of the others."""
-    monkeypatch.setattr(leash, "first_line", leash.first_line)  # put back at the end
+    monkeypatch.setattr(supervisor, "first_line", supervisor.first_line)  # put back at the end
     scene.directory.mkdir()
     with (scene.directory / "made").open("ab") as file:
         watch_directories(file.fileno())

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from runner.events import Event
-from runner.journal import read_events
+from runner.events.events import Event
+from runner.events.journal import read_events
 from tests.e2e.site import Site, processes
 
 ROOT = Path(__file__).parents[2]

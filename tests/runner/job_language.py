@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from runner.errors import JobFileError
-from runner.job import load
-from runner.job_model import Job
-from runner.model import HOW, Duration, FilePath, HostName, JobModel, Model, SectionName
-from runner.secrets import SecretRef
-from runner.step import AnyStep, Context, Empty, Given, Lifetime, Registry, Section, Step
+from runner.base.errors import JobFileError
+from runner.base.model import HOW, Duration, FilePath, HostName, JobModel, Model, SectionName
+from runner.hosts.secrets import SecretRef
+from runner.job.load import load
+from runner.job.model import Job
+from runner.step.step import AnyStep, Context, Empty, Given, Lifetime, Registry, Section, Step
 
 
 class Item(Model):

@@ -14,24 +14,24 @@ from typing import Annotated
 
 from pydantic import JsonValue
 
-from runner import events
-from runner.checkpoint import JobState, RunRecord, now
-from runner.errors import DifferenceError, LockedError, SendenseError, TransientError, UsageError
-from runner.events import Bus, Event
-from runner.executor import Executor, Outcome
-from runner.graph import StepGraph
-from runner.held_lock import HeldLock
+from runner.base.errors import DifferenceError, LockedError, SendenseError, TransientError, UsageError
+from runner.base.model import HOW, JobModel, Model
+from runner.engine.checkpoint import JobState, RunRecord, now
+from runner.engine.executor import Executor, Outcome
+from runner.engine.live_observer import Looking
+from runner.engine.plan import Blind, Plan, Planner
+from runner.engine.teardown import Unwinding, Unwound
+from runner.engine.world import World
+from runner.events import events
+from runner.events.events import Bus, Event
+from runner.hosts.held_lock import HeldLock
 from runner.hosts.local import LocalHost
 from runner.hosts.spec import HostSpec
-from runner.inputs import Resolver
-from runner.job_model import Job, StepSpec
-from runner.looking import Looking
-from runner.model import HOW, JobModel, Model
-from runner.nodes import NodeId, Nodes
-from runner.plan import Blind, Plan, Planner
-from runner.step import Context, Empty, Given, Lifetime, Registry, Run, Step
-from runner.unwind import Unwinding, Unwound
-from runner.world import World
+from runner.job.graph import StepGraph
+from runner.job.inputs import Resolver
+from runner.job.model import Job, StepSpec
+from runner.job.nodes import NodeId, Nodes
+from runner.step.step import Context, Empty, Given, Lifetime, Registry, Run, Step
 from tests.eventually import eventually
 
 

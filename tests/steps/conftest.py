@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.hosts import Host
+from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from tests.hub import Hub, hub_on
 from tests.sshd import ssh_host, sshd

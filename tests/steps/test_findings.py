@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from runner.findings import Findings
-from runner.step import Registry
+from runner.events.step_report import Findings
+from runner.step.step import Registry
 
 SOURCE: dict[str, JsonValue] = {
     "snapshot": "snapshot-7",

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from runner.field_docs import field_docs
-from runner.model import JobModel
-from runner.step import Registry
+from runner.base.field_docs import field_docs
+from runner.base.model import JobModel
+from runner.step.step import Registry
 
 REGISTRY = Registry.installed()
 

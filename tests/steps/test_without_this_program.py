@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from runner.units import MiB
+from runner.base.units import MiB
 from tests.chains import full, incremental, qemu
 from tests.hub import Hub, disk
 

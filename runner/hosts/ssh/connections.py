@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import paramiko
 
-from runner.errors import HostError
-from runner.hosts.guarded import hold_still
+from runner.base.errors import HostError
+from runner.hosts.fencing import hold_still
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.command_line import Word, command_line
 from runner.hosts.ssh.login import Login, log_in

@@ -16,10 +16,11 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import PurePosixPath
 
-from runner.errors import CommandError, HostError
-from runner.files import NoSpaceError, temporary_name
-from runner.hosts import LARGEST_LOG, LARGEST_RECORD, FileStat
-from runner.regular_file import (
+from runner.base.errors import CommandError, HostError
+from runner.base.units import HOUR, MINUTE
+from runner.hosts.files import NoSpaceError, temporary_name
+from runner.hosts.host import LARGEST_LOG, LARGEST_RECORD, FileStat
+from runner.hosts.regular_file import (
     NOT_A_FILE,
     REFUSE_UNLESS_REGULAR,
     TOO_LARGE,
@@ -27,7 +28,6 @@ from runner.regular_file import (
     TooLargeError,
     kind_in_words,
 )
-from runner.units import HOUR, MINUTE
 
 SCRIPT_TIMEOUT = MINUTE
 SYNC_TIMEOUT = HOUR

@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 
-from runner.errors import CommandError, HostError, SendenseError
-from runner.hosts import Child, Completed, Forwards, Lock
-from runner.hosts.guarded import hold_still
-from runner.hosts.leftovers import end, look
+from runner.base.errors import CommandError, HostError, SendenseError
+from runner.hosts.fencing import hold_still
+from runner.hosts.host import Child, Completed, Forwards, Lock
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.connections import Connections
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT, RemoteFiles, ScriptError
 from runner.hosts.ssh.lock import take_lock
 from runner.hosts.ssh.preamble import Account
 from runner.hosts.ssh.session import Session
+from runner.hosts.stray_processes import end, look
+from runner.hosts.supervisor import LeashedChild, kept_directory, leash
 from runner.hosts.tunnel import open_forwards
-from runner.leash import LeashedChild, kept_directory, leash
 
 _READ_TIMEOUT = 60.0
 """Seconds without a byte of a file that is read."""

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from runner.errors import HostError, LockedError
+from runner.base.errors import HostError, LockedError
+from runner.hosts.identity import IDENTITY
+from runner.hosts.lock_file import ATTEMPTS, NOBODY, read_lock
+from runner.hosts.regular_file import NOT_A_FILE, REFUSE_UNLESS_REGULAR, NotAFileError, kind_in_words
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT
 from runner.hosts.ssh.session import Session
-from runner.identity import IDENTITY
-from runner.leash import BROKEN, first_line
-from runner.lock_file import ATTEMPTS, NOBODY, read_lock
-from runner.regular_file import NOT_A_FILE, REFUSE_UNLESS_REGULAR, NotAFileError, kind_in_words
+from runner.hosts.supervisor import BROKEN, first_line
 
 BEAT = 30.0
 LET_GO = 300

@@ -14,9 +14,9 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry
 from paramiko.pkey import UnknownKeyType
 
-from runner.errors import HostError
+from runner.base.errors import HostError
+from runner.hosts.connect_limits import CONNECT_TIMEOUT, KEEPALIVE, address, known_hosts, known_name, start_slot
 from runner.hosts.spec import SSH_PORT, SshSpec
-from runner.hosts.starts import CONNECT_TIMEOUT, KEEPALIVE, address, known_hosts, known_name, start_slot
 
 _UNACKNOWLEDGED = 60_000
 """Milliseconds after which the kernel gives up a connection whose keepalives nobody acknowledges (TCP_USER_TIMEOUT,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from runner.errors import HostError
-from runner.printable import printable
-from runner.units import KiB
+from runner.base.errors import HostError
+from runner.base.printable import printable
+from runner.base.units import KiB
 
 LONGEST = 64 * KiB
 """Every session pays for it, and an endless one must be an error at once."""

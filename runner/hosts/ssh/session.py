@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import paramiko
 
-from runner.errors import CommandError, HostError
+from runner.base.errors import CommandError, HostError
+from runner.base.units import KiB
 from runner.hosts.ssh.command_line import Word
 from runner.hosts.ssh.preamble import Account, NoisyLoginError, NoShellError, Preamble
-from runner.leash import BROKEN
-from runner.units import KiB
+from runner.hosts.supervisor import BROKEN
 
 SESSION_TIMEOUT = 30.0
 """Seconds for sshd to answer a request that needs no work."""
@@ -42,7 +42,7 @@ class Ended:
 
 class Session:
     """Its output is read by one thread; all else may be called from any. With `merged`, where standard error comes with
-    the output, it is a `runner.leash.Wire`. What the account prints of its own before the command starts is skipped."""
+    the output, it is a `runner.hosts.supervisor.Wire`. What the account prints of its own before the command starts is skipped."""
 
     def __init__(
         self,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from runner.checkpoint import JobState
 from runner.cli import main
-from steps.cleanup import Cleanup
+from runner.engine.checkpoint import JobState
+from steps.backup.cleanup import Cleanup
 
 JOB = """
 version: 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import HostError
+from runner.base.errors import HostError
 from runner.hosts.ssh.files import _LIST, _PRELUDE, RemoteFiles, ScriptError
 from tests.bad_reads import library
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runner.app import Options, diagnose
-from runner.errors import HostError, LockedError
+from runner.base.errors import HostError, LockedError
 from runner.hosts.ssh.host import SshHost
 from runner.hosts.ssh.preamble import LONGEST, NoisyLoginError, NoShellError
 from steps.lab.sshd import Sshd

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from runner.hosts import PORTION, portions
+from runner.base.units import KiB
+from runner.hosts.host import PORTION, portions
 from runner.hosts.ssh.command_line import Word, command_line
-from runner.units import KiB
 
 LONGEST_COMMAND = 128 * KiB
 """execve(2), MAX_ARG_STRLEN."""

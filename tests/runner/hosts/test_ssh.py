@@ -17,16 +17,16 @@ from typing import Any
 import paramiko
 import pytest
 
-from runner import process
-from runner.errors import CommandError, HostError, LockedError
+from runner.base.errors import CommandError, HostError, LockedError
+from runner.hosts import process
 from runner.hosts.connect import connect
-from runner.hosts.leftovers import end, look
+from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh import files
 from runner.hosts.ssh.host import SshHost
 from runner.hosts.ssh.session import Ended, Session
-from runner.leash import OWNER, first_line, mark_of
-from runner.secrets import FromFile
+from runner.hosts.stray_processes import end, look
+from runner.hosts.supervisor import OWNER, first_line, mark_of
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
 
@@ -244,7 +244,7 @@ def silent(server: Sshd) -> Iterator[None]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for an answer as long as for a real server."""
-    monkeypatch.setattr("runner.leash.START_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.supervisor.START_TIMEOUT", 1.0)
     monkeypatch.setattr("runner.hosts.ssh.connections.SESSION_TIMEOUT", 1.0)
     monkeypatch.setattr("runner.hosts.ssh.files.RECORD_TIMEOUT", 1.0)
 
@@ -302,7 +302,7 @@ def test_a_write_whose_runner_is_frozen_in_the_middle_can_be_ended(sshd: Sshd, t
 
 
 def test_a_shell_that_says_nothing_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.leash.START_TIMEOUT", 0.1)
+    monkeypatch.setattr("runner.hosts.supervisor.START_TIMEOUT", 0.1)
     with contextlib.closing(process.PipeWire(("sleep", "600"))) as wire:
         with pytest.raises(CommandError) as caught:
             first_line("hub", ("flock",), wire)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from runner import process
-from runner.errors import HostError
+from runner.base.errors import HostError
+from runner.hosts import process
+from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
 from runner.hosts.tunnel import explain, open_forwards
-from runner.secrets import FromFile
 from steps.lab.sshd import Sshd
 from tests.eventually import children_of_ours, eventually
 

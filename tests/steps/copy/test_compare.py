@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from runner.errors import Interrupted
-from runner.units import GiB, KiB, MiB, TiB
+from runner.base.errors import Interrupted
+from runner.base.units import GiB, KiB, MiB, TiB
 from steps.copy.compare import SAMPLE_BLOCKS, BlockDifference, compare, sample
 from steps.copy.differences import Differences, differences
 from steps.copy.digests import Digests, digest_of, zero_digest

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.units import GiB, KiB, MiB, TiB
+from runner.base.units import GiB, KiB, MiB, TiB
 from steps.copy.digests import Digests
 from steps.copy.endpoint import ConnectFailed, RequestFailed, Stalled
 from steps.copy.engine import Progress, Tuning, copy

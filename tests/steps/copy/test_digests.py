@@ -8,9 +8,9 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.errors import HostError, StateError
-from runner.files import NoSpaceError
-from runner.units import GiB, MiB, TiB
+from runner.base.errors import HostError, StateError
+from runner.base.units import GiB, MiB, TiB
+from runner.hosts.files import NoSpaceError
 from steps.copy.digests import Digests, digest_of, file_size, zero_digest
 from steps.copy.extents import BLOCK, Extent
 

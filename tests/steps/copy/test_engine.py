@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import Interrupted
-from runner.files import NoSpaceError
-from runner.units import GiB, KiB, MiB, TiB
+from runner.base.errors import Interrupted
+from runner.base.units import GiB, KiB, MiB, TiB
+from runner.hosts.files import NoSpaceError
 from steps.copy.digests import Digests, digest_of
 from steps.copy.endpoint import RequestFailed, WrongEndpoint
 from steps.copy.engine import Progress, Tuning, copy

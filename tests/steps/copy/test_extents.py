@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.units import GiB, MiB
+from runner.base.units import GiB, MiB
 from steps.copy.extents import BLOCK, WINDOW, Extent, Piece, gaps, merge, overlay, whole_blocks, windows
 
 SECTOR = BLOCK // 4

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.units import MiB
+from runner.base.units import MiB
 from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
 from steps.copy.ledger import Ledger, LedgerHead, read_ledger

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import StateError
-from runner.units import MiB
+from runner.base.errors import StateError
+from runner.base.units import MiB
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, head_line, join, ranges_line, read_ledger
 
 HEAD = LedgerHead(

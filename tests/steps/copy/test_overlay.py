@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.units import KiB, MiB
+from runner.base.units import KiB, MiB
 from steps.copy.changes import CLUSTER, Changes, spread
 from steps.copy.digests import Digests, digest_of
 from steps.copy.engine import copy

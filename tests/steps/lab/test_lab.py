@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from runner.app import Options, read_job
+from runner.base.errors import SendenseError, UsageError
 from runner.cli import main
-from runner.errors import SendenseError, UsageError
 from runner.hosts.connect import connect
 from steps.lab.control import NotAnswering
 from steps.lab.lab import Lab, content_of, seeded

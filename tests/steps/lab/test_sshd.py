@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import process
-from runner.errors import SendenseError
+from runner.base.errors import SendenseError
+from runner.hosts import process
 from steps.lab.sshd import Sshd
 from tests.eventually import children_of_ours
 

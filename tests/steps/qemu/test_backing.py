@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.hosts import Host
+from runner.base.units import KiB, MiB
+from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
-from runner.units import KiB, MiB
 from steps.qemu import img
 from steps.qemu.backing import backing_files
 from steps.qemu.img import BadImageError

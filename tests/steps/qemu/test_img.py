@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.base.units import GiB, KiB, MiB, TiB
 from runner.hosts.local import LocalHost
-from runner.units import GiB, KiB, MiB, TiB
 from steps.qemu import img
 
 HOST = LocalHost("hub")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from runner.hosts.local import LocalHost
-from steps import pruning
-from steps.publish import Published
+from steps.backup.publish import Published
+from steps.points import retention_plan
 from steps.repository import catalogue, marker
 from steps.repository.retention import Policy
 from tests import points
@@ -177,7 +177,10 @@ def test_a_thousand_manifests_are_listed_and_planned_for_in_a_moment(tmp_path: P
     began = time.process_time()
     assert len(catalogue.read(host, root).points) == 1000
     assert (
-        sum(len(plan.plan.drops) for plan in pruning.plans(host, root, Policy(keep_daily=7), CREATED, shares=True))
+        sum(
+            len(plan.plan.drops)
+            for plan in retention_plan.plans(host, root, Policy(keep_daily=7), CREATED, shares=True)
+        )
         == 930
     )
     # Three times what ten thousand may take, for a tenth of them, and of work alone: others use the machine too.

@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from steps.repository.history import Entry, oldest_first
-from steps.repository.marks import Marks
+from steps.repository.verification_records import Marks
 from tests.chain import manifest_of
 
 AT = datetime(2026, 11, 23, 17, tzinfo=UTC)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from runner.errors import StateError
-from runner.hosts import Completed
+from runner.base.errors import StateError
+from runner.base.sealed import seal
+from runner.hosts.host import Completed
 from runner.hosts.local import LocalHost
-from runner.sealed import seal
-from steps import pruning
+from steps.points import retention_plan
 from steps.repository import identities, layout, manifest, parent, survey, vm_directory
 from steps.repository.identities import AdoptedTwiceError, Adoption, Identity
 from steps.repository.listing import UnreadableError
@@ -89,7 +89,7 @@ def test_points_of_before_and_after_are_one_vms_to_those_who_list_and_prune(hub:
     assert [entry.point for entry in seen.entries] == [chain.points[0], made.point]
     assert seen.unread == []
     assert seen.uuids == {INSTANCE, NEW}
-    (plan,) = pruning.plans(hub.host, hub.root, Policy(keep_last=1), NOW, (NEW,), shares=True)
+    (plan,) = retention_plan.plans(hub.host, hub.root, Policy(keep_last=1), NOW, (NEW,), shares=True)
     assert plan.key == chain.directory.name
 
 
@@ -115,7 +115,7 @@ def test_a_record_that_cannot_be_read_is_a_sentence_and_keeps_what_is_there(
     spoil(chain.directory / layout.IDENTITIES)
     with pytest.raises(StateError, match=why):
         vm_directory.look(hub.host, hub.root, vm(vcenter_uuid=REBUILT))
-    (plan,) = pruning.plans(hub.host, hub.root, Policy(keep_last=1), NOW, shares=True)
+    (plan,) = retention_plan.plans(hub.host, hub.root, Policy(keep_last=1), NOW, shares=True)
     assert why in str(plan.refused)
 
 

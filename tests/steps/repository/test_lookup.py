@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import UsageError
+from runner.base.errors import UsageError
 from runner.hosts.local import LocalHost
 from steps.repository import lookup, marker
 from steps.repository.lookup import AmbiguousPointError, NoSuchPointError

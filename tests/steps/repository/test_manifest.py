@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.errors import NewerError, StateError
-from runner.sealed import CHECKSUM, seal
+from runner.base.errors import NewerError, StateError
+from runner.base.sealed import CHECKSUM, seal
 from steps.repository import manifest
 from tests import points
 from tests.chain import manifest_of

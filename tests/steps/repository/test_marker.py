@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import NewerError, StateError
+from runner.base.errors import NewerError, StateError
 from runner.hosts.local import LocalHost
 from steps.repository import marker
 

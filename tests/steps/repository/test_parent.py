@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from steps.repository import catalogue, marks, parent, survey
-from steps.repository.marks import Comparison, DiskCompared, DiskVerified, Suspect, Suspicion, Verification
+from steps.repository import catalogue, parent, survey, verification_records
 from steps.repository.parent import NoParentError, Sought
+from steps.repository.verification_records import (
+    Comparison,
+    DiskCompared,
+    DiskVerified,
+    Suspect,
+    Suspicion,
+    Verification,
+)
 from tests.chain import CAPACITY, Chain
 from tests.hub import INSTANCE, VCENTER, Hub
 
@@ -57,12 +64,14 @@ def suspect(key: int = 2000) -> Suspect:
         pytest.param({0: against_source(passed=True), 1: at_rest(2, passed=True)}, None, id="as in the VM"),
     ],
 )
-def test_nothing_is_built_on_what_does_not_count(hub: Hub, known: dict[int, marks.Mark], why: str | None) -> None:
+def test_nothing_is_built_on_what_does_not_count(
+    hub: Hub, known: dict[int, verification_records.Mark], why: str | None
+) -> None:
     made = Chain(Path(hub.root))
     for number in range(3):
         made.add({2000: number - 1 if number else None}, {2000: ((0, 512, number + 1),)})
     for number, mark in known.items():
-        marks.write(hub.host, str(made.path(number)), mark)
+        verification_records.write(hub.host, str(made.path(number)), mark)
     newest = catalogue.read(hub.host, hub.root).points[-1]
     assert newest.good is (why is None)
     if why is None:
@@ -75,7 +84,7 @@ def test_nothing_is_built_on_what_does_not_count(hub: Hub, known: dict[int, mark
 def test_of_a_point_with_a_damaged_disk_the_others_are_built_on_and_what_is_then_counts(hub: Hub) -> None:
     made = Chain(Path(hub.root))
     made.add({2000: None, 2001: None}, {})
-    marks.write(hub.host, str(made.path(0)), at_rest(1, passed=False, key=2001))
+    verification_records.write(hub.host, str(made.path(0)), at_rest(1, passed=False, key=2001))
     with pytest.raises(NoParentError):
         find(hub, made, 2001)
     assert find(hub, made).point == made.points[0]
@@ -96,7 +105,7 @@ def test_a_sample_that_was_read_whole_later_makes_a_whole_parent(hub: Hub) -> No
     made = Chain(Path(hub.root))
     made.add({2000: None}, {}, level="sample")
     assert find(hub, made).level == "sample"
-    marks.write(hub.host, str(made.path(0)), at_rest(1, passed=True))
+    verification_records.write(hub.host, str(made.path(0)), at_rest(1, passed=True))
     assert find(hub, made).level == "full"
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from steps.repository.chains import Chains
 from steps.repository.history import Entry, History
-from steps.repository.marks import (
+from steps.repository.retention import Plan, Policy, keep, plan
+from steps.repository.verification_records import (
     Comparison,
     DiskCompared,
     DiskVerified,
@@ -20,7 +21,6 @@ from steps.repository.marks import (
     Suspicion,
     Verification,
 )
-from steps.repository.retention import Plan, Policy, keep, plan
 from tests.chain import manifest_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

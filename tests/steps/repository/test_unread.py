@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import SendenseError, StateError
-from runner.sealed import CHECKSUM, seal
-from steps import pruning
-from steps.repository import catalogue, layout, manifest, marks, parent, vm_directory
-from steps.repository.marks import DiskVerified, Verification
+from runner.base.errors import SendenseError, StateError
+from runner.base.sealed import CHECKSUM, seal
+from steps.points import retention_plan
+from steps.repository import catalogue, layout, manifest, parent, verification_records, vm_directory
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
+from steps.repository.verification_records import DiskVerified, Verification
 from tests.bad_reads import BadReads, bad_reads, library
 from tests.chain import CAPACITY, Chain, prune
 from tests.hub import INSTANCE, VCENTER, Hub
@@ -42,7 +42,7 @@ def find(hub: Hub, made: Chain) -> parent.Parent:
 
 def failed(hub: Hub, made: Chain, number: int) -> None:
     disk = DiskVerified(key=2000, at=AT, level="chain", blocks=4, compared=4, different=(0,))
-    marks.write(hub.host, str(made.path(number)), Verification(disks=(disk,)))
+    verification_records.write(hub.host, str(made.path(number)), Verification(disks=(disk,)))
 
 
 def mark_unreadable(hub: Hub, made: Chain, spoil: BadReads) -> str:
@@ -186,7 +186,7 @@ def test_nothing_is_built_on_a_vm_of_which_something_cannot_be_read(
 
 def drops(hub: Hub) -> dict[str, tuple[str, ...]]:
     """What would go of each VM if one point were to stay."""
-    plans = pruning.plans(hub.host, hub.root, Policy(keep_last=1), AT, shares=True)
+    plans = retention_plan.plans(hub.host, hub.root, Policy(keep_last=1), AT, shares=True)
     return {plan.vm: plan.plan.drops for plan in plans}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.units import KiB, MiB
+from runner.base.units import KiB, MiB
 from steps.vsphere import cbt
 from steps.vsphere.errors import Gone, TrackingLost, TrackingOff, TrackingSilent, VSphereError
 from tests.vcenter import Lab, Starts, disk, machine, vcenters

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from runner.errors import SendenseError, UsageError
-from steps.sections import certificate as certificate_of
+from runner.base.errors import SendenseError, UsageError
+from steps.lab.simulator import Simulator
+from steps.sections.sections import certificate as certificate_of
 from steps.vsphere import machine, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import (
@@ -29,7 +30,6 @@ from steps.vsphere.errors import (
 from steps.vsphere.find import find
 from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
-from steps.vsphere.simulator import Simulator
 from tests.eventually import eventually
 from tests.vcenter import PASSWORD, USER, Starts, inventory, vcenters
 from tests.vcenter import machine as vm

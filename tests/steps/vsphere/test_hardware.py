@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim as api
 
-from runner.units import MiB
+from runner.base.units import MiB
 from steps.vsphere import hardware, machine, snapshots
 from steps.vsphere.errors import SnapshotRefused, VSphereError
 from steps.vsphere.find import find

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.units import KiB, MiB
+from runner.base.units import KiB, MiB
 from steps.vsphere import cbt, folder, transport
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError

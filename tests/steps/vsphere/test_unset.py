@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pyVmomi.VmomiSupport import DataObject
 
-from runner.errors import SendenseError, UsageError
-from steps.discover import Discover, DiscoverIn
-from steps.snapshot import Snapshot
+from runner.base.errors import SendenseError, UsageError
+from steps.backup.discover import Discover, DiscoverIn
+from steps.backup.snapshot import Snapshot
 from steps.vsphere import cbt, datastores, machine, privileges, properties, snapshots, tasks
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import VSphereError

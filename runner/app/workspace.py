@@ -1,0 +1,211 @@
+"""All that is needed to work on one job: the file that was read, the state, the world."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.app.records import tools_seen
+from runner.base.errors import SendenseError, UsageError
+from runner.engine.checkpoint import KEPT_RUNS, JobState, RunRecord, RunState, is_run_id
+from runner.engine.teardown import Unwinding
+from runner.engine.world import World
+from runner.events.events import Bus, Event, Warned
+from runner.hosts.local import LocalHost
+from runner.hosts.process import temporary_directory
+from runner.job.graph import StepGraph
+from runner.job.inputs import Resolver
+from runner.job.load import load
+from runner.job.model import Job
+from runner.job.nodes import Nodes
+from runner.step.step import TOOLS, Registry, Run
+
+EVENTS = "events.jsonl"
+DEFAULT_JOBS = 4
+"""Nodes that run at once: enough for both cores while others wait on the network."""
+
+
+@dataclass(frozen=True)
+class Options:
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    state: Path | None = None
+    """Where the state of jobs without `state:` lies."""
+    jobs: int = DEFAULT_JOBS
+    fresh: bool = False
+    break_lock: bool = False
+    """End the session of whoever holds a lock that is needed, and what it holds on that lock's host."""
+    events: Path | None = None
+    typed: str = ""
+    """The command line that made the job file and goes on with its run; empty for a job that was there."""
+
+    def command(self, verb: str, job: str) -> str:
+        """The command line that does `verb` to the same job with the same state."""
+        settings = [f"--set={name}={value}" for name, value in self.overrides.items()]
+        state = [] if self.state is None else [f"--state={self.state}"]
+        return shlex.join(("sendense", verb, job, *settings, *state))
+
+
+def state_directory(options: Options) -> Path:
+    """Raises UsageError where there is none, or one that no event could tell."""
+    path = options.state.absolute() if options.state is not None else _own_state()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the path {path} is not UTF-8 text: name another place with --state DIR") from error
+    return path
+
+
+def _own_state() -> Path:
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / "sendense"
+    try:
+        return Path.home() / ".local" / "state" / "sendense"
+    except RuntimeError as error:
+        raise UsageError(
+            f"user {os.geteuid()} has no home directory to remember runs in: name a place with --state DIR"
+        ) from error
+
+
+def read_job(path: Path, options: Options, registry: Registry | None = None, *, part: bool = False) -> Job:
+    """`part`: as `load`. Raises JobFileError."""
+    return load(path, registry or Registry.installed(), options.overrides, part=part)
+
+
+@dataclass
+class Desk:
+    """All that is needed to work on one job: made by `open_desk`, good while that is open."""
+
+    job: Job
+    options: Options
+    registry: Registry
+    bus: Bus
+    world: World
+    state: JobState
+    local: Path
+
+    @contextmanager
+    def lock(self, run: str) -> Iterator[None]:
+        """The job's lock, for work on `run`. Raises LockedError."""
+        held = self.state.lock(self.world.claim(run), by_force=self.options.break_lock)
+        self.world.guards.append(held)
+        try:
+            yield
+        finally:
+            try:
+                held.release()
+            except SendenseError as error:  # it changes nothing of what came of the work
+                self.bus.emit(Warned(node="the job's lock", text=error.message))
+
+    def run(self, record: RunRecord) -> Run:
+        """What steps know of that run from now on."""
+        state = self.state.open(record.id)
+        self.world.run = Run(
+            record.id,
+            record.job,
+            record.job_digest,
+            record.git_commit,
+            tools_seen(state.log(TOOLS)),
+            execution=self.world.execution,
+            break_locks=self.options.break_lock,
+        )
+        self.world.log = state.log
+        return self.world.run
+
+    def nodes(self, run: Run) -> tuple[Nodes, Resolver]:
+        nodes = Nodes(self.job.steps, StepGraph(self.job.steps, self.registry), self.registry)
+        return nodes, Resolver(self.job, nodes, self.world.identities(), run.id)
+
+    def unwinding(self, state: RunState) -> Unwinding:
+        return Unwinding(state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file))
+
+    def has_acted(self, record: RunRecord) -> bool:
+        """Whether the run may have made anything: what only looks leaves nothing that could be held."""
+        kinds = [self.registry.steps.get(node.step) for node in self.state.open(record.id).nodes().values()]
+        return not all(kind is not None and kind.read_only for kind in kinds)
+
+    def stands(self, record: RunRecord, unwinding: Unwinding) -> frozenset[str]:
+        """The steps of an unfinished run that nothing is to be done for any more: all, once only taking back is left; once
+        the run is sealed (a crash, or a step behind the seal, kept it from saying so), that step and all it stands on."""
+        if record.phase == "unwinding":
+            return frozenset(spec.id for spec in self.job.steps)
+        seal = self._seal
+        if seal is None or not unwinding.is_sealed():
+            return frozenset()
+        return frozenset({seal, *StepGraph(self.job.steps, self.registry).ancestors(seal)})
+
+    def is_out(self, record: RunRecord, unwinding: Unwinding) -> bool:
+        """Whether what the run holds is needed for nothing any more."""
+        return record.phase == "unwinding" or self.is_sealed(unwinding)
+
+    def is_sealed(self, unwinding: Unwinding) -> bool:
+        """Whether the run's work is out in the world. Where a job seals more than once (one point for each of many VMs), one
+        seal says nothing of the others."""
+        return self._seal is not None and unwinding.is_sealed()
+
+    @property
+    def _seal(self) -> str | None:
+        found = [spec for spec in self.job.steps if self.registry.steps[spec.uses].seals]
+        return found[0].id if len(found) == 1 and not found[0].each else None
+
+    def forget_old(self) -> None:
+        """Of the runs that are remembered no longer, all: also their events, where these lie apart from the records."""
+        self.state.forget_old()
+        if self.state.host.local:
+            return
+        here, directory = LocalHost(), str(self.local / Path(self.state.directory).name)
+        known = self.state.runs().ids
+        # The newest may be of a job of the same name with its state elsewhere, which may be running now.
+        for name in sorted(filter(is_run_id, here.listdir(directory)))[:-KEPT_RUNS]:
+            events = f"{directory}/{name}"
+            # With a record they are of a time when the job kept its state here.
+            if name not in known and not here.exists(f"{events}/run.json"):
+                here.remove(events, recursive=True)
+
+    def directory(self, run: str) -> Path:
+        """Where the run's events lie: with its state where that is on this machine."""
+        kept = Path(self.state.directory)
+        return (kept if self.state.host.local else self.local / kept.name) / run
+
+
+@contextmanager
+def nothing_is_usage() -> Iterator[None]:
+    """From here on something may have been changed: no error has the exit code that says that nothing was touched."""
+    try:
+        yield
+    except UsageError as error:
+        raise SendenseError(error.message) from error
+
+
+@contextmanager
+def open_desk(
+    path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]]
+) -> Iterator[Desk]:
+    registry = Registry.installed()
+    job = read_job(path, options, registry)
+    bus = Bus()
+    for listener in listeners:
+        bus.subscribe(listener)
+    with _scratch(bus) as scratch, World(job, bus, stop, scratch) as world:
+        local = state_directory(options)
+        place = job.state_place
+        if place is None:
+            state = JobState(LocalHost("local"), str(local), job.name)
+        else:
+            state = JobState(world.host(place.host), place.path, job.name, place.ready)
+        yield Desk(job, options, registry, bus, world, state, local)
+
+
+@contextmanager
+def _scratch(bus: Bus) -> Iterator[Path]:
+    """What cannot be removed of it changes nothing of what came of the work."""
+    with ExitStack() as stack:
+        yield Path(stack.enter_context(temporary_directory()))
+        try:
+            stack.close()
+        except SendenseError as error:
+            bus.emit(Warned(node="the temporary directory", text=error.message))

@@ -1,0 +1,83 @@
+"""JSON documents that tell whether they are as they were written: beside their own fields stands a checksum over these.
+
+Most bits that flip in a record leave it valid JSON, with another number in it: without the checksum it would be believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from runner.base.digest import canonical
+from runner.base.errors import NewerError, StateError
+from runner.base.model import Model
+
+CHECKSUM = "checksum"
+_LENGTH = 16
+"""Hex digits: it guards against accidents, not against people."""
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class Damaged(Exception):
+    """What is wrong, to come after the file's name: ``is damaged: it is not JSON``. `newer`: the schema version of a file
+    that is of a later version of this program; whether it is whole is not known. `foreign`: it is of such a version, or of one
+    with other fields, as its checksum tells."""
+
+    def __init__(self, why: str, *, newer: int | None = None, foreign: bool = False) -> None:
+        super().__init__(why)
+        self.newer = newer
+        self.foreign = foreign or newer is not None
+
+    def error(self, where: str) -> StateError:
+        """`where` names the file."""
+        return StateError(f"{where} {self}") if self.newer is None else NewerError(where, self.newer)
+
+
+def seal(document: Mapping[str, JsonValue]) -> bytes:
+    """Its text, for people too."""
+    sealed = {**document, CHECKSUM: _checksum(document)}
+    return (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
+    """The model that `seal` wrote as `content`; `version` is the newest `schema_version` that is known. Raises Damaged."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Damaged("is damaged: it is not JSON") from error
+    if not isinstance(document, dict):
+        raise Damaged("is damaged: it is not a JSON object")
+    found = document.get("schema_version")
+    # Before any field is looked at: those of a newer version are others.
+    if isinstance(found, int) and found > version:
+        raise Damaged(NewerError("", found).message.strip(), newer=found)
+    checksum = document.pop(CHECKSUM, None)
+    # One text for both: a repository has thousands of manifests.
+    text = canonical(document)
+    try:
+        model = kind.model_validate_json(text.encode())
+    except UnicodeEncodeError as error:
+        raise Damaged("is damaged: it holds what is no text") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        if checksum == _checksum_of(text):
+            why = f"was written by another version of this program, or tells what cannot be: {field}: {first['msg']}"
+            raise Damaged(why, foreign=True) from error
+        raise Damaged(f"is damaged: {field}: {first['msg']}") from error
+    if checksum != _checksum_of(text):
+        raise Damaged("is damaged: its checksum is not that of what it says")
+    return model
+
+
+def _checksum(document: Mapping[str, JsonValue]) -> str:
+    return _checksum_of(canonical(dict(document)))
+
+
+def _checksum_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]

@@ -1,0 +1,78 @@
+"""How jobs that were run ended: a line for each, for whoever has two hundred of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from runner.app import Result
+from runner.base.errors import JobFileError, LockedError, SendenseError
+from runner.console import print_table
+from runner.events.outcomes import ENDINGS, JobOutcome
+from runner.events.result import document, in_a_line
+from runner.events.summary import RunSummary
+from runner.report.labels import failures, verdict
+
+_BY_ERROR: Mapping[type[SendenseError], JobOutcome] = {LockedError: "locked", JobFileError: "bad-job-file"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`what`: the restore points that were made, or why it is not done."""
+
+    file: Path
+    job: str | None = None
+    run: str | None = None
+    exit_code: int | None = None
+    """None for a job that was not reached."""
+    outcome: JobOutcome = "not-reached"
+    what: str = ""
+    error: str | None = None
+    """What kept it from beginning, or from having its report."""
+    summary: RunSummary | None = None
+    """None where there was no run."""
+
+    @classmethod
+    def of(cls, file: Path, result: Result, summary: RunSummary) -> Ended:
+        what = [in_a_line(summary.results, summary.seconds)] if summary.results else []
+        what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
+        told = "; ".join(what or [verdict(summary).line])
+        return cls(file, result.job.name, result.run, result.exit_code, summary.outcome, told, summary=summary)
+
+    def but(self, error: SendenseError) -> Ended:
+        """Its run, if there was one, keeps its code."""
+        outcome = self.outcome
+        if self.run is None:
+            outcome = _BY_ERROR.get(type(error), "not-begun")
+        what = "; ".join(filter(None, (self.what, str(error).removeprefix(f"{self.file}: "))))
+        code = error.exit_code if self.exit_code is None else self.exit_code
+        return replace(self, exit_code=code, outcome=outcome, what=what, error=str(error))
+
+    def document(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome}
+        known = {"job": self.job, "run": self.run, "exit_code": self.exit_code, "error": self.error}
+        told |= {name: value for name, value in known.items() if value is not None}
+        return told if self.summary is None else told | _of_run(self.summary)
+
+
+def _of_run(summary: RunSummary) -> dict[str, Any]:
+    return {
+        "seconds": round(summary.seconds, 3),
+        **document(summary.results),
+        "warnings": [{"node": warning.node, "text": warning.text} for warning in summary.warnings],
+        "failures": [{"node": failure.name, "text": failure.text} for failure in failures(summary)],
+    }
+
+
+def print_ended(ended: Sequence[Ended], stream: TextIO) -> None:
+    """What is done stands first, so that the last lines are those that somebody must look at."""
+    done = sum(one.exit_code == 0 for one in ended)
+    rows = [
+        (one.job or str(one.file), ENDINGS[one.outcome].word, one.what)
+        for one in sorted(ended, key=lambda one: one.exit_code != 0)
+    ]
+    title = f"{done} of {len(ended)} jobs {'is' if done == 1 else 'are'} done"
+    stream.write("\n")
+    print_table(title, ("job", "state", ""), rows, stream=stream)

@@ -1,0 +1,148 @@
+"""What is looked at for a checklist: this machine, the job's hosts and sections, and what each of its steps stands on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from runner.base.errors import CommandError, Interrupted, SendenseError
+from runner.base.model import Model
+from runner.base.units import MiB, human_bytes
+from runner.engine.preflight import Examination
+from runner.engine.world import World
+from runner.events.check_results import Observation, good, noted, observe, wrong
+from runner.hosts.local import LocalHost
+from runner.hosts.state_place import StatePlace
+from runner.hosts.supervisor import is_missing
+from runner.hosts.tunnel import ssh_version
+from runner.job.field_roles import names
+from runner.job.model import LOCAL, Job
+from runner.job.nodes import NodeId
+
+DOCTOR_SCHEMA_VERSION = 1
+
+LEAST_FREE = 64 * MiB
+"""For records and reports of runs: a few MiB each, and the last 20 are kept."""
+
+
+PROGRAMS = (
+    ("qemu-img", "qemu-utils", "disks that are read or written here"),
+    ("qemu-nbd", "qemu-utils", "disks that are read or written here"),
+    ("nbdkit", "nbdkit", "disks that are read or written here"),
+    (
+        "guestfish",
+        "libguestfs-tools, python3-guestfs and linux-image-amd64, without recommends,",
+        "files out of restore points",
+    ),
+)
+"""Program, Debian's package, and what it is for."""
+
+
+class Diagnosis(Model):
+    schema_version: int = DOCTOR_SCHEMA_VERSION
+    job: str | None
+    observations: tuple[Observation, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return not any(one.state == "wrong" for one in self.observations)
+
+
+def local(state: Path, *, place: StatePlace | None = None) -> Iterator[Observation]:
+    """This machine; `state` is where it remembers runs of jobs that name no `place`, and what it has of those with one on
+    another host."""
+    yield observe("this machine", "ssh, for data", ssh_version)
+    for program, package, purpose in PROGRAMS:
+        looked_at = f"{program}, for {purpose}"
+        done = LocalHost("local").run((program, "--version"), ok=None)
+        first = done.stdout.decode(errors="replace").partition("\n")[0].strip()
+        if done.exit_code == 0 and first:
+            yield good("this machine", looked_at, first)
+        elif not is_missing(done.exit_code, done.stderr):
+            said = CommandError("this machine", done.argv, done.exit_code, done.stderr).message
+            yield noted("this machine", looked_at, said)
+        else:
+            yield noted("this machine", looked_at, f"{program} is not here", f"install {package} if it is needed here")
+    if place is not None and place.host == LOCAL:
+        yield _room(Path(place.path), remedy="name another place in the job's `state:`")
+    else:
+        yield _room(state)
+
+
+def _room(state: Path, *, remedy: str = "name another place with --state DIR") -> Observation:
+    there = next(path for path in (state, *state.parents) if os.access(path, os.F_OK))
+    if not os.access(there, os.W_OK | os.X_OK):
+        found = f"nothing can be written to {there} as user {os.geteuid()}, so runs cannot keep records in {state}"
+        return wrong("this machine", "the records of runs", found, f"give that user the right to, or {remedy}")
+    free = shutil.disk_usage(there).free
+    found = f"{human_bytes(free)} free for {state}"
+    if free < LEAST_FREE:
+        return wrong("this machine", "free space for the records of runs", found, f"free some, or {remedy}")
+    return good("this machine", "free space for the records of runs", found)
+
+
+def of_job(
+    job: Job, world: World, examination: Examination, known: Mapping[NodeId, JsonValue]
+) -> Iterator[Observation]:
+    """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts and sections
+    first, those that the job names: what stands on them may say the same again, and they are looked at though something is in
+    the way of the steps."""
+    hosts, sections = named(job, examination)
+    for name in hosts:
+        yield observe(f"host {name}", "that it can be reached as the job says", partial(_reached, world, name))
+        if (odd := world.oddities.get(name)) is not None:
+            yield noted(f"host {name}", "what its login prints", odd)
+    context = world.unheard("doctor")
+    for section, name in sections:
+        try:
+            yield from job.sections[section][name].examine(context, name)
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            yield wrong(f"{name} of {section}", "what is behind it", error.message)
+    yield from (seen.observation for seen in examination.look(known, thorough=True))
+    yield from (needed.observation() for needed in examination.space())
+    if examination.unknown:
+        steps = ", ".join(dict.fromkeys(node.partition("[")[0] for node in examination.unknown))
+        yield noted(
+            "the job", f"the steps {steps}", "what else they stand on is known only after what comes before them"
+        )
+
+
+def named(job: Job, examination: Examination) -> tuple[list[str], list[tuple[str, str]]]:
+    """The hosts and the entries of sections that the job's steps name, each once; site files have others too."""
+    places = list(examination.named())
+    sections = dict.fromkeys((section, name) for section, name in places if section)
+    hosts = [name for section, name in places if not section]
+    for section, name in sections:
+        entry = job.sections[section][name]
+        hosts += [host for _, mark, host in names(type(entry), entry.to_json_value()) if mark is None]
+    if job.state_place is not None:
+        hosts.append(job.state_place.host)
+    return list(dict.fromkeys(hosts)), list(sections)
+
+
+def _reached(world: World, name: str) -> str:
+    host = world.reached(name)
+    system = host.run(("uname", "-sr")).stdout.decode(errors="replace").strip()
+    return (
+        f"{system}, as user {host.account}" if host.local else f"{system}, host key as expected, as user {host.account}"
+    )
+
+
+def diagnosis(job: str | None, observations: Iterable[Observation]) -> Diagnosis:
+    """Each thing once: several disks stand on one program."""
+    found: dict[tuple[str, str], Observation] = {}
+    told: set[str] = set()
+    for one in observations:
+        if one.state == "wrong" and one.found in told:
+            continue
+        if one.state == "wrong":
+            told.add(one.found)
+        found.setdefault((one.subject, one.looked_at), one)
+    return Diagnosis(job=job, observations=tuple(found.values()))

@@ -1,0 +1,40 @@
+"""The world as a plan sees it: asked, never changed."""
+
+from __future__ import annotations
+
+from runner.base.model import Model
+from runner.engine.checkpoint import NodeRecord
+from runner.engine.world import World
+from runner.events.events import Event, Warned
+from runner.job.inputs import Inputs, parse_out
+from runner.job.nodes import Node
+from runner.step.step import Forecast, Lifetime
+
+
+class Looking:
+    """An `Observer` that asks the steps, and each host once whether it can be reached."""
+
+    offline = False
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
+        heard: list[Event] = []
+        out: Model = node.step.run(self._world.unheard(node.id, heard.append), inputs.values, node.step.Live())
+        return out, tuple(event.text for event in heard if isinstance(event, Warned))
+
+    def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
+        found: Model | None = node.step.check(self._world.unheard(node.id), inputs.values, recorded)
+        return found
+
+    def forecast(self, node: Node, inputs: Inputs) -> Forecast:
+        return node.step.forecast(self._world.unheard(node.id), inputs.values)
+
+    def due(self, node: Node, record: NodeRecord) -> str | None:
+        if node.step.lifetime is not Lifetime.JOB or record.out is None:
+            return None
+        inputs = parse_out(node.step.In, record.inputs, str(node.id))
+        return node.step.release_due(
+            self._world.unheard(node.id), inputs, parse_out(node.step.Out, record.out, str(node.id))
+        )

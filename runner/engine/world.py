@@ -1,0 +1,222 @@
+"""What a run's steps may reach: hosts, sections, shared sessions, scratch space; made at first use, closed at the end."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from runner.base.digest import Identities
+from runner.base.errors import HostError, Interrupted, SendenseError, UsageError
+from runner.events.events import Bus, Event, Warned
+from runner.hosts.connect import connect
+from runner.hosts.fencing import guarded
+from runner.hosts.files import THIS_MACHINE, sentences
+from runner.hosts.held_lock import HeldLock, Holder, holder_of
+from runner.hosts.host import Host
+from runner.hosts.spec import HostSpec, SshSpec
+from runner.hosts.stray_processes import tidy
+from runner.hosts.supervisor import mark_of
+from runner.job.model import Job
+from runner.job.nodes import NodeId
+from runner.step.step import Context, Log, Run, Section
+
+
+class World:
+    """Use as a context manager: leaving it ends sessions and connections and removes the scratch space."""
+
+    def __init__(self, job: Job, bus: Bus, stop: threading.Event, scratch: Path) -> None:
+        self.job = job
+        self.run: Run | None = None
+        """Which run it is, known once the state was read; no step acts before."""
+        self.bus = bus
+        self.stop = stop
+        self.unwind: Callable[[], tuple[str, ...]] = tuple
+        self.log: Callable[[str], Log] | None = None
+        """Where the run keeps what only grows; a plan has no such place."""
+        self.guards: list[HeldLock] = []
+        """Held before anything is written."""
+        self.execution = secrets.token_hex(4)
+        self.oddities: dict[str, str] = {}
+        """What was told of hosts that work all the same, by their names."""
+        self._scratch = scratch
+        self._mark = ""
+        self._lock = threading.RLock()
+        self._hosts: dict[str, Host] = {}
+        self._shared: dict[object, tuple[Any, threading.Lock]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._stack.close()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _close(self, what: str, close: Callable[[], object]) -> None:
+        try:
+            close()
+        except Exception as error:  # noqa: BLE001  also a bug must not stand for the result of what was done before
+            self._warn(what, f"could not be closed: {error}")
+
+    def _warn(self, what: str, text: str) -> None:
+        self.bus.emit(Warned(node=what, text=text))
+
+    def _odd(self, host: str, text: str) -> None:
+        self.oddities[host] = text
+        self._warn(f"host {host}", text)
+
+    def host(self, name: str) -> Host:
+        with self._lock:
+            if name not in self._hosts:
+                host = connect(name, host_spec(self.job, name), partial(self._odd, name))
+                host.mark = self._mark
+                self._stack.callback(self._close, f"host {name}", host.close)
+                self._hosts[name] = host
+            return self._hosts[name]
+
+    def reached(self, name: str) -> Host:
+        """The host, once a command ran there. Raises what kept it, for the rest of this execution and without asking again:
+        who looks at many things of one host waits once."""
+        host = self.host(name)
+        if not host.local:
+            found: _Reached = self.shared(("reached", name), lambda: nullcontext(_try(host)))
+            if found.failure:
+                raise HostError(found.failure, transient=found.passing)
+        return host
+
+    def claim(self, run: str) -> Holder:
+        """From now on what is started on any host is marked as this execution of `run`; returns it as a holder of locks."""
+        with self._lock:
+            self._mark = mark_of(run, self.execution)
+            for host in self._hosts.values():
+                host.mark = self._mark
+        return holder_of(run, self.job.name, self.execution)
+
+    def hold(self) -> None:
+        """Before a write. Raises LockedError if one of the run's locks is another's by now."""
+        for guard in tuple(self.guards):
+            guard.hold()
+
+    def _acting_host(self, name: str) -> Host:
+        """For steps that act: what earlier executions of the run left there is ended before its first use. Who only looks
+        has claimed nothing: the run may be alive."""
+        host = self.host(name)
+        if not self._mark:
+            return host
+        run = self.run
+        assert run is not None, "a step acts for a run"
+
+        def tidied() -> AbstractContextManager[bool]:
+            tidy(host, run.id, self.execution)
+            return nullcontext(True)
+
+        self.shared(("tidied", name, run.id), tidied)
+        return guarded(host, self.hold)
+
+    def section(self, section: str, name: str) -> Section:
+        entries = self.job.sections.get(section, {})
+        if name not in entries:
+            known = ", ".join(sorted(entries)) or "none"
+            raise UsageError(f"the job has no {section} entry '{name}'; it has {known}")
+        return entries[name]
+
+    def shared(self, key: object, factory: Callable[[], AbstractContextManager[Any]]) -> Any:
+        """One object a run. Other keys can be made meanwhile: a login may take its time."""
+        with self._lock:
+            entry = self._shared.setdefault(key, (None, threading.Lock()))
+        with entry[1]:
+            made = self._shared[key][0]
+            if made is None:
+                manager = factory()
+                made = manager.__enter__()
+                with self._lock:
+                    self._stack.callback(self._close, _called(key), partial(manager.__exit__, None, None, None))
+                    self._shared[key] = (made, entry[1])
+            return made
+
+    def identities(self) -> Identities:
+        return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
+
+    def unheard(self, node: NodeId | str, emit: Callable[[Event], None] | None = None) -> Context:
+        """For looking beforehand: what happens is told to nobody, or to `emit`, and nothing is remembered for the run."""
+        assert self.run is not None, "a step looks for a run"
+        return self._context(node, replace(self.run, tools={}), emit or _unheard, None, None, host=self.reached)
+
+    def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
+        assert self.run is not None, "a step acts for a run"
+        return self._context(node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host)
+
+    def _context(
+        self,
+        node: NodeId | str,
+        run: Run,
+        emit: Callable[[Event], None],
+        log: Callable[[str], Log] | None,
+        previous_failure: Mapping[str, object] | None,
+        *,
+        host: Callable[[str], Host],
+    ) -> Context:
+        scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
+        with sentences(THIS_MACHINE, str(scratch)):
+            scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Context(
+            run=run,
+            node=str(node),
+            emit=emit,
+            host=host,
+            section=self.section,
+            shared=self.shared,
+            scratch=scratch,
+            stop=self.stop,
+            unwind=lambda: self.unwind(),
+            log=log,
+            previous_failure=previous_failure,
+            guards=self.guards,
+        )
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """`failure`: why it cannot be reached; empty if it can. `passing`: only at the moment."""
+
+    failure: str
+    passing: bool = False
+
+
+def _try(host: Host) -> _Reached:
+    try:
+        host.run(("true",))
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        return _Reached(error.message, error.transient)
+    return _Reached("")
+
+
+def _called(key: object) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _unheard(event: Event) -> None:
+    return None
+
+
+def host_spec(job: Job, name: str) -> HostSpec:
+    if name in job.hosts:
+        return job.hosts[name]
+    if name == "local":
+        return "local"
+    raise UsageError(f"the job has no host '{name}'; it has {', '.join(sorted({*job.hosts, 'local'}))}")
+
+
+def host_identity(spec: HostSpec) -> str:
+    return spec.identity_value() if isinstance(spec, SshSpec) else "local"

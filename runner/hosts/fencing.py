@@ -1,0 +1,62 @@
+"""A host that changes nothing unless the run's locks are held at that moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+from runner.hosts.host import Host
+
+CHANGING = frozenset({"run", "popen", "mkdir", "write", "write_sparse", "append", "rename", "remove"})
+"""Verbs that may change something there; all others only look, or make what ends with us."""
+
+
+_acting = threading.local()
+
+
+def guarded(host: Host, hold: Callable[[], None]) -> Host:
+    """`hold` raises if a lock is lost. It is asked before the act, and by hosts that need a while until they can act again
+    once they can (`hold_still`): who is frozen between the two may have lost the lock, and his sessions are still there if
+    it was broken by force."""
+    return cast("Host", _Guarded(host, hold))
+
+
+def hold_still() -> None:
+    """Raises as `hold` does, of the guarded act that this thread is in; of any other it says nothing."""
+    hold: Callable[[], None] | None = getattr(_acting, "hold", None)
+    if hold is None:
+        return
+    _acting.hold = None  # taking a lock again needs sessions too
+    try:
+        hold()
+    finally:
+        _acting.hold = hold
+
+
+def bare(host: Host) -> Host:
+    """The host itself: for whoever takes the locks."""
+    return host._host if isinstance(host, _Guarded) else host
+
+
+class _Guarded:
+    """Hands every verb on as it is called, so that none can drift from the host's own."""
+
+    def __init__(self, host: Host, hold: Callable[[], None]) -> None:
+        self._host = host
+        self._hold = hold
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._host, name)
+        if name not in CHANGING:
+            return verb
+
+        def act(*args: Any, **more: Any) -> Any:
+            self._hold()
+            _acting.hold = self._hold
+            try:
+                return verb(*args, **more)
+            finally:
+                _acting.hold = None
+
+        return act

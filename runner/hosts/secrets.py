@@ -1,0 +1,107 @@
+"""Secrets by reference: the job says where a secret is, never what it is; it is read at use and not kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from runner.base.errors import UsageError, ending
+from runner.base.model import FilePath, JobModel
+from runner.hosts.process import exit_code_of
+
+EXEC_TIMEOUT = 30.0
+LAST_LINES, LAST_CHARACTERS = 6, 600
+"""Of what a command that failed said; a page of usage is no sentence."""
+
+
+class Secret:
+    """Text that does not show itself; `reveal` where it is handed over."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+
+class FromEnv(JobModel):
+    env: str
+    """The environment variable that holds it."""
+
+
+class FromFile(JobModel):
+    file: FilePath
+    """The file that holds it."""
+
+
+class FromExec(JobModel):
+    exec: Annotated[tuple[str, ...], Field(min_length=1)]
+    """A command and its arguments; what it prints is the secret."""
+
+
+SecretRef = FromEnv | FromFile | FromExec
+
+
+def resolve(reference: SecretRef) -> Secret:
+    """The secret, without a trailing newline: one line of text. Raises UsageError with a sentence that does not quote it."""
+    match reference:
+        case FromEnv(env=name):
+            where = f"the environment variable {name}"
+            if (found := os.environ.get(name)) is None:
+                raise UsageError(
+                    f"the environment variable {name} is not set; it should hold the secret the job refers to"
+                )
+            content = os.fsencode(found)
+        case FromFile(file=path):
+            where = f"the file {path}"
+            try:
+                content = Path(path).read_bytes()
+            except OSError as error:
+                raise UsageError(f"the secret file {path} cannot be read: {error.strerror}") from error
+        case FromExec(exec=argv):
+            where = f"the command {argv[0]!r}"
+            content = _output_of(argv)
+    content = content.rstrip(b"\r\n")
+    if not content:
+        raise UsageError(f"the secret from {where} is empty")
+    if any(mark in content for mark in b"\0\r\n"):
+        raise UsageError(f"the secret from {where} has more than one line")
+    try:
+        return Secret(content.decode())
+    except UnicodeDecodeError:
+        raise UsageError(f"the secret from {where} is not UTF-8 text") from None  # its cause quotes the secret
+
+
+def _output_of(argv: tuple[str, ...]) -> bytes:
+    # The one child that gets our whole environment: keepers of secrets are told there where they are and who asks.
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=EXEC_TIMEOUT, check=False, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise UsageError(f"the command {argv[0]!r} for a secret failed: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        # Its cause has what it printed so far.
+        raise UsageError(
+            f"the command {argv[0]!r} for a secret did not end within {EXEC_TIMEOUT:g} s{_said(error.stderr)}"
+        ) from None
+    if done.returncode != 0:
+        how = ending(exit_code_of(done.returncode))
+        raise UsageError(f"the command {argv[0]!r} for a secret failed with {how}{_said(done.stderr)}")
+    return done.stdout
+
+
+def _said(stderr: bytes | None) -> str:
+    """The last words of a keeper of secrets that failed: of its standard error alone, the other stream is for the secret."""
+    lines = [line.strip() for line in (stderr or b"").decode(errors="replace").splitlines() if line.strip()]
+    said = " / ".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
+    return f": {said}" if said else ", and it said nothing on standard error"

@@ -1,0 +1,1 @@
+"""YAML → Job: every mistake at once with its place; references, the graph of steps, their nodes, the schema."""

@@ -1,0 +1,182 @@
+"""A node's inputs: its `with`, evaluated, validated, split into `In` and `Live`, and digested."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from runner.base.annotations import fields
+from runner.base.digest import Identities, digest
+from runner.base.errors import SendenseError
+from runner.base.model import JobModel, load_value
+from runner.job.expressions import evaluate, references
+from runner.job.model import Job
+from runner.job.nodes import Node, NodeId, Nodes
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`fields`: input name → digest of what it is of; `digest` is that of step, version and all fields."""
+
+    values: JobModel
+    fields: Mapping[str, str]
+    digest: str
+
+
+class Resolver:
+    """Resolves `with` from the outputs known so far. `outputs` holds KEEP and JOB nodes, `given` open PROCESS nodes."""
+
+    def __init__(self, job: Job, nodes: Nodes, identities: Identities, run_id: str) -> None:
+        self._nodes = nodes
+        self._identities = identities
+        self._base: dict[str, JsonValue] = {"vars": dict(job.vars), "run": {"id": run_id, "job": job.name}}
+        self.outputs: dict[NodeId, JsonValue] = {}
+        self._acts: dict[NodeId, int] = {}
+        self.given: dict[NodeId, JsonValue] = {}
+
+    def know(self, node: Node, out: JsonValue, acts: int) -> None:
+        """The output of a KEEP or JOB node, made at its `acts`-th act. An image that was made again is another image,
+        though it has the same path: what was made of the old one is stale. Looking again makes nothing."""
+        self.outputs[node.id] = out
+        self._acts[node.id] = 0 if node.step.read_only else acts
+
+    def each_scope(self, step: str) -> dict[str, JsonValue] | None:
+        """What the `each` of `step` refers to; None while an output is not known."""
+        scope = dict(self._base)
+        for source in self._nodes.sources_of_each(step):
+            nodes = self._nodes.of_step.get(source)
+            if nodes is None or any(node.id not in self.outputs for node in nodes):
+                return None
+            fanned = bool(self._nodes.spec(source).each)
+            scope[source] = [self.outputs[node.id] for node in nodes] if fanned else self.outputs[nodes[0].id]
+        return scope
+
+    def unknown(self, node: Node) -> tuple[str, ...]:
+        """The steps whose outputs `node` waits for before its `In` can be known, also through PROCESS nodes."""
+        waiting: dict[str, None] = {}
+        for step in self._roots(node.spec.with_):
+            known_nodes = self._nodes.of_step.get(step)
+            if known_nodes is None:
+                waiting[step] = None
+                continue
+            for other in self._nodes.matching(node, step):
+                if other.is_process:
+                    waiting.update(dict.fromkeys(self.unknown(other)))
+                elif other.id not in self.outputs:
+                    waiting[step] = None
+        return tuple(waiting)
+
+    def told(self, step: str) -> dict[str, JsonValue]:
+        """The entries of its `with` that the job file alone tells: what can be said before there are nodes."""
+        with_ = self._nodes.spec(step).with_
+        known = {name for name, value in with_.items() if all(one.root in self._base for one in references(value))}
+        return {name: evaluate(with_[name], self._base) for name in with_ if name in known}
+
+    def told_values(self, step: str) -> dict[str, Any]:
+        """Of the fields of its `In`, by their names in Python: those that `told` knows, as their types, and the defaults of those
+        that the job leaves out."""
+        kind, told, values = self._nodes.kind(step), self.told(step), dict[str, Any]()
+        for name, info in kind.In.model_fields.items():
+            written = info.alias or name
+            if written in told:
+                values[name] = load_value(fields(kind.In)[written], told[written])
+            elif written not in self._nodes.spec(step).with_ and not info.is_required():
+                values[name] = info.get_default(call_default_factory=True)
+        return values
+
+    def inputs(self, node: Node) -> Inputs:
+        """Raises SendenseError if the values do not fit the step's model."""
+        raw, live = self._split(node)
+        scope = self._scope(node, raw, self.outputs)
+        values = _validated(node, node.step.In, {name: evaluate(value, scope) for name, value in raw.items()})
+        fields = {name: digest(value) for name, value in self._identities.of(values).items()}
+        for name, info in node.step.In.model_fields.items():
+            acts = self._acts_behind(node, raw.get(info.alias or name))
+            if name in fields and any(acts):
+                fields[name] = digest([fields[name], list(acts)])
+        for name, value in live.items():
+            stands_on = [
+                self.inputs(other).digest for step in self._roots(value) for other in self._nodes.matching(node, step)
+            ]
+            fields[name] = digest(list(stands_on))
+        whole: dict[str, JsonValue] = {"step": node.step.name, "version": node.step.version, "fields": {**fields}}
+        return Inputs(values, fields, digest(whole))
+
+    def _acts_behind(self, node: Node, value: object) -> tuple[int, ...]:
+        return tuple(
+            self._acts[other.id]
+            for step in self._roots(value)
+            for other in self._nodes.matching(node, step)
+            if other.id in self._acts
+        )
+
+    def live(self, node: Node) -> JobModel:
+        """The `Live` of `node`, once the PROCESS nodes it stands on are open."""
+        _, live = self._split(node)
+        scope = self._scope(node, live, self.given)
+        return _validated(node, node.step.Live, {name: evaluate(value, scope) for name, value in live.items()})
+
+    def producers(self, node: Node, name: str) -> tuple[Node, ...]:
+        """The KEEP and JOB nodes that the field `name` of `node`'s `In` or `Live` is made of; what a process serves is
+        made of what it was given. ``copied/base`` names what those of `copied` have as their `base`."""
+        name, _, below = name.partition("/")
+        if below:
+            return tuple(far for near in self.producers(node, name) for far in self.producers(near, below))
+        model: dict[str, Any] = {**node.step.In.model_fields, **node.step.Live.model_fields}
+        spelled = model[name].alias or name
+        return tuple(self._made_of(node, node.spec.with_.get(spelled)))
+
+    def _made_of(self, node: Node, value: object) -> Iterator[Node]:
+        for step in self._roots(value):
+            for other in self._nodes.matching(node, step):
+                if other.is_process:
+                    yield from self._made_of(other, dict(other.spec.with_))
+                else:
+                    yield other
+
+    def _split(self, node: Node) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
+        live_names = {info.alias or name for name, info in node.step.Live.model_fields.items()}
+        with_ = node.spec.with_
+        return (
+            {name: value for name, value in with_.items() if name not in live_names},
+            {name: value for name, value in with_.items() if name in live_names},
+        )
+
+    def _roots(self, value: object) -> list[str]:
+        found = {reference.root for reference in references(value)}  # type: ignore[arg-type]
+        return [step for step in self._nodes.order if step in found]
+
+    def _scope(self, node: Node, value: object, known: Mapping[NodeId, JsonValue]) -> dict[str, JsonValue]:
+        scope = {**self._base, **node.variables}
+        for step in self._roots(value):
+            found = [known[other.id] for other in self._nodes.matching(node, step)]
+            scope[step] = found if self._nodes.is_join(node, step) else found[0]
+        return scope
+
+
+def _validated(node: Node, model: type[JobModel], values: dict[str, JsonValue]) -> JobModel:
+    try:
+        return model.from_json_value(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SendenseError(f"{node.id} got an input that does not fit: {where}: {first['msg']}") from error
+
+
+class MisfitError(SendenseError):
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the record of {what} does not fit this version: `sendense run --fresh` begins anew, and warns of what may stay"
+        )
+
+
+def parse_out(model: type[BaseModel], value: JsonValue, what: str) -> Any:
+    """A recorded output as its model; raises MisfitError for a record of another shape."""
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise MisfitError(what) from error

@@ -1,0 +1,278 @@
+"""YAML → Job: every mistake at once, each with file, line, column and, where one is close, what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.base.errors import JobFileError, Problem
+from runner.base.render import job_templates
+from runner.hosts.spec import HostSpec, SshSpec
+from runner.job.expressions import ExpressionError, evaluate
+from runner.job.field_roles import with_absolute_paths
+from runner.job.model import LOCAL, Job, Location, StateIn, StateSpec, StepSpec
+from runner.job.problems import Written, check_value, did_you_mean, each_once
+from runner.job.sources import Part, Sources, beside, content_of
+from runner.job.spelling import Spelling
+from runner.job.step_checks import Surroundings, check_names, check_steps
+from runner.job.steps import WrittenSteps, read_steps
+from runner.job.template import TemplateReader, named
+from runner.job.variables import Unsettled, Variables, only_variables
+from runner.job.writer import write_out
+from runner.job.yaml_nodes import Entry, Node, Scalar, kind_of
+from runner.step.step import Registry, Section
+
+__all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "is_part", "load", "write_out"]
+
+KEYS = {
+    "version": "Of this language: 1.",
+    "name": "What its runs and their records go by.",
+    "include": "A file, or a list of files, whose entries count unless this one has them. Paths are relative to the file they stand in.",
+    "template": "A standard job in the place of steps; `sendense templates` shows which there are, and their variables.",
+    "vars": "Plain values, for `${{ vars.… }}` and for the template. `--set` sets them too.",
+    "hosts": "Where commands run, by name: ssh, and how it is known to be the right host. `local` is always there.",
+    "state": "Where records of runs are kept, so that a run can be resumed: a host and a path, or `in:` an entry of a section.",
+    "steps": "The work. Steps that refer to each other make a graph.",
+}
+"""And what they mean; beside the installed sections."""
+
+MAX_NAME = 200
+"""Characters; a file name has 255 bytes."""
+
+
+def load(
+    path: Path,
+    registry: Registry,
+    overrides: Mapping[str, str],
+    *,
+    part: bool = False,
+    content: Callable[[Path], bytes] = content_of,
+) -> Job:
+    """The job of the file at `path`; `overrides` are variables by name, as texts. `part`: a file without steps, as jobs
+    include, will do: its hosts and sections are asked for. `content` reads the files. Raises JobFileError with every problem."""
+    return _Loader(path, registry, overrides, part, content).job()
+
+
+def is_part(path: Path, registry: Registry) -> bool:
+    """Whether the file is none but for jobs to include. What cannot be read is taken for a job, and `load` says why."""
+    sources = _sources(registry, {})
+    try:
+        part = sources.read(path)
+    except JobFileError:
+        return False
+    return not sources.problems and part.entries.keys().isdisjoint(("name", "steps", "template"))
+
+
+def _sources(
+    registry: Registry, overrides: Mapping[str, str], content: Callable[[Path], bytes] = content_of
+) -> Sources:
+    return Sources(("vars", "hosts", *registry.sections), (*KEYS, *registry.sections), overrides, content)
+
+
+class _Loader:
+    def __init__(
+        self,
+        path: Path,
+        registry: Registry,
+        overrides: Mapping[str, str],
+        part: bool,
+        content: Callable[[Path], bytes],
+    ) -> None:
+        self._path = path
+        self._may_be_part = part
+        self._registry = registry
+        self._overrides = overrides
+        self._sources = _sources(registry, overrides, content)
+        self._problems: list[Problem] = self._sources.problems
+        self._variables = Variables(self._problems)
+        self._spelling = Spelling()
+        self._template = TemplateReader(path, registry, self._sources, self._variables, self._spelling, overrides)
+
+    def job(self) -> Job:
+        part = self._read()
+        # Half a file would be full of names that are missing only because the other half could not be read.
+        self._raise_problems()
+        entries = part.entries
+        name = self._name(part)
+        hosts = self._hosts(named(entries, "hosts"))
+        around = Surroundings(
+            hosts=(LOCAL, *(name for name in named(entries, "hosts") if name != LOCAL)),
+            sections={name: list(named(entries, name)) for name in self._registry.sections},
+        )
+        sections = {name: self._section(name, named(entries, name), around) for name in self._registry.sections}
+        state = self._state(entries.get("state"), hosts, sections, around)
+        steps = self._steps(part)
+        check_steps(steps, self._registry, self._variables, around, self._problems)
+        self._raise_problems()
+        return Job(
+            name=name,
+            vars=self._variables.values,
+            hosts=hosts,
+            sections=sections,
+            state=state,
+            steps=tuple(step.spec for step in steps.steps),
+            file=str(self._path),
+            digest=self._sources.digest,
+            digests=self._sources.digests,
+            notes=tuple(self._spelling.notes),
+            given=self._given(),
+        )
+
+    def _given(self) -> frozenset[str]:
+        templates = {f"template {name}" for name in job_templates()}
+        return frozenset(name for name, at in self._variables.at.items() if at.file not in templates)
+
+    def _read(self) -> Part:
+        part = self._spelled(self._sources.read(self._path))
+        self._variables.set(named(part.entries, "vars"), self._overrides)
+        template = part.entries.get("template")
+        if template is None:
+            self._variables.check_overrides(self._overrides, named(part.entries, "vars"))
+        elif not self._problems:
+            part = self._template.applied(part, template.node)
+        return part
+
+    def _spelled(self, part: Part) -> Part:
+        """With the fields of hosts, sections, state and steps as they are spelled."""
+        kinds: dict[str, Any] = {"hosts": HostSpec, **self._registry.sections}
+        entries = dict(part.entries)
+        for key in entries.keys() & kinds.keys():
+            entries[key] = Entry(entries[key].at, self._spelling.each(kinds[key], entries[key].node))
+        if (state := entries.get("state")) is not None:
+            entries["state"] = Entry(state.at, self._spelling.of(StateSpec | StateIn, state.node))
+        if (steps := entries.get("steps")) is not None:
+            entries["steps"] = Entry(steps.at, self._spelling.steps(steps.node, self._registry))
+        return Part(entries, part.at)
+
+    def _name(self, part: Part) -> str:
+        entry = part.entries.get("name")
+        if entry is None:
+            if "steps" in part.entries:
+                self._say(part.at, "name is missing: runs and their state go by it")
+            return ""
+        node = entry.node
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            quotes = ": put it in quotes" if isinstance(node, Scalar) and node.text else ""
+            self._say(node.at, f"name should be text, not {kind_of(node)}{quotes}")
+            return ""
+        try:
+            name = self._variables.settled(node, node.value, "the name of a job")
+        except Unsettled:
+            return ""
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+            at, which = self._culprit(node, str(name))
+            self._say(at, f"{which} is text of 1 to {MAX_NAME} characters, without line breaks and control characters")
+        return str(name)
+
+    def _culprit(self, node: Scalar, name: str) -> tuple[Location, str]:
+        """What makes a job's name no name: one of its variables, where that was set (the name itself may be a template's line,
+        which nobody wrote here), else the name."""
+        for variable, value in self._variables.values.items():
+            bad = isinstance(value, str) and (not value.isprintable() or len(value) > MAX_NAME)
+            if bad and str(value) in name:
+                return self._variables.at[variable], f"vars.{variable} stands in the job's name, which"
+        return node.at, "a name"
+
+    def _hosts(self, entries: Mapping[str, Entry]) -> dict[str, HostSpec]:
+        hosts: dict[str, HostSpec] = {LOCAL: LOCAL}
+        for name, entry in entries.items():
+            spec = self._value(HostSpec, entry.node, f"hosts.{name}")
+            if name == LOCAL and isinstance(spec, SshSpec):
+                self._say(entry.at, "the host 'local' is the machine sendense runs on: call this one something else")
+            if spec is not None:
+                hosts[name] = spec
+        return hosts
+
+    def _section(self, section: str, entries: Mapping[str, Entry], around: Surroundings) -> dict[str, Section]:
+        found: dict[str, Section] = {}
+        model = self._registry.sections[section]
+        for name, entry in entries.items():
+            value = self._value(model, entry.node, f"{section}.{name}", around)
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _state(
+        self,
+        entry: Entry | None,
+        hosts: Mapping[str, HostSpec],
+        sections: Mapping[str, Mapping[str, Section]],
+        around: Surroundings,
+    ) -> StateSpec | StateIn | None:
+        if entry is None:
+            return None
+        state: StateSpec | StateIn | None = self._value(StateSpec | StateIn, entry.node, "state", around)
+        if isinstance(state, StateIn):
+            return self._state_in(state, entry.node.at, sections, around)
+        if state is not None and hosts.get(state.host) == LOCAL:
+            return StateSpec(host=state.host, path=self._absolute(state.path, entry.node.at))
+        if state is not None and not state.path.startswith("/"):
+            self._say(entry.node.at, f"state: path is on the host {state.host}: make it absolute, /…")
+        return state
+
+    def _state_in(
+        self, state: StateIn, at: Location, sections: Mapping[str, Mapping[str, Section]], around: Surroundings
+    ) -> StateIn | None:
+        known = [f"{section}.{name}" for section, names in around.sections.items() for name in names]
+        if state.in_ not in known:
+            hint = did_you_mean(state.in_, known) or "; write a section and an entry, such as repositories.main"
+            self._say(at, f"state: in: there is no '{state.in_}'{hint}")
+            return None
+        found = sections[state.section].get(state.entry)
+        if found is None:
+            return None  # what is wrong with that entry was said
+        if found.state_place() is None:
+            self._say(at, f"state: in: {state.in_} has no place for records of runs; a repository has")
+            return None
+        return state
+
+    def _steps(self, part: Part) -> WrittenSteps:
+        entry = part.entries.get("steps")
+        if entry is None:
+            if self._may_be_part:
+                pass
+            elif "name" in part.entries:
+                self._say(part.at, "steps are missing: write steps, or a template")
+            else:
+                self._say(
+                    part.at,
+                    "this is a part that jobs include, not a job: validate a job that includes it; a job has a name and "
+                    "steps, or a template that has both",
+                )
+            return WrittenSteps((), frozenset())
+        return read_steps(entry.node, self._registry, self._absolute, self._problems)
+
+    def _value(self, annotation: Any, node: Node, owner: str, around: Surroundings | None = None) -> Any:
+        """What stands there as the annotated type; None, and said, if it is none."""
+        raw = with_absolute_paths(annotation, node, self._absolute)
+        try:
+            value = self._variables.settled(node, raw, "hosts, state and sections")
+        except Unsettled:
+            return None
+        written = Written(node, self._variables.at)
+        made, problems = check_value(annotation, value, written, owner)
+        self._problems += problems
+        if around is not None:
+            check_names(annotation, value, written, owner, around, self._problems)
+        return made
+
+    def _absolute(self, path: str, at: Location) -> str:
+        """Where the path is known now; what is wrong with an expression is said where expressions are checked."""
+        try:
+            value = evaluate(path, self._variables.scope) if only_variables(path) else None
+        except ExpressionError:
+            return path
+        return beside(self._sources.directories[at.file], value) if isinstance(value, str) and value else path
+
+    def _raise_problems(self) -> None:
+        self._template.drop_what_is_said_twice()
+        if self._problems:
+            place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
+            last = len(place)
+            raise JobFileError(
+                sorted(each_once(self._problems), key=lambda each: (place.get(each.file, last), each.line, each.column))
+            )
+
+    def _say(self, at: Location, message: str) -> None:
+        self._problems.append(at.problem(message))

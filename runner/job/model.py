@@ -1,0 +1,126 @@
+"""A job as values: what is left of a job file once it was read, merged and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import JsonValue
+
+from runner.base.errors import Problem
+from runner.base.model import HostName, JobModel
+from runner.hosts.spec import HostSpec
+from runner.hosts.state_place import StatePlace
+from runner.step.step import Section
+
+LOCAL: Literal["local"] = "local"
+"""The host that every job has: the machine `sendense` runs on."""
+
+DEFAULT_RETRIES = 5
+
+KEY_FIELDS = ("key", "id", "moref", "name")
+"""The first of these that an element of an `each` has names its node; a number or a text names itself."""
+
+When = Literal["success", "always"]
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """`line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def problem(self, message: str) -> Problem:
+        """A sentence on one line: what it quotes of the file may hold line breaks, or rule a terminal."""
+        line = "".join(each if each.isprintable() else " " for each in message)
+        return Problem(self.file, self.line, self.column, line)
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One entry of `steps`."""
+
+    id: str
+    uses: str
+    with_: Mapping[str, JsonValue] = field(default_factory=dict)
+    """As written: expressions are still text. Paths are absolute."""
+    each: tuple[tuple[str, str], ...] = ()
+    """Variable and expression (``${{ discover.disks }}``), in order; a later expression may use an earlier variable."""
+    needs: tuple[str, ...] = ()
+    when: When = "success"
+    retries: int = DEFAULT_RETRIES
+    location: Location = Location("", 0, 0)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.each)
+
+    def paired(self, other: StepSpec) -> int:
+        """How many of `other`'s variables, counted from its first, this step shares: same name, same expression. On these
+        a reference from this step to `other` pairs node by node; over the rest of them this step gets a list."""
+        mine = dict(self.each)
+        count = 0
+        for name, expression in other.each:
+            if mine.get(name) != expression:
+                break
+            count += 1
+        return count
+
+
+class StateSpec(JobModel):
+    """Where run, node and ledger records are kept."""
+
+    host: HostName = LOCAL
+    """Which one keeps them."""
+    path: str
+    """Absolute. In a job file it may be relative to that file if the host is this machine."""
+
+
+class StateIn(JobModel):
+    """``in: repositories.main``: with what that entry of a section stands for, on its host."""
+
+    in_: str
+    """``<section>.<entry>``, such as ``repositories.main``: its host, and the place there for records."""
+
+    @property
+    def section(self) -> str:
+        return self.in_.partition(".")[0]
+
+    @property
+    def entry(self) -> str:
+        return self.in_.partition(".")[2]
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    """Resolved."""
+    vars: Mapping[str, JsonValue]
+    hosts: Mapping[str, HostSpec]
+    """`local` is always there."""
+    sections: Mapping[str, Mapping[str, Section]]
+    """``sections["repositories"]["main"]``; each installed section is there, perhaps empty."""
+    state: StateSpec | StateIn | None
+    steps: tuple[StepSpec, ...]
+    """In file order."""
+    file: str
+    digest: str
+    """SHA-256 (hex) over the contents of all files that were read."""
+    digests: Mapping[str, str]
+    """Of each of them alone, as sha256sum(1) tells it, by its name."""
+    notes: tuple[Problem, ...] = ()
+    """What is no mistake and yet not as it should be written."""
+    given: frozenset[str] = frozenset()
+    """The names of the variables that its user wrote, in these files or with --set: all others are defaults of a template."""
+
+    @property
+    def state_place(self) -> StatePlace | None:
+        """None where the job does not say: it is this machine's own then."""
+        if isinstance(self.state, StateIn):
+            place = self.sections[self.state.section][self.state.entry].state_place()
+            assert place is not None, "a job was read whose `state:` has no place"
+            return place
+        return None if self.state is None else StatePlace(self.state.host, self.state.path)

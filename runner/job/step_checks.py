@@ -1,0 +1,206 @@
+"""What can be known of a job's steps before anything runs: that kinds, fields and references exist, and that they fit.
+
+What refers to nothing but `vars` is checked as the value it has, anything else by type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from runner.base.annotations import fields, inside, required
+from runner.base.errors import Problem
+from runner.job.expressions import ExpressionError, evaluate, whole
+from runner.job.field_roles import names
+from runner.job.graph import CycleError, StepGraph, cycle_sentence
+from runner.job.model import KEY_FIELDS, Location
+from runner.job.problems import Path, Written, check_value, closest, did_you_mean, one_of
+from runner.job.reference_types import ANYTHING, Shape, Typed, element_of, fits, has_key
+from runner.job.references import Place, References, Takes, whole_of
+from runner.job.steps import WrittenStep, WrittenSteps
+from runner.job.variables import ROOT, Variables, only_variables, scalars
+from runner.job.yaml_nodes import Mapping as MappingNode
+from runner.job.yaml_nodes import Node, Scalar, Sequence
+from runner.step.step import AnyStep, Registry
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The names that fields can hold: of hosts, and of entries by section."""
+
+    hosts: Collection[str]
+    sections: Mapping[str, Collection[str]]
+
+
+def check_names(
+    annotation: Any,
+    value: JsonValue,
+    written: Written,
+    owner: str,
+    around: Surroundings,
+    problems: list[Problem],
+    later: Collection[Path] = (),
+) -> None:
+    """That the hosts and section entries which `value` names exist, but for what comes with the run, at paths in `later`."""
+    for path, section, name in names(annotation, value):
+        known = around.hosts if section is None else around.sections.get(section.section, ())
+        if name in known or path in later:
+            continue
+        what = "host" if section is None else f"entry of {section.section}"
+        hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
+        where = ".".join(str(part) for part in path)
+        problems.append(written.at(path).problem(f"{owner}: {where}: there is no {what} named '{name}'{hint}"))
+
+
+def check_steps(
+    written: WrittenSteps, registry: Registry, variables: Variables, around: Surroundings, problems: list[Problem]
+) -> None:
+    """Adds what is wrong to `problems`."""
+    checks = _Checks(written, registry, variables, around, problems)
+    for step in written.steps:
+        checks.step(step)
+    try:
+        StepGraph([step.spec for step in written.steps], registry)
+    except CycleError as error:
+        places = {step.spec.id: step.spec.location for step in reversed(written.steps)}
+        # A step that refers to itself has been told so.
+        problems += [places[each[0]].problem(cycle_sentence(each)) for each in error.cycles if len(each) > 1]
+    except ExpressionError:
+        if not problems:  # else each bad expression has been said
+            raise
+
+
+class _Checks:
+    def __init__(
+        self,
+        written: WrittenSteps,
+        registry: Registry,
+        variables: Variables,
+        around: Surroundings,
+        problems: list[Problem],
+    ) -> None:
+        self._specs = {step.spec.id: step.spec for step in reversed(written.steps)}
+        self._unreadable = written.unreadable
+        self._references = References(self._specs, written.unreadable, registry, variables, problems)
+        self._registry = registry
+        self._variables = variables
+        self._around = around
+        self._problems = problems
+
+    def step(self, step: WrittenStep) -> None:
+        spec = step.spec
+        self._needs(step)
+        variables = self._each(step)
+        if (kind := self._registry.steps.get(spec.uses)) is not None:
+            self._with(step, kind, variables)
+            return
+        hint = did_you_mean(spec.uses, self._registry.steps) or "; `sendense steps` lists them"
+        self._say(step.at("uses"), f"there is no step '{spec.uses}'{hint}")
+        for scalar in scalars(step.with_node):
+            self._references.in_text(Place(spec, variables, Takes.ANYTHING), scalar)
+
+    def _needs(self, step: WrittenStep) -> None:
+        for index, name in enumerate(step.spec.needs):
+            if name == step.spec.id:
+                self._say(step.at("needs", index), f"step {name} needs itself")
+            elif name not in self._specs and name not in self._unreadable:
+                self._say(step.at("needs", index), f"there is no step '{name}'{did_you_mean(name, self._specs)}")
+
+    def _each(self, step: WrittenStep) -> dict[str, Shape]:
+        """The step's variables and what they are."""
+        variables: dict[str, Shape] = {}
+        for name, expression in step.spec.each:
+            at = step.at("each", name)
+            if name in self._specs:
+                key = step.at("each", name, key=True)
+                self._say(key, f"the variable '{name}' has the name of a step: call it something else")
+            try:
+                reference = whole(expression)
+            except ExpressionError:
+                reference = None  # said when the step was read
+            place = Place(step.spec, dict(variables), Takes.EACH)
+            shape = self._references.shape(place, reference, at) if reference else None
+            item = element_of(shape) if shape else ANYTHING
+            if item is None:
+                self._say(at, f"each takes a list, and {reference} is {shape}")
+            elif not has_key(item):
+                self._say(at, f"nodes of {reference} would have no names: its elements have no {one_of(KEY_FIELDS)}")
+            variables[name] = item or ANYTHING
+        return variables
+
+    def _with(self, step: WrittenStep, kind: AnyStep, variables: dict[str, Shape]) -> None:
+        owner = f"step {step.spec.id}"
+        inputs, live = fields(kind.In), fields(kind.Live)
+        node = step.with_node
+        settled: dict[str, JsonValue] = {}
+        later: set[Path] = set()
+        """Of what comes with the run, is wrong, or was misspelt: it is not missing."""
+        for key, entry in node.entries.items():
+            before = len(self._problems)
+            if key in live:
+                later.add((key,))
+                self._live(Place(step.spec, variables, Takes.PROCESS), key, live[key], entry.node)
+            elif key in inputs:
+                self._value(Place(step.spec, variables, Takes.VALUE), key, inputs[key], entry.node)
+                if len(self._problems) == before:
+                    settled[key] = self._settled(step.spec.with_[key], (key,), later)
+                else:
+                    later.add((key,))
+            else:
+                known = [*inputs, *live]
+                later.add((closest(key, known) or key,))
+                hint = did_you_mean(key, known) or (f"; it has {', '.join(known)}" if known else "")
+                self._say(entry.at, f"{owner}: {kind.name} has no field '{key}'{hint}")
+        written = Written(node, self._variables.at)
+        self._problems += check_value(kind.In, settled, written, owner, later=later)[1]
+        check_names(kind.In, settled, written, owner, self._around, self._problems, later)
+        for name in required(kind.Live):
+            if (name,) not in later:
+                self._say(node.at, f"{owner}: {name} is missing")
+
+    def _settled(self, value: JsonValue, path: Path, later: set[Path]) -> JsonValue:
+        """With its variables put in; what comes with the run stays as it is written, and its path is added to `later`."""
+        match value:
+            case dict():
+                return {name: self._settled(item, (*path, name), later) for name, item in value.items()}
+            case list():
+                return [self._settled(item, (*path, index), later) for index, item in enumerate(value)]
+            case _ if only_variables(value):
+                return evaluate(value, self._variables.scope)
+        later.add(path)
+        return value
+
+    def _live(self, place: Place, key: str, annotation: Any, node: Node) -> None:
+        reference = whole_of(node)
+        if reference is None:
+            self._say(node.at, f"{key} takes what a running step gives: write its id as an expression, ${{{{ … }}}}")
+            return
+        shape = self._references.shape(place, reference, node.at)
+        self._fit(key, annotation, f"{reference}", shape, node.at)
+
+    def _value(self, place: Place, key: str, annotation: Any, node: Node) -> None:
+        match node:
+            case Sequence():
+                for index, item in enumerate(node.items):
+                    self._value(place, f"{key}[{index}]", inside(annotation, index), item)
+            case MappingNode():
+                for name, entry in node.entries.items():
+                    self._value(place, f"{key}.{name}", inside(annotation, name), entry.node)
+            case Scalar():
+                found = self._references.in_text(place, node)
+                if all(reference.root == ROOT for reference, _ in found):
+                    return  # checked as the value it has
+                if whole_of(node) is not None:
+                    self._fit(key, annotation, f"{found[0][0]}", found[0][1], node.at)
+                else:
+                    self._fit(key, annotation, "a text with an expression in it", Typed(str), node.at)
+
+    def _fit(self, key: str, annotation: Any, what: str, shape: Shape | None, at: Location) -> None:
+        if shape is not None and not fits(shape, annotation):
+            self._say(at, f"{key} takes {Typed(annotation)}, and {what} is {shape}")
+
+    def _say(self, at: Location, message: str) -> None:
+        self._problems.append(at.problem(message))

@@ -1,0 +1,205 @@
+"""The report of a run, for people (report.md, report.html) and for CI (junit.xml); all three from one summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from runner import __version__
+from runner.base.errors import StateError
+from runner.base.printable import printable
+from runner.base.render import render_report
+from runner.base.units import amount, human_bytes, human_seconds
+from runner.events.events import Event
+from runner.events.flow import FlowSummary
+from runner.events.outcomes import ENDINGS, NODES
+from runner.events.step_report import Cell, Command, FindingsOf
+from runner.events.summary import NodeSummary, RunSummary, Table, fold
+from runner.hosts import files
+from runner.report import markdown
+from runner.report.graph_drawing import draw_graph, draw_throughput
+from runner.report.junit import render_junit
+from runner.report.labels import Fact, clock, failures, in_lines, must_fix_first, story, verdict
+
+
+def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:
+    """As `write_summary`, of the run that the events tell of. Raises StateError if an output is not one the installed step can
+    read."""
+    return write_summary(fold(events, findings_of), directory)
+
+
+def write_summary(summary: RunSummary, directory: Path) -> tuple[Path, ...]:
+    """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths. Raises
+    StateError if they cannot be written."""
+    contents = {
+        "report.html": render_html(summary),
+        "report.md": render_markdown(summary),
+        "junit.xml": render_junit(summary),
+    }
+    try:
+        files.make_directory(str(directory), parents=True)
+        for name, content in contents.items():
+            files.write(str(directory / name), content.encode())
+    except OSError as error:
+        raise StateError(f"the report cannot be written to {directory}: {error.strerror}") from error
+    return tuple(directory / name for name in contents)
+
+
+def render_html(summary: RunSummary) -> str:
+    graph = draw_graph(summary.nodes, summary.edges)
+    values = _values(summary) | {"graph": graph, "chart": draw_throughput(summary.throughput)}
+    page = render_report("report.html.j2", values)
+    return "\n".join(printable(line) for line in page.split("\n"))
+
+
+def render_markdown(summary: RunSummary) -> str:
+    return render_report("report.md.j2", _values(summary) | {"md": markdown.plain, "code": markdown.code})
+
+
+def _values(summary: RunSummary) -> dict[str, object]:
+    def said(about: str) -> list[str]:
+        return [statement.text for statement in summary.statements if statement.about == about]
+
+    order = {node.node: number for number, node in enumerate(summary.nodes)}
+    return {
+        "version": __version__,
+        "run": summary,
+        "verdict": verdict(summary),
+        "endings": ENDINGS,
+        "figures": _figures(summary),
+        "facts": _facts(summary),
+        "failures": failures(summary),
+        "made": said("made"),
+        "verified": said("verified"),
+        "noted": [*said("noted"), *said("how")],
+        "commands": _by_purpose(summary.commands),
+        "tables": [_table(table) for table in summary.tables],
+        "flows": [_flow(flow) for flow in sorted(summary.flows, key=lambda flow: order.get(flow.node, len(order)))],
+        "nodes": [_nodes(line, summary) for line in in_lines(summary.nodes)],
+        "must_fix_first": must_fix_first(summary),
+        "clock": clock,
+    }
+
+
+def _by_purpose(commands: Iterable[Command]) -> list[dict[str, object]]:
+    lines: dict[str, list[str]] = {}
+    for command in commands:
+        lines.setdefault(command.purpose, []).append(command.line)
+    return [{"purpose": purpose, "lines": lines[purpose]} for purpose in lines]
+
+
+def _figures(summary: RunSummary) -> list[Fact]:
+    figures = [Fact("Took", human_seconds(summary.seconds))]
+    states = [node.state for node in summary.nodes]
+    counted = [f"{states.count(state)} {ending.word}" for state, ending in NODES.items() if state in states]
+    figures.append(Fact("Nodes", ", ".join(counted)))
+    for phase in dict.fromkeys(flow.phase for flow in summary.flows):
+        figures.append(Fact(phase.capitalize(), _phase([flow for flow in summary.flows if flow.phase == phase])))
+    return figures
+
+
+def _phase(flows: Sequence[FlowSummary]) -> str:
+    """What was read in it, not how large the disks are; how far it came where that is not to the end."""
+    done, totals = sum(flow.done for flow in flows), [flow.total for flow in flows]
+    total = sum(filter(None, totals))
+    noun = flows[0].noun
+    of = f"{amount(done, noun)} of {'unknown' if None in totals else amount(total, noun)} done"
+    if noun != "bytes":
+        return of
+    read = f"{human_bytes(sum(flow.moved for flow in flows))} read"
+    return read if all(flow.state == "complete" for flow in flows) else f"{read}, {of}"
+
+
+def _facts(summary: RunSummary) -> list[Fact]:
+    ended = "ended" if summary.outcome != "unfinished" else "last seen"
+    return [
+        Fact("Run", summary.run, exact=True),
+        Fact("Started", clock(summary.started) + (" (resumed)" if summary.resumed else "")),
+        Fact(ended.capitalize(), clock(summary.ended)),
+        Fact("Exit code", "none" if summary.exit_code is None else str(summary.exit_code)),
+        Fact("Run by", summary.by or "not recorded", exact=True),
+        Fact("Git commit", summary.git_commit or "not in git", exact=True),
+        Fact(
+            "Set on the command line",
+            ", ".join(f"{name}={value}" for name, value in summary.settings.items()) or "nothing",
+        ),
+        *(Fact(f"SHA-256 of {file}", digest, exact=True) for file, digest in summary.files.items()),
+    ]
+
+
+def _table(table: Table) -> dict[str, object]:
+    """Long cells (digests, paths) stand below their line: `columns` and `cells` are the others."""
+
+    def any_cell(column: str, what: str) -> bool:
+        return any(getattr(cells[column], what) for _, cells in table.rows if column in cells)
+
+    below = [column for column in table.columns if any_cell(column, "long")]
+    columns = [column for column in table.columns if column not in below]
+    nothing = Cell(value="")
+    return {
+        "title": table.title,
+        "heading": table.title.removesuffix("s"),
+        "columns": [{"name": column, "numeric": any_cell(column, "numeric")} for column in columns],
+        "below": below,
+        "rows": [
+            {
+                "key": key,
+                "cells": [
+                    {"text": cells.get(column, nothing).text(), "numeric": any_cell(column, "numeric")}
+                    for column in columns
+                ],
+                "below": [Fact(column, cells.get(column, nothing).text()) for column in below],
+            }
+            for key, cells in table.rows
+        ],
+    }
+
+
+def _flow(flow: FlowSummary) -> dict[str, object]:
+    parts = (flow.data, flow.zero, flow.skipped)
+    of = "of unknown" if flow.total is None else f"of {amount(flow.total, flow.noun)}"
+    share = f", {flow.done * 100 // flow.total} %" if flow.total else ""
+    done = amount(flow.done, flow.noun)
+    return {
+        "node": flow.node,
+        "what": f"{flow.label}, {flow.phase}",
+        "complete": flow.state != "incomplete",
+        "done": done if flow.state == "complete" else f"{done} {of}{share}",
+        "cells": [
+            human_bytes(flow.moved) if flow.noun == "bytes" else "",
+            # Work that does not tell them apart has none of them.
+            *(human_bytes(count) if any(parts) else "" for count in parts),
+            human_seconds(flow.seconds),
+            "" if flow.speed is None else f"{human_bytes(flow.speed)}/s",
+        ],
+    }
+
+
+def _nodes(line: Sequence[NodeSummary], summary: RunSummary) -> dict[str, object]:
+    first = _node(line[0], summary)
+    if len(line) == 1:
+        return first
+    steps = ", ".join(dict.fromkeys(node.step or "not reached" for node in line))
+    return first | {"name": ", ".join(node.node for node in line), "step": steps, "many": True}
+
+
+def _node(node: NodeSummary, summary: RunSummary) -> dict[str, object]:
+    """`bar`: where in the run's time it began and how long it took, both as shares."""
+    whole = max((summary.ended - summary.started).total_seconds(), 0.001)
+    bar = None
+    if node.started is not None and node.seconds is not None:
+        start = min(max((node.started - summary.started).total_seconds() / whole, 0.0), 1.0)
+        # Never thinner than what an eye can see.
+        bar = (min(start, 0.99), min(max(node.seconds / whole, 0.01), 1.0 - min(start, 0.99)))
+    ending = NODES[node.state]
+    return {
+        "name": node.node,
+        "many": False,
+        "step": node.step,
+        "tone": ending.tone,
+        "mark": ending.mark,
+        "word": ending.word,
+        "seconds": "" if node.seconds is None else human_seconds(node.seconds),
+        "bar": bar,
+        "why": story(node),
+    }

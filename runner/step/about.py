@@ -1,0 +1,35 @@
+"""What a plan begins with: the settings that whoever reviews a job has to see, as its steps tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runner.base.model import Model
+
+
+class About(Model):
+    """One setting in words: ``About(name="retention", text="keep-daily 30")``."""
+
+    name: str
+    """One or two words; what several steps say under one name stands on one line."""
+    text: str
+    """As it is now, for a person."""
+    change: str = ""
+    """What a change of it may do that nobody can take back, in a sentence; empty for nothing."""
+    fallback: bool = False
+    """Holds only where no step says anything else under this name: a retention that is none is worth a line too."""
+
+
+def merged(found: Iterable[About]) -> tuple[About, ...]:
+    """One of each name, in the order of their first."""
+    by_name: dict[str, list[About]] = {}
+    for one in found:
+        by_name.setdefault(one.name, []).append(one)
+    return tuple(_one(several) for several in by_name.values())
+
+
+def _one(several: list[About]) -> About:
+    said = [one for one in several if not one.fallback] or several
+    texts = ", ".join(dict.fromkeys(one.text for one in said))
+    change = next((one.change for one in several if one.change), "")
+    return About(name=said[0].name, text=texts, change=change)

@@ -1,0 +1,1 @@
+"""The steps of a backup, a file each, in the order of its job: from `discover` to `cleanup`."""

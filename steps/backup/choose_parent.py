@@ -1,0 +1,306 @@
+"""base: what a disk's new image lies on, and which areas of the disk it must take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from runner.base.errors import DifferenceError, SendenseError
+from runner.base.model import JobModel, Model, SectionName
+from runner.base.units import human_bytes
+from runner.events.check_results import Observation, noted, wrong
+from runner.events.step_report import Alarm, Cell, Findings, Row, Statement
+from runner.hosts.host import Host
+from runner.step.about import About
+from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from steps.backup.open_source import frozen_disk
+from steps.backup.snapshot import SnapshotTaken
+from steps.repository import parent, vm_directory
+from steps.repository.manifest import APART
+from steps.repository.parent import NoParentError, Parent, Sought
+from steps.repository.section import locate
+from steps.vsphere import cbt, hardware, machine, tracking
+from steps.vsphere.client import Client, vcenter
+from steps.vsphere.errors import TrackingError
+from steps.vsphere.inventory import VM, Disk, Untracked
+
+NEVER_TRACKED = "`incremental: digests` in vars reads all of it and writes what differs"
+
+
+class FullEvery(JobModel):
+    """When a full comes again, whichever comes first."""
+
+    points: Annotated[int, Field(ge=1)] | None = None
+    """After so many restore points, the full counted; those that were deleted since count too."""
+    days: Annotated[float, Field(gt=0)] | None = None
+    """Once the last full that was copied from the source is so many days old; what a prune made a full does not count."""
+
+
+class Base(Model):
+    """The decision for one disk."""
+
+    disk_key: int
+    """The disk's, as vSphere gave it."""
+    vcenter: str
+    """The job's name of the vCenter that knows what changed."""
+    vm: str
+    """moref"""
+    snapshot: str
+    """moref of the moment up to which it takes what changed; empty in a plan that has none yet."""
+    kind: Literal["full", "incremental"]
+    """A full stands alone, an incremental lies on its parent's image."""
+    by: Literal["all", "cbt", "digests"]
+    """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names, `digests` what
+    differs from the parent's digests, for which everything is read."""
+    reason: str
+    """Why it is a full, or what the incremental is built on."""
+    parent: Parent | None = None
+    """What an incremental lies on."""
+    changed: int | None = None
+    """Bytes that changed block tracking names."""
+    caught: str = ""
+    """Of a full that takes the place of an incremental of this very run: what was found wrong with the chain."""
+    distrusted: tuple[str, ...] = ()
+    """The points that are no longer trusted for it, oldest first."""
+
+
+class BaseIn(JobModel):
+    vm: VM
+    """Whose restore points are looked at."""
+    disk: Disk
+    """The disk that is decided for."""
+    snapshot: SnapshotTaken
+    """The moment up to which changes are asked for."""
+    repository: Annotated[str, SectionName("repositories")]
+    """Where the restore points are."""
+    mode: Literal["auto", "full", "incremental"] = "auto"
+    """`auto` makes an incremental where it can and a full where it must; `incremental` fails where it would have to be a
+    full."""
+    full_every: FullEvery = FullEvery()
+    """With `auto`: when a full comes though an incremental could: `points`, `days`."""
+    incremental: Literal["cbt", "digests"] = "cbt"
+    """How an incremental knows what to write: `cbt` asks vSphere's changed block tracking, `digests` reads the whole disk and
+    compares."""
+
+
+class NoIncrementalError(SendenseError):
+    def __init__(self, key: int, why: str) -> None:
+        super().__init__(
+            f"disk {key} cannot be backed up incrementally: {why}; write `mode: auto` to make a full where it must be one"
+        )
+
+
+class BaseStep(Step[BaseIn, Empty, Base]):
+    """Decides for one disk whether its next image is a full or lies on the newest restore point's.
+
+    An incremental takes what was written since that point: its image, its changeId and its digests come from the one manifest of
+    it. A disk that is new, grown, reverted, or whose tracking started over becomes a full, and the reason is told, recorded and
+    shown by `plan`."""
+
+    name = "base"
+    lifetime = Lifetime.KEEP
+    In = BaseIn
+    Out = Base
+    example = (
+        'uses: base, each: {disk: "${{ discover.disks }}"}, with: {vm: "${{ discover.vm }}", disk: "${{ disk }}", '
+        'snapshot: "${{ snapshot }}", repository: main, mode: auto}'
+    )
+    errors = (
+        "with mode: incremental: no incremental can be made (the reason is shown)",
+        "the directory of the VM's restore points belongs to a VM of another vCenter",
+        "the vCenter's answer for the changed areas does not fit together",
+    )
+
+    def check(self, ctx: Context, inputs: BaseIn, recorded: Base | None) -> Base | None:
+        """A decision stands as long as what it is built on can be relied on."""
+        if recorded is None or recorded.parent is None:
+            return recorded
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.look(host, root, inputs.vm)
+        if vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+            return recorded
+        return recorded if parent.is_sound(host, directory, recorded.parent, recorded.disk_key) else None
+
+    def run(self, ctx: Context, inputs: BaseIn, live: Empty) -> Base:
+        base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below))
+        if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
+            raise NoIncrementalError(inputs.disk.key, base.reason)
+        return base
+
+    def foresee(self, ctx: Context, inputs: BaseIn) -> Base:
+        return _decide(ctx, inputs, lambda below: _foreseen(ctx, inputs, below))
+
+    def forecast(self, ctx: Context, inputs: BaseIn) -> Forecast:
+        base = self.foresee(ctx, inputs)
+        return Forecast(size=base.changed, notes=(_foretold(inputs, base),), problems=_problems(inputs, base))
+
+    def examine(self, ctx: Context, inputs: BaseIn) -> tuple[Observation, ...]:
+        subject, looked_at = f"disk {inputs.disk.key}", "whether it can be incremental"
+        base = self.foresee(ctx, inputs)
+        if problems := _problems(inputs, base):
+            return (wrong(subject, looked_at, problems[0]),)
+        return (noted(subject, looked_at, _foretold(inputs, base)),)
+
+    def about(self, told: Mapping[str, Any], out: Base | None) -> tuple[About, ...]:
+        if "mode" not in told:
+            return ()
+        every = told.get("full_every", FullEvery())
+        again = [f"{every.points} points"] if every.points is not None else []
+        again += [f"{every.days:g} days"] if every.days is not None else []
+        parts = [told["mode"]]
+        if told["mode"] != "full":
+            parts += [f"incremental by {told['incremental']}"] if "incremental" in told else []
+        if told["mode"] == "auto":
+            parts.append(
+                f"a full every {' or '.join(again)}" if again else "a full only where no incremental can be made"
+            )
+        return (About(name="mode", text=", ".join(parts)),)
+
+    def findings(self, out: Base) -> Findings:
+        cells = {"Kind": Cell(value=out.kind)}
+        if out.changed is not None:
+            cells["Changed"] = Cell(value=out.changed, unit="bytes")
+        # Why it is a full must be known; what an incremental is built on is the usual thing.
+        about: Literal["noted", "how"] = "noted" if out.kind == "full" else "how"
+        statements = [Statement(about=about, text=f"Disk {out.disk_key}: {in_words(out)}.")]
+        alarm = None
+        if out.caught:
+            text = (
+                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run made a full of it; "
+                f"no longer trusted: {', '.join(out.distrusted)}"
+            )
+            alarm = Alarm(text=text, exit_code=DifferenceError.exit_code, points=out.distrusted)
+        return Findings(
+            rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),),
+            statements=tuple(statements),
+            alarm=alarm,
+        )
+
+
+def in_words(base: Base) -> str:
+    """Without a full stop."""
+    if base.parent is None:
+        return f"full: {base.reason}"
+    if base.by == "digests":
+        how = "all of it is read, and what differs from that point's digests is written"
+    elif base.changed is None:
+        how = "how much changed is known once the snapshot is taken"
+    else:
+        how = f"{human_bytes(base.changed)} may have changed"
+    return f"incremental on {base.parent.point}: {how}"
+
+
+def _foretold(inputs: BaseIn, base: Base) -> str:
+    """With the bytes that will be looked at, as far as they are known before a snapshot."""
+    if base.by == "all":
+        return f"full of {human_bytes(inputs.disk.capacity)}: {base.reason}"
+    return in_words(base)
+
+
+def _problems(inputs: BaseIn, base: Base) -> tuple[str, ...]:
+    if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
+        return (NoIncrementalError(inputs.disk.key, base.reason).message,)
+    return ()
+
+
+def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -> Base:
+    """`ask` answers how many bytes changed, None if that is not known yet; it raises NoParentError, TrackingError."""
+    vm, snapshot = inputs.vm, inputs.snapshot.moref
+    identity: dict[str, Any] = {
+        "disk_key": inputs.disk.key,
+        "vcenter": vm.vcenter,
+        "vm": vm.moref,
+        "snapshot": snapshot,
+    }
+    try:
+        if inputs.mode == "full":
+            raise NoParentError("the job says `mode: full`")
+        host, root = locate(ctx, inputs.repository)
+        found = _parent(ctx, inputs, host, root)
+        changed = None
+        if inputs.incremental == "cbt":
+            changed = ask(found)
+    except (NoParentError, TrackingError) as error:
+        why = error if isinstance(error, NoParentError) else NoParentError(error.message)
+        return Base(**identity, kind="full", by="all", reason=why.message, caught=why.caught, distrusted=why.distrusted)
+    return Base(
+        **identity,
+        kind="incremental",
+        by=inputs.incremental,
+        reason=f"built on {found.point}",
+        parent=found,
+        changed=changed,
+    )
+
+
+def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
+    """Raises NoParentError."""
+    vm, disk = inputs.vm, inputs.disk
+    directory = vm_directory.look(host, root, vm)
+    sought = Sought(disk.key, disk.backing_uuid, disk.capacity, vm.vcenter_uuid, vm.instance_uuid)
+    found = parent.find(host, directory, sought, ctx.run.id)
+    every, last = inputs.full_every, found.last_full
+    if inputs.mode == "auto" and every.points is not None and last.points >= every.points:
+        raise NoParentError(f"the job wants one every {every.points} points")
+    if inputs.mode == "auto" and every.days is not None:
+        # By this machine's clock: a snapshot's time is by the vCenter's, which may be wrong for a night.
+        age = datetime.now(UTC) - last.at
+        if age >= timedelta(days=every.days):
+            raise NoParentError(f"the job wants one every {every.days:g} days")
+        if age < -APART:
+            raise NoParentError(
+                f"the job wants one every {every.days:g} days, and the last is of {last.at:%Y-%m-%d %H:%M}, which is to come"
+            )
+    return found
+
+
+def _refuse_untracked(inputs: BaseIn, below: Parent, untracked: Untracked) -> str:
+    """The parent's changeId; `untracked`: why the next point will have none. Raises NoParentError."""
+    remedy = inputs.snapshot.untracked_remedy
+    if untracked == "never":
+        raise NoParentError(f"vSphere cannot track changed blocks of such a disk: {NEVER_TRACKED}")
+    if untracked == "missing":
+        on = "changed block tracking is on for the VM, but this disk has no changeId"
+        raise NoParentError(f"{on}: {remedy or tracking.RESET}")
+    if below.change_id is None:
+        why = f"changed block tracking was off for it when {below.point} was made"
+        raise NoParentError(f"{why}, and still is: {remedy or tracking.REMEDY}" if untracked else why)
+    if untracked:
+        raise NoParentError(f"changed block tracking is off for it: {remedy or tracking.REMEDY}")
+    return below.change_id
+
+
+def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
+    frozen = frozen_disk(inputs.snapshot, inputs.disk)
+    now = frozen.change_id
+    since = _refuse_untracked(inputs, below, frozen.untracked or ("" if now is not None else "off"))
+    assert now is not None, "it is refused where nothing is tracked"
+    if why := cbt.why_lost(since, now):
+        raise NoParentError(why)
+    client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
+    found = cbt.areas(client, inputs.vm.moref, inputs.snapshot.moref, disk.key, disk.capacity, since)
+    return sum(length for _, length in found)
+
+
+def _will_be_untracked(client: Client, inputs: BaseIn, below: Parent) -> Untracked:
+    """As far as it can be told before there is a snapshot."""
+    disk = inputs.disk
+    if disk.change_tracking:
+        # Of a disk whose last changeId is known, the next snapshot tells: a setting is no proof that there will be none.
+        known = below.change_id is not None or cbt.is_on_for(client, inputs.vm.moref, hardware.place(disk))
+        return "" if known else "missing"
+    return "never" if cbt.is_on(client, inputs.vm.moref) else "off"
+
+
+def _foreseen(ctx: Context, inputs: BaseIn, below: Parent) -> int | None:
+    """Before there is a snapshot, only a VM that is off can be asked (API reference, QueryChangedDiskAreas)."""
+    if inputs.snapshot.moref:
+        return _changed(ctx, inputs, below)
+    client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
+    since = _refuse_untracked(inputs, below, _will_be_untracked(client, inputs, below))
+    if machine.powered_on(client, inputs.vm.moref):
+        return None
+    return sum(length for _, length in cbt.areas(client, inputs.vm.moref, None, disk.key, disk.capacity, since))

@@ -1,0 +1,220 @@
+"""create-qcow2: an image of the disk's exact size in the run's `.partial` directory, empty or on a parent."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Annotated
+
+from runner.base.errors import SendenseError
+from runner.base.model import JobModel, Model, SectionName
+from runner.base.units import MiB, human_bytes
+from runner.events.check_results import Observation, good, wrong
+from runner.hosts.host import Host
+from runner.step.space import Space
+from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from steps.backup.choose_parent import Base
+from steps.backup.image_size import bounds, on_disk
+from steps.nbd import tools
+from steps.qemu import img
+from steps.repository import layout, marker, vm_directory
+from steps.repository.section import locate
+from steps.sections.sections import marked
+from steps.vsphere.inventory import VM, Disk
+
+LEAST_FREE = 64 * MiB
+"""Below it no backup of any worth fits, and what others write there fails soon too."""
+
+
+BESIDE = MiB
+"""What an image takes beyond the content of its disk: tables, digests, a share of the manifest, and the rest of blocks that hold
+little, since a full keeps blocks of 1 MiB whole."""
+
+
+class Image(Model):
+    disk: Disk
+    """The disk that the image is for."""
+    repository: str
+    """The job's name of the repository."""
+    host: str
+    """The job's name of the host that has the image."""
+    directory: str
+    """Absolute path of `<run>.partial` on the host."""
+    path: str
+    """Absolute path of `disk-<key>.qcow2` on the host."""
+    capacity: int
+    """Bytes, as the disk has."""
+    backing: str | None = None
+    """The parent's image by its name relative to `directory`; None for a full."""
+
+
+class CreateQcow2In(JobModel):
+    disk: Disk
+    """The disk that the image is for."""
+    vm: VM
+    """Whose directory in the repository the image goes to."""
+    repository: Annotated[str, SectionName("repositories")]
+    """Where restore points are kept."""
+    base: Base | None = None
+    """What the image lies on; without it the image stands alone."""
+
+
+class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
+    """Makes an empty qcow2 image for one disk. It is as large as the disk to the byte, and lies in a directory of this
+    run beside the VM's restore points. That of an incremental has its parent's image below it, by a relative name, and
+    reads as the parent until it is written to. An image that is there already and right is kept with what is in it."""
+
+    name = "create-qcow2"
+    lifetime = Lifetime.KEEP
+    In = CreateQcow2In
+    Out = Image
+    example = (
+        'uses: create-qcow2, each: {disk: "${{ discover.disks }}"}, '
+        'with: {disk: "${{ disk }}", vm: "${{ discover.vm }}", repository: main}'
+    )
+    errors = (
+        "the path is not a repository (is the disk mounted?)",
+        "the VM's directory belongs to a VM of another vCenter with the same instance uuid",
+        "the disk's capacity is not a multiple of 512 bytes",
+        "no space is left on the repository's host",
+    )
+
+    def check(self, ctx: Context, inputs: CreateQcow2In, recorded: Image | None) -> Image | None:
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        if directory is None:
+            return None
+        if recorded is not None and vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+            return recorded
+        image = _image(ctx, inputs, host, directory)
+        if recorded is None and _must_be_new(inputs):
+            return None
+        return image if _is_right(host, image) else None
+
+    def run(self, ctx: Context, inputs: CreateQcow2In, live: Empty) -> Image:
+        host, root = locate(ctx, inputs.repository)
+        marker.require(host, root)
+        image = _image(ctx, inputs, host, vm_directory.ensure(host, root, inputs.vm))
+        if _is_right(host, image) and not _must_be_new(inputs):
+            return image
+        tools.require(ctx, host, tools.QEMU_IMG)
+        host.mkdir(image.directory)
+        ctx.log(layout.ledger(inputs.disk.key)).remove()  # it tells of another image
+        _remove(host, image)
+        img.create(host, image.path, image.capacity, backing=image.backing)
+        host.sync(image.directory, posixpath.dirname(image.directory))
+        if not _is_right(host, image):
+            raise SendenseError(
+                f"qemu-img on {host.name} made {image.path}, but not as an image of {image.capacity} bytes; look at it there"
+            )
+        return image
+
+    def foresee(self, ctx: Context, inputs: CreateQcow2In) -> Image:
+        host, root = locate(ctx, inputs.repository)
+        return _image(ctx, inputs, host, vm_directory.look(host, root, inputs.vm))
+
+    def examine(self, ctx: Context, inputs: CreateQcow2In) -> tuple[Observation, ...]:
+        host, root = locate(ctx, inputs.repository)
+        there, program = marked(host, inputs.repository, root), tools.examine(ctx, host, tools.QEMU_IMG)
+        room = () if there.state == "wrong" else (_room(there.subject, host, root, inputs),)
+        return (there, *room, program)
+
+    def begun(self, ctx: Context, inputs: CreateQcow2In) -> Image | None:
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        return None if directory is None else _image(ctx, inputs, host, directory)
+
+    def undo(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> None:
+        """With the last image goes all that was put beside them."""
+        host = ctx.host(out.host)
+        if not host.exists(out.directory):
+            return
+        _remove(host, out)
+        if not any(layout.is_image(name) for name in host.listdir(out.directory)):
+            host.remove(out.directory, recursive=True)
+
+    def held(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> str:
+        return f"the unfinished image {out.path} on {out.host}"
+
+    def forecast(self, ctx: Context, inputs: CreateQcow2In) -> Forecast:
+        host, root = locate(ctx, inputs.repository)
+        try:
+            marker.require(host, root)
+            vm_directory.look(host, root, inputs.vm)
+        except SendenseError as error:
+            return Forecast(problems=(error.message,))
+        return Forecast(notes=(f"{human_bytes(inputs.disk.capacity)} virtual",))
+
+    def space(self, ctx: Context, inputs: CreateQcow2In) -> Space | None:
+        """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to come."""
+        host, root = locate(ctx, inputs.repository)
+        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        written = 0
+        if directory is not None:
+            image = _image(ctx, inputs, host, directory)
+            copied = posixpath.join(image.directory, layout.markers(inputs.disk.key)[0])
+            if host.exists(copied) or vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+                return None
+            written = on_disk(host, image.path)
+        found = bounds(ctx, host, directory, inputs.vm, inputs.disk, inputs.base)
+        there = f", {human_bytes(written)} of that written" if written > LEAST_FREE else ""
+        return Space(
+            host=host.name,
+            path=root,
+            free=host.free_bytes(root),
+            least=max(0, found.least + BESIDE - written),
+            most=max(0, found.most + BESIDE - written),
+            of=f"disk {inputs.disk.key}: {found.why}{there}",
+        )
+
+
+def _is_incremental(inputs: CreateQcow2In) -> bool:
+    return inputs.base is not None and inputs.base.parent is not None
+
+
+def _room(subject: str, host: Host, root: str, inputs: CreateQcow2In) -> Observation:
+    """That an image's tables fit. What all images need is summed (`space`)."""
+    free, disk = host.free_bytes(root), inputs.disk
+    looked_at = f"free space for disk {disk.key} of {human_bytes(disk.capacity)}"
+    if free < min(LEAST_FREE, disk.capacity):
+        return wrong(subject, looked_at, f"{human_bytes(free)} free on {host.name}", "free some space there")
+    return good(subject, looked_at, f"{human_bytes(free)} free on {host.name}")
+
+
+def _image(ctx: Context, inputs: CreateQcow2In, host: Host, vm_path: str) -> Image:
+    directory = posixpath.join(vm_path, layout.partial(ctx.run.id))
+    return Image(
+        disk=inputs.disk,
+        repository=inputs.repository,
+        host=host.name,
+        directory=directory,
+        path=posixpath.join(directory, layout.image(inputs.disk.key)),
+        capacity=inputs.disk.capacity,
+        backing=parent.image if (parent := inputs.base and inputs.base.parent) else None,
+    )
+
+
+def _must_be_new(inputs: CreateQcow2In) -> bool:
+    """A block that was written for an earlier snapshot would be taken for the parent's: digests do not tell what is written, and
+    changed block tracking does not name it again where the VM was reverted meanwhile. (On the same snapshot there is a record
+    of the image.)"""
+    return _is_incremental(inputs)
+
+
+def _is_right(host: Host, image: Image) -> bool:
+    if not host.exists(image.path):
+        return False
+    try:
+        # An exporter of this run may have it open.
+        seen = img.info(host, image.path, force_share=True)
+    except img.BadImageError:
+        return False
+    below = None if image.backing is None else img.FORMAT
+    found = (seen.virtual_size, seen.backing_file, seen.backing_format, seen.corrupt)
+    return found == (image.capacity, image.backing, below, False)
+
+
+def _remove(host: Host, image: Image) -> None:
+    """The image and, first, all that says something of its bytes: a new image must not pass for a copied one."""
+    key = image.disk.key
+    names = (*layout.markers(key), layout.digests(key))
+    host.remove(*(posixpath.join(image.directory, name) for name in names), image.path)

@@ -1,0 +1,243 @@
+"""open-source: NBD URIs on which the frozen disk can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from runner.base.model import HOW, HostName, JobModel
+from runner.events.check_results import Observation, good, observe, wrong
+from runner.events.step_report import Findings, Statement
+from runner.hosts.host import Host
+from runner.step.step import Context, Empty, Forecast, Given, Lifetime, Step
+from steps.backup.snapshot import SnapshotTaken
+from steps.nbd import forwards, tools
+from steps.source import nbdkit_vddk, reachability
+from steps.source.https import HttpsServer
+from steps.source.nbdkit_vddk import VddkOptions
+from steps.source.server import SourceServer, WrongDisk
+from steps.source.vddk import VddkServer
+from steps.vsphere import privileges
+from steps.vsphere.client import vcenter
+from steps.vsphere.errors import VSphereError
+from steps.vsphere.inventory import Disk, FrozenDisk
+
+__all__ = ["NoTransport", "OpenSource", "OpenSourceIn", "Source", "WrongDisk", "frozen_disk"]
+
+
+Transport = Literal["https", "vddk"]
+
+TOOLS = {"https": tools.NBDKIT_CURL, "vddk": tools.NBDKIT}
+
+
+class OpenSourceIn(JobModel):
+    snapshot: SnapshotTaken
+    """The moment that is read."""
+    disk: Disk
+    """Which disk of it."""
+    host: Annotated[HostName, HOW] = "local"
+    """Where the disk is read, near vSphere."""
+    transport: Annotated[Literal["auto", "https", "vddk"], HOW] = "auto"
+    """How the disk is read: `https` takes the datastore's files, `vddk` VMware's library; `auto` takes `vddk` where the host
+    has it, else `https` where the disk allows it."""
+    connections: Annotated[int, Field(ge=1, le=16), HOW] = 4
+    """Processes that read the disk over HTTPS, one connection each; VDDK has one connection a disk."""
+    vddk: Annotated[VddkOptions, HOW] = VddkOptions()
+    """Where VMware's library is, and how it is to read: `libdir`, `plugin`, `transports` (nbdssl, nbd, san, hotadd), `compression`
+    (none, zlib, fastlz, skipz), `nfc-host-port`."""
+
+
+class Source(Given):
+    snapshot: str
+    """moref of the snapshot whose disk this is"""
+    created: datetime
+    """When it was taken, by the vCenter's clock: its moref alone may become another snapshot's."""
+    disk_key: int
+    """Which disk it is."""
+    backing_uuid: str
+    """With the key, the disk's identity."""
+    capacity: int
+    """Bytes."""
+    transport: str
+    """https or vddk."""
+    why: str
+    """Why this transport."""
+    uris: tuple[str, ...]
+    """NBD URIs, all of the same bytes; each passed a handshake."""
+    extents: bool
+    """Whether the source can tell its holes."""
+
+
+class NoTransport(VSphereError):
+    pass
+
+
+class OpenSource(Step[OpenSourceIn, Empty, Source]):
+    """Makes one disk of the snapshot readable over NBD.
+
+    It is read on the host that is near vSphere. The disk is taken by its key and backing uuid out of the snapshot's own configuration. With VDDK, one nbdkit reads it
+    through VMware's library, which whoever uses it brings; it logs in with the job's user and password, which it gets in a
+    file that is gone once it runs, and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS,
+    several nbdkits read its flat file from the datastore; the session's cookie reaches them in a file that is rewritten after
+    each login. TLS is verified as the job says. They end with this run, however it ends."""
+
+    name = "open-source"
+    lifetime = Lifetime.PROCESS
+    In = OpenSourceIn
+    Out = Source
+    example = (
+        'uses: open-source, each: {disk: "${{ discover.disks }}"}, '
+        'with: {snapshot: "${{ snapshot }}", disk: "${{ disk }}", host: node}'
+    )
+    errors = (
+        "the host has no nbdkit plugin for VDDK, or no library (what to install and to write is shown)",
+        "neither transport can read the disk (both reasons are shown)",
+        "the snapshot has no such disk, or one of another size or backing",
+        "the disk's file is not a flat base file, so HTTPS cannot read it",
+        "the datastore refuses the file (its status and the privileges it takes are shown)",
+        "VDDK refuses: certificate, account, snapshot, ports, the ESXi host's buffers (its words and a remedy are shown)",
+        "nbdkit ended at once (its standard error is shown)",
+    )
+
+    def run(self, ctx: Context, inputs: OpenSourceIn, live: Empty) -> Source:
+        disk = frozen_disk(inputs.snapshot, inputs.disk)
+        choice = choose(ctx, inputs, disk)
+        host, client = ctx.host(inputs.host), vcenter(ctx, inputs.snapshot.vcenter)
+        server: SourceServer
+        if choice.transport == "vddk":
+            server = VddkServer(ctx, host, client, inputs.snapshot, disk, inputs.vddk)
+        else:
+            server = HttpsServer(ctx, host, client, inputs.snapshot, disk, inputs.connections)
+        tools.require(ctx, host, TOOLS[choice.transport])
+        uris = server.open()
+        if choice.transport == "vddk":
+            ctx.uses(f"VDDK on {host.name}", str(choice.version))
+        return Source(
+            snapshot=inputs.snapshot.moref,
+            created=inputs.snapshot.created,
+            disk_key=disk.key,
+            backing_uuid=disk.backing_uuid,
+            capacity=disk.capacity,
+            transport=choice.transport,
+            why=choice.why,
+            uris=uris,
+            # nbdkit offers base:allocation for every plugin; for curl it calls the whole disk allocated.
+            extents=choice.extents,
+        )
+
+    def forecast(self, ctx: Context, inputs: OpenSourceIn) -> Forecast:
+        """Once there is a snapshot: before, nobody knows which files it will freeze."""
+        choice = choose(ctx, inputs, frozen_disk(inputs.snapshot, inputs.disk))
+        return Forecast(notes=(f"over {choice.transport}: {choice.why}",))
+
+    def examine(self, ctx: Context, inputs: OpenSourceIn) -> tuple[Observation, ...]:
+        disk, host = frozen_disk(inputs.snapshot, inputs.disk), ctx.host(inputs.host)
+        subject, looked_at = f"disk {disk.key}", f"how it can be read from host {host.name}"
+        try:
+            choice = choose(ctx, inputs, disk)
+        except NoTransport as error:
+            return (wrong(subject, looked_at, error.message),)
+        vddk_is_it = choice.transport == "vddk"
+        client = vcenter(ctx, inputs.snapshot.vcenter)
+
+        def permitted() -> str:
+            place = inputs.snapshot.vm, inputs.snapshot.datacenter, disk.datastore
+            wanted = privileges.on_vcenter(client) if vddk_is_it else privileges.on_files(client, *place)
+            return privileges.require(client, wanted)
+
+        stands_on = _stands_on(ctx, host, choice.transport)
+        if vddk_is_it:
+            way = reachability.examine_vddk(ctx, host, client, inputs.snapshot.vm, inputs.vddk)
+        else:
+            way = reachability.examine_https(ctx, host, client, inputs.snapshot, disk)
+        return (
+            good(subject, looked_at, f"over {choice.transport}: {choice.why}"),
+            *stands_on,
+            *(() if any(one.state == "wrong" for one in stands_on) else way),
+            observe(subject, "privileges to read it", permitted),
+        )
+
+    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
+        """Where the disk's file decides how it is read, what HTTPS takes."""
+        if not known.keys() >= {"host", "transport", "vddk"}:
+            return ()
+        host, wish = ctx.host(known["host"]), known["transport"]
+        missing = "" if wish == "https" else look_for_vddk(ctx, host, known["vddk"]).missing
+        if wish == "vddk" and missing:
+            return (wrong(f"host {host.name}", "VMware's VDDK", missing),)
+        return _stands_on(ctx, host, "https" if wish == "https" or missing else "vddk")
+
+    def findings(self, out: Source) -> Findings:
+        connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
+        text = (
+            f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: {out.why}."
+        )
+        return Findings(statements=(Statement(about="how", text=text),))
+
+
+def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:
+    """The disk as the snapshot has it. Raises WrongDisk: a key alone may by now mean another disk."""
+    found = next((frozen for frozen in snapshot.disks if frozen.key == disk.key), None)
+    if found is None:
+        keys = ", ".join(str(frozen.key) for frozen in snapshot.disks)
+        raise WrongDisk(f"disk {disk.key} ({disk.label}) is not in snapshot {snapshot.name}, which has {keys}")
+    expected, seen = (disk.backing_uuid, disk.capacity), (found.backing_uuid, found.capacity)
+    if expected != seen:
+        raise WrongDisk(
+            f"disk {disk.key} ({disk.label}) was discovered with backing {expected[0]} and {expected[1]} bytes, snapshot "
+            f"{snapshot.name} has backing {seen[0]} and {seen[1]} bytes at that key: the VM was changed in between; run "
+            f"with --fresh"
+        )
+    return found
+
+
+def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> nbdkit_vddk.Found:
+    """What the host has of it, asked once a run. Raises HostError, CommandError."""
+    try:
+        tools.require(ctx, host, tools.NBDKIT)
+    except tools.ToolMissing as error:
+        return nbdkit_vddk.Found(error.message)
+    found: nbdkit_vddk.Found = ctx.shared(
+        ("VDDK", host.name, options), lambda: nullcontext(nbdkit_vddk.look(host, options))
+    )
+    return found
+
+
+def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:
+    program = tools.examine(ctx, host, TOOLS[transport])
+    return (program,) if host.local or program.state == "wrong" else (program, forwards.examine_sockets(ctx, host))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of VMware's library, for `vddk`: its major `version`, and whether it can tell holes (`extents`)."""
+
+    transport: Transport
+    why: str
+    version: int = 0
+    extents: bool = False
+
+
+def choose(ctx: Context, inputs: OpenSourceIn, disk: FrozenDisk) -> Choice:
+    """How the disk is to be read, by looking at what the host has; changes nothing. Raises NoTransport, HostError."""
+    name, wish = f"disk {disk.key} of snapshot {inputs.snapshot.name} ({disk.file})", inputs.transport
+    not_flat = "" if disk.flat else f"over HTTPS: {disk.why_not_flat}"
+    if wish == "https":
+        if not_flat:
+            raise NoTransport(f"{name} cannot be read {not_flat}; such a disk takes VMware's VDDK: `transport: vddk`")
+        return Choice("https", "the job says so")
+    host = ctx.host(inputs.host)
+    found = look_for_vddk(ctx, host, inputs.vddk)
+    if not found.missing:
+        why = "the job says so" if wish == "vddk" else f"VDDK {found.version} is on host {host.name}"
+        return Choice("vddk", why, found.version, found.extents)
+    if wish == "vddk":
+        raise NoTransport(f"{name} cannot be read with VDDK: {found.missing}")
+    if not_flat:
+        raise NoTransport(f"{name} cannot be read {not_flat}; nor with VDDK: {found.missing}")
+    return Choice("https", f"its file is a flat base file, and there is no VDDK: {found.missing.partition(':')[0]}")

@@ -1,0 +1,105 @@
+"""open-tunnel: local sockets that lead to an export, one ssh process each; ready by NBD handshake through each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from runner.base.errors import SendenseError
+from runner.base.model import HOW, JobModel
+from runner.step.step import Context, Given, Lifetime, Step
+from steps.backup.create_qcow2 import Image
+from steps.backup.start_nbd import Export
+from steps.copy.endpoint import ConnectFailed
+from steps.copy.nbd import probe
+from steps.nbd import exporter
+from steps.qemu import nbd_server
+
+PROBE_TIMEOUT = 10.0
+
+
+class Tunnel(Given):
+    """The image seen from here; usable by the copy engine."""
+
+    image: Image
+    """The image behind it."""
+    uris: tuple[str, ...]
+    """NBD URIs, one a connection; each socket passed a handshake and shows `size`."""
+    size: int
+    """Bytes."""
+    read_only: bool
+    """It cannot be written to."""
+    multi_conn: bool
+    """One FLUSH serves all connections."""
+    cached: bool
+    """Reads may come from the host's page cache."""
+
+
+class OpenTunnelIn(JobModel):
+    connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
+    """ssh processes at most, which carry two NBD connections each: on a short wire, no more of them than this machine has
+    cores. A single one leaves a core idle, since it waits on its channels' windows."""
+
+
+class OpenTunnelLive(JobModel):
+    export: Export
+    """What the sockets lead to."""
+
+
+class TooManyConnectionsError(SendenseError):
+    def __init__(self, export: Export, connections: int) -> None:
+        taken = _taken(export)
+        super().__init__(
+            f"{connections} connections were asked for, but the exporter of disk {export.image.disk.key} takes {taken}: "
+            f"write connections: {connections} on the start-nbd step too"
+        )
+
+
+class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
+    """Leads local unix sockets to an export. That goes through SSH where the export is on another host, and each socket is
+    proved by an NBD handshake. An exporter that is written to and has no multi-conn (qemu before 7.1) gets one connection."""
+
+    name = "open-tunnel"
+    lifetime = Lifetime.PROCESS
+    In = OpenTunnelIn
+    Live = OpenTunnelLive
+    Out = Tunnel
+    example = (
+        'uses: open-tunnel, each: {disk: "${{ discover.disks }}"}, with: {export: "${{ export }}", connections: 4}'
+    )
+    errors = (
+        "no NBD handshake through a forward (sshd may not allow it: AllowStreamLocalForwarding, PermitOpen)",
+        "the export has another size than the disk",
+        "more connections than the exporter takes",
+    )
+
+    def run(self, ctx: Context, inputs: OpenTunnelIn, live: OpenTunnelLive) -> Tunnel:
+        export, host = live.export, ctx.host(live.export.host)
+        if inputs.connections > _taken(export):
+            raise TooManyConnectionsError(export, inputs.connections)
+        # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others unused.
+        way = exporter.Way(export.image.disk.key, export.address, export.export, export.image.capacity)
+        uris, seen = exporter.reach(ctx, host, way, inputs.connections)
+        if not (seen.multi_conn or seen.read_only):
+            # A FLUSH covers its own connection only; who just reads does not mind.
+            uris = uris[:1]
+        return Tunnel(
+            image=export.image,
+            uris=uris,
+            size=seen.size,
+            read_only=seen.read_only,
+            multi_conn=seen.multi_conn,
+            cached=export.cached,
+        )
+
+    def probe(self, ctx: Context, out: Tunnel) -> bool:
+        try:
+            return all(probe(uri, PROBE_TIMEOUT).size == out.size for uri in set(out.uris))
+        except ConnectFailed:
+            return False
+
+
+def _taken(export: Export) -> int:
+    """Forwards that an exporter has room for."""
+    return (export.shared - nbd_server.SPARE_CONNECTIONS) // nbd_server.CONNECTIONS_PER_FORWARD

@@ -1,0 +1,140 @@
+"""reserve: the VM's lock in the repository, held while the run lives (a PROCESS step and a guard)."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any
+
+from runner.base.errors import LockedError, SendenseError
+from runner.base.model import JobModel, SectionName
+from runner.events.check_results import Observation, observe
+from runner.events.step_report import Cell, Findings, Row
+from runner.hosts.held_lock import HeldLock, holder_of
+from runner.hosts.host import Host, remove_temporaries
+from runner.hosts.stray_processes import holder_at
+from runner.step.about import About
+from runner.step.step import Context, Empty, Forecast, Given, Lifetime, Step
+from steps.repository import layout, marker, survey, vm_directory
+from steps.repository.section import locate
+from steps.vsphere.inventory import VM
+from steps.vsphere.owner import reserved
+
+
+class Reservation(Given):
+    repository: str
+    """The job's name of the repository."""
+    lock: str
+    """Path of the lock file on the repository's host."""
+    host: str
+    """The repository's."""
+    uuid: str
+    """Of the repository."""
+
+
+class ReserveIn(JobModel):
+    vm: VM
+    """The VM that is to be this run's alone."""
+    repository: Annotated[str, SectionName("repositories")]
+    """Where its restore points are."""
+
+
+class Reserve(Step[ReserveIn, Empty, Reservation]):
+    """Takes the VM's lock in the repository. It does so before anything is changed and holds it to the end of the run, so
+    that two runs never write one VM's restore points. The lock is freed by the run's death, whatever kills it."""
+
+    name = "reserve"
+    lifetime = Lifetime.PROCESS
+    guard = True
+    In = ReserveIn
+    Out = Reservation
+    example = 'uses: reserve, with: {vm: "${{ discover.vm }}", repository: main}'
+    errors = (
+        "another run holds the VM (exit code 3; the holder is named)",
+        "the path is not a repository (is the disk mounted?)",
+        "the VM's directory belongs to a VM of another vCenter with the same instance uuid",
+    )
+
+    def run(self, ctx: Context, inputs: ReserveIn, live: Empty) -> Reservation:
+        host, root = locate(ctx, inputs.repository)
+        uuid = marker.require(host, root).uuid
+        directory = vm_directory.ensure(host, root, inputs.vm)
+        lock = hold(ctx, host, directory, _named(inputs))
+        for one in survey.of_vm(host, directory).unread:
+            ctx.warn(
+                f"{one.sentence}: nothing of {inputs.vm.name} is deleted until it can be, or is moved out of {directory}"
+            )
+        place = reserved(ctx, inputs.vm.instance_uuid)
+        place.repository, place.host, place.lock = uuid, host, lock
+        return Reservation(repository=inputs.repository, lock=lock, host=host.name, uuid=uuid)
+
+    def probe(self, ctx: Context, out: Reservation) -> bool:
+        ctx.hold()
+        return True
+
+    def examine(self, ctx: Context, inputs: ReserveIn) -> tuple[Observation, ...]:
+        host, root = locate(ctx, inputs.repository)
+
+        def is_one() -> str:
+            return f"{root} on {host.name}, {marker.require(host, root).uuid}"
+
+        return (observe(f"repository {inputs.repository}", "that it is there", is_one),)
+
+    def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
+        host, root = locate(ctx, inputs.repository)
+        try:
+            marker.require(host, root)
+            directory = vm_directory.look(host, root, inputs.vm)
+            unread = survey.of_vm(host, directory).unread
+            holder = holder_at(host, posixpath.join(directory, layout.LOCK))
+            # Of a run that goes on now, the job's own lock tells.
+            if holder is not None and ctx.run.id not in holder:
+                raise LockedError(_named(inputs), holder)
+        except SendenseError as error:
+            return Forecast(problems=(error.message,))
+        passed_over = (f"{one.sentence}; it is passed over" for one in unread)
+        return Forecast(notes=(f"{directory} on {host.name}", *passed_over))
+
+    def about(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[About, ...]:
+        return (About(name="repository", text=told["repository"]),) if "repository" in told else ()
+
+    def findings(self, out: Reservation) -> Findings:
+        cells = {
+            "Host": Cell(value=out.host, detail=True),
+            "UUID": Cell(value=out.uuid, detail=True),
+            "The VM's directory": Cell(value=posixpath.dirname(out.lock), unit="path"),
+        }
+        return Findings(rows=(Row(table="Repository", key=out.repository, cells=cells),))
+
+
+def _named(inputs: ReserveIn) -> str:
+    return f"VM {inputs.vm.name!r} in repository {inputs.repository}"
+
+
+def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = False) -> str:
+    """Takes the lock of the VM with this directory for as long as `ctx` is open, and lets nothing of this run be written on
+    any host without it; returns the lock file's path. `what` names the VM in messages, `anew` is that of `HeldLock.take`.
+    Raises LockedError, and TransientError for a session of this run that broke."""
+    path = posixpath.join(directory, layout.LOCK)
+
+    def made() -> AbstractContextManager[HeldLock]:
+        holder = holder_of(ctx.run.id, ctx.run.job, ctx.run.execution)
+        return nullcontext(HeldLock(host, path, holder, what))
+
+    # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still needs it.
+    lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
+    lock.take(by_force=ctx.run.break_locks, anew=anew)
+    ctx.closing.callback(_release, ctx, lock)
+    if lock not in ctx.guards:
+        ctx.guards.append(lock)
+    remove_temporaries(host, directory)
+    return path
+
+
+def _release(ctx: Context, lock: HeldLock) -> None:
+    """What was done with it stands, also where its session does not end."""
+    try:
+        lock.release()
+    except SendenseError as error:
+        ctx.warn(error.message)

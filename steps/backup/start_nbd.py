@@ -1,0 +1,114 @@
+"""start-nbd: a qemu-nbd on the image's host, leashed to us."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from runner.base.model import HOW, JobModel
+from runner.events.check_results import Observation
+from runner.hosts.host import Host
+from runner.step.step import Context, Empty, Given, Lifetime, Step
+from steps.backup.create_qcow2 import Image
+from steps.nbd import exporter, forwards, tools
+from steps.nbd.exporter import ExporterError
+from steps.qemu import img
+from steps.repository import layout
+
+
+class Export(Given):
+    image: Image
+    """The image that is served."""
+    host: str
+    """The job's name of the host that serves it."""
+    socket: str
+    """Unix socket on the host; empty where it listens on `port`."""
+    export: str
+    """NBD export name: <vm slug>-disk-<key>"""
+    read_only: bool
+    """It cannot be written to."""
+    shared: int
+    """Connections the server takes at once."""
+    cached: bool
+    """Reads may come from the host's page cache."""
+    nbd_targets: str
+    """The target as ``<disk key>:<NBD URI>``, such as ``2000:nbd+unix:///pgtest1-disk-2000?socket=…``."""
+    port: int | None = None
+    """Of 127.0.0.1 on the host, where its sshd forwards no unix sockets."""
+
+    @property
+    def address(self) -> str:
+        """What a forward leads to."""
+        return self.socket if self.port is None else f"127.0.0.1:{self.port}"
+
+
+class StartNbdIn(JobModel):
+    image: Image
+    """The image to serve."""
+    mode: Literal["write", "read-only"] = "write"
+    """To write, or to read back what was written."""
+    connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
+    """That carry data at once; the server takes a few more"""
+
+
+class StartNbd(Step[StartNbdIn, Empty, Export]):
+    """Serves an image over NBD on its host. For writing or, past the host's page cache, for reading back, on a unix socket;
+    where the host's sshd forwards no unix sockets, on one of the host's `ports` of 127.0.0.1. It is ready when it answered an NBD handshake; it ends with the run."""
+
+    name = "start-nbd"
+    lifetime = Lifetime.PROCESS
+    In = StartNbdIn
+    Out = Export
+    example = 'uses: start-nbd, each: {disk: "${{ discover.disks }}"}, with: {image: "${{ image }}", mode: read-only}'
+    errors = (
+        "the image is missing or has another size than the disk",
+        "qemu-nbd ended at once (its standard error is shown)",
+        "its program is missing or too old there",
+        "the host's sshd forwards neither unix sockets nor the host's `ports` (the lines to add are shown)",
+        "no NBD handshake in time",
+    )
+
+    def run(self, ctx: Context, inputs: StartNbdIn, live: Empty) -> Export:
+        image, host = inputs.image, ctx.host(inputs.image.host)
+        tools.require(ctx, host, tools.QEMU_NBD)
+        _check_image(host, image)
+        server = exporter.Server(
+            key=image.disk.key,
+            path=image.path,
+            image=image.path,
+            capacity=image.capacity,
+            export=layout.export(layout.slug_of(posixpath.dirname(image.directory)), image.disk.key),
+            read_only=inputs.mode == "read-only",
+            connections=inputs.connections,
+        )
+        served = exporter.start(ctx, host, server)
+        return Export(
+            image=image,
+            host=host.name,
+            socket=served.at if isinstance(served.at, str) else "",
+            export=served.export,
+            read_only=server.read_only,
+            shared=server.shared,
+            cached=served.cached,
+            nbd_targets=f"{image.disk.key}:{served.uri}",
+            port=served.at if isinstance(served.at, int) else None,
+        )
+
+    def examine(self, ctx: Context, inputs: StartNbdIn) -> tuple[Observation, ...]:
+        host = ctx.host(inputs.image.host)
+        program = tools.examine(ctx, host, tools.QEMU_NBD)
+        return (program,) if program.state == "wrong" else (program, forwards.examine(ctx, host))
+
+
+def _check_image(host: Host, image: Image) -> None:
+    if not host.exists(image.path):
+        raise ExporterError(
+            host.name, image.disk.key, image.path, "there is no such image; run the job again to make it"
+        )
+    # Another exporter of ours may have it open.
+    size = img.info(host, image.path, force_share=True).virtual_size
+    if size != image.capacity:
+        why = f"the image has {size} bytes, the disk {image.capacity}"
+        raise ExporterError(host.name, image.disk.key, image.path, why)

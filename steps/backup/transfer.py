@@ -1,0 +1,317 @@
+"""transfer: the disk's bytes, from source to image, with a digest of every block."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
+from datetime import UTC
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from runner.base.errors import SendenseError, StateError
+from runner.base.model import HOW, Duration, JobModel, Model, Percent, Size
+from runner.base.units import MiB, human_bytes
+from runner.events.check_results import Observation
+from runner.events.step_report import Cell, Findings, Row
+from runner.hosts.host import Host
+from runner.step.about import About
+from runner.step.step import Context, Lifetime, Step
+from steps.backup.choose_parent import Base
+from steps.backup.create_qcow2 import Image
+from steps.backup.open_source import Source
+from steps.backup.open_tunnel import Tunnel
+from steps.copy import nbd
+from steps.copy.digests import ENTRY, Digests, file_size
+from steps.copy.engine import Copy, Progress, Tuning, copy
+from steps.copy.ledger import LedgerHead
+from steps.copy.nbd import NbdEndpoint
+from steps.incremental.disk_ledger import DiskLedger
+from steps.incremental.increment import Increment, blocks_of, content_of, write_map
+from steps.nbd import tools
+from steps.points.figures import speed_of
+from steps.qemu import img
+from steps.repository import layout, vm_directory
+from steps.source.server import endpoint_name
+
+BLOCKS_PER_CONNECTION = 4
+"""Two MiB are under way in a connection through SSH, and as much is being read meanwhile."""
+
+
+class Copied(Model):
+    image: Image
+    """What was written."""
+    snapshot: str
+    """moref of the snapshot that was read"""
+    digests: str
+    """Path of disk-<key>.blake3 on the image's host."""
+    digest: str
+    """BLAKE3 (hex) of that file."""
+    data: int
+    """Bytes of 1 MiB blocks that are not all zero."""
+    zero: int
+    """Bytes of 1 MiB blocks that are all zero."""
+    seconds: float
+    """Of the copy, the last time it went on."""
+    moved: int
+    """Bytes that it read at the source in that time: without holes, what was safe before, and what is the parent's."""
+    base: Base | None = None
+    """What the image lies on, if it is not all by itself."""
+    read: int = 0
+    """Bytes of the blocks that were looked at; what the source called a hole was not read."""
+    written: int = 0
+    """Blocks of 1 MiB that this image holds itself."""
+    copied: int = 0
+    """Bytes of those of them that are not all zero: what came from the source into this image, in however many attempts."""
+
+
+class TransferIn(JobModel):
+    base: Base | None = None
+    """What the image lies on: the parent's part of the disk is taken over."""
+    sample: Annotated[Percent | None, HOW] = None
+    """How much of what changed block tracking calls unchanged is read all the same, to compare it with the parent: a
+    percentage of its blocks, at least 64 of them. Without it 0.5 %, at most 4096."""
+    stall_timeout: Annotated[Duration, HOW] = 60.0
+    """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no limit."""
+    window: Annotated[Size, HOW, Field(ge=MiB)] = 256 * MiB
+    """Bytes that are written but not flushed, at most: what a kill makes us copy twice."""
+    flush_interval: Annotated[Duration, HOW] = 5.0
+    """How long a write waits for its flush, at most."""
+
+
+class TransferLive(JobModel):
+    source: Source
+    """The frozen disk."""
+    target: Tunnel
+    """The image, for writing."""
+
+
+class SwappedTargetsError(SendenseError):
+    """The source is of one disk, the target of another."""
+
+    def __init__(self, source: Source, target: Tunnel, why: str) -> None:
+        image = target.image
+        super().__init__(
+            f"swapped targets: the source reads disk {source.disk_key} (backing {source.backing_uuid}), the target "
+            f"{image.path} on {image.host} is for disk {image.disk.key} (backing {image.disk.backing_uuid}); {why}; "
+            "nothing was written"
+        )
+
+
+class Transfer(Step[TransferIn, TransferLive, Copied]):
+    """Copies a frozen disk into its image. Every block is read whole, holes that the source knows of are not read; the
+    BLAKE3 of every 1 MiB block is kept beside the image. Onto a parent only what changed is written, and a sample of the
+    rest is compared. It is done when a FLUSH has made the last byte durable. What a FLUSH made safe is recorded: an
+    interrupted copy goes on there, inside the disk."""
+
+    name = "transfer"
+    lifetime = Lifetime.KEEP
+    In = TransferIn
+    Live = TransferLive
+    Out = Copied
+    example = (
+        'uses: transfer, each: {disk: "${{ discover.disks }}"}, '
+        'with: {source: "${{ source }}", target: "${{ tunnel }}"}'
+    )
+    errors = (
+        "source and target are of different disks (nothing is written)",
+        "a range cannot be read or written: one is enough",
+        "no byte moved for stall-timeout: it says which side it waits for",
+        "no space is left where the image lies",
+        "changed block tracking forgot a write: the chain is marked suspect, and the same run makes a full of the disk (exit 5)",
+    )
+
+    def check(self, ctx: Context, inputs: TransferIn, recorded: Copied | None) -> Copied | None:
+        if recorded is None:
+            return None
+        host, image = ctx.host(recorded.image.host), recorded.image
+        if published(ctx, host, image):
+            return recorded
+        agrees = (
+            _read_marker(host, image) == recorded
+            and digests_are_there(host, recorded)
+            and host.exists(image.path)
+            # An exporter of this run may have it open.
+            and img.info(host, image.path, force_share=True).virtual_size == image.capacity
+        )
+        return recorded if agrees else None
+
+    def run(self, ctx: Context, inputs: TransferIn, live: TransferLive) -> Copied:
+        source, image = live.source, live.target.image
+        ctx.uses("libnbd", nbd.version())
+        _refuse_swapped(source, live.target, inputs.base)
+        host = ctx.host(image.host)
+        host.remove(*(posixpath.join(image.directory, name) for name in layout.markers(image.disk.key)))
+        local = ctx.scratch / layout.digests(image.disk.key)
+        base = inputs.base if inputs.base is not None and inputs.base.parent is not None else None
+        with ExitStack() as stack:
+            digests = stack.enter_context(Digests.create(local, image.capacity))
+            increment = (
+                None if base is None else stack.enter_context(Increment.opened(ctx, base, image, source.snapshot))
+            )
+            done = _copy(ctx, inputs, live, digests, increment)
+            if done.blind:
+                ctx.warn(f"disk {image.disk.key}: no extents were told for {done.blind} bytes, which were read instead")
+            path = posixpath.join(image.directory, layout.digests(image.disk.key))
+            host.write_sparse(path, digests.size, digests.pieces())
+            data, zero = digests.counts()
+            if increment is not None:
+                ranges = increment.written(digests)
+                write_map(ctx, image, ranges)
+            copied = Copied(
+                image=image,
+                snapshot=source.snapshot,
+                digests=path,
+                digest=digests.digest(),
+                data=data,
+                zero=zero,
+                seconds=done.progress.seconds,
+                moved=done.progress.read,
+                base=inputs.base,
+                read=image.capacity if increment is None else increment.read(),
+                written=digests.size // ENTRY if increment is None else blocks_of(ranges),
+                copied=data if increment is None else content_of(digests, ranges),
+            )
+        # Last: who finds it may rely on all the rest.
+        host.write(_marker(image), copied.model_dump_json(indent=1).encode())
+        return copied
+
+    def about(self, told: Mapping[str, Any], out: Copied | None) -> tuple[About, ...]:
+        if "window" not in told:
+            return ()
+        return (
+            About(
+                name="window", text=f"{human_bytes(told['window'])} of a disk are copied twice after a kill, at most"
+            ),
+        )
+
+    def examine(self, ctx: Context, inputs: TransferIn) -> tuple[Observation, ...]:
+        return (tools.examine_libnbd(),)
+
+    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
+        return (tools.examine_libnbd(),)
+
+    def undo(self, ctx: Context, inputs: TransferIn, out: Copied) -> None:
+        """The image itself is let go of by the step that made it."""
+        host = ctx.host(out.image.host)
+        host.remove(_marker(out.image))
+        host.remove(out.digests)
+
+    def findings(self, out: Copied) -> Findings:
+        cells = {
+            "Name": Cell(value=out.image.disk.label, detail=True),
+            "Size": Cell(value=out.image.capacity, unit="bytes"),
+            "Copied": Cell(value=out.copied, unit="bytes"),
+            "Content": Cell(value=out.data, unit="bytes", detail=True),
+            "Zeroes": Cell(value=out.zero, unit="bytes", detail=True),
+            **speed_of(out.seconds, out.moved),
+            "BLAKE3": Cell(value=out.digest, unit="digest"),
+        }
+        return Findings(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))
+
+
+def published(ctx: Context, host: Host, image: Image) -> bool:
+    """Whether this run has made the image part of a restore point: it then lies elsewhere, its markers are gone."""
+    return vm_directory.point_of_run(host, posixpath.dirname(image.directory), ctx.run.id) is not None
+
+
+def digests_are_there(host: Host, copied: Copied) -> bool:
+    found = host.stat(copied.digests)
+    return found is not None and found.size == file_size(copied.image.capacity)
+
+
+def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:
+    disk, backing = target.image.disk, target.image.backing
+    if base is not None and base.disk_key != disk.key:
+        raise SwappedTargetsError(source, target, f"what it is to be built on is of disk {base.disk_key}")
+    if backing != (base.parent.image if base is not None and base.parent is not None else None):
+        raise SwappedTargetsError(source, target, f"the image lies on {backing or 'nothing'}, not on what was decided")
+    if (source.disk_key, source.backing_uuid) != (disk.key, disk.backing_uuid):
+        raise SwappedTargetsError(source, target, "these are two disks")
+    for what, size in (("image", target.image.capacity), ("disk", disk.capacity), ("export", target.size)):
+        if size != source.capacity:
+            raise SwappedTargetsError(source, target, f"the source has {source.capacity} bytes, the {what} {size}")
+
+
+def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests, increment: Increment | None) -> Copy:
+    key, capacity = live.source.disk_key, live.source.capacity
+    label = f"disk {key}"
+
+    def report(progress: Progress) -> None:
+        ctx.progress(
+            label,
+            "copy",
+            progress.done,
+            capacity,
+            data=progress.data,
+            zero=progress.zero,
+            skipped=progress.skipped,
+            read=progress.read,
+            seconds=progress.seconds,
+        )
+
+    with (
+        NbdEndpoint(live.source.uris, endpoint_name(key)) as source,
+        NbdEndpoint(live.target.uris, f"image of disk {key} on {live.target.image.host}") as target,
+    ):
+        for what, size in (("source's", source.abilities.size), ("target's", target.abilities.size)):
+            if size != capacity:
+                raise SwappedTargetsError(
+                    live.source, live.target, f"the {what} NBD export has {size} bytes, not {capacity}"
+                )
+        ledger = DiskLedger(ctx, _head(live.source, live.target.image))
+        tuning = Tuning(
+            in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * len(target.channels)),
+            stall_timeout=inputs.stall_timeout,
+            window=inputs.window,
+            flush_interval=inputs.flush_interval,
+        )
+        with (
+            Digests.create(ctx.scratch / "recorded", capacity) as recorded,
+            Digests.create(ctx.scratch / "earlier", capacity) as earlier,
+        ):
+            begun = ledger.holds_something
+            ledger.believe(target, recorded, stall_timeout=inputs.stall_timeout)
+            if begun and not ledger.holds_something and increment is not None:
+                increment.refuse_unknown_image()
+            held = ledger.what_it_held(earlier)
+            ledger.writing()
+            with nullcontext() if increment is None else increment.doubting():
+                done = copy(
+                    source,
+                    target if increment is None else increment.target(target),
+                    digests,
+                    stop=ctx.stop,
+                    tuning=tuning,
+                    done=ledger.done,
+                    inherited=() if increment is None else increment.inherit(digests, ledger.done),
+                    earlier=held if increment is None else increment.earlier() or held,
+                    on_flushed=ledger.record,
+                    on_progress=report,
+                )
+        if increment is not None:
+            increment.check(source, None if inputs.sample is None else inputs.sample / 100)
+        return done
+
+
+def _head(source: Source, image: Image) -> LedgerHead:
+    return LedgerHead(
+        disk_key=source.disk_key,
+        capacity=source.capacity,
+        backing_uuid=source.backing_uuid,
+        image=f"{image.host}:{image.path}",
+        snapshot=f"{source.snapshot} of {source.created.astimezone(UTC).isoformat()}",
+    )
+
+
+def _marker(image: Image) -> str:
+    return posixpath.join(image.directory, layout.markers(image.disk.key)[0])
+
+
+def _read_marker(host: Host, image: Image) -> Copied | None:
+    try:
+        return Copied.model_validate_json(host.read(_marker(image)))
+    except (FileNotFoundError, StateError, ValidationError):
+        # Absent or not of this version: the work is done again, which makes it right.
+        return None

@@ -1,0 +1,301 @@
+"""verify: the image is sound, and its bytes are the bytes read at the source."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from runner.base.errors import DifferenceError, SendenseError, StateError
+from runner.base.model import JobModel, Model
+from runner.base.sealed import Damaged, seal, unseal
+from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.hosts.host import Host
+from runner.step.about import About
+from runner.step.step import Context, Lifetime, Step
+from steps.backup.create_qcow2 import Image
+from steps.backup.open_tunnel import Tunnel
+from steps.backup.transfer import Copied, digests_are_there, published
+from steps.copy.compare import BlockDifference, Comparison, compare
+from steps.copy.digests import ENTRY, Digests, file_size
+from steps.copy.nbd import NbdEndpoint
+from steps.incremental.increment import damaged
+from steps.incremental.read_back import Level, Scope, scope_of
+from steps.points.figures import verified
+from steps.qemu import img
+from steps.repository import layout, manifest
+
+
+class Verified(Model):
+    copied: Copied
+    """What was looked at."""
+    level: Level
+    """How far."""
+    blocks: int
+    """Of the disk, 1 MiB each."""
+    compared: int
+    """Blocks compared: read back, or holes on both sides."""
+    inherited: int = 0
+    """Those among them that are a parent's."""
+    cached: bool
+    """They may have come from the host's page cache."""
+    leaks: int
+    """Leaked clusters that `qemu-img check` counted: wasted space, no wrong bytes."""
+    at: datetime
+    """When it was done."""
+
+    @property
+    def proven(self) -> manifest.Level:
+        """How far the whole disk is: what an incremental takes from its parents is no better than they are."""
+        if self.level == "chain":
+            return "full"
+        parent = self.copied.base and self.copied.base.parent
+        return manifest.weakest([self.level, parent.level]) if parent else self.level
+
+
+class VerifyIn(JobModel):
+    copied: Copied
+    """What is to be compared with the digests made while it was read at the source."""
+    level: Level = "full"
+    """full: every block that was written is read back, and of an incremental 1 % of those it takes from its parents, at least
+    64 and at most 4096; chain: those all; sample: 1 % of the blocks of content, at least 1024; metadata: the image's tables
+    and the digests file only."""
+
+
+class VerifyLive(JobModel):
+    image: Tunnel
+    """A read-only view."""
+
+
+class _Marker(Model):
+    """What was verified, and of which state of the image file."""
+
+    VERSION: ClassVar[int] = 1
+
+    schema_version: int = VERSION
+    size: int
+    mtime_ns: int
+    verified: Verified
+
+
+class ImageDiffersError(DifferenceError):
+    """A block that reads back otherwise than it was read at the source: it must be copied again."""
+
+    forgets = ("copied",)
+
+    def __init__(self, image: Image, difference: BlockDifference, *, again: bool) -> None:
+        self.offset = difference.offset
+        blame = (
+            f" for the second time, after it was copied again: the storage of host {image.host} under {image.directory} "
+            "does not give back what is written to it; check its disks and memory"
+            if again
+            else "; the next run copies the disk again"
+        )
+        super().__init__(
+            f"disk {image.disk.key} in {image.path} on {image.host} differs at offset {difference.offset}: BLAKE3 "
+            f"{difference.expected} was read at the source, {difference.found} is read back{blame}",
+            details={"offset": difference.offset, "disk": image.disk.key},
+        )
+
+
+class DigestsDifferError(DifferenceError):
+    forgets = ("copied",)
+
+    def __init__(self, copied: Copied, why: str) -> None:
+        super().__init__(
+            f"the digests of disk {copied.image.disk.key} in {copied.digests} on {copied.image.host} are not those that "
+            f"were written ({why}); the next run copies the disk again"
+        )
+
+
+class CorruptImageError(DifferenceError):
+    forgets = ("copied", "image")
+
+    def __init__(self, image: Image, report: img.CheckReport) -> None:
+        super().__init__(
+            f"qemu-img check finds {report.corruptions} corruptions and {report.check_errors} errors in the image of disk "
+            f"{image.disk.key}, {image.path} on {image.host}; run the same command again: the image is made and filled anew"
+        )
+
+
+class ParentDiffersError(DifferenceError):
+    """A block that the image takes from its parents reads back otherwise than it was recorded when they were made."""
+
+    forgets = ("copied/base",)
+    heals = True
+
+    def __init__(self, image: Image, difference: BlockDifference) -> None:
+        super().__init__(
+            f"disk {image.disk.key}: a block that {image.path} on {image.host} takes from its parents differs at offset "
+            f"{difference.offset}: BLAKE3 {difference.expected} was recorded, {difference.found} is read back; the points of "
+            "that chain count as good no longer, and the disk becomes a full",
+            details={"offset": difference.offset, "disk": image.disk.key},
+        )
+
+
+class WrongViewError(SendenseError):
+    def __init__(self, copied: Copied, view: Tunnel) -> None:
+        super().__init__(
+            f"disk {copied.image.disk.key} was copied to {copied.image.path}, but the view to compare with is "
+            f"{'read-only' if view.read_only else 'writable'}, of disk {view.image.disk.key} in {view.image.path}; "
+            "give verify a read-only export of the image that was copied"
+        )
+
+
+class Verify(Step[VerifyIn, VerifyLive, Verified]):
+    """Compares an image with what was read at the source. First `qemu-img check` of its tables, then every block, read back
+    through a read-only export, against the digest made of the source's bytes."""
+
+    name = "verify"
+    lifetime = Lifetime.KEEP
+    In = VerifyIn
+    Live = VerifyLive
+    Out = Verified
+    example = (
+        'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}", image: "${{ view }}"}'
+    )
+    errors = (
+        "a block differs: disk, offset and both digests are named, and the disk is copied again by the next run (exit 5)",
+        "a block that an incremental takes from its parents differs: the chain counts as good no longer, and the same run makes a full",
+        "the image's tables are corrupt, or the digests file is not the one that was written (exit 5)",
+    )
+
+    def check(self, ctx: Context, inputs: VerifyIn, recorded: Verified | None) -> Verified | None:
+        host, image = ctx.host(inputs.copied.image.host), inputs.copied.image
+        if recorded is not None and published(ctx, host, image):
+            return recorded
+        marker = _read_marker(host, image)
+        if marker is None or (marker.verified.copied, marker.verified.level) != (inputs.copied, inputs.level):
+            return None
+        if recorded not in (None, marker.verified) or not digests_are_there(host, inputs.copied):
+            return None
+        return marker.verified if (marker.size, marker.mtime_ns) == _state(host, image) else None
+
+    def run(self, ctx: Context, inputs: VerifyIn, live: VerifyLive) -> Verified:
+        copied, image = inputs.copied, inputs.copied.image
+        host = ctx.host(image.host)
+        if live.image.image != image or not live.image.read_only:
+            raise WrongViewError(copied, live.image)
+        host.remove(_marker(image))
+        # Of before the comparison: a write in the middle of it then makes the marker void.
+        size, mtime_ns = _state(host, image)
+        leaks = _check_tables(host, image)
+        with _fetch_digests(ctx, host, copied) as digests:
+            scope = scope_of(ctx, copied, inputs.level, digests)
+            compared, inherited = _compare(ctx, inputs, live.image, digests, scope)
+            found = Verified(
+                copied=copied,
+                level=inputs.level,
+                blocks=digests.size // ENTRY,
+                compared=compared.compared,
+                inherited=inherited,
+                cached=live.image.cached,
+                leaks=leaks,
+                at=datetime.now(UTC),
+            )
+        marker = _Marker(size=size, mtime_ns=mtime_ns, verified=found)
+        host.write(_marker(image), seal(marker.to_json_value()))
+        return found
+
+    def undo(self, ctx: Context, inputs: VerifyIn, out: Verified) -> None:
+        ctx.host(out.copied.image.host).remove(_marker(out.copied.image))
+
+    def about(self, told: Mapping[str, Any], out: Verified | None) -> tuple[About, ...]:
+        return (About(name="verify", text=told["level"]),) if "level" in told else ()
+
+    def findings(self, out: Verified) -> Findings:
+        key = out.copied.image.disk.key
+        whole = out.compared == out.blocks
+        own = out.compared - out.inherited
+        blocks = f"all {out.blocks} blocks of 1 MiB" if whole else f"{out.compared} of {out.blocks} blocks of 1 MiB"
+        if out.inherited and not whole:
+            blocks = f"all {own} blocks of 1 MiB that this run wrote and {out.inherited} of the {out.blocks - own} inherited ones"
+        past = "from the host, perhaps from its page cache" if out.cached else "past the host's page cache"
+        said = [f"Disk {key}: qemu-img check found no damage"]
+        if out.compared:
+            said.append(f"{blocks} were read back {past} and equal the BLAKE3 digests made while reading the source")
+        statements = [Statement(about="verified", text=f"{'; '.join(said)}.")]
+        if out.leaks:
+            wasted = f"Disk {key}: {out.leaks} leaked clusters waste space in its image; no byte of it is wrong."
+            statements.append(Statement(about="noted", text=wasted))
+        cell = Cell(value=verified(out.proven, out.compared, out.blocks))
+        return Findings(
+            rows=(Row(table="Disks", key=str(key), cells={"Verified": cell}),),
+            statements=tuple(statements),
+        )
+
+
+def _check_tables(host: Host, image: Image) -> int:
+    """Leaked clusters; raises CorruptImageError. The exporter beside it only reads, so what check sees stands still."""
+    report = img.check(host, image.path, force_share=True)
+    if report.corruptions or report.check_errors:
+        raise CorruptImageError(image, report)
+    return report.leaks
+
+
+def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
+    local = ctx.scratch / layout.digests(copied.image.disk.key)
+    try:
+        digests = Digests.receive(
+            local, copied.image.capacity, host.read_chunks(copied.digests, limit=file_size(copied.image.capacity))
+        )
+    except FileNotFoundError as error:
+        raise DigestsDifferError(copied, "the file is gone") from error
+    except StateError as error:
+        raise DigestsDifferError(copied, error.message) from error
+    found = digests.digest()
+    if found != copied.digest:
+        digests.close()
+        raise DigestsDifferError(copied, f"BLAKE3 {found}, not {copied.digest}")
+    return digests
+
+
+def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, scope: Scope) -> tuple[Comparison, int]:
+    """With it, how many of the blocks are a parent's."""
+    image = inputs.copied.image
+    if inputs.level == "metadata":
+        return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), 0
+    try:
+        with NbdEndpoint(view.uris, f"image of disk {image.disk.key} on {image.host}") as endpoint:
+            compared = compare(
+                endpoint,
+                digests,
+                stop=ctx.stop,
+                blocks=scope.blocks,
+                on_progress=lambda done, total: ctx.progress(f"disk {image.disk.key}", "verify", done, total),
+            )
+    except BlockDifference as difference:
+        if not scope.is_own(difference.offset):
+            raise _parent_differs(ctx, inputs.copied, difference) from difference
+        before = ctx.previous_failure or {}
+        again = (before.get("offset"), before.get("disk")) == (difference.offset, image.disk.key)
+        # What was recorded of the copy is proven wrong: the next one begins at byte 0.
+        ctx.log(layout.ledger(image.disk.key)).remove()
+        raise ImageDiffersError(image, difference, again=again) from difference
+    return compared, scope.inherited(compared.compared)
+
+
+def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:
+    assert copied.base is not None
+    why = f"a block of the chain differs at offset {difference.offset} when it is read back"
+    damaged(ctx, copied.base, copied.image, why, difference.offset)
+    return ParentDiffersError(copied.image, difference)
+
+
+def _state(host: Host, image: Image) -> tuple[int, int]:
+    """Size and time of last change of the image file; zeroes if it is gone, which no file is."""
+    found = host.stat(image.path)
+    return (found.size, found.mtime_ns) if found else (0, 0)
+
+
+def _marker(image: Image) -> str:
+    return posixpath.join(image.directory, layout.markers(image.disk.key)[1])
+
+
+def _read_marker(host: Host, image: Image) -> _Marker | None:
+    try:
+        return unseal(host.read(_marker(image)), _Marker, _Marker.VERSION)
+    except (FileNotFoundError, StateError, Damaged):
+        # Absent, damaged or not of this version: the work is done again, which makes it right.
+        return None

@@ -1,0 +1,1 @@
+"""The commands on repositories, guests and the lab, found by the entry points `sendense.commands`."""

@@ -1,0 +1,147 @@
+"""sendense adopt: a VM of a rebuilt vCenter continues its restore points."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from pydantic import JsonValue
+
+from runner.app import Options, new_run_id, read_job, told_by
+from runner.base.errors import UsageError
+from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
+from runner.cli.work import Work
+from runner.console import print_table
+from runner.engine.world import World
+from runner.events.events import Bus
+from runner.hosts.process import temporary_directory
+from runner.job.model import Job
+from runner.step.step import Context, Run
+from steps.commands.consent import agree
+from steps.repository.identities import Identity, same
+from steps.vm import adoption
+from steps.vm.adoption import Comparison
+
+ADOPT_SCHEMA_VERSION = 1
+
+
+@click.command(cls=Work)
+@job_argument
+@click.option("--yes", is_flag=True, help="Adopt without asking.")
+@job_options
+@json_option
+def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Continue a VM's restore points after its vCenter was rebuilt.
+
+    Such a VM is refused until then: the same instance uuid in another vCenter may be another VM. Old and new uuids of vCenter, VM, BIOS and disks are shown
+    together; once you said that it is one VM, that is recorded in identities.json in the VM's directory, and its next backup is a full.
+
+    \b
+    A VM that was …                      Its next backup
+    renamed, moved, or its host changed  continues its restore points
+    unregistered and registered again    continues its restore points
+    deleted and recreated                begins restore points of its own; the old ones stay
+    cloned under its name                continues with the one that was backed up before
+    renamed, and another has its name    continues with the one that was backed up before
+    given another instance uuid          is refused until `sendense adopt JOB`
+    taken over by another vCenter        is refused until `sendense adopt JOB`
+    on an ESXi host without vCenter      the host's hardware uuid takes the vCenter's place
+    """
+    told: list[JsonValue] = []
+    refusal: UsageError | None = None
+    with _looking(job, options_from(settings, state)) as (read, ctx):
+        for vcenter, vm, repository in _vms(read):
+            found = adoption.compare(ctx, vcenter, vm, repository)
+            try:
+                if found.state == "differs":
+                    _agree(found, given=yes, shown=not as_json)
+                    adoption.adopt(ctx, found)
+            except UsageError as error:
+                refusal = error
+                told.append(_document(found, adopted=False))
+                continue
+            told.append(_document(found, adopted=found.state == "differs"))
+            if not as_json:
+                click.echo(_sentence(vm, found))
+    if as_json:
+        print_json({"schema_version": ADOPT_SCHEMA_VERSION, "vms": told})
+    if refusal is not None:
+        raise refusal
+
+
+@contextmanager
+def _looking(path: Path, options: Options) -> Iterator[tuple[Job, Context]]:
+    job = read_job(path, options)
+    with temporary_directory() as scratch, World(job, Bus(), threading.Event(), Path(scratch)) as world:
+        world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
+        yield job, world.unheard("adopt")
+
+
+def _vms(job: Job) -> Iterator[tuple[str, str, str]]:
+    """Of each VM that the job discovers: vCenter, what the job calls it, repository. Raises UsageError."""
+    reserved = [told["repository"] for told in told_by(job, "reserve") if "repository" in told]
+    for told in told_by(job, "discover"):
+        vcenter, vm = told.get("vcenter"), told.get("vm")
+        repository = told.get("repository") or (reserved[0] if len(reserved) == 1 else None)
+        if isinstance(vcenter, str) and isinstance(vm, str) and isinstance(repository, str):
+            yield vcenter, vm, repository
+            continue
+        raise UsageError(
+            f"{job.file} does not say by itself which VM is in which repository: write `repository:` on discover"
+        )
+    if not told_by(job, "discover"):
+        raise UsageError(f"{job.file} discovers no VM: name the VM's backup job")
+
+
+def _agree(found: Comparison, *, given: bool, shown: bool) -> None:
+    """Shows both and asks, unless it is agreed to already. Raises UsageError."""
+    assert found.old is not None
+    if shown:
+        print_table(found.directory, ("", "seen", "as"), list(_rows(found.old, found.new)), stream=sys.stdout)
+    question = "Is this one VM, so that its backups continue these restore points?"
+    agree(question, given=given, option="--yes", untouched="nothing was adopted")
+
+
+def _rows(old: Identity, new: Identity) -> Iterator[tuple[str, str, str]]:
+    """One above the other, since two uuids side by side are too wide for many a terminal and harder to compare."""
+    for what, before, now in _both(old, new):
+        if same(before, now):
+            yield what, "both", now
+        else:
+            yield what, "before", before or "unset"
+            yield "  differs", "now", now or "unset"
+
+
+def _both(old: Identity, new: Identity) -> Iterator[tuple[str, str, str]]:
+    yield "vCenter's uuid", old.vcenter_uuid, new.vcenter_uuid
+    yield "instance uuid", old.instance_uuid, new.instance_uuid
+    yield "BIOS uuid", old.bios_uuid, new.bios_uuid
+    yield "name", old.name, new.name
+    yield "inventory path", old.inventory_path, new.inventory_path
+    before, now = ({disk.key: disk.backing_uuid for disk in one.disks} for one in (old, new))
+    for key in sorted(before.keys() | now.keys()):
+        yield f"disk {key}", before.get(key, "–"), now.get(key, "–")
+
+
+def _sentence(vm: str, found: Comparison) -> str:
+    match found.state:
+        case "first":
+            return f"nothing to adopt: '{vm}' has no restore points yet"
+        case "known":
+            return f"nothing to adopt: {found.directory} is that of '{vm}' as it is"
+        case "differs":
+            return f"adopted: '{vm}' continues the restore points in {found.directory}; its next backup is a full"
+
+
+def _document(found: Comparison, *, adopted: bool) -> dict[str, JsonValue]:
+    return {
+        "state": found.state,
+        "adopted": adopted,
+        "directory": found.directory or None,
+        "old": None if found.old is None else found.old.to_json_value(),
+        "new": found.new.to_json_value(),
+    }

@@ -1,0 +1,52 @@
+"""A restore point that a command works with outside of any run: found, proven to be whole, and let go of at the end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from runner.app import Options, new_run_id, read_job
+from runner.base.errors import DifferenceError
+from runner.engine.world import World
+from runner.events.events import Bus
+from runner.hosts.process import temporary_directory
+from runner.step.step import Context, Run
+from steps.commands import consent
+from steps.commands.repositories import find_point, places_of, tell_warning
+from steps.nbd import tools
+from steps.points import stored
+from steps.points.stored import StoredPoint
+
+
+@contextmanager
+def opened_point(
+    site: Path,
+    options: Options,
+    repository: str | None,
+    name: str,
+    disks: Sequence[int],
+    stop: threading.Event,
+    *,
+    accepted: bool,
+) -> Iterator[tuple[Context, StoredPoint]]:
+    """What is started with the context ends with the block. A point that is suspect or damaged is asked about, unless that is
+    `accepted`, and ends the command with the exit code of a difference. Raises what `find_point`, `stored.read` and `consent.agree` do."""
+    job, bus = read_job(site, options, part=True), Bus()
+    bus.subscribe(tell_warning)
+    with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
+        world.run = Run(new_run_id(), job.name, job.digest, None)
+        place, path = find_point(job, places_of(world, repository), name)
+        ctx = world.context("point")
+        tools.require(ctx, place.host, tools.QEMU_IMG)
+        point, known = stored.weighed(place.host, place.path, path, disks)
+        consent.accept_suspect(known, "Open it all the same?", given=accepted)
+        with ctx.closing:
+            yield ctx, point
+    if point.doubts:
+        print(f"! {point.vm}/{point.point} is not to be relied on: {'; '.join(point.doubts)}", file=sys.stderr)
+        raise click.exceptions.Exit(DifferenceError.exit_code)

@@ -1,0 +1,112 @@
+"""How `sendense points` shows a repository: of each VM its chains, the full first, what lies on it below."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+import click
+
+from runner.base.units import DAY, HOUR, counted, human_bytes
+from runner.console import print_table
+from steps.points.figures import verified
+from steps.repository.catalogue import Catalogue, Point
+from steps.repository.verification_records import Comparison, Verification
+
+COLUMNS = ("point", "kind", "on disk", "changed", "age", "verified", "")
+
+
+def show(name: str, listed: Catalogue) -> None:
+    where = f"{name}: {listed.repository} on {listed.host}"
+    if not listed.points:
+        click.echo(f"{where} has no restore points yet")
+    else:
+        count = len({point.instance_uuid for point in listed.points})
+        stored = human_bytes(sum(point.stored for point in listed.points))
+        click.echo(f"{where}: {counted(count, 'VM')}, {counted(len(listed.points), 'point')}, {stored}")
+    now = datetime.now(UTC)
+    for (_, label), group in groupby(listed.points, key=lambda point: (point.instance_uuid, point.label)):
+        rows = [_row(point, stem, now) for point, stem in trees(tuple(group))]
+        print_table(label, COLUMNS, rows, stream=sys.stdout)
+    for point in listed.points:
+        for note in point.notes:
+            print(f"{point.label} {point.point}: {note}", file=sys.stderr)
+    if listed.unread:
+        rows = [(one.path, one.why) for one in listed.unread]
+        print_table("Cannot be read, so nothing of its VM is deleted", ("path", "why"), rows, stream=sys.stderr)
+    if listed.skipped:
+        print_table("Not listed", ("path", "why"), [(one.path, one.why) for one in listed.skipped], stream=sys.stderr)
+    if listed.unfinished:
+        print_table("Unfinished", ("path",), [(path,) for path in listed.unfinished], stream=sys.stderr)
+
+
+def trees(points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
+    """The points of one VM, each below what it lies on, with the lines that lead to it. A chain goes straight down: only where
+    several lie on one do all but the last step aside."""
+    order = {point.point: number for number, point in enumerate(points)}
+    above: dict[str | None, list[Point]] = {}
+    for point in points:
+        parents = [disk.parent for disk in point.disks if disk.parent in order]
+        above.setdefault(max(parents, default=None, key=lambda parent: order[parent or ""]), []).append(point)
+    pending = [(point, "", True) for point in reversed(above.get(None, []))]
+    while pending:
+        point, stem, root = pending.pop()
+        children = above.get(point.point, [])
+        last = not children
+        yield point, "" if root else f"{stem}{'└ ' if last else '├ '}"
+        # The straight line is gone on with last, below the branches.
+        for child in children[-1:]:
+            pending.append((child, stem, False))
+        for child in reversed(children[:-1]):
+            pending.append((child, f"{stem}│ ", False))
+
+
+def _row(point: Point, stem: str, now: datetime) -> tuple[str, ...]:
+    return (
+        f"{stem}{point.point}",
+        _kind(point),
+        human_bytes(point.stored),
+        "" if point.changed is None else human_bytes(point.changed),
+        _age(now, point.moment),
+        _verified(point, now),
+        "; ".join(_remarks(point)),
+    )
+
+
+def _kind(point: Point) -> str:
+    fulls = sum(disk.parent is None for disk in point.disks)
+    return "full" if fulls == len(point.disks) else f"{fulls} full" if fulls else "incr"
+
+
+def _verified(point: Point, now: datetime) -> str:
+    made = verified(point.level, point.compared, point.blocks)
+    # What speaks against it stands beside it: this is only how it was when it was made.
+    trusted = not point.doubts and point.broken is None
+    said = [(made if trusted else f"when made: {made}") + (" (last good)" if point.last_good else "")]
+    if (at_rest := point.at_rest) is not None:
+        said.append(f"{at_rest.level} {_came_out(at_rest, now)}")
+    if (against := point.against_source) is not None:
+        said.append(f"source {_came_out(against, now) if against.compared else 'not comparable'}")
+    return ", ".join(said)
+
+
+def _came_out(found: Verification | Comparison, now: datetime) -> str:
+    return f"{'ok' if found.passed else 'FAILED'} {_age(now, found.at)} ago"
+
+
+def _remarks(point: Point) -> Iterator[str]:
+    if point.broken is not None:
+        yield f"BROKEN: {point.broken}"
+    for doubt in point.doubts:
+        yield f"NOT GOOD: {doubt}"
+    if point.protected is not None:
+        yield f"protected until {point.protected.until:%Y-%m-%d}"
+    if point.quiesced != "yes":
+        yield f"quiesced: {point.quiesced}"
+
+
+def _age(now: datetime, then: datetime) -> str:
+    seconds = max(0.0, (now - then).total_seconds())
+    return f"{seconds / HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds / DAY:.0f} d"

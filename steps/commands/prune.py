@@ -1,0 +1,192 @@
+"""sendense prune: the points that no rule keeps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+from pydantic import JsonValue
+
+from runner.app import Options, read_job
+from runner.base.errors import UsageError
+from runner.base.units import counted, human_bytes
+from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.work import Work
+from runner.console import print_table
+from steps.commands import made
+from steps.commands.consent import agree
+from steps.commands.repositories import (
+    Place,
+    all_vms_option,
+    job_for,
+    names_of,
+    one,
+    repositories_of,
+    repository_option,
+    site_argument,
+)
+from steps.commands.scope import chosen
+from steps.maintain.prune import Prune
+from steps.points import retention_plan
+from steps.points.retention_plan import NoRoomError, VmPlan
+from steps.repository.retention import Policy
+
+PRUNE_SCHEMA_VERSION = 2
+
+RULES = {
+    "last": "The newest N points.",
+    "hourly": "The newest point of each of the last N hours that have one.",
+    "daily": "The same, of days (UTC).",
+    "weekly": "The same, of weeks (ISO 8601).",
+    "monthly": "The same, of months.",
+    "yearly": "The same, of years.",
+}
+
+
+def rules(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--keep-last … --keep-yearly, --max-chain."""
+    function = click.option(
+        "--max-chain", type=click.IntRange(2), metavar="N", help="Points that a disk is read from, at most."
+    )(function)
+    for name, words in reversed(RULES.items()):
+        function = click.option(f"--keep-{name}", type=click.IntRange(1), metavar="N", help=words)(function)
+    return function
+
+
+@click.command(cls=Work)
+@site_argument
+@click.argument("vms", nargs=-1, metavar="[VM]…")
+@rules
+@all_vms_option
+@click.option("--dry-run", is_flag=True, help="Show what would go and what would be rebuilt, and why; change nothing.")
+@click.option("--yes", is_flag=True, help="Delete what no rule keeps without asking: for cron and CI.")
+@repository_option
+@job_options
+@json_option
+def prune(
+    site: Path,
+    vms: tuple[str, ...],
+    all_vms: bool,
+    dry_run: bool,
+    yes: bool,
+    repository: str | None,
+    settings: tuple[str, ...],
+    state: Path | None,
+    as_json: bool,
+    **counts: int | None,
+) -> None:
+    """Delete the restore points that no rule keeps.
+
+    Of the VM that JOB is about, of those named after it, or of all VMs where JOB is a part like site.yaml or --all-vms is given. What would go is shown
+    first, and asked about; --yes answers, and without a terminal it is needed. No other point goes than those that were shown.
+
+    Only points whose every block was compared count; the last good one, protected ones and what an unfinished run is built on
+    stay. What is built on a point that goes is rebuilt before, and compared. Killed at any moment, the same command goes on.
+    """
+    given: dict[str, JsonValue] = {name.replace("_", "-"): count for name, count in counts.items() if count is not None}
+    if not given:
+        raise UsageError("say what stays: --keep-last, --keep-daily, … N, or --max-chain N")
+    options = options_from(settings, state)
+    job = read_job(site, options, part=True)
+    policy = Policy.model_validate({name.replace("-", "_"): count for name, count in given.items()})
+    with repositories_of(job, repository) as places:
+        place = one(places)
+        names = names_of(place)
+        wanted = chosen(job, names, vms, all_vms=all_vms)
+        shares = retention_plan.may_share(place.host, place.path)
+        plans = retention_plan.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
+        problems = _problems(place, plans)
+    due = [plan for plan in plans if plan.due]
+    refused = _refused(plans)
+    if dry_run and as_json:
+        found = [plan.to_json_value() for plan in plans]
+        print_json({"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": True, "vms": found, "problems": problems})
+    else:
+        _show(plans, sys.stderr if as_json else sys.stdout, all_points=dry_run)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if dry_run:
+        raise click.exceptions.Exit(1 if problems or refused else 0)
+    if not due:
+        code = 1 if refused else 0
+        if as_json:
+            document: dict[str, JsonValue] = {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": False, "run": None}
+            print_json({**document, "exit_code": code, "vms": [], "refused": refused})
+        raise click.exceptions.Exit(code)
+    agree(_question(due), given=yes, option="--yes", untouched="nothing was deleted")
+    everything = len(wanted) == len(names.vms)
+    confirmed: dict[str, JsonValue] = {plan.instance_uuid: [*plan.plan.drops] for plan in due}
+    values: dict[str, JsonValue] = {
+        "repository": place.name,
+        "vms": [] if everything else [*sorted(plan.instance_uuid for plan in plans)],
+        "retention": given,
+        "confirmed": confirmed,
+    }
+    file = job_for(site, options, "prune", place.name, values, free=("confirmed",))
+    # What an unfinished prune decided was not shown now: it is decided anew, and what that one left is finished first.
+    result, summary = made.run_made(file, Options(state=state, fresh=True, typed=typed()))
+    if as_json:
+        pruned: list[JsonValue] = [*made.outputs(summary, Prune.name)]
+        told = made.document(PRUNE_SCHEMA_VERSION, result, summary)
+        print_json({**told, "dry_run": False, "vms": pruned, "refused": refused})
+    raise click.exceptions.Exit(result.exit_code or (1 if refused else 0))
+
+
+def _problems(place: Place, plans: Sequence[VmPlan]) -> list[str]:
+    free = place.host.free_bytes(place.path)
+    return [NoRoomError(place.host, plan, free).message for plan in plans if plan.due and free < plan.work.room]
+
+
+def _refused(plans: Sequence[VmPlan]) -> list[JsonValue]:
+    """The VMs that are left alone, and why."""
+    return [
+        {"vm": plan.label, "instance_uuid": plan.instance_uuid, "why": plan.refused}
+        for plan in plans
+        if plan.refused is not None
+    ]
+
+
+def _question(due: Sequence[VmPlan]) -> str:
+    gone = sum(len(plan.plan.drops) for plan in due)
+    what = f"Delete {counted(gone, 'point')}" if gone else "Rebuild these images"
+    return f"{what} of {due[0].label if len(due) == 1 else counted(len(due), 'VM')}?"
+
+
+def _show(plans: Sequence[VmPlan], stream: TextIO, *, all_points: bool) -> None:
+    """`all_points`: those that stay too."""
+    for plan in plans:
+        if plan.refused is not None:
+            print(f"{plan.label} is left alone: {plan.refused}", file=sys.stderr)
+        elif plan.due:
+            _show_vm(plan, stream, all_points=all_points)
+    due = [plan for plan in plans if plan.due]
+    if not due:
+        stay = sum(len(plan.plan.decisions) for plan in plans)
+        stream.write(f"no point goes, {stay} {'stays' if stay == 1 else 'stay'}\n")
+        return
+    gone, freed = sum(len(plan.plan.drops) for plan in due), human_bytes(sum(plan.work.freed for plan in due))
+    rebuilt = sum(len(plan.plan.moves) for plan in due)
+    stay = sum(len(plan.plan.decisions) for plan in plans) - gone
+    stream.write(
+        f"{counted(gone, 'point')} would go ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; {counted(rebuilt, 'image')} would be rebuilt\n"
+    )
+
+
+def _show_vm(plan: VmPlan, stream: TextIO, *, all_points: bool) -> None:
+    rows = [
+        (decision.point, "stays" if decision.keep else "goes", "; ".join(decision.reasons))
+        for decision in plan.plan.decisions
+        if all_points or not decision.keep
+    ]
+    print_table(plan.label, ("point", "", "why"), rows, stream=stream)
+    for move in plan.plan.moves:
+        end = "becomes a full" if move.onto is None else f"is put on {move.onto}"
+        stream.write(f"  disk {move.key} of {move.point}, now on {move.parent}, {end}\n")
+    if plan.work.copied:
+        stream.write(f"  {plan.work.sentence}\n")
+    elif any(move.onto is None for move in plan.plan.moves):
+        stream.write(f"  {retention_plan.SHARED}\n")

@@ -1,0 +1,134 @@
+"""sendense restore: the disks of a restore point, as files."""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import click
+from pydantic import JsonValue
+
+from runner.app import Options, plan_job, read_job
+from runner.base.errors import UsageError
+from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.work import Work
+from runner.console import plan_view
+from runner.job.model import LOCAL
+from steps.commands import consent, made
+from steps.commands.repositories import find_point, job_for, repositories_of, repository_option, site_argument
+from steps.points import stored
+from steps.repository import layout, standing
+from steps.repository.lookup import LATEST
+from steps.restore.finalize_restore import Deliver
+
+RESTORE_SCHEMA_VERSION = 1
+
+point_argument = click.argument("point")
+disk_option = click.option(
+    "--disk", "disks", type=int, multiple=True, metavar="KEY", help="Only this disk; repeatable."
+)
+
+accept_option = click.option(
+    "--accept-suspect", is_flag=True, help="Take POINT though it is suspect or damaged, without asking."
+)
+
+
+@click.command(cls=Work)
+@site_argument
+@point_argument
+@click.option("--to", "place", required=True, metavar="DIR|HOST:DIR", help="Where to; HOST is one of the job's.")
+@disk_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["qcow2", "raw", "vmdk", "vmdk-stream"]),
+    default="qcow2",
+    show_default=True,
+    help="vmdk-stream is what an OVA holds.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that are there, once the new ones are verified.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show what would be done; change nothing.")
+@click.option("--fresh", is_flag=True, help="Abandon what an unfinished restore has so far, and begin anew.")
+@accept_option
+@repository_option
+@job_options
+@json_option
+def restore(
+    site: Path,
+    point: str,
+    place: str,
+    disks: tuple[int, ...],
+    form: str,
+    overwrite: bool,
+    only_plan: bool,
+    fresh: bool,
+    accept_suspect: bool,
+    repository: str | None,
+    settings: tuple[str, ...],
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Restore the disks of POINT as files.
+
+    POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is one VM, is the
+    newest good point. What is restored is read back and compared with what was read at the source; no file has its final name before. After a failure the same command goes on.
+    """
+    options = options_from(settings, state)
+    job = read_job(site, options, part=True)
+    host, directory = destination(place, job.hosts)
+    with repositories_of(job, repository) as places:
+        found, path = find_point(job, places, point)
+        stored.refuse_unknown_disks(found.host, path, disks)
+        known = standing.read(found.host, path, disks)
+    suspect = not only_plan and consent.accept_suspect(known, "Restore it all the same?", given=accept_suspect)
+    values: dict[str, JsonValue] = {
+        "repository": found.name,
+        "point": path,
+        "disks": list(disks),
+        "host": host,
+        "directory": directory,
+        "format": form,
+        "overwrite": overwrite,
+        "accept_suspect": suspect or accept_suspect,
+    }
+    vm, name = layout.slug_of(posixpath.dirname(path)), posixpath.basename(path)
+    free = ["overwrite", "accept_suspect"]
+    if name.startswith(posixpath.basename(point.rstrip("/"))):
+        file = job_for(site, options, "restore", f"{vm}-{name}", values, free)
+    else:
+        free.append("point")
+        told: list[JsonValue] = [job.file, posixpath.dirname(path), point]
+        file = job_for(site, options, "restore", f"{vm}-{LATEST}", values, free, typed_as=told, fresh=fresh)
+    own = Options(state=state, fresh=fresh, typed=typed())
+    if only_plan:
+        plan = plan_job(file, own, offline=False)
+        if as_json:
+            print_json(plan.to_json_value())
+        else:
+            plan_view.print_text(plan, sys.stdout)
+        raise click.exceptions.Exit(1 if plan.problems else 0)
+    result, summary = made.run_made(file, own)
+    if as_json:
+        point_of = {"vm": known.vm, "point": known.point, "path": path, "doubts": list(known.doubts)}
+        files = [file for out in made.outputs(summary, Deliver.name) for file in made.texts(out["files"])]
+        print_json({**made.document(RESTORE_SCHEMA_VERSION, result, summary), **point_of, "host": host, "files": files})
+    raise click.exceptions.Exit(result.exit_code)
+
+
+def destination(place: str, hosts: Collection[str]) -> tuple[str, str]:
+    """The host and the absolute directory that ``DIR`` or ``HOST:DIR`` mean. Raises UsageError."""
+    host, colon, directory = place.partition(":")
+    if not colon or place.startswith(("/", ".")):
+        host, directory = LOCAL, place
+    if host not in hosts:
+        known = ", ".join(hosts)
+        raise UsageError(
+            f"--to {place}: the job has no host '{host}'; it has {known}; write ./{place} for a directory here"
+        )
+    if host == LOCAL:
+        return host, str(Path(directory).resolve())
+    if not directory.startswith("/"):
+        raise UsageError(f"--to {place}: write an absolute path on {host}, {host}:/{directory}")
+    return host, directory

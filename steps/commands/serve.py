@@ -1,0 +1,122 @@
+"""sendense serve: the disks of a restore point over NBD."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from runner.base.errors import SendenseError
+from runner.base.units import human_bytes
+from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.run import stop_on_signals
+from runner.cli.work import Work
+from runner.step.step import Context
+from steps.commands.opened import opened_point
+from steps.commands.repositories import repository_option, site_argument
+from steps.commands.restore import accept_option, disk_option, point_argument
+from steps.nbd.point_server import serve_point
+from steps.points.stored import StoredPoint
+from steps.restore.serve_image import Serving
+
+SERVE_SCHEMA_VERSION = 1
+
+LOOK = 0.5
+"""Seconds between two looks at whether the servers still live."""
+
+
+@click.command(cls=Work)
+@site_argument
+@point_argument
+@disk_option
+@click.option("--writable", is_flag=True, help="Take writes, and throw them away at the end.")
+@accept_option
+@repository_option
+@job_options
+@json_option
+def serve(
+    site: Path,
+    point: str,
+    disks: tuple[int, ...],
+    writable: bool,
+    accept_suspect: bool,
+    repository: str | None,
+    settings: tuple[str, ...],
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Serve the disks of POINT over NBD, until Ctrl-C.
+
+    The lines to use them with are printed. The point itself never changes: what is written to a --writable export goes to a
+    temporary file on the repository's host, and is gone afterwards.
+    """
+    options = options_from(settings, state)
+    with (
+        stop_on_signals("the disks are served no more") as stop,
+        opened_point(site, options, repository, point, disks, stop, accepted=accept_suspect) as (ctx, found),
+    ):
+        served = serve_point(ctx, found, writable=writable)
+        if as_json:
+            print_json(document(found, served))
+        else:
+            print("\n".join(lines(found, served)))
+        sys.stdout.flush()
+        _wait(ctx)
+
+
+def document(point: StoredPoint, served: Sequence[Serving]) -> dict[str, object]:
+    disks = [{"key": one.image.key, "uri": one.uris[0], "size": one.size, "read_only": one.read_only} for one in served]
+    return {
+        "schema_version": SERVE_SCHEMA_VERSION,
+        "vm": point.vm,
+        "point": point.point,
+        "doubts": point.doubts,
+        "disks": disks,
+    }
+
+
+def lines(point: StoredPoint, served: Sequence[Serving]) -> list[str]:
+    """For a person, ready to paste."""
+    how = "read-only" if all(one.read_only for one in served) else "writable, and what is written is thrown away"
+    found = [f"{point.vm} {point.point}, {how}, until Ctrl-C"]
+    found += [f"NOT TO BE RELIED ON: {doubt}" for doubt in point.doubts]
+    found += [f"note: {note}" for note in point.notes]
+    for one in served:
+        uri = one.uris[0]
+        found += ["", f"disk {one.image.key}, {human_bytes(one.size)}: {uri}"]
+        found.append(f"  {shlex.join(('nbdcopy', uri, f'{one.image.export}.raw'))}")
+        found.append(f"  {shlex.join(_guestfish(one))}")
+    found += [
+        "",
+        "to boot it, if its firmware is BIOS and it knows virtio disks (its own hardware is in the point's vm/config.json):",
+    ]
+    return [*found, f"  {shlex.join(_qemu(served))}"]
+
+
+def _guestfish(one: Serving) -> tuple[str, ...]:
+    # libguestfs spells it its own way (guestfish(1), "Adding remote storage").
+    drive = one.uris[0].replace("nbd+unix:///", "nbd:///", 1)
+    return ("guestfish", *(("--ro",) if one.read_only else ()), "--format=raw", "-a", drive, "-i")
+
+
+def _qemu(served: Sequence[Serving]) -> list[str]:
+    """`-snapshot` where the export takes no writes, as no guest starts from a disk that refuses them."""
+    drives = [
+        argument
+        for one in served
+        for argument in ("-drive", f"file={one.uris[0]},format=raw,if=virtio,cache=writeback")
+    ]
+    snapshot = ["-snapshot"] if any(one.read_only for one in served) else []
+    return ["qemu-system-x86_64", "-m", "2G", *snapshot, *drives]
+
+
+def _wait(ctx: Context) -> None:
+    """Raises SendenseError if a server ends before it is told to."""
+    while not ctx.stop.wait(LOOK):
+        for child in ctx.children:
+            if (code := child.poll()) is not None:
+                said = " ".join(child.stderr().split()) or "it said nothing"
+                raise SendenseError(f"{child.argv[0]} on {child.host} ended with exit code {code}: {said}")

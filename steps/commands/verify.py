@@ -1,0 +1,186 @@
+"""sendense verify: restore points at rest."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import click
+from pydantic import JsonValue
+
+from runner.app import Options, read_job
+from runner.base.errors import UsageError
+from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.work import Work
+from runner.events.summary import RunSummary
+from runner.job.model import Job
+from steps.commands import made
+from steps.commands.repositories import (
+    Place,
+    all_vms_option,
+    find_point,
+    job_for,
+    names_of,
+    one,
+    repositories_of,
+    repository_option,
+    site_argument,
+)
+from steps.commands.scope import chosen
+from steps.maintain.check_source import CheckSource
+from steps.maintain.verify_point import CheckPoint
+from steps.repository import identities, layout
+from steps.repository.listing import UnreadableError
+
+VERIFY_SCHEMA_VERSION = 1
+
+
+@click.command(cls=Work)
+@site_argument
+@click.argument("points", nargs=-1, metavar="[POINT]…")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="All points of JOB's VM, of the VMs named in place of POINT, or with a site of all VMs.",
+)
+@all_vms_option
+@click.option(
+    "--level",
+    type=click.Choice(["chain", "sample", "metadata"]),
+    default="chain",
+    show_default=True,
+    help="Every block, a sample of them, or none: tables, chain and digests only.",
+)
+@click.option(
+    "--against-source",
+    is_flag=True,
+    help="Also read from a new snapshot what the VM did not write since, and compare.",
+)
+@click.option("--fresh", is_flag=True, help="Abandon the records of an unfinished verification, and begin anew.")
+@repository_option
+@job_options
+@json_option
+def verify(
+    site: Path,
+    points: tuple[str, ...],
+    every: bool,
+    all_vms: bool,
+    level: str,
+    against_source: bool,
+    fresh: bool,
+    repository: str | None,
+    settings: tuple[str, ...],
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare restore points with what was read at the source.
+
+    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is
+    one VM, is the newest good point. The result is recorded beside the manifest;
+    a point that differs counts as good no longer (exit code 5). With --against-source, JOB is best the VM's backup job: its
+    variables say which vCenter has the VM, and from where it is read.
+    """
+    _refuse_misuse(points, every=every, all_vms=all_vms)
+    options = options_from(settings, state)
+    job = read_job(site, options, part=True)
+    with repositories_of(job, repository) as places:
+        if every:
+            place = one(places)
+            found = [(place, path) for path in _every(job, place, points, all_vms=all_vms)]
+        else:
+            found = [find_point(job, places, point) for point in points]
+        uuids = {_uuid(place, path) for place, path in found} if against_source else set()
+    names = {place.name for place, _ in found}
+    if len(names) > 1:
+        raise UsageError(f"these points lie in the repositories {', '.join(sorted(names))}: verify one's at a time")
+    paths = sorted({posixpath.relpath(path, place.path) for place, path in found})
+    values: dict[str, JsonValue] = {"repository": names.pop(), "points": list(paths), "level": level}
+    if against_source:
+        values |= _with_vm(job, uuids)
+    if every:
+        # Another day these are other points: what is unfinished is gone on with.
+        told: list[JsonValue] = [job.file, found[0][0].path, *points, all_vms]
+        file = job_for(site, options, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
+    else:
+        about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
+        file = job_for(site, options, "verify", about, values)
+    result, summary = made.run_made(file, Options(state=state, fresh=fresh, typed=typed()))
+    if as_json:
+        told_of = {"points": _told(summary), "against_source": made.outputs(summary, CheckSource.name)}
+        print_json({**made.document(VERIFY_SCHEMA_VERSION, result, summary), **told_of})
+    raise click.exceptions.Exit(result.exit_code)
+
+
+def _refuse_misuse(points: Sequence[str], *, every: bool, all_vms: bool) -> None:
+    """Raises UsageError."""
+    if all_vms and not every:
+        raise UsageError("--all-vms goes with --all: all points of all VMs")
+    if not points and not every:
+        raise UsageError("name the points to verify, or say --all; `sendense points JOB` lists them")
+
+
+def _every(job: Job, place: Place, vms: Sequence[str], *, all_vms: bool) -> list[str]:
+    """The paths of all points of the VMs that are meant; those that cannot be read are among them, so that their verification fails.
+    Raises UsageError, and UnreadableError where it is not known which points there are."""
+    found: list[str] = []
+    for vm in chosen(job, names_of(place), vms, all_vms=all_vms):
+        for bad in vm.unread:
+            if bad.point is None:
+                raise UnreadableError(bad.path, place.host.name, bad.why)
+        unread = (posixpath.join(vm.path, point) for point in vm.unread_points if layout.is_point(point))
+        found += [*(entry.path for entry in vm.entries), *sorted(unread)]
+    if not found:
+        raise UsageError(f"{place.path} on {place.host.name} has no points to verify")
+    return found
+
+
+def _told(summary: RunSummary) -> list[JsonValue]:
+    """Of each point that was to be verified, what came of it."""
+    return [
+        {
+            "point": node.node.removeprefix("check[").removesuffix("]"),
+            "state": node.state,
+            "error": node.error,
+            **node.output,
+        }
+        for node in summary.nodes
+        if node.step == CheckPoint.name
+    ]
+
+
+_HOW_IT_IS_READ = (
+    "vcenter",
+    "node",
+    "connections",
+    "transport",
+    "vddk_libdir",
+    "vddk_plugin",
+    "vddk_transports",
+    "vddk_compression",
+)
+"""Variables that the templates backup and verify share."""
+
+
+def _uuid(place: Place, point: str) -> str:
+    """By which the VM of `point` is found now: it may have been adopted under another one than its directory tells."""
+    directory = posixpath.dirname(point)
+    adopted = identities.current_uuid(identities.read(place.host, directory))
+    return adopted or layout.uuid_of_vm_directory(posixpath.basename(directory)) or ""
+
+
+def _with_vm(job: Job, uuids: Collection[str]) -> dict[str, JsonValue]:
+    """Variables of the template for a comparison with the VM that has the instance uuid. Raises UsageError where points of several
+    VMs were named."""
+    if len(uuids) > 1:
+        raise UsageError(f"these points are of {len(uuids)} VMs: verify one VM's at a time against the source")
+    vcenters = list(job.sections.get("vcenters", {}))
+    if "vcenter" not in job.vars and len(vcenters) != 1:
+        raise UsageError(
+            f"{job.file} does not say which vCenter has the VM: name the VM's backup job, or a site with one vCenter"
+        )
+    (uuid,) = uuids
+    known: dict[str, JsonValue] = {"vcenter": vcenters[0]} if len(vcenters) == 1 else {}
+    told = {name: job.vars[name] for name in _HOW_IT_IS_READ if name in job.vars}
+    return {"against_source": True, "vm": uuid, **known, **told}

@@ -1,0 +1,313 @@
+"""One disk's copy onto its parent: what is read, what is written, what is taken over, and the check of what is believed.
+
+Whatever shows that the parent cannot be built on has the disk decided anew: it becomes a full. That changed block tracking
+forgot a write marks the disk suspect in all points of the chain; what no longer reads as it was read at the source (a block,
+the digests file) is recorded as what verifications at rest find, and as they do it can be disproved.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from runner.base.errors import DifferenceError, SendenseError, StateError
+from runner.base.model import Model
+from runner.base.sealed import Damaged, seal, unseal
+from runner.base.units import KiB
+from runner.step.step import Context
+from steps.backup.choose_parent import Base
+from steps.backup.create_qcow2 import Image
+from steps.copy.changes import Changes, spread
+from steps.copy.compare import BlockDifference, compare
+from steps.copy.digests import ENTRY, Digests, file_size
+from steps.copy.earlier import Earlier
+from steps.copy.endpoint import Endpoint
+from steps.copy.extents import BLOCK, gaps
+from steps.copy.ledger import Flushed
+from steps.copy.nbd import NbdEndpoint
+from steps.copy.overlay import Overlay, UntouchedDiffers
+from steps.points import stored
+from steps.points.rebase import scope
+from steps.qemu.img import BadImageError
+from steps.repository import layout, parent, verification_records
+from steps.repository.verification_records import DiskVerified, Suspicion
+from steps.restore.serve_image import serve
+from steps.vsphere import cbt
+from steps.vsphere.client import vcenter
+from steps.vsphere.errors import TrackingError, VSphereError
+
+SHARE = 200
+"""One block in so many of what is called unchanged is read at the source."""
+
+LEAST, MOST = 64, 4096
+"""Blocks of a sample, if the job does not say how large it is to be: on a disk of 64 TiB 4 GiB are read."""
+
+MAP_SCHEMA_VERSION = 1
+
+
+class ChainDoubtedError(DifferenceError):
+    """The chain is marked; the disk is decided anew, in this run."""
+
+    forgets = ("base",)
+    heals = True
+
+    def __init__(self, key: int, point: str, why: str) -> None:
+        super().__init__(
+            f"disk {key} cannot be built on {point}: {why}; the points of that chain count as good no longer, and it becomes a full"
+        )
+
+
+class RefusedSinceError(VSphereError):
+    """The areas were told when it was decided, and are not any more: it is decided anew, in this run."""
+
+    forgets = ("base",)
+    heals = True
+
+    def __init__(self, error: TrackingError) -> None:
+        super().__init__(error.message)
+
+
+class UnknownImageError(SendenseError):
+    """The image is not as it was recorded, so it is made anew, in this run."""
+
+    forgets = ("target",)
+    heals = True
+
+    def __init__(self, image: Image) -> None:
+        super().__init__(
+            f"the unfinished image {image.path} on {image.host} is not what was recorded of it: it is made anew"
+        )
+
+
+class Increment:
+    """`base` has a parent. Good while `opened` is."""
+
+    def __init__(self, ctx: Context, base: Base, image: Image, snapshot: str, before: Digests) -> None:
+        assert base.parent is not None
+        self._ctx = ctx
+        self._base = base
+        self._parent = base.parent
+        self._image = image
+        self._before = before
+        """The parent's digests."""
+        self._changes: Changes | None = None
+        if base.by == "cbt":
+            client = vcenter(ctx, base.vcenter)
+            since = self._parent.change_id or ""
+            areas = cbt.areas(client, base.vm, snapshot, image.disk.key, image.capacity, since)
+            try:
+                self._changes = Changes(areas, image.capacity)
+            except TrackingError as error:
+                raise RefusedSinceError(error) from error
+        self.sampled = 0
+        """Bytes that were read to check what is believed."""
+
+    @classmethod
+    @contextmanager
+    def opened(cls, ctx: Context, base: Base, image: Image, snapshot: str) -> Iterator[Increment]:
+        """Raises ChainDoubtedError if the parent's digests are not those of its manifest, TrackingError."""
+        assert base.parent is not None
+        with _digests_of_parent(ctx, base, image) as before:
+            yield cls(ctx, base, image, snapshot, before)
+
+    def target(self, image: Endpoint) -> Endpoint:
+        return image if self._changes is None else Overlay(image, self._changes)
+
+    def inherit(self, digests: Digests, done: Iterable[Flushed]) -> list[tuple[int, int]]:
+        """The ranges that are left alone, whose digests `digests` gets; what is `done` already is not among them."""
+        if self._changes is None:
+            return []
+        ranges = [(one.offset, one.length) for one in done]
+        inherited = gaps(self._image.capacity, [*self._changes.blocks(), *ranges])
+        for offset, length in inherited:
+            for start in range(offset, offset + length, _STRIDE):
+                blocks = -(-min(_STRIDE, offset + length - start) // BLOCK)
+                entries = self._before.get(start, blocks)
+                if entries.strip(b"\0"):
+                    digests.put(start, entries)
+        return inherited
+
+    def earlier(self) -> Earlier | None:
+        """What the parent holds, where every block is read."""
+        return Earlier.whole(self._before) if self._changes is None else None
+
+    @contextmanager
+    def doubting(self) -> Iterator[None]:
+        """Around the copy. Raises ChainDoubtedError for a block that the source has otherwise than it is believed to."""
+        try:
+            yield
+        except UntouchedDiffers as error:
+            block = error.offset // BLOCK * BLOCK
+            if (rot := self._rot(block)) is not None:
+                raise damaged(self._ctx, self._base, self._image, rot, block) from error
+            why = f"changed block tracking forgot a write at offset {error.offset}"
+            raise doubt(self._ctx, self._base, self._image, why) from error
+
+    def _rot(self, offset: int) -> str | None:
+        """Why the parent's block at `offset` is not what was read at the source; None if it is. (The image itself may hold some
+        of the block already.)"""
+        ctx, host, path = self._ctx, self._ctx.host(self._image.host), posixpath.dirname(self._parent.digests)
+        root = posixpath.dirname(posixpath.dirname(path))
+        try:
+            (disk,) = stored.read(host, root, path, (self._image.disk.key,)).disks
+            with scope(ctx):
+                served = serve(ctx, host, disk.image, "read-only", connections=1)
+                with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}") as endpoint:
+                    compare(endpoint, self._before, stop=ctx.stop, blocks=[offset])
+        except BlockDifference:
+            return f"a block of the chain differs at offset {offset} when it is read back"
+        except (stored.ChainError, StateError, BadImageError) as error:
+            return error.message
+        return None
+
+    def refuse_unknown_image(self) -> None:
+        """Where it is not known what the image holds, and the parent's digests are to tell what needs no write. Raises
+        UnknownImageError."""
+        if self._changes is None:
+            raise UnknownImageError(self._image)
+
+    def check(self, source: Endpoint, share: float | None) -> None:
+        """Reads a sample of what is called unchanged at the source; `share` (0 to 1) as for `spread`. Raises ChainDoubtedError."""
+        if self._changes is None:
+            return
+        key = self._image.disk.key
+        seed = f"{self._ctx.run.id} {key}"
+        capacity = self._image.capacity
+        blocks = spread(self._changes.blocks(), capacity, seed=seed, share=share, one_in=SHARE, least=LEAST, most=MOST)
+        self.sampled = sum(min(BLOCK, capacity - offset) for offset in blocks)
+        try:
+            compare(
+                source,
+                self._before,
+                stop=self._ctx.stop,
+                blocks=blocks,
+                on_progress=lambda done, total: self._ctx.progress(f"disk {key}", "check", done, total),
+            )
+        except BlockDifference as difference:
+            why = f"changed block tracking forgot a write between offsets {difference.offset} and {difference.offset + difference.length}"
+            raise doubt(self._ctx, self._base, self._image, why) from difference
+
+    def written(self, digests: Digests) -> list[tuple[int, int]]:
+        """(offset, length) of the runs of blocks that this image holds, not its parent; `digests` are those of the copy."""
+        if self._changes is not None:
+            return self._changes.blocks()
+        return list(_differing(self._before, digests))
+
+    def read(self) -> int:
+        """Bytes of the blocks that were looked at, source and sample."""
+        if self._changes is None:
+            return self._image.capacity
+        return sum(length for _, length in self._changes.blocks()) + self.sampled
+
+
+_STRIDE = 1024 * BLOCK
+"""Bytes of disk whose entries are held at a time."""
+
+
+@contextmanager
+def _digests_of_parent(ctx: Context, base: Base, image: Image) -> Iterator[Digests]:
+    assert base.parent is not None
+    host, path = ctx.host(image.host), base.parent.digests
+    try:
+        before = Digests.receive(
+            ctx.scratch / "parent", image.capacity, host.read_chunks(path, limit=file_size(image.capacity))
+        )
+    except (FileNotFoundError, StateError) as error:
+        raise damaged(ctx, base, image, f"its digests file {path} is gone or has another size") from error
+    with before:
+        if before.digest() != base.parent.digest:
+            raise damaged(ctx, base, image, f"its digests file {path} is not the one that was written")
+        yield before
+
+
+def doubt(ctx: Context, base: Base, image: Image, why: str) -> ChainDoubtedError:
+    """Marks the chain that `image` is built on, durably, before anything else relies on it."""
+    assert base.parent is not None
+    suspicion = Suspicion(key=image.disk.key, why=why, run=ctx.run.id, at=datetime.now(UTC))
+    parent.doubt(ctx.host(image.host), posixpath.dirname(image.directory), base.parent.point, suspicion)
+    return ChainDoubtedError(image.disk.key, base.parent.point, why)
+
+
+def damaged(ctx: Context, base: Base, image: Image, why: str, block: int | None = None) -> ChainDoubtedError:
+    """Records, durably, that the parent is not what it was, before anything else relies on it. `block`: offset of the one that
+    was read, if one was."""
+    assert base.parent is not None
+    found = DiskVerified(
+        key=image.disk.key,
+        at=datetime.now(UTC),
+        level="metadata" if block is None else "sample",
+        blocks=-(-image.capacity // BLOCK),
+        compared=0 if block is None else 1,
+        different=() if block is None else (block,),
+        problem=why,
+        run=ctx.run.id,
+    )
+    verification_records.damaged(ctx.host(image.host), posixpath.dirname(base.parent.digests), found)
+    return ChainDoubtedError(image.disk.key, base.parent.point, why)
+
+
+def _differing(before: Digests, after: Digests) -> Iterator[tuple[int, int]]:
+    begun: int | None = None
+    for start in range(0, after.capacity, _STRIDE):
+        blocks = -(-min(_STRIDE, after.capacity - start) // BLOCK)
+        old, new = before.get(start, blocks), after.get(start, blocks)
+        for number in range(blocks):
+            entry = slice(number * ENTRY, (number + 1) * ENTRY)
+            offset = start + number * BLOCK
+            if old[entry] != new[entry]:
+                begun = offset if begun is None else begun
+            elif begun is not None:
+                yield begun, offset - begun
+                begun = None
+    if begun is not None:
+        yield begun, after.capacity - begun
+
+
+def content_of(digests: Digests, ranges: Iterable[tuple[int, int]]) -> int:
+    """Bytes of the blocks in `ranges` that are not all zero."""
+    found = 0
+    for offset, length in ranges:
+        for start in range(offset, offset + length, _STRIDE):
+            blocks = -(-min(_STRIDE, offset + length - start) // BLOCK)
+            entries = digests.get(start, blocks)
+            found += sum(
+                min(BLOCK, digests.capacity - start - number * BLOCK)
+                for number in range(blocks)
+                if entries[number * ENTRY : (number + 1) * ENTRY].strip(b"\0")
+            )
+    return found
+
+
+_MAP_HEAD, _MAP_LINE = 4 * KiB, 64
+"""Bytes of such a file, the latter for each run of blocks, at most."""
+
+
+class _Map(Model):
+    """`ranges`: (offset, length) of runs of blocks."""
+
+    schema_version: int = MAP_SCHEMA_VERSION
+    ranges: tuple[tuple[int, int], ...]
+
+
+def write_map(ctx: Context, image: Image, ranges: list[tuple[int, int]]) -> None:
+    """Beside the image, for its verification: which blocks it holds itself."""
+    path = posixpath.join(image.directory, layout.written(image.disk.key))
+    ctx.host(image.host).write(path, seal(_Map(ranges=tuple(ranges)).to_json_value()))
+
+
+def read_map(ctx: Context, image: Image, blocks: int) -> list[tuple[int, int]] | None:
+    """None where there is none that can be believed, one of other than `blocks` blocks among them: then every block is to be
+    looked at."""
+    path = posixpath.join(image.directory, layout.written(image.disk.key))
+    try:
+        content = ctx.host(image.host).read(path, limit=_MAP_HEAD + blocks * _MAP_LINE)
+        found = unseal(content, _Map, MAP_SCHEMA_VERSION).ranges
+    except (FileNotFoundError, StateError, Damaged):
+        return None
+    return list(found) if blocks_of(found) == blocks else None
+
+
+def blocks_of(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(-(-length // BLOCK) for _, length in ranges)

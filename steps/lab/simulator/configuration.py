@@ -1,0 +1,200 @@
+"""A VM's properties as the API gives them: config, runtime, guest, summary, files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runner.base.units import MiB
+from steps.lab.simulator.devices import NODES, View, controller_device, disk_device, own_devices
+from steps.lab.simulator.disk import Disk
+from steps.lab.simulator.vmodl import vim
+
+if TYPE_CHECKING:
+    from steps.lab.simulator.machine import Machine
+
+TOOLS_STATUS = {"running": "toolsOk", "not-running": "toolsNotRunning", "not-installed": "toolsNotInstalled"}
+
+
+def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
+    """VirtualMachineConfigInfo with the disks as in `views`, by key."""
+    spec = machine.spec
+    return vim.vm.ConfigInfo(
+        changeVersion=machine.modified.isoformat(),
+        modified=machine.modified,
+        name=machine.name,
+        guestFullName=spec.guest,
+        version=f"vmx-{spec.hardware_version:02}",
+        uuid=machine.uuid,
+        instanceUuid=machine.instance_uuid,
+        template=spec.template,
+        guestId=spec.guest,
+        alternateGuestName="",
+        annotation="",
+        files=vim.vm.FileInfo(
+            vmPathName=machine.file("vmx"),
+            snapshotDirectory=machine.place(""),
+            suspendDirectory=machine.place(""),
+            logDirectory=machine.place(""),
+        ),
+        flags=vim.vm.FlagInfo(snapshotDisabled=spec.snapshots == "disabled", snapshotLocked=spec.snapshots == "locked"),
+        defaultPowerOps=vim.vm.DefaultPowerOpInfo(),
+        hardware=vim.vm.VirtualHardware(
+            numCPU=spec.cpus, numCoresPerSocket=1, memoryMB=spec.memory // MiB, device=_devices(machine, views)
+        ),
+        extraConfig=[vim.option.OptionValue(key=key, value=value) for key, value in _extra(machine, tracking).items()],
+        bootOptions=vim.vm.BootOptions(
+            enterBIOSSetup=False, efiSecureBootEnabled=spec.secure_boot, bootRetryEnabled=False
+        ),
+        firmware=spec.firmware,
+        changeTrackingEnabled=tracking,
+        datastoreUrl=[
+            vim.vm.ConfigInfo.DatastoreUrlPair(name=store.name, url=store.url) for store in machine.datastores()
+        ],
+    )
+
+
+def _devices(machine: Machine, views: dict[int, View]) -> list[Any]:
+    spec = machine.spec
+    disks = [
+        disk_device(disk, number, views[disk.key], machine.layer_file(disk), machine.datastore_of(disk).ref)
+        for number, disk in enumerate(machine.disks, 1)
+    ]
+    controllers = [controller_device(controller, machine.disks) for controller in spec.controllers]
+    return [*own_devices(spec, machine.network), *controllers, *disks]
+
+
+def _extra(machine: Machine, tracking: bool) -> dict[str, str]:
+    """Change tracking shows as ctkEnabled and scsi0:0.ctkEnabled (KB 422164)."""
+    extra = {"nvram": f"{machine.stem}.nvram", "svga.present": "TRUE"}
+    if tracking:
+        extra["ctkEnabled"] = "TRUE"
+        for disk in machine.disks:
+            if disk.tracked:
+                extra[f"{node(machine, disk)}.ctkEnabled"] = "TRUE"
+    return extra | machine.spec.extra_config
+
+
+def node(machine: Machine, disk: Disk) -> str:
+    """The disk's place as a .vmx file names it: ``scsi0:1``."""
+    controller = next(one for one in machine.spec.controllers if one.key == disk.spec.controller)
+    return f"{NODES[controller.kind]}{controller.bus}:{disk.spec.unit}"
+
+
+def runtime(machine: Machine, host: Any) -> Any:
+    return vim.vm.RuntimeInfo(
+        host=host,
+        connectionState=machine.spec.connection,
+        powerState=machine.power,
+        question=_question(machine.spec.question),
+        faultToleranceState="running" if machine.spec.fault_tolerant else "notConfigured",
+        toolsInstallerMounted=False,
+        numMksConnections=0,
+        recordReplayState="inactive",
+        onlineStandby=False,
+        consolidationNeeded=machine.consolidation_needed,
+    )
+
+
+def _question(text: str) -> Any:
+    if not text:
+        return None
+    answer = vim.ElementDescription(key="0", label="OK", summary="OK")
+    return vim.vm.QuestionInfo(id="1", text=text, choice=vim.option.ChoiceOption(choiceInfo=[answer]))
+
+
+def guest(machine: Machine) -> Any:
+    running, not_installed = machine.tools_run, machine.spec.tools == "not-installed"
+    return vim.vm.GuestInfo(
+        toolsStatus=TOOLS_STATUS[machine.spec.tools if running or not_installed else "not-running"],
+        toolsRunningStatus="guestToolsRunning" if running else "guestToolsNotRunning",
+        toolsVersionStatus2="guestToolsNotInstalled" if not_installed else "guestToolsCurrent",
+        guestState="running" if running else "notRunning",
+        guestId=machine.spec.guest,
+        guestFullName=machine.spec.guest,
+        hostName=machine.stem if running else None,
+    )
+
+
+def summary(machine: Machine, host: Any) -> Any:
+    spec = machine.spec
+    return vim.vm.Summary(
+        vm=machine.ref,
+        runtime=runtime(machine, host),
+        config=vim.vm.Summary.ConfigSummary(
+            name=machine.name,
+            template=spec.template,
+            vmPathName=machine.file("vmx"),
+            memorySizeMB=spec.memory // MiB,
+            numCpu=spec.cpus,
+            numEthernetCards=len(spec.networks),
+            numVirtualDisks=len(machine.disks),
+            uuid=machine.uuid,
+            instanceUuid=machine.instance_uuid,
+            guestId=spec.guest,
+            guestFullName=spec.guest,
+        ),
+        quickStats=vim.vm.Summary.QuickStats(guestHeartbeatStatus="green" if machine.tools_run else "gray"),
+        overallStatus="green",
+    )
+
+
+def capability(machine: Machine) -> Any:
+    made = vim.vm.Capability(
+        snapshotOperationsSupported=not machine.spec.template,
+        multipleSnapshotsSupported=True,
+        snapshotConfigSupported=True,
+        poweredOffSnapshotsSupported=True,
+        memorySnapshotsSupported=True,
+        revertToSnapshotSupported=True,
+        quiescedSnapshotsSupported=True,
+        changeTrackingSupported=machine.spec.change_tracking_supported,
+    )
+    made.diskOnlySnapshotOnSuspendedVMSupported = True
+    return made
+
+
+def layout(machine: Machine) -> Any:
+    """VirtualMachineFileLayoutEx: every file, and each disk's chain of them from the base up."""
+    files: list[Any] = []
+
+    def add(name: str, kind: str, size: int) -> int:
+        files.append(
+            vim.vm.FileLayoutEx.FileInfo(
+                key=len(files), name=name, type=kind, size=size, uniqueSize=size, accessible=True
+            )
+        )
+        return len(files) - 1
+
+    for suffix, kind in (("vmx", "config"), ("nvram", "nvram")):
+        if (path := machine.path(suffix)).exists():
+            add(machine.file(suffix), kind, path.stat().st_size)
+    disks = []
+    for disk in machine.disks:
+        name = machine.layer_file(disk)
+        chain = []
+        for layer in disk.layers:
+            descriptor = add(name(layer), "diskDescriptor", layer.descriptor.stat().st_size)
+            extent_name = name(layer).rsplit("/", 1)[0] + "/" + layer.raw.path.name
+            extent = add(extent_name, "diskExtent", layer.raw.path.stat().st_blocks * 512)
+            chain.append(vim.vm.FileLayoutEx.DiskUnit(fileKey=[descriptor, extent]))
+        disks.append(vim.vm.FileLayoutEx.DiskLayout(key=disk.key, chain=chain))
+    return vim.vm.FileLayoutEx(file=files, disk=disks, timestamp=machine.world.now())
+
+
+def vmx(machine: Machine) -> str:
+    lines = {
+        "config.version": "8",
+        "virtualHW.version": str(machine.spec.hardware_version),
+        "displayName": machine.spec.name,
+        "guestOS": machine.spec.guest,
+        "firmware": machine.spec.firmware,
+        "numvcpus": str(machine.spec.cpus),
+        "memSize": str(machine.spec.memory // MiB),
+        "uuid.bios": machine.uuid,
+        "vc.uuid": machine.instance_uuid,
+        **_extra(machine, machine.tracking),
+    }
+    for disk in machine.disks:
+        lines[f"{node(machine, disk)}.fileName"] = disk.top.descriptor.name
+    quoted = {key: value.replace('"', "|22") for key, value in lines.items()}
+    return "".join(f'{key} = "{value}"\n' for key, value in quoted.items())

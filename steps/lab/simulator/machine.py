@@ -1,0 +1,317 @@
+"""A virtual machine: its disks, snapshots, power, and what may be done to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.base.errors import UsageError
+from steps.lab.simulator import changes, configuration, snapshots
+from steps.lab.simulator.datastore import Datastore, take_directory
+from steps.lab.simulator.devices import View
+from steps.lab.simulator.disk import Disk, Layer
+from steps.lab.simulator.entities import Entity, stable_uuid
+from steps.lab.simulator.inventory import DiskSpec, MachineSpec
+from steps.lab.simulator.objects import World, operation, provides
+from steps.lab.simulator.rawfile import replace_text
+from steps.lab.simulator.soap import Call
+from steps.lab.simulator.tasks import Tasks
+from steps.lab.simulator.tracking import Tracker
+from steps.lab.simulator.vmodl import fault, vim, vmodl
+
+POWER = vim.VirtualMachine.PowerState
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a VM lives in, besides its folder."""
+
+    datacenter: str
+    """Its inventory path, from which uuids are made."""
+    datastores: dict[str, Datastore]
+    networks: dict[str, Any]
+    host: Any
+    pool: Any
+
+
+class Machine(Entity):
+    kind = vim.VirtualMachine
+
+    def __init__(self, world: World, tasks: Tasks, parent: Entity, spec: MachineSpec, place: Surroundings) -> None:
+        self.spec = spec
+        self._tasks = tasks
+        self._place = place
+        identity = f"{place.datacenter}/{spec.folder}/{spec.name}"
+        self.instance_uuid = spec.instance_uuid or stable_uuid("instance", identity)
+        self.uuid = spec.uuid or stable_uuid("bios", identity)
+        self.unreadable = frozenset(spec.unreadable)
+        self.power = POWER.poweredOn if spec.powered_on else POWER.poweredOff
+        self.modified = world.now()
+        self.snapshots: list[snapshots.Snapshot] = []
+        self.consolidation_needed = spec.consolidation_needed
+        self.busy: Any = None
+        self.home = place.datastores[spec.datastore]
+        self.stem = take_directory(self.datastores(), spec.directory or _safe(spec.name))
+        self.tracking = self._tracking_wanted = spec.change_tracking
+        self.disks: list[Disk] = []
+        for number, disk in enumerate(spec.disks):
+            self.disks.append(self._make_disk(disk, number))
+        super().__init__(world, world.number("vm"), spec.name, parent)
+        self._apply_tracking()
+        if spec.nvram and not self.path("nvram").exists():
+            self.path("nvram").write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
+        self.touch()
+
+    def add_disk(self, spec: DiskSpec) -> None:
+        """Tracked from the next stun on."""
+        self.spec = self.spec.model_copy(update={"disks": (*self.spec.disks, spec)})
+        self.disks.append(self._make_disk(spec, spec.key))
+        self.touch()
+
+    def remove_disk(self, key: int) -> None:
+        """Its files stay, as when a disk is only detached."""
+        self.spec = self.spec.model_copy(update={"disks": tuple(one for one in self.spec.disks if one.key != key)})
+        for disk in [disk for disk in self.disks if disk.key == key]:
+            self.disks.remove(disk)
+            disk.close()
+        self.touch()
+
+    def _make_disk(self, spec: DiskSpec, number: int) -> Disk:
+        directory = self._datastore_named(spec.datastore).directory / self.stem
+        name = spec.file or (f"{self.stem}_{number}" if number else self.stem)
+        if other := next((one for one in self.disks if one.descriptor == directory / f"{name}.vmdk"), None):
+            raise UsageError(f"disks {other.key} and {spec.key} of {self.spec.name} have one file, {name}.vmdk")
+        uuid = spec.uuid or stable_uuid("disk", f"{self.instance_uuid}/{spec.key}")
+        return Disk(spec, directory, name, f"6000C29{uuid[7:]}")
+
+    # where things are
+
+    def _datastore_named(self, name: str | None) -> Datastore:
+        return self._place.datastores[name or self.spec.datastore]
+
+    def datastore_of(self, disk: Disk) -> Datastore:
+        return self._datastore_named(disk.spec.datastore)
+
+    def datastores(self) -> list[Datastore]:
+        """The VM's own and those of its disks."""
+        names = [self.spec.datastore, *(disk.datastore or self.spec.datastore for disk in self.spec.disks)]
+        return [self._datastore_named(name) for name in dict.fromkeys(names)]
+
+    def network(self, name: str) -> Any:
+        return self._place.networks.get(name)
+
+    def place(self, file: str) -> str:
+        return f"[{self.home.name}] {self.stem}/{file}"
+
+    def file(self, suffix: str) -> str:
+        return self.place(f"{self.stem}.{suffix}")
+
+    def path(self, suffix: str) -> Path:
+        return self.home.directory / self.stem / f"{self.stem}.{suffix}"
+
+    def layer_file(self, disk: Disk) -> Callable[[Layer], str]:
+        store = self.datastore_of(disk)
+        return lambda layer: f"[{store.name}] {self.stem}/{layer.descriptor.name}"
+
+    def disk(self, key: int) -> Disk | None:
+        return next((disk for disk in self.disks if disk.key == key), None)
+
+    def locked_files(self) -> Iterator[Path]:
+        """The files a running VM writes, which nobody else can open."""
+        if self.is_on:
+            for disk in self.disks:
+                yield disk.top.raw.path
+
+    # state
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.power == POWER.poweredOn)
+
+    @property
+    def tools_run(self) -> bool:
+        return self.is_on and self.spec.tools == "running"
+
+    def touch(self) -> None:
+        """Something changed: the .vmx follows, waiters are woken."""
+        self.modified = self.world.now()
+        replace_text(self.path("vmx"), configuration.vmx(self))
+        self.world.changed()
+
+    def stun(self) -> None:
+        """A running VM is stopped for a moment: what waited for that takes effect (API reference, ConfigSpec)."""
+        self._apply_tracking()
+
+    def _apply_tracking(self) -> None:
+        if self.tracking != self._tracking_wanted or any(
+            self.tracking and d.tracked and not d.tracker for d in self.disks
+        ):
+            if self.tracking and not self._tracking_wanted and not self.snapshots:
+                self._clean_up_tracking()
+            # A disk that was added is tracked from now on; what is known of the others stays.
+            goes_on = self.tracking and self._tracking_wanted
+            self.tracking = self._tracking_wanted
+            for disk in self.disks:
+                known = disk.tracker if goes_on else None
+                disk.tracker = known or Tracker(disk.capacity) if self.tracking and disk.tracked else None
+                for layer in disk.layers:
+                    disk.describe(layer)
+
+    def _clean_up_tracking(self) -> None:
+        """It goes off, and its files with it."""
+        for disk in self.disks:
+            disk.left_out = disk.spec.tracking == "missing"
+
+    def lose_tracking(self) -> None:
+        for disk in self.disks:
+            if disk.tracker is not None:
+                disk.tracker.reset()
+
+    def start(self, call: Call, work: Callable[[], Any]) -> Any:
+        """A task that holds the VM. Raises TaskInProgress while another one does."""
+        if self.busy is not None:
+            raise fault(vim.fault.TaskInProgress, "Another task is already in progress.", task=self.busy)
+        self.busy = self._tasks.start(call, self, self.name, work, self._free)
+        return self.busy
+
+    def _free(self) -> None:
+        self.busy = None
+
+    # properties
+
+    @provides("config")
+    def config(self) -> Any:
+        views = {
+            disk.key: View(disk.top, disk.capacity, disk.tracker.change_id if disk.tracker else None)
+            for disk in self.disks
+        }
+        return configuration.config(self, views, self.tracking)
+
+    @provides("snapshot")
+    def snapshot(self) -> Any:
+        return snapshots.information(self)
+
+    @provides("rootSnapshot")
+    def root_snapshots(self) -> list[Any]:
+        return [snapshot.ref for snapshot in self.snapshots if snapshot.parent is None]
+
+    @provides("runtime")
+    def runtime(self) -> Any:
+        return configuration.runtime(self, self._place.host)
+
+    @provides("guest")
+    def guest(self) -> Any:
+        return configuration.guest(self)
+
+    @provides("summary")
+    def summary(self) -> Any:
+        return configuration.summary(self, self._place.host)
+
+    @provides("capability")
+    def capability(self) -> Any:
+        return configuration.capability(self)
+
+    @provides("layoutEx")
+    def layout(self) -> Any:
+        return configuration.layout(self)
+
+    @provides("datastore")
+    def datastore_refs(self) -> list[Any]:
+        return [store.ref for store in self.datastores()]
+
+    @provides("network")
+    def network_refs(self) -> list[Any]:
+        return [ref for card in self.spec.networks if (ref := self.network(card.network))]
+
+    @provides("resourcePool")
+    def resource_pool(self) -> Any:
+        return None if self.spec.template else self._place.pool
+
+    @provides("recentTask")
+    def recent_tasks(self) -> list[Any]:
+        return [self.busy] if self.busy is not None else []
+
+    # operations
+
+    @operation("CreateSnapshot_Task")
+    def create_snapshot(self, call: Call) -> Any:
+        return snapshots.create(self, call)
+
+    @operation("CreateSnapshotEx_Task")
+    def create_snapshot_ex(self, call: Call) -> Any:
+        return snapshots.create(self, call)
+
+    @operation("RemoveAllSnapshots_Task")
+    def remove_all_snapshots(self, call: Call) -> Any:
+        return self.start(call, self.remove_snapshots)
+
+    @operation("RevertToCurrentSnapshot_Task")
+    def revert_to_current_snapshot(self, call: Call) -> Any:
+        return self.start(call, lambda: snapshots.revert(self))
+
+    @operation("ConsolidateVMDisks_Task")
+    def consolidate(self, call: Call) -> Any:
+        return self.start(call, lambda: snapshots.consolidate(self))
+
+    def remove_snapshots(self) -> None:
+        if self.snapshots:
+            snapshots.drop(self, list(self.snapshots))
+            snapshots.consolidate(self)
+
+    @operation("ReconfigVM_Task")
+    def reconfigure(self, call: Call) -> Any:
+        """Only changeTrackingEnabled: at once if the VM is off, at its next stun if it runs."""
+        spec = call.arguments.spec
+        asked = [field.name for field in spec._GetPropertyList() if getattr(spec, field.name)]
+        if set(asked) - {"changeTrackingEnabled", "changeVersion"}:
+            raise fault(vmodl.fault.NotSupported, f"The simulator cannot change {', '.join(asked)}.")
+        if spec.changeTrackingEnabled and not self.spec.change_tracking_supported:
+            raise fault(vmodl.fault.NotSupported, "Changed block tracking is not supported on the virtual machine.")
+
+        def work() -> None:
+            if spec.changeTrackingEnabled is not None:
+                self._tracking_wanted = spec.changeTrackingEnabled
+            if not self.is_on:
+                self._apply_tracking()
+            self.touch()
+
+        return self.start(call, work)
+
+    @operation("PowerOnVM_Task")
+    def power_on(self, call: Call) -> Any:
+        return self._power(call, POWER.poweredOn, lose_tracking=False)
+
+    @operation("PowerOffVM_Task")
+    def power_off(self, call: Call) -> Any:
+        """A hard one, which resets changed block tracking (KB 320557)."""
+        return self._power(call, POWER.poweredOff, lose_tracking=True)
+
+    def _power(self, call: Call, state: Any, *, lose_tracking: bool) -> Any:
+        def work() -> None:
+            if self.power == state:
+                raise fault(
+                    vim.fault.InvalidPowerState,
+                    "The attempted operation cannot be performed in the current state.",
+                    requestedState=state,
+                    existingState=self.power,
+                )
+            self.power = state
+            self.stun()
+            if lose_tracking:
+                self.lose_tracking()
+            self.touch()
+
+        return self.start(call, work)
+
+    @operation("QueryChangedDiskAreas")
+    def query_changed_disk_areas(self, call: Call) -> Any:
+        return changes.query(self, call)
+
+
+def _safe(name: str) -> str:
+    """A directory's name: what a file system refuses is replaced, the rest stays as people wrote it."""
+    cleaned = re.sub(r"[/\\%\0-\x1f]", "_", name).strip(". ")
+    return cleaned or "vm"

@@ -1,0 +1,228 @@
+"""The simulator as a whole: an inventory, a directory of disk files, an HTTPS endpoint on loopback."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from runner.base.errors import UsageError
+from runner.job.problems import did_you_mean
+from steps.lab.simulator import certificate
+from steps.lab.simulator.access import Access
+from steps.lab.simulator.collector import PropertyCollector
+from steps.lab.simulator.disk import Disk
+from steps.lab.simulator.dispatch import Dispatcher
+from steps.lab.simulator.endpoint import Endpoint
+from steps.lab.simulator.entities import unescape
+from steps.lab.simulator.folder import Datastores
+from steps.lab.simulator.inventory import DiskSpec, Inventory
+from steps.lab.simulator.machine import Machine
+from steps.lab.simulator.objects import OPERATIONS, World
+from steps.lab.simulator.service import AuthorizationManager, SearchIndex, ServiceInstance, ViewManager
+from steps.lab.simulator.session_manager import SessionManager
+from steps.lab.simulator.sessions import Sessions
+from steps.lab.simulator.tasks import Tasks, fault_type
+from steps.lab.simulator.tickets import Tickets
+from steps.lab.simulator.tree import build
+
+STOP_TIMEOUT = 10.0
+
+METHODS = ("Fetch", "GET", "HEAD", "PUT", "DELETE")
+"""What comes besides the operations of objects: how attributes are read, and HTTP for files."""
+
+
+class Simulator:
+    """A vCenter on 127.0.0.1. Use it as a context manager, or start() and stop() it.
+
+    `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are there already
+    are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task takes, `remember` how long a
+    finished task is known; sessions age by `clock`. `certificate_valid`: how long its certificate
+    still is, negative if it has expired; `certificate_names`: which servers it names. Raises UsageError where the inventory and the directory do not fit together.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        directory: Path,
+        *,
+        username: str,
+        password: str,
+        port: int = 0,
+        idle: float = 1800.0,
+        task_seconds: float = 0.0,
+        remember: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+        certificate_valid: timedelta = certificate.VALID,
+        certificate_names: certificate.Names = certificate.LOOPBACK,
+    ) -> None:
+        self.directory = directory
+        self.calls: Counter[str] = Counter()
+        """SOAP calls by method (CreateSnapshot_Task), HTTP requests as "GET /folder"."""
+        self.served: Counter[str] = Counter()
+        """Bytes sent over HTTPS, by the path of the file here (`disk_file`)."""
+        self._world = World(esxi=inventory.product == "esxi")
+        self.set_clock(timedelta(seconds=inventory.clock_ahead))
+        self.unset(*inventory.unset)
+        self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
+        sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
+        tickets = Tickets()
+        root = build(self._world, self._tasks, inventory, directory)
+        authorization = AuthorizationManager(self._world, inventory.denied)
+        ServiceInstance(self._world, root, inventory.instance_uuid)
+        SessionManager(self._world, sessions, tickets)
+        PropertyCollector(self._world)
+        ViewManager(self._world)
+        SearchIndex(self._world, root)
+        certificates = certificate.make(directory / "tls", certificate_valid, certificate_names)
+        self.ca_path = certificates.ca
+        """PEM of the authority that signed the server's certificate."""
+        self.thumbprint = certificates.thumbprint
+        """SHA-256 of the server's certificate, hex pairs with colons."""
+        self._endpoint = Endpoint(
+            port,
+            certificates.context(),
+            self._world,
+            Access(self._world, sessions, tickets),
+            Dispatcher(self._world, sessions, authorization, self.calls),
+            Datastores(self._world, root, inventory.locked_file_status, authorization),
+            self.calls,
+            self.served,
+        )
+        self.port: int = self._endpoint.server_port
+        self._thread = threading.Thread(
+            target=self._endpoint.serve_forever, kwargs={"poll_interval": 0.05}, name="simulator", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends every connection and task. The disk files stay, each as its guest sees it: snapshots are not kept, so that
+        another can go on with the directory."""
+        self._world.stopping.set()
+        self._world.changed()
+        if self._thread.is_alive():
+            self._endpoint.shutdown()
+            self._thread.join(STOP_TIMEOUT)
+        self._endpoint.server_close()
+        self._endpoint.close_connections(STOP_TIMEOUT)
+        self._tasks.join(STOP_TIMEOUT)
+        for machine in self._world.all(Machine):
+            for disk in machine.disks:
+                disk.flatten()
+                disk.close()
+
+    def set_clock(self, ahead: timedelta) -> None:
+        """From now on its clock is so much ahead of this machine's."""
+        self._world.clock_ahead = ahead
+
+    def _machine(self, vm: str) -> Machine:
+        """By name, as people write it or escaped, by inventory path or by moref."""
+        machines: list[Machine] = list(self._world.all(Machine))
+        for known in ("moid", "inventory_path", "name"):
+            found = [one for one in machines if unescape(vm) == unescape(getattr(one, known))]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise UsageError(f"there are {len(found)} VMs called '{vm}'; say which by its inventory path or moref")
+        raise UsageError(f"there is no VM '{vm}'; there are {', '.join(unescape(one.name) for one in machines)}")
+
+    def _disk(self, vm: str, key: int) -> Disk:
+        machine = self._machine(vm)
+        disk = machine.disk(key)
+        if disk is None:
+            keys = ", ".join(str(one.key) for one in machine.disks)
+            raise UsageError(f"the VM {vm} has no disk {key}; it has {keys}")
+        return disk
+
+    def write(self, vm: str, key: int, offset: int, content: bytes) -> None:
+        """A guest write: into the live disk, seen by changed block tracking. Offset and length in bytes.
+
+        Raises UsageError for an unknown VM or disk and for a write past the disk's end.
+        """
+        with self._world.lock:
+            disk = self._disk(vm, key)
+            if offset < 0 or offset + len(content) > disk.capacity:
+                raise UsageError(f"disk {key} of {vm} has {disk.capacity} bytes; the write would end behind them")
+            disk.write(offset, content)
+
+    def read(self, vm: str, key: int, offset: int, length: int) -> bytes:
+        """What the guest reads now, through every delta."""
+        with self._world.lock:
+            return self._disk(vm, key).read(offset, length)
+
+    def grow(self, vm: str, key: int, capacity: int) -> None:
+        """Makes a disk larger, which starts its change tracking over unless the fault cbt-keep is armed. Raises UsageError
+        while the VM has a snapshot."""
+        with self._world.lock:
+            machine, disk = self._machine(vm), self._disk(vm, key)
+            if len(disk.layers) > 1 or capacity < disk.capacity or capacity % 512:
+                raise UsageError(
+                    f"disk {key} of {vm} cannot become {capacity} bytes: it has {disk.capacity}, must grow by whole"
+                    " sectors, and must not be in a snapshot"
+                )
+            disk.grow(capacity, keep_tracking=self._world.faults.hits("cbt-keep"))
+            machine.touch()
+
+    def add_disk(self, vm: str, spec: DiskSpec) -> None:
+        """Attaches a new disk. Raises UsageError while the VM has a snapshot, and for a key that it has already."""
+        with self._world.lock:
+            machine = self._machine(vm)
+            if machine.snapshots or machine.disk(spec.key):
+                raise UsageError(f"{vm} cannot get a disk {spec.key}: it has one, or a snapshot")
+            machine.add_disk(spec)
+
+    def remove_disk(self, vm: str, key: int) -> None:
+        """Detaches it. Raises UsageError while the VM has a snapshot."""
+        with self._world.lock:
+            machine, _ = self._machine(vm), self._disk(vm, key)
+            if machine.snapshots:
+                raise UsageError(f"disk {key} of {vm} cannot be removed: the VM has a snapshot")
+            machine.remove_disk(key)
+
+    def fault(self, name: str, count: int = 1, **parameters: Any) -> None:
+        """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown one, and for
+        parameters that it cannot have."""
+        if name.startswith("fail-") and "fault" in parameters:
+            fault_type(parameters["fault"])  # raises for a name that the API does not have
+        method = parameters.get("method", "")
+        if method and method not in (known := sorted({*OPERATIONS, *METHODS})):
+            raise UsageError(f"the simulator is never asked for '{method}'{did_you_mean(method, known)}")
+        self._world.faults.arm(name, count, parameters)
+
+    def unset(self, *properties: str) -> None:
+        """Leaves these out of all answers from now on, and no others: ``VirtualDisk.capacityInBytes``. Raises UsageError for one that
+        the API does not have."""
+        self._world.unset.set(frozenset(properties))
+
+    @property
+    def armed(self) -> dict[str, int]:
+        """The faults not yet taken, and how often each will still hit."""
+        return self._world.faults.armed()
+
+    def remove_snapshots(self, vm: str) -> None:
+        """All of the VM's at once, as somebody else may."""
+        with self._world.lock:
+            self._machine(vm).remove_snapshots()
+
+    def snapshots(self, vm: str) -> list[str]:
+        """The names of the VM's snapshots, the oldest first."""
+        with self._world.lock:
+            return [snapshot.name for snapshot in self._machine(vm).snapshots]
+
+    def disk_file(self, vm: str, key: int) -> Path:
+        """The disk's flat file, which equals the guest's disk whenever the VM has no snapshot."""
+        with self._world.lock:
+            return self._disk(vm, key).layers[0].raw.path

@@ -1,0 +1,81 @@
+"""retention: which VMs have points that a policy no longer keeps, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from runner.base.model import JobModel, Model, SectionName
+from runner.events.result import Result
+from runner.events.step_report import Findings, Statement
+from runner.step.about import About
+from runner.step.step import Context, Empty, Lifetime, Step
+from steps.points import retention_plan
+from steps.points.retention_plan import VmPlan
+from steps.repository import retention
+from steps.repository.retention import Policy
+from steps.repository.section import locate
+
+
+class Chosen(Model):
+    now: datetime
+    """The moment that periods and protections were counted from"""
+    due: tuple[VmPlan, ...]
+    """The VMs of which something goes or is rebuilt"""
+    refused: tuple[str, ...]
+    """What is left alone though something might go, and why, in sentences"""
+
+
+class RetentionIn(JobModel):
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository, an entry of `repositories`"""
+    policy: Policy
+    """What stays"""
+    vms: tuple[str, ...] = ()
+    """The VMs it is for, by name, inventory path or instance uuid; none: all that have points there"""
+    confirmed: dict[str, tuple[str, ...]] | None = None
+    """By instance uuid, the points that somebody was shown and agreed to: no other goes, and other VMs are left alone"""
+
+
+class Retention(Step[RetentionIn, Empty, Chosen]):
+    """Decides which restore points go. It reads the manifests of the repository and changes nothing; `prune` carries it out,
+    VM by VM."""
+
+    name = "retention"
+    lifetime = Lifetime.KEEP
+    read_only = True
+    In = RetentionIn
+    Out = Chosen
+    example = "uses: retention, with: {repository: main, policy: {keep-daily: 7, keep-monthly: 12}}"
+    errors = (
+        "the path is not a repository (is the disk mounted?)",
+        "no VM of that name has points there, or several have (they are named)",
+    )
+
+    def run(self, ctx: Context, inputs: RetentionIn, live: Empty) -> Chosen:
+        host, root = locate(ctx, inputs.repository)
+        now = datetime.now(UTC)
+        shares = retention_plan.may_share(host, root)
+        plans = retention_plan.plans(
+            host, root, inputs.policy, now, inputs.vms, shares=shares, confirmed=inputs.confirmed
+        )
+        return Chosen(
+            now=now,
+            due=tuple(plan for plan in plans if plan.due),
+            refused=tuple(f"{plan.label}: {plan.refused}." for plan in plans if plan.refused is not None),
+        )
+
+    def about(self, told: Mapping[str, Any], out: Chosen | None) -> tuple[About, ...]:
+        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
+        if "vms" in told:
+            found.append(About(name="VMs", text=", ".join(told["vms"]) or "all that have points there"))
+        return (*found, *retention.about(told))
+
+    def findings(self, out: Chosen) -> Findings:
+        # What goes is told by who deletes it.
+        nothing = Result(act="prune", subject="every VM", noun="VM", parts=("no point to delete",))
+        return Findings(
+            statements=tuple(Statement(about="noted", text=text) for text in out.refused),
+            result=None if out.due else nothing,
+        )

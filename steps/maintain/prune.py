@@ -1,0 +1,301 @@
+"""prune: of one VM, the points that a policy no longer keeps are deleted, and what was built on them is rebuilt before."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import ValidationError
+
+from runner.base.errors import SendenseError
+from runner.base.model import JobModel, Model, SectionName
+from runner.base.units import counted, human_bytes
+from runner.events.check_results import Observation
+from runner.events.result import Amount, Result
+from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.hosts.host import Host
+from runner.step.about import About
+from runner.step.step import Context, Forecast, Lifetime, Step
+from steps.backup.reserve import Reservation, hold
+from steps.nbd import tools
+from steps.points import retention_plan
+from steps.points.dependants import refuse_if_built_on
+from steps.points.rebase import Rebuilding
+from steps.points.retention_plan import NoRoomError, VmPlan
+from steps.repository import layout, marker, retention, survey, verification_records, vm_directory
+from steps.repository.retention import Move, Policy
+from steps.repository.section import locate
+from steps.repository.survey import VmDirectory
+
+
+class Dropped(Model):
+    """A point that is gone."""
+
+    point: str
+    """Its name"""
+    freed: int
+    """Bytes that it took"""
+    why: str
+    """Why nothing kept it"""
+
+
+class Pruned(Model):
+    vm: str
+    """The VM's name; with inventory path and uuid where another VM there has that name too"""
+    instance_uuid: str
+    """The VM's instance uuid"""
+    dropped: tuple[Dropped, ...]
+    """Points that are gone, oldest first"""
+    rebuilt: tuple[str, ...]
+    """Images that were put on others or made fulls, in words"""
+    notes: tuple[str, ...]
+    """What was not done, and why"""
+
+
+class PruneIn(JobModel):
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository, an entry of `repositories`"""
+    vm: str
+    """The VM's instance uuid"""
+    policy: Policy
+    """What stays"""
+    planned: VmPlan | None = None
+    """What was decided before, by `retention`: nothing else goes; without it, it is decided now"""
+    now: datetime | None = None
+    """When that was"""
+
+
+class PruneLive(JobModel):
+    reserved: Reservation | None = None
+    """The VM's lock, where this run holds it already; without it, it is taken"""
+
+
+class ProtectedMeanwhileError(SendenseError):
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} stays: it was protected while it was to be deleted; run the same command again")
+
+
+class Prune(Step[PruneIn, PruneLive, Pruned]):
+    """Deletes the points of one VM that a policy does not keep. What is built on them is rebuilt first, on copies, and compared
+    with the digests made at the source (of what was not written, a sample), before it takes its place. The VM's lock is held. Killed at any moment, every point
+    that stays reads as before, and the next prune goes on."""
+
+    name = "prune"
+    lifetime = Lifetime.KEEP
+    In = PruneIn
+    Live = PruneLive
+    Out = Pruned
+    example = (
+        'uses: prune, with: {repository: main, vm: "${{ discover.vm.instance_uuid }}", policy: {keep-daily: 7}, '
+        'reserved: "${{ reserve }}"}, needs: [publish]'
+    )
+    errors = (
+        "another run holds the VM (exit code 3; the holder is named)",
+        "there is no room for the images that must be rebuilt: nothing was begun",
+        "a rebuilt image differs from what was read at the source: nothing was replaced or deleted (exit code 5)",
+    )
+
+    def check(self, ctx: Context, inputs: PruneIn, recorded: Pruned | None) -> Pruned | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: PruneIn, live: PruneLive) -> Pruned:
+        host, root = locate(ctx, inputs.repository)
+        marker.require(host, root)
+        directory = vm_directory.find(host, root, inputs.vm)
+        if directory is None:
+            return Pruned(vm=inputs.vm, instance_uuid=inputs.vm, dropped=(), rebuilt=(), notes=("It has no points.",))
+        self._lock(ctx, host, directory, inputs, live)
+        tools.require(ctx, host, tools.QEMU_IMG)
+        rebuilding = Rebuilding(ctx, host, root, directory, retention_plan.can_share(host, directory))
+        vm = _finished(rebuilding)
+        made = _decided(rebuilding, vm, inputs, inputs.planned)
+        let_go, moved, gone = made, list[Move](), _Gone(ctx, made.instance_uuid)
+        label = made.label if inputs.planned is None else inputs.planned.label
+        # A verification may find meanwhile that what stays is damaged: before each point goes it is decided anew, of those that
+        # were let go at first.
+        try:
+            while made.refused is None and (made.plan.moves or made.plan.drops):
+                ctx.check_stop()
+                if made.plan.moves:
+                    _rebuild(rebuilding, made)
+                    moved += made.plan.moves
+                else:
+                    newest = made.plan.drops[-1]  # so that what is there has all that it lies on
+                    path = posixpath.join(directory, newest)
+                    ctx.progress(
+                        label, "delete", len(gone.points), len(gone.points) + len(made.plan.drops), noun="point"
+                    )
+                    ctx.hold()
+                    _drop(host, directory, newest)
+                    gone.add(Dropped(point=newest, freed=vm.stored_in(path), why=made.plan.why(newest)))
+                made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
+        except SendenseError as error:
+            if gone.points:
+                error.add(f"of {label} these are deleted: {', '.join(sorted(gone.points))}")
+            raise
+        if made.refused is not None:
+            ctx.warn(f"nothing {'more ' if moved or gone.points else ''}of {label} is pruned: {made.refused}")
+        return Pruned(
+            vm=label,
+            instance_uuid=made.instance_uuid,
+            dropped=tuple(gone.points[point] for point in sorted(gone.points)),
+            rebuilt=tuple(_words(move) for move in moved),
+            notes=() if made.refused is None else (f"{made.refused}.",),
+        )
+
+    def forecast(self, ctx: Context, inputs: PruneIn) -> Forecast:
+        host, root = locate(ctx, inputs.repository)
+        planned = inputs.planned
+        if planned is None:
+            return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
+        notes = [f"to go: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
+        if planned.plan.moves:
+            notes.append(f"to be rebuilt: {counted(len(planned.plan.moves), 'image')}")
+        if planned.work.copied:
+            notes.append(planned.work.sentence)
+        elif any(move.onto is None for move in planned.plan.moves):
+            notes.append(retention_plan.SHARED)
+        free = host.free_bytes(root)
+        problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
+        drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)
+        return Forecast(size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems)
+
+    def about(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[About, ...]:
+        return retention.about(told)
+
+    def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
+        host, _ = locate(ctx, inputs.repository)
+        return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
+
+    def findings(self, out: Pruned) -> Findings:
+        said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]
+        said += [Statement(about="made", text=f"{out.vm}: {text}.") for text in out.rebuilt]
+        cells = {
+            "Gone": Cell(value=len(out.dropped), unit="count"),
+            "Rebuilt": Cell(value=len(out.rebuilt), unit="count"),
+            "Freed": Cell(value=sum(point.freed for point in out.dropped), unit="bytes"),
+        }
+        gone = (
+            Row(
+                table="Deleted points",
+                key=f"{out.vm}/{point.point}",
+                cells={"Freed": Cell(value=point.freed, unit="bytes"), "Why": Cell(value=point.why)},
+            )
+            for point in out.dropped
+        )
+        return Findings(
+            rows=(Row(table="Pruned", key=out.vm, cells=cells), *gone), statements=tuple(said), result=_result(out)
+        )
+
+    def _lock(self, ctx: Context, host: Host, directory: str, inputs: PruneIn, live: PruneLive) -> None:
+        lock = posixpath.join(directory, layout.LOCK)
+        if live.reserved is None:
+            name = layout.slug_of(directory) if inputs.planned is None else inputs.planned.label
+            hold(ctx, host, directory, f"VM {name!r} in repository {inputs.repository}")
+        elif (live.reserved.repository, live.reserved.lock) != (inputs.repository, lock):
+            raise SendenseError(f"the lock {live.reserved.lock} is not that of {directory}: give prune the VM's own")
+
+
+def _foreseen(after: VmPlan | None) -> Forecast:
+    """Of a plan of a backup, whose point is not there yet."""
+    if after is None:
+        return Forecast(notes=("the VM has no restore points yet: none goes",))
+    if after.refused is not None:
+        return Forecast(notes=(f"nothing would be pruned: {after.refused}",))
+    drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
+    told = f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}" if drops else "no point would go"
+    return Forecast(removes=drops, notes=(f"{told}, once this run has published a good point; decided again then",))
+
+
+class _Gone:
+    """The points of one VM that this run deleted, also in executions that were killed: whoever resumes it is told of all."""
+
+    def __init__(self, ctx: Context, instance_uuid: str) -> None:
+        self._log = ctx.log(f"pruned-{instance_uuid}")
+        self.points: dict[str, Dropped] = {}
+        for line in (self._log.read() or b"").splitlines():
+            with suppress(ValidationError):  # torn by a kill
+                self._know(Dropped.model_validate_json(line))
+
+    def add(self, point: Dropped) -> None:
+        self._log.append(point.model_dump_json().encode() + b"\n")
+        self._know(point)
+
+    def _know(self, point: Dropped) -> None:
+        self.points[point.point] = point
+
+
+def _result(out: Pruned) -> Result:
+    freed = sum(point.freed for point in out.dropped)
+    return Result(
+        act="prune",
+        subject=out.vm,
+        noun="VM",
+        parts=(
+            Amount(value=len(out.dropped), noun="point", label="deleted"),
+            Amount(value=freed, noun="bytes", label="freed"),
+            Amount(value=len(out.rebuilt), noun="image", label="rebuilt", always=False),
+        ),
+        bytes=freed,
+    )
+
+
+def _finished(rebuilding: Rebuilding) -> VmDirectory:
+    """The VM's directory, without what a killed prune left in it."""
+    host, directory = rebuilding.host, rebuilding.directory
+    vm = _seen(rebuilding)
+    if not vm.leftovers or vm.unread:
+        return vm
+    for name in host.listdir(directory):
+        if layout.is_dropped(name):
+            refuse_if_built_on(host, directory, name.removesuffix(layout.DROPPED))
+            host.remove(posixpath.join(directory, name), recursive=True)
+        elif layout.is_point(name):
+            rebuilding.finish(name)
+    return _seen(rebuilding)
+
+
+def _seen(rebuilding: Rebuilding) -> VmDirectory:
+    return survey.of_vm(rebuilding.host, rebuilding.directory)
+
+
+def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: VmPlan | None) -> VmPlan:
+    """What goes now: of what was planned `before`, that which is still to go."""
+    pinned: dict[str, str] = {}
+    if before is not None:
+        planned = set(before.plan.drops)
+        pinned = {entry.point: "not planned to go" for entry in vm.entries if entry.point not in planned}
+    now = inputs.now or datetime.now(UTC)
+    own = {entry.point: "published by this run" for entry in vm.entries if entry.manifest.run == rebuilding.ctx.run.id}
+    return retention_plan.plan_of(rebuilding.host, vm, inputs.policy, now, pinned | own, shares=rebuilding.shares)
+
+
+def _rebuild(rebuilding: Rebuilding, made: VmPlan) -> None:
+    ctx, host = rebuilding.ctx, rebuilding.host
+    free = host.free_bytes(rebuilding.directory)
+    if free < made.work.room:
+        raise NoRoomError(host, made, free)
+    for number, move in enumerate(made.plan.moves):
+        ctx.check_stop()
+        ctx.progress(made.vm, "rebuild", number, len(made.plan.moves), noun="image")
+        ctx.hold()
+        rebuilding.put(move)
+        ctx.advanced.set()
+
+
+def _drop(host: Host, directory: str, point: str) -> None:
+    """From the list in one step, and then from the disk."""
+    path = posixpath.join(directory, point)
+    if verification_records.protection(host, path, datetime.now(UTC)) is not None:
+        raise ProtectedMeanwhileError(path)
+    refuse_if_built_on(host, directory, point)
+    host.rename(path, path + layout.DROPPED)
+    host.remove(path + layout.DROPPED, recursive=True)
+
+
+def _words(move: Move) -> str:
+    lies = "stands alone now" if move.onto is None else f"lies on {move.onto} now"
+    return f"disk {move.key} of {move.point} {lies}, not on {move.parent}"

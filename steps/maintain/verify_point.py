@@ -1,0 +1,229 @@
+"""check-point: a restore point as it lies there is compared with the digests that were made when it was read at the source."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from runner.base.errors import DifferenceError, SendenseError, StateError
+from runner.base.model import JobModel, Model, SectionName
+from runner.events.check_results import Observation
+from runner.events.result import Amount, Result
+from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.hosts.host import Host
+from runner.step.about import About
+from runner.step.step import Context, Empty, Lifetime, Step
+from steps.backup.reserve import hold
+from steps.copy.compare import sample
+from steps.copy.differences import Differences, differences
+from steps.copy.digests import Digests
+from steps.copy.extents import BLOCK
+from steps.copy.nbd import NbdEndpoint
+from steps.nbd import tools
+from steps.points import stored
+from steps.points.rebase import scope
+from steps.points.stored import StoredDisk
+from steps.qemu import img
+from steps.repository import layout, lookup, verification_records, vm_directory
+from steps.repository.manifest import PointDisk
+from steps.repository.section import locate
+from steps.repository.verification_records import DiskVerified, Level, Verification
+from steps.restore.serve_image import serve
+
+DIFFERENCES = 100
+"""Offsets that are remembered of one disk: enough to see whether a sector or a disk is bad."""
+
+
+class PointChecked(Model):
+    path: str
+    """Absolute path of the point's directory"""
+    host: str
+    """The job's name of the host it lies on"""
+    level: Level
+    """How much was read"""
+    blocks: int
+    """Of its disks, 1 MiB each"""
+    compared: int
+    """Those that were compared"""
+    at: datetime
+    """When it was begun"""
+
+
+class CheckPointIn(JobModel):
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository that has it, an entry of `repositories`"""
+    point: str
+    """Its name, the beginning of it, VM/POINT, or the path of its directory; VM or VM/latest: its newest good one"""
+    level: Level = "chain"
+    """chain: every block is read, wherever in the chain it lies; sample: 1 % of the blocks of content, at least 1024; metadata:
+    the images' tables, the chain and the digests file only"""
+
+
+class PointDamagedError(DifferenceError):
+    def __init__(self, path: str, host: Host, disks: tuple[DiskVerified, ...], begun: datetime) -> None:
+        """`begun`: when this verification was; what an earlier one found is said to be of that one."""
+        said = "; ".join(_words(disk) + _since(disk, begun) for disk in disks if not disk.passed)
+        super().__init__(f"{path} on {host.name} is not as it was read at the source: {said}")
+
+
+class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
+    """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against the manifest, and
+    then the blocks, read from storage, against the digests. What comes of it is recorded beside the manifest; that something
+    is wrong with the chain, only once that was seen with the VM's lock held."""
+
+    name = "check-point"
+    lifetime = Lifetime.KEEP
+    In = CheckPointIn
+    Out = PointChecked
+    example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
+    errors = (
+        "there is no such point, or several may be meant (they are named)",
+        "its chain seems damaged while another run holds the VM (exit code 3; the holder is named)",
+        "it is damaged, or was found so before and not every block was read now: disks and offsets are named, the point is marked "
+        "and counts as good no longer (exit code 5)",
+    )
+
+    def check(self, ctx: Context, inputs: CheckPointIn, recorded: PointChecked | None) -> PointChecked | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: CheckPointIn, live: Empty) -> PointChecked:
+        host, root = locate(ctx, inputs.repository)
+        tools.require(ctx, host, tools.QEMU_IMG)
+        found = lookup.find(host, root, inputs.point)
+        if found.note is not None:
+            ctx.warn(found.note)
+        path = found.path
+        begun = datetime.now(UTC)
+        disks = _verified(ctx, host, root, path, inputs.level, begun)
+        if any(disk.problem is not None for disk in disks):
+            # Beside a prune an image may be put on another one while it is looked at, which passes for damage. (No lock before:
+            # reading a large point takes hours, in which its VM is to be backed up.)
+            directory = posixpath.dirname(path)
+            hold(ctx, host, directory, f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}", anew=True)
+            disks = _verified(ctx, host, root, path, inputs.level, begun)
+        before = verification_records.read(host, path).verified
+        verified = Verification(disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks))
+        verification_records.write(host, path, verified)
+        if not verified.passed:
+            raise PointDamagedError(path, host, verified.disks, begun)
+        return PointChecked(
+            path=path,
+            host=host.name,
+            level=inputs.level,
+            blocks=sum(disk.blocks for disk in disks),
+            compared=sum(disk.compared for disk in disks),
+            at=begun,
+        )
+
+    def examine(self, ctx: Context, inputs: CheckPointIn) -> tuple[Observation, ...]:
+        host, _ = locate(ctx, inputs.repository)
+        return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
+
+    def about(self, told: Mapping[str, Any], out: PointChecked | None) -> tuple[About, ...]:
+        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
+        return (*found, About(name="verify", text=told["level"])) if "level" in told else tuple(found)
+
+    def findings(self, out: PointChecked) -> Findings:
+        name = posixpath.basename(out.path)
+        some = f"all {out.blocks}" if out.compared == out.blocks else f"{out.compared} of {out.blocks}"
+        whole = f"{some} blocks of 1 MiB equal, by their BLAKE3 digests, what was read at the source"
+        said = whole if out.compared else "tables, chain and digests file are whole; no block was read"
+        cells = {"Verified": Cell(value=out.level), "Blocks": Cell(value=out.compared, unit="count")}
+        return Findings(
+            rows=(Row(table="Points", key=name, cells=cells),),
+            statements=(Statement(about="verified", text=f"{out.path} on {out.host}: {said}."),),
+            result=Result(
+                act="verify",
+                subject=_name_of(out.path),
+                noun="point",
+                parts=(
+                    f"{_HOW_FAR[out.level]} compared",
+                    Amount(value=out.compared, noun="block", label="equal", always=False),
+                ),
+                points=(_name_of(out.path),),
+                bytes=out.compared * BLOCK,
+            ),
+        )
+
+
+_HOW_FAR = {"chain": "every block", "sample": "a sample", "metadata": "tables, chain and digests"}
+
+
+def _name_of(path: str) -> str:
+    """VM/POINT"""
+    return f"{layout.slug_of(posixpath.dirname(path))}/{posixpath.basename(path)}"
+
+
+def _verified(
+    ctx: Context, host: Host, root: str, path: str, level: Level, begun: datetime
+) -> tuple[DiskVerified, ...]:
+    made = vm_directory.read(host, path)
+    if made is None:
+        raise StateError(f"{path} on {host.name} has no manifest any more")
+    return tuple(_disk(ctx, host, root, path, disk, level, begun) for disk in made.disks)
+
+
+def _disk(
+    ctx: Context, host: Host, root: str, path: str, disk: PointDisk, level: Level, begun: datetime
+) -> DiskVerified:
+    blank = DiskVerified(key=disk.key, at=begun, level=level, blocks=-(-disk.capacity // BLOCK), compared=0)
+    try:
+        (found,) = stored.read(host, root, path, (disk.key,)).disks
+        _check_tables(host, found)
+        with ExitStack() as stack:
+            local = ctx.scratch / f"{posixpath.basename(path)}-{disk.key}"
+            digests = stack.enter_context(stored.receive_digests(host, found, local))
+            stack.callback(local.unlink)
+            nothing = Differences(offsets=(), compared=0)
+            seen = nothing if level == "metadata" else _compare(ctx, host, found, digests, level)
+    except (stored.ChainError, stored.DigestsDamagedError, _TablesError, StateError, img.BadImageError) as error:
+        return blank.model_copy(update={"problem": error.message})
+    return blank.model_copy(update={"compared": seen.compared, "different": seen.offsets})
+
+
+class _TablesError(SendenseError):
+    """qemu-img check found damage."""
+
+
+def _check_tables(host: Host, disk: StoredDisk) -> None:
+    for path in disk.image.images:
+        # Somebody may be reading it.
+        report = img.check(host, path, force_share=True)
+        if report.corruptions or report.check_errors:
+            raise _TablesError(f"qemu-img check finds {report.corruptions} corruptions in {path}")
+
+
+def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level: Level) -> Differences:
+    label = f"{disk.point} disk {disk.key}"
+    with scope(ctx):
+        served = serve(ctx, host, disk.image, "read-only", connections=4)
+        with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}") as endpoint:
+            return differences(
+                endpoint,
+                digests,
+                stop=ctx.stop,
+                most=DIFFERENCES,
+                blocks=sample(digests, seed=ctx.run.id) if level == "sample" else None,
+                on_progress=lambda done, of: ctx.progress(label, "compare", done, of),
+            )
+
+
+def _words(disk: DiskVerified) -> str:
+    if disk.problem is not None:
+        return f"disk {disk.key}: {disk.problem}"
+    ended = f"; it is not compared beyond {DIFFERENCES} of them" if len(disk.different) >= DIFFERENCES else ""
+    return (
+        f"disk {disk.key}: {len(disk.different)} of {disk.compared} compared blocks of 1 MiB differ, the first at offset "
+        f"{disk.different[0]}{ended}"
+    )
+
+
+def _since(disk: DiskVerified, begun: datetime) -> str:
+    if disk.at == begun:
+        return ""
+    return (
+        f" (found on {disk.at:%Y-%m-%d %H:%M} UTC at level {disk.level}: only one at level chain that passes lifts it)"
+    )

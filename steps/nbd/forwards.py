@@ -1,0 +1,181 @@
+"""Which forwards the sshd of a host carries: to unix sockets, to TCP ports alone, or none.
+
+sshd says the same of a unix socket that it may not connect to as of one nobody listens on (tried with OpenSSH 9.2), so an
+exporter of nothing is started there and connected to. AllowStreamLocalForwarding no, AllowTcpForwarding no and any
+PermitOpen each stop forwards to unix sockets (tried); PermitOpen still lets those to its ports through.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.base.errors import HostError
+from runner.base.render import render_report
+from runner.events.check_results import Observation, good, noted, wrong
+from runner.hosts.host import Child, Forwards, Host
+from runner.hosts.tunnel import carried, explain
+from runner.step.step import Context
+from steps.copy.endpoint import ConnectFailed
+from steps.copy.nbd import probe
+from steps.nbd import tools
+from steps.nbd.handshake import ATTEMPT, PAUSE
+from steps.qemu import nbd_server
+
+Way = Literal["sockets", "ports"]
+
+START_TIMEOUT = 15.0
+"""Seconds for an exporter of nothing to listen."""
+
+LAST_WORDS = 2.0
+"""Seconds for ssh to say why it closed a connection."""
+
+_NOTHING = "nothing"
+"""The export's name."""
+
+
+@dataclass(frozen=True)
+class _Sockets:
+    carried: bool
+
+
+def _qemu_nbd(socket: str) -> tuple[str, ...]:
+    return nbd_server.null_argv(socket, _NOTHING)
+
+
+def _nbdkit(socket: str) -> tuple[str, ...]:
+    return ("nbdkit", "--foreground", "--readonly", f"--unix={socket}", "null", "size=512")
+
+
+class ForwardsForbidden(HostError):
+    """`stanza`: lines for the host's sshd_config that would allow what is needed."""
+
+    def __init__(self, host: Host) -> None:
+        self.stanza = stanza(host)
+        lines = ", ".join(f"`{line.strip()}`" for line in self.stanza if not line.startswith("#"))
+        self.found = (
+            f"the sshd of {host.name} forwards neither unix sockets nor port {host.ports.start} for user {host.account}"
+        )
+        super().__init__(f"{self.found}: add to its sshd_config {lines}, and reload it")
+
+
+def stanza(host: Host, *, ports: bool = False) -> tuple[str, ...]:
+    """For sshd_config(5): forwards to unix sockets, or to the host's `ports` only. A client that sshd has not heard of for five
+    minutes is gone, as for our locks (`runner.hosts.ssh.lock.LET_GO`); by itself sshd asks nobody, and waits for hours."""
+    numbers = list(host.ports) if ports else []
+    text = render_report("sshd_config.j2", {"host": host.name, "user": host.account, "ports": numbers})
+    return tuple(line for line in text.splitlines() if line.strip())
+
+
+def way_to(ctx: Context, host: Host) -> Way:
+    """How exporters on `host` can be reached, tried once a run. Raises ForwardsForbidden, HostError, ToolMissing."""
+    if host.local:
+        return "sockets"
+    way: Way = ctx.shared(("forwards", host.name), lambda: nullcontext(_try(ctx, host)))
+    return way
+
+
+def examine(ctx: Context, host: Host) -> Observation:
+    subject, looked_at = f"host {host.name}", "forwards through its sshd"
+    try:
+        if way_to(ctx, host) == "ports":
+            tried = f"{exposed(host)}; only the first of these ports was tried"
+            return noted(
+                subject,
+                looked_at,
+                tried,
+                "allow unix sockets, or see that PermitOpen has every port",
+                lines=stanza(host),
+            )
+        return good(subject, looked_at, "none is needed" if host.local else "unix sockets can be reached")
+    except ForwardsForbidden as error:
+        return wrong(subject, looked_at, error.found, "add these lines to its sshd_config", lines=error.stanza)
+
+
+def examine_sockets(ctx: Context, host: Host) -> Observation:
+    """For nbdkit, which listens on unix sockets only: who can connect to it reads the disk."""
+    subject, looked_at = f"host {host.name}", "forwards to unix sockets through its sshd"
+    if ctx.shared(
+        ("forwards to nbdkit", host.name), lambda: nullcontext(_Sockets(_carries_sockets(ctx, host, _nbdkit)))
+    ).carried:
+        return good(subject, looked_at, "unix sockets can be reached")
+    found = f"the sshd of {host.name} forwards no unix sockets for user {host.account}, which nbdkit there listens on"
+    return wrong(subject, looked_at, found, "add these lines to its sshd_config", lines=stanza(host))
+
+
+def exposed(host: Host) -> str:
+    ports = f"{host.ports.start}-{host.ports.stop - 1}"
+    return (
+        f"the sshd of {host.name} forwards no unix sockets, so exporters listen on 127.0.0.1 ports {ports} there, and while a "
+        "run lives every user of that host can read and write the images it makes"
+    )
+
+
+def _try(ctx: Context, host: Host) -> Way:
+    tools.require(ctx, host, tools.QEMU_NBD)
+    if _carries_sockets(ctx, host, _qemu_nbd):
+        return "sockets"
+    if _carries_ports(ctx, host):
+        return "ports"
+    raise ForwardsForbidden(host)
+
+
+def _carries_sockets(ctx: Context, host: Host, argv: Callable[[str], tuple[str, ...]]) -> bool:
+    """`argv`: the command line of an exporter of nothing on a socket."""
+    with host.tempdir() as directory:
+        socket = posixpath.join(directory, "nbd")
+        child = host.popen(argv(socket))
+        try:
+            _await_socket(ctx, host, child, socket)
+            with host.forward((socket,)) as forwards:
+                return _answers(ctx, host, forwards)
+        finally:
+            child.stop()
+
+
+def _await_socket(ctx: Context, host: Host, child: Child, socket: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not host.exists(socket):
+        ctx.check_stop()
+        if child.poll() is not None or time.monotonic() > deadline:
+            said = " ".join(child.stderr().split()) or "it said nothing"
+            raise HostError(f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}")
+        ctx.stop.wait(PAUSE)
+
+
+def _answers(ctx: Context, host: Host, forwards: Forwards) -> bool:
+    """Raises HostError if ssh itself failed."""
+    uri = nbd_server.uri(forwards.sockets[0], _NOTHING)
+    for _ in range(2):  # a socket is there a moment before its server listens
+        try:
+            probe(uri, ATTEMPT)
+            return True
+        except ConnectFailed:
+            _await_words(ctx, host, forwards)
+    return False
+
+
+def _carries_ports(ctx: Context, host: Host) -> bool:
+    """Of the range's first port: nobody needs to listen there, sshd refuses before it tries."""
+    with host.forward((f"127.0.0.1:{host.ports.start}",)) as forwards:
+        try:
+            probe(nbd_server.uri(forwards.sockets[0], _NOTHING), LAST_WORDS)
+        except ConnectFailed:
+            _await_words(ctx, host, forwards)
+            # Silence: somebody listens there who is no NBD server.
+            return carried(forwards) is not False
+        return True
+
+
+def _await_words(ctx: Context, host: Host, forwards: Forwards) -> None:
+    deadline = time.monotonic() + LAST_WORDS
+    while carried(forwards) is None and time.monotonic() < deadline:
+        ctx.check_stop()
+        for child in forwards.children:
+            if child.poll() is not None and (why := explain(host.name, forwards)) is not None:
+                raise why
+        ctx.stop.wait(PAUSE)

@@ -1,0 +1,1 @@
+"""What is in a repository as work: the stored disks of a point, rebasing, retention plans, what depends on a point."""

@@ -1,0 +1,286 @@
+"""One image of a restore point put on another image, or made a full, so that the point it lies on can go.
+
+    copy → rebase (→ commit) → compare with the digests → moving.json → rename over → manifest → moving.json goes
+
+Killed at any moment, the point reads as before: until the rename its own image is untouched, and after it the image's own
+backing name tells what the manifest must say. `finish` goes on from there.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import random
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from runner.base.errors import CommandError, DifferenceError, SendenseError, StateError
+from runner.base.units import HOUR
+from runner.hosts.host import Host
+from runner.step.step import Context
+from steps.copy.compare import BlockDifference, compare
+from steps.copy.digests import ENTRY, Digests
+from steps.copy.extents import BLOCK
+from steps.copy.nbd import NbdEndpoint
+from steps.points import stored
+from steps.points.stored import DiskImage, StoredDisk
+from steps.qemu import img, rebase
+from steps.repository import layout, manifest, rebase_journal, vm_directory
+from steps.repository.manifest import Manifest, PointDisk
+from steps.repository.retention import Move
+from steps.restore.serve_image import serve
+
+TIMEOUT = 48 * HOUR
+"""Of one command: a copy of 62 TiB at 400 MB/s."""
+
+PAUSE = 0.05
+
+SAMPLE_SHARE, SAMPLE_LEAST, SAMPLE_MOST = 100, 64, 4096
+"""Of the blocks that were not written one in a hundred is compared, as when an incremental is verified."""
+
+_CHUNK = 4096
+"""Blocks whose digests are compared at a time."""
+
+
+class RebuiltDiffersError(DifferenceError):
+    def __init__(self, host: Host, move: Move, difference: BlockDifference) -> None:
+        super().__init__(
+            f"disk {move.key} of {move.point}, rebuilt without {move.parent}, differs at offset {difference.offset} on "
+            f"{host.name}: BLAKE3 {difference.expected} was read at the source, {difference.found} is read back; nothing was "
+            f"replaced and nothing is deleted: `sendense verify` tells whether {move.point} itself is damaged"
+        )
+
+
+class MovedMeanwhileError(SendenseError):
+    def __init__(self, path: str, host: Host, found: str | None) -> None:
+        super().__init__(
+            f"{path} on {host.name} lies on {found or 'nothing'}, which is neither what its manifest says nor what a rebuilt "
+            "image would: nothing is changed; compare manifest and image by hand"
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A rebuilt image is as the digests say: `blocks` are the offsets of those that were compared, None for every one."""
+
+    blocks: list[int] | None
+    cached: bool
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Rebuilding:
+    """Where: `root` of the repository, `directory` of the VM. `shares`: copies share their blocks (reflinks)."""
+
+    ctx: Context
+    host: Host
+    root: str
+    directory: str
+    shares: bool
+
+    def point(self, name: str) -> str:
+        return posixpath.join(self.directory, name)
+
+    def put(self, move: Move) -> None:
+        """Carries out one move. Raises RebuiltDiffersError, ChainError, CommandError, NoSpaceError, Interrupted."""
+        ctx, host = self.ctx, self.host
+        (disk,) = stored.read(host, self.root, self.point(move.point), (move.key,)).disks
+        below = _below(disk.image, None if move.onto is None else self.point(move.onto))
+        new = disk.image.path + layout.REBUILT
+        try:
+            written = self._overlay(move, disk, new) if move.onto is not None else self._full(move, disk, new)
+            host.sync(new)
+            found = self._compare(move, disk, DiskImage(**{**dict(disk.image), "images": (new, *below)}), written)
+            changed = _rebuilt(self._recorded(self.point(move.point), move.key), move.onto, written, found)
+            ctx.check_stop()
+        except BaseException:
+            host.remove(new)
+            raise
+        self._replace(new, disk.image.path, changed)
+
+    def finish(self, name: str) -> None:
+        """What a killed one left in the point `name`. Raises MovedMeanwhileError, StateError."""
+        path = self.point(name)
+        for leftover in self.host.listdir(path):
+            if leftover.endswith(layout.REBUILT):
+                self.host.remove(posixpath.join(path, leftover))
+        if (now := rebase_journal.read(self.host, path)) is None:
+            return
+        disk = self._recorded(path, now.disk.key)
+        image = posixpath.join(path, disk.image)
+        found = img.info(self.host, image).backing_file
+        if found == now.disk.backing:
+            self._record(path, now.disk)
+        elif found != disk.backing:
+            raise MovedMeanwhileError(image, self.host, found)
+        rebase_journal.remove(self.host, path)
+
+    def _overlay(self, move: Move, disk: StoredDisk, new: str) -> list[tuple[int, int]]:
+        """What the new image itself holds."""
+        self._run(rebase.copy_argv(disk.image.path, new))
+        self._run(rebase.rebase_argv(new, _backing(move.onto, move.key) or ""))
+        self._expect(new, _backing(move.onto, move.key))
+        return rebase.own(self.host, new)
+
+    def _full(self, move: Move, disk: StoredDisk, new: str) -> list[tuple[int, int]] | None:
+        """What was written into the copy of the full; None if all of it was."""
+        top = f"{disk.image.path}.top{layout.REBUILT}"
+        try:
+            self._run(rebase.copy_argv(disk.image.images[-1], new))
+            self._run(rebase.copy_argv(disk.image.path, top))
+            lies_on = layout.backing(_full_of(disk), move.key)
+            if len(disk.image.images) > 2:
+                self._run(rebase.rebase_argv(top, lies_on))
+            self._expect(top, lies_on)
+            written = rebase.own(self.host, top)
+            self._run(rebase.commit_argv(top, new))
+            self._expect(new, None)
+        finally:
+            self.host.remove(top)
+        return written if self.shares else None
+
+    def _expect(self, path: str, backing: str | None) -> None:
+        if (found := img.info(self.host, path).backing_file) != backing:
+            raise MovedMeanwhileError(path, self.host, found)
+
+    def _run(self, argv: Sequence[str]) -> None:
+        with scope(self.ctx):
+            child = self.ctx.start(self.host, argv)
+            deadline = time.monotonic() + TIMEOUT
+            while (code := child.poll()) is None and time.monotonic() < deadline:
+                self.ctx.check_stop()
+                self.ctx.stop.wait(PAUSE)
+            if code != 0:
+                raise CommandError(self.host.name, tuple(argv), code, child.stderr())
+
+    def _compare(self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None) -> _Found:
+        ctx = self.ctx
+        with scope(ctx), self._digests(move.point, move.key) as digests:
+            blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
+            served = serve(ctx, self.host, image, "read-only", connections=2)
+            with NbdEndpoint(served.uris, f"rebuilt disk {move.key} of {move.point}") as endpoint:
+                try:
+                    compare(
+                        endpoint,
+                        digests,
+                        stop=ctx.stop,
+                        blocks=blocks,
+                        on_progress=lambda done, total: ctx.progress(
+                            f"{move.point} disk {move.key}", "compare", done, total
+                        ),
+                    )
+                except BlockDifference as difference:
+                    raise RebuiltDiffersError(self.host, move, difference) from difference
+        return _Found(blocks, served.cached, datetime.now(UTC))
+
+    def _suspects(self, move: Move, disk: StoredDisk, digests: Digests, written: list[tuple[int, int]]) -> set[int]:
+        """Offsets of the blocks that may be wrong: those that were written, those that are not as in the image below, and a
+        sample of the others."""
+        with self._digests(move.onto or _full_of(disk), move.key) as below:
+            found = {*_blocks_of(written), *_differing(digests, below)}
+        total = digests.size // ENTRY
+        wanted = min(total, max(SAMPLE_LEAST, min(SAMPLE_MOST, total // SAMPLE_SHARE)))
+        seed = f"{self.ctx.run.id} {move.point} {move.key}"
+        return found | {block * BLOCK for block in random.Random(seed).sample(range(total), wanted)}
+
+    @contextmanager
+    def _digests(self, point: str, key: int) -> Iterator[Digests]:
+        """Proven to be those that the point's manifest names."""
+        local = self.ctx.scratch / f"{point}-{key}-{secrets.token_hex(4)}"
+        (disk,) = stored.read(self.host, self.root, self.point(point), (key,)).disks
+        with stored.receive_digests(self.host, disk, local) as digests:
+            try:
+                yield digests
+            finally:
+                local.unlink()
+
+    def _replace(self, new: str, image: str, changed: PointDisk) -> None:
+        path = posixpath.dirname(image)
+        rebase_journal.write(self.host, path, changed)
+        self.host.rename(new, image, replace=True)
+        self._record(path, changed)
+        rebase_journal.remove(self.host, path)
+
+    def _recorded(self, path: str, key: int) -> PointDisk:
+        """As the manifest has it."""
+        disk = next((disk for disk in self._manifest(path).disks if disk.key == key), None)
+        if disk is None:
+            raise StateError(f"{path} on {self.host.name} has no disk {key}, which {layout.MOVING} names")
+        return disk
+
+    def _record(self, path: str, changed: PointDisk) -> None:
+        made = self._manifest(path)
+        disks = tuple(changed if disk.key == changed.key else disk for disk in made.disks)
+        content = manifest.dump(made.model_copy(update={"disks": disks}))
+        self.host.write(posixpath.join(path, layout.MANIFEST), content)
+
+    def _manifest(self, path: str) -> Manifest:
+        made = vm_directory.read(self.host, path)
+        if made is None:
+            raise StateError(f"{path} on {self.host.name} has no {layout.MANIFEST} any more")
+        return made
+
+
+@contextmanager
+def scope(ctx: Context) -> Iterator[None]:
+    """What is started within ends with the block, though the node goes on."""
+    outer, ctx.closing = ctx.closing, ExitStack()
+    children = list(ctx.children)
+    try:
+        with ctx.closing:
+            yield
+    finally:
+        ctx.closing, ctx.children[:] = outer, children
+
+
+def _below(image: DiskImage, onto: str | None) -> tuple[str, ...]:
+    """The images below the one in the point `onto`, itself first; they are in the chain already."""
+    below = [posixpath.dirname(path) for path in image.images]
+    return () if onto is None else image.images[below.index(onto) :]
+
+
+def _rebuilt(disk: PointDisk, onto: str | None, written: list[tuple[int, int]] | None, found: _Found) -> PointDisk:
+    """What the manifest says of a disk whose image is another one now; of how it was read at the source all stays. `written`
+    is what the image holds itself, if it is not a full."""
+    own = None if onto is None else set(_blocks_of(written or ()))
+    compared = range(0, disk.capacity, BLOCK) if found.blocks is None else found.blocks
+    return disk.model_copy(
+        update={
+            "parent": onto,
+            "by": disk.by if own is not None else "all",
+            "reason": f"{'made a full' if onto is None else f'put on {onto}'} by a prune; it lay on {disk.parent}",
+            "changed": None,  # what tracking named were the changes since the parent that it had
+            "written": disk.blocks if own is None else len(own),
+            "compared": len(compared),
+            "inherited": 0 if own is None else sum(block not in own for block in compared),
+            "cached": found.cached,
+            "verified": found.at,
+        }
+    )
+
+
+def _full_of(disk: StoredDisk) -> str:
+    """The point with the full that it is read down to now: a move before may have made one of what a plan saw lie on another."""
+    return posixpath.basename(posixpath.dirname(disk.image.images[-1]))
+
+
+def _backing(point: str | None, key: int) -> str | None:
+    return None if point is None else layout.backing(point, key)
+
+
+def _blocks_of(written: Iterable[tuple[int, int]]) -> Iterator[int]:
+    for start, length in written:
+        yield from range(start // BLOCK * BLOCK, start + length, BLOCK)
+
+
+def _differing(one: Digests, other: Digests) -> Iterator[int]:
+    """Offsets of the blocks whose digests are not the same; all beyond the end of the shorter one."""
+    for first in range(0, one.size // ENTRY, _CHUNK):
+        mine, others = (digests.get(first * BLOCK, _CHUNK) for digests in (one, other))
+        if mine != others:
+            for at in range(0, len(mine), ENTRY):
+                if mine[at : at + ENTRY] != others[at : at + ENTRY]:
+                    yield (first + at // ENTRY) * BLOCK

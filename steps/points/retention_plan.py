@@ -1,0 +1,274 @@
+"""What a policy means for a repository: of each VM what stays, what goes, what is rebuilt, and what that takes. Changes
+nothing; `sendense prune --dry-run`, the plan of a job and the run itself ask here."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from runner.base.errors import SendenseError
+from runner.base.model import Model
+from runner.base.units import MINUTE, MiB, counted, human_bytes, human_seconds
+from runner.hosts.host import Host
+from steps.qemu import img
+from steps.qemu.img import BadImageError
+from steps.repository import layout, naming, retention, survey, vm_directory
+from steps.repository.history import Entry
+from steps.repository.manifest import PointDisk
+from steps.repository.naming import Names
+from steps.repository.retention import Move, Plan, Policy
+from steps.repository.survey import VmDirectory
+from steps.repository.verification_records import Marks
+
+COPY_RATE = 100 * MiB
+"""Bytes a second that a full copy on one disk is told to take: it reads and writes the same one."""
+
+SPARE = 64 * MiB
+"""Of room: manifests, tables."""
+
+_CLONES = ("btrfs", "xfs", "bcachefs", "ocfs2")
+"""File systems whose files can share blocks (ioctl_ficlonerange(2)), as `stat -f` calls them."""
+
+_KIND = """\
+kind=$(stat -f -c %T -- "$1") && echo "$kind"
+[ "$kind" != xfs ] || PATH=$PATH:/usr/sbin:/sbin xfs_info "$(stat -c %m -- "$1")" 2>/dev/null | grep -o 'reflink=[01]'
+"""
+"""An XFS may have been made without (mkfs.xfs(8), reflink=0); who is there without xfs_info is believed to be as the default."""
+
+SHARED = "fulls share their blocks, as files of its kind of file system can: only the run tries it"
+"""What a forecast says where no room for them is counted."""
+
+
+class Work(Model):
+    """Bytes on the repository's host."""
+
+    room: int
+    """That must be free at the beginning"""
+    copied: int
+    """Of fulls that must be copied whole, where files cannot share blocks"""
+    freed: int
+    """That the deleted points take now"""
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"a full copy of {human_bytes(self.copied)}, about {human_seconds(self.copied / COPY_RATE)} at "
+            f"{human_bytes(COPY_RATE)}/s; {human_bytes(self.room)} must be free"
+        )
+
+
+class VmPlan(Model):
+    """Of one VM."""
+
+    key: str
+    """Name of the VM's directory"""
+    vm: str
+    """The VM's name in its newest point"""
+    label: str = ""
+    """What it is called where no other is to be meant: its name, and more where another VM there has that name too"""
+    instance_uuid: str
+    """Its instance uuid"""
+    plan: Plan
+    """What stays, what goes, what is rebuilt"""
+    work: Work
+    """What that takes"""
+    leftovers: bool
+    """Whether a prune was killed there: it is finished first"""
+    refused: str | None
+    """Why nothing is done there, in words"""
+
+    @property
+    def due(self) -> bool:
+        return self.refused is None and (self.leftovers or bool(self.plan.drops or self.plan.moves))
+
+
+class NoRoomError(SendenseError):
+    def __init__(self, host: Host, vm: VmPlan, free: int) -> None:
+        super().__init__(
+            f"nothing of {vm.label} is pruned: {human_bytes(vm.work.room)} must be free on {host.name} to rebuild its images, "
+            f"and {human_bytes(free)} are; make room, or keep its oldest points"
+        )
+
+
+def plans(
+    host: Host,
+    root: str,
+    policy: Policy,
+    now: datetime,
+    vms: Iterable[str] = (),
+    *,
+    shares: bool,
+    confirmed: Mapping[str, Collection[str]] | None = None,
+) -> tuple[VmPlan, ...]:
+    """Of all VMs with points in the repository at `root`, or of `vms`, by any name that `naming` knows. `confirmed`: by instance
+    uuid, the points that may go; of VMs that are not among them nothing is done. Raises NoSuchVmError, AmbiguousVmError,
+    NotARepositoryError, CommandError."""
+    names = Names(root, survey.read(host, root).vms.values())
+    return of_vms(host, names, names.find_all(vms), policy, now, shares=shares, confirmed=confirmed)
+
+
+def of_vms(
+    host: Host,
+    names: Names,
+    vms: Iterable[VmDirectory],
+    policy: Policy,
+    now: datetime,
+    *,
+    shares: bool,
+    confirmed: Mapping[str, Collection[str]] | None = None,
+) -> tuple[VmPlan, ...]:
+    """As `plans`, of what was read already."""
+    found = []
+    for vm in vms:
+        may_go = None if confirmed is None else confirmed.get(naming.uuid_of(vm))
+        if confirmed is None or may_go is not None:
+            made = plan_of(host, vm, policy, now, stays_but_for(vm, may_go), shares=shares)
+            found.append(made.model_copy(update={"label": names.label(vm)}))
+    return tuple(found)
+
+
+def stays_but_for(vm: VmDirectory, points: Collection[str] | None) -> dict[str, str]:
+    """What is to be pinned so that no point but `points` goes; None: any may."""
+    if points is None:
+        return {}
+    return {entry.point: "it was not to go when this was decided" for entry in vm.entries if entry.point not in points}
+
+
+def plan_of(
+    host: Host,
+    vm: VmDirectory,
+    policy: Policy,
+    now: datetime,
+    pinned: Mapping[str, str] | None = None,
+    *,
+    shares: bool,
+) -> VmPlan:
+    """`pinned`: points that must stay, and why."""
+    held, refused = dict(pinned or {}), None
+    if vm.unread:
+        refused = unread(vm)
+    else:
+        try:
+            held |= _stood_on(host, vm)
+        except BadImageError as error:
+            refused = f"{error.message}: nobody knows what that run is built on"
+    made = (
+        retention.plan(vm.entries, policy, now, held, vm.stored) if refused is None else retention.nothing(vm.entries)
+    )
+    return VmPlan(
+        key=vm.name,
+        vm=naming.name_of(vm),
+        label=naming.name_of(vm),
+        instance_uuid=naming.uuid_of(vm),
+        plan=made,
+        work=_work(vm, made, shares=shares),
+        leftovers=vm.leftovers,
+        refused=refused,
+    )
+
+
+def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: datetime) -> VmPlan | None:
+    """What a policy would drop of one VM once the run that is planned has published a good point: a forecast, since the run
+    decides by what is there then. None where the VM has no points yet. Raises NotARepositoryError, CommandError."""
+    directory = vm_directory.find(host, root, instance_uuid)
+    if directory is None:
+        return None
+    vm = survey.of_vm(host, directory)
+    if not (vm.entries or vm.unread):
+        return None
+    if not vm.entries:
+        return plan_of(host, vm, policy, now, shares=False)
+    point, files = _next(vm, now)
+    after = replace(vm, entries=(*vm.entries, point), stored={**vm.stored, **files})
+    return plan_of(host, after, policy, now, shares=may_share(host, root))
+
+
+def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
+    """A good full of this moment with the disks of the newest point, and its files: a point of its own chain, so that no rule
+    counts anything against it."""
+    newest = vm.entries[-1].manifest
+    name = f"{now:%Y%m%dT%H%M%SZ}-0000"
+    path = posixpath.join(vm.path, name)
+    disks = [
+        disk.model_copy(update={"parent": None, "level": "full", "compared": disk.blocks}) for disk in newest.disks
+    ]
+    clocks = dict.fromkeys(("created", "published", "stored"), now)
+    which = {"schema_version": 2, "point": name, "sequence": vm.next_sequence, "run": f"{now:%Y%m%dT%H%M%SZ}-00000000"}
+    made = newest.model_copy(update={**clocks, **which, "level": "full", "disks": tuple(disks)})
+    files = {posixpath.join(path, file): 1 for disk in disks for file in (disk.image, disk.digests)}
+    return Entry(path, made, Marks()), files
+
+
+def unread(vm: VmDirectory) -> str:
+    """Why nothing of the VM is deleted, of whose points some could not be read, without a full stop."""
+    first, *others = vm.unread
+    more = f", nor {counted(len(others), 'other path')} there" if others else ""
+    return f"{first.sentence}{more}: repair it, or move it out of {vm.path}"
+
+
+def may_share(host: Host, root: str) -> bool:
+    """Whether files there can share blocks, as far as the kind of its file system tells: for who only looks, and writes nothing
+    anywhere."""
+    done = host.run(("sh", "-c", _KIND, "sh", root), timeout=MINUTE, ok=None)
+    kind, *more = done.stdout.decode(errors="replace").split() or [""]
+    return kind in _CLONES and "reflink=0" not in more
+
+
+def can_share(host: Host, directory: str) -> bool:
+    """Whether they do, by trying it with a file that is gone afterwards. Where none may be written they do not."""
+    script = (
+        'cd "$1" && f=.share-$$ && : >"$f" && cp --reflink=always "$f" "$f.2"; code=$?; rm -f "$f" "$f.2"; exit $code'
+    )
+    return host.run(("sh", "-c", script, "sh", directory), timeout=MINUTE, ok=None).exit_code == 0
+
+
+def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:
+    """Points that unfinished runs are built on, by what their images say. Raises BadImageError."""
+    images = [path for path in vm.stored if posixpath.dirname(path) in vm.unfinished and path.endswith(".qcow2")]
+    found: dict[str, str] = {}
+    for path, seen in zip(images, img.infos(host, images) if images else (), strict=True):
+        if seen.backing_file is not None:
+            point = posixpath.basename(posixpath.dirname(seen.backing_file))
+            run = posixpath.basename(posixpath.dirname(path)).removesuffix(layout.PARTIAL)
+            found[point] = f"the unfinished run {run} is built on it"
+    return found
+
+
+def _work(vm: VmDirectory, made: Plan, *, shares: bool) -> Work:
+    """Upper bounds: an image that takes in those between grows by what they take."""
+    by_name = {entry.point: entry for entry in vm.entries}
+    sizes = {
+        (entry.point, disk.key): vm.stored.get(posixpath.join(entry.path, disk.image), 0)
+        for entry in vm.entries
+        for disk in entry.manifest.disks
+    }
+    parents = {(entry.point, disk.key): disk.parent for entry in vm.entries for disk in entry.manifest.disks}
+    net = peak = copied = 0
+    for move in made.moves:
+        image = (move.point, move.key)
+        overlay = _merged(move, sizes, parents)
+        full = sizes[(move.root, move.key)] if move.onto is None and not shares else 0
+        beside = overlay if move.onto is None else 0  # of what is written into the copy of the full, a copy too
+        peak, net = max(peak, net + full + overlay + beside), net + full + overlay - sizes[image]
+        copied += full
+        sizes[image], parents[image] = full + overlay, move.onto
+    freed = sum(sizes[(point, disk.key)] for point in made.drops for disk in _disks(by_name, point))
+    return Work(room=peak + SPARE if made.moves else 0, copied=copied, freed=freed)
+
+
+def _disks(by_name: Mapping[str, Entry], point: str) -> tuple[PointDisk, ...]:
+    return by_name[point].manifest.disks
+
+
+def _merged(move: Move, sizes: Mapping[tuple[str, int], int], parents: Mapping[tuple[str, int], str | None]) -> int:
+    """What the image takes with all between it and what it is put on."""
+    total, at = 0, move.point
+    while at != (move.onto or move.root):
+        total += sizes[(at, move.key)]
+        below = parents[(at, move.key)]
+        if below is None:
+            break
+        at = below
+    return total

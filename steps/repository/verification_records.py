@@ -1,0 +1,277 @@
+"""What became known of a restore point after it was published, in small files beside its manifest, which never changes.
+
+suspect.json         disks whose chain may lack changes: changed block tracking was caught lying
+verified.json        what verifications at rest found: the point as it lies there against the digests of what was read; also
+                     what a backup came upon that was to be built on it
+against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
+protected.json       until when nothing here may delete it, and why
+
+Neither of the two comparisons says anything of what the other found: a block can rot after it was read rightly, and the
+digests of what was read wrongly match what was written.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Annotated, Generic, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from runner.base.model import Model
+from runner.base.sealed import Damaged, seal, unseal
+from runner.hosts.host import Host
+from steps.repository import layout
+from steps.repository.recorded import Amount, Moment, Recorded, different
+
+SUSPECT = "suspect.json"
+VERIFIED = "verified.json"
+AGAINST_SOURCE = "against-source.json"
+PROTECTED = "protected.json"
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Level = Literal["metadata", "sample", "chain"]
+LEVELS: tuple[Level, ...] = ("metadata", "sample", "chain")
+"""Of a verification at rest, the weakest first."""
+
+
+class Suspicion(Recorded):
+    """Of one disk in one point."""
+
+    key: int
+    why: str
+    run: str
+    """Whose run found it."""
+    at: Moment
+
+
+class Suspect(Recorded):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    disks: Annotated[tuple[Suspicion, ...], Field(min_length=1), AfterValidator(different("key"))]
+
+
+class DiskVerified(Recorded):
+    """At rest. Blocks are of 1 MiB."""
+
+    key: int
+    at: Moment
+    """When it was begun."""
+    level: Level
+    """How much of what it holds was read."""
+    blocks: Amount
+    compared: Amount
+    different: tuple[int, ...] = ()
+    """Offsets (bytes) of the first that differ, a hundred at most."""
+    problem: str | None = None
+    """Why it could not be compared: a missing parent, corrupt tables."""
+    run: str = ""
+    """The backup that came upon it, where it was to be built on it; empty: a verification."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.compared > self.blocks:
+            raise ValueError(f"disk {self.key}: more blocks are said to be compared than it has")
+        return self
+
+    @property
+    def passed(self) -> bool:
+        return not self.different and self.problem is None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every block was read, wherever in the chain it lies, and is right."""
+        return self.passed and self.level == "chain" and self.compared == self.blocks
+
+    def upon(self, before: DiskVerified | None) -> DiskVerified:
+        """Which of the two is to be known, this one being the later. What was found wrong stands until every block was read
+        and is right, and that all were is not forgotten for having read less."""
+        if before is None or not self.passed or self.whole:
+            return self
+        return self if before.passed and LEVELS.index(self.level) >= LEVELS.index(before.level) else before
+
+
+class DiskCompared(Recorded):
+    """With the VM's disk as it is in a new snapshot. Blocks are of 1 MiB."""
+
+    key: int
+    at: Moment
+    """When it was begun."""
+    blocks: Amount
+    compared: Amount
+    """Those that the VM did not write since the point, as changed block tracking says."""
+    changed: Amount
+    """Those that it may have written."""
+    different: tuple[int, ...] = ()
+    """Offsets (bytes) of the first that differ, a hundred at most; also of those found before that could not be compared
+    again since."""
+    why_not: str | None = None
+    """Why nobody knows what was written since: then none was compared."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.compared > self.blocks:
+            raise ValueError(f"disk {self.key}: more blocks are said to be compared than it has")
+        return self
+
+    @property
+    def passed(self) -> bool:
+        return not self.different
+
+    def upon(self, before: DiskCompared | None) -> DiskCompared:
+        """Which of the two is to be known, this one being the later."""
+        return self if before is None or self.why_not is None else before
+
+
+_Disk = TypeVar("_Disk", DiskVerified, DiskCompared)
+
+
+class _Disks(Recorded, Generic[_Disk]):
+    """What is known of each disk."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    disks: Annotated[tuple[_Disk, ...], Field(min_length=1), AfterValidator(different("key"))]
+
+    def disk(self, key: int) -> _Disk | None:
+        return next((disk for disk in self.disks if disk.key == key), None)
+
+    @property
+    def passed(self) -> bool:
+        return all(disk.passed for disk in self.disks)
+
+    @property
+    def at(self) -> datetime:
+        """When something was found wrong, the last time; where nothing was, when the first of its disks was looked at."""
+        wrong = [disk.at for disk in self.disks if not disk.passed]
+        return max(wrong) if wrong else min(disk.at for disk in self.disks)
+
+
+class Verification(_Disks[DiskVerified]):
+    """At rest."""
+
+    @property
+    def level(self) -> Level:
+        """The weakest of the disks'."""
+        return min((disk.level for disk in self.disks), key=LEVELS.index)
+
+
+class Comparison(_Disks[DiskCompared]):
+    """With the VM."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether any disk could be."""
+        return any(disk.why_not is None for disk in self.disks)
+
+
+class Protection(Recorded):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    until: Moment
+    reason: str
+    at: Moment
+
+
+class Marks(Model):
+    """All of one point; None for what it has not."""
+
+    suspect: Suspect | None = None
+    verified: Verification | None = None
+    against_source: Comparison | None = None
+    protected: Protection | None = None
+
+
+Mark = Suspect | Verification | Comparison | Protection
+NAMES: dict[type[Mark], str] = {
+    Suspect: SUSPECT,
+    Verification: VERIFIED,
+    Comparison: AGAINST_SOURCE,
+    Protection: PROTECTED,
+}
+_Mark = TypeVar("_Mark", Suspect, Verification, Comparison, Protection)
+
+
+def read(host: Host, point: str) -> Marks:
+    """Of the point in the directory `point`. Raises StateError for a damaged file."""
+    return gather(lambda name: _content(host, point, name), lambda name: _where(host, point, name))
+
+
+def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) -> Marks:
+    """`content` has the files by name; `where` names one in the sentence of the StateError that damage and newer versions
+    raise."""
+
+    def mark(kind: type[_Mark]) -> _Mark | None:
+        name = NAMES[kind]
+        found = content(name)
+        return None if found is None else _parse(found, kind, where(name))
+
+    return Marks(
+        suspect=mark(Suspect),
+        verified=mark(Verification),
+        against_source=mark(Comparison),
+        protected=mark(Protection),
+    )
+
+
+def write(host: Host, point: str, mark: Mark) -> None:
+    host.write(posixpath.join(point, NAMES[type(mark)]), seal(mark.to_json_value()))
+
+
+def unprotect(host: Host, point: str) -> None:
+    """Absent is fine."""
+    host.remove(posixpath.join(point, PROTECTED))
+
+
+def protection(host: Host, point: str, now: datetime) -> Protection | None:
+    """What keeps the point from being deleted at this moment. Raises StateError for a damaged file."""
+    found = _read(host, point, Protection)
+    return found if found is not None and found.until > now else None
+
+
+def suspect(host: Host, point: str, suspicion: Suspicion) -> None:
+    """Adds to what is known already; the same disk is marked once."""
+    known = _read(host, point, Suspect)
+    disks = () if known is None else known.disks
+    if all(disk.key != suspicion.key for disk in disks):
+        write(host, point, Suspect(disks=(*disks, suspicion)))
+
+
+def damaged(host: Host, point: str, found: DiskVerified) -> None:
+    """Of one disk, at rest; what is known of the others stays."""
+    known = _read(host, point, Verification)
+    others = () if known is None else tuple(disk for disk in known.disks if disk.key != found.key)
+    write(host, point, Verification(disks=(*others, found)))
+
+
+def against(found: Marks) -> Iterator[str]:
+    """What speaks against a point, in sentences."""
+    for suspicion in found.suspect.disks if found.suspect else ():
+        yield f"Disk {suspicion.key} is suspect: {suspicion.why}."
+    if found.verified is not None and not found.verified.passed:
+        yield f"It did not pass its verification at rest of {found.verified.at:%Y-%m-%d %H:%M} UTC."
+    if found.against_source is not None and not found.against_source.passed:
+        yield f"It differed from the VM when they were compared on {found.against_source.at:%Y-%m-%d %H:%M} UTC."
+
+
+def _read(host: Host, point: str, kind: type[_Mark]) -> _Mark | None:
+    name = NAMES[kind]
+    content = _content(host, point, name)
+    return None if content is None else _parse(content, kind, _where(host, point, name))
+
+
+def _content(host: Host, point: str, name: str) -> bytes | None:
+    try:
+        return host.read(posixpath.join(point, name), limit=layout.RECORD_LIMIT)
+    except FileNotFoundError:
+        return None
+
+
+def _where(host: Host, point: str, name: str) -> str:
+    return f"{posixpath.join(point, name)} on {host.name}"
+
+
+def _parse(content: bytes, kind: type[_Mark], where: str) -> _Mark:
+    try:
+        return unseal(content, kind, SCHEMA_VERSION)
+    except Damaged as error:
+        raise error.error(where) from error

@@ -1,0 +1,111 @@
+"""deliver: restored files get their names."""
+
+from __future__ import annotations
+
+import posixpath
+
+from runner.base.errors import SendenseError
+from runner.base.model import JobModel, Model
+from runner.base.units import counted, human_bytes
+from runner.events.result import Result
+from runner.events.step_report import Findings, Statement
+from runner.step.step import Context, Empty, Lifetime, Step
+from steps.repository import layout
+from steps.restore.check_restored import Checked
+from steps.restore.create_target import Target, TargetExistsError, is_delivered
+
+
+class Delivered(Model):
+    point: str
+    """Name of the restore point"""
+    host: str
+    """The job's name of the host that the files lie on"""
+    files: tuple[str, ...]
+    """Their absolute paths there"""
+    source: str = ""
+    """The point: VM/POINT"""
+    size: int = 0
+    """Bytes of their disks, every block of which was compared"""
+
+
+class DeliverIn(JobModel):
+    disks: tuple[Checked, ...]
+    """Everything that was restored, and compared"""
+
+
+class NothingToDeliverError(SendenseError):
+    def __init__(self) -> None:
+        super().__init__("no disk was given, so nothing was restored; name at least one that the point has")
+
+
+class Deliver(Step[DeliverIn, Empty, Delivered]):
+    """Gives the files that were restored their final names, once all of them were compared. A file that has such a name already
+    is replaced only if the job says so."""
+
+    name = "deliver"
+    seals = True
+    lifetime = Lifetime.KEEP
+    In = DeliverIn
+    Out = Delivered
+    example = 'uses: deliver, with: {disks: "${{ check }}"}'
+    errors = ("a file of that name was made meanwhile",)
+
+    def check(self, ctx: Context, inputs: DeliverIn, recorded: Delivered | None) -> Delivered | None:
+        if not inputs.disks:
+            return None  # nor can there be: such a run is only there to be discarded
+        targets = _targets(inputs)
+        done = all(is_delivered(ctx.host(target.image.host), target) for target in targets)
+        return _delivered(targets) if done else None
+
+    def run(self, ctx: Context, inputs: DeliverIn, live: Empty) -> Delivered:
+        targets = _targets(inputs)
+        for target in targets:
+            _deliver(ctx, target)
+        return _delivered(targets)
+
+    def findings(self, out: Delivered) -> Findings:
+        made = (
+            Statement(about="made", text=f"{path} on {out.host} is restored from {out.point}.") for path in out.files
+        )
+        result = Result(
+            act="restore",
+            subject=out.source or out.point,
+            noun="point",
+            parts=(f"{counted(len(out.files), 'disk')} of {human_bytes(out.size)} restored", "every block verified"),
+            made=f"in {posixpath.dirname(out.files[0])} on {out.host}",
+            points=(out.source or out.point,),
+            bytes=out.size,
+        )
+        return Findings(statements=tuple(made), result=result)
+
+
+def _targets(inputs: DeliverIn) -> tuple[Target, ...]:
+    if not inputs.disks:
+        raise NothingToDeliverError
+    return tuple(checked.target for checked in inputs.disks)
+
+
+def _deliver(ctx: Context, target: Target) -> None:
+    """Twice is fine: a crash may have come between."""
+    host = ctx.host(target.image.host)
+    if is_delivered(host, target):
+        return
+    try:
+        host.rename(target.image.path, target.final, replace=target.overwrite)
+    except FileExistsError as error:
+        raise TargetExistsError(target.final, host.name) from error
+
+
+def _source(target: Target) -> str:
+    point = posixpath.dirname(target.disk.image.path)
+    return f"{layout.slug_of(posixpath.dirname(point))}/{target.disk.point}"
+
+
+def _delivered(targets: tuple[Target, ...]) -> Delivered:
+    return Delivered(
+        point=targets[0].disk.point,
+        host=targets[0].image.host,
+        files=tuple(target.final for target in targets),
+        source=_source(targets[0]),
+        size=sum(target.disk.capacity for target in targets),
+    )

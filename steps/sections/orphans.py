@@ -1,0 +1,191 @@
+"""What runs left whose records are lost: snapshots in vCenter, what carries their mark on a host, and unfinished points.
+
+An orphan is let go of only when its repository is one of the job's and the VM's lock there is free, and while we hold that
+lock: a run that writes there and lives, wherever, has it. All others are named, with what stands in the way: of a run that
+is dead, another job may have the records, and goes on from its snapshot; what only reads a restore point needs no lock.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from runner.base.errors import SendenseError
+from runner.hosts.held_lock import holder_of
+from runner.hosts.host import Host
+from runner.hosts.identity import Identity
+from runner.hosts.stray_processes import Marked, end, holder_at, look
+from runner.step.step import Context
+from steps.backup.snapshot import PREFIX
+from steps.repository import layout, marker, survey
+from steps.repository.section import Repository
+from steps.vm import tracking_reset
+from steps.vsphere import snapshots
+from steps.vsphere.client import Client, vcenter
+from steps.vsphere.owner import read_owner
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository of the job."""
+
+    host: Host
+    root: str
+    uuid: str
+
+    def is_lock(self, path: str) -> bool:
+        """Whether `path` is that of a VM's lock here: descriptions of snapshots are anybody's to write."""
+        directory, name = posixpath.split(path)
+        vm = posixpath.basename(directory)
+        return (posixpath.dirname(directory), name) == (self.root, layout.LOCK) and (
+            layout.uuid_of_vm_directory(vm) is not None
+        )
+
+
+Kept = Callable[[str, str | None], str | None]
+"""Why what that run of that job (None: it is not told) left is to stay though nobody works on its VM; None if nothing is known
+of the run."""
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """`stays`: why it is not let go of, None if it may be. `copied`: it holds what was copied, so that it goes only with a
+    run that is given up by its name."""
+
+    what: str
+    run: str
+    stays: str | None
+    let_go: Callable[[], None]
+    """Raises LockedError if a run took the VM's lock meanwhile, and what keeps it from being let go of."""
+    copied: bool = False
+
+
+def places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ...]:
+    """Raises NotARepositoryError, HostError."""
+    found = []
+    for entry in repositories:
+        host = ctx.host(entry.host)
+        found.append(Place(host, entry.path, marker.require(host, entry.path).uuid))
+    return tuple(found)
+
+
+def find(
+    ctx: Context, vcenters: Iterable[str], hosts: Iterable[str], where: tuple[Place, ...], kept: Kept
+) -> Iterator[Orphan]:
+    jobs: dict[str, str] = {}
+    for name in vcenters:
+        client = vcenter(ctx, name)
+        for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
+            if (owner := read_owner(snapshot.description)) is not None:
+                jobs[owner.run] = owner.job
+            yield _snapshot(ctx, client, vm, f"snapshot {snapshot.name} of VM {vm_name}", snapshot, where, kept)
+    at = {place.host.name for place in where}
+    told: set[Identity] = set()
+    # Two names may be of one machine: what serves a repository is looked for under that one's.
+    for name in sorted(hosts, key=lambda name: name not in at):
+        host = ctx.host(name)
+        for process in look(host).processes:
+            if process.execution == ctx.run.execution or process.process in told:
+                continue
+            told.add(process.process)
+            yield _process(ctx, host, process, where)
+    for place in where:
+        for vm_directory in survey.read(place.host, place.root).vms.values():
+            for one in vm_directory.unread:
+                ctx.warn(f"{one.sentence}, so what runs left there may be more than what is named")
+            for path in vm_directory.unfinished:
+                if (run := layout.run_of_partial(posixpath.basename(path))) is not None:
+                    yield _unfinished(ctx, place, path, run, jobs.get(run), kept)
+
+
+def _snapshot(
+    ctx: Context,
+    client: Client,
+    vm: str,
+    what: str,
+    snapshot: snapshots.Snapshot,
+    where: tuple[Place, ...],
+    kept: Kept,
+) -> Orphan:
+    run = snapshot.name.removeprefix(PREFIX).removesuffix(tracking_reset.SUFFIX)
+    owner = read_owner(snapshot.description)
+    if owner is None or owner.run != run:
+        return _left(what, run, "its description does not say whose it is")
+    place = next((place for place in where if place.uuid == owner.repository), None)
+    if place is None or owner.lock is None:
+        return _left(what, run, f"its repository {owner.repository or ''} is not one of this job".strip())
+    if not place.is_lock(owner.lock):
+        return _left(what, run, f"{owner.lock} is not a VM's lock in {place.root}")
+
+    def remove(lock: str) -> None:
+        with _held(ctx, place, lock):
+            snapshots.remove(client, vm, snapshot.moref)
+            snapshots.consolidate_if_needed(client, vm)
+
+    stays = _busy(place, owner.lock) or kept(run, owner.job)
+    return Orphan(what, run, stays, partial(remove, owner.lock))
+
+
+def _unfinished(ctx: Context, place: Place, path: str, run: str, job: str | None, kept: Kept) -> Orphan:
+    """`job`: whose it is, as far as its snapshot tells."""
+    lock = posixpath.join(posixpath.dirname(path), layout.LOCK)
+
+    def remove() -> None:
+        with _held(ctx, place, lock):
+            place.host.remove(path, recursive=True)
+
+    stays = _busy(place, lock) or kept(run, job)
+    return Orphan(f"unfinished point {path} on {place.host.name}", run, stays, remove, copied=True)
+
+
+def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]) -> Orphan:
+    program = next(
+        (word for word in process.command if "/" not in word and word.isascii() and word[:1].isalpha()), "sh"
+    )
+    what = f"process {process.process.pid} ({program}) on {host.name}"
+    for place in where:
+        if place.host.name != host.name:
+            continue
+        for word in process.command:
+            lock = posixpath.join(posixpath.dirname(posixpath.dirname(word)), layout.LOCK)
+            if word.startswith(f"{place.root}/") and place.is_lock(lock):
+                if not _is_written(word):
+                    why = f"it reads {word}, which needs no lock: its run may live"
+                    return _left(what, process.run, why)
+                return Orphan(what, process.run, _busy(place, lock), partial(_end, ctx, place, lock, process))
+    return _left(what, process.run, "it serves no image of this job's repositories")
+
+
+def _is_written(image: str) -> bool:
+    """Whether only who has the VM's lock works on it."""
+    return posixpath.dirname(image).endswith(layout.PARTIAL) or image.endswith(layout.REBUILT)
+
+
+def _end(ctx: Context, place: Place, lock: str, process: Marked) -> None:
+    with _held(ctx, place, lock):
+        end(place.host, (process.process,))
+
+
+def _left(what: str, run: str, why: str) -> Orphan:
+    def refuse() -> None:
+        raise SendenseError(f"{what} stays: {why}")
+
+    return Orphan(what, run, why, refuse)
+
+
+def _busy(place: Place, lock: str) -> str | None:
+    holder = holder_at(place.host, lock)
+    return None if holder is None else f"its VM is locked by {holder}"
+
+
+@contextmanager
+def _held(ctx: Context, place: Place, path: str) -> Iterator[None]:
+    holder = holder_of("orphans", ctx.run.job, ctx.run.execution)
+    lock = place.host.lock(path, str(holder), holder.token)
+    try:
+        yield
+    finally:
+        lock.release()

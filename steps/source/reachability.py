@@ -1,0 +1,114 @@
+"""Whether the host that reads disks gets through to the bytes, tried before a snapshot is made for them.
+
+Over HTTPS by the very nbdkit that will read, on the VM's .vmx: a file that no running VM keeps to itself. It tells what
+only curl there sees: names, routes, proxies, a certificate that names another server (which a pinned one lets pass here). For
+VDDK by TCP connections, as its library opens nothing but a snapshot's disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from runner.base.errors import Interrupted, SendenseError
+from runner.engine.retry import FIRST_WAIT
+from runner.events.check_results import Observation, good, noted, wrong
+from runner.hosts.host import Host
+from runner.step.step import Context
+from steps.backup.snapshot import SnapshotTaken
+from steps.copy.nbd import ExportInfo
+from steps.source import nbdkit_curl
+from steps.source.https import HttpsServer
+from steps.source.nbdkit_vddk import VddkOptions
+from steps.vsphere import machine
+from steps.vsphere.client import Client
+from steps.vsphere.errors import VSphereError
+from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.names import DatastoreFile
+
+
+@dataclass(frozen=True)
+class _Way:
+    """`failure`: why there is none; empty if there is."""
+
+    failure: str
+
+
+def examine_https(
+    ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
+) -> Iterator[Observation]:
+    way: _Way = ctx.shared(
+        ("way to /folder", host.name, client.name), lambda: nullcontext(_try(ctx, host, client, snapshot, disk))
+    )
+    subject, looked_at = f"host {host.name}", f"files of vCenter {client.name} over HTTPS"
+    if way.failure:
+        yield wrong(subject, looked_at, way.failure)
+    else:
+        yield good(subject, looked_at, f"nbdkit there is answered by {client.vcenter.authority}")
+
+
+def examine_vddk(ctx: Context, host: Host, client: Client, vm: str, options: VddkOptions) -> Iterator[Observation]:
+    """Where sshd lets nobody ask from there, nothing is said. Of an ESXi host a note: it may have an address for backups alone
+    (a VMkernel adapter with the service vSphereBackupNFC), which only the library is told."""
+    subject, at = f"host {host.name}", client.vcenter
+    looked_at = f"port {at.port} of vCenter {client.name}"
+    match host.reach(at.server, at.port):
+        case "":
+            yield good(subject, looked_at, f"{at.authority} can be reached")
+        case str(why):
+            found = f"{at.authority} cannot be reached from host {host.name}: {why}"
+            yield wrong(subject, looked_at, found, "VDDK there logs in at it: open that port to it")
+    if not {"nbd", "nbdssl"}.issuperset(options.transports):
+        return
+    esxi, port = machine.esxi_host(client, vm), options.nfc_host_port
+    looked_at = f"port {port} of ESXi host {esxi}"
+    match host.reach(esxi, port):
+        case "":
+            yield good(subject, looked_at, "it can be reached")
+        case str(why):
+            found = f"port {port} of ESXi host {esxi} cannot be reached from host {host.name}: {why}"
+            yield noted(
+                subject, looked_at, found, "VDDK reads through it, unless ESXi has an address for backups: open it"
+            )
+
+
+def _try(ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> _Way:
+    """Once more where that may help: a night must not end for a moment's refusal."""
+    for last in (False, True):
+        try:
+            with ctx.closing:
+                _Configuration(ctx, host, client, snapshot, disk).open()
+        except _Answered:
+            break
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            if last or not error.transient:
+                return _Way(error.message)
+            ctx.stop.wait(FIRST_WAIT)
+        else:
+            break
+    return _Way("")
+
+
+class _Answered(VSphereError):
+    """By an HTTP status: the way is there, and what the account may read is asked of the vCenter."""
+
+
+class _Configuration(HttpsServer):
+    """The VM's .vmx, read as a disk of it is."""
+
+    def __init__(self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> None:
+        self._vmx = machine.vmx_file(client, snapshot.vm)
+        super().__init__(ctx, host, client, snapshot, disk, connections=1)
+        self._what = f"{self._vmx} through {client.vcenter.authority} from host {host.name}"
+
+    def _file(self) -> DatastoreFile:
+        return self._vmx
+
+    def _compare(self, info: ExportInfo) -> None:
+        return None
+
+    def _failure_of(self, stderr: str) -> VSphereError:
+        return _Answered("") if nbdkit_curl.status(stderr) else super()._failure_of(stderr)

@@ -1,0 +1,174 @@
+"""nbdkit processes on the host near vSphere that serve one frozen disk over NBD: what the classes of all transports share.
+
+Everything is registered to be closed before it is made. Ready means a handshake through the very path the data will take.
+"""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+
+from runner.base.errors import BY_SIGNAL, CommandError, SendenseError
+from runner.hosts.host import Child, Forwards, Host
+from runner.hosts.tunnel import explain
+from runner.step.step import Context
+from steps.backup.snapshot import SnapshotTaken
+from steps.copy.endpoint import ConnectFailed, RequestFailed
+from steps.copy.nbd import ExportInfo, probe
+from steps.source.nbdkit import SourceFailed, errors_in
+from steps.vsphere.client import Client
+from steps.vsphere.errors import PermissionMissing, VSphereError
+from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.names import DatastoreFile
+
+START_TIMEOUT = 30.0
+"""Seconds for nbdkit to listen; it does so before it asks the server anything."""
+
+LAST_WORDS = 2.0
+"""Seconds for the cause of a refused handshake to come through from nbdkit's standard error."""
+
+PAUSE = 0.02
+
+
+class WrongDisk(VSphereError):
+    pass
+
+
+def endpoint_name(disk_key: int) -> str:
+    """What a copy calls this side in its errors."""
+    return f"source of disk {disk_key}"
+
+
+class SourceServer(ABC):
+    """`what` is for messages: ``disk 2000 ([ds] a/a.vmdk) through vcenter.example.com from host node``."""
+
+    handshake_timeout: float
+    """Seconds for the first connection; nbdkit opens the disk in it."""
+
+    complaints_are_final: bool
+    """Whether what nbdkit calls an error while it opens the disk means that it will not open."""
+
+    def __init__(self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> None:
+        self._ctx = ctx
+        self._host = host
+        self._client = client
+        self._snapshot = snapshot
+        self._disk = disk
+        self._what = f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
+        self._children: list[Child] = []
+
+    @abstractmethod
+    def open(self) -> tuple[str, ...]:
+        """NBD URIs of the same bytes, each of which passed a handshake. Raises VSphereErrors, HostErrors, ConnectFailed,
+        WrongDisk, Interrupted."""
+
+    @abstractmethod
+    def _file(self) -> str | DatastoreFile:
+        """The file that is read; as text ``[ds] dir/name``."""
+
+    @abstractmethod
+    def _failure_of(self, stderr: str) -> VSphereError:
+        """What nbdkit's words mean."""
+
+    def _start(self, directory: str, commands: Sequence[Callable[[str, str], tuple[str, ...]]]) -> list[Child]:
+        """One nbdkit for each of `commands` (socket and pid file → command line); all listen when this returns."""
+        places = [posixpath.join(directory, str(number)) for number in range(len(commands))]
+        children = [
+            self._ctx.start(self._host, command(f"{place}.sock", f"{place}.pid"))
+            for command, place in zip(commands, places, strict=True)
+        ]
+        for child, place in zip(children, places, strict=True):
+            self._await_listening(child, f"{place}.pid")
+        self._children = children
+        self._ctx.explains.append(self._explain)
+        return children
+
+    def _connect(self, directory: str, children: Sequence[Child]) -> tuple[str, ...]:
+        sockets = [posixpath.join(directory, f"{number}.sock") for number in range(len(children))]
+        forwards = self._ctx.closing.enter_context(self._host.forward(sockets))
+        self._ctx.children.extend(forwards.children)
+        uris = tuple(f"nbd+unix:///?socket={socket}" for socket in forwards.sockets)
+        for uri, child in zip(uris, children, strict=True):
+            self._shake_hands(uri, child, forwards)
+        return uris
+
+    def _await_listening(self, child: Child, pid_file: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._host.exists(pid_file):
+            self._ctx.check_stop()
+            if (code := child.poll()) is not None:
+                if code > BY_SIGNAL:
+                    raise CommandError(self._host.name, child.argv, code, child.stderr())
+                raise self._failure_of(self._last_words(child))
+            if time.monotonic() > deadline:
+                raise SourceFailed(f"{self._what}: nbdkit does not listen after {START_TIMEOUT:.0f} s")
+            self._ctx.stop.wait(PAUSE)
+
+    def _shake_hands(self, uri: str, child: Child, forwards: Forwards) -> None:
+        self._ctx.check_stop()
+        try:
+            info = self._first_answer(uri, child)
+        except ConnectFailed as error:
+            words = self._last_words(child)
+            if errors_in(words):
+                raise self._failure_of(words) from error
+            # nbdkit knows nothing of it: the way there failed.
+            raise explain(self._host.name, forwards) or error from error
+        self._compare(info)
+
+    def _compare(self, info: ExportInfo) -> None:
+        """Raises WrongDisk if it is not the disk that it should be."""
+        if info.size != self._disk.capacity:
+            raise WrongDisk(
+                f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the file is not the "
+                f"disk's"
+            )
+
+    def _first_answer(self, uri: str, child: Child) -> ExportInfo:
+        """Of the handshake. Newer nbdkits (seen with 1.42) ask for the file's size after the disk was opened, and their retry
+        filter asks again and again, so its first complaint ends the wait."""
+        with ThreadPoolExecutor(1, thread_name_prefix="handshake") as pool:
+            answer = pool.submit(probe, uri, self.handshake_timeout, self._what)
+            while not wait([answer], PAUSE).done:
+                if self.complaints_are_final and errors_in(words := child.stderr()):
+                    child.stop()  # so that the handshake ends too
+                    raise self._failure_of(words)
+            return answer.result()
+
+    def _explain(self, error: SendenseError) -> SendenseError:
+        """Of one who read the disk: an I/O error stands for the disk's own, unless nbdkit complained of what is behind it; and a
+        connection is refused because of that too, since nbdkit opens the disk for each."""
+        if not isinstance(error, ConnectFailed | RequestFailed) or error.name != endpoint_name(self._disk.key):
+            return error
+        if isinstance(error, RequestFailed) and error.number != errno.EIO:
+            return error
+        if not errors_in(words := self._last_words(*self._children)):
+            return error
+        try:
+            cause: SendenseError = (
+                self._cause_of(error, words) if isinstance(error, RequestFailed) else self._why_refused(words)
+            )
+        except SendenseError as met:  # while looking whether the account is still let in
+            cause = met
+        cause.message = f"{error.message}: {cause.message}"
+        return cause
+
+    def _why_refused(self, stderr: str) -> VSphereError:
+        """The disk was opened a moment ago, so it may be again; if not, `open` says that it is for good."""
+        cause = self._failure_of(stderr)
+        cause.transient = not isinstance(cause, PermissionMissing)
+        return cause
+
+    def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
+        return self._failure_of(stderr)
+
+    def _last_words(self, *children: Child) -> str:
+        """Their standard error, once the cause is there or will not come any more."""
+        deadline = time.monotonic() + LAST_WORDS
+        while not errors_in(said := "".join(child.stderr() for child in children)) and time.monotonic() < deadline:
+            self._ctx.stop.wait(PAUSE)
+        return said

@@ -1,0 +1,122 @@
+"""A frozen disk served by an nbdkit that reads it through VMware's library."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+from runner.hosts.host import Child, Host
+from runner.hosts.secrets import resolve
+from runner.step.step import Context
+from steps.backup.snapshot import SnapshotTaken
+from steps.copy.endpoint import RequestFailed
+from steps.source import nbdkit_vddk
+from steps.source.open_disks import OpenDisks, Place
+from steps.source.server import SourceServer
+from steps.vsphere import machine
+from steps.vsphere.client import Client
+from steps.vsphere.errors import PermissionMissing, VSphereError
+from steps.vsphere.inventory import FrozenDisk
+
+
+@dataclass
+class _FailedReads:
+    """Of one disk, in this execution of the run; bytes."""
+
+    offsets: set[int] = field(default_factory=set)
+
+
+class VddkServer(SourceServer):
+    """One nbdkit and one connection for a disk: each further one would open the disk once more, which costs the ESXi host
+    its buffers again. Requests of one connection run in parallel. How many disks are open at once is counted."""
+
+    handshake_timeout = nbdkit_vddk.OPEN_TIMEOUT
+    complaints_are_final = False
+
+    def __init__(
+        self,
+        ctx: Context,
+        host: Host,
+        client: Client,
+        snapshot: SnapshotTaken,
+        disk: FrozenDisk,
+        options: nbdkit_vddk.VddkOptions,
+    ) -> None:
+        super().__init__(ctx, host, client, snapshot, disk)
+        self._options = options
+        self._serving = False
+
+    def open(self) -> tuple[str, ...]:
+        place = self._take_place()
+        directory = self._ctx.closing.enter_context(self._host.tempdir())
+        password_file = posixpath.join(directory, "password")
+        started: list[Child] = []
+        # Before it starts, so once it was stopped: its last words are here then.
+        self._ctx.closing.callback(self._look_back, started, place)
+        started.append(child := self._start_one(directory, password_file))
+        self._host.remove(password_file)
+        uris = self._connect(directory, [child])
+        self._serving = True
+        return uris
+
+    def _file(self) -> str:
+        return self._disk.file
+
+    def _failure_of(self, stderr: str) -> VSphereError:
+        return nbdkit_vddk.failure(self._what, stderr)
+
+    def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
+        """The library has the same words for a bad sector and for a session that it lost: what fails at the same place of a disk
+        that was opened anew is the disk's."""
+        cause = self._failure_of(stderr)
+        failed: _FailedReads = self._ctx.shared(("failed reads", self._disk.key), lambda: nullcontext(_FailedReads()))
+        if not isinstance(cause, PermissionMissing) and error.offset not in failed.offsets:
+            failed.offsets.add(error.offset)
+            cause.transient = True
+        return cause
+
+    def _take_place(self) -> Place:
+        disks: OpenDisks = self._ctx.shared(("open VDDK disks", self._client.name), lambda: nullcontext(OpenDisks()))
+        esxi = machine.esxi_host(self._client, self._snapshot.vm)
+
+        def waits(why: str) -> None:
+            self._ctx.warn(f"disk {self._disk.key} waits for another to be done; {why}")
+
+        return self._ctx.closing.enter_context(disks.place(esxi, self._ctx.stop, waits))
+
+    def _start_one(self, directory: str, password_file: str) -> Child:
+        configuration_file = posixpath.join(directory, "vddk.conf")
+        self._host.write(configuration_file, nbdkit_vddk.configuration(directory).encode())
+        self._host.write(password_file, resolve(self._client.vcenter.password).reveal().encode())
+        thumbprint = self._client.sha1_thumbprint()
+
+        def command(socket: str, pid_file: str) -> tuple[str, ...]:
+            return nbdkit_vddk.argv(
+                self._options,
+                self._client.vcenter,
+                thumbprint=thumbprint,
+                vm=self._snapshot.vm,
+                snapshot=self._snapshot.moref,
+                file=self._file(),
+                password_file=password_file,
+                configuration_file=configuration_file,
+                socket=socket,
+                pid_file=pid_file,
+            )
+
+        (child,) = self._start(directory, [command])
+        return child
+
+    def _look_back(self, started: Sequence[Child], place: Place) -> None:
+        """At its end: who reads sees only that a read failed, the cause is on nbdkit's standard error."""
+        words = "".join(child.stderr() for child in started)
+        if nbdkit_vddk.out_of_buffers(words):
+            place.refused()
+        if not self._serving:
+            return  # the failure to open said it
+        if nbdkit_vddk.out_of_buffers(words):
+            self._ctx.warn(str(self._failure_of(words)))
+        elif said := nbdkit_vddk.failed_calls(words):
+            self._ctx.warn(f"{self._what}: a call of VDDK failed while it was read: {said[-1]}")

@@ -1,0 +1,41 @@
+"""Whether a vCenter can be reached at all, asked once a run.
+
+A connection that breaks hours into a copy comes back; one that was never made is a wrong name, a firewall or a machine that
+is off, and whoever waits for the answer wants it now.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from runner.hosts.local import LocalHost
+from runner.step.step import Context
+from steps.vsphere.errors import NotReached
+from steps.vsphere.section import VCenter
+
+CONNECT_TIMEOUT = 15.0
+"""Seconds, name resolution aside: as long as ssh gets."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """`failure`: the sentence that says why there is none; empty if there is."""
+
+    failure: str
+
+
+def require(ctx: Context, name: str, vcenter: VCenter) -> None:
+    """Raises NotReached, the same for the whole run, if no TCP connection to `vcenter` could be made."""
+    way: _Way = ctx.shared(("way to vCenter", name), lambda: nullcontext(_Way(_failure(vcenter))))
+    if way.failure:
+        raise NotReached(way.failure)
+
+
+def _failure(vcenter: VCenter) -> str:
+    begins = f"vCenter {vcenter.authority} cannot be reached"
+    why = LocalHost().reach(vcenter.server, vcenter.port, CONNECT_TIMEOUT)
+    return why and (
+        f"{begins}: {why}: check `server:` and `port:` of the vCenter in the job, and that port {vcenter.port} there is open "
+        "to this machine"
+    )

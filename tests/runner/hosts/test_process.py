@@ -1,0 +1,136 @@
+"""The leash, with the shells that a machine may call sh."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from runner.base.errors import CommandError
+from runner.hosts import process
+from runner.hosts.supervisor import LeashedChild, kept_directory, leash
+from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
+
+
+@pytest.fixture(params=["dash", "bash"])
+def sh(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`sh` is that shell."""
+    found = shutil.which(request.param)
+    if found is None:
+        pytest.skip(f"{request.param} is not installed")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").symlink_to(found)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    gc.collect()
+    descriptors, children = open_descriptors(), children_of_ours()
+    yield
+    gc.collect()
+    assert eventually(lambda: children_of_ours() <= children)
+    assert open_descriptors() <= descriptors
+
+
+def test_output_input_and_exit_code_come_through(sh: str) -> None:
+    assert Path(shutil.which("sh") or "").readlink() == Path(sh)
+    done = process.run(("sh", "-c", "cat; echo err >&2; exit 7"), stdin=b"in\0", ok=None)
+    assert (done.exit_code, done.stdout, done.stderr) == (7, b"in\0", "err\n")
+
+
+def test_a_process_is_stopped_by_term_and_then_by_kill(sh: str, tmp_path: Path) -> None:
+    polite = process.start(("sleep", "600"))
+    polite.stop()
+    assert polite.poll() == 143
+    stubborn = process.start(("sh", "-c", f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 0.05; done"))
+    assert eventually((tmp_path / "ready").exists)
+    stubborn.stop(timeout=0.3)
+    assert stubborn.poll() == 137
+
+
+def test_the_end_of_the_leash_ends_the_process_group(sh: str, tmp_path: Path) -> None:
+    script = f"sleep 600 & echo $! >{tmp_path}/child; exec sleep 600"
+    with subprocess.Popen(leash("here", ("sh", "-c", script)), stdin=subprocess.PIPE) as wrapper:
+        assert eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().endswith("\n"))
+        assert wrapper.stdin is not None
+        wrapper.stdin.close()
+        assert wrapper.wait(10) == 143
+    assert eventually(lambda: is_gone(int((tmp_path / "child").read_text())))
+
+
+def test_a_leash_that_ends_at_once_lets_nothing_escape(sh: str) -> None:
+    for _ in range(10):
+        wrapper = subprocess.run(leash("here", ("sleep", "600")), stdin=subprocess.DEVNULL, timeout=10)
+        assert wrapper.returncode in (143, 137)
+
+
+def test_a_program_never_starts_on_half_of_its_input(sh: str, tmp_path: Path) -> None:
+    argv = leash("here", ("touch", f"{tmp_path}/started"), size=10)
+    wrapper = subprocess.run(argv, input=b"half", timeout=10)
+    assert wrapper.returncode == 126 and not (tmp_path / "started").exists()
+
+
+def test_a_process_is_not_in_our_session() -> None:
+    child = process.start(("sh", "-c", "cut -d' ' -f6 /proc/$$/stat"))
+    assert eventually(lambda: child.poll() == 0)
+    assert int(child.stderr()) not in (os.getsid(0), os.getpgid(0))
+    child.stop()
+
+
+def test_a_missing_program_names_its_debian_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("sh", "mktemp", "printf"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if shutil.which("qemu-nbd", path="/usr/local/sbin:/usr/sbin:/sbin"):
+        pytest.skip("qemu-nbd is in a directory that is always searched")
+    for start in (process.run, process.start):
+        with pytest.raises(CommandError, match="qemu-nbd is not installed on local; on Debian: apt install qemu-utils"):
+            start(("qemu-nbd", "--version"))
+
+
+def test_programs_of_the_administrator_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert process.run(("sysctl", "--version"), ok=None).exit_code == 0 or shutil.which("sysctl") is None
+
+
+@pytest.mark.parametrize("room", ["nr_inodes=2", "size=4k"], ids=["for-no-directory", "for-no-name-in-it"])
+def test_a_temporary_directory_on_a_full_tmp_is_an_error_with_words(room: str) -> None:
+    script = f'mount -t tmpfs -o {room} tmpfs /tmp && head -c 4k </dev/zero >/tmp/ballast; exec "$@"'
+    apart = ("unshare", "--map-root-user", "--mount")
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespaces here, so no full file system can be mounted")
+    full = kept_directory("local", lambda argv: process.PipeWire((*apart, "sh", "-c", script, "sh", *argv)))
+    with pytest.raises(CommandError, match=r"on local failed with exit code 1: .*(is it full|No space left)"), full:
+        pass
+
+
+def test_a_temporary_directory_is_gone_even_if_we_fail() -> None:
+    with pytest.raises(RuntimeError), process.temporary_directory() as directory:
+        (Path(directory) / "file").touch()
+        raise RuntimeError
+    assert not Path(directory).exists()
+
+
+def test_what_was_ended_from_without_may_heal_and_what_failed_does_not(sh: str) -> None:
+    def broken(argv: Sequence[str]) -> process.PipeWire:
+        return process.PipeWire(("sh", "-c", "echo the ssh session to hub broke; exit 255"))
+
+    calls = {
+        True: (
+            lambda: LeashedChild(("qemu-nbd", "--persistent"), "hub", broken),
+            lambda: process.run(("sh", "-c", "kill -KILL $$")),
+        ),
+        False: (lambda: process.run(("false",)),),
+    }
+    for transient, starts in calls.items():
+        for start in starts:
+            with pytest.raises(CommandError) as caught:
+                start()
+            assert caught.value.transient is transient, caught.value

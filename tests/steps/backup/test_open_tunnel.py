@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from runner.base.units import MiB
+from runner.step.step import Context
+from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, TooManyConnectionsError, Tunnel
+from steps.backup.start_nbd import Export, StartNbd, StartNbdIn
+from steps.copy.endpoint import ConnectFailed
+from steps.copy.nbd import probe
+from steps.nbd.exporter import WrongSizeError
+from tests.hub import Hub, disk
+
+STEP = OpenTunnel()
+
+
+@contextmanager
+def exported(hub: Hub, mode: str = "write", key: int = 2000) -> Iterator[Export]:
+    context = hub.context("export")
+    inputs = {"image": hub.image(disk(key, (key - 1998) * 2 * MiB)).to_json_value(), "mode": mode}
+    with context.closing:
+        yield StartNbd().run(context, StartNbdIn.from_json_value(inputs), StartNbd.Live())
+
+
+def open_tunnel(context: Context, export: Export, connections: int = 4) -> Tunnel:
+    return STEP.run(context, OpenTunnelIn(connections=connections), OpenTunnelLive(export=export))
+
+
+def test_each_connection_passes_a_handshake(any_hub: Hub) -> None:
+    context = any_hub.context()
+    with exported(any_hub) as export, context.closing:
+        tunnel = open_tunnel(context, export)
+        assert len(tunnel.uris) == (4 if any_hub.host.local else 2 * len(set(tunnel.uris)))
+        assert (tunnel.size, tunnel.read_only, tunnel.multi_conn, tunnel.cached) == (4 * MiB, False, True, False)
+        assert {probe(uri, 10).size for uri in tunnel.uris} == {4 * MiB}
+        assert STEP.probe(context, tunnel)
+    assert not STEP.probe(context, tunnel)
+
+
+@pytest.mark.parametrize(
+    ("long_wire", "processes"),
+    [pytest.param(1000.0, 2, id="short: as many as cores"), pytest.param(0.0, 4, id="long: as many as asked for")],
+)
+def test_a_long_wire_gets_more_ssh_processes_than_there_are_cores(
+    hub_over_ssh: Hub, monkeypatch: pytest.MonkeyPatch, long_wire: float, processes: int
+) -> None:
+    monkeypatch.setattr("steps.nbd.exporter.LONG_WIRE", long_wire)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    context = hub_over_ssh.context()
+    with exported(hub_over_ssh) as export, context.closing:
+        tunnel = open_tunnel(context, export)
+        assert (len(tunnel.uris), len(set(tunnel.uris)), len(context.children)) == (2 * processes, processes, processes)
+
+
+def test_a_read_only_view_says_whether_the_cache_answers(any_hub: Hub) -> None:
+    context = any_hub.context()
+    with exported(any_hub, "read-only") as export, context.closing:
+        tunnel = open_tunnel(context, export, 2)
+        assert (len(tunnel.uris), tunnel.read_only, tunnel.cached) == (
+            2 if any_hub.host.local else 2 * len(set(tunnel.uris)),
+            True,
+            False,
+        )
+
+
+def test_anothers_export_is_refused_by_its_size(any_hub: Hub) -> None:
+    context = any_hub.context()
+    with exported(any_hub) as one, exported(any_hub, key=2001) as two, context.closing:
+        swapped = one.model_copy(update={"socket": two.socket, "export": two.export})
+        with pytest.raises(WrongSizeError, match=f"disk 2000 on hub has {6 * MiB} bytes .* {4 * MiB}"):
+            open_tunnel(context, swapped)
+
+
+def test_more_connections_than_the_server_takes_are_refused_before_one_hangs(hub: Hub) -> None:
+    context = hub.context()
+    refused = pytest.raises(TooManyConnectionsError, match="write connections: 5 on the start-nbd step")
+    with exported(hub) as export, context.closing, refused:
+        open_tunnel(context, export, 5)
+
+
+def test_a_dead_exporter_is_a_transient_error(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steps.nbd.exporter.REACH_TIMEOUT", 0.2)
+    with exported(hub) as export:
+        pass
+    context = hub.context()
+    with context.closing, pytest.raises(ConnectFailed, match="no NBD handshake with the export of disk 2000") as caught:
+        open_tunnel(context, export)
+    assert caught.value.transient
