@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from steps.backup.discover import Discovered
 from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest, VmIdentity
+from steps.values.discovered import Discovered
 from tests import chain
 from tests.vcenter import Lab, disk, machine
 

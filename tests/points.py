@@ -11,12 +11,14 @@ from blake3 import blake3
 from pyVmomi import vim, vmodl
 
 from runner.base.units import MiB
-from steps.backup.create_qcow2 import Image
-from steps.backup.publish import Publish, Published, PublishIn
-from steps.backup.snapshot import FrozenDisk, SnapshotTaken
-from steps.backup.transfer import Copied
-from steps.backup.verify import Verified
+from steps.backup.publish import Publish, PublishIn
+from steps.backup.snapshot import FrozenDisk
 from steps.repository import layout
+from steps.values.copied import Copied
+from steps.values.image import Image
+from steps.values.published import Published
+from steps.values.snapshot import SnapshotTaken
+from steps.values.verified import Verified
 from steps.vsphere.inventory import VM, Disk
 from steps.vsphere.names import DatastoreFile
 from tests.hub import CREATED, RUN, Hub, disk, vm

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from runner.base.units import KiB, MiB
 from runner.step.step import Context
-from steps.backup.create_qcow2 import Image
-from steps.backup.open_source import Source
-from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, Tunnel
+from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
-from steps.backup.transfer import Copied, Transfer, TransferIn, TransferLive
-from steps.backup.verify import Verified, Verify, VerifyIn, VerifyLive
+from steps.backup.transfer import Transfer, TransferIn, TransferLive
+from steps.backup.verify import Verify, VerifyIn, VerifyLive
+from steps.values.copied import Copied
+from steps.values.image import Image
+from steps.values.source import Source
+from steps.values.tunnel import Tunnel
+from steps.values.verified import Verified
 from steps.vsphere.inventory import Disk
 from tests.hub import CREATED, Hub, disk
 from tests.nbd_servers import Servers, raw

@@ -18,11 +18,14 @@ from runner.hosts.file_log import FileLog
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.step.step import Context, Run
-from steps.backup.discover import Discover, Discovered, DiscoverIn
-from steps.backup.open_source import OpenSource, OpenSourceIn, Source
-from steps.backup.snapshot import Snapshot, SnapshotIn, SnapshotTaken
+from steps.backup.discover import Discover, DiscoverIn
+from steps.backup.open_source import OpenSource, OpenSourceIn
+from steps.backup.snapshot import Snapshot, SnapshotIn
 from steps.lab.simulator import Inventory, Simulator
 from steps.repository.section import Repository
+from steps.values.discovered import Discovered
+from steps.values.snapshot import SnapshotTaken
+from steps.values.source import Source
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.section import VCenter
 

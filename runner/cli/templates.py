@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, JsonValue
 from runner.base.annotations import bare, fields, members, metadata, model_of
 from runner.base.errors import UsageError
 from runner.base.render import job_templates
+from runner.base.suggestion import did_you_mean
 from runner.base.units import parse_duration, parse_size
 from runner.cli.options import json_option, print_json
 from runner.cli.steps import paragraphs, type_name
 from runner.console import print_table
-from runner.job.problems import did_you_mean
 from runner.job.template_variables import Variable, declared, summary
 from runner.job.writer import flow
 from runner.step.step import Registry

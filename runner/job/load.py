@@ -8,11 +8,12 @@ from typing import Any
 
 from runner.base.errors import JobFileError, Problem
 from runner.base.render import job_templates
+from runner.base.suggestion import did_you_mean
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.job.expressions import ExpressionError, evaluate
 from runner.job.field_roles import with_absolute_paths
 from runner.job.model import LOCAL, Job, Location, StateIn, StateSpec, StepSpec
-from runner.job.problems import Written, check_value, did_you_mean, each_once
+from runner.job.problems import Written, check_value, each_once
 from runner.job.sources import Part, Sources, beside, content_of
 from runner.job.spelling import Spelling
 from runner.job.step_checks import Surroundings, check_names, check_steps

@@ -5,7 +5,6 @@ The sentences never quote a value where any text is allowed: the mistake may be 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -18,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from runner.base.annotations import bare, element, field, fields, members, model_of, required, spelled
 from runner.base.errors import Problem
+from runner.base.suggestion import closest, did_you_mean
 from runner.job.expressions import ExpressionError, whole
 from runner.job.model import Location
 from runner.job.yaml_nodes import Mapping as MappingNode
@@ -28,19 +28,6 @@ Path = tuple[str | int, ...]
 _OF_STEP = re.compile(r"step (?P<step>[^:\s]+): (?P<rest>.*)", re.DOTALL)
 
 _SUBJECT = re.compile(r"^(Input|String|List|Tuple|Value|Number|Dictionary) (?=should )")
-
-
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant."""
-    folded = {choice.lower().replace("_", "-"): choice for choice in reversed(list(known))}
-    close = difflib.get_close_matches(word.lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
-    return folded[close[0]] if close else None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'port'?``, or nothing if no known word is close."""
-    meant = closest(word, known)
-    return "" if meant is None else f"; did you mean '{meant}'?"
 
 
 def each_once(problems: Iterable[Problem]) -> list[Problem]:

@@ -15,8 +15,8 @@ from pydantic_core import PydanticUndefined
 
 from runner.base.annotations import bare, element, field, fields, is_open, members, metadata, model_of, spelled
 from runner.base.model import load_value
+from runner.base.suggestion import did_you_mean
 from runner.job.model import KEY_FIELDS
-from runner.job.problems import did_you_mean
 
 NOTHING = type(None)
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from runner.base.errors import Problem
+from runner.base.suggestion import did_you_mean
 from runner.job.expressions import ExpressionError, Reference, look_up, parse, whole
 from runner.job.model import Location, StepSpec
-from runner.job.problems import did_you_mean
 from runner.job.reference_types import ANYTHING, Known, NoSuchPart, Shape, Typed, is_scalar, list_of, part_of
 from runner.job.variables import ROOT, Variables
 from runner.job.yaml_nodes import Node, Scalar

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.base.errors import JobFileError, Problem
+from runner.base.suggestion import did_you_mean
 from runner.base.units import MiB
 from runner.job.model import Location
-from runner.job.problems import did_you_mean
 from runner.job.variables import Unsettled, Variables, variables_in
 from runner.job.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, kind_of, position
 

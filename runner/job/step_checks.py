@@ -13,11 +13,12 @@ from pydantic import JsonValue
 
 from runner.base.annotations import fields, inside, required
 from runner.base.errors import Problem
+from runner.base.suggestion import closest, did_you_mean
 from runner.job.expressions import ExpressionError, evaluate, whole
 from runner.job.field_roles import names
 from runner.job.graph import CycleError, StepGraph, cycle_sentence
 from runner.job.model import KEY_FIELDS, Location
-from runner.job.problems import Path, Written, check_value, closest, did_you_mean, one_of
+from runner.job.problems import Path, Written, check_value, one_of
 from runner.job.reference_types import ANYTHING, Shape, Typed, element_of, fits, has_key
 from runner.job.references import Place, References, Takes, whole_of
 from runner.job.steps import WrittenStep, WrittenSteps

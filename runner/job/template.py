@@ -10,8 +10,9 @@ from typing import Any
 
 from runner.base.annotations import bare
 from runner.base.render import job_templates, render_template, template_text
+from runner.base.suggestion import did_you_mean
 from runner.job.model import Location
-from runner.job.problems import Written, check_value, did_you_mean
+from runner.job.problems import Written, check_value
 from runner.job.sources import Part, Sources
 from runner.job.spelling import Spelling
 from runner.job.template_variables import MissingVariables, Variable, declared, settled

@@ -8,9 +8,9 @@ from collections.abc import Mapping as AbstractMapping
 from pydantic import JsonValue
 
 from runner.base.errors import JobFileError, Problem
+from runner.base.suggestion import did_you_mean
 from runner.job.expressions import NAME, ExpressionError, Reference, evaluate, look_up, references
 from runner.job.model import Location
-from runner.job.problems import did_you_mean
 from runner.job.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, resolve
 
 ROOT = "vars"

@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from runner.base.errors import DifferenceError, SendenseError
-from runner.base.model import JobModel, Model, SectionName
+from runner.base.model import JobModel, SectionName
 from runner.base.units import human_bytes
 from runner.events.check_results import Observation, noted, wrong
 from runner.events.step_report import Alarm, Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.step import Context, Empty, Forecast, Lifetime, Step
-from steps.backup.open_source import frozen_disk
-from steps.backup.snapshot import SnapshotTaken
 from steps.repository import parent, vm_directory
 from steps.repository.manifest import APART
 from steps.repository.parent import NoParentError, Parent, Sought
 from steps.repository.section import locate
+from steps.values.base import Base
+from steps.values.snapshot import SnapshotTaken, frozen_disk
 from steps.vsphere import cbt, hardware, machine, tracking
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import TrackingError
@@ -37,34 +37,6 @@ class FullEvery(JobModel):
     """After so many restore points, the full counted; those that were deleted since count too."""
     days: Annotated[float, Field(gt=0)] | None = None
     """Once the last full that was copied from the source is so many days old; what a prune made a full does not count."""
-
-
-class Base(Model):
-    """The decision for one disk."""
-
-    disk_key: int
-    """The disk's, as vSphere gave it."""
-    vcenter: str
-    """The job's name of the vCenter that knows what changed."""
-    vm: str
-    """moref"""
-    snapshot: str
-    """moref of the moment up to which it takes what changed; empty in a plan that has none yet."""
-    kind: Literal["full", "incremental"]
-    """A full stands alone, an incremental lies on its parent's image."""
-    by: Literal["all", "cbt", "digests"]
-    """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names, `digests` what
-    differs from the parent's digests, for which everything is read."""
-    reason: str
-    """Why it is a full, or what the incremental is built on."""
-    parent: Parent | None = None
-    """What an incremental lies on."""
-    changed: int | None = None
-    """Bytes that changed block tracking names."""
-    caught: str = ""
-    """Of a full that takes the place of an incremental of this very run: what was found wrong with the chain."""
-    distrusted: tuple[str, ...] = ()
-    """The points that are no longer trusted for it, oldest first."""
 
 
 class BaseIn(JobModel):

@@ -6,19 +6,21 @@ import posixpath
 from typing import Annotated
 
 from runner.base.errors import SendenseError
-from runner.base.model import JobModel, Model, SectionName
+from runner.base.model import JobModel, SectionName
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.space import Space
 from runner.step.step import Context, Empty, Forecast, Lifetime, Step
-from steps.backup.choose_parent import Base
-from steps.backup.image_size import bounds, on_disk
+from steps.backup.image_size import bounds
 from steps.nbd import tools
+from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.repository import layout, marker, vm_directory
+from steps.repository.marker import marked
 from steps.repository.section import locate
-from steps.sections.sections import marked
+from steps.values.base import Base
+from steps.values.image import Image
 from steps.vsphere.inventory import VM, Disk
 
 LEAST_FREE = 64 * MiB
@@ -28,23 +30,6 @@ LEAST_FREE = 64 * MiB
 BESIDE = MiB
 """What an image takes beyond the content of its disk: tables, digests, a share of the manifest, and the rest of blocks that hold
 little, since a full keeps blocks of 1 MiB whole."""
-
-
-class Image(Model):
-    disk: Disk
-    """The disk that the image is for."""
-    repository: str
-    """The job's name of the repository."""
-    host: str
-    """The job's name of the host that has the image."""
-    directory: str
-    """Absolute path of `<run>.partial` on the host."""
-    path: str
-    """Absolute path of `disk-<key>.qcow2` on the host."""
-    capacity: int
-    """Bytes, as the disk has."""
-    backing: str | None = None
-    """The parent's image by its name relative to `directory`; None for a full."""
 
 
 class CreateQcow2In(JobModel):

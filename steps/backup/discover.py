@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from runner.base.model import HOW, JobModel, Model, SectionName
+from runner.base.model import HOW, JobModel, SectionName
 from runner.events.check_results import Observation, good, noted, observe
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.step.about import About
 from runner.step.step import Context, Empty, Lifetime, Step
-from steps.sections.sections import RENEW, answers, expiry
+from steps.values.discovered import Discovered
 from steps.vm import which_vm
 from steps.vsphere import machine
+from steps.vsphere.checks import RENEW, answers, expiry
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import VSphereError
-from steps.vsphere.inventory import VM, Disk, Uncovered
+from steps.vsphere.inventory import Uncovered
 
 
 class DiscoverIn(JobModel):
@@ -27,19 +28,6 @@ class DiscoverIn(JobModel):
     """Where its restore points are: a name that another VM has now is then told, and the VM that was backed up before is meant."""
     skip_uncovered: bool | tuple[int, ...] = False
     """Disks that a snapshot does not cover may stay out of the backup: all of them, or those with these keys."""
-
-
-class Discovered(Model):
-    vm: VM
-    """What the VM is."""
-    disks: tuple[Disk, ...]
-    """Covered by a snapshot, in key order."""
-    uncovered: tuple[Uncovered, ...]
-    """Disks that a snapshot does not cover, and why."""
-    change_tracking: bool
-    """Whether changed block tracking is on."""
-    kept: tuple[str, ...] = ()
-    """Restore points that the job made of other VMs of its name, in words."""
 
 
 class DisksNotCovered(VSphereError):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from runner.base.units import MiB, human_bytes
 from runner.hosts.host import Host
 from runner.step.step import Context
-from steps.backup.choose_parent import Base
 from steps.repository import survey
 from steps.repository.manifest import PointDisk
+from steps.values.base import Base
 from steps.vsphere.allocated import allocated
 from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM, Disk
@@ -23,16 +23,6 @@ class Bounds:
     least: int
     most: int
     why: str
-
-
-_SECTOR = 512
-"""What stat(1) counts blocks in, unless it says otherwise (%B)."""
-
-
-def on_disk(host: Host, path: str) -> int:
-    """Bytes that a file takes; 0 if there is none."""
-    done = host.run(("stat", "--format=%b", path), ok=None)
-    return int(done.stdout) * _SECTOR if done.exit_code == 0 else 0
 
 
 def bounds(ctx: Context, host: Host, directory: str | None, vm: VM, disk: Disk, base: Base | None) -> Bounds:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -14,17 +13,18 @@ from runner.base.model import HOW, HostName, JobModel
 from runner.events.check_results import Observation, good, observe, wrong
 from runner.events.step_report import Findings, Statement
 from runner.hosts.host import Host
-from runner.step.step import Context, Empty, Forecast, Given, Lifetime, Step
-from steps.backup.snapshot import SnapshotTaken
+from runner.step.step import Context, Empty, Forecast, Lifetime, Step
 from steps.nbd import forwards, tools
 from steps.source import nbdkit_vddk, reachability
 from steps.source.https import HttpsServer
 from steps.source.nbdkit_vddk import VddkOptions
-from steps.source.server import SourceServer, WrongDisk
+from steps.source.server import SourceServer
 from steps.source.vddk import VddkServer
+from steps.values.snapshot import SnapshotTaken, frozen_disk
+from steps.values.source import Source
 from steps.vsphere import privileges
 from steps.vsphere.client import vcenter
-from steps.vsphere.errors import VSphereError
+from steps.vsphere.errors import VSphereError, WrongDisk
 from steps.vsphere.inventory import Disk, FrozenDisk
 
 __all__ = ["NoTransport", "OpenSource", "OpenSourceIn", "Source", "WrongDisk", "frozen_disk"]
@@ -50,27 +50,6 @@ class OpenSourceIn(JobModel):
     vddk: Annotated[VddkOptions, HOW] = VddkOptions()
     """Where VMware's library is, and how it is to read: `libdir`, `plugin`, `transports` (nbdssl, nbd, san, hotadd), `compression`
     (none, zlib, fastlz, skipz), `nfc-host-port`."""
-
-
-class Source(Given):
-    snapshot: str
-    """moref of the snapshot whose disk this is"""
-    created: datetime
-    """When it was taken, by the vCenter's clock: its moref alone may become another snapshot's."""
-    disk_key: int
-    """Which disk it is."""
-    backing_uuid: str
-    """With the key, the disk's identity."""
-    capacity: int
-    """Bytes."""
-    transport: str
-    """https or vddk."""
-    why: str
-    """Why this transport."""
-    uris: tuple[str, ...]
-    """NBD URIs, all of the same bytes; each passed a handshake."""
-    extents: bool
-    """Whether the source can tell its holes."""
 
 
 class NoTransport(VSphereError):
@@ -178,22 +157,6 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: {out.why}."
         )
         return Findings(statements=(Statement(about="how", text=text),))
-
-
-def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:
-    """The disk as the snapshot has it. Raises WrongDisk: a key alone may by now mean another disk."""
-    found = next((frozen for frozen in snapshot.disks if frozen.key == disk.key), None)
-    if found is None:
-        keys = ", ".join(str(frozen.key) for frozen in snapshot.disks)
-        raise WrongDisk(f"disk {disk.key} ({disk.label}) is not in snapshot {snapshot.name}, which has {keys}")
-    expected, seen = (disk.backing_uuid, disk.capacity), (found.backing_uuid, found.capacity)
-    if expected != seen:
-        raise WrongDisk(
-            f"disk {disk.key} ({disk.label}) was discovered with backing {expected[0]} and {expected[1]} bytes, snapshot "
-            f"{snapshot.name} has backing {seen[0]} and {seen[1]} bytes at that key: the VM was changed in between; run "
-            f"with --fresh"
-        )
-    return found
 
 
 def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> nbdkit_vddk.Found:

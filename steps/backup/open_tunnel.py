@@ -8,32 +8,15 @@ from pydantic import Field
 
 from runner.base.errors import SendenseError
 from runner.base.model import HOW, JobModel
-from runner.step.step import Context, Given, Lifetime, Step
-from steps.backup.create_qcow2 import Image
-from steps.backup.start_nbd import Export
+from runner.step.step import Context, Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.nbd import exporter
 from steps.qemu import nbd_server
+from steps.values.export import Export
+from steps.values.tunnel import Tunnel
 
 PROBE_TIMEOUT = 10.0
-
-
-class Tunnel(Given):
-    """The image seen from here; usable by the copy engine."""
-
-    image: Image
-    """The image behind it."""
-    uris: tuple[str, ...]
-    """NBD URIs, one a connection; each socket passed a handshake and shows `size`."""
-    size: int
-    """Bytes."""
-    read_only: bool
-    """It cannot be written to."""
-    multi_conn: bool
-    """One FLUSH serves all connections."""
-    cached: bool
-    """Reads may come from the host's page cache."""
 
 
 class OpenTunnelIn(JobModel):

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from runner.hosts.host import Host
 from runner.step.step import Context
-from steps.backup.snapshot import SnapshotTaken
-from steps.backup.transfer import Copied
-from steps.backup.verify import Verified
 from steps.repository import layout, manifest, survey
 from steps.repository.manifest import LastFull, Manifest, PointDisk, VmIdentity
+from steps.values.copied import Copied
+from steps.values.snapshot import SnapshotTaken
+from steps.values.verified import Verified
 from steps.vsphere.inventory import VM
 
 

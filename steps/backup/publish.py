@@ -8,10 +8,10 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from runner.base.errors import SendenseError
-from runner.base.model import JobModel, Model
+from runner.base.model import JobModel
 from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
 from runner.events.step_report import Command, Findings, Statement
@@ -20,54 +20,18 @@ from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.step import Context, Empty, Lifetime, Step
 from steps.backup import point_manifest
-from steps.backup.snapshot import SnapshotTaken
-from steps.backup.verify import Verified
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
 from steps.qemu import img
 from steps.repository import layout, manifest, marker, verification_records, vm_directory
-from steps.repository.manifest import Level
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
+from steps.values.published import Published, PublishedDisk
+from steps.values.snapshot import SnapshotTaken
+from steps.values.verified import Verified
 from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM, Uncovered
-
-
-class PublishedDisk(Model):
-    """Sizes in bytes."""
-
-    key: int
-    kind: Literal["full", "incremental"]
-    size: int
-    copied: int
-    """See `steps.points.figures`."""
-    changed: int | None
-    """That changed block tracking named."""
-    seconds: float
-    """Of its copy, the last time it went on."""
-    level: Level
-    blocks: int
-    compared: int
-
-
-class Published(Model):
-    vm: str
-    """The VM's name."""
-    point: str
-    """Name of the restore point."""
-    path: str
-    """The restore point's directory on the host."""
-    host: str
-    """The job's name of the host that has it."""
-    repository: str
-    """The job's name of the repository."""
-    disks: tuple[str, ...]
-    """Paths of the images."""
-    level: Level
-    """How far all its disks were verified."""
-    made: tuple[PublishedDisk, ...] = ()
-    """What was copied of each disk."""
 
 
 class PublishIn(JobModel):

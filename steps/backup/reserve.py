@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 
 from runner.base.errors import LockedError, SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.events.check_results import Observation, observe
 from runner.events.step_report import Cell, Findings, Row
-from runner.hosts.held_lock import HeldLock, holder_of
-from runner.hosts.host import Host, remove_temporaries
 from runner.hosts.stray_processes import holder_at
 from runner.step.about import About
-from runner.step.step import Context, Empty, Forecast, Given, Lifetime, Step
+from runner.step.step import Context, Empty, Forecast, Lifetime, Step
 from steps.repository import layout, marker, survey, vm_directory
 from steps.repository.section import locate
+from steps.repository.vm_lock import hold
+from steps.values.reservation import Reservation
 from steps.vsphere.inventory import VM
 from steps.vsphere.owner import reserved
-
-
-class Reservation(Given):
-    repository: str
-    """The job's name of the repository."""
-    lock: str
-    """Path of the lock file on the repository's host."""
-    host: str
-    """The repository's."""
-    uuid: str
-    """Of the repository."""
 
 
 class ReserveIn(JobModel):
@@ -110,31 +98,3 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
 
 def _named(inputs: ReserveIn) -> str:
     return f"VM {inputs.vm.name!r} in repository {inputs.repository}"
-
-
-def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = False) -> str:
-    """Takes the lock of the VM with this directory for as long as `ctx` is open, and lets nothing of this run be written on
-    any host without it; returns the lock file's path. `what` names the VM in messages, `anew` is that of `HeldLock.take`.
-    Raises LockedError, and TransientError for a session of this run that broke."""
-    path = posixpath.join(directory, layout.LOCK)
-
-    def made() -> AbstractContextManager[HeldLock]:
-        holder = holder_of(ctx.run.id, ctx.run.job, ctx.run.execution)
-        return nullcontext(HeldLock(host, path, holder, what))
-
-    # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still needs it.
-    lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
-    lock.take(by_force=ctx.run.break_locks, anew=anew)
-    ctx.closing.callback(_release, ctx, lock)
-    if lock not in ctx.guards:
-        ctx.guards.append(lock)
-    remove_temporaries(host, directory)
-    return path
-
-
-def _release(ctx: Context, lock: HeldLock) -> None:
-    """What was done with it stands, also where its session does not end."""
-    try:
-        lock.release()
-    except SendenseError as error:
-        ctx.warn(error.message)

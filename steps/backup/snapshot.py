@@ -7,22 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from runner.base.errors import LockedError, SendenseError
-from runner.base.model import HOW, Duration, JobModel, Model, Percent
+from runner.base.model import HOW, Duration, JobModel, Percent
 from runner.base.units import HOUR, human_seconds
 from runner.events.check_results import Observation, observe
 from runner.events.step_report import Findings, Statement
 from runner.step.about import About
 from runner.step.step import Context, Empty, Forecast, Lifetime, Run, Step
+from steps.values.snapshot import SnapshotTaken
 from steps.vm import tracking_reset
 from steps.vsphere import datastores, machine, privileges, snapshots, tracking
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed, TrackingOff
 from steps.vsphere.inventory import VM, FrozenDisk
-from steps.vsphere.owner import describe, read_owner
+from steps.vsphere.owner import PREFIX, describe, read_owner
 from steps.vsphere.snapshots import Snapshot as Found
 from steps.vsphere.tracking import Wish
-
-PREFIX = "sendense-"
 
 CLOCK_STEP = 60.0
 """Seconds by which a clock that is kept by NTP may have gone back between two looks: more is a clock that was set."""
@@ -43,29 +42,6 @@ class SnapshotIn(JobModel):
     """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off, which takes effect
     when the VM is stunned, as this snapshot does; `reset` does that too, and where it is on and a disk is not tracked all the
     same, it switches it off and on again, once; `require` fails where it is off; `off` leaves it as it is."""
-
-
-class SnapshotTaken(Model):
-    vcenter: str
-    """The job's name of the vCenter."""
-    vm: str
-    """moref"""
-    moref: str
-    """Of the snapshot."""
-    name: str
-    """sendense-<run id>"""
-    created: datetime
-    """By the vCenter's clock."""
-    quiesced: str
-    """yes, no (not wished, or the VM is off), or failed: <reason>"""
-    datacenter: str
-    """Inventory path of the VM's datacenter."""
-    disks: tuple[FrozenDisk, ...]
-    """The disks that it froze, in key order."""
-    untracked_remedy: str = ""
-    """What is to be said of a disk that is not tracked, where it is not the usual advice: `cbt` says that already."""
-    nvram: str | None
-    """"[datastore] dir/name.nvram" or None."""
 
 
 class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):

@@ -10,38 +10,13 @@ from pydantic import Field
 from runner.base.model import HOW, JobModel
 from runner.events.check_results import Observation
 from runner.hosts.host import Host
-from runner.step.step import Context, Empty, Given, Lifetime, Step
-from steps.backup.create_qcow2 import Image
+from runner.step.step import Context, Empty, Lifetime, Step
 from steps.nbd import exporter, forwards, tools
 from steps.nbd.exporter import ExporterError
 from steps.qemu import img
 from steps.repository import layout
-
-
-class Export(Given):
-    image: Image
-    """The image that is served."""
-    host: str
-    """The job's name of the host that serves it."""
-    socket: str
-    """Unix socket on the host; empty where it listens on `port`."""
-    export: str
-    """NBD export name: <vm slug>-disk-<key>"""
-    read_only: bool
-    """It cannot be written to."""
-    shared: int
-    """Connections the server takes at once."""
-    cached: bool
-    """Reads may come from the host's page cache."""
-    nbd_targets: str
-    """The target as ``<disk key>:<NBD URI>``, such as ``2000:nbd+unix:///pgtest1-disk-2000?socket=…``."""
-    port: int | None = None
-    """Of 127.0.0.1 on the host, where its sshd forwards no unix sockets."""
-
-    @property
-    def address(self) -> str:
-        """What a forward leads to."""
-        return self.socket if self.port is None else f"127.0.0.1:{self.port}"
+from steps.values.export import Export
+from steps.values.image import Image
 
 
 class StartNbdIn(JobModel):

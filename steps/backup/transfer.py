@@ -11,17 +11,13 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from runner.base.errors import SendenseError, StateError
-from runner.base.model import HOW, Duration, JobModel, Model, Percent, Size
+from runner.base.model import HOW, Duration, JobModel, Percent, Size
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation
 from runner.events.step_report import Cell, Findings, Row
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.step import Context, Lifetime, Step
-from steps.backup.choose_parent import Base
-from steps.backup.create_qcow2 import Image
-from steps.backup.open_source import Source
-from steps.backup.open_tunnel import Tunnel
 from steps.copy import nbd
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.engine import Copy, Progress, Tuning, copy
@@ -34,36 +30,14 @@ from steps.points.figures import speed_of
 from steps.qemu import img
 from steps.repository import layout, vm_directory
 from steps.source.server import endpoint_name
+from steps.values.base import Base
+from steps.values.copied import Copied
+from steps.values.image import Image
+from steps.values.source import Source
+from steps.values.tunnel import Tunnel
 
 BLOCKS_PER_CONNECTION = 4
 """Two MiB are under way in a connection through SSH, and as much is being read meanwhile."""
-
-
-class Copied(Model):
-    image: Image
-    """What was written."""
-    snapshot: str
-    """moref of the snapshot that was read"""
-    digests: str
-    """Path of disk-<key>.blake3 on the image's host."""
-    digest: str
-    """BLAKE3 (hex) of that file."""
-    data: int
-    """Bytes of 1 MiB blocks that are not all zero."""
-    zero: int
-    """Bytes of 1 MiB blocks that are all zero."""
-    seconds: float
-    """Of the copy, the last time it went on."""
-    moved: int
-    """Bytes that it read at the source in that time: without holes, what was safe before, and what is the parent's."""
-    base: Base | None = None
-    """What the image lies on, if it is not all by itself."""
-    read: int = 0
-    """Bytes of the blocks that were looked at; what the source called a hole was not read."""
-    written: int = 0
-    """Blocks of 1 MiB that this image holds itself."""
-    copied: int = 0
-    """Bytes of those of them that are not all zero: what came from the source into this image, in however many attempts."""
 
 
 class TransferIn(JobModel):

@@ -14,44 +14,19 @@ from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.step import Context, Lifetime, Step
-from steps.backup.create_qcow2 import Image
-from steps.backup.open_tunnel import Tunnel
-from steps.backup.transfer import Copied, digests_are_there, published
+from steps.backup.transfer import digests_are_there, published
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.nbd import NbdEndpoint
 from steps.incremental.increment import damaged
-from steps.incremental.read_back import Level, Scope, scope_of
+from steps.incremental.read_back import Scope, scope_of
 from steps.points.figures import verified
 from steps.qemu import img
-from steps.repository import layout, manifest
-
-
-class Verified(Model):
-    copied: Copied
-    """What was looked at."""
-    level: Level
-    """How far."""
-    blocks: int
-    """Of the disk, 1 MiB each."""
-    compared: int
-    """Blocks compared: read back, or holes on both sides."""
-    inherited: int = 0
-    """Those among them that are a parent's."""
-    cached: bool
-    """They may have come from the host's page cache."""
-    leaks: int
-    """Leaked clusters that `qemu-img check` counted: wasted space, no wrong bytes."""
-    at: datetime
-    """When it was done."""
-
-    @property
-    def proven(self) -> manifest.Level:
-        """How far the whole disk is: what an incremental takes from its parents is no better than they are."""
-        if self.level == "chain":
-            return "full"
-        parent = self.copied.base and self.copied.base.parent
-        return manifest.weakest([self.level, parent.level]) if parent else self.level
+from steps.repository import layout
+from steps.values.copied import Copied
+from steps.values.image import Image
+from steps.values.tunnel import Tunnel
+from steps.values.verified import Level, Verified
 
 
 class VerifyIn(JobModel):

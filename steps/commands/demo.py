@@ -22,10 +22,11 @@ from runner.events.events import Event, NodeFinished, RunFinished
 from runner.events.summary import Fold
 from runner.hosts.local import LocalHost
 from runner.step.step import Registry
-from steps.backup.publish import Publish, Published
+from steps.backup.publish import Publish
 from steps.lab.lab import Lab
 from steps.qemu import img
 from steps.repository import layout
+from steps.values.published import Published
 
 JOB = "jobs/demo.yaml"
 

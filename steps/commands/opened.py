@@ -20,7 +20,7 @@ from steps.commands import consent
 from steps.commands.repositories import find_point, places_of, tell_warning
 from steps.nbd import tools
 from steps.points import stored
-from steps.points.stored import StoredPoint
+from steps.values.stored_point import StoredPoint
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from steps.commands.opened import opened_point
 from steps.commands.repositories import repository_option, site_argument
 from steps.commands.restore import accept_option, disk_option, point_argument
 from steps.nbd.point_server import serve_point
-from steps.points.stored import StoredPoint
-from steps.restore.serve_image import Serving
+from steps.values.serving import Serving
+from steps.values.stored_point import StoredPoint
 
 SERVE_SCHEMA_VERSION = 1
 

@@ -17,8 +17,6 @@ from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.base.units import KiB
 from runner.step.step import Context
-from steps.backup.choose_parent import Base
-from steps.backup.create_qcow2 import Image
 from steps.copy.changes import Changes, spread
 from steps.copy.compare import BlockDifference, compare
 from steps.copy.digests import ENTRY, Digests, file_size
@@ -28,12 +26,14 @@ from steps.copy.extents import BLOCK, gaps
 from steps.copy.ledger import Flushed
 from steps.copy.nbd import NbdEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
+from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.points.rebase import scope
 from steps.qemu.img import BadImageError
 from steps.repository import layout, parent, verification_records
 from steps.repository.verification_records import DiskVerified, Suspicion
-from steps.restore.serve_image import serve
+from steps.values.base import Base
+from steps.values.image import Image
 from steps.vsphere import cbt
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import TrackingError, VSphereError

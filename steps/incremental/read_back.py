@@ -5,17 +5,15 @@ from __future__ import annotations
 import bisect
 import heapq
 from dataclasses import dataclass
-from typing import Literal
 
 from runner.step.step import Context
-from steps.backup.transfer import Copied
 from steps.copy.changes import spread
 from steps.copy.compare import sample
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.incremental.increment import LEAST, MOST, blocks_of, read_map
-
-Level = Literal["chain", "full", "sample", "metadata"]
+from steps.values.copied import Copied
+from steps.values.verified import Level
 
 INHERITED_SHARE = 100
 """Of the blocks that an incremental takes from its parents, one in so many is read back."""

@@ -14,8 +14,6 @@ from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.step import Context, Lifetime, Step
-from steps.backup.open_source import Source
-from steps.backup.snapshot import SnapshotTaken
 from steps.copy.changes import Changes
 from steps.copy.differences import Differences, count, differences
 from steps.copy.digests import Digests
@@ -29,6 +27,8 @@ from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.section import locate
 from steps.repository.verification_records import Comparison, DiskCompared
 from steps.source.server import endpoint_name
+from steps.values.snapshot import SnapshotTaken
+from steps.values.source import Source
 from steps.vsphere import cbt
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import TrackingError, TrackingLost, TrackingOff

@@ -19,7 +19,6 @@ from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.step import Context, Forecast, Lifetime, Step
-from steps.backup.reserve import Reservation, hold
 from steps.nbd import tools
 from steps.points import retention_plan
 from steps.points.dependants import refuse_if_built_on
@@ -29,6 +28,8 @@ from steps.repository import layout, marker, retention, survey, verification_rec
 from steps.repository.retention import Move, Policy
 from steps.repository.section import locate
 from steps.repository.survey import VmDirectory
+from steps.repository.vm_lock import hold
+from steps.values.reservation import Reservation
 
 
 class Dropped(Model):

@@ -16,22 +16,22 @@ from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.step import Context, Empty, Lifetime, Step
-from steps.backup.reserve import hold
 from steps.copy.compare import sample
 from steps.copy.differences import Differences, differences
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
 from steps.nbd import tools
+from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.points.rebase import scope
-from steps.points.stored import StoredDisk
 from steps.qemu import img
 from steps.repository import layout, lookup, verification_records, vm_directory
 from steps.repository.manifest import PointDisk
 from steps.repository.section import locate
 from steps.repository.verification_records import DiskVerified, Level, Verification
-from steps.restore.serve_image import serve
+from steps.repository.vm_lock import hold
+from steps.values.stored_point import StoredDisk
 
 DIFFERENCES = 100
 """Offsets that are remembered of one disk: enough to see whether a sector or a disk is bad."""

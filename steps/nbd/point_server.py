@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 
 from runner.step.step import Context
-from steps.points.stored import DiskImage, StoredDisk, StoredPoint
+from steps.nbd.image_server import serve
 from steps.qemu import img
-from steps.restore.serve_image import Serving, serve
+from steps.values.serving import Serving
+from steps.values.stored_point import DiskImage, StoredDisk, StoredPoint
 
 CONNECTIONS = 4
 """ssh processes a disk, where it lies on another host: as for a backup."""

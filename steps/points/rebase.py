@@ -25,13 +25,13 @@ from steps.copy.compare import BlockDifference, compare
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
+from steps.nbd.image_server import serve
 from steps.points import stored
-from steps.points.stored import DiskImage, StoredDisk
 from steps.qemu import img, rebase
 from steps.repository import layout, manifest, rebase_journal, vm_directory
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.retention import Move
-from steps.restore.serve_image import serve
+from steps.values.stored_point import DiskImage, StoredDisk
 
 TIMEOUT = 48 * HOUR
 """Of one command: a copy of 62 TiB at 400 MB/s."""

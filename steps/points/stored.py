@@ -12,85 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.base.errors import DifferenceError, SendenseError, StateError, UsageError
-from runner.base.model import Model
 from runner.base.units import MINUTE
 from runner.hosts.host import Host, portions
 from steps.copy.digests import Digests, file_size
 from steps.qemu import img
-from steps.qemu.nodes import Format, Nodes
 from steps.repository import layout, rebase_journal, standing, verification_records, vm_directory
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.standing import Standing
+from steps.values.stored_point import DiskImage, StoredDisk, StoredPoint
 
 REMEDY = "`sendense verify` tells which points are whole"
 
 _REAL = 'for path; do [ -f "$path" ] && realpath -e -z "$path" || exit 4; done'
 _NO_FILE = 4
-
-
-class DiskImage(Model):
-    """A disk in an image file with all that the image lies on. Sizes in bytes."""
-
-    key: int
-    """The disk's key in its VM"""
-    capacity: int
-    """The disk's size in bytes"""
-    host: str
-    """The job's name of the host it lies on"""
-    images: tuple[str, ...]
-    """Absolute paths on that host, each lying on the next one; all but the last are qcow2"""
-    format: Format = "qcow2"
-    """Format of the last one"""
-    export: str
-    """NBD export name: <vm slug>-disk-<key>"""
-
-    @property
-    def path(self) -> str:
-        return self.images[0]
-
-    @property
-    def nodes(self) -> Nodes:
-        return Nodes(self.images, self.format)
-
-
-class StoredDisk(Model):
-    """One disk of a restore point."""
-
-    key: int
-    """The disk's key in its VM"""
-    label: str
-    """Its name in vSphere, such as `Hard disk 1`"""
-    capacity: int
-    """Its size in bytes"""
-    backing_uuid: str
-    """The backing uuid it had in vSphere"""
-    data: int
-    """Bytes of its blocks of 1 MiB that are not all zero"""
-    point: str
-    """Name of the restore point"""
-    image: DiskImage
-    """Where it is read from"""
-    digests: str
-    """Path of its digests file on the same host"""
-    digest: str
-    """BLAKE3 (hex) of that file, as the manifest says"""
-
-
-class StoredPoint(Model):
-    vm: str
-    """The VM's name when the point was made"""
-    point: str
-    """Name of the restore point"""
-    path: str
-    """Absolute path of its directory"""
-    host: str
-    """The job's name of the host it lies on"""
-    disks: tuple[StoredDisk, ...]
-    """Its disks, or those that were asked for"""
-    notes: tuple[str, ...]
-    """What speaks against it and what is missing in it, in sentences"""
-    doubts: tuple[str, ...] = ()
-    """Why these disks are not to be relied on, in words; it was opened all the same"""
 
 
 class ChainError(SendenseError):

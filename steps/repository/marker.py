@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from runner.base.errors import NewerError, SendenseError, StateError
 from runner.base.model import Model
+from runner.events.check_results import Observation, observe
 from runner.hosts.host import Host
-from steps.repository import layout
+from steps.repository import layout, marker
 
 ALLOWED_BEFORE = frozenset({"lost+found", layout.STATE})
 """What a directory may hold when it becomes a repository: a fresh file system's own, and the job's state."""
@@ -103,3 +104,12 @@ def _newer(content: bytes) -> int | None:
     except (ValueError, RecursionError, KeyError, TypeError):
         return None
     return version if isinstance(version, int) and version > VERSION else None
+
+
+def marked(host: Host, name: str, path: str) -> Observation:
+    """Whether there is a repository at `path`."""
+    return observe(
+        f"repository {name}",
+        "its marker",
+        lambda: f"{path} on {host.name} is repository {marker.require(host, path).uuid}",
+    )

@@ -5,31 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from runner.base.errors import DifferenceError
-from runner.base.model import JobModel, Model
+from runner.base.model import JobModel
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.step import Context, Lifetime, Step
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.nbd import NbdEndpoint
 from steps.points.stored import receive_digests
-from steps.restore.create_target import Target, is_delivered
-from steps.restore.restore_disk import Restored, WrongPairError
-from steps.restore.serve_image import Serving
-
-
-class Checked(Model):
-    target: Target
-    """The file that holds the disk"""
-    blocks: int
-    """Blocks of 1 MiB that were compared, which is all of them"""
-    cached: bool
-    """Whether they may have come from the host's page cache"""
-    size: int
-    """Size of the file in bytes when it was compared"""
-    mtime_ns: int
-    """When the file was written to last by then, in nanoseconds of its host's clock"""
-    at: datetime
-    """When it was compared"""
+from steps.restore.create_target import is_delivered
+from steps.restore.restore_disk import WrongPairError
+from steps.values.checked import Checked
+from steps.values.restored import Restored
+from steps.values.serving import Serving
+from steps.values.target import Target
 
 
 class CheckRestoredIn(JobModel):

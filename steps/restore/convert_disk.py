@@ -14,9 +14,10 @@ from runner.hosts.host import Child, Host
 from runner.step.step import Context, Lifetime, Step
 from steps.nbd import tools
 from steps.qemu import img
-from steps.restore.create_target import Target
-from steps.restore.restore_disk import Restored, WrongPairError, is_there, row_of
-from steps.restore.serve_image import Serving
+from steps.restore.restore_disk import WrongPairError, is_there, row_of
+from steps.values.restored import Restored
+from steps.values.serving import Serving
+from steps.values.target import Target
 
 _SUBFORMATS = {"vmdk": "monolithicSparse", "vmdk-stream": "streamOptimized"}
 

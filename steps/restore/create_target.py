@@ -4,44 +4,28 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import field_validator
 
 from runner.base.errors import SendenseError
-from runner.base.model import HostName, JobModel, Model
+from runner.base.model import HostName, JobModel
 from runner.base.units import human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.space import Space
 from runner.step.step import Context, Empty, Forecast, Lifetime, Step
-from steps.backup.image_size import on_disk
 from steps.nbd import tools
-from steps.points.stored import DiskImage, StoredDisk
+from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.qemu.nodes import Format
 from steps.repository import layout
-
-TargetFormat = Literal["qcow2", "raw", "vmdk", "vmdk-stream"]
+from steps.values.stored_point import DiskImage, StoredDisk
+from steps.values.target import Target, TargetFormat
 
 _FORMATS: dict[TargetFormat, Format] = {"qcow2": "qcow2", "raw": "raw", "vmdk": "vmdk", "vmdk-stream": "vmdk"}
 """As qemu calls what is in the file, and as the file's name ends."""
-
-
-class Target(Model):
-    disk: StoredDisk
-    """The disk that it is to hold"""
-    image: DiskImage
-    """The unfinished file"""
-    form: TargetFormat
-    """What kind of file it is to be"""
-    final: str
-    """Absolute path that it gets once it is verified"""
-    overwrite: bool
-    """Whether a file of that name may be replaced"""
-    replaces: tuple[int, int] | None
-    """Size and time of last change (ns) of the file that has the name before; none: there is none"""
 
 
 class CreateTargetIn(JobModel):

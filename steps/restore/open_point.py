@@ -14,9 +14,9 @@ from runner.step.about import About
 from runner.step.step import Context, Empty, Forecast, Lifetime, Step
 from steps.nbd import tools
 from steps.points import stored
-from steps.points.stored import StoredPoint
 from steps.repository import layout, lookup
 from steps.repository.section import locate
+from steps.values.stored_point import StoredPoint
 
 _ACCEPTED = "`accept_suspect: true` among the job's vars (`--accept-suspect` on the command line) takes it all the same"
 

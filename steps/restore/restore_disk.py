@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from runner.base.errors import DifferenceError, SendenseError
-from runner.base.model import HOW, Duration, JobModel, Model, Size
+from runner.base.model import HOW, Duration, JobModel, Size
 from runner.base.units import MiB
 from runner.events.step_report import Cell, Findings, Row
 from runner.step.step import Context, Lifetime, Step
@@ -19,21 +19,15 @@ from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
 from steps.points.figures import speed_of
-from steps.points.stored import StoredDisk, receive_digests
-from steps.restore.create_target import Target, is_delivered
-from steps.restore.serve_image import Serving
+from steps.points.stored import receive_digests
+from steps.restore.create_target import is_delivered
+from steps.values.restored import Restored
+from steps.values.serving import Serving
+from steps.values.stored_point import StoredDisk
+from steps.values.target import Target
 
 BLOCKS_PER_CONNECTION = 4
 """As for a backup: two MiB are under way in a connection through SSH, and as much is being read meanwhile."""
-
-
-class Restored(Model):
-    target: Target
-    """The file that holds the disk now"""
-    seconds: float
-    """Of the copy, the last time it went on"""
-    moved: int
-    """Bytes that it went through in that time, without those that were safe before"""
 
 
 class RestoreDiskIn(JobModel):

@@ -8,30 +8,15 @@ from pydantic import Field
 
 from runner.base.model import HOW, JobModel
 from runner.events.check_results import Observation
-from runner.hosts.host import Host
-from runner.step.step import Context, Empty, Given, Lifetime, Step
+from runner.step.step import Context, Empty, Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
-from steps.nbd import exporter, forwards, tools
-from steps.nbd.exporter import Server, Way
-from steps.points.stored import DiskImage
+from steps.nbd import forwards, tools
+from steps.nbd.image_server import serve
+from steps.values.serving import Serving
+from steps.values.stored_point import DiskImage
 
 PROBE_TIMEOUT = 10.0
-
-
-class Serving(Given):
-    image: DiskImage
-    """The disk that is served"""
-    there: str
-    """Its NBD URI on its own host"""
-    uris: tuple[str, ...]
-    """NBD URIs here, one a connection; each passed a handshake"""
-    size: int
-    """Size of the export in bytes"""
-    read_only: bool
-    """Whether it refuses writes"""
-    cached: bool
-    """Whether reads may come from the host's page cache"""
 
 
 class ServeImageIn(JobModel):
@@ -74,27 +59,3 @@ class ServeImage(Step[ServeImageIn, Empty, Serving]):
         host = ctx.host(inputs.image.host)
         program = tools.examine(ctx, host, tools.QEMU_NBD)
         return (program,) if program.state == "wrong" else (program, forwards.examine(ctx, host))
-
-
-def serve(ctx: Context, host: Host, image: DiskImage, mode: Literal["write", "read-only"], connections: int) -> Serving:
-    """It ends with `ctx`. Raises ExporterError, ToolMissing, HostError, ConnectFailed, WrongSizeError."""
-    if not host.exists(image.path):
-        raise exporter.ExporterError(host.name, image.key, image.path, "there is no such image any more")
-    server = Server(
-        key=image.key,
-        path=image.path,
-        image=image.nodes,
-        capacity=image.capacity,
-        export=image.export,
-        read_only=mode == "read-only",
-        connections=connections,
-    )
-    served = exporter.start(ctx, host, server)
-    way = Way(image.key, served.address, served.export, image.capacity)
-    uris, seen = exporter.reach(ctx, host, way, connections)
-    if not (seen.multi_conn or seen.read_only):
-        # A FLUSH covers its own connection only; who just reads does not mind.
-        uris = uris[:1]
-    return Serving(
-        image=image, there=served.uri, uris=uris, size=seen.size, read_only=seen.read_only, cached=served.cached
-    )

@@ -19,13 +19,12 @@ from runner.hosts.host import Host
 from runner.hosts.identity import Identity
 from runner.hosts.stray_processes import Marked, end, holder_at, look
 from runner.step.step import Context
-from steps.backup.snapshot import PREFIX
 from steps.repository import layout, marker, survey
 from steps.repository.section import Repository
 from steps.vm import tracking_reset
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client, vcenter
-from steps.vsphere.owner import read_owner
+from steps.vsphere.owner import PREFIX, read_owner
 
 
 @dataclass(frozen=True)

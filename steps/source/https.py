@@ -6,9 +6,9 @@ import posixpath
 
 from runner.hosts.host import Host
 from runner.step.step import Context
-from steps.backup.snapshot import SnapshotTaken
 from steps.source import nbdkit_curl
 from steps.source.server import SourceServer
+from steps.values.snapshot import SnapshotTaken
 from steps.vsphere import folder
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError

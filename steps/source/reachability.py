@@ -16,11 +16,11 @@ from runner.engine.retry import FIRST_WAIT
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Host
 from runner.step.step import Context
-from steps.backup.snapshot import SnapshotTaken
 from steps.copy.nbd import ExportInfo
 from steps.source import nbdkit_curl
 from steps.source.https import HttpsServer
 from steps.source.nbdkit_vddk import VddkOptions
+from steps.values.snapshot import SnapshotTaken
 from steps.vsphere import machine
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError

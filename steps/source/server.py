@@ -16,12 +16,12 @@ from runner.base.errors import BY_SIGNAL, CommandError, SendenseError
 from runner.hosts.host import Child, Forwards, Host
 from runner.hosts.tunnel import explain
 from runner.step.step import Context
-from steps.backup.snapshot import SnapshotTaken
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import ExportInfo, probe
 from steps.source.nbdkit import SourceFailed, errors_in
+from steps.values.snapshot import SnapshotTaken
 from steps.vsphere.client import Client
-from steps.vsphere.errors import PermissionMissing, VSphereError
+from steps.vsphere.errors import PermissionMissing, VSphereError, WrongDisk
 from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.names import DatastoreFile
 
@@ -32,10 +32,6 @@ LAST_WORDS = 2.0
 """Seconds for the cause of a refused handshake to come through from nbdkit's standard error."""
 
 PAUSE = 0.02
-
-
-class WrongDisk(VSphereError):
-    pass
 
 
 def endpoint_name(disk_key: int) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from runner.hosts.host import Child, Host
 from runner.hosts.secrets import resolve
 from runner.step.step import Context
-from steps.backup.snapshot import SnapshotTaken
 from steps.copy.endpoint import RequestFailed
 from steps.source import nbdkit_vddk
 from steps.source.open_disks import OpenDisks, Place
 from steps.source.server import SourceServer
+from steps.values.snapshot import SnapshotTaken
 from steps.vsphere import machine
 from steps.vsphere.client import Client
 from steps.vsphere.errors import PermissionMissing, VSphereError

@@ -99,3 +99,7 @@ class TrackingLost(TrackingError):
 
 class TrackingSilent(TrackingError):
     pass
+
+
+class WrongDisk(VSphereError):
+    pass

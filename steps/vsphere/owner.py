@@ -58,3 +58,6 @@ def read_owner(description: str) -> Owner | None:
         return Owner.model_validate_json(description)
     except ValidationError:
         return None
+
+
+PREFIX = "sendense-"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from runner.base.errors import UsageError
-from runner.job.problems import did_you_mean
+from runner.base.suggestion import did_you_mean
 from steps.lab.simulator import certificate
 from steps.lab.simulator.access import Access
 from steps.lab.simulator.collector import PropertyCollector

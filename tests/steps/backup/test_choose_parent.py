@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from runner.base.units import MiB
-from steps.backup.choose_parent import Base, BaseIn, BaseStep, FullEvery
+from steps.backup.choose_parent import BaseIn, BaseStep, FullEvery
 from steps.repository import parent, verification_records
 from steps.repository.manifest import LastFull
 from steps.repository.verification_records import DiskVerified, Suspicion
+from steps.values.base import Base
 from tests.chain import Chain, prune
 from tests.hub import Hub, disk, vm
 from tests.points import snapshot

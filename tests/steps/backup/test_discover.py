@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from runner.base.errors import SendenseError
-from steps.backup.discover import Discover, Discovered, DiscoverIn, DisksNotCovered
+from steps.backup.discover import Discover, DiscoverIn, DisksNotCovered
+from steps.values.discovered import Discovered
 from steps.vsphere.errors import SnapshotRefused
 from tests.vcenter import Lab, Starts, disk, machine, vcenters
 

@@ -14,11 +14,12 @@ from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.step.step import Context
-from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk, frozen_disk
+from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk
 from steps.backup.snapshot import Snapshot
 from steps.copy.endpoint import RequestFailed
 from steps.source import nbdkit_curl
 from steps.source.server import endpoint_name
+from steps.values.snapshot import frozen_disk
 from steps.vsphere import datastores, privileges
 from steps.vsphere.client import Client
 from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable

@@ -7,11 +7,13 @@ import pytest
 
 from runner.base.units import MiB
 from runner.step.step import Context
-from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, TooManyConnectionsError, Tunnel
-from steps.backup.start_nbd import Export, StartNbd, StartNbdIn
+from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, TooManyConnectionsError
+from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.nbd.exporter import WrongSizeError
+from steps.values.export import Export
+from steps.values.tunnel import Tunnel
 from tests.hub import Hub, disk
 
 STEP = OpenTunnel()

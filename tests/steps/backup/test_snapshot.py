@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from runner.base.errors import LockedError, SendenseError
 from runner.hosts.held_lock import HeldLock
-from steps.backup.snapshot import Snapshot, SnapshotIn, SnapshotTaken
+from steps.backup.snapshot import Snapshot, SnapshotIn
+from steps.values.snapshot import SnapshotTaken
 from steps.vsphere import cbt, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed, SnapshotRefused, TrackingOff, VSphereError

@@ -14,12 +14,13 @@ from runner.base.units import MiB
 from runner.hosts.connect import connect
 from runner.hosts.host import Child
 from runner.hosts.local import LocalHost
-from steps.backup.create_qcow2 import Image
-from steps.backup.start_nbd import Export, StartNbd, StartNbdIn
+from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.nbd import probe
 from steps.lab.sshd import Sshd
 from steps.nbd.exporter import ExporterError
 from steps.qemu import img
+from steps.values.export import Export
+from steps.values.image import Image
 from tests.hub import Hub, hub_on, vm
 
 STEP = StartNbd()

@@ -17,13 +17,14 @@ from blake3 import blake3
 from runner.base.errors import Interrupted, StateError
 from runner.base.units import GiB, MiB
 from runner.events.events import NodeProgress
-from steps.backup.create_qcow2 import Image
-from steps.backup.transfer import Copied, SwappedTargetsError, Transfer, TransferIn, TransferLive
+from steps.backup.transfer import SwappedTargetsError, Transfer, TransferIn, TransferLive
 from steps.copy.endpoint import RequestFailed, Stalled
 from steps.copy.ledger import head_line, ranges_line, read_ledger
 from steps.incremental.disk_ledger import DiskLedger
 from steps.qemu import img
 from steps.repository import layout
+from steps.values.copied import Copied
+from steps.values.image import Image
 from tests.eventually import eventually
 from tests.hub import CREATED, Hub, disk, tree
 from tests.nbd_servers import Servers, raw

@@ -11,19 +11,19 @@ import pytest
 
 from runner.base.units import MiB
 from runner.events.events import NodeProgress
-from steps.backup.create_qcow2 import Image
-from steps.backup.transfer import Copied
 from steps.backup.verify import (
     CorruptImageError,
     DigestsDifferError,
     ImageDiffersError,
-    Verified,
     Verify,
     VerifyLive,
     WrongViewError,
 )
 from steps.copy.digests import zero_digest
 from steps.qemu import img
+from steps.values.copied import Copied
+from steps.values.image import Image
+from steps.values.verified import Verified
 from tests.hub import Hub
 from tests.nbd_servers import Servers
 from tests.points import publish

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from runner.base.units import MiB
 from steps.commands.serve import lines
-from steps.points.stored import DiskImage, StoredPoint
-from steps.restore.serve_image import Serving
+from steps.values.serving import Serving
+from steps.values.stored_point import DiskImage, StoredPoint
 
 
 def test_what_the_printed_guest_is_like_is_said() -> None:

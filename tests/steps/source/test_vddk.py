@@ -12,9 +12,7 @@ import pytest
 from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
-from steps.backup.discover import Discovered
-from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, Source
-from steps.backup.snapshot import SnapshotTaken
+from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import NbdEndpoint
 from steps.source import nbdkit_vddk as transport
@@ -22,8 +20,11 @@ from steps.source import reachability
 from steps.source.nbdkit import SourceFailed
 from steps.source.nbdkit_vddk import OutOfBuffers, VddkOptions
 from steps.source.open_disks import OpenDisks
-from steps.source.server import WrongDisk, endpoint_name
-from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachable
+from steps.source.server import endpoint_name
+from steps.values.discovered import Discovered
+from steps.values.snapshot import SnapshotTaken
+from steps.values.source import Source
+from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachable, WrongDisk
 from tests.eventually import eventually
 from tests.sshd import ssh_host, sshd
 from tests.vcenter import PASSWORD, Lab, Starts, disk, machine, vcenters

@@ -10,9 +10,9 @@ import pytest
 from runner.base.errors import HostError
 from runner.hosts.host import Completed
 from runner.hosts.local import LocalHost
-from steps.backup.discover import Discovered
 from steps.repository import layout, marker
 from steps.repository.vm_directory import OtherVcenterError, look
+from steps.values.discovered import Discovered
 from steps.vm.which_vm import NotAdopted
 from steps.vsphere.find import Ambiguous, NotFound
 from tests.lives import BIOS, FIRST, REBUILT, SECOND, backed_up, discover, other, web

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from runner.base.errors import SendenseError, UsageError
 from steps.lab.simulator import Simulator
-from steps.sections.sections import certificate as certificate_of
 from steps.vsphere import machine, snapshots
+from steps.vsphere.checks import certificate as certificate_of
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import (
     Busy,

@@ -6,22 +6,15 @@ that all of it can be looked at though there may be no VM.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from runner.base.units import MiB, human_bytes
-from runner.events.check_results import Observation, good, noted, observe, wrong
+from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.step import Context
 from steps.nbd import forwards, tools
-from steps.repository import marker
+from steps.repository.marker import marked
 from steps.repository.section import Repository
-from steps.vsphere.client import vcenter
+from steps.vsphere.checks import answers, certificate
 from steps.vsphere.section import VCenter
-
-NOTICE = timedelta(days=30)
-"""Ahead of a certificate's end: whoever renews it may need the change to be approved."""
-
-RENEW = "renew it in vCenter, and where the job pins it, write `thumbprint: [old, new]` before that is done"
 
 LEAST_FREE = MiB
 """With less not even an empty image and a manifest fit, whatever the disks are."""
@@ -50,43 +43,6 @@ class VCenterEntry(VCenter):
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         found = answers(ctx, name)
         return (found,) if found.state == "wrong" else (found, certificate(ctx, name))
-
-
-def marked(host: Host, name: str, path: str) -> Observation:
-    """Whether there is a repository at `path`."""
-    return observe(
-        f"repository {name}",
-        "its marker",
-        lambda: f"{path} on {host.name} is repository {marker.require(host, path).uuid}",
-    )
-
-
-def answers(ctx: Context, name: str) -> Observation:
-    return observe(
-        f"vCenter {name}",
-        "that it answers, shows the certificate that the job trusts, and takes the login",
-        lambda: vcenter(ctx, name).version,
-    )
-
-
-def certificate(ctx: Context, name: str) -> Observation:
-    """Until when it is valid, which is said a month ahead."""
-    subject, looked_at, ends = (
-        f"vCenter {name}",
-        "how long its certificate is valid",
-        vcenter(ctx, name).certificate_ends,
-    )
-    if ends is None:
-        return noted(subject, looked_at, "it does not say")
-    if warning := expiry(ends):
-        return noted(subject, looked_at, warning, RENEW)
-    return good(subject, looked_at, f"until {ends:%Y-%m-%d}")
-
-
-def expiry(ends: datetime) -> str:
-    """What is to be said of a certificate that is valid until `ends`; empty while that is far ahead."""
-    left = ends - datetime.now(UTC)
-    return f"it expires on {ends:%Y-%m-%d}, in {max(0, left.days)} days" if left < NOTICE else ""
 
 
 def _room(host: Host, name: str, path: str) -> Observation:

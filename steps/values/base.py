@@ -1,0 +1,36 @@
+"""What a disk's new image lies on, and how it is known what to write."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from runner.base.model import Model
+from steps.repository.parent import Parent
+
+
+class Base(Model):
+    """The decision for one disk."""
+
+    disk_key: int
+    """The disk's, as vSphere gave it."""
+    vcenter: str
+    """The job's name of the vCenter that knows what changed."""
+    vm: str
+    """moref"""
+    snapshot: str
+    """moref of the moment up to which it takes what changed; empty in a plan that has none yet."""
+    kind: Literal["full", "incremental"]
+    """A full stands alone, an incremental lies on its parent's image."""
+    by: Literal["all", "cbt", "digests"]
+    """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names, `digests` what
+    differs from the parent's digests, for which everything is read."""
+    reason: str
+    """Why it is a full, or what the incremental is built on."""
+    parent: Parent | None = None
+    """What an incremental lies on."""
+    changed: int | None = None
+    """Bytes that changed block tracking names."""
+    caught: str = ""
+    """Of a full that takes the place of an incremental of this very run: what was found wrong with the chain."""
+    distrusted: tuple[str, ...] = ()
+    """The points that are no longer trusted for it, oldest first."""

@@ -1,0 +1,34 @@
+"""A disk that was copied into its image, with the digests of what was read."""
+
+from __future__ import annotations
+
+from runner.base.model import Model
+from steps.values.base import Base
+from steps.values.image import Image
+
+
+class Copied(Model):
+    image: Image
+    """What was written."""
+    snapshot: str
+    """moref of the snapshot that was read"""
+    digests: str
+    """Path of disk-<key>.blake3 on the image's host."""
+    digest: str
+    """BLAKE3 (hex) of that file."""
+    data: int
+    """Bytes of 1 MiB blocks that are not all zero."""
+    zero: int
+    """Bytes of 1 MiB blocks that are all zero."""
+    seconds: float
+    """Of the copy, the last time it went on."""
+    moved: int
+    """Bytes that it read at the source in that time: without holes, what was safe before, and what is the parent's."""
+    base: Base | None = None
+    """What the image lies on, if it is not all by itself."""
+    read: int = 0
+    """Bytes of the blocks that were looked at; what the source called a hole was not read."""
+    written: int = 0
+    """Blocks of 1 MiB that this image holds itself."""
+    copied: int = 0
+    """Bytes of those of them that are not all zero: what came from the source into this image, in however many attempts."""

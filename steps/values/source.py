@@ -1,0 +1,28 @@
+"""A frozen disk that can be read over NBD."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from runner.step.step import Given
+
+
+class Source(Given):
+    snapshot: str
+    """moref of the snapshot whose disk this is"""
+    created: datetime
+    """When it was taken, by the vCenter's clock: its moref alone may become another snapshot's."""
+    disk_key: int
+    """Which disk it is."""
+    backing_uuid: str
+    """With the key, the disk's identity."""
+    capacity: int
+    """Bytes."""
+    transport: str
+    """https or vddk."""
+    why: str
+    """Why this transport."""
+    uris: tuple[str, ...]
+    """NBD URIs, all of the same bytes; each passed a handshake."""
+    extents: bool
+    """Whether the source can tell its holes."""

@@ -1,0 +1,23 @@
+"""Local sockets that lead to an export."""
+
+from __future__ import annotations
+
+from runner.step.step import Given
+from steps.values.image import Image
+
+
+class Tunnel(Given):
+    """The image seen from here; usable by the copy engine."""
+
+    image: Image
+    """The image behind it."""
+    uris: tuple[str, ...]
+    """NBD URIs, one a connection; each socket passed a handshake and shows `size`."""
+    size: int
+    """Bytes."""
+    read_only: bool
+    """It cannot be written to."""
+    multi_conn: bool
+    """One FLUSH serves all connections."""
+    cached: bool
+    """Reads may come from the host's page cache."""
