@@ -1,4 +1,5 @@
-"""What a change of a job file, and of what it includes, changes against another version of them. Looks at files alone."""
+"""What a change of a job file, and of what it includes, changes against another version of them. Looks at
+files alone."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ Planned = tuple[Job, Plan]
 
 
 def compare(path: Path, options: Options, against: str) -> Difference:
-    """`against`: a git reference, a directory or a file. Raises VersionError where there is nothing to compare with, and
-    JobFileError for what is wrong with the job as it is."""
+    """`against`: a git reference, a directory or a file. Raises VersionError where there is nothing to
+    compare with, and JobFileError for what is wrong with the job as it is."""
     registry = Registry.installed()
     version = version_of(path, against)
     before_is_there = version.has(path.resolve())
@@ -43,7 +44,8 @@ def _before(path: Path, options: Options, registry: Registry, version: Version) 
     except JobFileError as error:
         several = f" ({len(error.problems)} mistakes; the first)" if len(error.problems) > 1 else ""
         raise VersionError(
-            f"{version.name} cannot be compared with, since the job is wrong there{several}: {error.problems[0]}"
+            f"{version.name} cannot be compared with, since the job is wrong there{several}: "
+            f"{error.problems[0]}"
         ) from error
 
 
@@ -64,4 +66,6 @@ def _difference(against: str, before: Planned | None, now: Planned | None) -> Di
     written = changes(settings(before[0]), settings(now[0]))
     nodes = changes(*({node.id: node.step for node in plan.nodes} for _, plan in (before, now)))
     same = not (about or written or nodes)
-    return Difference(against=against, state="same" if same else "changed", about=about, settings=written, nodes=nodes)
+    return Difference(
+        against=against, state="same" if same else "changed", about=about, settings=written, nodes=nodes
+    )

@@ -16,8 +16,8 @@ EARLIER = "earlier runs"
 
 @dataclass(frozen=True)
 class Earlier:
-    """`resumed`: the unfinished run that is resumed; `discarded`: those that are given up, since nobody wants to or can resume
-    them; `said`: sentences."""
+    """`resumed`: the unfinished run that is resumed; `discarded`: those that are given up, since nobody wants
+    to or can resume them; `said`: sentences."""
 
     resumed: RunRecord | None
     discarded: tuple[RunRecord | UnreadRun, ...]
@@ -29,8 +29,8 @@ class Earlier:
 
 
 def earlier(desk: Desk, *, fresh: bool) -> Earlier:
-    """By looking. Raises UsageError for an unfinished run that made something and was begun with other variables, StateError
-    where its records are damaged."""
+    """By looking. Raises UsageError for an unfinished run that made something and was begun with other
+    variables, StateError where its records are damaged."""
     runs = desk.state.runs()
     resumed: RunRecord | None = None
     discarded: list[RunRecord | UnreadRun] = [one for one in runs.unread if one.is_to_be_discarded]
@@ -77,14 +77,15 @@ def what_releases(desk: Desk, record: RunRecord, error: StateError) -> StateErro
     """`error`, of a run with a record that is damaged, with what can be done all the same."""
     run = record.id
     return StateError(
-        f"{error}; `{_abandon(desk, run)}` releases what that run holds, which has {run} in its name, and the job starts over"
+        f"{error}; `{_abandon(desk, run)}` releases what that run holds, which has {run} in its name, and "
+        "the job starts over"
     )
 
 
 def of_foreign(desk: Desk, run: str, why: str) -> str:
     return (
-        f"run {run} was begun by another version of sendense and cannot be resumed ({why}): the next run discards it, and so "
-        f"does `{_abandon(desk, run)}`"
+        f"run {run} was begun by another version of sendense and cannot be resumed ({why}): the next run "
+        f"discards it, and so does `{_abandon(desk, run)}`"
     )
 
 
@@ -96,15 +97,15 @@ def _passed_over(desk: Desk, one: UnreadRun) -> str:
     if one.unfinished is False:
         return f"run {one.run}, which has ended, is passed over: {one.sentence}"
     return (
-        f"run {one.run} is passed over: {one.sentence}; if it is unfinished, what it holds has {one.run} in its name, and "
-        f"`{_abandon(desk, one.run)}` releases it"
+        f"run {one.run} is passed over: {one.sentence}; if it is unfinished, what it holds has {one.run} in "
+        f"its name, and `{_abandon(desk, one.run)}` releases it"
     )
 
 
 def _discards(run: str, why: str) -> str:
     return (
-        f"the unfinished run {run} was begun by another version of sendense and cannot be resumed ({why}): it is discarded, with "
-        "all that it holds, and the job starts over"
+        f"the unfinished run {run} was begun by another version of sendense and cannot be resumed ({why}): "
+        "it is discarded, with all that it holds, and the job starts over"
     )
 
 
@@ -117,6 +118,6 @@ def _is_to_be_resumed(desk: Desk, record: RunRecord) -> bool:
     if not desk.has_acted(record):
         return False
     raise UsageError(
-        f"run {record.id} of {record.job} is unfinished and was begun with other vars ({', '.join(differing)}); "
-        "run with the same vars to resume it, or with --fresh to discard it"
+        f"run {record.id} of {record.job} is unfinished and was begun with other vars "
+        f"({', '.join(differing)}); run with the same vars to resume it, or with --fresh to discard it"
     )

@@ -32,8 +32,8 @@ from steps.nbd import tools
 
 @dataclass(frozen=True)
 class _Prospect:
-    """`known`: outputs of the nodes that the run keeps, and of those that only look. `stands`: what is done for good, so that
-    little more than taking back is left."""
+    """`known`: outputs of the nodes that the run keeps, and of those that only look. `stands`: what is done
+    for good, so that little more than taking back is left."""
 
     plan: Plan
     run: Run
@@ -62,7 +62,8 @@ def diagnose(path: Path | None, options: Options) -> Diagnosis:
 
 
 def _unfinished(desk: Desk) -> tuple[RunRecord | None, frozenset[str], tuple[Observation, ...]]:
-    """The run that the next one would resume, those that it would discard, and what is to be said of the job's earlier runs."""
+    """The run that the next one would resume, those that it would discard, and what is to be said of the
+    job's earlier runs."""
     subject, looked_at = "the job", "its unfinished run"
     try:
         if desk.job.state_place is not None:
@@ -79,7 +80,9 @@ def _unfinished(desk: Desk) -> tuple[RunRecord | None, frozenset[str], tuple[Obs
     told = [noted(subject, f"{EARLIER} ({number})", text) for number, text in enumerate(found.said, 1)]
     if found.resumed is not None:
         command = desk.options.command("run", desk.job.file)
-        told.append(noted(subject, looked_at, f"run {found.resumed.id} is unfinished: `{command}` resumes it"))
+        told.append(
+            noted(subject, looked_at, f"run {found.resumed.id} is unfinished: `{command}` resumes it")
+        )
     return found.resumed, found.discarded_ids, tuple(told)
 
 
@@ -119,12 +122,15 @@ def _prospect(desk: Desk, unfinished: RunRecord | None, discarded: frozenset[str
 
 
 def _run(desk: Desk, record: RunRecord, discarded: frozenset[str] = frozenset()) -> Run:
-    run = desk.world.run = Run(record.id, desk.job.name, desk.job.digest, record.git_commit, discarded=discarded)
+    run = desk.world.run = Run(
+        record.id, desk.job.name, desk.job.digest, record.git_commit, discarded=discarded
+    )
     return run
 
 
 def named_by(job: Job) -> tuple[list[str], list[tuple[str, str]]]:
-    """The job's hosts, and the entries of its sections by section and name, that its steps name, as far as the file tells."""
+    """The job's hosts, and the entries of its sections by section and name, that its steps name, as far as
+    the file tells."""
     nodes, resolver, world = _unconnected(job, Registry.installed())
     return doctor.named(job, Examination(nodes, resolver, world))
 

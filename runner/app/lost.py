@@ -21,8 +21,8 @@ ASKING = "orphans"
 
 
 def lost(desk: Desk, given_up: str = "") -> Iterator[Orphan]:
-    """In the job's vCenters, on its hosts and in its repositories; `given_up`: a run that is none of those that can be resumed,
-    whatever its records are. Raises what keeps them from being looked at."""
+    """In the job's vCenters, on its hosts and in its repositories; `given_up`: a run that is none of those
+    that can be resumed, whatever its records are. Raises what keeps them from being looked at."""
     known = {record.id for record in desk.state.runs().known if record.is_unfinished} - {given_up}
     desk.run(new_record(desk.job, ASKING))
     ctx = desk.world.unheard(ASKING)

@@ -11,8 +11,8 @@ from runner.events.step_report import Alarm
 
 
 def verdict_of(run: str, outcome: Outcome, seconds: float, alarms: Sequence[Alarm] = ()) -> RunFinished:
-    """`alarms`: what the outputs of its nodes say. An alarm is not lost for a failure: a run that is never resumed has
-    nobody else to tell of it."""
+    """`alarms`: what the outputs of its nodes say. An alarm is not lost for a failure: a run that is never
+    resumed has nobody else to tell of it."""
     if outcome.interrupted:
         return RunFinished(run=run, outcome="interrupted", exit_code=130, seconds=seconds)
     if not outcome.work_done:
@@ -46,7 +46,10 @@ def verdict_of(run: str, outcome: Outcome, seconds: float, alarms: Sequence[Alar
 
 def _worst(outcome: Outcome, alarms: Sequence[Alarm]) -> int:
     return worst(
-        [*(outcome.exit_code_of(error) for _, error in outcome.failures), *(alarm.exit_code for alarm in alarms)]
+        [
+            *(outcome.exit_code_of(error) for _, error in outcome.failures),
+            *(alarm.exit_code for alarm in alarms),
+        ]
     )
 
 

@@ -18,9 +18,11 @@ from runner.events.events import Event
 from steps.sections.orphans import Orphan
 
 
-def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[Callable[[Event], None]] = ()) -> None:
-    """Lets go of everything the unfinished run `run_id` holds; of one that nobody can resume, of what is found. Raises
-    UsageError if there is no such run."""
+def abandon_run(
+    path: Path, run_id: str, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
+) -> None:
+    """Lets go of everything the unfinished run `run_id` holds; of one that nobody can resume, of what is
+    found. Raises UsageError if there is no such run."""
     with open_desk(path, options, threading.Event(), listeners) as desk, ExitStack() as stack:
         stack.enter_context(desk.lock(run_id))
         runs = desk.state.runs()
@@ -40,8 +42,8 @@ def abandon_run(path: Path, run_id: str, options: Options, listeners: Sequence[C
 
 
 def foreign(desk: Desk, record: RunRecord) -> str | None:
-    """Why this version of the program can neither resume nor roll back the run; None where it can. Raises StateError for what
-    is damaged."""
+    """Why this version of the program can neither resume nor roll back the run; None where it can. Raises
+    StateError for what is damaged."""
     unwinding = desk.unwinding(desk.state.open(record.id))
     try:
         misfits = unwinding.misfits()
@@ -51,8 +53,8 @@ def foreign(desk: Desk, record: RunRecord) -> str | None:
 
 
 def give_up(desk: Desk, record: RunRecord) -> None:
-    """What only records tell of that are damaged, or of another version, is found by the run's name. Raises what could not be
-    let go of: the run stays unfinished then."""
+    """What only records tell of that are damaged, or of another version, is found by the run's name. Raises
+    what could not be let go of: the run stays unfinished then."""
     desk.run(record)
     state = desk.state.open(record.id)
     unwinding = desk.unwinding(state)

@@ -45,8 +45,8 @@ class Result:
 
 
 class RunBroke(Exception):
-    """A bug of this program ended the run, after everything was unwound. It is the cause; `result` is what a report can be
-    made of."""
+    """A bug of this program ended the run, after everything was unwound. It is the cause; `result` is what a
+    report can be made of."""
 
     def __init__(self, result: Result) -> None:
         super().__init__(f"a bug ended run {result.run}")
@@ -56,8 +56,9 @@ class RunBroke(Exception):
 def run_job(
     path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]] = ()
 ) -> Result:
-    """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code, what keeps
-    the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises RunBroke for a bug."""
+    """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code,
+    what keeps the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises
+    RunBroke for a bug."""
     with open_desk(path, options, stop, listeners) as desk, ExitStack() as stack:
         candidate = earlier(desk, fresh=options.fresh).resumed
         run_id = new_run_id() if candidate is None else candidate.id
@@ -72,7 +73,9 @@ def run_job(
         return _execute(desk, record, options, found.said, resumed=found.resumed is not None)
 
 
-def _execute(desk: Desk, record: RunRecord, options: Options, said: Sequence[str], *, resumed: bool) -> Result:
+def _execute(
+    desk: Desk, record: RunRecord, options: Options, said: Sequence[str], *, resumed: bool
+) -> Result:
     """`said` of earlier runs."""
     began = time.monotonic()
     state = desk.state.open(record.id)
@@ -104,14 +107,18 @@ def _execute(desk: Desk, record: RunRecord, options: Options, said: Sequence[str
             desk.bus.emit(Warned(node=EARLIER, text=text))
         unwinding = desk.unwinding(state)
         try:
-            outcome = _within_limits(lambda: _worked(desk, record, run, state, unwinding, options, resumed=resumed))
+            outcome = _within_limits(
+                lambda: _worked(desk, record, run, state, unwinding, options, resumed=resumed)
+            )
         except Exception as bug:
             text = "".join(traceback.format_exception_only(bug)).strip()
             seconds = time.monotonic() - began
             unwinding.name_what_is_held(record.id, work_done=False)
             _tell_what_is_lost(desk, journals)
             desk.bus.emit(
-                RunFinished(run=record.id, outcome="failed", exit_code=1, seconds=seconds, error=f"bug: {text}")
+                RunFinished(
+                    run=record.id, outcome="failed", exit_code=1, seconds=seconds, error=f"bug: {text}"
+                )
             )
             raise RunBroke(
                 Result(record.id, desk.job, 1, directory, told=_is_whole(journals, directory / EVENTS))
@@ -119,7 +126,9 @@ def _execute(desk: Desk, record: RunRecord, options: Options, said: Sequence[str
         finished = _conclude(desk, state, record, unwinding, outcome, time.monotonic() - began)
         _tell_what_is_lost(desk, journals)
         desk.bus.emit(finished)
-        return Result(record.id, desk.job, finished.exit_code, directory, told=_is_whole(journals, directory / EVENTS))
+        return Result(
+            record.id, desk.job, finished.exit_code, directory, told=_is_whole(journals, directory / EVENTS)
+        )
 
 
 def _within_limits(work: Callable[[], Outcome]) -> Outcome:
@@ -133,7 +142,14 @@ def _within_limits(work: Callable[[], Outcome]) -> Outcome:
 
 
 def _worked(
-    desk: Desk, record: RunRecord, run: Run, state: RunState, unwinding: Unwinding, options: Options, *, resumed: bool
+    desk: Desk,
+    record: RunRecord,
+    run: Run,
+    state: RunState,
+    unwinding: Unwinding,
+    options: Options,
+    *,
+    resumed: bool,
 ) -> Outcome:
     """What came of this execution's nodes."""
     try:
@@ -164,13 +180,16 @@ def _worked(
 
 
 def _journals(desk: Desk, stack: ExitStack, own: Path, asked_for: Path | None) -> Iterator[Journal]:
-    """Closed with `stack`. What nobody asked for is no reason not to begin. Raises UsageError for what somebody did."""
+    """Closed with `stack`. What nobody asked for is no reason not to begin. Raises UsageError for what
+    somebody did."""
     for file in filter(None, (own, asked_for)):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             journal = Journal(file)
         except (OSError, StateError) as error:
-            text = error.message if isinstance(error, StateError) else f"{file} cannot be made: {error.strerror}"
+            text = (
+                error.message if isinstance(error, StateError) else f"{file} cannot be made: {error.strerror}"
+            )
             if file is asked_for:
                 raise UsageError(text) from error
             desk.bus.emit(Warned(node=THE_EVENTS, text=text))
@@ -227,8 +246,8 @@ def _forget_old(desk: Desk) -> None:
 
 
 def _alarms(desk: Desk, state: RunState) -> list[Alarm]:
-    """From the records, so that those of an execution that was killed count too; none of records that cannot be read, which is
-    what failed then."""
+    """From the records, so that those of an execution that was killed count too; none of records that cannot
+    be read, which is what failed then."""
     try:
         known = state.nodes().values()
     except SendenseError:

@@ -1,4 +1,5 @@
-"""The status of a job: its runs, who works on it, and what those that do not live still hold. Changes nothing."""
+"""The status of a job: its runs, who works on it, and what those that do not live still hold. Changes
+nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from runner.hosts.stray_processes import look
 
 @dataclass(frozen=True)
 class Status:
-    """`runs` are those remembered, oldest first; `holder` says who works on the job now; `last` is how far the newest run
-    came, None where this machine has no events of it."""
+    """`runs` are those remembered, oldest first; `holder` says who works on the job now; `last` is how far
+    the newest run came, None where this machine has no events of it."""
 
     job: str
     runs: tuple[RunRecord, ...]
@@ -29,9 +30,11 @@ class Status:
     held: Mapping[str, tuple[Hold, ...]]
     """By the id of an unfinished run: what it holds."""
     died: str | None = None
-    """The id of the run whose process ended without giving the job's lock back: it was killed, or its machine was."""
+    """The id of the run whose process ended without giving the job's lock back: it was killed, or its machine
+    was."""
     recorded: tuple[NodeRecord, ...] = ()
-    """Of an unfinished run without events here: what the records tell of its nodes, in the order in which they acted."""
+    """Of an unfinished run without events here: what the records tell of its nodes, in the order in which
+    they acted."""
     unread: tuple[str, ...] = ()
     """Runs that are not among `runs`, since their records cannot be read."""
     unseen: tuple[str, ...] = ()
@@ -57,7 +60,9 @@ def status_of(path: Path, options: Options) -> Status:
         last = None if not runs else _last(desk, runs[-1].id, unseen)
         recorded: list[NodeRecord] = []
         if last is None and runs and runs[-1].is_unfinished:
-            recorded = sorted(desk.state.open(runs[-1].id).nodes().values(), key=lambda record: record.sequence)
+            recorded = sorted(
+                desk.state.open(runs[-1].id).nodes().values(), key=lambda record: record.sequence
+            )
         unfinished = [record for record in runs if record.is_unfinished]
         held = {record.id: _held(desk, record) for record in unfinished}
         if held and holder is None:

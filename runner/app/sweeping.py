@@ -32,8 +32,9 @@ class Swept:
 
 
 class JobSwept(NamedTuple):
-    """`released`: sentences. `holding`: of each run that stays unfinished what it holds. `unknown`: ids of runs that may be
-    unfinished and whose records this program cannot read, so that it is not known what they hold; each was warned of."""
+    """`released`: sentences. `holding`: of each run that stays unfinished what it holds. `unknown`: ids of
+    runs that may be unfinished and whose records this program cannot read, so that it is not known what they
+    hold; each was warned of."""
 
     released: tuple[str, ...]
     holding: dict[str, tuple[Hold, ...]]
@@ -43,8 +44,8 @@ class JobSwept(NamedTuple):
 def sweep_job(
     path: Path, options: Options, listeners: Sequence[Callable[[Event], None]] = (), *, dry_run: bool = False
 ) -> JobSwept:
-    """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run that is alive has the
-    lock: LockedError. A dry run takes no lock and changes nothing."""
+    """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run
+    that is alive has the lock: LockedError. A dry run takes no lock and changes nothing."""
     with (
         open_desk(path, options, threading.Event(), listeners) as desk,
         nullcontext() if dry_run else desk.lock(SWEEP),
@@ -109,7 +110,8 @@ def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, 
 
 
 def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:
-    """Processes of this job's runs, none of which lives while we hold the lock, and their temporary directories."""
+    """Processes of this job's runs, none of which lives while we hold the lock, and their temporary
+    directories."""
     ours = desk.state.runs().ids
     told: set[object] = set()  # two names may be of one machine
     for host in map(desk.world.host, desk.job.hosts):
@@ -130,8 +132,8 @@ def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:
 
 
 def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swept:
-    """Lets go of what runs whose records are lost left in the job's vCenters and on its hosts, see `steps.sections.orphans`. Raises
-    LockedError while a run of the job is alive."""
+    """Lets go of what runs whose records are lost left in the job's vCenters and on its hosts, see
+    `steps.sections.orphans`. Raises LockedError while a run of the job is alive."""
     with (
         open_desk(path, options, threading.Event(), ()) as desk,
         nullcontext() if dry_run else desk.lock(SWEEP),
@@ -142,7 +144,10 @@ def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swe
             why = orphan.stays
             if why is None and orphan.copied:
                 command = f"{options.command('sweep', desk.job.file)} --abandon {orphan.run}"
-                why = f"it holds what a run copied that no known run goes on with; let go of it with `{command}`"
+                why = (
+                    "it holds what a run copied that no known run goes on with; let go of it with "
+                    f"`{command}`"
+                )
             if why is not None:
                 stays.append(f"{orphan.what}: {why}")
                 continue

@@ -121,7 +121,9 @@ class Desk:
         return nodes, Resolver(self.job, nodes, self.world.identities(), run.id)
 
     def unwinding(self, state: RunState) -> Unwinding:
-        return Unwinding(state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file))
+        return Unwinding(
+            state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file)
+        )
 
     def has_acted(self, record: RunRecord) -> bool:
         """Whether the run may have made anything: what only looks leaves nothing that could be held."""
@@ -129,8 +131,9 @@ class Desk:
         return not all(kind is not None and kind.read_only for kind in kinds)
 
     def stands(self, record: RunRecord, unwinding: Unwinding) -> frozenset[str]:
-        """The steps of an unfinished run that nothing is to be done for any more: all, once only taking back is left; once
-        the run is sealed (a crash, or a step behind the seal, kept it from saying so), that step and all it stands on."""
+        """The steps of an unfinished run that nothing is to be done for any more: all, once only taking back
+        is left; once the run is sealed (a crash, or a step behind the seal, kept it from saying so), that
+        step and all it stands on."""
         if record.phase == "unwinding":
             return frozenset(spec.id for spec in self.job.steps)
         seal = self._seal
@@ -143,8 +146,8 @@ class Desk:
         return record.phase == "unwinding" or self.is_sealed(unwinding)
 
     def is_sealed(self, unwinding: Unwinding) -> bool:
-        """Whether the run's work is out in the world. Where a job seals more than once (one point for each of many VMs), one
-        seal says nothing of the others."""
+        """Whether the run's work is out in the world. Where a job seals more than once (one point for each of
+        many VMs), one seal says nothing of the others."""
         return self._seal is not None and unwinding.is_sealed()
 
     @property
@@ -153,7 +156,8 @@ class Desk:
         return found[0].id if len(found) == 1 and not found[0].each else None
 
     def forget_old(self) -> None:
-        """Of the runs that are remembered no longer, all: also their events, where these lie apart from the records."""
+        """Of the runs that are remembered no longer, all: also their events, where these lie apart from the
+        records."""
         self.state.forget_old()
         if self.state.host.local:
             return
@@ -174,7 +178,8 @@ class Desk:
 
 @contextmanager
 def nothing_is_usage() -> Iterator[None]:
-    """From here on something may have been changed: no error has the exit code that says that nothing was touched."""
+    """From here on something may have been changed: no error has the exit code that says that nothing was
+    touched."""
     try:
         yield
     except UsageError as error:

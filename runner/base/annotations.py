@@ -1,4 +1,5 @@
-"""Walking the type annotations of models: fields as YAML spells them, members of unions, elements of lists."""
+"""Walking the type annotations of models: fields as YAML spells them, members of unions, elements of
+lists."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ def metadata(annotation: Any) -> tuple[Any, ...]:
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union at any depth, each with the metadata that stands around the union; else the annotation
-    alone. `None` is a member of its own."""
+    """The members of a union at any depth, each with the metadata that stands around the union; else the
+    annotation alone. `None` is a member of its own."""
     if isinstance(annotation, type):
         return (annotation,)
     inner = bare(annotation)
@@ -47,7 +48,9 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 @lru_cache(maxsize=1024)
 def fields(model: type[BaseModel]) -> Mapping[str, Any]:
     """Field name as YAML (or JSON) spells it → annotation with its metadata."""
-    return {info.alias or name: _annotated(info.annotation, tuple(info.metadata)) for name, info in _infos(model)}
+    return {
+        info.alias or name: _annotated(info.annotation, tuple(info.metadata)) for name, info in _infos(model)
+    }
 
 
 @lru_cache(maxsize=1024)
@@ -56,7 +59,8 @@ def required(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def field(annotation: Any, name: str) -> Any | None:
-    """The annotation of that field of a model, or of the values of a mapping; None if there is no such field."""
+    """The annotation of that field of a model, or of the values of a mapping; None if there is no such
+    field."""
     if (model := model_of(annotation)) is not None:
         return fields(model).get(name)
     inner = bare(annotation)
@@ -81,7 +85,8 @@ def element(annotation: Any, index: int | None = None) -> Any | None:
 
 
 def inside(annotation: Any, part: str | int) -> Any:
-    """The annotation of a field or an element, in the first member of a union that has it; Any if none has."""
+    """The annotation of a field or an element, in the first member of a union that has it; Any if none
+    has."""
     for member in members(annotation):
         found = field(member, part) if isinstance(part, str) else element(member, part)
         if found is not None:

@@ -1,7 +1,9 @@
-"""What a node's work is *of*, as a digest: step, version and inputs, without what only says how the work is done.
+"""What a node's work is *of*, as a digest: step, version and inputs, without what only says how the work is
+done.
 
-A changed digest makes a record stale, so it must hold neither sockets nor logins nor tunings: fields marked ``HOW`` stay
-out, a host counts by its server, a section's entry by its own unmarked fields, a PROCESS node by its inputs.
+A changed digest makes a record stale, so it must hold neither sockets nor logins nor tunings: fields marked
+``HOW`` stay out, a host counts by its server, a section's entry by its own unmarked fields, a PROCESS node by
+its inputs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Every error a user can meet: one sentence that says what to do, an exit code, and whether trying again may help.
+"""Every error a user can meet: one sentence that says what to do, an exit code, and whether trying again may
+help.
 
     SendenseError                   1   the run failed; run it again to resume
     ├── UsageError                  2   bad usage
@@ -25,21 +26,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 BY_SIGNAL = 128
-"""Exit codes above are those of a program that was killed, or whose host was lost (255, as ssh(1) gives it)."""
+"""Exit codes above are those of a program that was killed, or whose host was lost (255, as ssh(1) gives
+it)."""
 
 
 class SendenseError(Exception):
-    """`message` is one sentence for a person; `details` (JSON) is kept with the failed node for its next attempt."""
+    """`message` is one sentence for a person; `details` (JSON) is kept with the failed node for its next
+    attempt."""
 
     exit_code: ClassVar[int] = 1
     transient: bool = False
     fix_first: bool = False
     """Running again cannot help before somebody has changed something, which the message says."""
     forgets: tuple[str, ...] = ()
-    """Names of the failed node's inputs whose nodes must run again, whatever their records say; ``copied/base`` is the `base`
-    of its `copied`."""
+    """Names of the failed node's inputs whose nodes must run again, whatever their records say;
+    ``copied/base`` is the `base` of its `copied`."""
     heals: bool = False
-    """What it forgets is made again by this very execution, once, and the failed node has another turn then."""
+    """What it forgets is made again by this very execution, once, and the failed node has another turn
+    then."""
 
     def __init__(self, message: str, *, details: dict[str, object] | None = None) -> None:
         super().__init__(message)
@@ -69,7 +73,11 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}" if self.line else f"{self.file}: {self.message}"
+        return (
+            f"{self.file}:{self.line}:{self.column}: {self.message}"
+            if self.line
+            else f"{self.file}: {self.message}"
+        )
 
 
 class JobFileError(UsageError):
@@ -91,8 +99,8 @@ class LockedError(SendenseError):
 
 
 class LockLostError(LockedError):
-    """A lock that this run had is another's, or was: it was frozen, or cut off from the lock's host, and must write nothing more.
-    `noticed` reads ``2026-11-23 17:00:00 UTC``."""
+    """A lock that this run had is another's, or was: it was frozen, or cut off from the lock's host, and must
+    write nothing more. `noticed` reads ``2026-11-23 17:00:00 UTC``."""
 
     def __init__(self, what: str, holder: str, token: str = "", *, noticed: str) -> None:
         sentence = f"this run lost its lock on {what} to {holder} (noticed {noticed}): it writes nothing more"
@@ -119,7 +127,9 @@ class NewerError(StateError):
     """A file that is whole, and of a newer version of this program. `schema` is the version that it names."""
 
     def __init__(self, where: str, schema: int) -> None:
-        super().__init__(f"{where} was written by a newer version of sendense (schema {schema}): upgrade this one")
+        super().__init__(
+            f"{where} was written by a newer version of sendense (schema {schema}): upgrade this one"
+        )
         self.where = where
         self.schema = schema
 
@@ -138,8 +148,9 @@ class TransientError(SendenseError):
 
 
 class CommandError(SendenseError):
-    """A command ended badly or not in time (`exit_code_seen` is then None). Transient, unless told, if it was ended from
-    without or did not end: neither says anything of what it was to do, and a host that is silent answers another time."""
+    """A command ended badly or not in time (`exit_code_seen` is then None). Transient, unless told, if it was
+    ended from without or did not end: neither says anything of what it was to do, and a host that is silent
+    answers another time."""
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """What the fields of a model mean: the docstring below each, read from the source only when somebody asks.
 
-(pydantic's `use_attribute_docstrings` reads every model's source when it is imported: a fifth of the start of each command.)
+(pydantic's `use_attribute_docstrings` reads every model's source when it is imported: a fifth of the start of
+each command.)
 """
 
 from __future__ import annotations
@@ -32,5 +33,7 @@ def _own(model: type) -> dict[str, str]:
         field.target.id: inspect.cleandoc(text.value.value)
         for field, text in itertools.pairwise(defined.body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+        if isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
     }

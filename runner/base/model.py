@@ -1,7 +1,7 @@
 """The base of all models: frozen and strict, since a field dropped between two layers mixes up disks.
 
-Values cross between layers, nodes and processes as JSON; `from_json_value` is the only way back in, so that a value
-read from a checkpoint and a value computed a second ago are validated alike.
+Values cross between layers, nodes and processes as JSON; `from_json_value` is the only way back in, so that a
+value read from a checkpoint and a value computed a second ago are validated alike.
 """
 
 from __future__ import annotations
@@ -9,7 +9,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, TypeAdapter
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    TypeAdapter,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, to_jsonable_python
 
@@ -28,7 +36,8 @@ class Mark:
 
 
 HOW = Mark("how")
-"""Says how the work is done, not what it is of: stays out of a node's input digest (connections, timeouts, logins)."""
+"""Says how the work is done, not what it is of: stays out of a node's input digest (connections, timeouts,
+logins)."""
 
 HOST = Mark("host")
 """The name of a host of the job: its identity (server, not login) enters the digest."""
@@ -53,7 +62,9 @@ Duration = Annotated[
 """Seconds, of ten years at most: what is longer is a slip, and calendars end."""
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=str | int)]
 """Bytes."""
-Percent = Annotated[float, BeforeValidator(parse_percent, json_schema_input_type=str | float), Field(ge=0, le=100)]
+Percent = Annotated[
+    float, BeforeValidator(parse_percent, json_schema_input_type=str | float), Field(ge=0, le=100)
+]
 
 
 class Model(BaseModel):
@@ -70,7 +81,9 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         schema = handler(core_schema)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         for name, text in field_docs(cls).items():
@@ -82,7 +95,9 @@ class Model(BaseModel):
 class JobModel(Model):
     """A model that people write in YAML: fields are spelled with hyphens there (``host-key``)."""
 
-    model_config = ConfigDict(alias_generator=lambda name: name.rstrip("_").replace("_", "-"), populate_by_name=True)
+    model_config = ConfigDict(
+        alias_generator=lambda name: name.rstrip("_").replace("_", "-"), populate_by_name=True
+    )
 
 
 def load_value(annotation: Any, value: JsonValue) -> Any:

@@ -1,11 +1,12 @@
-"""Text from elsewhere (names, notes, paths, what programs said) as what a terminal, XML or a line of a table can show."""
+"""Text from elsewhere (names, notes, paths, what programs said) as what a terminal, XML or a line of a table
+can show."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, which names from elsewhere may hold: they would rule a terminal, and XML
-    does not allow them."""
+    """`text` without control characters, which names from elsewhere may hold: they would rule a terminal, and
+    XML does not allow them."""
     return "".join(
         character if character.isprintable() else " " if character in "\n\r\t" else f"\\x{ord(character):02x}"
         for character in text

@@ -1,6 +1,7 @@
 """Templates → text. jinja2 lives here only.
 
-What ships with the product stands in `templates/` and `jobs/`: at the root of a checkout, inside the package in a wheel.
+What ships with the product stands in `templates/` and `jobs/`: at the root of a checkout, inside the package
+in a wheel.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ JOB_TEMPLATE = ".yaml.j2"
 
 _FRONT = re.compile(r"\{#- variables\n(?P<front>.*?)#\}", re.DOTALL)
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
-_BARE_IN_YAML = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""What a double-quoted YAML text must escape: controls, the line breaks of other alphabets, the byte order mark."""
+_BARE_IN_YAML = re.compile(
+    "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+"""What a double-quoted YAML text must escape: controls, the line breaks of other alphabets, the byte order
+mark."""
 
 
 def shipped(name: str) -> Path:
@@ -33,7 +37,9 @@ def shipped(name: str) -> Path:
 
 def job_templates() -> tuple[str, ...]:
     """The names that a job file's `template` can have."""
-    return tuple(sorted(path.name.removesuffix(JOB_TEMPLATE) for path in shipped("templates").glob(f"*{JOB_TEMPLATE}")))
+    return tuple(
+        sorted(path.name.removesuffix(JOB_TEMPLATE) for path in shipped("templates").glob(f"*{JOB_TEMPLATE}"))
+    )
 
 
 def template_text(name: str) -> str:
@@ -53,10 +59,12 @@ def template_summary(name: str) -> str:
 
 
 def render_template(name: str, values: Mapping[str, JsonValue]) -> str:
-    """The job template as YAML, line for line; all of `values` together are `variables` there. Inserted values are quoted, so that
-    a name with a colon in it stays a name; ``${{ }}`` passes untouched."""
+    """The job template as YAML, line for line; all of `values` together are `variables` there. Inserted
+    values are quoted, so that a name with a colon in it stays a name; ``${{ }}`` passes untouched."""
     body = _FRONT.sub(lambda front: "\n" * front[0].count("\n"), template_text(name))
-    return _job_environment().from_string(_kept_expressions(body)).render({**values, "variables": dict(values)})
+    return (
+        _job_environment().from_string(_kept_expressions(body)).render({**values, "variables": dict(values)})
+    )
 
 
 def render_report(name: str, values: Mapping[str, object]) -> str:

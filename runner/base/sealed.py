@@ -1,6 +1,8 @@
-"""JSON documents that tell whether they are as they were written: beside their own fields stands a checksum over these.
+"""JSON documents that tell whether they are as they were written: beside their own fields stands a checksum
+over these.
 
-Most bits that flip in a record leave it valid JSON, with another number in it: without the checksum it would be believed.
+Most bits that flip in a record leave it valid JSON, with another number in it: without the checksum it would
+be believed.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 
 class Damaged(Exception):
-    """What is wrong, to come after the file's name: ``is damaged: it is not JSON``. `newer`: the schema version of a file
-    that is of a later version of this program; whether it is whole is not known. `foreign`: it is of such a version, or of one
-    with other fields, as its checksum tells."""
+    """What is wrong, to come after the file's name: ``is damaged: it is not JSON``. `newer`: the schema
+    version of a file that is of a later version of this program; whether it is whole is not known. `foreign`:
+    it is of such a version, or of one with other fields, as its checksum tells."""
 
     def __init__(self, why: str, *, newer: int | None = None, foreign: bool = False) -> None:
         super().__init__(why)
@@ -45,7 +47,8 @@ def seal(document: Mapping[str, JsonValue]) -> bytes:
 
 
 def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
-    """The model that `seal` wrote as `content`; `version` is the newest `schema_version` that is known. Raises Damaged."""
+    """The model that `seal` wrote as `content`; `version` is the newest `schema_version` that is known.
+    Raises Damaged."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -67,7 +70,10 @@ def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         if checksum == _checksum_of(text):
-            why = f"was written by another version of this program, or tells what cannot be: {field}: {first['msg']}"
+            why = (
+                f"was written by another version of this program, or tells what cannot be: {field}: "
+                f"{first['msg']}"
+            )
             raise Damaged(why, foreign=True) from error
         raise Damaged(f"is damaged: {field}: {first['msg']}") from error
     if checksum != _checksum_of(text):

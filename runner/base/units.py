@@ -54,7 +54,8 @@ def human_seconds(seconds: float) -> str:
 
 
 def parse_duration(text: object) -> float:
-    """Seconds from ``12h``, ``1h30m``, ``90s`` or a bare number of seconds; raises ValueError for anything else."""
+    """Seconds from ``12h``, ``1h30m``, ``90s`` or a bare number of seconds; raises ValueError for anything
+    else."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
     if not isinstance(text, str):
@@ -69,7 +70,8 @@ def parse_duration(text: object) -> float:
 
 
 def parse_size(text: object) -> int:
-    """Bytes from ``96 MiB``, ``5 GiB + 512 B`` or a bare number of bytes; raises ValueError for anything else."""
+    """Bytes from ``96 MiB``, ``5 GiB + 512 B`` or a bare number of bytes; raises ValueError for anything
+    else."""
     if isinstance(text, int) and not isinstance(text, bool):
         return text
     terms = [_TERM.fullmatch(term) for term in text.split("+")] if isinstance(text, str) else []

@@ -24,14 +24,19 @@ COMMANDS = {
 """The engine's own: command → the module here that has it, under its own name."""
 
 INSTALLED = "sendense.commands"
-"""The group of entry points by which other packages bring commands: a name, and where the click command of that name is."""
+"""The group of entry points by which other packages bring commands: a name, and where the click command of
+that name is."""
 
-EPILOG = """Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by another run ·
-4 of several jobs, some are done and some not · 5 verification found a difference · 130 interrupted, resumable."""
+EPILOG = (
+    "Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · "
+    "3 locked by another run · 4 of several jobs, some are done and some not · "
+    "5 verification found a difference · 130 interrupted, resumable."
+)
 
 
 class Commands(click.Group):
-    """Imports a command when it is asked for: one that looks at points need not wait for the simulated vCenter."""
+    """Imports a command when it is asked for: one that looks at points need not wait for the simulated
+    vCenter."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *entry_points(group=INSTALLED).names})

@@ -35,7 +35,10 @@ def ci() -> None:
 install_option = click.option(
     "--install",
     metavar="NAME|URL",
-    help="What pipx installs where a change is planned: a wheel's URL, or a name that pip finds.  [default: sendense, this version]",
+    help=(
+        "What pipx installs where a change is planned: a wheel's URL, or a name that pip finds.  [default: "
+        "sendense, this version]"
+    ),
 )
 
 
@@ -60,15 +63,16 @@ def _print(product: str, paths: tuple[Path, ...], install: str | None) -> None:
     if install is None:
         install = f"sendense=={__version__}"
         print(
-            f"the pipeline installs {install}, which is in no package index yet: give --install the URL of its wheel",
+            f"the pipeline installs {install}, which is in no package index yet: give --install the URL of "
+            "its wheel",
             file=sys.stderr,
         )
     jobs = [read_job(path, Options()) for path in paths]
     for job in jobs:
         if job.state_place is None or job.state_place.host == "local":
             print(
-                f"{job.file}: its state is local: where CI's machines do not keep their files, a run cannot be resumed; "
-                "add state: {in: repositories.…}, or {host: hub, path: …}",
+                f"{job.file}: its state is local: where CI's machines do not keep their files, a run cannot "
+                f"be resumed; add state: {{in: repositories.…}}, or {{host: hub, path: …}}",
                 file=sys.stderr,
             )
     values = {
@@ -94,13 +98,15 @@ def _word(text: str, what: str) -> str:
     word = shlex.quote(text)
     if re.search(r"\s|: | #|['\"]", word):
         raise UsageError(
-            f"{text}: give {what} a name of letters, digits and @%+=:,./-_ alone, so that it can stand in a pipeline"
+            f"{text}: give {what} a name of letters, digits and @%+=:,./-_ alone, so that it can stand in a "
+            "pipeline"
         )
     return word
 
 
 def _variables(job: Job) -> Iterator[str]:
-    """The environment variables from which the secrets come that the job's steps need; a site file has others' too."""
+    """The environment variables from which the secrets come that the job's steps need; a site file has
+    others' too."""
     hosts, sections = named_by(job)
     for section, name in sections:
         yield from _in(job.sections[section][name])

@@ -19,8 +19,8 @@ from runner.console.checklist import print_checklist
 def doctor(job: Path | None, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Look at all that a job stands on, and say how to mend it.
 
-    Without JOB, at this machine alone. Changes nothing; exit code 1 if a run would fail. It logs in to the hosts and the
-    vCenter that the job file names: not for files that are not trusted.
+    Without JOB, at this machine alone. Changes nothing; exit code 1 if a run would fail. It logs in to the
+    hosts and the vCenter that the job file names: not for files that are not trusted.
     """
     found = diagnose(job, options_from(settings, state))
     if as_json:

@@ -55,12 +55,15 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
 @click.command()
 @job_argument
 @job_options
-@click.option("--offline", is_flag=True, help="Look at nothing but the job file: for branches that are not trusted.")
+@click.option(
+    "--offline", is_flag=True, help="Look at nothing but the job file: for branches that are not trusted."
+)
 @click.option("--fresh", is_flag=True, help="Plan as if there were no unfinished run.")
 @click.option(
     "--against",
     metavar="REF",
-    help="Show what a change of the job file, and of what it includes, changes: against a git branch, tag or commit, or a file or "
+    help="Show what a change of the job file, and of what it includes, changes: against a git branch, tag or "
+    "commit, or a file or "
     "directory.",
 )
 @json_option
@@ -106,7 +109,9 @@ def plan(
         raise click.exceptions.Exit(1)
 
 
-def _compared(job: Path, options: Options, against: str | None) -> tuple[Difference | None, VersionError | None]:
+def _compared(
+    job: Path, options: Options, against: str | None
+) -> tuple[Difference | None, VersionError | None]:
     """The difference, or why there is none: the plan is shown all the same."""
     try:
         return (None, None) if against is None else (compare(job, options, against), None)

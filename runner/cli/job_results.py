@@ -39,7 +39,9 @@ class Ended:
         what = [in_a_line(summary.results, summary.seconds)] if summary.results else []
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
         told = "; ".join(what or [verdict(summary).line])
-        return cls(file, result.job.name, result.run, result.exit_code, summary.outcome, told, summary=summary)
+        return cls(
+            file, result.job.name, result.run, result.exit_code, summary.outcome, told, summary=summary
+        )
 
     def but(self, error: SendenseError) -> Ended:
         """Its run, if there was one, keeps its code."""

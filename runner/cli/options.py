@@ -21,8 +21,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 job_argument = click.argument("job", type=click.Path(path_type=Path))
 
 
-def _without_parts(context: click.Context, argument: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """``jobs/*.yaml`` names what the jobs there include too. Where there is nothing else, `load` says what it is."""
+def _without_parts(
+    context: click.Context, argument: click.Parameter, paths: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    """``jobs/*.yaml`` names what the jobs there include too. Where there is nothing else, `load` says what it
+    is."""
     if len(paths) < 2:
         return paths
     registry = Registry.installed()
@@ -35,19 +38,25 @@ def _without_parts(context: click.Context, argument: click.Parameter, paths: tup
 jobs_argument = click.argument(
     "jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB…", callback=_without_parts
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
+)
 
 
 def job_options(function: Function) -> Function:
     """--set and --state, which say which job and which state."""
     function = click.option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a var of the job; may be repeated."
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set a var of the job; may be repeated.",
     )(function)
     return click.option(
         "--state",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Where runs of jobs without `state:` are remembered; of jobs that have it, only their events, if it is on another "
-        "host.  [default: $XDG_STATE_HOME/sendense]",
+        help="Where runs of jobs without `state:` are remembered; of jobs that have it, only their events, "
+        "if it is on another host.  [default: $XDG_STATE_HOME/sendense]",
     )(function)
 
 
@@ -63,15 +72,18 @@ def options_from(settings: tuple[str, ...], state: Path | None, **more: Any) -> 
 
 
 def typed(*more: str) -> str:
-    """The command line of the command that runs, with `more` options, as it goes on with what it began: --fresh would throw that
-    away."""
+    """The command line of the command that runs, with `more` options, as it goes on with what it began:
+    --fresh would throw that away."""
     words = click.get_current_context().find_root().obj
     return shlex.join(("sendense", *(word for word in words if word != "--fresh"), *more))
 
 
 def print_json(document: object) -> None:
-    """Text stays readable; what is not printable is escaped, in the only place where JSON has any: in texts."""
+    """Text stays readable; what is not printable is escaped, in the only place where JSON has any: in
+    texts."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
     if not text.replace("\n", "").isprintable():
-        text = "".join(each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text)
+        text = "".join(
+            each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text
+        )
     click.echo(text)

@@ -1,6 +1,7 @@
-"""The command's standard output and error as something that may refuse: what nobody takes is dropped, and the command goes on
-to its end. A disk that is full, a reader that has gone (`| head`), a terminal that hung up, a stream that was closed
-before we came (``>&-``) change nothing of what was done, so they change no exit code of it either."""
+"""The command's standard output and error as something that may refuse: what nobody takes is dropped, and the
+command goes on to its end. A disk that is full, a reader that has gone (`| head`), a terminal that hung up, a
+stream that was closed before we came (``>&-``) change nothing of what was done, so they change no exit code
+of it either."""
 
 from __future__ import annotations
 
@@ -42,9 +43,9 @@ class Output:
         return Drawn(self)
 
     def write(self, text: str | bytes) -> int:
-        """How much was taken: nothing by one that refuses. Of text no control sequence reaches a terminal: names, notes and
-        paths come from elsewhere, and one could rename the window, hide a line, or answer as if it were typed. Bytes are as
-        they are."""
+        """How much was taken: nothing by one that refuses. Of text no control sequence reaches a terminal:
+        names, notes and paths come from elsewhere, and one could rename the window, hide a line, or answer as
+        if it were typed. Bytes are as they are."""
         return self.put(visible(text) if isinstance(text, str) else text)
 
     def put(self, text: str | bytes) -> int:
@@ -65,7 +66,8 @@ class Output:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """What it did not take is dropped, else Python would try again at its end, say so, and make 120 of the exit code."""
+        """What it did not take is dropped, else Python would try again at its end, say so, and make 120 of
+        the exit code."""
         self.refusal = self.refusal or error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())
@@ -108,8 +110,8 @@ class Outputs:
         sys.stdin, sys.stdout, sys.stderr = self._before
 
     def exit_code(self, code: int, *, answers: bool) -> int:
-        """`code` is that of the work. `answers`: there was no work but telling, so that what could not be told has failed.
-        Says on standard error what standard output did not take."""
+        """`code` is that of the work. `answers`: there was no work but telling, so that what could not be
+        told has failed. Says on standard error what standard output did not take."""
         self.out.flush()
         if self.out.refusal is not None and self.out.is_read:
             print(f"sendense: standard output cannot be written: {self.out.refusal.strerror}", file=self.err)
@@ -119,8 +121,8 @@ class Outputs:
 
 
 def _occupy() -> None:
-    """A number below 3 that is free would be that of the next file which is opened, a lock or a record, and whatever is printed
-    to it would be written there."""
+    """A number below 3 that is free would be that of the next file which is opened, a lock or a record, and
+    whatever is printed to it would be written there."""
     for number in STREAMS:
         try:
             os.fstat(number)
@@ -132,8 +134,8 @@ def _occupy() -> None:
 
 
 def _make_fit(stream: TextIO | None) -> None:
-    """Names come from anywhere: a terminal in an old locale must not fail the run that shows one. And who shares a pipe with us
-    may have made it such that it takes no more than fits at once."""
+    """Names come from anywhere: a terminal in an old locale must not fail the run that shows one. And who
+    shares a pipe with us may have made it such that it takes no more than fits at once."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")

@@ -34,8 +34,8 @@ from runner.step.step import Registry
 RUN_SCHEMA_VERSION = 1
 
 ONE_WISH = 1.0
-"""Seconds in which several signals are one wish to stop: timeout(1) signals its child and then its whole group, and so do some
-runners of CI."""
+"""Seconds in which several signals are one wish to stop: timeout(1) signals its child and then its whole
+group, and so do some runners of CI."""
 
 
 class Wish(threading.Event):
@@ -47,8 +47,9 @@ class Wish(threading.Event):
 
 @contextmanager
 def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[Wish]:
-    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop cleanly; one that comes later leaves the rest to the next run. A
-    terminal that hangs up may say so more than once, and not at all where it was told to be silent (nohup)."""
+    """The first SIGINT, SIGTERM or SIGHUP asks the run to stop cleanly; one that comes later leaves the rest
+    to the next run. A terminal that hangs up may say so more than once, and not at all where it was told to
+    be silent (nohup)."""
     stop = Wish()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -84,19 +85,25 @@ def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> 
     show_default=True,
     help="How many nodes of a job may run at once; the jobs themselves run one after the other.",
 )
-@click.option("--fresh", is_flag=True, help="Abandon the job's unfinished run, if there is one, and begin anew.")
+@click.option(
+    "--fresh", is_flag=True, help="Abandon the job's unfinished run, if there is one, and begin anew."
+)
 @click.option(
     "--break-lock",
     is_flag=True,
     help="End the session of the run that holds the job's or the VM's lock, and its exporters on that host.",
 )
-@click.option("--events", type=click.Path(path_type=Path, dir_okay=False), help="Also append the events to this file.")
+@click.option(
+    "--events", type=click.Path(path_type=Path, dir_okay=False), help="Also append the events to this file."
+)
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
     help="Write reports into this directory; of several jobs, each into JOB-RUN below it.",
 )
-@click.option("-q", "--quiet", "level", flag_value="quiet", help="Show only what goes wrong, and the last line.")
+@click.option(
+    "-q", "--quiet", "level", flag_value="quiet", help="Show only what goes wrong, and the last line."
+)
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
 def run(
@@ -113,7 +120,8 @@ def run(
 ) -> None:
     """Run jobs, each to its end; resume a job's unfinished run.
 
-    They run one after the other. Of several jobs the last lines are a table: which are done, which are not, and why.
+    They run one after the other. Of several jobs the last lines are a table: which are done, which are not,
+    and why.
     """
     if report is not None:
         _make_room(report)
@@ -184,12 +192,14 @@ class _Each:
 
 
 def _make_room(report: Path) -> None:
-    """Before anything runs: a backup is not made again because nobody could be told of it. Raises UsageError."""
+    """Before anything runs: a backup is not made again because nobody could be told of it. Raises
+    UsageError."""
     try:
         files.make_directory(str(report), parents=True)
         if not os.access(report, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise UsageError(
-            f"reports cannot be written into {report}: {error.strerror}; nothing was run: give --report a directory of yours"
+            f"reports cannot be written into {report}: {error.strerror}; nothing was run: give --report a "
+            "directory of yours"
         ) from error

@@ -31,7 +31,8 @@ STATUS_SCHEMA_VERSION = 1
 def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Show a job's runs: going on, resumable or finished.
 
-    Of several jobs, the newest run of each. Of a run that goes on or can be resumed it shows each node and its bytes, as far as its events lie on this machine; else what its records tell. With
+    Of several jobs, the newest run of each. Of a run that goes on or can be resumed it shows each node and
+    its bytes, as far as its events lie on this machine; else what its records tell. With
     --json several jobs are a list, `jobs`, of what one of them is.
     """
     options = options_from(settings, state)
@@ -64,7 +65,11 @@ def _job_row(found: Status) -> tuple[str, ...]:
     if not found.runs:
         return (found.job, "no runs yet", "", "", "")
     newest = found.runs[-1]
-    whys = [why.text for why in failures(found.last)] if found.last and newest.is_unfinished else [*newest.alarms]
+    whys = (
+        [why.text for why in failures(found.last)]
+        if found.last and newest.is_unfinished
+        else [*newest.alarms]
+    )
     held = [f"held by {run}: {hold.what}" for run, holds in found.held.items() for hold in holds]
     return (
         found.job,
@@ -79,11 +84,16 @@ def _show(found: Status) -> None:
     if not found.runs:
         click.echo(f"{found.job}: no runs yet ({printable(found.place)} has none)")
         return
-    rows = [(record.id, _word(found, record), f"{clock(record.started)} UTC") for record in _newest_first(found.runs)]
+    rows = [
+        (record.id, _word(found, record), f"{clock(record.started)} UTC")
+        for record in _newest_first(found.runs)
+    ]
     print_table(f"Runs of {found.job}", ("run", "state", "started"), rows, stream=sys.stdout)
     if found.running:
         click.echo(f"\nIt goes on now: {found.holder}.")
-    if rows := [(run, hold.what, f"{clock(hold.since)} UTC") for run, holds in found.held.items() for hold in holds]:
+    if rows := [
+        (run, hold.what, f"{clock(hold.since)} UTC") for run, holds in found.held.items() for hold in holds
+    ]:
         click.echo()
         print_table("Held", ("run", "what", "since"), rows, stream=sys.stdout)
     for record in found.runs:
@@ -103,7 +113,9 @@ def _show(found: Status) -> None:
         nodes = [_recorded_row(found, record) for record in found.recorded]
         click.echo()
         print_table("Nodes", ("node", "state", "since", "why"), nodes, stream=sys.stdout)
-        click.echo("\nBy the run's records: its events, which tell bytes and speeds, are on the machine that ran it.")
+        click.echo(
+            "\nBy the run's records: its events, which tell bytes and speeds, are on the machine that ran it."
+        )
 
 
 def _newest_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -161,7 +173,9 @@ def _recorded_state(found: Status, record: NodeRecord) -> str:
 
 
 def _document(found: Status) -> dict[str, JsonValue]:
-    runs: list[JsonValue] = [{**record.to_json_value(), "outcome": _outcome(found, record)} for record in found.runs]
+    runs: list[JsonValue] = [
+        {**record.to_json_value(), "outcome": _outcome(found, record)} for record in found.runs
+    ]
     held: dict[str, JsonValue] = {
         run: [{"node": hold.node, "what": hold.what, "since": hold.since.isoformat()} for hold in holds]
         for run, holds in found.held.items()

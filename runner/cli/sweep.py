@@ -24,13 +24,18 @@ SWEEP_SCHEMA_VERSION = 1
 @jobs_argument
 @job_options
 @click.option(
-    "--abandon", metavar="RUN", help="Let go of all that this unfinished run holds: snapshot, partial point, records."
+    "--abandon",
+    metavar="RUN",
+    help="Let go of all that this unfinished run holds: snapshot, partial point, records.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be let go of; change nothing, take no lock.")
 @click.option(
     "--orphans",
     is_flag=True,
-    help="Also what runs left whose records are lost, if their repository is the job's and their VM is not locked.",
+    help=(
+        "Also what runs left whose records are lost, if their repository is the job's and their VM is not "
+        "locked."
+    ),
 )
 @json_option
 def sweep(
@@ -44,8 +49,9 @@ def sweep(
 ) -> None:
     """Let go of what unfinished runs hold.
 
-    Of what they may hold no longer, and of what dead ones left on the job's hosts; with --abandon, of all that one run
-    holds. An unfinished point with copied data is not garbage: it stays until its run is done or abandoned.
+    Of what they may hold no longer, and of what dead ones left on the job's hosts; with --abandon, of all
+    that one run holds. An unfinished point with copied data is not garbage: it stays until its run is done or
+    abandoned.
     """
     if abandon is not None and (dry_run or orphans):
         raise click.UsageError("--abandon lets go of one run: --dry-run and --orphans do not go with it")
@@ -95,7 +101,8 @@ def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: b
             print(f"  {hold.what}", file=sys.stderr)
     if unknown:
         print(
-            f"{whose}it is not known what {' and '.join(unknown)} hold{'s' if len(unknown) == 1 else ''}, see above",
+            f"{whose}it is not known what {' and '.join(unknown)} hold{'s' if len(unknown) == 1 else ''}, "
+            "see above",
             file=sys.stderr,
         )
     elif not released and not holding:

@@ -57,9 +57,13 @@ def templates(name: str | None, as_json: bool) -> None:
         print_json({"schema_version": 1, "name": name, "summary": summary(name), "variables": variables})
         return
     click.echo(paragraphs(f"{name}: {summary(name)}") + "\n")
-    rows4 = [(one.name, _type(one, registry), _default(one), _meaning(one)) for one in declared(name).values()]
+    rows4 = [
+        (one.name, _type(one, registry), _default(one), _meaning(one)) for one in declared(name).values()
+    ]
     print_table("Variables (vars:)", ("name", "type", "default", "meaning"), rows4, stream=sys.stdout)
-    needed = ", ".join(f"{one.name}: …" for one in declared(name).values() if one.needed and one.only_with is None)
+    needed = ", ".join(
+        f"{one.name}: …" for one in declared(name).values() if one.needed and one.only_with is None
+    )
     click.echo(f"\nA job\n  version: 1\n  include: site.yaml\n  template: {name}\n  vars: {{{needed}}}")
 
 
@@ -95,4 +99,6 @@ def _default(variable: Variable) -> str:
 
 
 def _meaning(variable: Variable) -> str:
-    return variable.about if variable.only_with is None else f"{variable.about} Only with {variable.only_with}."
+    return (
+        variable.about if variable.only_with is None else f"{variable.about} Only with {variable.only_with}."
+    )

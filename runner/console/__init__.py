@@ -1,7 +1,7 @@
 """What a person sees while and after commands run. rich lives in this folder only.
 
-``Console`` is a listener of events with two faces: ``live`` on a terminal, ``plain`` lines elsewhere; both end alike
-(``ending``). ``print_table`` is for the commands that answer a question.
+``Console`` is a listener of events with two faces: ``live`` on a terminal, ``plain`` lines elsewhere; both
+end alike (``ending``). ``print_table`` is for the commands that answer a question.
 """
 
 from runner.console.diff import print_diff

@@ -1,4 +1,5 @@
-"""A question to the person at the terminal. It stands on standard error, since standard output may be somebody's file."""
+"""A question to the person at the terminal. It stands on standard error, since standard output may be
+somebody's file."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import threading
 
 
 def ask(question: str) -> bool | None:
-    """Only ``y`` and ``yes`` are yes; the end of the input is no. None where nobody can be asked: nothing waits for input that
-    nobody types. Raises KeyboardInterrupt."""
+    """Only ``y`` and ``yes`` are yes; the end of the input is no. None where nobody can be asked: nothing
+    waits for input that nobody types. Raises KeyboardInterrupt."""
     if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     sys.stderr.write(f"{question} [y/N] ")

@@ -16,9 +16,14 @@ _INDENT = " " * 9
 
 
 def print_checklist(observations: Sequence[Observation], stream: TextIO) -> None:
-    """Grouped by subject, in the order in which subjects came first; of how many it is so, and of how many not, in the last line."""
-    order = {subject: number for number, subject in enumerate(dict.fromkeys(one.subject for one in observations))}
-    for subject, group in groupby(sorted(observations, key=lambda one: order[one.subject]), lambda one: one.subject):
+    """Grouped by subject, in the order in which subjects came first; of how many it is so, and of how many
+    not, in the last line."""
+    order = {
+        subject: number for number, subject in enumerate(dict.fromkeys(one.subject for one in observations))
+    }
+    for subject, group in groupby(
+        sorted(observations, key=lambda one: order[one.subject]), lambda one: one.subject
+    ):
         stream.write(f"{printable(subject)}\n")
         for one in group:
             stream.write(f"  {_SIGNS[one.state]:<5}  {printable(one.looked_at)}: {printable(one.found)}\n")

@@ -1,4 +1,5 @@
-"""The last lines of a run: what went wrong, what was made, what is retained; the very last one says the outcome."""
+"""The last lines of a run: what went wrong, what was made, what is retained; the very last one says the
+outcome."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ NOTES = 5  # a VM of sixty disks has as many
 
 
 def print_ending(summary: RunSummary, stream: TextIO, *, quiet: bool = False, told: bool = False) -> None:
-    """The outcome is the last line; `quiet`: with nothing but troubles before it. `told`: whether what went wrong in a node was
-    told when it did."""
+    """The outcome is the last line; `quiet`: with nothing but troubles before it. `told`: whether what went
+    wrong in a node was told when it did."""
     _Ending(summary, stream, quiet=quiet, told=told).print()
 
 
@@ -61,8 +62,15 @@ class _Ending:
 
     def _what_was_made(self) -> None:
         # Of what was verified the last line and the tables tell, the report has the sentences.
-        said = [each.text for about in ("made", "noted") for each in self._summary.statements if each.about == about]
-        shown = said if len(said) <= NOTES + 1 else said[:NOTES]  # one more has the line that would tell of it
+        said = [
+            each.text
+            for about in ("made", "noted")
+            for each in self._summary.statements
+            if each.about == about
+        ]
+        shown = (
+            said if len(said) <= NOTES + 1 else said[:NOTES]
+        )  # one more has the line that would tell of it
         for text in shown:
             self._say(f"  {text}")
         if left := len(said) - len(shown):
@@ -90,7 +98,8 @@ class _Ending:
 
     def _table(self, table: Table) -> None:
         rows = [
-            (key, *(cells.get(column, Cell(value="")).text() for column in table.columns)) for key, cells in table.rows
+            (key, *(cells.get(column, Cell(value="")).text() for column in table.columns))
+            for key, cells in table.rows
         ]
         print_table(table.title, ("", *table.columns), rows, stream=self._stream)
 
@@ -116,6 +125,8 @@ class _Ending:
 
 def _short(table: Table) -> Table | None:
     """Without what is for reports only; None where nothing is left."""
-    left_out = {column for _, cells in table.rows for column, cell in cells.items() if cell.long or cell.detail}
+    left_out = {
+        column for _, cells in table.rows for column, cell in cells.items() if cell.long or cell.detail
+    }
     columns = tuple(column for column in table.columns if column not in left_out)
     return table.model_copy(update={"columns": columns}) if columns else None

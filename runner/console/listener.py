@@ -28,10 +28,12 @@ class Face(Protocol):
 
 
 class Console:
-    """Shows a run on `stream` (standard error): live if that is a terminal that can be drawn on, else as lines.
+    """Shows a run on `stream` (standard error): live if that is a terminal that can be drawn on, else as
+    lines.
 
-    A context manager, so that a terminal is never left as the display had it. Safe from any thread. Once nobody reads
-    the stream any more (a closed pipe) it is silent: that must not keep the engine from unwinding.
+    A context manager, so that a terminal is never left as the display had it. Safe from any thread. Once
+    nobody reads the stream any more (a closed pipe) it is silent: that must not keep the engine from
+    unwinding.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
-"""The face for a terminal: the steps in order with their marks, a bar for whatever moves bytes, warnings below."""
+"""The face for a terminal: the steps in order with their marks, a bar for whatever moves bytes, warnings
+below."""
 
 from __future__ import annotations
 
@@ -40,7 +41,11 @@ class LiveFace:
         self._console = Screen(stream)
         # Standard output is not redirected: it may be a file that --json writes to.
         self._live = Live(
-            self, console=self._console, refresh_per_second=FRAMES_PER_SECOND, transient=True, redirect_stdout=False
+            self,
+            console=self._console,
+            refresh_per_second=FRAMES_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
         )
 
     def start(self) -> None:
@@ -78,7 +83,11 @@ class LiveFace:
         if len(groups) + moving > room:
             body = self._short_body(groups, bars, now, width, room)
         else:
-            body = [line for step, nodes in groups.items() for line in self._step(step, nodes, bars[step], now, width)]
+            body = [
+                line
+                for step, nodes in groups.items()
+                for line in self._step(step, nodes, bars[step], now, width)
+            ]
         return Group(*head, *body, *foot)
 
     def _head(self, now: datetime) -> list[RenderableType]:
@@ -119,7 +128,9 @@ class LiveFace:
             self._spinner if state == "running" else Text(NODES[state].mark, style=NODES[state].colour)
         )
         name = Text(printable(step), style="dim" if state in ("waiting", "skipped") else "")
-        line.add_row(mark, name, Text(printable(_detail(nodes, state)), style="red" if state == "failed" else "dim"))
+        line.add_row(
+            mark, name, Text(printable(_detail(nodes, state)), style="red" if state == "failed" else "dim")
+        )
         yield line
         for flow in flows:
             yield self._bar(flow, now, width)
@@ -153,14 +164,25 @@ class LiveFace:
         return line
 
     def _short_body(
-        self, groups: dict[str, list[NodeSummary]], bars: dict[str, list[Flow]], now: datetime, width: int, room: int
+        self,
+        groups: dict[str, list[NodeSummary]],
+        bars: dict[str, list[Flow]],
+        now: datetime,
+        width: int,
+        room: int,
     ) -> list[RenderableType]:
         """What is over and what is to come in a line each; of the bars as many as there is room for."""
-        now_on = {step: nodes for step, nodes in groups.items() if _state_of(nodes) in ("running", "failed", "stopped")}
+        now_on = {
+            step: nodes
+            for step, nodes in groups.items()
+            if _state_of(nodes) in ("running", "failed", "stopped")
+        }
         over = [step for step, nodes in groups.items() if _state_of(nodes) in ("done", "kept", "skipped")]
         coming = [step for step, nodes in groups.items() if _state_of(nodes) == "waiting"]
         room -= len(now_on) + bool(over) + bool(coming)
-        lines: list[RenderableType] = [_line(f" {NODES['done'].mark} {', '.join(over)}", "dim")] if over else []
+        lines: list[RenderableType] = (
+            [_line(f" {NODES['done'].mark} {', '.join(over)}", "dim")] if over else []
+        )
         for step, nodes in now_on.items():
             flows = sorted(bars[step], key=lambda flow: flow.percent == 100)
             shown = flows if len(flows) <= room else flows[: max(0, room - 1)]
@@ -207,7 +229,9 @@ def _progress_bar(flow: Flow) -> ProgressBar:
     latest = flow.latest
     if latest.total is None:
         return ProgressBar(total=None, pulse=True)
-    return ProgressBar(total=max(latest.total, 1), completed=min(latest.done, latest.total) if latest.total else 1)
+    return ProgressBar(
+        total=max(latest.total, 1), completed=min(latest.done, latest.total) if latest.total else 1
+    )
 
 
 def _amount(flow: Flow) -> str:

@@ -94,7 +94,9 @@ class PlainFace:
             case NodeSkipped():
                 return f"{event.node}  skipped: {event.because}"
             case NodeUndone():
-                return f"{event.node}  {'closed' if event.lifetime == 'process' else 'rolled back'}: {event.why}"
+                return (
+                    f"{event.node}  {'closed' if event.lifetime == 'process' else 'rolled back'}: {event.why}"
+                )
             case UndoFailed():
                 return f"{event.node}  CLEANUP FAILED: {event.error}"
             case Warned():

@@ -42,7 +42,9 @@ def head(plan: Plan) -> list[tuple[str, str]]:
     removed = [name for node in plan.nodes for name in node.removes]
     rows = [(one.name, one.text) for one in plan.about]
     if removed:
-        more = f" and {len(removed) - MOST_NAMED} more, which --json names" if len(removed) > MOST_NAMED else ""
+        more = (
+            f" and {len(removed) - MOST_NAMED} more, which --json names" if len(removed) > MOST_NAMED else ""
+        )
         rows.append(("would be deleted", f"{', '.join(removed[:MOST_NAMED])}{more}"))
     for needed in plan.space:
         seen_below = ": PROBLEM, see below" if needed.problem is not None else ""
@@ -64,7 +66,13 @@ def print_text(plan: Plan, stream: TextIO) -> None:
         stream.write("\n")
     sized = any(node.size is not None for node in plan.nodes)
     nodes = [
-        (_SIGNS[node.action], node.id, _WORDS[node.action], *((_size(node),) if sized else ()), _remarks(node))
+        (
+            _SIGNS[node.action],
+            node.id,
+            _WORDS[node.action],
+            *((_size(node),) if sized else ()),
+            _remarks(node),
+        )
         for node in plan.nodes
     ]
     columns = ("", "node", "what", *(("size",) if sized else ()), "why")
@@ -103,7 +111,15 @@ def as_markdown(plan: Plan) -> str:
     lines += ["", *(f"- note: {plain(note)}" for note in plan.notes)]
     lines += [f"- **warning** {plain(warning)}" for warning in plan.warnings]
     lines += [f"- **problem** {plain(problem)}" for problem in plan.problems]
-    lines += ["<details><summary>Graph</summary>", "", "```mermaid", as_mermaid(plan), "```", "", "</details>"]
+    lines += [
+        "<details><summary>Graph</summary>",
+        "",
+        "```mermaid",
+        as_mermaid(plan),
+        "```",
+        "",
+        "</details>",
+    ]
     return "\n".join(lines)
 
 
@@ -121,8 +137,8 @@ def _head_in_markdown(plan: Plan) -> list[str]:
 
 
 def as_mermaid(plan: Plan) -> str:
-    """A Mermaid flowchart, top to bottom, without the edges that follow from others; names are numbered since Mermaid's ids take
-    few characters."""
+    """A Mermaid flowchart, top to bottom, without the edges that follow from others; names are numbered since
+    Mermaid's ids take few characters."""
     numbers = {node.id: f"n{number}" for number, node in enumerate(plan.nodes)}
     lines = ["flowchart TD"]
     for node in plan.nodes:

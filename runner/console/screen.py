@@ -11,7 +11,8 @@ from rich.console import ConsoleDimensions
 
 
 class Screen(RichConsole):
-    """Writes to `stream` in its width; where that is no terminal, without colours whatever the environment says."""
+    """Writes to `stream` in its width; where that is no terminal, without colours whatever the environment
+    says."""
 
     def __init__(self, stream: TextIO) -> None:
         self._on_terminal = stream.isatty()
@@ -20,8 +21,9 @@ class Screen(RichConsole):
 
     @property  # type: ignore[misc]  # rich's can be set too, which nobody here does
     def size(self) -> ConsoleDimensions:
-        """Of the very terminal that is written to, now. rich asks the one behind standard input first, and takes a dumb one
-        to have 80 columns; it is asked where a terminal does not know its size (0 x 0: some containers)."""
+        """Of the very terminal that is written to, now. rich asks the one behind standard input first, and
+        takes a dumb one to have 80 columns; it is asked where a terminal does not know its size (0 x 0: some
+        containers)."""
         if self._on_terminal:
             with suppress(OSError):  # it hung up meanwhile
                 found = os.get_terminal_size(self.file.fileno())

@@ -29,10 +29,12 @@ def print_table(
     *,
     stream: TextIO,
 ) -> None:
-    """Columns of quantities stand to the right. Off a terminal each row is one line, whatever its length. On a terminal that
-    is too narrow no cell is cut: whole columns go below their lines, the widest first."""
+    """Columns of quantities stand to the right. Off a terminal each row is one line, whatever its length. On
+    a terminal that is too narrow no cell is cut: whole columns go below their lines, the widest first."""
     cells = [[printable(cell) for cell in row] for row in rows]
-    right = [bool(cells) and all(_QUANTITY.fullmatch(row[index]) for row in cells) for index in range(len(columns))]
+    right = [
+        bool(cells) and all(_QUANTITY.fullmatch(row[index]) for row in cells) for index in range(len(columns))
+    ]
     if stream.isatty():
         _LaidOut(columns, cells, right, Screen(stream)).print(title)
     else:
@@ -40,13 +42,16 @@ def print_table(
 
 
 class _LaidOut:
-    def __init__(self, columns: Sequence[str], cells: list[list[str]], right: list[bool], console: RichConsole) -> None:
+    def __init__(
+        self, columns: Sequence[str], cells: list[list[str]], right: list[bool], console: RichConsole
+    ) -> None:
         self._columns = columns
         self._cells = cells
         self._right = right
         self._console = console
         self._natural = {
-            index: max(map(cell_len, (column, *(row[index] for row in cells)))) for index, column in enumerate(columns)
+            index: max(map(cell_len, (column, *(row[index] for row in cells))))
+            for index, column in enumerate(columns)
         }
 
     def print(self, title: str) -> None:
@@ -93,7 +98,8 @@ class _LaidOut:
 
 
 def _fitted(natural: Mapping[int, int], room: int) -> dict[int, int] | None:
-    """The width of each column, so that the long ones share what the short ones leave; None where that is too little."""
+    """The width of each column, so that the long ones share what the short ones leave; None where that is too
+    little."""
     room -= GAP * (len(natural) - 1)
     fitted = {}
     for position, (index, width) in enumerate(sorted(natural.items(), key=lambda column: column[1])):
@@ -105,7 +111,9 @@ def _fitted(natural: Mapping[int, int], room: int) -> dict[int, int] | None:
     return dict(sorted(fitted.items()))
 
 
-def _print_plain(title: str, columns: Sequence[str], cells: list[list[str]], right: list[bool], stream: TextIO) -> None:
+def _print_plain(
+    title: str, columns: Sequence[str], cells: list[list[str]], right: list[bool], stream: TextIO
+) -> None:
     lines = [list(columns), *cells]
     widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
     if title:

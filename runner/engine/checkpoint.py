@@ -1,8 +1,8 @@
 """What a run remembers: ``<state>/<job>/<run>/run.json`` and ``nodes/<node>.json``, each replaced whole.
 
-Everything goes through a Host, so that the state may lie on another machine. A file that is damaged or from a newer
-version is refused with a sentence, never guessed at: each carries a checksum. One run that cannot be read says nothing of
-the job's others.
+Everything goes through a Host, so that the state may lie on another machine. A file that is damaged or from a
+newer version is refused with a sentence, never guessed at: each carries a checksum. One run that cannot be
+read says nothing of the job's others.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class Runs:
 def slug(name: str) -> str:
     """A directory name for any job name; names that had to be changed get a digest, so that none meet."""
     kept = "".join(
-        character if (character.isalnum() and character.isascii()) or character in "-_" else "-" for character in name
+        character if (character.isalnum() and character.isascii()) or character in "-_" else "-"
+        for character in name
     )
     return name if kept == name and len(name) <= 60 else f"{kept[:50]}-{digest(name)[:8]}"
 
@@ -129,7 +130,9 @@ def is_run_id(name: str) -> bool:
 class JobState:
     """The runs of one job."""
 
-    def __init__(self, host: Host, root: str, job: str, ready: Callable[[Host], None] = lambda host: None) -> None:
+    def __init__(
+        self, host: Host, root: str, job: str, ready: Callable[[Host], None] = lambda host: None
+    ) -> None:
         """`ready` raises if nothing may be made at `root` now."""
         self.host = host
         self._ready = ready
@@ -141,7 +144,9 @@ class JobState:
         `HeldLock.take` for `by_force`."""
         self._ready(self.host)
         self.host.mkdir(self.directory, parents=True)
-        lock = HeldLock(self.host, self._lock_path, holder, f"the job's state {self.directory} on {self.host.name}")
+        lock = HeldLock(
+            self.host, self._lock_path, holder, f"the job's state {self.directory} on {self.host.name}"
+        )
         lock.take(by_force=by_force)
         self._held = lock
         return lock
@@ -165,8 +170,8 @@ class JobState:
         return text.token.partition(":")[0] if text.holder else None
 
     def require_place(self) -> None:
-        """For who only looks: that there is nothing is not believed of a disk that is not mounted. Raises what is wrong with
-        the place."""
+        """For who only looks: that there is nothing is not believed of a disk that is not mounted. Raises
+        what is wrong with the place."""
         if not self.host.exists(self.directory):
             self._ready(self.host)
 
@@ -179,7 +184,9 @@ class JobState:
             except HostError as error:
                 if error.transient:
                     raise
-                unreadable.append(UnreadRun(name, path, f"cannot be read: {error}", foreign=False, unfinished=None))
+                unreadable.append(
+                    UnreadRun(name, path, f"cannot be read: {error}", foreign=False, unfinished=None)
+                )
                 continue
             if text is None:
                 continue
@@ -268,7 +275,8 @@ class RunState:
             self._known().pop(node, None)
 
     def log(self, name: str) -> FileLog:
-        """``<run>/ledger/<name>``: the same object each time, since it keeps the appends of several threads apart."""
+        """``<run>/ledger/<name>``: the same object each time, since it keeps the appends of several threads
+        apart."""
         with self._lock:
             if name not in self._logs:
                 self._logs[name] = FileLog(self.host, posixpath.join(self.directory, "ledger", name))
@@ -287,7 +295,9 @@ def _parse(kind: type[RecordT], path: str, text: bytes) -> RecordT:
         return unseal(text, kind, STATE_SCHEMA_VERSION)
     except Damaged as error:
         kind_of_error = ForeignStateError if error.foreign else StateError
-        raise kind_of_error(f"the record {path} {error}; move its run's directory away to begin a new run") from error
+        raise kind_of_error(
+            f"the record {path} {error}; move its run's directory away to begin a new run"
+        ) from error
 
 
 def now() -> datetime:

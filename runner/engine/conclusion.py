@@ -1,5 +1,5 @@
-"""How an execution ends: processes are closed, that all work is done is recorded, what the run holds is taken back as far as
-it may be, and the guards are closed last."""
+"""How an execution ends: processes are closed, that all work is done is recorded, what the run holds is taken
+back as far as it may be, and the guards are closed last."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ RUN = "the run's record"
 
 
 class Conclusion:
-    """Of one execution. `failures`: what failed as in `Outcome`; `unwind_failures`: what could not be taken back."""
+    """Of one execution. `failures`: what failed as in `Outcome`; `unwind_failures`: what could not be taken
+    back."""
 
     def __init__(
         self,

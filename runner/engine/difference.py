@@ -19,8 +19,8 @@ class Change(Model):
 
 
 class Difference(Model):
-    """`about`: of what a plan begins with; `settings`: of the job written out; `nodes`: of the plan that is made without looking.
-    Of a job that is new or deleted, only the first is told."""
+    """`about`: of what a plan begins with; `settings`: of the job written out; `nodes`: of the plan that is
+    made without looking. Of a job that is new or deleted, only the first is told."""
 
     against: str
     """The git reference, file or directory, as it was given."""

@@ -1,4 +1,5 @@
-"""What is looked at for a checklist: this machine, the job's hosts and sections, and what each of its steps stands on."""
+"""What is looked at for a checklist: this machine, the job's hosts and sections, and what each of its steps
+stands on."""
 
 from __future__ import annotations
 
@@ -54,8 +55,8 @@ class Diagnosis(Model):
 
 
 def local(state: Path, *, place: StatePlace | None = None) -> Iterator[Observation]:
-    """This machine; `state` is where it remembers runs of jobs that name no `place`, and what it has of those with one on
-    another host."""
+    """This machine; `state` is where it remembers runs of jobs that name no `place`, and what it has of those
+    with one on another host."""
     yield observe("this machine", "ssh, for data", ssh_version)
     for program, package, purpose in PROGRAMS:
         looked_at = f"{program}, for {purpose}"
@@ -67,7 +68,9 @@ def local(state: Path, *, place: StatePlace | None = None) -> Iterator[Observati
             said = CommandError("this machine", done.argv, done.exit_code, done.stderr).message
             yield noted("this machine", looked_at, said)
         else:
-            yield noted("this machine", looked_at, f"{program} is not here", f"install {package} if it is needed here")
+            yield noted(
+                "this machine", looked_at, f"{program} is not here", f"install {package} if it is needed here"
+            )
     if place is not None and place.host == LOCAL:
         yield _room(Path(place.path), remedy="name another place in the job's `state:`")
     else:
@@ -77,8 +80,13 @@ def local(state: Path, *, place: StatePlace | None = None) -> Iterator[Observati
 def _room(state: Path, *, remedy: str = "name another place with --state DIR") -> Observation:
     there = next(path for path in (state, *state.parents) if os.access(path, os.F_OK))
     if not os.access(there, os.W_OK | os.X_OK):
-        found = f"nothing can be written to {there} as user {os.geteuid()}, so runs cannot keep records in {state}"
-        return wrong("this machine", "the records of runs", found, f"give that user the right to, or {remedy}")
+        found = (
+            f"nothing can be written to {there} as user {os.geteuid()}, so runs cannot keep records in "
+            f"{state}"
+        )
+        return wrong(
+            "this machine", "the records of runs", found, f"give that user the right to, or {remedy}"
+        )
     free = shutil.disk_usage(there).free
     found = f"{human_bytes(free)} free for {state}"
     if free < LEAST_FREE:
@@ -89,12 +97,14 @@ def _room(state: Path, *, remedy: str = "name another place with --state DIR") -
 def of_job(
     job: Job, world: World, examination: Examination, known: Mapping[NodeId, JsonValue]
 ) -> Iterator[Observation]:
-    """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts and sections
-    first, those that the job names: what stands on them may say the same again, and they are looked at though something is in
-    the way of the steps."""
+    """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts
+    and sections first, those that the job names: what stands on them may say the same again, and they are
+    looked at though something is in the way of the steps."""
     hosts, sections = named(job, examination)
     for name in hosts:
-        yield observe(f"host {name}", "that it can be reached as the job says", partial(_reached, world, name))
+        yield observe(
+            f"host {name}", "that it can be reached as the job says", partial(_reached, world, name)
+        )
         if (odd := world.oddities.get(name)) is not None:
             yield noted(f"host {name}", "what its login prints", odd)
     context = world.unheard("doctor")
@@ -110,12 +120,15 @@ def of_job(
     if examination.unknown:
         steps = ", ".join(dict.fromkeys(node.partition("[")[0] for node in examination.unknown))
         yield noted(
-            "the job", f"the steps {steps}", "what else they stand on is known only after what comes before them"
+            "the job",
+            f"the steps {steps}",
+            "what else they stand on is known only after what comes before them",
         )
 
 
 def named(job: Job, examination: Examination) -> tuple[list[str], list[tuple[str, str]]]:
-    """The hosts and the entries of sections that the job's steps name, each once; site files have others too."""
+    """The hosts and the entries of sections that the job's steps name, each once; site files have others
+    too."""
     places = list(examination.named())
     sections = dict.fromkeys((section, name) for section, name in places if section)
     hosts = [name for section, name in places if not section]
@@ -131,7 +144,9 @@ def _reached(world: World, name: str) -> str:
     host = world.reached(name)
     system = host.run(("uname", "-sr")).stdout.decode(errors="replace").strip()
     return (
-        f"{system}, as user {host.account}" if host.local else f"{system}, host key as expected, as user {host.account}"
+        f"{system}, as user {host.account}"
+        if host.local
+        else f"{system}, host key as expected, as user {host.account}"
     )
 
 

@@ -1,4 +1,5 @@
-"""Doing it: nodes run in threads as their turn comes, each checkpointed; whatever happens, everything is unwound.
+"""Doing it: nodes run in threads as their turn comes, each checkpointed; whatever happens, everything is
+unwound.
 
 execute
 ├── _let_go_of_what_is_gone   a moment that is over is replaced by a new one
@@ -46,8 +47,8 @@ ResultT = TypeVar("ResultT")
 
 @dataclass
 class Outcome:
-    """`failures`: node → error, in the order they happened. `work_done`: every node but those of the end is done. `begun`:
-    something was changed, now or by an earlier execution of the run."""
+    """`failures`: node → error, in the order they happened. `work_done`: every node but those of the end is
+    done. `begun`: something was changed, now or by an earlier execution of the run."""
 
     work_done: bool = False
     begun: bool = False
@@ -56,8 +57,8 @@ class Outcome:
     interrupted: bool = False
 
     def exit_code_of(self, error: SendenseError) -> int:
-        """2 says that nothing was touched: not of a run that changed something, whatever it met then (a secret that cannot be
-        read any more when it logs in again)."""
+        """2 says that nothing was touched: not of a run that changed something, whatever it met then (a
+        secret that cannot be read any more when it logs in again)."""
         is_late = self.begun and error.exit_code == UsageError.exit_code
         return SendenseError.exit_code if is_late else error.exit_code
 
@@ -84,10 +85,10 @@ class Executor:
         work_done: Callable[[], None],
         examine: Callable[[Mapping[NodeId, JsonValue]], None] = lambda known: None,
     ) -> None:
-        """`stands`: the steps that an earlier execution has done for good, and that are not looked at any more. `is_sealed`:
-        whether the run's work is out in the world, so that nothing needs what it holds. `work_done` is called once all is
-        done; `examine`, with the outputs known so far, before a run's first node that changes something: it raises what is
-        in the way."""
+        """`stands`: the steps that an earlier execution has done for good, and that are not looked at any
+        more. `is_sealed`: whether the run's work is out in the world, so that nothing needs what it holds.
+        `work_done` is called once all is done; `examine`, with the outputs known so far, before a run's first
+        node that changes something: it raises what is in the way."""
         self._nodes = nodes
         self._registry = registry
         self._resolver = resolver
@@ -104,7 +105,9 @@ class Executor:
         """The nodes that have something in the way of the run."""
         self._schedule = Schedule(nodes, resolver, bus, stop)
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
-        self._outcome = Outcome(begun=any(not self._is_read_only(record) for record in state.nodes().values()))
+        self._outcome = Outcome(
+            begun=any(not self._is_read_only(record) for record in state.nodes().values())
+        )
         self._bug: BaseException | None = None
         self._healing: dict[NodeId, SendenseError] = {}
         """Nodes that had another turn, and why."""
@@ -125,7 +128,8 @@ class Executor:
         world.unwind = self._conclusion.unwind
 
     def execute(self) -> Outcome:
-        """Runs to the end and returns what came of it; raises only what is a bug, after everything was unwound."""
+        """Runs to the end and returns what came of it; raises only what is a bug, after everything was
+        unwound."""
         if not self._let_go_of_what_is_gone():
             self._outcome.interrupted |= self._stop.is_set()
             return self._outcome
@@ -157,10 +161,10 @@ class Executor:
                 self._conclusion.record_work_done()
 
     def _let_go_of_what_is_gone(self) -> bool:
-        """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at then: disks
-        and configuration are those of the new moment, also of the first one, where none was taken yet. False if that
-        fails, or if it cannot be seen whether a moment is there: the run goes neither on with a moment over its time,
-        nor takes another beside it."""
+        """A moment that is gone, or may be held no longer, is let go of, and with it all that was looked at
+        then: disks and configuration are those of the new moment, also of the first one, where none was taken
+        yet. False if that fails, or if it cannot be seen whether a moment is there: the run goes neither on
+        with a moment over its time, nor takes another beside it."""
         if self._stands:
             return True
         moments: list[Moment] = []
@@ -185,7 +189,9 @@ class Executor:
         try:
             self._unwinding.undo(moment.step, moment.record, why)
         except SendenseError as error:
-            refused = SendenseError(f"{why}, and the run does not go on with what it cannot let go of: {error}")
+            refused = SendenseError(
+                f"{why}, and the run does not go on with what it cannot let go of: {error}"
+            )
             self._fail(node, moment.record.step, refused, time.monotonic())
             return False
         text = f"{node} is let go of ({why}): a new one is taken, and every disk is read again"
@@ -206,7 +212,9 @@ class Executor:
             self._stop.set()
             text = "".join(traceback.format_exception_only(error)).strip()
             self._bus.emit(
-                NodeFailed(node=str(node.id), step=node.step.name, seconds=0.0, error=f"bug: {text}", exit_code=1)
+                NodeFailed(
+                    node=str(node.id), step=node.step.name, seconds=0.0, error=f"bug: {text}", exit_code=1
+                )
             )
         finally:
             self._schedule.set(node, Status.CLOSING)
@@ -245,7 +253,8 @@ class Executor:
             return Status.FAILED
 
     def _go_again(self, node: Node) -> None:
-        """What the node's failure forgot is made again, and what stands on that; then the node has another turn."""
+        """What the node's failure forgot is made again, and what stands on that; then the node has another
+        turn."""
         error = self._healing[node.id]
         forgotten = [other for name in error.forgets for other in self._resolver.producers(node, name)]
         self._schedule.again([*forgotten, node])
@@ -256,7 +265,8 @@ class Executor:
         return Status.SKIPPED
 
     def _begin(self, node: Node) -> None:
-        """Raises _NotBegun where something is in the way of the run, which is told once, of the node whose it is."""
+        """Raises _NotBegun where something is in the way of the run, which is told once, of the node whose it
+        is."""
         with self._examining:
             if self._outcome.begun:
                 return
@@ -299,7 +309,8 @@ class Executor:
         )
 
     def _stand_by(self, node: Node) -> None:
-        """The node's work was done by an earlier execution; a moment that is not recorded any more was taken back."""
+        """The node's work was done by an earlier execution; a moment that is not recorded any more was taken
+        back."""
         record = self._state.nodes().get(node.id)
         out, acts = ({}, 0) if record is None else (record.out or {}, record.acts)
         self._kept(node, out, acts, STANDS)
@@ -311,12 +322,15 @@ class Executor:
         if weighing.ask == "no":
             return weighing.why
         ctx = self._world.context(node.id)
-        recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
+        recorded = (
+            None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
+        )
         found: Model | None = node.step.check(ctx, inputs.values, recorded)
         if found is None and weighing.ask == "recorded" and node.step.lifetime is Lifetime.JOB:
             # Its successor takes another list of disks than the one that is used by now.
             raise SendenseError(
-                f"{node.id} was there a moment ago and is gone: run the same command again, which begins a new one"
+                f"{node.id} was there a moment ago and is gone: run the same command again, which begins a "
+                "new one"
             )
         if found is None:
             return weighing.why
@@ -346,7 +360,10 @@ class Executor:
         self._resolver.know(node, dump_value(done[0]), acts)
         self._bus.emit(
             NodeFinished(
-                node=str(node.id), step=node.step.name, seconds=time.monotonic() - began, output=done[0].to_json_value()
+                node=str(node.id),
+                step=node.step.name,
+                seconds=time.monotonic() - began,
+                output=done[0].to_json_value(),
             )
         )
 
@@ -373,7 +390,9 @@ class Executor:
         before = self._state.nodes().get(node.id)
         details = {} if before is None else before.details
         lifetime = node.step.lifetime.value
-        self._bus.emit(NodeStarted(node=str(node.id), step=node.step.name, lifetime=lifetime, why=why, attempt=attempt))
+        self._bus.emit(
+            NodeStarted(node=str(node.id), step=node.step.name, lifetime=lifetime, why=why, attempt=attempt)
+        )
         ctx = self._world.context(node.id, details)
         if before is not None and before.state == "forgotten" and before.out is not None:
             refused = parse_out(node.step.Out, before.out, str(node.id))

@@ -16,8 +16,9 @@ STANDS = "done by an earlier execution, for good"
 
 @dataclass(frozen=True)
 class Weighing:
-    """What a record says before the world is asked. `ask`: ``recorded`` — the record stands if `check` agrees;
-    ``adopt`` — a crash came between doing and recording, `check` may find the work done; ``no`` — it must run."""
+    """What a record says before the world is asked. `ask`: ``recorded`` — the record stands if `check`
+    agrees; ``adopt`` — a crash came between doing and recording, `check` may find the work done; ``no`` — it
+    must run."""
 
     ask: Literal["recorded", "adopt", "no"]
     recorded: JsonValue
@@ -47,4 +48,8 @@ def weigh(record: NodeRecord | None, inputs: Inputs, version: int) -> Weighing:
 
 
 def why_kept(weighing: Weighing) -> str:
-    return "done before" if weighing.ask == "recorded" else "was done, though not recorded, before the interruption"
+    return (
+        "done before"
+        if weighing.ask == "recorded"
+        else "was done, though not recorded, before the interruption"
+    )

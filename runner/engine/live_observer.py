@@ -21,7 +21,9 @@ class Looking:
 
     def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
         heard: list[Event] = []
-        out: Model = node.step.run(self._world.unheard(node.id, heard.append), inputs.values, node.step.Live())
+        out: Model = node.step.run(
+            self._world.unheard(node.id, heard.append), inputs.values, node.step.Live()
+        )
         return out, tuple(event.text for event in heard if isinstance(event, Warned))
 
     def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:

@@ -1,5 +1,5 @@
-"""What a run would do, and why: job + observations → graph → plan. It does no I/O itself: all it knows of the world
-comes through an `Observer`; with `Blind` it knows only the job file.
+"""What a run would do, and why: job + observations → graph → plan. It does no I/O itself: all it knows of the
+world comes through an `Observer`; with `Blind` it knows only the job file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Action = Literal["run", "keep", "open", "idle", "unknown"]
 
 
 class PlanNode(Model):
-    """`action`: run; keep (its record stands); open (a process, as long as it is needed); idle (nothing needs it);
-    unknown (cannot be told before a run). `size` in bytes."""
+    """`action`: run; keep (its record stands); open (a process, as long as it is needed); idle (nothing needs
+    it); unknown (cannot be told before a run). `size` in bytes."""
 
     id: str
     step: str
@@ -44,8 +44,9 @@ class PlanNode(Model):
 
 
 class Plan(Model):
-    """`edges` are pairs of node ids, what comes before first. `resumes`: the unfinished run that it would resume; `holder`: who
-    works on the job now, so that no run would. `about`: the settings that a reviewer must see."""
+    """`edges` are pairs of node ids, what comes before first. `resumes`: the unfinished run that it would
+    resume; `holder`: who works on the job now, so that no run would. `about`: the settings that a reviewer
+    must see."""
 
     schema_version: int = PLAN_SCHEMA_VERSION
     job: str
@@ -64,8 +65,8 @@ class Plan(Model):
     """From another version of the job, where that was asked for."""
 
     def with_observations(self, seen: Iterable[tuple[str, Observation]]) -> Plan:
-        """What an examination found, by node id: what is good is not worth a word here. A list that is not known yet is a
-        node of its own, ``image[…]``."""
+        """What an examination found, by node id: what is good is not worth a word here. A list that is not
+        known yet is a node of its own, ``image[…]``."""
         nodes = {node.id: node for node in self.nodes}
         for name, one in seen:
             node = nodes.get(name)
@@ -240,7 +241,11 @@ class Planner:
         if due:
             return self._node(node, "run", due, self._observer.forecast(node, inputs))
         if weighing.ask != "no":
-            recorded = None if weighing.recorded is None else parse_out(node.step.Out, weighing.recorded, str(node.id))
+            recorded = (
+                None
+                if weighing.recorded is None
+                else parse_out(node.step.Out, weighing.recorded, str(node.id))
+            )
             found = self._observer.check(node, inputs, recorded)
             if found is not None:
                 self._resolver.know(node, dump_value(found), 1 if record is None else record.acts)
@@ -249,7 +254,9 @@ class Planner:
         if node.step.read_only:
             out, told = self._observer.look(node, inputs)
             self._resolver.know(node, dump_value(out), 1)
-            noted = (one.text.rstrip(".") for one in node.step.findings(out).statements if one.about == "noted")
+            noted = (
+                one.text.rstrip(".") for one in node.step.findings(out).statements if one.about == "noted"
+            )
             seen = forecast.model_copy(update={"notes": (*forecast.notes, *noted)})
             planned = self._node(node, "run", "only looks; looked for this plan", seen)
             return planned.model_copy(update={"warnings": told})

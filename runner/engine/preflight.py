@@ -1,7 +1,8 @@
 """Looking at all that a job stands on before anything is changed, as its steps say it (`Step.examine`).
 
-The nodes are walked in order. What a node would give is foreseen where its step can tell, so that the nodes behind it are
-looked at too; where something is in the way, what stands on it is left out, and the doctor says so.
+The nodes are walked in order. What a node would give is foreseen where its step can tell, so that the nodes
+behind it are looked at too; where something is in the way, what stands on it is left out, and the doctor says
+so.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Fault:
 
 
 class NotReady(SendenseError):
-    """Something is in the way of a run, which has changed nothing. `faults`: each thing once, at the first node that meets
-    it."""
+    """Something is in the way of a run, which has changed nothing. `faults`: each thing once, at the first
+    node that meets it."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
@@ -85,7 +86,9 @@ class Examination:
                 told.add(seen.observation.sentence)
                 bad.setdefault((seen.node, seen.step), []).append(seen.observation)
         if bad:
-            raise NotReady([Fault(node, step, Unready(observations)) for (node, step), observations in bad.items()])
+            raise NotReady(
+                [Fault(node, step, Unready(observations)) for (node, step), observations in bad.items()]
+            )
 
     def space(self) -> tuple[SpaceNeeded, ...]:
         """Of all that was looked at, what it needs in each place."""
@@ -98,15 +101,16 @@ class Examination:
                 yield Seen(*self._writes[(needed.host, needed.path)], needed.observation())
 
     def named(self) -> Iterator[tuple[str, str]]:
-        """Section (empty: hosts) and name of what the steps name in their `with`, as far as the job file alone tells."""
+        """Section (empty: hosts) and name of what the steps name in their `with`, as far as the job file
+        alone tells."""
         for step in self._nodes.order:
             for _, mark, name in names(self._nodes.kind(step).In, self._resolver.told(step)):
                 yield ("" if mark is None else mark.section), name
 
     def look(self, known: Mapping[NodeId, JsonValue], *, thorough: bool) -> Iterator[Seen]:
-        """`known`: outputs of nodes that looked or are done already, so that nothing has to be foreseen of them.
-        `thorough`: also at what steps that only look, and forecasts, tell; else it is left to them, since they come before
-        any change. Raises Interrupted."""
+        """`known`: outputs of nodes that looked or are done already, so that nothing has to be foreseen of
+        them. `thorough`: also at what steps that only look, and forecasts, tell; else it is left to them,
+        since they come before any change. Raises Interrupted."""
         for step in self._nodes.order:
             scope = self._resolver.each_scope(step)
             if scope is None:
@@ -129,8 +133,8 @@ class Examination:
 
     @staticmethod
     def _is_worth_a_look(node: Node, *, done: bool, thorough: bool) -> bool:
-        """What is made and kept needs nothing more (no space for an image that is there); what is held is taken back some
-        time."""
+        """What is made and kept needs nothing more (no space for an image that is there); what is held is
+        taken back some time."""
         if node.step.read_only:
             return thorough
         return not done or node.step.lifetime is Lifetime.JOB
@@ -150,7 +154,9 @@ class Examination:
     def _early(self, step: str) -> Iterator[Seen]:
         kind = self._nodes.kind(step)
         try:
-            for observation in kind.examine_early(self._world.unheard(step), self._resolver.told_values(step)):
+            for observation in kind.examine_early(
+                self._world.unheard(step), self._resolver.told_values(step)
+            ):
                 yield Seen(step, kind.name, observation)
         except Interrupted:
             raise
@@ -171,7 +177,9 @@ class Examination:
                 for problem in node.step.forecast(ctx, values).problems:
                     yield Seen(name, kind, wrong(f"step {name}", "what it would meet", problem))
             out = (
-                node.step.run(ctx, values, node.step.Live()) if node.step.read_only else node.step.foresee(ctx, values)
+                node.step.run(ctx, values, node.step.Live())
+                if node.step.read_only
+                else node.step.foresee(ctx, values)
             )
             if out is not None:
                 self._resolver.know(node, dump_value(out), 1)

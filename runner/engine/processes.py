@@ -1,7 +1,8 @@
-"""PROCESS nodes: opened when a node that is not done needs them, probed, closed when the last one that does is done.
+"""PROCESS nodes: opened when a node that is not done needs them, probed, closed when the last one that does
+is done.
 
-Closing goes in reverse of opening and happens in the thread of the node that let go last, before anything that depends
-on that node can start. Guards (locks) stay open until the very end.
+Closing goes in reverse of opening and happens in the thread of the node that let go last, before anything
+that depends on that node can start. Guards (locks) stay open until the very end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from runner.step.step import Context
 
 
 class ProcessFailed(Exception):
-    """A PROCESS node did not open; carries which one and why. `told`: another node met the same failure before."""
+    """A PROCESS node did not open; carries which one and why. `told`: another node met the same failure
+    before."""
 
     def __init__(self, node: Node, error: SendenseError, *, told: bool) -> None:
         super().__init__(str(error))
@@ -83,7 +85,9 @@ class Processes:
     def _start(self, process: Node) -> None:
         began = time.monotonic()
         self._bus.emit(
-            NodeStarted(node=str(process.id), step=process.step.name, lifetime="process", why="a node needs it")
+            NodeStarted(
+                node=str(process.id), step=process.step.name, lifetime="process", why="a node needs it"
+            )
         )
         ctx = self._world.context(process.id)
         try:
@@ -117,7 +121,8 @@ class Processes:
         self._close_all(idle, "the last node that needs it is done")
 
     def drop(self, node: Node) -> None:
-        """Closes what only `node` stands on, so that its next attempt begins with new ones; others are probed then."""
+        """Closes what only `node` stands on, so that its next attempt begins with new ones; others are probed
+        then."""
         mine = [
             process
             for process in reversed(self._nodes.processes_under(node))
@@ -184,5 +189,7 @@ def _of_the_dead(entry: _Open) -> str:
     for child in entry.ctx.children:
         if (code := child.poll()) is not None:
             words = " / ".join(child.stderr().strip().splitlines()[-2:]) or "it said nothing"
-            return f"{child.argv[0]} of {entry.node.id} on {child.host} had ended with exit code {code}: {words}"
+            return (
+                f"{child.argv[0]} of {entry.node.id} on {child.host} had ended with exit code {code}: {words}"
+            )
     return ""

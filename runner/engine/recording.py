@@ -68,11 +68,14 @@ class Recorder:
             return self._sequence
 
     def failed(self, node: Node, error: SendenseError) -> None:
-        """If it cannot be written, the intent record stays, which says as much; what is told is the failure itself."""
+        """If it cannot be written, the intent record stays, which says as much; what is told is the failure
+        itself."""
         try:
             self._failed(node, error)
         except SendenseError as unwritten:
-            self._bus.emit(Warned(node=str(node.id), text=f"that {node.id} failed could not be recorded: {unwritten}"))
+            self._bus.emit(
+                Warned(node=str(node.id), text=f"that {node.id} failed could not be recorded: {unwritten}")
+            )
 
     def _failed(self, node: Node, error: SendenseError) -> None:
         # What must be made again first: a crash between must not leave the refusal without its consequence.
@@ -81,9 +84,13 @@ class Recorder:
                 known = self._state.nodes().get(other.id)
                 if known is not None:
                     why = f"{node.id} refused its result"
-                    self._state.put(known.model_copy(update={"state": "forgotten", "error": why, "at": now()}))
+                    self._state.put(
+                        known.model_copy(update={"state": "forgotten", "error": why, "at": now()})
+                    )
         record = self._state.nodes()[node.id]
         details = dump_value(error.details) if error.details else record.details
         self._state.put(
-            record.model_copy(update={"state": "failed", "error": str(error), "details": details, "at": now()})
+            record.model_copy(
+                update={"state": "failed", "error": str(error), "details": details, "at": now()}
+            )
         )

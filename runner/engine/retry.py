@@ -20,8 +20,11 @@ LONGEST_WAIT = 60.0
 class Patience:
     """Of one node: at most `retries` attempts more, in a row without progress."""
 
-    def __init__(self, retries: int, stop: threading.Event, tell: Callable[[SendenseError, float, int], None]) -> None:
-        """`tell` gets the error, the seconds until the next attempt, and the number of the one that failed."""
+    def __init__(
+        self, retries: int, stop: threading.Event, tell: Callable[[SendenseError, float, int], None]
+    ) -> None:
+        """`tell` gets the error, the seconds until the next attempt, and the number of the one that
+        failed."""
         self.attempt = 1
         self._retries = retries
         self._stop = stop
@@ -39,8 +42,8 @@ class Patience:
                 self.rest(error, lambda: None)
 
     def is_over(self, error: SendenseError, *, advanced: bool) -> bool:
-        """Whether `error` is the last word. `advanced`: the attempt made some of the node's work durable, so this failure
-        is not one in a row."""
+        """Whether `error` is the last word. `advanced`: the attempt made some of the node's work durable, so
+        this failure is not one in a row."""
         if not error.transient or self._retries == 0 or self._stop.is_set():
             return True
         if advanced:
@@ -56,8 +59,8 @@ class Patience:
 
 
 def patiently(act: Callable[[], ResultT], what: str, bus: Bus, stop: threading.Event) -> ResultT:
-    """What `act` returns, tried again as often as a node that says nothing of it; `what` it does is told in words. Raises the
-    last error."""
+    """What `act` returns, tried again as often as a node that says nothing of it; `what` it does is told in
+    words. Raises the last error."""
 
     def tell(error: SendenseError, wait: float, number: int) -> None:
         bus.emit(NodeRetrying(node=what, error=str(error), wait=wait, attempt=number))

@@ -1,5 +1,5 @@
-"""Whose turn it is: steps become nodes as lists become known, a node's turn comes when all it stands on is done, and what
-stands on a failure is skipped, with the reason.
+"""Whose turn it is: steps become nodes as lists become known, a node's turn comes when all it stands on is
+done, and what stands on a failure is skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Schedule:
         self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=because))
 
     def again(self, nodes: Iterable[Node]) -> None:
-        """They have another turn, and so has what stands on them and is done; it is not what it was any more."""
+        """They have another turn, and so has what stands on them and is done; it is not what it was any
+        more."""
         reset = {node.id for node in nodes}
         for step in self._nodes.order:
             for node in self._nodes.of_step.get(step, ()):
@@ -74,12 +75,17 @@ class Schedule:
         steps = [step for step in self._nodes.order if self._nodes.spec(step).when != AT_END]
         return not self._skipped_steps and all(
             step in self._nodes.of_step
-            and all(self._status[node.id] is Status.DONE for node in self._nodes.of_step[step] if not node.is_process)
+            and all(
+                self._status[node.id] is Status.DONE
+                for node in self._nodes.of_step[step]
+                if not node.is_process
+            )
             for step in steps
         )
 
     def unguarded(self) -> str | None:
-        """Why a guard is not or cannot be open. Without the lock nothing may be touched: it may be another run's turn."""
+        """Why a guard is not or cannot be open. Without the lock nothing may be touched: it may be another
+        run's turn."""
         for step in self._nodes.order:
             if not self._nodes.kind(step).guard:
                 continue
@@ -99,8 +105,8 @@ class Schedule:
         return "the run was stopped" if missing and self._stopped_working() else None
 
     def next(self) -> list[Node]:
-        """The nodes whose turn it is, the furthest first: what is begun is finished before more is begun. Nothing but
-        the nodes of the end once the run was told to stop."""
+        """The nodes whose turn it is, the furthest first: what is begun is finished before more is begun.
+        Nothing but the nodes of the end once the run was told to stop."""
         self._expand()
         self._skip_hopeless()
         ready = [node for node in self._nodes.all() if self._is_ready(node)]
@@ -130,7 +136,9 @@ class Schedule:
         self.broken.append((step, error))
         kind, code = self._nodes.spec(step).uses, error.exit_code
         self._bus.emit(
-            NodeFailed(node=step, step=kind, seconds=0.0, error=str(error), exit_code=code, fix_first=error.fix_first)
+            NodeFailed(
+                node=step, step=kind, seconds=0.0, error=str(error), exit_code=code, fix_first=error.fix_first
+            )
         )
 
     def _skip_hopeless(self) -> None:
@@ -159,7 +167,8 @@ class Schedule:
                 return
 
     def _stands_on(self, node: Node) -> tuple[list[Node], list[str]]:
-        """The KEEP and JOB nodes that `node` needs, also through PROCESS nodes, and needed steps without nodes yet."""
+        """The KEEP and JOB nodes that `node` needs, also through PROCESS nodes, and needed steps without
+        nodes yet."""
         if node.id in self._standing:
             return self._standing[node.id], []
         solid: list[Node] = []
@@ -198,7 +207,9 @@ class Schedule:
             return False
         if is_at_end(node):
             return self._stopped_working() or not any(
-                self._status.get(other.id) in _UNDER_WAY for other in self._nodes.all() if not is_at_end(other)
+                self._status.get(other.id) in _UNDER_WAY
+                for other in self._nodes.all()
+                if not is_at_end(other)
             )
         if self._stop.is_set():
             return False

@@ -1,4 +1,5 @@
-"""Taking back: JOB nodes at success, or when they may be held no longer; everything of a run that is abandoned.
+"""Taking back: JOB nodes at success, or when they may be held no longer; everything of a run that is
+abandoned.
 
 It works from the records alone, so that it does not need the graph of the run that made them.
 """
@@ -48,7 +49,8 @@ class Hold:
 
 @dataclass(frozen=True)
 class Moment:
-    """What a JOB node took. `is_there`: also where a crash kept it from being recorded; `due`: why it may be held no longer."""
+    """What a JOB node took. `is_there`: also where a crash kept it from being recorded; `due`: why it may be
+    held no longer."""
 
     step: AnyStep
     record: NodeRecord
@@ -77,7 +79,8 @@ class Unwinding:
         self._sweep = sweep
 
     def release(self, *, succeeded: bool, but: Collection[NodeId] = ()) -> Unwound:
-        """Takes back JOB nodes: all of them after success, else those that may be held no longer. `but`: as in `abandon`."""
+        """Takes back JOB nodes: all of them after success, else those that may be held no longer. `but`: as
+        in `abandon`."""
         done = Unwound()
         if not self._is_ours(done, patient=succeeded):
             return done
@@ -97,16 +100,16 @@ class Unwinding:
         return done
 
     def forget_what_was_seen(self) -> None:
-        """Before a moment is taken, and before one is let go of that another one replaces: a crash between must not leave the
-        old list of disks for the new moment."""
+        """Before a moment is taken, and before one is let go of that another one replaces: a crash between
+        must not leave the old list of disks for the new moment."""
         for record in self._state.nodes().values():
             step = self._registry.steps.get(record.step)
             if step is not None and step.read_only:
                 self._state.drop(record.node)
 
     def _is_ours(self, done: Unwound, *, patient: bool) -> bool:
-        """Whether the run's locks are held: else another goes on with what we would take away. `patient`: a run that failed
-        has waited long enough for what it cannot reach."""
+        """Whether the run's locks are held: else another goes on with what we would take away. `patient`: a
+        run that failed has waited long enough for what it cannot reach."""
         try:
             if patient:
                 self._patiently("taking back", self._world.hold)
@@ -118,8 +121,8 @@ class Unwinding:
         return True
 
     def is_sealed(self) -> bool:
-        """Whether the run's work is out in the world, by a node that seals it, also if a crash kept that from being
-        recorded."""
+        """Whether the run's work is out in the world, by a node that seals it, also if a crash kept that from
+        being recorded."""
         return any(self._is_out(step, record) for step, record in self._seals())
 
     def settle(self) -> None:
@@ -146,8 +149,8 @@ class Unwinding:
             return False  # whoever acts on it looks again
 
     def misfits(self) -> tuple[NodeId, ...]:
-        """Nodes that changed something, and whose records are of another version of this program: nothing can be resumed or
-        rolled back by them. What is out in the world is known as that by its record alone."""
+        """Nodes that changed something, and whose records are of another version of this program: nothing can
+        be resumed or rolled back by them. What is out in the world is known as that by its record alone."""
         return tuple(record.node for record in self._reversed() if not self._fits(record))
 
     def _fits(self, record: NodeRecord) -> bool:
@@ -165,15 +168,21 @@ class Unwinding:
         return True
 
     def abandon(self, *, sealed: bool, but: Collection[NodeId] = ()) -> Unwound:
-        """Takes back every node of the run that is not finished, also what is kept otherwise, but what is out in the world;
-        if all of the run's work is (`sealed`), only what it holds. `but`: the misfits, which others see to."""
+        """Takes back every node of the run that is not finished, also what is kept otherwise, but what is out
+        in the world; if all of the run's work is (`sealed`), only what it holds. `but`: the misfits, which
+        others see to."""
         self.settle()
         if sealed:
             return self.release(succeeded=True, but=but)
         done = Unwound()
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
-            if step is None or step.read_only or record.node in but or (step.seals and self._is_out(step, record)):
+            if (
+                step is None
+                or step.read_only
+                or record.node in but
+                or (step.seals and self._is_out(step, record))
+            ):
                 continue
             self._undo(step, self._context(record), record, "the run is abandoned", done, begun=True)
         return done
@@ -183,7 +192,11 @@ class Unwinding:
         found = Unwound()
         for step, record in self.moments():
             try:
-                why = "the work is done" if succeeded else self._due(step, self._world.unheard(record.node), record)
+                why = (
+                    "the work is done"
+                    if succeeded
+                    else self._due(step, self._world.unheard(record.node), record)
+                )
             except SendenseError as error:
                 found.failures.append(f"{record.node}: {error}")
                 continue
@@ -192,8 +205,8 @@ class Unwinding:
         return found
 
     def held(self, *, work_done: bool) -> tuple[Hold, ...]:
-        """What stays after an unfinished run, each different thing once; once its work is done, what is kept is no longer
-        held. Changes nothing."""
+        """What stays after an unfinished run, each different thing once; once its work is done, what is kept
+        is no longer held. Changes nothing."""
         found: dict[str, Hold] = {}
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
@@ -205,7 +218,8 @@ class Unwinding:
         return tuple(found.values())
 
     def _held(self, step: AnyStep, record: NodeRecord) -> str:
-        """In words, empty for nothing. What was made and not recorded is looked for where that is worth it."""
+        """In words, empty for nothing. What was made and not recorded is looked for where that is worth
+        it."""
         ctx = self._world.unheard(record.node)
         try:
             if record.out is None and step.lifetime is not Lifetime.JOB:
@@ -217,8 +231,8 @@ class Unwinding:
             return f"whatever {record.node} made{named}, which cannot be looked for now ({error})"
 
     def name_what_is_held(self, run: str, *, work_done: bool) -> None:
-        """Emits a Held event for each thing that stays, also where a host is out of reach now: none for a run that another
-        resumed meanwhile."""
+        """Emits a Held event for each thing that stays, also where a host is out of reach now: none for a run
+        that another resumed meanwhile."""
         try:
             self._world.hold()
         except LockedError:
@@ -228,7 +242,9 @@ class Unwinding:
         try:
             holds = self.held(work_done=work_done)
         except SendenseError as error:
-            what = f"whatever run {run} made (with {run} in its name), which cannot be looked for now ({error})"
+            what = (
+                f"whatever run {run} made (with {run} in its name), which cannot be looked for now ({error})"
+            )
             holds = (Hold("the run's records", what, now()),)
         for hold in holds:
             self._bus.emit(Held(node=hold.node, what=hold.what, command=f"{self._sweep} --abandon {run}"))
@@ -262,7 +278,9 @@ class Unwinding:
     def would_look_again(self, nodes: Nodes) -> bool:
         """Whether a run that goes on forgets what was seen, by looking: not if that cannot be told now."""
         try:
-            looked = (self._look(step, self._world.unheard(record.node), record) for step, record in self.moments())
+            looked = (
+                self._look(step, self._world.unheard(record.node), record) for step, record in self.moments()
+            )
             return self.lacks_a_moment(nodes) or not all(moment.stands for moment in looked)
         except SendenseError:
             return False
@@ -287,7 +305,8 @@ class Unwinding:
             return step.begun(ctx, _inputs(step, record)) if out is None and begun else out
 
         try:
-            # Each by itself: an undo that is tried again has no more to look for what the first one took away.
+            # Each by itself: an undo that is tried again has no more to look for what the first one took
+            # away.
             out = self._patiently(str(record.node), look)
             if out is not None:
                 self._patiently(str(record.node), lambda: step.undo(ctx, _inputs(step, record), out))
@@ -298,7 +317,9 @@ class Unwinding:
             return
         if out is not None:
             done.released.append(f"{record.node} ({why})")
-            self._bus.emit(NodeUndone(node=str(record.node), step=record.step, lifetime=step.lifetime.value, why=why))
+            self._bus.emit(
+                NodeUndone(node=str(record.node), step=record.step, lifetime=step.lifetime.value, why=why)
+            )
 
     def _patiently(self, what: str, act: Callable[[], ResultT]) -> ResultT:
         return patiently(act, what, self._bus, self._world.stop)

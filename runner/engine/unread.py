@@ -1,4 +1,5 @@
-"""A run of a job whose record this program cannot read: it is named and passed over, never taken for absent."""
+"""A run of a job whose record this program cannot read: it is named and passed over, never taken for
+absent."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ UNFINISHED = ("working", "unwinding")
 
 @dataclass(frozen=True)
 class UnreadRun:
-    """`foreign`: the record is whole, and of another version of this program; `unfinished`: what it says of that all the same,
-    None where it does not."""
+    """`foreign`: the record is whole, and of another version of this program; `unfinished`: what it says of
+    that all the same, None where it does not."""
 
     run: str
     path: str

@@ -1,4 +1,5 @@
-"""What a run's steps may reach: hosts, sections, shared sessions, scratch space; made at first use, closed at the end."""
+"""What a run's steps may reach: hosts, sections, shared sessions, scratch space; made at first use, closed at
+the end."""
 
 from __future__ import annotations
 
@@ -84,8 +85,8 @@ class World:
             return self._hosts[name]
 
     def reached(self, name: str) -> Host:
-        """The host, once a command ran there. Raises what kept it, for the rest of this execution and without asking again:
-        who looks at many things of one host waits once."""
+        """The host, once a command ran there. Raises what kept it, for the rest of this execution and without
+        asking again: who looks at many things of one host waits once."""
         host = self.host(name)
         if not host.local:
             found: _Reached = self.shared(("reached", name), lambda: nullcontext(_try(host)))
@@ -94,7 +95,8 @@ class World:
         return host
 
     def claim(self, run: str) -> Holder:
-        """From now on what is started on any host is marked as this execution of `run`; returns it as a holder of locks."""
+        """From now on what is started on any host is marked as this execution of `run`; returns it as a
+        holder of locks."""
         with self._lock:
             self._mark = mark_of(run, self.execution)
             for host in self._hosts.values():
@@ -107,8 +109,8 @@ class World:
             guard.hold()
 
     def _acting_host(self, name: str) -> Host:
-        """For steps that act: what earlier executions of the run left there is ended before its first use. Who only looks
-        has claimed nothing: the run may be alive."""
+        """For steps that act: what earlier executions of the run left there is ended before its first use.
+        Who only looks has claimed nothing: the run may be alive."""
         host = self.host(name)
         if not self._mark:
             return host
@@ -139,7 +141,9 @@ class World:
                 manager = factory()
                 made = manager.__enter__()
                 with self._lock:
-                    self._stack.callback(self._close, _called(key), partial(manager.__exit__, None, None, None))
+                    self._stack.callback(
+                        self._close, _called(key), partial(manager.__exit__, None, None, None)
+                    )
                     self._shared[key] = (made, entry[1])
             return made
 
@@ -147,13 +151,18 @@ class World:
         return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
 
     def unheard(self, node: NodeId | str, emit: Callable[[Event], None] | None = None) -> Context:
-        """For looking beforehand: what happens is told to nobody, or to `emit`, and nothing is remembered for the run."""
+        """For looking beforehand: what happens is told to nobody, or to `emit`, and nothing is remembered for
+        the run."""
         assert self.run is not None, "a step looks for a run"
-        return self._context(node, replace(self.run, tools={}), emit or _unheard, None, None, host=self.reached)
+        return self._context(
+            node, replace(self.run, tools={}), emit or _unheard, None, None, host=self.reached
+        )
 
     def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
         assert self.run is not None, "a step acts for a run"
-        return self._context(node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host)
+        return self._context(
+            node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host
+        )
 
     def _context(
         self,

@@ -1,4 +1,5 @@
-"""What was looked at before anything is done, what was found there, and how to mend it: the lines of a checklist."""
+"""What was looked at before anything is done, what was found there, and how to mend it: the lines of a
+checklist."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ State = Literal["good", "noted", "wrong"]
 
 
 class Observation(Model):
-    """`good`: as it must be. `noted`: a run goes on, but who relies on its result must know. `wrong`: a run would fail.
+    """`good`: as it must be. `noted`: a run goes on, but who relies on its result must know. `wrong`: a run
+    would fail.
 
-    `found` is a sentence without a full stop; of what is wrong, `remedy` says what to do, and is empty where `found` does."""
+    `found` is a sentence without a full stop; of what is wrong, `remedy` says what to do, and is empty where
+    `found` does."""
 
     subject: str
     """``host hub``, ``vCenter prod``, ``VM pgtest1``, ``disk 2000``."""
@@ -36,12 +39,20 @@ def good(subject: str, looked_at: str, found: str) -> Observation:
     return Observation(subject=subject, looked_at=looked_at, state="good", found=found)
 
 
-def noted(subject: str, looked_at: str, found: str, remedy: str = "", *, lines: tuple[str, ...] = ()) -> Observation:
-    return Observation(subject=subject, looked_at=looked_at, state="noted", found=found, remedy=remedy, lines=lines)
+def noted(
+    subject: str, looked_at: str, found: str, remedy: str = "", *, lines: tuple[str, ...] = ()
+) -> Observation:
+    return Observation(
+        subject=subject, looked_at=looked_at, state="noted", found=found, remedy=remedy, lines=lines
+    )
 
 
-def wrong(subject: str, looked_at: str, found: str, remedy: str = "", *, lines: tuple[str, ...] = ()) -> Observation:
-    return Observation(subject=subject, looked_at=looked_at, state="wrong", found=found, remedy=remedy, lines=lines)
+def wrong(
+    subject: str, looked_at: str, found: str, remedy: str = "", *, lines: tuple[str, ...] = ()
+) -> Observation:
+    return Observation(
+        subject=subject, looked_at=looked_at, state="wrong", found=found, remedy=remedy, lines=lines
+    )
 
 
 def met(subject: str, looked_at: str, error: SendenseError) -> Observation:
@@ -50,7 +61,8 @@ def met(subject: str, looked_at: str, error: SendenseError) -> Observation:
 
 
 def observe(subject: str, looked_at: str, look: Callable[[], str]) -> Observation:
-    """`look` returns what is good, in words, or raises the SendenseError that a run would meet. Raises Interrupted."""
+    """`look` returns what is good, in words, or raises the SendenseError that a run would meet. Raises
+    Interrupted."""
     try:
         return good(subject, looked_at, look())
     except Interrupted:

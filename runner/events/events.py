@@ -1,4 +1,5 @@
-"""What happens during a run, as values. The engine emits them; reports, consoles and events.jsonl are made of them."""
+"""What happens during a run, as values. The engine emits them; reports, consoles and events.jsonl are made of
+them."""
 
 from __future__ import annotations
 
@@ -67,10 +68,11 @@ class NodeStarted(Event):
 
 
 class NodeProgress(Event):
-    """What is *completed*, bytes unless `noun` says what else; data + zero + skipped = done; `total` is None where unknown.
+    """What is *completed*, bytes unless `noun` says what else; data + zero + skipped = done; `total` is None
+    where unknown.
 
-    `read`: bytes that came from what is read, which a speed is counted of; None: all of `done`, but what was zero or skipped.
-    `seconds`: that this attempt took so far, by the clock of who does it."""
+    `read`: bytes that came from what is read, which a speed is counted of; None: all of `done`, but what was
+    zero or skipped. `seconds`: that this attempt took so far, by the clock of who does it."""
 
     type: Literal["node-progress"] = "node-progress"
     node: str
@@ -161,7 +163,8 @@ class Warned(Event):
 
 
 class RunFinished(Event):
-    """`outcome`: done; alarm, done and something was found that somebody must look at; failed; unwind-failed; interrupted."""
+    """`outcome`: done; alarm, done and something was found that somebody must look at; failed; unwind-failed;
+    interrupted."""
 
     type: Literal["run-finished"] = "run-finished"
     run: str

@@ -14,8 +14,9 @@ BINS = 120  # points of the curve: two pixels of a printed page each
 
 
 class FlowSummary(Model):
-    """What one node did in one phase; what is completed, in bytes unless `noun` says what else. `seconds` that its last attempt
-    took, by its own clock where it tells that, else from its first to its last event."""
+    """What one node did in one phase; what is completed, in bytes unless `noun` says what else. `seconds`
+    that its last attempt took, by its own clock where it tells that, else from its first to its last
+    event."""
 
     node: str
     label: str
@@ -27,7 +28,8 @@ class FlowSummary(Model):
     skipped: int
     seconds: float
     moved: int
-    """Bytes that came from what is read, in the last attempt: not what was safe before, holes, and what is a parent's."""
+    """Bytes that came from what is read, in the last attempt: not what was safe before, holes, and what is a
+    parent's."""
     speed: float | None
     """`moved` a second, over those seconds; None where it was too short to tell, and of what is no bytes."""
     noun: str = "bytes"
@@ -40,7 +42,8 @@ class FlowSummary(Model):
 
 
 class Throughput(Model):
-    """`phases`: bytes a second in each bin of `bin_seconds`, from `start`; bytes that were holes are not counted."""
+    """`phases`: bytes a second in each bin of `bin_seconds`, from `start`; bytes that were holes are not
+    counted."""
 
     start: datetime
     bin_seconds: float
@@ -48,10 +51,12 @@ class Throughput(Model):
 
 
 class Flow:
-    """One node's phase while it goes on: the latest event whole, a thinned list of samples for the curve, and the last
-    seconds for the speed of now."""
+    """One node's phase while it goes on: the latest event whole, a thinned list of samples for the curve, and
+    the last seconds for the speed of now."""
 
-    WINDOW = 10.0  # seconds that the speed of now is measured over: long enough to be read, short enough to be now
+    WINDOW = (
+        10.0  # seconds that the speed of now is measured over: long enough to be read, short enough to be now
+    )
     GRAIN = 0.25  # seconds between what is kept of them
 
     def __init__(self, first: NodeProgress) -> None:
@@ -71,7 +76,8 @@ class Flow:
             self._recent.popleft()
 
     def speed(self, now: datetime) -> float | None:
-        """As `FlowSummary.speed`, over the last seconds; None while it is too early to tell. A stall brings it to 0."""
+        """As `FlowSummary.speed`, over the last seconds; None while it is too early to tell. A stall brings
+        it to 0."""
         latest = self.latest
         if latest.noun != "bytes":
             return None
@@ -154,7 +160,13 @@ def throughput(flows: Iterable[Flow], start: datetime, end: datetime) -> Through
         for (since, before), (until, after) in zip(flow.samples, flow.samples[1:], strict=False):
             # A disk that starts over counts from zero again.
             moved = after - before if after >= before else after
-            _spread(bins, width, (since - start) / timedelta(seconds=1), (until - start) / timedelta(seconds=1), moved)
+            _spread(
+                bins,
+                width,
+                (since - start) / timedelta(seconds=1),
+                (until - start) / timedelta(seconds=1),
+                moved,
+            )
     return Throughput(
         start=start,
         bin_seconds=width,

@@ -36,8 +36,8 @@ _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 class Thinning:
     """Which progress events are worth keeping: a copy reports several hundred a second.
 
-    The first and the last of each node's phase, and between them one in 1 % of the phase's age, at least 0.2 s apart:
-    a copy of ten seconds leaves fifty, one of 14 hours about 900, enough for a curve of it.
+    The first and the last of each node's phase, and between them one in 1 % of the phase's age, at least 0.2
+    s apart: a copy of ten seconds leaves fifty, one of 14 hours about 900, enough for a curve of it.
     """
 
     SHARE = 0.01
@@ -49,7 +49,8 @@ class Thinning:
         self._pending: dict[str, NodeProgress] = {}
 
     def __call__(self, event: Event) -> list[Event]:
-        """The events to keep now: `event` or nothing, or before it a progress that was put off and is the last one."""
+        """The events to keep now: `event` or nothing, or before it a progress that was put off and is the
+        last one."""
         if isinstance(event, NodeProgress):
             return self._progress(event)
         if isinstance(event, NodeFinished | NodeFailed | NodeRetrying):
@@ -87,8 +88,8 @@ class Thinning:
 class Journal:
     """A listener that appends to `path` (made 0600), each line whole and at once; `close` makes it durable.
 
-    A full disk must not keep the engine from its work: after the first failure nothing more is written, and `failure` says
-    so. A resumed run goes on in the same file; the torn last line of a killed one is cut off.
+    A full disk must not keep the engine from its work: after the first failure nothing more is written, and
+    `failure` says so. A resumed run goes on in the same file; the torn last line of a killed one is cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -150,7 +151,8 @@ class Journal:
 
 
 def read_events(path: Path) -> list[Event]:
-    """All events of the file. A last line without its newline is one being written, or torn by a kill: left out.
+    """All events of the file. A last line without its newline is one being written, or torn by a kill: left
+    out.
 
     Raises StateError naming the line if one is damaged or of a newer version, or if the file cannot be read.
     """

@@ -1,7 +1,8 @@
-"""How runs, jobs and nodes end: the one table behind events, records, `status`, `run --json`, the terminal, and all reports.
+"""How runs, jobs and nodes end: the one table behind events, records, `status`, `run --json`, the terminal,
+and all reports.
 
-Whatever tells of an end looks up here what it is called, which symbol and colour it has, what CI is told in JUnit, and
-which exit codes go with it. Only what ends with exit code 0 is green anywhere.
+Whatever tells of an end looks up here what it is called, which symbol and colour it has, what CI is told in
+JUnit, and which exit codes go with it. Only what ends with exit code 0 is green anywhere.
 """
 
 from __future__ import annotations
@@ -11,17 +12,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 RunOutcome = Literal["done", "alarm", "failed", "unwind-failed", "interrupted", "unfinished"]
-"""`alarm`: the work is done, and something was found that somebody must look at (changed block tracking lied, a chain went
-bad); `unfinished`: the events end without an end of the run: it is running, or was killed."""
+"""`alarm`: the work is done, and something was found that somebody must look at (changed block tracking lied,
+a chain went bad); `unfinished`: the events end without an end of the run: it is running, or was killed."""
 JobOutcome = RunOutcome | Literal["locked", "bad-job-file", "not-begun", "not-reached"]
-"""Also of a job that made no run. `not-reached`: of several jobs, one that was not begun since all were stopped."""
+"""Also of a job that made no run. `not-reached`: of several jobs, one that was not begun since all were
+stopped."""
 NodeState = Literal["waiting", "running", "done", "alarm", "kept", "unneeded", "failed", "stopped", "skipped"]
-"""`alarm`: done, and it found what the run's alarm is about; `unneeded`: the run is done without it (a tunnel to a disk that
-was copied before); `stopped`: by a signal."""
+"""`alarm`: done, and it found what the run's alarm is about; `unneeded`: the run is done without it (a tunnel
+to a disk that was copied before); `stopped`: by a signal."""
 Tone = Literal["done", "kept", "failed", "skipped", "waiting"]
 """Of a report's colours: the name of its CSS class."""
 
-COLOURS: Mapping[Tone, str] = {"done": "green", "kept": "blue", "failed": "red", "skipped": "yellow", "waiting": "dim"}
+COLOURS: Mapping[Tone, str] = {
+    "done": "green",
+    "kept": "blue",
+    "failed": "red",
+    "skipped": "yellow",
+    "waiting": "dim",
+}
 """What a terminal has for them."""
 
 
@@ -78,8 +86,8 @@ def worst(codes: Iterable[int]) -> int:
 
 
 def of_several(codes: Iterable[int]) -> int:
-    """Of several jobs with these exit codes. One code is the code; where some jobs are done, that is mixed, and only a
-    difference that was found, or being stopped, says more."""
+    """Of several jobs with these exit codes. One code is the code; where some jobs are done, that is mixed,
+    and only a difference that was found, or being stopped, says more."""
     known = set(codes)
     if len(known) == 1:
         return known.pop()

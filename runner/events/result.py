@@ -1,5 +1,5 @@
-"""What a run was for and what came of it, as one line and as values: the last line on a terminal, the head of a report,
-and what `run --json` says.
+"""What a run was for and what came of it, as one line and as values: the last line on a terminal, the head of
+a report, and what `run --json` says.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Amount(Model):
 
 
 class Result(Model):
-    """Of one VM or point. `act`: what was done; results of one act are told as one, as amounts are summed and words kept that
-    all of them have."""
+    """Of one VM or point. `act`: what was done; results of one act are told as one, as amounts are summed and
+    words kept that all of them have."""
 
     act: str
     subject: str
@@ -58,7 +58,10 @@ def _is_told(part: Amount | str) -> bool:
 
 def in_a_line(results: Sequence[Result], seconds: float) -> str:
     """``pgtest1, incremental, 2.0 MiB copied, …, 3.4 s, point pgtest1/…``; `results` is not empty."""
-    merged = [_merged([one for one in results if one.act == act]) for act in dict.fromkeys(one.act for one in results)]
+    merged = [
+        _merged([one for one in results if one.act == act])
+        for act in dict.fromkeys(one.act for one in results)
+    ]
     made = [one.made for one in merged if one.made]
     return ", ".join(["; ".join(one.text for one in merged), human_seconds(seconds), *made])
 
@@ -96,7 +99,8 @@ def _summed(results: Sequence[Result]) -> Iterable[Amount | str]:
 
 
 def document(results: Sequence[Result]) -> dict[str, JsonValue]:
-    """What a program gets. `bytes` and `disks` are those of what the run was for, the first act of it; `results` are all."""
+    """What a program gets. `bytes` and `disks` are those of what the run was for, the first act of it;
+    `results` are all."""
     main = [one for one in results if one.act == results[0].act] if results else []
     known = [one.bytes for one in main if one.bytes is not None]
     return {
@@ -104,6 +108,7 @@ def document(results: Sequence[Result]) -> dict[str, JsonValue]:
         "bytes": sum(known) if known else None,
         "disks": [disk for one in main for disk in one.disks],
         "results": [
-            {"act": one.act, one.noun: one.subject, "bytes": one.bytes, "points": list(one.points)} for one in results
+            {"act": one.act, one.noun: one.subject, "bytes": one.bytes, "points": list(one.points)}
+            for one in results
         ],
     }

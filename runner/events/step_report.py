@@ -1,7 +1,7 @@
 """What a step's output means to a person, in words and cells that a report can show without knowing the step.
 
-A step says it in `Step.findings(out)`. Rows of the same table and key, given by several nodes, become one line: of one
-disk, `transfer` knows how much was read, and `verify` knows how much was compared.
+A step says it in `Step.findings(out)`. Rows of the same table and key, given by several nodes, become one
+line: of one disk, `transfer` knows how much was read, and `verify` knows how much was compared.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Row(Model):
 
 
 class Statement(Model):
-    """A sentence. `made`: exists now and did not before. `verified`: what was compared with what. `noted`: what who
-    relies on the result must know. `how`: how it came about, for reports only."""
+    """A sentence. `made`: exists now and did not before. `verified`: what was compared with what. `noted`:
+    what who relies on the result must know. `how`: how it came about, for reports only."""
 
     about: Literal["made", "verified", "noted", "how"]
     text: str
@@ -78,8 +78,9 @@ class Command(Model):
 
 
 class Alarm(Model):
-    """The work is done and good, and all the same something was found that somebody must look at: the run ends with
-    `exit_code`, not 0, and `text`, a sentence without a full stop, which names all that it is about."""
+    """The work is done and good, and all the same something was found that somebody must look at: the run
+    ends with `exit_code`, not 0, and `text`, a sentence without a full stop, which names all that it is
+    about."""
 
     text: str
     exit_code: int

@@ -1,7 +1,7 @@
 """The fold of a run's events: what a report, a status line or a program wants to know of it.
 
-A run's outcome is the fold of its nodes' terminal states: an engine that says "done" while a node failed or never
-ended is not believed.
+A run's outcome is the fold of its nodes' terminal states: an engine that says "done" while a node failed or
+never ended is not believed.
 """
 
 from __future__ import annotations
@@ -151,14 +151,18 @@ class Fold:
                 known = self.nodes
                 self.nodes = {node: known.get(node) or NodeSummary(node=node) for node in event.nodes}
                 # A node of an older graph that has a story of its own is not forgotten.
-                self.nodes |= {name: old for name, old in known.items() if name not in self.nodes and old.step}
+                self.nodes |= {
+                    name: old for name, old in known.items() if name not in self.nodes and old.step
+                }
                 self.edges = event.edges
             case Held():
                 self.held.append(event)
             case ToolSeen():
                 self.tools[event.tool] = event.version
             case Warned():
-                self._warnings.pop((event.node, event.text), None)  # said again, it stands where it was said last
+                self._warnings.pop(
+                    (event.node, event.text), None
+                )  # said again, it stands where it was said last
                 self._warnings[event.node, event.text] = event
             case UndoFailed():
                 self.undo_failures.append(event)
@@ -187,7 +191,9 @@ class Fold:
             case NodeRetrying():
                 self._set(event.node, retried=(*self._node(event.node).retried, event.error))
             case NodeFinished():
-                self._set(event.node, step=event.step, state="done", seconds=event.seconds, output=event.output)
+                self._set(
+                    event.node, step=event.step, state="done", seconds=event.seconds, output=event.output
+                )
             case NodeFailed(exit_code=Interrupted.exit_code):
                 self._set(event.node, step=event.step, state="stopped", seconds=event.seconds)
             case NodeFailed():
@@ -279,7 +285,9 @@ class Fold:
             tables=_tables(findings.values()),
             statements=tuple(statement for finding in findings.values() for statement in finding.statements),
             commands=tuple(
-                _of_job(command, self.started.job_file) for finding in findings.values() for command in finding.commands
+                _of_job(command, self.started.job_file)
+                for finding in findings.values()
+                for command in finding.commands
             ),
             results=tuple(finding.result for finding in findings.values() if finding.result is not None),
             alarms=tuple(alarms.values()),

@@ -1,4 +1,5 @@
-"""What every way of connecting to a server shares: how many connections start at once, timeouts, host keys."""
+"""What every way of connecting to a server shares: how many connections start at once, timeouts, host
+keys."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ KEEPALIVE = 15
 """Seconds between signs of life on an idle connection."""
 
 STARTS_AT_ONCE = 5
-"""sshd_config(5): MaxStartups 10:30:100 drops connections at random once 10 are not yet logged in (of 32 started at
-once, 5 were refused), and others connect too."""
+"""sshd_config(5): MaxStartups 10:30:100 drops connections at random once 10 are not yet logged in (of 32
+started at once, 5 were refused), and others connect too."""
 
 USER_KNOWN_HOSTS = Path("~/.ssh/known_hosts")
 
@@ -32,7 +33,8 @@ def start_slot(spec: SshSpec) -> threading.BoundedSemaphore:
 
 
 def known_hosts(spec: SshSpec) -> Path:
-    """The file that knows the server if the job pins no key; the jump host's key is always looked up there."""
+    """The file that knows the server if the job pins no key; the jump host's key is always looked up
+    there."""
     return Path(spec.known_hosts).expanduser() if spec.known_hosts else USER_KNOWN_HOSTS.expanduser()
 
 

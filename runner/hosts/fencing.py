@@ -16,9 +16,9 @@ _acting = threading.local()
 
 
 def guarded(host: Host, hold: Callable[[], None]) -> Host:
-    """`hold` raises if a lock is lost. It is asked before the act, and by hosts that need a while until they can act again
-    once they can (`hold_still`): who is frozen between the two may have lost the lock, and his sessions are still there if
-    it was broken by force."""
+    """`hold` raises if a lock is lost. It is asked before the act, and by hosts that need a while until they
+    can act again once they can (`hold_still`): who is frozen between the two may have lost the lock, and his
+    sessions are still there if it was broken by force."""
     return cast("Host", _Guarded(host, hold))
 
 

@@ -31,14 +31,15 @@ class FileLog:
         """Durable when it returns. Raises NoSpaceError."""
         with self._appending:  # a host appends where the file ended when it looked
             if not self._has_directory:
-                # Not its parents: where they are gone, a disk was unmounted, and another must not fill instead.
+                # Not its parents: where they are gone, a disk was unmounted, and another must not fill
+                # instead.
                 self._host.mkdir(posixpath.dirname(self.path))
                 self._has_directory = True
             self._host.append(self.path, content)
 
     def cut(self, length: int) -> None:
-        """Of a file that is there. In place: the ledger of a large disk has tens of MiB, which a slow line would take minutes
-        to send back and forth."""
+        """Of a file that is there. In place: the ledger of a large disk has tens of MiB, which a slow line
+        would take minutes to send back and forth."""
         self._host.run(("truncate", "--no-create", f"--size=<{length}", "--", self.path))
         self._host.sync(self.path)
 

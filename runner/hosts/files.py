@@ -1,6 +1,7 @@
 """Files of this machine: replaced whole, appended durably, renamed without overwriting, locked.
 
-A crash between two steps leaves at most a temporary file beside the real one, known by its name (`is_temporary`).
+A crash between two steps leaves at most a temporary file beside the real one, known by its name
+(`is_temporary`).
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class NoSpaceError(SendenseError):
 
 @contextlib.contextmanager
 def sentences(where: str, path: str, *passed_on: type[OSError]) -> Iterator[None]:
-    """What the system refuses of `path` is an error for a person, NoSpaceError or HostError; `passed_on` are raised as they
-    are. `where` names the machine."""
+    """What the system refuses of `path` is an error for a person, NoSpaceError or HostError; `passed_on` are
+    raised as they are. `where` names the machine."""
     try:
         yield
     except OSError as error:
@@ -83,7 +84,8 @@ def write_sparse(path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, m
 
 
 def append(path: str, content: bytes, *, where: str = THIS_MACHINE) -> None:
-    """Appends and syncs; creates with mode 0600. A failed append takes back what it wrote. Raises NotAFileError, OSError."""
+    """Appends and syncs; creates with mode 0600. A failed append takes back what it wrote. Raises
+    NotAFileError, OSError."""
     file = open_regular(path, where, os.O_WRONLY | os.O_CREAT)
     try:
         size = os.fstat(file).st_size
@@ -109,17 +111,18 @@ def sync(path: str) -> None:
 
 
 def rename(old: str, new: str) -> None:
-    """Renames a file or directory, then syncs the directories. Raises FileExistsError instead of overwriting, by
-    renameat2(RENAME_NOREPLACE), see rename(2). Where the file system lacks it (NFS), a file gets its new name as a hard
-    link, which fails if the name is taken, and loses the old one; a plain rename of a directory never replaces anything
-    but an empty directory."""
+    """Renames a file or directory, then syncs the directories. Raises FileExistsError instead of overwriting,
+    by renameat2(RENAME_NOREPLACE), see rename(2). Where the file system lacks it (NFS), a file gets its new
+    name as a hard link, which fails if the name is taken, and loses the old one; a plain rename of a
+    directory never replaces anything but an empty directory."""
     rename_within(None, old, new)
     for directory in {parent(old), parent(new)}:
         sync(directory)
 
 
 def replace(old: str, new: str) -> None:
-    """Renames a file over another one or none, then syncs the directories. Raises OSError, also if `new` is a directory."""
+    """Renames a file over another one or none, then syncs the directories. Raises OSError, also if `new` is a
+    directory."""
     Path(old).rename(new)
     for directory in {parent(old), parent(new)}:
         sync(directory)
@@ -136,7 +139,8 @@ def rename_within(directory: int | None, old: str, new: str) -> None:
 
 
 def refuse_taken(directory: int | None, name: str) -> None:
-    """Raises FileExistsError if something has that name in an open directory (None: that path), be it a dangling link."""
+    """Raises FileExistsError if something has that name in an open directory (None: that path), be it a
+    dangling link."""
     with contextlib.suppress(FileNotFoundError):
         os.lstat(name, dir_fd=directory)
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
@@ -172,7 +176,8 @@ def parent(path: str) -> str:
 
 
 class FileLock:
-    """`flock` on `path`, taken without waiting and freed by our death; what the file holds is told by `runner.hosts.lock_file`."""
+    """`flock` on `path`, taken without waiting and freed by our death; what the file holds is told by
+    `runner.hosts.lock_file`."""
 
     def __init__(self, path: str, holder: str, token: str = "", *, where: str = THIS_MACHINE) -> None:
         """Raises LockedError with the text of the present holder, NotAFileError, OSError."""
@@ -208,8 +213,8 @@ class FileLock:
 
 
 def _locked(path: str, where: str) -> int:
-    """A descriptor that has the lock, of the file that is at `path`: between opening and locking somebody may have removed it, and
-    whoever comes next locks another."""
+    """A descriptor that has the lock, of the file that is at `path`: between opening and locking somebody may
+    have removed it, and whoever comes next locks another."""
     for _ in range(ATTEMPTS):
         file = open_regular(path, where, os.O_RDWR | os.O_CREAT)
         kept = False
@@ -220,11 +225,15 @@ def _locked(path: str, where: str) -> int:
         except BlockingIOError:
             if _is_at(file, path):
                 present = _holder_of(file)
-                raise LockedError(f"{path} on {where}", present.holder or "it left no name", present.token) from None
+                raise LockedError(
+                    f"{path} on {where}", present.holder or "it left no name", present.token
+                ) from None
         finally:
             if not kept:
                 os.close(file)
-    raise HostError(f"{path} on {where} cannot be locked: something replaces it again and again", transient=True)
+    raise HostError(
+        f"{path} on {where} cannot be locked: something replaces it again and again", transient=True
+    )
 
 
 def _is_at(file: int, path: str) -> bool:

@@ -1,4 +1,5 @@
-"""A lock that a run holds while it lives, on whatever host: taken again if its session broke, lost if another came between."""
+"""A lock that a run holds while it lives, on whatever host: taken again if its session broke, lost if another
+came between."""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ def holder_of(run: str, job: str, execution: str) -> Holder:
 
 
 class HeldLock:
-    """Safe from any thread. It is free once everybody who took it has released it; lost once, it stays lost, unless it is
-    taken anew."""
+    """Safe from any thread. It is free once everybody who took it has released it; lost once, it stays lost,
+    unless it is taken anew."""
 
     def __init__(self, host: Host, path: str, holder: Holder, what: str) -> None:
         """`what` names the lock in errors."""
@@ -63,9 +64,10 @@ class HeldLock:
         self._taking = threading.RLock()
 
     def take(self, *, by_force: bool = False, anew: bool = False) -> None:
-        """For each there is to be one `release`. Raises LockedError with the holder, also if another had the lock since we
-        first took it; `anew`: not so where everybody had released it, since nothing rests on what was then. `by_force`: the
-        holder's session is ended first, and with it everything that it holds on the lock's host."""
+        """For each there is to be one `release`. Raises LockedError with the holder, also if another had the
+        lock since we first took it; `anew`: not so where everybody had released it, since nothing rests on
+        what was then. `by_force`: the holder's session is ended first, and with it everything that it holds
+        on the lock's host."""
         with self._taking:
             if anew and not self._takers:
                 self._lock = self._lost = None
@@ -79,8 +81,8 @@ class HeldLock:
             self._takers += 1
 
     def hold(self) -> None:
-        """Before every write: returns if the lock is ours or nobody wants it any more, takes it again if its session broke.
-        Raises LockedError, and what keeps the host from being reached."""
+        """Before every write: returns if the lock is ours or nobody wants it any more, takes it again if its
+        session broke. Raises LockedError, and what keeps the host from being reached."""
         with self._taking:
             if self._takers:
                 self._ensure()
@@ -136,7 +138,8 @@ class HeldLock:
             if error.token != self._holder.token:
                 raise
             raise TransientError(
-                f"{self._what} is still locked by a session of this run that broke, and {self.host.name} does not end it"
+                f"{self._what} is still locked by a session of this run that broke, and {self.host.name} "
+                "does not end it"
             ) from error
 
 

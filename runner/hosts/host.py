@@ -41,8 +41,8 @@ LARGEST_RECORD = 64 * MiB
 """Of files that are read whole: those that are written have a few MiB at most."""
 
 LARGEST_LOG = 8 * GiB
-"""Of files that are read in pieces: a ledger has 44 bytes for each MiB of its disk, 2.8 GiB for the 62 TiB that VMFS allows, and may be
-written twice."""
+"""Of files that are read in pieces: a ledger has 44 bytes for each MiB of its disk, 2.8 GiB for the 62 TiB
+that VMFS allows, and may be written twice."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class FileStat:
 
 
 class Child(Protocol):
-    """A process started on a host and leashed to us: it ends when this object is closed or this process dies, by SIGKILL
-    too (which a program started through ssh alone survives)."""
+    """A process started on a host and leashed to us: it ends when this object is closed or this process dies,
+    by SIGKILL too (which a program started through ssh alone survives)."""
 
     argv: tuple[str, ...]
     host: str
@@ -70,13 +70,15 @@ class Child(Protocol):
         """The last 64 KiB it wrote to standard error (and standard output, which is merged into it)."""
 
     def stop(self, timeout: float = 10.0) -> None:
-        """TERM, after half of `timeout` KILL; returns once it is gone. Absent is fine. Raises CommandError if it stays."""
+        """TERM, after half of `timeout` KILL; returns once it is gone. Absent is fine. Raises CommandError if
+        it stays."""
 
 
 @dataclass(frozen=True)
 class Forwards:
-    """Local unix sockets that lead to a host; `children` are the ssh processes that carry them, none on the local host.
-    `runner.hosts.tunnel.explain` says what is wrong with them once a connection through a socket failed."""
+    """Local unix sockets that lead to a host; `children` are the ssh processes that carry them, none on the
+    local host. `runner.hosts.tunnel.explain` says what is wrong with them once a connection through a socket
+    failed."""
 
     sockets: tuple[str, ...]
     children: tuple[Child, ...]
@@ -87,8 +89,8 @@ class Lock(Protocol):
     """The token of whoever had it last."""
 
     def alive(self) -> bool:
-        """False once the session that holds the lock broke. On an SSH host it asks, if it did not hear from there just
-        now: a process that was frozen may have lost the lock meanwhile."""
+        """False once the session that holds the lock broke. On an SSH host it asks, if it did not hear from
+        there just now: a process that was frozen may have lost the lock meanwhile."""
 
     def release(self) -> None: ...
 
@@ -100,7 +102,8 @@ class Host(Protocol):
     local: bool
 
     mark: str
-    """Stands in the command line of everything that is started there, see `runner.hosts.supervisor.mark_of`; empty for none."""
+    """Stands in the command line of everything that is started there, see `runner.hosts.supervisor.mark_of`;
+    empty for none."""
 
     def run(
         self,
@@ -110,9 +113,9 @@ class Host(Protocol):
         timeout: float = 60.0,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
-        """Runs to the end. Raises CommandError if the exit code is not in `ok` (None: any) or time is up, HostError
-        (transient) if the host cannot be reached. Children never inherit secrets: the environment is a fixed small one
-        (PATH, HOME, LANG=C.UTF-8, LC_ALL=C.UTF-8, TMPDIR)."""
+        """Runs to the end. Raises CommandError if the exit code is not in `ok` (None: any) or time is up,
+        HostError (transient) if the host cannot be reached. Children never inherit secrets: the environment
+        is a fixed small one (PATH, HOME, LANG=C.UTF-8, LC_ALL=C.UTF-8, TMPDIR)."""
 
     def popen(self, argv: Sequence[str]) -> Child:
         """Starts a leashed process."""
@@ -129,17 +132,21 @@ class Host(Protocol):
         """Existing is fine."""
 
     def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
-        """A regular file of at most `limit` bytes. Raises FileNotFoundError, NotAFileError (a symbolic link is none either),
-        TooLargeError."""
+        """A regular file of at most `limit` bytes. Raises FileNotFoundError, NotAFileError (a symbolic link
+        is none either), TooLargeError."""
 
     def read_chunks(self, path: str, chunk: int = 1 << 20, *, limit: int = LARGEST_LOG) -> Iterator[bytes]:
         """As `read`, in pieces of exactly `chunk` bytes, the last one shorter."""
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Whole, atomic and durable: temp beside it, fsync, rename, fsync of the directory. Raises NoSpaceError."""
+        """Whole, atomic and durable: temp beside it, fsync, rename, fsync of the directory. Raises
+        NoSpaceError."""
 
-    def write_sparse(self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
-        """A file of `size` bytes with `pieces` (offset, content) in it and holes elsewhere; atomic and durable."""
+    def write_sparse(
+        self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
+    ) -> None:
+        """A file of `size` bytes with `pieces` (offset, content) in it and holes elsewhere; atomic and
+        durable."""
 
     def append(self, path: str, content: bytes) -> None:
         """Appends and syncs; creates with mode 0600. Raises NotAFileError."""
@@ -148,8 +155,9 @@ class Host(Protocol):
         """fsync of files and directories."""
 
     def rename(self, old: str, new: str, *, replace: bool = False) -> None:
-        """In one act, and then syncs the directories. Refuses to overwrite (FileExistsError) unless told to `replace` a file:
-        its name then always leads to the old one or to the new one, whenever a crash comes."""
+        """In one act, and then syncs the directories. Refuses to overwrite (FileExistsError) unless told to
+        `replace` a file: its name then always leads to the old one or to the new one, whenever a crash
+        comes."""
 
     def remove(self, *paths: str, recursive: bool = False) -> None:
         """In this order. Absent is fine; a symlink is removed, never followed."""
@@ -158,13 +166,14 @@ class Host(Protocol):
         """Free for us on the file system of `path`, which exists."""
 
     def tempdir(self) -> AbstractContextManager[str]:
-        """A 0700 directory for sockets and password files, removed at the end. Its path has 40 bytes at most, since a
-        unix socket's may have no more than 107."""
+        """A 0700 directory for sockets and password files, removed at the end. Its path has 40 bytes at most,
+        since a unix socket's may have no more than 107."""
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
-        """`flock` on `path`, taken without waiting; the file then says `holder`, and `token` (one word) also when the lock was
-        given back, see `runner.hosts.lock_file`. Raises LockedError with the text of the present holder. Freed by our death, and
-        where the network was cut, `runner.hosts.ssh.lock.LET_GO` seconds after we were last heard of."""
+        """`flock` on `path`, taken without waiting; the file then says `holder`, and `token` (one word) also
+        when the lock was given back, see `runner.hosts.lock_file`. Raises LockedError with the text of the
+        present holder. Freed by our death, and where the network was cut, `runner.hosts.ssh.lock.LET_GO`
+        seconds after we were last heard of."""
 
     @property
     def account(self) -> str:
@@ -172,23 +181,24 @@ class Host(Protocol):
 
     @property
     def ports(self) -> range:
-        """TCP ports of 127.0.0.1 that a server there may take where no unix socket can be reached; empty if that never is."""
+        """TCP ports of 127.0.0.1 that a server there may take where no unix socket can be reached; empty if
+        that never is."""
 
     def reach(self, server: str, port: int, timeout: float = 15.0) -> str | None:
-        """Makes a TCP connection from there, and ends it: empty if that can be done, else why not. None where it cannot be
-        asked, since the host's sshd connects nowhere for us."""
+        """Makes a TCP connection from there, and ends it: empty if that can be done, else why not. None where
+        it cannot be asked, since the host's sshd connects nowhere for us."""
 
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
-        """Local unix sockets that lead to `sockets` (unix sockets on this host, or ``127.0.0.1:10100``), one ssh process each;
-        on the local host they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them, since a server
-        that prohibits forwards shows it only there."""
+        """Local unix sockets that lead to `sockets` (unix sockets on this host, or ``127.0.0.1:10100``), one
+        ssh process each; on the local host they are `sockets` themselves. Not yet probed: the caller makes
+        its own handshake through them, since a server that prohibits forwards shows it only there."""
 
     def close(self) -> None: ...
 
 
 def portions(arguments: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """As many of them at a time as one command line surely takes: behind sshd all of it is one argument of the login shell, which
-    Linux limits to 128 KiB (execve(2), MAX_ARG_STRLEN)."""
+    """As many of them at a time as one command line surely takes: behind sshd all of it is one argument of
+    the login shell, which Linux limits to 128 KiB (execve(2), MAX_ARG_STRLEN)."""
     portion: list[str] = []
     room = PORTION
     for argument in arguments:
@@ -203,7 +213,8 @@ def portions(arguments: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
 
 def remove_temporaries(host: Host, *directories: str) -> None:
-    """What writes that a kill or a power cut interrupted left there. For who has the lock of those who write there."""
+    """What writes that a kill or a power cut interrupted left there. For who has the lock of those who write
+    there."""
     for directory in directories:
         for name in host.listdir(directory):
             if is_temporary(name):

@@ -1,7 +1,7 @@
 """Which process it is, beyond its number: numbers are given again, and after a reboot from the start.
 
-A process is the one that was meant if its number, the clock tick it started at, the machine's boot and its command line
-are all the same. Nothing here trusts less.
+A process is the one that was meant if its number, the clock tick it started at, the machine's boot and its
+command line are all the same. Nothing here trusts less.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ identity() {
     printf '%s %s %s %.16s\n' "$1" "${21}" "$boot" "$command"
 }
 """
-"""For scripts, on this machine and others: proc(5) has the start as field 22 of stat; the second, the program's name, may
-hold spaces and brackets."""
+"""For scripts, on this machine and others: proc(5) has the start as field 22 of stat; the second, the
+program's name, may hold spaces and brackets."""
 
 _TEXT = re.compile(r"(\d+) (\d+) ([0-9a-f-]{36}) ([0-9a-f]{16})")
 

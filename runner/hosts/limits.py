@@ -1,7 +1,7 @@
 """Limits of this machine that a run meets: what they are called, what they are now, and what raises them.
 
-Python and libnbd tell of them by an error number, or by a RuntimeError of a thread that did not start: none is a bug of ours, and
-none is a fault of what was being done.
+Python and libnbd tell of them by an error number, or by a RuntimeError of a thread that did not start: none
+is a bug of ours, and none is a fault of what was being done.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from runner.base.errors import SendenseError
 from runner.base.units import human_bytes
 
 MANY_FILES = 65536
-"""Open files that a run may want: a disk over SSH takes about thirty, and a login's soft limit is 1024 for programs that use
-select(2), which none of what we start does."""
+"""Open files that a run may want: a disk over SSH takes about thirty, and a login's soft limit is 1024 for
+programs that use select(2), which none of what we start does."""
 
 _NO_THREAD = "can't start new thread"
 
@@ -66,8 +66,9 @@ def _sentence(error: BaseException) -> str | None:
         case errno.EMFILE:
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             return (
-                f"this process has {soft} files open, which is its limit (RLIMIT_NOFILE): raise it with `ulimit -n {MANY_FILES}`, "
-                f"or LimitNOFILE={MANY_FILES} in its systemd unit, or do less at once (--jobs)"
+                f"this process has {soft} files open, which is its limit (RLIMIT_NOFILE): raise it with "
+                f"`ulimit -n {MANY_FILES}`, or LimitNOFILE={MANY_FILES} in its systemd unit, or do less at "
+                "once (--jobs)"
             )
         case errno.ENFILE:
             return "this machine has no more open files to give (fs.file-max): raise that with sysctl(8)"
@@ -91,13 +92,17 @@ def _processes(what: str) -> str:
         *_memory_limits(),
     ]
     return (
-        f"no new {what} can be started here: the user, the container or the machine has as many processes and threads, or as much "
-        f"memory, as it may{_now(limits)}: raise what is too low, or do less at once (--jobs)"
+        f"no new {what} can be started here: the user, the container or the machine has as many processes "
+        f"and threads, or as much memory, as it may{_now(limits)}: raise what is too low, or do less at once "
+        "(--jobs)"
     )
 
 
 def _memory() -> str:
-    return f"there is not enough memory for this process{_now(_memory_limits())}: give it more, or do less at once (--jobs)"
+    return (
+        f"there is not enough memory for this process{_now(_memory_limits())}: give it more, or do less at "
+        "once (--jobs)"
+    )
 
 
 def _memory_limits() -> list[str]:
@@ -120,7 +125,9 @@ def _limit(name: str, number: int, command: str, show: Callable[[int], str]) -> 
 def _group(name: str, show: Callable[[int], str]) -> list[str]:
     """Of the process's own group in the unified hierarchy, cgroups(7)."""
     try:
-        group = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        group = next(
+            line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")
+        )
         text = (Path("/sys/fs/cgroup") / group[3:].lstrip("/") / name).read_text().strip()
         return [] if text == "max" else [f"{name} of the cgroup is {show(int(text))}"]
     except (OSError, StopIteration, ValueError):

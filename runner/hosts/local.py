@@ -78,7 +78,9 @@ class LocalHost:
         with self._sentences(path):
             files.write(path, content, mode=mode)
 
-    def write_sparse(self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
+    def write_sparse(
+        self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
+    ) -> None:
         with self._sentences(path):
             files.write_sparse(path, size, pieces, mode=mode)
 

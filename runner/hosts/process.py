@@ -33,13 +33,14 @@ class Completed:
 
 
 def dump_no_core() -> None:
-    """From now on this process leaves none where it crashes: it has secrets in its memory. What it starts has the same limit."""
+    """From now on this process leaves none where it crashes: it has secrets in its memory. What it starts has
+    the same limit."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def make_private() -> None:
-    """From now on the files and directories that this process makes are its user's alone, whatever umask it was given; what is to be
-    read by others gets its mode by name. What it starts inherits that."""
+    """From now on the files and directories that this process makes are its user's alone, whatever umask it
+    was given; what is to be read by others gets its mode by name. What it starts inherits that."""
     os.umask(0o077)
 
 
@@ -52,8 +53,8 @@ def run(
     host: str = LOCAL,
     mark: str = "",
 ) -> Completed:
-    """Runs to the end, with the environment of `runner.hosts.supervisor`. Raises CommandError if the exit code is not in `ok`
-    (None: any) or `timeout` seconds are over; its process group is killed then."""
+    """Runs to the end, with the environment of `runner.hosts.supervisor`. Raises CommandError if the exit
+    code is not in `ok` (None: any) or `timeout` seconds are over; its process group is killed then."""
     deadline = time.monotonic() + timeout
     content = stdin or b""
     process, writer = _spawn(leash(host, argv, size=len(content), mark=mark), stderr=subprocess.PIPE)
@@ -73,7 +74,8 @@ def run(
 
 
 def start(argv: Sequence[str], *, host: str = LOCAL, mark: str = "") -> LeashedChild:
-    """A process that ends when it is stopped or this process dies. Raises CommandError if it cannot be started."""
+    """A process that ends when it is stopped or this process dies. Raises CommandError if it cannot be
+    started."""
     return LeashedChild(argv, host, PipeWire, mark)
 
 
@@ -83,8 +85,9 @@ def temporary_directory(host: str = LOCAL, mark: str = "") -> AbstractContextMan
 
 
 def environment() -> dict[str, str]:
-    """For children: the few variables that programs need to find things. The rest of ours may hold a password (the job's
-    `{env: …}`), and what a process inherits stands in its /proc/PID/environ for as long as it runs."""
+    """For children: the few variables that programs need to find things. The rest of ours may hold a password
+    (the job's `{env: …}`), and what a process inherits stands in its /proc/PID/environ for as long as it
+    runs."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"LC_ALL": "C.UTF-8"}
 
 
@@ -138,8 +141,8 @@ class PipeWire:
 
 
 def _spawn(argv: Sequence[str], *, stderr: int) -> tuple[subprocess.Popen[bytes], int]:
-    """The process and the writing end of its standard input. A session of its own: Ctrl-C on our terminal is for us, and
-    the children end in the order of our unwinding."""
+    """The process and the writing end of its standard input. A session of its own: Ctrl-C on our terminal is
+    for us, and the children end in the order of our unwinding."""
     reader, writer = os.pipe()
     try:
         process = subprocess.Popen(

@@ -1,7 +1,9 @@
-"""Files that are files: what is read or grows is a regular file of bounded size, never what waits for a writer or has no end.
+"""Files that are files: what is read or grows is a regular file of bounded size, never what waits for a
+writer or has no end.
 
-A FIFO, a device, a socket or a link may stand where a record is to be, by somebody's mistake or malice: to open a FIFO can wait for
-ever, past every signal, and /dev/zero fills the memory. The directories above may be links.
+A FIFO, a device, a socket or a link may stand where a record is to be, by somebody's mistake or malice: to
+open a FIFO can wait for ever, past every signal, and /dev/zero fills the memory. The directories above may be
+links.
 """
 
 from __future__ import annotations
@@ -29,10 +31,13 @@ refuse_unless_regular() {{
 
 
 class NotAFileError(StateError):
-    """`kind` is what stands where a regular file is to be, such as ``a FIFO``: reading it could wait for ever, or never end."""
+    """`kind` is what stands where a regular file is to be, such as ``a FIFO``: reading it could wait for
+    ever, or never end."""
 
     def __init__(self, where: str, path: str, kind: str) -> None:
-        super().__init__(f"{path} on {where} is {kind}, not a regular file: it is not used; put the file itself there")
+        super().__init__(
+            f"{path} on {where} is {kind}, not a regular file: it is not used; put the file itself there"
+        )
         self.where = where
         self.path = path
         self.kind = kind
@@ -43,8 +48,8 @@ class TooLargeError(StateError):
 
     def __init__(self, where: str, path: str, limit: int) -> None:
         super().__init__(
-            f"{path} on {where} has more than {limit} bytes, the most that such a file can need: it is not read; move it away,"
-            " or restore it from a copy"
+            f"{path} on {where} has more than {limit} bytes, the most that such a file can need: it is not "
+            "read; move it away, or restore it from a copy"
         )
         self.where = where
         self.path = path
@@ -68,7 +73,8 @@ def kind_in_words(kind: str) -> str:
 
 
 def open_regular(path: str, where: str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of a regular file, which waits for nobody; the directories above may be links. Raises NotAFileError, OSError."""
+    """A descriptor of a regular file, which waits for nobody; the directories above may be links. Raises
+    NotAFileError, OSError."""
     try:
         _refuse_unless_regular(os.lstat(path).st_mode, path, where)  # to open a device may do something
     except FileNotFoundError:
@@ -85,11 +91,14 @@ def open_regular(path: str, where: str, flags: int = os.O_RDONLY) -> int:
 
 def _refuse_unless_regular(mode: int, path: str, where: str) -> None:
     if not stat.S_ISREG(mode):
-        raise NotAFileError(where, path, kind_in_words(_KINDS.get(stat.S_IFMT(mode), "thing of no known kind")))
+        raise NotAFileError(
+            where, path, kind_in_words(_KINDS.get(stat.S_IFMT(mode), "thing of no known kind"))
+        )
 
 
 def read_pieces(path: str, chunk: int, limit: int, where: str) -> Iterator[bytes]:
-    """A regular file in pieces of `chunk` bytes, the last one shorter. Raises NotAFileError, TooLargeError, OSError."""
+    """A regular file in pieces of `chunk` bytes, the last one shorter. Raises NotAFileError, TooLargeError,
+    OSError."""
     file = open_regular(path, where)
     try:
         if os.fstat(file).st_size > limit:

@@ -54,7 +54,8 @@ SecretRef = FromEnv | FromFile | FromExec
 
 
 def resolve(reference: SecretRef) -> Secret:
-    """The secret, without a trailing newline: one line of text. Raises UsageError with a sentence that does not quote it."""
+    """The secret, without a trailing newline: one line of text. Raises UsageError with a sentence that does
+    not quote it."""
     match reference:
         case FromEnv(env=name):
             where = f"the environment variable {name}"
@@ -80,13 +81,18 @@ def resolve(reference: SecretRef) -> Secret:
     try:
         return Secret(content.decode())
     except UnicodeDecodeError:
-        raise UsageError(f"the secret from {where} is not UTF-8 text") from None  # its cause quotes the secret
+        raise UsageError(
+            f"the secret from {where} is not UTF-8 text"
+        ) from None  # its cause quotes the secret
 
 
 def _output_of(argv: tuple[str, ...]) -> bytes:
-    # The one child that gets our whole environment: keepers of secrets are told there where they are and who asks.
+    # The one child that gets our whole environment: keepers of secrets are told there where they are and who
+    # asks.
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=EXEC_TIMEOUT, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, capture_output=True, timeout=EXEC_TIMEOUT, check=False, stdin=subprocess.DEVNULL
+        )
     except OSError as error:
         raise UsageError(f"the command {argv[0]!r} for a secret failed: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
@@ -101,7 +107,8 @@ def _output_of(argv: tuple[str, ...]) -> bytes:
 
 
 def _said(stderr: bytes | None) -> str:
-    """The last words of a keeper of secrets that failed: of its standard error alone, the other stream is for the secret."""
+    """The last words of a keeper of secrets that failed: of its standard error alone, the other stream is for
+    the secret."""
     lines = [line.strip() for line in (stderr or b"").decode(errors="replace").splitlines() if line.strip()]
     said = " / ".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
     return f": {said}" if said else ", and it said nothing on standard error"

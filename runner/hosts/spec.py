@@ -14,8 +14,8 @@ HIGHEST_PORT = 65535
 
 
 class SshSpec(JobModel):
-    """A machine behind sshd. One of `host-key` and `known-hosts` says which machine it must be; without either,
-    ~/.ssh/known_hosts does."""
+    """A machine behind sshd. One of `host-key` and `known-hosts` says which machine it must be; without
+    either, ~/.ssh/known_hosts does."""
 
     ssh: str
     """``user@server`` or ``server``; an IPv6 address in brackets."""

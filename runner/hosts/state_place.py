@@ -14,8 +14,8 @@ def _always_ready(host: Host) -> None:
 
 @dataclass(frozen=True)
 class StatePlace:
-    """`path` on the host of that name. `ready(host)` raises a sentence if nothing may be made there now (a disk that is not
-    mounted); it is asked before the first directory is."""
+    """`path` on the host of that name. `ready(host)` raises a sentence if nothing may be made there now (a
+    disk that is not mounted); it is asked before the first directory is."""
 
     host: str
     path: str

@@ -1,9 +1,11 @@
-"""What a dead run, or one that was cut off, may have left on a host: marked processes, and temporary directories.
+"""What a dead run, or one that was cut off, may have left on a host: marked processes, and temporary
+directories.
 
-Processes end with us: their leash is a pipe, or an ssh session's standard input. Where nobody closes it, since the runner
-is frozen or the network is cut, they are found by the mark in their shell's command line; a temporary directory outlives
-a power cut, and says whose it is. Nothing is ended or removed by name: a process is the one that was seen when its start
-and command line are still the same (`runner.hosts.identity`), a directory is dead when the process that kept it is.
+Processes end with us: their leash is a pipe, or an ssh session's standard input. Where nobody closes it,
+since the runner is frozen or the network is cut, they are found by the mark in their shell's command line; a
+temporary directory outlives a power cut, and says whose it is. Nothing is ended or removed by name: a process
+is the one that was seen when its start and command line are still the same (`runner.hosts.identity`), a
+directory is dead when the process that kept it is.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from runner.hosts.supervisor import OWNER, marked
 END_TIMEOUT = 20
 """Seconds for processes to go after their TERM."""
 
-# Of our own account only; a command line is told in base64, since it holds what it likes. Dead directories without a name of
-# their owner are those of a power cut in their first moment: empty, and not younger than ten minutes.
+# Of our own account only; a command line is told in base64, since it holds what it likes. Dead directories
+# without a name of their owner are those of a power cut in their first moment: empty, and not younger than
+# ten minutes.
 _LOOK = f"""\
 {IDENTITY}
 now=$(date +%s)
@@ -96,7 +99,8 @@ class Leftovers:
 
 
 def look(host: Host) -> Leftovers:
-    """Everything marked on `host`, of living runs too, and the directories of dead ones. Raises HostError, CommandError."""
+    """Everything marked on `host`, of living runs too, and the directories of dead ones. Raises HostError,
+    CommandError."""
     processes, directories = [], []
     for line in host.run(("sh", "-c", _LOOK)).stdout.decode(errors="replace").splitlines():
         kind, since, what, rest = (*line.split(" ", 3), "", "", "")[:4]
@@ -117,8 +121,8 @@ def end(host: Host, processes: Iterable[Identity], signal: str = "TERM") -> None
 
 
 def tidy(host: Host, run: str, execution: str) -> None:
-    """Ends what earlier executions of `run` left on `host`: for the one that holds the run's lock. Dead temporary directories
-    go too, whose ever they are."""
+    """Ends what earlier executions of `run` left on `host`: for the one that holds the run's lock. Dead
+    temporary directories go too, whose ever they are."""
     found = look(host)
     end(host, (one.process for one in found.processes if one.run == run and one.execution != execution))
     for directory in found.directories:
@@ -126,13 +130,15 @@ def tidy(host: Host, run: str, execution: str) -> None:
 
 
 def is_alive(host: Host, process: Identity) -> bool:
-    done = host.run(("sh", "-c", f'{IDENTITY}[ "$1" = "$(identity "${{1%% *}}")" ]', "sh", str(process)), ok=None)
+    done = host.run(
+        ("sh", "-c", f'{IDENTITY}[ "$1" = "$(identity "${{1%% *}}")" ]', "sh", str(process)), ok=None
+    )
     return done.exit_code == 0
 
 
 def holder_at(host: Host, path: str) -> str | None:
-    """Who holds the lock at `path`, in words, without touching it; None if nobody does, and if the process that the file
-    names is not there any more: a kill leaves the name."""
+    """Who holds the lock at `path`, in words, without touching it; None if nobody does, and if the process
+    that the file names is not there any more: a kill leaves the name."""
     try:
         text = read_lock(host.read(path))
     except FileNotFoundError:
@@ -141,9 +147,9 @@ def holder_at(host: Host, path: str) -> str | None:
 
 
 def end_session(host: Host, path: str, token: str, *, also_marked: bool = True) -> None:
-    """Ends the session that holds the lock at `path`, if it is still that of `token`, and everything on `host` with its mark.
-    Where the lock is held by a runner itself, on its machine, that is the runner. Raises HostError if the file does not say
-    whose session it is, and if it is this very process."""
+    """Ends the session that holds the lock at `path`, if it is still that of `token`, and everything on
+    `host` with its mark. Where the lock is held by a runner itself, on its machine, that is the runner.
+    Raises HostError if the file does not say whose session it is, and if it is this very process."""
     try:
         text = read_lock(host.read(path))
     except FileNotFoundError:
@@ -151,14 +157,19 @@ def end_session(host: Host, path: str, token: str, *, also_marked: bool = True) 
     if text.token != token:
         return
     if text.process is None:
-        raise HostError(f"{path} on {host.name} does not say which process holds the lock: end that run where it runs")
+        raise HostError(
+            f"{path} on {host.name} does not say which process holds the lock: end that run where it runs"
+        )
     if text.process == own():
         raise HostError(f"{path} on {host.name} is locked by this run itself, under another name of its host")
     # A frozen process takes no TERM; the shell of a session has nothing to lose by it.
     end(host, (text.process,), "KILL")
     if also_marked and token:
         run, _, execution = token.partition(":")
-        end(host, (one.process for one in look(host).processes if (one.run, one.execution) == (run, execution)))
+        end(
+            host,
+            (one.process for one in look(host).processes if (one.run, one.execution) == (run, execution)),
+        )
 
 
 def _marked(command: str, identity: str, since: datetime) -> Marked | None:

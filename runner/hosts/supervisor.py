@@ -1,28 +1,32 @@
-"""How every process we start is held: by a shell wrapper that reads our pipe and kills the program once it closes.
+"""How every process we start is held: by a shell wrapper that reads our pipe and kills the program once it
+closes.
 
-The wrapper is the same text on this machine and behind sshd, so that a SIGKILL of this process ends its children
-everywhere: the kernel closes the pipe, or sshd closes the session's standard input. (A program started through `ssh
-host program` alone survives its client's death: sshd sends no signal to a session without a terminal.)
+The wrapper is the same text on this machine and behind sshd, so that a SIGKILL of this process ends its
+children everywhere: the kernel closes the pipe, or sshd closes the session's standard input. (A program
+started through `ssh host program` alone survives its client's death: sshd sends no signal to a session
+without a terminal.)
 
-What travels through the wrapper's standard input: first `size` bytes that become the program's standard input (the
-program starts only when they are there whole, so it never acts on half of them), then one signal name a line. The end of
-it means TERM, and KILL five seconds later; after TERM comes CONT, since a frozen program takes TERM only once it goes on. The
-exit code is the program's, 128 + n if signal n ended it.
+What travels through the wrapper's standard input: first `size` bytes that become the program's standard input
+(the program starts only when they are there whole, so it never acts on half of them), then one signal name a
+line. The end of it means TERM, and KILL five seconds later; after TERM comes CONT, since a frozen program
+takes TERM only once it goes on. The exit code is the program's, 128 + n if signal n ended it.
 
-With a token, the wrapper says when the program was started and how it ended, and then waits for the end of its standard
-input. So an ssh session never ends while we may be sending a signal: paramiko can send that after it confirmed the
-session's end, and sshd then drops the whole connection ("packet referred to nonexistent channel"). These words and the
-program's go through one pipe, so that its last ones come before them: sshd reads two pipes in an order of its own.
+With a token, the wrapper says when the program was started and how it ended, and then waits for the end of
+its standard input. So an ssh session never ends while we may be sending a signal: paramiko can send that
+after it confirmed the session's end, and sshd then drops the whole connection ("packet referred to
+nonexistent channel"). These words and the program's go through one pipe, so that its last ones come before
+them: sshd reads two pipes in an order of its own.
 
-So nothing has to be written down of what runs anywhere: a process, a forward, a lock and a temporary directory end with the
-pipe or the session that keeps them. Two things can keep that from happening. A frozen runner, or a network that was cut,
-closes nothing: such a shell is found by its mark (`mark_of`), which it has from its first moment, and TERM ends it with what
-it holds. And a power cut ends the shell that would have removed a directory: the directory says whose it is (`OWNER`).
-`runner.hosts.stray_processes` looks for both.
+So nothing has to be written down of what runs anywhere: a process, a forward, a lock and a temporary
+directory end with the pipe or the session that keeps them. Two things can keep that from happening. A frozen
+runner, or a network that was cut, closes nothing: such a shell is found by its mark (`mark_of`), which it has
+from its first moment, and TERM ends it with what it holds. And a power cut ends the shell that would have
+removed a directory: the directory says whose it is (`OWNER`). `runner.hosts.stray_processes` looks for both.
 
-The program's environment is a fixed small one: what it needs must be on its command line or in a file, so that no secret
-of ours is inherited; and it leaves no core dump, which would hold those that it was given, and no file that others can read. It leads a process group and
-session of its own; what is left of the group when it ended is killed.
+The program's environment is a fixed small one: what it needs must be on its command line or in a file, so
+that no secret of ours is inherited; and it leaves no core dump, which would hold those that it was given, and
+no file that others can read. It leads a process group and session of its own; what is left of the group when
+it ended is killed.
 """
 
 from __future__ import annotations
@@ -41,12 +45,14 @@ from runner.hosts.identity import IDENTITY
 STDERR_TAIL = 64 * KiB
 START_TIMEOUT = 30.0
 NOT_FOUND = 127
-"""What a POSIX shell returns for a program that does not exist; ld.so(8) does so too, for one whose libraries do not."""
+"""What a POSIX shell returns for a program that does not exist; ld.so(8) does so too, for one whose libraries
+do not."""
 
 _NOT_INSTALLED = "is not installed on"
 
 BROKEN = 255
-"""The exit code of a wire that broke, as ssh(1) gives it; the shell at its far end sees its standard input end."""
+"""The exit code of a wire that broke, as ssh(1) gives it; the shell at its far end sees its standard input
+end."""
 
 _MARK = "sendense:"
 
@@ -94,8 +100,8 @@ exit "$code"
 """
 
 OWNER = ".owner"
-"""In a temporary directory: the mark, the process that keeps it and the pid namespace in which that has its number, for
-whoever finds the directory after a power cut."""
+"""In a temporary directory: the mark, the process that keeps it and the pid namespace in which that has its
+number, for whoever finds the directory after a power cut."""
 
 _KEEP_DIRECTORY = f"""\
 {IDENTITY}
@@ -159,8 +165,8 @@ class Wire(Protocol):
 
 
 def mark_of(run: str, execution: str) -> str:
-    """What stands as the name of every shell that holds something of that execution of a run, on any host: no record of
-    it is needed, and none can be missing. TERM ends such a shell and what it holds."""
+    """What stands as the name of every shell that holds something of that execution of a run, on any host: no
+    record of it is needed, and none can be missing. TERM ends such a shell and what it holds."""
     return f"{_MARK}{run}:{execution}"
 
 
@@ -170,7 +176,9 @@ def marked(argument: str) -> tuple[str, str] | None:
     return (run, execution) if argument.startswith(_MARK) and colon else None
 
 
-def leash(host: str, argv: Sequence[str], *, size: int = 0, token: str = "", mark: str = "") -> tuple[str, ...]:
+def leash(
+    host: str, argv: Sequence[str], *, size: int = 0, token: str = "", mark: str = ""
+) -> tuple[str, ...]:
     """The command line that runs `argv` on a leash, with `size` bytes of standard input."""
     program = argv[0]
     package = _DEBIAN_PACKAGES.get(program)
@@ -195,8 +203,9 @@ class LeashedChild:
         mark: str = "",
         cut_off: Callable[[str], None] = lambda token: None,
     ) -> None:
-        """`start` starts a command line on a wire. Returns once the program was started. Raises CommandError if it could
-        not be. `cut_off` is told the leash's token if the wire broke or went silent: the program may go on at its far end."""
+        """`start` starts a command line on a wire. Returns once the program was started. Raises CommandError
+        if it could not be. `cut_off` is told the leash's token if the wire broke or went silent: the program
+        may go on at its far end."""
         self.argv = tuple(argv)
         self.host = host
         token = f"leash-{secrets.token_hex(8)}"
@@ -277,9 +286,9 @@ def kept_directory(
     mark: str = "",
     cut_off: Callable[[str], None] = lambda directory: None,
 ) -> Iterator[str]:
-    """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL: the shell
-    that made it removes it when its standard input closes. `start` starts a command line on a wire; `cut_off` is told the
-    directory if the wire broke: who keeps it may be dead."""
+    """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL:
+    the shell that made it removes it when its standard input closes. `start` starts a command line on a wire;
+    `cut_off` is told the directory if the wire broke: who keeps it may be dead."""
     argv = ("sh", "-c", _KEEP_DIRECTORY, mark or "directory")
     wire = start(argv)
     try:
@@ -298,12 +307,14 @@ def kept_directory(
         if code == BROKEN:
             cut_off(directory)
     if code not in (0, BROKEN):
-        raise CommandError(host, ("rm", "-r", "/tmp/sd-…"), code, "a temporary directory could not be removed")
+        raise CommandError(
+            host, ("rm", "-r", "/tmp/sd-…"), code, "a temporary directory could not be removed"
+        )
 
 
 def first_line(host: str, argv: Sequence[str], wire: Wire) -> tuple[str, bytes]:
-    """The first line it writes, without its end, and what came with it. Raises CommandError with its words if it ends
-    instead."""
+    """The first line it writes, without its end, and what came with it. Raises CommandError with its words if
+    it ends instead."""
     deadline = time.monotonic() + START_TIMEOUT
     words = b""
     while b"\n" not in words:

@@ -1,16 +1,18 @@
 """OpenSSH forwards: local unix sockets that lead to unix sockets of a server, one ssh process each.
 
-One ssh process leaves a core idle, since it waits on its channel's window (measured: 3.5 s for 1 GiB through one, 2.5 s
-through four), so a disk gets several. Unix sockets at both ends need no ports and are guarded by file permissions.
+One ssh process leaves a core idle, since it waits on its channel's window (measured: 3.5 s for 1 GiB through
+one, 2.5 s through four), so a disk gets several. Unix sockets at both ends need no ports and are guarded by
+file permissions.
 
-Each ssh has a session with a terminal, which does nothing but live as long as ssh does. For such a session alone OpenSSH sets
-TCP_NODELAY at both ends (packet.c, ssh_packet_set_interactive); without it what is small (replies, room in a channel's
-window) waits for acknowledgements that the other end delays by 40 ms (1 GiB with 569 MiB of data through two ssh: 1.4 s, and
+Each ssh has a session with a terminal, which does nothing but live as long as ssh does. For such a session
+alone OpenSSH sets TCP_NODELAY at both ends (packet.c, ssh_packet_set_interactive); without it what is small
+(replies, room in a channel's window) waits for acknowledgements that the other end delays by 40 ms (1 GiB
+with 569 MiB of data through two ssh: 1.4 s, and
 1.8 s without). A server that gives no terminal carries the forwards all the same.
 
-ssh reads a configuration of our own and nothing else. It listens once it is logged in; whether the server allows the
-forward shows only when something connects (ssh stays up and closes that connection), so the caller makes its own
-handshake through each socket, and asks `explain` if that fails.
+ssh reads a configuration of our own and nothing else. It listens once it is logged in; whether the server
+allows the forward shows only when something connects (ssh stays up and closes that connection), so the caller
+makes its own handshake through each socket, and asks `explain` if that fails.
 """
 
 from __future__ import annotations
@@ -28,7 +30,14 @@ from pathlib import Path
 
 from runner.base.errors import HostError
 from runner.hosts import process
-from runner.hosts.connect_limits import CONNECT_TIMEOUT, KEEPALIVE, STARTS_AT_ONCE, address, known_hosts, start_slot
+from runner.hosts.connect_limits import (
+    CONNECT_TIMEOUT,
+    KEEPALIVE,
+    STARTS_AT_ONCE,
+    address,
+    known_hosts,
+    start_slot,
+)
 from runner.hosts.files import THIS_MACHINE, sentences
 from runner.hosts.host import Child, Forwards
 from runner.hosts.spec import SshSpec
@@ -37,14 +46,16 @@ READY_TIMEOUT = 4.0 * CONNECT_TIMEOUT
 """A jump host doubles what a login takes; waiting for a start slot is not part of it."""
 
 STOP_TIMEOUT = 2.0
-"""ssh may miss a TERM that comes just before it waits for packets (seen with 9.2), and has nothing to lose by a KILL."""
+"""ssh may miss a TERM that comes just before it waits for packets (seen with 9.2), and has nothing to lose by
+a KILL."""
 
 _POLL = 0.02
 _LISTENING = 0x10000
 """SO_ACCEPTCON among the flags of /proc/net/unix, see proc(5)."""
 
 _FINAL = re.compile(
-    r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|Permission denied|Too many authentication"
+    r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|Permission denied|Too many "
+    r"authentication"
     r"|Bad owner or permissions|no such identity|Bad configuration option|jumphost loop"
 )
 """Words of ssh after which trying again does not help."""
@@ -54,8 +65,8 @@ _PROHIBITED = "administratively prohibited"
 """What sshd says of TCP ports that it may not connect to."""
 
 _SESSION = """exec sh -c 'echo "$1$2"; while sleep 15; do echo; done' sh begun- """
-"""What the terminal's hang-up ends, or writing to an ssh that is gone; 16 hex digits follow. Any login shell reads it as the same
-words, see `runner.hosts.ssh.command_line`."""
+"""What the terminal's hang-up ends, or writing to an ssh that is gone; 16 hex digits follow. Any login shell
+reads it as the same words, see `runner.hosts.ssh.command_line`."""
 
 _BEGUN = re.compile(r"begun-[0-9a-f]{16}\r?\n")
 """What comes before is the login's: a start-up file may well print that some permission is denied."""
@@ -83,8 +94,9 @@ _OPTIONS = {
 
 @contextmanager
 def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[Forwards]:
-    """One ssh process for each of `sockets` (absolute paths on the server, or ``127.0.0.1:port``). They listen when this returns; all is
-    stopped and unlinked at the end. Raises HostError with ssh's words: transient if the server could not be reached."""
+    """One ssh process for each of `sockets` (absolute paths on the server, or ``127.0.0.1:port``). They
+    listen when this returns; all is stopped and unlinked at the end. Raises HostError with ssh's words:
+    transient if the server could not be reached."""
     with ExitStack() as closing:
         directory = closing.enter_context(process.temporary_directory())
         with sentences(THIS_MACHINE, directory):
@@ -103,24 +115,26 @@ def ssh_version() -> str:
 
 
 def explain(host: str, forwards: Forwards) -> HostError | None:
-    """Why connections through `forwards` fail, as far as ssh said something; None if it did not. Always transient but for
-    a login that was refused: of a forward that it prohibits sshd says no more than of a socket nobody listens on (tried
-    with 9.2; "administratively prohibited" is for TCP only)."""
+    """Why connections through `forwards` fail, as far as ssh said something; None if it did not. Always
+    transient but for a login that was refused: of a forward that it prohibits sshd says no more than of a
+    socket nobody listens on (tried with 9.2; "administratively prohibited" is for TCP only)."""
     for child in forwards.children:
         if child.poll() is not None:
             return _failure(host, child)
         if said := _NOT_CARRIED.search(_said(child).replace("\r", "")):
             return HostError(
-                f"the sshd of {host} does not connect to the socket there ({said[0]}): either nothing listens on it any"
-                " more, or sshd_config lacks AllowStreamLocalForwarding yes or has a PermitOpen or DisableForwarding",
+                f"the sshd of {host} does not connect to the socket there ({said[0]}): either nothing "
+                "listens on it any more, or sshd_config lacks AllowStreamLocalForwarding yes or has a "
+                "PermitOpen or DisableForwarding",
                 transient=True,
             )
     return None
 
 
 def carried(forwards: Forwards) -> bool | None:
-    """After a connection through `forwards` failed: whether sshd tried to connect, None if ssh has not said yet. Right for
-    TCP ports only; of a unix socket that it prohibits sshd says the same as of one nobody listens on."""
+    """After a connection through `forwards` failed: whether sshd tried to connect, None if ssh has not said
+    yet. Right for TCP ports only; of a unix socket that it prohibits sshd says the same as of one nobody
+    listens on."""
     said = "".join(map(_said, forwards.children))
     return None if not _NOT_CARRIED.search(said) else _PROHIBITED not in said
 
@@ -150,12 +164,15 @@ def _await(host: str, child: Child, ready: Callable[[], bool]) -> None:
         if child.poll() is not None:
             raise _failure(host, child)
         if time.monotonic() > deadline:
-            raise HostError(f"ssh to {host} is not ready after {READY_TIMEOUT:.0f} s: {_words(child)}", transient=True)
+            raise HostError(
+                f"ssh to {host} is not ready after {READY_TIMEOUT:.0f} s: {_words(child)}", transient=True
+            )
         time.sleep(_POLL)
 
 
 def _listens(path: str) -> bool:
-    """Whether somebody accepts connections there, without connecting: that would reach the server's program."""
+    """Whether somebody accepts connections there, without connecting: that would reach the server's
+    program."""
     if not Path(path).is_socket():
         return False
     for line in Path("/proc/net/unix").read_text(errors="replace").splitlines():
@@ -165,8 +182,8 @@ def _listens(path: str) -> bool:
 
 
 def _configure(directory: Path, spec: SshSpec) -> str:
-    """The path of a ssh_config(5) for `server`. It also serves the jump host, to which ssh passes it on. Files that the
-    user names are linked to, since their names may hold what ssh would expand."""
+    """The path of a ssh_config(5) for `server`. It also serves the jump host, to which ssh passes it on.
+    Files that the user names are linked to, since their names may hold what ssh would expand."""
     server = {"HostName": address(spec), "Port": str(spec.port)}
     if spec.user is not None:
         server["User"] = spec.user

@@ -1,1 +1,2 @@
-"""YAML → Job: every mistake at once with its place; references, the graph of steps, their nodes, the schema."""
+"""YAML → Job: every mistake at once with its place; references, the graph of steps, their nodes, the
+schema."""

@@ -1,7 +1,8 @@
 """``${{ discover.disks[0].key }}``: paths into values, and nothing else.
 
-There are no calls and no operators, so evaluating an expression of a stranger's job file can do nothing but look a
-value up. The roots are `vars`, `run` (`run.id`, `run.job`), the ids of steps, and the variables of a step's `each`.
+There are no calls and no operators, so evaluating an expression of a stranger's job file can do nothing but
+look a value up. The roots are `vars`, `run` (`run.id`, `run.job`), the ids of steps, and the variables of a
+step's `each`.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def references(value: JsonValue) -> list[Reference]:
 
 
 def evaluate(value: JsonValue, scope: Mapping[str, JsonValue]) -> JsonValue:
-    """`value` with its expressions replaced. A string that is one expression gives the value as it is, an expression
-    inside a longer string must be a scalar and gives text. Raises ExpressionError."""
+    """`value` with its expressions replaced. A string that is one expression gives the value as it is, an
+    expression inside a longer string must be a scalar and gives text. Raises ExpressionError."""
     match value:
         case str():
             return _evaluate_text(value, scope)
@@ -136,7 +137,8 @@ def _reference(inside: str) -> Reference:
         end = part.end()
     if root is None or end != len(source):
         raise ExpressionError(
-            f"'${{{{ {source} }}}}' is not an expression: write a path such as ${{{{ discover.disks[0].key }}}}"
+            f"'${{{{ {source} }}}}' is not an expression: write a path such as ${{{{ discover.disks[0].key "
+            f"}}}}"
         )
     written = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return Reference(root[0], tuple(path), root[0] + written)

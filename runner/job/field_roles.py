@@ -1,4 +1,5 @@
-"""Fields that the engine reads: paths relative to their file, names of hosts, names of entries of sections."""
+"""Fields that the engine reads: paths relative to their file, names of hosts, names of entries of
+sections."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ def with_absolute_paths(annotation: Any, node: Node, absolute: Callable[[str, Lo
     match node:
         case Sequence():
             inner = [inside(annotation, index) for index in range(len(node.items))]
-            return [with_absolute_paths(each, item, absolute) for each, item in zip(inner, node.items, strict=True)]
+            return [
+                with_absolute_paths(each, item, absolute)
+                for each, item in zip(inner, node.items, strict=True)
+            ]
         case Mapping():
             return {
                 key: with_absolute_paths(inside(annotation, key), entry.node, absolute)
@@ -31,7 +35,9 @@ def with_absolute_paths(annotation: Any, node: Node, absolute: Callable[[str, Lo
             return absolute(node.value, node.at) if is_path and isinstance(node.value, str) else node.value
 
 
-def names(annotation: Any, value: JsonValue, path: Path = ()) -> Iterator[tuple[Path, SectionName | None, str]]:
+def names(
+    annotation: Any, value: JsonValue, path: Path = ()
+) -> Iterator[tuple[Path, SectionName | None, str]]:
     """Path, section (None: hosts) and name of all that `value` names."""
     if isinstance(value, dict):
         for key, item in value.items():

@@ -1,4 +1,5 @@
-"""The graph of a job's steps (before any fan-out): what must be done before what. networkx lives here only."""
+"""The graph of a job's steps (before any fan-out): what must be done before what. networkx lives here
+only."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def cycle_sentence(cycle: tuple[str, ...]) -> str:
 
 
 def step_references(step: StepSpec) -> tuple[str, ...]:
-    """The ids (or what stands in their place) that the step's `with` and `each` name; its own variables are none."""
+    """The ids (or what stands in their place) that the step's `with` and `each` name; its own variables are
+    none."""
     found: dict[str, None] = {}
     known: set[str] = set()
     for variable, expression in step.each:
@@ -37,15 +39,16 @@ def step_references(step: StepSpec) -> tuple[str, ...]:
 
 
 def reduced(edges: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Without those that follow from others, in the order given: a → c goes where a → b → c is there. `edges` have no cycle."""
+    """Without those that follow from others, in the order given: a → c goes where a → b → c is there. `edges`
+    have no cycle."""
     graph: networkx.DiGraph[str] = networkx.DiGraph(edges)
     needed = networkx.transitive_reduction(graph)
     return tuple(edge for edge in dict.fromkeys(edges) if needed.has_edge(*edge))
 
 
 class StepGraph:
-    """Edges come from references, from `needs`, and from guards: a guard goes before every step that changes something,
-    except those that it needs itself. Ids that no step has are left out. Raises CycleError."""
+    """Edges come from references, from `needs`, and from guards: a guard goes before every step that changes
+    something, except those that it needs itself. Ids that no step has are left out. Raises CycleError."""
 
     def __init__(self, steps: Sequence[StepSpec], registry: Registry) -> None:
         self._position = {step.id: number for number, step in reversed(list(enumerate(steps)))}

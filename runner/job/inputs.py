@@ -28,7 +28,8 @@ class Inputs:
 
 
 class Resolver:
-    """Resolves `with` from the outputs known so far. `outputs` holds KEEP and JOB nodes, `given` open PROCESS nodes."""
+    """Resolves `with` from the outputs known so far. `outputs` holds KEEP and JOB nodes, `given` open PROCESS
+    nodes."""
 
     def __init__(self, job: Job, nodes: Nodes, identities: Identities, run_id: str) -> None:
         self._nodes = nodes
@@ -39,8 +40,9 @@ class Resolver:
         self.given: dict[NodeId, JsonValue] = {}
 
     def know(self, node: Node, out: JsonValue, acts: int) -> None:
-        """The output of a KEEP or JOB node, made at its `acts`-th act. An image that was made again is another image,
-        though it has the same path: what was made of the old one is stale. Looking again makes nothing."""
+        """The output of a KEEP or JOB node, made at its `acts`-th act. An image that was made again is
+        another image, though it has the same path: what was made of the old one is stale. Looking again makes
+        nothing."""
         self.outputs[node.id] = out
         self._acts[node.id] = 0 if node.step.read_only else acts
 
@@ -56,7 +58,8 @@ class Resolver:
         return scope
 
     def unknown(self, node: Node) -> tuple[str, ...]:
-        """The steps whose outputs `node` waits for before its `In` can be known, also through PROCESS nodes."""
+        """The steps whose outputs `node` waits for before its `In` can be known, also through PROCESS
+        nodes."""
         waiting: dict[str, None] = {}
         for step in self._roots(node.spec.with_):
             known_nodes = self._nodes.of_step.get(step)
@@ -71,14 +74,17 @@ class Resolver:
         return tuple(waiting)
 
     def told(self, step: str) -> dict[str, JsonValue]:
-        """The entries of its `with` that the job file alone tells: what can be said before there are nodes."""
+        """The entries of its `with` that the job file alone tells: what can be said before there are
+        nodes."""
         with_ = self._nodes.spec(step).with_
-        known = {name for name, value in with_.items() if all(one.root in self._base for one in references(value))}
+        known = {
+            name for name, value in with_.items() if all(one.root in self._base for one in references(value))
+        }
         return {name: evaluate(with_[name], self._base) for name in with_ if name in known}
 
     def told_values(self, step: str) -> dict[str, Any]:
-        """Of the fields of its `In`, by their names in Python: those that `told` knows, as their types, and the defaults of those
-        that the job leaves out."""
+        """Of the fields of its `In`, by their names in Python: those that `told` knows, as their types, and
+        the defaults of those that the job leaves out."""
         kind, told, values = self._nodes.kind(step), self.told(step), dict[str, Any]()
         for name, info in kind.In.model_fields.items():
             written = info.alias or name
@@ -100,10 +106,16 @@ class Resolver:
                 fields[name] = digest([fields[name], list(acts)])
         for name, value in live.items():
             stands_on = [
-                self.inputs(other).digest for step in self._roots(value) for other in self._nodes.matching(node, step)
+                self.inputs(other).digest
+                for step in self._roots(value)
+                for other in self._nodes.matching(node, step)
             ]
             fields[name] = digest(list(stands_on))
-        whole: dict[str, JsonValue] = {"step": node.step.name, "version": node.step.version, "fields": {**fields}}
+        whole: dict[str, JsonValue] = {
+            "step": node.step.name,
+            "version": node.step.version,
+            "fields": {**fields},
+        }
         return Inputs(values, fields, digest(whole))
 
     def _acts_behind(self, node: Node, value: object) -> tuple[int, ...]:
@@ -118,11 +130,14 @@ class Resolver:
         """The `Live` of `node`, once the PROCESS nodes it stands on are open."""
         _, live = self._split(node)
         scope = self._scope(node, live, self.given)
-        return _validated(node, node.step.Live, {name: evaluate(value, scope) for name, value in live.items()})
+        return _validated(
+            node, node.step.Live, {name: evaluate(value, scope) for name, value in live.items()}
+        )
 
     def producers(self, node: Node, name: str) -> tuple[Node, ...]:
-        """The KEEP and JOB nodes that the field `name` of `node`'s `In` or `Live` is made of; what a process serves is
-        made of what it was given. ``copied/base`` names what those of `copied` have as their `base`."""
+        """The KEEP and JOB nodes that the field `name` of `node`'s `In` or `Live` is made of; what a process
+        serves is made of what it was given. ``copied/base`` names what those of `copied` have as their
+        `base`."""
         name, _, below = name.partition("/")
         if below:
             return tuple(far for near in self.producers(node, name) for far in self.producers(near, below))
@@ -170,7 +185,8 @@ def _validated(node: Node, model: type[JobModel], values: dict[str, JsonValue]) 
 class MisfitError(SendenseError):
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"the record of {what} does not fit this version: `sendense run --fresh` begins anew, and warns of what may stay"
+            f"the record of {what} does not fit this version: `sendense run --fresh` begins anew, and warns "
+            "of what may stay"
         )
 
 

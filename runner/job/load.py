@@ -29,11 +29,15 @@ __all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "is_part", "load
 KEYS = {
     "version": "Of this language: 1.",
     "name": "What its runs and their records go by.",
-    "include": "A file, or a list of files, whose entries count unless this one has them. Paths are relative to the file they stand in.",
-    "template": "A standard job in the place of steps; `sendense templates` shows which there are, and their variables.",
+    "include": "A file, or a list of files, whose entries count unless this one has them. Paths are relative "
+    "to the file they stand in.",
+    "template": "A standard job in the place of steps; `sendense templates` shows which there are, and their "
+    "variables.",
     "vars": "Plain values, for `${{ vars.… }}` and for the template. `--set` sets them too.",
-    "hosts": "Where commands run, by name: ssh, and how it is known to be the right host. `local` is always there.",
-    "state": "Where records of runs are kept, so that a run can be resumed: a host and a path, or `in:` an entry of a section.",
+    "hosts": "Where commands run, by name: ssh, and how it is known to be the right host. `local` is always "
+    "there.",
+    "state": "Where records of runs are kept, so that a run can be resumed: a host and a path, or `in:` an "
+    "entry of a section.",
     "steps": "The work. Steps that refer to each other make a graph.",
 }
 """And what they mean; beside the installed sections."""
@@ -50,13 +54,15 @@ def load(
     part: bool = False,
     content: Callable[[Path], bytes] = content_of,
 ) -> Job:
-    """The job of the file at `path`; `overrides` are variables by name, as texts. `part`: a file without steps, as jobs
-    include, will do: its hosts and sections are asked for. `content` reads the files. Raises JobFileError with every problem."""
+    """The job of the file at `path`; `overrides` are variables by name, as texts. `part`: a file without
+    steps, as jobs include, will do: its hosts and sections are asked for. `content` reads the files. Raises
+    JobFileError with every problem."""
     return _Loader(path, registry, overrides, part, content).job()
 
 
 def is_part(path: Path, registry: Registry) -> bool:
-    """Whether the file is none but for jobs to include. What cannot be read is taken for a job, and `load` says why."""
+    """Whether the file is none but for jobs to include. What cannot be read is taken for a job, and `load`
+    says why."""
     sources = _sources(registry, {})
     try:
         part = sources.read(path)
@@ -88,7 +94,9 @@ class _Loader:
         self._problems: list[Problem] = self._sources.problems
         self._variables = Variables(self._problems)
         self._spelling = Spelling()
-        self._template = TemplateReader(path, registry, self._sources, self._variables, self._spelling, overrides)
+        self._template = TemplateReader(
+            path, registry, self._sources, self._variables, self._spelling, overrides
+        )
 
     def job(self) -> Job:
         part = self._read()
@@ -101,7 +109,9 @@ class _Loader:
             hosts=(LOCAL, *(name for name in named(entries, "hosts") if name != LOCAL)),
             sections={name: list(named(entries, name)) for name in self._registry.sections},
         )
-        sections = {name: self._section(name, named(entries, name), around) for name in self._registry.sections}
+        sections = {
+            name: self._section(name, named(entries, name), around) for name in self._registry.sections
+        }
         state = self._state(entries.get("state"), hosts, sections, around)
         steps = self._steps(part)
         check_steps(steps, self._registry, self._variables, around, self._problems)
@@ -163,12 +173,15 @@ class _Loader:
             return ""
         if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or not name.isprintable():
             at, which = self._culprit(node, str(name))
-            self._say(at, f"{which} is text of 1 to {MAX_NAME} characters, without line breaks and control characters")
+            self._say(
+                at,
+                f"{which} is text of 1 to {MAX_NAME} characters, without line breaks and control characters",
+            )
         return str(name)
 
     def _culprit(self, node: Scalar, name: str) -> tuple[Location, str]:
-        """What makes a job's name no name: one of its variables, where that was set (the name itself may be a template's line,
-        which nobody wrote here), else the name."""
+        """What makes a job's name no name: one of its variables, where that was set (the name itself may be a
+        template's line, which nobody wrote here), else the name."""
         for variable, value in self._variables.values.items():
             bad = isinstance(value, str) and (not value.isprintable() or len(value) > MAX_NAME)
             if bad and str(value) in name:
@@ -180,12 +193,16 @@ class _Loader:
         for name, entry in entries.items():
             spec = self._value(HostSpec, entry.node, f"hosts.{name}")
             if name == LOCAL and isinstance(spec, SshSpec):
-                self._say(entry.at, "the host 'local' is the machine sendense runs on: call this one something else")
+                self._say(
+                    entry.at, "the host 'local' is the machine sendense runs on: call this one something else"
+                )
             if spec is not None:
                 hosts[name] = spec
         return hosts
 
-    def _section(self, section: str, entries: Mapping[str, Entry], around: Surroundings) -> dict[str, Section]:
+    def _section(
+        self, section: str, entries: Mapping[str, Entry], around: Surroundings
+    ) -> dict[str, Section]:
         found: dict[str, Section] = {}
         model = self._registry.sections[section]
         for name, entry in entries.items():
@@ -213,11 +230,17 @@ class _Loader:
         return state
 
     def _state_in(
-        self, state: StateIn, at: Location, sections: Mapping[str, Mapping[str, Section]], around: Surroundings
+        self,
+        state: StateIn,
+        at: Location,
+        sections: Mapping[str, Mapping[str, Section]],
+        around: Surroundings,
     ) -> StateIn | None:
         known = [f"{section}.{name}" for section, names in around.sections.items() for name in names]
         if state.in_ not in known:
-            hint = did_you_mean(state.in_, known) or "; write a section and an entry, such as repositories.main"
+            hint = (
+                did_you_mean(state.in_, known) or "; write a section and an entry, such as repositories.main"
+            )
             self._say(at, f"state: in: there is no '{state.in_}'{hint}")
             return None
         found = sections[state.section].get(state.entry)
@@ -238,8 +261,8 @@ class _Loader:
             else:
                 self._say(
                     part.at,
-                    "this is a part that jobs include, not a job: validate a job that includes it; a job has a name and "
-                    "steps, or a template that has both",
+                    "this is a part that jobs include, not a job: validate a job that includes it; a job "
+                    "has a name and steps, or a template that has both",
                 )
             return WrittenSteps((), frozenset())
         return read_steps(entry.node, self._registry, self._absolute, self._problems)
@@ -259,7 +282,8 @@ class _Loader:
         return made
 
     def _absolute(self, path: str, at: Location) -> str:
-        """Where the path is known now; what is wrong with an expression is said where expressions are checked."""
+        """Where the path is known now; what is wrong with an expression is said where expressions are
+        checked."""
         try:
             value = evaluate(path, self._variables.scope) if only_variables(path) else None
         except ExpressionError:
@@ -272,7 +296,10 @@ class _Loader:
             place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
             last = len(place)
             raise JobFileError(
-                sorted(each_once(self._problems), key=lambda each: (place.get(each.file, last), each.line, each.column))
+                sorted(
+                    each_once(self._problems),
+                    key=lambda each: (place.get(each.file, last), each.line, each.column),
+                )
             )
 
     def _say(self, at: Location, message: str) -> None:

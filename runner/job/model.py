@@ -48,7 +48,8 @@ class StepSpec:
     with_: Mapping[str, JsonValue] = field(default_factory=dict)
     """As written: expressions are still text. Paths are absolute."""
     each: tuple[tuple[str, str], ...] = ()
-    """Variable and expression (``${{ discover.disks }}``), in order; a later expression may use an earlier variable."""
+    """Variable and expression (``${{ discover.disks }}``), in order; a later expression may use an earlier
+    variable."""
     needs: tuple[str, ...] = ()
     when: When = "success"
     retries: int = DEFAULT_RETRIES
@@ -59,8 +60,9 @@ class StepSpec:
         return tuple(name for name, _ in self.each)
 
     def paired(self, other: StepSpec) -> int:
-        """How many of `other`'s variables, counted from its first, this step shares: same name, same expression. On these
-        a reference from this step to `other` pairs node by node; over the rest of them this step gets a list."""
+        """How many of `other`'s variables, counted from its first, this step shares: same name, same
+        expression. On these a reference from this step to `other` pairs node by node; over the rest of them
+        this step gets a list."""
         mine = dict(self.each)
         count = 0
         for name, expression in other.each:
@@ -114,7 +116,8 @@ class Job:
     notes: tuple[Problem, ...] = ()
     """What is no mistake and yet not as it should be written."""
     given: frozenset[str] = frozenset()
-    """The names of the variables that its user wrote, in these files or with --set: all others are defaults of a template."""
+    """The names of the variables that its user wrote, in these files or with --set: all others are defaults
+    of a template."""
 
     @property
     def state_place(self) -> StatePlace | None:

@@ -31,7 +31,9 @@ class NodeId:
     @property
     def file_name(self) -> str:
         """Safe in any directory, and different for different nodes: keys may be any text."""
-        key = ",".join(("i" if isinstance(part, int) else "s") + quote(str(part), safe="") for part in self.key)
+        key = ",".join(
+            ("i" if isinstance(part, int) else "s") + quote(str(part), safe="") for part in self.key
+        )
         if len(key) > 120:  # file systems take 255 bytes
             key = hashlib.sha256(key.encode()).hexdigest()[:32]
         return f"{self.step}[{key}]" if self.key else self.step
@@ -87,8 +89,8 @@ class Nodes:
         return roots & self._specs.keys()
 
     def expand(self, step: str, scope: Mapping[str, JsonValue]) -> tuple[Node, ...]:
-        """Makes the nodes of `step`; `scope` holds what its `each` refers to. Raises SendenseError for a list without
-        usable or with repeated keys."""
+        """Makes the nodes of `step`; `scope` holds what its `each` refers to. Raises SendenseError for a list
+        without usable or with repeated keys."""
         spec = self._specs[step]
         rows: list[tuple[tuple[KeyPart, ...], dict[str, JsonValue]]] = [((), {})]
         for variable, expression in spec.each:
@@ -108,7 +110,8 @@ class Nodes:
         return self.of_step[step]
 
     def matching(self, node: Node, step: str) -> tuple[Node, ...]:
-        """The nodes of `step` that `node` stands on when it refers to it: siblings pair by key, others join."""
+        """The nodes of `step` that `node` stands on when it refers to it: siblings pair by key, others
+        join."""
         if step not in self.of_step:
             return ()
         mine = dict(zip(node.spec.each, node.id.key, strict=True))
@@ -138,10 +141,13 @@ class Nodes:
         return tuple(self._graph.predecessors(step))
 
     def predecessors(self, node: Node) -> tuple[Node, ...]:
-        return tuple(other for step in self.step_predecessors(node.id.step) for other in self.matching(node, step))
+        return tuple(
+            other for step in self.step_predecessors(node.id.step) for other in self.matching(node, step)
+        )
 
     def processes_under(self, node: Node) -> tuple[Node, ...]:
-        """The PROCESS nodes that `node` stands on, itself excluded, each after those it stands on; guards first."""
+        """The PROCESS nodes that `node` stands on, itself excluded, each after those it stands on; guards
+        first."""
         found: dict[NodeId, Node] = {}
         self._collect_processes(node, found)
         return tuple(sorted(found.values(), key=lambda other: not other.step.guard))
@@ -156,7 +162,9 @@ class Nodes:
         return tuple(node for step in self.order for node in self.of_step.get(step, ()))
 
     def edges(self) -> tuple[tuple[str, str], ...]:
-        return tuple((str(before.id), str(node.id)) for node in self.all() for before in self.predecessors(node))
+        return tuple(
+            (str(before.id), str(node.id)) for node in self.all() for before in self.predecessors(node)
+        )
 
 
 def _sortable(key: tuple[KeyPart, ...]) -> tuple[tuple[bool, int, str], ...]:

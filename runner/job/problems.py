@@ -1,6 +1,7 @@
 """What is wrong with a value that was written in YAML: pydantic's errors → sentences with positions.
 
-The sentences never quote a value where any text is allowed: the mistake may be a secret in the place of its reference.
+The sentences never quote a value where any text is allowed: the mistake may be a secret in the place of its
+reference.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def one_of(words: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Written:
-    """Where a value stands: its node, and where the job's variables were set, since a field that is one variable is
-    mended there."""
+    """Where a value stands: its node, and where the job's variables were set, since a field that is one
+    variable is mended there."""
 
     node: Node
     vars_at: Mapping[str, Location]
@@ -93,8 +94,8 @@ class Written:
 def check_value(
     annotation: Any, value: JsonValue, written: Written, owner: str, *, later: Collection[Path] = ()
 ) -> tuple[Any, list[Problem]]:
-    """The validated value and no problems, or None and the problems; `owner` begins the sentences. What is at a path in
-    `later` may be absent or of another type: it comes with the run."""
+    """The validated value and no problems, or None and the problems; `owner` begins the sentences. What is at
+    a path in `later` may be absent or of another type: it comes with the run."""
     try:
         return _adapter(annotation).validate_json(json.dumps(value), strict=True), []
     except ValidationError as error:
@@ -239,7 +240,9 @@ def _alternatives(several: list[Any], value: JsonValue) -> str:
         keys = [key for model in models for key in fields(model)]
         hints = (did_you_mean(key, keys) for key in value if key not in keys)
         return sentence + next((hint for hint in hints if hint), "")
-    words = [word for member in several if get_origin(bare(member)) is Literal for word in get_args(bare(member))]
+    words = [
+        word for member in several if get_origin(bare(member)) is Literal for word in get_args(bare(member))
+    ]
     return f"{sentence}, not {_kind(value)}{did_you_mean(value, words) if isinstance(value, str) else ''}"
 
 

@@ -13,7 +13,17 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BeforeValidator, JsonValue, PlainValidator, ValidationError, WrapValidator
 from pydantic_core import PydanticUndefined
 
-from runner.base.annotations import bare, element, field, fields, is_open, members, metadata, model_of, spelled
+from runner.base.annotations import (
+    bare,
+    element,
+    field,
+    fields,
+    is_open,
+    members,
+    metadata,
+    model_of,
+    spelled,
+)
 from runner.base.model import load_value
 from runner.base.suggestion import did_you_mean
 from runner.job.model import KEY_FIELDS
@@ -57,7 +67,9 @@ class NoSuchPart(Exception):
 def part_of(shape: Shape, path: Sequence[str | int], walked: str) -> Shape:
     """What `path` leads to; `walked` is how messages call `shape`. Raises NoSuchPart."""
     for part in path:
-        shape = _known_part(shape, part, walked) if isinstance(shape, Known) else _typed_part(shape, part, walked)
+        shape = (
+            _known_part(shape, part, walked) if isinstance(shape, Known) else _typed_part(shape, part, walked)
+        )
         walked += f"[{part}]" if isinstance(part, int) else f".{part}"
     return shape
 
@@ -66,7 +78,11 @@ def element_of(shape: Shape) -> Shape | None:
     """Of a list; None if it is none."""
     if isinstance(shape, Known):
         lists = [value for value in shape.values if isinstance(value, list)]
-        return Known(tuple(item for value in lists for item in value)) if len(lists) == len(shape.values) else None
+        return (
+            Known(tuple(item for value in lists for item in value))
+            if len(lists) == len(shape.values)
+            else None
+        )
     found = [element(member) for member in members(shape.annotation)]
     return None if None in found else Typed(_union(found))
 
@@ -94,7 +110,8 @@ def has_key(shape: Shape) -> bool:
 
 
 def fits(shape: Shape, target: Any) -> bool:
-    """Whether each value of `shape` may be one of the annotation `target`; where only the run can tell, it is."""
+    """Whether each value of `shape` may be one of the annotation `target`; where only the run can tell, it
+    is."""
     if isinstance(shape, Typed):
         return _fits(shape.annotation, target)
     try:
@@ -170,7 +187,9 @@ def _fits_member(given: Any, target: Any) -> bool:
     if given_kinds or target_kinds:
         if get_origin(bare(given)) is Literal and get_origin(bare(target)) is Literal:
             return set(get_args(bare(given))) <= set(get_args(bare(target)))
-        return bool(given_kinds) and (given_kinds <= target_kinds or (given_kinds == {int} and float in target_kinds))
+        return bool(given_kinds) and (
+            given_kinds <= target_kinds or (given_kinds == {int} and float in target_kinds)
+        )
     # A model and a mapping, two mappings, or types that only the run can compare.
     return (given_element is None) == (target_element is None)
 
@@ -188,7 +207,8 @@ _TEXTS = (str, datetime.date, datetime.time, datetime.timedelta, uuid.UUID, path
 
 
 def _kinds(annotation: Any) -> set[type]:
-    """The kinds of JSON scalars that a value of it can be; empty if it is no scalar, or not known to be one."""
+    """The kinds of JSON scalars that a value of it can be; empty if it is no scalar, or not known to be
+    one."""
     inner = bare(annotation)
     if inner is None or inner is NOTHING:
         return {NOTHING}

@@ -1,7 +1,7 @@
 """Where a reference leads and what it gives there, known before anything runs.
 
-Pairing and joining count: between siblings of one `each`, ``${{ image }}`` is an Image; in a step without that `each` it
-is a list of them.
+Pairing and joining count: between siblings of one `each`, ``${{ image }}`` is an Image; in a step without
+that `each` it is a list of them.
 """
 
 from __future__ import annotations
@@ -130,10 +130,14 @@ class References:
             return ANYTHING
         is_process = kind.lifetime is Lifetime.PROCESS
         if is_process and place.takes in (Takes.VALUE, Takes.EACH):
-            self._say(at, f"{reference} lives only as long as its process ({kind.name}): this field takes values")
+            self._say(
+                at, f"{reference} lives only as long as its process ({kind.name}): this field takes values"
+            )
             return None
         if not is_process and place.takes is Takes.PROCESS:
-            self._say(at, f"{reference} is a value ({kind.name}), and this field takes what a running step gives")
+            self._say(
+                at, f"{reference} is a value ({kind.name}), and this field takes what a running step gives"
+            )
             return None
         shape = Typed(kind.Out)
         # An `each` is read before the step has keys, so nothing pairs yet.

@@ -30,7 +30,11 @@ _MODE: JsonSchemaMode = "validation"
 
 def job_schema(registry: Registry) -> dict[str, JsonValue]:
     """What `sendense validate` knows without looking at names: keys, kinds of steps, their fields, types."""
-    wanted: list[tuple[str, Any]] = [("hosts", HostSpec), ("state", StateSpec | StateIn), *registry.sections.items()]
+    wanted: list[tuple[str, Any]] = [
+        ("hosts", HostSpec),
+        ("state", StateSpec | StateIn),
+        *registry.sections.items(),
+    ]
     for name, kind in registry.steps.items():
         wanted += [(f"{name} {key}", each) for key, each in fields(kind.In).items() if not _is_output(each)]
     for template in job_templates():
@@ -67,11 +71,15 @@ def _summary(model: type) -> str:
 
 
 def _of_template(name: str, found: dict[str, Schema], sections: tuple[str, ...]) -> Schema:
-    """Its variables. No others may be set, unless something in the same file may use them: a path of `include`, or an entry of a
-    section."""
-    variables = {one.name: _variable(one, found[f"template {name} {one.name}"]) for one in declared(name).values()}
+    """Its variables. No others may be set, unless something in the same file may use them: a path of
+    `include`, or an entry of a section."""
+    variables = {
+        one.name: _variable(one, found[f"template {name} {one.name}"]) for one in declared(name).values()
+    }
     is_it = {"properties": {"template": {"const": name}}, "required": ["template"]}
-    in_include = {"properties": {"include": {"anyOf": [_EXPRESSION, {"contains": _EXPRESSION, "type": "array"}]}}}
+    in_include = {
+        "properties": {"include": {"anyOf": [_EXPRESSION, {"contains": _EXPRESSION, "type": "array"}]}}
+    }
     in_name: Schema = {"properties": {"name": _EXPRESSION}, "required": ["name"]}
     sections = ("hosts", *sections)
     elsewhere = [{**in_include, "required": ["include"]}, in_name, *({"required": [key]} for key in sections)]
@@ -164,7 +172,10 @@ def _or_expression(schema: Schema | None) -> Schema:
     if schema.get("type") == "string" and schema.keys() <= {"type", "title", "description"}:
         return schema
     about = {key: schema[key] for key in ("description",) if key in schema}
-    return {"anyOf": [{key: value for key, value in schema.items() if key not in about}, _EXPRESSION], **about}
+    return {
+        "anyOf": [{key: value for key, value in schema.items() if key not in about}, _EXPRESSION],
+        **about,
+    }
 
 
 def _is_output(annotation: Any) -> bool:

@@ -35,9 +35,9 @@ class Part:
 
 
 class Sources:
-    """Reads files; `problems` gathers what is wrong with them. `merged` names the keys that are merged entry by entry
-    (`vars`, `hosts`, the sections), `known` all keys that a job file can have; `content`
-    reads a file (absolute, without links) and raises OSError."""
+    """Reads files; `problems` gathers what is wrong with them. `merged` names the keys that are merged entry
+    by entry (`vars`, `hosts`, the sections), `known` all keys that a job file can have; `content` reads a
+    file (absolute, without links) and raises OSError."""
 
     def __init__(
         self,
@@ -90,10 +90,14 @@ class Sources:
                 entries[key] = entry
             elif key == "steps":
                 other = below.at
-                self._say(entry.at, f"steps stand in {other.file}:{other.line} too: a job has them in one place")
+                self._say(
+                    entry.at, f"steps stand in {other.file}:{other.line} too: a job has them in one place"
+                )
             elif key in self._merged and isinstance(below.node, Mapping) and isinstance(entry.node, Mapping):
                 both = {**below.node.entries, **entry.node.entries}
-                entries[key] = Entry(entry.at, Mapping(entry.node.at, both, below.node.weight + entry.node.weight))
+                entries[key] = Entry(
+                    entry.at, Mapping(entry.node.at, both, below.node.weight + entry.node.weight)
+                )
             else:
                 entries[key] = entry
         return Part(entries, over.at)
@@ -112,7 +116,9 @@ class Sources:
             content = self._content(real)
         except (OSError, RuntimeError, UnicodeEncodeError) as error:
             why = _refusal(error)
-            self._say(asked, f"cannot be read: {why}" if asked.file == name else f"{name} cannot be read: {why}")
+            self._say(
+                asked, f"cannot be read: {why}" if asked.file == name else f"{name} cannot be read: {why}"
+            )
             return None
         self.add_to_digest(name, content)
         text = self._text(content, name)
@@ -120,16 +126,23 @@ class Sources:
 
     def _text(self, content: bytes, name: str) -> str | None:
         if len(content) > MAX_BYTES:
-            self._say(Location(name, 0, 0), f"larger than {MAX_BYTES // MiB} MiB: this is no job file, or one to split")
+            self._say(
+                Location(name, 0, 0),
+                f"larger than {MAX_BYTES // MiB} MiB: this is no job file, or one to split",
+            )
             return None
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             before = content[: error.start].decode("utf-8", "replace")
-            self._say(Location(name, *position(before, len(before))), "not UTF-8 text: save the file as UTF-8")
+            self._say(
+                Location(name, *position(before, len(before))), "not UTF-8 text: save the file as UTF-8"
+            )
             return None
 
-    def _part(self, text: str, name: str, directory: Path, real: Path, chain: tuple[Path, ...]) -> Part | None:
+    def _part(
+        self, text: str, name: str, directory: Path, real: Path, chain: tuple[Path, ...]
+    ) -> Part | None:
         self.files.append(name)
         self.directories[name] = directory
         try:
@@ -138,7 +151,10 @@ class Sources:
             self.problems += error.problems
             return None
         if not isinstance(node, Mapping):
-            self._say(node.at, f"a job file is a mapping (version: {VERSION}, name: …, steps: …), not {kind_of(node)}")
+            self._say(
+                node.at,
+                f"a job file is a mapping (version: {VERSION}, name: …, steps: …), not {kind_of(node)}",
+            )
             return None
         own = Part({key: entry for key, entry in node.entries.items() if self._is_fine(key, entry)}, node.at)
         part = own
@@ -154,8 +170,12 @@ class Sources:
         if key not in self._known:
             hint = did_you_mean(key, self._known) or f"; known are {', '.join(self._known)}"
             self._say(entry.at, f"unknown key '{key}'{hint}")
-        elif key == "version" and not (isinstance(node, Scalar) and node.value is not True and node.value == VERSION):
-            self._say(node.at, f"this program reads job files of version {VERSION}: write 'version: {VERSION}'")
+        elif key == "version" and not (
+            isinstance(node, Scalar) and node.value is not True and node.value == VERSION
+        ):
+            self._say(
+                node.at, f"this program reads job files of version {VERSION}: write 'version: {VERSION}'"
+            )
         elif key in self._merged and isinstance(node, Scalar) and node.value is None:
             return False  # `vars:` with nothing below it
         elif key in self._merged and not isinstance(node, Mapping):
@@ -165,7 +185,8 @@ class Sources:
         return False
 
     def _includes(self, part: Part) -> list[tuple[Scalar, str]]:
-        """Each with its path, in which variables of the same file and of ``--set`` may stand: no others are known yet."""
+        """Each with its path, in which variables of the same file and of ``--set`` may stand: no others are
+        known yet."""
         if "include" not in part.entries:
             return []
         node = part.entries["include"].node

@@ -1,6 +1,6 @@
-"""Keys in the one spelling that the rest of the program knows: fields of steps, hosts and sections have hyphens (``host-key``),
-variables of a template underscores (``full_every``), since jinja2 reads them as names. The other spelling is taken for it, and
-told, before anything is compared or digested."""
+"""Keys in the one spelling that the rest of the program knows: fields of steps, hosts and sections have
+hyphens (``host-key``), variables of a template underscores (``full_every``), since jinja2 reads them as
+names. The other spelling is taken for it, and told, before anything is compared or digested."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ class Spelling:
         """`node` with the keys that the models in `annotation` have."""
         match node:
             case Sequence():
-                items = tuple(self.of(inside(annotation, index), item) for index, item in enumerate(node.items))
+                items = tuple(
+                    self.of(inside(annotation, index), item) for index, item in enumerate(node.items)
+                )
                 return Sequence(node.at, items, node.weight)
             case Mapping():
                 models = [model for member in members(annotation) if (model := model_of(member)) is not None]
                 keys = {key for model in models for key in fields(model)}
                 found = self.keys(node, keys, "-")
-                return _with(found, {key: self.of(inside(annotation, key), e.node) for key, e in found.entries.items()})
+                return _with(
+                    found, {key: self.of(inside(annotation, key), e.node) for key, e in found.entries.items()}
+                )
             case Scalar():
                 return node
 
@@ -47,7 +51,8 @@ class Spelling:
         return Sequence(node.at, tuple(self._step(item, registry) for item in node.items), node.weight)
 
     def keys(self, node: Mapping, known: Collection[str], sign: str) -> Mapping:
-        """Those alone that are no known ones and would be with `sign` between their words. Where both spellings stand, both stay."""
+        """Those alone that are no known ones and would be with `sign` between their words. Where both
+        spellings stand, both stay."""
         other = "_" if sign == "-" else "-"
         entries: dict[str, Entry] = {}
         for key, entry in node.entries.items():
@@ -75,7 +80,9 @@ class Spelling:
         if kind is None or not isinstance(with_, Mapping):
             return node
         found = self.keys(with_, {*fields(kind.In), *fields(kind.Live)}, "-")
-        inner = {key: self.of(fields(kind.In).get(key, Any), entry.node) for key, entry in found.entries.items()}
+        inner = {
+            key: self.of(fields(kind.In).get(key, Any), entry.node) for key, entry in found.entries.items()
+        }
         return _with(node, {"with": _with(found, inner)})
 
     def _tell(self, at: Location, written: str, meant: str) -> None:

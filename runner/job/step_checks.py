@@ -1,4 +1,5 @@
-"""What can be known of a job's steps before anything runs: that kinds, fields and references exist, and that they fit.
+"""What can be known of a job's steps before anything runs: that kinds, fields and references exist, and that
+they fit.
 
 What refers to nothing but `vars` is checked as the value it has, anything else by type.
 """
@@ -45,7 +46,8 @@ def check_names(
     problems: list[Problem],
     later: Collection[Path] = (),
 ) -> None:
-    """That the hosts and section entries which `value` names exist, but for what comes with the run, at paths in `later`."""
+    """That the hosts and section entries which `value` names exist, but for what comes with the run, at paths
+    in `later`."""
     for path, section, name in names(annotation, value):
         known = around.hosts if section is None else around.sections.get(section.section, ())
         if name in known or path in later:
@@ -53,11 +55,17 @@ def check_names(
         what = "host" if section is None else f"entry of {section.section}"
         hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
         where = ".".join(str(part) for part in path)
-        problems.append(written.at(path).problem(f"{owner}: {where}: there is no {what} named '{name}'{hint}"))
+        problems.append(
+            written.at(path).problem(f"{owner}: {where}: there is no {what} named '{name}'{hint}")
+        )
 
 
 def check_steps(
-    written: WrittenSteps, registry: Registry, variables: Variables, around: Surroundings, problems: list[Problem]
+    written: WrittenSteps,
+    registry: Registry,
+    variables: Variables,
+    around: Surroundings,
+    problems: list[Problem],
 ) -> None:
     """Adds what is wrong to `problems`."""
     checks = _Checks(written, registry, variables, around, problems)
@@ -108,7 +116,9 @@ class _Checks:
             if name == step.spec.id:
                 self._say(step.at("needs", index), f"step {name} needs itself")
             elif name not in self._specs and name not in self._unreadable:
-                self._say(step.at("needs", index), f"there is no step '{name}'{did_you_mean(name, self._specs)}")
+                self._say(
+                    step.at("needs", index), f"there is no step '{name}'{did_you_mean(name, self._specs)}"
+                )
 
     def _each(self, step: WrittenStep) -> dict[str, Shape]:
         """The step's variables and what they are."""
@@ -128,7 +138,9 @@ class _Checks:
             if item is None:
                 self._say(at, f"each takes a list, and {reference} is {shape}")
             elif not has_key(item):
-                self._say(at, f"nodes of {reference} would have no names: its elements have no {one_of(KEY_FIELDS)}")
+                self._say(
+                    at, f"nodes of {reference} would have no names: its elements have no {one_of(KEY_FIELDS)}"
+                )
             variables[name] = item or ANYTHING
         return variables
 
@@ -163,7 +175,8 @@ class _Checks:
                 self._say(node.at, f"{owner}: {name} is missing")
 
     def _settled(self, value: JsonValue, path: Path, later: set[Path]) -> JsonValue:
-        """With its variables put in; what comes with the run stays as it is written, and its path is added to `later`."""
+        """With its variables put in; what comes with the run stays as it is written, and its path is added to
+        `later`."""
         match value:
             case dict():
                 return {name: self._settled(item, (*path, name), later) for name, item in value.items()}
@@ -177,7 +190,9 @@ class _Checks:
     def _live(self, place: Place, key: str, annotation: Any, node: Node) -> None:
         reference = whole_of(node)
         if reference is None:
-            self._say(node.at, f"{key} takes what a running step gives: write its id as an expression, ${{{{ … }}}}")
+            self._say(
+                node.at, f"{key} takes what a running step gives: write its id as an expression, ${{{{ … }}}}"
+            )
             return
         shape = self._references.shape(place, reference, node.at)
         self._fit(key, annotation, f"{reference}", shape, node.at)

@@ -64,7 +64,8 @@ class WrittenStep:
 
 @dataclass(frozen=True)
 class WrittenSteps:
-    """`unreadable`: ids of steps that are left out, since something is wrong with them (that has been said)."""
+    """`unreadable`: ids of steps that are left out, since something is wrong with them (that has been
+    said)."""
 
     steps: tuple[WrittenStep, ...]
     unreadable: frozenset[str]
@@ -83,7 +84,9 @@ def read_steps(
     unreadable: set[str] = set()
     for number, item in enumerate(node.items, 1):
         if not isinstance(item, Mapping):
-            problems.append(item.at.problem(f"a step should be a mapping (id: …, uses: …), not {kind_of(item)}"))
+            problems.append(
+                item.at.problem(f"a step should be a mapping (id: …, uses: …), not {kind_of(item)}")
+            )
             continue
         name = _name(item)
         owner = f"step {name}" if name else f"step number {number}"
@@ -103,7 +106,9 @@ def read_steps(
     return WrittenSteps(tuple(steps), frozenset(unreadable))
 
 
-def _step(entry: StepEntry, node: Mapping, registry: Registry, absolute: Callable[[str, Location], str]) -> WrittenStep:
+def _step(
+    entry: StepEntry, node: Mapping, registry: Registry, absolute: Callable[[str, Location], str]
+) -> WrittenStep:
     kind = registry.steps.get(entry.uses)
     with_: dict[str, JsonValue] = entry.with_
     if kind is not None and entry.with_:
@@ -136,7 +141,9 @@ def _name_problems(step: WrittenStep) -> list[Problem]:
     if name in RESERVED:
         return [step.at("id").problem(f"'{name}' cannot be the id of a step: expressions use it")]
     if not ID.fullmatch(name):
-        return [step.at("id").problem("an id starts with a letter and has at most 64 letters, digits, - and _")]
+        return [
+            step.at("id").problem("an id starts with a letter and has at most 64 letters, digits, - and _")
+        ]
     return []
 
 
@@ -162,7 +169,9 @@ def _duplicates(steps: list[WrittenStep]) -> list[Problem]:
         other = first.setdefault(step.spec.id, step)
         if other is not step:
             line = other.spec.location.line
-            problems.append(step.at("id").problem(f"the id '{step.spec.id}' stands twice, first in line {line}"))
+            problems.append(
+                step.at("id").problem(f"the id '{step.spec.id}' stands twice, first in line {line}")
+            )
     return problems
 
 

@@ -1,4 +1,5 @@
-"""A job file that names a template: its variables put in, what comes out merged below the file, and what is wrong with them."""
+"""A job file that names a template: its variables put in, what comes out merged below the file, and what is
+wrong with them."""
 
 from __future__ import annotations
 
@@ -74,23 +75,28 @@ class TemplateReader:
         self._check_unused(part, merged, name)
         for variable in declared(name).values():
             entry = named(merged.entries, "vars").get(variable.name)
-            if entry is not None and (entry.at.file != f"template {name}" or variable.name in self._overrides):
+            if entry is not None and (
+                entry.at.file != f"template {name}" or variable.name in self._overrides
+            ):
                 self._check_variable(variable, entry)
         return merged
 
     def drop_what_is_said_twice(self) -> None:
-        """Of problems where a variable was set that is not of its type, all but those that name the variable."""
+        """Of problems where a variable was set that is not of its type, all but those that name the
+        variable."""
         self._problems[:] = [
             each
             for each in self._problems
-            if Location(each.file, each.line, each.column) not in self._refused or each.message.startswith("vars.")
+            if Location(each.file, each.line, each.column) not in self._refused
+            or each.message.startswith("vars.")
         ]
 
     def _with_variables(self, part: Part, known: Mapping[str, Variable]) -> Part:
         """With the template's variables, and what their values have below them, as they are spelled."""
         types = {name: variable.annotation(self._registry) for name, variable in known.items()}
         overrides = {
-            self._spelling.name(name, known, self._variables.at[name]): text for name, text in self._overrides.items()
+            self._spelling.name(name, known, self._variables.at[name]): text
+            for name, text in self._overrides.items()
         }
         entry = part.entries.get("vars")
         if entry is not None and isinstance(entry.node, MappingNode):
@@ -103,7 +109,11 @@ class TemplateReader:
             part = Part({**part.entries, "vars": Entry(entry.at, vars_)}, part.at)
         self._overrides = overrides
         # Here alone: what the template makes of them is text already.
-        texts = {name: _as_text(text) for name, text in overrides.items() if _takes_text(types.get(name), part, name)}
+        texts = {
+            name: _as_text(text)
+            for name, text in overrides.items()
+            if _takes_text(types.get(name), part, name)
+        }
         self._variables.set(named(part.entries, "vars"), {**overrides, **texts})
         return part
 
@@ -141,4 +151,8 @@ def _takes_text(annotation: Any, part: Part, name: str) -> bool:
 
 def _as_text(text: str) -> str:
     """As a text in YAML: a VM may be called 2024."""
-    return text if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else json.dumps(text, ensure_ascii=False)
+    return (
+        text
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+        else json.dumps(text, ensure_ascii=False)
+    )

@@ -1,5 +1,5 @@
-"""The variables of the job templates: what stands in the block ``{#- variables … #}`` at the head of each is all that is known of
-them, and nothing of it stands anywhere else.
+"""The variables of the job templates: what stands in the block ``{#- variables … #}`` at the head of each is
+all that is known of them, and nothing of it stands anywhere else.
 
     vm: {of: discover.vm, about: …}                           needed; of the type of that field of a step
     hold: {of: snapshot.hold, default: 12h, about: …}         with a default
@@ -32,7 +32,9 @@ class MissingVariables(UsageError):
     def __init__(self, template: str, names: tuple[str, ...]) -> None:
         self.names = names
         several = "s" if len(names) > 1 else ""
-        super().__init__(f"the template '{template}' needs the variable{several} {', '.join(names)}: set in vars")
+        super().__init__(
+            f"the template '{template}' needs the variable{several} {', '.join(names)}: set in vars"
+        )
 
 
 class _Declaration(JobModel):
@@ -92,7 +94,8 @@ def summary(template: str) -> str:
 
 
 def settled(template: str, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The values of all variables that mean something: of those `given`, and the defaults. Raises MissingVariables."""
+    """The values of all variables that mean something: of those `given`, and the defaults. Raises
+    MissingVariables."""
     values: dict[str, JsonValue] = {}
     missing = []
     for name, variable in declared(template).items():

@@ -21,7 +21,8 @@ class Unsettled(Exception):
 
 
 class Variables:
-    """`values` by name, `at` where each was set; `problems` gathers what is wrong with them and with their use."""
+    """`values` by name, `at` where each was set; `problems` gathers what is wrong with them and with their
+    use."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.values: dict[str, JsonValue] = {}
@@ -30,13 +31,15 @@ class Variables:
         self._overrides: dict[str, str] = {}
 
     def set(self, entries: AbstractMapping[str, Entry], overrides: AbstractMapping[str, str]) -> None:
-        """Anew, from a file's entries. A value that was text stays text when it is overridden, so that a VM called 2024
-        can be named; any other override is read as a YAML scalar."""
+        """Anew, from a file's entries. A value that was text stays text when it is overridden, so that a VM
+        called 2024 can be named; any other override is read as a YAML scalar."""
         self.values = {}
         self.at = {}
         for name, entry in entries.items():
             if not NAME.fullmatch(name):
-                self._say(entry.at, f"'{name}' cannot be used in ${{{{ vars.… }}}}: use letters, digits, - and _")
+                self._say(
+                    entry.at, f"'{name}' cannot be used in ${{{{ vars.… }}}}: use letters, digits, - and _"
+                )
             for scalar in scalars(entry.node):
                 if isinstance(scalar.value, str) and "${{" in scalar.value:
                     self._say(scalar.at, f"vars.{name} has an expression in it: a variable is a plain value")
@@ -64,11 +67,16 @@ class Variables:
     def knows(self, reference: Reference, at: Location) -> bool:
         """Whether ``vars.…`` leads to a value; says so if not."""
         if not reference.path:
-            self._say(at, f"{reference}: name a variable, for example ${{{{ vars.{next(iter(self.values), 'vm')} }}}}")
+            self._say(
+                at,
+                f"{reference}: name a variable, for example ${{{{ vars.{next(iter(self.values), 'vm')} }}}}",
+            )
             return False
         name = str(reference.path[0])
         if name not in self.values:
-            hint = did_you_mean(name, self.values) or (f"; known are {', '.join(self.values)}" if self.values else "")
+            hint = did_you_mean(name, self.values) or (
+                f"; known are {', '.join(self.values)}" if self.values else ""
+            )
             self._say(at, f"unknown variable '{name}' in {reference}{hint}")
             return False
         try:
@@ -79,7 +87,8 @@ class Variables:
         return True
 
     def settled(self, node: Node, value: JsonValue, where: str) -> JsonValue:
-        """`value` (of `node`) with its variables put in. Raises Unsettled if it refers to anything else or unknown."""
+        """`value` (of `node`) with its variables put in. Raises Unsettled if it refers to anything else or
+        unknown."""
         before = len(self._problems)
         for scalar in scalars(node):
             if not isinstance(scalar.value, str) or "${{" not in scalar.value:
@@ -91,7 +100,9 @@ class Variables:
                 continue
             for reference in found:
                 if reference.root != ROOT:
-                    self._say(scalar.at, f"{reference}: only variables (${{{{ vars.… }}}}) can stand in {where}")
+                    self._say(
+                        scalar.at, f"{reference}: only variables (${{{{ vars.… }}}}) can stand in {where}"
+                    )
                 else:
                     self.knows(reference, scalar.at)
         if len(self._problems) > before:

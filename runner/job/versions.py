@@ -1,5 +1,5 @@
-"""Job files as they are elsewhere: in a commit of their git repository, or in another directory. Contents are read, nothing is
-checked out."""
+"""Job files as they are elsewhere: in a commit of their git repository, or in another directory. Contents are
+read, nothing is checked out."""
 
 from __future__ import annotations
 
@@ -37,13 +37,15 @@ def version_of(job: Path, given: str) -> Version:
     if path.is_dir():
         return Elsewhere(given, root=_root(job), other=path.resolve(), job=job)
     if path.exists():
-        return Elsewhere(given, root=job.resolve().parent, other=path.resolve().parent, job=job, file=path.resolve())
+        return Elsewhere(
+            given, root=job.resolve().parent, other=path.resolve().parent, job=job, file=path.resolve()
+        )
     return Commit(given, job)
 
 
 class Commit:
-    """The files of the git repository around `job` in the commit that `name` stands for; files outside of it, and those that git
-    does not know, as they are now."""
+    """The files of the git repository around `job` in the commit that `name` stands for; files outside of it,
+    and those that git does not know, as they are now."""
 
     def __init__(self, name: str, job: Path) -> None:
         self.name = name
@@ -51,8 +53,8 @@ class Commit:
         found = _git(self._root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{tree}}")
         if found.exit_code != 0:
             raise VersionError(
-                f"--against {name}: git in {self._root} knows no such branch, tag or commit, and no file has that name; a shallow "
-                f"clone may lack it: fetch it first (`git fetch origin {name}`)"
+                f"--against {name}: git in {self._root} knows no such branch, tag or commit, and no file has "
+                f"that name; a shallow clone may lack it: fetch it first (`git fetch origin {name}`)"
             )
         self._tree = found.stdout.decode().strip()
 
@@ -73,8 +75,9 @@ class Commit:
         return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else None
 
     def _blob(self, path: Path) -> bytes | None:
-        """As it lies there: `git show` would run what the checkout's attributes and configuration say. Answers of `cat-file` are a
-        line `NAME blob SIZE` and the content, else a line of other words (git-cat-file(1), BATCH OUTPUT)."""
+        """As it lies there: `git show` would run what the checkout's attributes and configuration say.
+        Answers of `cat-file` are a line `NAME blob SIZE` and the content, else a line of other words
+        (git-cat-file(1), BATCH OUTPUT)."""
         within = self._within(path)
         if within is None or "\n" in within:
             return None
@@ -111,7 +114,8 @@ class Elsewhere:
 
 
 def _root(job: Path) -> Path:
-    """Of all that belongs to the job: its git repository, else the working directory where that is above it, else its own."""
+    """Of all that belongs to the job: its git repository, else the working directory where that is above it,
+    else its own."""
     try:
         return _toplevel(job)
     except VersionError:
@@ -124,7 +128,9 @@ def _toplevel(job: Path) -> Path:
     done = _git(directory, "rev-parse", "--show-toplevel")
     if done.exit_code != 0:
         why = done.stderr.strip().removeprefix("fatal: ").partition("\n")[0]
-        raise VersionError(f"--against needs a git repository around {job}: {why}; or name a file or a directory")
+        raise VersionError(
+            f"--against needs a git repository around {job}: {why}; or name a file or a directory"
+        )
     return Path(done.stdout.decode(errors="surrogateescape").rstrip("\n"))
 
 
@@ -136,5 +142,7 @@ def _git(directory: Path, *arguments: str, stdin: bytes | None = None) -> Comple
     except CommandError as error:
         raise VersionError(f"--against: {error.message}") from error
     if done.exit_code == NOT_FOUND:
-        raise VersionError("--against with a git reference needs git: install git, or name a file or a directory")
+        raise VersionError(
+            "--against with a git reference needs git: install git, or name a file or a directory"
+        )
     return done

@@ -64,7 +64,8 @@ def write_from_template(job: Job, name: str, template: str, values: Mapping[str,
 
 
 def settings(job: Job) -> dict[str, str]:
-    """What `write_out` writes, a line for each setting: ``vars.hold`` → ``12h``, ``hosts.hub.port`` → ``22``."""
+    """What `write_out` writes, a line for each setting: ``vars.hold`` → ``12h``, ``hosts.hub.port`` →
+    ``22``."""
     found = {"name": flow(job.name)}
     found |= {f"vars.{name}": flow(value) for name, value in job.vars.items()}
     for section, entries in _surroundings(job).items():

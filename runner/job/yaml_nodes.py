@@ -1,8 +1,8 @@
 """YAML text → nodes that know where they stand. PyYAML lives in this room and in the writer (`job_writer`).
 
-Scalars are read by the core schema of YAML 1.2, as editors with a schema do: `true`, `false`, `null`, decimal numbers;
-everything else is text. So a VM called `no`, `on`, `007`, `12:30` or `2026-11-23` stays what was written. Tags are
-refused. Aliases and merge keys (``<<: *base``) work; what they expand to is bounded.
+Scalars are read by the core schema of YAML 1.2, as editors with a schema do: `true`, `false`, `null`, decimal
+numbers; everything else is text. So a VM called `no`, `on`, `007`, `12:30` or `2026-11-23` stays what was
+written. Tags are refused. Aliases and merge keys (``<<: *base``) work; what they expand to is bounded.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def compose(text: str, file: str) -> Node:
     if bad := _UNPRINTABLE.search(text):
         line, column = position(text, bad.start())
         character = f"U+{ord(bad[0]):04X}"
-        raise JobFileError([Location(file, line, column).problem(f"the character {character} cannot stand in YAML")])
+        raise JobFileError(
+            [Location(file, line, column).problem(f"the character {character} cannot stand in YAML")]
+        )
     composer = _Composer(file, text)
     try:
         node = composer.document()
@@ -157,7 +159,9 @@ class _Composer:
         node = self._node(self._next(), 0)
         self._next()  # the document's end
         if isinstance(event := self._next(), DocumentStartEvent):
-            self._refuse(self._at(event), "a second document starts here: a job file is one document, without '---'")
+            self._refuse(
+                self._at(event), "a second document starts here: a job file is one document, without '---'"
+            )
         return node
 
     def _node(self, event: Event, depth: int) -> Node:
@@ -207,7 +211,9 @@ class _Composer:
                 merged += self._merged(node)
             elif key.text in entries:
                 line = entries[key.text].at.line
-                self.problems.append(key.at.problem(f"the key '{key.text}' stands twice, first in line {line}"))
+                self.problems.append(
+                    key.at.problem(f"the key '{key.text}' stands twice, first in line {line}")
+                )
             else:
                 entries[key.text] = Entry(key.at, node)
         for source in merged:
@@ -223,7 +229,9 @@ class _Composer:
 
     def _alias(self, anchor: str, at: Location) -> Node:
         if (node := self._anchors.get(anchor)) is None:
-            why = "is inside the value it stands for" if anchor in self._anchors else "has no anchor before it"
+            why = (
+                "is inside the value it stands for" if anchor in self._anchors else "has no anchor before it"
+            )
             self._refuse(at, f"the alias '*{anchor}' {why}")
         self._count(node.weight, at)
         return node
@@ -231,7 +239,9 @@ class _Composer:
     def _count(self, values: int, at: Location) -> None:
         self._weight += values
         if self._weight > MAX_VALUES:
-            self._refuse(at, f"more than {MAX_VALUES} values, counted with all aliases expanded: split the job")
+            self._refuse(
+                at, f"more than {MAX_VALUES} values, counted with all aliases expanded: split the job"
+            )
 
     def _at(self, event: Event) -> Location:
         mark = event.start_mark

@@ -1,7 +1,8 @@
-"""The run as a picture: where the boxes of its graph stand, and the curve of its throughput. Pure geometry, in pixels.
+"""The run as a picture: where the boxes of its graph stand, and the curve of its throughput. Pure geometry,
+in pixels.
 
-Time runs to the right, level by level; what fans out runs in lanes, one a key, so that one disk's way is one line. The
-template draws what stands here.
+Time runs to the right, level by level; what fans out runs in lanes, one a key, so that one disk's way is one
+line. The template draws what stands here.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def draw_graph(nodes: Sequence[NodeSummary], edges: Iterable[tuple[str, str]]) -
     if not members or len(members) > MAX_BOXES:
         return None
     wires = _reduced(
-        members, {(spots[a], spots[b]) for a, b in edges if a in spots and b in spots and spots[a] != spots[b]}
+        members,
+        {(spots[a], spots[b]) for a, b in edges if a in spots and b in spots and spots[a] != spots[b]},
     )
     levels = _levels(members, wires)
     return _place(members, wires, levels, tuple(dict.fromkeys(lanes.values())))
@@ -101,7 +103,8 @@ def _key(node: str) -> str:
 
 
 def _lanes(nodes: Sequence[NodeSummary]) -> dict[str, str]:
-    """The lane of each key: its own, or, where there are too many, one for all in which everything went well."""
+    """The lane of each key: its own, or, where there are too many, one for all in which everything went
+    well."""
     keys = list(dict.fromkeys(_key(node.node) for node in nodes if "[" in node.node))
     if len(keys) <= MAX_LANES:
         return {key: key for key in keys}
@@ -172,7 +175,9 @@ def _place(
     tops: dict[str, float] = {}
     heights: dict[str, float] = {}
     # What does not fan out stands in the middle, or above the lanes where a lane has a box at its level.
-    above = max((len(stack) for (lane, level), stack in stacks.items() if not lane and level in crowded), default=0)
+    above = max(
+        (len(stack) for (lane, level), stack in stacks.items() if not lane and level in crowded), default=0
+    )
     y += above * PITCH_Y + (LANE_GAP if above else 0)
     first = y
     for lane in lanes:
@@ -180,7 +185,8 @@ def _place(
         tops[lane] = y
         y += heights[lane] + LANE_GAP
     single = max(
-        (len(stack) for (lane, level), stack in stacks.items() if not lane and level not in crowded), default=0
+        (len(stack) for (lane, level), stack in stacks.items() if not lane and level not in crowded),
+        default=0,
     )
     bottom = max(y - (LANE_GAP if lanes else 0), first + (0 if lanes else single * PITCH_Y))
     boxes: dict[_Spot, Box] = {}
@@ -223,7 +229,26 @@ def _wire(before: Box, behind: Box) -> str:
 
 
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 180
-_SPANS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # seconds
+_SPANS = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    86400,
+)  # seconds
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
@@ -262,7 +287,9 @@ def draw_throughput(measured: Throughput) -> Chart | None:
     seconds = bins * measured.bin_seconds
     span = next((span for span in _SPANS if seconds / span <= 8), 86400 * (1 + int(seconds / 86400 / 8)))
     return Chart(
-        curves=tuple(_curve(phase, speeds, ceiling) for phase, speeds in measured.phases.items() if max(speeds) > 0),
+        curves=tuple(
+            _curve(phase, speeds, ceiling) for phase, speeds in measured.phases.items() if max(speeds) > 0
+        ),
         times=tuple(
             Tick(at=span * index / seconds * CURVE_WIDTH, label=human_seconds(span * index) if index else "0")
             for index in range(int(seconds / span) + 1)
@@ -287,7 +314,8 @@ def _nice_speed(top: float) -> float:
 def _curve(phase: str, speeds: tuple[float, ...], ceiling: float) -> Curve:
     width = CURVE_WIDTH / len(speeds)
     points = [
-        f"{(index + 0.5) * width:.1f} {CURVE_HEIGHT * (1 - speed / ceiling):.1f}" for index, speed in enumerate(speeds)
+        f"{(index + 0.5) * width:.1f} {CURVE_HEIGHT * (1 - speed / ceiling):.1f}"
+        for index, speed in enumerate(speeds)
     ]
     moving = [speed for speed in speeds if speed > 0]
     return Curve(

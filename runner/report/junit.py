@@ -11,14 +11,17 @@ from runner.events.summary import NodeSummary, RunSummary
 from runner.report.labels import story, verdict
 
 THE_RUN = "the run"
-"""The test case of what is no node's fault. It is there only where the run did not go well and no node tells it."""
+"""The test case of what is no node's fault. It is there only where the run did not go well and no node tells
+it."""
 
 
 def render_junit(summary: RunSummary) -> str:
     undo_failed = {undo.node: undo.error for undo in summary.undo_failures}
     cases = [_case(node, undo_failed.get(node.node)) for node in summary.nodes]
     expected = ENDINGS[summary.outcome].junit
-    if expected is not None and not any(case.find(what) is not None for case in cases for what in ("failure", "error")):
+    if expected is not None and not any(
+        case.find(what) is not None for case in cases for what in ("failure", "error")
+    ):
         cases.append(_of_the_run(summary, expected))
     suite = ElementTree.Element(
         "testsuite",

@@ -1,4 +1,5 @@
-"""How a run is told, whoever tells it: the sentences; words, symbols and colours are `runner.events.outcomes`'."""
+"""How a run is told, whoever tells it: the sentences; words, symbols and colours are
+`runner.events.outcomes`'."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ def _sentence(summary: RunSummary) -> str:
         case "alarm":
             distrusted = dict.fromkeys(point for alarm in summary.alarms for point in alarm.points)
             points = f", {counted(len(distrusted), 'point')} no longer trusted" if distrusted else ""
-            briefly = "".join(f", {text}" for text in dict.fromkeys(alarm.brief for alarm in summary.alarms) if text)
+            briefly = "".join(
+                f", {text}" for text in dict.fromkeys(alarm.brief for alarm in summary.alarms) if text
+            )
             return f"{result or f'{summary.job}, {took}'}{points}{briefly}"
     left = len(summary.nodes) - complete - counts["failed"] - counts["unneeded"]
     parts = [summary.job, took]
@@ -110,8 +113,8 @@ class Trouble:
 
 
 def failures(summary: RunSummary, *, told: bool = False) -> list[Trouble]:
-    """Every sentence that says why the run is not what it should be, each once; the nodes' first. `told`: without the
-    errors of nodes."""
+    """Every sentence that says why the run is not what it should be, each once; the nodes' first. `told`:
+    without the errors of nodes."""
     own = [] if told else [(node.error, node.node) for node in summary.nodes if node.error]
     found = [_trouble("failed", text, nodes) for text, nodes in _by_text(own)]
     found += [_trouble("alarm", node.alarm, [node.node]) for node in summary.nodes if node.alarm]

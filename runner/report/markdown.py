@@ -1,5 +1,5 @@
-"""Text in Markdown that somebody else renders (CI systems post it on merge requests): names from elsewhere are data there,
-never markup, links or HTML."""
+"""Text in Markdown that somebody else renders (CI systems post it on merge requests): names from elsewhere
+are data there, never markup, links or HTML."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import re
 from runner.base.printable import printable
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&])")
-"""CommonMark takes any ASCII punctuation literally behind a backslash (https://spec.commonmark.org/0.31.2/#backslash-escapes);
-these are the ones that begin something inside of a line, `|` a cell of a table."""
+"""CommonMark takes any ASCII punctuation literally behind a backslash
+(https://spec.commonmark.org/0.31.2/#backslash-escapes); these are the ones that begin something inside of a
+line, `|` a cell of a table."""
 
 
 def plain(text: str) -> str:

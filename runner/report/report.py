@@ -1,4 +1,5 @@
-"""The report of a run, for people (report.md, report.html) and for CI (junit.xml); all three from one summary."""
+"""The report of a run, for people (report.md, report.html) and for CI (junit.xml); all three from one
+summary."""
 
 from __future__ import annotations
 
@@ -23,14 +24,14 @@ from runner.report.labels import Fact, clock, failures, in_lines, must_fix_first
 
 
 def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:
-    """As `write_summary`, of the run that the events tell of. Raises StateError if an output is not one the installed step can
-    read."""
+    """As `write_summary`, of the run that the events tell of. Raises StateError if an output is not one the
+    installed step can read."""
     return write_summary(fold(events, findings_of), directory)
 
 
 def write_summary(summary: RunSummary, directory: Path) -> tuple[Path, ...]:
-    """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths. Raises
-    StateError if they cannot be written."""
+    """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths.
+    Raises StateError if they cannot be written."""
     contents = {
         "report.html": render_html(summary),
         "report.md": render_markdown(summary),
@@ -74,7 +75,9 @@ def _values(summary: RunSummary) -> dict[str, object]:
         "noted": [*said("noted"), *said("how")],
         "commands": _by_purpose(summary.commands),
         "tables": [_table(table) for table in summary.tables],
-        "flows": [_flow(flow) for flow in sorted(summary.flows, key=lambda flow: order.get(flow.node, len(order)))],
+        "flows": [
+            _flow(flow) for flow in sorted(summary.flows, key=lambda flow: order.get(flow.node, len(order)))
+        ],
         "nodes": [_nodes(line, summary) for line in in_lines(summary.nodes)],
         "must_fix_first": must_fix_first(summary),
         "clock": clock,
@@ -94,7 +97,9 @@ def _figures(summary: RunSummary) -> list[Fact]:
     counted = [f"{states.count(state)} {ending.word}" for state, ending in NODES.items() if state in states]
     figures.append(Fact("Nodes", ", ".join(counted)))
     for phase in dict.fromkeys(flow.phase for flow in summary.flows):
-        figures.append(Fact(phase.capitalize(), _phase([flow for flow in summary.flows if flow.phase == phase])))
+        figures.append(
+            Fact(phase.capitalize(), _phase([flow for flow in summary.flows if flow.phase == phase]))
+        )
     return figures
 
 

@@ -17,7 +17,8 @@ class About(Model):
     change: str = ""
     """What a change of it may do that nobody can take back, in a sentence; empty for nothing."""
     fallback: bool = False
-    """Holds only where no step says anything else under this name: a retention that is none is worth a line too."""
+    """Holds only where no step says anything else under this name: a retention that is none is worth a line
+    too."""
 
 
 def merged(found: Iterable[About]) -> tuple[About, ...]:

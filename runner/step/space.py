@@ -1,4 +1,5 @@
-"""Free space that a run needs: what its nodes will still write to one place, summed, against what is free there."""
+"""Free space that a run needs: what its nodes will still write to one place, summed, against what is free
+there."""
 
 from __future__ import annotations
 
@@ -60,10 +61,17 @@ class SpaceNeeded(Model):
         return self._told("it may not fit") if self.fits == "perhaps" else None
 
     def observation(self) -> Observation:
-        subject, looked_at = f"host {self.host}", f"free space in {self.path} for all that is to be written there"
+        subject, looked_at = (
+            f"host {self.host}",
+            f"free space in {self.path} for all that is to be written there",
+        )
         if self.fits == "no":
             return wrong(subject, looked_at, self._told("it does not fit"), self._remedy)
-        return good(subject, looked_at, self.sentence) if self.note is None else noted(subject, looked_at, self.note)
+        return (
+            good(subject, looked_at, self.sentence)
+            if self.note is None
+            else noted(subject, looked_at, self.note)
+        )
 
     @property
     def _remedy(self) -> str:

@@ -1,12 +1,13 @@
 """The step contract: three verbs and a lifetime, and the registry of kinds of steps.
 
-    check(ctx, inputs, recorded) -> Out | None   changes nothing; what is there if the work is complete, by looking
+    check(ctx, inputs, recorded) -> Out | None   changes nothing; what is there if the work is complete, by
+    looking
     run(ctx, inputs, live) -> Out                does the difference
     undo(ctx, inputs, out)                       takes it back; absent is fine
 
-A step's `with:` is split by its two models: fields of `In` are values and make the input digest; fields of `Live` are
-references to PROCESS nodes (sockets, URIs) and count in the digest only by what those nodes are *of*. `check` and
-`undo` see no `Live`.
+A step's `with:` is split by its two models: fields of `In` are values and make the input digest; fields of
+`Live` are references to PROCESS nodes (sockets, URIs) and count in the digest only by what those nodes are
+*of*. `check` and `undo` see no `Live`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Lifetime(enum.Enum):
     JOB = "job"
     """Checkpointed; undone at success, on abandon, or when it may be held no longer (a snapshot)."""
     PROCESS = "process"
-    """Never checkpointed; opened when a node that is not done needs it, always closed (an exporter, a tunnel, a lock)."""
+    """Never checkpointed; opened when a node that is not done needs it, always closed (an exporter, a tunnel,
+    a lock)."""
 
 
 class Empty(JobModel):
@@ -53,7 +55,8 @@ class Empty(JobModel):
 
 
 class Given(Model):
-    """The base of what a PROCESS step gives while it is open; such a value never enters a digest or a checkpoint."""
+    """The base of what a PROCESS step gives while it is open; such a value never enters a digest or a
+    checkpoint."""
 
 
 InT = TypeVar("InT", bound=JobModel)
@@ -76,7 +79,8 @@ class Run:
     break_locks: bool = False
     """Whether to end the session of whoever holds a lock that this run needs."""
     discarded: frozenset[str] = frozenset()
-    """The ids of runs that are given up before this one begins: for a plan, which still sees what they hold."""
+    """The ids of runs that are given up before this one begins: for a plan, which still sees what they
+    hold."""
 
 
 class Log(Protocol):
@@ -126,29 +130,33 @@ class Context:
         self.section = section
         """``section("repositories", "main")``: that entry of the job's section, as its model."""
         self.shared = shared
-        """``shared(key, factory)``: one object for the whole run, made at first use, closed at its end (sessions)."""
+        """``shared(key, factory)``: one object for the whole run, made at first use, closed at its end
+        (sessions)."""
         self.scratch = scratch
         """A local 0700 directory of this node, removed when the run ends."""
         self.stop = stop
         self.unwind = unwind
-        """Takes back the JOB nodes that are due; returns what was released. For the step that is the end of a job."""
+        """Takes back the JOB nodes that are due; returns what was released. For the step that is the end of a
+        job."""
         self._log = log
         self.previous_failure = previous_failure
         """`details` of the error with which this node failed before in this run."""
         self.closing = ExitStack()
-        """PROCESS steps register here, before each act, how to take it back; closed in reverse. A start that fails
-        half-way then leaves as little as one that ended."""
+        """PROCESS steps register here, before each act, how to take it back; closed in reverse. A start that
+        fails half-way then leaves as little as one that ended."""
         self.children: list[Child] = []
         self.explains: list[Callable[[SendenseError], SendenseError]] = []
-        """What a PROCESS node knows of the failure of a node that stands on it: each gets the error and returns it, or one that
-        says more. Called while the processes are as the failure left them."""
+        """What a PROCESS node knows of the failure of a node that stands on it: each gets the error and
+        returns it, or one that says more. Called while the processes are as the failure left them."""
         self.guards = guards if guards is not None else []
         """The locks without which nothing of this run is written on any host; a guard adds its own."""
         self.advanced = threading.Event()
-        """Set by a step once a part of its work is durable: a later transient error is then not one in a row."""
+        """Set by a step once a part of its work is durable: a later transient error is then not one in a
+        row."""
 
     def log(self, name: str) -> Log:
-        """A file of this run that only grows, beside its records: it outlives this process and is there at a resume."""
+        """A file of this run that only grows, beside its records: it outlives this process and is there at a
+        resume."""
         assert self._log is not None, "this context is not of a run"
         return self._log(name)
 
@@ -160,7 +168,8 @@ class Context:
         return child
 
     def hold(self) -> None:
-        """Before what must not be done without the run's locks. Raises LockedError. What changes a host does it by itself."""
+        """Before what must not be done without the run's locks. Raises LockedError. What changes a host does
+        it by itself."""
         for guard in tuple(self.guards):
             guard.hold()
 
@@ -201,7 +210,8 @@ class Context:
         )
 
     def uses(self, tool: str, version: str) -> None:
-        """Tells the report and the manifest which version of a tool had a part in this run; as often as one likes."""
+        """Tells the report and the manifest which version of a tool had a part in this run; as often as one
+        likes."""
         if self.run.tools.get(tool) == version:
             return
         self.run.tools[tool] = version
@@ -214,7 +224,8 @@ class Context:
 
 
 class Step(ABC, Generic[InT, LiveT, OutT]):
-    """A kind of work. The class docstring is what `sendense steps NAME` prints first; `example` is a line of a job."""
+    """A kind of work. The class docstring is what `sendense steps NAME` prints first; `example` is a line of
+    a job."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
@@ -229,16 +240,18 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     read_only: ClassVar[bool] = False
     """`run` changes nothing: `plan` runs it too."""
     guard: ClassVar[bool] = False
-    """A PROCESS step that protects all that changes something (a lock): opened before, closed after all of it. Its `probe`
-    renews what broke, or raises why it cannot: one that is closed to be opened again protects nothing meanwhile."""
+    """A PROCESS step that protects all that changes something (a lock): opened before, closed after all of
+    it. Its `probe` renews what broke, or raises why it cannot: one that is closed to be opened again protects
+    nothing meanwhile."""
 
     seals: ClassVar[bool] = False
-    """Once it is done, the work of its run is out in the world (a published restore point): abandoning the run takes
-    nothing of it back but what it holds."""
+    """Once it is done, the work of its run is out in the world (a published restore point): abandoning the
+    run takes nothing of it back but what it holds."""
 
     def check(self, ctx: Context, inputs: InT, recorded: OutT | None) -> OutT | None:
-        """`recorded` is what this run recorded for the same inputs, None if it crashed before it could. Returns what is
-        there if the work is complete (with a record: only if the world still agrees with it), else None."""
+        """`recorded` is what this run recorded for the same inputs, None if it crashed before it could.
+        Returns what is there if the work is complete (with a record: only if the world still agrees with it),
+        else None."""
         return None
 
     @abstractmethod
@@ -248,12 +261,13 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         return None
 
     def begun(self, ctx: Context, inputs: InT) -> OutT | None:
-        """What an act that was cut short may have left, for `undo` of a run that is abandoned. Changes nothing."""
+        """What an act that was cut short may have left, for `undo` of a run that is abandoned. Changes
+        nothing."""
         return None
 
     def sealed(self, ctx: Context, inputs: InT) -> bool:
-        """Of a step that seals and may have been cut short: whether its work is out in the world. `run` then makes what it
-        still lacks. Changes nothing."""
+        """Of a step that seals and may have been cut short: whether its work is out in the world. `run` then
+        makes what it still lacks. Changes nothing."""
         return self.check(ctx, inputs, None) is not None
 
     def probe(self, ctx: Context, out: OutT) -> bool:
@@ -273,38 +287,43 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         return Forecast()
 
     def space(self, ctx: Context, inputs: InT) -> Space | None:
-        """What is still to be written because of this node, for the sum that plan and run hold against what is free; None for
-        nothing. Also of a node that is done, since its bytes may be another node's to write. Changes nothing."""
+        """What is still to be written because of this node, for the sum that plan and run hold against what
+        is free; None for nothing. Also of a node that is done, since its bytes may be another node's to
+        write. Changes nothing."""
         return None
 
     def foresee(self, ctx: Context, inputs: InT) -> OutT | None:
-        """What `run` would give, as far as that can be told by looking, so that the nodes behind this one can be examined
-        before it ran; None if it cannot be told. Changes nothing."""
+        """What `run` would give, as far as that can be told by looking, so that the nodes behind this one can
+        be examined before it ran; None if it cannot be told. Changes nothing."""
         return None
 
     def examine(self, ctx: Context, inputs: InT) -> tuple[Observation, ...]:
-        """What this node stands on but does not make (programs, forwards, privileges). A new run looks at all of it before
-        anything is changed and does not begin if something is wrong; `doctor` and `plan` show it. Changes nothing."""
+        """What this node stands on but does not make (programs, forwards, privileges). A new run looks at all
+        of it before anything is changed and does not begin if something is wrong; `doctor` and `plan` show
+        it. Changes nothing."""
         return ()
 
     def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
-        """Of what `examine` looks at, all that does not hang on what comes before: for `doctor`, where that is in the way.
-        `known` are the fields of `In` that the job file alone tells, and the defaults of those it leaves out."""
+        """Of what `examine` looks at, all that does not hang on what comes before: for `doctor`, where that
+        is in the way. `known` are the fields of `In` that the job file alone tells, and the defaults of those
+        it leaves out."""
         return ()
 
     def about(self, told: Mapping[str, Any], out: OutT | None) -> tuple[About, ...]:
-        """What of its settings a reviewer must see at the head of a plan. `told` are the fields of `In` that the job file alone
-        tells, and the defaults of those it leaves out; `out` of a step that is read-only, if it was looked for this plan."""
+        """What of its settings a reviewer must see at the head of a plan. `told` are the fields of `In` that
+        the job file alone tells, and the defaults of those it leaves out; `out` of a step that is read-only,
+        if it was looked for this plan."""
         return ()
 
     def findings(self, out: OutT) -> Findings:
-        """What the report and the last lines on a terminal say of this output; of nothing else, and without looking."""
+        """What the report and the last lines on a terminal say of this output; of nothing else, and without
+        looking."""
         return Findings()
 
 
 class Forecast(Model):
-    """`size` in bytes where the node moves or makes bytes; `notes` are sentences; `problems` make the plan fail; `removes` names
-    what would be deleted for good."""
+    """`size` in bytes where the node moves or makes bytes; `notes` are sentences; `problems` make the plan
+    fail; `removes` names what would be deleted for good."""
 
     size: int | None = None
     removes: tuple[str, ...] = ()
@@ -320,7 +339,8 @@ class Section(JobModel):
         return ()
 
     def state_place(self) -> StatePlace | None:
-        """Where records of runs lie if a job says ``state: {in: <section>.<entry>}``; None if it has no place for them."""
+        """Where records of runs lie if a job says ``state: {in: <section>.<entry>}``; None if it has no place
+        for them."""
         return None
 
 
@@ -336,14 +356,15 @@ class Registry:
 
     @classmethod
     def installed(cls) -> Registry:
-        """From the entry-point groups `sendense.steps` (a Step class) and `sendense.sections` (a Section class)."""
+        """From the entry-point groups `sendense.steps` (a Step class) and `sendense.sections` (a Section
+        class)."""
         steps = {entry.name: entry.load()() for entry in entry_points(group="sendense.steps")}
         sections = {entry.name: entry.load() for entry in entry_points(group="sendense.sections")}
         return cls(dict(sorted(steps.items())), dict(sorted(sections.items())))
 
     def findings(self, step: str, output: Mapping[str, JsonValue]) -> Findings:
-        """What `step` says of an output that was written down; nothing if no such step is installed (any more), and that it
-        is not told where another version of the step wrote it."""
+        """What `step` says of an output that was written down; nothing if no such step is installed (any
+        more), and that it is not told where another version of the step wrote it."""
         if step not in self.steps:
             return Findings()
         try:

@@ -36,7 +36,8 @@ class FullEvery(JobModel):
     points: Annotated[int, Field(ge=1)] | None = None
     """After so many restore points, the full counted; those that were deleted since count too."""
     days: Annotated[float, Field(gt=0)] | None = None
-    """Once the last full that was copied from the source is so many days old; what a prune made a full does not count."""
+    """Once the last full that was copied from the source is so many days old; what a prune made a full does
+    not count."""
 
 
 class BaseIn(JobModel):
@@ -49,36 +50,37 @@ class BaseIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """Where the restore points are."""
     mode: Literal["auto", "full", "incremental"] = "auto"
-    """`auto` makes an incremental where it can and a full where it must; `incremental` fails where it would have to be a
-    full."""
+    """`auto` makes an incremental where it can and a full where it must; `incremental` fails where it would
+    have to be a full."""
     full_every: FullEvery = FullEvery()
     """With `auto`: when a full comes though an incremental could: `points`, `days`."""
     incremental: Literal["cbt", "digests"] = "cbt"
-    """How an incremental knows what to write: `cbt` asks vSphere's changed block tracking, `digests` reads the whole disk and
-    compares."""
+    """How an incremental knows what to write: `cbt` asks vSphere's changed block tracking, `digests` reads
+    the whole disk and compares."""
 
 
 class NoIncrementalError(SendenseError):
     def __init__(self, key: int, why: str) -> None:
         super().__init__(
-            f"disk {key} cannot be backed up incrementally: {why}; write `mode: auto` to make a full where it must be one"
+            f"disk {key} cannot be backed up incrementally: {why}; write `mode: auto` to make a full where "
+            "it must be one"
         )
 
 
 class BaseStep(Step[BaseIn, Empty, Base]):
     """Decides for one disk whether its next image is a full or lies on the newest restore point's.
 
-    An incremental takes what was written since that point: its image, its changeId and its digests come from the one manifest of
-    it. A disk that is new, grown, reverted, or whose tracking started over becomes a full, and the reason is told, recorded and
-    shown by `plan`."""
+    An incremental takes what was written since that point: its image, its changeId and its digests come from
+    the one manifest of it. A disk that is new, grown, reverted, or whose tracking started over becomes a
+    full, and the reason is told, recorded and shown by `plan`."""
 
     name = "base"
     lifetime = Lifetime.KEEP
     In = BaseIn
     Out = Base
     example = (
-        'uses: base, each: {disk: "${{ discover.disks }}"}, with: {vm: "${{ discover.vm }}", disk: "${{ disk }}", '
-        'snapshot: "${{ snapshot }}", repository: main, mode: auto}'
+        'uses: base, each: {disk: "${{ discover.disks }}"}, with: {vm: "${{ discover.vm }}", disk: "${{ disk '
+        '}}", snapshot: "${{ snapshot }}", repository: main, mode: auto}'
     )
     errors = (
         "with mode: incremental: no incremental can be made (the reason is shown)",
@@ -127,7 +129,9 @@ class BaseStep(Step[BaseIn, Empty, Base]):
             parts += [f"incremental by {told['incremental']}"] if "incremental" in told else []
         if told["mode"] == "auto":
             parts.append(
-                f"a full every {' or '.join(again)}" if again else "a full only where no incremental can be made"
+                f"a full every {' or '.join(again)}"
+                if again
+                else "a full only where no incremental can be made"
             )
         return (About(name="mode", text=", ".join(parts)),)
 
@@ -141,8 +145,8 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         alarm = None
         if out.caught:
             text = (
-                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run made a full of it; "
-                f"no longer trusted: {', '.join(out.distrusted)}"
+                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run "
+                f"made a full of it; no longer trusted: {', '.join(out.distrusted)}"
             )
             alarm = Alarm(text=text, exit_code=DifferenceError.exit_code, points=out.distrusted)
         return Findings(
@@ -179,7 +183,8 @@ def _problems(inputs: BaseIn, base: Base) -> tuple[str, ...]:
 
 
 def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -> Base:
-    """`ask` answers how many bytes changed, None if that is not known yet; it raises NoParentError, TrackingError."""
+    """`ask` answers how many bytes changed, None if that is not known yet; it raises NoParentError,
+    TrackingError."""
     vm, snapshot = inputs.vm, inputs.snapshot.moref
     identity: dict[str, Any] = {
         "disk_key": inputs.disk.key,
@@ -197,7 +202,14 @@ def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -
             changed = ask(found)
     except (NoParentError, TrackingError) as error:
         why = error if isinstance(error, NoParentError) else NoParentError(error.message)
-        return Base(**identity, kind="full", by="all", reason=why.message, caught=why.caught, distrusted=why.distrusted)
+        return Base(
+            **identity,
+            kind="full",
+            by="all",
+            reason=why.message,
+            caught=why.caught,
+            distrusted=why.distrusted,
+        )
     return Base(
         **identity,
         kind="incremental",
@@ -224,7 +236,8 @@ def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
             raise NoParentError(f"the job wants one every {every.days:g} days")
         if age < -APART:
             raise NoParentError(
-                f"the job wants one every {every.days:g} days, and the last is of {last.at:%Y-%m-%d %H:%M}, which is to come"
+                f"the job wants one every {every.days:g} days, and the last is of {last.at:%Y-%m-%d %H:%M}, "
+                "which is to come"
             )
     return found
 
@@ -261,18 +274,22 @@ def _will_be_untracked(client: Client, inputs: BaseIn, below: Parent) -> Untrack
     """As far as it can be told before there is a snapshot."""
     disk = inputs.disk
     if disk.change_tracking:
-        # Of a disk whose last changeId is known, the next snapshot tells: a setting is no proof that there will be none.
+        # Of a disk whose last changeId is known, the next snapshot tells: a setting is no proof that there
+        # will be none.
         known = below.change_id is not None or cbt.is_on_for(client, inputs.vm.moref, hardware.place(disk))
         return "" if known else "missing"
     return "never" if cbt.is_on(client, inputs.vm.moref) else "off"
 
 
 def _foreseen(ctx: Context, inputs: BaseIn, below: Parent) -> int | None:
-    """Before there is a snapshot, only a VM that is off can be asked (API reference, QueryChangedDiskAreas)."""
+    """Before there is a snapshot, only a VM that is off can be asked (API reference,
+    QueryChangedDiskAreas)."""
     if inputs.snapshot.moref:
         return _changed(ctx, inputs, below)
     client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
     since = _refuse_untracked(inputs, below, _will_be_untracked(client, inputs, below))
     if machine.powered_on(client, inputs.vm.moref):
         return None
-    return sum(length for _, length in cbt.areas(client, inputs.vm.moref, None, disk.key, disk.capacity, since))
+    return sum(
+        length for _, length in cbt.areas(client, inputs.vm.moref, None, disk.key, disk.capacity, since)
+    )

@@ -13,8 +13,8 @@ class Cleaned(Model):
 
 
 class Cleanup(Step[Empty, Empty, Cleaned]):
-    """Takes back what is held for the run only, and reports it. That is the snapshot, once it is due. A job without this
-    step unwinds all the same, at its end."""
+    """Takes back what is held for the run only, and reports it. That is the snapshot, once it is due. A job
+    without this step unwinds all the same, at its end."""
 
     name = "cleanup"
     lifetime = Lifetime.KEEP
@@ -27,4 +27,6 @@ class Cleanup(Step[Empty, Empty, Cleaned]):
         return Cleaned(released=ctx.unwind())
 
     def findings(self, out: Cleaned) -> Findings:
-        return Findings(statements=tuple(Statement(about="how", text=f"Released: {what}.") for what in out.released))
+        return Findings(
+            statements=tuple(Statement(about="how", text=f"Released: {what}.") for what in out.released)
+        )

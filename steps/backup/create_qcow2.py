@@ -28,8 +28,8 @@ LEAST_FREE = 64 * MiB
 
 
 BESIDE = MiB
-"""What an image takes beyond the content of its disk: tables, digests, a share of the manifest, and the rest of blocks that hold
-little, since a full keeps blocks of 1 MiB whole."""
+"""What an image takes beyond the content of its disk: tables, digests, a share of the manifest, and the rest
+of blocks that hold little, since a full keeps blocks of 1 MiB whole."""
 
 
 class CreateQcow2In(JobModel):
@@ -44,9 +44,10 @@ class CreateQcow2In(JobModel):
 
 
 class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
-    """Makes an empty qcow2 image for one disk. It is as large as the disk to the byte, and lies in a directory of this
-    run beside the VM's restore points. That of an incremental has its parent's image below it, by a relative name, and
-    reads as the parent until it is written to. An image that is there already and right is kept with what is in it."""
+    """Makes an empty qcow2 image for one disk. It is as large as the disk to the byte, and lies in a
+    directory of this run beside the VM's restore points. That of an incremental has its parent's image below
+    it, by a relative name, and reads as the parent until it is written to. An image that is there already and
+    right is kept with what is in it."""
 
     name = "create-qcow2"
     lifetime = Lifetime.KEEP
@@ -89,7 +90,8 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         host.sync(image.directory, posixpath.dirname(image.directory))
         if not _is_right(host, image):
             raise SendenseError(
-                f"qemu-img on {host.name} made {image.path}, but not as an image of {image.capacity} bytes; look at it there"
+                f"qemu-img on {host.name} made {image.path}, but not as an image of {image.capacity} bytes; "
+                "look at it there"
             )
         return image
 
@@ -130,7 +132,8 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         return Forecast(notes=(f"{human_bytes(inputs.disk.capacity)} virtual",))
 
     def space(self, ctx: Context, inputs: CreateQcow2In) -> Space | None:
-        """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to come."""
+        """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to
+        come."""
         host, root = locate(ctx, inputs.repository)
         directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
         written = 0
@@ -179,9 +182,9 @@ def _image(ctx: Context, inputs: CreateQcow2In, host: Host, vm_path: str) -> Ima
 
 
 def _must_be_new(inputs: CreateQcow2In) -> bool:
-    """A block that was written for an earlier snapshot would be taken for the parent's: digests do not tell what is written, and
-    changed block tracking does not name it again where the VM was reverted meanwhile. (On the same snapshot there is a record
-    of the image.)"""
+    """A block that was written for an earlier snapshot would be taken for the parent's: digests do not tell
+    what is written, and changed block tracking does not name it again where the VM was reverted meanwhile.
+    (On the same snapshot there is a record of the image.)"""
     return _is_incremental(inputs)
 
 
@@ -199,7 +202,8 @@ def _is_right(host: Host, image: Image) -> bool:
 
 
 def _remove(host: Host, image: Image) -> None:
-    """The image and, first, all that says something of its bytes: a new image must not pass for a copied one."""
+    """The image and, first, all that says something of its bytes: a new image must not pass for a copied
+    one."""
     key = image.disk.key
     names = (*layout.markers(key), layout.digests(key))
     host.remove(*(posixpath.join(image.directory, name) for name in names), image.path)

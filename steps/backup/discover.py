@@ -25,9 +25,11 @@ class DiscoverIn(JobModel):
     vm: str
     """A name, an inventory path (`DC1/vm/prod/pgtest1`), a moref (`vm-16`), or an instance or BIOS uuid."""
     repository: Annotated[str, SectionName("repositories"), HOW] | None = None
-    """Where its restore points are: a name that another VM has now is then told, and the VM that was backed up before is meant."""
+    """Where its restore points are: a name that another VM has now is then told, and the VM that was backed
+    up before is meant."""
     skip_uncovered: bool | tuple[int, ...] = False
-    """Disks that a snapshot does not cover may stay out of the backup: all of them, or those with these keys."""
+    """Disks that a snapshot does not cover may stay out of the backup: all of them, or those with these
+    keys."""
 
 
 class DisksNotCovered(VSphereError):
@@ -37,10 +39,11 @@ class DisksNotCovered(VSphereError):
 class Discover(Step[DiscoverIn, Empty, Discovered]):
     """Finds the VM and lists its disks.
 
-    By the keys vSphere gave them, with controller, unit, capacity and backing. With `repository` it continues with the VM that the
-    job backed up before, whatever that is called now, and says where the name is another VM's. Without, or where none was backed
-    up yet, a name that two VMs have is an error that lists them. Disks that no snapshot covers (independent, physical
-    RDM, shared) are an error too, unless the job says `skip-uncovered`."""
+    By the keys vSphere gave them, with controller, unit, capacity and backing. With `repository` it continues
+    with the VM that the job backed up before, whatever that is called now, and says where the name is another
+    VM's. Without, or where none was backed up yet, a name that two VMs have is an error that lists them.
+    Disks that no snapshot covers (independent, physical RDM, shared) are an error too, unless the job says
+    `skip-uncovered`."""
 
     name = "discover"
     lifetime = Lifetime.KEEP
@@ -49,7 +52,8 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
     read_only = True
     example = 'uses: discover, with: {vcenter: prod, vm: "${{ vars.vm }}", repository: main}'
     errors = (
-        "no VM fits (close names are shown), or several do (their paths, morefs and instance uuids are shown)",
+        "no VM fits (close names are shown), or several do (their paths, morefs and instance uuids are "
+        "shown)",
         "the VM that was backed up before has another instance uuid now (`sendense adopt JOB` shows both)",
         "a disk is not covered by a snapshot, and the job does not say skip-uncovered",
         "the VM is a template, out of reach, or in another state that excludes snapshots",
@@ -61,7 +65,9 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         if recorded is None:
             return None
         known = machine.Identity(recorded.vm.vcenter_uuid, recorded.vm.instance_uuid)
-        return recorded if machine.identity(vcenter(ctx, inputs.vcenter), recorded.vm.moref) == known else None
+        return (
+            recorded if machine.identity(vcenter(ctx, inputs.vcenter), recorded.vm.moref) == known else None
+        )
 
     def run(self, ctx: Context, inputs: DiscoverIn, live: Empty) -> Discovered:
         client = vcenter(ctx, inputs.vcenter)
@@ -77,7 +83,9 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             ctx.warn(warning)
         _settle_uncovered(ctx, inputs, found)
         if not found.disks:
-            raise DisksNotCovered(f"{found.vm.name} has no disk that a snapshot covers: there is nothing to back up")
+            raise DisksNotCovered(
+                f"{found.vm.name} has no disk that a snapshot covers: there is nothing to back up"
+            )
         return Discovered(
             vm=found.vm.model_copy(update={"asked": inputs.vm}),
             disks=found.disks,
@@ -111,7 +119,10 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         return (
             vcenter_answers,
             good(subject, "that it is there", f"{found.vm.inventory_path} ({found.vm.moref})"),
-            *(noted(subject, "that it is the one that was backed up before", warning) for warning in chosen.warnings),
+            *(
+                noted(subject, "that it is the one that was backed up before", warning)
+                for warning in chosen.warnings
+            ),
             observe(subject, "that it can be snapshotted", lambda: _ready(client, found.vm.moref)),
             observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),
         )
@@ -126,7 +137,9 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         }
         told = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in out.kept]
         if out.uncovered:
-            told.append(f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}.")
+            told.append(
+                f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}."
+            )
         return Findings(
             rows=(Row(table="VM", key=vm.name, cells=cells),),
             statements=tuple(Statement(about="noted", text=text) for text in told),
@@ -148,7 +161,9 @@ def _settle_uncovered(ctx: Context, inputs: DiscoverIn, found: machine.Machine) 
     """Raises DisksNotCovered for those the job does not leave out; names those it does."""
     left_out = _left_out(inputs, found)
     if left_out:
-        ctx.warn(f"disks of {found.vm.name} are left out, since a snapshot does not cover them: {_named(left_out)}")
+        ctx.warn(
+            f"disks of {found.vm.name} are left out, since a snapshot does not cover them: {_named(left_out)}"
+        )
 
 
 def _left_out(inputs: DiscoverIn, found: machine.Machine) -> list[Uncovered]:

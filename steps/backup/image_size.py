@@ -26,9 +26,10 @@ class Bounds:
 
 
 def bounds(ctx: Context, host: Host, directory: str | None, vm: VM, disk: Disk, base: Base | None) -> Bounds:
-    """`directory` is the VM's in the repository, None if it has none yet. A full holds what the disk has that is not zero: of a
-    thin disk at most what is allocated, of a thick one nobody knows, unless the last point tells. An incremental holds what
-    changed: as tracking says, else perhaps as much as the last time. Raises SendenseError where the vCenter does not answer."""
+    """`directory` is the VM's in the repository, None if it has none yet. A full holds what the disk has that
+    is not zero: of a thin disk at most what is allocated, of a thick one nobody knows, unless the last point
+    tells. An incremental holds what changed: as tracking says, else perhaps as much as the last time. Raises
+    SendenseError where the vCenter does not answer."""
     last = None if directory is None else _last(ctx, host, directory, disk)
     if base is None or base.parent is None:
         return _of_full(ctx, vm, disk, last)
@@ -37,7 +38,9 @@ def bounds(ctx: Context, host: Host, directory: str | None, vm: VM, disk: Disk, 
         return Bounds(changed, changed, f"{human_bytes(changed)} may have changed")
     if last is not None and last.parent is not None:
         before = min(last.written * MiB, disk.capacity)
-        return Bounds(0, before, f"how much changed is known later; the last incremental took {human_bytes(before)}")
+        return Bounds(
+            0, before, f"how much changed is known later; the last incremental took {human_bytes(before)}"
+        )
     return Bounds(0, disk.capacity, f"how much of its {human_bytes(disk.capacity)} changed is known later")
 
 
@@ -45,7 +48,9 @@ def _of_full(ctx: Context, vm: VM, disk: Disk, last: PointDisk | None) -> Bounds
     whole = human_bytes(disk.capacity)
     if disk.thin:
         key = ("allocated", vm.vcenter, vm.moref)
-        taken: dict[int, int] = ctx.shared(key, lambda: nullcontext(allocated(vcenter(ctx, vm.vcenter), vm.moref)))
+        taken: dict[int, int] = ctx.shared(
+            key, lambda: nullcontext(allocated(vcenter(ctx, vm.vcenter), vm.moref))
+        )
         if disk.key in taken:
             least = min(taken[disk.key], disk.capacity)
             return Bounds(least, disk.capacity, f"{human_bytes(least)} of {whole} allocated, thin")

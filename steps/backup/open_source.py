@@ -43,13 +43,13 @@ class OpenSourceIn(JobModel):
     host: Annotated[HostName, HOW] = "local"
     """Where the disk is read, near vSphere."""
     transport: Annotated[Literal["auto", "https", "vddk"], HOW] = "auto"
-    """How the disk is read: `https` takes the datastore's files, `vddk` VMware's library; `auto` takes `vddk` where the host
-    has it, else `https` where the disk allows it."""
+    """How the disk is read: `https` takes the datastore's files, `vddk` VMware's library; `auto` takes `vddk`
+    where the host has it, else `https` where the disk allows it."""
     connections: Annotated[int, Field(ge=1, le=16), HOW] = 4
     """Processes that read the disk over HTTPS, one connection each; VDDK has one connection a disk."""
     vddk: Annotated[VddkOptions, HOW] = VddkOptions()
-    """Where VMware's library is, and how it is to read: `libdir`, `plugin`, `transports` (nbdssl, nbd, san, hotadd), `compression`
-    (none, zlib, fastlz, skipz), `nfc-host-port`."""
+    """Where VMware's library is, and how it is to read: `libdir`, `plugin`, `transports` (nbdssl, nbd, san,
+    hotadd), `compression` (none, zlib, fastlz, skipz), `nfc-host-port`."""
 
 
 class NoTransport(VSphereError):
@@ -59,11 +59,12 @@ class NoTransport(VSphereError):
 class OpenSource(Step[OpenSourceIn, Empty, Source]):
     """Makes one disk of the snapshot readable over NBD.
 
-    It is read on the host that is near vSphere. The disk is taken by its key and backing uuid out of the snapshot's own configuration. With VDDK, one nbdkit reads it
-    through VMware's library, which whoever uses it brings; it logs in with the job's user and password, which it gets in a
-    file that is gone once it runs, and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS,
-    several nbdkits read its flat file from the datastore; the session's cookie reaches them in a file that is rewritten after
-    each login. TLS is verified as the job says. They end with this run, however it ends."""
+    It is read on the host that is near vSphere. The disk is taken by its key and backing uuid out of the
+    snapshot's own configuration. With VDDK, one nbdkit reads it through VMware's library, which whoever uses
+    it brings; it logs in with the job's user and password, which it gets in a file that is gone once it runs,
+    and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS, several nbdkits read
+    its flat file from the datastore; the session's cookie reaches them in a file that is rewritten after each
+    login. TLS is verified as the job says. They end with this run, however it ends."""
 
     name = "open-source"
     lifetime = Lifetime.PROCESS
@@ -79,7 +80,8 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
         "the snapshot has no such disk, or one of another size or backing",
         "the disk's file is not a flat base file, so HTTPS cannot read it",
         "the datastore refuses the file (its status and the privileges it takes are shown)",
-        "VDDK refuses: certificate, account, snapshot, ports, the ESXi host's buffers (its words and a remedy are shown)",
+        "VDDK refuses: certificate, account, snapshot, ports, the ESXi host's buffers (its words and a "
+        "remedy are shown)",
         "nbdkit ended at once (its standard error is shown)",
     )
 
@@ -154,7 +156,8 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
     def findings(self, out: Source) -> Findings:
         connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
         text = (
-            f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: {out.why}."
+            f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: "
+            f"{out.why}."
         )
         return Findings(statements=(Statement(about="how", text=text),))
 
@@ -173,7 +176,11 @@ def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> nbdkit_vddk
 
 def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:
     program = tools.examine(ctx, host, TOOLS[transport])
-    return (program,) if host.local or program.state == "wrong" else (program, forwards.examine_sockets(ctx, host))
+    return (
+        (program,)
+        if host.local or program.state == "wrong"
+        else (program, forwards.examine_sockets(ctx, host))
+    )
 
 
 @dataclass(frozen=True)
@@ -187,12 +194,15 @@ class Choice:
 
 
 def choose(ctx: Context, inputs: OpenSourceIn, disk: FrozenDisk) -> Choice:
-    """How the disk is to be read, by looking at what the host has; changes nothing. Raises NoTransport, HostError."""
+    """How the disk is to be read, by looking at what the host has; changes nothing. Raises NoTransport,
+    HostError."""
     name, wish = f"disk {disk.key} of snapshot {inputs.snapshot.name} ({disk.file})", inputs.transport
     not_flat = "" if disk.flat else f"over HTTPS: {disk.why_not_flat}"
     if wish == "https":
         if not_flat:
-            raise NoTransport(f"{name} cannot be read {not_flat}; such a disk takes VMware's VDDK: `transport: vddk`")
+            raise NoTransport(
+                f"{name} cannot be read {not_flat}; such a disk takes VMware's VDDK: `transport: vddk`"
+            )
         return Choice("https", "the job says so")
     host = ctx.host(inputs.host)
     found = look_for_vddk(ctx, host, inputs.vddk)
@@ -203,4 +213,6 @@ def choose(ctx: Context, inputs: OpenSourceIn, disk: FrozenDisk) -> Choice:
         raise NoTransport(f"{name} cannot be read with VDDK: {found.missing}")
     if not_flat:
         raise NoTransport(f"{name} cannot be read {not_flat}; nor with VDDK: {found.missing}")
-    return Choice("https", f"its file is a flat base file, and there is no VDDK: {found.missing.partition(':')[0]}")
+    return Choice(
+        "https", f"its file is a flat base file, and there is no VDDK: {found.missing.partition(':')[0]}"
+    )

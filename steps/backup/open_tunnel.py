@@ -1,4 +1,5 @@
-"""open-tunnel: local sockets that lead to an export, one ssh process each; ready by NBD handshake through each."""
+"""open-tunnel: local sockets that lead to an export, one ssh process each; ready by NBD handshake through
+each."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ PROBE_TIMEOUT = 10.0
 
 class OpenTunnelIn(JobModel):
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
-    """ssh processes at most, which carry two NBD connections each: on a short wire, no more of them than this machine has
-    cores. A single one leaves a core idle, since it waits on its channels' windows."""
+    """ssh processes at most, which carry two NBD connections each: on a short wire, no more of them than this
+    machine has cores. A single one leaves a core idle, since it waits on its channels' windows."""
 
 
 class OpenTunnelLive(JobModel):
@@ -34,14 +35,15 @@ class TooManyConnectionsError(SendenseError):
     def __init__(self, export: Export, connections: int) -> None:
         taken = _taken(export)
         super().__init__(
-            f"{connections} connections were asked for, but the exporter of disk {export.image.disk.key} takes {taken}: "
-            f"write connections: {connections} on the start-nbd step too"
+            f"{connections} connections were asked for, but the exporter of disk {export.image.disk.key} "
+            f"takes {taken}: write connections: {connections} on the start-nbd step too"
         )
 
 
 class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
-    """Leads local unix sockets to an export. That goes through SSH where the export is on another host, and each socket is
-    proved by an NBD handshake. An exporter that is written to and has no multi-conn (qemu before 7.1) gets one connection."""
+    """Leads local unix sockets to an export. That goes through SSH where the export is on another host, and
+    each socket is proved by an NBD handshake. An exporter that is written to and has no multi-conn (qemu
+    before 7.1) gets one connection."""
 
     name = "open-tunnel"
     lifetime = Lifetime.PROCESS
@@ -49,7 +51,8 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
     Live = OpenTunnelLive
     Out = Tunnel
     example = (
-        'uses: open-tunnel, each: {disk: "${{ discover.disks }}"}, with: {export: "${{ export }}", connections: 4}'
+        'uses: open-tunnel, each: {disk: "${{ discover.disks }}"}, with: {export: "${{ export }}", '
+        "connections: 4}"
     )
     errors = (
         "no NBD handshake through a forward (sshd may not allow it: AllowStreamLocalForwarding, PermitOpen)",
@@ -61,7 +64,8 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
         export, host = live.export, ctx.host(live.export.host)
         if inputs.connections > _taken(export):
             raise TooManyConnectionsError(export, inputs.connections)
-        # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others unused.
+        # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others
+        # unused.
         way = exporter.Way(export.image.disk.key, export.address, export.export, export.image.capacity)
         uris, seen = exporter.reach(ctx, host, way, inputs.connections)
         if not (seen.multi_conn or seen.read_only):

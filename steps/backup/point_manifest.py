@@ -39,7 +39,8 @@ def of(
     notes: tuple[str, ...],
     tools: dict[str, str],
 ) -> Manifest:
-    """Of the point called `point`, whose images are on `host`. The VM's lock is held. Raises UnreadableError, CommandError."""
+    """Of the point called `point`, whose images are on `host`. The VM's lock is held. Raises UnreadableError,
+    CommandError."""
     vm, snapshot = inputs.vm, inputs.snapshot
     seen = survey.of_vm(host, posixpath.dirname(inputs.disks[0].copied.image.directory))
     made = Manifest(

@@ -55,7 +55,8 @@ class MixedUpError(SendenseError):
 class PointExistsError(SendenseError):
     def __init__(self, path: str, host: str) -> None:
         super().__init__(
-            f"{path} on {host} is another run's restore point and is never overwritten; run the job again with --fresh"
+            f"{path} on {host} is another run's restore point and is never overwritten; run the job again "
+            "with --fresh"
         )
 
 
@@ -68,8 +69,9 @@ class IsProtectedError(SendenseError):
 
 
 class Publish(Step[PublishIn, Empty, Published]):
-    """Turns the verified images of one snapshot into a restore point. The VM's configuration and NVRAM beside them, a
-    manifest, everything on stable storage, and then one rename: before the rename nothing is listed, after it all is."""
+    """Turns the verified images of one snapshot into a restore point. The VM's configuration and NVRAM beside
+    them, a manifest, everything on stable storage, and then one rename: before the rename nothing is listed,
+    after it all is."""
 
     name = "publish"
     seals = True
@@ -77,8 +79,8 @@ class Publish(Step[PublishIn, Empty, Published]):
     In = PublishIn
     Out = Published
     example = (
-        'uses: publish, with: {vm: "${{ discover.vm }}", snapshot: "${{ snapshot }}", disks: "${{ verify }}", '
-        'uncovered: "${{ discover.uncovered }}"}'
+        'uses: publish, with: {vm: "${{ discover.vm }}", snapshot: "${{ snapshot }}", disks: "${{ verify '
+        '}}", uncovered: "${{ discover.uncovered }}"}'
     )
     errors = (
         "a disk of the snapshot is missing, comes twice, or is not of this snapshot",
@@ -127,7 +129,8 @@ class Publish(Step[PublishIn, Empty, Published]):
         return _published(inputs, host, path)
 
     def undo(self, ctx: Context, inputs: PublishIn, out: Published) -> None:
-        """Takes the point from the list: it is a `.partial` again, whose disks can be let go of one by one."""
+        """Takes the point from the list: it is a `.partial` again, whose disks can be let go of one by
+        one."""
         host = ctx.host(out.host)
         if not host.exists(out.path):
             return
@@ -141,7 +144,9 @@ class Publish(Step[PublishIn, Empty, Published]):
     def about(self, told: Mapping[str, Any], out: Published | None) -> tuple[About, ...]:
         return (
             About(
-                name="verify", text="not at all: no step compares what was written with what was read", fallback=True
+                name="verify",
+                text="not at all: no step compares what was written with what was read",
+                fallback=True,
             ),
             About(name="retention", text="none: every restore point stays", fallback=True),
         )
@@ -189,7 +194,9 @@ def _restore(out: Published, image: str) -> Command:
     disks, images = ("the disk", "a raw image") if one else (f"the {len(out.disks)} disks", "raw images")
     return Command(
         purpose=f"Restore {disks} of {out.vm} as {images}, on {out.host}, with qemu-img alone",
-        line=shlex.join(("qemu-img", "convert", "-p", "-f", "qcow2", "-O", "raw", image, f"/restore/{disk}.raw")),
+        line=shlex.join(
+            ("qemu-img", "convert", "-p", "-f", "qcow2", "-O", "raw", image, f"/restore/{disk}.raw")
+        ),
         detail=True,
     )
 
@@ -256,7 +263,10 @@ def _mixed_up(inputs: PublishIn) -> Iterator[str]:
             frozen[key].backing_uuid,
             frozen[key].capacity,
         ):
-            yield f"disk {key} in {copied.image.path} is not the snapshot's disk {key}: backing or capacity differ"
+            yield (
+                f"disk {key} in {copied.image.path} is not the snapshot's disk {key}: backing or capacity "
+                "differ"
+            )
         if copied.snapshot != inputs.snapshot.moref:
             yield f"disk {key} was read from snapshot {copied.snapshot}, not from {inputs.snapshot.moref}"
         if copied.image.path != posixpath.join(images[0].directory, layout.image(key)):
@@ -264,18 +274,24 @@ def _mixed_up(inputs: PublishIn) -> Iterator[str]:
 
 
 def _orphaned(inputs: PublishIn, host: Host, directory: str) -> Iterator[str]:
-    """What is wrong with the parents of incremental images, in words: each must be a published point of this VM, and be what
-    the image itself names."""
+    """What is wrong with the parents of incremental images, in words: each must be a published point of this
+    VM, and be what the image itself names."""
     for image, base in ((disk.copied.image, disk.copied.base) for disk in inputs.disks):
         parent = base.parent if base is not None else None
         below = img.info(host, image.path, force_share=True).backing_file
         if below != (parent and parent.image):
-            yield f"disk {image.disk.key} in {image.path} lies on {below or 'nothing'}, not on {parent and parent.image}"
+            yield (
+                f"disk {image.disk.key} in {image.path} lies on {below or 'nothing'}, not on "
+                f"{parent and parent.image}"
+            )
         if parent is None:
             continue
         there = vm_directory.read(host, posixpath.join(directory, parent.point))
         if there is None or all(disk.key != image.disk.key for disk in there.disks):
-            yield f"disk {image.disk.key} is built on {parent.point}, which is no restore point of {inputs.vm.name} with that disk"
+            yield (
+                f"disk {image.disk.key} is built on {parent.point}, which is no restore point of "
+                f"{inputs.vm.name} with that disk"
+            )
 
 
 def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
@@ -283,7 +299,9 @@ def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
     directory = _partial(inputs)
     vm_files = posixpath.join(directory, layout.VM_FILES)
     disks = sorted(disk.copied.image.disk.key for disk in inputs.disks)
-    wanted = {name for key in disks for name in (layout.image(key), layout.digests(key), *layout.markers(key))}
+    wanted = {
+        name for key in disks for name in (layout.image(key), layout.digests(key), *layout.markers(key))
+    }
     # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
     others = set(host.listdir(directory)) - wanted
     host.remove(*(posixpath.join(directory, name) for name in others), recursive=True)
@@ -305,7 +323,8 @@ def _complete(ctx: Context, inputs: PublishIn, host: Host, point: str) -> None:
 
 
 def _save_nvram(ctx: Context, inputs: PublishIn, host: Host, vm_files: str, notes: list[str]) -> str | None:
-    """Its file name in `vm_files`. A point without it still restores every disk: a failure is noted, not raised."""
+    """Its file name in `vm_files`. A point without it still restores every disk: a failure is noted, not
+    raised."""
     if inputs.snapshot.nvram is None:
         return None
     try:
@@ -322,7 +341,8 @@ def _save_nvram(ctx: Context, inputs: PublishIn, host: Host, vm_files: str, note
 
 
 def _tools(ctx: Context, inputs: PublishIn, host: Host, notes: list[str]) -> dict[str, str]:
-    """Of this run, and of what wrote the images and was asked for them, though an earlier execution did that."""
+    """Of this run, and of what wrote the images and was asked for them, though an earlier execution did
+    that."""
     ctx.uses(f"qemu-img on {host.name}", img.version(host))
     try:
         ctx.uses("vCenter", vcenter(ctx, inputs.snapshot.vcenter).version)

@@ -29,8 +29,9 @@ class ReserveIn(JobModel):
 
 
 class Reserve(Step[ReserveIn, Empty, Reservation]):
-    """Takes the VM's lock in the repository. It does so before anything is changed and holds it to the end of the run, so
-    that two runs never write one VM's restore points. The lock is freed by the run's death, whatever kills it."""
+    """Takes the VM's lock in the repository. It does so before anything is changed and holds it to the end of
+    the run, so that two runs never write one VM's restore points. The lock is freed by the run's death,
+    whatever kills it."""
 
     name = "reserve"
     lifetime = Lifetime.PROCESS
@@ -51,7 +52,8 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         lock = hold(ctx, host, directory, _named(inputs))
         for one in survey.of_vm(host, directory).unread:
             ctx.warn(
-                f"{one.sentence}: nothing of {inputs.vm.name} is deleted until it can be, or is moved out of {directory}"
+                f"{one.sentence}: nothing of {inputs.vm.name} is deleted until it can be, or is moved out of "
+                f"{directory}"
             )
         place = reserved(ctx, inputs.vm.instance_uuid)
         place.repository, place.host, place.lock = uuid, host, lock

@@ -24,7 +24,8 @@ from steps.vsphere.snapshots import Snapshot as Found
 from steps.vsphere.tracking import Wish
 
 CLOCK_STEP = 60.0
-"""Seconds by which a clock that is kept by NTP may have gone back between two looks: more is a clock that was set."""
+"""Seconds by which a clock that is kept by NTP may have gone back between two looks: more is a clock that was
+set."""
 
 NOT_QUIESCED = "vSphere took it without quiescing, as it does when VMware Tools do not run in the guest"
 
@@ -33,24 +34,26 @@ class SnapshotIn(JobModel):
     vm: VM
     """Of which VM."""
     quiesce: Literal["require", "try", "off"] = "try"
-    """Bring the guest's file systems and applications to rest first; with `try`, a failure is written down instead."""
+    """Bring the guest's file systems and applications to rest first; with `try`, a failure is written down
+    instead."""
     hold: Annotated[Duration, HOW] = 12 * HOUR
     """How long the snapshot of a failed run may stay for a resume; 0 lets go at once."""
     min_free: Annotated[Percent, HOW] = 10.0
     """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
     cbt: Annotated[Wish, HOW] = "off"
-    """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off, which takes effect
-    when the VM is stunned, as this snapshot does; `reset` does that too, and where it is on and a disk is not tracked all the
-    same, it switches it off and on again, once; `require` fails where it is off; `off` leaves it as it is."""
+    """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off,
+    which takes effect when the VM is stunned, as this snapshot does; `reset` does that too, and where it is
+    on and a disk is not tracked all the same, it switches it off and on again, once; `require` fails where it
+    is off; `off` leaves it as it is."""
 
 
 class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
     """Takes one snapshot of the VM, from which all its disks are read.
 
-    It is without memory; its own configuration says which files are frozen. It is named after the run, so that a crash
-    leaves nothing unknown. It is held after a failure, for a resume that reads the same moment, until `hold` is over or
-    a datastore runs full, and removed by exact reference when the work is done: the undo ends only when the disks are
-    merged."""
+    It is without memory; its own configuration says which files are frozen. It is named after the run, so
+    that a crash leaves nothing unknown. It is held after a failure, for a resume that reads the same moment,
+    until `hold` is over or a datastore runs full, and removed by exact reference when the work is done: the
+    undo ends only when the disks are merged."""
 
     name = "snapshot"
     lifetime = Lifetime.JOB
@@ -99,7 +102,8 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             snapshots.remove(client, vm.moref, found.moref)
             snapshots.consolidate_if_needed(client, vm.moref)
             raise QuiesceFailed(
-                f"quiesce: require, but {NOT_QUIESCED}: start VMware Tools in {vm.name}, or write quiesce: try",
+                f"quiesce: require, but {NOT_QUIESCED}: start VMware Tools in {vm.name}, or write quiesce: "
+                "try",
                 NOT_QUIESCED,
             )
         taken = _taken(client, vm, found, word)
@@ -108,8 +112,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         return taken.model_copy(update={"untracked_remedy": reset.remedy})
 
     def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
-        """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its removal merges what
-        lies on them. Raises LockedError for another run's: what it says of the disks is no fault of theirs."""
+        """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its
+        removal merges what lies on them. Raises LockedError for another run's: what it says of the disks is
+        no fault of theirs."""
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         _refuse_foreign(client, vm, ctx.run)
         names = _own(ctx.run)
@@ -141,7 +146,8 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         )
 
     def undo(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> None:
-        """By exact reference, or by the name that only this run gives; absent is fine, unmerged disks are not."""
+        """By exact reference, or by the name that only this run gives; absent is fine, unmerged disks are
+        not."""
         client = vcenter(ctx, out.vcenter)
         try:
             for found in snapshots.listed(client, out.vm):
@@ -152,8 +158,8 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             return  # the VM is no longer there, and its snapshots with it
 
     def begun(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken | None:
-        """Whatever came of the quiescing. A creation that goes on after the run's end is waited for, as `run` does; who only
-        looks does not wait."""
+        """Whatever came of the quiescing. A creation that goes on after the run's end is waited for, as `run`
+        does; who only looks does not wait."""
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         try:
             snapshots.settle(client, vm.moref)
@@ -169,7 +175,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         if age >= inputs.hold:
             return f"its hold of {human_seconds(inputs.hold)} is over"
         if age < -CLOCK_STEP:
-            return f"the vCenter's clock was set back by {human_seconds(-age)} or more, so its age is not known"
+            return (
+                f"the vCenter's clock was set back by {human_seconds(-age)} or more, so its age is not known"
+            )
         try:
             short, _ = _short_datastores(client, inputs, out.disks)
         except Gone:
@@ -178,7 +186,10 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
 
     def held(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str:
         until = out.created + timedelta(seconds=inputs.hold)
-        return f"snapshot {out.name} of VM {inputs.vm.name} (created {_time(out.created)}, held until {_time(until)})"
+        return (
+            f"snapshot {out.name} of VM {inputs.vm.name} (created {_time(out.created)}, held until "
+            f"{_time(until)})"
+        )
 
     def forecast(self, ctx: Context, inputs: SnapshotIn) -> Forecast:
         client = vcenter(ctx, inputs.vm.vcenter)
@@ -191,7 +202,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
         notes = [f"after a failure the snapshot would go at once: {', '.join(short)}"] if short else []
         if unknown:
-            notes.append(f"how full datastore {', '.join(unknown)} is cannot be read: min-free is not watched there")
+            notes.append(
+                f"how full datastore {', '.join(unknown)} is cannot be read: min-free is not watched there"
+            )
         try:
             notes += tracking.foresee(client, inputs.vm, inputs.cbt)
         except TrackingOff as error:
@@ -224,7 +237,8 @@ def own_names(run: Run) -> tuple[str, str]:
 
 
 def _is_it(found: Found, taken: SnapshotTaken) -> bool:
-    """By its time too: a vCenter that was restored from its own backup gives numbers again, to other people's snapshots."""
+    """By its time too: a vCenter that was restored from its own backup gives numbers again, to other people's
+    snapshots."""
     return (found.moref, found.created) == (taken.moref, taken.created)
 
 
@@ -232,16 +246,22 @@ def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tupl
     vm = inputs.vm.moref
     failed = ""
     try:
-        snapshots.create(client, vm, name, describe(ctx, inputs.vm.instance_uuid), quiesce=inputs.quiesce != "off")
+        snapshots.create(
+            client, vm, name, describe(ctx, inputs.vm.instance_uuid), quiesce=inputs.quiesce != "off"
+        )
     except QuiesceFailed as error:
         if inputs.quiesce == "require":
             raise
         failed = f"failed: {error.reason}"
-        ctx.warn(f"{inputs.vm.name} could not be quiesced, so the backup is as after a power cut: {error.reason}")
+        ctx.warn(
+            f"{inputs.vm.name} could not be quiesced, so the backup is as after a power cut: {error.reason}"
+        )
         snapshots.create(client, vm, name, describe(ctx, inputs.vm.instance_uuid), quiesce=False)
     found = snapshots.find(client, vm, name)
     if found is None:
-        raise Gone(f"snapshot {name} of {inputs.vm.name} vanished after it was taken: somebody removed it in vSphere")
+        raise Gone(
+            f"snapshot {name} of {inputs.vm.name} vanished after it was taken: somebody removed it in vSphere"
+        )
     word = failed or _quiesced(client, inputs, found)
     if word and word.startswith("failed") and not failed:
         ctx.warn(f"{inputs.vm.name} was not quiesced, so the backup is as after a power cut: {NOT_QUIESCED}")
@@ -272,17 +292,17 @@ def _own(run: Run) -> frozenset[str]:
 
 
 def _refuse_foreign(client: Client, vm: VM, run: Run) -> None:
-    """Raises LockedError (exit code 3) if another run's snapshot is on the VM: its disks would not be flat, and its end
-    would merge under our reads."""
+    """Raises LockedError (exit code 3) if another run's snapshot is on the VM: its disks would not be flat,
+    and its end would merge under our reads."""
     own = _own(run)
     for found in snapshots.listed(client, vm.moref):
         if found.name.startswith(PREFIX) and found.name not in own:
             owner = read_owner(found.description)
             whose = found.name if owner is None else f"run {owner.run} of {owner.job} on {owner.holder}"
             holder = (
-                f"{whose}, whose snapshot of {_time(found.created)} is on it; let that run end or resume it, or let go of it with "
-                "`sendense sweep JOB --abandon RUN`; of a run that is over, or whose records are lost, with "
-                "`sendense sweep JOB --orphans`"
+                f"{whose}, whose snapshot of {_time(found.created)} is on it; let that run end or resume it, "
+                "or let go of it with `sendense sweep JOB --abandon RUN`; of a run that is over, or whose "
+                "records are lost, with `sendense sweep JOB --orphans`"
             )
             raise LockedError(f"VM {vm.name}", holder)
 
@@ -290,10 +310,13 @@ def _refuse_foreign(client: Client, vm: VM, run: Run) -> None:
 def _short_datastores(
     client: Client, inputs: SnapshotIn, disks: Iterable[FrozenDisk]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """What is to be said of those below `min-free`, and the names of those of which nobody says how full they are."""
+    """What is to be said of those below `min-free`, and the names of those of which nobody says how full they
+    are."""
     free = datastores.free_space(client, inputs.vm.moref, {disk.datastore for disk in disks})
     known = {name: part for name, part in free.items() if part is not None}
-    short = [f"datastore {name} has {part:.1f} % free" for name, part in known.items() if part < inputs.min_free]
+    short = [
+        f"datastore {name} has {part:.1f} % free" for name, part in known.items() if part < inputs.min_free
+    ]
     return short, tuple(name for name in free if name not in known)
 
 

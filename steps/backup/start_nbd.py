@@ -29,14 +29,18 @@ class StartNbdIn(JobModel):
 
 
 class StartNbd(Step[StartNbdIn, Empty, Export]):
-    """Serves an image over NBD on its host. For writing or, past the host's page cache, for reading back, on a unix socket;
-    where the host's sshd forwards no unix sockets, on one of the host's `ports` of 127.0.0.1. It is ready when it answered an NBD handshake; it ends with the run."""
+    """Serves an image over NBD on its host. For writing or, past the host's page cache, for reading back, on
+    a unix socket; where the host's sshd forwards no unix sockets, on one of the host's `ports` of 127.0.0.1.
+    It is ready when it answered an NBD handshake; it ends with the run."""
 
     name = "start-nbd"
     lifetime = Lifetime.PROCESS
     In = StartNbdIn
     Out = Export
-    example = 'uses: start-nbd, each: {disk: "${{ discover.disks }}"}, with: {image: "${{ image }}", mode: read-only}'
+    example = (
+        'uses: start-nbd, each: {disk: "${{ discover.disks }}"}, with: {image: "${{ image }}", mode: '
+        "read-only}"
+    )
     errors = (
         "the image is missing or has another size than the disk",
         "qemu-nbd ended at once (its standard error is shown)",

@@ -44,10 +44,11 @@ class TransferIn(JobModel):
     base: Base | None = None
     """What the image lies on: the parent's part of the disk is taken over."""
     sample: Annotated[Percent | None, HOW] = None
-    """How much of what changed block tracking calls unchanged is read all the same, to compare it with the parent: a
-    percentage of its blocks, at least 64 of them. Without it 0.5 %, at most 4096."""
+    """How much of what changed block tracking calls unchanged is read all the same, to compare it with the
+    parent: a percentage of its blocks, at least 64 of them. Without it 0.5 %, at most 4096."""
     stall_timeout: Annotated[Duration, HOW] = 60.0
-    """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no limit."""
+    """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no
+    limit."""
     window: Annotated[Size, HOW, Field(ge=MiB)] = 256 * MiB
     """Bytes that are written but not flushed, at most: what a kill makes us copy twice."""
     flush_interval: Annotated[Duration, HOW] = 5.0
@@ -67,17 +68,17 @@ class SwappedTargetsError(SendenseError):
     def __init__(self, source: Source, target: Tunnel, why: str) -> None:
         image = target.image
         super().__init__(
-            f"swapped targets: the source reads disk {source.disk_key} (backing {source.backing_uuid}), the target "
-            f"{image.path} on {image.host} is for disk {image.disk.key} (backing {image.disk.backing_uuid}); {why}; "
-            "nothing was written"
+            f"swapped targets: the source reads disk {source.disk_key} (backing {source.backing_uuid}), the "
+            f"target {image.path} on {image.host} is for disk {image.disk.key} (backing "
+            f"{image.disk.backing_uuid}); {why}; nothing was written"
         )
 
 
 class Transfer(Step[TransferIn, TransferLive, Copied]):
-    """Copies a frozen disk into its image. Every block is read whole, holes that the source knows of are not read; the
-    BLAKE3 of every 1 MiB block is kept beside the image. Onto a parent only what changed is written, and a sample of the
-    rest is compared. It is done when a FLUSH has made the last byte durable. What a FLUSH made safe is recorded: an
-    interrupted copy goes on there, inside the disk."""
+    """Copies a frozen disk into its image. Every block is read whole, holes that the source knows of are not
+    read; the BLAKE3 of every 1 MiB block is kept beside the image. Onto a parent only what changed is
+    written, and a sample of the rest is compared. It is done when a FLUSH has made the last byte durable.
+    What a FLUSH made safe is recorded: an interrupted copy goes on there, inside the disk."""
 
     name = "transfer"
     lifetime = Lifetime.KEEP
@@ -93,7 +94,8 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         "a range cannot be read or written: one is enough",
         "no byte moved for stall-timeout: it says which side it waits for",
         "no space is left where the image lies",
-        "changed block tracking forgot a write: the chain is marked suspect, and the same run makes a full of the disk (exit 5)",
+        "changed block tracking forgot a write: the chain is marked suspect, and the same run makes a full "
+        "of the disk (exit 5)",
     )
 
     def check(self, ctx: Context, inputs: TransferIn, recorded: Copied | None) -> Copied | None:
@@ -122,11 +124,16 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         with ExitStack() as stack:
             digests = stack.enter_context(Digests.create(local, image.capacity))
             increment = (
-                None if base is None else stack.enter_context(Increment.opened(ctx, base, image, source.snapshot))
+                None
+                if base is None
+                else stack.enter_context(Increment.opened(ctx, base, image, source.snapshot))
             )
             done = _copy(ctx, inputs, live, digests, increment)
             if done.blind:
-                ctx.warn(f"disk {image.disk.key}: no extents were told for {done.blind} bytes, which were read instead")
+                ctx.warn(
+                    f"disk {image.disk.key}: no extents were told for {done.blind} bytes, which were read "
+                    "instead"
+                )
             path = posixpath.join(image.directory, layout.digests(image.disk.key))
             host.write_sparse(path, digests.size, digests.pieces())
             data, zero = digests.counts()
@@ -156,7 +163,8 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             return ()
         return (
             About(
-                name="window", text=f"{human_bytes(told['window'])} of a disk are copied twice after a kill, at most"
+                name="window",
+                text=f"{human_bytes(told['window'])} of a disk are copied twice after a kill, at most",
             ),
         )
 
@@ -186,7 +194,8 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
 
 
 def published(ctx: Context, host: Host, image: Image) -> bool:
-    """Whether this run has made the image part of a restore point: it then lies elsewhere, its markers are gone."""
+    """Whether this run has made the image part of a restore point: it then lies elsewhere, its markers are
+    gone."""
     return vm_directory.point_of_run(host, posixpath.dirname(image.directory), ctx.run.id) is not None
 
 
@@ -200,15 +209,21 @@ def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:
     if base is not None and base.disk_key != disk.key:
         raise SwappedTargetsError(source, target, f"what it is to be built on is of disk {base.disk_key}")
     if backing != (base.parent.image if base is not None and base.parent is not None else None):
-        raise SwappedTargetsError(source, target, f"the image lies on {backing or 'nothing'}, not on what was decided")
+        raise SwappedTargetsError(
+            source, target, f"the image lies on {backing or 'nothing'}, not on what was decided"
+        )
     if (source.disk_key, source.backing_uuid) != (disk.key, disk.backing_uuid):
         raise SwappedTargetsError(source, target, "these are two disks")
     for what, size in (("image", target.image.capacity), ("disk", disk.capacity), ("export", target.size)):
         if size != source.capacity:
-            raise SwappedTargetsError(source, target, f"the source has {source.capacity} bytes, the {what} {size}")
+            raise SwappedTargetsError(
+                source, target, f"the source has {source.capacity} bytes, the {what} {size}"
+            )
 
 
-def _copy(ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests, increment: Increment | None) -> Copy:
+def _copy(
+    ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests, increment: Increment | None
+) -> Copy:
     key, capacity = live.source.disk_key, live.source.capacity
     label = f"disk {key}"
 

@@ -33,9 +33,9 @@ class VerifyIn(JobModel):
     copied: Copied
     """What is to be compared with the digests made while it was read at the source."""
     level: Level = "full"
-    """full: every block that was written is read back, and of an incremental 1 % of those it takes from its parents, at least
-    64 and at most 4096; chain: those all; sample: 1 % of the blocks of content, at least 1024; metadata: the image's tables
-    and the digests file only."""
+    """full: every block that was written is read back, and of an incremental 1 % of those it takes from its
+    parents, at least 64 and at most 4096; chain: those all; sample: 1 % of the blocks of content, at least
+    1024; metadata: the image's tables and the digests file only."""
 
 
 class VerifyLive(JobModel):
@@ -62,14 +62,14 @@ class ImageDiffersError(DifferenceError):
     def __init__(self, image: Image, difference: BlockDifference, *, again: bool) -> None:
         self.offset = difference.offset
         blame = (
-            f" for the second time, after it was copied again: the storage of host {image.host} under {image.directory} "
-            "does not give back what is written to it; check its disks and memory"
+            f" for the second time, after it was copied again: the storage of host {image.host} under "
+            f"{image.directory} does not give back what is written to it; check its disks and memory"
             if again
             else "; the next run copies the disk again"
         )
         super().__init__(
-            f"disk {image.disk.key} in {image.path} on {image.host} differs at offset {difference.offset}: BLAKE3 "
-            f"{difference.expected} was read at the source, {difference.found} is read back{blame}",
+            f"disk {image.disk.key} in {image.path} on {image.host} differs at offset {difference.offset}: "
+            f"BLAKE3 {difference.expected} was read at the source, {difference.found} is read back{blame}",
             details={"offset": difference.offset, "disk": image.disk.key},
         )
 
@@ -79,8 +79,8 @@ class DigestsDifferError(DifferenceError):
 
     def __init__(self, copied: Copied, why: str) -> None:
         super().__init__(
-            f"the digests of disk {copied.image.disk.key} in {copied.digests} on {copied.image.host} are not those that "
-            f"were written ({why}); the next run copies the disk again"
+            f"the digests of disk {copied.image.disk.key} in {copied.digests} on {copied.image.host} are not "
+            f"those that were written ({why}); the next run copies the disk again"
         )
 
 
@@ -89,22 +89,25 @@ class CorruptImageError(DifferenceError):
 
     def __init__(self, image: Image, report: img.CheckReport) -> None:
         super().__init__(
-            f"qemu-img check finds {report.corruptions} corruptions and {report.check_errors} errors in the image of disk "
-            f"{image.disk.key}, {image.path} on {image.host}; run the same command again: the image is made and filled anew"
+            f"qemu-img check finds {report.corruptions} corruptions and {report.check_errors} errors in the "
+            f"image of disk {image.disk.key}, {image.path} on {image.host}; run the same command again: the "
+            "image is made and filled anew"
         )
 
 
 class ParentDiffersError(DifferenceError):
-    """A block that the image takes from its parents reads back otherwise than it was recorded when they were made."""
+    """A block that the image takes from its parents reads back otherwise than it was recorded when they were
+    made."""
 
     forgets = ("copied/base",)
     heals = True
 
     def __init__(self, image: Image, difference: BlockDifference) -> None:
         super().__init__(
-            f"disk {image.disk.key}: a block that {image.path} on {image.host} takes from its parents differs at offset "
-            f"{difference.offset}: BLAKE3 {difference.expected} was recorded, {difference.found} is read back; the points of "
-            "that chain count as good no longer, and the disk becomes a full",
+            f"disk {image.disk.key}: a block that {image.path} on {image.host} takes from its parents "
+            f"differs at offset {difference.offset}: BLAKE3 {difference.expected} was recorded, "
+            f"{difference.found} is read back; the points of that chain count as good no longer, and the "
+            "disk becomes a full",
             details={"offset": difference.offset, "disk": image.disk.key},
         )
 
@@ -112,15 +115,15 @@ class ParentDiffersError(DifferenceError):
 class WrongViewError(SendenseError):
     def __init__(self, copied: Copied, view: Tunnel) -> None:
         super().__init__(
-            f"disk {copied.image.disk.key} was copied to {copied.image.path}, but the view to compare with is "
-            f"{'read-only' if view.read_only else 'writable'}, of disk {view.image.disk.key} in {view.image.path}; "
-            "give verify a read-only export of the image that was copied"
+            f"disk {copied.image.disk.key} was copied to {copied.image.path}, but the view to compare with "
+            f"is {'read-only' if view.read_only else 'writable'}, of disk {view.image.disk.key} in "
+            f"{view.image.path}; give verify a read-only export of the image that was copied"
         )
 
 
 class Verify(Step[VerifyIn, VerifyLive, Verified]):
-    """Compares an image with what was read at the source. First `qemu-img check` of its tables, then every block, read back
-    through a read-only export, against the digest made of the source's bytes."""
+    """Compares an image with what was read at the source. First `qemu-img check` of its tables, then every
+    block, read back through a read-only export, against the digest made of the source's bytes."""
 
     name = "verify"
     lifetime = Lifetime.KEEP
@@ -128,11 +131,14 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     Live = VerifyLive
     Out = Verified
     example = (
-        'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}", image: "${{ view }}"}'
+        'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}", image: "${{ '
+        'view }}"}'
     )
     errors = (
-        "a block differs: disk, offset and both digests are named, and the disk is copied again by the next run (exit 5)",
-        "a block that an incremental takes from its parents differs: the chain counts as good no longer, and the same run makes a full",
+        "a block differs: disk, offset and both digests are named, and the disk is copied again by the next "
+        "run (exit 5)",
+        "a block that an incremental takes from its parents differs: the chain counts as good no longer, "
+        "and the same run makes a full",
         "the image's tables are corrupt, or the digests file is not the one that was written (exit 5)",
     )
 
@@ -183,16 +189,27 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
         key = out.copied.image.disk.key
         whole = out.compared == out.blocks
         own = out.compared - out.inherited
-        blocks = f"all {out.blocks} blocks of 1 MiB" if whole else f"{out.compared} of {out.blocks} blocks of 1 MiB"
+        blocks = (
+            f"all {out.blocks} blocks of 1 MiB"
+            if whole
+            else f"{out.compared} of {out.blocks} blocks of 1 MiB"
+        )
         if out.inherited and not whole:
-            blocks = f"all {own} blocks of 1 MiB that this run wrote and {out.inherited} of the {out.blocks - own} inherited ones"
+            blocks = (
+                f"all {own} blocks of 1 MiB that this run wrote and {out.inherited} of the "
+                f"{out.blocks - own} inherited ones"
+            )
         past = "from the host, perhaps from its page cache" if out.cached else "past the host's page cache"
         said = [f"Disk {key}: qemu-img check found no damage"]
         if out.compared:
-            said.append(f"{blocks} were read back {past} and equal the BLAKE3 digests made while reading the source")
+            said.append(
+                f"{blocks} were read back {past} and equal the BLAKE3 digests made while reading the source"
+            )
         statements = [Statement(about="verified", text=f"{'; '.join(said)}.")]
         if out.leaks:
-            wasted = f"Disk {key}: {out.leaks} leaked clusters waste space in its image; no byte of it is wrong."
+            wasted = (
+                f"Disk {key}: {out.leaks} leaked clusters waste space in its image; no byte of it is wrong."
+            )
             statements.append(Statement(about="noted", text=wasted))
         cell = Cell(value=verified(out.proven, out.compared, out.blocks))
         return Findings(
@@ -202,7 +219,8 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
 
 
 def _check_tables(host: Host, image: Image) -> int:
-    """Leaked clusters; raises CorruptImageError. The exporter beside it only reads, so what check sees stands still."""
+    """Leaked clusters; raises CorruptImageError. The exporter beside it only reads, so what check sees stands
+    still."""
     report = img.check(host, image.path, force_share=True)
     if report.corruptions or report.check_errors:
         raise CorruptImageError(image, report)
@@ -213,7 +231,9 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     local = ctx.scratch / layout.digests(copied.image.disk.key)
     try:
         digests = Digests.receive(
-            local, copied.image.capacity, host.read_chunks(copied.digests, limit=file_size(copied.image.capacity))
+            local,
+            copied.image.capacity,
+            host.read_chunks(copied.digests, limit=file_size(copied.image.capacity)),
         )
     except FileNotFoundError as error:
         raise DigestsDifferError(copied, "the file is gone") from error
@@ -226,7 +246,9 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     return digests
 
 
-def _compare(ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, scope: Scope) -> tuple[Comparison, int]:
+def _compare(
+    ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, scope: Scope
+) -> tuple[Comparison, int]:
     """With it, how many of the blocks are a parent's."""
     image = inputs.copied.image
     if inputs.level == "metadata":

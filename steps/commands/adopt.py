@@ -37,8 +37,9 @@ ADOPT_SCHEMA_VERSION = 1
 def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Continue a VM's restore points after its vCenter was rebuilt.
 
-    Such a VM is refused until then: the same instance uuid in another vCenter may be another VM. Old and new uuids of vCenter, VM, BIOS and disks are shown
-    together; once you said that it is one VM, that is recorded in identities.json in the VM's directory, and its next backup is a full.
+    Such a VM is refused until then: the same instance uuid in another vCenter may be another VM. Old and new
+    uuids of vCenter, VM, BIOS and disks are shown together; once you said that it is one VM, that is recorded
+    in identities.json in the VM's directory, and its next backup is a full.
 
     \b
     A VM that was …                      Its next backup
@@ -91,7 +92,8 @@ def _vms(job: Job) -> Iterator[tuple[str, str, str]]:
             yield vcenter, vm, repository
             continue
         raise UsageError(
-            f"{job.file} does not say by itself which VM is in which repository: write `repository:` on discover"
+            f"{job.file} does not say by itself which VM is in which repository: write `repository:` on "
+            "discover"
         )
     if not told_by(job, "discover"):
         raise UsageError(f"{job.file} discovers no VM: name the VM's backup job")
@@ -107,7 +109,8 @@ def _agree(found: Comparison, *, given: bool, shown: bool) -> None:
 
 
 def _rows(old: Identity, new: Identity) -> Iterator[tuple[str, str, str]]:
-    """One above the other, since two uuids side by side are too wide for many a terminal and harder to compare."""
+    """One above the other, since two uuids side by side are too wide for many a terminal and harder to
+    compare."""
     for what, before, now in _both(old, new):
         if same(before, now):
             yield what, "both", now
@@ -134,7 +137,10 @@ def _sentence(vm: str, found: Comparison) -> str:
         case "known":
             return f"nothing to adopt: {found.directory} is that of '{vm}' as it is"
         case "differs":
-            return f"adopted: '{vm}' continues the restore points in {found.directory}; its next backup is a full"
+            return (
+                f"adopted: '{vm}' continues the restore points in {found.directory}; its next backup is a "
+                "full"
+            )
 
 
 def _document(found: Comparison, *, adopted: bool) -> dict[str, JsonValue]:

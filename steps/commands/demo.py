@@ -32,8 +32,8 @@ JOB = "jobs/demo.yaml"
 
 
 class Listener:
-    """Shows the run on standard error as any other; the last lines of a run that succeeded are the demo's result, and wait
-    for the proof."""
+    """Shows the run on standard error as any other; the last lines of a run that succeeded are the demo's
+    result, and wait for the proof."""
 
     def __init__(self, console: Console, fold: Fold) -> None:
         self._console = console
@@ -58,8 +58,8 @@ class Listener:
 def demo(keep: Path | None) -> None:
     """Back up a VM of a lab, and show the restore point.
 
-    The lab has a simulated vCenter with a VM of two disks, and a hub behind a real sshd. It is started for the demo and
-    stopped again; what was made is compared with the source, and then removed.
+    The lab has a simulated vCenter with a VM of two disks, and a hub behind a real sshd. It is started for
+    the demo and stopped again; what was made is compared with the source, and then removed.
     """
     registry = Registry.installed()
     fold = Fold(registry.findings)
@@ -83,10 +83,14 @@ def demo(keep: Path | None) -> None:
                     click.echo(f"\n{command.purpose}:\n  {command.line}")
             print_ending(summary, sys.stdout)
         elif keep is None:
-            click.echo("what the demo made is removed, and what it held with it; --keep DIR leaves it there", err=True)
+            click.echo(
+                "what the demo made is removed, and what it held with it; --keep DIR leaves it there",
+                err=True,
+            )
     if result.exit_code == 0 and keep is None:
         click.echo(
-            "\nAll of it was removed again; `sendense demo --keep DIR` leaves it there, for these commands to be tried."
+            "\nAll of it was removed again; `sendense demo --keep DIR` leaves it there, for these commands "
+            "to be tried."
         )
     raise click.exceptions.Exit(result.exit_code)
 
@@ -113,4 +117,7 @@ def _proof(lab: Lab, result: Result, published: Published) -> Iterator[str]:
             raise DifferenceError(
                 f"{image} is not equal to {disk.file}: this is a bug of run {result.run}, please report it"
             )
-        yield f"disk {disk.key}: {posixpath.basename(image)} is equal to {Path(disk.file).name} (qemu-img compare)"
+        yield (
+            f"disk {disk.key}: {posixpath.basename(image)} is equal to {Path(disk.file).name} (qemu-img "
+            "compare)"
+        )

@@ -58,8 +58,9 @@ def files(
 ) -> None:
     """List (ls), print (cat) or copy (get) files of POINT's guest.
 
-    Paths are absolute in the guest. Where no operating system is found on the disks, each file system lies below a directory that is
-    called like its device. Takes libguestfs; the file systems are mounted in its own small VM, never on this machine.
+    Paths are absolute in the guest. Where no operating system is found on the disks, each file system lies
+    below a directory that is called like its device. Takes libguestfs; the file systems are mounted in its
+    own small VM, never on this machine.
     """
     if not paths and verb != "ls":
         raise UsageError(f"name what to {verb}: an absolute path in the guest, such as /etc/fstab")
@@ -82,7 +83,13 @@ def files(
 
 @contextmanager
 def _tree(
-    site: Path, options: Options, repository: str | None, point: str, disks: tuple[int, ...], *, accepted: bool
+    site: Path,
+    options: Options,
+    repository: str | None,
+    point: str,
+    disks: tuple[int, ...],
+    *,
+    accepted: bool,
 ) -> Iterator[Tree]:
     with (
         stop_on_signals() as stop,

@@ -79,11 +79,19 @@ def start(directory: Path, inventory: Path | None, as_json: bool) -> None:
 @click.option("--vm", required=True, help="Its name, or its inventory path.")
 @click.option("--disk", required=True, type=int, metavar="KEY", help="The disk's key.")
 @click.option("--offset", required=True, type=Bytes())
-@click.option("--length", type=Bytes(), help=f"How much to write.  [default: {GUEST_BLOCK}, or the whole file]")
+@click.option(
+    "--length", type=Bytes(), help=f"How much to write.  [default: {GUEST_BLOCK}, or the whole file]"
+)
 @click.option("--pattern", type=int, metavar="SEED", help="Write random bytes of this seed.  [default: 0]")
 @click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="Write what is in this file.")
 def write(
-    directory: Path, vm: str, disk: int, offset: int, length: int | None, pattern: int | None, file: Path | None
+    directory: Path,
+    vm: str,
+    disk: int,
+    offset: int,
+    length: int | None,
+    pattern: int | None,
+    file: Path | None,
 ) -> None:
     """Write to a disk as the guest would.
 
@@ -109,7 +117,9 @@ def _beginning(context: click.Context, argument: click.Parameter, begun: str) ->
 @directory_option
 @click.argument("name", required=False, shell_complete=_beginning)
 @click.argument("parameters", nargs=-1, metavar="[PARAMETER=VALUE]…")
-@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often it happens.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often it happens."
+)
 @json_option
 def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count: int, as_json: bool) -> None:
     """Make something go wrong, or list what can.
@@ -121,12 +131,20 @@ def fault(directory: Path, name: str | None, parameters: tuple[str, ...], count:
         armed = chosen.status()["armed"]
         if as_json:
             told = [
-                {"name": known, "what": kind.sentence, "parameters": kind.parameters, "to_come": armed.get(known, 0)}
+                {
+                    "name": known,
+                    "what": kind.sentence,
+                    "parameters": kind.parameters,
+                    "to_come": armed.get(known, 0),
+                }
                 for known, kind in FAULTS.items()
             ]
             print_json({"schema_version": FAULTS_SCHEMA_VERSION, "faults": told})
             return
-        rows = [(known, _parameters(kind), str(armed.get(known, "")), kind.sentence) for known, kind in FAULTS.items()]
+        rows = [
+            (known, _parameters(kind), str(armed.get(known, "")), kind.sentence)
+            for known, kind in FAULTS.items()
+        ]
         print_table("Faults", ("name", "parameters", "to come", "what happens"), rows, stream=sys.stdout)
         return
     given = {}

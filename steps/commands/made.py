@@ -40,4 +40,6 @@ def texts(value: JsonValue) -> list[str]:
 
 def outputs(summary: RunSummary, step: str) -> list[dict[str, JsonValue]]:
     """What the nodes of that kind of step gave, and still stands."""
-    return [node.output for node in summary.nodes if node.step == step and node.output and node.undone is None]
+    return [
+        node.output for node in summary.nodes if node.step == step and node.output and node.undone is None
+    ]

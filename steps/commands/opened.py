@@ -1,4 +1,5 @@
-"""A restore point that a command works with outside of any run: found, proven to be whole, and let go of at the end."""
+"""A restore point that a command works with outside of any run: found, proven to be whole, and let go of at
+the end."""
 
 from __future__ import annotations
 
@@ -34,8 +35,9 @@ def opened_point(
     *,
     accepted: bool,
 ) -> Iterator[tuple[Context, StoredPoint]]:
-    """What is started with the context ends with the block. A point that is suspect or damaged is asked about, unless that is
-    `accepted`, and ends the command with the exit code of a difference. Raises what `find_point`, `stored.read` and `consent.agree` do."""
+    """What is started with the context ends with the block. A point that is suspect or damaged is asked
+    about, unless that is `accepted`, and ends the command with the exit code of a difference. Raises what
+    `find_point`, `stored.read` and `consent.agree` do."""
     job, bus = read_job(site, options, part=True), Bus()
     bus.subscribe(tell_warning)
     with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
@@ -48,5 +50,7 @@ def opened_point(
         with ctx.closing:
             yield ctx, point
     if point.doubts:
-        print(f"! {point.vm}/{point.point} is not to be relied on: {'; '.join(point.doubts)}", file=sys.stderr)
+        print(
+            f"! {point.vm}/{point.point} is not to be relied on: {'; '.join(point.doubts)}", file=sys.stderr
+        )
         raise click.exceptions.Exit(DifferenceError.exit_code)

@@ -35,16 +35,20 @@ def show(name: str, listed: Catalogue) -> None:
             print(f"{point.label} {point.point}: {note}", file=sys.stderr)
     if listed.unread:
         rows = [(one.path, one.why) for one in listed.unread]
-        print_table("Cannot be read, so nothing of its VM is deleted", ("path", "why"), rows, stream=sys.stderr)
+        print_table(
+            "Cannot be read, so nothing of its VM is deleted", ("path", "why"), rows, stream=sys.stderr
+        )
     if listed.skipped:
-        print_table("Not listed", ("path", "why"), [(one.path, one.why) for one in listed.skipped], stream=sys.stderr)
+        print_table(
+            "Not listed", ("path", "why"), [(one.path, one.why) for one in listed.skipped], stream=sys.stderr
+        )
     if listed.unfinished:
         print_table("Unfinished", ("path",), [(path,) for path in listed.unfinished], stream=sys.stderr)
 
 
 def trees(points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
-    """The points of one VM, each below what it lies on, with the lines that lead to it. A chain goes straight down: only where
-    several lie on one do all but the last step aside."""
+    """The points of one VM, each below what it lies on, with the lines that lead to it. A chain goes straight
+    down: only where several lie on one do all but the last step aside."""
     order = {point.point: number for number, point in enumerate(points)}
     above: dict[str | None, list[Point]] = {}
     for point in points:

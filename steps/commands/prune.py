@@ -62,7 +62,9 @@ def rules(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("vms", nargs=-1, metavar="[VM]…")
 @rules
 @all_vms_option
-@click.option("--dry-run", is_flag=True, help="Show what would go and what would be rebuilt, and why; change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would go and what would be rebuilt, and why; change nothing."
+)
 @click.option("--yes", is_flag=True, help="Delete what no rule keeps without asking: for cron and CI.")
 @repository_option
 @job_options
@@ -81,13 +83,17 @@ def prune(
 ) -> None:
     """Delete the restore points that no rule keeps.
 
-    Of the VM that JOB is about, of those named after it, or of all VMs where JOB is a part like site.yaml or --all-vms is given. What would go is shown
-    first, and asked about; --yes answers, and without a terminal it is needed. No other point goes than those that were shown.
+    Of the VM that JOB is about, of those named after it, or of all VMs where JOB is a part like site.yaml or
+    --all-vms is given. What would go is shown first, and asked about; --yes answers, and without a terminal
+    it is needed. No other point goes than those that were shown.
 
-    Only points whose every block was compared count; the last good one, protected ones and what an unfinished run is built on
-    stay. What is built on a point that goes is rebuilt before, and compared. Killed at any moment, the same command goes on.
+    Only points whose every block was compared count; the last good one, protected ones and what an unfinished
+    run is built on stay. What is built on a point that goes is rebuilt before, and compared. Killed at any
+    moment, the same command goes on.
     """
-    given: dict[str, JsonValue] = {name.replace("_", "-"): count for name, count in counts.items() if count is not None}
+    given: dict[str, JsonValue] = {
+        name.replace("_", "-"): count for name, count in counts.items() if count is not None
+    }
     if not given:
         raise UsageError("say what stays: --keep-last, --keep-daily, … N, or --max-chain N")
     options = options_from(settings, state)
@@ -104,7 +110,9 @@ def prune(
     refused = _refused(plans)
     if dry_run and as_json:
         found = [plan.to_json_value() for plan in plans]
-        print_json({"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": True, "vms": found, "problems": problems})
+        print_json(
+            {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": True, "vms": found, "problems": problems}
+        )
     else:
         _show(plans, sys.stderr if as_json else sys.stdout, all_points=dry_run)
     for problem in problems:
@@ -114,7 +122,11 @@ def prune(
     if not due:
         code = 1 if refused else 0
         if as_json:
-            document: dict[str, JsonValue] = {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": False, "run": None}
+            document: dict[str, JsonValue] = {
+                "schema_version": PRUNE_SCHEMA_VERSION,
+                "dry_run": False,
+                "run": None,
+            }
             print_json({**document, "exit_code": code, "vms": [], "refused": refused})
         raise click.exceptions.Exit(code)
     agree(_question(due), given=yes, option="--yes", untouched="nothing was deleted")
@@ -127,7 +139,8 @@ def prune(
         "confirmed": confirmed,
     }
     file = job_for(site, options, "prune", place.name, values, free=("confirmed",))
-    # What an unfinished prune decided was not shown now: it is decided anew, and what that one left is finished first.
+    # What an unfinished prune decided was not shown now: it is decided anew, and what that one left is
+    # finished first.
     result, summary = made.run_made(file, Options(state=state, fresh=True, typed=typed()))
     if as_json:
         pruned: list[JsonValue] = [*made.outputs(summary, Prune.name)]
@@ -138,7 +151,9 @@ def prune(
 
 def _problems(place: Place, plans: Sequence[VmPlan]) -> list[str]:
     free = place.host.free_bytes(place.path)
-    return [NoRoomError(place.host, plan, free).message for plan in plans if plan.due and free < plan.work.room]
+    return [
+        NoRoomError(place.host, plan, free).message for plan in plans if plan.due and free < plan.work.room
+    ]
 
 
 def _refused(plans: Sequence[VmPlan]) -> list[JsonValue]:
@@ -172,7 +187,8 @@ def _show(plans: Sequence[VmPlan], stream: TextIO, *, all_points: bool) -> None:
     rebuilt = sum(len(plan.plan.moves) for plan in due)
     stay = sum(len(plan.plan.decisions) for plan in plans) - gone
     stream.write(
-        f"{counted(gone, 'point')} would go ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; {counted(rebuilt, 'image')} would be rebuilt\n"
+        f"{counted(gone, 'point')} would go ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; "
+        f"{counted(rebuilt, 'image')} would be rebuilt\n"
     )
 
 

@@ -1,4 +1,5 @@
-"""What the commands on repositories share: the repositories of a job, a point in them by name, a job made for a command."""
+"""What the commands on repositories share: the repositories of a job, a point in them by name, a job made for
+a command."""
 
 from __future__ import annotations
 
@@ -31,14 +32,17 @@ from steps.repository.section import Repository
 site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=Path))
 """A job, or the part with the repositories that jobs include."""
 
-all_vms_option = click.option("--all-vms", is_flag=True, help="All VMs of the repository, whatever JOB is about.")
+all_vms_option = click.option(
+    "--all-vms", is_flag=True, help="All VMs of the repository, whatever JOB is about."
+)
 
 repository_option = click.option(
     "--repository", metavar="NAME", help="Which of the job's repositories.  [default: all]"
 )
 
 KEPT_COMMANDS = 100
-"""Job files of commands: more than can be unfinished, and a file that is gone is made again by the same command."""
+"""Job files of commands: more than can be unfinished, and a file that is gone is made again by the same
+command."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def repositories(site: Path, options: Options, only: str | None = None) -> Itera
 
 @contextmanager
 def repositories_of(read: Job, only: str | None = None) -> Iterator[list[Place]]:
-    """Those of the job, or the one called `only`; the hosts are good until the block is left. Raises UsageError."""
+    """Those of the job, or the one called `only`; the hosts are good until the block is left. Raises
+    UsageError."""
     bus = Bus()
     bus.subscribe(tell_warning)
     with temporary_directory() as scratch, World(read, bus, threading.Event(), Path(scratch)) as world:
@@ -89,9 +94,10 @@ def places_of(world: World, only: str | None = None) -> list[Place]:
 
 
 def find_point(site: Job, places: Sequence[Place], name: str) -> tuple[Place, str]:
-    """The repository that has the point, and the absolute path of the point's directory there; ``latest`` is that of the VM that the
-    job `site` is about. Where the newest was asked for and another one is meant, that is said. Raises NoSuchPointError,
-    AmbiguousPointError, AmbiguousVmError, SeveralVmsError, NoScopeError, NotARepositoryError."""
+    """The repository that has the point, and the absolute path of the point's directory there; ``latest`` is
+    that of the VM that the job `site` is about. Where the newest was asked for and another one is meant, that
+    is said. Raises NoSuchPointError, AmbiguousPointError, AmbiguousVmError, SeveralVmsError, NoScopeError,
+    NotARepositoryError."""
     found = [
         (place, one)
         for place in places
@@ -135,12 +141,14 @@ def job_for(
     typed_as: JsonValue = None,
     fresh: bool = False,
 ) -> Path:
-    """A job file that does what a command was told: `template` with `values`, and the hosts, sections and state of the
-    job `site`. It lies with this machine's state, so that `run`, `status` and `sweep` take it as any other; the same
-    command gives the same file, also with other values of `free`. `about` (a VM, a point) stands in its name.
+    """A job file that does what a command was told: `template` with `values`, and the hosts, sections and
+    state of the job `site`. It lies with this machine's state, so that `run`, `status` and `sweep` take it as
+    any other; the same command gives the same file, also with other values of `free`. `about` (a VM, a point)
+    stands in its name.
 
-    `typed_as`: what stood on the command line in place of the values of `free`, where that may mean others another day (the newest
-    point): an unfinished run of the same command keeps what it began with, unless `fresh`."""
+    `typed_as`: what stood on the command line in place of the values of `free`, where that may mean others
+    another day (the newest point): an unfinished run of the same command keeps what it began with, unless
+    `fresh`."""
     fixed = {name: value for name, value in values.items() if name not in free}
     if typed_as is not None:
         fixed["typed"] = typed_as

@@ -14,7 +14,13 @@ from runner.base.units import human_bytes
 from runner.cli.options import job_options, json_option, options_from, print_json
 from runner.cli.work import Work
 from steps.commands import points_view
-from steps.commands.repositories import find_point, repositories, repositories_of, repository_option, site_argument
+from steps.commands.repositories import (
+    find_point,
+    repositories,
+    repositories_of,
+    repository_option,
+    site_argument,
+)
 from steps.repository import catalogue, marker, verification_records
 from steps.repository.verification_records import Protection
 
@@ -30,8 +36,9 @@ PROTECT_SCHEMA_VERSION = 1
 def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Make the job's repositories, once.
 
-    One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk must not fill the root disk.
-    For the same reason the directory that a repository is to lie in must be there.
+    One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk
+    must not fill the root disk. For the same reason the directory that a repository is to lie in must be
+    there.
     """
     told: list[dict[str, Any]] = []
     with repositories(site, options_from(settings, state)) as places:
@@ -40,7 +47,9 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: boo
             there = {"name": place.name, "host": host.name, "path": path}
             if (found := marker.read(host, path)) is not None:
                 told.append({**there, "uuid": found.uuid, "made": False})
-                click.echo(f"{place.name}: {path} on {host.name} is repository {found.uuid} already", err=as_json)
+                click.echo(
+                    f"{place.name}: {path} on {host.name} is repository {found.uuid} already", err=as_json
+                )
                 continue
             made = marker.init(host, path)
             told.append({**there, "uuid": made.uuid, "made": True})
@@ -70,7 +79,8 @@ def points(
 ) -> None:
     """List the restore points in the job's repositories.
 
-    With VM, those of that one. What is listed is complete, and verified as far as it says. Of each VM an incremental stands below what it is built on.
+    With VM, those of that one. What is listed is complete, and verified as far as it says. Of each VM an
+    incremental stands below what it is built on.
     """
     with repositories(site, options_from(settings, state), repository) as places:
         catalogues = {place.name: catalogue.read(place.host, place.path, vms) for place in places}
@@ -119,8 +129,9 @@ def protect(
 ) -> None:
     """Keep POINT until a day: nothing here deletes it before.
 
-    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM,
-    VM/latest, or latest where there is one VM, is the newest good point.
+    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or
+    the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is one VM, is the newest
+    good point.
     """
     if lift == (until is not None and reason is not None) or (lift and (until or reason)):
         raise UsageError("write --until DATE and --reason TEXT, or --lift alone")
@@ -138,7 +149,9 @@ def protect(
             click.echo(f"{path} stays until the end of {until:%Y-%m-%d}: {reason}", err=as_json)
             for sentence in verification_records.against(verification_records.read(place.host, path)):
                 click.echo(f"{path}: {sentence}", err=True)
-        against = list(verification_records.against(verification_records.read(place.host, path))) if as_json else []
+        against = (
+            list(verification_records.against(verification_records.read(place.host, path))) if as_json else []
+        )
     if as_json:
         told = {"path": path, "until": None if until is None else until.isoformat(), "reason": reason}
         print_json({"schema_version": PROTECT_SCHEMA_VERSION, **told, "against": against})

@@ -38,7 +38,9 @@ accept_option = click.option(
 @click.command(cls=Work)
 @site_argument
 @point_argument
-@click.option("--to", "place", required=True, metavar="DIR|HOST:DIR", help="Where to; HOST is one of the job's.")
+@click.option(
+    "--to", "place", required=True, metavar="DIR|HOST:DIR", help="Where to; HOST is one of the job's."
+)
 @disk_option
 @click.option(
     "--format",
@@ -48,7 +50,9 @@ accept_option = click.option(
     show_default=True,
     help="vmdk-stream is what an OVA holds.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that are there, once the new ones are verified.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace files that are there, once the new ones are verified."
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--fresh", is_flag=True, help="Abandon what an unfinished restore has so far, and begin anew.")
 @accept_option
@@ -72,8 +76,9 @@ def restore(
 ) -> None:
     """Restore the disks of POINT as files.
 
-    POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is one VM, is the
-    newest good point. What is restored is read back and compared with what was read at the source; no file has its final name before. After a failure the same command goes on.
+    POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest
+    where there is one VM, is the newest good point. What is restored is read back and compared with what was
+    read at the source; no file has its final name before. After a failure the same command goes on.
     """
     options = options_from(settings, state)
     job = read_job(site, options, part=True)
@@ -82,7 +87,9 @@ def restore(
         found, path = find_point(job, places, point)
         stored.refuse_unknown_disks(found.host, path, disks)
         known = standing.read(found.host, path, disks)
-    suspect = not only_plan and consent.accept_suspect(known, "Restore it all the same?", given=accept_suspect)
+    suspect = not only_plan and consent.accept_suspect(
+        known, "Restore it all the same?", given=accept_suspect
+    )
     values: dict[str, JsonValue] = {
         "repository": found.name,
         "point": path,
@@ -113,7 +120,14 @@ def restore(
     if as_json:
         point_of = {"vm": known.vm, "point": known.point, "path": path, "doubts": list(known.doubts)}
         files = [file for out in made.outputs(summary, Deliver.name) for file in made.texts(out["files"])]
-        print_json({**made.document(RESTORE_SCHEMA_VERSION, result, summary), **point_of, "host": host, "files": files})
+        print_json(
+            {
+                **made.document(RESTORE_SCHEMA_VERSION, result, summary),
+                **point_of,
+                "host": host,
+                "files": files,
+            }
+        )
     raise click.exceptions.Exit(result.exit_code)
 
 
@@ -125,7 +139,8 @@ def destination(place: str, hosts: Collection[str]) -> tuple[str, str]:
     if host not in hosts:
         known = ", ".join(hosts)
         raise UsageError(
-            f"--to {place}: the job has no host '{host}'; it has {known}; write ./{place} for a directory here"
+            f"--to {place}: the job has no host '{host}'; it has {known}; write ./{place} for a directory "
+            "here"
         )
     if host == LOCAL:
         return host, str(Path(directory).resolve())

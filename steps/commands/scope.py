@@ -1,5 +1,5 @@
-"""Which VMs of a repository a command on a job is about: those that were named, by the job or beside it. Nobody logs in anywhere for
-it: the job's file tells, or the restore points do."""
+"""Which VMs of a repository a command on a job is about: those that were named, by the job or beside it.
+Nobody logs in anywhere for it: the job's file tells, or the restore points do."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Named:
 
 
 def chosen(job: Job, names: Names, given: Sequence[str], *, all_vms: bool) -> tuple[VmDirectory, ...]:
-    """`given`: names written after the job, which count instead of what the job says. Raises NoScopeError, NoSuchVmError,
-    AmbiguousVmError, UsageError."""
+    """`given`: names written after the job, which count instead of what the job says. Raises NoScopeError,
+    NoSuchVmError, AmbiguousVmError, UsageError."""
     if all_vms and given:
         raise UsageError(f"--all-vms means every VM: leave out {', '.join(given)}, or --all-vms")
     if given:
@@ -78,8 +78,8 @@ def _values(job: Job, spec: StepSpec, nodes: Nodes) -> Iterator[JsonValue]:
 
 
 def _of_job(job: Job, names: Names, name: str) -> VmDirectory:
-    """The VM that the job calls so: the one that it backed up last under that name, else one that is called so now. Raises
-    NoScopeError, AmbiguousVmError."""
+    """The VM that the job calls so: the one that it backed up last under that name, else one that is called
+    so now. Raises NoScopeError, AmbiguousVmError."""
     found = names.now(name)
     own = [vm for vm in names.vms if _job_of(vm) == job.name and (vm in found or _asked(vm) == name)]
     if own:

@@ -50,8 +50,8 @@ def serve(
 ) -> None:
     """Serve the disks of POINT over NBD, until Ctrl-C.
 
-    The lines to use them with are printed. The point itself never changes: what is written to a --writable export goes to a
-    temporary file on the repository's host, and is gone afterwards.
+    The lines to use them with are printed. The point itself never changes: what is written to a --writable
+    export goes to a temporary file on the repository's host, and is gone afterwards.
     """
     options = options_from(settings, state)
     with (
@@ -68,7 +68,10 @@ def serve(
 
 
 def document(point: StoredPoint, served: Sequence[Serving]) -> dict[str, object]:
-    disks = [{"key": one.image.key, "uri": one.uris[0], "size": one.size, "read_only": one.read_only} for one in served]
+    disks = [
+        {"key": one.image.key, "uri": one.uris[0], "size": one.size, "read_only": one.read_only}
+        for one in served
+    ]
     return {
         "schema_version": SERVE_SCHEMA_VERSION,
         "vm": point.vm,
@@ -80,7 +83,11 @@ def document(point: StoredPoint, served: Sequence[Serving]) -> dict[str, object]
 
 def lines(point: StoredPoint, served: Sequence[Serving]) -> list[str]:
     """For a person, ready to paste."""
-    how = "read-only" if all(one.read_only for one in served) else "writable, and what is written is thrown away"
+    how = (
+        "read-only"
+        if all(one.read_only for one in served)
+        else "writable, and what is written is thrown away"
+    )
     found = [f"{point.vm} {point.point}, {how}, until Ctrl-C"]
     found += [f"NOT TO BE RELIED ON: {doubt}" for doubt in point.doubts]
     found += [f"note: {note}" for note in point.notes]
@@ -91,7 +98,8 @@ def lines(point: StoredPoint, served: Sequence[Serving]) -> list[str]:
         found.append(f"  {shlex.join(_guestfish(one))}")
     found += [
         "",
-        "to boot it, if its firmware is BIOS and it knows virtio disks (its own hardware is in the point's vm/config.json):",
+        "to boot it, if its firmware is BIOS and it knows virtio disks (its own hardware is in the point's "
+        "vm/config.json):",
     ]
     return [*found, f"  {shlex.join(_qemu(served))}"]
 

@@ -58,7 +58,9 @@ VERIFY_SCHEMA_VERSION = 1
     is_flag=True,
     help="Also read from a new snapshot what the VM did not write since, and compare.",
 )
-@click.option("--fresh", is_flag=True, help="Abandon the records of an unfinished verification, and begin anew.")
+@click.option(
+    "--fresh", is_flag=True, help="Abandon the records of an unfinished verification, and begin anew."
+)
 @repository_option
 @job_options
 @json_option
@@ -77,10 +79,10 @@ def verify(
 ) -> None:
     """Compare restore points with what was read at the source.
 
-    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is
-    one VM, is the newest good point. The result is recorded beside the manifest;
-    a point that differs counts as good no longer (exit code 5). With --against-source, JOB is best the VM's backup job: its
-    variables say which vCenter has the VM, and from where it is read.
+    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its
+    path; VM, VM/latest, or latest where there is one VM, is the newest good point. The result is recorded
+    beside the manifest; a point that differs counts as good no longer (exit code 5). With --against-source,
+    JOB is best the VM's backup job: its variables say which vCenter has the VM, and from where it is read.
     """
     _refuse_misuse(points, every=every, all_vms=all_vms)
     options = options_from(settings, state)
@@ -94,7 +96,9 @@ def verify(
         uuids = {_uuid(place, path) for place, path in found} if against_source else set()
     names = {place.name for place, _ in found}
     if len(names) > 1:
-        raise UsageError(f"these points lie in the repositories {', '.join(sorted(names))}: verify one's at a time")
+        raise UsageError(
+            f"these points lie in the repositories {', '.join(sorted(names))}: verify one's at a time"
+        )
     paths = sorted({posixpath.relpath(path, place.path) for place, path in found})
     values: dict[str, JsonValue] = {"repository": names.pop(), "points": list(paths), "level": level}
     if against_source:
@@ -122,8 +126,9 @@ def _refuse_misuse(points: Sequence[str], *, every: bool, all_vms: bool) -> None
 
 
 def _every(job: Job, place: Place, vms: Sequence[str], *, all_vms: bool) -> list[str]:
-    """The paths of all points of the VMs that are meant; those that cannot be read are among them, so that their verification fails.
-    Raises UsageError, and UnreadableError where it is not known which points there are."""
+    """The paths of all points of the VMs that are meant; those that cannot be read are among them, so that
+    their verification fails. Raises UsageError, and UnreadableError where it is not known which points there
+    are."""
     found: list[str] = []
     for vm in chosen(job, names_of(place), vms, all_vms=all_vms):
         for bad in vm.unread:
@@ -164,21 +169,25 @@ _HOW_IT_IS_READ = (
 
 
 def _uuid(place: Place, point: str) -> str:
-    """By which the VM of `point` is found now: it may have been adopted under another one than its directory tells."""
+    """By which the VM of `point` is found now: it may have been adopted under another one than its directory
+    tells."""
     directory = posixpath.dirname(point)
     adopted = identities.current_uuid(identities.read(place.host, directory))
     return adopted or layout.uuid_of_vm_directory(posixpath.basename(directory)) or ""
 
 
 def _with_vm(job: Job, uuids: Collection[str]) -> dict[str, JsonValue]:
-    """Variables of the template for a comparison with the VM that has the instance uuid. Raises UsageError where points of several
-    VMs were named."""
+    """Variables of the template for a comparison with the VM that has the instance uuid. Raises UsageError
+    where points of several VMs were named."""
     if len(uuids) > 1:
-        raise UsageError(f"these points are of {len(uuids)} VMs: verify one VM's at a time against the source")
+        raise UsageError(
+            f"these points are of {len(uuids)} VMs: verify one VM's at a time against the source"
+        )
     vcenters = list(job.sections.get("vcenters", {}))
     if "vcenter" not in job.vars and len(vcenters) != 1:
         raise UsageError(
-            f"{job.file} does not say which vCenter has the VM: name the VM's backup job, or a site with one vCenter"
+            f"{job.file} does not say which vCenter has the VM: name the VM's backup job, or a site with one "
+            "vCenter"
         )
     (uuid,) = uuids
     known: dict[str, JsonValue] = {"vcenter": vcenters[0]} if len(vcenters) == 1 else {}

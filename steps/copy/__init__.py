@@ -1,13 +1,16 @@
-"""Bytes from one block device to another, proven: extents, endpoints (NBD, memory), the copy, digests, the ledger.
+"""Bytes from one block device to another, proven: extents, endpoints (NBD, memory), the copy, digests, the
+ledger.
 
-It knows no host, step or vSphere and stands on `runner.base.errors` and `runner.base.units` alone: a library of its own.
+It knows no host, step or vSphere and stands on `runner.base.errors` and `runner.base.units` alone: a library
+of its own.
 
     extents.py    (pure) runs of zeroes and of content, windows, blocks
     endpoint.py   the protocol of what can be copied from and to; its errors
     nbd.py        endpoints over NBD; libnbd lives here only       memory.py   endpoints in memory
     traffic.py    requests in flight on several connections, in one event loop; stop and stall
     survey.py     what a disk's next pieces are, asked a window at a time
-    engine.py     copy()            compare.py   compare()          differences.py   all that differs, not only the first
+    engine.py     copy()            compare.py   compare()          differences.py   all that differs, not
+    only the first
     digests.py    the BLAKE3 of every 1 MiB block, as a sparse file
     ledger.py     the flushed ranges of a copy, as a file that survives a crash
 """

@@ -1,4 +1,5 @@
-"""What of a disk changed since its parent, as its tracking says: rounded to clusters for writing, to blocks for reading."""
+"""What of a disk changed since its parent, as its tracking says: rounded to clusters for writing, to blocks
+for reading."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from runner.base.units import KiB
 from steps.copy.extents import BLOCK, gaps
 
 CLUSTER = 64 * KiB
-"""An overlay stores what is written in clusters of this size; a part of one would be filled up from the parent. Trackers name
-areas in blocks of 64 KiB or more."""
+"""An overlay stores what is written in clusters of this size; a part of one would be filled up from the
+parent. Trackers name areas in blocks of 64 KiB or more."""
 
 
 class Changes:
@@ -82,9 +83,9 @@ def spread(
     least: int,
     most: int,
 ) -> list[int]:
-    """Offsets of sample blocks outside of `ranges` (offset, length: whole blocks), in order: one at random from each of as
-    many equal parts of them. `share` (0 to 1) is taken as it is, though not below `least` blocks; without it one block
-    `one_in` so many is taken, between `least` and `most`."""
+    """Offsets of sample blocks outside of `ranges` (offset, length: whole blocks), in order: one at random
+    from each of as many equal parts of them. `share` (0 to 1) is taken as it is, though not below `least`
+    blocks; without it one block `one_in` so many is taken, between `least` and `most`."""
     outside = [(offset, -(-length // BLOCK)) for offset, length in gaps(capacity, ranges)]
     total = sum(blocks for _, blocks in outside)
     wanted = min(total // one_in, most) if share is None else math.ceil(total * share)

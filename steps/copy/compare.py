@@ -18,7 +18,8 @@ from steps.copy.traffic import Traffic
 
 _PROGRESS_INTERVAL = 0.5
 SAMPLE_BLOCKS = 1024
-"""Blocks of content in a sample at least: if one in 300 is wrong, a sample misses all of them once in 30 samples."""
+"""Blocks of content in a sample at least: if one in 300 is wrong, a sample misses all of them once in 30
+samples."""
 SAMPLE_SHARE = 100
 """One block of content in this many is in a sample of a large disk."""
 
@@ -28,8 +29,8 @@ class BlockDifference(DifferenceError):
 
     def __init__(self, name: str, offset: int, length: int, expected: str, found: str) -> None:
         super().__init__(
-            f"the {name} differs at offset {offset} ({length} bytes): BLAKE3 {expected} was read at the source, "
-            f"{found} is read back",
+            f"the {name} differs at offset {offset} ({length} bytes): BLAKE3 {expected} was read at the "
+            f"source, {found} is read back",
             details={"offset": offset},
         )
         self.offset = offset
@@ -40,7 +41,8 @@ class BlockDifference(DifferenceError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """`blocks` of the disk; `compared` were looked at, `read` of them read: the others are holes on both sides."""
+    """`blocks` of the disk; `compared` were looked at, `read` of them read: the others are holes on both
+    sides."""
 
     blocks: int
     compared: int
@@ -58,9 +60,9 @@ def compare(
     stall_timeout: float = 60.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets `blocks` (in
-    order). A block is taken as zero without reading only if its digest says zero and the image's extents do, which is not
-    asked of single `blocks`; `on_progress` gets bytes done and bytes in all.
+    """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets
+    `blocks` (in order). A block is taken as zero without reading only if its digest says zero and the image's
+    extents do, which is not asked of single `blocks`; `on_progress` gets bytes done and bytes in all.
 
     Raises BlockDifference for the first difference by offset, CopyError, Interrupted.
     """
@@ -71,8 +73,8 @@ def compare(
 
 
 def sample(digests: Digests, seed: str) -> list[int]:
-    """Offsets of blocks, in order: the first, the last, 1 % of the blocks of content (at least 1024), and as many of any
-    kind. The same seed and digests give the same sample."""
+    """Offsets of blocks, in order: the first, the last, 1 % of the blocks of content (at least 1024), and as
+    many of any kind. The same seed and digests give the same sample."""
     chance = random.Random(seed)
     total = digests.size // ENTRY
     content = sum(1 for _ in digests.data_blocks())

@@ -30,8 +30,8 @@ def differences(
     ranges: Sequence[tuple[int, int]] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Differences:
-    """Of all blocks, of `ranges`, or of `blocks` (as compare() takes them) those that differ, at most `most`. Raises
-    CopyError, Interrupted."""
+    """Of all blocks, of `ranges`, or of `blocks` (as compare() takes them) those that differ, at most `most`.
+    Raises CopyError, Interrupted."""
     capacity = digests.capacity
     if blocks is not None:
         ranges = [(offset, min(BLOCK, capacity - offset)) for offset in blocks]

@@ -1,8 +1,8 @@
 """The digests of a disk: 32 bytes a block, in a sparse file that is never held whole.
 
-Entry i is the BLAKE3 of [i MiB, min((i+1) MiB, capacity)); 32 zero bytes stand for a block of zeroes, so that holes of the
-disk are holes of the file (64 TiB: 2 GiB, sparse). The file lies on this machine: what its system refuses is raised as
-NoSpaceError or HostError.
+Entry i is the BLAKE3 of [i MiB, min((i+1) MiB, capacity)); 32 zero bytes stand for a block of zeroes, so that
+holes of the disk are holes of the file (64 TiB: 2 GiB, sparse). The file lies on this machine: what its
+system refuses is raised as NoSpaceError or HostError.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ _FIRST = bytes(64)
 
 
 def digest_of(block: memoryview | bytes) -> bytes:
-    # Most content shows at once that it is not zero. To compare all of a block of zeroes takes a fifth of the time that
-    # its BLAKE3 takes (measured: 52 against 247 µs a MiB), and a source without extents is full of them.
+    # Most content shows at once that it is not zero. To compare all of a block of zeroes takes a fifth of the
+    # time that its BLAKE3 takes (measured: 52 against 247 µs a MiB), and a source without extents is full of
+    # them.
     if block[: len(_FIRST)] == _FIRST[: len(block)] and bytes(block) == _zeroes(len(block)):
         return zero_digest(len(block))
     return blake3(block).digest()
@@ -75,7 +76,8 @@ class Digests:
 
     @classmethod
     def receive(cls, path: Path, capacity: int, chunks: Iterable[bytes]) -> Digests:
-        """A copy of the file whose content is `chunks`. Raises StateError if it is not as long as the disk needs."""
+        """A copy of the file whose content is `chunks`. Raises StateError if it is not as long as the disk
+        needs."""
         digests = cls.create(path, capacity)
         at = 0
         for chunk in chunks:
@@ -84,7 +86,9 @@ class Digests:
             at += len(chunk)
         if at != digests.size:
             digests.close()
-            raise StateError(f"the digests file has {at} bytes where a disk of {capacity} needs {digests.size}")
+            raise StateError(
+                f"the digests file has {at} bytes where a disk of {capacity} needs {digests.size}"
+            )
         return digests
 
     def put(self, offset: int, entries: bytes) -> None:
@@ -108,7 +112,11 @@ class Digests:
             then([Extent(offset, length, True)])
             return
         runs = (
-            Extent(offset + i * BLOCK, min(BLOCK, length - i * BLOCK), entries[i * ENTRY : (i + 1) * ENTRY] == _ZERO)
+            Extent(
+                offset + i * BLOCK,
+                min(BLOCK, length - i * BLOCK),
+                entries[i * ENTRY : (i + 1) * ENTRY] == _ZERO,
+            )
             for i in range(blocks)
         )
         then(merge(runs))
@@ -145,7 +153,8 @@ class Digests:
         return str(hasher.hexdigest())
 
     def _written(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of the file's parts that are not holes; file systems make holes of whole sectors, so of whole entries."""
+        """(start, stop) of the file's parts that are not holes; file systems make holes of whole sectors, so
+        of whole entries."""
         stop = 0
         while stop < self.size:
             try:
@@ -172,7 +181,9 @@ class Digests:
     def __enter__(self) -> Digests:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -1,4 +1,5 @@
-"""What the target is known to hold from an earlier moment of the disk: it saves the write where the bytes are the same."""
+"""What the target is known to hold from an earlier moment of the disk: it saves the write where the bytes are
+the same."""
 
 from __future__ import annotations
 

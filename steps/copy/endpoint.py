@@ -1,15 +1,18 @@
 """What can be copied from and to: a table of verbs. The engine never asks what is behind it.
 
-An `Endpoint` is a disk of some size behind one or more `Channel`s (connections). A channel's verbs start a request and return;
-its completions are called from `advance()`, never from the verb itself, so that no completion runs inside another.
-`tests/contract/test_endpoint.py` is the one conformance suite that every implementation passes.
+An `Endpoint` is a disk of some size behind one or more `Channel`s (connections). A channel's verbs start a
+request and return; its completions are called from `advance()`, never from the verb itself, so that no
+completion runs inside another. `tests/contract/test_endpoint.py` is the one conformance suite that every
+implementation passes.
 
     CopyError                      1   the copy or comparison failed
     ├── ConnectFailed   transient  1   no handshake in time
-    ├── RequestFailed              1   a side refused a request: verb, offset, errno; transient unless it would stay so
+    ├── RequestFailed              1   a side refused a request: verb, offset, errno; transient unless it
+    would stay so
     ├── LibnbdMissing              1   its Python binding is not installed for this Python
     ├── Stalled         transient  1   no request completed for too long; names who waits on whom
-    └── WrongEndpoint              1   sizes differ, a target is read-only or cannot flush: nothing was written
+    └── WrongEndpoint              1   sizes differ, a target is read-only or cannot flush: nothing was
+    written
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from runner.base.units import MiB, human_bytes
 from steps.copy.extents import Extent
 
 MAX_REQUEST = 32 * MiB
-"""What every server takes that names no limit: qemu-nbd closes the connection at more (NBD_MAX_BUFFER_SIZE)."""
+"""What every server takes that names no limit: qemu-nbd closes the connection at more
+(NBD_MAX_BUFFER_SIZE)."""
 
 
 class CopyError(SendenseError):
@@ -58,8 +62,8 @@ _LASTING = frozenset(
         errno.ENOTSUP,
     }
 )
-"""Errors that a second try meets again. EIO is a side's own answer, where a connection that broke is ENOTCONN; who runs the
-server may know that it only stands for a network's failure behind it."""
+"""Errors that a second try meets again. EIO is a side's own answer, where a connection that broke is
+ENOTCONN; who runs the server may know that it only stands for a network's failure behind it."""
 
 _REMEDY = {
     errno.EIO: "what it lies on cannot do it at this place",
@@ -102,7 +106,8 @@ Answered = Callable[[list[Extent], RequestFailed | None], None]
 class Channel(Protocol):
     """One connection. Requests may complete in any order; offsets and lengths are bytes inside the endpoint.
 
-    A buffer belongs to the channel until its request completed. Verbs raise RequestFailed if a request cannot even start.
+    A buffer belongs to the channel until its request completed. Verbs raise RequestFailed if a request cannot
+    even start.
     """
 
     label: str
@@ -129,11 +134,12 @@ class Channel(Protocol):
         """Makes the range read as zeroes, also where a backing file has other bytes."""
 
     def flush(self, done: Done) -> None:
-        """Makes durable what completed before this call: on this channel, and on all if the endpoint is `multi_conn`
-        (NBD protocol, NBD_FLAG_CAN_MULTI_CONN)."""
+        """Makes durable what completed before this call: on this channel, and on all if the endpoint is
+        `multi_conn` (NBD protocol, NBD_FLAG_CAN_MULTI_CONN)."""
 
     def extents(self, offset: int, length: int, answered: Answered) -> None:
-        """Answers extents that cover exactly the range, merged; one of unknown content if the endpoint has none."""
+        """Answers extents that cover exactly the range, merged; one of unknown content if the endpoint has
+        none."""
 
     def close(self) -> None: ...
 

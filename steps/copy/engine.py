@@ -1,12 +1,13 @@
 """copy(): every byte of a source into a target of the same size, with the digest of every block.
 
     survey what is next ─→ read a block ─→ digest ─→ content: write it  ┐
-                        │                         └→ zeroes ┐           ├→ settled ─→ FLUSH ─→ safe: on_flushed
-                        └→ a run of zeroes ─────────────────┴→ zero it, ┘
-                                                               or skip it where the target reads as zero already
+                        │                         └→ zeroes ┐           ├→ settled ─→ FLUSH ─→ safe:
+                        on_flushed └→ a run of zeroes ─────────────────┴→ zero it, ┘
+                                                               or skip it where the target reads as zero
+                                                               already
 
-Whether a block is zero is said by the source's extents or by its digest, which is of all its bytes. What the target reads as
-is asked of the target: a skipped hole is one that would change nothing.
+Whether a block is zero is said by the source's extents or by its digest, which is of all its bytes. What the
+target reads as is asked of the target: a skipped hole is one that would change nothing.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Progress:
-    """Bytes completed. `skipped`: nothing had to be done, since the target read as zero there or was known safe. `read`: those
-    that came from the source, whatever was done with them; `seconds` since the copy began."""
+    """Bytes completed. `skipped`: nothing had to be done, since the target read as zero there or was known
+    safe. `read`: those that came from the source, whatever was done with them; `seconds` since the copy
+    began."""
 
     data: int
     zero: int
@@ -57,7 +59,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy that ended well. `blind`: bytes of ranges whose extents a side failed to tell, which were read."""
+    """A copy that ended well. `blind`: bytes of ranges whose extents a side failed to tell, which were
+    read."""
 
     progress: Progress
     blind: int
@@ -79,13 +82,14 @@ def copy(
     on_flushed: Callable[[Sequence[Flushed]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Copy:
-    """Returns once a FLUSH made everything durable. `digests` is fresh but for what is `inherited`, and of the same capacity.
+    """Returns once a FLUSH made everything durable. `digests` is fresh but for what is `inherited`, and of
+    the same capacity.
 
-    `done` is safe already (what a ledger lists): only its digests are taken over. What is `inherited`, ranges (offset, length) of
-    whole blocks, is left alone: the target has it from its backing file, and `digests` holds its digests. What the target holds from an `earlier`
-    moment is read and digested like all else, and not written where it is the same. `on_flushed` gets what has become safe,
-    after each FLUSH: ranges whose writes completed before it was issued. Raises CopyError, Interrupted, and what the
-    callbacks raise.
+    `done` is safe already (what a ledger lists): only its digests are taken over. What is `inherited`, ranges
+    (offset, length) of whole blocks, is left alone: the target has it from its backing file, and `digests`
+    holds its digests. What the target holds from an `earlier` moment is read and digested like all else, and
+    not written where it is the same. `on_flushed` gets what has become safe, after each FLUSH: ranges whose
+    writes completed before it was issued. Raises CopyError, Interrupted, and what the callbacks raise.
     """
     return _Copy(
         source, target, digests, stop, tuning or Tuning(), done, inherited, earlier, on_flushed, on_progress
@@ -192,7 +196,9 @@ class _Copy:
             return
         if digest != zero_digest(piece.length):
             self._digests.put(piece.offset, digest)
-            self._traffic.write(self._target, piece.offset, block, lambda: self._have_written(piece, buffer, digest))
+            self._traffic.write(
+                self._target, piece.offset, block, lambda: self._have_written(piece, buffer, digest)
+            )
             return
         self._buffers.append(buffer)
         if piece.right_zero:
@@ -229,7 +235,8 @@ class _Copy:
         old = self._settled and time.monotonic() - self._settled_since >= self._tuning.flush_interval
         if not (last or old or self._settled_read >= max(self._tuning.window // 2, BLOCK)):
             return
-        # Only what completed before this FLUSH is issued is safe once it succeeds: later completions wait for the next.
+        # Only what completed before this FLUSH is issued is safe once it succeeds: later completions wait for
+        # the next.
         covered, read = self._settled, self._settled_read
         self._settled, self._settled_read, self._flushing = [], 0, True
         self._traffic.flush(self._target, lambda: self._have_flushed(covered, read, last))
@@ -254,8 +261,12 @@ def _refuse_wrong_ends(source: Endpoint, target: Endpoint, digests: Digests) -> 
     size = source.abilities.size
     for name, other in ((target.name, target.abilities.size), ("digests file", digests.capacity)):
         if other != size:
-            raise WrongEndpoint(f"the {source.name} has {size} bytes but the {name} is for {other}: nothing was copied")
+            raise WrongEndpoint(
+                f"the {source.name} has {size} bytes but the {name} is for {other}: nothing was copied"
+            )
     if target.abilities.read_only:
         raise WrongEndpoint(f"the {target.name} is read-only: nothing was copied")
     if not target.abilities.can_flush:
-        raise WrongEndpoint(f"the {target.name} cannot flush, so nothing in it would be safe: nothing was copied")
+        raise WrongEndpoint(
+            f"the {target.name} cannot flush, so nothing in it would be safe: nothing was copied"
+        )

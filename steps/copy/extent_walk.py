@@ -1,4 +1,5 @@
-"""What to do next on a disk: two views of its zeroes laid over each other, asked for lazily, a window at a time."""
+"""What to do next on a disk: two views of its zeroes laid over each other, asked for lazily, a window at a
+time."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ Ask = Callable[[int, int, Callable[[list[Extent]], None]], None]
 
 
 class Survey:
-    """The pieces of `ranges` (offset, length), in order. Only what is known so far can be taken; `top_up` learns more."""
+    """The pieces of `ranges` (offset, length), in order. Only what is known so far can be taken; `top_up`
+    learns more."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]], left: Ask, right: Ask) -> None:
         self._windows = windows(ranges)

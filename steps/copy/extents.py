@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from runner.base.units import GiB, MiB
 
 BLOCK = MiB
-"""The unit of reading, hashing and writing: block i is [i MiB, min((i+1) MiB, capacity)). Requests of 1 MiB keep pace with
-nbdcopy, 256 KiB ones do not (measured with libnbd 1.14 and qemu-nbd 7.2: 1.2 s a GiB)."""
+"""The unit of reading, hashing and writing: block i is [i MiB, min((i+1) MiB, capacity)). Requests of 1 MiB
+keep pace with nbdcopy, 256 KiB ones do not (measured with libnbd 1.14 and qemu-nbd 7.2: 1.2 s a GiB)."""
 
 WINDOW = 2 * GiB
-"""Extents are asked for this much at a time. Servers that are slow to answer (VDDK) then delay the first byte by one answer
-instead of by a whole disk's, while the holes of 64 TiB take 32,768 questions (seconds, not minutes). It is the largest power
-of two that fits the 32 bits of an NBD request's length, and a multiple of BLOCK."""
+"""Extents are asked for this much at a time. Servers that are slow to answer (VDDK) then delay the first byte
+by one answer instead of by a whole disk's, while the holes of 64 TiB take 32,768 questions (seconds, not
+minutes). It is the largest power of two that fits the 32 bits of an NBD request's length, and a multiple of
+BLOCK."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def _zeroes(extents: Iterable[Extent]) -> Iterator[Extent]:
 
 
 def overlay(left: Iterable[Extent], right: Iterable[Extent]) -> list[Piece]:
-    """Two views of the same bytes, both in order, without gaps and of the same range, laid over each other."""
+    """Two views of the same bytes, both in order, without gaps and of the same range, laid over each
+    other."""
     pieces: list[Piece] = []
     rights = iter(right)
     other = next(rights, None)
@@ -108,7 +110,8 @@ def overlay(left: Iterable[Extent], right: Iterable[Extent]) -> list[Piece]:
 
 
 def gaps(capacity: int, done: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The ranges (offset, length) of [0, capacity) that are not in `done`, in order; `done` is in any order."""
+    """The ranges (offset, length) of [0, capacity) that are not in `done`, in order; `done` is in any
+    order."""
     left: list[tuple[int, int]] = []
     at = 0
     for offset, length in sorted(done):

@@ -1,10 +1,10 @@
 """The ledger of one disk's copy: the ranges that are safe in the target, in a file that only grows.
 
-A head line says what is copied (`LedgerHead`), each further line what one FLUSH made safe of it. When the moment that is
-read had to be replaced by another one, a new head follows: what was safe of the old moment is then only known to be in
-the target. A line is ``<BLAKE3 of the rest, 16 hex digits> <JSON>``, written by one append that is synced before the
-next: a crash can tear the last line only. A torn last line is dropped; a line that is damaged elsewhere means that the
-file cannot be trusted.
+A head line says what is copied (`LedgerHead`), each further line what one FLUSH made safe of it. When the
+moment that is read had to be replaced by another one, a new head follows: what was safe of the old moment is
+then only known to be in the target. A line is ``<BLAKE3 of the rest, 16 hex digits> <JSON>``, written by one
+append that is synced before the next: a crash can tear the last line only. A torn last line is dropped; a
+line that is damaged elsewhere means that the file cannot be trusted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Whole blocks (the disk's last one may be shorter) that are safe in the target. `digests` is empty for a run of
-    zeroes, else one entry of the digests file a block."""
+    """Whole blocks (the disk's last one may be shorter) that are safe in the target. `digests` is empty for a
+    run of zeroes, else one entry of the digests file a block."""
 
     offset: int
     length: int
@@ -63,7 +63,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class Reading:
-    """`intact`: bytes of the file before a torn last line; if it is `torn`, it is to be cut there before it grows again."""
+    """`intact`: bytes of the file before a torn last line; if it is `torn`, it is to be cut there before it
+    grows again."""
 
     segments: tuple[Segment, ...]
     intact: int
@@ -94,8 +95,8 @@ def ranges_line(ranges: Iterable[Flushed]) -> bytes:
 
 
 def read_ledger(content: bytes | Iterable[bytes], name: str) -> Reading | None:
-    """None if not even the first line is whole. `content` may come in pieces, cut anywhere: what is then held of it are the
-    digests alone, 32 MiB for a TiB of disk. Raises StateError, which calls the file `name`."""
+    """None if not even the first line is whole. `content` may come in pieces, cut anywhere: what is then held
+    of it are the digests alone, 32 MiB for a TiB of disk. Raises StateError, which calls the file `name`."""
     heads: list[LedgerHead] = []
     ranges: list[list[Flushed]] = []
     intact = size = 0
@@ -132,7 +133,9 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _damage(number: int, name: str) -> StateError:
-    return StateError(f"line {number} of the ledger {name} is damaged: remove the file to copy the disk from the start")
+    return StateError(
+        f"line {number} of the ledger {name} is damaged: remove the file to copy the disk from the start"
+    )
 
 
 def _line(value: object) -> bytes:
@@ -162,7 +165,9 @@ def _head(value: object, name: str) -> LedgerHead:
 
 def _ranges(value: Any, head: LedgerHead, number: int, name: str) -> Iterable[Flushed]:
     try:
-        ranges = [Flushed(offset, length, base64.b64decode(text, validate=True)) for offset, length, text in value]
+        ranges = [
+            Flushed(offset, length, base64.b64decode(text, validate=True)) for offset, length, text in value
+        ]
         sound = all(_fits(one, head.capacity) for one in ranges)
     except (TypeError, ValueError, binascii.Error):
         sound = False
@@ -188,4 +193,7 @@ def join(ranges: Iterable[Flushed]) -> list[Flushed]:
             parts[-1].append(one)
         else:
             parts.append([one])
-    return [Flushed(run[0].offset, run[-1].end - run[0].offset, b"".join(one.digests for one in run)) for run in parts]
+    return [
+        Flushed(run[0].offset, run[-1].end - run[0].offset, b"".join(one.digests for one in run))
+        for run in parts
+    ]

@@ -1,4 +1,5 @@
-"""Endpoints in memory: the peer of `nbd`, for what needs no server. Sparse, so a disk of 64 TiB costs what was written to it."""
+"""Endpoints in memory: the peer of `nbd`, for what needs no server. Sparse, so a disk of 64 TiB costs what
+was written to it."""
 
 from __future__ import annotations
 
@@ -68,7 +69,13 @@ def _parts(offset: int, length: int) -> Iterator[tuple[int, int, int, int]]:
 
 class MemoryEndpoint:
     def __init__(
-        self, disk: MemoryDisk, name: str, *, connections: int = 1, multi_conn: bool = True, read_only: bool = False
+        self,
+        disk: MemoryDisk,
+        name: str,
+        *,
+        connections: int = 1,
+        multi_conn: bool = True,
+        read_only: bool = False,
     ) -> None:
         self.name = name
         self.abilities = Abilities(
@@ -81,7 +88,8 @@ class MemoryEndpoint:
             max_request=MAX_REQUEST,
         )
         self.channels = [
-            MemoryChannel(disk, self, f"connection {number} of {connections}") for number in range(1, connections + 1)
+            MemoryChannel(disk, self, f"connection {number} of {connections}")
+            for number in range(1, connections + 1)
         ]
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
-"""Endpoints over NBD. libnbd is used here only, by its asynchronous calls (libnbd(3), "Issuing asynchronous commands").
+"""Endpoints over NBD. libnbd is used here only, by its asynchronous calls (libnbd(3), "Issuing asynchronous
+commands").
 
-URIs are those of the NBD URI specification: ``nbd+unix:///<export>?socket=<path>``, ``nbd://127.0.0.1:<port>/<export>``.
+URIs are those of the NBD URI specification: ``nbd+unix:///<export>?socket=<path>``,
+``nbd://127.0.0.1:<port>/<export>``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,15 @@ from types import TracebackType
 from typing import Any
 
 from runner.base.units import MiB
-from steps.copy.endpoint import MAX_REQUEST, Abilities, Answered, ConnectFailed, CopyError, Done, RequestFailed
+from steps.copy.endpoint import (
+    MAX_REQUEST,
+    Abilities,
+    Answered,
+    ConnectFailed,
+    CopyError,
+    Done,
+    RequestFailed,
+)
 from steps.copy.extents import Extent, merge
 
 try:
@@ -36,16 +46,18 @@ _CLOSE_TIMEOUT = 1.0
 
 
 OPEN_TIMEOUT = 120.0
-"""Seconds for a server's answer. nbdkit opens its disk anew for each connection, and VMware's library takes long for that: a
-login, a ticket, and connections to two machines ("Connecting and disconnecting … can also be very slow",
-nbdkit-vddk-plugin(1)). A server that died is told at once all the same; this is only for one that is silent."""
+"""Seconds for a server's answer. nbdkit opens its disk anew for each connection, and VMware's library takes
+long for that: a login, a ticket, and connections to two machines ("Connecting and disconnecting … can also be
+very slow", nbdkit-vddk-plugin(1)). A server that died is told at once all the same; this is only for one that
+is silent."""
 
 
 class LibnbdMissing(CopyError):
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"libnbd's Python binding is missing for {sys.executable} ({why}): `apt install python3-libnbd`, and run sendense "
-            "with the distribution's Python, in a virtual environment made by `/usr/bin/python3 -m venv --system-site-packages`"
+            f"libnbd's Python binding is missing for {sys.executable} ({why}): `apt install python3-libnbd`, "
+            "and run sendense with the distribution's Python, in a virtual environment made by "
+            "`/usr/bin/python3 -m venv --system-site-packages`"
         )
 
 
@@ -57,7 +69,8 @@ def version() -> str:
 
 
 def probe(uri: str, timeout: float, name: str = "the export") -> ExportInfo:
-    """What a handshake says. An open socket proves nothing: a forward accepts and then drops what it may not forward.
+    """What a handshake says. An open socket proves nothing: a forward accepts and then drops what it may not
+    forward.
 
     Raises ConnectFailed after at most `timeout` seconds.
     """
@@ -69,8 +82,8 @@ def probe(uri: str, timeout: float, name: str = "the export") -> ExportInfo:
 
 
 class NbdEndpoint:
-    """One channel for each URI, all of the same bytes. On a writable export without multi_conn only the first is used:
-    a FLUSH there says nothing of other connections. Raises ConnectFailed."""
+    """One channel for each URI, all of the same bytes. On a writable export without multi_conn only the first
+    is used: a FLUSH there says nothing of other connections. Raises ConnectFailed."""
 
     def __init__(self, uris: Sequence[str], name: str, *, timeout: float = OPEN_TIMEOUT) -> None:
         self.name = name
@@ -100,7 +113,9 @@ class NbdEndpoint:
     def __enter__(self) -> NbdEndpoint:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -115,8 +130,8 @@ class NbdChannel:
             raise LibnbdMissing(_MISSING)
         self._handle: Any = nbd.NBD()
         self._handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
-        # Else libnbd fills each buffer with zeroes before it reads into it (nbd_set_pread_initialize(3)): all bytes are written
-        # once more. What a read that failed left in one is never looked at.
+        # Else libnbd fills each buffer with zeroes before it reads into it (nbd_set_pread_initialize(3)): all
+        # bytes are written once more. What a read that failed left in one is never looked at.
         self._handle.set_pread_initialize(False)
         try:
             self._connect(uri, timeout)
@@ -135,7 +150,9 @@ class NbdChannel:
         while self._handle.aio_is_connecting():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise ConnectFailed(self.name, uri, f"it accepted the connection but said nothing for {timeout:.0f} s")
+                raise ConnectFailed(
+                    self.name, uri, f"it accepted the connection but said nothing for {timeout:.0f} s"
+                )
             self._wait(left)
         if not self._handle.aio_is_ready():
             raise ConnectFailed(self.name, uri, "the server closed the connection")
@@ -165,7 +182,8 @@ class NbdChannel:
         try:
             self._notify(ready)
         except nbd.Error:
-            # A connection that broke: libnbd has ended each of its requests with ENOTCONN, which the completions say.
+            # A connection that broke: libnbd has ended each of its requests with ENOTCONN, which the
+            # completions say.
             if self._alive():
                 raise
         for _ in range(len(self._settled)):
@@ -180,8 +198,8 @@ class NbdChannel:
             self._handle.aio_notify_write()
 
     def _mask(self) -> int:
-        """What libnbd waits for now; the answer to a read may end its wish to write, and a connection that ended waits for
-        nothing."""
+        """What libnbd waits for now; the answer to a read may end its wish to write, and a connection that
+        ended waits for nothing."""
         if self._handle is None:
             return 0
         direction = self._handle.aio_get_direction()
@@ -198,7 +216,8 @@ class NbdChannel:
         for _, ready in poller.poll(seconds * 1000):
             self._notify(ready)
 
-    # requests. libnbd takes buffers as they are; around each nbd.Buffer it leaks a reference, and so the memory (1.14).
+    # requests. libnbd takes buffers as they are; around each nbd.Buffer it leaks a reference, and so the
+    # memory (1.14).
 
     def read(self, offset: int, into: memoryview, done: Done) -> None:
         def issue(start: int, length: int, ended: Callable[[Any], int]) -> None:
@@ -235,14 +254,15 @@ class NbdChannel:
         self._ask_extents(offset, offset + length, [], answered)
 
     def _ask_extents(self, at: int, end: int, known: list[Extent], answered: Answered) -> None:
-        """Asks from `at` on, again until the answers reach `end`: a server may answer for less than it was asked (NBD
-        protocol, NBD_REPLY_TYPE_BLOCK_STATUS), and its last extent may reach beyond."""
+        """Asks from `at` on, again until the answers reach `end`: a server may answer for less than it was
+        asked (NBD protocol, NBD_REPLY_TYPE_BLOCK_STATUS), and its last extent may reach beyond."""
         found: list[Extent] = []
 
         def entries(context: str, offset: int, pairs: list[int], error: Any) -> int:
             if context == nbd.CONTEXT_BASE_ALLOCATION:
                 for length, flags in zip(pairs[::2], pairs[1::2], strict=True):
-                    # Only the zero flag promises zeroes; a hole alone may read as anything (NBD protocol, base:allocation).
+                    # Only the zero flag promises zeroes; a hole alone may read as anything (NBD protocol,
+                    # base:allocation).
                     if offset < end:
                         length = min(length, end - offset)
                         found.append(Extent(offset, length, bool(flags & nbd.STATE_ZERO)))
@@ -275,7 +295,8 @@ class NbdChannel:
         issue: Callable[[int, int, Callable[[Any], int]], None],
         done: Done,
     ) -> None:
-        """Issues [offset, offset + length) in requests of at most `limit` bytes; `done` once, with the first error."""
+        """Issues [offset, offset + length) in requests of at most `limit` bytes; `done` once, with the first
+        error."""
         starts = range(0, length, limit) if length else range(1)
         left = len(starts)
         number = 0
@@ -312,7 +333,8 @@ class NbdChannel:
             self._parting = True
 
     def hang_up(self, deadline: float) -> None:
-        """Once the server took the goodbye, at the deadline of `time.monotonic()` at the latest. Twice is fine."""
+        """Once the server took the goodbye, at the deadline of `time.monotonic()` at the latest. Twice is
+        fine."""
         if self._parting:
             with suppress(nbd.Error):  # as above
                 while self._alive() and time.monotonic() < deadline:

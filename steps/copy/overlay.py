@@ -1,8 +1,9 @@
-"""An image on a parent, as a target: of each block only what changed is written, and the rest is compared with the parent.
+"""An image on a parent, as a target: of each block only what changed is written, and the rest is compared
+with the parent.
 
-The copy hands over whole blocks, since digests are of whole blocks. What the block's tracking calls unchanged is read from
-the image, where the parent shows through, before anything of the block is written: if the source has other bytes there, a
-write was forgotten, and neither this image nor its parents can be trusted.
+The copy hands over whole blocks, since digests are of whole blocks. What the block's tracking calls unchanged
+is read from the image, where the parent shows through, before anything of the block is written: if the source
+has other bytes there, a write was forgotten, and neither this image nor its parents can be trusted.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Overlay:
         self.name = image.name
         self.abilities = image.abilities
         self._image = image
-        self.channels: Sequence[Channel] = [_Channel(channel, image.name, changes) for channel in image.channels]
+        self.channels: Sequence[Channel] = [
+            _Channel(channel, image.name, changes) for channel in image.channels
+        ]
 
     def close(self) -> None:
         self._image.close()
@@ -64,7 +67,8 @@ class _Channel:
         self._change(offset, len(content), content, write, done)
 
     def zero(self, offset: int, length: int, done: Done) -> None:
-        """A run of blocks; those that changed in parts are compared one by one, so that no run is read at once."""
+        """A run of blocks; those that changed in parts are compared one by one, so that no run is read at
+        once."""
 
         def write(start: int, end: int, then: Done) -> None:
             self._below.zero(start, end - start, then)
@@ -114,7 +118,8 @@ class _Channel:
 
 
 def _runs(changes: Changes, offset: int, length: int) -> Iterator[tuple[int, int]]:
-    """[offset, offset + length) in (start, end): what changed as a whole in one, every other block by itself."""
+    """[offset, offset + length) in (start, end): what changed as a whole in one, every other block by
+    itself."""
     whole: tuple[int, int] | None = None
     for start in range(offset, offset + length, BLOCK):
         end = min(start + BLOCK, offset + length)

@@ -1,7 +1,7 @@
 """Requests in flight on the channels of some endpoints: one event loop on one thread.
 
-One loop keeps pace with nbdcopy's threads (libnbd, BLAKE3 and poll release the GIL, so several disks run beside each other),
-and nothing in the copy needs a lock.
+One loop keeps pace with nbdcopy's threads (libnbd, BLAKE3 and poll release the GIL, so several disks run
+beside each other), and nothing in the copy needs a lock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from steps.copy.extents import Extent
 _TICK = 0.2
 """Seconds between two looks at the stop flag while nothing happens."""
 _LONGEST_TURN = 1.0
-"""Seconds that one turn adds to a stall at most: a machine that slept, or a runner that was frozen, did not wait."""
+"""Seconds that one turn adds to a stall at most: a machine that slept, or a runner that was frozen, did not
+wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ class _Request:
     length: int
 
     def __str__(self) -> str:
-        return f"the {self.endpoint.name} ({describe(self.verb, self.offset, self.length)}, {self.channel.label})"
+        return (
+            f"the {self.endpoint.name} ({describe(self.verb, self.offset, self.length)}, "
+            f"{self.channel.label})"
+        )
 
 
 class Traffic:
@@ -61,7 +65,9 @@ class Traffic:
 
     def write(self, endpoint: Endpoint, offset: int, content: memoryview, then: Callable[[], None]) -> None:
         channel = _least_busy(endpoint)
-        channel.write(offset, content, self._start(_Request(endpoint, channel, "write", offset, len(content)), then))
+        channel.write(
+            offset, content, self._start(_Request(endpoint, channel, "write", offset, len(content)), then)
+        )
 
     def zero(self, endpoint: Endpoint, offset: int, length: int, then: Callable[[], None]) -> None:
         channel = _least_busy(endpoint)
@@ -71,7 +77,9 @@ class Traffic:
         channel = _least_busy(endpoint)
         channel.flush(self._start(_Request(endpoint, channel, "flush", 0, 0), then))
 
-    def extents(self, endpoint: Endpoint, offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:
+    def extents(
+        self, endpoint: Endpoint, offset: int, length: int, then: Callable[[list[Extent]], None]
+    ) -> None:
         """A query that fails answers one extent of unknown content: the range is then read."""
         channel = _least_busy(endpoint)
         found: list[Extent] = []
@@ -101,8 +109,8 @@ class Traffic:
         return done
 
     def turn(self) -> None:
-        """Waits until something in flight moves, at most a tick; not at all if nothing is in flight. Raises what failed first (RequestFailed), Stalled,
-        Interrupted."""
+        """Waits until something in flight moves, at most a tick; not at all if nothing is in flight. Raises
+        what failed first (RequestFailed), Stalled, Interrupted."""
         if self._stop.is_set():
             raise Interrupted()
         if not self._requests:
@@ -144,6 +152,7 @@ class Traffic:
 
 
 def _least_busy(endpoint: Endpoint) -> Channel:
-    """Several channels to what is written need multi_conn: without it one's FLUSH says nothing of another's writes."""
+    """Several channels to what is written need multi_conn: without it one's FLUSH says nothing of another's
+    writes."""
     several = endpoint.abilities.multi_conn or endpoint.abilities.read_only
     return min(endpoint.channels, key=lambda one: one.in_flight) if several else endpoint.channels[0]

@@ -1,5 +1,6 @@
-"""What is in a guest's file systems, read through libguestfs (guestfs(3)): a small VM of ours mounts them, never this machine.
+"""What is in a guest's file systems, read through libguestfs (guestfs(3)): a small VM of ours mounts them,
+never this machine.
 
-``appliance`` starts it and asks it things with a deadline, ``tree`` lists and copies. Everything that comes from a guest is
-hostile: names, symlinks, file systems. Only here is libguestfs used.
+``appliance`` starts it and asks it things with a deadline, ``tree`` lists and copies. Everything that comes
+from a guest is hostile: names, symlinks, file systems. Only here is libguestfs used.
 """

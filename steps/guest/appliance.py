@@ -24,7 +24,8 @@ except ImportError:
     guestfs = None
 
 PACKAGES = "libguestfs-tools python3-guestfs linux-image-amd64"
-"""Debian's, without their recommended ones; the appliance is made of the machine's own kernel and programs."""
+"""Debian's, without their recommended ones; the appliance is made of the machine's own kernel and
+programs."""
 
 KVM = Path("/dev/kvm")
 KVM_BOOT = 60.0
@@ -47,8 +48,8 @@ class GuestError(SendenseError):
 
 
 class Appliance:
-    """The disks of NBD `uris`, read-only, and the file systems found on them. Use as a context manager. `directory` (0700) takes
-    its temporary files. Raises GuestError, Interrupted."""
+    """The disks of NBD `uris`, read-only, and the file systems found on them. Use as a context manager.
+    `directory` (0700) takes its temporary files. Raises GuestError, Interrupted."""
 
     def __init__(self, uris: Sequence[str], directory: Path, stop: threading.Event) -> None:
         self._library = _library()
@@ -78,9 +79,12 @@ class Appliance:
             handle, self._handle = self._handle, None
             handle.close()
 
+    def _mount(self, device: str, place: str) -> None:
+        self.ask(lambda g: g.mount_ro(device, place), f"mounting {device}")
+
     def ask(self, question: Callable[[Any], T], doing: str, deadline: float = ANSWER) -> T:
-        """What `question` answers, given libguestfs's handle; `doing` says what it does, for the error's sentence. The appliance
-        is of no use after a question that took longer than `deadline` seconds."""
+        """What `question` answers, given libguestfs's handle; `doing` says what it does, for the error's
+        sentence. The appliance is of no use after a question that took longer than `deadline` seconds."""
         answers: list[T] = []
         errors: list[BaseException] = []
 
@@ -117,7 +121,9 @@ class Appliance:
                 raise
             except GuestError:
                 self._close()
-                self.notes.append(f"no guest starts with {KVM} here, so the processor is emulated, which is slow")
+                self.notes.append(
+                    f"no guest starts with {KVM} here, so the processor is emulated, which is slow"
+                )
         self._launch(emulated=True, deadline=EMULATED_BOOT)
 
     def _launch(self, *, emulated: bool, deadline: float) -> None:
@@ -131,20 +137,27 @@ class Appliance:
             socket = parse_qs(parts.query)["socket"][0]
             export = unquote(parts.path).removeprefix("/")
             handle.add_drive_opts(
-                export, format="raw", readonly=True, protocol="nbd", server=[f"unix:{socket}"], cachemode="unsafe"
+                export,
+                format="raw",
+                readonly=True,
+                protocol="nbd",
+                server=[f"unix:{socket}"],
+                cachemode="unsafe",
             )
         with _small_environment():
             self.ask(lambda g: g.launch(), "starting libguestfs's appliance", deadline)
 
     def _kill(self) -> None:
-        """By what they are: children of ours that run a virtual machine. The handle itself is busy, and can say no pid."""
+        """By what they are: children of ours that run a virtual machine. The handle itself is busy, and can
+        say no pid."""
         for pid in _children():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("qemu-system"):
                     os.kill(pid, signal.SIGKILL)
 
     def _mount(self) -> None:
-        """As the guest's own system has them; without one, each file system below a directory named after its device."""
+        """As the guest's own system has them; without one, each file system below a directory named after its
+        device."""
         roots = self.ask(lambda g: g.inspect_os(), "looking for an operating system")
         if roots:
             root = roots[0]
@@ -158,7 +171,7 @@ class Appliance:
             try:
                 if not roots:
                     self.ask(lambda g, place=place: g.mkmountpoint(place), f"making {place}")  # type: ignore[misc]
-                self.ask(lambda g, place=place, device=device: g.mount_ro(device, place), f"mounting {device}")  # type: ignore[misc]
+                self._mount(device, place)
                 self.mounted[place] = device
             except GuestError as error:
                 self.notes.append(error.message)

@@ -1,4 +1,5 @@
-"""Files of a guest: listed, read, and copied out so that nothing of it can land anywhere but below the directory it is put into."""
+"""Files of a guest: listed, read, and copied out so that nothing of it can land anywhere but below the
+directory it is put into."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
 class Entry(Model):
-    """`mode` with the file's type, as in stat(2). Names are bytes; of one that is no UTF-8 nothing else is known, since libguestfs's
-    binding cannot be asked for it."""
+    """`mode` with the file's type, as in stat(2). Names are bytes; of one that is no UTF-8 nothing else is
+    known, since libguestfs's binding cannot be asked for it."""
 
     name: str
     """What is no UTF-8 in it is written as ``\\xe9``."""
@@ -63,8 +64,9 @@ class Tree:
         yield from self._content(real)
 
     def copy(self, path: str, directory: Path, tell: Callable[[str], None]) -> Path:
-        """The file or the whole directory `path` into `directory`, which exists; what is there is never replaced. `tell` gets a
-        sentence for each thing that is left out. Where it is now. Raises GuestError."""
+        """The file or the whole directory `path` into `directory`, which exists; what is there is never
+        replaced. `tell` gets a sentence for each thing that is left out. Where it is now. Raises
+        GuestError."""
         real = self._real(path)
         name = posixpath.basename(real) or "root"
         into = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -78,7 +80,9 @@ class Tree:
             os.close(into)
         return directory / name
 
-    def _copy(self, entry: Entry, path: str, name: str, into: int, depth: int, tell: Callable[[str], None]) -> None:
+    def _copy(
+        self, entry: Entry, path: str, name: str, into: int, depth: int, tell: Callable[[str], None]
+    ) -> None:
         if entry.kind == "file":
             self._copy_file(path, name, into)
         elif entry.kind == "directory" and depth < DEEPEST:
@@ -173,9 +177,9 @@ def _why_left_out(entry: Entry, depth: int) -> str:
 
 
 def stays_inside(target: str, depth: int) -> bool:
-    """Whether a symlink in a directory `depth` levels below the one that was copied leads to something in that, whatever else
-    was copied: it may go up only at its beginning, and no further than it is deep. (Behind another symlink, going up leads
-    elsewhere than the text says.)"""
+    """Whether a symlink in a directory `depth` levels below the one that was copied leads to something in
+    that, whatever else was copied: it may go up only at its beginning, and no further than it is deep.
+    (Behind another symlink, going up leads elsewhere than the text says.)"""
     if not target or target.startswith("/") or "\0" in target:
         return False
     parts = [part for part in target.split("/") if part not in ("", ".")]

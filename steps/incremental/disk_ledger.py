@@ -1,8 +1,9 @@
 """The ledger of a disk's transfer, kept with the run: what a resume may rely on, after it looked.
 
-A record is believed if the image it names is the one at hand and a sample of its blocks reads back as recorded. What is
-recorded of the snapshot at hand is done. What is recorded of the snapshot before it only saves the write; what is older
-says nothing, since blocks may have been written over, unrecorded, for the snapshot between.
+A record is believed if the image it names is the one at hand and a sample of its blocks reads back as
+recorded. What is recorded of the snapshot at hand is done. What is recorded of the snapshot before it only
+saves the write; what is older says nothing, since blocks may have been written over, unrecorded, for the
+snapshot between.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class DiskLedger:
         self._begun, self.done, self.earlier = False, (), ()
 
     def writing(self) -> None:
-        """Before the first write: what is recorded of a snapshot before this one must never again be taken for what the target
-        holds, though a kill comes before a FLUSH of this one is recorded."""
+        """Before the first write: what is recorded of a snapshot before this one must never again be taken
+        for what the target holds, though a kill comes before a FLUSH of this one is recorded."""
         if self.earlier:
             self._begin()
 
@@ -84,16 +85,19 @@ class DiskLedger:
             self._begun = True
 
     def believe(self, target: Endpoint, digests: Digests, *, stall_timeout: float = 60.0) -> None:
-        """Reads a sample of what is recorded back from `target`; one difference, and all of it is forgotten, with a warning.
-        `digests` is a fresh one for this. What was done of a snapshot before this one is looked at as long as nothing of this
-        one was written: since then another block may stand in its place, unrecorded."""
+        """Reads a sample of what is recorded back from `target`; one difference, and all of it is forgotten,
+        with a warning. `digests` is a fresh one for this. What was done of a snapshot before this one is
+        looked at as long as nothing of this one was written: since then another block may stand in its place,
+        unrecorded."""
         blocks = sorted(self._sample(digests, self.done if self._begun else self.earlier))
         if not blocks:
             return
         try:
             compare(target, digests, stop=self._ctx.stop, blocks=blocks, stall_timeout=stall_timeout)
         except BlockDifference as difference:
-            self._ctx.warn(f"{difference}; what was recorded of this disk is not believed, it is copied from the start")
+            self._ctx.warn(
+                f"{difference}; what was recorded of this disk is not believed, it is copied from the start"
+            )
             self.forget()
 
     def _sample(self, digests: Digests, ranges: Sequence[Flushed]) -> set[int]:

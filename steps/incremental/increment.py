@@ -1,8 +1,10 @@
-"""One disk's copy onto its parent: what is read, what is written, what is taken over, and the check of what is believed.
+"""One disk's copy onto its parent: what is read, what is written, what is taken over, and the check of what
+is believed.
 
-Whatever shows that the parent cannot be built on has the disk decided anew: it becomes a full. That changed block tracking
-forgot a write marks the disk suspect in all points of the chain; what no longer reads as it was read at the source (a block,
-the digests file) is recorded as what verifications at rest find, and as they do it can be disproved.
+Whatever shows that the parent cannot be built on has the disk decided anew: it becomes a full. That changed
+block tracking forgot a write marks the disk suspect in all points of the chain; what no longer reads as it
+was read at the source (a block, the digests file) is recorded as what verifications at rest find, and as they
+do it can be disproved.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ class ChainDoubtedError(DifferenceError):
 
     def __init__(self, key: int, point: str, why: str) -> None:
         super().__init__(
-            f"disk {key} cannot be built on {point}: {why}; the points of that chain count as good no longer, and it becomes a full"
+            f"disk {key} cannot be built on {point}: {why}; the points of that chain count as good no "
+            "longer, and it becomes a full"
         )
 
 
@@ -77,7 +80,8 @@ class UnknownImageError(SendenseError):
 
     def __init__(self, image: Image) -> None:
         super().__init__(
-            f"the unfinished image {image.path} on {image.host} is not what was recorded of it: it is made anew"
+            f"the unfinished image {image.path} on {image.host} is not what was recorded of it: it is made "
+            "anew"
         )
 
 
@@ -116,7 +120,8 @@ class Increment:
         return image if self._changes is None else Overlay(image, self._changes)
 
     def inherit(self, digests: Digests, done: Iterable[Flushed]) -> list[tuple[int, int]]:
-        """The ranges that are left alone, whose digests `digests` gets; what is `done` already is not among them."""
+        """The ranges that are left alone, whose digests `digests` gets; what is `done` already is not among
+        them."""
         if self._changes is None:
             return []
         ranges = [(one.offset, one.length) for one in done]
@@ -135,7 +140,8 @@ class Increment:
 
     @contextmanager
     def doubting(self) -> Iterator[None]:
-        """Around the copy. Raises ChainDoubtedError for a block that the source has otherwise than it is believed to."""
+        """Around the copy. Raises ChainDoubtedError for a block that the source has otherwise than it is
+        believed to."""
         try:
             yield
         except UntouchedDiffers as error:
@@ -146,8 +152,8 @@ class Increment:
             raise doubt(self._ctx, self._base, self._image, why) from error
 
     def _rot(self, offset: int) -> str | None:
-        """Why the parent's block at `offset` is not what was read at the source; None if it is. (The image itself may hold some
-        of the block already.)"""
+        """Why the parent's block at `offset` is not what was read at the source; None if it is. (The image
+        itself may hold some of the block already.)"""
         ctx, host, path = self._ctx, self._ctx.host(self._image.host), posixpath.dirname(self._parent.digests)
         root = posixpath.dirname(posixpath.dirname(path))
         try:
@@ -163,19 +169,22 @@ class Increment:
         return None
 
     def refuse_unknown_image(self) -> None:
-        """Where it is not known what the image holds, and the parent's digests are to tell what needs no write. Raises
-        UnknownImageError."""
+        """Where it is not known what the image holds, and the parent's digests are to tell what needs no
+        write. Raises UnknownImageError."""
         if self._changes is None:
             raise UnknownImageError(self._image)
 
     def check(self, source: Endpoint, share: float | None) -> None:
-        """Reads a sample of what is called unchanged at the source; `share` (0 to 1) as for `spread`. Raises ChainDoubtedError."""
+        """Reads a sample of what is called unchanged at the source; `share` (0 to 1) as for `spread`. Raises
+        ChainDoubtedError."""
         if self._changes is None:
             return
         key = self._image.disk.key
         seed = f"{self._ctx.run.id} {key}"
         capacity = self._image.capacity
-        blocks = spread(self._changes.blocks(), capacity, seed=seed, share=share, one_in=SHARE, least=LEAST, most=MOST)
+        blocks = spread(
+            self._changes.blocks(), capacity, seed=seed, share=share, one_in=SHARE, least=LEAST, most=MOST
+        )
         self.sampled = sum(min(BLOCK, capacity - offset) for offset in blocks)
         try:
             compare(
@@ -186,11 +195,15 @@ class Increment:
                 on_progress=lambda done, total: self._ctx.progress(f"disk {key}", "check", done, total),
             )
         except BlockDifference as difference:
-            why = f"changed block tracking forgot a write between offsets {difference.offset} and {difference.offset + difference.length}"
+            why = (
+                f"changed block tracking forgot a write between offsets {difference.offset} and "
+                f"{difference.offset + difference.length}"
+            )
             raise doubt(self._ctx, self._base, self._image, why) from difference
 
     def written(self, digests: Digests) -> list[tuple[int, int]]:
-        """(offset, length) of the runs of blocks that this image holds, not its parent; `digests` are those of the copy."""
+        """(offset, length) of the runs of blocks that this image holds, not its parent; `digests` are those
+        of the copy."""
         if self._changes is not None:
             return self._changes.blocks()
         return list(_differing(self._before, digests))
@@ -231,8 +244,8 @@ def doubt(ctx: Context, base: Base, image: Image, why: str) -> ChainDoubtedError
 
 
 def damaged(ctx: Context, base: Base, image: Image, why: str, block: int | None = None) -> ChainDoubtedError:
-    """Records, durably, that the parent is not what it was, before anything else relies on it. `block`: offset of the one that
-    was read, if one was."""
+    """Records, durably, that the parent is not what it was, before anything else relies on it. `block`:
+    offset of the one that was read, if one was."""
     assert base.parent is not None
     found = DiskVerified(
         key=image.disk.key,
@@ -298,8 +311,8 @@ def write_map(ctx: Context, image: Image, ranges: list[tuple[int, int]]) -> None
 
 
 def read_map(ctx: Context, image: Image, blocks: int) -> list[tuple[int, int]] | None:
-    """None where there is none that can be believed, one of other than `blocks` blocks among them: then every block is to be
-    looked at."""
+    """None where there is none that can be believed, one of other than `blocks` blocks among them: then every
+    block is to be looked at."""
     path = posixpath.join(image.directory, layout.written(image.disk.key))
     try:
         content = ctx.host(image.host).read(path, limit=_MAP_HEAD + blocks * _MAP_LINE)

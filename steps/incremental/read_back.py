@@ -21,8 +21,8 @@ INHERITED_SHARE = 100
 
 @dataclass(frozen=True)
 class Scope:
-    """`own`: runs of blocks (offset, length) that the image holds itself, None if it holds all; `blocks`: offsets of those
-    that are compared, in order, None for every one."""
+    """`own`: runs of blocks (offset, length) that the image holds itself, None if it holds all; `blocks`:
+    offsets of those that are compared, in order, None for every one."""
 
     own: list[tuple[int, int]] | None
     blocks: list[int] | None
@@ -50,6 +50,8 @@ def scope_of(ctx: Context, copied: Copied, level: Level, digests: Digests) -> Sc
     if level == "chain" or own is None:
         return Scope(own, None)
     seed = f"{ctx.run.id} {copied.image.disk.key}"
-    some = spread(own, digests.capacity, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST)
+    some = spread(
+        own, digests.capacity, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST
+    )
     mine = (block for offset, length in own for block in range(offset, offset + length, BLOCK))
     return Scope(own, list(heapq.merge(mine, some)))

@@ -35,11 +35,14 @@ class NotAnswering(SendenseError):
     """Nothing answers at the socket: the lab is not there, or not any more."""
 
     def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"the lab does not answer at {path}: {why}; start it again with `sendense lab start`")
+        super().__init__(
+            f"the lab does not answer at {path}: {why}; start it again with `sendense lab start`"
+        )
 
 
 class Control:
-    """Serves `operations` (by the word after "do", called with the other fields) at `path` while it is open."""
+    """Serves `operations` (by the word after "do", called with the other fields) at `path` while it is
+    open."""
 
     def __init__(self, path: Path, operations: Mapping[str, Operation]) -> None:
         self._server = _Server(str(path), _Conversation)

@@ -1,8 +1,9 @@
 """The process that is the lab: ``python -m steps.lab.daemon DIRECTORY INVENTORY [--leashed]``.
 
-It writes one line to standard output, once it is ready or cannot be: ``{"ready": true}`` or ``{"error": "<a sentence>",
-"exit_code": 2}``. What else it says goes to standard error, which whoever starts it keeps in a file. It ends on SIGTERM,
-at the request ``stop``, and, with --leashed, when its standard input ends: when the process that started it is gone.
+It writes one line to standard output, once it is ready or cannot be: ``{"ready": true}`` or ``{"error": "<a
+sentence>", "exit_code": 2}``. What else it says goes to standard error, which whoever starts it keeps in a
+file. It ends on SIGTERM, at the request ``stop``, and, with --leashed, when its standard input ends: when the
+process that started it is gone.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ USERNAME = "backup@vsphere.local"
 
 
 class Bell:
-    """Wakes the main thread, from a signal handler too: a pipe, since an Event must not be set in a handler."""
+    """Wakes the main thread, from a signal handler too: a pipe, since an Event must not be set in a
+    handler."""
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
@@ -53,7 +55,9 @@ class Bell:
 class Running:
     """A lab while it runs, and what can be asked of it."""
 
-    def __init__(self, directory: Path, inventory: Path, control: Path, simulator: Simulator, sshd: Sshd) -> None:
+    def __init__(
+        self, directory: Path, inventory: Path, control: Path, simulator: Simulator, sshd: Sshd
+    ) -> None:
         self.simulator = simulator
         self.record = LabRecord(
             pid=os.getpid(),

@@ -43,7 +43,9 @@ class NotStarted(SendenseError):
 
 class NotEnded(SendenseError):
     def __init__(self, pid: int) -> None:
-        super().__init__(f"the lab's process {pid} does not end, not even by SIGKILL: it waits for the system")
+        super().__init__(
+            f"the lab's process {pid} does not end, not even by SIGKILL: it waits for the system"
+        )
 
 
 class Lab:
@@ -54,16 +56,19 @@ class Lab:
         self.directory = directory.absolute()
         found = record.read(self.directory)
         if found is None:
-            raise UsageError(f"there is no lab in {directory}; `sendense lab start --dir {directory}` makes one")
+            raise UsageError(
+                f"there is no lab in {directory}; `sendense lab start --dir {directory}` makes one"
+            )
         self.record: LabRecord = found
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def start(cls, directory: Path, inventory: Path | None = None, *, leashed: bool = False) -> Lab:
-        """Returns once the lab serves. Without `inventory` it is the one of the last time, or the default one.
+        """Returns once the lab serves. Without `inventory` it is the one of the last time, or the default
+        one.
 
-        It outlives this process unless `leashed`. Raises UsageError (one runs there already, the inventory has mistakes, the
-        directory is somebody else's), NotStarted with its words."""
+        It outlives this process unless `leashed`. Raises UsageError (one runs there already, the inventory
+        has mistakes, the directory is somebody else's), NotStarted with its words."""
         directory = directory.absolute()
         if not str(directory).isprintable() or set(str(directory)) & set('"\\'):
             raise UsageError(
@@ -76,7 +81,10 @@ class Lab:
         before = record.read(directory)
         if inventory is None:
             inventory = Path(before.inventory) if before else DEFAULT_INVENTORY
-        if before is None and set(directory.iterdir()) - {inventory.absolute(), *map(directory.joinpath, record.BEGUN)}:
+        if before is None and set(directory.iterdir()) - {
+            inventory.absolute(),
+            *map(directory.joinpath, record.BEGUN),
+        }:
             # A lab writes site.yaml and jobs: those of somebody's own must not be replaced.
             raise UsageError(f"{directory} is not empty and no lab: give --dir a new directory")
         process = _launch(directory, inventory.absolute(), leashed=leashed)
@@ -85,11 +93,14 @@ class Lab:
         return lab
 
     def write(self, vm: str, disk: int, offset: int, pieces: Iterator[bytes], length: int = 0) -> int:
-        """A guest write of `pieces`, one behind the other, of which `length` bytes are known to come; returns how many came.
-        Raises UsageError, before the first byte for an unknown VM or disk or a `length` past the disk's end, else there."""
+        """A guest write of `pieces`, one behind the other, of which `length` bytes are known to come; returns
+        how many came. Raises UsageError, before the first byte for an unknown VM or disk or a `length` past
+        the disk's end, else there."""
         machine = self.record.vm(vm)
         size = machine.disk(disk).size
-        past_the_end = UsageError(f"disk {disk} of {machine.name} ends at byte {size}; the write would go past it")
+        past_the_end = UsageError(
+            f"disk {disk} of {machine.name} ends at byte {size}; the write would go past it"
+        )
         if offset + length > size:
             raise past_the_end
         end = offset
@@ -103,19 +114,22 @@ class Lab:
         return end - offset
 
     def fault(self, name: str, count: int = 1, parameters: Mapping[str, str] | None = None) -> None:
-        """The next `count` calls that it hits take it. Raises UsageError for an unknown fault or parameter."""
+        """The next `count` calls that it hits take it. Raises UsageError for an unknown fault or
+        parameter."""
         with Asking(self.record.control) as lab:
             lab.ask("fault", name=name, count=count, parameters=dict(parameters or {}))
 
     def status(self) -> dict[str, Any]:
-        """``armed``: faults not yet taken, by name; ``snapshots``: names by the VM's inventory path; ``calls``: how often
-        each SOAP method and HTTP request came; ``served``: bytes sent over HTTPS, by the disk's file."""
+        """``armed``: faults not yet taken, by name; ``snapshots``: names by the VM's inventory path;
+        ``calls``: how often each SOAP method and HTTP request came; ``served``: bytes sent over HTTPS, by the
+        disk's file."""
         with Asking(self.record.control) as lab:
             answer: dict[str, Any] = lab.ask("status")
         return answer
 
     def stop(self) -> bool:
-        """Ends it, and returns once its process is gone; the directory stays. False if it was not running. Raises NotEnded."""
+        """Ends it, and returns once its process is gone; the directory stays. False if it was not running.
+        Raises NotEnded."""
         process = _open_process(self.record.pid, self.directory)
         if process is None:
             return False
@@ -163,7 +177,15 @@ def _launch(directory: Path, inventory: Path, *, leashed: bool) -> subprocess.Po
     # Like every child, it gets a small environment: secrets of ours are none of its business.
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     # -P: what happens to lie in the working directory is not imported.
-    argv = [sys.executable, "-P", "-m", _DAEMON, str(directory), str(inventory), *(["--leashed"] if leashed else [])]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        _DAEMON,
+        str(directory),
+        str(inventory),
+        *(["--leashed"] if leashed else []),
+    ]
     with (directory / record.LOG).open("wb") as log:
         process = subprocess.Popen(
             argv,
@@ -202,7 +224,8 @@ def _await_ready(process: subprocess.Popen[bytes], directory: Path) -> None:
 
 
 def _open_process(pid: int, directory: Path) -> int | None:
-    """A pidfd of the lab's process; None if it is gone, also where its number has been given to another one."""
+    """A pidfd of the lab's process; None if it is gone, also where its number has been given to another
+    one."""
     try:
         process = os.pidfd_open(pid)
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

@@ -1,4 +1,5 @@
-"""lab.json: where everything of a lab is. All paths are absolute; the lab's directory is made with mode 0700."""
+"""lab.json: where everything of a lab is. All paths are absolute; the lab's directory is made with mode
+0700."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """An sshd of our own on 127.0.0.1: the hub of the lab, as root or as a plain user.
 
-It has its own host key, client key, authorized keys and pid file in one directory and reads nothing of the system's
-sshd. ``StrictModes no`` since that directory may be in /tmp, ``UsePAM no`` since PAM needs root; an account without a
-password must then not be locked by ``!`` in /etc/shadow (sshd(8), AUTHENTICATION).
+It has its own host key, client key, authorized keys and pid file in one directory and reads nothing of the
+system's sshd. ``StrictModes no`` since that directory may be in /tmp, ``UsePAM no`` since PAM needs root; an
+account without a password must then not be locked by ``!`` in /etc/shadow (sshd(8), AUTHENTICATION).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _PRIVILEGE_SEPARATION = Path("/run/sshd")
 
 
 class Sshd:
-    """`options` are lines of sshd_config(5); they win over ours. The keys and the port stay the same over restarts."""
+    """`options` are lines of sshd_config(5); they win over ours. The keys and the port stay the same over
+    restarts."""
 
     def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
         self._directory = directory.absolute()
@@ -59,7 +60,8 @@ class Sshd:
         )
 
     def start(self, *, detached: bool = False) -> None:
-        """Returns once it listens. It ends with this process unless `detached`. Raises SendenseError with its words."""
+        """Returns once it listens. It ends with this process unless `detached`. Raises SendenseError with its
+        words."""
         if os.geteuid() == 0:
             _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
         for attempt in range(_PORT_ATTEMPTS):
@@ -131,14 +133,16 @@ class Sshd:
             "UseDNS": "no",
             "PrintMotd": "no",
             "Subsystem": "sftp internal-sftp",
-            # bash reads ~/.bashrc in a session of sshd unless it looks nested; what people have there takes its time.
+            # bash reads ~/.bashrc in a session of sshd unless it looks nested; what people have there takes
+            # its time.
             "SetEnv": "SHLVL=2",
-            # Half the time of a login goes into a key exchange that also withstands quantum computers; nobody listens here.
+            # Half the time of a login goes into a key exchange that also withstands quantum computers; nobody
+            # listens here.
             "KexAlgorithms": "curve25519-sha256,curve25519-sha256@libssh.org",
         }
         lines = [f"{name} {value}\n" for name, value in (ours | self._options).items()]
-        # Since 9.8 sshd shuts out an address that failed to log in; here everybody is 127.0.0.1. First, since the options
-        # may end in a Match block.
+        # Since 9.8 sshd shuts out an address that failed to log in; here everybody is 127.0.0.1. First, since
+        # the options may end in a Match block.
         penalties = "PerSourcePenalties no\n"
         return "".join(([penalties] if self._understands(penalties) else []) + lines)
 
@@ -169,8 +173,8 @@ class Sshd:
         return " / ".join(self.log().strip().splitlines()[-3:]) or "it said nothing"
 
     def _listener(self) -> int | None:
-        """Its pid, if the process of that number is ours: it has our log open. Its command line would not do: sshd writes
-        itself a title, with escapes for what is not ASCII."""
+        """Its pid, if the process of that number is ours: it has our log open. Its command line would not do:
+        sshd writes itself a title, with escapes for what is not ASCII."""
         try:
             pid = int(self._path("pid").read_text())
             log = self._path("log").stat()
@@ -200,7 +204,8 @@ def _quoted(path: Path) -> str:
 
 
 def _connections(listener: int) -> list[int]:
-    """The processes sshd made for its connections (two each with privilege separation), not the commands they run."""
+    """The processes sshd made for its connections (two each with privilege separation), not the commands they
+    run."""
     parents: dict[int, int] = {}
     ours: set[int] = set()
     for entry in Path("/proc").iterdir():

@@ -1,1 +1,2 @@
-"""The steps that look after points at rest: retention, and verification against digests and against the source."""
+"""The steps that look after points at rest: retention, and verification against digests and against the
+source."""

@@ -1,4 +1,5 @@
-"""check-source: what the VM did not write since a restore point is compared with the digests made when that was read."""
+"""check-source: what the VM did not write since a restore point is compared with the digests made when that
+was read."""
 
 from __future__ import annotations
 
@@ -66,17 +67,18 @@ class SourceDiffersError(DifferenceError):
     def __init__(self, path: str, host: Host, disks: tuple[DiskCompared, ...]) -> None:
         said = "; ".join(_difference(disk) for disk in disks if not disk.passed)
         super().__init__(
-            f"{path} on {host.name} differs from the VM where changed block tracking says that nothing was written since: "
-            f"{said}; either a write was forgotten, or the point was read wrongly: it counts as good no longer, and the next "
-            "backup of the disk on it is a full"
+            f"{path} on {host.name} differs from the VM where changed block tracking says that nothing was "
+            f"written since: {said}; either a write was forgotten, or the point was read wrongly: it counts "
+            "as good no longer, and the next backup of the disk on it is a full"
         )
 
 
 class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
-    """Compares a restore point with the VM as it is now. Of each disk, all blocks are read from a new snapshot that changed
-    block tracking says were not written since the point, and compared with the point's digests; what was written is
-    counted. A disk whose tracking does not reach back to the point is named and not compared. What comes of it is recorded
-    beside the manifest: what differed stands until those very blocks were compared again and are equal."""
+    """Compares a restore point with the VM as it is now. Of each disk, all blocks are read from a new
+    snapshot that changed block tracking says were not written since the point, and compared with the point's
+    digests; what was written is counted. A disk whose tracking does not reach back to the point is named and
+    not compared. What comes of it is recorded beside the manifest: what differed stands until those very
+    blocks were compared again and are equal."""
 
     name = "check-source"
     lifetime = Lifetime.KEEP
@@ -88,13 +90,15 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
         'snapshot: "${{ snapshot }}", sources: "${{ source }}"}'
     )
     errors = (
-        "a block differs, or did before and could not be compared again: disk and offset are named, the point is marked and counts as "
-        "good no longer (exit code 5)",
+        "a block differs, or did before and could not be compared again: disk and offset are named, the "
+        "point is marked and counts as good no longer (exit code 5)",
         "the point is of another VM",
         "the vCenter's answer for the changed areas does not fit together",
     )
 
-    def check(self, ctx: Context, inputs: CheckSourceIn, recorded: SourceChecked | None) -> SourceChecked | None:
+    def check(
+        self, ctx: Context, inputs: CheckSourceIn, recorded: SourceChecked | None
+    ) -> SourceChecked | None:
         return recorded
 
     def run(self, ctx: Context, inputs: CheckSourceIn, live: CheckSourceLive) -> SourceChecked:
@@ -122,13 +126,18 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
     def findings(self, out: SourceChecked) -> Findings:
         compared = sum(disk.compared for disk in out.disks)
         changed = sum(disk.changed for disk in out.disks)
-        cells = {"As in the VM": Cell(value=compared, unit="count"), "Changed": Cell(value=changed, unit="count")}
+        cells = {
+            "As in the VM": Cell(value=compared, unit="count"),
+            "Changed": Cell(value=changed, unit="count"),
+        }
         text = (
-            f"{out.path} on {out.host} against the VM: {compared} blocks of 1 MiB that were not written since are equal; "
-            f"{changed} that may have been were not compared."
+            f"{out.path} on {out.host} against the VM: {compared} blocks of 1 MiB that were not written "
+            f"since are equal; {changed} that may have been were not compared."
         )
         left_out = [
-            Statement(about="noted", text=f"{posixpath.basename(out.path)}: {_left_out(disk.key, disk.why_not)}.")
+            Statement(
+                about="noted", text=f"{posixpath.basename(out.path)}: {_left_out(disk.key, disk.why_not)}."
+            )
             for disk in out.disks
             if disk.why_not
         ]
@@ -152,8 +161,9 @@ def _refuse_another_vm(made: Manifest, vm: VM, adopted: Sequence[Adoption]) -> N
     known = adopted[-1].new if adopted else made.vm
     if not identities.is_known(known, vm):
         raise StateError(
-            f"{made.point} is of VM {made.vm.name} (instance uuid {known.instance_uuid} in vCenter {known.vcenter_uuid}), not of "
-            f"{vm.name} ({vm.instance_uuid} in {vm.vcenter_uuid}), so they are not compared"
+            f"{made.point} is of VM {made.vm.name} (instance uuid {known.instance_uuid} in vCenter "
+            f"{known.vcenter_uuid}), not of {vm.name} ({vm.instance_uuid} in {vm.vcenter_uuid}), so they are "
+            "not compared"
         )
 
 
@@ -166,8 +176,8 @@ def _disk(
     begun: datetime,
     strange: str | None,
 ) -> tuple[DiskCompared, Sequence[tuple[int, int]]]:
-    """What is found now, and the ranges that the VM may have written, which are not compared. `strange`: why it cannot be asked
-    for them."""
+    """What is found now, and the ranges that the VM may have written, which are not compared. `strange`: why
+    it cannot be asked for them."""
     blank = DiskCompared(key=disk.key, at=begun, blocks=-(-disk.capacity // BLOCK), compared=0, changed=0)
     try:
         if strange is not None:
@@ -190,9 +200,12 @@ def _disk(
     return blank.model_copy(update=update), written
 
 
-def _with_unseen(now: DiskCompared, written: Sequence[tuple[int, int]], before: DiskCompared | None) -> DiskCompared:
-    """With the blocks that differed `before` and were not compared again: that the VM wrote them since says nothing of what the
-    point has. What began to be compared after this did is the later word on all of its blocks."""
+def _with_unseen(
+    now: DiskCompared, written: Sequence[tuple[int, int]], before: DiskCompared | None
+) -> DiskCompared:
+    """With the blocks that differed `before` and were not compared again: that the VM wrote them since says
+    nothing of what the point has. What began to be compared after this did is the later word on all of its
+    blocks."""
     if before is None or now.why_not is not None:
         return now
     unseen = (
@@ -220,7 +233,9 @@ def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
     if why := cbt.why_lost(since, now.change_id):
         raise TrackingLost(why)
     client = vcenter(ctx, snapshot.vcenter)
-    return Changes(cbt.areas(client, snapshot.vm, snapshot.moref, disk.key, disk.capacity, since), disk.capacity)
+    return Changes(
+        cbt.areas(client, snapshot.vm, snapshot.moref, disk.key, disk.capacity, since), disk.capacity
+    )
 
 
 def _compare(
@@ -243,4 +258,7 @@ def _left_out(key: int, why: str) -> str:
 
 
 def _difference(disk: DiskCompared) -> str:
-    return f"disk {disk.key}: {len(disk.different)} of {disk.blocks} blocks of 1 MiB, the first at offset {disk.different[0]}"
+    return (
+        f"disk {disk.key}: {len(disk.different)} of {disk.blocks} blocks of 1 MiB, the first at offset "
+        f"{disk.different[0]}"
+    )

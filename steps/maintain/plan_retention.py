@@ -35,12 +35,13 @@ class RetentionIn(JobModel):
     vms: tuple[str, ...] = ()
     """The VMs it is for, by name, inventory path or instance uuid; none: all that have points there"""
     confirmed: dict[str, tuple[str, ...]] | None = None
-    """By instance uuid, the points that somebody was shown and agreed to: no other goes, and other VMs are left alone"""
+    """By instance uuid, the points that somebody was shown and agreed to: no other goes, and other VMs are
+    left alone"""
 
 
 class Retention(Step[RetentionIn, Empty, Chosen]):
-    """Decides which restore points go. It reads the manifests of the repository and changes nothing; `prune` carries it out,
-    VM by VM."""
+    """Decides which restore points go. It reads the manifests of the repository and changes nothing; `prune`
+    carries it out, VM by VM."""
 
     name = "retention"
     lifetime = Lifetime.KEEP

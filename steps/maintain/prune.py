@@ -1,4 +1,5 @@
-"""prune: of one VM, the points that a policy no longer keeps are deleted, and what was built on them is rebuilt before."""
+"""prune: of one VM, the points that a policy no longer keeps are deleted, and what was built on them is
+rebuilt before."""
 
 from __future__ import annotations
 
@@ -76,13 +77,16 @@ class PruneLive(JobModel):
 
 class ProtectedMeanwhileError(SendenseError):
     def __init__(self, path: str) -> None:
-        super().__init__(f"{path} stays: it was protected while it was to be deleted; run the same command again")
+        super().__init__(
+            f"{path} stays: it was protected while it was to be deleted; run the same command again"
+        )
 
 
 class Prune(Step[PruneIn, PruneLive, Pruned]):
-    """Deletes the points of one VM that a policy does not keep. What is built on them is rebuilt first, on copies, and compared
-    with the digests made at the source (of what was not written, a sample), before it takes its place. The VM's lock is held. Killed at any moment, every point
-    that stays reads as before, and the next prune goes on."""
+    """Deletes the points of one VM that a policy does not keep. What is built on them is rebuilt first, on
+    copies, and compared with the digests made at the source (of what was not written, a sample), before it
+    takes its place. The VM's lock is held. Killed at any moment, every point that stays reads as before, and
+    the next prune goes on."""
 
     name = "prune"
     lifetime = Lifetime.KEEP
@@ -90,13 +94,14 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
     Live = PruneLive
     Out = Pruned
     example = (
-        'uses: prune, with: {repository: main, vm: "${{ discover.vm.instance_uuid }}", policy: {keep-daily: 7}, '
-        'reserved: "${{ reserve }}"}, needs: [publish]'
+        'uses: prune, with: {repository: main, vm: "${{ discover.vm.instance_uuid }}", policy: {keep-daily: '
+        '7}, reserved: "${{ reserve }}"}, needs: [publish]'
     )
     errors = (
         "another run holds the VM (exit code 3; the holder is named)",
         "there is no room for the images that must be rebuilt: nothing was begun",
-        "a rebuilt image differs from what was read at the source: nothing was replaced or deleted (exit code 5)",
+        "a rebuilt image differs from what was read at the source: nothing was replaced or deleted (exit "
+        "code 5)",
     )
 
     def check(self, ctx: Context, inputs: PruneIn, recorded: Pruned | None) -> Pruned | None:
@@ -107,7 +112,9 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         marker.require(host, root)
         directory = vm_directory.find(host, root, inputs.vm)
         if directory is None:
-            return Pruned(vm=inputs.vm, instance_uuid=inputs.vm, dropped=(), rebuilt=(), notes=("It has no points.",))
+            return Pruned(
+                vm=inputs.vm, instance_uuid=inputs.vm, dropped=(), rebuilt=(), notes=("It has no points.",)
+            )
         self._lock(ctx, host, directory, inputs, live)
         tools.require(ctx, host, tools.QEMU_IMG)
         rebuilding = Rebuilding(ctx, host, root, directory, retention_plan.can_share(host, directory))
@@ -115,8 +122,8 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         made = _decided(rebuilding, vm, inputs, inputs.planned)
         let_go, moved, gone = made, list[Move](), _Gone(ctx, made.instance_uuid)
         label = made.label if inputs.planned is None else inputs.planned.label
-        # A verification may find meanwhile that what stays is damaged: before each point goes it is decided anew, of those that
-        # were let go at first.
+        # A verification may find meanwhile that what stays is damaged: before each point goes it is decided
+        # anew, of those that were let go at first.
         try:
             while made.refused is None and (made.plan.moves or made.plan.drops):
                 ctx.check_stop()
@@ -127,7 +134,11 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                     newest = made.plan.drops[-1]  # so that what is there has all that it lies on
                     path = posixpath.join(directory, newest)
                     ctx.progress(
-                        label, "delete", len(gone.points), len(gone.points) + len(made.plan.drops), noun="point"
+                        label,
+                        "delete",
+                        len(gone.points),
+                        len(gone.points) + len(made.plan.drops),
+                        noun="point",
                     )
                     ctx.hold()
                     _drop(host, directory, newest)
@@ -162,7 +173,9 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         free = host.free_bytes(root)
         problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
         drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)
-        return Forecast(size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems)
+        return Forecast(
+            size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems
+        )
 
     def about(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[About, ...]:
         return retention.about(told)
@@ -188,7 +201,9 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             for point in out.dropped
         )
         return Findings(
-            rows=(Row(table="Pruned", key=out.vm, cells=cells), *gone), statements=tuple(said), result=_result(out)
+            rows=(Row(table="Pruned", key=out.vm, cells=cells), *gone),
+            statements=tuple(said),
+            result=_result(out),
         )
 
     def _lock(self, ctx: Context, host: Host, directory: str, inputs: PruneIn, live: PruneLive) -> None:
@@ -197,7 +212,9 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             name = layout.slug_of(directory) if inputs.planned is None else inputs.planned.label
             hold(ctx, host, directory, f"VM {name!r} in repository {inputs.repository}")
         elif (live.reserved.repository, live.reserved.lock) != (inputs.repository, lock):
-            raise SendenseError(f"the lock {live.reserved.lock} is not that of {directory}: give prune the VM's own")
+            raise SendenseError(
+                f"the lock {live.reserved.lock} is not that of {directory}: give prune the VM's own"
+            )
 
 
 def _foreseen(after: VmPlan | None) -> Forecast:
@@ -207,12 +224,19 @@ def _foreseen(after: VmPlan | None) -> Forecast:
     if after.refused is not None:
         return Forecast(notes=(f"nothing would be pruned: {after.refused}",))
     drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
-    told = f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}" if drops else "no point would go"
-    return Forecast(removes=drops, notes=(f"{told}, once this run has published a good point; decided again then",))
+    told = (
+        f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}"
+        if drops
+        else "no point would go"
+    )
+    return Forecast(
+        removes=drops, notes=(f"{told}, once this run has published a good point; decided again then",)
+    )
 
 
 class _Gone:
-    """The points of one VM that this run deleted, also in executions that were killed: whoever resumes it is told of all."""
+    """The points of one VM that this run deleted, also in executions that were killed: whoever resumes it is
+    told of all."""
 
     def __init__(self, ctx: Context, instance_uuid: str) -> None:
         self._log = ctx.log(f"pruned-{instance_uuid}")
@@ -270,8 +294,14 @@ def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: V
         planned = set(before.plan.drops)
         pinned = {entry.point: "not planned to go" for entry in vm.entries if entry.point not in planned}
     now = inputs.now or datetime.now(UTC)
-    own = {entry.point: "published by this run" for entry in vm.entries if entry.manifest.run == rebuilding.ctx.run.id}
-    return retention_plan.plan_of(rebuilding.host, vm, inputs.policy, now, pinned | own, shares=rebuilding.shares)
+    own = {
+        entry.point: "published by this run"
+        for entry in vm.entries
+        if entry.manifest.run == rebuilding.ctx.run.id
+    }
+    return retention_plan.plan_of(
+        rebuilding.host, vm, inputs.policy, now, pinned | own, shares=rebuilding.shares
+    )
 
 
 def _rebuild(rebuilding: Rebuilding, made: VmPlan) -> None:

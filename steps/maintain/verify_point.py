@@ -1,4 +1,5 @@
-"""check-point: a restore point as it lies there is compared with the digests that were made when it was read at the source."""
+"""check-point: a restore point as it lies there is compared with the digests that were made when it was read
+at the source."""
 
 from __future__ import annotations
 
@@ -56,10 +57,11 @@ class CheckPointIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """The repository that has it, an entry of `repositories`"""
     point: str
-    """Its name, the beginning of it, VM/POINT, or the path of its directory; VM or VM/latest: its newest good one"""
+    """Its name, the beginning of it, VM/POINT, or the path of its directory; VM or VM/latest: its newest good
+    one"""
     level: Level = "chain"
-    """chain: every block is read, wherever in the chain it lies; sample: 1 % of the blocks of content, at least 1024; metadata:
-    the images' tables, the chain and the digests file only"""
+    """chain: every block is read, wherever in the chain it lies; sample: 1 % of the blocks of content, at
+    least 1024; metadata: the images' tables, the chain and the digests file only"""
 
 
 class PointDamagedError(DifferenceError):
@@ -70,9 +72,10 @@ class PointDamagedError(DifferenceError):
 
 
 class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
-    """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against the manifest, and
-    then the blocks, read from storage, against the digests. What comes of it is recorded beside the manifest; that something
-    is wrong with the chain, only once that was seen with the VM's lock held."""
+    """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against
+    the manifest, and then the blocks, read from storage, against the digests. What comes of it is recorded
+    beside the manifest; that something is wrong with the chain, only once that was seen with the VM's lock
+    held."""
 
     name = "check-point"
     lifetime = Lifetime.KEEP
@@ -82,8 +85,8 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
     errors = (
         "there is no such point, or several may be meant (they are named)",
         "its chain seems damaged while another run holds the VM (exit code 3; the holder is named)",
-        "it is damaged, or was found so before and not every block was read now: disks and offsets are named, the point is marked "
-        "and counts as good no longer (exit code 5)",
+        "it is damaged, or was found so before and not every block was read now: disks and offsets are "
+        "named, the point is marked and counts as good no longer (exit code 5)",
     )
 
     def check(self, ctx: Context, inputs: CheckPointIn, recorded: PointChecked | None) -> PointChecked | None:
@@ -99,13 +102,21 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
         begun = datetime.now(UTC)
         disks = _verified(ctx, host, root, path, inputs.level, begun)
         if any(disk.problem is not None for disk in disks):
-            # Beside a prune an image may be put on another one while it is looked at, which passes for damage. (No lock before:
-            # reading a large point takes hours, in which its VM is to be backed up.)
+            # Beside a prune an image may be put on another one while it is looked at, which passes for
+            # damage. (No lock before: reading a large point takes hours, in which its VM is to be backed up.)
             directory = posixpath.dirname(path)
-            hold(ctx, host, directory, f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}", anew=True)
+            hold(
+                ctx,
+                host,
+                directory,
+                f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}",
+                anew=True,
+            )
             disks = _verified(ctx, host, root, path, inputs.level, begun)
         before = verification_records.read(host, path).verified
-        verified = Verification(disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks))
+        verified = Verification(
+            disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks)
+        )
         verification_records.write(host, path, verified)
         if not verified.passed:
             raise PointDamagedError(path, host, verified.disks, begun)
@@ -179,7 +190,13 @@ def _disk(
             stack.callback(local.unlink)
             nothing = Differences(offsets=(), compared=0)
             seen = nothing if level == "metadata" else _compare(ctx, host, found, digests, level)
-    except (stored.ChainError, stored.DigestsDamagedError, _TablesError, StateError, img.BadImageError) as error:
+    except (
+        stored.ChainError,
+        stored.DigestsDamagedError,
+        _TablesError,
+        StateError,
+        img.BadImageError,
+    ) as error:
         return blank.model_copy(update={"problem": error.message})
     return blank.model_copy(update={"compared": seen.compared, "different": seen.offsets})
 
@@ -216,8 +233,8 @@ def _words(disk: DiskVerified) -> str:
         return f"disk {disk.key}: {disk.problem}"
     ended = f"; it is not compared beyond {DIFFERENCES} of them" if len(disk.different) >= DIFFERENCES else ""
     return (
-        f"disk {disk.key}: {len(disk.different)} of {disk.compared} compared blocks of 1 MiB differ, the first at offset "
-        f"{disk.different[0]}{ended}"
+        f"disk {disk.key}: {len(disk.different)} of {disk.compared} compared blocks of 1 MiB differ, the "
+        f"first at offset {disk.different[0]}{ended}"
     )
 
 
@@ -225,5 +242,6 @@ def _since(disk: DiskVerified, begun: datetime) -> str:
     if disk.at == begun:
         return ""
     return (
-        f" (found on {disk.at:%Y-%m-%d %H:%M} UTC at level {disk.level}: only one at level chain that passes lifts it)"
+        f" (found on {disk.at:%Y-%m-%d %H:%M} UTC at level {disk.level}: only one at level chain that passes "
+        "lifts it)"
     )

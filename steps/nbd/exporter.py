@@ -1,6 +1,6 @@
-"""A qemu-nbd on an image's host, leashed to us: on a unix socket, or on one of the host's ports of 127.0.0.1 where its sshd
-forwards no unix sockets. Ready when it has the image open and listens; whether it answers shows the handshake through the
-forwards that the data will take."""
+"""A qemu-nbd on an image's host, leashed to us: on a unix socket, or on one of the host's ports of 127.0.0.1
+where its sshd forwards no unix sockets. Ready when it has the image open and listens; whether it answers
+shows the handshake through the forwards that the data will take."""
 
 from __future__ import annotations
 
@@ -24,24 +24,28 @@ START_TIMEOUT = 30.0
 """Until it serves. qemu-nbd opens the image first, which takes a busy disk seconds."""
 
 REACH_TIMEOUT = 15.0
-"""Four ssh processes take 0.3 s on a quiet machine; a server that drops what it may not forward does so at once."""
+"""Four ssh processes take 0.3 s on a quiet machine; a server that drops what it may not forward does so at
+once."""
 
 
 CACHES: tuple[nbd_server.Cache, ...] = ("none", "writeback")
-"""The second where the first is not to be had. Past the page cache a read proves what storage has, and a FLUSH has nothing
-left to write: 1 GiB with 569 MiB of data was written and flushed in 1.35 s, through the page cache in 2.14 s."""
+"""The second where the first is not to be had. Past the page cache a read proves what storage has, and a
+FLUSH has nothing left to write: 1 GiB with 569 MiB of data was written and flushed in 1.35 s, through the
+page cache in 2.14 s."""
 
 
 _LOOK = 0.02
 """Seconds between two looks for it."""
 
 LONG_WIRE = 0.05
-"""Seconds that a handshake takes, some five round trips: more than that, and waiting costs more than ssh processes do."""
+"""Seconds that a handshake takes, some five round trips: more than that, and waiting costs more than ssh
+processes do."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """What a qemu-nbd is to serve: `key` and `path` name the disk and its image in messages, `image` is what it opens."""
+    """What a qemu-nbd is to serve: `key` and `path` name the disk and its image in messages, `image` is what
+    it opens."""
 
     key: int
     path: str
@@ -101,8 +105,8 @@ class ExporterError(SendenseError):
 class WrongSizeError(SendenseError):
     def __init__(self, host: str, way: Way, found: int) -> None:
         super().__init__(
-            f"the export of disk {way.key} on {host} has {found} bytes where the disk has {way.capacity}: it is another "
-            "disk's, so nothing was written"
+            f"the export of disk {way.key} on {host} has {found} bytes where the disk has {way.capacity}: it "
+            "is another disk's, so nothing was written"
         )
 
 
@@ -133,7 +137,9 @@ def _error(host: Host, server: Server, why: str, *, transient: bool = False) -> 
     return ExporterError(host.name, server.key, server.path, why, transient=transient)
 
 
-def _serve_on_a_port(ctx: Context, host: Host, server: Server, directory: str) -> tuple[int, nbd_server.Cache]:
+def _serve_on_a_port(
+    ctx: Context, host: Host, server: Server, directory: str
+) -> tuple[int, nbd_server.Cache]:
     """By trying to bind, in random order, since other disks look for one at the same time."""
     for port in random.sample(host.ports, len(host.ports)):
         try:
@@ -141,7 +147,9 @@ def _serve_on_a_port(ctx: Context, host: Host, server: Server, directory: str) -
         except _PortTakenError:
             continue
     range_ = f"every port from {host.ports.start} to {host.ports.stop - 1}"
-    raise _error(host, server, f"{range_} of 127.0.0.1 there is taken; widen `ports` of the host", transient=True)
+    raise _error(
+        host, server, f"{range_} of 127.0.0.1 there is taken; widen `ports` of the host", transient=True
+    )
 
 
 def _serve(ctx: Context, host: Host, server: Server, at: str | int, directory: str) -> nbd_server.Cache:
@@ -194,8 +202,8 @@ def _check_alive(host: Host, server: Server, child: Child) -> None:
 
 
 def reach(ctx: Context, host: Host, way: Way, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
-    """URIs of sockets here that each passed a handshake, and what the last one said. Raises WrongSizeError, ConnectFailed,
-    HostError, Interrupted."""
+    """URIs of sockets here that each passed a handshake, and what the last one said. Raises WrongSizeError,
+    ConnectFailed, HostError, Interrupted."""
     if host.local:
         uris, seen, _ = _open(ctx, host, way, connections)
         return uris, seen
@@ -207,14 +215,17 @@ def reach(ctx: Context, host: Host, way: Way, connections: int) -> tuple[tuple[s
 
 
 def ssh_processes(connections: int, *, handshake: float = 0.0) -> int:
-    """How many carry a disk's `connections`, where an NBD handshake through one takes so many seconds. On a short wire no
-    more than there are cores, since each costs some of one (1 GiB with 569 MiB of data on two cores: 2.7 s through two,
-    3.4 s through four, for 0.7 CPU seconds more); on a long one all, since each has a TCP window of its own."""
+    """How many carry a disk's `connections`, where an NBD handshake through one takes so many seconds. On a
+    short wire no more than there are cores, since each costs some of one (1 GiB with 569 MiB of data on two
+    cores: 2.7 s through two,
+    3.4 s through four, for 0.7 CPU seconds more); on a long one all, since each has a TCP window of its
+    own."""
     return connections if handshake > LONG_WIRE else min(connections, len(os.sched_getaffinity(0)))
 
 
 def _open(ctx: Context, host: Host, way: Way, several: int) -> tuple[tuple[str, ...], ExportInfo, float]:
-    """URIs through as many forwards, what the last one said, and the seconds that the fastest handshake took."""
+    """URIs through as many forwards, what the last one said, and the seconds that the fastest handshake
+    took."""
     ways = ctx.closing.enter_context(host.forward((way.address,) * several))
     if ways.children:
         ctx.uses("ssh", ssh_version())

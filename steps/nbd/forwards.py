@@ -1,8 +1,9 @@
 """Which forwards the sshd of a host carries: to unix sockets, to TCP ports alone, or none.
 
-sshd says the same of a unix socket that it may not connect to as of one nobody listens on (tried with OpenSSH 9.2), so an
-exporter of nothing is started there and connected to. AllowStreamLocalForwarding no, AllowTcpForwarding no and any
-PermitOpen each stop forwards to unix sockets (tried); PermitOpen still lets those to its ports through.
+sshd says the same of a unix socket that it may not connect to as of one nobody listens on (tried with OpenSSH
+9.2), so an exporter of nothing is started there and connected to. AllowStreamLocalForwarding no,
+AllowTcpForwarding no and any PermitOpen each stop forwards to unix sockets (tried); PermitOpen still lets
+those to its ports through.
 """
 
 from __future__ import annotations
@@ -58,21 +59,24 @@ class ForwardsForbidden(HostError):
         self.stanza = stanza(host)
         lines = ", ".join(f"`{line.strip()}`" for line in self.stanza if not line.startswith("#"))
         self.found = (
-            f"the sshd of {host.name} forwards neither unix sockets nor port {host.ports.start} for user {host.account}"
+            f"the sshd of {host.name} forwards neither unix sockets nor port {host.ports.start} for user "
+            f"{host.account}"
         )
         super().__init__(f"{self.found}: add to its sshd_config {lines}, and reload it")
 
 
 def stanza(host: Host, *, ports: bool = False) -> tuple[str, ...]:
-    """For sshd_config(5): forwards to unix sockets, or to the host's `ports` only. A client that sshd has not heard of for five
-    minutes is gone, as for our locks (`runner.hosts.ssh.lock.LET_GO`); by itself sshd asks nobody, and waits for hours."""
+    """For sshd_config(5): forwards to unix sockets, or to the host's `ports` only. A client that sshd has not
+    heard of for five minutes is gone, as for our locks (`runner.hosts.ssh.lock.LET_GO`); by itself sshd asks
+    nobody, and waits for hours."""
     numbers = list(host.ports) if ports else []
     text = render_report("sshd_config.j2", {"host": host.name, "user": host.account, "ports": numbers})
     return tuple(line for line in text.splitlines() if line.strip())
 
 
 def way_to(ctx: Context, host: Host) -> Way:
-    """How exporters on `host` can be reached, tried once a run. Raises ForwardsForbidden, HostError, ToolMissing."""
+    """How exporters on `host` can be reached, tried once a run. Raises ForwardsForbidden, HostError,
+    ToolMissing."""
     if host.local:
         return "sockets"
     way: Way = ctx.shared(("forwards", host.name), lambda: nullcontext(_try(ctx, host)))
@@ -93,7 +97,9 @@ def examine(ctx: Context, host: Host) -> Observation:
             )
         return good(subject, looked_at, "none is needed" if host.local else "unix sockets can be reached")
     except ForwardsForbidden as error:
-        return wrong(subject, looked_at, error.found, "add these lines to its sshd_config", lines=error.stanza)
+        return wrong(
+            subject, looked_at, error.found, "add these lines to its sshd_config", lines=error.stanza
+        )
 
 
 def examine_sockets(ctx: Context, host: Host) -> Observation:
@@ -103,15 +109,18 @@ def examine_sockets(ctx: Context, host: Host) -> Observation:
         ("forwards to nbdkit", host.name), lambda: nullcontext(_Sockets(_carries_sockets(ctx, host, _nbdkit)))
     ).carried:
         return good(subject, looked_at, "unix sockets can be reached")
-    found = f"the sshd of {host.name} forwards no unix sockets for user {host.account}, which nbdkit there listens on"
+    found = (
+        f"the sshd of {host.name} forwards no unix sockets for user {host.account}, which nbdkit there "
+        "listens on"
+    )
     return wrong(subject, looked_at, found, "add these lines to its sshd_config", lines=stanza(host))
 
 
 def exposed(host: Host) -> str:
     ports = f"{host.ports.start}-{host.ports.stop - 1}"
     return (
-        f"the sshd of {host.name} forwards no unix sockets, so exporters listen on 127.0.0.1 ports {ports} there, and while a "
-        "run lives every user of that host can read and write the images it makes"
+        f"the sshd of {host.name} forwards no unix sockets, so exporters listen on 127.0.0.1 ports {ports} "
+        "there, and while a run lives every user of that host can read and write the images it makes"
     )
 
 
@@ -143,7 +152,9 @@ def _await_socket(ctx: Context, host: Host, child: Child, socket: str) -> None:
         ctx.check_stop()
         if child.poll() is not None or time.monotonic() > deadline:
             said = " ".join(child.stderr().split()) or "it said nothing"
-            raise HostError(f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}")
+            raise HostError(
+                f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}"
+            )
         ctx.stop.wait(PAUSE)
 
 

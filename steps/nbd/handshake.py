@@ -27,12 +27,15 @@ def handshake_through(
     timeout: float,
     alive: Callable[[], None] = lambda: None,
 ) -> ExportInfo:
-    """As `handshake`, through one of `forwards` to `host`. Raises a HostError with ssh's words where ssh knows why."""
+    """As `handshake`, through one of `forwards` to `host`. Raises a HostError with ssh's words where ssh
+    knows why."""
 
     def may_come() -> None:
         alive()
         why = explain(host, forwards)
-        if why is not None and (not why.transient or any(child.poll() is not None for child in forwards.children)):
+        if why is not None and (
+            not why.transient or any(child.poll() is not None for child in forwards.children)
+        ):
             raise why
 
     try:

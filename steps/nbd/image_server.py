@@ -12,7 +12,9 @@ from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage
 
 
-def serve(ctx: Context, host: Host, image: DiskImage, mode: Literal["write", "read-only"], connections: int) -> Serving:
+def serve(
+    ctx: Context, host: Host, image: DiskImage, mode: Literal["write", "read-only"], connections: int
+) -> Serving:
     """It ends with `ctx`. Raises ExporterError, ToolMissing, HostError, ConnectFailed, WrongSizeError."""
     if not host.exists(image.path):
         raise exporter.ExporterError(host.name, image.key, image.path, "there is no such image any more")
@@ -32,5 +34,10 @@ def serve(ctx: Context, host: Host, image: DiskImage, mode: Literal["write", "re
         # A FLUSH covers its own connection only; who just reads does not mind.
         uris = uris[:1]
     return Serving(
-        image=image, there=served.uri, uris=uris, size=seen.size, read_only=seen.read_only, cached=served.cached
+        image=image,
+        there=served.uri,
+        uris=uris,
+        size=seen.size,
+        read_only=seen.read_only,
+        cached=served.cached,
     )

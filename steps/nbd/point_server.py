@@ -15,8 +15,8 @@ CONNECTIONS = 4
 
 
 def serve_point(ctx: Context, point: StoredPoint, *, writable: bool) -> tuple[Serving, ...]:
-    """One export a disk, all of which end with `ctx`. What is written to a writable one is thrown away then: the point's own
-    files are opened for reading only. Raises what serve-image does."""
+    """One export a disk, all of which end with `ctx`. What is written to a writable one is thrown away then:
+    the point's own files are opened for reading only. Raises what serve-image does."""
     return tuple(_serve(ctx, disk, writable=writable) for disk in point.disks)
 
 

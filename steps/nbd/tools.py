@@ -1,4 +1,5 @@
-"""Programs that steps start on hosts: whether they are there, and new enough for the options that are used."""
+"""Programs that steps start on hosts: whether they are there, and new enough for the options that are
+used."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from steps.copy import nbd
 
 @dataclass(frozen=True)
 class Tool:
-    """`asks` prints the version in a line that `answers` matches; it fails if the `part` of the program is missing."""
+    """`asks` prints the version in a line that `answers` matches; it fails if the `part` of the program is
+    missing."""
 
     program: str
     asks: tuple[str, ...]
@@ -36,9 +38,12 @@ class Tool:
         return ".".join(map(str, self.minimum))
 
 
-# Before 4.0 qemu's NBD server told sizes and extents in multiples of its own block: an image that ends in the middle of
-# one had another size at each end (qemu's ChangeLog/4.0, NBD). --pid-file came with 4.1, each other option is older.
-QEMU_IMG = Tool("qemu-img", ("qemu-img", "--version"), r"^qemu-img version (\d+\.\d+\S*)", (4, 0), "qemu-utils")
+# Before 4.0 qemu's NBD server told sizes and extents in multiples of its own block: an image that ends in the
+# middle of one had another size at each end (qemu's ChangeLog/4.0, NBD). --pid-file came with 4.1, each other
+# option is older.
+QEMU_IMG = Tool(
+    "qemu-img", ("qemu-img", "--version"), r"^qemu-img version (\d+\.\d+\S*)", (4, 0), "qemu-utils"
+)
 QEMU_NBD = Tool("qemu-nbd", ("qemu-nbd", "--version"), r"^qemu-nbd (\d+\.\d+\S*)", (4, 1), "qemu-utils")
 
 # For VDDK: --dump-plugin tells of the library, and requests run in parallel (nbdkit-release-notes-1.30(1)).
@@ -62,7 +67,8 @@ class ToolMissing(SendenseError):
         self.found = found
         seen = f"has {tool.program} {found}, which is too old" if found else f"has no {tool.name}"
         super().__init__(
-            f"host {host} {seen}: install {tool.program} {tool.oldest} or newer there (Debian package {tool.package})"
+            f"host {host} {seen}: install {tool.program} {tool.oldest} or newer there (Debian package "
+            f"{tool.package})"
         )
 
 

@@ -1,8 +1,9 @@
 """What is built on a restore point, looked at at the moment at which it is to be deleted.
 
-Whoever decided that it may go had a list of the VM's points, and that list may have been short, or is old. So the manifests are
-read again, and the images are asked themselves: an image names the one below it whatever any manifest says, also that of an
-unfinished run, of a point that was renamed by hand, and of one that no manifest can be read of.
+Whoever decided that it may go had a list of the VM's points, and that list may have been short, or is old. So
+the manifests are read again, and the images are asked themselves: an image names the one below it whatever
+any manifest says, also that of an unfinished run, of a point that was renamed by hand, and of one that no
+manifest can be read of.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from steps.repository.survey import VmDirectory
 
 class HasChildrenError(SendenseError):
     def __init__(self, path: str, children: list[str]) -> None:
-        super().__init__(f"{path} stays: {', '.join(children)} {'is' if len(children) == 1 else 'are'} built on it")
+        super().__init__(
+            f"{path} stays: {', '.join(children)} {'is' if len(children) == 1 else 'are'} built on it"
+        )
         self.path = path
         self.children = tuple(children)
 
@@ -33,8 +36,8 @@ class MayHaveChildrenError(SendenseError):
 
 
 def refuse_if_built_on(host: Host, directory: str, point: str) -> None:
-    """Raises HasChildrenError, MayHaveChildrenError if anything in the VM's `directory` is or may be built on `point`; BadImageError
-    if an image there cannot be read."""
+    """Raises HasChildrenError, MayHaveChildrenError if anything in the VM's `directory` is or may be built on
+    `point`; BadImageError if an image there cannot be read."""
     seen = survey.of_vm(host, directory)
     path = posixpath.join(directory, point)
     if seen.unread:
@@ -55,5 +58,6 @@ def _by_images(host: Host, seen: VmDirectory, path: str) -> list[str]:
     return [
         image
         for image, name in below
-        if name and posixpath.dirname(posixpath.normpath(posixpath.join(posixpath.dirname(image), name))) == path
+        if name
+        and posixpath.dirname(posixpath.normpath(posixpath.join(posixpath.dirname(image), name))) == path
     ]

@@ -1,10 +1,13 @@
 """The numbers and words that several steps and commands tell of one thing, each defined once.
 
-copied      bytes of the 1 MiB blocks that a point's image holds itself and that are not all zero: what came from the source
+copied      bytes of the 1 MiB blocks that a point's image holds itself and that are not all zero: what came
+            from the source
             into it, in however many attempts. Not the disk's size, nor what is the parent's
-read speed  bytes that came from the source in the last attempt, a second of that attempt; the live display and `status`
+read speed  bytes that came from the source in the last attempt, a second of that attempt; the live display
+            and `status`
             count the same bytes (`NodeProgress.read`) by the same clock
-verified    how far the blocks were compared with what was read at the source when they were copied. Of an incremental a
+verified    how far the blocks were compared with what was read at the source when they were copied. Of an
+            incremental a
             backup compares every new block; those that it inherits were compared when its parents were made
 """
 
@@ -23,7 +26,8 @@ def speed_of(seconds: float, read: int) -> dict[str, Cell]:
 
 
 def verified(level: Level, compared: int, blocks: int) -> str:
-    """Of a disk, or of all of a point; `compared` of its `blocks` of 1 MiB were read back by the backup that made it."""
+    """Of a disk, or of all of a point; `compared` of its `blocks` of 1 MiB were read back by the backup that
+    made it."""
     if blocks and compared == blocks:
         return "every block"
     match level:

@@ -1,9 +1,10 @@
 """One image of a restore point put on another image, or made a full, so that the point it lies on can go.
 
-    copy → rebase (→ commit) → compare with the digests → moving.json → rename over → manifest → moving.json goes
+    copy → rebase (→ commit) → compare with the digests → moving.json → rename over → manifest → moving.json
+    goes
 
-Killed at any moment, the point reads as before: until the rename its own image is untouched, and after it the image's own
-backing name tells what the manifest must say. `finish` goes on from there.
+Killed at any moment, the point reads as before: until the rename its own image is untouched, and after it the
+image's own backing name tells what the manifest must say. `finish` goes on from there.
 """
 
 from __future__ import annotations
@@ -48,23 +49,25 @@ _CHUNK = 4096
 class RebuiltDiffersError(DifferenceError):
     def __init__(self, host: Host, move: Move, difference: BlockDifference) -> None:
         super().__init__(
-            f"disk {move.key} of {move.point}, rebuilt without {move.parent}, differs at offset {difference.offset} on "
-            f"{host.name}: BLAKE3 {difference.expected} was read at the source, {difference.found} is read back; nothing was "
-            f"replaced and nothing is deleted: `sendense verify` tells whether {move.point} itself is damaged"
+            f"disk {move.key} of {move.point}, rebuilt without {move.parent}, differs at offset "
+            f"{difference.offset} on {host.name}: BLAKE3 {difference.expected} was read at the source, "
+            f"{difference.found} is read back; nothing was replaced and nothing is deleted: `sendense "
+            f"verify` tells whether {move.point} itself is damaged"
         )
 
 
 class MovedMeanwhileError(SendenseError):
     def __init__(self, path: str, host: Host, found: str | None) -> None:
         super().__init__(
-            f"{path} on {host.name} lies on {found or 'nothing'}, which is neither what its manifest says nor what a rebuilt "
-            "image would: nothing is changed; compare manifest and image by hand"
+            f"{path} on {host.name} lies on {found or 'nothing'}, which is neither what its manifest says "
+            "nor what a rebuilt image would: nothing is changed; compare manifest and image by hand"
         )
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A rebuilt image is as the digests say: `blocks` are the offsets of those that were compared, None for every one."""
+    """A rebuilt image is as the digests say: `blocks` are the offsets of those that were compared, None for
+    every one."""
 
     blocks: list[int] | None
     cached: bool
@@ -73,7 +76,8 @@ class _Found:
 
 @dataclass(frozen=True)
 class Rebuilding:
-    """Where: `root` of the repository, `directory` of the VM. `shares`: copies share their blocks (reflinks)."""
+    """Where: `root` of the repository, `directory` of the VM. `shares`: copies share their blocks
+    (reflinks)."""
 
     ctx: Context
     host: Host
@@ -85,7 +89,8 @@ class Rebuilding:
         return posixpath.join(self.directory, name)
 
     def put(self, move: Move) -> None:
-        """Carries out one move. Raises RebuiltDiffersError, ChainError, CommandError, NoSpaceError, Interrupted."""
+        """Carries out one move. Raises RebuiltDiffersError, ChainError, CommandError, NoSpaceError,
+        Interrupted."""
         ctx, host = self.ctx, self.host
         (disk,) = stored.read(host, self.root, self.point(move.point), (move.key,)).disks
         below = _below(disk.image, None if move.onto is None else self.point(move.onto))
@@ -93,7 +98,9 @@ class Rebuilding:
         try:
             written = self._overlay(move, disk, new) if move.onto is not None else self._full(move, disk, new)
             host.sync(new)
-            found = self._compare(move, disk, DiskImage(**{**dict(disk.image), "images": (new, *below)}), written)
+            found = self._compare(
+                move, disk, DiskImage(**{**dict(disk.image), "images": (new, *below)}), written
+            )
             changed = _rebuilt(self._recorded(self.point(move.point), move.key), move.onto, written, found)
             ctx.check_stop()
         except BaseException:
@@ -156,7 +163,9 @@ class Rebuilding:
             if code != 0:
                 raise CommandError(self.host.name, tuple(argv), code, child.stderr())
 
-    def _compare(self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None) -> _Found:
+    def _compare(
+        self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None
+    ) -> _Found:
         ctx = self.ctx
         with scope(ctx), self._digests(move.point, move.key) as digests:
             blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
@@ -176,9 +185,11 @@ class Rebuilding:
                     raise RebuiltDiffersError(self.host, move, difference) from difference
         return _Found(blocks, served.cached, datetime.now(UTC))
 
-    def _suspects(self, move: Move, disk: StoredDisk, digests: Digests, written: list[tuple[int, int]]) -> set[int]:
-        """Offsets of the blocks that may be wrong: those that were written, those that are not as in the image below, and a
-        sample of the others."""
+    def _suspects(
+        self, move: Move, disk: StoredDisk, digests: Digests, written: list[tuple[int, int]]
+    ) -> set[int]:
+        """Offsets of the blocks that may be wrong: those that were written, those that are not as in the
+        image below, and a sample of the others."""
         with self._digests(move.onto or _full_of(disk), move.key) as below:
             found = {*_blocks_of(written), *_differing(digests, below)}
         total = digests.size // ENTRY
@@ -242,16 +253,19 @@ def _below(image: DiskImage, onto: str | None) -> tuple[str, ...]:
     return () if onto is None else image.images[below.index(onto) :]
 
 
-def _rebuilt(disk: PointDisk, onto: str | None, written: list[tuple[int, int]] | None, found: _Found) -> PointDisk:
-    """What the manifest says of a disk whose image is another one now; of how it was read at the source all stays. `written`
-    is what the image holds itself, if it is not a full."""
+def _rebuilt(
+    disk: PointDisk, onto: str | None, written: list[tuple[int, int]] | None, found: _Found
+) -> PointDisk:
+    """What the manifest says of a disk whose image is another one now; of how it was read at the source all
+    stays. `written` is what the image holds itself, if it is not a full."""
     own = None if onto is None else set(_blocks_of(written or ()))
     compared = range(0, disk.capacity, BLOCK) if found.blocks is None else found.blocks
     return disk.model_copy(
         update={
             "parent": onto,
             "by": disk.by if own is not None else "all",
-            "reason": f"{'made a full' if onto is None else f'put on {onto}'} by a prune; it lay on {disk.parent}",
+            "reason": f"{'made a full' if onto is None else f'put on {onto}'} by a prune; "
+            f"it lay on {disk.parent}",
             "changed": None,  # what tracking named were the changes since the parent that it had
             "written": disk.blocks if own is None else len(own),
             "compared": len(compared),
@@ -263,7 +277,8 @@ def _rebuilt(disk: PointDisk, onto: str | None, written: list[tuple[int, int]] |
 
 
 def _full_of(disk: StoredDisk) -> str:
-    """The point with the full that it is read down to now: a move before may have made one of what a plan saw lie on another."""
+    """The point with the full that it is read down to now: a move before may have made one of what a plan saw
+    lie on another."""
     return posixpath.basename(posixpath.dirname(disk.image.images[-1]))
 
 

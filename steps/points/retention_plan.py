@@ -1,5 +1,5 @@
-"""What a policy means for a repository: of each VM what stays, what goes, what is rebuilt, and what that takes. Changes
-nothing; `sendense prune --dry-run`, the plan of a job and the run itself ask here."""
+"""What a policy means for a repository: of each VM what stays, what goes, what is rebuilt, and what that
+takes. Changes nothing; `sendense prune --dry-run`, the plan of a job and the run itself ask here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _KIND = """\
 kind=$(stat -f -c %T -- "$1") && echo "$kind"
 [ "$kind" != xfs ] || PATH=$PATH:/usr/sbin:/sbin xfs_info "$(stat -c %m -- "$1")" 2>/dev/null | grep -o 'reflink=[01]'
 """
-"""An XFS may have been made without (mkfs.xfs(8), reflink=0); who is there without xfs_info is believed to be as the default."""
+"""An XFS may have been made without (mkfs.xfs(8), reflink=0); who is there without xfs_info is believed to be
+as the default."""
 
 SHARED = "fulls share their blocks, as files of its kind of file system can: only the run tries it"
 """What a forecast says where no room for them is counted."""
@@ -67,7 +68,8 @@ class VmPlan(Model):
     vm: str
     """The VM's name in its newest point"""
     label: str = ""
-    """What it is called where no other is to be meant: its name, and more where another VM there has that name too"""
+    """What it is called where no other is to be meant: its name, and more where another VM there has that
+    name too"""
     instance_uuid: str
     """Its instance uuid"""
     plan: Plan
@@ -87,8 +89,8 @@ class VmPlan(Model):
 class NoRoomError(SendenseError):
     def __init__(self, host: Host, vm: VmPlan, free: int) -> None:
         super().__init__(
-            f"nothing of {vm.label} is pruned: {human_bytes(vm.work.room)} must be free on {host.name} to rebuild its images, "
-            f"and {human_bytes(free)} are; make room, or keep its oldest points"
+            f"nothing of {vm.label} is pruned: {human_bytes(vm.work.room)} must be free on {host.name} to "
+            f"rebuild its images, and {human_bytes(free)} are; make room, or keep its oldest points"
         )
 
 
@@ -102,9 +104,9 @@ def plans(
     shares: bool,
     confirmed: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[VmPlan, ...]:
-    """Of all VMs with points in the repository at `root`, or of `vms`, by any name that `naming` knows. `confirmed`: by instance
-    uuid, the points that may go; of VMs that are not among them nothing is done. Raises NoSuchVmError, AmbiguousVmError,
-    NotARepositoryError, CommandError."""
+    """Of all VMs with points in the repository at `root`, or of `vms`, by any name that `naming` knows.
+    `confirmed`: by instance uuid, the points that may go; of VMs that are not among them nothing is done.
+    Raises NoSuchVmError, AmbiguousVmError, NotARepositoryError, CommandError."""
     names = Names(root, survey.read(host, root).vms.values())
     return of_vms(host, names, names.find_all(vms), policy, now, shares=shares, confirmed=confirmed)
 
@@ -133,7 +135,11 @@ def stays_but_for(vm: VmDirectory, points: Collection[str] | None) -> dict[str, 
     """What is to be pinned so that no point but `points` goes; None: any may."""
     if points is None:
         return {}
-    return {entry.point: "it was not to go when this was decided" for entry in vm.entries if entry.point not in points}
+    return {
+        entry.point: "it was not to go when this was decided"
+        for entry in vm.entries
+        if entry.point not in points
+    }
 
 
 def plan_of(
@@ -155,7 +161,9 @@ def plan_of(
         except BadImageError as error:
             refused = f"{error.message}: nobody knows what that run is built on"
     made = (
-        retention.plan(vm.entries, policy, now, held, vm.stored) if refused is None else retention.nothing(vm.entries)
+        retention.plan(vm.entries, policy, now, held, vm.stored)
+        if refused is None
+        else retention.nothing(vm.entries)
     )
     return VmPlan(
         key=vm.name,
@@ -170,8 +178,9 @@ def plan_of(
 
 
 def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: datetime) -> VmPlan | None:
-    """What a policy would drop of one VM once the run that is planned has published a good point: a forecast, since the run
-    decides by what is there then. None where the VM has no points yet. Raises NotARepositoryError, CommandError."""
+    """What a policy would drop of one VM once the run that is planned has published a good point: a forecast,
+    since the run decides by what is there then. None where the VM has no points yet. Raises
+    NotARepositoryError, CommandError."""
     directory = vm_directory.find(host, root, instance_uuid)
     if directory is None:
         return None
@@ -186,16 +195,22 @@ def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: dat
 
 
 def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
-    """A good full of this moment with the disks of the newest point, and its files: a point of its own chain, so that no rule
-    counts anything against it."""
+    """A good full of this moment with the disks of the newest point, and its files: a point of its own chain,
+    so that no rule counts anything against it."""
     newest = vm.entries[-1].manifest
     name = f"{now:%Y%m%dT%H%M%SZ}-0000"
     path = posixpath.join(vm.path, name)
     disks = [
-        disk.model_copy(update={"parent": None, "level": "full", "compared": disk.blocks}) for disk in newest.disks
+        disk.model_copy(update={"parent": None, "level": "full", "compared": disk.blocks})
+        for disk in newest.disks
     ]
     clocks = dict.fromkeys(("created", "published", "stored"), now)
-    which = {"schema_version": 2, "point": name, "sequence": vm.next_sequence, "run": f"{now:%Y%m%dT%H%M%SZ}-00000000"}
+    which = {
+        "schema_version": 2,
+        "point": name,
+        "sequence": vm.next_sequence,
+        "run": f"{now:%Y%m%dT%H%M%SZ}-00000000",
+    }
     made = newest.model_copy(update={**clocks, **which, "level": "full", "disks": tuple(disks)})
     files = {posixpath.join(path, file): 1 for disk in disks for file in (disk.image, disk.digests)}
     return Entry(path, made, Marks()), files
@@ -209,24 +224,28 @@ def unread(vm: VmDirectory) -> str:
 
 
 def may_share(host: Host, root: str) -> bool:
-    """Whether files there can share blocks, as far as the kind of its file system tells: for who only looks, and writes nothing
-    anywhere."""
+    """Whether files there can share blocks, as far as the kind of its file system tells: for who only looks,
+    and writes nothing anywhere."""
     done = host.run(("sh", "-c", _KIND, "sh", root), timeout=MINUTE, ok=None)
     kind, *more = done.stdout.decode(errors="replace").split() or [""]
     return kind in _CLONES and "reflink=0" not in more
 
 
 def can_share(host: Host, directory: str) -> bool:
-    """Whether they do, by trying it with a file that is gone afterwards. Where none may be written they do not."""
+    """Whether they do, by trying it with a file that is gone afterwards. Where none may be written they do
+    not."""
     script = (
-        'cd "$1" && f=.share-$$ && : >"$f" && cp --reflink=always "$f" "$f.2"; code=$?; rm -f "$f" "$f.2"; exit $code'
+        'cd "$1" && f=.share-$$ && : >"$f" && cp --reflink=always "$f" "$f.2"; code=$?; rm -f "$f" "$f.2"; '
+        "exit $code"
     )
     return host.run(("sh", "-c", script, "sh", directory), timeout=MINUTE, ok=None).exit_code == 0
 
 
 def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:
     """Points that unfinished runs are built on, by what their images say. Raises BadImageError."""
-    images = [path for path in vm.stored if posixpath.dirname(path) in vm.unfinished and path.endswith(".qcow2")]
+    images = [
+        path for path in vm.stored if posixpath.dirname(path) in vm.unfinished and path.endswith(".qcow2")
+    ]
     found: dict[str, str] = {}
     for path, seen in zip(images, img.infos(host, images) if images else (), strict=True):
         if seen.backing_file is not None:
@@ -250,7 +269,9 @@ def _work(vm: VmDirectory, made: Plan, *, shares: bool) -> Work:
         image = (move.point, move.key)
         overlay = _merged(move, sizes, parents)
         full = sizes[(move.root, move.key)] if move.onto is None and not shares else 0
-        beside = overlay if move.onto is None else 0  # of what is written into the copy of the full, a copy too
+        beside = (
+            overlay if move.onto is None else 0
+        )  # of what is written into the copy of the full, a copy too
         peak, net = max(peak, net + full + overlay + beside), net + full + overlay - sizes[image]
         copied += full
         sizes[image], parents[image] = full + overlay, move.onto
@@ -262,7 +283,9 @@ def _disks(by_name: Mapping[str, Entry], point: str) -> tuple[PointDisk, ...]:
     return by_name[point].manifest.disks
 
 
-def _merged(move: Move, sizes: Mapping[tuple[str, int], int], parents: Mapping[tuple[str, int], str | None]) -> int:
+def _merged(
+    move: Move, sizes: Mapping[tuple[str, int], int], parents: Mapping[tuple[str, int], str | None]
+) -> int:
     """What the image takes with all between it and what it is put on."""
     total, at = 0, move.point
     while at != (move.onto or move.root):

@@ -1,7 +1,7 @@
 """The disks of a restore point, as they lie in a repository: each with the images that it is read from.
 
-What an image says of the image below it is compared with the manifests before anything is opened by it: a qcow2 from elsewhere
-can name any file of the host as its backing file.
+What an image says of the image below it is compared with the manifests before anything is opened by it: a
+qcow2 from elsewhere can name any file of the host as its backing file.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class NoSuchDiskError(UsageError):
 class DigestsDamagedError(DifferenceError):
     def __init__(self, disk: StoredDisk, why: str) -> None:
         super().__init__(
-            f"the digests of disk {disk.key} in {disk.digests} on {disk.image.host} are not those that its manifest names "
-            f"({why}), so nothing can be compared with them; `qemu-img convert` still reads the image"
+            f"the digests of disk {disk.key} in {disk.digests} on {disk.image.host} are not those that its "
+            f"manifest names ({why}), so nothing can be compared with them; `qemu-img convert` still reads "
+            "the image"
         )
 
 
@@ -58,14 +59,17 @@ class _Link:
 
 
 def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPoint:
-    """The point in the directory `path` of the repository at `root`, with all its disks or those of `keys`. Changes nothing.
+    """The point in the directory `path` of the repository at `root`, with all its disks or those of `keys`.
+    Changes nothing.
 
     Raises ChainError, NoSuchDiskError, StateError, BadImageError.
     """
     manifest = _manifest(host, path)
     _refuse_unknown(manifest, keys)
     wanted = [disk for disk in manifest.disks if not keys or disk.key in keys]
-    chains = _sound(host, root, {disk.key: _chain(host, posixpath.dirname(path), manifest, disk) for disk in wanted})
+    chains = _sound(
+        host, root, {disk.key: _chain(host, posixpath.dirname(path), manifest, disk) for disk in wanted}
+    )
     return StoredPoint(
         vm=manifest.vm.name,
         point=manifest.point,
@@ -77,7 +81,8 @@ def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPo
 
 
 def weighed(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> tuple[StoredPoint, Standing]:
-    """As `read`, with what speaks against relying on it; of one that cannot be read the error names the point to take instead."""
+    """As `read`, with what speaks against relying on it; of one that cannot be read the error names the point
+    to take instead."""
     known = standing.read(host, path, keys)
     try:
         found = read(host, root, path, keys)
@@ -100,9 +105,12 @@ def _refuse_unknown(manifest: Manifest, keys: Sequence[int]) -> None:
 
 
 def receive_digests(host: Host, disk: StoredDisk, local: Path) -> Digests:
-    """The disk's digests in the new file `local`, proven to be those that its manifest names. Raises DigestsDamagedError."""
+    """The disk's digests in the new file `local`, proven to be those that its manifest names. Raises
+    DigestsDamagedError."""
     try:
-        digests = Digests.receive(local, disk.capacity, host.read_chunks(disk.digests, limit=file_size(disk.capacity)))
+        digests = Digests.receive(
+            local, disk.capacity, host.read_chunks(disk.digests, limit=file_size(disk.capacity))
+        )
     except FileNotFoundError as error:
         raise DigestsDamagedError(disk, "the file is gone") from error
     except StateError as error:
@@ -116,7 +124,9 @@ def receive_digests(host: Host, disk: StoredDisk, local: Path) -> Digests:
 def _manifest(host: Host, path: str) -> Manifest:
     found = vm_directory.read(host, path)
     if found is None:
-        raise StateError(f"{path} on {host.name} has no {layout.MANIFEST}: it is no restore point, or not one any more")
+        raise StateError(
+            f"{path} on {host.name} has no {layout.MANIFEST}: it is no restore point, or not one any more"
+        )
     if found.point != posixpath.basename(path):
         raise StateError(f"{path} on {host.name} has the manifest of {found.point}: it was copied or renamed")
     return found
@@ -153,15 +163,17 @@ def _chain(host: Host, vm: str, manifest: Manifest, disk: PointDisk) -> list[_Li
         below = vm_directory.read(host, posixpath.join(vm, disk.parent))
         found = below and next((one for one in below.disks if one.key == top.key), None)
         if not found:
-            raise ChainError(top.key, manifest.point, f"it lies on {disk.parent}, which is gone or has no such disk")
+            raise ChainError(
+                top.key, manifest.point, f"it lies on {disk.parent}, which is gone or has no such disk"
+            )
         links.append(_Link(disk.parent, found, posixpath.join(vm, disk.parent, found.image)))
         disk = found
     return links
 
 
 def _sound(host: Host, root: str, chains: dict[int, list[_Link]]) -> dict[int, list[_Link]]:
-    """As they are settled: all images are regular files in the repository, and lie on one another as the manifests say. Two
-    requests for all of them, since the host may be far away. Raises ChainError."""
+    """As they are settled: all images are regular files in the repository, and lie on one another as the
+    manifests say. Two requests for all of them, since the host may be far away. Raises ChainError."""
     every = [(key, chain, link) for key, chain in chains.items() for link in chain]
     paths = [link.path for _, _, link in every]
     for (key, chain, link), real in zip(every, _real_paths(host, [root, *paths], every), strict=True):
@@ -177,8 +189,8 @@ def _sound(host: Host, root: str, chains: dict[int, list[_Link]]) -> dict[int, l
 
 
 def _settled(host: Host, chain: list[_Link], seen: dict[str, img.ImageInfo]) -> list[_Link]:
-    """Without the images that one above them no longer lies on: a prune may be killed once an image that it rebuilt is in
-    its place and before the manifest says so. Raises StateError."""
+    """Without the images that one above them no longer lies on: a prune may be killed once an image that it
+    rebuilt is in its place and before the manifest says so. Raises StateError."""
     found, left = [], chain
     while left:
         link, *left = left
@@ -193,7 +205,9 @@ def _settled(host: Host, chain: list[_Link], seen: dict[str, img.ImageInfo]) -> 
     return found
 
 
-def _real_paths(host: Host, paths: Sequence[str], every: Sequence[tuple[int, list[_Link], _Link]]) -> Iterator[str]:
+def _real_paths(
+    host: Host, paths: Sequence[str], every: Sequence[tuple[int, list[_Link], _Link]]
+) -> Iterator[str]:
     """Where the images really lie, with the repository's own path, the first of `paths`, as it was given."""
     root, *images = paths
     script = f'cd "$1" && pwd -P && shift && {_REAL}'
@@ -218,7 +232,11 @@ def _why_wrong(link: _Link, below: _Link | None, seen: img.ImageInfo, top: Point
     if seen.virtual_size != top.capacity:
         return f"has {seen.virtual_size} bytes, the disk {top.capacity}"
     if below is None:
-        return None if seen.backing_file is None else f"lies on {seen.backing_file}, but is a full by its manifest"
+        return (
+            None
+            if seen.backing_file is None
+            else f"lies on {seen.backing_file}, but is a full by its manifest"
+        )
     if seen.backing_file is None:
         return f"lies on nothing, but on {below.point} by its manifest"
     if posixpath.isabs(seen.backing_file) or _beside(link.path, seen.backing_file) != below.path:
@@ -233,7 +251,8 @@ def _beside(path: str, name: str) -> str:
 
 
 def notes(host: Host, path: str) -> tuple[str, ...]:
-    """What speaks against the point in the directory `path`, and what is missing in it, in sentences. Raises StateError."""
+    """What speaks against the point in the directory `path`, and what is missing in it, in sentences. Raises
+    StateError."""
     return _notes(host, _manifest(host, path), path)
 
 

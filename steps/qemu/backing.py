@@ -1,4 +1,5 @@
-"""What many images say of the one below them, by their own headers, in one request: `qemu-img info` is a process for each."""
+"""What many images say of the one below them, by their own headers, in one request: `qemu-img info` is a
+process for each."""
 
 from __future__ import annotations
 
@@ -11,23 +12,25 @@ from runner.hosts.host import Host
 from steps.qemu.img import BadImageError
 
 _HEADER = 4 * KiB
-"""The name stands in the first cluster behind the header and its extensions, which qemu-img writes 550 bytes of, and has 1023
-bytes at most."""
+"""The name stands in the first cluster behind the header and its extensions, which qemu-img writes 550 bytes
+of, and has 1023 bytes at most."""
 
 _MAGIC = b"QFI\xfb"
 
 _FIELDS = struct.Struct(">4sIQI")
-"""Magic, version, where the backing file's name is (0: there is none), its length (QEMU, docs/interop/qcow2.txt)."""
+"""Magic, version, where the backing file's name is (0: there is none), its length (QEMU,
+docs/interop/qcow2.txt)."""
 
-# The names come on standard input: of a VM with many points they are longer than what a login shell can be given as a command.
+# The names come on standard input: of a VM with many points they are longer than what a login shell can be
+# given as a command.
 _READ = f"exec xargs --null --no-run-if-empty head --quiet --bytes={_HEADER} --"
 _SOME_FAILED = 123
 """xargs: of a program that it ran, one ended with another exit code than 0."""
 
 
 def backing_files(host: Host, paths: Sequence[str]) -> tuple[str | None, ...]:
-    """Of each image, as written in it; None for an image without one. Raises BadImageError if one of them cannot be read or is no
-    qcow2, CommandError."""
+    """Of each image, as written in it; None for an image without one. Raises BadImageError if one of them
+    cannot be read or is no qcow2, CommandError."""
     if not paths:
         return ()
     names = b"".join(os.fsencode(path) + b"\0" for path in paths)

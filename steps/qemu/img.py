@@ -1,7 +1,7 @@
 """qemu-img: create, look at and check images on a host.
 
-Facts about options, exit codes and JSON fields are from qemu's manual (qemu-img(1)) and QAPI schema (block-core.json:
-ImageInfo, ImageCheck).
+Facts about options, exit codes and JSON fields are from qemu's manual (qemu-img(1)) and QAPI schema
+(block-core.json: ImageInfo, ImageCheck).
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ SECTOR = 512
 """qcow2 counts its size in sectors: qemu-img silently rounds any other size up."""
 
 CLUSTER = 64 * KiB
-"""Equal to the block size of VMware's changed-block tracking on all but the largest disks, so that an overlay stores what
-changed and little more. One size for all disks: qemu's limits on the L1 table (32 MiB) and refcount table (8 MiB) are
-both reached at 2 PiB with it, beyond the 62 TiB that VMFS allows; the tables of an empty 64 TiB image take 1.2 MiB."""
+"""Equal to the block size of VMware's changed-block tracking on all but the largest disks, so that an overlay
+stores what changed and little more. One size for all disks: qemu's limits on the L1 table (32 MiB) and
+refcount table (8 MiB) are both reached at 2 PiB with it, beyond the 62 TiB that VMFS allows; the tables of an
+empty 64 TiB image take 1.2 MiB."""
 
 QUICK = 60.0
 CHECK_TIMEOUT = 2 * HOUR
-"""`check` reads every L2 and refcount table: 8 GiB + 2 GiB for a full 64 TiB image, minutes on a slow disk."""
+"""`check` reads every L2 and refcount table: 8 GiB + 2 GiB for a full 64 TiB image, minutes on a slow
+disk."""
 
 COMPARE_TIMEOUT = 2 * HOUR
 
@@ -94,15 +96,19 @@ class BadImageError(SendenseError):
 
 
 def create(host: Host, path: str, size: int, *, backing: str | None = None) -> None:
-    """An empty image of exactly `size` bytes; only the owner can read it. `backing` is a name relative to the image's
-    directory. An existing file is emptied. Raises BadImageError, CommandError, NoSpaceError."""
+    """An empty image of exactly `size` bytes; only the owner can read it. `backing` is a name relative to the
+    image's directory. An existing file is emptied. Raises BadImageError, CommandError, NoSpaceError."""
     if size <= 0 or size % SECTOR:
-        raise BadImageError(f"a qcow2 image cannot have exactly {size} bytes; its size must be a multiple of {SECTOR}")
+        raise BadImageError(
+            f"a qcow2 image cannot have exactly {size} bytes; its size must be a multiple of {SECTOR}"
+        )
     # qemu-img makes files that all may read, but keeps the mode of one that is there.
     make_empty(host, path)
     options = f"compat=1.1,cluster_size={CLUSTER},preallocation=off,lazy_refcounts=off"
     below = () if backing is None else ("-b", backing, "-F", FORMAT)
-    host.run(("qemu-img", "create", "-q", "-f", FORMAT, "-o", options, *below, path, str(size)), timeout=QUICK)
+    host.run(
+        ("qemu-img", "create", "-q", "-f", FORMAT, "-o", options, *below, path, str(size)), timeout=QUICK
+    )
     host.sync(path)
 
 
@@ -110,8 +116,8 @@ _EMPTY = 'umask 077 && rm -f "$1" && truncate -s "$2" "$1"'
 
 
 def make_empty(host: Host, path: str, size: int = 0) -> None:
-    """A file of `size` zero bytes that only the owner can read, all of it a hole; one that is there is replaced. A kill leaves
-    nothing beside it. Raises CommandError, NoSpaceError."""
+    """A file of `size` zero bytes that only the owner can read, all of it a hole; one that is there is
+    replaced. A kill leaves nothing beside it. Raises CommandError, NoSpaceError."""
     try:
         host.run(("sh", "-c", _EMPTY, "sh", path, str(size)), timeout=QUICK)
     except CommandError as error:
@@ -133,14 +139,14 @@ done
 
 
 def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
-    """`force_share` looks at an image that an exporter has open for writing. Raises BadImageError if qemu-img cannot
-    open it as qcow2, and if it is no regular file, CommandError."""
+    """`force_share` looks at an image that an exporter has open for writing. Raises BadImageError if qemu-img
+    cannot open it as qcow2, and if it is no regular file, CommandError."""
     return _infos(host, (path,), "-U" if force_share else "")[0]
 
 
 def infos(host: Host, paths: Sequence[str]) -> tuple[ImageInfo, ...]:
-    """`info` of each, in as few requests to the host as may be; what lies below an image is not opened. Raises BadImageError,
-    CommandError."""
+    """`info` of each, in as few requests to the host as may be; what lies below an image is not opened.
+    Raises BadImageError, CommandError."""
     return tuple(found for some in portions(paths) for found in _infos(host, some, "-U"))
 
 
@@ -150,7 +156,9 @@ def _infos(host: Host, paths: Sequence[str], share: str) -> tuple[ImageInfo, ...
     answers = list(_documents(done.stdout.decode(errors="replace")))
     if done.exit_code or len(answers) != len(paths):
         raise _refused(host, paths[min(len(answers), len(paths) - 1)], "opened", done.stderr)
-    return tuple(_parse(ImageInfo, path, answer.encode()) for path, answer in zip(paths, answers, strict=True))
+    return tuple(
+        _parse(ImageInfo, path, answer.encode()) for path, answer in zip(paths, answers, strict=True)
+    )
 
 
 def _documents(text: str) -> Iterator[str]:
@@ -166,10 +174,11 @@ def _documents(text: str) -> Iterator[str]:
 
 
 def check(host: Host, path: str, *, force_share: bool = False) -> CheckReport:
-    """Compares the image's tables with one another; its data is not read. Leaks and corruptions are counted, not raised.
+    """Compares the image's tables with one another; its data is not read. Leaks and corruptions are counted,
+    not raised.
 
-    With a writing exporter the answer needs `force_share` and is a snapshot in motion; beside a read-only exporter it is
-    sound. Raises BadImageError if qemu-img cannot check it at all.
+    With a writing exporter the answer needs `force_share` and is a snapshot in motion; beside a read-only
+    exporter it is sound. Raises BadImageError if qemu-img cannot check it at all.
     """
     flags = ("-U",) if force_share else ()
     argv = ("qemu-img", "check", "--output=json", "-f", FORMAT, *flags, path)
@@ -180,7 +189,8 @@ def check(host: Host, path: str, *, force_share: bool = False) -> CheckReport:
 
 
 def equals(host: Host, path: str, raw: str) -> bool:
-    """Whether the image at `path` has the bytes of the raw file, and no others. Raises BadImageError, CommandError."""
+    """Whether the image at `path` has the bytes of the raw file, and no others. Raises BadImageError,
+    CommandError."""
     found = host.stat(raw)
     # `compare` takes a longer one for equal if what is more in it is zero; its -s also wants the same holes.
     if found is None or found.size != info(host, path).virtual_size:
@@ -190,8 +200,9 @@ def equals(host: Host, path: str, raw: str) -> bool:
 
 
 def convert_argv(uri: str, path: str, subformat: str) -> tuple[str, ...]:
-    """The command line that writes what is served at `uri` into a VMDK at `path`, from start to end: a `subformat` of
-    ``streamOptimized`` can be written no other way. It tells how far it is on standard output, see `percent`."""
+    """The command line that writes what is served at `uri` into a VMDK at `path`, from start to end: a
+    `subformat` of ``streamOptimized`` can be written no other way. It tells how far it is on standard output,
+    see `percent`."""
     return ("qemu-img", "convert", "-p", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", uri, path)
 
 
@@ -207,8 +218,11 @@ def is_full(stderr: str) -> bool:
 
 
 def version(host: Host) -> str:
-    """Of qemu-img on `host`, such as ``7.2.22``; it comes in one package with qemu-nbd. Raises CommandError."""
-    first = host.run(("qemu-img", "--version"), timeout=QUICK).stdout.decode(errors="replace").partition("\n")[0]
+    """Of qemu-img on `host`, such as ``7.2.22``; it comes in one package with qemu-nbd. Raises
+    CommandError."""
+    first = (
+        host.run(("qemu-img", "--version"), timeout=QUICK).stdout.decode(errors="replace").partition("\n")[0]
+    )
     found = re.search(r"version (\d[\w.+~-]*)", first)
     return found[1] if found else first
 

@@ -14,22 +14,26 @@ Image = str | Nodes
 """The path of a qcow2 image, or an image with all that lies below it."""
 
 SPARE_CONNECTIONS = 2
-"""Beyond those that carry data: one for a readiness probe and one for a connection that is dying unnoticed."""
+"""Beyond those that carry data: one for a readiness probe and one for a connection that is dying
+unnoticed."""
 
 CONNECTIONS_PER_FORWARD = 2
-"""Through one ssh process. OpenSSH lets 2 MiB of a channel be under way (channels.h, CHAN_TCP_WINDOW_DEFAULT): with a round
-trip of 20 ms that is 100 MB/s a connection. A second one doubles it and costs no further login."""
+"""Through one ssh process. OpenSSH lets 2 MiB of a channel be under way (channels.h,
+CHAN_TCP_WINDOW_DEFAULT): with a round trip of 20 ms that is 100 MB/s a connection. A second one doubles it
+and costs no further login."""
 
 
 def argv(
     image: Image, at: str | int, export: str, *, read_only: bool, shared: int, cache: Cache, pid_file: str
 ) -> tuple[str, ...]:
-    """`at` is the path of a unix socket or a port of 127.0.0.1. The server stays in the foreground and serves until it is
-    ended. It listens before it opens the image; `pid_file` is there once it has both, last of all (tried with 7.2).
+    """`at` is the path of a unix socket or a port of 127.0.0.1. The server stays in the foreground and serves
+    until it is ended. It listens before it opens the image; `pid_file` is there once it has both, last of all
+    (tried with 7.2).
 
-    `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`, since without
-    it the first probe ends the server. With either cache a FLUSH is an fsync, which the promise of the ledger stands on, so
-    it is named even where it is the default. `none` opens the image with O_DIRECT: what is read comes from storage.
+    `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`,
+    since without it the first probe ends the server. With either cache a FLUSH is an fsync, which the promise
+    of the ledger stands on, so it is named even where it is the default. `none` opens the image with
+    O_DIRECT: what is read comes from storage.
     """
     return (
         "qemu-nbd",
@@ -50,7 +54,14 @@ def argv(
 def null_argv(socket: str, export: str) -> tuple[str, ...]:
     """A server of 512 zero bytes that belong to no file: to see whether it can be reached."""
     at = _listening(socket)
-    return ("qemu-nbd", "--persistent", *at, f"--export-name={export}", "--image-opts", "driver=null-co,size=512")
+    return (
+        "qemu-nbd",
+        "--persistent",
+        *at,
+        f"--export-name={export}",
+        "--image-opts",
+        "driver=null-co,size=512",
+    )
 
 
 def _listening(at: str | int) -> tuple[str, ...]:
@@ -68,8 +79,8 @@ def uri(socket: str, export: str) -> str:
 
 
 def refuses_direct(stderr: str) -> bool:
-    """Whether a server that died was asked for O_DIRECT on a file system that has none, or for a raw file that does not end
-    where its file system's blocks do, and cannot be written so (tried with 7.2)."""
+    """Whether a server that died was asked for O_DIRECT on a file system that has none, or for a raw file
+    that does not end where its file system's blocks do, and cannot be written so (tried with 7.2)."""
     return "O_DIRECT" in stderr or "not a multiple of request alignment" in stderr
 
 

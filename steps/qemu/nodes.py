@@ -1,7 +1,8 @@
-"""Images with everything that lies below them, named to qemu node by node (qemu(1), "json:" file names; QAPI BlockdevOptions).
+"""Images with everything that lies below them, named to qemu node by node (qemu(1), "json:" file names; QAPI
+BlockdevOptions).
 
-So no format is probed, and no file is opened but those that are named: what an image's own header calls its backing file
-is not asked.
+So no format is probed, and no file is opened but those that are named: what an image's own header calls its
+backing file is not asked.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Nodes:
 
     @property
     def name(self) -> str:
-        """What qemu-img and qemu-nbd take in place of a file's name; they are to be given no format beside it."""
+        """What qemu-img and qemu-nbd take in place of a file's name; they are to be given no format beside
+        it."""
         return f"json:{json.dumps(_node(self.images, self.format))}"
 
 

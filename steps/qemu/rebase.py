@@ -1,7 +1,8 @@
-"""qemu-img: an image on another one below it, or as one that stands alone (qemu-img(1), "rebase" and "commit").
+"""qemu-img: an image on another one below it, or as one that stands alone (qemu-img(1), "rebase" and
+"commit").
 
-All of it on copies: each command line names a file that nobody else has open, and is run as a process of ours that ends
-with us, since a rebase may take hours.
+All of it on copies: each command line names a file that nobody else has open, and is run as a process of ours
+that ends with us, since a rebase may take hours.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ def copy_argv(path: str, copy: str) -> tuple[str, ...]:
 
 
 def rebase_argv(path: str, onto: str) -> tuple[str, ...]:
-    """`onto` is a name relative to the image's directory. Never with `-u`, which only writes the name: what the images in
-    between hold is read and written into this one."""
+    """`onto` is a name relative to the image's directory. Never with `-u`, which only writes the name: what
+    the images in between hold is read and written into this one."""
     return ("qemu-img", "rebase", "-q", "-f", FORMAT, "-b", onto, "-F", FORMAT, path)
 
 
 def commit_argv(top: str, base: str) -> tuple[str, ...]:
-    """Writes what `top` itself holds into `base`, a copy of the image below it. That `base` is meant is told here and not
-    written into `top`; `-d` leaves `top` as it is."""
+    """Writes what `top` itself holds into `base`, a copy of the image below it. That `base` is meant is told
+    here and not written into `top`; `-d` leaves `top` as it is."""
     options = {"driver": FORMAT, "file.driver": "file", "file.filename": top}
     options |= {f"backing.{name}": value for name, value in (options | {"file.filename": base}).items()}
     written = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in options.items())
@@ -51,8 +52,8 @@ def commit_argv(top: str, base: str) -> tuple[str, ...]:
 
 
 def own(host: Host, path: str) -> list[tuple[int, int]]:
-    """(start, length) in bytes of what the image at `path` holds itself, zeroes too, and does not read from below. Raises
-    BadImageError, CommandError."""
+    """(start, length) in bytes of what the image at `path` holds itself, zeroes too, and does not read from
+    below. Raises BadImageError, CommandError."""
     done = host.run(("qemu-img", "map", "--output=json", "-f", FORMAT, path), timeout=MAP_TIMEOUT)
     try:
         runs = _RUNS.validate_json(done.stdout)

@@ -1,4 +1,5 @@
-"""Which VMs were backed up before under what a job calls its VM. Names go from one VM to another; this tells that one did."""
+"""Which VMs were backed up before under what a job calls its VM. Names go from one VM to another; this tells
+that one did."""
 
 from __future__ import annotations
 
@@ -29,10 +30,11 @@ class BackedUp:
 
 
 def as_called(host: Host, root: str, wanted: str, uuids: Collection[str]) -> tuple[BackedUp, ...]:
-    """Those that a job meant by `wanted`, or that were called so, the last backed up last. Looked at are the directories named
-    after `wanted`, and those of the VMs with the instance `uuids`: a directory keeps the name of its first backup, so that a VM
-    backed up first under another name is not found by this one. What of their points cannot be read is left out: who builds on
-    it, lists it or prunes says so. Raises UnreadableError, CommandError, HostError."""
+    """Those that a job meant by `wanted`, or that were called so, the last backed up last. Looked at are the
+    directories named after `wanted`, and those of the VMs with the instance `uuids`: a directory keeps the
+    name of its first backup, so that a VM backed up first under another name is not found by this one. What
+    of their points cannot be read is left out: who builds on it, lists it or prunes says so. Raises
+    UnreadableError, CommandError, HostError."""
     slug = layout.slug(wanted.rstrip("/").rpartition("/")[2])
     named = {uuid.lower() for uuid in (*uuids, wanted)}
     directories = [

@@ -35,7 +35,8 @@ class Point(Model):
     vm: str
     """Its name when the point was made."""
     label: str
-    """What the VM is called now; with its inventory path and uuid where another VM there has that name too."""
+    """What the VM is called now; with its inventory path and uuid where another VM there has that name
+    too."""
     instance_uuid: str
     inventory_path: str
     point: str
@@ -70,11 +71,13 @@ class Point(Model):
     suspect: tuple[Suspicion, ...]
     protected: Protection | None
     broken: str | None
-    """Why it cannot be restored and compared, in words: a point that it is built on is not there, or a file of one."""
+    """Why it cannot be restored and compared, in words: a point that it is built on is not there, or a file
+    of one."""
     doubts: tuple[str, ...]
     """What speaks against its disks or what they are built on, in words."""
     good: bool
-    """Every block was read back and compared, and of what it is built on too, and nothing speaks against any of it."""
+    """Every block was read back and compared, and of what it is built on too, and nothing speaks against any
+    of it."""
     last_good: bool
     """The newest good one of its VM."""
     quiesced: str
@@ -94,8 +97,8 @@ class Catalogue(Model):
 
 
 def read(host: Host, root: str, vms: Collection[str] = ()) -> Catalogue:
-    """Everything in the repository at `root`, or the points alone of those VMs that `vms` may mean. What is damaged is named,
-    not raised. Raises NotARepositoryError, CommandError, HostError."""
+    """Everything in the repository at `root`, or the points alone of those VMs that `vms` may mean. What is
+    damaged is named, not raised. Raises NotARepositoryError, CommandError, HostError."""
     found = survey.read(host, root)
     names = Names(root, found.vms.values())
     wanted = names.vms if not vms else {vm.path: vm for name in vms for vm in names.all(name)}.values()
@@ -123,11 +126,17 @@ def _points(vm: VmDirectory, label: str) -> Iterator[Point]:
 
 
 def _changed(disks: Collection[PointDisk]) -> int | None:
-    known = [disk.written * MiB if disk.changed is None else disk.changed for disk in disks if disk.parent is not None]
+    known = [
+        disk.written * MiB if disk.changed is None else disk.changed
+        for disk in disks
+        if disk.parent is not None
+    ]
     return sum(known) if known else None
 
 
-def _point(entry: Entry, label: str, chains: Chains, stored: int, good: set[str], last_good: str | None) -> Point:
+def _point(
+    entry: Entry, label: str, chains: Chains, stored: int, good: set[str], last_good: str | None
+) -> Point:
     manifest, marks = entry.manifest, entry.marks
     return Point(
         vm=manifest.vm.name,

@@ -1,11 +1,12 @@
-"""The chains that the disks of one VM form through its points, each looked at once: `history.chain` answers for one point,
-this for thousands. Pure.
+"""The chains that the disks of one VM form through its points, each looked at once: `history.chain` answers
+for one point, this for thousands. Pure.
 
-What speaks against a disk in one point speaks against all that is built on it. A block that was found wrong may lie in any
-image below, so what was found in a point speaks against all that it is built on as well, and against what else is. One thing
-can be made good from above: what was found wrong at rest, by a later verification that read every block of a point on it,
-wherever it lies; whatever lies below that point waits for one of its own. That says nothing of what was read wrongly at the
-source, since the digests then are of what was read.
+What speaks against a disk in one point speaks against all that is built on it. A block that was found wrong
+may lie in any image below, so what was found in a point speaks against all that it is built on as well, and
+against what else is. One thing can be made good from above: what was found wrong at rest, by a later
+verification that read every block of a point on it, wherever it lies; whatever lies below that point waits
+for one of its own. That says nothing of what was read wrongly at the source, since the digests then are of
+what was read.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ class _State:
 
 
 class Chains:
-    """Of all points of one VM. `stored`: the paths of the files of its disks that are there and hold something; without it,
-    that is not looked at. `unread`: names of points that are there, or may be, and could not be read."""
+    """Of all points of one VM. `stored`: the paths of the files of its disks that are there and hold
+    something; without it, that is not looked at. `unread`: names of points that are there, or may be, and
+    could not be read."""
 
     def __init__(
         self, history: History, stored: Container[str] | None = None, unread: Container[str] = frozenset()
@@ -105,12 +107,13 @@ class Chains:
         return state.read_wrongly or (None if state.at_rest is None else state.at_rest[1])
 
     def compared(self, entry: Entry, key: int) -> bool:
-        """Whether every block of disk `key` of `entry` was compared, wherever in the chain it lies, then or later."""
+        """Whether every block of disk `key` of `entry` was compared, wherever in the chain it lies, then or
+        later."""
         return self._states[(entry.point, key)].compared
 
     def good(self, entry: Entry) -> bool:
-        """Whether retention may count on it: of each of its disks the chain is whole, every block was compared, and nothing
-        speaks against it."""
+        """Whether retention may count on it: of each of its disks the chain is whole, every block was
+        compared, and nothing speaks against it."""
         disks = entry.manifest.disks
         return (
             bool(disks)
@@ -172,7 +175,9 @@ class Chains:
             return below.broken
         return Doubt(disk.parent, "cannot be read" if disk.parent in self._unread else "is not there")
 
-    def _wrong_at_rest(self, entry: Entry, key: int, below: _State | None) -> Iterator[tuple[datetime, Doubt]]:
+    def _wrong_at_rest(
+        self, entry: Entry, key: int, below: _State | None
+    ) -> Iterator[tuple[datetime, Doubt]]:
         """In the point itself, in what is built on it, and in what it is built on; when, and what."""
         if (own := _at_rest(entry, key)) is not None:
             yield own.at, Doubt(entry.point, _failed(own), own.run, _found(own))

@@ -1,4 +1,5 @@
-"""The restore points of one VM with all that is known of each, and the chains that its disks form through them."""
+"""The restore points of one VM with all that is known of each, and the chains that its disks form through
+them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ class BrokenChainError(SendenseError):
     """A point that others are built on is not there."""
 
     def __init__(self, point: str, key: int, missing: str) -> None:
-        super().__init__(f"disk {key} of {point} is built on {missing}, which is not there or has no such disk")
+        super().__init__(
+            f"disk {key} of {point} is built on {missing}, which is not there or has no such disk"
+        )
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,10 @@ History = Sequence[Entry]
 
 
 def oldest_first(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """In the order in which they were published, by their sequence, which no clock makes. Those that are from before there was
-    one stand before the others, by the time of publication. What is built on a point is always after it. Neither names nor the
-    moments of snapshots count: both are by the vCenter's clock, which may have been a year ahead for a night."""
+    """In the order in which they were published, by their sequence, which no clock makes. Those that are from
+    before there was one stand before the others, by the time of publication. What is built on a point is
+    always after it. Neither names nor the moments of snapshots count: both are by the vCenter's clock, which
+    may have been a year ahead for a night."""
     by_name = {entry.point: entry for entry in entries}
     places: dict[str, _Place] = {}
     for entry in by_name.values():
@@ -49,7 +53,8 @@ def oldest_first(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 _Place = tuple[int, datetime, int, str]
-"""Of a point: sequence and publication, both not before those of what it is built on, how many are below it, and its name."""
+"""Of a point: sequence and publication, both not before those of what it is built on, how many are below it,
+and its name."""
 
 
 def _place(entry: Entry, by_name: Mapping[str, Entry], places: dict[str, _Place]) -> None:
@@ -59,7 +64,9 @@ def _place(entry: Entry, by_name: Mapping[str, Entry], places: dict[str, _Place]
         at = pending[-1]
         entered.add(at.point)
         below = [
-            by_name[disk.parent] for disk in at.manifest.disks if disk.parent is not None and disk.parent in by_name
+            by_name[disk.parent]
+            for disk in at.manifest.disks
+            if disk.parent is not None and disk.parent in by_name
         ]
         # A chain that goes round is damaged, and still has an order.
         if unplaced := [one for one in below if one.point not in places and one.point not in entered]:
@@ -79,7 +86,8 @@ def _place(entry: Entry, by_name: Mapping[str, Entry], places: dict[str, _Place]
 
 
 def chain(history: History, entry: Entry, key: int) -> tuple[Entry, ...]:
-    """The points that disk `key` of `entry` is read from, `entry` first, its full last. Raises BrokenChainError."""
+    """The points that disk `key` of `entry` is read from, `entry` first, its full last. Raises
+    BrokenChainError."""
     by_name = {other.point: other for other in history}
     found = [entry]
     while True:

@@ -1,7 +1,9 @@
-"""identities.json: what a VM whose vCenter was rebuilt was called before and is called now; `sendense adopt` writes it.
+"""identities.json: what a VM whose vCenter was rebuilt was called before and is called now; `sendense adopt`
+writes it.
 
-Whether a restore point is of a VM is asked here and nowhere else. An instance uuid is unique within one vCenter only (vSphere
-API, VirtualMachineConfigInfo.instanceUuid), and changeIds of one vCenter mean nothing in another.
+Whether a restore point is of a VM is asked here and nowhere else. An instance uuid is unique within one
+vCenter only (vSphere API, VirtualMachineConfigInfo.instanceUuid), and changeIds of one vCenter mean nothing
+in another.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ class Identity(Model):
     disks: tuple[DiskIdentity, ...]
 
     def resembles(self, other: Identity) -> bool:
-        """Whether it may be the same VM though its instance uuid differs: clones may share a BIOS uuid, and a disk may be
-        moved to another VM, but not both together."""
+        """Whether it may be the same VM though its instance uuid differs: clones may share a BIOS uuid, and a
+        disk may be moved to another VM, but not both together."""
         return same(self.bios_uuid, other.bios_uuid) and self.shares_a_disk(other)
 
     def shares_a_disk(self, other: Identity) -> bool:
@@ -125,10 +127,13 @@ def add(host: Host, directory: str, adoption: Adoption) -> None:
 
 
 def adopted_as(host: Host, root: str, instance_uuid: str) -> str | None:
-    """Path of the directory whose VM has that instance uuid now, though it is not named after it. Raises StateError,
-    AdoptedTwiceError, UnreadableError where a directory cannot be read: nobody knows whether it is that one."""
+    """Path of the directory whose VM has that instance uuid now, though it is not named after it. Raises
+    StateError, AdoptedTwiceError, UnreadableError where a directory cannot be read: nobody knows whether it
+    is that one."""
     wanted = instance_uuid.lower()
-    done = host.run(("sh", "-c", _ADOPTED_AS, "sh", root, wanted), timeout=TIMEOUT, ok=(0, _NOT_ALL, _NOT_ENTERED))
+    done = host.run(
+        ("sh", "-c", _ADOPTED_AS, "sh", root, wanted), timeout=TIMEOUT, ok=(0, _NOT_ALL, _NOT_ENTERED)
+    )
     if done.exit_code:
         raise UnreadableError(root, host.name, "; ".join(done.stderr.split("\n")).strip("; "))
     files = done.stdout.decode("utf-8", "backslashreplace").splitlines()
@@ -140,7 +145,8 @@ def adopted_as(host: Host, root: str, instance_uuid: str) -> str | None:
 
 
 def current_uuid(adopted: Sequence[Adoption]) -> str | None:
-    """The instance uuid by which the VM is found now; None where nobody adopted it: that in its directory's name."""
+    """The instance uuid by which the VM is found now; None where nobody adopted it: that in its directory's
+    name."""
     return adopted[-1].new.instance_uuid.lower() if adopted else None
 
 
@@ -149,19 +155,24 @@ def same(one: str, other: str) -> bool:
 
 
 def is_known(recorded: Recorded, vm: Recorded) -> bool:
-    """Whether `vm` is what `recorded` says. A host that was not recorded may be any: its points must not become another VM's
-    for ever, and only what is compared with the points themselves (`why_not_believed`) is lost."""
+    """Whether `vm` is what `recorded` says. A host that was not recorded may be any: its points must not
+    become another VM's for ever, and only what is compared with the points themselves (`why_not_believed`) is
+    lost."""
     vcenter = same(recorded.vcenter_uuid, vm.vcenter_uuid) or recorded.vcenter_uuid in _UNRECORDED
     return vcenter and same(recorded.instance_uuid, vm.instance_uuid)
 
 
 def why_not_believed(point: str, recorded: Recorded, vm: Recorded, adopted: Sequence[Adoption]) -> str | None:
-    """Why what `point` (made of the VM as `recorded`) says of changes cannot be asked `vm`; None if it can."""
+    """Why what `point` (made of the VM as `recorded`) says of changes cannot be asked `vm`; None if it
+    can."""
     if same(recorded.vcenter_uuid, vm.vcenter_uuid) and same(recorded.instance_uuid, vm.instance_uuid):
         return None
     if recorded.vcenter_uuid in _UNRECORDED and same(recorded.instance_uuid, vm.instance_uuid):
         return f"{point} does not say which ESXi host it was read from, as an earlier version made it"
     if adopted and is_known(adopted[-1].new, vm):
         day = f"{adopted[-1].when.astimezone(UTC):%Y-%m-%d}"
-        return f"{point} was made before the VM was adopted from another vCenter ({day}), whose changeIds mean nothing here"
+        return (
+            f"{point} was made before the VM was adopted from another vCenter ({day}), whose changeIds mean "
+            "nothing here"
+        )
     return f"{point} is of another VM"

@@ -2,7 +2,8 @@
 
 <repository>/repository.json
 <repository>/.state/<job>/<run>/                where jobs keep their runs' records here
-<repository>/<vm slug>-<instanceUuid>/          .lock, identities.json of an adopted VM, tracking-reset.json, beside the points
+<repository>/<vm slug>-<instanceUuid>/          .lock, identities.json of an adopted VM, tracking-reset.json,
+beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/<nvram>
@@ -47,7 +48,9 @@ SLUG_LENGTH = 40
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 _POINT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_VM = re.compile(rf"(?P<slug>[A-Za-z0-9][A-Za-z0-9._-]{{0,{SLUG_LENGTH - 1}}})-(?P<uuid>{_UUID.pattern})", re.ASCII)
+_VM = re.compile(
+    rf"(?P<slug>[A-Za-z0-9][A-Za-z0-9._-]{{0,{SLUG_LENGTH - 1}}})-(?P<uuid>{_UUID.pattern})", re.ASCII
+)
 
 
 class BadNameError(SendenseError):
@@ -55,8 +58,8 @@ class BadNameError(SendenseError):
 
 
 def slug(name: str) -> str:
-    """ASCII letters, digits, ``.``, ``_`` and ``-``, at most 40, the first a letter or digit; ``vm`` if nothing is left.
-    Different names may give one slug: a uuid stands beside it where that matters."""
+    """ASCII letters, digits, ``.``, ``_`` and ``-``, at most 40, the first a letter or digit; ``vm`` if
+    nothing is left. Different names may give one slug: a uuid stands beside it where that matters."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^A-Za-z0-9._]+|\.{2,}", "-", plain)
     return re.sub(r"-{2,}", "-", safe).strip("-._")[:SLUG_LENGTH].strip("-._") or "vm"
@@ -144,7 +147,8 @@ def digests(disk_key: int) -> str:
 
 
 def markers(disk_key: int) -> tuple[str, ...]:
-    """What a run leaves beside an unpublished image to find its work again: copied, verified, and what it wrote."""
+    """What a run leaves beside an unpublished image to find its work again: copied, verified, and what it
+    wrote."""
     return f"disk-{disk_key}.copied.json", f"disk-{disk_key}.verified.json", written(disk_key)
 
 

@@ -1,10 +1,11 @@
-"""What lies in a repository, by one `find`, and the content of its small files, by one `tar`: a request for each of 10,000
-manifests takes minutes over SSH.
+"""What lies in a repository, by one `find`, and the content of its small files, by one `tar`: a request for
+each of 10,000 manifests takes minutes over SSH.
 
-What either could not read is told with its path and the reason: what is not listed is never taken for absent. `find` ends with
-1 and names what it could not open or read; of the files that it listed, all that `tar` did not deliver is named; and where a
-directory's link count tells of more directories than were listed (ext4, XFS, tmpfs, ZFS, and NFS on these: two, and one for each
-directory in it; stat(2) of a file system without such a count says 1), the listing came short.
+What either could not read is told with its path and the reason: what is not listed is never taken for absent.
+`find` ends with 1 and names what it could not open or read; of the files that it listed, all that `tar` did
+not deliver is named; and where a directory's link count tells of more directories than were listed (ext4,
+XFS, tmpfs, ZFS, and NFS on these: two, and one for each directory in it; stat(2) of a file system without
+such a count says 1), the listing came short.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ READ = (layout.MANIFEST, *verification_records.NAMES.values())
 _COUNTS_LINKS = frozenset({"ext2/ext3", "xfs", "tmpfs", "zfs", "nfs"})
 """File systems, as `stat -f` calls them, whose directories have a link for each directory in them."""
 
-# What is deleted (.dropped) is looked into no more. The record of each: its type, links, bytes, blocks of 512 bytes, and path.
+# What is deleted (.dropped) is looked into no more. The record of each: its type, links, bytes, blocks of 512
+# bytes, and path.
 _FORMAT = r"%y %n %s %b %p\0"
 _FIND = rf"""
 LC_ALL=C; export LC_ALL
@@ -79,7 +81,8 @@ class UnreadableError(StateError):
 
 
 class Found(NamedTuple):
-    """`path` is relative to the repository, ``.`` itself; `kind` as find(1) says it: f, d, l and others. `taken`: on disk, bytes."""
+    """`path` is relative to the repository, ``.`` itself; `kind` as find(1) says it: f, d, l and others.
+    `taken`: on disk, bytes."""
 
     kind: str
     links: int
@@ -98,8 +101,9 @@ class Listing:
 
 
 def find(host: Host, root: str, only: str | None = None, *, depth: int = 3) -> Listing:
-    """What is in the repository at `root`, or in its directory `only` alone, `depth` levels below `root`, without contents; nothing
-    where there is no `root`. Raises UnreadableError if it is unknown what there is at all, CommandError, HostError."""
+    """What is in the repository at `root`, or in its directory `only` alone, `depth` levels below `root`,
+    without contents; nothing where there is no `root`. Raises UnreadableError if it is unknown what there is
+    at all, CommandError, HostError."""
     for _ in range(ATTEMPTS):
         found = _find(host, root, only, depth)
         if not vanished(found, only):
@@ -110,7 +114,8 @@ def find(host: Host, root: str, only: str | None = None, *, depth: int = 3) -> L
 
 
 def names(host: Host, directory: str) -> list[str]:
-    """Of what is in a VM's directory, sorted; none if it is not there. Raises UnreadableError, CommandError, HostError."""
+    """Of what is in a VM's directory, sorted; none if it is not there. Raises UnreadableError, CommandError,
+    HostError."""
     root, vm = posixpath.split(directory)
     found = find(host, root, vm, depth=2)
     why = found.failed.get(vm)
@@ -142,7 +147,9 @@ def read_files(host: Host, root: str, listing: Listing, paths: Iterable[str]) ->
     if not wanted:
         return
     names = b"".join(name.encode() + b"\0" for name in wanted)
-    done = host.run(("sh", "-c", _TAR, "sh", root), stdin=names, timeout=TIMEOUT, ok=(0, _CHANGED, _TAR_FAILED))
+    done = host.run(
+        ("sh", "-c", _TAR, "sh", root), stdin=names, timeout=TIMEOUT, ok=(0, _CHANGED, _TAR_FAILED)
+    )
     said = {line["path"]: line["why"] for line in map(_OF_TAR.fullmatch, done.stderr.splitlines()) if line}
     delivered = _unpack(root, host, done.stdout)
     for name in wanted:
@@ -159,7 +166,8 @@ def is_gone(why: str) -> bool:
 
 
 def vanished(listing: Listing, only: str | None) -> bool:
-    """Whether some of it went away, or moved, while it was read: another run works there. What was read then says nothing."""
+    """Whether some of it went away, or moved, while it was read: another run works there. What was read then
+    says nothing."""
     return any(why == _SHORT or (is_gone(why) and path != only) for path, why in listing.failed.items())
 
 
@@ -178,7 +186,10 @@ def _failures(stderr: str) -> Iterator[tuple[str, str]]:
         path = "." if named is None else posixpath.normpath(named["path"])
         # A name of ours that is written at this moment: nobody reads it.
         if not is_temporary(posixpath.basename(path)):
-            yield path, line.removeprefix("find: ") if named is None else named["why"] or line.removeprefix("find: ")
+            yield (
+                path,
+                line.removeprefix("find: ") if named is None else named["why"] or line.removeprefix("find: "),
+            )
     if not lines:
         yield ".", " ".join(stderr.split()) or "find failed and did not say why"
 
@@ -196,7 +207,9 @@ def _short(found: Mapping[str, Found], depth: int) -> dict[str, str]:
 def _unpack(root: str, host: Host, archive: bytes) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:", encoding="utf-8", errors="backslashreplace") as tar:
+        with tarfile.open(
+            fileobj=io.BytesIO(archive), mode="r:", encoding="utf-8", errors="backslashreplace"
+        ) as tar:
             for member in tar:
                 if member.isreg() and (file := tar.extractfile(member)) is not None:
                     contents[member.name] = file.read()

@@ -1,6 +1,6 @@
-"""A restore point by the name that a person gives it: ``20261123T170000Z-3f9a``, the beginning of it, the same behind a
-VM (``pgtest1/20261123``), or the path of its directory. ``pgtest1`` and ``pgtest1/latest`` are the VM's newest good point, and
-``latest`` is that of the repository's only VM."""
+"""A restore point by the name that a person gives it: ``20261123T170000Z-3f9a``, the beginning of it, the
+same behind a VM (``pgtest1/20261123``), or the path of its directory. ``pgtest1`` and ``pgtest1/latest`` are
+the VM's newest good point, and ``latest`` is that of the repository's only VM."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class Found:
 
 
 class NoSuchPointError(UsageError):
-    def __init__(self, name: str, where: str, remedy: str = "`sendense points JOB` lists what is there") -> None:
+    def __init__(
+        self, name: str, where: str, remedy: str = "`sendense points JOB` lists what is there"
+    ) -> None:
         super().__init__(f"{where} has no restore point {name!r}; {remedy}")
 
 
@@ -39,7 +41,8 @@ class AmbiguousPointError(UsageError):
         self.candidates = tuple(candidates)
         more = ", …" if len(candidates) > _SHOWN else ""
         super().__init__(
-            f"{name!r} may be any of {', '.join(candidates[:_SHOWN])}{more}; write more of it, or VM/POINT, or its path"
+            f"{name!r} may be any of {', '.join(candidates[:_SHOWN])}{more}; write more of it, or VM/POINT, "
+            "or its path"
         )
 
 
@@ -49,8 +52,8 @@ class SeveralVmsError(UsageError):
 
 
 def find(host: Host, root: str, name: str) -> Found:
-    """The point in the repository at `root`. Raises NoSuchPointError, AmbiguousPointError, AmbiguousVmError, SeveralVmsError,
-    NotARepositoryError, StateError for what had to be read and could not be."""
+    """The point in the repository at `root`. Raises NoSuchPointError, AmbiguousPointError, AmbiguousVmError,
+    SeveralVmsError, NotARepositoryError, StateError for what had to be read and could not be."""
     found = candidates(host, root, name)
     if not found:
         raise NoSuchPointError(name, f"{root} on {host.name}")
@@ -60,7 +63,8 @@ def find(host: Host, root: str, name: str) -> Found:
 
 
 def ambiguous(host: Host, name: str, paths: Sequence[str]) -> AmbiguousPointError:
-    """`paths` of points. Those of VMs of one name are told apart by uuid and inventory path. Raises StateError."""
+    """`paths` of points. Those of VMs of one name are told apart by uuid and inventory path. Raises
+    StateError."""
     directories = {posixpath.dirname(path) for path in paths}
     apart = len({layout.slug_of(directory) for directory in directories}) == len(directories)
     shown = [_written(host, path, by_slug=apart) for path in paths[:_SHOWN]]
@@ -77,8 +81,9 @@ def _written(host: Host, path: str, *, by_slug: bool) -> str:
 
 
 def candidates(host: Host, root: str, name: str) -> list[Found]:
-    """All points that `name` may mean, by VM directory. Raises AmbiguousVmError and SeveralVmsError where the newest point is asked
-    for and it is not clear of which VM, and UnreadableError where there is none, and not all could be read."""
+    """All points that `name` may mean, by VM directory. Raises AmbiguousVmError and SeveralVmsError where the
+    newest point is asked for and it is not clear of which VM, and UnreadableError where there is none, and
+    not all could be read."""
     marker.require(host, root)
     wanted = name.rstrip("/")
     if (path := _exact(root, wanted)) is not None and host.exists(path):
@@ -98,7 +103,11 @@ def candidates(host: Host, root: str, name: str) -> list[Found]:
 
 def _beginning(host: Host, root: str, listed: Listing, vm: str, begun: str) -> list[Found]:
     """The points whose names begin so, of `vm` or of any."""
-    found = [path for path in naming.points_in(listed) if posixpath.basename(path).startswith(begun)] if begun else []
+    found = (
+        [path for path in naming.points_in(listed) if posixpath.basename(path).startswith(begun)]
+        if begun
+        else []
+    )
     if found and vm:
         directories = _directories(host, root, listed, vm)
         found = [path for path in found if posixpath.dirname(path) in directories]
@@ -112,12 +121,15 @@ def _latest(host: Host, root: str, listed: Listing, vm: str) -> list[Found]:
         if not vm:
             raise SeveralVmsError(root, len(directories))
         raise AmbiguousVmError(vm, Names(root, survey.read(host, root).vms.values()).all(vm), root)
-    found = [standing.latest(survey.of_vm(host, posixpath.join(root, directory))) for directory in directories]
+    found = [
+        standing.latest(survey.of_vm(host, posixpath.join(root, directory))) for directory in directories
+    ]
     return [Found(*one) for one in found if one is not None]
 
 
 def _exact(root: str, name: str) -> str | None:
-    """The path of the point that is named by its directory and its VM's: one request finds it among thousands."""
+    """The path of the point that is named by its directory and its VM's: one request finds it among
+    thousands."""
     vm, point = posixpath.split(posixpath.normpath(name).removeprefix(f"{root}/"))
     if layout.uuid_of_vm_directory(vm) is None or not layout.is_point(point):
         return None
@@ -125,13 +137,15 @@ def _exact(root: str, name: str) -> str | None:
 
 
 def _directories(host: Host, root: str, listed: Listing, vm: str) -> list[str]:
-    """Names of the directories of the VMs that `vm` may mean; of all, where it is empty. What VMs are called is asked of their newest
-    points, and only where nothing there is called so, of all."""
+    """Names of the directories of the VMs that `vm` may mean; of all, where it is empty. What VMs are called
+    is asked of their newest points, and only where nothing there is called so, of all."""
     directories = sorted({posixpath.dirname(path) for path in naming.points_in(listed)})
     if not vm:
         return directories
     for name in directories:
         if vm in (name, posixpath.join(root, name)) or vm.lower() == layout.uuid_of_vm_directory(name):
             return [name]
-    meant = naming.newest(host, root, listed).all(vm) or Names(root, survey.read(host, root).vms.values()).all(vm)
+    meant = naming.newest(host, root, listed).all(vm) or Names(
+        root, survey.read(host, root).vms.values()
+    ).all(vm)
     return [found.name for found in meant]

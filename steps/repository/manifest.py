@@ -17,7 +17,8 @@ SCHEMA_VERSION: Literal[2] = 2
 """2: with `sequence`, `stored` and `unread`."""
 
 APART = timedelta(minutes=10)
-"""Clocks that differ by more are said to: kept ones differ by milliseconds, and a run's own steps take their time."""
+"""Clocks that differ by more are said to: kept ones differ by milliseconds, and a run's own steps take their
+time."""
 
 Level = Literal["full", "sample", "metadata"]
 LEVELS: tuple[Level, ...] = ("metadata", "sample", "full")
@@ -60,7 +61,8 @@ class LastFull(Recorded):
     at: Moment
     """Of its point, see `Manifest.moment`."""
     points: Annotated[int, Field(ge=1)]
-    """Restore points of the disk since, that one and this one counted, whether they are still there or not."""
+    """Restore points of the disk since, that one and this one counted, whether they are still there or
+    not."""
 
     def next(self) -> LastFull:
         """Of an incremental on the point that has this."""
@@ -83,11 +85,13 @@ class PointDisk(Recorded):
     parent: PointName | None = None
     """The restore point whose image is this one's backing file; None for a full."""
     by: Literal["all", "cbt", "digests"] = "all"
-    """How it was known what to write: everything, what changed block tracking named, what differed from the parent's digests."""
+    """How it was known what to write: everything, what changed block tracking named, what differed from the
+    parent's digests."""
     reason: str = ""
     """Why it is a full, or what it is built on."""
     last_full: LastFull | None = None
-    """Stays as it is when this image is rebuilt, which reads nothing from the source. None: made before this was noted."""
+    """Stays as it is when this image is rebuilt, which reads nothing from the source. None: made before this
+    was noted."""
     changed: Amount | None = None
     """Bytes that changed block tracking named since the parent."""
     read: Amount = 0
@@ -122,8 +126,8 @@ class Manifest(Recorded):
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     point: PointName
     sequence: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
-    """Which of its VM's points it is, given while the VM's lock was held: of two the later has the higher. None: made before
-    there was one."""
+    """Which of its VM's points it is, given while the VM's lock was held: of two the later has the higher.
+    None: made before there was one."""
     run: str
     created: Moment
     """The snapshot's createTime, by the vCenter's clock."""
@@ -132,13 +136,15 @@ class Manifest(Recorded):
     stored: Moment | None = None
     """The same, by the clock of the repository's host. None: made before that was noted."""
     unread: tuple[str, ...] = ()
-    """Names of points of the VM that were there and could not be read when this one was published: they are older, and not
-    built on it."""
+    """Names of points of the VM that were there and could not be read when this one was published: they are
+    older, and not built on it."""
     vm: VmIdentity
     quiesced: str
     level: Level
     """The weakest of the disks'."""
-    disks: Annotated[tuple[PointDisk, ...], Field(min_length=1), AfterValidator(different("key", "image", "digests"))]
+    disks: Annotated[
+        tuple[PointDisk, ...], Field(min_length=1), AfterValidator(different("key", "image", "digests"))
+    ]
     config: FileName
     """In ``vm/``."""
     nvram: FileName | None
@@ -174,9 +180,10 @@ class Manifest(Recorded):
 
     @property
     def moment(self) -> datetime:
-        """When it was made, for periods, ages and people: the vCenter's time, which is that of the snapshot, where another
-        clock bears it out, else that of the repository's host (of the run's machine, where that was not noted). A vCenter
-        whose clock was a year ahead for a night is then known as such for ever after, and its points are of that night."""
+        """When it was made, for periods, ages and people: the vCenter's time, which is that of the snapshot,
+        where another clock bears it out, else that of the repository's host (of the run's machine, where that
+        was not noted). A vCenter whose clock was a year ahead for a night is then known as such for ever
+        after, and its points are of that night."""
         if self._bears_out(self.published) or (self.stored is not None and self._bears_out(self.stored)):
             return self.created
         return self.stored or self.published
@@ -187,13 +194,14 @@ class Manifest(Recorded):
         found = []
         if not self._bears_out(self.published):
             found.append(
-                f"The vCenter's clock was about {_apart(self.created, self.published)} that of the machine of the run: it dates "
-                f"the snapshot {_minute(self.created)}, and the point was published {_minute(self.published)}."
+                f"The vCenter's clock was about {_apart(self.created, self.published)} that of the machine "
+                f"of the run: it dates the snapshot {_minute(self.created)}, and the point was published "
+                f"{_minute(self.published)}."
             )
         if self.stored is not None and abs(self.stored - self.published) > APART:
             found.append(
-                f"The clock of the repository's host was about {_apart(self.stored, self.published)} that of the machine of the "
-                f"run: {_minute(self.stored)}, not {_minute(self.published)}."
+                f"The clock of the repository's host was about {_apart(self.stored, self.published)} that of "
+                f"the machine of the run: {_minute(self.stored)}, not {_minute(self.published)}."
             )
         return tuple(found)
 

@@ -1,4 +1,5 @@
-"""The marker: a directory is a repository only if it says so, since an unmounted disk must not fill the root disk."""
+"""The marker: a directory is a repository only if it says so, since an unmounted disk must not fill the root
+disk."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ class NoPlaceError(SendenseError):
 
     def __init__(self, host: str, path: str, parent: str) -> None:
         super().__init__(
-            f"{path} on {host} cannot be made, since there is no directory {parent}: mount the repository's disk, "
-            "or make that directory"
+            f"{path} on {host} cannot be made, since there is no directory {parent}: mount the repository's "
+            "disk, or make that directory"
         )
 
 
@@ -60,8 +61,9 @@ class NotEmptyError(SendenseError):
 
 
 def init(host: Host, path: str) -> Marker:
-    """Makes `path` a repository; one that is there already is left as it is. Raises NotEmptyError, StateError, and
-    NoPlaceError: what would lead to `path` is not made, since a mount point that is missing must not be either."""
+    """Makes `path` a repository; one that is there already is left as it is. Raises NotEmptyError,
+    StateError, and NoPlaceError: what would lead to `path` is not made, since a mount point that is missing
+    must not be either."""
     if (present := read(host, path)) is not None:
         return present
     parent = posixpath.dirname(path.rstrip("/"))

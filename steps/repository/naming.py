@@ -1,7 +1,8 @@
 """Which VM of a repository a person means, and what to call one so that no other is meant.
 
-A name may be any of a VM's: its name, inventory path or instance uuid, the uuid's beginning, its directory, moref or BIOS uuid.
-What it is called now is asked before what it was called once: of two VMs that swapped their names, each is the one that has it.
+A name may be any of a VM's: its name, inventory path or instance uuid, the uuid's beginning, its directory,
+moref or BIOS uuid. What it is called now is asked before what it was called once: of two VMs that swapped
+their names, each is the one that has it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ _BEGINNING = re.compile(rf"[0-9a-f][0-9a-f-]{{{SHORTEST - 1},}}", re.ASCII | re.
 
 class NoSuchVmError(UsageError):
     def __init__(self, names: Iterable[str], root: str) -> None:
-        super().__init__(f"{root} has no points of a VM called {' or '.join(names)}; `sendense points JOB` lists them")
+        super().__init__(
+            f"{root} has no points of a VM called {' or '.join(names)}; `sendense points JOB` lists them"
+        )
 
 
 class AmbiguousVmError(UsageError):
@@ -39,8 +42,8 @@ class AmbiguousVmError(UsageError):
     def __init__(self, name: str, vms: Sequence[VmDirectory], root: str) -> None:
         self.candidates = tuple(told(vm) for vm in vms)
         super().__init__(
-            f"{root} has points of {len(vms)} VMs that are called {name!r}: write the uuid, or its beginning, of one of "
-            f"{'; '.join(self.candidates)}"
+            f"{root} has points of {len(vms)} VMs that are called {name!r}: write the uuid, or its "
+            f"beginning, of one of {'; '.join(self.candidates)}"
         )
 
 
@@ -62,7 +65,8 @@ class Names:
         return found[0]
 
     def find_all(self, names: Iterable[str]) -> tuple[VmDirectory, ...]:
-        """The VM of each name, each VM once; all of them where no name is given. Raises as `find`, with all unknown names."""
+        """The VM of each name, each VM once; all of them where no name is given. Raises as `find`, with all
+        unknown names."""
         given = tuple(names)
         if unknown := sorted(name for name in given if not self.all(name)):
             raise NoSuchVmError(unknown, self.root)
@@ -142,8 +146,8 @@ _WAYS: tuple[_Way, ...] = (_is_itself, _is_called, _has_slug, _has_id, _begins, 
 
 
 def newest(host: Host, root: str, listed: Listing) -> Names:
-    """By the newest point of each VM alone, in one request; its name tells well enough which that is. A VM whose newest manifest
-    cannot be read goes by its directory. Raises CommandError, HostError."""
+    """By the newest point of each VM alone, in one request; its name tells well enough which that is. A VM
+    whose newest manifest cannot be read goes by its directory. Raises CommandError, HostError."""
     points = {posixpath.dirname(path): path for path in points_in(listed)}
     files = {path: posixpath.join(path, layout.MANIFEST) for path in points.values()}
     listing.read_files(host, root, listed, files.values())
@@ -152,9 +156,13 @@ def newest(host: Host, root: str, listed: Listing) -> Names:
 
 def points_in(listed: Listing) -> list[str]:
     """Paths of points below the repository, by VM directory, then by their names."""
-    found = (one.path.split("/") for one in listed.found.values() if one.kind == "d" and one.path.count("/") == 1)
+    found = (
+        one.path.split("/") for one in listed.found.values() if one.kind == "d" and one.path.count("/") == 1
+    )
     return sorted(
-        f"{vm}/{point}" for vm, point in found if layout.uuid_of_vm_directory(vm) is not None and layout.is_point(point)
+        f"{vm}/{point}"
+        for vm, point in found
+        if layout.uuid_of_vm_directory(vm) is not None and layout.is_point(point)
     )
 
 

@@ -1,7 +1,8 @@
-"""What a disk's next image can lie on: the newest restore point, if that has the disk and all below it can be relied on.
+"""What a disk's next image can lie on: the newest restore point, if that has the disk and all below it can be
+relied on.
 
-Everything of a parent (its image, its digests, its changeId) comes from the one manifest of that point, so that an image
-can never lie on one moment and tell the changes since another.
+Everything of a parent (its image, its digests, its changeId) comes from the one manifest of that point, so
+that an image can never lie on one moment and tell the changes since another.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Sought:
 
 
 class NoParentError(SendenseError):
-    """`message` says why there is none; `caught` is the doubt that the asking run itself cast on the newest point, and
-    `distrusted` are all points that it speaks against, oldest first."""
+    """`message` says why there is none; `caught` is the doubt that the asking run itself cast on the newest
+    point, and `distrusted` are all points that it speaks against, oldest first."""
 
     def __init__(self, why: str, caught: str = "", distrusted: tuple[str, ...] = ()) -> None:
         super().__init__(why)
@@ -61,8 +62,8 @@ class NoParentError(SendenseError):
 
 
 def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
-    """Looks at all points in the VM's `directory`, in one stream. Raises NoParentError; UnreadableError where the directory itself
-    cannot be read."""
+    """Looks at all points in the VM's `directory`, in one stream. Raises NoParentError; UnreadableError where
+    the directory itself cannot be read."""
     seen = _look(host, directory)
     newest = _newest(seen, sought)
     disk = newest.disk(sought.key)
@@ -91,8 +92,9 @@ def _look(host: Host, directory: str) -> VmDirectory:
 
 
 def _newest(seen: VmDirectory, sought: Sought) -> Entry:
-    """Of all points the newest, or none: where that has another disk at the key, or none (a disk that was away may have been
-    written to by another VM, which tracking does not tell), nothing may be built on an older one."""
+    """Of all points the newest, or none: where that has another disk at the key, or none (a disk that was
+    away may have been written to by another VM, which tracking does not tell), nothing may be built on an
+    older one."""
     if not seen.entries:
         _refuse_unread(seen, frozenset())
         raise NoParentError("this is the VM's first restore point")
@@ -137,16 +139,18 @@ def _distrusted(chains: Chains, newest: Entry, key: int) -> tuple[str, ...]:
 
 
 def _refuse_unread(seen: VmDirectory, older: Container[str]) -> None:
-    """What cannot be read may be newer, may be what the newest is built on, and what was found on it may speak against that.
-    `older`: names of points of which it is known that they are older than the full of the chain, since they could not be read
-    when that was published. So one full is made, and not one a night for as long as nobody looks."""
+    """What cannot be read may be newer, may be what the newest is built on, and what was found on it may
+    speak against that. `older`: names of points of which it is known that they are older than the full of the
+    chain, since they could not be read when that was published. So one full is made, and not one a night for
+    as long as nobody looks."""
     for one in seen.unread:
         if one.point not in older and not (one.point or "").endswith(layout.PARTIAL):
             raise NoParentError(f"{one.sentence}, so it is not known what could be built on")
 
 
 def _last_full(chain: tuple[Entry, ...], key: int) -> LastFull:
-    """Of the first in `chain`. Where it was not noted yet, the chain's full is the last one that is known of."""
+    """Of the first in `chain`. Where it was not noted yet, the chain's full is the last one that is known
+    of."""
     for above, entry in enumerate(chain):
         disk = entry.disk(key)
         if disk is not None and disk.last_full is not None:
@@ -169,8 +173,8 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
 
 
 def doubt(host: Host, directory: str, point: str, suspicion: Suspicion) -> None:
-    """Marks the disk suspect in `point` and in all that it is built on, back to its full. The newest comes first: it is
-    what a next image would lie on, so that a crash between leaves no chain that looks sound."""
+    """Marks the disk suspect in `point` and in all that it is built on, back to its full. The newest comes
+    first: it is what a next image would lie on, so that a crash between leaves no chain that looks sound."""
     by_name = {entry.point: entry for entry in _look(host, directory).entries}
     below: str | None = point
     marked: set[str] = set()

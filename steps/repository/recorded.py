@@ -1,4 +1,5 @@
-"""What the models of a repository's small files have in common: a file may come from elsewhere, and must not say what cannot be."""
+"""What the models of a repository's small files have in common: a file may come from elsewhere, and must not
+say what cannot be."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ _T = TypeVar("_T")
 
 
 def different(*names: str) -> Callable[[Sequence[_T]], Sequence[_T]]:
-    """A validator: of a list no two have the same in one of these fields. That there is any is another's to ask."""
+    """A validator: of a list no two have the same in one of these fields. That there is any is another's to
+    ask."""
 
     def check(items: Sequence[_T]) -> Sequence[_T]:
         for name in names:

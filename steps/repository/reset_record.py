@@ -1,6 +1,8 @@
-"""That a run reset a VM's changed block tracking, remembered beside its restore points: it is done once, not every night.
+"""That a run reset a VM's changed block tracking, remembered beside its restore points: it is done once, not
+every night.
 
-It reads all disks whole and stuns the VM, so one that did not help must not come again; the note goes when tracking works.
+It reads all disks whole and stuns the VM, so one that did not help must not come again; the note goes when
+tracking works.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class TrackingReset(Model):
     disks: tuple[str, ...]
     """The backing uuids of the disks that had no changeId."""
     done: bool = False
-    """Tracking was switched on again: whether it helped, the next snapshot tells. Else the run ended in the middle of it."""
+    """Tracking was switched on again: whether it helped, the next snapshot tells. Else the run ended in the
+    middle of it."""
 
 
 def read(host: Host, directory: str) -> TrackingReset | None:

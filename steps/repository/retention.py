@@ -1,9 +1,10 @@
 """Which restore points stay, which go, why, and what must be rebuilt so that they can. Pure.
 
-A rule keeps the newest good point of each of its periods. Good is what was read back and compared whole, with all that it
-is built on, and nothing was found against any of it (`chains`): only such points count. What is not good takes no place of a good one, and stays as long as it
-would if it were. Newest is what was published last (`history.oldest_first`), whatever a clock said. A point's period is that of its
-`Manifest.moment`: of its snapshot, unless the vCenter's clock was wrong. Times are UTC.
+A rule keeps the newest good point of each of its periods. Good is what was read back and compared whole, with
+all that it is built on, and nothing was found against any of it (`chains`): only such points count. What is
+not good takes no place of a good one, and stays as long as it would if it were. Newest is what was published
+last (`history.oldest_first`), whatever a clock said. A point's period is that of its `Manifest.moment`: of
+its snapshot, unless the vCenter's clock was wrong. Times are UTC.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Policy(JobModel):
-    """``{keep-last: 3, keep-daily: 7, keep-monthly: 12}``; what no rule keeps goes. Without any, everything stays."""
+    """``{keep-last: 3, keep-daily: 7, keep-monthly: 12}``; what no rule keeps goes. Without any, everything
+    stays."""
 
     keep_last: Count | None = None
     """The newest so many."""
@@ -52,9 +54,19 @@ def about(told: Mapping[str, Any]) -> tuple[About, ...]:
     if not isinstance(policy := told.get("policy"), Policy):
         return ()
     rules = [f"{name} {value}" for name, value in policy.to_json_value().items() if value is not None]
-    rest = "; what no rule keeps is deleted" if policy.keeps else "; no rule says what stays, so every point does"
-    change = "restore points that the new rules do not keep are deleted after the next success" if policy.keeps else ""
-    return (About(name="retention", text=", ".join(rules) + rest if rules else rest.lstrip("; "), change=change),)
+    rest = (
+        "; what no rule keeps is deleted"
+        if policy.keeps
+        else "; no rule says what stays, so every point does"
+    )
+    change = (
+        "restore points that the new rules do not keep are deleted after the next success"
+        if policy.keeps
+        else ""
+    )
+    return (
+        About(name="retention", text=", ".join(rules) + rest if rules else rest.lstrip("; "), change=change),
+    )
 
 
 @dataclass(frozen=True)
@@ -120,8 +132,8 @@ def keep(
     pinned: Mapping[str, str] | None = None,
     stored: Container[str] | None = None,
 ) -> tuple[Decision, ...]:
-    """What the rules say of each point, oldest first. `pinned`: points that something else stands on (an unfinished
-    run), and what; `stored` as for `Chains`."""
+    """What the rules say of each point, oldest first. `pinned`: points that something else stands on (an
+    unfinished run), and what; `stored` as for `Chains`."""
     chains = Chains(history, stored)
     good = [entry for entry in history if chains.good(entry)]
     reasons: dict[str, list[str]] = {entry.point: [] for entry in history}
@@ -146,7 +158,9 @@ def keep(
         _kept(entry, reasons[entry.point])
         if reasons[entry.point]
         else Decision(
-            point=entry.point, keep=False, reasons=("no rule keeps it" if entry.point in counted else "not good",)
+            point=entry.point,
+            keep=False,
+            reasons=("no rule keeps it" if entry.point in counted else "not good",),
         )
         for entry in history
     )
@@ -159,8 +173,8 @@ def plan(
     pinned: Mapping[str, str] | None = None,
     stored: Container[str] | None = None,
 ) -> Plan:
-    """As `keep`, with what follows from it for the images. A full that several chains would need a copy of stays, and so
-    does what a broken chain still has."""
+    """As `keep`, with what follows from it for the images. A full that several chains would need a copy of
+    stays, and so does what a broken chain still has."""
     chains = Chains(history, stored)
     held = dict(pinned or {})
     while True:
@@ -197,11 +211,16 @@ def _untouchable(history: History, chains: Chains, now: datetime) -> Iterator[tu
 
 
 def _advice(chains: Chains, entry: Entry) -> str:
-    """What is to be done with a damaged point: others may be whole though it is not, as their own blocks hide the bad ones."""
+    """What is to be done with a damaged point: others may be whole though it is not, as their own blocks hide
+    the bad ones."""
     for above in children(chains.history, entry.point):
         if chains.broken(above) is None:
             return f"but {above.point} is built on it, so do not remove it"
-    if any(chains.doubt(below, disk.key) for disk in entry.manifest.disks for below in chains.of(entry, disk.key)[1:]):
+    if any(
+        chains.doubt(below, disk.key)
+        for disk in entry.manifest.disks
+        for below in chains.of(entry, disk.key)[1:]
+    ):
         return "for you to remove once what it is built on was verified itself"
     return "for you to remove"
 
@@ -241,8 +260,8 @@ def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, s
 
 
 def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move]:
-    """Each after those that it builds on. What is damaged stays as it is with all that it is built on: of a chain that was
-    cut nobody could tell any more where the damage is."""
+    """Each after those that it builds on. What is damaged stays as it is with all that it is built on: of a
+    chain that was cut nobody could tell any more where the damage is."""
     fixed = set(_damaged(chains))
     depths: dict[tuple[str, int], int] = {}
     cut: set[tuple[str, int]] = set()

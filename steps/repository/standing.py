@@ -1,4 +1,5 @@
-"""What is to be said of a restore point before anyone relies on it, and which point of a VM is the one to rely on."""
+"""What is to be said of a restore point before anyone relies on it, and which point of a VM is the one to
+rely on."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ class Standing:
     """The VM's name."""
     point: str
     doubts: tuple[str, ...]
-    """What speaks against the disks that were asked for, or against what they are built on, in words. Not that fewer than
-    all blocks were compared: that is known of a point that was made so."""
+    """What speaks against the disks that were asked for, or against what they are built on, in words. Not
+    that fewer than all blocks were compared: that is known of a point that was made so."""
     newest_good: str | None
     """The VM's newest good point."""
 
@@ -33,7 +34,9 @@ class Standing:
     @property
     def remedy(self) -> str:
         good = self.newest_good
-        return "no point of this VM is good" if good is None else f"the newest good point of this VM is {good}"
+        return (
+            "no point of this VM is good" if good is None else f"the newest good point of this VM is {good}"
+        )
 
 
 class SuspectPointError(UsageError):
@@ -42,19 +45,23 @@ class SuspectPointError(UsageError):
     def __init__(self, standing: Standing, accepted: str) -> None:
         self.doubts = standing.doubts
         super().__init__(
-            f"{standing.point} is not to be relied on: {'; '.join(standing.doubts)}; {standing.remedy}; {accepted}"
+            f"{standing.point} is not to be relied on: {'; '.join(standing.doubts)}; {standing.remedy}; "
+            f"{accepted}"
         )
 
 
 def read(host: Host, path: str, keys: Collection[int] = ()) -> Standing:
-    """Of the point in the directory `path`, with all its disks or those of `keys`. Where what may speak against it cannot be
-    read, that speaks against it. Raises NotARepositoryError, UnreadableError, CommandError, HostError."""
+    """Of the point in the directory `path`, with all its disks or those of `keys`. Where what may speak
+    against it cannot be read, that speaks against it. Raises NotARepositoryError, UnreadableError,
+    CommandError, HostError."""
     directory, point = posixpath.split(path)
     vm = survey.of_vm(host, directory)
     chains = Chains(vm.entries, vm.stored, vm.unread_points)
     entry = chains.by_name.get(point)
     doubts = (
-        [one.sentence for one in vm.unread if one.point == point] if entry is None else _doubts(chains, entry, keys)
+        [one.sentence for one in vm.unread if one.point == point]
+        if entry is None
+        else _doubts(chains, entry, keys)
     )
     good = newest_good(vm, chains)
     return Standing(naming.name_of(vm), point, tuple(doubts), None if good is None else good.point)
@@ -74,8 +81,8 @@ def newest_good(vm: VmDirectory, chains: Chains) -> Entry | None:
 
 
 def latest(vm: VmDirectory) -> tuple[str, str | None] | None:
-    """The path of the VM's newest good point, or where none is good of its newest; and, where it is not the newest or not good,
-    a sentence that says so. None for a VM without a point that can be read."""
+    """The path of the VM's newest good point, or where none is good of its newest; and, where it is not the
+    newest or not good, a sentence that says so. None for a VM without a point that can be read."""
     if not vm.entries:
         return None
     chains = Chains(vm.entries, vm.stored, vm.unread_points)
@@ -87,5 +94,8 @@ def latest(vm: VmDirectory) -> tuple[str, str | None] | None:
         return taken.path, None
     name = naming.name_of(vm)
     if good is None:
-        return taken.path, f"no point of {name} is good; the newest, {taken.point}, is taken ({'; '.join(newer)})"
+        return (
+            taken.path,
+            f"no point of {name} is good; the newest, {taken.point}, is taken ({'; '.join(newer)})",
+        )
     return taken.path, f"{taken.point} is taken, the newest good point of {name} ({'; '.join(newer)})"

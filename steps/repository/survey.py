@@ -1,8 +1,9 @@
 """All that a repository holds, and what of it could not be read.
 
-What could not be read is never taken for absent. It belongs to the VM in whose directory it is: nobody knows what it is built on
-or what speaks against what, so of that VM nothing is deleted (`pruning`) and next to nothing is built on (`parent`); all others
-are as they would be without it. Where it cannot be said whose it is, nothing is told at all (UnreadableError).
+What could not be read is never taken for absent. It belongs to the VM in whose directory it is: nobody knows
+what it is built on or what speaks against what, so of that VM nothing is deleted (`pruning`) and next to
+nothing is built on (`parent`); all others are as they would be without it. Where it cannot be said whose it
+is, nothing is told at all (UnreadableError).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class VmDirectory:
 
     @property
     def next_sequence(self) -> int:
-        """One more than any point has; room is left for those that cannot be read. For who holds the VM's lock."""
+        """One more than any point has; room is left for those that cannot be read. For who holds the VM's
+        lock."""
         known = (entry.manifest.sequence or 0 for entry in self.entries)
         return max(known, default=0) + len(self.unread_points) + 1
 
@@ -96,8 +98,9 @@ class Survey:
 
 
 def read(host: Host, root: str, only: str | None = None) -> Survey:
-    """Everything in the repository at `root`, or in its VM directory `only` (a name that layout made). What cannot be read is
-    named, not raised. Raises NotARepositoryError, UnreadableError, CommandError, HostError."""
+    """Everything in the repository at `root`, or in its VM directory `only` (a name that layout made). What
+    cannot be read is named, not raised. Raises NotARepositoryError, UnreadableError, CommandError,
+    HostError."""
     marker.require(host, root)
     for _ in range(listing.ATTEMPTS):
         found = listing.find(host, root, only)
@@ -232,7 +235,9 @@ def _entry(vm: VmDirectory, name: str, contents: dict[str, bytes]) -> Entry:
         raise StateError(f"it has no {layout.MANIFEST}")
     made = manifest.parse(content, layout.MANIFEST)
     if made.point != name or made.vm.instance_uuid.lower() not in vm.uuids:
-        raise StateError(f"its {layout.MANIFEST} is that of {made.vm.name}, {made.point}; it was copied or renamed")
+        raise StateError(
+            f"its {layout.MANIFEST} is that of {made.vm.name}, {made.point}; it was copied or renamed"
+        )
     return Entry(posixpath.join(vm.path, name), made, _marks(directory, contents))
 
 

@@ -1,13 +1,15 @@
-"""What became known of a restore point after it was published, in small files beside its manifest, which never changes.
+"""What became known of a restore point after it was published, in small files beside its manifest, which
+never changes.
 
 suspect.json         disks whose chain may lack changes: changed block tracking was caught lying
-verified.json        what verifications at rest found: the point as it lies there against the digests of what was read; also
+verified.json        what verifications at rest found: the point as it lies there against the digests of what
+was read; also
                      what a backup came upon that was to be built on it
 against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
 protected.json       until when nothing here may delete it, and why
 
-Neither of the two comparisons says anything of what the other found: a block can rot after it was read rightly, and the
-digests of what was read wrongly match what was written.
+Neither of the two comparisons says anything of what the other found: a block can rot after it was read
+rightly, and the digests of what was read wrongly match what was written.
 """
 
 from __future__ import annotations
@@ -85,8 +87,8 @@ class DiskVerified(Recorded):
         return self.passed and self.level == "chain" and self.compared == self.blocks
 
     def upon(self, before: DiskVerified | None) -> DiskVerified:
-        """Which of the two is to be known, this one being the later. What was found wrong stands until every block was read
-        and is right, and that all were is not forgotten for having read less."""
+        """Which of the two is to be known, this one being the later. What was found wrong stands until every
+        block was read and is right, and that all were is not forgotten for having read less."""
         if before is None or not self.passed or self.whole:
             return self
         return self if before.passed and LEVELS.index(self.level) >= LEVELS.index(before.level) else before
@@ -104,8 +106,8 @@ class DiskCompared(Recorded):
     changed: Amount
     """Those that it may have written."""
     different: tuple[int, ...] = ()
-    """Offsets (bytes) of the first that differ, a hundred at most; also of those found before that could not be compared
-    again since."""
+    """Offsets (bytes) of the first that differ, a hundred at most; also of those found before that could not
+    be compared again since."""
     why_not: str | None = None
     """Why nobody knows what was written since: then none was compared."""
 
@@ -142,7 +144,8 @@ class _Disks(Recorded, Generic[_Disk]):
 
     @property
     def at(self) -> datetime:
-        """When something was found wrong, the last time; where nothing was, when the first of its disks was looked at."""
+        """When something was found wrong, the last time; where nothing was, when the first of its disks was
+        looked at."""
         wrong = [disk.at for disk in self.disks if not disk.passed]
         return max(wrong) if wrong else min(disk.at for disk in self.disks)
 
@@ -197,8 +200,8 @@ def read(host: Host, point: str) -> Marks:
 
 
 def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) -> Marks:
-    """`content` has the files by name; `where` names one in the sentence of the StateError that damage and newer versions
-    raise."""
+    """`content` has the files by name; `where` names one in the sentence of the StateError that damage and
+    newer versions raise."""
 
     def mark(kind: type[_Mark]) -> _Mark | None:
         name = NAMES[kind]
@@ -250,7 +253,10 @@ def against(found: Marks) -> Iterator[str]:
     if found.verified is not None and not found.verified.passed:
         yield f"It did not pass its verification at rest of {found.verified.at:%Y-%m-%d %H:%M} UTC."
     if found.against_source is not None and not found.against_source.passed:
-        yield f"It differed from the VM when they were compared on {found.against_source.at:%Y-%m-%d %H:%M} UTC."
+        yield (
+            f"It differed from the VM when they were compared on {found.against_source.at:%Y-%m-%d %H:%M} "
+            "UTC."
+        )
 
 
 def _read(host: Host, point: str, kind: type[_Mark]) -> _Mark | None:

@@ -1,4 +1,5 @@
-"""A VM's directory in a repository: found by the VM's instance uuid, never renamed, of one vCenter, or those it was adopted from."""
+"""A VM's directory in a repository: found by the VM's instance uuid, never renamed, of one vCenter, or those
+it was adopted from."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class TwoDirectoriesError(SendenseError):
 
     def __init__(self, root: str, names: list[str]) -> None:
         super().__init__(
-            f"{' and '.join(names)} in {root} are directories of one VM; move the points of one into the other"
+            f"{' and '.join(names)} in {root} are directories of one VM; move the points of one into the "
+            "other"
         )
 
 
@@ -33,22 +35,23 @@ class OtherVcenterError(SendenseError):
 
     def __init__(self, directory: str, vm: Identified, known: Identified) -> None:
         super().__init__(
-            f"{directory} is of VM {known.name!r} (instance uuid {known.instance_uuid}) of another vCenter, {known.vcenter_uuid}; "
-            f"this is {vm.name!r} ({vm.instance_uuid}) of {vm.vcenter_uuid}: `sendense adopt JOB` shows both, and continues these "
-            "restore points if it is the same VM; if not, give this vCenter's VMs a repository of their own"
+            f"{directory} is of VM {known.name!r} (instance uuid {known.instance_uuid}) of another vCenter, "
+            f"{known.vcenter_uuid}; this is {vm.name!r} ({vm.instance_uuid}) of {vm.vcenter_uuid}: `sendense "
+            "adopt JOB` shows both, and continues these restore points if it is the same VM; if not, give "
+            "this vCenter's VMs a repository of their own"
         )
 
 
 def every(host: Host, root: str) -> dict[str, str]:
-    """Names of all VMs' directories, in order, each with the instance uuid in it; none where there is no `root`. Raises
-    UnreadableError."""
+    """Names of all VMs' directories, in order, each with the instance uuid in it; none where there is no
+    `root`. Raises UnreadableError."""
     names = sorted(listing.find(host, root, depth=1).found)
     return {name: uuid for name in names if (uuid := layout.uuid_of_vm_directory(name)) is not None}
 
 
 def find(host: Host, root: str, instance_uuid: str) -> str | None:
-    """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError, AdoptedTwiceError,
-    UnreadableError."""
+    """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError,
+    AdoptedTwiceError, UnreadableError."""
     wanted = instance_uuid.lower()
     uuids = every(host, root)
     names = [name for name, uuid in uuids.items() if uuid == wanted]
@@ -60,9 +63,9 @@ def find(host: Host, root: str, instance_uuid: str) -> str | None:
 
 
 def look(host: Host, root: str, vm: Identified) -> str:
-    """Where the VM's directory is or will be; changes nothing. What of its points cannot be read does not matter here: any
-    other tells whose they are. Where none does, nobody knows better than its name, and nothing is built on any of them.
-    Raises TwoDirectoriesError, OtherVcenterError, StateError."""
+    """Where the VM's directory is or will be; changes nothing. What of its points cannot be read does not
+    matter here: any other tells whose they are. Where none does, nobody knows better than its name, and
+    nothing is built on any of them. Raises TwoDirectoriesError, OtherVcenterError, StateError."""
     present = find(host, root, vm.instance_uuid)
     if present is None:
         return posixpath.join(root, layout.vm_directory(vm.name, vm.instance_uuid))
@@ -73,8 +76,8 @@ def look(host: Host, root: str, vm: Identified) -> str:
 
 
 def known_as(host: Host, directory: str) -> Identity | None:
-    """What the VM of this directory is called in vSphere as far as is known here: as it was adopted last, else as in the newest
-    point that can be read; None where there is none. Raises StateError."""
+    """What the VM of this directory is called in vSphere as far as is known here: as it was adopted last,
+    else as in the newest point that can be read; None where there is none. Raises StateError."""
     if adopted := identities.read(host, directory):
         return adopted[-1].new
     entries = survey.of_vm(host, directory).entries
@@ -114,15 +117,15 @@ def read(host: Host, point: str) -> Manifest | None:
 
 
 def point_of_run(host: Host, directory: str, run_id: str) -> str | None:
-    """Absolute path of the restore point that this run published, if it did. Raises StateError if one that may be it cannot
-    be read."""
+    """Absolute path of the restore point that this run published, if it did. Raises StateError if one that
+    may be it cannot be read."""
     for name in points(host, directory):
         if layout.may_be_of_run(name, run_id):
             path = posixpath.join(directory, name)
             if (manifest := read(host, path)) is None:
                 raise StateError(
-                    f"{path} on {host.name} has the name of what run {run_id} publishes, and no {layout.MANIFEST}: "
-                    "look at what it is, and move it away"
+                    f"{path} on {host.name} has the name of what run {run_id} publishes, and no "
+                    f"{layout.MANIFEST}: look at what it is, and move it away"
                 )
             if manifest.run == run_id:
                 return path

@@ -13,16 +13,18 @@ from steps.repository import layout
 
 
 def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = False) -> str:
-    """Takes the lock of the VM with this directory for as long as `ctx` is open, and lets nothing of this run be written on
-    any host without it; returns the lock file's path. `what` names the VM in messages, `anew` is that of `HeldLock.take`.
-    Raises LockedError, and TransientError for a session of this run that broke."""
+    """Takes the lock of the VM with this directory for as long as `ctx` is open, and lets nothing of this run
+    be written on any host without it; returns the lock file's path. `what` names the VM in messages, `anew`
+    is that of `HeldLock.take`. Raises LockedError, and TransientError for a session of this run that
+    broke."""
     path = posixpath.join(directory, layout.LOCK)
 
     def made() -> AbstractContextManager[HeldLock]:
         holder = holder_of(ctx.run.id, ctx.run.job, ctx.run.execution)
         return nullcontext(HeldLock(host, path, holder, what))
 
-    # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still needs it.
+    # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still
+    # needs it.
     lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
     lock.take(by_force=ctx.run.break_locks, anew=anew)
     ctx.closing.callback(_release, ctx, lock)

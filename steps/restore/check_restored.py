@@ -37,16 +37,16 @@ class RestoredDiffersError(DifferenceError):
 
     def __init__(self, target: Target, difference: BlockDifference) -> None:
         super().__init__(
-            f"disk {target.disk.key} of {target.disk.point} in {target.image.path} on {target.image.host} differs at offset "
-            f"{difference.offset}: BLAKE3 {difference.expected} was read at the source, {difference.found} is read back; the same "
-            "command restores it again",
+            f"disk {target.disk.key} of {target.disk.point} in {target.image.path} on {target.image.host} "
+            f"differs at offset {difference.offset}: BLAKE3 {difference.expected} was read at the source, "
+            f"{difference.found} is read back; the same command restores it again",
             details={"offset": difference.offset, "disk": target.disk.key},
         )
 
 
 class CheckRestored(Step[CheckRestoredIn, CheckRestoredLive, Checked]):
-    """Reads a restored file back and compares every block with its digest, which was made when the block was read at the
-    source. The digests file is first compared with the digest in the point's manifest."""
+    """Reads a restored file back and compares every block with its digest, which was made when the block was
+    read at the source. The digests file is first compared with the digest in the point's manifest."""
 
     name = "check-restored"
     lifetime = Lifetime.KEEP
@@ -90,8 +90,8 @@ class CheckRestored(Step[CheckRestoredIn, CheckRestoredLive, Checked]):
         key = out.target.disk.key
         past = "from the host, perhaps from its page cache" if out.cached else "past the host's page cache"
         said = (
-            f"Disk {key}: all {out.blocks} blocks of 1 MiB were read back {past} and equal the BLAKE3 digests made while reading "
-            "the source."
+            f"Disk {key}: all {out.blocks} blocks of 1 MiB were read back {past} and equal the BLAKE3 "
+            "digests made while reading the source."
         )
         return Findings(
             rows=(Row(table="Disks", key=str(key), cells={"Verified": Cell(value="every block")}),),

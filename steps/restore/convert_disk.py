@@ -29,8 +29,8 @@ class ConvertDiskIn(JobModel):
     target: Target
     """The file that is to hold the disk"""
     stall_timeout: Annotated[Duration, HOW] = 600.0
-    """How long neither the file may grow nor the share that is done before it fails (and is tried again); a disk's hundredth
-    of a percent is gibibytes for the largest"""
+    """How long neither the file may grow nor the share that is done before it fails (and is tried again); a
+    disk's hundredth of a percent is gibibytes for the largest"""
 
 
 class ConvertDiskLive(JobModel):
@@ -41,14 +41,15 @@ class ConvertDiskLive(JobModel):
 class TooFarError(SendenseError):
     def __init__(self, target: Target) -> None:
         super().__init__(
-            f"a {target.form} file is written by qemu-img beside its source or beside this program, and {target.image.host} is "
-            f"neither: restore to local or to {target.disk.image.host}, or take the format raw or qcow2"
+            f"a {target.form} file is written by qemu-img beside its source or beside this program, and "
+            f"{target.image.host} is neither: restore to local or to {target.disk.image.host}, or take the "
+            "format raw or qcow2"
         )
 
 
 class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
-    """Writes a disk out of a restore point as a VMDK. qemu-img does that, from start to end: such a file has no place where an
-    interrupted restore could go on, so it starts again."""
+    """Writes a disk out of a restore point as a VMDK. qemu-img does that, from start to end: such a file has
+    no place where an interrupted restore could go on, so it starts again."""
 
     name = "convert-disk"
     lifetime = Lifetime.KEEP
@@ -86,7 +87,11 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
     def examine(self, ctx: Context, inputs: ConvertDiskIn) -> tuple[Observation, ...]:
         host, target = ctx.host(inputs.target.image.host), inputs.target
         if not host.local and host.name != target.disk.image.host:
-            return (wrong(f"restored disk {target.disk.key}", "where it is converted", TooFarError(target).message),)
+            return (
+                wrong(
+                    f"restored disk {target.disk.key}", "where it is converted", TooFarError(target).message
+                ),
+            )
         return (tools.examine(ctx, host, tools.QEMU_IMG),)
 
     def findings(self, out: Restored) -> Findings:

@@ -54,8 +54,8 @@ class TargetExistsError(SendenseError):
 
 
 class CreateTarget(Step[CreateTargetIn, Empty, Target]):
-    """Makes an empty file for a disk beside the one that it will be: it is called .partial until what is in it was read back
-    and compared. A file that has the final name already is never touched, or only then."""
+    """Makes an empty file for a disk beside the one that it will be: it is called .partial until what is in
+    it was read back and compared. A file that has the final name already is never touched, or only then."""
 
     name = "create-target"
     lifetime = Lifetime.KEEP
@@ -130,12 +130,18 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
     def about(self, told: Mapping[str, Any], out: Target | None) -> tuple[About, ...]:
         if not {"host", "directory", "format"} <= told.keys():
             return ()
-        replaced = "what is there is replaced" if told.get("overwrite") else "nothing that is there is replaced"
-        return (About(name="to", text=f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"),)
+        replaced = (
+            "what is there is replaced" if told.get("overwrite") else "nothing that is there is replaced"
+        )
+        return (
+            About(name="to", text=f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"),
+        )
 
     def forecast(self, ctx: Context, inputs: CreateTargetIn) -> Forecast:
         size, data = human_bytes(inputs.disk.capacity), human_bytes(inputs.disk.data)
-        return Forecast(notes=(f"{_target(ctx, inputs).final} on {inputs.host}: {size}, {data} of it in use",))
+        return Forecast(
+            notes=(f"{_target(ctx, inputs).final} on {inputs.host}: {size}, {data} of it in use",)
+        )
 
 
 def is_delivered(host: Host, target: Target) -> bool:
@@ -218,10 +224,14 @@ def _room(host: Host, inputs: CreateTargetIn, subject: str) -> Observation:
     place = _existing(host, inputs.directory)
     there = host.stat(place)
     if there is not None and not there.is_dir:
-        return wrong(subject, "its directory", f"{place} on {host.name} is a file, not a directory", "name another one")
+        return wrong(
+            subject, "its directory", f"{place} on {host.name} is a file, not a directory", "name another one"
+        )
     free, data = host.free_bytes(place), inputs.disk.data
     looked_at = f"free space for its {human_bytes(data)} in use"
     found = f"{human_bytes(free)} free in {place} on {host.name}"
     if free < data and inputs.format != "vmdk-stream":
-        return wrong(subject, looked_at, f"{human_bytes(data)} are to be restored, {found}", "make room there")
+        return wrong(
+            subject, looked_at, f"{human_bytes(data)} are to be restored, {found}", "make room there"
+        )
     return good(subject, looked_at, found)

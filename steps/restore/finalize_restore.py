@@ -40,8 +40,8 @@ class NothingToDeliverError(SendenseError):
 
 
 class Deliver(Step[DeliverIn, Empty, Delivered]):
-    """Gives the files that were restored their final names, once all of them were compared. A file that has such a name already
-    is replaced only if the job says so."""
+    """Gives the files that were restored their final names, once all of them were compared. A file that has
+    such a name already is replaced only if the job says so."""
 
     name = "deliver"
     seals = True
@@ -66,13 +66,17 @@ class Deliver(Step[DeliverIn, Empty, Delivered]):
 
     def findings(self, out: Delivered) -> Findings:
         made = (
-            Statement(about="made", text=f"{path} on {out.host} is restored from {out.point}.") for path in out.files
+            Statement(about="made", text=f"{path} on {out.host} is restored from {out.point}.")
+            for path in out.files
         )
         result = Result(
             act="restore",
             subject=out.source or out.point,
             noun="point",
-            parts=(f"{counted(len(out.files), 'disk')} of {human_bytes(out.size)} restored", "every block verified"),
+            parts=(
+                f"{counted(len(out.files), 'disk')} of {human_bytes(out.size)} restored",
+                "every block verified",
+            ),
             made=f"in {posixpath.dirname(out.files[0])} on {out.host}",
             points=(out.source or out.point,),
             bytes=out.size,

@@ -18,15 +18,18 @@ from steps.repository import layout, lookup
 from steps.repository.section import locate
 from steps.values.stored_point import StoredPoint
 
-_ACCEPTED = "`accept_suspect: true` among the job's vars (`--accept-suspect` on the command line) takes it all the same"
+_ACCEPTED = (
+    "`accept_suspect: true` among the job's vars (`--accept-suspect` on the command line) takes it all the "
+    "same"
+)
 
 
 class OpenPointIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """The repository that has it, an entry of `repositories`"""
     point: str
-    """Its name, the beginning of it, or either behind the VM's name (`pgtest1/20261123`), or the path of its directory; `pgtest1` and
-    `pgtest1/latest` are the VM's newest good one"""
+    """Its name, the beginning of it, or either behind the VM's name (`pgtest1/20261123`), or the path of its
+    directory; `pgtest1` and `pgtest1/latest` are the VM's newest good one"""
     disks: tuple[int, ...] = ()
     """Keys of the disks that are wanted; none: all of them"""
     accept_suspect: bool = False
@@ -34,8 +37,9 @@ class OpenPointIn(JobModel):
 
 
 class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
-    """Finds a restore point and the images that its disks are read from. Every image must lie in the repository, on the
-    images that the manifests name: a chain that leads anywhere else is refused before any of it is opened."""
+    """Finds a restore point and the images that its disks are read from. Every image must lie in the
+    repository, on the images that the manifests name: a chain that leads anywhere else is refused before any
+    of it is opened."""
 
     name = "open-point"
     lifetime = Lifetime.KEEP
@@ -46,13 +50,14 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
     errors = (
         "there is no such point, or several may be meant (they are named)",
         "a point that it is built on is missing",
-        "something speaks against it or against what it is built on, and the job does not accept that (exit code 2; the newest good "
-        "point is named)",
+        "something speaks against it or against what it is built on, and the job does not accept that (exit "
+        "code 2; the newest good point is named)",
         "an image lies on another file than the manifests say, or leads out of the repository",
     )
 
     def check(self, ctx: Context, inputs: OpenPointIn, recorded: StoredPoint | None) -> StoredPoint | None:
-        """A run that is resumed stays with its point, whatever the newest is by then; it is looked at anew."""
+        """A run that is resumed stays with its point, whatever the newest is by then; it is looked at
+        anew."""
         if recorded is None:
             return None
         host, root = locate(ctx, inputs.repository)
@@ -63,7 +68,10 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         tools.require(ctx, host, tools.QEMU_IMG)
         named = lookup.find(host, root, inputs.point)
         found = _open(host, root, named.path, inputs)
-        for text in (*((named.note,) if named.note else ()), *(f"{found.point}: {note}" for note in found.notes)):
+        for text in (
+            *((named.note,) if named.note else ()),
+            *(f"{found.point}: {note}" for note in found.notes),
+        ):
             ctx.warn(text)
         return found
 
@@ -75,9 +83,13 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
     def about(self, told: Mapping[str, Any], out: StoredPoint | None) -> tuple[About, ...]:
         found = [About(name="repository", text=told["repository"])] if "repository" in told else []
         if "point" in told:
-            found.append(About(name="restore point", text=told["point"] if out is None else f"{out.path}, of {out.vm}"))
+            found.append(
+                About(name="restore point", text=told["point"] if out is None else f"{out.path}, of {out.vm}")
+            )
         if told.get("accept_suspect"):
-            found.append(About(name="suspect points", text="accepted: also one that is suspect or damaged is taken"))
+            found.append(
+                About(name="suspect points", text="accepted: also one that is suspect or damaged is taken")
+            )
         return tuple(found)
 
     def findings(self, out: StoredPoint) -> Findings:
@@ -85,10 +97,13 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         kept = f"The configuration and NVRAM of {out.vm} are in {config} on {out.host}."
         alarm = None
         if out.doubts:
-            # That somebody accepted it makes it no better: whoever meets the result later sees the exit code alone.
+            # That somebody accepted it makes it no better: whoever meets the result later sees the exit code
+            # alone.
             text = f"it is from {out.vm}/{out.point}, which is not to be relied on: {'; '.join(out.doubts)}"
             alarm = Alarm(
-                text=text, exit_code=DifferenceError.exit_code, brief="from a point that is not to be relied on"
+                text=text,
+                exit_code=DifferenceError.exit_code,
+                brief="from a point that is not to be relied on",
             )
         return Findings(statements=(Statement(about="noted", text=kept),), alarm=alarm)
 

@@ -34,7 +34,8 @@ class RestoreDiskIn(JobModel):
     target: Target
     """The file that is to hold the disk"""
     stall_timeout: Annotated[Duration, HOW] = 60.0
-    """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no limit."""
+    """How long no byte may move before the copy fails (and is tried again); how long it takes in all has no
+    limit."""
     window: Annotated[Size, HOW, Field(ge=MiB)] = 256 * MiB
     """Bytes that are written but not flushed, at most: what a kill makes us copy twice."""
 
@@ -49,8 +50,8 @@ class RestoreDiskLive(JobModel):
 class WrongPairError(SendenseError):
     def __init__(self, disk: StoredDisk, source: Serving, into: str) -> None:
         super().__init__(
-            f"disk {disk.key} of {disk.point} is to be restored, but {source.image.path} is served and {into} is written "
-            "to; nothing was written"
+            f"disk {disk.key} of {disk.point} is to be restored, but {source.image.path} is served and "
+            f"{into} is written to; nothing was written"
         )
 
 
@@ -60,15 +61,16 @@ class PointDamagedError(DifferenceError):
     def __init__(self, disk: StoredDisk, offset: int) -> None:
         super().__init__(
             f"disk {disk.key} of {disk.point} reads otherwise at offset {offset} than when it was backed up: "
-            f"{disk.image.path} on {disk.image.host}, or one that it lies on, is damaged; restore another point",
+            f"{disk.image.path} on {disk.image.host}, or one that it lies on, is damaged; restore another "
+            "point",
             details={"offset": offset, "disk": disk.key},
         )
 
 
 class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
-    """Copies a disk out of a restore point. What reads as zero is not written, so a sparse disk stays sparse. Every block that is
-    read is compared with its digest of the time of the backup. What a FLUSH made safe is recorded: an interrupted
-    restore goes on there, inside the disk."""
+    """Copies a disk out of a restore point. What reads as zero is not written, so a sparse disk stays sparse.
+    Every block that is read is compared with its digest of the time of the backup. What a FLUSH made safe is
+    recorded: an interrupted restore goes on there, inside the disk."""
 
     name = "restore-disk"
     lifetime = Lifetime.KEEP

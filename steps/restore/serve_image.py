@@ -29,8 +29,8 @@ class ServeImageIn(JobModel):
 
 
 class ServeImage(Step[ServeImageIn, Empty, Serving]):
-    """Serves an image over NBD on its host, and leads local sockets to it. Each image that it lies on is named to qemu-nbd with
-    its format: none is probed, and nothing else is opened. It ends with the run."""
+    """Serves an image over NBD on its host, and leads local sockets to it. Each image that it lies on is
+    named to qemu-nbd with its format: none is probed, and nothing else is opened. It ends with the run."""
 
     name = "serve-image"
     lifetime = Lifetime.PROCESS
@@ -51,7 +51,9 @@ class ServeImage(Step[ServeImageIn, Empty, Serving]):
 
     def probe(self, ctx: Context, out: Serving) -> bool:
         try:
-            return super().probe(ctx, out) and all(probe(uri, PROBE_TIMEOUT).size == out.size for uri in set(out.uris))
+            return super().probe(ctx, out) and all(
+                probe(uri, PROBE_TIMEOUT).size == out.size for uri in set(out.uris)
+            )
         except ConnectFailed:
             return False
 

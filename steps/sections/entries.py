@@ -1,7 +1,7 @@
 """The sections of a job file, with what the doctor looks at behind each entry.
 
-What the entries are stands below, with those who work with them; here is what a run needs of them whatever its VM is, so
-that all of it can be looked at though there may be no VM.
+What the entries are stands below, with those who work with them; here is what a run needs of them whatever
+its VM is, so that all of it can be looked at though there may be no VM.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class RepositoryEntry(Repository):
     __doc__ = Repository.__doc__
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
-        """The programs and forwards are for images on it, which are written and read through exporters there."""
+        """The programs and forwards are for images on it, which are written and read through exporters
+        there."""
         host = ctx.host(self.host)
         there = marked(host, name, self.path)
         exporter = tools.examine(ctx, host, tools.QEMU_NBD)

@@ -1,8 +1,10 @@
-"""What runs left whose records are lost: snapshots in vCenter, what carries their mark on a host, and unfinished points.
+"""What runs left whose records are lost: snapshots in vCenter, what carries their mark on a host, and
+unfinished points.
 
-An orphan is let go of only when its repository is one of the job's and the VM's lock there is free, and while we hold that
-lock: a run that writes there and lives, wherever, has it. All others are named, with what stands in the way: of a run that
-is dead, another job may have the records, and goes on from its snapshot; what only reads a restore point needs no lock.
+An orphan is let go of only when its repository is one of the job's and the VM's lock there is free, and while
+we hold that lock: a run that writes there and lives, wherever, has it. All others are named, with what stands
+in the way: of a run that is dead, another job may have the records, and goes on from its snapshot; what only
+reads a restore point needs no lock.
 """
 
 from __future__ import annotations
@@ -45,14 +47,14 @@ class Place:
 
 
 Kept = Callable[[str, str | None], str | None]
-"""Why what that run of that job (None: it is not told) left is to stay though nobody works on its VM; None if nothing is known
-of the run."""
+"""Why what that run of that job (None: it is not told) left is to stay though nobody works on its VM; None if
+nothing is known of the run."""
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """`stays`: why it is not let go of, None if it may be. `copied`: it holds what was copied, so that it goes only with a
-    run that is given up by its name."""
+    """`stays`: why it is not let go of, None if it may be. `copied`: it holds what was copied, so that it
+    goes only with a run that is given up by its name."""
 
     what: str
     run: str
@@ -80,7 +82,9 @@ def find(
         for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
             if (owner := read_owner(snapshot.description)) is not None:
                 jobs[owner.run] = owner.job
-            yield _snapshot(ctx, client, vm, f"snapshot {snapshot.name} of VM {vm_name}", snapshot, where, kept)
+            yield _snapshot(
+                ctx, client, vm, f"snapshot {snapshot.name} of VM {vm_name}", snapshot, where, kept
+            )
     at = {place.host.name for place in where}
     told: set[Identity] = set()
     # Two names may be of one machine: what serves a repository is looked for under that one's.

@@ -43,7 +43,9 @@ class HttpsServer(SourceServer):
         url = folder.url(self._client.vcenter, self._snapshot.datacenter, self._file())
 
         def command(socket: str, pid_file: str) -> tuple[str, ...]:
-            return nbdkit_curl.argv(url, cookie_file=cookie_file, ca_file=ca_file, socket=socket, pid_file=pid_file)
+            return nbdkit_curl.argv(
+                url, cookie_file=cookie_file, ca_file=ca_file, socket=socket, pid_file=pid_file
+            )
 
         children = self._start(directory, [command] * self._connections)
         return self._connect(directory, children)
@@ -52,7 +54,8 @@ class HttpsServer(SourceServer):
         return folder.flat_file(datastore_file(self._disk.file, (self._disk.datastore,)))
 
     def _failure_of(self, stderr: str) -> VSphereError:
-        # A session that ended may have been renewed by another thread meanwhile: what tells is whether we are let in now.
+        # A session that ended may have been renewed by another thread meanwhile: what tells is whether we are
+        # let in now.
         return nbdkit_curl.failure(
             self._what, stderr, session_ended=nbdkit_curl.is_refusal(stderr) and self._may_read()
         )
@@ -65,6 +68,8 @@ class HttpsServer(SourceServer):
             self._host.write(path, cookie.encode())
 
         def failed(error: Exception) -> None:
-            self._ctx.warn(f"the new session's cookie did not reach {self._host.name}, reads will fail soon: {error}")
+            self._ctx.warn(
+                f"the new session's cookie did not reach {self._host.name}, reads will fail soon: {error}"
+            )
 
         self._ctx.closing.enter_context(self._client.lend_cookie(take, failed))

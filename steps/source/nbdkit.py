@@ -8,7 +8,8 @@ from steps.vsphere.errors import VSphereError
 
 _ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)\n", re.MULTILINE)
 _CLIENT_GONE = re.compile(
-    r"(?:write|read) (?:data|reply|error reply|request)\b.*: (?:Broken pipe|Connection reset by peer|Bad file descriptor)$"
+    r"(?:write|read) (?:data|reply|error reply|request)\b.*: (?:Broken pipe|Connection reset by peer|Bad "
+    r"file descriptor)$"
     r"|aborting sleep because of connection close"
 )
 
@@ -19,11 +20,19 @@ class SourceFailed(VSphereError):
 
 def begin(*, socket: str, pid_file: str) -> tuple[str, ...]:
     """Of the command line; filters and the plugin follow. nbdkit makes `pid_file` when its socket listens."""
-    return ("nbdkit", "--foreground", "--readonly", "--log=stderr", f"--unix={socket}", f"--pidfile={pid_file}")
+    return (
+        "nbdkit",
+        "--foreground",
+        "--readonly",
+        "--log=stderr",
+        f"--unix={socket}",
+        f"--pidfile={pid_file}",
+    )
 
 
 def errors_in(stderr: str) -> list[str]:
-    """What nbdkit complained of, in whole lines: it writes them in pieces. Not of us, who hung up when a read had failed."""
+    """What nbdkit complained of, in whole lines: it writes them in pieces. Not of us, who hung up when a read
+    had failed."""
     return [line for line in _ERROR_LINE.findall(stderr) if not _CLIENT_GONE.match(line)]
 
 

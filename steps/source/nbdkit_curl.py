@@ -1,7 +1,8 @@
 """nbdkit with its curl plugin on the -flat.vmdk of a frozen disk.
 
-One process serializes its requests and knows no extents (nbdkit-curl-plugin(1), tried with 1.32), so several read one
-file. What a client sees of a failure is an export that does not exist; the cause is on standard error.
+One process serializes its requests and knows no extents (nbdkit-curl-plugin(1), tried with 1.32), so several
+read one file. What a client sees of a failure is an export that does not exist; the cause is on standard
+error.
 """
 
 from __future__ import annotations
@@ -16,38 +17,44 @@ from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable, VSp
 from steps.vsphere.folder import PRIVILEGES
 
 REQUEST_TIMEOUT = 30
-"""Seconds for one HTTP request, so for 1 MiB: below the copy's stall timeout, so that a hanging one is made again."""
+"""Seconds for one HTTP request, so for 1 MiB: below the copy's stall timeout, so that a hanging one is made
+again."""
 
 COOKIE_RENEW = 5
 """Seconds after which the cookie's file is read again."""
 
 RETRY_DELAY = 2
 RETRIES = int((KEEPALIVE_LENT + COOKIE_RENEW) / RETRY_DELAY) + 2
-"""A read that fails is made again for a little longer than it takes to see that the session ended, to log in and to hand
-the new cookie out: an expired session, a dropped connection and a 503 cost seconds, not the copy."""
+"""A read that fails is made again for a little longer than it takes to see that the session ended, to log in
+and to hand the new cookie out: an expired session, a dropped connection and a 503 cost seconds, not the
+copy."""
 
 _STATUS = re.compile(r"returned error: (\d{3})")
 _URL = re.compile(r"^problem doing HEAD request to fetch size of URL \[[^\]]*\]: ")
 
 
 _COOKIE_SCRIPT = (
-    'errors=$(readlink /proc/self/fd/2); case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat {file}'
+    'errors=$(readlink /proc/self/fd/2); case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat '
 )
-"""Prints the cookie. nbdkit sends the standard error of each call of such a script to a new ``/tmp/errorsXXXXXX``, wherever
-TMPDIR points, and never removes it (plugins/curl/scripts.c, the same in 1.32 and after the rewrite with a pool of handles): one file every `COOKIE_RENEW`
-seconds and connection. So the script removes it, before anything can end it; what it has to say of a failure, that the
-file cannot be read, is not worth one."""
+"{file}"
+"""Prints the cookie. nbdkit sends the standard error of each call of such a script to a new
+``/tmp/errorsXXXXXX``, wherever TMPDIR points, and never removes it (plugins/curl/scripts.c, the same in 1.32
+and after the rewrite with a pool of handles): one file every `COOKIE_RENEW` seconds and connection. So the
+script removes it, before anything can end it; what it has to say of a failure, that the file cannot be read,
+is not worth one."""
 
 
 def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str) -> tuple[str, ...]:
-    """The cookie is in a file only: command lines are public. No certificates but those of `ca_file` are in its directory."""
+    """The cookie is in a file only: command lines are public. No certificates but those of `ca_file` are in
+    its directory."""
     return (
         *begin(socket=socket, pid_file=pid_file),
         "--filter=retry-request",
         "curl",
         f"url={url}",
         f"cainfo={ca_file}",
-        # Else curl trusts all authorities of the system too, and takes 50 ms of CPU for each connection to read them.
+        # Else curl trusts all authorities of the system too, and takes 50 ms of CPU for each connection to
+        # read them.
         f"capath={posixpath.dirname(ca_file)}",
         "protocols=https",
         # The cookie is for this server only.
@@ -63,8 +70,8 @@ def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str
 
 
 def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
-    """The error for what nbdkit said. `what`: ``disk 2000 of pgtest1 (https://…)``; `session_ended`: what was refused was not the
-    account, but a session that is no more."""
+    """The error for what nbdkit said. `what`: ``disk 2000 of pgtest1 (https://…)``; `session_ended`: what was
+    refused was not the account, but a session that is no more."""
     said = errors_in(stderr)
     cause = _URL.sub("", said[-1]) if said else last_words(stderr)
     begins = f"{what} cannot be read over HTTPS"
@@ -72,8 +79,8 @@ def failure(what: str, stderr: str, *, session_ended: bool) -> VSphereError:
         return _for_status(begins, answered, session_ended=session_ended)
     if "certificate" in cause:
         return NotTrusted(
-            f"{begins}: {cause}; curl insists that the certificate names the server as the job does: write `server:` as in "
-            f"the certificate"
+            f"{begins}: {cause}; curl insists that the certificate names the server as the job does: write "
+            "`server:` as in the certificate"
         )
     if not said or "curl" not in stderr:
         return SourceFailed(f"{begins}: {cause}")
@@ -96,14 +103,15 @@ def _for_status(begins: str, status: int, *, session_ended: bool) -> VSphereErro
         return Unreachable(f"{begins}: the session had ended (status {status})")
     if status in (401, 403):
         return PermissionMissing(
-            f"{begins}: the account is refused (status {status}): add {PRIVILEGES} to its role on the datacenter and the "
-            f"datastore",
+            f"{begins}: the account is refused (status {status}): add {PRIVILEGES} to its role on the "
+            "datacenter and the datastore",
             PRIVILEGES,
             "the datastore",
         )
     if status == 404:
         return SourceFailed(
-            f"{begins}: there is no such file (status 404): the disk was moved, or its datastore keeps no flat files"
+            f"{begins}: there is no such file (status 404): the disk was moved, or its datastore keeps no "
+            "flat files"
         )
     if status >= 500:
         return Unreachable(f"{begins}: the server failed (status {status})")

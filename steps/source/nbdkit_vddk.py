@@ -1,8 +1,9 @@
-"""nbdkit with its vddk plugin, which reads a disk through VMware's own library (VDDK) from the ESXi host that has it.
+"""nbdkit with its vddk plugin, which reads a disk through VMware's own library (VDDK) from the ESXi host that
+has it.
 
-The library is proprietary, so whoever uses it brings it. It reads any disk that a snapshot freezes, also on vSAN and vVol and
-above other snapshots, and knows holes where the server tells them. Facts of the plugin: nbdkit-vddk-plugin(1), 1.42; of the
-library: Virtual Disk Development Kit Programming Guide 8.0.
+The library is proprietary, so whoever uses it brings it. It reads any disk that a snapshot freezes, also on
+vSAN and vVol and above other snapshots, and knows holes where the server tells them. Facts of the plugin:
+nbdkit-vddk-plugin(1), 1.42; of the library: Virtual Disk Development Kit Programming Guide 8.0.
 """
 
 from __future__ import annotations
@@ -25,35 +26,40 @@ LOOK_TIMEOUT = 30.0
 """Seconds for nbdkit to load the plugin and the library and to say what they can."""
 
 OPEN_TIMEOUT = 120.0
-"""Seconds for the library to log in, to get a ticket and to open the disk: several connections to two machines, slow ones
-("Connecting and disconnecting … can also be very slow", nbdkit-vddk-plugin(1))."""
+"""Seconds for the library to log in, to get a ticket and to open the disk: several connections to two
+machines, slow ones ("Connecting and disconnecting … can also be very slow", nbdkit-vddk-plugin(1))."""
 
 BUFFERS = 4
 BUFFER_IN_64_KIB = 16
-"""NFC buffers of one open disk: 4 of 1 MiB, which is what the guide's "Best Practices for NBD Transport" recommends and what
-one of our requests fills. Written down for the library, so that the sum on a host is known."""
+"""NFC buffers of one open disk: 4 of 1 MiB, which is what the guide's "Best Practices for NBD Transport"
+recommends and what one of our requests fills. Written down for the library, so that the sum on a host is
+known."""
 
 PRIVILEGES = (
-    "VirtualMachine.Provisioning.DiskRandomRead and VirtualMachine.Provisioning.GetVmFiles on the VM, Global.DisableMethods "
-    "and Global.EnableMethods on the vCenter"
+    "VirtualMachine.Provisioning.DiskRandomRead and VirtualMachine.Provisioning.GetVmFiles on the VM, "
+    "Global.DisableMethods and Global.EnableMethods on the vCenter"
 )
 """Programming Guide, "Credentials and Privileges for VMDK Access"."""
 
-_OUT_OF_BUFFERS = re.compile(r"NFC error 5\b|Failed to allocate the requested|Resource temporarily unavailable")
+_OUT_OF_BUFFERS = re.compile(
+    r"NFC error 5\b|Failed to allocate the requested|Resource temporarily unavailable"
+)
 _CALL = re.compile(r"(?:VixDiskLib_(?!InitEx)\w+|command \d+): ")
-"""``VixDiskLib_Open: [ds] a/a.vmdk: A file was not found``, ``command 7: asynchronous read failed: …``. Not the library's own
-start, which knows of no server yet."""
+"""``VixDiskLib_Open: [ds] a/a.vmdk: A file was not found``, ``command 7: asynchronous read failed: …``. Not
+the library's own start, which knows of no server yet."""
 
 
 class VddkOptions(JobModel):
     libdir: str | None = Field(default=None, min_length=1)
-    """The directory of VMware's library (vmware-vix-disklib-distrib) on the host that reads; not given, the one that the plugin
-    was built for."""
+    """The directory of VMware's library (vmware-vix-disklib-distrib) on the host that reads; not given, the
+    one that the plugin was built for."""
     plugin: str = Field(default="vddk", min_length=1)
     """nbdkit's plugin, by name, or by path where it stands elsewhere."""
-    transports: tuple[Literal["file", "san", "hotadd", "nbdssl", "nbd"], ...] = Field(default=("nbdssl",), min_length=1)
-    """The library's ways to the bytes, in the order to try: nbdssl is encrypted, nbd is not; san and hotadd take a host that
-    reaches the datastore itself."""
+    transports: tuple[Literal["file", "san", "hotadd", "nbdssl", "nbd"], ...] = Field(
+        default=("nbdssl",), min_length=1
+    )
+    """The library's ways to the bytes, in the order to try: nbdssl is encrypted, nbd is not; san and hotadd
+    take a host that reaches the datastore itself."""
     compression: Literal["none", "zlib", "fastlz", "skipz"] = "none"
     """Between ESXi and the library, for nbdssl and nbd."""
     nfc_host_port: int = Field(default=NFC_PORT, ge=1, le=65535)
@@ -68,8 +74,8 @@ class OutOfBuffers(VSphereError):
 
 @dataclass(frozen=True)
 class Found:
-    """What a host has. `missing`: why disks cannot be read with VDDK there, and what to do; empty if they can.
-    `version`: the library's major one. `extents`: it can tell holes."""
+    """What a host has. `missing`: why disks cannot be read with VDDK there, and what to do; empty if they
+    can. `version`: the library's major one. `extents`: it can tell holes."""
 
     missing: str
     version: int = 0
@@ -82,12 +88,14 @@ def look(host: Host, options: VddkOptions) -> Found:
     done = host.run(("nbdkit", options.plugin, "--dump-plugin", *libdir), timeout=LOOK_TIMEOUT, ok=None)
     if done.exit_code != 0:
         return Found(_why_no_plugin(host.name, options, done.stderr))
-    said = dict(line.split("=", 1) for line in done.stdout.decode(errors="replace").splitlines() if "=" in line)
+    said = dict(
+        line.split("=", 1) for line in done.stdout.decode(errors="replace").splitlines() if "=" in line
+    )
     if "vddk_library_version" not in said:
         place = options.libdir or said.get("vddk_default_libdir", "the plugin's default directory")
         return Found(
-            f"VMware's VDDK library is not in {place} on host {host.name}, or cannot be loaded from there: unpack "
-            f"vmware-vix-disklib-distrib on it and name that directory in `vddk: {{libdir: …}}`"
+            f"VMware's VDDK library is not in {place} on host {host.name}, or cannot be loaded from there: "
+            f"unpack vmware-vix-disklib-distrib on it and name that directory in `vddk: {{libdir: …}}`"
         )
     return Found("", int(said["vddk_library_version"]), said.get("VixDiskLib_QueryAllocatedBlocks") == "1")
 
@@ -96,11 +104,14 @@ def _why_no_plugin(host: str, options: VddkOptions, stderr: str) -> str:
     said = (errors_in(stderr) or [last_words(stderr)])[-1]
     if "cannot open plugin" in said:
         return (
-            f"nbdkit on host {host} has no plugin {options.plugin}: install it (nbdkit-plugin-vddk in Debian 13's contrib, "
-            f"nbdkit-vddk-plugin elsewhere) or name its file in `vddk: {{plugin: …}}`"
+            f"nbdkit on host {host} has no plugin {options.plugin}: install it (nbdkit-plugin-vddk in Debian "
+            f"13's contrib, nbdkit-vddk-plugin elsewhere) or name its file in `vddk: {{plugin: …}}`"
         )
     if "realpath" in said:
-        return f"there is no directory {options.libdir} on host {host}: `vddk: {{libdir: …}}` names where the VDDK library is"
+        return (
+            f"there is no directory {options.libdir} on host {host}: `vddk: {{libdir: …}}` names where the "
+            "VDDK library is"
+        )
     return f"nbdkit's plugin {options.plugin} cannot be used on host {host}: {said}"
 
 
@@ -126,8 +137,9 @@ def argv(
     socket: str,
     pid_file: str,
 ) -> tuple[str, ...]:
-    """`vm` and `snapshot` are morefs, `file` reads ``[ds] dir/x.vmdk``, `thumbprint` is SHA-1 with colons. The password is in a
-    file only, which nbdkit has read once it listens. (A session's cookie would have to stand here for all to see.)"""
+    """`vm` and `snapshot` are morefs, `file` reads ``[ds] dir/x.vmdk``, `thumbprint` is SHA-1 with colons.
+    The password is in a file only, which nbdkit has read once it listens. (A session's cookie would have to
+    stand here for all to see.)"""
     return (
         *begin(socket=socket, pid_file=pid_file),
         # The library reads whole sectors, and more than 2 MiB at once exhaust the ESXi host's buffers.
@@ -152,7 +164,8 @@ def argv(
 
 
 def failed_calls(stderr: str) -> list[str]:
-    """What nbdkit said of calls that failed. The library's warnings read as errors too, so not all that looks like one is."""
+    """What nbdkit said of calls that failed. The library's warnings read as errors too, so not all that looks
+    like one is."""
     return [line for line in errors_in(stderr) if _CALL.match(line)]
 
 
@@ -161,30 +174,46 @@ def out_of_buffers(stderr: str) -> bool:
 
 
 _ROLE = f"give its role {PRIVILEGES}"
-_PORTS = "from the host that reads, port 443 of the vCenter and the NFC port (902) of its ESXi hosts must be reachable"
+_PORTS = (
+    "from the host that reads, port 443 of the vCenter and the NFC port (902) of its ESXi hosts must be "
+    "reachable"
+)
 
 _REMEDIES: tuple[tuple[str, type[VSphereError], str], ...] = (
     (
         "Unknown error",
         NotTrusted,
-        "that is mostly a wrong thumbprint: look whether the vCenter's certificate was changed just now, or whether a proxy "
-        "stands between it and the host that reads; else the file is one that a running VM writes",
+        "that is mostly a wrong thumbprint: look whether the vCenter's certificate was changed just now, or "
+        "whether a proxy stands between it and the host that reads; else the file is one that a running VM "
+        "writes",
     ),
     (
         "Insufficient permissions",
         PermissionMissing,
         f"the account or its password was changed, or it lacks rights: {_ROLE}",
     ),
-    ("do not have access rights", PermissionMissing, f"the account lacks rights, or the file is locked: {_ROLE}"),
+    (
+        "do not have access rights",
+        PermissionMissing,
+        f"the account lacks rights, or the file is locked: {_ROLE}",
+    ),
     ("not licensed", PermissionMissing, f"that is how a missing privilege shows: {_ROLE}"),
     ("file was not found", SourceFailed, "the disk was moved: run with --fresh, which takes a new snapshot"),
-    ("virtual machine cannot be found", SourceFailed, "the VM was registered anew or removed: run with --fresh"),
+    (
+        "virtual machine cannot be found",
+        SourceFailed,
+        "the VM was registered anew or removed: run with --fresh",
+    ),
     (
         "parameters supplied is invalid",
         SourceFailed,
         "the snapshot is not there any more, or is another VM's: run with --fresh",
     ),
-    ("independent disk", SourceFailed, "VDDK does not read independent disks: leave it out with `skip-uncovered`"),
+    (
+        "independent disk",
+        SourceFailed,
+        "VDDK does not read independent disks: leave it out with `skip-uncovered`",
+    ),
     ("already in use", Busy, "another backup has the disk open"),
     ("server could not be contacted", Unreachable, _PORTS),
     ("server refused connection", Unreachable, _PORTS),
@@ -192,8 +221,8 @@ _REMEDIES: tuple[tuple[str, type[VSphereError], str], ...] = (
     ("error in communication", Unreachable, "the connection broke"),
     ("connection was lost", Unreachable, "the connection broke"),
 )
-"""What the library says, whom it means, what to do. The texts are those of VDDK 6.7's list of error codes (doc/errors of its
-documentation); nbdkit shows no numbers."""
+"""What the library says, whom it means, what to do. The texts are those of VDDK 6.7's list of error codes
+(doc/errors of its documentation); nbdkit shows no numbers."""
 
 
 def failure(what: str, stderr: str) -> VSphereError:
@@ -201,8 +230,8 @@ def failure(what: str, stderr: str) -> VSphereError:
     begins = f"{what} cannot be read with VDDK"
     if out_of_buffers(stderr):
         return OutOfBuffers(
-            f"{begins}: the ESXi host has no NFC buffers left, fewer disks at once will be read from it (VDDK's limit is 48 MB "
-            f"a host, for all backup products together)"
+            f"{begins}: the ESXi host has no NFC buffers left, fewer disks at once will be read from it "
+            "(VDDK's limit is 48 MB a host, for all backup products together)"
         )
     calls = failed_calls(stderr)
     if not calls:
@@ -211,5 +240,9 @@ def failure(what: str, stderr: str) -> VSphereError:
     for text, kind, remedy in _REMEDIES:
         if text in cause:
             message = f'{begins}: it says "{cause}": {remedy}'
-            return PermissionMissing(message, PRIVILEGES, "the VM") if kind is PermissionMissing else kind(message)
+            return (
+                PermissionMissing(message, PRIVILEGES, "the VM")
+                if kind is PermissionMissing
+                else kind(message)
+            )
     return SourceFailed(f'{begins}: it says "{cause}"; VMware\'s list of VDDK error codes says more')

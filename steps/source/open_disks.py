@@ -1,8 +1,8 @@
 """How many disks VDDK has open, by ESXi host: a disk over the limit waits, it does not fail.
 
-The buffers of all connections to one ESXi host come out of 48 MB, and a vCenter takes 52 connections, one for each open disk
-(Programming Guide 8.0, "NFC Session Limits and Timeouts"). Other runs and other products count there too, so a host that is
-out of buffers all the same lowers the limit for the rest of the run.
+The buffers of all connections to one ESXi host come out of 48 MB, and a vCenter takes 52 connections, one for
+each open disk (Programming Guide 8.0, "NFC Session Limits and Timeouts"). Other runs and other products count
+there too, so a host that is out of buffers all the same lowers the limit for the rest of the run.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class OpenDisks:
 
     @contextmanager
     def place(self, esxi: str, stop: threading.Event, waits: Callable[[str], None]) -> Iterator[Place]:
-        """Waits for its turn for as long as the others take; `waits(why)` is called once if it has to. Raises Interrupted
-        when `stop` is set meanwhile."""
+        """Waits for its turn for as long as the others take; `waits(why)` is called once if it has to. Raises
+        Interrupted when `stop` is set meanwhile."""
         with self._changed:
             told = False
             while why := self._full(esxi):

@@ -1,8 +1,8 @@
 """Whether the host that reads disks gets through to the bytes, tried before a snapshot is made for them.
 
-Over HTTPS by the very nbdkit that will read, on the VM's .vmx: a file that no running VM keeps to itself. It tells what
-only curl there sees: names, routes, proxies, a certificate that names another server (which a pinned one lets pass here). For
-VDDK by TCP connections, as its library opens nothing but a snapshot's disk.
+Over HTTPS by the very nbdkit that will read, on the VM's .vmx: a file that no running VM keeps to itself. It
+tells what only curl there sees: names, routes, proxies, a certificate that names another server (which a
+pinned one lets pass here). For VDDK by TCP connections, as its library opens nothing but a snapshot's disk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def examine_https(
     ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
 ) -> Iterator[Observation]:
     way: _Way = ctx.shared(
-        ("way to /folder", host.name, client.name), lambda: nullcontext(_try(ctx, host, client, snapshot, disk))
+        ("way to /folder", host.name, client.name),
+        lambda: nullcontext(_try(ctx, host, client, snapshot, disk)),
     )
     subject, looked_at = f"host {host.name}", f"files of vCenter {client.name} over HTTPS"
     if way.failure:
@@ -48,9 +49,12 @@ def examine_https(
         yield good(subject, looked_at, f"nbdkit there is answered by {client.vcenter.authority}")
 
 
-def examine_vddk(ctx: Context, host: Host, client: Client, vm: str, options: VddkOptions) -> Iterator[Observation]:
-    """Where sshd lets nobody ask from there, nothing is said. Of an ESXi host a note: it may have an address for backups alone
-    (a VMkernel adapter with the service vSphereBackupNFC), which only the library is told."""
+def examine_vddk(
+    ctx: Context, host: Host, client: Client, vm: str, options: VddkOptions
+) -> Iterator[Observation]:
+    """Where sshd lets nobody ask from there, nothing is said. Of an ESXi host a note: it may have an address
+    for backups alone (a VMkernel adapter with the service vSphereBackupNFC), which only the library is
+    told."""
     subject, at = f"host {host.name}", client.vcenter
     looked_at = f"port {at.port} of vCenter {client.name}"
     match host.reach(at.server, at.port):
@@ -69,7 +73,10 @@ def examine_vddk(ctx: Context, host: Host, client: Client, vm: str, options: Vdd
         case str(why):
             found = f"port {port} of ESXi host {esxi} cannot be reached from host {host.name}: {why}"
             yield noted(
-                subject, looked_at, found, "VDDK reads through it, unless ESXi has an address for backups: open it"
+                subject,
+                looked_at,
+                found,
+                "VDDK reads through it, unless ESXi has an address for backups: open it",
             )
 
 
@@ -99,7 +106,9 @@ class _Answered(VSphereError):
 class _Configuration(HttpsServer):
     """The VM's .vmx, read as a disk of it is."""
 
-    def __init__(self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> None:
+    def __init__(
+        self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
+    ) -> None:
         self._vmx = machine.vmx_file(client, snapshot.vm)
         super().__init__(ctx, host, client, snapshot, disk, connections=1)
         self._what = f"{self._vmx} through {client.vcenter.authority} from host {host.name}"

@@ -1,6 +1,8 @@
-"""nbdkit processes on the host near vSphere that serve one frozen disk over NBD: what the classes of all transports share.
+"""nbdkit processes on the host near vSphere that serve one frozen disk over NBD: what the classes of all
+transports share.
 
-Everything is registered to be closed before it is made. Ready means a handshake through the very path the data will take.
+Everything is registered to be closed before it is made. Ready means a handshake through the very path the
+data will take.
 """
 
 from __future__ import annotations
@@ -48,19 +50,23 @@ class SourceServer(ABC):
     complaints_are_final: bool
     """Whether what nbdkit calls an error while it opens the disk means that it will not open."""
 
-    def __init__(self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> None:
+    def __init__(
+        self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
+    ) -> None:
         self._ctx = ctx
         self._host = host
         self._client = client
         self._snapshot = snapshot
         self._disk = disk
-        self._what = f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
+        self._what = (
+            f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
+        )
         self._children: list[Child] = []
 
     @abstractmethod
     def open(self) -> tuple[str, ...]:
-        """NBD URIs of the same bytes, each of which passed a handshake. Raises VSphereErrors, HostErrors, ConnectFailed,
-        WrongDisk, Interrupted."""
+        """NBD URIs of the same bytes, each of which passed a handshake. Raises VSphereErrors, HostErrors,
+        ConnectFailed, WrongDisk, Interrupted."""
 
     @abstractmethod
     def _file(self) -> str | DatastoreFile:
@@ -70,8 +76,11 @@ class SourceServer(ABC):
     def _failure_of(self, stderr: str) -> VSphereError:
         """What nbdkit's words mean."""
 
-    def _start(self, directory: str, commands: Sequence[Callable[[str, str], tuple[str, ...]]]) -> list[Child]:
-        """One nbdkit for each of `commands` (socket and pid file → command line); all listen when this returns."""
+    def _start(
+        self, directory: str, commands: Sequence[Callable[[str, str], tuple[str, ...]]]
+    ) -> list[Child]:
+        """One nbdkit for each of `commands` (socket and pid file → command line); all listen when this
+        returns."""
         places = [posixpath.join(directory, str(number)) for number in range(len(commands))]
         children = [
             self._ctx.start(self._host, command(f"{place}.sock", f"{place}.pid"))
@@ -120,13 +129,13 @@ class SourceServer(ABC):
         """Raises WrongDisk if it is not the disk that it should be."""
         if info.size != self._disk.capacity:
             raise WrongDisk(
-                f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the file is not the "
-                f"disk's"
+                f"{self._what} has {info.size} bytes, disk {self._disk.key} has {self._disk.capacity}: the "
+                "file is not the disk's"
             )
 
     def _first_answer(self, uri: str, child: Child) -> ExportInfo:
-        """Of the handshake. Newer nbdkits (seen with 1.42) ask for the file's size after the disk was opened, and their retry
-        filter asks again and again, so its first complaint ends the wait."""
+        """Of the handshake. Newer nbdkits (seen with 1.42) ask for the file's size after the disk was opened,
+        and their retry filter asks again and again, so its first complaint ends the wait."""
         with ThreadPoolExecutor(1, thread_name_prefix="handshake") as pool:
             answer = pool.submit(probe, uri, self.handshake_timeout, self._what)
             while not wait([answer], PAUSE).done:
@@ -136,9 +145,12 @@ class SourceServer(ABC):
             return answer.result()
 
     def _explain(self, error: SendenseError) -> SendenseError:
-        """Of one who read the disk: an I/O error stands for the disk's own, unless nbdkit complained of what is behind it; and a
-        connection is refused because of that too, since nbdkit opens the disk for each."""
-        if not isinstance(error, ConnectFailed | RequestFailed) or error.name != endpoint_name(self._disk.key):
+        """Of one who read the disk: an I/O error stands for the disk's own, unless nbdkit complained of what
+        is behind it; and a connection is refused because of that too, since nbdkit opens the disk for
+        each."""
+        if not isinstance(error, ConnectFailed | RequestFailed) or error.name != endpoint_name(
+            self._disk.key
+        ):
             return error
         if isinstance(error, RequestFailed) and error.number != errno.EIO:
             return error
@@ -165,6 +177,9 @@ class SourceServer(ABC):
     def _last_words(self, *children: Child) -> str:
         """Their standard error, once the cause is there or will not come any more."""
         deadline = time.monotonic() + LAST_WORDS
-        while not errors_in(said := "".join(child.stderr() for child in children)) and time.monotonic() < deadline:
+        while (
+            not errors_in(said := "".join(child.stderr() for child in children))
+            and time.monotonic() < deadline
+        ):
             self._ctx.stop.wait(PAUSE)
         return said

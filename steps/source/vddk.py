@@ -29,8 +29,9 @@ class _FailedReads:
 
 
 class VddkServer(SourceServer):
-    """One nbdkit and one connection for a disk: each further one would open the disk once more, which costs the ESXi host
-    its buffers again. Requests of one connection run in parallel. How many disks are open at once is counted."""
+    """One nbdkit and one connection for a disk: each further one would open the disk once more, which costs
+    the ESXi host its buffers again. Requests of one connection run in parallel. How many disks are open at
+    once is counted."""
 
     handshake_timeout = nbdkit_vddk.OPEN_TIMEOUT
     complaints_are_final = False
@@ -68,17 +69,21 @@ class VddkServer(SourceServer):
         return nbdkit_vddk.failure(self._what, stderr)
 
     def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
-        """The library has the same words for a bad sector and for a session that it lost: what fails at the same place of a disk
-        that was opened anew is the disk's."""
+        """The library has the same words for a bad sector and for a session that it lost: what fails at the
+        same place of a disk that was opened anew is the disk's."""
         cause = self._failure_of(stderr)
-        failed: _FailedReads = self._ctx.shared(("failed reads", self._disk.key), lambda: nullcontext(_FailedReads()))
+        failed: _FailedReads = self._ctx.shared(
+            ("failed reads", self._disk.key), lambda: nullcontext(_FailedReads())
+        )
         if not isinstance(cause, PermissionMissing) and error.offset not in failed.offsets:
             failed.offsets.add(error.offset)
             cause.transient = True
         return cause
 
     def _take_place(self) -> Place:
-        disks: OpenDisks = self._ctx.shared(("open VDDK disks", self._client.name), lambda: nullcontext(OpenDisks()))
+        disks: OpenDisks = self._ctx.shared(
+            ("open VDDK disks", self._client.name), lambda: nullcontext(OpenDisks())
+        )
         esxi = machine.esxi_host(self._client, self._snapshot.vm)
 
         def waits(why: str) -> None:

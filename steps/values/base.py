@@ -22,8 +22,8 @@ class Base(Model):
     kind: Literal["full", "incremental"]
     """A full stands alone, an incremental lies on its parent's image."""
     by: Literal["all", "cbt", "digests"]
-    """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names, `digests` what
-    differs from the parent's digests, for which everything is read."""
+    """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names,
+    `digests` what differs from the parent's digests, for which everything is read."""
     reason: str
     """Why it is a full, or what the incremental is built on."""
     parent: Parent | None = None
@@ -31,6 +31,7 @@ class Base(Model):
     changed: int | None = None
     """Bytes that changed block tracking names."""
     caught: str = ""
-    """Of a full that takes the place of an incremental of this very run: what was found wrong with the chain."""
+    """Of a full that takes the place of an incremental of this very run: what was found wrong with the
+    chain."""
     distrusted: tuple[str, ...] = ()
     """The points that are no longer trusted for it, oldest first."""

@@ -23,7 +23,8 @@ class Copied(Model):
     seconds: float
     """Of the copy, the last time it went on."""
     moved: int
-    """Bytes that it read at the source in that time: without holes, what was safe before, and what is the parent's."""
+    """Bytes that it read at the source in that time: without holes, what was safe before, and what is the
+    parent's."""
     base: Base | None = None
     """What the image lies on, if it is not all by itself."""
     read: int = 0
@@ -31,4 +32,5 @@ class Copied(Model):
     written: int = 0
     """Blocks of 1 MiB that this image holds itself."""
     copied: int = 0
-    """Bytes of those of them that are not all zero: what came from the source into this image, in however many attempts."""
+    """Bytes of those of them that are not all zero: what came from the source into this image, in however
+    many attempts."""

@@ -27,7 +27,8 @@ class SnapshotTaken(Model):
     disks: tuple[FrozenDisk, ...]
     """The disks that it froze, in key order."""
     untracked_remedy: str = ""
-    """What is to be said of a disk that is not tracked, where it is not the usual advice: `cbt` says that already."""
+    """What is to be said of a disk that is not tracked, where it is not the usual advice: `cbt` says that
+    already."""
     nvram: str | None
     """"[datastore] dir/name.nvram" or None."""
 
@@ -37,12 +38,14 @@ def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:
     found = next((frozen for frozen in snapshot.disks if frozen.key == disk.key), None)
     if found is None:
         keys = ", ".join(str(frozen.key) for frozen in snapshot.disks)
-        raise WrongDisk(f"disk {disk.key} ({disk.label}) is not in snapshot {snapshot.name}, which has {keys}")
+        raise WrongDisk(
+            f"disk {disk.key} ({disk.label}) is not in snapshot {snapshot.name}, which has {keys}"
+        )
     expected, seen = (disk.backing_uuid, disk.capacity), (found.backing_uuid, found.capacity)
     if expected != seen:
         raise WrongDisk(
-            f"disk {disk.key} ({disk.label}) was discovered with backing {expected[0]} and {expected[1]} bytes, snapshot "
-            f"{snapshot.name} has backing {seen[0]} and {seen[1]} bytes at that key: the VM was changed in between; run "
-            f"with --fresh"
+            f"disk {disk.key} ({disk.label}) was discovered with backing {expected[0]} and {expected[1]} "
+            f"bytes, snapshot {snapshot.name} has backing {seen[0]} and {seen[1]} bytes at that key: the VM "
+            "was changed in between; run with --fresh"
         )
     return found

@@ -30,7 +30,8 @@ class Verified(Model):
 
     @property
     def proven(self) -> manifest.Level:
-        """How far the whole disk is: what an incremental takes from its parents is no better than they are."""
+        """How far the whole disk is: what an incremental takes from its parents is no better than they
+        are."""
         if self.level == "chain":
             return "full"
         parent = self.copied.base and self.copied.base.parent

@@ -1,4 +1,5 @@
-"""A VM that vSphere calls otherwise than its restore points: both side by side, and the record that they are one."""
+"""A VM that vSphere calls otherwise than its restore points: both side by side, and the record that they are
+one."""
 
 from __future__ import annotations
 
@@ -27,16 +28,17 @@ from steps.vsphere.client import vcenter
 class AnotherVmError(SendenseError):
     def __init__(self, directory: str, old: Identity, new: Identity) -> None:
         super().__init__(
-            f"VM {new.name!r} is not the one whose restore points are in {directory}: neither its BIOS uuid ({new.bios_uuid}, there "
-            f"{old.bios_uuid}) nor any of its disks is the same; give the VMs of its vCenter a repository of their own"
+            f"VM {new.name!r} is not the one whose restore points are in {directory}: neither its BIOS uuid "
+            f"({new.bios_uuid}, there {old.bios_uuid}) nor any of its disks is the same; give the VMs of its "
+            "vCenter a repository of their own"
         )
 
 
 class HasOwnPointsError(SendenseError):
     def __init__(self, vm: Identity, own: str, other: str) -> None:
         super().__init__(
-            f"VM {vm.name!r} has restore points of its own in {own}, so that it cannot continue those in {other}: move one of the "
-            "two directories to another repository"
+            f"VM {vm.name!r} has restore points of its own in {own}, so that it cannot continue those in "
+            f"{other}: move one of the two directories to another repository"
         )
 
 
@@ -49,7 +51,8 @@ class ChangedMeanwhileError(SendenseError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the repository has of a VM (`old`, None without a restore point) and what vSphere says of it now."""
+    """What the repository has of a VM (`old`, None without a restore point) and what vSphere says of it
+    now."""
 
     host: Host
     directory: str
@@ -65,8 +68,8 @@ class Comparison:
 
 
 def compare(ctx: Context, vcenter_name: str, wanted: str, repository: str) -> Comparison:
-    """Of the VM that the job calls `wanted`. Changes nothing. Raises NotFound, Ambiguous, StateError, and AnotherVmError and
-    HasOwnPointsError where they cannot be one."""
+    """Of the VM that the job calls `wanted`. Changes nothing. Raises NotFound, Ambiguous, StateError, and
+    AnotherVmError and HasOwnPointsError where they cannot be one."""
     host, root = locate(ctx, repository)
     marker.require(host, root)
     client = vcenter(ctx, vcenter_name)
@@ -89,7 +92,8 @@ def compare(ctx: Context, vcenter_name: str, wanted: str, repository: str) -> Co
 
 
 def adopt(ctx: Context, found: Comparison) -> Adoption:
-    """Writes that what differs in `found` is one VM, under the VM's lock. Raises LockedError, ChangedMeanwhileError, StateError."""
+    """Writes that what differs in `found` is one VM, under the VM's lock. Raises LockedError,
+    ChangedMeanwhileError, StateError."""
     assert found.old is not None, "there is nothing to adopt"
     made = Adoption(old=found.old, new=found.new, who=_who(), when=datetime.now(UTC))
     with _held(ctx, found):

@@ -1,8 +1,10 @@
-"""Resetting changed block tracking of a VM, where it is on and yet missing for a disk: off, a stun, on, a stun.
+"""Resetting changed block tracking of a VM, where it is on and yet missing for a disk: off, a stun, on, a
+stun.
 
-That is how users reset it without a power cycle (PowerCLI-Example-Scripts pull request 38: switched off, the tracking files go
-with the next snapshot that is taken and removed). It stuns the VM once more and makes the old changeIds of all its disks
-worthless, so it is done once: beside the VM's restore points stands that it was, until a run finds every disk tracked.
+That is how users reset it without a power cycle (PowerCLI-Example-Scripts pull request 38: switched off, the
+tracking files go with the next snapshot that is taken and removed). It stuns the VM once more and makes the
+old changeIds of all its disks worthless, so it is done once: beside the VM's restore points stands that it
+was, until a run finds every disk tracked.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ def missing(disks: Iterable[FrozenDisk]) -> tuple[FrozenDisk, ...]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`done`: tracking was reset, the snapshot is gone, and the next one puts it into effect. `remedy`: what is to be said of a disk
-    that is not tracked in the end."""
+    """`done`: tracking was reset, the snapshot is gone, and the next one puts it into effect. `remedy`: what
+    is to be said of a disk that is not tracked in the end."""
 
     done: bool
     remedy: str
@@ -59,8 +61,8 @@ LATER = Outcome(False, "the next run resets it")
 
 
 def reset(ctx: Context, client: Client, vm: VM, snapshot: str, name: str) -> Outcome:
-    """By what the `snapshot` (moref) of this run says of the disks. `name` is that of the run's snapshots. Warns of what it does, and
-    where it is not to be. Raises PermissionMissing, Busy."""
+    """By what the `snapshot` (moref) of this run says of the disks. `name` is that of the run's snapshots.
+    Warns of what it does, and where it is not to be. Raises PermissionMissing, Busy."""
     disks = missing(snapshots.contents(client, vm.moref, snapshot).disks)
     memory = _memory(ctx, vm)
     if not disks:
@@ -69,11 +71,14 @@ def reset(ctx: Context, client: Client, vm: VM, snapshot: str, name: str) -> Out
         return Outcome(False, "")
     why = _why_not(client, vm, snapshot, disks, memory)
     if memory is None or why:
-        ctx.warn(f"{_named(disks)} of {vm.name} stays without changed block tracking, which is on for the VM: {why}")
+        ctx.warn(
+            f"{_named(disks)} of {vm.name} stays without changed block tracking, which is on for the VM: "
+            f"{why}"
+        )
         return Outcome(False, why)
     ctx.warn(
-        f"vSphere gives no changeId for {_named(disks)} of {vm.name}, though changed block tracking is on: it is reset now, once, "
-        f"and this run reads all disks whole"
+        f"vSphere gives no changeId for {_named(disks)} of {vm.name}, though changed block tracking is on: "
+        "it is reset now, once, and this run reads all disks whole"
     )
     uuids = tuple(disk.backing_uuid for disk in disks)
     note = TrackingReset(run=ctx.run.id, at=datetime.now(UTC), disks=uuids)
@@ -81,7 +86,9 @@ def reset(ctx: Context, client: Client, vm: VM, snapshot: str, name: str) -> Out
     _remove(client, vm, snapshot)
     cbt.disable(client, vm.moref)
     if machine.powered_on(client, vm.moref):
-        stunned = snapshots.create(client, vm.moref, f"{name}{SUFFIX}", describe(ctx, vm.instance_uuid), quiesce=False)
+        stunned = snapshots.create(
+            client, vm.moref, f"{name}{SUFFIX}", describe(ctx, vm.instance_uuid), quiesce=False
+        )
         _remove(client, vm, stunned)
     cbt.enable(client, vm.moref)
     reset_record.write(memory.host, memory.directory, note.model_copy(update={"done": True}))
@@ -92,7 +99,8 @@ def tell(ctx: Context, vm: VM, disks: Iterable[FrozenDisk]) -> None:
     """After a reset: of what it did not help."""
     if left := missing(disks):
         ctx.warn(
-            f"the reset of changed block tracking did not help {_named(left)} of {vm.name}, and is not tried again: {LOOK}"
+            f"the reset of changed block tracking did not help {_named(left)} of {vm.name}, and is not tried "
+            f"again: {LOOK}"
         )
 
 
@@ -102,10 +110,15 @@ def remove_leftover(client: Client, vm: VM, name: str) -> None:
         _remove(client, vm, found.moref)
 
 
-def _why_not(client: Client, vm: VM, snapshot: str, disks: tuple[FrozenDisk, ...], memory: _Memory | None) -> str:
+def _why_not(
+    client: Client, vm: VM, snapshot: str, disks: tuple[FrozenDisk, ...], memory: _Memory | None
+) -> str:
     """In words; empty if nothing speaks against it."""
     if memory is None:
-        return "`cbt: reset` takes a reserve step before this one, since it is noted with the restore points that it was done"
+        return (
+            "`cbt: reset` takes a reserve step before this one, since it is noted with the restore points "
+            "that it was done"
+        )
     others = [one for one in snapshots.listed(client, vm.moref) if one.moref != snapshot]
     if others:
         return f"it is not reset while the VM has snapshots ({others[0].name}): remove them first"

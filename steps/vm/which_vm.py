@@ -1,9 +1,9 @@
 """Which VM a job means, by what it says and by what it backed up before.
 
-A name goes from one VM to another: by a clone in another folder, a rename, a VM deleted and recreated. An instance uuid does
-not, and a job continues with the VM that it backed up last for as long as that is there. Where it is not, the VM that has the name
-now is another one, with restore points of its own, unless its BIOS uuid and disks are those of the one that was backed up: then
-a person decides (`sendense adopt`).
+A name goes from one VM to another: by a clone in another folder, a rename, a VM deleted and recreated. An
+instance uuid does not, and a job continues with the VM that it backed up last for as long as that is there.
+Where it is not, the VM that has the name now is another one, with restore points of its own, unless its BIOS
+uuid and disks are those of the one that was backed up: then a person decides (`sendense adopt`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from steps.vsphere.machine import Machine
 
 
 class NotAdopted(SendenseError):
-    """`found` has another instance uuid than what was backed up before, but its BIOS uuid and a disk of it."""
+    """`found` has another instance uuid than what was backed up before, but its BIOS uuid and a disk of
+    it."""
 
     def __init__(self, wanted: str, found: Machine, before: BackedUp) -> None:
         self.found = found
         self.before = before
         rebuilt = not identities.same(before.vm.vcenter_uuid, found.vm.vcenter_uuid)
         super().__init__(
-            f"the instance uuid of VM '{wanted}' is {found.vm.instance_uuid} now; what this job backed up before had "
-            f"{before.vm.instance_uuid}{' in another vCenter' if rebuilt else ''}, the same BIOS uuid and the same disks: "
-            f"`sendense adopt JOB` shows both, and continues the restore points in {before.directory}"
+            f"the instance uuid of VM '{wanted}' is {found.vm.instance_uuid} now; what this job backed up "
+            f"before had {before.vm.instance_uuid}{' in another vCenter' if rebuilt else ''}, the same BIOS "
+            "uuid and the same disks: `sendense adopt JOB` shows both, and continues the restore points in "
+            f"{before.directory}"
         )
 
 
@@ -51,10 +53,14 @@ class Chosen:
     before: Identity | None = None
 
     def changes(self, now: Identity) -> tuple[str, ...]:
-        """What else tells VMs from each other and is not what it was. (Of its disks, the step `base` says it of each.)"""
+        """What else tells VMs from each other and is not what it was. (Of its disks, the step `base` says it
+        of each.)"""
         if self.before is None or identities.same(self.before.bios_uuid, now.bios_uuid):
             return ()
-        was = f"the BIOS uuid of '{now.name}' is {now.bios_uuid or 'unset'} now, and was {self.before.bios_uuid or 'unset'}"
+        was = (
+            f"the BIOS uuid of '{now.name}' is {now.bios_uuid or 'unset'} now, and was "
+            f"{self.before.bios_uuid or 'unset'}"
+        )
         return (f"{was} at its last backup; by its instance uuid, {now.instance_uuid}, it is the same VM",)
 
 
@@ -64,14 +70,15 @@ class _Before:
 
     all: Sequence[BackedUp] = ()
     own: Sequence[BackedUp] = ()
-    """Those of this job, the last one last; only those of this vCenter where there are any, since a job may have VMs of one name
-    from two of them."""
+    """Those of this job, the last one last; only those of this vCenter where there are any, since a job may
+    have VMs of one name from two of them."""
     unread: str = ""
 
 
 def choose(ctx: Context, client: Client, wanted: str, repository: str | None) -> Chosen:
-    """`wanted`: what the job says. Raises NotFound, Ambiguous, NotAdopted. What cannot be read of the repository keeps nobody
-    from a VM that is named without doubt: the VM's lock is in the repository too, and who takes it says what is wrong there."""
+    """`wanted`: what the job says. Raises NotFound, Ambiguous, NotAdopted. What cannot be read of the
+    repository keeps nobody from a VM that is named without doubt: the VM's lock is in the repository too, and
+    who takes it says what is wrong there."""
     found = find.matching(client, wanted)
     before = _before(ctx, client, wanted, repository, found)
     last = before.own[-1] if before.own else None
@@ -101,12 +108,16 @@ def identity_of(seen: Machine) -> Identity:
     )
 
 
-def _before(ctx: Context, client: Client, wanted: str, repository: str | None, found: Sequence[Candidate]) -> _Before:
+def _before(
+    ctx: Context, client: Client, wanted: str, repository: str | None, found: Sequence[Candidate]
+) -> _Before:
     if repository is None or _says_which(wanted, found):
         return _Before()
     try:
         host, root = locate(ctx, repository)
-        seen = backed_up.as_called(host, root, wanted, [one.instance_uuid for one in found if one.instance_uuid])
+        seen = backed_up.as_called(
+            host, root, wanted, [one.instance_uuid for one in found if one.instance_uuid]
+        )
     except Interrupted:
         raise
     except SendenseError as error:
@@ -121,7 +132,8 @@ def _says_which(wanted: str, found: Sequence[Candidate]) -> bool:
 
 
 def _by_name(client: Client, wanted: str, found: Sequence[Candidate], before: _Before) -> Chosen:
-    """Without an earlier backup of this job. Of several VMs, the one that some job backed up under this name is meant."""
+    """Without an earlier backup of this job. Of several VMs, the one that some job backed up under this name
+    is meant."""
     if not found:
         raise _with(find.not_found(client, wanted), before.unread)
     if len(found) > 1:
@@ -129,7 +141,9 @@ def _by_name(client: Client, wanted: str, found: Sequence[Candidate], before: _B
         known = [one for one in found if one.instance_uuid.lower() in backed]
         if len(known) != 1:
             raise _with(Ambiguous(wanted, found), before.unread)
-        return Chosen(known[0].moref, (_goes_on(wanted, known[0], [one for one in found if one not in known]),))
+        return Chosen(
+            known[0].moref, (_goes_on(wanted, known[0], [one for one in found if one not in known]),)
+        )
     return Chosen(found[0].moref)
 
 
@@ -144,8 +158,9 @@ def _another(client: Client, wanted: str, found: Sequence[Candidate], last: Back
         if identity_of(seen).resembles(last.vm):
             raise NotAdopted(wanted, seen, last)
     gone = (
-        f"the one this job backed up before ({last.vm.inventory_path}, instance uuid {last.vm.instance_uuid}, last backed up "
-        f"{_time(last.published)}) is not in vCenter {client.name} any more"
+        f"the one this job backed up before ({last.vm.inventory_path}, instance uuid "
+        f"{last.vm.instance_uuid}, last backed up {_time(last.published)}) is not in vCenter {client.name} "
+        "any more"
     )
     if not found:
         raise _with(find.not_found(client, wanted), gone)
@@ -153,36 +168,40 @@ def _another(client: Client, wanted: str, found: Sequence[Candidate], last: Back
         raise _with(Ambiguous(wanted, found), gone)
     (only,) = found
     warning = (
-        f"another VM than the one this job backed up before: '{wanted}' is {only} now; {gone}; this one gets restore points of its "
-        "own, beginning with a full"
+        f"another VM than the one this job backed up before: '{wanted}' is {only} now; {gone}; this one gets "
+        "restore points of its own, beginning with a full"
     )
     return Chosen(only.moref, (warning,), (_kept(last, wanted),))
 
 
 def _goes_on(wanted: str, chosen: Candidate, others: Sequence[Candidate]) -> str:
     return (
-        f"'{wanted}' may be any of {len(others) + 1} VMs: the backup continues with the one that was backed up before, {chosen}, "
-        f"and not with {'; '.join(map(str, others))}: write the path or the instance uuid in the job, and a job for "
-        f"{'each of ' if len(others) > 1 else ''}the other{'s' if len(others) > 1 else ''}"
+        f"'{wanted}' may be any of {len(others) + 1} VMs: the backup continues with the one that was backed "
+        f"up before, {chosen}, and not with {'; '.join(map(str, others))}: write the path or the instance "
+        f"uuid in the job, and a job for {'each of ' if len(others) > 1 else ''}the "
+        f"other{'s' if len(others) > 1 else ''}"
     )
 
 
 def _moved_on(wanted: str, chosen: Candidate, found: Sequence[Candidate]) -> str:
-    begin = f"the VM that this job backed up before as '{wanted}' is {chosen} now: the backup continues with it"
+    begin = (
+        f"the VM that this job backed up before as '{wanted}' is {chosen} now: the backup continues with it"
+    )
     if not found:
         return f"{begin}; write in the job what it is called now, or its instance uuid"
     return (
-        f"{begin}, and not with {'; '.join(map(str, found))}, which is another VM: nobody backs that up by this job; write the "
-        "instance uuid or the path of the one that you mean"
+        f"{begin}, and not with {'; '.join(map(str, found))}, which is another VM: nobody backs that up by "
+        "this job; write the instance uuid or the path of the one that you mean"
     )
 
 
 def _kept(other: BackedUp, wanted: str) -> str:
     stay, them = ("stays", "it") if other.points == 1 else ("stay", "them")
     return (
-        f"{counted(other.points, 'restore point')} of another VM that this job backed up before as '{wanted}' (instance uuid "
-        f"{other.vm.instance_uuid}, last {_time(other.published)}) {stay} in {other.directory}: this job's retention leaves {them} "
-        f"alone, and `sendense prune JOB {other.vm.instance_uuid} --keep-last N` prunes {them}"
+        f"{counted(other.points, 'restore point')} of another VM that this job backed up before as "
+        f"'{wanted}' (instance uuid {other.vm.instance_uuid}, last {_time(other.published)}) {stay} in "
+        f"{other.directory}: this job's retention leaves {them} alone, and `sendense prune JOB "
+        f"{other.vm.instance_uuid} --keep-last N` prunes {them}"
     )
 
 

@@ -1,7 +1,9 @@
-"""A vCenter: the client (the only room with pyVmomi in it), the sources that read its disks, and a simulator of one.
+"""A vCenter: the client (the only room with pyVmomi in it), the sources that read its disks, and a simulator
+of one.
 
-``section`` is what a job says of a vCenter, ``tls`` how its certificate is verified, ``session`` one login, ``client``
-what steps talk to, all over ``transport``, which bounds what may come back. On the client stand ``find``, ``machine``,
-``datastores`` and ``snapshots``; ``hardware`` and ``configuration`` turn the API's objects into values, ``unset`` says what one
-lacks; ``folder`` is the datastore's files over HTTPS. Steps see values only, never pyVmomi's.
+``section`` is what a job says of a vCenter, ``tls`` how its certificate is verified, ``session`` one login,
+``client`` what steps talk to, all over ``transport``, which bounds what may come back. On the client stand
+``find``, ``machine``, ``datastores`` and ``snapshots``; ``hardware`` and ``configuration`` turn the API's
+objects into values, ``unset`` says what one lacks; ``folder`` is the datastore's files over HTTPS. Steps see
+values only, never pyVmomi's.
 """

@@ -11,15 +11,19 @@ EXTENT = "diskExtent"
 
 
 def allocated(client: Client, vm: str) -> dict[int, int]:
-    """Bytes by disk key, all files of the disk's chain together; a disk is absent where the datastore does not tell. Of a thin
-    disk that is what was ever written (API reference: the effective space usage of such a disk is in VirtualMachineFileLayoutEx),
-    of a thick one its capacity."""
-    layout = read(client, vim.VirtualMachine, vm, ("layoutEx",), f"reading what the disks of VM {vm} take").get(
-        "layoutEx"
-    )
+    """Bytes by disk key, all files of the disk's chain together; a disk is absent where the datastore does
+    not tell. Of a thin disk that is what was ever written (API reference: the effective space usage of such a
+    disk is in VirtualMachineFileLayoutEx), of a thick one its capacity."""
+    layout = read(
+        client, vim.VirtualMachine, vm, ("layoutEx",), f"reading what the disks of VM {vm} take"
+    ).get("layoutEx")
     if layout is None:
         return {}
-    sizes = {file.key: int(file.size) for file in layout.file or () if file.type == EXTENT and file.size is not None}
+    sizes = {
+        file.key: int(file.size)
+        for file in layout.file or ()
+        if file.type == EXTENT and file.size is not None
+    }
     found: dict[int, int] = {}
     for disk in layout.disk or ():
         files = [sizes[key] for unit in disk.chain or () for key in unit.fileKey or () if key in sizes]

@@ -1,9 +1,10 @@
-"""Changed block tracking: which areas of a disk were written between an old changeId and a snapshot, and switching it on.
+"""Changed block tracking: which areas of a disk were written between an old changeId and a snapshot, and
+switching it on.
 
-A changeId is ``<uuid>/<n>``, text that is split at the slash: the uuid part is spaced hex on real servers (Virtual Disk
-Development Kit, "Gathering Changed Block Information"). Another uuid means that tracking was lost, a smaller n that the VM
-went back to an older moment. Faults' keys are those that VMware's own storage driver tells apart (vsphere-csi-driver,
-TranslateVslmError).
+A changeId is ``<uuid>/<n>``, text that is split at the slash: the uuid part is spaced hex on real servers
+(Virtual Disk Development Kit, "Gathering Changed Block Information"). Another uuid means that tracking was
+lost, a smaller n that the VM went back to an older moment. Faults' keys are those that VMware's own storage
+driver tells apart (vsphere-csi-driver, TranslateVslmError).
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ RECONFIGURE_DEADLINE = 10 * MINUTE
 """It waits behind other work of the host."""
 
 REPEATS = (1.0, 3.0, 10.0)
-"""Seconds to wait before asking again where the tracking file is locked or missing: a backup proxy or a migration that just
-ended lets go of it."""
+"""Seconds to wait before asking again where the tracking file is locked or missing: a backup proxy or a
+migration that just ended lets go of it."""
 
 _KEY = "vim.hostd.vmsvc.cbt."
 
 
 def why_lost(parent: str, snapshot: str) -> str | None:
-    """Why a snapshot's changeId shows that tracking does not reach back to `parent`; None if it may. Asks nobody."""
+    """Why a snapshot's changeId shows that tracking does not reach back to `parent`; None if it may. Asks
+    nobody."""
     (before, _, first), (now, _, last) = parent.rpartition("/"), snapshot.rpartition("/")
     if before != now:
         return "changed block tracking started over since (another uuid)"
@@ -45,10 +47,11 @@ def why_lost(parent: str, snapshot: str) -> str | None:
 def areas(
     client: Client, vm: str, snapshot: str | None, key: int, capacity: int, change_id: str
 ) -> Iterator[tuple[int, int]]:
-    """(offset, length) in bytes of all that may have changed since `change_id`, in order, without overlaps. Up to the
-    `snapshot`, which has `capacity` bytes; None asks up to now, of a VM that is off.
+    """(offset, length) in bytes of all that may have changed since `change_id`, in order, without overlaps.
+    Up to the `snapshot`, which has `capacity` bytes; None asks up to now, of a VM that is off.
 
-    Raises TrackingLost, TrackingOff, TrackingSilent, Gone, and VSphereError for pages that do not fit each other."""
+    Raises TrackingLost, TrackingOff, TrackingSilent, Gone, and VSphereError for pages that do not fit each
+    other."""
     doing = f"asking for the changed areas of disk {key}"
     at = 0
     while (
@@ -58,8 +61,8 @@ def areas(
         end = int(page.startOffset) + int(page.length)
         if int(page.startOffset) != at or end <= at or end > capacity:
             raise VSphereError(
-                f"{doing} failed: the vCenter answered for bytes {page.startOffset} to {end} where {at} to at most "
-                f"{capacity} were asked for; back the disk up with `mode: full`"
+                f"{doing} failed: the vCenter answered for bytes {page.startOffset} to {end} where {at} to "
+                f"at most {capacity} were asked for; back the disk up with `mode: full`"
             )
         yield from _within(page, doing, at, end)
         at = end
@@ -71,19 +74,23 @@ def _within(page: Any, doing: str, start: int, end: int) -> Iterator[tuple[int, 
         offset, length = int(area.start), int(area.length)
         if offset < at or length <= 0 or offset + length > end:
             raise VSphereError(
-                f"{doing} failed: the vCenter named bytes {offset} to {offset + length} in its answer for {start} to {end}; "
-                "back the disk up with `mode: full`"
+                f"{doing} failed: the vCenter named bytes {offset} to {offset + length} in its answer for "
+                f"{start} to {end}; back the disk up with `mode: full`"
             )
         yield offset, length
         at = offset + length
 
 
-def _page(client: Client, doing: str, vm: str, snapshot: str | None, key: int, start: int, change_id: str) -> Any:
+def _page(
+    client: Client, doing: str, vm: str, snapshot: str | None, key: int, start: int, change_id: str
+) -> Any:
     def work(session: Session) -> Any:
         machine = session.object(vim.VirtualMachine, vm)
         moment = None if snapshot is None else session.object(vim.vm.Snapshot, snapshot)
         try:
-            return machine.QueryChangedDiskAreas(snapshot=moment, deviceKey=key, startOffset=start, changeId=change_id)
+            return machine.QueryChangedDiskAreas(
+                snapshot=moment, deviceKey=key, startOffset=start, changeId=change_id
+            )
         except vim.fault.FileFault as fault:
             raise _explain(fault, doing) from fault
         except vmodl.fault.InvalidArgument as fault:
@@ -126,8 +133,8 @@ def is_supported(client: Client, vm: str) -> bool:
 
 
 def is_on_for(client: Client, vm: str, place: str) -> bool:
-    """Whether the VM's advanced settings say so of the disk at `place` (``scsi0:1``), as they do of each that is tracked (Broadcom
-    KB 422164)."""
+    """Whether the VM's advanced settings say so of the disk at `place` (``scsi0:1``), as they do of each that
+    is tracked (Broadcom KB 422164)."""
     doing = f"looking whether changed block tracking of {place} of VM {vm} is on"
     path = f'config.extraConfig["{place}.ctkEnabled"]'
     option = read(client, vim.VirtualMachine, vm, (path,), doing).get(path)
@@ -135,8 +142,8 @@ def is_on_for(client: Client, vm: str, place: str) -> bool:
 
 
 def enable(client: Client, vm: str) -> None:
-    """Returns once vSphere took it. It is in effect at the next stun of a running VM, such as a snapshot (API reference,
-    VirtualMachineConfigSpec.changeTrackingEnabled). Raises PermissionMissing, Busy."""
+    """Returns once vSphere took it. It is in effect at the next stun of a running VM, such as a snapshot (API
+    reference, VirtualMachineConfigSpec.changeTrackingEnabled). Raises PermissionMissing, Busy."""
     _switch(client, vm, f"switching on changed block tracking of VM {vm}", on=True)
 
 
@@ -148,6 +155,10 @@ def disable(client: Client, vm: str) -> None:
 def _switch(client: Client, vm: str, doing: str, *, on: bool) -> None:
     def work(session: Session) -> str:
         wanted: Any = vim.vm.ConfigSpec
-        return str(session.object(vim.VirtualMachine, vm).ReconfigVM_Task(spec=wanted(changeTrackingEnabled=on))._moId)
+        return str(
+            session.object(vim.VirtualMachine, vm)
+            .ReconfigVM_Task(spec=wanted(changeTrackingEnabled=on))
+            ._moId
+        )
 
     finish(client, client.act(doing, work), doing, RECONFIGURE_DEADLINE)

@@ -1,4 +1,5 @@
-"""What steps talk to: one vCenter for a whole run, logged in first, logged in again whenever the session has ended.
+"""What steps talk to: one vCenter for a whole run, logged in first, logged in again whenever the session has
+ended.
 
     with Client("prod", vcenter) as client:
         client.call("reading the time", lambda session: …)
@@ -34,14 +35,15 @@ KEEPALIVE = 5 * MINUTE
 """A session dies after 30 idle minutes, a setting that administrators lower."""
 
 KEEPALIVE_LENT = 15.0
-"""Seconds between looks while a child uses the cookie: it cannot tell us that the session ended, and its reads fail until
-it has a new one."""
+"""Seconds between looks while a child uses the cookie: it cannot tell us that the session ended, and its
+reads fail until it has a new one."""
 
 REPEATS = (1.0, 3.0)
 """Seconds to wait before a repeatable call is made again after a lost connection."""
 
 JOIN_TIMEOUT = 5.0
-"""Seconds for the keepalive to end; it may hang in a call to a vCenter that is gone, and dies with the process."""
+"""Seconds for the keepalive to end; it may hang in a call to a vCenter that is gone, and dies with the
+process."""
 
 ResultT = TypeVar("ResultT")
 
@@ -74,7 +76,8 @@ class Client:
         self._thread = threading.Thread(target=self._keep_alive, name=f"keepalive-{name}", daemon=True)
 
     def __enter__(self) -> Client:
-        """Raises LoginRefused, NotTrusted, Unreachable (transient), UsageError for a secret that cannot be read."""
+        """Raises LoginRefused, NotTrusted, Unreachable (transient), UsageError for a secret that cannot be
+        read."""
         self._login_instead_of(None)
         self._thread.start()
         return self
@@ -127,8 +130,8 @@ class Client:
         return self._current().cookie
 
     def call(self, doing: str, work: Callable[[Session], ResultT], *, repeatable: bool = True) -> ResultT:
-        """`work(session)`; once more after a new login if the session had ended. With `repeatable`, also after a lost
-        connection: not for what would then happen twice.
+        """`work(session)`; once more after a new login if the session had ended. With `repeatable`, also
+        after a lost connection: not for what would then happen twice.
 
         Raises SendenseErrors of `errors` only; their sentence begins with `doing`."""
         for wait in REPEATS if repeatable else ():
@@ -190,8 +193,8 @@ class Client:
         return self.call(doing, work)
 
     def may_read(self, datacenter: str, file: DatastoreFile) -> bool:
-        """Whether a session of the account opens a datastore's file now; logs in anew if the session has ended. Raises
-        LoginRefused, Gone if there is no such file, Unreachable (transient)."""
+        """Whether a session of the account opens a datastore's file now; logs in anew if the session has
+        ended. Raises LoginRefused, Gone if there is no such file, Unreachable (transient)."""
         self.renew()
 
         def work(session: Session) -> None:
@@ -204,9 +207,11 @@ class Client:
         return True
 
     @contextmanager
-    def lend_cookie(self, take: Callable[[str], None], failed: Callable[[SendenseError], None]) -> Iterator[None]:
-        """Calls `take(cookie)` now and after each new login until the block is left; what it raises then is not the matter
-        of the call that logged in, so it goes to `failed`."""
+    def lend_cookie(
+        self, take: Callable[[str], None], failed: Callable[[SendenseError], None]
+    ) -> Iterator[None]:
+        """Calls `take(cookie)` now and after each new login until the block is left; what it raises then is
+        not the matter of the call that logged in, so it goes to `failed`."""
         borrower = (take, failed)
         with self._lock:
             take(self.cookie())
@@ -257,11 +262,13 @@ class Client:
             except Unreachable:
                 continue  # may heal; who needs the vCenter meanwhile is told by its own call
             except SendenseError:
-                return  # trying a refused password again and again locks the account; the next call says what is wrong
+                # Trying a refused password again and again locks the account; the next call says why.
+                return
 
 
 def vcenter(ctx: Context, name: str) -> Client:
-    """The run's one client of the job's vCenter `name`. Raises NotReached, and what entering a Client raises."""
+    """The run's one client of the job's vCenter `name`. Raises NotReached, and what entering a Client
+    raises."""
 
     def make() -> Client:
         section: VCenter = ctx.section("vcenters", name)

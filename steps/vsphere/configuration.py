@@ -1,4 +1,5 @@
-"""A VM's configuration as JSON: everything the API gives, since what a restore lacks is known only when it does not boot."""
+"""A VM's configuration as JSON: everything the API gives, since what a restore lacks is known only when it
+does not boot."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from pyVmomi.VmomiSupport import DataObject, ManagedObject
 
 
 def as_json(value: Any) -> JsonValue:
-    """A data object is a mapping of its set properties under the API's names, with its type as ``_type``; a managed object is
-    its type and moref (``Datastore:datastore-11``), a time ISO 8601, binary base64."""
+    """A data object is a mapping of its set properties under the API's names, with its type as ``_type``; a
+    managed object is its type and moref (``Datastore:datastore-11``), a time ISO 8601, binary base64."""
     match value:
         case None | bool() | float():
             return value

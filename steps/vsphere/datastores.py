@@ -36,7 +36,9 @@ def of_disks(client: Client, devices: Sequence[Any]) -> Datastores:
 def file_of(client: Client, vm: str, text: str) -> DatastoreFile:
     """One of the VM's files, as its configuration names it."""
     doing = f"reading the datastores of VM {vm}"
-    return datastore_file(text, (one.name for one in _read(client, _of_vm(client, vm, doing), doing).values()))
+    return datastore_file(
+        text, (one.name for one in _read(client, _of_vm(client, vm, doing), doing).values())
+    )
 
 
 def file_in(backing: Any, stores: Datastores, text: str) -> DatastoreFile:
@@ -60,8 +62,8 @@ def store_of(backing: Any) -> str:
 
 
 def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float | None]:
-    """Percent free of the VM's datastores of those names, None where vSphere does not say: the account may not read it, or the
-    datastore cannot be reached."""
+    """Percent free of the VM's datastores of those names, None where vSphere does not say: the account may
+    not read it, or the datastore cannot be reached."""
     doing = f"reading the datastores of VM {vm}"
     seen = read_many(client, vim.Datastore, _of_vm(client, vm, doing), ("name", "summary"), doing)
     found: dict[str, float | None] = dict.fromkeys(sorted(unescape(name) for name in names))
@@ -82,7 +84,8 @@ def _percent_free(summary: Any) -> float | None:
 
 def _of_vm(client: Client, vm: str, doing: str) -> list[str]:
     return [
-        str(store._moId) for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())
+        str(store._moId)
+        for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())
     ]
 
 

@@ -39,7 +39,8 @@ class NotTrusted(VSphereError):
 
 
 class PermissionMissing(VSphereError):
-    """`object` reads ``VirtualMachine vm-16``, `privilege` is the API's id, like VirtualMachine.State.CreateSnapshot."""
+    """`object` reads ``VirtualMachine vm-16``, `privilege` is the API's id, like
+    VirtualMachine.State.CreateSnapshot."""
 
     fix_first = True
 
@@ -54,8 +55,8 @@ class Unset(VSphereError):
 
     def __init__(self, property_: str, whose: str) -> None:
         super().__init__(
-            f"vSphere gives no {property_} for {whose}, which a backup cannot do without: see in vSphere whether it is whole "
-            f"and within reach, then run again"
+            f"vSphere gives no {property_} for {whose}, which a backup cannot do without: see in vSphere "
+            "whether it is whole and within reach, then run again"
         )
         self.property = property_
         self.whose = whose

@@ -1,4 +1,5 @@
-"""The API's faults as errors of ours: one sentence each that says what to do. The only place that knows fault types."""
+"""The API's faults as errors of ours: one sentence each that says what to do. The only place that knows fault
+types."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ from steps.vsphere.errors import (
 from steps.vsphere.transport import UnfitAnswer
 
 CONNECTION_FAILURES = (OSError, HTTPException, ExpatError)
-"""What pyVmomi lets through when the answer did not come, or was cut: no connection, a bad status, half a document."""
+"""What pyVmomi lets through when the answer did not come, or was cut: no connection, a bad status, half a
+document."""
 
 _OUT_OF_TIME = (9, 10)
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (OpenSSL, X509_STORE_CTX_get_error(3))."""
@@ -35,24 +37,38 @@ _OUT_OF_TIME = (9, 10)
 _QUIESCE = (vim.fault.ApplicationQuiesceFault, vim.fault.FilesystemQuiesceFault)
 
 _REMEDIES: tuple[tuple[type, type[SendenseError], str], ...] = (
-    (vim.fault.TaskInProgress, Busy, "another task of the VM is still running: wait for it, or end it in vSphere"),
-    (vim.fault.TooManySnapshotLevels, SnapshotRefused, "the VM has as many snapshots as vSphere allows: delete some"),
+    (
+        vim.fault.TaskInProgress,
+        Busy,
+        "another task of the VM is still running: wait for it, or end it in vSphere",
+    ),
+    (
+        vim.fault.TooManySnapshotLevels,
+        SnapshotRefused,
+        "the VM has as many snapshots as vSphere allows: delete some",
+    ),
     (
         vim.fault.SnapshotIncompatibleDeviceInVm,
         SnapshotRefused,
-        "it has a raw disk or a controller with a shared bus, which vSphere cannot snapshot: make the disk independent",
+        "it has a raw disk or a controller with a shared bus, which vSphere cannot snapshot: make the disk "
+        "independent",
     ),
     (
         vim.fault.MemorySnapshotOnIndependentDisk,
         SnapshotRefused,
-        "the suspended VM's memory cannot be left out and it has independent disks: resume it or switch it off",
+        "the suspended VM's memory cannot be left out and it has independent disks: resume it or switch it "
+        "off",
     ),
     (
         vim.fault.MultipleSnapshotsNotSupported,
         SnapshotRefused,
         "the VM may have one snapshot only: delete the one it has",
     ),
-    (vim.fault.SnapshotDisabled, SnapshotRefused, "snapshots are switched off for this VM: allow them in vSphere"),
+    (
+        vim.fault.SnapshotDisabled,
+        SnapshotRefused,
+        "snapshots are switched off for this VM: allow them in vSphere",
+    ),
     (vim.fault.SnapshotLocked, SnapshotRefused, "the VM's snapshots are locked: unlock them in vSphere"),
     (
         vmodl.fault.NotSupported,
@@ -88,7 +104,8 @@ def explained(server: str, doing: str) -> Iterator[None]:
         raise kind(f"{doing} failed: the name of {server} cannot be resolved: {error.strerror}") from error
     except UnfitAnswer as error:
         raise VSphereError(
-            f"{doing} failed: the answer of {server} {error}: check what stands at `server:` of the vCenter in the job, and between"
+            f"{doing} failed: the answer of {server} {error}: check what stands at `server:` of the vCenter "
+            "in the job, and between"
         ) from error
     except CONNECTION_FAILURES as error:
         raise Unreachable(f"{doing} failed: {server} does not answer as it should: {_said(error)}") from error
@@ -110,8 +127,8 @@ def explain(fault: vmodl.MethodFault, doing: str) -> SendenseError:
     if isinstance(fault, _QUIESCE):
         reason = text_of(fault)
         return QuiesceFailed(
-            f"{doing} failed: the guest could not be quiesced ({reason}): look at its VMware Tools, scripts and VSS "
-            f"writers, or write quiesce: try",
+            f"{doing} failed: the guest could not be quiesced ({reason}): look at its VMware Tools, scripts "
+            "and VSS writers, or write quiesce: try",
             reason,
         )
     if isinstance(fault, vim.fault.FileFault):
@@ -131,7 +148,9 @@ def text_of(fault: vmodl.MethodFault) -> str:
 
 
 def _permission_missing(fault: vim.fault.NoPermission, doing: str) -> SendenseError:
-    if isinstance(fault, vim.fault.NotAuthenticated):  # a NoPermission by type; a fresh login was refused as well
+    if isinstance(
+        fault, vim.fault.NotAuthenticated
+    ):  # a NoPermission by type; a fresh login was refused as well
         return Unreachable(f"{doing} failed: vCenter ends each session as soon as it begins")
     privilege = fault.privilegeId or "a privilege that vCenter does not name"
     where = _name_of(fault.object)
@@ -143,7 +162,8 @@ def _permission_missing(fault: vim.fault.NoPermission, doing: str) -> SendenseEr
 
 
 def _name_of(reference: object) -> str:
-    """``VirtualMachine vm-16``, from the managed object alone: asking for its name could fail the same way."""
+    """``VirtualMachine vm-16``, from the managed object alone: asking for its name could fail the same
+    way."""
     if isinstance(reference, ManagedObject):
         return f"{type(reference).__name__.rpartition('.')[2]} {reference._moId}"
     return "the object"

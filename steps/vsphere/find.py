@@ -48,14 +48,15 @@ class Ambiguous(VSphereError):
         self.candidates = tuple(candidates)
         listed = "; ".join(map(str, self.candidates))
         super().__init__(
-            f"'{wanted}' may be any of {len(self.candidates)} VMs: write the path, the moref or the instance uuid of one "
-            f"instead: {listed}"
+            f"'{wanted}' may be any of {len(self.candidates)} VMs: write the path, the moref or the instance "
+            f"uuid of one instead: {listed}"
         )
 
 
 @dataclass(frozen=True)
 class Place:
-    """Inventory paths without a leading slash, names escaped as vSphere does; `datacenter` is the dcPath of /folder."""
+    """Inventory paths without a leading slash, names escaped as vSphere does; `datacenter` is the dcPath of
+    /folder."""
 
     path: str
     datacenter: str
@@ -75,14 +76,18 @@ def matching(client: Client, wanted: str) -> tuple[Candidate, ...]:
     found = _by_uuid(client, wanted, doing) or _by_path(client, wanted, doing)
     if not found:
         # A VM may be called vm-16 while another has that moref: both are meant, so neither is taken.
-        found = {moref for moref, name in _all_names(client, doing).items() if wanted in (name, unescape(name))}
+        found = {
+            moref for moref, name in _all_names(client, doing).items() if wanted in (name, unescape(name))
+        }
         found |= _by_moref(client, wanted, doing)
     return candidates(client, found)
 
 
 def by_uuid(client: Client, uuid: str, *, instance: bool) -> tuple[Candidate, ...]:
     """With that instance or BIOS uuid."""
-    found = _search(client, uuid, f"looking for the VM with uuid {uuid}", instance=instance) if uuid else set()
+    found = (
+        _search(client, uuid, f"looking for the VM with uuid {uuid}", instance=instance) if uuid else set()
+    )
     return candidates(client, found)
 
 
@@ -97,23 +102,28 @@ def candidates(client: Client, morefs: Iterable[str]) -> tuple[Candidate, ...]:
     doing = "reading what tells VMs from each other"
     seen = read_many(client, vim.VirtualMachine, sorted(morefs), ("config.instanceUuid",), doing)
     found = (
-        Candidate(locate(client, moref).path, moref, str(seen[moref].get("config.instanceUuid", ""))) for moref in seen
+        Candidate(locate(client, moref).path, moref, str(seen[moref].get("config.instanceUuid", "")))
+        for moref in seen
     )
     return tuple(sorted(found, key=lambda one: (one.path, one.moref)))
 
 
 def not_found(client: Client, wanted: str) -> NotFound:
     """With names that are close."""
-    plain = sorted({unescape(name) for name in _all_names(client, f"looking for VM '{wanted}'").values() if name})
+    plain = sorted(
+        {unescape(name) for name in _all_names(client, f"looking for VM '{wanted}'").values() if name}
+    )
     close = difflib.get_close_matches(wanted, plain, n=5)
     hint = f"did you mean {', '.join(close)}?" if close else f"the account sees {len(plain)} other VMs there"
     return NotFound(
-        f"there is no VM '{wanted}' in vCenter {client.name} ({client.vcenter.server}): {hint}; correct the job's `vm`"
+        f"there is no VM '{wanted}' in vCenter {client.name} ({client.vcenter.server}): {hint}; correct the "
+        "job's `vm`"
     )
 
 
 def locate(client: Client, vm: str) -> Place:
-    """Where the VM is. A VM in a vApp has no parent folder: its path leads through the vApp, as vSphere's own does."""
+    """Where the VM is. A VM in a vApp has no parent folder: its path leads through the vApp, as vSphere's own
+    does."""
     doing = f"reading where {vm} is"
     root = client.call(doing, lambda session: session.service("rootFolder")._moId)
     seen = read(client, vim.VirtualMachine, vm, ("name", "parent", "parentVApp"), doing)

@@ -21,12 +21,14 @@ LARGEST = 64 * MiB
 
 
 def url(vcenter: VCenter, datacenter: str, file: DatastoreFile) -> str:
-    """`datacenter` is an inventory path. Names are escaped once; virt-v2v's twice works too, but is not what the guide says."""
+    """`datacenter` is an inventory path. Names are escaped once; virt-v2v's twice works too, but is not what
+    the guide says."""
     return f"https://{vcenter.authority}{_target(datacenter, file)}"
 
 
 def flat_file(descriptor: DatastoreFile) -> DatastoreFile:
-    """``x-flat.vmdk`` of ``x.vmdk``: the bytes of a disk whose backing is a flat base file. Raises VSphereError."""
+    """``x-flat.vmdk`` of ``x.vmdk``: the bytes of a disk whose backing is a flat base file. Raises
+    VSphereError."""
     if not descriptor.path.endswith(".vmdk"):
         raise VSphereError(f"vSphere gives {descriptor} for a disk, which is no .vmdk file")
     return DatastoreFile(descriptor.datastore, f"{descriptor.path.removesuffix('.vmdk')}-flat.vmdk")
@@ -35,8 +37,8 @@ def flat_file(descriptor: DatastoreFile) -> DatastoreFile:
 def fetch(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile) -> bytes:
     """A small file whole; `datacenter` is an inventory path.
 
-    Raises Gone if there is no such file, PermissionMissing (also for a session that has ended), UnfitAnswer if it is over
-    `LARGEST`, connection failures."""
+    Raises Gone if there is no such file, PermissionMissing (also for a session that has ended), UnfitAnswer
+    if it is over `LARGEST`, connection failures."""
     return _ask("GET", vcenter, trust, cookie, datacenter, file)
 
 
@@ -45,7 +47,9 @@ def look(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: Dat
     _ask("HEAD", vcenter, trust, cookie, datacenter, file)
 
 
-def _ask(method: str, vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile) -> bytes:
+def _ask(
+    method: str, vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile
+) -> bytes:
     answer = get(
         vcenter.server,
         vcenter.port,
@@ -67,7 +71,8 @@ def _raise_for(status: int, vcenter: VCenter, file: DatastoreFile) -> None:
         raise Gone(f"reading {file} failed: there is no such file")
     if status in (401, 403):
         raise PermissionMissing(
-            f"reading {file} failed with status {status}: the account lacks {PRIVILEGES}: add them to its role there",
+            f"reading {file} failed with status {status}: the account lacks {PRIVILEGES}: add them to its "
+            "role there",
             PRIVILEGES,
             str(file),
         )

@@ -35,7 +35,8 @@ _TRACKABLE = (
     _Disk.RawDiskMappingVer1BackingInfo,
     _Disk.RawDiskVer2BackingInfo,
 )
-"""Backings that have a changeId (Virtual Disk Development Kit, "Gathering Changed Block Information"; API reference)."""
+"""Backings that have a changeId (Virtual Disk Development Kit, "Gathering Changed Block Information"; API
+reference)."""
 
 NO_FLAT_FILES = {"vsan": "vSAN", "VVOL": "a vVol datastore"}
 """Datastore.summary.type of those that keep disks as objects: there, -flat.vmdk does not exist."""
@@ -52,7 +53,9 @@ def disks(
     for device in sorted(virtual_disks(devices), key=lambda disk: int(disk.key)):
         why = not_covered(device, controllers)
         if why:
-            uncovered.append(Uncovered(key=device.key, label=_label(device), capacity=_about(device), why=why))
+            uncovered.append(
+                Uncovered(key=device.key, label=_label(device), capacity=_about(device), why=why)
+            )
         else:
             covered.append(_disk(device, controllers, stores, tracking=tracking))
     _refuse_shared_keys([*covered, *uncovered])
@@ -65,8 +68,8 @@ def _refuse_shared_keys(found: Sequence[Disk | Uncovered]) -> None:
         if count > 1:
             labels = ", ".join(disk.label for disk in found if disk.key == key)
             raise VSphereError(
-                f"vSphere gives the key {key} to {count} disks ({labels}), so that nobody can tell them apart: see in vSphere "
-                f"whether the VM is whole, then run again"
+                f"vSphere gives the key {key} to {count} disks ({labels}), so that nobody can tell them "
+                "apart: see in vSphere whether the VM is whole, then run again"
             )
 
 
@@ -103,8 +106,8 @@ def _about(disk: Any) -> int:
 
 
 def frozen(disk: Any, stores: Datastores, *, tracking: bool | None) -> FrozenDisk:
-    """A disk out of a snapshot's config. `tracking` is the VM's changeTrackingEnabled then, None where there is no snapshot yet.
-    Raises Unset, VSphereError."""
+    """A disk out of a snapshot's config. `tracking` is the VM's changeTrackingEnabled then, None where there
+    is no snapshot yet. Raises Unset, VSphereError."""
     backing = given(disk, "backing", named(disk))
     store = stores.get(store_of(backing))
     why = _why_not_flat(backing, store.kind if store is not None else "")
@@ -118,7 +121,9 @@ def frozen(disk: Any, stores: Datastores, *, tracking: bool | None) -> FrozenDis
         flat=not why,
         why_not_flat=why,
         change_id=change_id,
-        untracked="" if change_id is not None or tracking is None else _why_untracked(backing, tracking=tracking),
+        untracked=""
+        if change_id is not None or tracking is None
+        else _why_untracked(backing, tracking=tracking),
     )
 
 
@@ -184,7 +189,10 @@ def _file_name(disk: Any, backing: Any) -> str:
 
 def _why_not_flat(backing: Any, datastore_kind: str) -> str:
     if not isinstance(backing, _Disk.FlatVer2BackingInfo):
-        return f"its backing is {_type_name(backing).removeprefix('VirtualDisk').removesuffix('BackingInfo')}, not flat"
+        return (
+            f"its backing is {_type_name(backing).removeprefix('VirtualDisk').removesuffix('BackingInfo')}, "
+            "not flat"
+        )
     if backing.parent is not None:
         return "there is another snapshot below it, so that its file is a delta"
     if datastore_kind in NO_FLAT_FILES:
@@ -199,7 +207,9 @@ def _network_name(backing: Any, portgroups: Mapping[str, str]) -> str:
     if port is not None:
         key = str(port.portgroupKey or "")
         return unescape(portgroups.get(key, key))
-    return unescape(str(getattr(backing, "deviceName", None) or getattr(backing, "opaqueNetworkId", None) or ""))
+    return unescape(
+        str(getattr(backing, "deviceName", None) or getattr(backing, "opaqueNetworkId", None) or "")
+    )
 
 
 def place(disk: Disk) -> str:

@@ -78,8 +78,8 @@ class FrozenDisk(Model):
     change_id: str | None
     """Its state for changed block tracking; None where it is not tracked."""
     untracked: Untracked = ""
-    """Why there is none: tracking is off for the VM, vSphere cannot track such a disk, or it should and does not; empty where
-    there is one, or where nobody knows yet."""
+    """Why there is none: tracking is off for the VM, vSphere cannot track such a disk, or it should and does
+    not; empty where there is one, or where nobody knows yet."""
 
 
 class Network(Model):

@@ -48,12 +48,15 @@ class Identity:
 def describe(client: Client, moref: str) -> Machine:
     """Raises Gone, PermissionMissing, VSphereError if its configuration cannot be read now."""
     doing = f"reading the configuration of VM {moref}"
-    seen = read(client, vim.VirtualMachine, moref, ("name", "config", "network", "runtime.connectionState"), doing)
+    seen = read(
+        client, vim.VirtualMachine, moref, ("name", "config", "network", "runtime.connectionState"), doing
+    )
     config = seen.get("config")
     if config is None:
         state = seen.get("runtime.connectionState", "unknown")
         raise VSphereError(
-            f"{doing} failed: vCenter has none (connection state {state}): its files are out of reach or it is being made"
+            f"{doing} failed: vCenter has none (connection state {state}): its files are out of reach or it "
+            "is being made"
         )
     tracking = bool(config.changeTrackingEnabled)
     devices = given(config, "hardware.device", f"VM {moref}")
@@ -65,7 +68,11 @@ def identity(client: Client, moref: str) -> Identity | None:
     """None if there is no such VM (any more)."""
     try:
         seen = read(
-            client, vim.VirtualMachine, moref, ("config.instanceUuid",), f"looking whether VM {moref} is still there"
+            client,
+            vim.VirtualMachine,
+            moref,
+            ("config.instanceUuid",),
+            f"looking whether VM {moref} is still there",
         )
     except Gone:
         return None
@@ -115,7 +122,9 @@ def delta_files(client: Client, moref: str) -> tuple[str, ...]:
     doing = f"reading the disk files of VM {moref}"
     seen = read(client, vim.VirtualMachine, moref, ("config.hardware.device",), doing)
     backings = [disk.backing for disk in hardware.virtual_disks(seen.get("config.hardware.device", ()))]
-    return tuple(str(backing.fileName) for backing in backings if getattr(backing, "parent", None) is not None)
+    return tuple(
+        str(backing.fileName) for backing in backings if getattr(backing, "parent", None) is not None
+    )
 
 
 def _why_not(seen: Properties) -> str:
@@ -135,7 +144,10 @@ def _why_not(seen: Properties) -> str:
     if seen.get("runtime.faultToleranceState", "notConfigured") != "notConfigured":
         return "it is protected by fault tolerance, which excludes snapshots"
     if seen.get("runtime.consolidationNeeded"):
-        return "its disks need consolidation, and a snapshot taken meanwhile can damage a copy; consolidate them first"
+        return (
+            "its disks need consolidation, and a snapshot taken meanwhile can damage a copy; consolidate "
+            "them first"
+        )
     return ""
 
 
@@ -165,5 +177,7 @@ def _networks(client: Client, devices: Sequence[Any], connected: Sequence[Any]) 
     distributed = [net._moId for net in connected if isinstance(net, vim.dvs.DistributedVirtualPortgroup)]
     kind = vim.dvs.DistributedVirtualPortgroup
     groups = read_many(client, kind, distributed, ("key", "name"), "reading the names of port groups")
-    names = {str(group["key"]): str(group["name"]) for group in groups.values() if group.keys() >= {"key", "name"}}
+    names = {
+        str(group["key"]): str(group["name"]) for group in groups.values() if group.keys() >= {"key", "name"}
+    }
     return hardware.networks(devices, names)

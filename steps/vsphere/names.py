@@ -1,4 +1,5 @@
-"""Names as vSphere stores them: ``/`` ``\\`` and ``%`` are written %2f %5c %25 (API reference, ManagedEntity.name)."""
+"""Names as vSphere stores them: ``/`` ``\\`` and ``%`` are written %2f %5c %25 (API reference,
+ManagedEntity.name)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _FORMS = (re.compile(r"\[(.*?)\](?: (.*)|)", re.DOTALL), re.compile(r"\[([^\]]*)
 
 @dataclass(frozen=True)
 class DatastoreFile:
-    """``[datastore] path`` in its two parts, which the text alone does not tell: a datastore may be called ``ssd [prod]``."""
+    """``[datastore] path`` in its two parts, which the text alone does not tell: a datastore may be called
+    ``ssd [prod]``."""
 
     datastore: str
     path: str
@@ -31,8 +33,9 @@ def unescape(name: str) -> str:
 
 
 def datastore_file(text: str, known: Iterable[str] = ()) -> DatastoreFile:
-    """Of ``[ds] dir/x.vmdk``. `known`: names of datastores, as the API gives them, of which one is the file's. Where none is (the
-    account may not read it), the name ends at the first bracket before a space. Raises VSphereError for another text."""
+    """Of ``[ds] dir/x.vmdk``. `known`: names of datastores, as the API gives them, of which one is the
+    file's. Where none is (the account may not read it), the name ends at the first bracket before a space.
+    Raises VSphereError for another text."""
     spellings = {spelling for name in known for spelling in (name, unescape(name))}
     for name in sorted(spellings, key=len, reverse=True):
         if f"{text} ".startswith(f"[{name}] "):

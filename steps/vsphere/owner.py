@@ -1,4 +1,5 @@
-"""Whose a snapshot is, as its description says it: for a person who finds it in vSphere, and for `sweep --orphans`."""
+"""Whose a snapshot is, as its description says it: for a person who finds it in vSphere, and for `sweep
+--orphans`."""
 
 from __future__ import annotations
 

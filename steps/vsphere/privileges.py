@@ -28,7 +28,8 @@ BACKUP = (
 """On the VM, for a backup (Virtual Disk Development Kit, "Credentials and Privileges for VMDK Access")."""
 
 FOLDER = ("Datastore.Browse", "Datastore.FileManagement")
-"""On datacenter and datastore, to read files over HTTPS (SDK Programming Guide, "Privilege Requirements for HTTP Access")."""
+"""On datacenter and datastore, to read files over HTTPS (SDK Programming Guide, "Privilege Requirements for
+HTTP Access")."""
 
 VDDK = ("Global.DisableMethods", "Global.EnableMethods")
 """On the vCenter, for VDDK (same page as `BACKUP`): without them it says that the host is not licensed."""
@@ -49,13 +50,16 @@ def on_vm(moref: str, name: str) -> tuple[Wanted, ...]:
 
 
 def on_vcenter(client: Client) -> tuple[Wanted, ...]:
-    root = client.call("looking for the root folder", lambda session: str(session.service("rootFolder")._moId))
+    root = client.call(
+        "looking for the root folder", lambda session: str(session.service("rootFolder")._moId)
+    )
     return (Wanted(vim.Folder, root, "the vCenter's root folder", VDDK),)
 
 
 def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[Wanted, ...]:
-    """`datacenter` is an inventory path, `datastore` the name of one that the VM uses. The VM itself says which object that is: who
-    lacks all rights on a datastore cannot read its name. Raises PermissionMissing for a datacenter that cannot be seen."""
+    """`datacenter` is an inventory path, `datastore` the name of one that the VM uses. The VM itself says
+    which object that is: who lacks all rights on a datastore cannot read its name. Raises PermissionMissing
+    for a datacenter that cannot be seen."""
     doing = f"looking for datastore {datastore} of VM {vm}"
     stores = _datastores(client, vm, doing)
     if datastore not in stores:
@@ -64,7 +68,8 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
     if not isinstance(place, vim.Datacenter):
         named = ", ".join(FOLDER)
         raise PermissionMissing(
-            f"the account {client.vcenter.username} cannot see datacenter {unescape(datacenter)}: give its role there {named}",
+            f"the account {client.vcenter.username} cannot see datacenter {unescape(datacenter)}: give its "
+            f"role there {named}",
             named,
             f"datacenter {unescape(datacenter)}",
         )
@@ -99,7 +104,10 @@ def require(client: Client, wanted: Iterable[Wanted]) -> str:
             ", ".join(one.name for one, _ in lacks),
         )
     count = sum(len(one.privileges) for one in objects)
-    return f"{client.vcenter.username} has the {count} privileges it takes on {', '.join(one.name for one in objects)}"
+    return (
+        f"{client.vcenter.username} has the {count} privileges it takes on "
+        f"{', '.join(one.name for one in objects)}"
+    )
 
 
 def _missing(client: Client, wanted: Wanted) -> Sequence[str]:

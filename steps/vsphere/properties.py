@@ -1,8 +1,8 @@
 """Properties by path, through the property collector.
 
-Never by attribute of a managed object: pyVmomi then asks the server for each, and an unset one looks like a missing one.
-An unset property is absent from the answer (vSphere Web Services SDK Programming Guide, "Unset Optional Properties"), one
-that may not be read is in `missingSet`.
+Never by attribute of a managed object: pyVmomi then asks the server for each, and an unset one looks like a
+missing one. An unset property is absent from the answer (vSphere Web Services SDK Programming Guide, "Unset
+Optional Properties"), one that may not be read is in `missingSet`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ PAGE = 500
 _Collector: Any = vmodl.query.PropertyCollector
 
 
-def read(client: Client, kind: type[ManagedObject], moref: str, paths: Sequence[str], doing: str) -> Properties:
+def read(
+    client: Client, kind: type[ManagedObject], moref: str, paths: Sequence[str], doing: str
+) -> Properties:
     """Of one object. Raises Gone, PermissionMissing."""
 
     def work(session: Session) -> list[Any]:
@@ -61,14 +63,19 @@ def read_many(
     return _by_moref(client.call(doing, work), doing)
 
 
-def read_all(client: Client, kind: type[ManagedObject], paths: Sequence[str], doing: str) -> dict[str, Properties]:
-    """Of all objects of that kind that the account can see, also those in vApps. What may not be read is left out."""
+def read_all(
+    client: Client, kind: type[ManagedObject], paths: Sequence[str], doing: str
+) -> dict[str, Properties]:
+    """Of all objects of that kind that the account can see, also those in vApps. What may not be read is left
+    out."""
 
     def work(session: Session) -> list[Any]:
         # A view ends with its session too, so one that a failure leaves behind does not stay.
         views, root = session.service("viewManager"), session.service("rootFolder")
         view = views.CreateContainerView(container=root, type=[kind], recursive=True)
-        members = _Collector.TraversalSpec(name="members", type=vim.view.ContainerView, path="view", skip=False)
+        members = _Collector.TraversalSpec(
+            name="members", type=vim.view.ContainerView, path="view", skip=False
+        )
         spec = _Collector.ObjectSpec(obj=view, skip=True, selectSet=[members])
         contents = _retrieve(session, kind, [spec], paths)
         view.DestroyView()
@@ -78,10 +85,15 @@ def read_all(client: Client, kind: type[ManagedObject], paths: Sequence[str], do
 
 
 def _by_moref(contents: list[Any], doing: str) -> dict[str, Properties]:
-    return {str(given(content, "obj", f"an answer to {doing}")._moId): _properties(content) for content in contents}
+    return {
+        str(given(content, "obj", f"an answer to {doing}")._moId): _properties(content)
+        for content in contents
+    }
 
 
-def _retrieve(session: Session, kind: type[ManagedObject], objects: list[Any], paths: Sequence[str]) -> list[Any]:
+def _retrieve(
+    session: Session, kind: type[ManagedObject], objects: list[Any], paths: Sequence[str]
+) -> list[Any]:
     collector = session.service("propertyCollector")
     wanted = _Collector.PropertySpec(type=kind, all=False, pathSet=list(paths))
     spec = _Collector.FilterSpec(objectSet=objects, propSet=[wanted])

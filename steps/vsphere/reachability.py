@@ -1,7 +1,7 @@
 """Whether a vCenter can be reached at all, asked once a run.
 
-A connection that breaks hours into a copy comes back; one that was never made is a wrong name, a firewall or a machine that
-is off, and whoever waits for the answer wants it now.
+A connection that breaks hours into a copy comes back; one that was never made is a wrong name, a firewall or
+a machine that is off, and whoever waits for the answer wants it now.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ def _failure(vcenter: VCenter) -> str:
     begins = f"vCenter {vcenter.authority} cannot be reached"
     why = LocalHost().reach(vcenter.server, vcenter.port, CONNECT_TIMEOUT)
     return why and (
-        f"{begins}: {why}: check `server:` and `port:` of the vCenter in the job, and that port {vcenter.port} there is open "
-        "to this machine"
+        f"{begins}: {why}: check `server:` and `port:` of the vCenter in the job, and that port "
+        f"{vcenter.port} there is open to this machine"
     )

@@ -1,4 +1,5 @@
-"""The job file's `vcenters:`: where a vCenter is, as whom we log in, and how we know that it is the right one.
+"""The job file's `vcenters:`: where a vCenter is, as whom we log in, and how we know that it is the right
+one.
 
 There is no way to skip the check: without it, whoever answers at that address gets the password.
 """
@@ -22,8 +23,8 @@ _SHA256_DIGITS = 64
 
 
 class CaFile(JobModel):
-    """PEM file with the certificate authorities that may have signed the vCenter's certificate (a vCenter gives away its
-    own at ``https://server/certs/download.zip``)."""
+    """PEM file with the certificate authorities that may have signed the vCenter's certificate (a vCenter
+    gives away its own at ``https://server/certs/download.zip``)."""
 
     ca: FilePath
     """Path of the PEM file."""
@@ -33,8 +34,8 @@ class Thumbprint(JobModel):
     """SHA-256 of the vCenter's certificate, in hex, with or without colons."""
 
     thumbprint: str | tuple[str, ...] = Field(min_length=1)
-    """64 hexadecimal digits; `openssl x509 -noout -fingerprint -sha256` prints them. `[old, new]` takes either, ahead of a change that
-    is announced. An expired certificate is refused though it is pinned."""
+    """64 hexadecimal digits; `openssl x509 -noout -fingerprint -sha256` prints them. `[old, new]` takes
+    either, ahead of a change that is announced. An expired certificate is refused though it is pinned."""
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -56,7 +57,9 @@ def _digits_of(value: str) -> str:
             "that is a SHA-1 thumbprint; `openssl x509 -noout -fingerprint -sha256` prints the SHA-256 one"
         )
     if len(digits) != _SHA256_DIGITS:
-        raise ValueError(f"a SHA-256 thumbprint has {_SHA256_DIGITS} hexadecimal digits, this has {len(digits)}")
+        raise ValueError(
+            f"a SHA-256 thumbprint has {_SHA256_DIGITS} hexadecimal digits, this has {len(digits)}"
+        )
     return digits
 
 

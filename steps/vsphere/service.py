@@ -19,14 +19,16 @@ _Collector: Any = vmodl.query.PropertyCollector
 
 
 def identify(session: Session, doing: str) -> str:
-    """about.instanceUuid of a vCenter. An ESXi host has none ("a globally unique identifier associated with this service
-    instance", optional): there the uuid of its hardware takes its place, which stays over a new installation. Raises
-    VSphereError where neither can be read."""
+    """about.instanceUuid of a vCenter. An ESXi host has none ("a globally unique identifier associated with
+    this service instance", optional): there the uuid of its hardware takes its place, which stays over a new
+    installation. Raises VSphereError where neither can be read."""
     about = session.service("about")
     if about.instanceUuid:
         return str(about.instanceUuid)
     if about.apiType != "HostAgent":
-        raise VSphereError(f"{doing} failed: {about.fullName} does not say its instance uuid (about.instanceUuid)")
+        raise VSphereError(
+            f"{doing} failed: {about.fullName} does not say its instance uuid (about.instanceUuid)"
+        )
     spec = _Collector.FilterSpec(
         objectSet=[_Collector.ObjectSpec(obj=session.object(vim.HostSystem, ESXI_HOST))],
         propSet=[_Collector.PropertySpec(type=vim.HostSystem, pathSet=[_UUID])],
@@ -38,6 +40,6 @@ def identify(session: Session, doing: str) -> str:
         for entry in content.propSet or ():
             return str(entry.val).lower()
     raise VSphereError(
-        f"{doing} failed: ESXi host {about.fullName} does not say the uuid of its hardware ({_UUID}), and has no other by which "
-        "its VMs are told from those of other hosts"
+        f"{doing} failed: ESXi host {about.fullName} does not say the uuid of its hardware ({_UUID}), and "
+        "has no other by which its VMs are told from those of other hosts"
     )

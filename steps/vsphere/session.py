@@ -1,4 +1,5 @@
-"""One login at a vCenter: connection, API version, service content, cookie. It ends some day; `client` begins another."""
+"""One login at a vCenter: connection, API version, service content, cookie. It ends some day; `client` begins
+another."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ from steps.vsphere.transport import Stub, UnfitAnswer, get
 from steps.vsphere.unset import given
 
 IDLE_CONNECTION = 20.0
-"""Seconds after which an unused connection is not used again: the proxy in front of a vCenter closes idle ones, and a
-request that meets the closing is lost without an answer."""
+"""Seconds after which an unused connection is not used again: the proxy in front of a vCenter closes idle
+ones, and a request that meets the closing is lost without an answer."""
 
 
 LARGEST_VERSIONS = 1 * MiB
@@ -43,11 +44,13 @@ class Session:
         self.service("sessionManager").Login(vcenter.username, resolve(vcenter.password).reveal(), None)
 
     def service(self, name: str) -> Any:
-        """One of those that the vCenter names at the login: ``searchIndex``, ``rootFolder``, ``about``. Raises Unset."""
+        """One of those that the vCenter names at the login: ``searchIndex``, ``rootFolder``, ``about``.
+        Raises Unset."""
         return given(self.content, name, "the vCenter")
 
     def object(self, kind: type[ManagedObject], moref: str) -> Any:
-        """The object of that reference; asks nothing. Any, since pyVmomi's stubs take all that is returned for optional."""
+        """The object of that reference; asks nothing. Any, since pyVmomi's stubs take all that is returned
+        for optional."""
         return kind(moref, self._stub)
 
     @property
@@ -56,7 +59,8 @@ class Session:
         return str(self._stub.cookie).partition(";")[0].strip()
 
     def current_time(self) -> datetime:
-        """By the vCenter's clock. Any call keeps a session from idling out after 30 minutes; this is the cheapest one."""
+        """By the vCenter's clock. Any call keeps a session from idling out after 30 minutes; this is the
+        cheapest one."""
         answer: datetime = self.object(vim.ServiceInstance, "ServiceInstance").CurrentTime()
         return answer
 
@@ -65,17 +69,21 @@ class Session:
         try:
             self.service("sessionManager").Logout()
         except (vmodl.MethodFault, UnfitAnswer, *CONNECTION_FAILURES):
-            pass  # the session is over, or will be when it has been idle; a closing run can do no more about it
+            # The session is over, or will be when it has been idle; a closing run can do no more about it.
+            pass
         finally:
             self._stub.DropConnections()
 
 
 def _api_version(vcenter: VCenter, trust: Trust) -> tuple[str, datetime | None]:
-    """The newest version of the API that both sides know, by the document that pyVim.connect reads too (its own fetch has
-    no timeout), and when the server's certificate ends. Raises Unreachable (transient) for a vCenter that is starting: the proxy
-    in front of its services answers before they do, with 503 (or 502, 504), or with a page of its own."""
+    """The newest version of the API that both sides know, by the document that pyVim.connect reads too (its
+    own fetch has no timeout), and when the server's certificate ends. Raises Unreachable (transient) for a
+    vCenter that is starting: the proxy in front of its services answers before they do, with 503 (or 502,
+    504), or with a page of its own."""
     path = "/sdk/vimServiceVersions.xml"
-    answer = get(vcenter.server, vcenter.port, trust.context, path, limit=LARGEST_VERSIONS, timeout=FETCH_TIMEOUT)
+    answer = get(
+        vcenter.server, vcenter.port, trust.context, path, limit=LARGEST_VERSIONS, timeout=FETCH_TIMEOUT
+    )
     spoken = _versions_in(answer.content)
     for version in GetServiceVersions("vim25"):  # type: ignore[no-untyped-call]
         if versionIdMap[version] in spoken:
@@ -85,10 +93,12 @@ def _api_version(vcenter: VCenter, trust: Trust) -> tuple[str, datetime | None]:
         raise Unreachable(f"{vcenter.authority} is not ready: {said}: its services are starting, or down")
     if answer.status == 200 and b"<html" in answer.content[:1024].lower():
         raise Unreachable(
-            f"{vcenter.authority} is not ready, or no vCenter: {said} and a page for people: check `server:` and `port:` in the "
-            f"job if it stays so"
+            f"{vcenter.authority} is not ready, or no vCenter: {said} and a page for people: check `server:` "
+            "and `port:` in the job if it stays so"
         )
-    raise VSphereError(f"{vcenter.authority} does not look like a vCenter: {said} and no version of the vSphere API")
+    raise VSphereError(
+        f"{vcenter.authority} does not look like a vCenter: {said} and no version of the vSphere API"
+    )
 
 
 def _end_of(certificate: Mapping[str, Any]) -> datetime | None:

@@ -1,4 +1,5 @@
-"""Snapshots of a VM: listed, taken, removed by exact reference, and merged where the removal left something."""
+"""Snapshots of a VM: listed, taken, removed by exact reference, and merged where the removal left
+something."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from steps.vsphere.tasks import finish, running
 from steps.vsphere.unset import given
 
 CREATE_DEADLINE = 45 * MINUTE
-"""Quiescing a Windows guest may take 15 minutes by default, and a snapshot waits behind other work of the host."""
+"""Quiescing a Windows guest may take 15 minutes by default, and a snapshot waits behind other work of the
+host."""
 
 MERGE_DEADLINE = 24 * HOUR
 """Merging 500 GB takes hours (Broadcom KB 316414)."""
@@ -69,13 +71,17 @@ def find(client: Client, vm: str, name: str) -> Snapshot | None:
     named = [snapshot for snapshot in listed(client, vm) if snapshot.name == name]
     if len(named) > 1:
         morefs = ", ".join(snapshot.moref for snapshot in named)
-        raise VSphereError(f"VM {vm} has {len(named)} snapshots called {name} ({morefs}): delete all but the right one")
+        raise VSphereError(
+            f"VM {vm} has {len(named)} snapshots called {name} ({morefs}): delete all but the right one"
+        )
     return named[0] if named else None
 
 
 def named(client: Client, prefix: str) -> Iterator[tuple[str, str, Snapshot]]:
     """All snapshots in the vCenter whose names begin so, each with its VM's moref and name."""
-    machines = read_all(client, vim.VirtualMachine, ("name", "snapshot"), f"looking for snapshots called {prefix}…")
+    machines = read_all(
+        client, vim.VirtualMachine, ("name", "snapshot"), f"looking for snapshots called {prefix}…"
+    )
     for moref, seen in machines.items():
         tree = seen.get("snapshot")
         for snapshot in _walk(tree.rootSnapshotList) if tree is not None else ():
@@ -84,21 +90,22 @@ def named(client: Client, prefix: str) -> Iterator[tuple[str, str, Snapshot]]:
 
 
 def settle(client: Client, vm: str) -> None:
-    """Waits for a snapshot that is being created, maybe by us before a crash. Raises Busy while one is being merged: a
-    snapshot taken meanwhile has corrupted copies."""
+    """Waits for a snapshot that is being created, maybe by us before a crash. Raises Busy while one is being
+    merged: a snapshot taken meanwhile has corrupted copies."""
     doing = f"waiting for another task of VM {vm}"
     for task, name in running(client, vm, doing):
         if name.endswith(_CREATE_TASKS):
             _wait_out(client, task, doing)
         elif name.endswith(_MERGE_TASKS):
             raise Busy(
-                f"disks of VM {vm} are being merged after a snapshot's removal ({task}): wait until it has ended"
+                f"disks of VM {vm} are being merged after a snapshot's removal ({task}): wait until it has "
+                "ended"
             )
 
 
 def create(client: Client, vm: str, name: str, description: str, *, quiesce: bool) -> str:
-    """Without memory; returns the moref. Raises QuiesceFailed, SnapshotRefused, Busy, PermissionMissing …; after
-    Unreachable or Gone it may exist all the same: look for the name."""
+    """Without memory; returns the moref. Raises QuiesceFailed, SnapshotRefused, Busy, PermissionMissing …;
+    after Unreachable or Gone it may exist all the same: look for the name."""
     doing = f"creating the snapshot {name}"
 
     def work(session: Session) -> str:
@@ -120,15 +127,20 @@ def contents(client: Client, vm: str, snapshot: str) -> Contents:
 
 
 def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
-    """The disks as a snapshot taken now would freeze them: each file that is written now is the one it would keep."""
+    """The disks as a snapshot taken now would freeze them: each file that is written now is the one it would
+    keep."""
     doing = f"reading the disks of VM {vm}"
     seen = read(client, vim.VirtualMachine, vm, ("config.hardware.device",), doing)
     return _frozen(client, seen.get("config.hardware.device") or (), tracking=None)
 
 
 def _frozen(client: Client, devices: Sequence[Any], *, tracking: bool | None) -> tuple[FrozenDisk, ...]:
-    controllers = {device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)}
-    covered = [disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)]
+    controllers = {
+        device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)
+    }
+    covered = [
+        disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)
+    ]
     stores = datastores.of_disks(client, covered)
     frozen = [hardware.frozen(disk, stores, tracking=tracking) for disk in covered]
     return tuple(sorted(frozen, key=lambda disk: disk.key))
@@ -137,7 +149,8 @@ def _frozen(client: Client, devices: Sequence[Any], *, tracking: bool | None) ->
 def configuration(client: Client, snapshot: str) -> dict[str, JsonValue]:
     """All of the VM's configuration at the snapshot, as `as_json`. Raises Gone.
 
-    Guests are given passwords in it (``guestinfo.*`` of extraConfig): it goes nowhere but into a restore point."""
+    Guests are given passwords in it (``guestinfo.*`` of extraConfig): it goes nowhere but into a restore
+    point."""
     saved = as_json(_config(client, snapshot))
     assert isinstance(saved, dict)
     return saved
@@ -157,11 +170,14 @@ def remove(client: Client, vm: str, moref: str) -> None:
     except Gone:
         pass  # the snapshot, before we came; or the task, when it had ended
     except VSphereError:
-        # A failed merge leaves the snapshot gone and the disks on their deltas: the next step of the removal, not its end.
+        # A failed merge leaves the snapshot gone and the disks on their deltas: the next step of the removal,
+        # not its end.
         if any(snapshot.moref == moref for snapshot in listed(client, vm)):
             raise
     if any(snapshot.moref == moref for snapshot in listed(client, vm)):
-        raise VSphereError(f"{doing} ended, but it is still there: remove it in vSphere, or run the same command again")
+        raise VSphereError(
+            f"{doing} ended, but it is still there: remove it in vSphere, or run the same command again"
+        )
 
 
 def consolidate_if_needed(client: Client, vm: str) -> None:
@@ -181,8 +197,8 @@ def consolidate_if_needed(client: Client, vm: str) -> None:
     if consolidation_needed(client, vm):
         files = ", ".join(delta_files(client, vm)) or "no delta file is named"
         raise VSphereError(
-            f"the snapshot is gone but its disks could not be merged{cause}: see who holds them open, then consolidate "
-            f"VM {vm} in vSphere; files: {files}"
+            f"the snapshot is gone but its disks could not be merged{cause}: see who holds them open, then "
+            f"consolidate VM {vm} in vSphere; files: {files}"
         )
 
 
@@ -221,13 +237,17 @@ def _walk(trees: Any) -> Iterator[Snapshot]:
 
 def _config(client: Client, snapshot: str) -> Any:
     doing = f"reading the configuration at the snapshot {snapshot}"
-    return given(read(client, vim.vm.Snapshot, snapshot, ("config",), doing), "config", f"snapshot {snapshot}")
+    return given(
+        read(client, vim.vm.Snapshot, snapshot, ("config",), doing), "config", f"snapshot {snapshot}"
+    )
 
 
 def _nvram(client: Client, vm: str, config: Any) -> str | None:
-    """``[ds] dir/x.nvram``. A VM that never ran has none; where the file list cannot be read, extraConfig names the file,
-    without its directory."""
-    layout = read(client, vim.VirtualMachine, vm, ("layoutEx",), f"reading the files of VM {vm}").get("layoutEx")
+    """``[ds] dir/x.nvram``. A VM that never ran has none; where the file list cannot be read, extraConfig
+    names the file, without its directory."""
+    layout = read(client, vim.VirtualMachine, vm, ("layoutEx",), f"reading the files of VM {vm}").get(
+        "layoutEx"
+    )
     if layout is not None:
         return next((str(file.name) for file in layout.file if file.type == "nvram"), None)
     named = next((str(option.value) for option in config.extraConfig or () if option.key == "nvram"), None)

@@ -20,10 +20,11 @@ LAST_LOOK = 3.0
 
 
 def finish(client: Client, task: str, doing: str, deadline: float) -> object:
-    """Waits at most `deadline` seconds for the task of that moref and returns its result: a managed object or None.
+    """Waits at most `deadline` seconds for the task of that moref and returns its result: a managed object or
+    None.
 
-    Raises what the task ended with (`errors`), Gone if vCenter has forgotten the task (it forgets finished ones after a
-    while, so the end is not known), VSphereError if it still runs then."""
+    Raises what the task ended with (`errors`), Gone if vCenter has forgotten the task (it forgets finished
+    ones after a while, so the end is not known), VSphereError if it still runs then."""
     ends = time.monotonic() + deadline
     wait = FIRST_LOOK
     while True:
@@ -35,8 +36,8 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
                 raise explain(given(seen, "info.error", task), doing)
         if time.monotonic() > ends:
             raise VSphereError(
-                f"{doing} has not ended after {human_seconds(deadline)}: look at {task} in vSphere, then run the same "
-                f"command again"
+                f"{doing} has not ended after {human_seconds(deadline)}: look at {task} in vSphere, then run "
+                "the same command again"
             )
         time.sleep(wait)
         wait = min(wait * 1.5, LAST_LOOK)

@@ -1,7 +1,8 @@
 """Whom we trust to be the vCenter: a CA the job names, or exactly the certificate it pins.
 
-pyVmomi's own ways are not used: to localhost it drops verification unless it is given a context, and its `thumbprint`
-together with `disableSslCertValidation` accepts a wrong one. So the context is made here, and always passed.
+pyVmomi's own ways are not used: to localhost it drops verification unless it is given a context, and its
+`thumbprint` together with `disableSslCertValidation` accepts a wrong one. So the context is made here, and
+always passed.
 """
 
 from __future__ import annotations
@@ -55,20 +56,21 @@ def _trust_authorities(path: str) -> Trust:
 
 
 def _trust_certificate(vcenter: VCenter, accepted: Sequence[str]) -> Trust:
-    """An expired one is refused though it is the one that is pinned: whoever has its key by now may have had time to get it, and curl,
-    which reads the disks, takes it no more either."""
+    """An expired one is refused though it is the one that is pinned: whoever has its key by now may have had
+    time to get it, and curl, which reads the disks, takes it no more either."""
     pem = _fetch(vcenter)
     found = thumbprint(pem)
     if not any(hmac.compare_digest(found, one) for one in accepted):
         raise NotTrusted(
-            f"the certificate of {vcenter.authority} has the SHA-256 thumbprint {colons(found)}, the job pins "
-            f"{' or '.join(map(colons, accepted))}: if the certificate was renewed, ask who did it and write the new thumbprint"
+            f"the certificate of {vcenter.authority} has the SHA-256 thumbprint {colons(found)}, the job "
+            f"pins {' or '.join(map(colons, accepted))}: if the certificate was renewed, ask who did it and "
+            "write the new thumbprint"
         )
     ended = x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
     if ended < datetime.now(UTC):
         raise NotTrusted(
-            f"the certificate of {vcenter.authority} that the job pins has expired on {ended:%Y-%m-%d}: renew it in vCenter and "
-            f"write the thumbprint of the new one, or set this machine's clock right"
+            f"the certificate of {vcenter.authority} that the job pins has expired on {ended:%Y-%m-%d}: "
+            "renew it in vCenter and write the thumbprint of the new one, or set this machine's clock right"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The thumbprint says which machine it is; the name in a self-made certificate says nothing more.
@@ -90,8 +92,8 @@ def thumbprint(pem: str) -> str:
 
 
 def sha1_thumbprint(vcenter: VCenter, trust: Trust) -> str:
-    """``AB:CD:…`` of the certificate that the vCenter shows, just verified as the job says: VMware's own library knows a server
-    by nothing else. Raises OSError."""
+    """``AB:CD:…`` of the certificate that the vCenter shows, just verified as the job says: VMware's own
+    library knows a server by nothing else. Raises OSError."""
     with (
         socket.create_connection((vcenter.server, vcenter.port), FETCH_TIMEOUT) as connection,
         trust.context.wrap_socket(connection, server_hostname=vcenter.server) as secured,

@@ -1,4 +1,5 @@
-"""Changed block tracking as a job wishes it, seen to when the snapshot is taken whose stun puts it into effect."""
+"""Changed block tracking as a job wishes it, seen to when the snapshot is taken whose stun puts it into
+effect."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from steps.vsphere.errors import TrackingOff
 from steps.vsphere.inventory import VM
 
 Wish = Literal["enable", "reset", "require", "off"]
-"""`enable` switches it on where it is off, `reset` also off and on again where a disk is left out (`tracking_reset`), `require` fails
-where it is off, `off` leaves it as it is."""
+"""`enable` switches it on where it is off, `reset` also off and on again where a disk is left out
+(`tracking_reset`), `require` fails where it is off, `off` leaves it as it is."""
 
 REMEDY = "`cbt: enable` in vars switches it on"
 RESET = "`cbt: reset` in vars switches it off and on again, once"
@@ -22,8 +23,8 @@ RESET = "`cbt: reset` in vars switches it off and on again, once"
 
 @dataclass(frozen=True)
 class Seen:
-    """`begins`: it was switched on just now. `remedy`: what to say of a disk that is not tracked, where the usual advice is followed
-    already."""
+    """`begins`: it was switched on just now. `remedy`: what to say of a disk that is not tracked, where the
+    usual advice is followed already."""
 
     begins: bool = False
     remedy: str = ""
@@ -67,19 +68,22 @@ def foresee(client: Client, vm: VM, wish: Wish) -> list[str]:
         return []
     if why := _why_it_stays_off(client, vm, wish):
         return [f"changed block tracking stays off: {why}"]
-    return ["changed block tracking is off: it is switched on, and the stun of the snapshot puts it into effect"]
+    return [
+        "changed block tracking is off: it is switched on, and the stun of the snapshot puts it into effect"
+    ]
 
 
 def _why_it_stays_off(client: Client, vm: VM, wish: Wish) -> str | None:
     """Why `enable` does not switch it on; None if it does. Raises TrackingOff with `require`."""
     if wish == "require":
         raise TrackingOff(
-            f"cbt: require, but changed block tracking of {vm.name} is off: write `cbt: enable`, or switch it on in vSphere"
+            f"cbt: require, but changed block tracking of {vm.name} is off: write `cbt: enable`, or switch "
+            "it on in vSphere"
         )
     if not cbt.is_supported(client, vm.moref):
         return f"its virtual hardware ({vm.hardware_version}) cannot track"
     if there := snapshots.listed(client, vm.moref):
-        # Tracking that begins beside a snapshot may leave writes out, and says nothing of it (Broadcom KB 320557; Veritas
-        # 100033481).
+        # Tracking that begins beside a snapshot may leave writes out, and says nothing of it (Broadcom KB
+        # 320557; Veritas 100033481).
         return f"it has snapshots ({there[0].name}); remove them first"
     return None

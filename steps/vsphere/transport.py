@@ -1,7 +1,8 @@
-"""HTTPS to a vCenter: answers of bounded size and bounded time, whoever sends them. The only room that opens such connections.
+"""HTTPS to a vCenter: answers of bounded size and bounded time, whoever sends them. The only room that opens
+such connections.
 
-A timeout of a socket starts again with each byte, and a Content-Length is whatever the other side writes: a server that sends a
-byte a second, or that announces 100 GB, held up a run for ever, or took its memory.
+A timeout of a socket starts again with each byte, and a Content-Length is whatever the other side writes: a
+server that sends a byte a second, or that announces 100 GB, held up a run for ever, or took its memory.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ from pyVmomi.VmomiSupport import F_OPTIONAL
 from runner.base.units import MINUTE, MiB, human_bytes, human_seconds
 
 SILENCE = 120.0
-"""Seconds without a byte of the answer. Calls that take long are tasks; the slowest others list changed areas."""
+"""Seconds without a byte of the answer. Calls that take long are tasks; the slowest others list changed
+areas."""
 
 ANSWER_DEADLINE = 3 * MINUTE
-"""For the whole of an answer, its headers too: `SILENCE` and a minute, in which a line of 1 Mbit/s brings 7 MB. A page of changed
-areas has 0.2 MB, the configuration of a VM with 60 disks 0.3."""
+"""For the whole of an answer, its headers too: `SILENCE` and a minute, in which a line of 1 Mbit/s brings 7
+MB. A page of changed areas has 0.2 MB, the configuration of a VM with 60 disks 0.3."""
 
 LARGEST_ANSWER = 32 * MiB
-"""Of SOAP. The largest that we ask for is a page of 500 VMs with their snapshots: 0.5 MB as VMs are, 17 MB if each had the 32
-that vSphere allows. What pyVmomi makes of an answer takes about ten times its bytes."""
+"""Of SOAP. The largest that we ask for is a page of 500 VMs with their snapshots: 0.5 MB as VMs are, 17 MB if
+each had the 32 that vSphere allows. What pyVmomi makes of an answer takes about ten times its bytes."""
 
 _PIECE = 256 * 1024
 
@@ -41,7 +43,8 @@ _READ_WHOLE = (200, 500)
 
 
 class UnfitAnswer(Exception):
-    """`str` says what it does, after ``the answer of vCenter X``: no honest one does, so that asking again is of no use."""
+    """`str` says what it does, after ``the answer of vCenter X``: no honest one does, so that asking again is
+    of no use."""
 
 
 _Adapter: Any = SoapStubAdapter
@@ -107,7 +110,8 @@ class _Deadline(io.RawIOBase):
 
 
 def read(answer: HTTPResponse, limit: int) -> bytes:
-    """The body whole. Raises UnfitAnswer for one over `limit` bytes, HTTPException for one that was cut, OSError."""
+    """The body whole. Raises UnfitAnswer for one over `limit` bytes, HTTPException for one that was cut,
+    OSError."""
     too_large = UnfitAnswer(f"has more than {human_bytes(limit)}, which no answer to this has")
     if (answer.length or 0) > limit:  # as Content-Length says
         raise too_large
@@ -134,8 +138,8 @@ class _SoapConnection(Connection):
                 raise UnfitAnswer("is compressed, which nobody asked for")
             content = read(answer, LARGEST_ANSWER)
             if b"<!DOCTYPE" in content or b"\0" in content:
-                # Entities of entities grow without bound. SOAP 1.1, section 3: no document type declaration. A null byte is
-                # in no XML of UTF-8, and in all of UTF-16, which could hide one.
+                # Entities of entities grow without bound. SOAP 1.1, section 3: no document type declaration.
+                # A null byte is in no XML of UTF-8, and in all of UTF-16, which could hide one.
                 raise UnfitAnswer("declares a document type, which SOAP forbids")
         except UnfitAnswer:
             self.close()
@@ -173,8 +177,8 @@ class Stub(_Adapter):  # type: ignore[misc]
             raise _OurRequest from error
 
     def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803
-        """Raises HTTPException where what came is no answer to this call: pyVmomi then fails in whatever way it happens to, or
-        returns None, as for a page that is well-formed."""
+        """Raises HTTPException where what came is no answer to this call: pyVmomi then fails in whatever way
+        it happens to, or returns None, as for a page that is well-formed."""
         try:
             result = super().InvokeMethod(mo, info, args, outerStub)
         except _OurRequest as error:
@@ -183,7 +187,9 @@ class Stub(_Adapter):  # type: ignore[misc]
         except _AS_IT_COMES:
             raise
         except Exception as error:
-            raise HTTPException(f"its answer is none of the vSphere API ({type(error).__name__}: {error})") from error
+            raise HTTPException(
+                f"its answer is none of the vSphere API ({type(error).__name__}: {error})"
+            ) from error
         if result is None and info.result is not type(None) and not info.resultFlags & F_OPTIONAL:
             raise HTTPException("its answer is none of the vSphere API: it is empty")
         return result
@@ -213,7 +219,8 @@ def get(
     method: str = "GET",
     headers: Mapping[str, str] = {},
 ) -> Answer:
-    """The content of an answer with status 200 only. Raises UnfitAnswer for one over `limit` bytes, HTTPException, OSError."""
+    """The content of an answer with status 200 only. Raises UnfitAnswer for one over `limit` bytes,
+    HTTPException, OSError."""
     with closing(Connection(host, port, timeout=timeout, context=context)) as connection:
         connection.connect()
         certificate = connection.certificate

@@ -1,12 +1,14 @@
-"""What an account's login shell is given: a line that any of them reads as the same words, for a POSIX shell to run.
+"""What an account's login shell is given: a line that any of them reads as the same words, for a POSIX shell
+to run.
 
-sshd hands a command to the login shell of the account, or to a ForceCommand, and neither need be a POSIX shell. csh takes `!`
-for history and ends a line at a newline even between single quotes, fish takes a backslash there for its own. So the words that travel
-hold printable ASCII without these, all else as octal escapes, and `sh` puts them together again (tried as login shells: bash, dash,
-zsh, ksh93, mksh, rc, csh, tcsh and fish; as `sh`: dash, bash, busybox, ksh93 and mksh).
+sshd hands a command to the login shell of the account, or to a ForceCommand, and neither need be a POSIX
+shell. csh takes `!` for history and ends a line at a newline even between single quotes, fish takes a
+backslash there for its own. So the words that travel hold printable ASCII without these, all else as octal
+escapes, and `sh` puts them together again (tried as login shells: bash, dash, zsh, ksh93, mksh, rc, csh, tcsh
+and fish; as `sh`: dash, bash, busybox, ksh93 and mksh).
 
-Before it becomes the command, that `sh` says a word of ours: what the session printed before it is not the command's
-(`runner.hosts.ssh.preamble`).
+Before it becomes the command, that `sh` says a word of ours: what the session printed before it is not the
+command's (`runner.hosts.ssh.preamble`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
 _LONGEST_WORD = 800
 """Old csh knows none of more than 1024 bytes."""
 
-# Of a bash whose locale is missing, each start prints a warning: those that come after the word would be taken for the command's.
+# Of a bash whose locale is missing, each start prints a warning: those that come after the word would be
+# taken for the command's.
 _APART = 'echo "$1$2"; echo "$1$2" >&2; shift 2; LC_ALL=C; export LC_ALL; eval "$(printf %b "$@")"'
 _MERGED = 'echo "$1$2"; exec 2>&1; shift 2; LC_ALL=C; export LC_ALL; eval "$(printf %b "$@")"'
 
@@ -32,7 +35,8 @@ def _half() -> str:
 
 @dataclass(frozen=True)
 class Word:
-    """Ours alone. It travels in two halves, so that a login that prints the commands that it is given does not say it."""
+    """Ours alone. It travels in two halves, so that a login that prints the commands that it is given does
+    not say it."""
 
     first: str = field(default_factory=_half)
     second: str = field(default_factory=_half)
@@ -43,9 +47,9 @@ class Word:
 
 
 def command_line(argv: Sequence[str], word: Word, *, merged: bool) -> bytes:
-    """Says `word` on standard output and standard error, and becomes `argv`, whatever is in it; file names that are not UTF-8
-    come as surrogates (os.fsdecode). `merged`: standard error is standard output from then on, and the word is said once. Raises
-    ValueError for a NUL, which no argument can hold."""
+    """Says `word` on standard output and standard error, and becomes `argv`, whatever is in it; file names
+    that are not UTF-8 come as surrogates (os.fsdecode). `merged`: standard error is standard output from then
+    on, and the word is said once. Raises ValueError for a NUL, which no argument can hold."""
     if any("\0" in argument for argument in argv):
         raise ValueError("embedded null byte")
     command = f"exec {shlex.join(argv)}".encode("utf-8", "surrogateescape")

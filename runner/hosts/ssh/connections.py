@@ -21,8 +21,8 @@ SESSIONS_PER_CONNECTION = 8
 """sshd_config(5): MaxSessions is 10 by default; sshd frees the place of an ended session a moment later."""
 
 LOGINS_WITHOUT_SESSION = 2
-"""What logs us in and then takes no session, or breaks off, twice in a row, does so the next time too; the second is for threads
-that are at once, and for a network that breaks just then."""
+"""What logs us in and then takes no session, or breaks off, twice in a row, does so the next time too; the
+second is for threads that are at once, and for a network that breaks just then."""
 
 _NO_WAY = 2
 """SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1); sshd's own words paramiko keeps to itself."""
@@ -40,7 +40,8 @@ class _Link:
 
 
 class Connections:
-    """As many connections to one server as its sessions need; safe from any thread; a broken one is replaced."""
+    """As many connections to one server as its sessions need; safe from any thread; a broken one is
+    replaced."""
 
     def __init__(self, name: str, spec: SshSpec, account: Account) -> None:
         self._name = name
@@ -62,16 +63,25 @@ class Connections:
             if channel is not None:
                 return Session(self._account, argv, word, channel, self._release_once(link), merged=merged)
             tried.append(link)
-            if len(useless := [one for one in tried if not one.proven and not one.held]) >= LOGINS_WITHOUT_SESSION:
+            if (
+                len(useless := [one for one in tried if not one.proven and not one.held])
+                >= LOGINS_WITHOUT_SESSION
+            ):
                 raise self._no_session(useless[-1])
 
     def reach(self, server: str, port: int, timeout: float) -> str | None:
         """See `runner.hosts.Host`. Raises HostError if there is no connection to ask on."""
         link = self._take(()) or self._take_new(())
         try:
-            link.login.transport.open_channel("direct-tcpip", (server, port), ("127.0.0.1", 0), timeout=timeout).close()
+            link.login.transport.open_channel(
+                "direct-tcpip", (server, port), ("127.0.0.1", 0), timeout=timeout
+            ).close()
         except paramiko.ChannelException as error:
-            return "it is refused, or the name or the network is not known there" if error.code == _NO_WAY else None
+            return (
+                "it is refused, or the name or the network is not known there"
+                if error.code == _NO_WAY
+                else None
+            )
         except (paramiko.SSHException, OSError, EOFError):
             return f"nothing answers in {timeout:.0f} s" if link.login.active() else None
         finally:
@@ -149,9 +159,12 @@ class Connections:
 
     def _no_session(self, link: _Link) -> HostError:
         if link.refusal:
-            return HostError(f"{self._name} takes no session: {link.refusal}; see MaxSessions in its sshd_config")
+            return HostError(
+                f"{self._name} takes no session: {link.refusal}; see MaxSessions in its sshd_config"
+            )
         return HostError(
-            f"{self._name} logs us in and then ends the connection instead of starting a command: see the log of its sshd",
+            f"{self._name} logs us in and then ends the connection instead of starting a command: see the "
+            "log of its sshd",
             transient=True,
         )
 

@@ -1,8 +1,9 @@
 """The file verbs of a host as shell scripts, one round trip each.
 
-What a script needs comes as arguments, so that no name is ever part of a script; a name never comes back through `$( )`
-either, which would eat its last newlines. A script that gets content knows its length: if we die while we send, it
-notices and leaves no half file. What fails is told by the C locale's words on standard error.
+What a script needs comes as arguments, so that no name is ever part of a script; a name never comes back
+through `$( )` either, which would eat its last newlines. A script that gets content knows its length: if we
+die while we send, it notices and leaves no half file. What fails is told by the C locale's words on standard
+error.
 """
 
 from __future__ import annotations
@@ -34,17 +35,18 @@ SYNC_TIMEOUT = HOUR
 """An fsync waits for all of a file's dirty pages: a disk of 100 MB/s needs ten minutes for 64 GiB of them."""
 
 RECORD_TIMEOUT = MINUTE
-"""For what is small and synced by itself. A copy waits meanwhile, and neither names whom it waits for nor stops if told."""
+"""For what is small and synced by itself. A copy waits meanwhile, and neither names whom it waits for nor
+stops if told."""
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 _PRELUDE = "export LC_ALL=C; umask 077\n"
 
-# All that is sent is read, to its end, also after a failure: see `Session.finish`. What stood still for so long that nobody
-# waits for it any more must not come through later, over what was written since: time counts from before the session began.
-# TERM ends a script at once, also one that waits for content of a frozen runner: a trap would wait for `head`. What it leaves
-# is a temporary.
-# 1 path, 2 directory, 3 temporary, 4 size, 5 mode, 6 hundredths of seconds
+# All that is sent is read, to its end, also after a failure: see `Session.finish`. What stood still for so
+# long that nobody waits for it any more must not come through later, over what was written since: time counts
+# from before the session began. TERM ends a script at once, also one that waits for content of a frozen
+# runner: a trap would wait for `head`. What it leaves is a temporary. 1 path, 2 directory, 3 temporary, 4
+# size, 5 mode, 6 hundredths of seconds
 _IN_TIME = """\
 read -r began rest </proc/uptime
 longest=$6
@@ -110,8 +112,8 @@ _SUPERSEDE = """\
 mv -f -T "$1" "$2" && sync "$3" "$4"
 """
 
-# dd waits for nobody and follows no link, whatever stands there by now; one byte more than may be there shows that it grew.
-# 1 path, 2 the most bytes that it may have
+# dd waits for nobody and follows no link, whatever stands there by now; one byte more than may be there shows
+# that it grew. 1 path, 2 the most bytes that it may have
 _READ = f"""\
 {REFUSE_UNLESS_REGULAR}
 refuse_unless_regular "$1"
@@ -139,7 +141,15 @@ sync "$3"
 
 _STRERRORS = {
     os.strerror(code): code
-    for code in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+    for code in (
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EROFS,
+    )
 }
 
 
@@ -161,8 +171,8 @@ class RemoteFiles(ABC):
     def script(
         self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
     ) -> bytes:
-        """Its output. A script that is given `stdin` reads it to the end; its time begins when it was started. Raises
-        ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
+        """Its output. A script that is given `stdin` reads it to the end; its time begins when it was
+        started. Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
 
     @abstractmethod
     def stream(self, text: str, *args: str) -> Generator[bytes, None, None]:
@@ -221,7 +231,9 @@ class RemoteFiles(ABC):
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
         self._stage(path, _STAGE + _REPLACE, len(content), mode, [content], RECORD_TIMEOUT)
 
-    def write_sparse(self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600) -> None:
+    def write_sparse(
+        self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
+    ) -> None:
         self._stage(path, _SPARSE + _REPLACE, size, mode, _framed(pieces, size), SYNC_TIMEOUT)
 
     def append(self, path: str, content: bytes) -> None:
@@ -255,7 +267,9 @@ class RemoteFiles(ABC):
         blocks, size = self._do(path, "exec stat -f -c '%a %S' \"$1\"", _plain(path)).split()
         return int(blocks) * int(size)
 
-    def _stage(self, path: str, text: str, size: int, mode: int, content: Iterable[bytes], timeout: float) -> None:
+    def _stage(
+        self, path: str, text: str, size: int, mode: int, content: Iterable[bytes], timeout: float
+    ) -> None:
         directory = _parent(path)
         temporary = f"{directory}/{temporary_name()}"
         arguments = (_plain(path), directory, temporary, str(size), f"{mode:o}", str(int(timeout * 100)))
@@ -275,11 +289,15 @@ class RemoteFiles(ABC):
         try:
             return self.script(_PRELUDE + text, *args, stdin=stdin, timeout=timeout)
         except CommandError:
-            raise HostError(f"{path} on {self.name}: no answer within {timeout:.0f} s", transient=True) from None
+            raise HostError(
+                f"{path} on {self.name}: no answer within {timeout:.0f} s", transient=True
+            ) from None
         except ScriptError as error:
             raise self._meaning(path, error, answers, limit) from None
 
-    def _meaning(self, path: str, error: ScriptError, answers: tuple[type[OSError], ...], limit: int) -> Exception:
+    def _meaning(
+        self, path: str, error: ScriptError, answers: tuple[type[OSError], ...], limit: int
+    ) -> Exception:
         if error.exit_code == NOT_A_FILE:
             return NotAFileError(self.name, path, kind_in_words(error.stderr.strip()))
         if error.exit_code == TOO_LARGE:

@@ -37,8 +37,9 @@ class SshHost(RemoteFiles):
         self._spec = spec
         self._connections = Connections(name, spec, Account(name, self.account, warn))
         self._cut_off: set[str] = set()
-        """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard of it, and what is on
-        the leash goes on: an exporter keeps its image locked. Directories too: where the host went down, nobody removed them."""
+        """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard
+        of it, and what is on the leash goes on: an exporter keeps its image locked. Directories too: where
+        the host went down, nobody removed them."""
 
     def run(
         self,

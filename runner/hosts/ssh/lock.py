@@ -1,10 +1,11 @@
 """A lock on an SSH host: a session there that runs `flock` and waits to hear from us.
 
-The runner's death closes the session's standard input, and the lock is free. Where the network is cut nobody closes it:
-sshd would keep the session for as long as TCP does, which is two hours and more. So the shell wants to hear from us, a byte
-every `BEAT` seconds, answers each with a line, and lets go when it heard nothing for `LET_GO` seconds. Who was not answered
-for a moment asks before it relies on the lock: a process that was frozen may have lost it. A lock whose file was removed or replaced
-is no lock to whoever comes next, so the shell gives it up.
+The runner's death closes the session's standard input, and the lock is free. Where the network is cut nobody
+closes it: sshd would keep the session for as long as TCP does, which is two hours and more. So the shell
+wants to hear from us, a byte every `BEAT` seconds, answers each with a line, and lets go when it heard
+nothing for `LET_GO` seconds. Who was not answered for a moment asks before it relies on the lock: a process
+that was frozen may have lost it. A lock whose file was removed or replaced is no lock to whoever comes next,
+so the shell gives it up.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def _rest(host: str, path: str, wire: Session) -> bytes:
         while content := wire.receive(SCRIPT_TIMEOUT):
             text += content
     except TimeoutError:
-        raise HostError(f"{path} on {host}: no answer within {SCRIPT_TIMEOUT:.0f} s", transient=True) from None
+        raise HostError(
+            f"{path} on {host}: no answer within {SCRIPT_TIMEOUT:.0f} s", transient=True
+        ) from None
     return text
 
 
@@ -130,7 +133,9 @@ class SshLock:
         code = self._wire.wait(SCRIPT_TIMEOUT)
         self._wire.close()
         if code is None:
-            raise HostError(f"the lock {self._path} on {self._host} is not released: its session does not end")
+            raise HostError(
+                f"the lock {self._path} on {self._host} is not released: its session does not end"
+            )
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT) and self._is_held(BEAT / 2):

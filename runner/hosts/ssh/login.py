@@ -1,4 +1,5 @@
-"""Opening a connection: whose host key is accepted, which keys are offered, and what went wrong in one sentence."""
+"""Opening a connection: whose host key is accepted, which keys are offered, and what went wrong in one
+sentence."""
 
 from __future__ import annotations
 
@@ -15,12 +16,19 @@ from paramiko.hostkeys import HostKeyEntry
 from paramiko.pkey import UnknownKeyType
 
 from runner.base.errors import HostError
-from runner.hosts.connect_limits import CONNECT_TIMEOUT, KEEPALIVE, address, known_hosts, known_name, start_slot
+from runner.hosts.connect_limits import (
+    CONNECT_TIMEOUT,
+    KEEPALIVE,
+    address,
+    known_hosts,
+    known_name,
+    start_slot,
+)
 from runner.hosts.spec import SSH_PORT, SshSpec
 
 _UNACKNOWLEDGED = 60_000
-"""Milliseconds after which the kernel gives up a connection whose keepalives nobody acknowledges (TCP_USER_TIMEOUT,
-tcp(7)): paramiko sends them, but waits for no answer."""
+"""Milliseconds after which the kernel gives up a connection whose keepalives nobody acknowledges
+(TCP_USER_TIMEOUT, tcp(7)): paramiko sends them, but waits for no answer."""
 
 # Its errors reach the user as ours; without a handler of its own, logging prints its tracebacks.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -45,8 +53,8 @@ class Login:
 
 
 def log_in(name: str, spec: SshSpec) -> Login:
-    """Connects and logs in. Raises HostError: transient if the server cannot be reached, final if it is another machine
-    than the job says or refuses our key."""
+    """Connects and logs in. Raises HostError: transient if the server cannot be reached, final if it is
+    another machine than the job says or refuses our key."""
     with start_slot(spec):
         connection = _prepare(name, spec)
         try:
@@ -82,7 +90,12 @@ def _prepare(name: str, spec: SshSpec) -> fabric.Connection:
 
 
 def _unopened(
-    name: str, server: str, port: int, user: str | None, spec: SshSpec, gateway: fabric.Connection | None = None
+    name: str,
+    server: str,
+    port: int,
+    user: str | None,
+    spec: SshSpec,
+    gateway: fabric.Connection | None = None,
 ) -> fabric.Connection:
     connection = fabric.Connection(
         server,
@@ -90,7 +103,9 @@ def _unopened(
         user=user,
         gateway=gateway,
         # Nothing of ~/.ssh/config, ~/.fabric.yaml and the like: the job says it all.
-        config=fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig(), overrides={"load_ssh_configs": False}),
+        config=fabric.Config(
+            lazy=True, ssh_config=paramiko.SSHConfig(), overrides={"load_ssh_configs": False}
+        ),
         connect_timeout=CONNECT_TIMEOUT,
         connect_kwargs={
             "pkey": _private_key(name, spec),
@@ -113,8 +128,8 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> NoReturn:
         raise HostError(
-            f"{self._name} ({hostname}) is not in {known_hosts(self._spec)}: it shows {key.get_name()} {key.fingerprint};"
-            " compare that with the machine's own, then add it there or as `host-key`"
+            f"{self._name} ({hostname}) is not in {known_hosts(self._spec)}: it shows {key.get_name()} "
+            f"{key.fingerprint}; compare that with the machine's own, then add it there or as `host-key`"
         )
 
 
@@ -128,8 +143,8 @@ def _private_key(name: str, spec: SshSpec) -> paramiko.PKey | None:
         raise HostError(f"the private key {path} of {name} cannot be read: {error.strerror}") from error
     except (TypeError, paramiko.PasswordRequiredException) as error:
         raise HostError(
-            f"the private key {path} of {name} has a passphrase: load it into ssh-agent and leave `identity` out,"
-            " or use a key without one"
+            f"the private key {path} of {name} has a passphrase: load it into ssh-agent and leave `identity` "
+            "out, or use a key without one"
         ) from error
     except (ValueError, paramiko.SSHException, UnknownKeyType) as error:
         raise HostError(f"{path} is not a private key that can be used for {name}: {error}") from error
@@ -150,7 +165,9 @@ def _know_from_file(name: str, spec: SshSpec, connection: fabric.Connection) -> 
     try:
         connection.client.load_host_keys(str(path))
     except FileNotFoundError as error:
-        raise HostError(f"{path} does not exist: give {name} a `host-key` or `known-hosts` in the job") from error
+        raise HostError(
+            f"{path} does not exist: give {name} a `host-key` or `known-hosts` in the job"
+        ) from error
     except OSError as error:
         raise HostError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -159,11 +176,16 @@ def _sentence(name: str, spec: SshSpec, connection: fabric.Connection, error: Ex
     where = f"{name} ({address(spec)} port {spec.port})"
     if isinstance(error, paramiko.BadHostKeyException):
         return HostError(
-            f"{where} shows another host key than the job expects: {error.key.get_name()} {error.key.fingerprint};"
-            " if the machine was replaced on purpose, change `host-key` or known_hosts"
+            f"{where} shows another host key than the job expects: {error.key.get_name()} "
+            f"{error.key.fingerprint}; if the machine was replaced on purpose, change `host-key` or "
+            "known_hosts"
         )
     transport = connection.client.get_transport()
-    if isinstance(error, paramiko.SSHException) and transport is not None and transport.is_authenticated() is False:
+    if (
+        isinstance(error, paramiko.SSHException)
+        and transport is not None
+        and transport.is_authenticated() is False
+    ):
         refused = isinstance(error, paramiko.AuthenticationException) or "authentication" in str(error)
         if refused and transport.is_active():
             key = f"the key {spec.identity.file}" if spec.identity else "every key of the agent and of ~/.ssh"

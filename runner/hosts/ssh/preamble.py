@@ -1,7 +1,9 @@
-"""What a session prints before it becomes our command: start-up files of the account, a ForceCommand, sshd itself.
+"""What a session prints before it becomes our command: start-up files of the account, a ForceCommand, sshd
+itself.
 
-A line of a `.bashrc`, a locale that is missing, "stdin is not a tty", a home directory that is gone: none of it is an answer of
-ours. It ends with the word that the command line says first (`runner.hosts.ssh.command_line`), and is told once a host.
+A line of a `.bashrc`, a locale that is missing, "stdin is not a tty", a home directory that is gone: none of
+it is an answer of ours. It ends with the word that the command line says first
+(`runner.hosts.ssh.command_line`), and is told once a host.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ _SHOWN = 200
 
 
 class NoShellError(HostError):
-    """Nothing of ours ran in the session. `printed` on either stream; `ended_with` None (and transient) if it did not end."""
+    """Nothing of ours ran in the session. `printed` on either stream; `ended_with` None (and transient) if it
+    did not end."""
 
     def __init__(self, host: str, account: str, ended_with: int | None, printed: bytes) -> None:
         how = "does not end" if ended_with is None else f"ended with exit code {ended_with}"
         super().__init__(
-            f"{host} starts no POSIX shell for {account}: what sshd runs for that account {how} and printed {_first_line(printed)};"
-            " give the account a shell (chsh -s /bin/sh), or a ForceCommand that runs $SSH_ORIGINAL_COMMAND",
+            f"{host} starts no POSIX shell for {account}: what sshd runs for that account {how} and printed "
+            f"{_first_line(printed)}; give the account a shell (chsh -s /bin/sh), or a ForceCommand that "
+            "runs $SSH_ORIGINAL_COMMAND",
             transient=ended_with is None,
         )
         self.host = host
@@ -40,8 +44,9 @@ class NoisyLoginError(HostError):
 
     def __init__(self, host: str, account: str, printed: bytes) -> None:
         super().__init__(
-            f"the login of {account} on {host} prints more than {LONGEST // KiB} KiB before it runs a command, first {_first_line(printed)};"
-            " make the account's start-up files (.bashrc, .ssh/rc, a ForceCommand) silent where there is no terminal"
+            f"the login of {account} on {host} prints more than {LONGEST // KiB} KiB before it runs a "
+            f"command, first {_first_line(printed)}; make the account's start-up files (.bashrc, .ssh/rc, a "
+            "ForceCommand) silent where there is no terminal"
         )
         self.host = host
         self.account = account
@@ -60,8 +65,8 @@ class Account:
     def printed(self, content: bytes) -> None:
         if content.strip() and self._told.acquire(blocking=False):
             self._warn(
-                f"the login of {self.name} on {self.host} prints {_first_line(content)} before each command: that is skipped;"
-                " make the account's start-up files silent where there is no terminal"
+                f"the login of {self.name} on {self.host} prints {_first_line(content)} before each command: "
+                "that is skipped; make the account's start-up files silent where there is no terminal"
             )
 
 

@@ -26,11 +26,12 @@ _END_TIMEOUT = 3.0
 """An sftp server, which some accounts have for a shell, says nothing and ends with its input."""
 
 _UNASKED = 256 * KiB
-"""Bytes that are sent before the command was heard to have started: no round trip is lost for what is small, and what is large is
-not stuck behind what the login prints, which is read first."""
+"""Bytes that are sent before the command was heard to have started: no round trip is lost for what is small,
+and what is large is not stuck behind what the login prints, which is read first."""
 
 _GONE = (OSError, EOFError, paramiko.SSHException)
-"""What paramiko raises where the connection broke just now: also of reading, which tells sshd that there is room again."""
+"""What paramiko raises where the connection broke just now: also of reading, which tells sshd that there is
+room again."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Ended:
 
 
 class Session:
-    """Its output is read by one thread; all else may be called from any. With `merged`, where standard error comes with
-    the output, it is a `runner.hosts.supervisor.Wire`. What the account prints of its own before the command starts is skipped."""
+    """Its output is read by one thread; all else may be called from any. With `merged`, where standard error
+    comes with the output, it is a `runner.hosts.supervisor.Wire`. What the account prints of its own before
+    the command starts is skipped."""
 
     def __init__(
         self,
@@ -80,8 +82,8 @@ class Session:
         self._send([content], time.monotonic() + SESSION_TIMEOUT)
 
     def receive(self, timeout: float | None) -> bytes:
-        """Raises TimeoutError, NoShellError, NoisyLoginError, and if the connection broke HostError (transient); a wire says so
-        in its output."""
+        """Raises TimeoutError, NoShellError, NoisyLoginError, and if the connection broke HostError
+        (transient); a wire says so in its output."""
         if not self._preamble.over:
             self._skip_preamble(timeout)
         content, self._held = self._held or self._receive(timeout), b""
@@ -109,11 +111,11 @@ class Session:
         self._release()
 
     def finish(self, stdin: Iterable[bytes] | None, deadline: float, *, hang_up: bool = False) -> Ended:
-        """Sends `stdin`, and its end if `hang_up`, reads to the end and closes. The command must not end before it read
-        what is sent: paramiko may send after it confirmed the session's end, and sshd then drops the whole connection
-        ("packet referred to nonexistent channel"). For the same reason a command over its time is not told so: the
-        closing of its session ends the leash. Raises CommandError if `deadline` (of time.monotonic) passes first,
-        HostError (transient) if the connection breaks."""
+        """Sends `stdin`, and its end if `hang_up`, reads to the end and closes. The command must not end
+        before it read what is sent: paramiko may send after it confirmed the session's end, and sshd then
+        drops the whole connection ("packet referred to nonexistent channel"). For the same reason a command
+        over its time is not told so: the closing of its session ends the leash. Raises CommandError if
+        `deadline` (of time.monotonic) passes first, HostError (transient) if the connection breaks."""
         output = bytearray()
         try:
             with contextlib.suppress(BrokenPipeError):

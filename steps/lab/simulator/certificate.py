@@ -36,8 +36,9 @@ class Certificates:
 
 
 def make(directory: Path, valid: datetime.timedelta = VALID, names: Names = LOOPBACK) -> Certificates:
-    """Makes ca.pem, server.pem and server.key (0600) in `directory`; what is there is replaced. `valid` is how long the
-    server's certificate still is; it has expired where that is negative. `names`: which servers it names."""
+    """Makes ca.pem, server.pem and server.key (0600) in `directory`; what is there is replaced. `valid` is
+    how long the server's certificate still is; it has expired where that is negative. `names`: which servers
+    it names."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name, name = _name("Simulated vCenter CA"), _name("localhost")
@@ -53,7 +54,9 @@ def make(directory: Path, valid: datetime.timedelta = VALID, names: Names = LOOP
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
         .sign(authority_key, hashes.SHA256())
     )
     made = Certificates(
@@ -66,7 +69,9 @@ def make(directory: Path, valid: datetime.timedelta = VALID, names: Names = LOOP
     made.server.write_bytes(server.public_bytes(serialization.Encoding.PEM))
     made.key.touch(mode=0o600)
     made.key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
     )
     return made
 

@@ -1,7 +1,7 @@
 """QueryChangedDiskAreas: the blocks written between an old changeId and a snapshot, in pages.
 
-Faults as documented (API reference) and reported: see each. A changeId outlives its snapshot, so that an incremental
-asks with the old changeId and the new snapshot.
+Faults as documented (API reference) and reported: see each. A changeId outlives its snapshot, so that an
+incremental asks with the old changeId and the new snapshot.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def _allocated(machine: Machine, disk: Disk, view: View, start: int, file: str) 
 def _changed(
     disk: Disk, change_id: str, until: str | None, capacity: int, start: int, file: str
 ) -> Iterator[tuple[int, int]]:
-    """A changeId that does not parse is InvalidArgument; CBT off, another UUID or a later n are a FileFault."""
+    """A changeId that does not parse is InvalidArgument; CBT off, another UUID or a later n are a
+    FileFault."""
     parsed = parse_change_id(change_id)
     if parsed is None:
         raise invalid_argument("changeId")
@@ -98,12 +99,15 @@ def _page(machine: Machine, start: int, capacity: int, areas: Iterable[tuple[int
         page = [(start, end)]
     if machine.world.faults.hits("cbt-lie"):
         page = page[1::2]
-    extents = [vim.VirtualMachine.DiskChangeInfo.DiskChangeExtent(start=low, length=high - low) for low, high in page]
+    extents = [
+        vim.VirtualMachine.DiskChangeInfo.DiskChangeExtent(start=low, length=high - low) for low, high in page
+    ]
     return vim.VirtualMachine.DiskChangeInfo(startOffset=start, length=end - start, changedArea=extents)
 
 
 def _file_fault(file: str, reason: str) -> Exception:
-    """Key and text as clients of a real one met them (vsphere-csi-driver, TranslateVslmError; Commvault VMW0068)."""
+    """Key and text as clients of a real one met them (vsphere-csi-driver, TranslateVslmError; Commvault
+    VMW0068)."""
     store, _, path = file.removeprefix("[").partition("] ")
     name = f"/vmfs/volumes/{store}/{path}"
     key = "vim.hostd.vmsvc.cbt." + reason

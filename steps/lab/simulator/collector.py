@@ -1,4 +1,5 @@
-"""The PropertyCollector: objects chosen by traversal, their properties, in pages; and its filters' updates."""
+"""The PropertyCollector: objects chosen by traversal, their properties, in pages; and its filters'
+updates."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ LONGEST_WAIT = 600.0
 
 
 class PropertyCollector(Managed):
-    """The default one belongs to every session; what is in it (tokens, filters) is kept for each session apart."""
+    """The default one belongs to every session; what is in it (tokens, filters) is kept for each session
+    apart."""
 
     kind = vmodl.query.PropertyCollector
 
@@ -86,9 +88,13 @@ class PropertyCollector(Managed):
 
     @operation("CreateFilter")
     def create_filter(self, call: Call) -> Any:
-        for _ in retrieve(self.world, call.arguments.spec):  # raises what is wrong with it now rather than later
+        for _ in retrieve(
+            self.world, call.arguments.spec
+        ):  # raises what is wrong with it now rather than later
             pass
-        made = Filter(self.world, call.arguments.spec, self._queue(call), partial=call.arguments.partialUpdates)
+        made = Filter(
+            self.world, call.arguments.spec, self._queue(call), partial=call.arguments.partialUpdates
+        )
         call.session.owned[made.moid] = made
         return made.ref
 

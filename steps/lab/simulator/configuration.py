@@ -36,19 +36,27 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
             suspendDirectory=machine.place(""),
             logDirectory=machine.place(""),
         ),
-        flags=vim.vm.FlagInfo(snapshotDisabled=spec.snapshots == "disabled", snapshotLocked=spec.snapshots == "locked"),
+        flags=vim.vm.FlagInfo(
+            snapshotDisabled=spec.snapshots == "disabled", snapshotLocked=spec.snapshots == "locked"
+        ),
         defaultPowerOps=vim.vm.DefaultPowerOpInfo(),
         hardware=vim.vm.VirtualHardware(
-            numCPU=spec.cpus, numCoresPerSocket=1, memoryMB=spec.memory // MiB, device=_devices(machine, views)
+            numCPU=spec.cpus,
+            numCoresPerSocket=1,
+            memoryMB=spec.memory // MiB,
+            device=_devices(machine, views),
         ),
-        extraConfig=[vim.option.OptionValue(key=key, value=value) for key, value in _extra(machine, tracking).items()],
+        extraConfig=[
+            vim.option.OptionValue(key=key, value=value) for key, value in _extra(machine, tracking).items()
+        ],
         bootOptions=vim.vm.BootOptions(
             enterBIOSSetup=False, efiSecureBootEnabled=spec.secure_boot, bootRetryEnabled=False
         ),
         firmware=spec.firmware,
         changeTrackingEnabled=tracking,
         datastoreUrl=[
-            vim.vm.ConfigInfo.DatastoreUrlPair(name=store.name, url=store.url) for store in machine.datastores()
+            vim.vm.ConfigInfo.DatastoreUrlPair(name=store.name, url=store.url)
+            for store in machine.datastores()
         ],
     )
 

@@ -31,12 +31,15 @@ def fill(raw: RawFile, content: Content) -> None:
     for piece in content.pieces:
         offset = piece.offset if piece.offset >= 0 else raw.size + piece.offset
         if offset < 0 or offset + piece.length > raw.size:
-            raise UsageError(f"a piece at {piece.offset} of {piece.length} bytes is not inside {raw.path.name}")
+            raise UsageError(
+                f"a piece at {piece.offset} of {piece.length} bytes is not inside {raw.path.name}"
+            )
         _random(raw, offset, piece.length, random.Random(piece.seed))
 
 
 def _pattern(raw: RawFile, seed: int) -> None:
-    """About half the disk in extents of odd sizes, 4 KiB alone in a hole, and data in the first and last sector."""
+    """About half the disk in extents of odd sizes, 4 KiB alone in a hole, and data in the first and last
+    sector."""
     source = random.Random(seed)
     island = raw.size // 2 // ISLAND * ISLAND
     length = max(SECTOR, min(raw.size // 2, PATTERN_DATA) // EXTENTS // SECTOR * SECTOR)
@@ -66,4 +69,6 @@ def _copy(raw: RawFile, path: Path) -> None:
                 if any(chunk):
                     raw.write(offset, chunk)
     except OSError as error:
-        raise UsageError(f"{path}, the content of {raw.path.name}, cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{path}, the content of {raw.path.name}, cannot be read: {error.strerror}"
+        ) from error

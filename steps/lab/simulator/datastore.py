@@ -84,7 +84,8 @@ class Datastore(Entity):
 
 
 def take_directory(stores: list[Datastore], name: str) -> str:
-    """A directory for one VM, of one name on all its datastores: `name`, or `name_1` and so on where one is taken."""
+    """A directory for one VM, of one name on all its datastores: `name`, or `name_1` and so on where one is
+    taken."""
     spellings = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
     chosen = next(one for one in spellings if not any(one in store.taken for store in stores))
     for store in stores:

@@ -63,19 +63,26 @@ def controller_device(spec: ControllerSpec, disks: Iterable[Disk]) -> Any:
 
 
 def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
-    """What every VM has: IDE, PS/2, PCI and SIO controllers, keyboard, pointing device, a CD-ROM drive, its cards."""
+    """What every VM has: IDE, PS/2, PCI and SIO controllers, keyboard, pointing device, a CD-ROM drive, its
+    cards."""
     taken = {controller.key for controller in spec.controllers}
     ide = [
-        device.VirtualIDEController(key=key, busNumber=key - IDE_PRIMARY, deviceInfo=_about(f"IDE {key - IDE_PRIMARY}"))
+        device.VirtualIDEController(
+            key=key, busNumber=key - IDE_PRIMARY, deviceInfo=_about(f"IDE {key - IDE_PRIMARY}")
+        )
         for key in (IDE_PRIMARY, IDE_SECONDARY)
         if key not in taken
     ]
     fixed = [
-        device.VirtualPS2Controller(key=300, busNumber=0, deviceInfo=_about("PS2 controller 0"), device=[600, 700]),
+        device.VirtualPS2Controller(
+            key=300, busNumber=0, deviceInfo=_about("PS2 controller 0"), device=[600, 700]
+        ),
         device.VirtualPCIController(key=PCI, busNumber=0, deviceInfo=_about("PCI controller 0")),
         device.VirtualSIOController(key=400, busNumber=0, deviceInfo=_about("SIO controller 0")),
         device.VirtualKeyboard(key=600, deviceInfo=_about("Keyboard"), controllerKey=300, unitNumber=0),
-        device.VirtualPointingDevice(key=700, deviceInfo=_about("Pointing device"), controllerKey=300, unitNumber=1),
+        device.VirtualPointingDevice(
+            key=700, deviceInfo=_about("Pointing device"), controllerKey=300, unitNumber=1
+        ),
     ]
     if IDE_SECONDARY not in taken:
         backing = device.VirtualCdrom.RemotePassthroughBackingInfo(deviceName="", exclusive=False)
@@ -114,11 +121,14 @@ def _about(label: str) -> Any:
 
 
 def disk_device(disk: Disk, number: int, view: View, file_name: Callable[[Layer], str], store: Any) -> Any:
-    """`number` counts the VM's disks from 1, for the label only; `file_name` gives "[datastore] dir/x.vmdk"."""
+    """`number` counts the VM's disks from 1, for the label only; `file_name` gives "[datastore]
+    dir/x.vmdk"."""
     made = device.VirtualDisk(
         key=disk.key,
         deviceInfo=vim.Description(label=f"Hard disk {number}", summary=f"{view.capacity // 1024:,} KB"),
-        backing=_physical(disk, file_name, store) if disk.spec.physical else _flat(disk, view, file_name, store),
+        backing=_physical(disk, file_name, store)
+        if disk.spec.physical
+        else _flat(disk, view, file_name, store),
         controllerKey=disk.spec.controller,
         unitNumber=disk.spec.unit,
         capacityInKB=view.capacity // 1024,

@@ -1,7 +1,8 @@
 """A virtual disk: a base file, and above it one delta for each snapshot not yet merged.
 
-The guest sees the layers from the top down. A snapshot freezes the top layer; what the guest writes from then on goes
-into a new delta ``NAME-000001.vmdk``, and removing the snapshot writes the delta into the layer below it.
+The guest sees the layers from the top down. A snapshot freezes the top layer; what the guest writes from then
+on goes into a new delta ``NAME-000001.vmdk``, and removing the snapshot writes the delta into the layer below
+it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from steps.lab.simulator.tracking import Tracker
 
 
 class Layer:
-    """One VMDK: a descriptor and its raw file. `written` is what a delta holds; None for the base, which holds all."""
+    """One VMDK: a descriptor and its raw file. `written` is what a delta holds; None for the base, which
+    holds all."""
 
     def __init__(self, descriptor: Path, suffix: str, size: int, written: Ranges | None) -> None:
         self.descriptor = descriptor
@@ -37,10 +39,12 @@ class Layer:
 
 
 class Disk:
-    """`directory` is the VM's on the disk's datastore. Not locked: the world's lock is held by whoever calls."""
+    """`directory` is the VM's on the disk's datastore. Not locked: the world's lock is held by whoever
+    calls."""
 
     def __init__(self, spec: DiskSpec, directory: Path, name: str, uuid: str) -> None:
-        """`name` is the descriptor's, without .vmdk. A disk that is there keeps its bytes, else it gets its content."""
+        """`name` is the descriptor's, without .vmdk. A disk that is there keeps its bytes, else it gets its
+        content."""
         self.spec = spec
         self.key = spec.key
         self.uuid = uuid
@@ -64,7 +68,8 @@ class Disk:
 
     @property
     def snapshottable(self) -> bool:
-        """Independent disks and physical raw device mappings are left alone by snapshots, and cannot be tracked."""
+        """Independent disks and physical raw device mappings are left alone by snapshots, and cannot be
+        tracked."""
         return not self.spec.physical and not self.spec.mode.startswith("independent")
 
     @property
@@ -115,7 +120,11 @@ class Disk:
         """The blocks of [start, end) that hold data in the chain up to `layer`."""
         found = Ranges()
         for below in self.layers[: self.layers.index(layer) + 1]:
-            pieces = below.written.within(start, end) if below.written is not None else _data(below.raw, start, end)
+            pieces = (
+                below.written.within(start, end)
+                if below.written is not None
+                else _data(below.raw, start, end)
+            )
             for first, last in pieces:
                 found.add(*aligned(first, last, block, self.capacity))
         return found.within(start, end)
@@ -125,7 +134,8 @@ class Disk:
     def freeze(self) -> Layer:
         """Freezes the top layer, which is returned, and puts a delta on it.
 
-        The delta's number follows the files present, so that a freed number returns (vSphere VM Administration).
+        The delta's number follows the files present, so that a freed number returns (vSphere VM
+        Administration).
         """
         frozen = self.top
         base = self.layers[0].descriptor
@@ -176,13 +186,24 @@ class Disk:
         """Writes the layer's descriptor. With tracking on, it says so (VDDK guide, VMDK versions)."""
         index = self.layers.index(layer)
         sectors = self.capacity // 512
-        lines = ["# Disk DescriptorFile", f"version={3 if self.tracker else 1}", 'encoding="UTF-8"', f"CID={layer.cid}"]
+        lines = [
+            "# Disk DescriptorFile",
+            f"version={3 if self.tracker else 1}",
+            'encoding="UTF-8"',
+            f"CID={layer.cid}",
+        ]
         lines.append(f"parentCID={self.layers[index - 1].cid if index else 'ffffffff'}")
         if index:
-            lines += ['createType="vmfsSparse"', f'parentFileNameHint="{self.layers[index - 1].descriptor.name}"']
+            lines += [
+                'createType="vmfsSparse"',
+                f'parentFileNameHint="{self.layers[index - 1].descriptor.name}"',
+            ]
             lines.append(f'RW {sectors} VMFSSPARSE "{layer.raw.path.name}"')
         elif self.spec.physical:
-            lines += ['createType="vmfsPassthroughRawDeviceMap"', f'RW {sectors} VMFSRDM "{layer.raw.path.name}"']
+            lines += [
+                'createType="vmfsPassthroughRawDeviceMap"',
+                f'RW {sectors} VMFSRDM "{layer.raw.path.name}"',
+            ]
         else:
             lines += ['createType="vmfs"', f'RW {sectors} VMFS "{layer.raw.path.name}"']
         if self.tracker:

@@ -23,7 +23,8 @@ ANONYMOUS = "System.Anonymous"
 
 
 class AnswerLost(Exception):
-    """The fault lost-answer: the call was done, and the connection is to break before the client hears of it."""
+    """The fault lost-answer: the call was done, and the connection is to break before the client hears of
+    it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Dispatcher:
         self._authorization = authorization
         self._calls = calls
 
-    def answer(self, body: bytes, *, action: str, cookie: str | None, address: str, user_agent: str) -> Answer:
+    def answer(
+        self, body: bytes, *, action: str, cookie: str | None, address: str, user_agent: str
+    ) -> Answer:
         version = VERSION
         try:
             call = read_call(body, action)
@@ -110,12 +113,15 @@ def session_cookie(token: str) -> str:
 
 
 def _is_anonymous(call: Call) -> bool:
-    """Logging in, and reading the service instance; metadata marks the reading calls anonymous for the sake of that."""
+    """Logging in, and reading the service instance; metadata marks the reading calls anonymous for the sake
+    of that."""
     if call.method == "Fetch":
         return bool(call.this._moId == "ServiceInstance")
     if call.information.privId != ANONYMOUS:
         return False
     if issubclass(PropertyCollector.kind, type(call.this)):
         starts = [start.obj for spec in call.arguments.specSet for start in spec.objectSet]
-        return all(isinstance(start, support.ManagedObject) and start._moId == "ServiceInstance" for start in starts)
+        return all(
+            isinstance(start, support.ManagedObject) and start._moId == "ServiceInstance" for start in starts
+        )
     return True

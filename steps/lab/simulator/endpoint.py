@@ -1,4 +1,5 @@
-"""The HTTPS endpoint: /sdk for SOAP, /folder for files. One thread a connection; keep-alive, TLS, loopback only."""
+"""The HTTPS endpoint: /sdk for SOAP, /folder for files. One thread a connection; keep-alive, TLS, loopback
+only."""
 
 from __future__ import annotations
 
@@ -149,7 +150,8 @@ class Handler(BaseHTTPRequestHandler):
         return self._send(answer.status, answer.body, "text/xml; charset=utf-8", cookie=answer.cookie)
 
     def _body(self) -> Iterator[bytes]:
-        """The request's body in chunks, whether its length is given or it is chunked (as govmomi sends it)."""
+        """The request's body in chunks, whether its length is given or it is chunked (as govmomi sends
+        it)."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             while size := int(self.rfile.readline(100).split(b";")[0], 16):
                 yield self.rfile.read(size)
@@ -186,7 +188,11 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(404)
         with self.server.world.lock:
             self.server.calls[f"{self.command} /folder"] += 1
-        headers = {name: self.headers[name] for name in ("Cookie", "Authorization", "User-Agent") if self.headers[name]}
+        headers = {
+            name: self.headers[name]
+            for name in ("Cookie", "Authorization", "User-Agent")
+            if self.headers[name]
+        }
         return self.server.access.admit(self.command, self.path, headers, str(self.client_address[0]))
 
     def _file(self) -> None:

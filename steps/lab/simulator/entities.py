@@ -15,7 +15,8 @@ _ESCAPES = {"%": "%25", "/": "%2f", "\\": "%5c"}
 
 
 def escape(name: str) -> str:
-    """The name as the API gives it: a slash is %2f, a backslash %5c, a percent sign %25 unless it starts an escape."""
+    """The name as the API gives it: a slash is %2f, a backslash %5c, a percent sign %25 unless it starts an
+    escape."""
     return re.sub(r"%(?!2f|5c|25)|[/\\]", lambda match: _ESCAPES[match[0]], name, flags=re.IGNORECASE)
 
 

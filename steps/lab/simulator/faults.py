@@ -13,7 +13,8 @@ from runner.base.errors import UsageError
 
 @dataclass(frozen=True)
 class FaultKind:
-    """`sentence` says what happens; `parameters` are optional, by name with their defaults (which give the type)."""
+    """`sentence` says what happens; `parameters` are optional, by name with their defaults (which give the
+    type)."""
 
     sentence: str
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
@@ -24,17 +25,20 @@ class FaultKind:
 FAULTS: Mapping[str, FaultKind] = {
     "invalid-login": FaultKind("a login fails although user name and password are right"),
     "session-expire": FaultKind(
-        "every session has expired when the next call (of method, if given) or HTTP request arrives", {"method": ""}
+        "every session has expired when the next call (of method, if given) or HTTP request arrives",
+        {"method": ""},
     ),
     "fail-call": FaultKind(
-        "a call (of method, if given) fails with the named fault of the API", {"method": "", "fault": "SystemError"}
+        "a call (of method, if given) fails with the named fault of the API",
+        {"method": "", "fault": "SystemError"},
     ),
     "lost-answer": FaultKind(
         "a call (of method, if given) is done and the connection breaks before its answer", {"method": ""}
     ),
     "slow-task": FaultKind("a task (of method, if given) takes some seconds", {"method": "", "seconds": 5.0}),
     "fail-task": FaultKind(
-        "a task (of method, if given) ends with the named fault of the API", {"method": "", "fault": "SystemError"}
+        "a task (of method, if given) ends with the named fault of the API",
+        {"method": "", "fault": "SystemError"},
     ),
     "quiesce-fault": FaultKind(
         "quiescing the guest fails; fault is application or filesystem",
@@ -51,15 +55,21 @@ FAULTS: Mapping[str, FaultKind] = {
     "cbt-lie": FaultKind("QueryChangedDiskAreas leaves out every second area"),
     "cbt-extra": FaultKind("QueryChangedDiskAreas reports the whole page as changed"),
     "cbt-reset": FaultKind("changed block tracking starts over with another UUID at the next snapshot"),
-    "cbt-keep": FaultKind("extending a disk leaves its change tracking as it is (whether it does is not documented)"),
+    "cbt-keep": FaultKind(
+        "extending a disk leaves its change tracking as it is (whether it does is not documented)"
+    ),
     "cbt-locked": FaultKind("QueryChangedDiskAreas fails with a FileFault that names no reason"),
     "cbt-no-epoch": FaultKind('QueryChangedDiskAreas with changeId "*" fails for want of an epoch'),
     "http-401": FaultKind(
         "an HTTP request (of method, if given) for a file is refused as not logged in", {"method": ""}
     ),
     "http-404": FaultKind("an HTTP request (of method, if given) for a file finds nothing", {"method": ""}),
-    "http-503": FaultKind("an HTTP request (of method, if given) for a file is answered with 503", {"method": ""}),
-    "http-cut": FaultKind("the connection closes in an HTTP answer after some bytes of its body", {"after": 65536}),
+    "http-503": FaultKind(
+        "an HTTP request (of method, if given) for a file is answered with 503", {"method": ""}
+    ),
+    "http-cut": FaultKind(
+        "the connection closes in an HTTP answer after some bytes of its body", {"after": 65536}
+    ),
 }
 
 
@@ -78,7 +88,8 @@ class Faults:
         self._armed: list[_Armed] = []
 
     def arm(self, name: str, count: int, parameters: Mapping[str, Any]) -> None:
-        """The next `count` calls that it hits take it. Raises UsageError for a name or parameter that is unknown."""
+        """The next `count` calls that it hits take it. Raises UsageError for a name or parameter that is
+        unknown."""
         kind = FAULTS.get(name)
         if kind is None:
             raise UsageError(f"there is no fault '{name}'; there are {', '.join(FAULTS)}")
@@ -87,21 +98,30 @@ class Faults:
         known = dict(kind.parameters)
         for key, value in parameters.items():
             if key not in known:
-                raise UsageError(f"the fault {name} has no parameter '{key}'; it has {', '.join(known) or 'none'}")
+                raise UsageError(
+                    f"the fault {name} has no parameter '{key}'; it has {', '.join(known) or 'none'}"
+                )
             try:
                 known[key] = type(known[key])(value)
             except ValueError as error:
-                raise UsageError(f"the parameter {key} of the fault {name} cannot be '{value}': {error}") from error
+                raise UsageError(
+                    f"the parameter {key} of the fault {name} cannot be '{value}': {error}"
+                ) from error
             number = known[key]
             if isinstance(number, int | float) and not 0 <= number < math.inf:
-                raise UsageError(f"the parameter {key} of the fault {name} is a number from 0 on, not '{value}'")
+                raise UsageError(
+                    f"the parameter {key} of the fault {name} is a number from 0 on, not '{value}'"
+                )
             if kind.choices and known[key] not in kind.choices:
-                raise UsageError(f"the parameter {key} of the fault {name} is one of {', '.join(kind.choices)}")
+                raise UsageError(
+                    f"the parameter {key} of the fault {name} is one of {', '.join(kind.choices)}"
+                )
         with self._lock:
             self._armed.append(_Armed(name, count, known))
 
     def take(self, name: str, method: str = "") -> dict[str, Any] | None:
-        """The parameters of an armed fault that hits `method`, one less of it left; None where there is none."""
+        """The parameters of an armed fault that hits `method`, one less of it left; None where there is
+        none."""
         with self._lock:
             for armed in self._armed:
                 if armed.name == name and armed.parameters.get("method", "") in ("", method):

@@ -1,7 +1,7 @@
 """Property filters and the queue of their updates, which WaitForUpdatesEx hands out in pages.
 
-A filter's first answer has every object as `enter`; later ones say what changed. `layoutEx` sends no updates (API
-reference, VirtualMachine.layoutEx).
+A filter's first answer has every object as `enter`; later ones say what changed. `layoutEx` sends no updates
+(API reference, VirtualMachine.layoutEx).
 """
 
 from __future__ import annotations

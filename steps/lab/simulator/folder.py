@@ -1,7 +1,9 @@
-"""/folder: a datastore's files over HTTPS, as the Web Services SDK Programming Guide has it ("Datastore Access").
+"""/folder: a datastore's files over HTTPS, as the Web Services SDK Programming Guide has it ("Datastore
+Access").
 
-``/folder/dir/x-flat.vmdk?dcPath=DC1&dsName=datastore1``. Without path, dsName or dcPath it lists files, datastores or
-datacenters. Both parameters may be escaped once or twice, dcPath may start with a slash: clients do all of these.
+``/folder/dir/x-flat.vmdk?dcPath=DC1&dsName=datastore1``. Without path, dsName or dcPath it lists files,
+datastores or datacenters. Both parameters may be escaped once or twice, dcPath may start with a slash:
+clients do all of these.
 """
 
 from __future__ import annotations
@@ -43,25 +45,31 @@ class Listing:
 
 
 class Datastores:
-    """What /folder finds in the inventory. `locked_status`: the answer for a file that a running VM writes. It takes
-    `PRIVILEGES` on the datacenter and the datastore (SDK Programming Guide, "Privilege Requirements for HTTP Access");
-    without them the answer is 401, which was seen (packer-builder-vsphere issue 121)."""
+    """What /folder finds in the inventory. `locked_status`: the answer for a file that a running VM writes.
+    It takes `PRIVILEGES` on the datacenter and the datastore (SDK Programming Guide, "Privilege Requirements
+    for HTTP Access"); without them the answer is 401, which was seen (packer-builder-vsphere issue 121)."""
 
-    def __init__(self, world: World, root: Entity, locked_status: int, authorization: AuthorizationManager) -> None:
+    def __init__(
+        self, world: World, root: Entity, locked_status: int, authorization: AuthorizationManager
+    ) -> None:
         self._world = world
         self._root = root
         self._locked_status = locked_status
         self._authorization = authorization
 
     def read(self, target: str, *, as_host: bool) -> RawFile | Listing:
-        """An open file, to be closed by the caller, or a listing; `as_host`: dcPath may be left out. Raises Refused."""
+        """An open file, to be closed by the caller, or a listing; `as_host`: dcPath may be left out. Raises
+        Refused."""
         with self._world.lock:
             datacenter, datastore, path = self._resolve(target, as_host)
             if datacenter is None:
                 found = (entity for entity in self._root.descendants() if isinstance(entity, Datacenter))
                 return _listing(
                     "Datacenters",
-                    ((entity.inventory_path, f"/folder?dcPath={_escape(entity.inventory_path)}") for entity in found),
+                    (
+                        (entity.inventory_path, f"/folder?dcPath={_escape(entity.inventory_path)}")
+                        for entity in found
+                    ),
                 )
             parameters = f"dcPath={_escape(datacenter.inventory_path)}"
             if datastore is None:
@@ -72,7 +80,10 @@ class Datastores:
                 )
             if path.is_dir():
                 inside = sorted(path.iterdir())
-                links = ((one.name, f"/folder/{quote(str(one.relative_to(datastore.directory)))}") for one in inside)
+                links = (
+                    (one.name, f"/folder/{quote(str(one.relative_to(datastore.directory)))}")
+                    for one in inside
+                )
                 parameters += f"&dsName={_escape(datastore.name)}"
                 return _listing(datastore.name, ((name, f"{link}?{parameters}") for name, link in links))
             return self._open(datastore, path)
@@ -133,8 +144,8 @@ class Datastores:
         return RawFile(path, path.stat().st_size)
 
     def writable(self, target: str, *, as_host: bool) -> Path:
-        """Where a PUT or DELETE goes. Raises Refused for anything that is not in a directory of a datastore, with 405
-        as a user met it (pyvmomi-community-samples issue 732), and for the files of a VM's disks."""
+        """Where a PUT or DELETE goes. Raises Refused for anything that is not in a directory of a datastore,
+        with 405 as a user met it (pyvmomi-community-samples issue 732), and for the files of a VM's disks."""
         with self._world.lock:
             _, datastore, path = self._resolve(target, as_host)
             if datastore is None or not path.parent.is_dir() or path.is_dir():
@@ -164,6 +175,8 @@ def _escape(text: str) -> str:
 
 
 def _listing(title: str, links: Iterable[tuple[str, str]]) -> Listing:
-    rows = "".join(f'<tr><td><a href="{html.escape(link)}">{html.escape(name)}</a></td></tr>' for name, link in links)
+    rows = "".join(
+        f'<tr><td><a href="{html.escape(link)}">{html.escape(name)}</a></td></tr>' for name, link in links
+    )
     head = f"<html><head><title>Index of {html.escape(title)}</title></head>"
     return Listing(f"{head}<body><table>{rows}</table></body></html>".encode())

@@ -1,7 +1,7 @@
 """The inventory file: what the simulated vCenter holds, as people write it in YAML.
 
-Sizes are bytes, or text like ``96 MiB`` or ``5 GiB + 512 B``. Keys are given, never computed: real ones are whatever
-the server says.
+Sizes are bytes, or text like ``96 MiB`` or ``5 GiB + 512 B``. Keys are given, never computed: real ones are
+whatever the server says.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Piece(JobModel):
 
 
 class Content(JobModel):
-    """What is on the disk at first. `pattern`: seeded random extents and holes; `file`: the bytes of a file, whose
-    path is relative to the inventory."""
+    """What is on the disk at first. `pattern`: seeded random extents and holes; `file`: the bytes of a file,
+    whose path is relative to the inventory."""
 
     pattern: int | None = None
     file: str | None = None
@@ -80,14 +80,20 @@ class DiskSpec(JobModel):
     uuid: str | None = None
     thin: bool = True
     mode: Literal[
-        "persistent", "independent_persistent", "independent_nonpersistent", "nonpersistent", "undoable", "append"
+        "persistent",
+        "independent_persistent",
+        "independent_nonpersistent",
+        "nonpersistent",
+        "undoable",
+        "append",
     ] = "persistent"
     physical: bool = False
     """A raw device mapping in physical compatibility mode."""
     sharing: Literal["none", "multi-writer"] = "none"
     tracking: Literal["works", "missing", "missing-until-reset"] = "works"
-    """Whether changed block tracking of the VM reaches it: `missing` never gives it a changeId, nor the advanced setting
-    ctkEnabled; `missing-until-reset` does once tracking was off and on again, without a snapshot at the one or the other."""
+    """Whether changed block tracking of the VM reaches it: `missing` never gives it a changeId, nor the
+    advanced setting ctkEnabled; `missing-until-reset` does once tracking was off and on again, without a
+    snapshot at the one or the other."""
 
     @model_validator(mode="after")
     def _sectors(self) -> Self:
@@ -145,13 +151,19 @@ class MachineSpec(JobModel):
     @model_validator(mode="after")
     def _devices(self) -> Self:
         controllers = {controller.key: controller for controller in self.controllers}
-        _unique(f"{self.name}: device key", [*(c.key for c in self.controllers), *(d.key for d in self.disks)])
+        _unique(
+            f"{self.name}: device key", [*(c.key for c in self.controllers), *(d.key for d in self.disks)]
+        )
         _unique(f"{self.name}: controller and unit", [(disk.controller, disk.unit) for disk in self.disks])
         for disk in self.disks:
             if disk.controller not in controllers:
-                raise ValueError(f"{self.name}: disk {disk.key} names controller {disk.controller}, which is not there")
+                raise ValueError(
+                    f"{self.name}: disk {disk.key} names controller {disk.controller}, which is not there"
+                )
             if disk.unit == 7 and controllers[disk.controller].kind in SCSI:
-                raise ValueError(f"{self.name}: disk {disk.key} is at unit 7, which a SCSI controller takes itself")
+                raise ValueError(
+                    f"{self.name}: disk {disk.key} is at unit 7, which a SCSI controller takes itself"
+                )
         return self
 
 
@@ -162,7 +174,8 @@ class DatastoreSpec(JobModel):
     free: Room | None = None
     """By default what the VMs' files leave of the capacity."""
     denied: tuple[str, ...] = ()
-    """Privileges that the user lacks on it; without System.Read nothing of it can be read, not its name either."""
+    """Privileges that the user lacks on it; without System.Read nothing of it can be read, not its name
+    either."""
 
 
 class DatacenterSpec(JobModel):
@@ -179,11 +192,12 @@ ESXI_DATACENTER = "ha-datacenter"
 
 
 class Inventory(JobModel):
-    """`product` is what answers: a vCenter, or an ESXi host by itself, which has one datacenter without folders and no instance
-    uuid, but a hardware uuid (`host_uuid`). `instance_uuid` is the vCenter's own. `denied`: privileges the user lacks, for example
-    VirtualMachine.Config.ChangeTracking. `locked_file_status`: the HTTP status for a disk file that a running VM
-    writes; which one a real vCenter gives is not known. `clock_ahead`: by how many seconds its clock is ahead of this machine's,
-    negative: behind, as of one that nothing keeps."""
+    """`product` is what answers: a vCenter, or an ESXi host by itself, which has one datacenter without
+    folders and no instance uuid, but a hardware uuid (`host_uuid`). `instance_uuid` is the vCenter's own.
+    `denied`: privileges the user lacks, for example VirtualMachine.Config.ChangeTracking.
+    `locked_file_status`: the HTTP status for a disk file that a running VM writes; which one a real vCenter
+    gives is not known. `clock_ahead`: by how many seconds its clock is ahead of this machine's, negative:
+    behind, as of one that nothing keeps."""
 
     product: Literal["vcenter", "esxi"] = "vcenter"
     host_uuid: str = "4c4c4544-0051-4210-8056-b4c04f4e3332"
@@ -197,15 +211,20 @@ class Inventory(JobModel):
 
     @model_validator(mode="after")
     def _one_host(self) -> Self:
-        folders = [vm.folder for one in self.datacenters for vm in one.vms] + [one.folder for one in self.datacenters]
-        if self.product == "esxi" and (any(folders) or [one.name for one in self.datacenters] != [ESXI_DATACENTER]):
+        folders = [vm.folder for one in self.datacenters for vm in one.vms] + [
+            one.folder for one in self.datacenters
+        ]
+        if self.product == "esxi" and (
+            any(folders) or [one.name for one in self.datacenters] != [ESXI_DATACENTER]
+        ):
             raise ValueError(f"an ESXi host has one datacenter, {ESXI_DATACENTER}, and no folders")
         return self
 
     @model_validator(mode="after")
     def _names(self) -> Self:
         _unique("datacenter", [(one.folder, one.name) for one in self.datacenters])
-        # A datastore's name is unique in its datacenter only; here in all, since each is a directory of its own.
+        # A datastore's name is unique in its datacenter only; here in all, since each is a directory of its
+        # own.
         _unique("datastore", [store.name for one in self.datacenters for store in one.datastores])
         uuids = [vm.instance_uuid for one in self.datacenters for vm in one.vms if vm.instance_uuid]
         _unique("instance-uuid", uuids)
@@ -215,7 +234,9 @@ class Inventory(JobModel):
             for vm in datacenter.vms:
                 for store in [vm.datastore, *(disk.datastore for disk in vm.disks if disk.datastore)]:
                     if store not in known:
-                        raise ValueError(f"{vm.name} names datastore {store}, which {datacenter.name} does not have")
+                        raise ValueError(
+                            f"{vm.name} names datastore {store}, which {datacenter.name} does not have"
+                        )
         return self
 
 
@@ -236,10 +257,16 @@ def load_inventory(path: Path) -> Inventory:
     except UnicodeDecodeError as error:
         raise UsageError(f"the inventory {path} is not UTF-8 text") from error
     except yaml.MarkedYAMLError as error:
-        place = "" if error.problem_mark is None else f":{error.problem_mark.line + 1}:{error.problem_mark.column + 1}"
+        place = (
+            ""
+            if error.problem_mark is None
+            else f":{error.problem_mark.line + 1}:{error.problem_mark.column + 1}"
+        )
         raise UsageError(f"{path}{place}: not YAML: {error.problem}") from error
     except ValidationError as error:
-        mistakes = (f"{'.'.join(map(str, one['loc'])) or 'inventory'}: {one['msg']}" for one in error.errors())
+        mistakes = (
+            f"{'.'.join(map(str, one['loc'])) or 'inventory'}: {one['msg']}" for one in error.errors()
+        )
         raise UsageError(f"the inventory {path} has mistakes: {'; '.join(mistakes)}") from error
     assert isinstance(loaded, Inventory)
     return loaded

@@ -40,7 +40,9 @@ class Surroundings:
 class Machine(Entity):
     kind = vim.VirtualMachine
 
-    def __init__(self, world: World, tasks: Tasks, parent: Entity, spec: MachineSpec, place: Surroundings) -> None:
+    def __init__(
+        self, world: World, tasks: Tasks, parent: Entity, spec: MachineSpec, place: Surroundings
+    ) -> None:
         self.spec = spec
         self._tasks = tasks
         self._place = place
@@ -73,7 +75,9 @@ class Machine(Entity):
 
     def remove_disk(self, key: int) -> None:
         """Its files stay, as when a disk is only detached."""
-        self.spec = self.spec.model_copy(update={"disks": tuple(one for one in self.spec.disks if one.key != key)})
+        self.spec = self.spec.model_copy(
+            update={"disks": tuple(one for one in self.spec.disks if one.key != key)}
+        )
         for disk in [disk for disk in self.disks if disk.key == key]:
             self.disks.remove(disk)
             disk.close()
@@ -83,7 +87,9 @@ class Machine(Entity):
         directory = self._datastore_named(spec.datastore).directory / self.stem
         name = spec.file or (f"{self.stem}_{number}" if number else self.stem)
         if other := next((one for one in self.disks if one.descriptor == directory / f"{name}.vmdk"), None):
-            raise UsageError(f"disks {other.key} and {spec.key} of {self.spec.name} have one file, {name}.vmdk")
+            raise UsageError(
+                f"disks {other.key} and {spec.key} of {self.spec.name} have one file, {name}.vmdk"
+            )
         uuid = spec.uuid or stable_uuid("disk", f"{self.instance_uuid}/{spec.key}")
         return Disk(spec, directory, name, f"6000C29{uuid[7:]}")
 
@@ -142,7 +148,8 @@ class Machine(Entity):
         self.world.changed()
 
     def stun(self) -> None:
-        """A running VM is stopped for a moment: what waited for that takes effect (API reference, ConfigSpec)."""
+        """A running VM is stopped for a moment: what waited for that takes effect (API reference,
+        ConfigSpec)."""
         self._apply_tracking()
 
     def _apply_tracking(self) -> None:
@@ -269,7 +276,9 @@ class Machine(Entity):
         if set(asked) - {"changeTrackingEnabled", "changeVersion"}:
             raise fault(vmodl.fault.NotSupported, f"The simulator cannot change {', '.join(asked)}.")
         if spec.changeTrackingEnabled and not self.spec.change_tracking_supported:
-            raise fault(vmodl.fault.NotSupported, "Changed block tracking is not supported on the virtual machine.")
+            raise fault(
+                vmodl.fault.NotSupported, "Changed block tracking is not supported on the virtual machine."
+            )
 
         def work() -> None:
             if spec.changeTrackingEnabled is not None:

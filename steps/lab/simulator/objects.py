@@ -1,7 +1,7 @@
 """Managed objects: what the simulator's objects share, and the world that knows them by moref.
 
-An object says which properties and operations of its API type it has by decorators; a property it does not provide is
-unset, an operation it does not provide is answered with NotSupported.
+An object says which properties and operations of its API type it has by decorators; a property it does not
+provide is unset, an operation it does not provide is answered with NotSupported.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ OPERATIONS: set[str] = set()
 
 
 def operation(name: str) -> Callable[[F], F]:
-    """Marks a method that answers the WSDL operation `name`; it gets the `Call` and runs under the world's lock."""
+    """Marks a method that answers the WSDL operation `name`; it gets the `Call` and runs under the world's
+    lock."""
 
     OPERATIONS.add(name)
 
@@ -86,7 +87,8 @@ class Managed:
 
 
 class World:
-    """Every object by moref, under one lock; waiters are woken when something changed. `esxi`: of a host by itself."""
+    """Every object by moref, under one lock; waiters are woken when something changed. `esxi`: of a host by
+    itself."""
 
     def __init__(self, *, esxi: bool = False) -> None:
         self.esxi = esxi
@@ -143,7 +145,8 @@ class World:
             self.lock.notify_all()
 
     def wait_for_change(self, since: int, deadline: float) -> bool:
-        """False when `deadline` (monotonic) passed, or the simulator stops, without a change since generation `since`.
+        """False when `deadline` (monotonic) passed, or the simulator stops, without a change since generation
+        `since`.
 
         The lock must be held; it is let go while waiting.
         """

@@ -12,7 +12,8 @@ _STEP = re.compile(r'([A-Za-z_]\w*)(?:\["?([^\]"]*)"?\])?(?:\.|$)')
 
 
 def read_path(managed: Managed, path: str) -> Any:
-    """None where the property, or one on the way to it, is unset. Raises InvalidProperty{name} for an unknown path.
+    """None where the property, or one on the way to it, is unset. Raises InvalidProperty{name} for an unknown
+    path.
 
     ``device[2000]`` picks the element of an array whose key is 2000.
     """

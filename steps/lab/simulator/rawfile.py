@@ -1,7 +1,8 @@
 """Sparse raw files: the bytes of one layer of a disk.
 
-A file is one file where the file system takes its size. Ext4 stops just below 16 TiB, so a larger disk goes on in
-``NAME.1``, ``NAME.2`` … of 8 TiB each; that is where a 64 TiB disk keeps the bytes behind its first 8 TiB.
+A file is one file where the file system takes its size. Ext4 stops just below 16 TiB, so a larger disk goes
+on in ``NAME.1``, ``NAME.2`` … of 8 TiB each; that is where a 64 TiB disk keeps the bytes behind its first 8
+TiB.
 """
 
 from __future__ import annotations

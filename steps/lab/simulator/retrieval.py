@@ -1,7 +1,8 @@
 """What a PropertyFilterSpec chooses: objects found by traversal, and which of their properties.
 
-As in the Web Services SDK Programming Guide, "PropertyCollector": selection specs may refer to each other by name, an
-object is given once, unset properties are absent, an unknown path or a gone object fails the whole call.
+As in the Web Services SDK Programming Guide, "PropertyCollector": selection specs may refer to each other by
+name, an object is given once, unset properties are absent, an unknown path or a gone object fails the whole
+call.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def _visit(
         if not isinstance(selection, vmodl.query.PropertyCollector.TraversalSpec):
             traversal = named.get(selection.name)
             if traversal is None:
-                raise fault(vmodl.fault.InvalidArgument, f"unknown selection {selection.name}", invalidProperty="name")
+                raise fault(
+                    vmodl.fault.InvalidArgument, f"unknown selection {selection.name}", invalidProperty="name"
+                )
         if not issubclass(managed.kind, traversal.type) or (managed.moid, id(traversal)) in seen:
             continue
         seen.add((managed.moid, id(traversal)))

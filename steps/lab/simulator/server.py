@@ -39,10 +39,11 @@ METHODS = ("Fetch", "GET", "HEAD", "PUT", "DELETE")
 class Simulator:
     """A vCenter on 127.0.0.1. Use it as a context manager, or start() and stop() it.
 
-    `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are there already
-    are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task takes, `remember` how long a
-    finished task is known; sessions age by `clock`. `certificate_valid`: how long its certificate
-    still is, negative if it has expired; `certificate_names`: which servers it names. Raises UsageError where the inventory and the directory do not fit together.
+    `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are
+    there already are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task
+    takes, `remember` how long a finished task is known; sessions age by `clock`. `certificate_valid`: how
+    long its certificate still is, negative if it has expired; `certificate_names`: which servers it names.
+    Raises UsageError where the inventory and the directory do not fit together.
     """
 
     def __init__(
@@ -109,8 +110,8 @@ class Simulator:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends every connection and task. The disk files stay, each as its guest sees it: snapshots are not kept, so that
-        another can go on with the directory."""
+        """Ends every connection and task. The disk files stay, each as its guest sees it: snapshots are not
+        kept, so that another can go on with the directory."""
         self._world.stopping.set()
         self._world.changed()
         if self._thread.is_alive():
@@ -136,8 +137,12 @@ class Simulator:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise UsageError(f"there are {len(found)} VMs called '{vm}'; say which by its inventory path or moref")
-        raise UsageError(f"there is no VM '{vm}'; there are {', '.join(unescape(one.name) for one in machines)}")
+                raise UsageError(
+                    f"there are {len(found)} VMs called '{vm}'; say which by its inventory path or moref"
+                )
+        raise UsageError(
+            f"there is no VM '{vm}'; there are {', '.join(unescape(one.name) for one in machines)}"
+        )
 
     def _disk(self, vm: str, key: int) -> Disk:
         machine = self._machine(vm)
@@ -155,7 +160,9 @@ class Simulator:
         with self._world.lock:
             disk = self._disk(vm, key)
             if offset < 0 or offset + len(content) > disk.capacity:
-                raise UsageError(f"disk {key} of {vm} has {disk.capacity} bytes; the write would end behind them")
+                raise UsageError(
+                    f"disk {key} of {vm} has {disk.capacity} bytes; the write would end behind them"
+                )
             disk.write(offset, content)
 
     def read(self, vm: str, key: int, offset: int, length: int) -> bytes:
@@ -164,20 +171,21 @@ class Simulator:
             return self._disk(vm, key).read(offset, length)
 
     def grow(self, vm: str, key: int, capacity: int) -> None:
-        """Makes a disk larger, which starts its change tracking over unless the fault cbt-keep is armed. Raises UsageError
-        while the VM has a snapshot."""
+        """Makes a disk larger, which starts its change tracking over unless the fault cbt-keep is armed.
+        Raises UsageError while the VM has a snapshot."""
         with self._world.lock:
             machine, disk = self._machine(vm), self._disk(vm, key)
             if len(disk.layers) > 1 or capacity < disk.capacity or capacity % 512:
                 raise UsageError(
-                    f"disk {key} of {vm} cannot become {capacity} bytes: it has {disk.capacity}, must grow by whole"
-                    " sectors, and must not be in a snapshot"
+                    f"disk {key} of {vm} cannot become {capacity} bytes: it has {disk.capacity}, must grow "
+                    "by whole sectors, and must not be in a snapshot"
                 )
             disk.grow(capacity, keep_tracking=self._world.faults.hits("cbt-keep"))
             machine.touch()
 
     def add_disk(self, vm: str, spec: DiskSpec) -> None:
-        """Attaches a new disk. Raises UsageError while the VM has a snapshot, and for a key that it has already."""
+        """Attaches a new disk. Raises UsageError while the VM has a snapshot, and for a key that it has
+        already."""
         with self._world.lock:
             machine = self._machine(vm)
             if machine.snapshots or machine.disk(spec.key):
@@ -193,8 +201,8 @@ class Simulator:
             machine.remove_disk(key)
 
     def fault(self, name: str, count: int = 1, **parameters: Any) -> None:
-        """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown one, and for
-        parameters that it cannot have."""
+        """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown
+        one, and for parameters that it cannot have."""
         if name.startswith("fail-") and "fault" in parameters:
             fault_type(parameters["fault"])  # raises for a name that the API does not have
         method = parameters.get("method", "")
@@ -203,8 +211,8 @@ class Simulator:
         self._world.faults.arm(name, count, parameters)
 
     def unset(self, *properties: str) -> None:
-        """Leaves these out of all answers from now on, and no others: ``VirtualDisk.capacityInBytes``. Raises UsageError for one that
-        the API does not have."""
+        """Leaves these out of all answers from now on, and no others: ``VirtualDisk.capacityInBytes``. Raises
+        UsageError for one that the API does not have."""
         self._world.unset.set(frozenset(properties))
 
     @property

@@ -30,7 +30,8 @@ _ESXI = {
     "apiType": "HostAgent",
     "licenseProductName": "VMware ESX Server",
 }
-"""Without instanceUuid: in ServiceContent as captured from a host (govmomi, simulator/esx/service_content.go) there is none."""
+"""Without instanceUuid: in ServiceContent as captured from a host (govmomi, simulator/esx/service_content.go)
+there is none."""
 
 
 class ServiceInstance(Managed):
@@ -124,7 +125,9 @@ class ViewManager(Managed):
     def create_container_view(self, call: Call) -> Any:
         container = self.world.find(call.arguments.container)
         if not isinstance(container, Entity):
-            raise fault(vmodl.fault.InvalidArgument, "The container holds nothing", invalidProperty="container")
+            raise fault(
+                vmodl.fault.InvalidArgument, "The container holds nothing", invalidProperty="container"
+            )
         view = ContainerView(self.world, container, call)
         call.session.owned[view.moid] = view
         return view.ref

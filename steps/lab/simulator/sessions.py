@@ -1,7 +1,8 @@
 """Sessions: the cookie that carries one, and its idle limit.
 
-The cookie `vmware_soap_session` opens /sdk and /folder alike. A session unused for the idle limit (30 minutes on a real
-vCenter: alive after 25, dead after 30, pyvmomi issue 953) is gone, and what it owned (filters, views) with it.
+The cookie `vmware_soap_session` opens /sdk and /folder alike. A session unused for the idle limit (30 minutes
+on a real vCenter: alive after 25, dead after 30, pyvmomi issue 953) is gone, and what it owned (filters,
+views) with it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Session:
 
 
 class Sessions:
-    def __init__(self, world: World, *, username: str, password: str, idle: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, world: World, *, username: str, password: str, idle: float, clock: Callable[[], float]
+    ) -> None:
         self._world = world
         self._username = username
         self._password = password
@@ -67,7 +70,8 @@ class Sessions:
         return session
 
     def find(self, cookie: str | None) -> Session | None:
-        """The session that a Cookie header names, used just now; None if there is none or its idle limit is over."""
+        """The session that a Cookie header names, used just now; None if there is none or its idle limit is
+        over."""
         match = _COOKIE_VALUE.search(cookie or "")
         with self._world.lock:
             session = self._open.get(match[1]) if match else None

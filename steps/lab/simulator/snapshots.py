@@ -1,7 +1,7 @@
 """Snapshots of a VM: taking one, removing it, and merging what it left.
 
-Faults come where the API reference and reports put them: a busy VM, a template and a gone snapshot are answered by the
-call itself, everything else by the task. A snapshot of this simulator never holds memory.
+Faults come where the API reference and reports put them: a busy VM, a template and a gone snapshot are
+answered by the call itself, everything else by the task. A snapshot of this simulator never holds memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ DEEPEST = 32
 """Snapshots above each other at most."""
 
 QUIESCE_FAULTS = {
-    "application": (vim.fault.ApplicationQuiesceFault, "An error occurred while quiescing the virtual machine."),
+    "application": (
+        vim.fault.ApplicationQuiesceFault,
+        "An error occurred while quiescing the virtual machine.",
+    ),
     "filesystem": (
         vim.fault.FilesystemQuiesceFault,
         "An error occurred while quiescing the virtual machine: the file systems stayed frozen for too long.",
@@ -110,7 +113,9 @@ def create(machine: Machine, call: Call) -> Any:
     """Answers CreateSnapshot_Task and CreateSnapshotEx_Task; the task's result is the snapshot."""
     if not 0 < len(call.arguments.name or "") <= LONGEST_NAME:
         raise fault(
-            vim.fault.InvalidName, f"A name has 1 to {LONGEST_NAME} characters.", name=call.arguments.name or ""
+            vim.fault.InvalidName,
+            f"A name has 1 to {LONGEST_NAME} characters.",
+            name=call.arguments.name or "",
         )
     if machine.spec.template or machine.spec.fault_tolerant:
         raise fault(vmodl.fault.NotSupported, "The operation is not supported on the object.")
@@ -133,7 +138,9 @@ def create(machine: Machine, call: Call) -> Any:
 
 def _refuse(machine: Machine, *, memory: bool) -> None:
     if machine.spec.snapshots != "allowed":
-        kind = vim.fault.SnapshotDisabled if machine.spec.snapshots == "disabled" else vim.fault.SnapshotLocked
+        kind = (
+            vim.fault.SnapshotDisabled if machine.spec.snapshots == "disabled" else vim.fault.SnapshotLocked
+        )
         raise fault(kind, f"Snapshots of the virtual machine are {machine.spec.snapshots}.")
     if len(machine.snapshots) >= DEEPEST:
         raise fault(vim.fault.TooManySnapshotLevels, f"Snapshots cannot be more than {DEEPEST} levels deep.")
@@ -144,7 +151,9 @@ def _refuse(machine: Machine, *, memory: bool) -> None:
             raise fault(
                 vim.fault.SnapshotIncompatibleDeviceInVm,
                 "The virtual machine has a device that a snapshot cannot cover.",
-                fault=fault(vim.fault.SharedBusControllerNotSupported, "The bus is shared.", device=f"Disk {disk.key}"),
+                fault=fault(
+                    vim.fault.SharedBusControllerNotSupported, "The bus is shared.", device=f"Disk {disk.key}"
+                ),
             )
         if memory and not disk.snapshottable:
             raise fault(
@@ -212,7 +221,8 @@ def consolidate(machine: Machine) -> None:
 
 
 def revert(machine: Machine) -> None:
-    """Back to the current snapshot, which holds no memory: the VM is off afterwards, and tracking starts over."""
+    """Back to the current snapshot, which holds no memory: the VM is off afterwards, and tracking starts
+    over."""
     if not machine.snapshots:
         raise fault(vim.fault.NotFound, "The virtual machine has no snapshot.")
     for disk in machine.disks:

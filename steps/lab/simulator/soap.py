@@ -1,7 +1,8 @@
 """SOAP envelopes: a request's bytes → a call with typed arguments; a result or a fault → bytes.
 
-Both ways go through pyVmomi's own serialiser and type metadata, so that every type of the API can travel. Wire form
-of faults: SOAP 1.1, faultcode `ServerFaultCode`, detail `<NameFault xsi:type="Name">`, HTTP status 500.
+Both ways go through pyVmomi's own serialiser and type metadata, so that every type of the API can travel.
+Wire form of faults: SOAP 1.1, faultcode `ServerFaultCode`, detail `<NameFault xsi:type="Name">`, HTTP status
+500.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _NAMES = {**_soap.SOAP_NSMAP, NAMESPACE: ""}
 
 @dataclass
 class Call:
-    """One SOAP call. `arguments` has the method's parameters as attributes; absent optional ones are None or []."""
+    """One SOAP call. `arguments` has the method's parameters as attributes; absent optional ones are None or
+    []."""
 
     method: str
     """The WSDL name, for example CreateSnapshot_Task."""
@@ -74,7 +76,8 @@ def _method_information(name: str) -> Any:
 
 
 def _arguments_type(information: Any) -> Any:
-    """A data object type whose properties are the method's parameters: pyVmomi's deserialiser does the rest."""
+    """A data object type whose properties are the method's parameters: pyVmomi's deserialiser does the
+    rest."""
     with _argument_lock:
         made = _argument_types.get(information.wsdlName)
         if made is None:
@@ -139,7 +142,9 @@ class _Serializer(_soap.SoapSerializer):  # type: ignore[misc]
     """Leaves out what is None, be it required: that is how a server is that does."""
 
     def _Serialize(self, value: Any, information: Any, namespace: str) -> None:  # noqa: N802  (pyVmomi's name)
-        nothing = value is None or (isinstance(value, list) and not value and issubclass(information.type, list))
+        nothing = value is None or (
+            isinstance(value, list) and not value and issubclass(information.type, list)
+        )
         if not nothing:
             super()._Serialize(value, information, namespace)
 

@@ -1,7 +1,7 @@
 """Tasks: queued → running → success or error, each on its own thread, for as long as it is told to take.
 
-What a task does happens at its end, all at once, under the world's lock: whoever stops waiting for it finds it done
-later all the same. A finished task is forgotten after a while, as vCenter forgets it.
+What a task does happens at its end, all at once, under the world's lock: whoever stops waiting for it finds
+it done later all the same. A finished task is forgotten after a while, as vCenter forgets it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Task(Managed):
 
 class Tasks:
     def __init__(self, world: World, *, seconds: float, remember: float) -> None:
-        """`seconds`: how long a task takes unless a fault says else; `remember`: for how long a finished one is known."""
+        """`seconds`: how long a task takes unless a fault says else; `remember`: for how long a finished one
+        is known."""
         self._world = world
         self._seconds = seconds
         self._remember = remember
@@ -72,7 +73,8 @@ class Tasks:
     def start(
         self, call: Call, entity: Managed, entity_name: str, work: Callable[[], Any], done: Callable[[], None]
     ) -> Any:
-        """The new task's reference. `work` gives its result or raises a vmodl fault; `done` follows in any case."""
+        """The new task's reference. `work` gives its result or raises a vmodl fault; `done` follows in any
+        case."""
         slow = self._world.faults.take("slow-task", call.method)
         user = call.session.user if call.session else ""
         task = Task(self._world, call.method, entity.ref, entity_name, user)
@@ -101,7 +103,9 @@ class Tasks:
             except Exception:
                 # A bug of the simulator: its client gets a fault instead of a task that never ends.
                 log.exception("the task %s (%s) failed", task.moid, task.method)
-                task.info.error = fault(vmodl.fault.SystemError, "A general system error occurred", reason="bug")
+                task.info.error = fault(
+                    vmodl.fault.SystemError, "A general system error occurred", reason="bug"
+                )
                 task.info.state = STATE.error
             task.info.progress, task.info.completeTime = None, self._world.now()
             task.finished_at = time.monotonic()

@@ -33,7 +33,8 @@ class Tickets:
         return session if session is not None and session.alive else None
 
     def for_request(self, session: Session, method: str | None, url: str) -> str:
-        """`method` as the API has it (httpGet, the default). Raises InvalidArgument for anything but an https URL."""
+        """`method` as the API has it (httpGet, the default). Raises InvalidArgument for anything but an https
+        URL."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.path.startswith("/folder"):
             raise invalid_argument("url")

@@ -1,7 +1,7 @@
 """Changed block tracking of one disk: which blocks were written between one changeId and the next.
 
-A changeId is ``UUID/n``, the UUID as sixteen hex bytes with spaces and one dash (as published scripts print it); n
-rises with every snapshot. Another UUID means that tracking was lost.
+A changeId is ``UUID/n``, the UUID as sixteen hex bytes with spaces and one dash (as published scripts print
+it); n rises with every snapshot. Another UUID means that tracking was lost.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything, as after a hard power loss: a new UUID, so that no old changeId is good any more."""
+        """Forgets everything, as after a hard power loss: a new UUID, so that no old changeId is good any
+        more."""
         text = os.urandom(16).hex(" ")
         self.uuid = f"{text[:23]}-{text[24:]}"
         self._epochs = [Ranges()]
@@ -62,7 +63,8 @@ class Tracker:
         self._epochs[-1].add(*aligned(start, end, self.block, self.capacity))
 
     def changed(self, since: int, until: int | None) -> Ranges | None:
-        """What was written between the changeIds n = `since` and `until` (None: now); None for an n not issued."""
+        """What was written between the changeIds n = `since` and `until` (None: now); None for an n not
+        issued."""
         last = len(self._epochs) if until is None else until
         if not 0 <= since <= min(last, len(self._epochs) - 1):
             return None

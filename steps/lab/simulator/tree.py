@@ -1,4 +1,5 @@
-"""The inventory tree: folders, datacenters, hosts, networks, and everything of an inventory file put into it."""
+"""The inventory tree: folders, datacenters, hosts, networks, and everything of an inventory file put into
+it."""
 
 from __future__ import annotations
 
@@ -96,7 +97,8 @@ class Network(Entity):
 
 
 class Cluster(Entity):
-    """One host and its resource pool: enough for a VM to stand on. That an ESXi host has no cluster is nothing to a backup."""
+    """One host and its resource pool: enough for a VM to stand on. That an ESXi host has no cluster is
+    nothing to a backup."""
 
     kind = vim.ClusterComputeResource
 
@@ -131,7 +133,9 @@ class Host(Entity):
 
     @provides("runtime")
     def runtime(self) -> Any:
-        return vim.host.RuntimeInfo(connectionState="connected", powerState="poweredOn", inMaintenanceMode=False)
+        return vim.host.RuntimeInfo(
+            connectionState="connected", powerState="poweredOn", inMaintenanceMode=False
+        )
 
 
 class ResourcePool(Entity):
@@ -152,10 +156,12 @@ def _datacenter(
     datacenter = Datacenter(world, root.folder(spec.folder), spec.name)
     cluster = Cluster(world, datacenter.folders["host"], "cluster1", host_uuid)
     stores = {
-        store.name: Datastore(world, datacenter.folders["datastore"], store, directory) for store in spec.datastores
+        store.name: Datastore(world, datacenter.folders["datastore"], store, directory)
+        for store in spec.datastores
     }
     networks = {
-        name: Network(world, world.number("network"), name, datacenter.folders["network"]).ref for name in spec.networks
+        name: Network(world, world.number("network"), name, datacenter.folders["network"]).ref
+        for name in spec.networks
     }
     place = Surroundings(datacenter.inventory_path, stores, networks, cluster.host.ref, cluster.pool.ref)
     for machine in spec.vms:

@@ -1,7 +1,8 @@
-"""Properties that the simulator leaves out of its answers: ``VirtualDisk.capacityInBytes`` is unset wherever a disk is sent.
+"""Properties that the simulator leaves out of its answers: ``VirtualDisk.capacityInBytes`` is unset wherever
+a disk is sent.
 
-Any optional property may be unset (SDK Programming Guide, "Unset Optional Properties"); that a server leaves out one that the API
-requires was reported of none, and is for tests of what a client makes of it.
+Any optional property may be unset (SDK Programming Guide, "Unset Optional Properties"); that a server leaves
+out one that the API requires was reported of none, and is for tests of what a client makes of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from steps.lab.simulator.vmodl import DataObject, ManagedObject, support
 
 
 class Unset:
-    """`properties`, each of a type of the API by its name in WSDL; those of subtypes are meant too. Empty in most simulators."""
+    """`properties`, each of a type of the API by its name in WSDL; those of subtypes are meant too. Empty in
+    most simulators."""
 
     def __init__(self) -> None:
         self._properties: frozenset[str] = frozenset()

@@ -1,6 +1,7 @@
 """pyVmomi's type metadata as the simulator uses it: what a client sends and receives is made of these types.
 
-The names are `Any`, since pyVmomi's stubs leave its constructors untyped and declare optional properties as present.
+The names are `Any`, since pyVmomi's stubs leave its constructors untyped and declare optional properties as
+present.
 """
 
 from __future__ import annotations
@@ -46,8 +47,11 @@ def fault(kind: Any, message: str, **fields: Any) -> Exception:
 
 
 def invalid_argument(name: str) -> Exception:
-    """The text is what clients report: "A specified parameter was not correct: startOffset" (pyvmomi issue 224)."""
-    return fault(vmodl.fault.InvalidArgument, f"A specified parameter was not correct: {name}", invalidProperty=name)
+    """The text is what clients report: "A specified parameter was not correct: startOffset" (pyvmomi issue
+    224)."""
+    return fault(
+        vmodl.fault.InvalidArgument, f"A specified parameter was not correct: {name}", invalidProperty=name
+    )
 
 
 def object_gone(reference: Any) -> Exception:
