@@ -1,4 +1,4 @@
-"""The house: imports go down only, and each foreign library has one room."""
+"""The house: which room may see which. An import goes down the table only, and each foreign library has one room."""
 
 import ast
 from pathlib import Path
@@ -6,86 +6,136 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {
-    "model",
-    "errors",
-    "events",
-    "units",
-    "files",
-    "process",
-    "leash",
-    "identity",
-    "lock_file",
-    "secrets",
-    "render",
-    "field_docs",
-    "findings",
-    "observations",
-    "outcomes",
-    "result",
-    "printable",
-    "regular_file",
+
+MAY_SEE: dict[str, str] = {
+    # The engine: it knows nothing of VMs, disks or vSphere.
+    "runner/base": "",
+    "runner/hosts": "base",
+    "runner/events": "base hosts",
+    "runner/report": "base hosts events",
+    "runner/step": "base hosts events",
+    "runner/job": "base hosts events step",
+    "runner/engine": "base hosts events step job",
+    "runner/app": "base hosts events step job engine",
+    "runner/console": "base events report job engine",
+    "runner/cli": "base hosts events report step job engine app console",
+    # Libraries: each knows one thing, none knows a step of the backup or another library.
+    "steps/vsphere": "runner/base runner/hosts runner/events runner/step",
+    "steps/repository": "runner/base runner/hosts runner/events runner/step",
+    "steps/qemu": "runner/base runner/hosts",
+    "steps/copy": "runner/base runner/hosts",
+    "steps/guest": "runner/base runner/hosts",
+    # What steps hand each other, and what several of them share.
+    "steps/values": "LIBRARIES",
+    "steps/nbd": "LIBRARIES values",
+    "steps/vm": "LIBRARIES values",
+    "steps/points": "LIBRARIES values nbd",
+    "steps/source": "LIBRARIES values nbd",
+    "steps/incremental": "LIBRARIES values nbd points",
+    # Steps: none imports another one.
+    "steps/backup": "LIBRARIES values nbd vm points source incremental",
+    "steps/restore": "LIBRARIES values nbd vm points source incremental",
+    "steps/maintain": "LIBRARIES values nbd vm points source incremental",
+    # What a job file's sections are, a vCenter that runs anywhere, and the commands.
+    "steps/sections": "LIBRARIES values nbd vm points",
+    "steps/lab/simulator": "runner/base",
+    "steps/lab": "runner/base runner/hosts steps/repository steps/lab/simulator",
+    "steps/commands": "RUNNER ALL",
 }
+LIBRARIES = "runner/base runner/hosts runner/events runner/step steps/vsphere steps/repository steps/qemu steps/copy"
 ROOMS = {
-    "pyVmomi": "steps/vsphere/",
-    "pyVim": "steps/vsphere/",
+    "pyVmomi": "steps/vsphere/ steps/lab/simulator/",
+    "pyVim": "steps/vsphere/ steps/lab/simulator/",
     "nbd": "steps/copy/nbd.py",
     "fabric": "runner/hosts/ssh/",
     "paramiko": "runner/hosts/ssh/",
     "jinja2": "runner/base/render.py",
+    "yaml": "runner/base/yaml_nodes.py runner/job/writer.py",
     "networkx": "runner/job/graph.py",
-    "rich": "runner/console",
-    "click": "runner/cli/",
+    "rich": "runner/console/",
+    "click": "runner/cli/ steps/commands/",
     "guestfs": "steps/guest/",
 }
 MODULES = sorted(path.relative_to(ROOT) for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.py"))
 
 
-def floor(module: str) -> int:
-    """0 is the ground; an import may stay on its floor or go down."""
-    parts = module.split(".")
-    if parts[0] == "steps":
-        if len(parts) > 1 and parts[1] in ("vsphere", "qemu", "copy", "repository"):
-            return 2
-        return 4 if len(parts) > 1 and parts[1] == "lab" else 3
-    if len(parts) == 1 or parts[1] in GROUND:
-        return 0
-    return {"app": 5, "cli": 6}.get(parts[1], 1)
+def room_of(path: Path) -> str | None:
+    """The room of a module; None for the two packages themselves, which have no code."""
+    return next((room for room in sorted(MAY_SEE, reverse=True) if Path(room) in path.parents), None)
+
+
+def seen_from(room: str) -> set[str]:
+    words = MAY_SEE[room].replace("LIBRARIES", LIBRARIES).split()
+    everything = {other for other in MAY_SEE if other != room}
+    house = room.split("/")[0]
+    seen = {word if "/" in word else f"{house}/{word}" for word in words if word not in ("RUNNER", "ALL")}
+    return everything if "ALL" in words else seen
 
 
 def imports(path: Path) -> list[str]:
-    tree = ast.parse((ROOT / path).read_text())
+    """Modules, also those that a package hands out: ``from steps.vsphere import cbt``."""
     found = []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.append(node.module)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
 
 
-def name_of(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+def file_of(module: str) -> Path | None:
+    """The file in this tree, None if the name is of something else."""
+    path = Path(*module.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if (ROOT / file).is_file():
+            return file
+    return None
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_imports_go_down_only(path: Path):
-    mine = name_of(path)
-    for other in imports(path):
-        if other.split(".")[0] in ("runner", "steps"):
-            assert floor(other) <= floor(mine), f"{mine} imports {other}, which is above it"
-            siblings = mine.split(".")[:2] + other.split(".")[:2]
-            if floor(mine) == floor(other) == 2:
-                assert siblings[1] == siblings[3], f"{mine} imports {other}: rooms of one floor do not know each other"
+def test_a_room_sees_only_what_the_table_says(path: Path):
+    mine = room_of(path)
+    for module in imports(path):
+        file = file_of(module)
+        room = None if file is None else room_of(file)
+        if room is None or room == mine:
+            continue
+        assert mine is not None, f"{path} imports {module}: what stands above all rooms sees none"
+        assert room in seen_from(mine), f"{path} imports {module}: {mine} may not see {room}"
+
+
+def test_the_table_has_no_circle():
+    order = {room: number for number, room in enumerate(MAY_SEE)}
+    for room in MAY_SEE:
+        later = [seen for seen in seen_from(room) if order[seen] > order[room]]
+        assert not later, f"{room} stands below {later}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_no_step_imports_another_one(path: Path):
+    if path.parent.name not in ("backup", "restore", "maintain"):
+        return
+    steps = {step.with_suffix("").as_posix() for step in MODULES if is_step(step)} - {path.with_suffix("").as_posix()}
+    for module in imports(path):
+        assert module.replace(".", "/") not in steps, f"{path} imports the step {module}"
+
+
+def is_step(path: Path) -> bool:
+    """Whether the registered class of a step is defined there."""
+    text = (ROOT / path).read_text()
+    return path.parent.name in ("backup", "restore", "maintain") and "(Step[" in text
+
+
+@pytest.mark.parametrize("room", MAY_SEE)
+def test_a_room_says_in_a_sentence_what_it_is_for(room: str):
+    purpose = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text())) or ""
+    assert purpose.endswith(".") or ".\n" in purpose, f"{room}/__init__.py has no sentence"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_each_foreign_library_has_one_room(path: Path):
     for other in imports(path):
-        room = ROOMS.get(other.split(".")[0])
-        assert room is None or str(path).startswith(room), f"{path} imports {other}, whose room is {room}"
-
-
-def test_the_floors_tell_up_from_down():
-    assert floor("runner.cli.run") > floor("runner.app") > floor("steps.backup.transfer") > floor("steps.copy.engine")
-    assert floor("steps.copy.engine") > floor("runner.engine.executor") > floor("runner.base.model")
+        rooms = ROOMS.get(other.split(".")[0])
+        assert rooms is None or str(path).startswith(tuple(rooms.split())), (
+            f"{path} imports {other}: it lives in {rooms}"
+        )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from steps.vsphere.tls import sha1_thumbprint, trust
 from tests.vcenter import PASSWORD, USER, Lab
 

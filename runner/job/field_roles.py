@@ -10,8 +10,7 @@ from pydantic import JsonValue
 
 from runner.base.annotations import inside, members, metadata
 from runner.base.model import HOST, RELATIVE_TO_FILE, SectionName
-from runner.job.model import Location
-from runner.job.yaml_nodes import Mapping, Node, Scalar, Sequence
+from runner.base.yaml_nodes import Location, Mapping, Node, Scalar, Sequence
 
 Path = tuple[str | int, ...]
 

@@ -9,10 +9,11 @@ from typing import Any
 from runner.base.errors import JobFileError, Problem
 from runner.base.render import job_templates
 from runner.base.suggestion import did_you_mean
+from runner.base.yaml_nodes import Entry, Location, Node, Scalar, kind_of
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.job.expressions import ExpressionError, evaluate
 from runner.job.field_roles import with_absolute_paths
-from runner.job.model import LOCAL, Job, Location, StateIn, StateSpec, StepSpec
+from runner.job.model import LOCAL, Job, StateIn, StateSpec, StepSpec
 from runner.job.problems import Written, check_value, each_once
 from runner.job.sources import Part, Sources, beside, content_of
 from runner.job.spelling import Spelling
@@ -21,7 +22,6 @@ from runner.job.steps import WrittenSteps, read_steps
 from runner.job.template import TemplateReader, named
 from runner.job.variables import Unsettled, Variables, only_variables
 from runner.job.writer import write_out
-from runner.job.yaml_nodes import Entry, Node, Scalar, kind_of
 from runner.step.step import Registry, Section
 
 __all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "is_part", "load", "write_out"]

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from runner.base.errors import Problem
 from runner.base.model import HostName, JobModel
+from runner.base.yaml_nodes import NOWHERE, Location
 from runner.hosts.spec import HostSpec
 from runner.hosts.state_place import StatePlace
 from runner.step.step import Section
@@ -23,20 +24,6 @@ KEY_FIELDS = ("key", "id", "moref", "name")
 """The first of these that an element of an `each` has names its node; a number or a text names itself."""
 
 When = Literal["success", "always"]
-
-
-@dataclass(frozen=True, order=True)
-class Location:
-    """`line` and `column` count from 1."""
-
-    file: str
-    line: int
-    column: int
-
-    def problem(self, message: str) -> Problem:
-        """A sentence on one line: what it quotes of the file may hold line breaks, or rule a terminal."""
-        line = "".join(each if each.isprintable() else " " for each in message)
-        return Problem(self.file, self.line, self.column, line)
 
 
 @dataclass(frozen=True)
@@ -53,7 +40,7 @@ class StepSpec:
     needs: tuple[str, ...] = ()
     when: When = "success"
     retries: int = DEFAULT_RETRIES
-    location: Location = Location("", 0, 0)
+    location: Location = NOWHERE
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -19,10 +19,9 @@ from pydantic_core import ErrorDetails
 from runner.base.annotations import bare, element, field, fields, members, model_of, required, spelled
 from runner.base.errors import Problem
 from runner.base.suggestion import closest, did_you_mean
+from runner.base.yaml_nodes import Location, Node, Scalar, Sequence
+from runner.base.yaml_nodes import Mapping as MappingNode
 from runner.job.expressions import ExpressionError, whole
-from runner.job.model import Location
-from runner.job.yaml_nodes import Mapping as MappingNode
-from runner.job.yaml_nodes import Node, Scalar, Sequence
 
 Path = tuple[str | int, ...]
 

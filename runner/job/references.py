@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from runner.base.errors import Problem
 from runner.base.suggestion import did_you_mean
+from runner.base.yaml_nodes import Location, Node, Scalar
 from runner.job.expressions import ExpressionError, Reference, look_up, parse, whole
-from runner.job.model import Location, StepSpec
+from runner.job.model import StepSpec
 from runner.job.reference_types import ANYTHING, Known, NoSuchPart, Shape, Typed, is_scalar, list_of, part_of
 from runner.job.variables import ROOT, Variables
-from runner.job.yaml_nodes import Node, Scalar
 from runner.step.step import Lifetime, Registry
 
 RUN = "run"

@@ -13,9 +13,18 @@ from pathlib import Path
 from runner.base.errors import JobFileError, Problem
 from runner.base.suggestion import did_you_mean
 from runner.base.units import MiB
-from runner.job.model import Location
+from runner.base.yaml_nodes import (
+    Entry,
+    Location,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    compose,
+    kind_of,
+    position,
+)
 from runner.job.variables import Unsettled, Variables, variables_in
-from runner.job.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, kind_of, position
 
 MAX_BYTES = 4 * MiB
 """A job of 2,000 steps has about 400 KiB."""

@@ -9,8 +9,7 @@ from typing import Any
 
 from runner.base.annotations import fields, inside, members, model_of
 from runner.base.errors import Problem
-from runner.job.model import Location
-from runner.job.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
+from runner.base.yaml_nodes import Entry, Location, Mapping, Node, Scalar, Sequence
 from runner.step.step import Registry
 
 

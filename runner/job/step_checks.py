@@ -15,17 +15,17 @@ from pydantic import JsonValue
 from runner.base.annotations import fields, inside, required
 from runner.base.errors import Problem
 from runner.base.suggestion import closest, did_you_mean
+from runner.base.yaml_nodes import Location, Node, Scalar, Sequence
+from runner.base.yaml_nodes import Mapping as MappingNode
 from runner.job.expressions import ExpressionError, evaluate, whole
 from runner.job.field_roles import names
 from runner.job.graph import CycleError, StepGraph, cycle_sentence
-from runner.job.model import KEY_FIELDS, Location
+from runner.job.model import KEY_FIELDS
 from runner.job.problems import Path, Written, check_value, one_of
 from runner.job.reference_types import ANYTHING, Shape, Typed, element_of, fits, has_key
 from runner.job.references import Place, References, Takes, whole_of
 from runner.job.steps import WrittenStep, WrittenSteps
 from runner.job.variables import ROOT, Variables, only_variables, scalars
-from runner.job.yaml_nodes import Mapping as MappingNode
-from runner.job.yaml_nodes import Node, Scalar, Sequence
 from runner.step.step import AnyStep, Registry
 
 

@@ -11,11 +11,11 @@ from pydantic import Field, JsonValue
 
 from runner.base.errors import Problem
 from runner.base.model import JobModel
+from runner.base.yaml_nodes import Location, Mapping, Node, Scalar, Sequence, kind_of
 from runner.job.expressions import NAME, ExpressionError, whole
 from runner.job.field_roles import with_absolute_paths
-from runner.job.model import DEFAULT_RETRIES, Location, StepSpec, When
+from runner.job.model import DEFAULT_RETRIES, StepSpec, When
 from runner.job.problems import Written, check_value
-from runner.job.yaml_nodes import Mapping, Node, Scalar, Sequence, kind_of
 from runner.step.step import Registry
 
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)

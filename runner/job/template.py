@@ -12,14 +12,13 @@ from typing import Any
 from runner.base.annotations import bare
 from runner.base.render import job_templates, render_template, template_text
 from runner.base.suggestion import did_you_mean
-from runner.job.model import Location
+from runner.base.yaml_nodes import Entry, Location, Node, Scalar
+from runner.base.yaml_nodes import Mapping as MappingNode
 from runner.job.problems import Written, check_value
 from runner.job.sources import Part, Sources
 from runner.job.spelling import Spelling
 from runner.job.template_variables import MissingVariables, Variable, declared, settled
 from runner.job.variables import Variables, variables_in
-from runner.job.yaml_nodes import Entry, Node, Scalar
-from runner.job.yaml_nodes import Mapping as MappingNode
 from runner.step.step import Registry
 
 

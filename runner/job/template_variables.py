@@ -20,7 +20,7 @@ from runner.base.annotations import fields, inside
 from runner.base.errors import UsageError
 from runner.base.model import JobModel, load_value
 from runner.base.render import template_front, template_summary
-from runner.job.yaml_nodes import compose
+from runner.base.yaml_nodes import compose
 from runner.step.step import Registry
 
 TYPES: Mapping[str, Any] = {"text": str, "list of text": tuple[str, ...], "true or false": bool}

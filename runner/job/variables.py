@@ -9,9 +9,8 @@ from pydantic import JsonValue
 
 from runner.base.errors import JobFileError, Problem
 from runner.base.suggestion import did_you_mean
+from runner.base.yaml_nodes import Entry, Location, Mapping, Node, Scalar, Sequence, compose, resolve
 from runner.job.expressions import NAME, ExpressionError, Reference, evaluate, look_up, references
-from runner.job.model import Location
-from runner.job.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, compose, resolve
 
 ROOT = "vars"
 

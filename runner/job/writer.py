@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, JsonValue
 
+from runner.base.yaml_nodes import resolve
 from runner.job.model import DEFAULT_RETRIES, LOCAL, Job, StepSpec
-from runner.job.yaml_nodes import resolve
 
 LINE = 100
 """Characters of a `with` that still reads well on one line."""

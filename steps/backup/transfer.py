@@ -18,8 +18,9 @@ from runner.events.step_report import Cell, Findings, Row
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.step import Context, Lifetime, Step
+from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
-from steps.copy.digests import ENTRY, Digests, file_size
+from steps.copy.digests import ENTRY, Digests
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
@@ -28,7 +29,7 @@ from steps.incremental.increment import Increment, blocks_of, content_of, write_
 from steps.nbd import tools
 from steps.points.figures import speed_of
 from steps.qemu import img
-from steps.repository import layout, vm_directory
+from steps.repository import layout
 from steps.source.server import endpoint_name
 from steps.values.base import Base
 from steps.values.copied import Copied
@@ -191,17 +192,6 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             "BLAKE3": Cell(value=out.digest, unit="digest"),
         }
         return Findings(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))
-
-
-def published(ctx: Context, host: Host, image: Image) -> bool:
-    """Whether this run has made the image part of a restore point: it then lies elsewhere, its markers are
-    gone."""
-    return vm_directory.point_of_run(host, posixpath.dirname(image.directory), ctx.run.id) is not None
-
-
-def digests_are_there(host: Host, copied: Copied) -> bool:
-    found = host.stat(copied.digests)
-    return found is not None and found.size == file_size(copied.image.capacity)
 
 
 def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:

@@ -79,7 +79,7 @@ class Appliance:
             handle, self._handle = self._handle, None
             handle.close()
 
-    def _mount(self, device: str, place: str) -> None:
+    def _mount_one(self, device: str, place: str) -> None:
         self.ask(lambda g: g.mount_ro(device, place), f"mounting {device}")
 
     def ask(self, question: Callable[[Any], T], doing: str, deadline: float = ANSWER) -> T:
@@ -171,7 +171,7 @@ class Appliance:
             try:
                 if not roots:
                     self.ask(lambda g, place=place: g.mkmountpoint(place), f"making {place}")  # type: ignore[misc]
-                self._mount(device, place)
+                self._mount_one(device, place)
                 self.mounted[place] = device
             except GuestError as error:
                 self.notes.append(error.message)

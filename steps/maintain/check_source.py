@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from runner.base.errors import DifferenceError, StateError
-from runner.base.model import JobModel, Model, SectionName
+from runner.base.model import JobModel, SectionName
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
@@ -20,7 +20,6 @@ from steps.copy.differences import Differences, count, differences
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK, gaps
 from steps.copy.nbd import NbdEndpoint
-from steps.maintain.verify_point import DIFFERENCES, PointChecked
 from steps.points import stored
 from steps.repository import identities, verification_records, vm_directory
 from steps.repository.identities import Adoption
@@ -28,23 +27,14 @@ from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.section import locate
 from steps.repository.verification_records import Comparison, DiskCompared
 from steps.source.server import endpoint_name
+from steps.values.point_checked import DIFFERENCES, PointChecked
 from steps.values.snapshot import SnapshotTaken
 from steps.values.source import Source
+from steps.values.source_checked import SourceChecked
 from steps.vsphere import cbt
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import TrackingError, TrackingLost, TrackingOff
 from steps.vsphere.inventory import VM
-
-
-class SourceChecked(Model):
-    path: str
-    """Absolute path of the point's directory"""
-    host: str
-    """The job's name of the host it lies on"""
-    disks: tuple[DiskCompared, ...]
-    """What this comparison found"""
-    at: datetime
-    """When it was begun"""
 
 
 class CheckSourceIn(JobModel):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from runner.base.errors import DifferenceError, SendenseError, StateError
-from runner.base.model import JobModel, Model, SectionName
+from runner.base.model import JobModel, SectionName
 from runner.events.check_results import Observation
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Findings, Row, Statement
@@ -32,25 +32,8 @@ from steps.repository.manifest import PointDisk
 from steps.repository.section import locate
 from steps.repository.verification_records import DiskVerified, Level, Verification
 from steps.repository.vm_lock import hold
+from steps.values.point_checked import DIFFERENCES, PointChecked
 from steps.values.stored_point import StoredDisk
-
-DIFFERENCES = 100
-"""Offsets that are remembered of one disk: enough to see whether a sector or a disk is bad."""
-
-
-class PointChecked(Model):
-    path: str
-    """Absolute path of the point's directory"""
-    host: str
-    """The job's name of the host it lies on"""
-    level: Level
-    """How much was read"""
-    blocks: int
-    """Of its disks, 1 MiB each"""
-    compared: int
-    """Those that were compared"""
-    at: datetime
-    """When it was begun"""
 
 
 class CheckPointIn(JobModel):

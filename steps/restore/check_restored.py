@@ -12,8 +12,7 @@ from runner.step.step import Context, Lifetime, Step
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.nbd import NbdEndpoint
 from steps.points.stored import receive_digests
-from steps.restore.create_target import is_delivered
-from steps.restore.restore_disk import WrongPairError
+from steps.restore.target_files import WrongPairError, is_delivered
 from steps.values.checked import Checked
 from steps.values.restored import Restored
 from steps.values.serving import Serving

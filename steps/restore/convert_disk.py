@@ -14,7 +14,7 @@ from runner.hosts.host import Child, Host
 from runner.step.step import Context, Lifetime, Step
 from steps.nbd import tools
 from steps.qemu import img
-from steps.restore.restore_disk import WrongPairError, is_there, row_of
+from steps.restore.target_files import WrongPairError, is_there, row_of
 from steps.values.restored import Restored
 from steps.values.serving import Serving
 from steps.values.target import Target

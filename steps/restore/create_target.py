@@ -21,6 +21,7 @@ from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.qemu.nodes import Format
 from steps.repository import layout
+from steps.restore.target_files import TargetExistsError, is_delivered, state_of
 from steps.values.stored_point import DiskImage, StoredDisk
 from steps.values.target import Target, TargetFormat
 
@@ -46,11 +47,6 @@ class CreateTargetIn(JobModel):
         if not value.startswith("/") or ".." in value.split("/") or not value.isprintable():
             raise ValueError("write an absolute path without '..', such as /restore/pgtest1")
         return posixpath.normpath(value)
-
-
-class TargetExistsError(SendenseError):
-    def __init__(self, path: str, host: str) -> None:
-        super().__init__(f"{path} on {host} is there already and stays as it is; --overwrite replaces it")
 
 
 class CreateTarget(Step[CreateTargetIn, Empty, Target]):
@@ -144,16 +140,6 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
         )
 
 
-def is_delivered(host: Host, target: Target) -> bool:
-    """Whether the file has its final name already: what has it is not what it was to replace."""
-    return not host.exists(target.image.path) and _state(host, target.final) not in (None, target.replaces)
-
-
-def _state(host: Host, path: str) -> tuple[int, int] | None:
-    found = host.stat(path)
-    return None if found is None else (found.size, found.mtime_ns)
-
-
 def _target(ctx: Context, inputs: CreateTargetIn) -> Target:
     disk = inputs.disk
     form = _FORMATS[inputs.format]
@@ -173,7 +159,7 @@ def _target(ctx: Context, inputs: CreateTargetIn) -> Target:
         form=inputs.format,
         final=final,
         overwrite=inputs.overwrite,
-        replaces=_state(ctx.host(inputs.host), final),
+        replaces=state_of(ctx.host(inputs.host), final),
     )
 
 

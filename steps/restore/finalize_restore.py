@@ -11,7 +11,7 @@ from runner.events.result import Result
 from runner.events.step_report import Findings, Statement
 from runner.step.step import Context, Empty, Lifetime, Step
 from steps.repository import layout
-from steps.restore.create_target import TargetExistsError, is_delivered
+from steps.restore.target_files import TargetExistsError, is_delivered
 from steps.values.checked import Checked
 from steps.values.target import Target
 

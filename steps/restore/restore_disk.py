@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runner.base.errors import DifferenceError, SendenseError
+from runner.base.errors import DifferenceError
 from runner.base.model import HOW, Duration, JobModel, Size
 from runner.base.units import MiB
-from runner.events.step_report import Cell, Findings, Row
+from runner.events.step_report import Findings
 from runner.step.step import Context, Lifetime, Step
 from steps.copy import nbd
 from steps.copy.digests import Digests
@@ -18,9 +18,8 @@ from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
-from steps.points.figures import speed_of
 from steps.points.stored import receive_digests
-from steps.restore.create_target import is_delivered
+from steps.restore.target_files import WrongPairError, is_there, row_of
 from steps.values.restored import Restored
 from steps.values.serving import Serving
 from steps.values.stored_point import StoredDisk
@@ -45,14 +44,6 @@ class RestoreDiskLive(JobModel):
     """The disk in the restore point"""
     into: Serving
     """The file, to be written to"""
-
-
-class WrongPairError(SendenseError):
-    def __init__(self, disk: StoredDisk, source: Serving, into: str) -> None:
-        super().__init__(
-            f"disk {disk.key} of {disk.point} is to be restored, but {source.image.path} is served and "
-            f"{into} is written to; nothing was written"
-        )
 
 
 class PointDamagedError(DifferenceError):
@@ -107,22 +98,6 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
 
     def findings(self, out: Restored) -> Findings:
         return row_of(out)
-
-
-def is_there(ctx: Context, restored: Restored) -> bool:
-    """Whether the file still is where it was, or has its final name by now."""
-    host, target = ctx.host(restored.target.image.host), restored.target
-    return host.exists(target.image.path) or is_delivered(host, target)
-
-
-def row_of(out: Restored) -> Findings:
-    disk = out.target.disk
-    cells = {
-        "Size": Cell(value=disk.capacity, unit="bytes"),
-        "Content": Cell(value=disk.data, unit="bytes"),
-        **speed_of(out.seconds, out.moved),
-    }
-    return Findings(rows=(Row(table="Disks", key=str(disk.key), cells=cells),))
 
 
 def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: Digests) -> Copy:

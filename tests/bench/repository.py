@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.hosts.local import LocalHost
-from steps.points import retention_plan
-from steps.repository import catalogue
 from steps.repository.retention import Policy
 from tests.chain import many
+
+from steps.points import retention_plan
+from steps.repository import catalogue
 
 AIM = 3.0
 

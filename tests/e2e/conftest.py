@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from steps.lab.lab import Lab
 from tests.e2e.site import Site
 

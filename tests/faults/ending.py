@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from blake3 import blake3
-
 from runner.base.units import MiB
 from runner.hosts.files import TEMPORARY_PREFIX
 from tests.e2e.site import Site

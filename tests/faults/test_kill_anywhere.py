@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.faults import ending
 from tests.faults.disks import INVENTORY
 from tests.faults.moments import Kill, chosen

@@ -12,7 +12,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-
 from runner.base.units import MiB
 from steps.lab.lab import Lab
 from steps.lab.sshd import Sshd

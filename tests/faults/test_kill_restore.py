@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from runner.base.units import MiB
 from runner.events.events import NodeProgress
 from steps.lab.lab import Lab

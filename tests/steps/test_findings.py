@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from pydantic import JsonValue
-
 from runner.events.step_report import Findings
 from runner.step.step import Registry
 

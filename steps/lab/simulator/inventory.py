@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from runner.base.errors import UsageError
 from runner.base.model import JobModel, load_value
 from runner.base.units import GiB, TiB, parse_size
+from runner.base.yaml_nodes import compose
 
 
 def _offset(text: str | int) -> int:
@@ -249,20 +249,13 @@ def _unique(what: str, values: Iterable[object]) -> None:
 def load_inventory(path: Path) -> Inventory:
     """The inventory of a YAML file. Raises UsageError with a sentence for each mistake."""
     try:
-        value = yaml.safe_load(path.read_text())
+        value = compose(path.read_text(), str(path)).plain()
         _anchor(value, path.absolute().parent)
         loaded = load_value(Inventory, value)
     except OSError as error:
         raise UsageError(f"the inventory {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the inventory {path} is not UTF-8 text") from error
-    except yaml.MarkedYAMLError as error:
-        place = (
-            ""
-            if error.problem_mark is None
-            else f":{error.problem_mark.line + 1}:{error.problem_mark.column + 1}"
-        )
-        raise UsageError(f"{path}{place}: not YAML: {error.problem}") from error
     except ValidationError as error:
         mistakes = (
             f"{'.'.join(map(str, one['loc'])) or 'inventory'}: {one['msg']}" for one in error.errors()

@@ -1,7 +1,6 @@
 """Numbers as people read them."""
 
 import pytest
-
 from runner.base.units import counted
 
 

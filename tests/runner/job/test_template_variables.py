@@ -9,15 +9,14 @@ from typing import Any
 import jinja2
 import jinja2.meta
 import pytest
-
 from runner.base.errors import JobFileError
 from runner.base.render import job_templates, template_front, template_text
+from runner.base.yaml_nodes import Location, Scalar
 from runner.job.expressions import whole
 from runner.job.load import load
-from runner.job.model import Job, Location
+from runner.job.model import Job
 from runner.job.problems import Written, check_value
 from runner.job.template_variables import declared, summary
-from runner.job.yaml_nodes import Scalar
 from runner.step.step import Registry
 
 REGISTRY = Registry.installed()

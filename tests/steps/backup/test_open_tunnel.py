@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
 from runner.base.units import MiB
 from runner.step.step import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, TooManyConnectionsError

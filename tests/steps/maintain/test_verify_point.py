@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
 from runner.base.errors import LockedError
 from runner.base.units import MiB
 from runner.hosts.host import Host, Lock
-from steps.maintain.verify_point import CheckPoint, PointChecked, PointDamagedError
-from steps.points import stored
-from steps.repository import catalogue, layout, manifest, verification_records
+from steps.maintain.verify_point import CheckPoint, PointDamagedError
 from steps.repository.verification_records import Level
+from steps.values.point_checked import PointChecked
 from tests.chain import Chain
 from tests.hub import OTHER_RUN, Hub
+
+from steps.points import stored
+from steps.repository import catalogue, layout, manifest, verification_records
 
 
 def chain(hub: Hub) -> Chain:
@@ -145,7 +146,7 @@ def test_blocks_that_come_after_the_last_difference_that_is_remembered_do_not_co
 ) -> None:
     made = chain(hub)
     flip(made.image(0), 1)
-    monkeypatch.setattr("steps.maintain.verify_point.DIFFERENCES", 2)
+    monkeypatch.setattr("steps.values.point_checked.DIFFERENCES", 2)
     with pytest.raises(PointDamagedError, match="2 of 2 compared blocks"):
         verify(hub, made.points[0])
     found = verification_records.read(hub.host, str(made.path(0))).verified

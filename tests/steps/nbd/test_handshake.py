@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from runner.base.errors import HostError, Interrupted
 from runner.hosts.host import Host
 from steps.copy.endpoint import ConnectFailed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from steps.points.figures import verified
 from steps.repository.manifest import Level
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
-from steps.repository import layout
 from steps.restore.check_restored import CheckRestored, CheckRestoredIn, CheckRestoredLive, RestoredDiffersError
-from steps.restore.create_target import CreateTarget, CreateTargetIn, TargetExistsError
+from steps.restore.create_target import CreateTarget, CreateTargetIn
 from steps.restore.finalize_restore import Deliver, DeliverIn
 from steps.restore.open_point import OpenPoint, OpenPointIn
 from steps.restore.restore_disk import PointDamagedError, RestoreDisk, RestoreDiskIn, RestoreDiskLive
 from steps.restore.serve_image import ServeImage, ServeImageIn
+from steps.restore.target_files import TargetExistsError
 from steps.values.restored import Restored
 from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage, StoredDisk
 from steps.values.target import Target
 from tests.chains import Reference, full, incremental
 from tests.hub import Hub, disk
+
+from steps.repository import layout
 
 IMAGE = layout.image(2000)
 

@@ -11,10 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-
 from runner.base.errors import SendenseError, UsageError
-from steps.lab.simulator import Simulator
-from steps.vsphere import machine, snapshots
 from steps.vsphere.checks import certificate as certificate_of
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import (
@@ -33,6 +30,9 @@ from steps.vsphere.section import VCenter
 from tests.eventually import eventually
 from tests.vcenter import PASSWORD, USER, Starts, inventory, vcenters
 from tests.vcenter import machine as vm
+
+from steps.lab.simulator import Simulator
+from steps.vsphere import machine, snapshots
 
 start_vcenter = vcenters
 

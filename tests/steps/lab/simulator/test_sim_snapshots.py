@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from pyVmomi import vim, vmodl
-
 from runner.base.units import MiB
 from tests.simulation import FLAT, disk, machine
 

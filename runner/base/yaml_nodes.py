@@ -27,7 +27,6 @@ from yaml.events import (
 )
 
 from runner.base.errors import JobFileError, Problem
-from runner.job.model import Location
 
 MAX_DEPTH = 40
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
@@ -45,6 +44,23 @@ _WORDS: dict[str, bool | None] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """`line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def problem(self, message: str) -> Problem:
+        """A sentence on one line: what it quotes of the file may hold line breaks, or rule a terminal."""
+        line = "".join(each if each.isprintable() else " " for each in message)
+        return Problem(self.file, self.line, self.column, line)
+
+
+NOWHERE = Location("", 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
