@@ -18,7 +18,7 @@ from runner.hosts.regular_file import read_pieces
 
 
 class LocalHost:
-    """See `runner.hosts.Host`."""
+    """See `runner.hosts.host.Host`."""
 
     local = True
 

@@ -193,7 +193,7 @@ def is_missing(exit_code: int, stderr: str) -> bool:
 
 
 class LeashedChild:
-    """A `runner.hosts.Child`."""
+    """A `runner.hosts.host.Child`."""
 
     def __init__(
         self,

@@ -34,9 +34,8 @@ _URL = re.compile(r"^problem doing HEAD request to fetch size of URL \[[^\]]*\]:
 
 
 _COOKIE_SCRIPT = (
-    'errors=$(readlink /proc/self/fd/2); case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat '
+    'errors=$(readlink /proc/self/fd/2); case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat {file}'
 )
-"{file}"
 """Prints the cookie. nbdkit sends the standard error of each call of such a script to a new
 ``/tmp/errorsXXXXXX``, wherever TMPDIR points, and never removes it (plugins/curl/scripts.c, the same in 1.32
 and after the rewrite with a pool of handles): one file every `COOKIE_RENEW` seconds and connection. So the

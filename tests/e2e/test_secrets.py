@@ -33,7 +33,7 @@ VARIABLE = "VCENTER_PASSWORD"
 ROOT = Path(__file__).parents[2]
 
 BUG = """
-import steps.transfer
+import steps.backup.transfer
 def copy(*arguments, **more):
     raise RuntimeError("a bug in the copy")
 steps.backup.transfer.copy = copy

@@ -70,7 +70,7 @@ class Connections:
                 raise self._no_session(useless[-1])
 
     def reach(self, server: str, port: int, timeout: float) -> str | None:
-        """See `runner.hosts.Host`. Raises HostError if there is no connection to ask on."""
+        """See `runner.hosts.host.Host`. Raises HostError if there is no connection to ask on."""
         link = self._take(()) or self._take_new(())
         try:
             link.login.transport.open_channel(

@@ -163,7 +163,7 @@ class ScriptError(Exception):
 
 
 class RemoteFiles(ABC):
-    """See `runner.hosts.Host`."""
+    """See `runner.hosts.host.Host`."""
 
     name: str
 

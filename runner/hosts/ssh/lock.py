@@ -70,7 +70,7 @@ if is_at_path "$1"; then printf '\\n%s\\n' "$me" >"$1"; fi
 def take_lock(
     host: str, start: Callable[[Sequence[str]], Session], path: str, holder: str, token: str, mark: str
 ) -> SshLock:
-    """See `runner.hosts.Host.lock`; `start` starts a command line on a wire."""
+    """See `runner.hosts.host.Host.lock`; `start` starts a command line on a wire."""
     asked = _clock()
     wire = start(("sh", "-c", _LOCK, mark or "lock", path, holder, token or NOBODY, str(LET_GO)))
     try:
@@ -110,7 +110,7 @@ def _clock() -> float:
 
 
 class SshLock:
-    """See `runner.hosts.Lock`."""
+    """See `runner.hosts.host.Lock`."""
 
     def __init__(self, host: str, path: str, wire: Session, before: str, asked: float) -> None:
         self.before = before

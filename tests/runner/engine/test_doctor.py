@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 NOBODY = 65534
 ASK = f"""
 import os, pathlib, sys
-from tests.runner.test_doctor import of_records, StatePlace
+from tests.runner.engine.test_doctor import of_records, StatePlace
 state, place = sys.argv[1:]
 os.setgroups([])
 os.setuid({NOBODY})

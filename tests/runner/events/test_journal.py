@@ -108,7 +108,7 @@ def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from runner.journal import Journal
+from runner.events.journal import Journal
 from tests.run_events import failed_run
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

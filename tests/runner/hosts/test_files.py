@@ -17,7 +17,7 @@ from runner.hosts import files
 
 CRASH = """
 import os, signal, sys
-from runner import files
+from runner.hosts import files
 
 def pieces():
     yield 0, b"half"

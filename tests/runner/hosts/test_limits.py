@@ -74,7 +74,7 @@ def test_files_that_may_be_opened_without_asking_anybody_are_taken() -> None:
 
 def test_too_little_memory_is_told_with_the_limit_that_makes_it_little() -> None:
     code = """
-from runner.limits import limit_of
+from runner.hosts.limits import limit_of
 try:
     bytearray(1 << 40)
 except MemoryError as error:

@@ -46,7 +46,7 @@ def test_one_that_cannot_be_read_is_an_error_of_all(tmp_path: Path, content: byt
 def test_what_qemu_img_is_asked_of_many_images_comes_in_portions_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.hosts.PORTION", len(str(tmp_path)) * 3)
+    monkeypatch.setattr("runner.hosts.host.PORTION", len(str(tmp_path)) * 3)
     names = [str(tmp_path / f"{number}.qcow2") for number in range(5)]
     for number, name in enumerate(names):
         img.create(LocalHost("here"), name, (number + 1) * MiB)

@@ -70,7 +70,7 @@ BEHAVIOURS = {
 
 def marks() -> Iterator[tuple[int, str]]:
     steps = Path(__file__).parents[2]
-    of_library = (steps / "test_vddk.py", steps / "vsphere" / "test_open_disks.py")
+    of_library = (steps / "source" / "test_vddk.py", steps / "source" / "test_open_disks.py")
     for file in (*Path(__file__).parent.glob("test_sim_*.py"), *of_library):
         for node in ast.parse(file.read_text()).body:
             for mark in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
