@@ -1,1 +1,1 @@
-"""The backup: a file for each kind of step, in the folder of the job that it serves, and what they stand on."""
+"""The backup: a file for each kind of step, in the folder of the job that it serves, and what they need."""

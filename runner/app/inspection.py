@@ -11,12 +11,12 @@ from pydantic import JsonValue
 
 from runner.app.earlier_runs import EARLIER, earlier
 from runner.app.records import new_record, new_run_id
-from runner.app.workspace import Desk, Options, open_desk, read_job, state_directory
+from runner.app.workspace import Options, Workspace, open_workspace, read_job, state_directory
 from runner.base.errors import SendenseError
 from runner.engine import doctor
 from runner.engine.checkpoint import RunRecord
 from runner.engine.doctor import Diagnosis
-from runner.engine.live_observer import Looking
+from runner.engine.live_observer import LiveObserver
 from runner.engine.plan import Blind, Plan, Planner
 from runner.engine.preflight import Examination
 from runner.engine.world import World
@@ -46,40 +46,41 @@ def diagnose(path: Path | None, options: Options) -> Diagnosis:
     state = state_directory(options)
     if path is None:
         return doctor.diagnosis(None, (*doctor.local(state), tools.examine_libnbd()))
-    with open_desk(path, options, threading.Event(), ()) as desk:
-        here = (*doctor.local(state, place=desk.job.state_place), tools.examine_libnbd())
-        unfinished, discarded, of_runs = _unfinished(desk)
+    with open_workspace(path, options, threading.Event(), ()) as workspace:
+        here = (*doctor.local(state, place=workspace.job.state_place), tools.examine_libnbd())
+        unfinished, discarded, of_runs = _unfinished(workspace)
         if unfinished is None:
-            run = _run(desk, new_record(desk.job, new_run_id()), discarded)
+            run = _run(workspace, new_record(workspace.job, new_run_id()), discarded)
             known = dict[NodeId, JsonValue]()
         else:
-            prospect = _prospect(desk, unfinished)
+            prospect = _prospect(workspace, unfinished)
             run, known = prospect.run, dict(prospect.known)
-        examination = Examination(*desk.nodes(run), desk.world)
+        examination = Examination(*workspace.nodes(run), workspace.world)
         return doctor.diagnosis(
-            desk.job.name, (*here, *of_runs, *doctor.of_job(desk.job, desk.world, examination, known))
+            workspace.job.name,
+            (*here, *of_runs, *doctor.of_job(workspace.job, workspace.world, examination, known)),
         )
 
 
-def _unfinished(desk: Desk) -> tuple[RunRecord | None, frozenset[str], tuple[Observation, ...]]:
+def _unfinished(workspace: Workspace) -> tuple[RunRecord | None, frozenset[str], tuple[Observation, ...]]:
     """The run that the next one would resume, those that it would discard, and what is to be said of the
     job's earlier runs."""
     subject, looked_at = "the job", "its unfinished run"
     try:
-        if desk.job.state_place is not None:
-            desk.world.reached(desk.job.state_place.host)
+        if workspace.job.state_place is not None:
+            workspace.world.reached(workspace.job.state_place.host)
     except SendenseError:
         return None, frozenset(), ()  # what is looked at of the hosts says it
     try:
-        if (holder := desk.state.holder()) is not None:
+        if (holder := workspace.state.holder()) is not None:
             here = noted(subject, looked_at, f"it is being worked on now, by {holder}")
-            return desk.state.runs().unfinished, frozenset(), (here,)
-        found = earlier(desk, fresh=False)
+            return workspace.state.runs().unfinished, frozenset(), (here,)
+        found = earlier(workspace, fresh=False)
     except SendenseError as error:
         return None, frozenset(), (wrong(subject, looked_at, error.message),)
     told = [noted(subject, f"{EARLIER} ({number})", text) for number, text in enumerate(found.said, 1)]
     if found.resumed is not None:
-        command = desk.options.command("run", desk.job.file)
+        command = workspace.options.command("run", workspace.job.file)
         told.append(
             noted(subject, looked_at, f"run {found.resumed.id} is unfinished: `{command}` resumes it")
         )
@@ -91,39 +92,41 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
     if offline:
         registry = Registry.installed()
         return plan_offline(read_job(path, options, registry), registry)
-    with open_desk(path, options, threading.Event(), ()) as desk:
-        found = earlier(desk, fresh=options.fresh)
-        prospect = _prospect(desk, found.resumed, found.discarded_ids)
-        notes = (*_notes(desk.job), *found.said)
-        plan = prospect.plan.model_copy(update={"holder": desk.state.holder(), "notes": notes})
+    with open_workspace(path, options, threading.Event(), ()) as workspace:
+        found = earlier(workspace, fresh=options.fresh)
+        prospect = _prospect(workspace, found.resumed, found.discarded_ids)
+        notes = (*_notes(workspace.job), *found.said)
+        plan = prospect.plan.model_copy(update={"holder": workspace.state.holder(), "notes": notes})
         if prospect.stands:
             return plan
-        examination = Examination(*desk.nodes(prospect.run), desk.world)
+        examination = Examination(*workspace.nodes(prospect.run), workspace.world)
         plan = plan.with_observations(
             (seen.node, seen.observation) for seen in examination.look(prospect.known, thorough=False)
         )
         return plan.model_copy(update={"space": examination.space()})
 
 
-def _prospect(desk: Desk, unfinished: RunRecord | None, discarded: frozenset[str] = frozenset()) -> _Prospect:
-    record = unfinished or new_record(desk.job, new_run_id())
-    run = _run(desk, record, discarded)
-    state = desk.state.open(record.id)
-    nodes, resolver = desk.nodes(run)
-    unwinding = desk.unwinding(state)
-    stands = frozenset() if unfinished is None else desk.stands(record, unwinding)
+def _prospect(
+    workspace: Workspace, unfinished: RunRecord | None, discarded: frozenset[str] = frozenset()
+) -> _Prospect:
+    record = unfinished or new_record(workspace.job, new_run_id())
+    run = _run(workspace, record, discarded)
+    state = workspace.state.open(record.id)
+    nodes, resolver = workspace.nodes(run)
+    unwinding = workspace.unwinding(state)
+    stands = frozenset() if unfinished is None else workspace.stands(record, unwinding)
     records = {} if unfinished is None else state.nodes()
     if records and not stands and unwinding.would_look_again(nodes):
-        seen = {name for name, kind in desk.registry.steps.items() if kind.read_only}
+        seen = {name for name, kind in workspace.registry.steps.items() if kind.read_only}
         records = {node: known for node, known in records.items() if known.step not in seen}
-    planner = Planner(nodes, resolver, records, Looking(desk.world), stands=stands)
-    plan = planner.plan(desk.job.name, desk.job.file, unfinished.id if unfinished else None)
+    planner = Planner(nodes, resolver, records, LiveObserver(workspace.world), stands=stands)
+    plan = planner.plan(workspace.job.name, workspace.job.file, unfinished.id if unfinished else None)
     return _Prospect(plan, run, resolver.outputs, stands)
 
 
-def _run(desk: Desk, record: RunRecord, discarded: frozenset[str] = frozenset()) -> Run:
-    run = desk.world.run = Run(
-        record.id, desk.job.name, desk.job.digest, record.git_commit, discarded=discarded
+def _run(workspace: Workspace, record: RunRecord, discarded: frozenset[str] = frozenset()) -> Run:
+    run = workspace.world.run = Run(
+        record.id, workspace.job.name, workspace.job.digest, record.git_commit, discarded=discarded
     )
     return run
 

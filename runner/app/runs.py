@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.app.earlier_runs import EARLIER, discard, earlier
 from runner.app.outcome import verdict_of
 from runner.app.records import account, git_commit, new_record, new_run_id
-from runner.app.workspace import EVENTS, Desk, Options, nothing_is_usage, open_desk
+from runner.app.workspace import EVENTS, Options, Workspace, nothing_is_usage, open_workspace
 from runner.base.errors import Interrupted, SendenseError, StateError, UsageError
 from runner.engine.checkpoint import RunRecord, RunState, now
 from runner.engine.conclusion import RUN
@@ -59,75 +59,79 @@ def run_job(
     """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code,
     what keeps the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises
     RunBroke for a bug."""
-    with open_desk(path, options, stop, listeners) as desk, ExitStack() as stack:
-        candidate = earlier(desk, fresh=options.fresh).resumed
+    with open_workspace(path, options, stop, listeners) as workspace, ExitStack() as stack:
+        candidate = earlier(workspace, fresh=options.fresh).resumed
         run_id = new_run_id() if candidate is None else candidate.id
-        stack.enter_context(desk.lock(run_id))
-        found = earlier(desk, fresh=options.fresh)
+        stack.enter_context(workspace.lock(run_id))
+        found = earlier(workspace, fresh=options.fresh)
         if found.discarded:
             with nothing_is_usage():
-                discard(desk, found)
+                discard(workspace, found)
         if found.resumed is None and candidate is not None:
             run_id = new_run_id()  # it was finished by another, just before we had the lock
-        record = found.resumed or new_record(desk.job, run_id)
-        return _execute(desk, record, options, found.said, resumed=found.resumed is not None)
+        record = found.resumed or new_record(workspace.job, run_id)
+        return _execute(workspace, record, options, found.said, resumed=found.resumed is not None)
 
 
 def _execute(
-    desk: Desk, record: RunRecord, options: Options, said: Sequence[str], *, resumed: bool
+    workspace: Workspace, record: RunRecord, options: Options, said: Sequence[str], *, resumed: bool
 ) -> Result:
     """`said` of earlier runs."""
     began = time.monotonic()
-    state = desk.state.open(record.id)
-    commit = git_commit(Path(desk.job.file).parent)
-    run = desk.run(record.model_copy(update={"job_digest": desk.job.digest, "git_commit": commit}))
-    directory = desk.directory(record.id)
+    state = workspace.state.open(record.id)
+    commit = git_commit(Path(workspace.job.file).parent)
+    run = workspace.run(record.model_copy(update={"job_digest": workspace.job.digest, "git_commit": commit}))
+    directory = workspace.directory(record.id)
     with ExitStack() as stack:
-        journals = list(_journals(desk, stack, directory / EVENTS, options.events))
+        journals = list(_journals(workspace, stack, directory / EVENTS, options.events))
         if resumed:
             state.tidy()
         else:
             state.create(record)
-        desk.bus.emit(
+        workspace.bus.emit(
             RunStarted(
                 run=record.id,
-                job=desk.job.name,
+                job=workspace.job.name,
                 resumed=resumed,
-                job_file=desk.job.file,
-                job_digest=desk.job.digest,
-                files=dict(desk.job.digests),
+                job_file=workspace.job.file,
+                job_digest=workspace.job.digest,
+                files=dict(workspace.job.digests),
                 settings=dict(options.overrides),
                 git_commit=commit,
                 by=account(),
-                resume=options.typed or options.command("run", desk.job.file),
+                resume=options.typed or options.command("run", workspace.job.file),
                 tools=dict(run.tools),
             )
         )
         for text in said:
-            desk.bus.emit(Warned(node=EARLIER, text=text))
-        unwinding = desk.unwinding(state)
+            workspace.bus.emit(Warned(node=EARLIER, text=text))
+        unwinding = workspace.unwinding(state)
         try:
             outcome = _within_limits(
-                lambda: _worked(desk, record, run, state, unwinding, options, resumed=resumed)
+                lambda: _worked(workspace, record, run, state, unwinding, options, resumed=resumed)
             )
         except Exception as bug:
             text = "".join(traceback.format_exception_only(bug)).strip()
             seconds = time.monotonic() - began
             unwinding.name_what_is_held(record.id, work_done=False)
-            _tell_what_is_lost(desk, journals)
-            desk.bus.emit(
+            _tell_what_is_lost(workspace, journals)
+            workspace.bus.emit(
                 RunFinished(
                     run=record.id, outcome="failed", exit_code=1, seconds=seconds, error=f"bug: {text}"
                 )
             )
             raise RunBroke(
-                Result(record.id, desk.job, 1, directory, told=_is_whole(journals, directory / EVENTS))
+                Result(record.id, workspace.job, 1, directory, told=_is_whole(journals, directory / EVENTS))
             ) from bug
-        finished = _conclude(desk, state, record, unwinding, outcome, time.monotonic() - began)
-        _tell_what_is_lost(desk, journals)
-        desk.bus.emit(finished)
+        finished = _conclude(workspace, state, record, unwinding, outcome, time.monotonic() - began)
+        _tell_what_is_lost(workspace, journals)
+        workspace.bus.emit(finished)
         return Result(
-            record.id, desk.job, finished.exit_code, directory, told=_is_whole(journals, directory / EVENTS)
+            record.id,
+            workspace.job,
+            finished.exit_code,
+            directory,
+            told=_is_whole(journals, directory / EVENTS),
         )
 
 
@@ -142,7 +146,7 @@ def _within_limits(work: Callable[[], Outcome]) -> Outcome:
 
 
 def _worked(
-    desk: Desk,
+    workspace: Workspace,
     record: RunRecord,
     run: Run,
     state: RunState,
@@ -155,31 +159,31 @@ def _worked(
     try:
         if resumed:
             unwinding.settle()
-        stands = desk.stands(record, unwinding) if resumed else frozenset()
+        stands = workspace.stands(record, unwinding) if resumed else frozenset()
     except Interrupted:
         return Outcome(begun=True, interrupted=True)
     except SendenseError as error:
         return Outcome(begun=True, work_done=record.phase == "unwinding", failures=[(RUN, error)])
-    nodes, resolver = desk.nodes(run)
+    nodes, resolver = workspace.nodes(run)
     executor = Executor(
         nodes=nodes,
-        registry=desk.registry,
+        registry=workspace.registry,
         resolver=resolver,
-        world=desk.world,
+        world=workspace.world,
         state=state,
         unwinding=unwinding,
-        bus=desk.bus,
-        stop=desk.world.stop,
+        bus=workspace.bus,
+        stop=workspace.world.stop,
         jobs=options.jobs,
         stands=stands,
-        is_sealed=lambda: desk.is_sealed(unwinding),
+        is_sealed=lambda: workspace.is_sealed(unwinding),
         work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
-        examine=lambda known: Examination(*desk.nodes(run), desk.world).refuse_unless_ready(known),
+        examine=lambda known: Examination(*workspace.nodes(run), workspace.world).refuse_unless_ready(known),
     )
     return executor.execute()
 
 
-def _journals(desk: Desk, stack: ExitStack, own: Path, asked_for: Path | None) -> Iterator[Journal]:
+def _journals(workspace: Workspace, stack: ExitStack, own: Path, asked_for: Path | None) -> Iterator[Journal]:
     """Closed with `stack`. What nobody asked for is no reason not to begin. Raises UsageError for what
     somebody did."""
     for file in filter(None, (own, asked_for)):
@@ -192,10 +196,10 @@ def _journals(desk: Desk, stack: ExitStack, own: Path, asked_for: Path | None) -
             )
             if file is asked_for:
                 raise UsageError(text) from error
-            desk.bus.emit(Warned(node=THE_EVENTS, text=text))
+            workspace.bus.emit(Warned(node=THE_EVENTS, text=text))
             continue
-        stack.callback(_close, desk, journal)
-        desk.bus.subscribe(journal)
+        stack.callback(_close, workspace, journal)
+        workspace.bus.subscribe(journal)
         yield journal
 
 
@@ -203,49 +207,54 @@ def _is_whole(journals: Sequence[Journal], file: Path) -> bool:
     return any(journal.path == file and journal.failure is None for journal in journals)
 
 
-def _tell_what_is_lost(desk: Desk, journals: Sequence[Journal]) -> None:
+def _tell_what_is_lost(workspace: Workspace, journals: Sequence[Journal]) -> None:
     for journal in journals:
         if (failure := journal.failure) is not None:
-            desk.bus.emit(Warned(node=THE_EVENTS, text=failure))
+            workspace.bus.emit(Warned(node=THE_EVENTS, text=failure))
 
 
-def _close(desk: Desk, journal: Journal) -> None:
+def _close(workspace: Workspace, journal: Journal) -> None:
     """What came of the work stands, whoever can read of it."""
     told = journal.failure
     journal.close()
     if (failure := journal.failure) is not None and failure != told:
-        desk.bus.emit(Warned(node=THE_EVENTS, text=failure))
+        workspace.bus.emit(Warned(node=THE_EVENTS, text=failure))
 
 
 def _conclude(
-    desk: Desk, state: RunState, record: RunRecord, unwinding: Unwinding, outcome: Outcome, seconds: float
+    workspace: Workspace,
+    state: RunState,
+    record: RunRecord,
+    unwinding: Unwinding,
+    outcome: Outcome,
+    seconds: float,
 ) -> RunFinished:
-    alarms = _alarms(desk, state)
+    alarms = _alarms(workspace, state)
     finished = verdict_of(record.id, outcome, seconds, alarms)
     if finished.outcome in ("done", "alarm"):
         told = tuple(alarm.text for alarm in alarms)
         ended = record.model_copy(update={"phase": "finished", "ended": now(), "alarms": told})
         try:
-            patiently(lambda: state.save(ended), RUN, desk.bus, desk.world.stop)
+            patiently(lambda: state.save(ended), RUN, workspace.bus, workspace.world.stop)
         except SendenseError as error:  # only that is left for the next execution
             outcome.failures.append((RUN, error))
             finished = verdict_of(record.id, outcome, seconds, alarms)
         else:
-            _forget_old(desk)
+            _forget_old(workspace)
     else:
         unwinding.name_what_is_held(record.id, work_done=outcome.work_done)
     return finished
 
 
-def _forget_old(desk: Desk) -> None:
+def _forget_old(workspace: Workspace) -> None:
     """What stays of old runs is no reason for a run that is done to fail: the next one that is forgets it."""
     try:
-        desk.forget_old()
+        workspace.forget_old()
     except SendenseError as error:
-        desk.bus.emit(Warned(node=RUN, text=f"the records of old runs stay for now: {error}"))
+        workspace.bus.emit(Warned(node=RUN, text=f"the records of old runs stay for now: {error}"))
 
 
-def _alarms(desk: Desk, state: RunState) -> list[Alarm]:
+def _alarms(workspace: Workspace, state: RunState) -> list[Alarm]:
     """From the records, so that those of an execution that was killed count too; none of records that cannot
     be read, which is what failed then."""
     try:
@@ -253,5 +262,5 @@ def _alarms(desk: Desk, state: RunState) -> list[Alarm]:
     except SendenseError:
         return []
     done = [record for record in known if record.state == "done" and record.out is not None]
-    found = (desk.registry.findings(record.step, record.out or {}).alarm for record in done)
+    found = (workspace.registry.findings(record.step, record.out or {}).alarm for record in done)
     return [alarm for alarm in found if alarm is not None]

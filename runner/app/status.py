@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.app.earlier_runs import of_unread
-from runner.app.workspace import EVENTS, Desk, Options, open_desk
+from runner.app.workspace import EVENTS, Options, Workspace, open_workspace
 from runner.base.errors import SendenseError, StateError
 from runner.engine.checkpoint import NodeRecord, RunRecord
 from runner.engine.teardown import Hold
@@ -50,26 +50,26 @@ class Status:
 
 def status_of(path: Path, options: Options) -> Status:
     """Raises JobFileError, HostError, StateError where none of what there is can be read."""
-    with open_desk(path, options, threading.Event(), ()) as desk:
-        desk.state.require_place()
-        found, holder = desk.state.runs(), desk.state.holder()
-        runs, unread = found.known, of_unread(desk, found)
+    with open_workspace(path, options, threading.Event(), ()) as workspace:
+        workspace.state.require_place()
+        found, holder = workspace.state.runs(), workspace.state.holder()
+        runs, unread = found.known, of_unread(workspace, found)
         if unread and not runs:
             raise StateError("; ".join(unread))
         unseen: list[str] = []
-        last = None if not runs else _last(desk, runs[-1].id, unseen)
+        last = None if not runs else _last(workspace, runs[-1].id, unseen)
         recorded: list[NodeRecord] = []
         if last is None and runs and runs[-1].is_unfinished:
             recorded = sorted(
-                desk.state.open(runs[-1].id).nodes().values(), key=lambda record: record.sequence
+                workspace.state.open(runs[-1].id).nodes().values(), key=lambda record: record.sequence
             )
         unfinished = [record for record in runs if record.is_unfinished]
-        held = {record.id: _held(desk, record) for record in unfinished}
+        held = {record.id: _held(workspace, record) for record in unfinished}
         if held and holder is None:
-            _add_processes(desk, held, unseen)
-        died = None if holder is not None else desk.state.left_by()
+            _add_processes(workspace, held, unseen)
+        died = None if holder is not None else workspace.state.left_by()
         return Status(
-            job=desk.job.name,
+            job=workspace.job.name,
             runs=runs,
             holder=holder,
             last=last,
@@ -78,33 +78,33 @@ def status_of(path: Path, options: Options) -> Status:
             recorded=tuple(recorded),
             unread=tuple(unread),
             unseen=tuple(unseen),
-            place=f"{desk.state.directory} on {desk.state.host.name}",
+            place=f"{workspace.state.directory} on {workspace.state.host.name}",
         )
 
 
-def _last(desk: Desk, run: str, unseen: list[str]) -> RunSummary | None:
-    events = desk.directory(run) / EVENTS
+def _last(workspace: Workspace, run: str, unseen: list[str]) -> RunSummary | None:
+    events = workspace.directory(run) / EVENTS
     if not events.exists():
         return None
     try:
-        return fold(read_events(events), desk.registry.findings)
+        return fold(read_events(events), workspace.registry.findings)
     except StateError as error:
         unseen.append(error.message)
         return None
 
 
-def _held(desk: Desk, record: RunRecord) -> tuple[Hold, ...]:
-    desk.run(record)
-    unwinding = desk.unwinding(desk.state.open(record.id))
-    return unwinding.held(work_done=desk.is_out(record, unwinding))
+def _held(workspace: Workspace, record: RunRecord) -> tuple[Hold, ...]:
+    workspace.run(record)
+    unwinding = workspace.unwinding(workspace.state.open(record.id))
+    return unwinding.held(work_done=workspace.is_out(record, unwinding))
 
 
-def _add_processes(desk: Desk, held: dict[str, tuple[Hold, ...]], unseen: list[str]) -> None:
+def _add_processes(workspace: Workspace, held: dict[str, tuple[Hold, ...]], unseen: list[str]) -> None:
     """What a run that does not live left on the job's hosts, which its next execution or a sweep ends."""
     told: set[object] = set()  # two names may be of one machine
-    for name in desk.job.hosts:
+    for name in workspace.job.hosts:
         try:
-            found = look(desk.world.reached(name))
+            found = look(workspace.world.reached(name))
         except SendenseError as error:
             unseen.append(error.message)
             continue

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from runner.app.earlier_runs import EARLIER, of_foreign, of_unread, what_releases
 from runner.app.lost import lost
 from runner.app.release import foreign
-from runner.app.workspace import Desk, Options, nothing_is_usage, open_desk
+from runner.app.workspace import Options, Workspace, nothing_is_usage, open_workspace
 from runner.base.errors import LockedError, SendenseError, StateError
 from runner.engine.checkpoint import RunRecord, now
 from runner.engine.teardown import Hold
@@ -47,49 +47,49 @@ def sweep_job(
     """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run
     that is alive has the lock: LockedError. A dry run takes no lock and changes nothing."""
     with (
-        open_desk(path, options, threading.Event(), listeners) as desk,
-        nullcontext() if dry_run else desk.lock(SWEEP),
+        open_workspace(path, options, threading.Event(), listeners) as workspace,
+        nullcontext() if dry_run else workspace.lock(SWEEP),
         nullcontext() if dry_run else nothing_is_usage(),
     ):
-        if dry_run and (holder := desk.state.holder()) is not None:
-            raise LockedError(f"the job {desk.job.name}", holder)
+        if dry_run and (holder := workspace.state.holder()) is not None:
+            raise LockedError(f"the job {workspace.job.name}", holder)
         released: list[str] = []
         holding: dict[str, tuple[Hold, ...]] = {}
         if dry_run:
-            desk.state.require_place()
-        runs = desk.state.runs()
+            workspace.state.require_place()
+        runs = workspace.state.runs()
         unknown = [one.run for one in runs.unread if one.unfinished is not False]
-        for text in of_unread(desk, runs):
-            desk.bus.emit(Warned(node=EARLIER, text=text))
+        for text in of_unread(workspace, runs):
+            workspace.bus.emit(Warned(node=EARLIER, text=text))
         for record in runs.known:
             if not record.is_unfinished:
                 continue
             try:
-                why = foreign(desk, record)
+                why = foreign(workspace, record)
             except StateError as error:
-                desk.bus.emit(Warned(node=EARLIER, text=what_releases(desk, record, error).message))
+                workspace.bus.emit(Warned(node=EARLIER, text=what_releases(workspace, record, error).message))
                 unknown.append(record.id)
                 continue
             if why:
-                desk.bus.emit(Warned(node=EARLIER, text=of_foreign(desk, record.id, why)))
+                workspace.bus.emit(Warned(node=EARLIER, text=of_foreign(workspace, record.id, why)))
                 unknown.append(record.id)
                 continue
-            what, holds = _would_sweep(desk, record) if dry_run else _sweep(desk, record)
+            what, holds = _would_sweep(workspace, record) if dry_run else _sweep(workspace, record)
             released += [f"{record.id}: {each}" for each in what]
             if holds is not None:
                 holding[record.id] = holds
         # Last: a hub that cannot be reached must not keep a snapshot that is due.
-        released += _leftovers(desk, dry_run=dry_run)
+        released += _leftovers(workspace, dry_run=dry_run)
         return JobSwept(tuple(released), holding, tuple(unknown))
 
 
-def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
+def _sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
     """What was let go of, and what is held now; None once the run is finished by that."""
-    desk.run(record)
-    state = desk.state.open(record.id)
-    unwinding = desk.unwinding(state)
+    workspace.run(record)
+    state = workspace.state.open(record.id)
+    unwinding = workspace.unwinding(state)
     unwinding.settle()
-    is_out = desk.is_out(record, unwinding)
+    is_out = workspace.is_out(record, unwinding)
     unwound = unwinding.release(succeeded=is_out)
     unwound.raise_failures()
     if record.phase == "unwinding":
@@ -98,10 +98,10 @@ def _sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] |
     return unwound.released, unwinding.held(work_done=is_out)
 
 
-def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
-    desk.run(record)
-    unwinding = desk.unwinding(desk.state.open(record.id))
-    is_out = desk.is_out(record, unwinding)
+def _would_sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
+    workspace.run(record)
+    unwinding = workspace.unwinding(workspace.state.open(record.id))
+    is_out = workspace.is_out(record, unwinding)
     found = unwinding.would_release(succeeded=is_out)
     found.raise_failures()
     if record.phase == "unwinding":
@@ -109,14 +109,16 @@ def _would_sweep(desk: Desk, record: RunRecord) -> tuple[list[str], tuple[Hold, 
     return found.released, unwinding.held(work_done=is_out)
 
 
-def _leftovers(desk: Desk, *, dry_run: bool) -> Iterator[str]:
+def _leftovers(workspace: Workspace, *, dry_run: bool) -> Iterator[str]:
     """Processes of this job's runs, none of which lives while we hold the lock, and their temporary
     directories."""
-    ours = desk.state.runs().ids
+    ours = workspace.state.runs().ids
     told: set[object] = set()  # two names may be of one machine
-    for host in map(desk.world.host, desk.job.hosts):
+    for host in map(workspace.world.host, workspace.job.hosts):
         found = look(host)
-        dead = [one for one in found.processes if one.run in ours and one.execution != desk.world.execution]
+        dead = [
+            one for one in found.processes if one.run in ours and one.execution != workspace.world.execution
+        ]
         if not dry_run:
             end(host, (one.process for one in dead))
         for process in dead:
@@ -135,15 +137,15 @@ def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swe
     """Lets go of what runs whose records are lost left in the job's vCenters and on its hosts, see
     `steps.sections.orphans`. Raises LockedError while a run of the job is alive."""
     with (
-        open_desk(path, options, threading.Event(), ()) as desk,
-        nullcontext() if dry_run else desk.lock(SWEEP),
+        open_workspace(path, options, threading.Event(), ()) as workspace,
+        nullcontext() if dry_run else workspace.lock(SWEEP),
         nullcontext() if dry_run else nothing_is_usage(),
     ):
         released, stays = [], []
-        for orphan in lost(desk):
+        for orphan in lost(workspace):
             why = orphan.stays
             if why is None and orphan.copied:
-                command = f"{options.command('sweep', desk.job.file)} --abandon {orphan.run}"
+                command = f"{options.command('sweep', workspace.job.file)} --abandon {orphan.run}"
                 why = (
                     "it holds what a run copied that no known run goes on with; let go of it with "
                     f"`{command}`"

@@ -77,8 +77,8 @@ def read_job(path: Path, options: Options, registry: Registry | None = None, *, 
 
 
 @dataclass
-class Desk:
-    """All that is needed to work on one job: made by `open_desk`, good while that is open."""
+class Workspace:
+    """All that is needed to work on one job: made by `open_workspace`, good while that is open."""
 
     job: Job
     options: Options
@@ -152,7 +152,7 @@ class Desk:
 
     @property
     def _seal(self) -> str | None:
-        found = [spec for spec in self.job.steps if self.registry.steps[spec.uses].seals]
+        found = [spec for spec in self.job.steps if self.registry.steps[spec.uses].commits]
         return found[0].id if len(found) == 1 and not found[0].each else None
 
     def forget_old(self) -> None:
@@ -187,9 +187,9 @@ def nothing_is_usage() -> Iterator[None]:
 
 
 @contextmanager
-def open_desk(
+def open_workspace(
     path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]]
-) -> Iterator[Desk]:
+) -> Iterator[Workspace]:
     registry = Registry.installed()
     job = read_job(path, options, registry)
     bus = Bus()
@@ -202,7 +202,7 @@ def open_desk(
             state = JobState(LocalHost("local"), str(local), job.name)
         else:
             state = JobState(world.host(place.host), place.path, job.name, place.ready)
-        yield Desk(job, options, registry, bus, world, state, local)
+        yield Workspace(job, options, registry, bus, world, state, local)
 
 
 @contextmanager

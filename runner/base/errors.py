@@ -38,10 +38,10 @@ class SendenseError(Exception):
     transient: bool = False
     fix_first: bool = False
     """Running again cannot help before somebody has changed something, which the message says."""
-    forgets: tuple[str, ...] = ()
+    invalidates: tuple[str, ...] = ()
     """Names of the failed node's inputs whose nodes must run again, whatever their records say;
     ``copied/base`` is the `base` of its `copied`."""
-    heals: bool = False
+    self_healing: bool = False
     """What it forgets is made again by this very execution, once, and the failed node has another turn
     then."""
 

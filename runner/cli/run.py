@@ -38,7 +38,7 @@ ONE_WISH = 1.0
 group, and so do some runners of CI."""
 
 
-class Wish(threading.Event):
+class StopRequest(threading.Event):
     """To stop. Set by a signal, and by a bug in a run, which its other nodes hear of so."""
 
     asked: float | None = None
@@ -46,11 +46,11 @@ class Wish(threading.Event):
 
 
 @contextmanager
-def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[Wish]:
+def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[StopRequest]:
     """The first SIGINT, SIGTERM or SIGHUP asks the run to stop cleanly; one that comes later leaves the rest
     to the next run. A terminal that hangs up may say so more than once, and not at all where it was told to
     be silent (nohup)."""
-    stop = Wish()
+    stop = StopRequest()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.asked is not None:
@@ -149,7 +149,7 @@ class _Each:
     report: Path | None
     jobs: tuple[Path, ...]
 
-    def run(self, job: Path, stop: Wish) -> Ended:
+    def run(self, job: Path, stop: StopRequest) -> Ended:
         """A bug is told with its traceback, and is this job's alone."""
         ended = Ended(job)
         try:
@@ -170,7 +170,7 @@ class _Each:
             return ended.but(SendenseError(f"bug: {''.join(traceback.format_exception_only(error)).strip()}"))
         return ended
 
-    def _result(self, job: Path, stop: Wish, console: Console) -> tuple[Result, RunBroke | None]:
+    def _result(self, job: Path, stop: StopRequest, console: Console) -> tuple[Result, RunBroke | None]:
         try:
             return run_job(job, self.options, stop, [console]), None
         except RunBroke as broke:

@@ -33,7 +33,7 @@ from runner.engine.processes import Processes, ProcessFailed
 from runner.engine.recording import Recorder
 from runner.engine.retry import Patience
 from runner.engine.schedule import Schedule, Status, is_at_end
-from runner.engine.teardown import Moment, Unwinding
+from runner.engine.teardown import HeldSnapshot, Unwinding
 from runner.engine.world import World
 from runner.events.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeStarted, Warned
 from runner.hosts.limits import limit_of
@@ -167,24 +167,26 @@ class Executor:
         with a moment over its time, nor takes another beside it."""
         if self._stands:
             return True
-        moments: list[Moment] = []
-        for step, record in self._unwinding.moments():
+        held_snapshots: list[HeldSnapshot] = []
+        for step, record in self._unwinding.held_snapshots():
             began = time.monotonic()
             patience = Patience(DEFAULT_RETRIES, self._stop, partial(self._tell_retry, str(record.node)))
             try:
-                moments.append(patience.see_through(partial(self._unwinding.look, step, record)))
+                held_snapshots.append(patience.see_through(partial(self._unwinding.look, step, record)))
             except SendenseError as error:
                 self._fail(str(record.node), record.step, error, began)
                 return False
         try:
-            if self._unwinding.lacks_a_moment(self._nodes) or not all(moment.stands for moment in moments):
+            if self._unwinding.lacks_a_moment(self._nodes) or not all(
+                moment.stands for moment in held_snapshots
+            ):
                 self._unwinding.forget_what_was_seen()
         except SendenseError as error:
             self._outcome.failures.append((RUN, error))
             return False
-        return all(self._let_go(moment, why) for moment in moments if (why := moment.why_gone))
+        return all(self._let_go(moment, why) for moment in held_snapshots if (why := moment.why_gone))
 
-    def _let_go(self, moment: Moment, why: str) -> bool:
+    def _let_go(self, moment: HeldSnapshot, why: str) -> bool:
         node = str(moment.record.node)
         try:
             self._unwinding.undo(moment.step, moment.record, why)
@@ -246,7 +248,7 @@ class Executor:
             at_fault = self._not_ready
             return Status.FAILED if str(node.id) in at_fault else self._skip(node, at_fault[0])
         except SendenseError as error:
-            if error.heals and node.id not in self._healing and not self._stop.is_set():
+            if error.self_healing and node.id not in self._healing and not self._stop.is_set():
                 self._healing[node.id] = error
                 return Status.PENDING
             self._fail(str(node.id), node.step.name, error, began)
@@ -256,7 +258,7 @@ class Executor:
         """What the node's failure forgot is made again, and what stands on that; then the node has another
         turn."""
         error = self._healing[node.id]
-        forgotten = [other for name in error.forgets for other in self._resolver.producers(node, name)]
+        forgotten = [other for name in error.invalidates for other in self._resolver.producers(node, name)]
         self._schedule.again([*forgotten, node])
         self._bus.emit(NodeRetrying(node=str(node.id), error=str(error), wait=0.0, attempt=1))
 

@@ -11,7 +11,7 @@ from runner.job.nodes import Node
 from runner.step.step import Forecast, Lifetime
 
 
-class Looking:
+class LiveObserver:
     """An `Observer` that asks the steps, and each host once whether it can be reached."""
 
     offline = False

@@ -79,7 +79,7 @@ class Recorder:
 
     def _failed(self, node: Node, error: SendenseError) -> None:
         # What must be made again first: a crash between must not leave the refusal without its consequence.
-        for name in error.forgets:
+        for name in error.invalidates:
             for other in self._resolver.producers(node, name):
                 known = self._state.nodes().get(other.id)
                 if known is not None:

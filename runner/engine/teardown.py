@@ -48,7 +48,7 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Moment:
+class HeldSnapshot:
     """What a JOB node took. `is_there`: also where a crash kept it from being recorded; `due`: why it may be
     held no longer."""
 
@@ -84,7 +84,7 @@ class Unwinding:
         done = Unwound()
         if not self._is_ours(done, patient=succeeded):
             return done
-        for step, record in self.moments():
+        for step, record in self.held_snapshots():
             if record.node in but:
                 continue
             ctx = self._context(record)
@@ -139,7 +139,7 @@ class Unwinding:
     def _seals(self) -> Iterator[tuple[AnyStep, NodeRecord]]:
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
-            if step is not None and step.seals:
+            if step is not None and step.commits:
                 yield step, record
 
     def _is_out(self, step: AnyStep, record: NodeRecord) -> bool:
@@ -157,7 +157,7 @@ class Unwinding:
         step = self._registry.steps.get(record.step)
         if step is None:
             return False
-        if step.read_only or (step.seals and record.state == "done"):
+        if step.read_only or (step.commits and record.state == "done"):
             return True
         try:
             _inputs(step, record)
@@ -181,7 +181,7 @@ class Unwinding:
                 step is None
                 or step.read_only
                 or record.node in but
-                or (step.seals and self._is_out(step, record))
+                or (step.commits and self._is_out(step, record))
             ):
                 continue
             self._undo(step, self._context(record), record, "the run is abandoned", done, begun=True)
@@ -190,7 +190,7 @@ class Unwinding:
     def would_release(self, *, succeeded: bool) -> Unwound:
         """What `release` would take back, by looking."""
         found = Unwound()
-        for step, record in self.moments():
+        for step, record in self.held_snapshots():
             try:
                 why = (
                     "the work is done"
@@ -249,37 +249,38 @@ class Unwinding:
         for hold in holds:
             self._bus.emit(Held(node=hold.node, what=hold.what, command=f"{self._sweep} --abandon {run}"))
 
-    def moments(self) -> Iterator[tuple[AnyStep, NodeRecord]]:
+    def held_snapshots(self) -> Iterator[tuple[AnyStep, NodeRecord]]:
         """The JOB nodes that were begun, last first."""
         for record in self._reversed():
             step = self._registry.steps.get(record.step)
             if step is not None and step.lifetime is Lifetime.JOB:
                 yield step, record
 
-    def look(self, step: AnyStep, record: NodeRecord) -> Moment:
+    def look(self, step: AnyStep, record: NodeRecord) -> HeldSnapshot:
         """Whether the run goes on with the moment of `record`."""
         return self._look(step, self._context(record), record)
 
-    def _look(self, step: AnyStep, ctx: Context, record: NodeRecord) -> Moment:
+    def _look(self, step: AnyStep, ctx: Context, record: NodeRecord) -> HeldSnapshot:
         out = self._out(step, ctx, record)
         if out is None:
-            return Moment(step, record, is_there=False)
+            return HeldSnapshot(step, record, is_there=False)
         # Also of one that a crash kept from being recorded: it is as old as the other.
         if due := step.release_due(ctx, _inputs(step, record), out):
-            return Moment(step, record, is_there=True, due=due)
+            return HeldSnapshot(step, record, is_there=True, due=due)
         is_there = record.state != "done" or step.check(ctx, _inputs(step, record), out) is not None
-        return Moment(step, record, is_there)
+        return HeldSnapshot(step, record, is_there)
 
     def lacks_a_moment(self, nodes: Nodes) -> bool:
         """Whether a step that takes one has not begun to."""
-        begun = {record.step_id for _, record in self.moments()}
+        begun = {record.step_id for _, record in self.held_snapshots()}
         return any(nodes.kind(step).lifetime is Lifetime.JOB and step not in begun for step in nodes.order)
 
     def would_look_again(self, nodes: Nodes) -> bool:
         """Whether a run that goes on forgets what was seen, by looking: not if that cannot be told now."""
         try:
             looked = (
-                self._look(step, self._world.unheard(record.node), record) for step, record in self.moments()
+                self._look(step, self._world.unheard(record.node), record)
+                for step, record in self.held_snapshots()
             )
             return self.lacks_a_moment(nodes) or not all(moment.stands for moment in looked)
         except SendenseError:

@@ -18,7 +18,7 @@ from runner.base.errors import HostError, Interrupted, SendenseError, UsageError
 from runner.events.events import Bus, Event, Warned
 from runner.hosts.connect import connect
 from runner.hosts.fencing import guarded
-from runner.hosts.files import THIS_MACHINE, sentences
+from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.held_lock import HeldLock, Holder, holder_of
 from runner.hosts.host import Host
 from runner.hosts.spec import HostSpec, SshSpec
@@ -175,7 +175,7 @@ class World:
         host: Callable[[str], Host],
     ) -> Context:
         scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
-        with sentences(THIS_MACHINE, str(scratch)):
+        with translate_os_errors(THIS_MACHINE, str(scratch)):
             scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Context(
             run=run,

@@ -45,7 +45,7 @@ class NoSpaceError(SendenseError):
 
 
 @contextlib.contextmanager
-def sentences(where: str, path: str, *passed_on: type[OSError]) -> Iterator[None]:
+def translate_os_errors(where: str, path: str, *passed_on: type[OSError]) -> Iterator[None]:
     """What the system refuses of `path` is an error for a person, NoSpaceError or HostError; `passed_on` are
     raised as they are. `where` names the machine."""
     try:

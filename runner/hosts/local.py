@@ -150,4 +150,4 @@ class LocalHost:
         return None
 
     def _sentences(self, path: str, *passed_on: type[OSError]) -> AbstractContextManager[None]:
-        return files.sentences(self.name, path, *passed_on)
+        return files.translate_os_errors(self.name, path, *passed_on)

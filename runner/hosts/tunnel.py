@@ -38,7 +38,7 @@ from runner.hosts.connect_limits import (
     known_hosts,
     start_slot,
 )
-from runner.hosts.files import THIS_MACHINE, sentences
+from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.host import Child, Forwards
 from runner.hosts.spec import SshSpec
 
@@ -99,7 +99,7 @@ def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[
     transient if the server could not be reached."""
     with ExitStack() as closing:
         directory = closing.enter_context(process.temporary_directory())
-        with sentences(THIS_MACHINE, directory):
+        with translate_os_errors(THIS_MACHINE, directory):
             config = _configure(Path(directory), spec)
         workers = closing.enter_context(ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="forward"))
         local = [f"{directory}/{number}" for number in range(len(sockets))]

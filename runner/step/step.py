@@ -244,7 +244,7 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     it. Its `probe` renews what broke, or raises why it cannot: one that is closed to be opened again protects
     nothing meanwhile."""
 
-    seals: ClassVar[bool] = False
+    commits: ClassVar[bool] = False
     """Once it is done, the work of its run is out in the world (a published restore point): abandoning the
     run takes nothing of it back but what it holds."""
 

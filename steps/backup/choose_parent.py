@@ -40,7 +40,7 @@ class FullEvery(JobModel):
     not count."""
 
 
-class BaseIn(JobModel):
+class ChooseParentIn(JobModel):
     vm: VM
     """Whose restore points are looked at."""
     disk: Disk
@@ -67,7 +67,7 @@ class NoIncrementalError(SendenseError):
         )
 
 
-class BaseStep(Step[BaseIn, Empty, Base]):
+class ChooseParent(Step[ChooseParentIn, Empty, Base]):
     """Decides for one disk whether its next image is a full or lies on the newest restore point's.
 
     An incremental takes what was written since that point: its image, its changeId and its digests come from
@@ -76,7 +76,7 @@ class BaseStep(Step[BaseIn, Empty, Base]):
 
     name = "base"
     lifetime = Lifetime.KEEP
-    In = BaseIn
+    In = ChooseParentIn
     Out = Base
     example = (
         'uses: base, each: {disk: "${{ discover.disks }}"}, with: {vm: "${{ discover.vm }}", disk: "${{ disk '
@@ -88,7 +88,7 @@ class BaseStep(Step[BaseIn, Empty, Base]):
         "the vCenter's answer for the changed areas does not fit together",
     )
 
-    def check(self, ctx: Context, inputs: BaseIn, recorded: Base | None) -> Base | None:
+    def check(self, ctx: Context, inputs: ChooseParentIn, recorded: Base | None) -> Base | None:
         """A decision stands as long as what it is built on can be relied on."""
         if recorded is None or recorded.parent is None:
             return recorded
@@ -98,20 +98,20 @@ class BaseStep(Step[BaseIn, Empty, Base]):
             return recorded
         return recorded if parent.is_sound(host, directory, recorded.parent, recorded.disk_key) else None
 
-    def run(self, ctx: Context, inputs: BaseIn, live: Empty) -> Base:
+    def run(self, ctx: Context, inputs: ChooseParentIn, live: Empty) -> Base:
         base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below))
         if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
             raise NoIncrementalError(inputs.disk.key, base.reason)
         return base
 
-    def foresee(self, ctx: Context, inputs: BaseIn) -> Base:
+    def foresee(self, ctx: Context, inputs: ChooseParentIn) -> Base:
         return _decide(ctx, inputs, lambda below: _foreseen(ctx, inputs, below))
 
-    def forecast(self, ctx: Context, inputs: BaseIn) -> Forecast:
+    def forecast(self, ctx: Context, inputs: ChooseParentIn) -> Forecast:
         base = self.foresee(ctx, inputs)
         return Forecast(size=base.changed, notes=(_foretold(inputs, base),), problems=_problems(inputs, base))
 
-    def examine(self, ctx: Context, inputs: BaseIn) -> tuple[Observation, ...]:
+    def examine(self, ctx: Context, inputs: ChooseParentIn) -> tuple[Observation, ...]:
         subject, looked_at = f"disk {inputs.disk.key}", "whether it can be incremental"
         base = self.foresee(ctx, inputs)
         if problems := _problems(inputs, base):
@@ -169,20 +169,20 @@ def in_words(base: Base) -> str:
     return f"incremental on {base.parent.point}: {how}"
 
 
-def _foretold(inputs: BaseIn, base: Base) -> str:
+def _foretold(inputs: ChooseParentIn, base: Base) -> str:
     """With the bytes that will be looked at, as far as they are known before a snapshot."""
     if base.by == "all":
         return f"full of {human_bytes(inputs.disk.capacity)}: {base.reason}"
     return in_words(base)
 
 
-def _problems(inputs: BaseIn, base: Base) -> tuple[str, ...]:
+def _problems(inputs: ChooseParentIn, base: Base) -> tuple[str, ...]:
     if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
         return (NoIncrementalError(inputs.disk.key, base.reason).message,)
     return ()
 
 
-def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -> Base:
+def _decide(ctx: Context, inputs: ChooseParentIn, ask: Callable[[Parent], int | None]) -> Base:
     """`ask` answers how many bytes changed, None if that is not known yet; it raises NoParentError,
     TrackingError."""
     vm, snapshot = inputs.vm, inputs.snapshot.moref
@@ -220,7 +220,7 @@ def _decide(ctx: Context, inputs: BaseIn, ask: Callable[[Parent], int | None]) -
     )
 
 
-def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
+def _parent(ctx: Context, inputs: ChooseParentIn, host: Host, root: str) -> Parent:
     """Raises NoParentError."""
     vm, disk = inputs.vm, inputs.disk
     directory = vm_directory.look(host, root, vm)
@@ -242,7 +242,7 @@ def _parent(ctx: Context, inputs: BaseIn, host: Host, root: str) -> Parent:
     return found
 
 
-def _refuse_untracked(inputs: BaseIn, below: Parent, untracked: Untracked) -> str:
+def _refuse_untracked(inputs: ChooseParentIn, below: Parent, untracked: Untracked) -> str:
     """The parent's changeId; `untracked`: why the next point will have none. Raises NoParentError."""
     remedy = inputs.snapshot.untracked_remedy
     if untracked == "never":
@@ -258,7 +258,7 @@ def _refuse_untracked(inputs: BaseIn, below: Parent, untracked: Untracked) -> st
     return below.change_id
 
 
-def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
+def _changed(ctx: Context, inputs: ChooseParentIn, below: Parent) -> int:
     frozen = frozen_disk(inputs.snapshot, inputs.disk)
     now = frozen.change_id
     since = _refuse_untracked(inputs, below, frozen.untracked or ("" if now is not None else "off"))
@@ -270,7 +270,7 @@ def _changed(ctx: Context, inputs: BaseIn, below: Parent) -> int:
     return sum(length for _, length in found)
 
 
-def _will_be_untracked(client: Client, inputs: BaseIn, below: Parent) -> Untracked:
+def _will_be_untracked(client: Client, inputs: ChooseParentIn, below: Parent) -> Untracked:
     """As far as it can be told before there is a snapshot."""
     disk = inputs.disk
     if disk.change_tracking:
@@ -281,7 +281,7 @@ def _will_be_untracked(client: Client, inputs: BaseIn, below: Parent) -> Untrack
     return "never" if cbt.is_on(client, inputs.vm.moref) else "off"
 
 
-def _foreseen(ctx: Context, inputs: BaseIn, below: Parent) -> int | None:
+def _foreseen(ctx: Context, inputs: ChooseParentIn, below: Parent) -> int | None:
     """Before there is a snapshot, only a VM that is off can be asked (API reference,
     QueryChangedDiskAreas)."""
     if inputs.snapshot.moref:

@@ -74,7 +74,7 @@ class Publish(Step[PublishIn, Empty, Published]):
     after it all is."""
 
     name = "publish"
-    seals = True
+    commits = True
     lifetime = Lifetime.KEEP
     In = PublishIn
     Out = Published

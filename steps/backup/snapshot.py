@@ -21,7 +21,7 @@ from steps.vsphere.errors import Gone, QuiesceFailed, TrackingOff
 from steps.vsphere.inventory import VM, FrozenDisk
 from steps.vsphere.owner import PREFIX, describe, read_owner
 from steps.vsphere.snapshots import Snapshot as Found
-from steps.vsphere.tracking import Wish
+from steps.vsphere.tracking import StopRequest
 
 CLOCK_STEP = 60.0
 """Seconds by which a clock that is kept by NTP may have gone back between two looks: more is a clock that was
@@ -40,7 +40,7 @@ class SnapshotIn(JobModel):
     """How long the snapshot of a failed run may stay for a resume; 0 lets go at once."""
     min_free: Annotated[Percent, HOW] = 10.0
     """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
-    cbt: Annotated[Wish, HOW] = "off"
+    cbt: Annotated[StopRequest, HOW] = "off"
     """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off,
     which takes effect when the VM is stunned, as this snapshot does; `reset` does that too, and where it is
     on and a disk is not tracked all the same, it switches it off and on again, once; `require` fails where it
@@ -91,7 +91,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             tracking_reset.remove_leftover(client, vm, name)
             machine.refuse_unless_ready(client, vm.moref)
             _refuse_foreign(client, vm, ctx.run)
-            seen = tracking.see_to(ctx, client, inputs.vm, inputs.cbt)
+            seen = tracking.ensure_cbt(ctx, client, inputs.vm, inputs.cbt)
             reset = tracking_reset.Outcome(False, seen.remedy)
             found, word = _create(ctx, client, inputs, name)
             # What has just been switched on is judged by the next run.

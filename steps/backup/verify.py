@@ -57,7 +57,7 @@ class _Marker(Model):
 class ImageDiffersError(DifferenceError):
     """A block that reads back otherwise than it was read at the source: it must be copied again."""
 
-    forgets = ("copied",)
+    invalidates = ("copied",)
 
     def __init__(self, image: Image, difference: BlockDifference, *, again: bool) -> None:
         self.offset = difference.offset
@@ -75,7 +75,7 @@ class ImageDiffersError(DifferenceError):
 
 
 class DigestsDifferError(DifferenceError):
-    forgets = ("copied",)
+    invalidates = ("copied",)
 
     def __init__(self, copied: Copied, why: str) -> None:
         super().__init__(
@@ -85,7 +85,7 @@ class DigestsDifferError(DifferenceError):
 
 
 class CorruptImageError(DifferenceError):
-    forgets = ("copied", "image")
+    invalidates = ("copied", "image")
 
     def __init__(self, image: Image, report: img.CheckReport) -> None:
         super().__init__(
@@ -99,8 +99,8 @@ class ParentDiffersError(DifferenceError):
     """A block that the image takes from its parents reads back otherwise than it was recorded when they were
     made."""
 
-    forgets = ("copied/base",)
-    heals = True
+    invalidates = ("copied/base",)
+    self_healing = True
 
     def __init__(self, image: Image, difference: BlockDifference) -> None:
         super().__init__(

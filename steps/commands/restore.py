@@ -21,7 +21,7 @@ from steps.commands.repositories import find_point, job_for, repositories_of, re
 from steps.points import stored
 from steps.repository import layout, standing
 from steps.repository.lookup import LATEST
-from steps.restore.finalize_restore import Deliver
+from steps.restore.finalize_restore import FinalizeRestore
 
 RESTORE_SCHEMA_VERSION = 1
 
@@ -119,7 +119,9 @@ def restore(
     result, summary = made.run_made(file, own)
     if as_json:
         point_of = {"vm": known.vm, "point": known.point, "path": path, "doubts": list(known.doubts)}
-        files = [file for out in made.outputs(summary, Deliver.name) for file in made.texts(out["files"])]
+        files = [
+            file for out in made.outputs(summary, FinalizeRestore.name) for file in made.texts(out["files"])
+        ]
         print_json(
             {
                 **made.document(RESTORE_SCHEMA_VERSION, result, summary),

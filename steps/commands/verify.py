@@ -29,7 +29,7 @@ from steps.commands.repositories import (
 )
 from steps.commands.scope import chosen
 from steps.maintain.check_source import CheckSource
-from steps.maintain.verify_point import CheckPoint
+from steps.maintain.verify_point import VerifyPoint
 from steps.repository import identities, layout
 from steps.repository.listing import UnreadableError
 
@@ -151,7 +151,7 @@ def _told(summary: RunSummary) -> list[JsonValue]:
             **node.output,
         }
         for node in summary.nodes
-        if node.step == CheckPoint.name
+        if node.step == VerifyPoint.name
     ]
 
 

@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from runner.base.errors import StateError
 from runner.base.units import MiB
-from runner.hosts.files import THIS_MACHINE, pwrite, sentences
+from runner.hosts.files import THIS_MACHINE, pwrite, translate_os_errors
 from steps.copy.extents import BLOCK, Extent, merge
 
 ENTRY = 32
@@ -171,7 +171,7 @@ class Digests:
             pwrite(self._file, content, at)
 
     def _sentences(self) -> AbstractContextManager[None]:
-        return sentences(THIS_MACHINE, str(self.path))
+        return translate_os_errors(THIS_MACHINE, str(self.path))
 
     def close(self) -> None:
         if self._file >= 0:

@@ -52,8 +52,8 @@ MAP_SCHEMA_VERSION = 1
 class ChainDoubtedError(DifferenceError):
     """The chain is marked; the disk is decided anew, in this run."""
 
-    forgets = ("base",)
-    heals = True
+    invalidates = ("base",)
+    self_healing = True
 
     def __init__(self, key: int, point: str, why: str) -> None:
         super().__init__(
@@ -65,8 +65,8 @@ class ChainDoubtedError(DifferenceError):
 class RefusedSinceError(VSphereError):
     """The areas were told when it was decided, and are not any more: it is decided anew, in this run."""
 
-    forgets = ("base",)
-    heals = True
+    invalidates = ("base",)
+    self_healing = True
 
     def __init__(self, error: TrackingError) -> None:
         super().__init__(error.message)
@@ -75,8 +75,8 @@ class RefusedSinceError(VSphereError):
 class UnknownImageError(SendenseError):
     """The image is not as it was recorded, so it is made anew, in this run."""
 
-    forgets = ("target",)
-    heals = True
+    invalidates = ("target",)
+    self_healing = True
 
     def __init__(self, image: Image) -> None:
         super().__init__(

@@ -27,7 +27,7 @@ class Chosen(Model):
     """What is left alone though something might go, and why, in sentences"""
 
 
-class RetentionIn(JobModel):
+class PlanRetentionIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """The repository, an entry of `repositories`"""
     policy: Policy
@@ -39,14 +39,14 @@ class RetentionIn(JobModel):
     left alone"""
 
 
-class Retention(Step[RetentionIn, Empty, Chosen]):
+class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
     """Decides which restore points go. It reads the manifests of the repository and changes nothing; `prune`
     carries it out, VM by VM."""
 
     name = "retention"
     lifetime = Lifetime.KEEP
     read_only = True
-    In = RetentionIn
+    In = PlanRetentionIn
     Out = Chosen
     example = "uses: retention, with: {repository: main, policy: {keep-daily: 7, keep-monthly: 12}}"
     errors = (
@@ -54,7 +54,7 @@ class Retention(Step[RetentionIn, Empty, Chosen]):
         "no VM of that name has points there, or several have (they are named)",
     )
 
-    def run(self, ctx: Context, inputs: RetentionIn, live: Empty) -> Chosen:
+    def run(self, ctx: Context, inputs: PlanRetentionIn, live: Empty) -> Chosen:
         host, root = locate(ctx, inputs.repository)
         now = datetime.now(UTC)
         shares = retention_plan.may_share(host, root)

@@ -36,7 +36,7 @@ from steps.values.point_checked import DIFFERENCES, PointChecked
 from steps.values.stored_point import StoredDisk
 
 
-class CheckPointIn(JobModel):
+class VerifyPointIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """The repository that has it, an entry of `repositories`"""
     point: str
@@ -54,7 +54,7 @@ class PointDamagedError(DifferenceError):
         super().__init__(f"{path} on {host.name} is not as it was read at the source: {said}")
 
 
-class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
+class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
     """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against
     the manifest, and then the blocks, read from storage, against the digests. What comes of it is recorded
     beside the manifest; that something is wrong with the chain, only once that was seen with the VM's lock
@@ -62,7 +62,7 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
 
     name = "check-point"
     lifetime = Lifetime.KEEP
-    In = CheckPointIn
+    In = VerifyPointIn
     Out = PointChecked
     example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
@@ -72,10 +72,12 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
         "named, the point is marked and counts as good no longer (exit code 5)",
     )
 
-    def check(self, ctx: Context, inputs: CheckPointIn, recorded: PointChecked | None) -> PointChecked | None:
+    def check(
+        self, ctx: Context, inputs: VerifyPointIn, recorded: PointChecked | None
+    ) -> PointChecked | None:
         return recorded
 
-    def run(self, ctx: Context, inputs: CheckPointIn, live: Empty) -> PointChecked:
+    def run(self, ctx: Context, inputs: VerifyPointIn, live: Empty) -> PointChecked:
         host, root = locate(ctx, inputs.repository)
         tools.require(ctx, host, tools.QEMU_IMG)
         found = lookup.find(host, root, inputs.point)
@@ -112,7 +114,7 @@ class CheckPoint(Step[CheckPointIn, Empty, PointChecked]):
             at=begun,
         )
 
-    def examine(self, ctx: Context, inputs: CheckPointIn) -> tuple[Observation, ...]:
+    def examine(self, ctx: Context, inputs: VerifyPointIn) -> tuple[Observation, ...]:
         host, _ = locate(ctx, inputs.repository)
         return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
 

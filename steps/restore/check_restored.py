@@ -32,7 +32,7 @@ class CheckRestoredLive(JobModel):
 class RestoredDiffersError(DifferenceError):
     """A block that reads back otherwise than it was read at the source: the disk is restored again."""
 
-    forgets = ("restored",)
+    invalidates = ("restored",)
 
     def __init__(self, target: Target, difference: BlockDifference) -> None:
         super().__init__(

@@ -29,7 +29,7 @@ class Delivered(Model):
     """Bytes of their disks, every block of which was compared"""
 
 
-class DeliverIn(JobModel):
+class FinalizeRestoreIn(JobModel):
     disks: tuple[Checked, ...]
     """Everything that was restored, and compared"""
 
@@ -39,26 +39,26 @@ class NothingToDeliverError(SendenseError):
         super().__init__("no disk was given, so nothing was restored; name at least one that the point has")
 
 
-class Deliver(Step[DeliverIn, Empty, Delivered]):
+class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
     """Gives the files that were restored their final names, once all of them were compared. A file that has
     such a name already is replaced only if the job says so."""
 
     name = "deliver"
-    seals = True
+    commits = True
     lifetime = Lifetime.KEEP
-    In = DeliverIn
+    In = FinalizeRestoreIn
     Out = Delivered
     example = 'uses: deliver, with: {disks: "${{ check }}"}'
     errors = ("a file of that name was made meanwhile",)
 
-    def check(self, ctx: Context, inputs: DeliverIn, recorded: Delivered | None) -> Delivered | None:
+    def check(self, ctx: Context, inputs: FinalizeRestoreIn, recorded: Delivered | None) -> Delivered | None:
         if not inputs.disks:
             return None  # nor can there be: such a run is only there to be discarded
         targets = _targets(inputs)
         done = all(is_delivered(ctx.host(target.image.host), target) for target in targets)
         return _delivered(targets) if done else None
 
-    def run(self, ctx: Context, inputs: DeliverIn, live: Empty) -> Delivered:
+    def run(self, ctx: Context, inputs: FinalizeRestoreIn, live: Empty) -> Delivered:
         targets = _targets(inputs)
         for target in targets:
             _deliver(ctx, target)
@@ -84,7 +84,7 @@ class Deliver(Step[DeliverIn, Empty, Delivered]):
         return Findings(statements=tuple(made), result=result)
 
 
-def _targets(inputs: DeliverIn) -> tuple[Target, ...]:
+def _targets(inputs: FinalizeRestoreIn) -> tuple[Target, ...]:
     if not inputs.disks:
         raise NothingToDeliverError
     return tuple(checked.target for checked in inputs.disks)

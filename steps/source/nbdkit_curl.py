@@ -34,7 +34,8 @@ _URL = re.compile(r"^problem doing HEAD request to fetch size of URL \[[^\]]*\]:
 
 
 _COOKIE_SCRIPT = (
-    'errors=$(readlink /proc/self/fd/2); case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat {file}'
+    "errors=$(readlink /proc/self/fd/2); "
+    'case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat {file}'
 )
 """Prints the cookie. nbdkit sends the standard error of each call of such a script to a new
 ``/tmp/errorsXXXXXX``, wherever TMPDIR points, and never removes it (plugins/curl/scripts.c, the same in 1.32

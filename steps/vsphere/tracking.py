@@ -13,7 +13,7 @@ from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingOff
 from steps.vsphere.inventory import VM
 
-Wish = Literal["enable", "reset", "require", "off"]
+StopRequest = Literal["enable", "reset", "require", "off"]
 """`enable` switches it on where it is off, `reset` also off and on again where a disk is left out
 (`tracking_reset`), `require` fails where it is off, `off` leaves it as it is."""
 
@@ -30,7 +30,7 @@ class Seen:
     remedy: str = ""
 
 
-def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> Seen:
+def ensure_cbt(ctx: Context, client: Client, vm: VM, wish: StopRequest) -> Seen:
     """Before the snapshot is taken. Raises TrackingOff, PermissionMissing, Busy."""
     if wish == "off" or cbt.is_on(client, vm.moref):
         return Seen()
@@ -42,8 +42,8 @@ def see_to(ctx: Context, client: Client, vm: VM, wish: Wish) -> Seen:
     return Seen(begins=True)
 
 
-def look_ahead(client: Client, vm: VM, wish: Wish) -> Seen:
-    """What will have come of `see_to`, and of a reset."""
+def look_ahead(client: Client, vm: VM, wish: StopRequest) -> Seen:
+    """What will have come of `ensure_cbt`, and of a reset."""
     if wish in ("off", "require"):
         return Seen()
     if cbt.is_on(client, vm.moref):
@@ -52,7 +52,7 @@ def look_ahead(client: Client, vm: VM, wish: Wish) -> Seen:
     return Seen(begins=why is None, remedy=why or "this run switches it on")
 
 
-def examine(client: Client, vm: VM, wish: Wish) -> Observation:
+def examine(client: Client, vm: VM, wish: StopRequest) -> Observation:
     subject, looked_at = f"VM {vm.name}", "changed block tracking"
     if cbt.is_on(client, vm.moref):
         return good(subject, looked_at, "it is on")
@@ -62,8 +62,8 @@ def examine(client: Client, vm: VM, wish: Wish) -> Observation:
     return good(subject, looked_at, f"it is off, and the job says `cbt: {wish}`")
 
 
-def foresee(client: Client, vm: VM, wish: Wish) -> list[str]:
-    """What `see_to` would do, in words. Raises TrackingOff."""
+def foresee(client: Client, vm: VM, wish: StopRequest) -> list[str]:
+    """What `ensure_cbt` would do, in words. Raises TrackingOff."""
     if wish == "off" or cbt.is_on(client, vm.moref):
         return []
     if why := _why_it_stays_off(client, vm, wish):
@@ -73,7 +73,7 @@ def foresee(client: Client, vm: VM, wish: Wish) -> list[str]:
     ]
 
 
-def _why_it_stays_off(client: Client, vm: VM, wish: Wish) -> str | None:
+def _why_it_stays_off(client: Client, vm: VM, wish: StopRequest) -> str | None:
     """Why `enable` does not switch it on; None if it does. Raises TrackingOff with `require`."""
     if wish == "require":
         raise TrackingOff(

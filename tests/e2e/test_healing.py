@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from runner.app import Options
-from runner.app.workspace import open_desk
+from runner.app.workspace import open_workspace
 from runner.base.units import MiB
 from runner.engine.checkpoint import JobState, RunState
 from runner.events.events import Event, NodeProgress, NodeRetrying, NodeStarted, RunFinished, Warned
@@ -178,21 +178,21 @@ def test_a_place_that_cannot_be_read_stops_that_disk_at_once_and_the_others_fini
 def test_a_frozen_server_is_named_within_the_stall_timeout_and_replaced(
     site: Site, at_flush, vm: str, program: str, waits_for: str
 ) -> None:
-    moments: list[float] = []
+    held_snapshots: list[float] = []
 
     def freeze() -> None:
         send(site, program, signal.SIGSTOP)
-        moments.append(time.monotonic())
+        held_snapshots.append(time.monotonic())
 
     def listener(event: Event) -> None:
         if isinstance(event, NodeRetrying):
-            moments.append(time.monotonic())
+            held_snapshots.append(time.monotonic())
 
     at_flush({2: freeze})
     ran = site.run(vm, listener, window=str(WINDOW), stall_timeout="2s")
     whole_run(ran, site, vm, 2000)
     assert f"no byte moved for 2.0 s: the copy waits for the {waits_for} of disk 2000" in retried(ran)[0].error
-    assert moments[1] - moments[0] < 2 + 10
+    assert held_snapshots[1] - held_snapshots[0] < 2 + 10
 
 
 def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:
@@ -257,8 +257,10 @@ def test_a_lock_whose_session_does_not_end_changes_nothing_of_what_was_done(
     frozen: list[int] = []
     try:
         with (
-            open_desk(job_on_the_hub(site, "ending", "held"), Options(), threading.Event(), [events.append]) as desk,
-            desk.lock("R"),
+            open_workspace(
+                job_on_the_hub(site, "ending", "held"), Options(), threading.Event(), [events.append]
+            ) as workspace,
+            workspace.lock("R"),
         ):
             frozen += Sshd(site.directory / "hub" / "sshd").connections()
             for pid in frozen:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from runner.app import Options, plan_job, read_job
 from runner.app.records import new_record
-from runner.app.workspace import open_desk
+from runner.app.workspace import open_workspace
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.engine.checkpoint import KEPT_RUNS, JobState
@@ -236,17 +236,19 @@ def test_no_record_is_made_where_the_repository_is_not_there(site: Site, tmp_pat
 
 
 def test_events_of_runs_that_are_remembered_no_longer_are_removed_from_this_machine(site: Site) -> None:
-    with open_desk(job_on_the_hub(site, "small", "many"), Options(state=site.state), threading.Event(), ()) as desk:
-        known, old, of_before = (new_record(desk.job, f"20260101T00000{number}Z-00c0ffee") for number in range(3))
-        newest = [desk.directory(f"20260102T0000{number:02}Z-00c0ffee") for number in range(KEPT_RUNS)]
-        desk.state.open(known.id).create(known)
-        for directory in (*map(desk.directory, (known.id, old.id, of_before.id)), *newest):
+    with open_workspace(
+        job_on_the_hub(site, "small", "many"), Options(state=site.state), threading.Event(), ()
+    ) as workspace:
+        known, old, of_before = (new_record(workspace.job, f"20260101T00000{number}Z-00c0ffee") for number in range(3))
+        newest = [workspace.directory(f"20260102T0000{number:02}Z-00c0ffee") for number in range(KEPT_RUNS)]
+        workspace.state.open(known.id).create(known)
+        for directory in (*map(workspace.directory, (known.id, old.id, of_before.id)), *newest):
             directory.mkdir(parents=True)
             (directory / "events.jsonl").touch()
-        (desk.directory(of_before.id) / "run.json").touch()
-        (reports := desk.directory("reports")).mkdir()
-        desk.forget_old()
-        left = {desk.directory(known.id), desk.directory(of_before.id), reports, *newest}
+        (workspace.directory(of_before.id) / "run.json").touch()
+        (reports := workspace.directory("reports")).mkdir()
+        workspace.forget_old()
+        left = {workspace.directory(known.id), workspace.directory(of_before.id), reports, *newest}
         assert set(reports.parent.iterdir()) == left
 
 

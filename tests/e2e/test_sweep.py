@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
 from runner.app.records import new_record
-from runner.app.workspace import open_desk
+from runner.app.workspace import open_workspace
 from runner.base.errors import UsageError
 from runner.engine.teardown import UnwindError
 from runner.events.events import Event, NodeStarted
@@ -220,12 +220,12 @@ def test_only_who_has_the_jobs_lock_ends_what_the_run_left_since_it_may_be_alive
     left = subprocess.Popen(["sh", "-c", "read line", mark_of(LOST, "1")], stdin=subprocess.PIPE)
     try:
         assert eventually(lambda: left.pid in {one.process.pid for one in look(LocalHost()).processes})
-        with open_desk(site.job("vm"), Options(state=site.state), threading.Event(), ()) as desk:
-            desk.run(new_record(desk.job, LOST))
-            desk.world.context("publish").host("hub")
+        with open_workspace(site.job("vm"), Options(state=site.state), threading.Event(), ()) as workspace:
+            workspace.run(new_record(workspace.job, LOST))
+            workspace.world.context("publish").host("hub")
             assert left.poll() is None
-            with desk.lock(LOST):
-                desk.world.context("publish").host("hub")
+            with workspace.lock(LOST):
+                workspace.world.context("publish").host("hub")
             assert left.wait(10) is not None
     finally:
         left.kill()

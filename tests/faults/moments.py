@@ -70,7 +70,7 @@ class Kill:
         return self.what in RUNNER
 
     @property
-    def heals(self) -> bool:
+    def self_healing(self) -> bool:
         """The very run that it met must be done: nothing of it is lost but what it opens again."""
         word, name = self.moment.split(" ")[:2]
         return not self.of_the_run and (word == "copied" or name.startswith(("transfer[", "verify[")))

@@ -10,7 +10,7 @@ from runner.events.events import Event, NodeFinished, NodeKept, NodeStarted, Run
 from steps.lab.sshd import Sshd
 from tests.e2e.site import Site
 from tests.faults.ending import Before, assert_no_process_left
-from tests.faults.moments import Kill
+from tests.faults.held_snapshots import Kill
 from tests.faults.victims import Victim, Zygote, crash, strike, wait
 
 ATTEMPTS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.faults import ending
 from tests.faults.disks import INVENTORY
-from tests.faults.moments import Kill, chosen
+from tests.faults.held_snapshots import Kill, chosen
 from tests.faults.scene import Scene
 
 __all__ = ["INVENTORY"]
@@ -15,7 +15,7 @@ __all__ = ["INVENTORY"]
 def test_a_killed_run_is_finished_by_the_same_command(scene: Scene, kill: Kill):
     code = scene.kill(kill)
     assert code == -9 if kill.of_the_run and scene.kills else code in (0, 1)
-    if kill.heals:
+    if kill.self_healing:
         assert code == 0, f"it did not heal: {scene.said}"
     scene.until_done(code)
     assert len(scene.ids()) == 1

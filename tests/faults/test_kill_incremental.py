@@ -19,7 +19,7 @@ from tests.e2e.site import Site
 from tests.faults import disks, ending
 from tests.faults.conftest import small_job
 from tests.faults.disks import KEYS, SIZES
-from tests.faults.moments import STEPS, Kill, kills_at
+from tests.faults.held_snapshots import STEPS, Kill, kills_at
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 
@@ -74,7 +74,7 @@ def night(site: Site, hub: Sshd, zygote: Zygote, parent: Path, tmp_path: Path) -
 @pytest.mark.parametrize("kill", chosen(os.environ), ids=str)
 def test_a_killed_incremental_is_finished_on_its_parent_by_the_same_command(night: Scene, parent: Path, kill: Kill):
     code = night.kill(kill)
-    if kill.heals:
+    if kill.self_healing:
         assert code == 0, f"it did not heal: {night.said}"
     night.until_done(code)
     assert len(night.ids()) == 1

@@ -19,7 +19,7 @@ from tests.chain import FIRST, Chain, point_name
 from tests.e2e.site import Site
 from tests.faults import ending
 from tests.faults.disks import INVENTORY
-from tests.faults.moments import Kill
+from tests.faults.held_snapshots import Kill
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 from tests.hub import INSTANCE

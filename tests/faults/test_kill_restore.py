@@ -17,7 +17,7 @@ from tests.chains import Reference, incremental, reference
 from tests.e2e.site import Site
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, KEYS, SIZES, WINDOW
-from tests.faults.moments import Kill, Step, kills_at
+from tests.faults.held_snapshots import Kill, Step, kills_at
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 
@@ -78,7 +78,7 @@ def test_a_killed_restore_is_finished_by_the_same_command(
     if code != 0 and not kill.moment.endswith(" deliver"):
         left = sorted((tmp_path / "restored").glob("*"))
         assert all(file.name.endswith(".partial") for file in left), "a final name came before its time"
-    if kill.heals:
+    if kill.self_healing:
         assert code == 0, f"it did not heal: {restoring.said}"
     restoring.until_done(code)
     assert len(restoring.ids()) == 1

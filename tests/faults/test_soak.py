@@ -16,7 +16,7 @@ from runner.events.events import Event, NodeProgress
 from tests.eventually import eventually, open_descriptors
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, TORTURE
-from tests.faults.moments import Kill
+from tests.faults.held_snapshots import Kill
 from tests.faults.scene import Scene
 from tests.faults.tap import watch_directories
 from tests.faults.victims import made, strike_programs

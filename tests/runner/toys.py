@@ -17,7 +17,7 @@ from runner.base.errors import DifferenceError, LockedError, SendenseError, Tran
 from runner.base.model import HOW, JobModel, Model
 from runner.engine.checkpoint import JobState, RunRecord, now
 from runner.engine.executor import Executor, Outcome
-from runner.engine.live_observer import Looking
+from runner.engine.live_observer import LiveObserver
 from runner.engine.plan import Blind, Plan, Planner
 from runner.engine.teardown import Unwinding, Unwound
 from runner.engine.world import World
@@ -36,12 +36,12 @@ from runner.events import events
 
 
 class RefusedError(DifferenceError):
-    forgets = ("copied",)
+    invalidates = ("copied",)
 
 
 class HealingError(DifferenceError):
-    forgets = ("served",)
-    heals = True
+    invalidates = ("served",)
+    self_healing = True
 
 
 def trace(root: str, line: str) -> None:
@@ -292,7 +292,7 @@ class Joined(Model):
 class Join(Step[JoinIn, Empty, Joined]):
     """Joins all."""
 
-    seals = True
+    commits = True
 
     name, lifetime, In, Out, example = "join", Lifetime.KEEP, JoinIn, Joined, ""
 
@@ -388,7 +388,7 @@ class Bench:
             world.run = Run(self.run_id, "toy", "0", None)
             nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
             resolver = Resolver(self.job(), nodes, world.identities(), self.run_id)
-            observer = Blind() if offline else Looking(world)
+            observer = Blind() if offline else LiveObserver(world)
             return Planner(nodes, resolver, {} if offline else state.nodes(), observer).plan("toy", "toy.yaml", None)
 
     def run(self) -> Outcome:

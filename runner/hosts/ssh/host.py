@@ -26,7 +26,8 @@ _READ_TIMEOUT = 60.0
 
 
 class SshHost(RemoteFiles):
-    """See `runner.hosts.host.Host`. Safe from any thread; a broken connection is opened again at the next call."""
+    """See `runner.hosts.host.Host`. Safe from any thread; a broken connection is opened again at the next
+    call."""
 
     local = False
 

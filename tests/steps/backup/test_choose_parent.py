@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from runner.base.units import MiB
-from steps.backup.choose_parent import BaseIn, BaseStep, FullEvery
+from steps.backup.choose_parent import ChooseParent, ChooseParentIn, FullEvery
 from steps.repository.manifest import LastFull
 from steps.repository.verification_records import DiskVerified, Suspicion
 from steps.values.base import Base
@@ -33,10 +33,10 @@ def nights(hub: Hub, count: int, *, noted: bool = True, first: datetime = FIRST)
 
 def base(hub: Hub, full_every: FullEvery, created: datetime = TODAY) -> Base:
     frozen = snapshot((disk(),), vm(), created=created)
-    inputs = BaseIn(
+    inputs = ChooseParentIn(
         vm=vm(), disk=disk(), snapshot=frozen, repository="main", full_every=full_every, incremental="digests"
     )
-    return BaseStep().run(hub.context(), inputs, BaseStep.Live())
+    return ChooseParent().run(hub.context(), inputs, ChooseParent.Live())
 
 
 def test_a_full_comes_so_long_after_the_disk_was_last_read_whole_whatever_was_deleted_since(hub: Hub) -> None:
@@ -77,7 +77,7 @@ def test_every_point_that_is_no_longer_trusted_is_named(hub: Hub, what: str) -> 
         verified = DiskVerified(key=2000, at=FIRST, level="sample", blocks=4, compared=1, problem=what, run=run)
         verification_records.damaged(host, str(made.path(-1)), verified)
     out = base(hub, FullEvery())
-    alarm = BaseStep().findings(out).alarm
+    alarm = ChooseParent().findings(out).alarm
     assert alarm is not None
     assert alarm.points == tuple(made.points)
     assert all(point in alarm.text for point in made.points)

@@ -94,7 +94,7 @@ def test_a_flipped_bit_names_disk_offset_and_both_digests_and_forgets_the_copy(h
         error.message,
     )
     assert "the next run copies the disk again" in error.message
-    assert (error.exit_code, error.forgets) == (5, ("copied",))
+    assert (error.exit_code, error.invalidates) == (5, ("copied",))
     assert error.details == {"offset": 0, "disk": 2000}
     assert not marker(copied.image).exists()
     assert check(hub, copied, None) is None
@@ -167,7 +167,7 @@ def test_a_digests_file_that_is_not_the_one_written_is_a_difference(
     damage(Path(copied.digests))
     with pytest.raises(DigestsDifferError, match=sentence) as found:
         verify(hub, copied, level)
-    assert (found.value.exit_code, found.value.forgets) == (5, ("copied",))
+    assert (found.value.exit_code, found.value.invalidates) == (5, ("copied",))
 
 
 def test_corrupt_tables_are_an_error_that_says_what_to_do(hub: Hub, copied: Copied) -> None:
@@ -183,7 +183,7 @@ def test_corrupt_tables_are_an_error_that_says_what_to_do(hub: Hub, copied: Copi
         CorruptImageError, match=r"finds \d+ corruptions .* image of disk 2000, .*: the image is made and filled anew"
     ) as found:
         verify(hub, copied)
-    assert (found.value.exit_code, found.value.forgets) == (5, ("copied", "image"))
+    assert (found.value.exit_code, found.value.invalidates) == (5, ("copied", "image"))
 
 
 def test_leaked_clusters_are_counted_and_no_error(hub: Hub, copied: Copied) -> None:

@@ -7,7 +7,7 @@ import pytest
 from runner.base.errors import LockedError
 from runner.base.units import MiB
 from runner.hosts.host import Host, Lock
-from steps.maintain.verify_point import CheckPoint, PointDamagedError
+from steps.maintain.verify_point import PointDamagedError, VerifyPoint
 from steps.repository.verification_records import Level
 from steps.values.point_checked import PointChecked
 from tests.chain import Chain
@@ -27,7 +27,9 @@ def chain(hub: Hub) -> Chain:
 def verify(hub: Hub, point: str, level: Level = "chain") -> PointChecked:
     context = hub.context()
     with context.closing:
-        return CheckPoint().run(context, CheckPoint.In(repository="main", point=point, level=level), CheckPoint.Live())
+        return VerifyPoint().run(
+            context, VerifyPoint.In(repository="main", point=point, level=level), VerifyPoint.Live()
+        )
 
 
 @pytest.mark.parametrize(("level", "compared"), [("chain", 8), ("sample", 8), ("metadata", 0)])

@@ -9,7 +9,7 @@ from runner.base.units import MiB
 from runner.hosts.local import LocalHost
 from steps.restore.check_restored import CheckRestored, CheckRestoredIn, CheckRestoredLive, RestoredDiffersError
 from steps.restore.create_target import CreateTarget, CreateTargetIn
-from steps.restore.finalize_restore import Deliver, DeliverIn
+from steps.restore.finalize_restore import FinalizeRestore, FinalizeRestoreIn
 from steps.restore.open_point import OpenPoint, OpenPointIn
 from steps.restore.restore_disk import PointDamagedError, RestoreDisk, RestoreDiskIn, RestoreDiskLive
 from steps.restore.serve_image import ServeImage, ServeImageIn
@@ -79,7 +79,7 @@ def test_a_file_that_changed_behind_us_is_restored_again(hub: Hub, chain: list[R
     live = CheckRestoredLive(view=serve(hub, target.image))
     with pytest.raises(RestoredDiffersError, match=rf"differs at offset {2 * MiB}") as refused:
         CheckRestored().run(hub.context(), CheckRestoredIn(restored=done), live)
-    assert refused.value.forgets == ("restored",)
+    assert refused.value.invalidates == ("restored",)
 
 
 def test_what_is_there_is_replaced_only_if_told_and_only_at_the_end(hub: Hub, chain: list[Reference], tmp_path: Path):
@@ -94,7 +94,7 @@ def test_what_is_there_is_replaced_only_if_told_and_only_at_the_end(hub: Hub, ch
     live = CheckRestoredLive(view=serve(hub, target.image))
     checked = CheckRestored().run(hub.context(), CheckRestoredIn(restored=done), live)
     assert final.read_bytes() == b"mine"
-    delivered = Deliver().run(hub.context(), DeliverIn(disks=(checked,)), Deliver.Live())
+    delivered = FinalizeRestore().run(hub.context(), FinalizeRestoreIn(disks=(checked,)), FinalizeRestore.Live())
     assert delivered.files == (str(final),)
     assert final.read_bytes() == chain[0].disks[2000].read_bytes()
     assert [path.name for path in place.iterdir()] == [final.name]
@@ -118,9 +118,9 @@ def test_a_crash_while_it_gets_its_name_leaves_what_was_there_or_what_is_to_be(
 
     with monkeypatch.context() as before, pytest.raises(OSError, match="gone"):
         before.setattr(LocalHost, "rename", dies)
-        Deliver().run(hub.context(), DeliverIn(disks=(checked,)), Deliver.Live())
+        FinalizeRestore().run(hub.context(), FinalizeRestoreIn(disks=(checked,)), FinalizeRestore.Live())
     assert final.read_bytes() == b"mine"
-    Deliver().run(hub.context(), DeliverIn(disks=(checked,)), Deliver.Live())
+    FinalizeRestore().run(hub.context(), FinalizeRestoreIn(disks=(checked,)), FinalizeRestore.Live())
     assert final.read_bytes() == chain[0].disks[2000].read_bytes()
 
 
