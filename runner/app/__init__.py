@@ -1,8 +1,8 @@
 """Wiring: a job file, the installed steps, the state and the world become a run, a plan, or an abandoned run.
 
 ``workspace`` is what one works on a job with, ``records`` what a run says of itself, ``runs`` runs it,
-``outcome`` is what came of it, ``abandoning`` and ``sweeping`` let go, ``lost`` finds what nobody remembers, ``looking``
-and ``status`` look. Nothing here prints; the command line gives listeners and gets results.
+``outcome`` is what came of it, ``abandoning`` and ``sweeping`` let go, ``lost`` finds what nobody remembers,
+``looking`` and ``status`` look. Nothing here prints; the command line gives listeners and gets results.
 """
 
 from runner.app.comparison import compare, of_deleted

@@ -79,8 +79,8 @@ def what_releases(workspace: Workspace, record: RunRecord, error: StateError) ->
     """`error`, of a run with a record that is damaged, with what can be done all the same."""
     run = record.id
     return StateError(
-        f"{error}; `{_abandon(workspace, run)}` releases what that run holds, which has {run} in its name, and "
-        "the job starts over"
+        f"{error}; `{_abandon(workspace, run)}` releases what that run holds, which has {run} in its name, "
+        "and the job starts over"
     )
 
 
