@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.hosts.host import Completed, Host
 
 SOURCE = Path(__file__).parent / "bad_reads.c"

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
+
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
 from steps.copy.extents import BLOCK
 from steps.maintain.prune import Prune, Pruned
+from steps.repository import layout, marker
 from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity, dump
 from steps.repository.retention import Policy
 from tests.hub import INSTANCE, VCENTER, Hub
-
-from steps.repository import layout, marker
 
 CAPACITY = 4 * MiB
 FIRST = datetime(2026, 11, 1, 3, tzinfo=UTC)

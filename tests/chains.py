@@ -9,17 +9,17 @@ from datetime import timedelta
 from pathlib import Path
 
 from blake3 import blake3
+
 from runner.base.units import KiB, MiB
 from runner.hosts.local import LocalHost
 from steps.copy.digests import Digests, digest_of, zero_digest
 from steps.copy.extents import BLOCK
+from steps.qemu import img
+from steps.repository import layout, manifest, vm_directory
 from steps.repository.manifest import Manifest
 from steps.vsphere.inventory import VM, Disk
 from tests.hub import Hub
 from tests.points import publish
-
-from steps.qemu import img
-from steps.repository import layout, manifest, vm_directory
 
 HOST = LocalHost("hub")
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from runner.app import Options, plan_job, run_job
 from runner.base.units import KiB, MiB
 from runner.engine.plan import Plan
 from runner.events.events import Event
 from runner.hosts.local import LocalHost
-from steps.repository.manifest import Manifest, PointDisk
-from tests.e2e.site import Ran
-
 from steps.lab.simulator import Inventory, Simulator
 from steps.repository import manifest, marker, survey
+from steps.repository.manifest import Manifest, PointDisk
+from tests.e2e.site import Ran
 
 PASSWORD = "correct horse"
 USER = "backup@vsphere.local"

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
+from steps.lab.simulator import certificate
 from steps.lab.simulator.endpoint import VERSIONS
 from steps.vsphere.section import VCenter
-
-from steps.lab.simulator import certificate
 
 Send = Callable[[bytes], None]
 Script = Callable[[Send], None]

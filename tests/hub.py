@@ -17,11 +17,10 @@ from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.step.step import Context, Run
 from steps.backup.create_qcow2 import CreateQcow2, CreateQcow2In
+from steps.repository import marker
 from steps.repository.section import Repository
 from steps.values.image import Image
 from steps.vsphere.inventory import VM, Controller, Disk
-
-from steps.repository import marker
 
 RUN = "20261123T170000Z-3f9a0c1e"
 OTHER_RUN = "20261123T180000Z-aabbccdd"

@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest, VmIdentity
 from steps.values.discovered import Discovered
 from tests import chain
 from tests.vcenter import Lab, disk, machine
-
-from steps.repository import layout, manifest
 
 FIRST = "11111111-2222-3333-4444-555555555555"
 SECOND = "99999999-2222-3333-4444-555555555555"

@@ -9,9 +9,11 @@ from typing import Any
 
 from blake3 import blake3
 from pyVmomi import vim, vmodl
+
 from runner.base.units import MiB
 from steps.backup.publish import Publish, PublishIn
 from steps.backup.snapshot import FrozenDisk
+from steps.repository import layout
 from steps.values.copied import Copied
 from steps.values.image import Image
 from steps.values.published import Published
@@ -20,8 +22,6 @@ from steps.values.verified import Verified
 from steps.vsphere.inventory import VM, Disk
 from steps.vsphere.names import DatastoreFile
 from tests.hub import CREATED, RUN, Hub, disk, vm
-
-from steps.repository import layout
 
 SNAPSHOT = "snapshot-31"
 

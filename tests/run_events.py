@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
+
 from runner.base.units import GiB, MiB
 from runner.events.events import (
     Event,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from runner.hosts.connect import connect
 from runner.hosts.host import Host
 from steps.lab.sshd import Sshd

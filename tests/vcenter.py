@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.errors import UsageError
 from runner.events.events import Event, Warned
 from runner.hosts.file_log import FileLog
@@ -20,14 +21,13 @@ from runner.step.step import Context, Run
 from steps.backup.discover import Discover, DiscoverIn
 from steps.backup.open_source import OpenSource, OpenSourceIn
 from steps.backup.snapshot import Snapshot, SnapshotIn
+from steps.lab.simulator import Inventory, Simulator
 from steps.repository.section import Repository
 from steps.values.discovered import Discovered
 from steps.values.snapshot import SnapshotTaken
 from steps.values.source import Source
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.section import VCenter
-
-from steps.lab.simulator import Inventory, Simulator
 
 RUN = "20261123T170000Z-3f9a0c1e"
 NAME = f"sendense-{RUN}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from steps.vsphere.tls import sha1_thumbprint, trust
 from tests.vcenter import PASSWORD, USER, Lab
 

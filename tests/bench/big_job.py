@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import yaml
+
 from runner.app import Options, plan_job, read_job
 
 VMS = 200

@@ -27,11 +27,10 @@ from steps.backup.open_tunnel import OpenTunnelIn
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.lab.sshd import Sshd
-from tests.bench.disk import SIZE, make_disk
-from tests.bench.measure import Cost, median, run_engine, run_program
-
 from steps.nbd import exporter
 from steps.qemu import img, nbd_server
+from tests.bench.disk import SIZE, make_disk
+from tests.bench.measure import Cost, median, run_engine, run_program
 
 ROUND_TRIP = 0.020
 HANDSHAKE = 5

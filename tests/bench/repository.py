@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.hosts.local import LocalHost
-from steps.repository.retention import Policy
-from tests.chain import many
-
 from steps.points import retention_plan
 from steps.repository import catalogue
+from steps.repository.retention import Policy
+from tests.chain import many
 
 AIM = 3.0
 

@@ -7,6 +7,7 @@ import select
 import threading
 
 import pytest
+
 from runner.base.units import KiB, MiB
 from steps.copy.endpoint import Endpoint, RequestFailed
 from steps.copy.extents import Extent, whole_blocks

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from runner.base.errors import CommandError, HostError, LockedError
 from runner.hosts.connect import connect
 from runner.hosts.files import NoSpaceError, is_temporary

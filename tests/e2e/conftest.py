@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from steps.lab.lab import Lab
 from tests.e2e.site import Site
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from runner.app import Options, Result, run_job
 from runner.events.events import Event, NodeFailed, NodeFinished, NodeKept, NodeStarted, RunFinished, RunStarted
 from steps.lab.lab import Lab

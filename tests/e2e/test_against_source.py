@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from runner.base.units import KiB, MiB
+from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.lab.lab import seeded
 from steps.lab.simulator.inventory import DiskSpec
+from steps.repository import verification_records
 from steps.repository.verification_records import DiskCompared, Verification
 from tests import estate
 from tests.e2e.site import Site, disk, inventory
-
-from runner.cli import main
-from steps.repository import verification_records
 
 INVENTORY = inventory(
     {"name": "app", "disks": [disk(2000, "6 MiB", 0, 1), disk(2001, "3 MiB + 512 B", 1, 2)], "change_tracking": True}

@@ -6,11 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from runner.events.events import Warned
 from runner.hosts.local import LocalHost
-from tests.estate import VM, disk, estate, inventory, machine, read
-
 from steps.repository import catalogue
+from tests.estate import VM, disk, estate, inventory, machine, read
 
 YEAR = timedelta(days=365)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from runner.cli import main
 from runner.events.events import Event, NodeStarted
 from steps.copy.ledger import head_line, read_ledger
 from tests.e2e.site import Site, disk, inventory
-
-from runner.cli import main
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]})
 

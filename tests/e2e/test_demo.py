@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from steps.lab.lab import Lab
-from tests.eventually import eventually
 
 from runner.cli import main
+from steps.lab.lab import Lab
+from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 SENDENSE = Path(sys.executable).with_name("sendense")

@@ -1,6 +1,7 @@
 """Disks as they really are: odd keys, odd sizes, data at the edges; and targets that were swapped."""
 
 import yaml
+
 from runner.app import Options, abandon_run
 from tests.e2e.site import Site, disk, inventory
 

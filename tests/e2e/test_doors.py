@@ -18,17 +18,17 @@ from typing import Any
 import pytest
 import yaml
 from cryptography.x509 import DNSName
+
 from runner.app import Options, diagnose, plan_job
 from runner.base.errors import SendenseError
 from runner.events.events import NodeRetrying
 from runner.hosts.local import LocalHost
-from steps.lab.sshd import Sshd
-from tests.e2e.site import Site, disk, inventory
-from tests.hub import tree
-
 from steps.lab.simulator import Inventory, Simulator, certificate
+from steps.lab.sshd import Sshd
 from steps.repository import marker
 from steps.vsphere import privileges
+from tests.e2e.site import Site, disk, inventory
+from tests.hub import tree
 
 INVENTORY = inventory(
     {"name": "vm", "disks": [disk(2000, "1 MiB", 0, 1)]},

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.app import Options, abandon_run, diagnose, status_of, sweep_job
 from runner.base.errors import SendenseError, StateError, UsageError
+from runner.cli import main
 from runner.engine.checkpoint import STATE_SCHEMA_VERSION
 from runner.events.events import Event, Warned
 from tests.e2e.test_unfinished import record_of, stopped_at, wrong
 from tests.estate import VM, Estate, Ran, disk, estate, inventory, machine
 from tests.records import rewrite
-
-from runner.cli import main
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.estate import disk, estate, machine, of, read
-
 from steps.lab.simulator import Inventory
+from tests.estate import disk, estate, machine, of, read
 
 HOST = "4c4c4544-0051-4210-8056-b4c04f4e3332"
 INSTANCE = "11111111-2222-3333-4444-555555555555"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from runner.app import Options, read_job
 from runner.events.events import Event, NodeFinished, NodeStarted, RunStarted
 from runner.job.load import write_out

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from runner.events.events import Event, NodeFailed, NodeFinished, NodeStarted, Warned
 from runner.hosts.local import LocalHost
-from tests.e2e.site import Site, disk, inventory
-
 from steps.repository import marker
+from tests.e2e.site import Site, disk, inventory
 
 INVENTORY = inventory(
     {"name": "vm", "disks": [disk(2000, "2 MiB", 0, 1), disk(2001, "3 MiB", 1, 2), disk(2002, "24 MiB", 2, 3)]}

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options
 from runner.app.workspace import open_workspace
 from runner.base.units import MiB
@@ -24,13 +25,12 @@ from runner.hosts.stray_processes import holder_at
 from runner.hosts.supervisor import LeashedChild
 from steps.incremental.disk_ledger import DiskLedger
 from steps.lab.sshd import Sshd
+from steps.source import nbdkit_curl
+from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
 from tests.e2e.test_state_on_the_hub import job_on_the_hub, records
 from tests.eventually import eventually
-
-from steps.source import nbdkit_curl
-from steps.vsphere import snapshots
 
 INVENTORY = inventory(
     {"name": "torn", "disks": [disk(2000, "1 MiB", 0, 1), disk(2001, "4 MiB", 1, 2), disk(2002, "1 MiB", 2, 3)]},

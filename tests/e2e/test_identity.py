@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.estate import Estate, disk, estate, inventory, machine, of, read
 
 from runner.cli import main
+from tests.estate import Estate, disk, estate, inventory, machine, of, read
 
 REBUILT = "7e0d3f51-6c1f-4a57-9d3e-2f6b1c0a7e22"
 UUIDS = {"instance_uuid": "11111111-2222-3333-4444-555555555555", "uuid": "42130000-0000-0000-0000-000000000001"}

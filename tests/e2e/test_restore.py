@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from runner.base.render import shipped
 from runner.base.units import MiB
+from runner.cli import main
 from runner.engine.checkpoint import JobState
 from runner.hosts.local import LocalHost
 from steps.lab.lab import Lab
+from steps.repository import verification_records
 from tests.chains import Reference, incremental, manifest_of, qemu, reference
 from tests.e2e.site import Site, disk, inventory
 from tests.hub import tree
-
-from runner.cli import main
-from steps.repository import verification_records
 
 SPARSE = {
     "key": 2000, "controller": 1000, "unit": 0, "size": "40 MiB", "content": {"pieces": [

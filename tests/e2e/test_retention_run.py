@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from runner.app import Options, plan_job
 from runner.base.render import shipped
 from runner.base.units import KiB
+from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.lab.lab import seeded
-from tests.chains import qemu
-from tests.e2e.site import Site, disk, inventory, same
-
-from runner.cli import main
 from steps.qemu import img
 from steps.repository import layout
+from tests.chains import qemu
+from tests.e2e.site import Site, disk, inventory, same
 
 INVENTORY = inventory({"name": "app", "disks": [disk(2000, "6 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)]})
 KEYS = (2000, 2001)

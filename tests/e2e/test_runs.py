@@ -13,19 +13,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options, diagnose, plan_job, sweep_job
 from runner.base.errors import LockedError
 from runner.console.plan_view import headline
 from runner.engine.checkpoint import JobState
 from runner.events.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
+from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.section import VCenter
 from tests.e2e.site import Pause, Ran, Site, disk, inventory, processes
 from tests.eventually import eventually
 from tests.records import rewrite
-
-from steps.vsphere import snapshots
 
 INVENTORY = inventory(
     {"name": "a", "disks": [disk(2000, "4 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]},

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from runner.app import Options, read_job
+from runner.cli import main
 from runner.job.load import write_out
 from steps.lab.lab import Lab
 from tests.e2e.site import Site, disk, inventory, processes
 from tests.eventually import eventually
-
-from runner.cli import main
 
 GUEST_SECRET = "guest-swordfish-71"
 INVENTORY = inventory(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.site import Site, disk, inventory
 
 from runner.cli import main
+from tests.e2e.site import Site, disk, inventory
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "1 MiB", 0, 1)]})
 

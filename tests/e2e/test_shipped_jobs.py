@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options, read_job
 from runner.base.render import shipped
 

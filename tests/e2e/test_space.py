@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from runner.app import Options, plan_job
 from runner.engine.plan import Plan
 from runner.hosts.local import LocalHost
-from tests.e2e.site import Site, disk, inventory
-
 from steps.repository import marker
+from tests.e2e.site import Site, disk, inventory
 
 INVENTORY = inventory({"name": "thin", "disks": [disk(2000, "24 MiB", 0, 1), disk(2001, "24 MiB", 1, 2)]})
 

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+
 from runner.app import Options, plan_job, read_job
 from runner.app.records import new_record
 from runner.app.workspace import open_workspace
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
+from runner.cli import main
 from runner.engine.checkpoint import KEPT_RUNS, JobState
 from runner.events.events import NodeProgress
 from runner.events.journal import read_events
@@ -27,8 +29,6 @@ from runner.hosts.local import LocalHost
 from runner.job.load import write_out
 from tests.e2e.site import Pause, Ran, Site, disk, inventory, processes
 from tests.eventually import eventually
-
-from runner.cli import main
 
 ROOT = Path(__file__).parents[2]
 SIZE = 128 * MiB

@@ -6,12 +6,12 @@ import threading
 from typing import Any
 
 import pytest
+
+from runner.cli import main
 from runner.events.events import Event, NodeStarted
 from runner.hosts.identity import own
 from runner.hosts.lock_file import compose
 from tests.e2e.site import Pause, Site, disk, inventory
-
-from runner.cli import main
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1)]})
 

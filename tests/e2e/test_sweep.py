@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
 from runner.app.records import new_record
 from runner.app.workspace import open_workspace

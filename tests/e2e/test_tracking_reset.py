@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.events.events import Warned
 from tests.e2e.site import Ran
 from tests.estate import VM, Estate, disk, estate, inventory, machine, of, read, scribble

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+
 from runner.app import Options, abandon_run, diagnose, read_job, status_of, sweep_job
 from runner.base.units import MiB
+from runner.cli import main
 from runner.engine.doctor import Diagnosis
 from runner.events.events import Event, NodeStarted
 from steps.lab.simulator.inventory import DiskSpec
+from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.section import VCenter
 from tests.estate import VM, Estate, disk, estate, inventory, machine, read
 from tests.records import rewrite
-
-from runner.cli import main
-from steps.vsphere import snapshots
 
 
 @pytest.fixture

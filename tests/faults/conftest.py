@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from runner.app import Options, read_job
 from runner.job.writer import write_out
 from steps.lab.lab import Lab

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from blake3 import blake3
+
 from runner.base.units import MiB
 from runner.hosts.files import TEMPORARY_PREFIX
 from tests.e2e.site import Site

@@ -26,10 +26,9 @@ from typing import Any
 
 from runner.engine.checkpoint import RunState
 from runner.events.events import Bus, NodeFinished, NodeUndone
+from runner.hosts import supervisor
 from runner.hosts.ssh.host import SshHost
 from steps.incremental.disk_ledger import DiskLedger
-
-from runner.hosts import supervisor
 from steps.vsphere import snapshots
 
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")

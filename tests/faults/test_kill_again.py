@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 import yaml
+from tests.faults.held_snapshots import RENAMED, Kill
+
 from runner.app import Options, read_job
+from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, KEYS, TORTURE
-from tests.faults.held_snapshots import RENAMED, Kill
 from tests.faults.scene import Scene
-
-from steps.vsphere import snapshots
 
 __all__ = ["INVENTORY"]
 

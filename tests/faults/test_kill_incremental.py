@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from tests.faults.held_snapshots import STEPS, Kill, kills_at
+
 from runner.base.units import MiB
 from steps.lab.lab import Lab
 from steps.lab.sshd import Sshd
@@ -19,7 +21,6 @@ from tests.e2e.site import Site
 from tests.faults import disks, ending
 from tests.faults.conftest import small_job
 from tests.faults.disks import KEYS, SIZES
-from tests.faults.held_snapshots import STEPS, Kill, kills_at
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.faults.held_snapshots import Kill
+
 from runner.base.units import KiB, MiB
 from runner.hosts.local import LocalHost
 from steps.lab.sshd import Sshd
+from steps.points import stored
+from steps.repository import layout, verification_records
 from steps.repository.verification_records import Protection
 from tests.chain import FIRST, Chain, point_name
 from tests.e2e.site import Site
 from tests.faults import ending
 from tests.faults.disks import INVENTORY
-from tests.faults.held_snapshots import Kill
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 from tests.hub import INSTANCE
-
-from steps.points import stored
-from steps.repository import layout, verification_records
 
 __all__ = ["INVENTORY"]
 

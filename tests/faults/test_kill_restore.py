@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.faults.held_snapshots import Kill, Step, kills_at
+
 from runner.base.units import MiB
 from runner.events.events import NodeProgress
 from steps.lab.lab import Lab
@@ -17,7 +19,6 @@ from tests.chains import Reference, incremental, reference
 from tests.e2e.site import Site
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, KEYS, SIZES, WINDOW
-from tests.faults.held_snapshots import Kill, Step, kills_at
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+
 from runner.base.units import MiB
+from runner.hosts import process
 from runner.hosts.local import LocalHost
 from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
@@ -20,12 +22,10 @@ from steps.copy.ledger import Flushed, Ledger, LedgerHead, read_ledger
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
 from steps.copy.nbd import NbdEndpoint
 from steps.nbd.exporter import CACHES
+from steps.qemu import img, nbd_server
 from tests.eventually import eventually
 from tests.faults.disks import SEED, TORTURE
 from tests.faults.write_log import Entry, LoggedImage, cut_power, read_log
-
-from runner.hosts import process
-from steps.qemu import img, nbd_server
 
 SIZE = 40 * MiB + 512
 CONNECTIONS = 4

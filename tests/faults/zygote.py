@@ -12,10 +12,9 @@ import os
 import socket
 from typing import Any
 
+from runner import cli
 from runner.step.step import Registry
 from tests.faults.tap import Tap
-
-from runner import cli
 
 LONGEST = 65536
 

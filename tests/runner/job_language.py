@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue
+
 from runner.base.errors import JobFileError
 from runner.base.model import HOW, Duration, FilePath, HostName, JobModel, Model, SectionName
 from runner.hosts.secrets import SecretRef

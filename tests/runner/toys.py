@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import JsonValue
+
 from runner.base.errors import DifferenceError, LockedError, SendenseError, TransientError, UsageError
 from runner.base.model import HOW, JobModel, Model
 from runner.engine.checkpoint import JobState, RunRecord, now
@@ -21,6 +22,7 @@ from runner.engine.live_observer import LiveObserver
 from runner.engine.plan import Blind, Plan, Planner
 from runner.engine.teardown import Unwinding, Unwound
 from runner.engine.world import World
+from runner.events import events
 from runner.events.events import Bus, Event
 from runner.hosts.held_lock import HeldLock
 from runner.hosts.local import LocalHost
@@ -31,8 +33,6 @@ from runner.job.model import Job, StepSpec
 from runner.job.nodes import NodeId, Nodes
 from runner.step.step import Context, Empty, Given, Lifetime, Registry, Run, Step
 from tests.eventually import eventually
-
-from runner.events import events
 
 
 class RefusedError(DifferenceError):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from tests.hub import Hub, hub_on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pydantic import JsonValue
+
 from runner.events.step_report import Findings
 from runner.step.step import Registry
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
+
 from runner.base.field_docs import field_docs
 from runner.base.model import JobModel
 from runner.step.step import Registry

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner.engine.checkpoint import JobState
-from steps.backup.cleanup import Cleanup
 
 from runner.cli import main
+from runner.engine.checkpoint import JobState
+from steps.backup.cleanup import Cleanup
 
 JOB = """
 version: 1

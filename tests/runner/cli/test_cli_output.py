@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options, status_of
 from runner.hosts.local import LocalHost
-
 from steps.repository import marker
 
 COMMAND = (sys.executable, "-m", "runner.cli", "steps")

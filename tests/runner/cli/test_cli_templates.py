@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from runner.base.render import job_templates
-from runner.job.template_variables import declared
 
+from runner.base.render import job_templates
 from runner.cli import main
+from runner.job.template_variables import declared
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.hosts.local import LocalHost
+from steps.repository import layout, manifest
 from tests import points
 from tests.hub import Hub, hub_on, vm
-
-from steps.repository import layout, manifest
 
 TITLE = "\x1b]0;owned\x07"
 LINK = "\x1b]8;;https://example.com\x1b\\"

@@ -15,7 +15,9 @@ from typing import TextIO
 
 import pytest
 from rich.console import Console as RichConsole
+
 from runner.base.units import GiB, MiB
+from runner.console import Console, Level, print_table
 from runner.console.live import LiveFace
 from runner.events.events import (
     Bus,
@@ -35,8 +37,6 @@ from runner.events.step_report import Findings, Statement
 from runner.events.summary import Fold, fold
 from runner.report.report import render_markdown
 from tests.run_events import DISKS, FAILURE, RUN, START, Story, done_run, failed_run, findings_of, resumed_run
-
-from runner.console import Console, Level, print_table
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

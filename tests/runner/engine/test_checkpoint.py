@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from runner.engine.checkpoint import RunState
 from runner.hosts.file_log import FileLog
 from runner.hosts.local import LocalHost

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options, state_directory
 from runner.base.errors import UsageError
 from runner.console.checklist import print_checklist
+from runner.engine import doctor
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.local import LocalHost
 from runner.hosts.state_place import StatePlace
-
-from runner.engine import doctor
 
 ROOT = Path(__file__).parents[3]
 NOBODY = 65534

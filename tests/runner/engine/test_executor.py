@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from runner.app.outcome import verdict_of
 from runner.base.errors import HostError, LockedError, LockLostError, SendenseError, UsageError
 from runner.engine.preflight import Fault, NotReady, Unready

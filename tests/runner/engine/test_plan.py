@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
 from runner.console.plan_view import as_markdown, as_mermaid, headline, print_text
 from runner.engine.plan import Plan, PlanNode
 from runner.step.about import About, merged

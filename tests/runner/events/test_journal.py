@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import StateError
 from runner.events.events import NodeProgress, RunStarted
 from runner.events.journal import Journal, Thinning, read_events

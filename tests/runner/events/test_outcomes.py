@@ -10,10 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 from pydantic import JsonValue
+
 from runner.app import Options, Result, read_job
 from runner.app.outcome import verdict_of
 from runner.base.errors import DifferenceError, JobFileError, LockedError, SendenseError
+from runner.cli import main
 from runner.cli.job_results import Ended, print_ended
+from runner.console import Console
 from runner.engine.checkpoint import JobState, RunRecord
 from runner.engine.executor import Outcome
 from runner.events.events import Event, NodeFailed, RunFinished, RunStarted, UndoFailed
@@ -27,9 +30,6 @@ from runner.report.labels import verdict
 from runner.report.report import render_html, render_markdown
 from tests.run_events import RUN, Story, done_run, failed_run
 from tests.run_events import findings_of as findings_of_steps
-
-from runner.cli import main
-from runner.console import Console
 
 POINTS = ("20261120T170003Z-1aaa", "20261121T170003Z-2bbb", "20261122T170003Z-3ccc", "20261123T170003Z-4ddd")
 ALARM = f"disk 2000: changed block tracking forgot a write; no longer trusted are {', '.join(POINTS)}"

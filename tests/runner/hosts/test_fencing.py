@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import LockedError
 from runner.hosts.fencing import CHANGING, bare, guarded
 from runner.hosts.host import Host

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from runner.base.errors import LockedError
-from tests.eventually import children_of_ours, open_descriptors
 
+from runner.base.errors import LockedError
 from runner.hosts import files
+from tests.eventually import children_of_ours, open_descriptors
 
 CRASH = """
 import os, signal, sys

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options, status_of
 from runner.base.errors import HostError
 from runner.hosts.limits import limit_of
 from runner.hosts.local import LocalHost
-from tests.runner.cli.test_cli_output import JOB
-
 from steps.repository import marker
+from tests.runner.cli.test_cli_output import JOB
 
 FEW_FILES = "import os\nwhile os.open('/dev/null', os.O_RDONLY) < 58: pass"
 SMALL_THREADS = "import sys, threading; threading.stack_size(1 << 46)"

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import HostError
 from runner.hosts.ssh.files import _LIST, _PRELUDE, RemoteFiles, ScriptError
 from tests.bad_reads import library

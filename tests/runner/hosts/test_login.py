@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.app import Options, diagnose
 from runner.base.errors import HostError, LockedError
 from runner.hosts.ssh.host import SshHost

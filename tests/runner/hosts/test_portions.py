@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from runner.base.units import KiB
 from runner.hosts.host import PORTION, portions
 from runner.hosts.ssh.command_line import Word, command_line

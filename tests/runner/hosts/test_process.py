@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import CommandError
+from runner.hosts import process
 from runner.hosts.supervisor import LeashedChild, kept_directory, leash
 from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
-
-from runner.hosts import process
 
 
 @pytest.fixture(params=["dash", "bash"])

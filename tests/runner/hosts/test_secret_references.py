@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from runner.base.errors import UsageError
-from runner.hosts.secrets import FromEnv, FromExec, FromFile, SecretRef, resolve
 
+from runner.base.errors import UsageError
 from runner.hosts import secrets
+from runner.hosts.secrets import FromEnv, FromExec, FromFile, SecretRef, resolve
 
 
 @pytest.mark.parametrize("kind", ["env", "file", "exec"])

@@ -16,7 +16,9 @@ from typing import Any
 
 import paramiko
 import pytest
+
 from runner.base.errors import CommandError, HostError, LockedError
+from runner.hosts import process
 from runner.hosts.connect import connect
 from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
@@ -27,8 +29,6 @@ from runner.hosts.stray_processes import end, look
 from runner.hosts.supervisor import OWNER, first_line, mark_of
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
-
-from runner.hosts import process
 
 Make = Callable[..., Sshd]
 

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import HostError
+from runner.hosts import process
 from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
 from runner.hosts.tunnel import explain, open_forwards
 from steps.lab.sshd import Sshd
 from tests.eventually import children_of_ours, eventually
-
-from runner.hosts import process
 
 PIDFD_GETFD = 438
 """Its number, on every architecture."""

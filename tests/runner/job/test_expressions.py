@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
+
 from runner.job.expressions import ExpressionError, Reference, evaluate, parse, references, whole
 
 SCOPE: dict[str, JsonValue] = {

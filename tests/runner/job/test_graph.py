@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from runner.base.model import JobModel, Model
 from runner.job.graph import CycleError, StepGraph, step_references
 from runner.job.model import StepSpec

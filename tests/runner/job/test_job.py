@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import JobFileError
 from runner.hosts.spec import SshSpec
 from runner.job.load import load, write_out

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from runner.base.errors import JobFileError
 from runner.base.render import render_template
 from runner.job.load import load, write_out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.runner.job_language import HEAD, JOB, problems
 
 EACH = 'each: {item: "${{ look.items }}"}'

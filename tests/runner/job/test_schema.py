@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from runner.base.annotations import fields, required
 from runner.job.schema import DIALECT, job_schema
 from runner.step.step import Registry

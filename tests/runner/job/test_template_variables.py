@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import jinja2.meta
 import pytest
+
 from runner.base.errors import JobFileError
 from runner.base.render import job_templates, template_front, template_text
 from runner.base.yaml_nodes import Location, Scalar

@@ -6,14 +6,14 @@ from html.parser import HTMLParser
 
 import pytest
 from markdown_it import MarkdownIt
+
 from runner.console.plan_view import as_markdown
 from runner.engine.plan import Plan, PlanNode
 from runner.events.step_report import Findings, Statement
 from runner.events.summary import fold
+from runner.report import markdown
 from runner.report.report import render_markdown
 from tests.run_events import failed_run
-
-from runner.report import markdown
 
 NAMES = (
     "<script>alert(1)</script>",

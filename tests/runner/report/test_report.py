@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
 from runner.base.errors import StateError
 from runner.base.units import GiB
 from runner.events.events import Event, Held, NodeFailed, RunFinished, UndoFailed, Warned

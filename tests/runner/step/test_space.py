@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from runner.base.units import MiB
 from runner.step.space import Space, summed
 

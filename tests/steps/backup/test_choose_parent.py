@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import MiB
 from steps.backup.choose_parent import ChooseParent, ChooseParentIn, FullEvery
+from steps.repository import parent, verification_records
 from steps.repository.manifest import LastFull
 from steps.repository.verification_records import DiskVerified, Suspicion
 from steps.values.base import Base
 from tests.chain import Chain, prune
 from tests.hub import Hub, disk, vm
 from tests.points import snapshot
-
-from steps.repository import parent, verification_records
 
 TODAY = datetime.now(UTC)
 FIRST = TODAY - timedelta(days=5, minutes=1)

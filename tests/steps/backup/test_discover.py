@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from runner.base.errors import SendenseError
 from steps.backup.discover import Discover, DiscoverIn, DisksNotCovered
 from steps.values.discovered import Discovered

@@ -7,14 +7,13 @@ from typing import Any
 
 from runner.base.units import MiB
 from steps.backup.create_qcow2 import BESIDE, CreateQcow2, CreateQcow2In
+from steps.repository import layout
 from steps.repository.manifest import LastFull
 from steps.repository.parent import Parent
 from steps.values.base import Base
 from steps.vsphere.inventory import Disk
 from tests.chain import CAPACITY, FIRST, Chain
 from tests.hub import Hub, disk, vm
-
-from steps.repository import layout
 
 STEP = CreateQcow2()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.hosts.host import Host
@@ -16,16 +17,15 @@ from runner.step.step import Context
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk
 from steps.backup.snapshot import Snapshot
 from steps.copy.endpoint import RequestFailed
+from steps.source import nbdkit_curl
 from steps.source.server import endpoint_name
 from steps.values.snapshot import frozen_disk
+from steps.vsphere import datastores, privileges
 from steps.vsphere.client import Client
 from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable
 from tests.eventually import eventually
 from tests.sshd import ssh_host, sshd
 from tests.vcenter import Lab, Starts, disk, machine, vcenters
-
-from steps.source import nbdkit_curl
-from steps.vsphere import datastores, privileges
 
 __all__ = ["ssh_host", "sshd"]
 

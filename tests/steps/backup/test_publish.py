@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
 from steps.backup.publish import IsProtectedError, MixedUpError, PointExistsError, Publish, PublishIn
 from steps.points.dependants import HasChildrenError
+from steps.qemu import img
+from steps.repository import manifest, marker, verification_records, vm_directory
 from steps.repository.verification_records import Protection
+from steps.vsphere import snapshots
 from steps.vsphere.configuration import as_json
 from steps.vsphere.inventory import Uncovered
 from steps.vsphere.names import DatastoreFile
@@ -23,10 +27,6 @@ from tests import points
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 from tests.records import rewrite
 from tests.vcenter import Starts, vcenters
-
-from steps.qemu import img
-from steps.repository import manifest, marker, verification_records, vm_directory
-from steps.vsphere import snapshots
 
 start_vcenter = vcenters
 

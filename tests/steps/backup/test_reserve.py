@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import HostError, LockedError, LockLostError
 from runner.hosts.local import LocalHost
 from runner.hosts.lock_file import read_lock
 from runner.step.step import Context
 from steps.backup.reserve import Reserve, ReserveIn
+from steps.repository import layout, marker
 from steps.repository.vm_directory import OtherVcenterError
 from steps.repository.vm_lock import hold
 from steps.values.reservation import Reservation
 from tests.chain import Chain
 from tests.eventually import eventually
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, tree, vm
-
-from steps.repository import layout, marker
 
 STEP = Reserve()
 INPUTS = ReserveIn(vm=vm(), repository="main")

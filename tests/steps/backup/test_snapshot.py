@@ -11,18 +11,18 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
+
 from runner.base.errors import LockedError, SendenseError
 from runner.hosts.held_lock import HeldLock
 from steps.backup.snapshot import Snapshot, SnapshotIn
 from steps.values.snapshot import SnapshotTaken
+from steps.vsphere import cbt, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone, QuiesceFailed, SnapshotRefused, TrackingOff, VSphereError
 from steps.vsphere.names import datastore_file
 from steps.vsphere.owner import Owner
 from tests.eventually import eventually
 from tests.vcenter import NAME, RUN, Lab, Starts, disk, machine, vcenters
-
-from steps.vsphere import cbt, snapshots
 
 start_vcenter = vcenters
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import HostError, Interrupted
 from runner.base.units import MiB
 from runner.hosts.connect import connect
@@ -17,11 +18,10 @@ from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.nbd import probe
 from steps.lab.sshd import Sshd
 from steps.nbd.exporter import ExporterError
+from steps.qemu import img
 from steps.values.export import Export
 from steps.values.image import Image
 from tests.hub import Hub, hub_on, vm
-
-from steps.qemu import img
 
 STEP = StartNbd()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+
 from runner.base.errors import Interrupted, StateError
 from runner.base.units import GiB, MiB
 from runner.events.events import NodeProgress
@@ -20,6 +21,8 @@ from steps.backup.transfer import SwappedTargetsError, Transfer, TransferIn, Tra
 from steps.copy.endpoint import RequestFailed, Stalled
 from steps.copy.ledger import head_line, ranges_line, read_ledger
 from steps.incremental.disk_ledger import DiskLedger
+from steps.qemu import img
+from steps.repository import layout
 from steps.values.copied import Copied
 from steps.values.image import Image
 from tests.eventually import eventually
@@ -27,9 +30,6 @@ from tests.hub import CREATED, Hub, disk, tree
 from tests.nbd_servers import Servers, raw
 from tests.points import publish
 from tests.transfers import CAPACITY, SNAPSHOT, Guest, content, opened, transfer
-
-from steps.qemu import img
-from steps.repository import layout
 
 STEP = Transfer()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbd
 import pytest
+
 from runner.base.units import MiB
 from runner.events.events import NodeProgress
 from steps.backup.verify import (
@@ -19,6 +20,7 @@ from steps.backup.verify import (
     WrongViewError,
 )
 from steps.copy.digests import zero_digest
+from steps.qemu import img
 from steps.values.copied import Copied
 from steps.values.image import Image
 from steps.values.verified import Verified
@@ -26,8 +28,6 @@ from tests.hub import Hub
 from tests.nbd_servers import Servers
 from tests.points import publish
 from tests.transfers import CAPACITY, Guest, content, opened, transfer, verify, verify_inputs
-
-from steps.qemu import img
 
 STEP = Verify()
 BLOCKS = 13

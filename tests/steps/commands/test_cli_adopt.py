@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runner.hosts.local import LocalHost
-from tests.lives import DISK, FIRST, REBUILT, backed_up, discover, web
-from tests.vcenter import USER, Lab, Starts, vcenters
 
 from runner.cli import main
+from runner.hosts.local import LocalHost
 from steps.repository import identities, marker
+from tests.lives import DISK, FIRST, REBUILT, backed_up, discover, web
+from tests.vcenter import USER, Lab, Starts, vcenters
 
 start_vcenter = vcenters
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from runner.app import Options
-from runner.hosts.local import LocalHost
-from tests import points
-from tests.hub import Hub, hub_on, tree, vm
 
+from runner.app import Options
 from runner.cli import main
+from runner.hosts.local import LocalHost
 from steps.commands import repositories
 from steps.repository import verification_records
+from tests import points
+from tests.hub import Hub, hub_on, tree, vm
 
 JOB = """\
 version: 1

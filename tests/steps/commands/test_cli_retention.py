@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import MiB
+from runner.cli import main
 from runner.hosts.local import LocalHost
+from steps.points import retention_plan
+from steps.repository import parent
 from steps.repository.verification_records import Suspicion
 from tests.chain import FIRST, Chain
 from tests.hub import INSTANCE, Hub, hub_on, tree
-
-from runner.cli import main
-from steps.points import retention_plan
-from steps.repository import parent
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from runner.cli import main
 from runner.engine.checkpoint import JobState
 from runner.hosts.local import LocalHost
+from steps.repository import layout
 from steps.repository.manifest import dump, parse
 from tests.chain import Chain
 from tests.hub import INSTANCE, Hub, hub_on, tree
 from tests.terminal import on_a_terminal
-
-from runner.cli import main
-from steps.repository import layout
 
 OTHER = "77777777-9f10-4a5e-8b32-0123456789ab"
 RULES = ("--keep-last=1",)

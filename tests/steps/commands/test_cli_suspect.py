@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+
+from runner.cli import main
 from runner.hosts.local import LocalHost
+from steps.repository import layout, verification_records
 from steps.repository.verification_records import DiskCompared, DiskVerified
 from tests.chain import Chain
 from tests.hub import Hub, hub_on
 from tests.terminal import on_a_terminal
-
-from runner.cli import main
-from steps.repository import layout, verification_records
 
 HOST = LocalHost("hub")
 AT = datetime(2026, 11, 20, tzinfo=UTC)

@@ -2,6 +2,7 @@ import random
 import threading
 
 import pytest
+
 from runner.base.errors import Interrupted
 from runner.base.units import GiB, KiB, MiB, TiB
 from steps.copy.compare import SAMPLE_BLOCKS, BlockDifference, compare, sample

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import GiB, KiB, MiB, TiB
 from steps.copy.digests import Digests
 from steps.copy.endpoint import ConnectFailed, RequestFailed, Stalled

@@ -7,6 +7,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from runner.base.errors import HostError, StateError
 from runner.base.units import GiB, MiB, TiB
 from runner.hosts.files import NoSpaceError

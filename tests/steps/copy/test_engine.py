@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import Interrupted
 from runner.base.units import GiB, KiB, MiB, TiB
 from runner.hosts.files import NoSpaceError

@@ -3,6 +3,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from runner.base.units import GiB, MiB
 from steps.copy.extents import BLOCK, WINDOW, Extent, Piece, gaps, merge, overlay, whole_blocks, windows
 

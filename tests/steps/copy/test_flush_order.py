@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from runner.base.units import MiB
 from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from runner.base.errors import StateError
 from runner.base.units import MiB
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, head_line, join, ranges_line, read_ledger

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from runner.base.units import KiB, MiB
 from steps.copy.changes import CLUSTER, Changes, spread
 from steps.copy.digests import Digests, digest_of

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runner.hosts.process import temporary_directory
+from steps.guest import appliance
 from steps.guest.appliance import Appliance, GuestError
 from steps.guest.tree import Tree, stays_inside
 from tests.nbd_servers import Servers
-
-from steps.guest import appliance
 
 pytestmark = pytest.mark.timeout(900)
 

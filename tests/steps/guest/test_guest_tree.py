@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.errors import Interrupted
 from runner.base.units import KiB, MiB
 from steps.guest.appliance import GuestError

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import MiB
 from steps.copy.extents import BLOCK
 from steps.incremental.increment import read_map, write_map
-from tests.hub import Hub, disk
-
 from steps.repository import layout
+from tests.hub import Hub, disk
 
 RANGES = [(0, 2 * BLOCK), (5 * BLOCK, BLOCK), (9 * BLOCK, 512)]
 WRITTEN = 4

@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 import yaml
+
 from runner.app import Options, read_job
 from runner.base.errors import SendenseError, UsageError
+from runner.cli import main
 from runner.hosts.connect import connect
 from steps.lab.control import NotAnswering
 from steps.lab.lab import Lab, content_of, seeded
+from steps.repository import marker
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.section import VCenter
 from tests.eventually import eventually, is_gone
-
-from runner.cli import main
-from steps.repository import marker
 
 PVSCSI = {"key": 1000, "kind": "pvscsi"}
 SIZE = 1 << 20

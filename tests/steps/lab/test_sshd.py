@@ -4,11 +4,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import SendenseError
+from runner.hosts import process
 from steps.lab.sshd import Sshd
 from tests.eventually import children_of_ours
-
-from runner.hosts import process
 
 
 def fingerprint_at(port: int) -> str:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import StateError
 from steps.maintain.check_source import CheckSource, CheckSourceIn, CheckSourceLive
+from steps.repository import identities, vm_directory
 from steps.repository.identities import Adoption
 from steps.values.point_checked import PointChecked
 from steps.values.source_checked import SourceChecked
@@ -15,8 +17,6 @@ from steps.vsphere.inventory import VM
 from tests import points
 from tests.chain import Chain, manifest_of
 from tests.hub import CREATED, Hub, disk, vm
-
-from steps.repository import identities, vm_directory
 
 REBUILT = "7e0d3f51-6c1f-4a57-9d3e-2f6b1c0a7e22"
 

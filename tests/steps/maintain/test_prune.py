@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.errors import DifferenceError, LockedError
 from runner.base.units import KiB, MiB
+from steps.maintain import prune as prune_step
 from steps.maintain.prune import ProtectedMeanwhileError
+from steps.points import retention_plan, stored
 from steps.points.rebase import MovedMeanwhileError, Rebuilding
 from steps.points.retention_plan import NoRoomError
+from steps.repository import catalogue, layout, manifest, verification_records
 from steps.repository.history import Entry
 from steps.repository.manifest import PointDisk
 from steps.repository.retention import Policy
@@ -18,10 +22,6 @@ from steps.repository.survey import VmDirectory
 from steps.repository.verification_records import DiskVerified, Marks, Protection, Verification
 from tests.chain import FIRST, NOW, Chain, manifest_of, prune
 from tests.hub import Hub
-
-from steps.maintain import prune as prune_step
-from steps.points import retention_plan, stored
-from steps.repository import catalogue, layout, manifest, verification_records
 
 
 def chain(hub: Hub, count: int = 4, keys: tuple[int, ...] = (2000,)) -> Chain:

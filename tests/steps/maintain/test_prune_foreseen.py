@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import KiB, MiB
+from steps.points import retention_plan
 from steps.repository.retention import Policy
 from tests.chain import NOW, Chain, prune
 from tests.hub import INSTANCE, Hub
-
-from steps.points import retention_plan
 
 
 @pytest.mark.parametrize(

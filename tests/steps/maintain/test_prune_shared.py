@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import KiB, MiB
 from runner.hosts.local import LocalHost
+from steps.points import retention_plan
 from tests.chain import Chain, prune
 from tests.hub import Hub, hub_on
-
-from steps.points import retention_plan
 
 SIZE = 512 * MiB
 """Of the file system: mkfs.xfs makes none below 300 MiB. The file it is in has holes."""

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import LockedError
 from runner.base.units import MiB
 from runner.hosts.host import Host, Lock
 from steps.maintain.verify_point import PointDamagedError, VerifyPoint
+from steps.points import stored
+from steps.repository import catalogue, layout, manifest, verification_records
 from steps.repository.verification_records import Level
 from steps.values.point_checked import PointChecked
 from tests.chain import Chain
 from tests.hub import OTHER_RUN, Hub
-
-from steps.points import stored
-from steps.repository import catalogue, layout, manifest, verification_records
 
 
 def chain(hub: Hub) -> Chain:

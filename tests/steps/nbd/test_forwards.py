@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from runner.hosts.connect import connect
 from runner.hosts.host import Host
 from runner.step.step import Empty
@@ -15,10 +16,9 @@ from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.nbd import probe
 from steps.lab.sshd import Sshd
+from steps.nbd import forwards
 from steps.nbd.exporter import ExporterError
 from tests.hub import Hub, hub_on
-
-from steps.nbd import forwards
 
 
 @contextmanager

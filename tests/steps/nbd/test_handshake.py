@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from runner.base.errors import HostError, Interrupted
 from runner.hosts.host import Host
 from steps.copy.endpoint import ConnectFailed

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from runner.base.errors import SendenseError
-from runner.hosts.local import LocalHost
 
+from runner.base.errors import SendenseError
 from runner.engine import doctor
+from runner.hosts.local import LocalHost
 from steps.nbd import tools
 
 

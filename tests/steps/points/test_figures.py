@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from steps.points.figures import verified
 from steps.repository.manifest import Level
 

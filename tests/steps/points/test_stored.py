@@ -8,17 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import SendenseError, StateError
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
+from steps.points import stored
 from steps.points.stored import ChainError, DigestsDamagedError, NoSuchDiskError
+from steps.repository import layout, manifest, verification_records
 from steps.repository.verification_records import Suspicion
 from steps.values.stored_point import StoredPoint
 from tests.chains import Reference, full, incremental, manifest_of, qemu
 from tests.hub import CREATED, Hub, disk, hub_on
-
-from steps.points import stored
-from steps.repository import layout, manifest, verification_records
 
 DISKS = (disk(2000, 4 * MiB), disk(2001, 2 * MiB))
 IMAGE = layout.image(2000)

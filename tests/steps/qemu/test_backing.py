@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import KiB, MiB
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
+from steps.qemu import img
 from steps.qemu.backing import backing_files
 from steps.qemu.img import BadImageError
 from tests.sshd import ssh_host, sshd
-
-from steps.qemu import img
 
 __all__ = ["ssh_host", "sshd"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import GiB, KiB, MiB, TiB
 from runner.hosts.local import LocalHost
-
 from steps.qemu import img
 
 HOST = LocalHost("hub")

@@ -6,15 +6,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from runner.hosts.local import LocalHost
+from steps.points import retention_plan
+from steps.repository import catalogue, marker
 from steps.repository.retention import Policy
 from steps.values.published import Published
 from tests import points
 from tests.chain import many
 from tests.hub import CREATED, INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
-
-from steps.points import retention_plan
-from steps.repository import catalogue, marker
 
 
 def listed(hub: Hub) -> catalogue.Catalogue:

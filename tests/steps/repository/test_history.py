@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
+
 from steps.repository.history import Entry, oldest_first
 from steps.repository.verification_records import Marks
 from tests.chain import manifest_of

@@ -10,10 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+
 from runner.base.errors import StateError
 from runner.base.sealed import seal
 from runner.hosts.host import Completed
 from runner.hosts.local import LocalHost
+from steps.points import retention_plan
+from steps.repository import identities, layout, manifest, parent, survey, vm_directory
 from steps.repository.identities import AdoptedTwiceError, Adoption, Identity
 from steps.repository.listing import UnreadableError
 from steps.repository.parent import NoParentError, Sought
@@ -21,9 +24,6 @@ from steps.repository.retention import Policy
 from steps.repository.vm_directory import OtherVcenterError
 from tests.chain import CAPACITY, FIRST, NOW, Chain, manifest_of
 from tests.hub import INSTANCE, VCENTER, Hub, vm
-
-from steps.points import retention_plan
-from steps.repository import identities, layout, manifest, parent, survey, vm_directory
 
 NEW = "99999999-aaaa-bbbb-cccc-dddddddddddd"
 REBUILT = "7e0d3f51-6c1f-4a57-9d3e-2f6b1c0a7e22"

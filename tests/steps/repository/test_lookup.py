@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import UsageError
 from runner.hosts.local import LocalHost
-from steps.repository.lookup import AmbiguousPointError, NoSuchPointError
-
 from steps.repository import lookup, marker
+from steps.repository.lookup import AmbiguousPointError, NoSuchPointError
 
 HOST = LocalHost("hub")
 WEB = "web-11111111-2222-3333-4444-555555555555"

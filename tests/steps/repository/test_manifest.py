@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from runner.base.errors import NewerError, StateError
 from runner.base.sealed import CHECKSUM, seal
+from steps.repository import manifest
 from tests import points
 from tests.chain import manifest_of
 from tests.hub import Hub
-
-from steps.repository import manifest
 
 
 @pytest.fixture

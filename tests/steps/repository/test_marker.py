@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import NewerError, StateError
 from runner.hosts.local import LocalHost
-
 from steps.repository import marker
 
 HOST = LocalHost("hub")

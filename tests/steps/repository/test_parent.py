@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from steps.repository import catalogue, parent, survey, verification_records
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.verification_records import (
     Comparison,
@@ -17,8 +19,6 @@ from steps.repository.verification_records import (
 )
 from tests.chain import CAPACITY, Chain
 from tests.hub import INSTANCE, VCENTER, Hub
-
-from steps.repository import catalogue, parent, survey, verification_records
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 

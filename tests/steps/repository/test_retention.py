@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from steps.repository.chains import Chains
 from steps.repository.history import Entry, History
 from steps.repository.retention import Plan, Policy, keep, plan

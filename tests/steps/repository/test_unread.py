@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import SendenseError, StateError
 from runner.base.sealed import CHECKSUM, seal
+from steps.points import retention_plan
+from steps.repository import catalogue, layout, manifest, parent, verification_records, vm_directory
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
 from steps.repository.verification_records import DiskVerified, Verification
 from tests.bad_reads import BadReads, bad_reads, library
 from tests.chain import CAPACITY, Chain, prune
 from tests.hub import INSTANCE, VCENTER, Hub
-
-from steps.points import retention_plan
-from steps.repository import catalogue, layout, manifest, parent, verification_records, vm_directory
 
 __all__ = ["bad_reads", "library"]
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from runner.base.errors import StateError
 from runner.hosts.local import LocalHost
-
 from steps.repository import verification_records
 
 HOST = LocalHost("hub")

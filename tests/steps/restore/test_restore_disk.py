@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
+from steps.repository import layout
 from steps.restore.check_restored import CheckRestored, CheckRestoredIn, CheckRestoredLive, RestoredDiffersError
 from steps.restore.create_target import CreateTarget, CreateTargetIn
 from steps.restore.finalize_restore import FinalizeRestore, FinalizeRestoreIn
@@ -20,8 +22,6 @@ from steps.values.stored_point import DiskImage, StoredDisk
 from steps.values.target import Target
 from tests.chains import Reference, full, incremental
 from tests.hub import Hub, disk
-
-from steps.repository import layout
 
 IMAGE = layout.image(2000)
 

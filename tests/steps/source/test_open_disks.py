@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
+
 from runner.base.errors import Interrupted
 from steps.source.open_disks import PER_ESXI, OpenDisks
 from tests.eventually import eventually

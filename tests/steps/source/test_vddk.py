@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import NbdEndpoint
+from steps.source import nbdkit_vddk as transport
+from steps.source import reachability
 from steps.source.nbdkit import SourceFailed
 from steps.source.nbdkit_vddk import OutOfBuffers, VddkOptions
 from steps.source.open_disks import OpenDisks
@@ -26,9 +29,6 @@ from tests.eventually import eventually
 from tests.sshd import ssh_host, sshd
 from tests.vcenter import PASSWORD, Lab, Starts, disk, machine, vcenters
 from tests.vddk_library import Vddk, vddk, vddk_distribution
-
-from steps.source import nbdkit_vddk as transport
-from steps.source import reachability
 
 __all__ = ["ssh_host", "sshd", "vddk", "vddk_distribution"]
 

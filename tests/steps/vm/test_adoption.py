@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.errors import LockedError
 from runner.hosts.local import LocalHost
+from steps.repository import identities, layout, marker, vm_directory
+from steps.vm import adoption
 from steps.vm.adoption import AnotherVmError, ChangedMeanwhileError, Comparison, HasOwnPointsError
 from tests.lives import FIRST, REBUILT, SECOND, backed_up, discover, web
 from tests.vcenter import Lab, Starts, disk, vcenters
-
-from steps.repository import identities, layout, marker, vm_directory
-from steps.vm import adoption
 
 start_vcenter = vcenters
 

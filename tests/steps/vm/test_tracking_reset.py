@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from steps.backup.snapshot import Snapshot
+from steps.repository import reset_record
 from steps.repository.reset_record import TrackingReset
 from steps.values.discovered import Discovered
+from steps.vsphere import cbt, snapshots
 from steps.vsphere.owner import reserved
 from tests.vcenter import NAME, RUN, Lab, Starts, disk, machine, vcenters
-
-from steps.repository import reset_record
-from steps.vsphere import cbt, snapshots
 
 start_vcenter = vcenters
 

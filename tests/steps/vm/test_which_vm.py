@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from runner.base.errors import HostError
 from runner.hosts.host import Completed
 from runner.hosts.local import LocalHost
+from steps.repository import layout, marker
 from steps.repository.vm_directory import OtherVcenterError, look
 from steps.values.discovered import Discovered
 from steps.vm.which_vm import NotAdopted
 from steps.vsphere.find import Ambiguous, NotFound
 from tests.lives import BIOS, FIRST, REBUILT, SECOND, backed_up, discover, other, web
 from tests.vcenter import Starts, disk, machine, vcenters
-
-from steps.repository import layout, marker
 
 start_vcenter = vcenters
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from runner.base.units import KiB, MiB
+from steps.vsphere import cbt
 from steps.vsphere.errors import Gone, TrackingLost, TrackingOff, TrackingSilent, VSphereError
 from tests.vcenter import Lab, Starts, disk, machine, vcenters
-
-from steps.vsphere import cbt
 
 start_vcenter = vcenters
 BLOCK = 64 * KiB

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+
 from runner.base.errors import SendenseError, UsageError
+from steps.lab.simulator import Simulator
+from steps.vsphere import machine, snapshots
 from steps.vsphere.checks import certificate as certificate_of
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import (
@@ -30,9 +33,6 @@ from steps.vsphere.section import VCenter
 from tests.eventually import eventually
 from tests.vcenter import PASSWORD, USER, Starts, inventory, vcenters
 from tests.vcenter import machine as vm
-
-from steps.lab.simulator import Simulator
-from steps.vsphere import machine, snapshots
 
 start_vcenter = vcenters
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.find import Ambiguous, find
 from tests.vcenter import Lab, Starts, machine, vcenters

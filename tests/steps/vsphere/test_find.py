@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.find import Ambiguous, NotFound, find, locate
 from steps.vsphere.names import DatastoreFile, datastore_file, unescape

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from pyVmomi import vim as api
+
 from runner.base.units import MiB
+from steps.vsphere import hardware, machine, snapshots
 from steps.vsphere.errors import SnapshotRefused, VSphereError
 from steps.vsphere.find import find
 from steps.vsphere.machine import Machine
 from tests.vcenter import Lab, Starts, vcenters
 from tests.vcenter import disk as make_disk
 from tests.vcenter import machine as vm
-
-from steps.vsphere import hardware, machine, snapshots
 
 start_vcenter = vcenters
 

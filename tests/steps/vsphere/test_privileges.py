@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from steps.vsphere.errors import Gone, PermissionMissing
-from tests.vcenter import Starts, vcenters
 
 from steps.vsphere import privileges
+from steps.vsphere.errors import Gone, PermissionMissing
+from tests.vcenter import Starts, vcenters
 
 start_vcenter = vcenters
 

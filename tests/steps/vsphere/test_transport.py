@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from runner.base.units import KiB, MiB
+from steps.vsphere import cbt, folder, transport
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.faults import explained
@@ -16,8 +18,6 @@ from steps.vsphere.names import DatastoreFile
 from steps.vsphere.tls import trust
 from tests.hostile import Script, Send, server, whole
 from tests.vcenter import Starts, disk, machine, vcenters
-
-from steps.vsphere import cbt, folder, transport
 
 start_vcenter = vcenters
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from pyVmomi.VmomiSupport import DataObject
+
 from runner.base.errors import SendenseError, UsageError
 from steps.backup.discover import Discover, DiscoverIn
 from steps.backup.snapshot import Snapshot
+from steps.vsphere import cbt, datastores, machine, privileges, properties, snapshots, tasks
 from steps.vsphere.client import vcenter
 from steps.vsphere.errors import VSphereError
 from tests.vcenter import Lab, Starts, disk, vcenters
 from tests.vcenter import machine as vm
-
-from steps.vsphere import cbt, datastores, machine, privileges, properties, snapshots, tasks
 
 start_vcenter = vcenters
 

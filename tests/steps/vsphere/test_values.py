@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 from pyVmomi import vim, vmodl
+
+from steps.vsphere import faults, folder
 from steps.vsphere.configuration import as_json
 from steps.vsphere.errors import SnapshotRefused, Unreachable, VSphereError
 from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
-
-from steps.vsphere import faults, folder
 
 
 def section(server: str, port: int = 443) -> VCenter:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
+
 from tests.simulation import estate, running
 
 

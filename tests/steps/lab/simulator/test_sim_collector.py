@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from pyVmomi import vim, vmodl
+
 from tests.simulation import machine
 
 COLLECTOR = vmodl.query.PropertyCollector

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from pyVmomi import vim, vmodl
-from tests.simulation import machine, running
 
 from steps.lab.simulator import Inventory
+from tests.simulation import machine, running
 
 UUID = "4c4c4544-0051-4210-8056-b4c04f4e3332"
 

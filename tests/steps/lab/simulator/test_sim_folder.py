@@ -7,10 +7,10 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from runner.base.units import MiB, TiB
-from tests.simulation import FLAT, disk, machine, running
 
+from runner.base.units import MiB, TiB
 from steps.lab.simulator import Inventory
+from tests.simulation import FLAT, disk, machine, running
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from pyVmomi import vim
-from runner.base.errors import UsageError
-from tests.simulation import disk, estate, machine, running
 
+from runner.base.errors import UsageError
 from steps.lab.simulator import DEFAULT_INVENTORY, Simulator, load_inventory
+from tests.simulation import disk, estate, machine, running
 
 
 @pytest.fixture

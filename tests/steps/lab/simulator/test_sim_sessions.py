@@ -10,6 +10,7 @@ import time
 import pytest
 from pyVim.connect import SmartConnect
 from pyVmomi import SoapStubAdapter, vim, vmodl
+
 from tests.simulation import FLAT, PASSWORD, USER, machine
 
 

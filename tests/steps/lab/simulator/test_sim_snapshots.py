@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pyVmomi import vim, vmodl
+
 from runner.base.units import MiB
 from tests.simulation import FLAT, disk, machine
 

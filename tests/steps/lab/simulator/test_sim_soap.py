@@ -8,10 +8,10 @@ import time
 
 import pytest
 from pyVmomi import vim, vmodl
-from runner.base.errors import UsageError
-from tests.simulation import estate
 
+from runner.base.errors import UsageError
 from steps.lab.simulator import Simulator
+from tests.simulation import estate
 
 ENVELOPE = (
     '<?xml version="1.0"?><e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"'

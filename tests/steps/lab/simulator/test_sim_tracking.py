@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
+
 from runner.base.units import KiB, MiB
 from steps.lab.simulator.disk import Disk
 from steps.lab.simulator.inventory import DiskSpec
