@@ -15,7 +15,7 @@ from runner.events.events import Event, Warned
 from runner.hosts.file_log import FileLog
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
-from runner.step.step import Context, Run
+from runner.step.context import Context, Run
 from steps.backup.create_qcow2 import CreateQcow2, CreateQcow2In
 from steps.repository import marker
 from steps.repository.section import Repository

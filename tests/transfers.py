@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.base.units import KiB, MiB
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.backup.transfer import Transfer, TransferIn, TransferLive

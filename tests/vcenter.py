@@ -17,7 +17,7 @@ from runner.events.events import Event, Warned
 from runner.hosts.file_log import FileLog
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
-from runner.step.step import Context, Run
+from runner.step.context import Context, Run
 from steps.backup.discover import Discover, DiscoverIn
 from steps.backup.open_source import OpenSource, OpenSourceIn
 from steps.backup.snapshot import Snapshot, SnapshotIn

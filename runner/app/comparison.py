@@ -16,7 +16,7 @@ from runner.job.model import Job
 from runner.job.sources import content_of
 from runner.job.versions import Version, VersionError, version_of
 from runner.job.writer import settings
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 Planned = tuple[Job, Plan]
 

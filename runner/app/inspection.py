@@ -26,7 +26,8 @@ from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
 from runner.job.model import Job
 from runner.job.nodes import NodeId, Nodes
-from runner.step.step import Registry, Run
+from runner.step.context import Run
+from runner.step.registry import Registry
 from steps.nbd import tools
 
 

@@ -15,7 +15,7 @@ from runner import __version__
 from runner.engine.checkpoint import RunRecord, now
 from runner.hosts import process
 from runner.job.model import Job
-from runner.step.step import Log
+from runner.step.context import Log
 
 
 def new_run_id() -> str:

@@ -26,7 +26,7 @@ from runner.events.journal import Journal
 from runner.events.step_report import Alarm
 from runner.hosts.limits import limit_of
 from runner.job.model import Job
-from runner.step.step import Run
+from runner.step.context import Run
 
 THE_EVENTS = "the run's events"
 THIS_PROCESS = "this process"

@@ -23,7 +23,8 @@ from runner.job.inputs import Resolver
 from runner.job.load import load
 from runner.job.model import Job
 from runner.job.nodes import Nodes
-from runner.step.step import TOOLS, Registry, Run
+from runner.step.context import TOOLS, Run
+from runner.step.registry import Registry
 
 EVENTS = "events.jsonl"
 DEFAULT_JOBS = 4

@@ -17,7 +17,7 @@ from runner.job.load import write_out
 from runner.job.schema import job_schema
 from runner.job.versions import VersionError
 from runner.job.writer import written
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 VALIDATE_SCHEMA_VERSION = 1
 RENDER_SCHEMA_VERSION = 1

@@ -14,7 +14,7 @@ import click
 from runner.app import Options
 from runner.base.errors import UsageError
 from runner.job.load import is_part
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -29,7 +29,7 @@ from runner.events.outcomes import of_several
 from runner.hosts import files
 from runner.hosts.limits import limit_of
 from runner.report.report import write_reports, write_summary
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 RUN_SCHEMA_VERSION = 1
 

@@ -20,7 +20,8 @@ from runner.base.model import HOST, HOW, SectionName, marks_of
 from runner.base.units import HOUR, parse_duration
 from runner.cli.options import json_option, print_json
 from runner.console import print_table
-from runner.step.step import AnyStep, Registry
+from runner.step.registry import Registry
+from runner.step.step import AnyStep
 
 WIDTH = 100
 """Characters of a line of text: more is hard to read."""

@@ -15,7 +15,7 @@ from runner.cli.options import job_options, jobs_argument, json_option, options_
 from runner.cli.work import Work
 from runner.console import Console
 from runner.events.outcomes import of_several
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 SWEEP_SCHEMA_VERSION = 1
 

@@ -18,7 +18,7 @@ from runner.cli.steps import paragraphs, type_name
 from runner.console import print_table
 from runner.job.template_variables import Variable, declared, summary
 from runner.job.writer import flow
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 MOST_KEYS = 2
 """Of a mapping, that a table has room for; the JSON Schema has them all."""

@@ -40,7 +40,8 @@ from runner.hosts.limits import limit_of
 from runner.job.inputs import Inputs, Resolver, parse_out
 from runner.job.model import DEFAULT_RETRIES
 from runner.job.nodes import Node, NodeId, Nodes
-from runner.step.step import Lifetime, Registry
+from runner.step.registry import Registry
+from runner.step.step import Lifetime
 
 ResultT = TypeVar("ResultT")
 

@@ -18,7 +18,7 @@ from runner.engine.world import World
 from runner.events.events import Bus, NodeFinished, NodeStarted, NodeUndone, Warned
 from runner.job.inputs import Resolver
 from runner.job.nodes import Node, NodeId, Nodes
-from runner.step.step import Context
+from runner.step.context import Context
 
 
 class ProcessFailed(Exception):

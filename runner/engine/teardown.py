@@ -19,7 +19,9 @@ from runner.engine.world import World
 from runner.events.events import Bus, Held, NodeUndone, UndoFailed
 from runner.job.inputs import MisfitError, parse_out
 from runner.job.nodes import NodeId, Nodes
-from runner.step.step import AnyStep, Context, Lifetime, Registry
+from runner.step.context import Context
+from runner.step.registry import Registry
+from runner.step.step import AnyStep, Lifetime
 
 ResultT = TypeVar("ResultT")
 

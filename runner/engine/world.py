@@ -26,7 +26,8 @@ from runner.hosts.stray_processes import tidy
 from runner.hosts.supervisor import mark_of
 from runner.job.model import Job
 from runner.job.nodes import NodeId
-from runner.step.step import Context, Log, Run, Section
+from runner.step.context import Context, Log, Run
+from runner.step.registry import Section
 
 
 class World:

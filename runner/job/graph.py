@@ -10,7 +10,7 @@ import networkx
 from runner.base.errors import UsageError
 from runner.job.expressions import references
 from runner.job.model import StepSpec
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 
 class CycleError(UsageError):

@@ -13,7 +13,8 @@ from runner.base.errors import SendenseError
 from runner.job.expressions import evaluate, references
 from runner.job.graph import StepGraph
 from runner.job.model import KEY_FIELDS, StepSpec
-from runner.step.step import AnyStep, Lifetime, Registry
+from runner.step.registry import Registry
+from runner.step.step import AnyStep, Lifetime
 
 KeyPart = int | str
 

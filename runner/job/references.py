@@ -17,7 +17,8 @@ from runner.job.expressions import ExpressionError, Reference, look_up, parse, w
 from runner.job.model import StepSpec
 from runner.job.reference_types import ANYTHING, Known, NoSuchPart, Shape, Typed, is_scalar, list_of, part_of
 from runner.job.variables import ROOT, Variables
-from runner.step.step import Lifetime, Registry
+from runner.step.registry import Registry
+from runner.step.step import Lifetime
 
 RUN = "run"
 RUN_FIELDS = ("id", "job")

@@ -18,7 +18,8 @@ from runner.job.model import DEFAULT_RETRIES, StateIn, StateSpec
 from runner.job.sources import VERSION
 from runner.job.steps import ID, StepEntry
 from runner.job.template_variables import Variable, declared
-from runner.step.step import AnyStep, Registry
+from runner.step.registry import Registry
+from runner.step.step import AnyStep
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -10,7 +10,7 @@ from typing import Any
 from runner.base.annotations import fields, inside, members, model_of
 from runner.base.errors import Problem
 from runner.base.yaml_nodes import Entry, Location, Mapping, Node, Scalar, Sequence
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 
 class Spelling:

@@ -26,7 +26,8 @@ from runner.job.reference_types import ANYTHING, Shape, Typed, element_of, fits,
 from runner.job.references import Place, References, Takes, whole_of
 from runner.job.steps import WrittenStep, WrittenSteps
 from runner.job.variables import ROOT, Variables, only_variables, scalars
-from runner.step.step import AnyStep, Registry
+from runner.step.registry import Registry
+from runner.step.step import AnyStep
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from runner.job.expressions import NAME, ExpressionError, whole
 from runner.job.field_roles import with_absolute_paths
 from runner.job.model import DEFAULT_RETRIES, StepSpec, When
 from runner.job.problems import Written, check_value
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 """Ids become parts of file names."""

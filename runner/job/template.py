@@ -19,7 +19,7 @@ from runner.job.sources import Part, Sources
 from runner.job.spelling import Spelling
 from runner.job.template_variables import MissingVariables, Variable, declared, settled
 from runner.job.variables import Variables, variables_in
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 
 def named(entries: Mapping[str, Entry], section: str) -> Mapping[str, Entry]:

@@ -21,7 +21,7 @@ from runner.base.errors import UsageError
 from runner.base.model import JobModel, load_value
 from runner.base.render import template_front, template_summary
 from runner.base.yaml_nodes import compose
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 TYPES: Mapping[str, Any] = {"text": str, "list of text": tuple[str, ...], "true or false": bool}
 

@@ -15,7 +15,8 @@ from runner.events.check_results import Observation, noted, wrong
 from runner.events.step_report import Alarm, Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
-from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.repository import parent, vm_directory
 from steps.repository.manifest import APART
 from steps.repository.parent import NoParentError, Parent, Sought

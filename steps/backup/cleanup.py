@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from runner.base.model import Model
 from runner.events.step_report import Findings, Statement
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 
 
 class Cleaned(Model):

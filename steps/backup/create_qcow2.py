@@ -10,8 +10,9 @@ from runner.base.model import JobModel, SectionName
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
+from runner.step.context import Context
 from runner.step.space import Space
-from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.backup.image_size import bounds
 from steps.nbd import tools
 from steps.points.image_file import on_disk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.digests import file_size
 from steps.repository import vm_directory
 from steps.values.copied import Copied

@@ -9,7 +9,8 @@ from runner.base.model import HOW, JobModel, SectionName
 from runner.events.check_results import Observation, good, noted, observe
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.step.about import About
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 from steps.values.discovered import Discovered
 from steps.vm import which_vm
 from steps.vsphere import machine

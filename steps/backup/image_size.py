@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.base.units import MiB, human_bytes
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.repository import survey
 from steps.repository.manifest import PointDisk
 from steps.values.base import Base

@@ -13,7 +13,8 @@ from runner.base.model import HOW, HostName, JobModel
 from runner.events.check_results import Observation, good, observe, wrong
 from runner.events.step_report import Findings, Statement
 from runner.hosts.host import Host
-from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.nbd import forwards, tools
 from steps.source import nbdkit_vddk, reachability
 from steps.source.https import HttpsServer

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from runner.base.errors import SendenseError
 from runner.base.model import HOW, JobModel
-from runner.step.step import Context, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.nbd import exporter

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.repository import layout, manifest, survey
 from steps.repository.manifest import LastFull, Manifest, PointDisk, VmIdentity
 from steps.values.copied import Copied

@@ -18,7 +18,8 @@ from runner.events.step_report import Command, Findings, Statement
 from runner.hosts.files import is_temporary
 from runner.hosts.host import Host
 from runner.step.about import About
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 from steps.backup import point_manifest
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified

@@ -12,7 +12,8 @@ from runner.events.check_results import Observation, observe
 from runner.events.step_report import Cell, Findings, Row
 from runner.hosts.stray_processes import holder_at
 from runner.step.about import About
-from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.repository import layout, marker, survey, vm_directory
 from steps.repository.section import locate
 from steps.repository.vm_lock import hold

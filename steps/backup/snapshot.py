@@ -12,7 +12,8 @@ from runner.base.units import HOUR, human_seconds
 from runner.events.check_results import Observation, observe
 from runner.events.step_report import Findings, Statement
 from runner.step.about import About
-from runner.step.step import Context, Empty, Forecast, Lifetime, Run, Step
+from runner.step.context import Context, Run
+from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.values.snapshot import SnapshotTaken
 from steps.vm import tracking_reset
 from steps.vsphere import datastores, machine, privileges, snapshots, tracking

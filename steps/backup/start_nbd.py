@@ -10,7 +10,8 @@ from pydantic import Field
 from runner.base.model import HOW, JobModel
 from runner.events.check_results import Observation
 from runner.hosts.host import Host
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 from steps.nbd import exporter, forwards, tools
 from steps.nbd.exporter import ExporterError
 from steps.qemu import img

@@ -17,7 +17,8 @@ from runner.events.check_results import Observation
 from runner.events.step_report import Cell, Findings, Row
 from runner.hosts.host import Host
 from runner.step.about import About
-from runner.step.step import Context, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
 from steps.copy.digests import ENTRY, Digests

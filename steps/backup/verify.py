@@ -13,7 +13,8 @@ from runner.base.sealed import Damaged, seal, unseal
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
-from runner.step.step import Context, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests, file_size

@@ -20,7 +20,7 @@ from runner.engine.world import World
 from runner.events.events import Bus
 from runner.hosts.process import temporary_directory
 from runner.job.model import Job
-from runner.step.step import Context, Run
+from runner.step.context import Context, Run
 from steps.commands.consent import agree
 from steps.repository.identities import Identity, same
 from steps.vm import adoption

@@ -21,7 +21,7 @@ from runner.console.final_summary import print_ending
 from runner.events.events import Event, NodeFinished, RunFinished
 from runner.events.summary import Fold
 from runner.hosts.local import LocalHost
-from runner.step.step import Registry
+from runner.step.registry import Registry
 from steps.backup.publish import Publish
 from steps.lab.lab import Lab
 from steps.qemu import img

@@ -10,7 +10,7 @@ from runner.app import Options, Result, run_job
 from runner.cli.run import stop_on_signals
 from runner.console import Console
 from runner.events.summary import RunSummary
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 
 def run_made(job: Path, options: Options) -> tuple[Result, RunSummary]:

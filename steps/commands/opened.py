@@ -16,7 +16,7 @@ from runner.base.errors import DifferenceError
 from runner.engine.world import World
 from runner.events.events import Bus
 from runner.hosts.process import temporary_directory
-from runner.step.step import Context, Run
+from runner.step.context import Context, Run
 from steps.commands import consent
 from steps.commands.repositories import find_point, places_of, tell_warning
 from steps.nbd import tools

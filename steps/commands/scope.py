@@ -13,7 +13,7 @@ from runner.job.expressions import evaluate
 from runner.job.graph import StepGraph
 from runner.job.model import Job, StepSpec
 from runner.job.nodes import Nodes
-from runner.step.step import Registry
+from runner.step.registry import Registry
 from steps.repository import naming
 from steps.repository.naming import AmbiguousVmError, Names
 from steps.repository.survey import VmDirectory

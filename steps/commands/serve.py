@@ -14,7 +14,7 @@ from runner.base.units import human_bytes
 from runner.cli.options import job_options, json_option, options_from, print_json
 from runner.cli.run import stop_on_signals
 from runner.cli.work import Work
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.commands.opened import opened_point
 from steps.commands.repositories import repository_option, site_argument
 from steps.commands.restore import accept_option, disk_option, point_argument

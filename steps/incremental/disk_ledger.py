@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from runner.step.step import Context, Log
+from runner.step.context import Context, Log
 from steps.copy.compare import BlockDifference, compare
 from steps.copy.digests import Digests
 from steps.copy.earlier import Earlier

@@ -18,7 +18,7 @@ from runner.base.errors import DifferenceError, SendenseError, StateError
 from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.base.units import KiB
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.changes import Changes, spread
 from steps.copy.compare import BlockDifference, compare
 from steps.copy.digests import ENTRY, Digests, file_size

@@ -6,7 +6,7 @@ import bisect
 import heapq
 from dataclasses import dataclass
 
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.changes import spread
 from steps.copy.compare import sample
 from steps.copy.digests import Digests

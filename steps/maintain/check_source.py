@@ -14,7 +14,8 @@ from runner.base.model import JobModel, SectionName
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
-from runner.step.step import Context, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Lifetime, Step
 from steps.copy.changes import Changes
 from steps.copy.differences import Differences, count, differences
 from steps.copy.digests import Digests

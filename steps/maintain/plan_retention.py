@@ -10,7 +10,8 @@ from runner.base.model import JobModel, Model, SectionName
 from runner.events.result import Result
 from runner.events.step_report import Findings, Statement
 from runner.step.about import About
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 from steps.points import retention_plan
 from steps.points.retention_plan import VmPlan
 from steps.repository import retention

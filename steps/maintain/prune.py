@@ -19,7 +19,8 @@ from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
-from runner.step.step import Context, Forecast, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Forecast, Lifetime, Step
 from steps.nbd import tools
 from steps.points import retention_plan
 from steps.points.dependants import refuse_if_built_on

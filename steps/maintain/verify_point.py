@@ -16,7 +16,8 @@ from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 from steps.copy.compare import sample
 from steps.copy.differences import Differences, differences
 from steps.copy.digests import Digests

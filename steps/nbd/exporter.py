@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from runner.base.errors import BY_SIGNAL, SendenseError
 from runner.hosts.host import Child, Host
 from runner.hosts.tunnel import ssh_version
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.nbd import ExportInfo
 from steps.nbd import forwards, tools
 from steps.nbd.handshake import handshake_through

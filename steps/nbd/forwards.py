@@ -20,7 +20,7 @@ from runner.base.render import render_report
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Child, Forwards, Host
 from runner.hosts.tunnel import carried, explain
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.nbd import tools

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from runner.hosts.host import Forwards
 from runner.hosts.tunnel import explain
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import ExportInfo, probe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.nbd import exporter
 from steps.nbd.exporter import Server, Way
 from steps.values.serving import Serving

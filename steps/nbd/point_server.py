@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.nbd.image_server import serve
 from steps.qemu import img
 from steps.values.serving import Serving

@@ -12,7 +12,7 @@ from runner.events.check_results import Observation, observe
 from runner.hosts.host import Host
 from runner.hosts.process import Completed
 from runner.hosts.supervisor import is_missing
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy import nbd
 
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from runner.base.errors import CommandError, DifferenceError, SendenseError, StateError
 from runner.base.units import HOUR
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.compare import BlockDifference, compare
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.extents import BLOCK

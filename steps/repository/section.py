@@ -9,7 +9,8 @@ from pydantic import field_validator
 from runner.base.model import HostName
 from runner.hosts.host import Host
 from runner.hosts.state_place import StatePlace
-from runner.step.step import Context, Section
+from runner.step.context import Context
+from runner.step.registry import Section
 from steps.repository import layout, marker
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from runner.base.errors import SendenseError
 from runner.hosts.held_lock import HeldLock, holder_of
 from runner.hosts.host import Host, remove_temporaries
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.repository import layout
 
 

@@ -8,7 +8,8 @@ from runner.base.errors import DifferenceError
 from runner.base.model import JobModel
 from runner.events.step_report import Cell, Findings, Row, Statement
 from runner.hosts.host import Host
-from runner.step.step import Context, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Lifetime, Step
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.nbd import NbdEndpoint
 from steps.points.stored import receive_digests

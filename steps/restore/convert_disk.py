@@ -11,7 +11,8 @@ from runner.events.check_results import Observation, wrong
 from runner.events.step_report import Findings
 from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Child, Host
-from runner.step.step import Context, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Lifetime, Step
 from steps.nbd import tools
 from steps.qemu import img
 from steps.restore.target_files import WrongPairError, is_there, row_of

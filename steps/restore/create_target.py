@@ -14,8 +14,9 @@ from runner.base.units import human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.about import About
+from runner.step.context import Context
 from runner.step.space import Space
-from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.nbd import tools
 from steps.points.image_file import on_disk
 from steps.qemu import img

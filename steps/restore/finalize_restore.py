@@ -9,7 +9,8 @@ from runner.base.model import JobModel, Model
 from runner.base.units import counted, human_bytes
 from runner.events.result import Result
 from runner.events.step_report import Findings, Statement
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 from steps.repository import layout
 from steps.restore.target_files import TargetExistsError, is_delivered
 from steps.values.checked import Checked

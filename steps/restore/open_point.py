@@ -11,7 +11,8 @@ from runner.base.model import JobModel, SectionName
 from runner.events.step_report import Alarm, Findings, Statement
 from runner.hosts.host import Host
 from runner.step.about import About
-from runner.step.step import Context, Empty, Forecast, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.nbd import tools
 from steps.points import stored
 from steps.repository import layout, lookup

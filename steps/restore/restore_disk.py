@@ -11,7 +11,8 @@ from runner.base.errors import DifferenceError
 from runner.base.model import HOW, Duration, JobModel, Size
 from runner.base.units import MiB
 from runner.events.step_report import Findings
-from runner.step.step import Context, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Lifetime, Step
 from steps.copy import nbd
 from steps.copy.digests import Digests
 from steps.copy.engine import Copy, Progress, Tuning, copy

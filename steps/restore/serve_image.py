@@ -8,7 +8,8 @@ from pydantic import Field
 
 from runner.base.model import HOW, JobModel
 from runner.events.check_results import Observation
-from runner.step.step import Context, Empty, Lifetime, Step
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.nbd import forwards, tools

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.base.errors import SendenseError
 from runner.events.step_report import Cell, Findings, Row
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.points.figures import speed_of
 from steps.values.restored import Restored
 from steps.values.serving import Serving

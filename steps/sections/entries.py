@@ -9,7 +9,7 @@ from __future__ import annotations
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.nbd import forwards, tools
 from steps.repository.marker import marked
 from steps.repository.section import Repository

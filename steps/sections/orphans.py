@@ -20,7 +20,7 @@ from runner.hosts.held_lock import holder_of
 from runner.hosts.host import Host
 from runner.hosts.identity import Identity
 from runner.hosts.stray_processes import Marked, end, holder_at, look
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.repository import layout, marker, survey
 from steps.repository.section import Repository
 from steps.vm import tracking_reset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.source import nbdkit_curl
 from steps.source.server import SourceServer
 from steps.values.snapshot import SnapshotTaken

@@ -15,7 +15,7 @@ from runner.base.errors import Interrupted, SendenseError
 from runner.engine.retry import FIRST_WAIT
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.nbd import ExportInfo
 from steps.source import nbdkit_curl
 from steps.source.https import HttpsServer

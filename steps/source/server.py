@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from runner.base.errors import BY_SIGNAL, CommandError, SendenseError
 from runner.hosts.host import Child, Forwards, Host
 from runner.hosts.tunnel import explain
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import ExportInfo, probe
 from steps.source.nbdkit import SourceFailed, errors_in

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from runner.hosts.host import Child, Host
 from runner.hosts.secrets import resolve
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.copy.endpoint import RequestFailed
 from steps.source import nbdkit_vddk
 from steps.source.open_disks import OpenDisks, Place

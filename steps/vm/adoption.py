@@ -16,7 +16,7 @@ from typing import Literal
 from runner.base.errors import SendenseError
 from runner.hosts.held_lock import holder_of
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.repository import identities, layout, marker, vm_directory
 from steps.repository.identities import Adoption, Identity
 from steps.repository.section import locate

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from runner.base.errors import SendenseError
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.repository import reset_record
 from steps.repository.reset_record import TrackingReset
 from steps.vsphere import cbt, machine, snapshots

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import counted
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.repository import backed_up, identities
 from steps.repository.backed_up import BackedUp
 from steps.repository.identities import DiskIdentity, Identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from runner.events.check_results import Observation, good, noted, observe
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.vsphere.client import vcenter
 
 NOTICE = timedelta(days=30)

@@ -22,7 +22,7 @@ from pyVmomi import vim
 
 from runner.base.errors import SendenseError
 from runner.base.units import MINUTE
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.vsphere import folder, reachability, service
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from runner.base.model import Model
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 
 
 class Owner(Model):

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from runner.hosts.local import LocalHost
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.vsphere.errors import NotReached
 from steps.vsphere.section import VCenter
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.events.check_results import Observation, good, noted
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.vsphere import cbt, snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingOff

@@ -13,7 +13,7 @@ import socket
 from typing import Any
 
 from runner import cli
-from runner.step.step import Registry
+from runner.step.registry import Registry
 from tests.faults.tap import Tap
 
 LONGEST = 65536

@@ -13,7 +13,9 @@ from runner.base.model import HOW, Duration, FilePath, HostName, JobModel, Model
 from runner.hosts.secrets import SecretRef
 from runner.job.load import load
 from runner.job.model import Job
-from runner.step.step import AnyStep, Context, Empty, Given, Lifetime, Registry, Section, Step
+from runner.step.context import Context
+from runner.step.registry import Registry, Section
+from runner.step.step import AnyStep, Empty, Given, Lifetime, Step
 
 
 class Item(Model):

@@ -31,7 +31,9 @@ from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
 from runner.job.model import Job, StepSpec
 from runner.job.nodes import NodeId, Nodes
-from runner.step.step import Context, Empty, Given, Lifetime, Registry, Run, Step
+from runner.step.context import Context, Run
+from runner.step.registry import Registry
+from runner.step.step import Empty, Given, Lifetime, Step
 from tests.eventually import eventually
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from runner.events.step_report import Findings
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 SOURCE: dict[str, JsonValue] = {
     "snapshot": "snapshot-7",

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from runner.base.field_docs import field_docs
 from runner.base.model import JobModel
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 REGISTRY = Registry.installed()
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from runner.base.model import JobModel, Model
 from runner.job.graph import CycleError, StepGraph, step_references
 from runner.job.model import StepSpec
-from runner.step.step import AnyStep, Context, Empty, Lifetime, Registry, Step
+from runner.step.context import Context
+from runner.step.registry import Registry
+from runner.step.step import AnyStep, Empty, Lifetime, Step
 
 
 class Nothing(Model):

@@ -15,7 +15,7 @@ from runner.base.errors import JobFileError
 from runner.base.render import render_template
 from runner.job.load import load, write_out
 from runner.job.template_variables import settled
-from runner.step.step import Registry
+from runner.step.registry import Registry
 from tests.runner.job_language import JOB, REGISTRY
 
 WORDS = [

@@ -11,7 +11,7 @@ import pytest
 
 from runner.base.annotations import fields, required
 from runner.job.schema import DIALECT, job_schema
-from runner.step.step import Registry
+from runner.step.registry import Registry
 from tests.runner.job_language import REGISTRY
 
 EXPRESSION = {"$ref": "#/$defs/expression"}

@@ -18,7 +18,7 @@ from runner.job.load import load
 from runner.job.model import Job
 from runner.job.problems import Written, check_value
 from runner.job.template_variables import declared, summary
-from runner.step.step import Registry
+from runner.step.registry import Registry
 
 REGISTRY = Registry.installed()
 SITE = """

@@ -13,7 +13,7 @@ import pytest
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.hosts.host import Host
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk
 from steps.backup.snapshot import Snapshot
 from steps.copy.endpoint import RequestFailed

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from runner.base.units import MiB
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive, TooManyConnectionsError
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.endpoint import ConnectFailed

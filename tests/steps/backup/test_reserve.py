@@ -11,7 +11,7 @@ import pytest
 from runner.base.errors import HostError, LockedError, LockLostError
 from runner.hosts.local import LocalHost
 from runner.hosts.lock_file import read_lock
-from runner.step.step import Context
+from runner.step.context import Context
 from steps.backup.reserve import Reserve, ReserveIn
 from steps.repository import layout, marker
 from steps.repository.vm_directory import OtherVcenterError

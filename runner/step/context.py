@@ -1,0 +1,178 @@
+"""What a step may use while it works: hosts, entries of sections, the stop, logs, progress."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner.base.errors import Interrupted, SendenseError
+from runner.events.events import Event, NodeProgress, ToolSeen, Warned
+from runner.hosts.held_lock import HeldLock
+from runner.hosts.host import Child, Host
+
+TOOLS = "tools"
+"""The log with the versions that a run saw: a resumed run did not see those of its earlier executions."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a job. `id` reads 20261123T170000Z-3f9a0c1e."""
+
+    id: str
+    job: str
+    job_digest: str
+    git_commit: str | None
+    tools: dict[str, str] = field(default_factory=dict, hash=False)
+    """Versions of what it stands on, by name (``qemu on hub``), as far as they were seen."""
+    execution: str = ""
+    """Which process works on the run: at a resume it is another."""
+    break_locks: bool = False
+    """Whether to end the session of whoever holds a lock that this run needs."""
+    discarded: frozenset[str] = frozenset()
+    """The ids of runs that are given up before this one begins: for a plan, which still sees what they
+    hold."""
+
+
+class Log(Protocol):
+    """A file that only grows; every append is durable when it returns."""
+
+    path: str
+
+    def read(self) -> bytes | None:
+        """None if there is none."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Of what it holds, in order; none if there is none."""
+
+    def append(self, content: bytes) -> None: ...
+
+    def cut(self, length: int) -> None:
+        """Keeps the first `length` bytes."""
+
+    def remove(self) -> None:
+        """Absent is fine."""
+
+
+class Context:
+    """What a step may use. One for each node; made by the executor and the planner."""
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        node: str,
+        emit: Callable[[Event], None],
+        host: Callable[[str], Host],
+        section: Callable[[str, str], Any],
+        shared: Callable[[object, Callable[[], AbstractContextManager[Any]]], Any],
+        scratch: Path,
+        stop: threading.Event,
+        unwind: Callable[[], tuple[str, ...]],
+        log: Callable[[str], Log] | None = None,
+        previous_failure: Mapping[str, object] | None = None,
+        guards: list[HeldLock] | None = None,
+    ) -> None:
+        self.run = run
+        self.node = node
+        self.emit = emit
+        self.host = host
+        """The host of that name; raises UsageError for a name the job does not have."""
+        self.section = section
+        """``section("repositories", "main")``: that entry of the job's section, as its model."""
+        self.shared = shared
+        """``shared(key, factory)``: one object for the whole run, made at first use, closed at its end
+        (sessions)."""
+        self.scratch = scratch
+        """A local 0700 directory of this node, removed when the run ends."""
+        self.stop = stop
+        self.unwind = unwind
+        """Takes back the JOB nodes that are due; returns what was released. For the step that is the end of a
+        job."""
+        self._log = log
+        self.previous_failure = previous_failure
+        """`details` of the error with which this node failed before in this run."""
+        self.closing = ExitStack()
+        """PROCESS steps register here, before each act, how to take it back; closed in reverse. A start that
+        fails half-way then leaves as little as one that ended."""
+        self.children: list[Child] = []
+        self.explains: list[Callable[[SendenseError], SendenseError]] = []
+        """What a PROCESS node knows of the failure of a node that stands on it: each gets the error and
+        returns it, or one that says more. Called while the processes are as the failure left them."""
+        self.guards = guards if guards is not None else []
+        """The locks without which nothing of this run is written on any host; a guard adds its own."""
+        self.advanced = threading.Event()
+        """Set by a step once a part of its work is durable: a later transient error is then not one in a
+        row."""
+
+    def log(self, name: str) -> Log:
+        """A file of this run that only grows, beside its records: it outlives this process and is there at a
+        resume."""
+        assert self._log is not None, "this context is not of a run"
+        return self._log(name)
+
+    def start(self, host: Host, argv: Iterable[str]) -> Child:
+        """A process on `host` that ends with this PROCESS node; the node is dead once such a child is."""
+        child = host.popen(tuple(argv))
+        self.closing.callback(child.stop)
+        self.children.append(child)
+        return child
+
+    def hold(self) -> None:
+        """Before what must not be done without the run's locks. Raises LockedError. What changes a host does
+        it by itself."""
+        for guard in tuple(self.guards):
+            guard.hold()
+
+    def check_stop(self) -> None:
+        """Raises Interrupted once the run was told to stop."""
+        if self.stop.is_set():
+            raise Interrupted()
+
+    def progress(
+        self,
+        label: str,
+        phase: str,
+        done: int,
+        total: int | None,
+        *,
+        data: int = 0,
+        zero: int = 0,
+        skipped: int = 0,
+        read: int | None = None,
+        seconds: float | None = None,
+        noun: str = "bytes",
+    ) -> None:
+        """See `NodeProgress`."""
+        self.emit(
+            NodeProgress(
+                node=self.node,
+                label=label,
+                phase=phase,
+                done=done,
+                total=total,
+                data=data,
+                zero=zero,
+                skipped=skipped,
+                read=read,
+                seconds=seconds,
+                noun=noun,
+            )
+        )
+
+    def uses(self, tool: str, version: str) -> None:
+        """Tells the report and the manifest which version of a tool had a part in this run; as often as one
+        likes."""
+        if self.run.tools.get(tool) == version:
+            return
+        self.run.tools[tool] = version
+        self.emit(ToolSeen(tool=tool, version=version))
+        if self._log is not None:
+            self.log(TOOLS).append(json.dumps([tool, version]).encode() + b"\n")
+
+    def warn(self, text: str) -> None:
+        self.emit(Warned(node=self.node, text=text))

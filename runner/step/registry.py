@@ -1,0 +1,56 @@
+"""Which kinds of steps and of sections are installed, and what an entry of a section can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+from pydantic import JsonValue, ValidationError
+
+from runner.base.model import JobModel
+from runner.events.check_results import Observation
+from runner.events.step_report import Findings, Statement
+from runner.hosts.state_place import StatePlace
+from runner.step.context import Context
+from runner.step.step import AnyStep
+
+
+class Section(JobModel):
+    """The base of an entry of a section of the job file (`repositories: {main: …}`)."""
+
+    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
+        """For `doctor`: what is there behind the entry `name`. Changes nothing."""
+        return ()
+
+    def state_place(self) -> StatePlace | None:
+        """Where records of runs lie if a job says ``state: {in: <section>.<entry>}``; None if it has no place
+        for them."""
+        return None
+
+
+class Registry:
+    """The kinds of steps and sections that are installed, by the names used in YAML."""
+
+    def __init__(self, steps: Mapping[str, AnyStep], sections: Mapping[str, type[Section]]) -> None:
+        self.steps = dict(steps)
+        self.sections = dict(sections)
+
+    @classmethod
+    def installed(cls) -> Registry:
+        """From the entry-point groups `sendense.steps` (a Step class) and `sendense.sections` (a Section
+        class)."""
+        steps = {entry.name: entry.load()() for entry in entry_points(group="sendense.steps")}
+        sections = {entry.name: entry.load() for entry in entry_points(group="sendense.sections")}
+        return cls(dict(sorted(steps.items())), dict(sorted(sections.items())))
+
+    def findings(self, step: str, output: Mapping[str, JsonValue]) -> Findings:
+        """What `step` says of an output that was written down; nothing if no such step is installed (any
+        more), and that it is not told where another version of the step wrote it."""
+        if step not in self.steps:
+            return Findings()
+        try:
+            out = self.steps[step].Out.from_json_value(dict(output))
+        except ValidationError:
+            text = f"What a step {step} gave was recorded by another version and is not told."
+            return Findings(statements=(Statement(about="noted", text=text),))
+        return self.steps[step].findings(out)
