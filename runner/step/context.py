@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.events.events import Event, NodeProgress, ToolSeen, Warned
 from runner.hosts.held_lock import HeldLock
 from runner.hosts.host import Child, Host
+
+T = TypeVar("T")
 
 TOOLS = "tools"
 """The log with the versions that a run saw: a resumed run did not see those of its earlier executions."""
@@ -86,7 +88,7 @@ class Context:
         """``section("repositories", "main")``: that entry of the job's section, as its model."""
         self.shared = shared
         """``shared(key, factory)``: one object for the whole run, made at first use, closed at its end
-        (sessions)."""
+        (sessions). What needs no closing is for `once`."""
         self.scratch = scratch
         """A local 0700 directory of this node, removed when the run ends."""
         self.stop = stop
@@ -108,6 +110,12 @@ class Context:
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a
         row."""
+
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """What `make` returns, which must not be None: called by the first node of the run that asks for
+        `key`, the same for all others."""
+        made: T = self.shared(key, lambda: nullcontext(make()))
+        return made
 
     def log(self, name: str) -> Log:
         """A file of this run that only grows, beside its records: it outlives this process and is there at a

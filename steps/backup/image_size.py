@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from runner.base.units import MiB, human_bytes
@@ -48,9 +47,7 @@ def _of_full(ctx: Context, vm: VM, disk: Disk, last: PointDisk | None) -> Bounds
     whole = human_bytes(disk.capacity)
     if disk.thin:
         key = ("allocated", vm.vcenter, vm.moref)
-        taken: dict[int, int] = ctx.shared(
-            key, lambda: nullcontext(allocated(vcenter(ctx, vm.vcenter), vm.moref))
-        )
+        taken = ctx.once(key, lambda: allocated(vcenter(ctx, vm.vcenter), vm.moref))
         if disk.key in taken:
             least = min(taken[disk.key], disk.capacity)
             return Bounds(least, disk.capacity, f"{human_bytes(least)} of {whole} allocated, thin")
@@ -67,10 +64,10 @@ def _of_full(ctx: Context, vm: VM, disk: Disk, last: PointDisk | None) -> Bounds
 def _last(ctx: Context, host: Host, directory: str, disk: Disk) -> PointDisk | None:
     """The disk in the VM's newest point, if that has it."""
 
-    def read() -> AbstractContextManager[tuple[PointDisk, ...]]:
+    def read() -> tuple[PointDisk, ...]:
         # What cannot be read is told by what must know it.
         entries = survey.of_vm(host, directory).entries
-        return nullcontext(entries[-1].manifest.disks if entries else ())
+        return entries[-1].manifest.disks if entries else ()
 
-    found: tuple[PointDisk, ...] = ctx.shared(("disks of the newest point", host.name, directory), read)
+    found = ctx.once(("disks of the newest point", host.name, directory), read)
     return next((one for one in found if (one.key, one.backing_uuid) == (disk.key, disk.backing_uuid)), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -169,10 +168,7 @@ def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> nbdkit_vddk
         tools.require(ctx, host, tools.NBDKIT)
     except tools.ToolMissing as error:
         return nbdkit_vddk.Found(error.message)
-    found: nbdkit_vddk.Found = ctx.shared(
-        ("VDDK", host.name, options), lambda: nullcontext(nbdkit_vddk.look(host, options))
-    )
-    return found
+    return ctx.once(("VDDK", host.name, options), lambda: nbdkit_vddk.look(host, options))
 
 
 def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Literal
 
 from runner.base.errors import HostError
@@ -37,11 +35,6 @@ LAST_WORDS = 2.0
 
 _NOTHING = "nothing"
 """The export's name."""
-
-
-@dataclass(frozen=True)
-class _Sockets:
-    carried: bool
 
 
 def _qemu_nbd(socket: str) -> tuple[str, ...]:
@@ -79,8 +72,7 @@ def way_to(ctx: Context, host: Host) -> Way:
     ToolMissing."""
     if host.local:
         return "sockets"
-    way: Way = ctx.shared(("forwards", host.name), lambda: nullcontext(_try(ctx, host)))
-    return way
+    return ctx.once(("forwards", host.name), lambda: _try(ctx, host))
 
 
 def examine(ctx: Context, host: Host) -> Observation:
@@ -105,9 +97,7 @@ def examine(ctx: Context, host: Host) -> Observation:
 def examine_sockets(ctx: Context, host: Host) -> Observation:
     """For nbdkit, which listens on unix sockets only: who can connect to it reads the disk."""
     subject, looked_at = f"host {host.name}", "forwards to unix sockets through its sshd"
-    if ctx.shared(
-        ("forwards to nbdkit", host.name), lambda: nullcontext(_Sockets(_carries_sockets(ctx, host, _nbdkit)))
-    ).carried:
+    if ctx.once(("forwards to nbdkit", host.name), lambda: _carries_sockets(ctx, host, _nbdkit)):
         return good(subject, looked_at, "unix sockets can be reached")
     found = (
         f"the sshd of {host.name} forwards no unix sockets for user {host.account}, which nbdkit there "

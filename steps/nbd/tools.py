@@ -4,7 +4,6 @@ used."""
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 from runner.base.errors import CommandError, SendenseError
@@ -74,7 +73,7 @@ class ToolMissing(SendenseError):
 
 def require(ctx: Context, host: Host, tool: Tool) -> str:
     """The version on `host`, asked once a run. Raises ToolMissing, HostError."""
-    version: str = ctx.shared(("tool", host.name, tool.name), lambda: nullcontext(version_on(host, tool)))
+    version = ctx.once(("tool", host.name, tool.name), lambda: version_on(host, tool))
     ctx.uses(f"{tool.program} on {host.name}", version)
     return version
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from contextlib import AbstractContextManager, nullcontext
 
 from runner.base.errors import SendenseError
 from runner.hosts.held_lock import HeldLock, holder_of
@@ -19,13 +18,10 @@ def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = Fa
     broke."""
     path = posixpath.join(directory, layout.LOCK)
 
-    def made() -> AbstractContextManager[HeldLock]:
-        holder = holder_of(ctx.run.id, ctx.run.job, ctx.run.execution)
-        return nullcontext(HeldLock(host, path, holder, what))
-
+    holder = holder_of(ctx.run.id, ctx.run.job, ctx.run.execution)
     # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still
     # needs it.
-    lock: HeldLock = ctx.shared(("reserve", host.name, path), made)
+    lock = ctx.once(("reserve", host.name, path), lambda: HeldLock(host, path, holder, what))
     lock.take(by_force=ctx.run.break_locks, anew=anew)
     ctx.closing.callback(_release, ctx, lock)
     if lock not in ctx.guards:

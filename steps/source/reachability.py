@@ -8,8 +8,6 @@ pinned one lets pass here). For VDDK by TCP connections, as its library opens no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.engine.retry import FIRST_WAIT
@@ -28,23 +26,15 @@ from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.names import DatastoreFile
 
 
-@dataclass(frozen=True)
-class _Way:
-    """`failure`: why there is none; empty if there is."""
-
-    failure: str
-
-
 def examine_https(
     ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
 ) -> Iterator[Observation]:
-    way: _Way = ctx.shared(
-        ("way to /folder", host.name, client.name),
-        lambda: nullcontext(_try(ctx, host, client, snapshot, disk)),
+    failure = ctx.once(
+        ("failure of /folder", host.name, client.name), lambda: _failure(ctx, host, client, snapshot, disk)
     )
     subject, looked_at = f"host {host.name}", f"files of vCenter {client.name} over HTTPS"
-    if way.failure:
-        yield wrong(subject, looked_at, way.failure)
+    if failure:
+        yield wrong(subject, looked_at, failure)
     else:
         yield good(subject, looked_at, f"nbdkit there is answered by {client.vcenter.authority}")
 
@@ -80,8 +70,9 @@ def examine_vddk(
             )
 
 
-def _try(ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> _Way:
-    """Once more where that may help: a night must not end for a moment's refusal."""
+def _failure(ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> str:
+    """Why nothing can be read, empty if it can. Tried once more where that may help: a night must not end for
+    a moment's refusal."""
     for last in (False, True):
         try:
             with ctx.closing:
@@ -92,11 +83,11 @@ def _try(ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk
             raise
         except SendenseError as error:
             if last or not error.transient:
-                return _Way(error.message)
+                return error.message
             ctx.stop.wait(FIRST_WAIT)
         else:
             break
-    return _Way("")
+    return ""
 
 
 class _Answered(VSphereError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from runner.hosts.host import Child, Host
@@ -72,18 +71,14 @@ class VddkServer(SourceServer):
         """The library has the same words for a bad sector and for a session that it lost: what fails at the
         same place of a disk that was opened anew is the disk's."""
         cause = self._failure_of(stderr)
-        failed: _FailedReads = self._ctx.shared(
-            ("failed reads", self._disk.key), lambda: nullcontext(_FailedReads())
-        )
+        failed = self._ctx.once(("failed reads", self._disk.key), _FailedReads)
         if not isinstance(cause, PermissionMissing) and error.offset not in failed.offsets:
             failed.offsets.add(error.offset)
             cause.transient = True
         return cause
 
     def _take_place(self) -> Place:
-        disks: OpenDisks = self._ctx.shared(
-            ("open VDDK disks", self._client.name), lambda: nullcontext(OpenDisks())
-        )
+        disks = self._ctx.once(("open VDDK disks", self._client.name), OpenDisks)
         esxi = machine.esxi_host(self._client, self._snapshot.vm)
 
         def waits(why: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import platform
-from contextlib import nullcontext
 
 from pydantic import ValidationError
 
@@ -37,8 +36,7 @@ class Reserved:
 
 def reserved(ctx: Context, instance_uuid: str) -> Reserved:
     """One for each VM of a run: reserve fills it in."""
-    found: Reserved = ctx.shared(("reserved", instance_uuid), lambda: nullcontext(Reserved()))
-    return found
+    return ctx.once(("reserved", instance_uuid), Reserved)
 
 
 def describe(ctx: Context, instance_uuid: str) -> str:

@@ -6,9 +6,6 @@ a machine that is off, and whoever waits for the answer wants it now.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import dataclass
-
 from runner.hosts.local import LocalHost
 from runner.step.context import Context
 from steps.vsphere.errors import NotReached
@@ -18,21 +15,15 @@ CONNECT_TIMEOUT = 15.0
 """Seconds, name resolution aside: as long as ssh gets."""
 
 
-@dataclass(frozen=True)
-class _Way:
-    """`failure`: the sentence that says why there is none; empty if there is."""
-
-    failure: str
-
-
 def require(ctx: Context, name: str, vcenter: VCenter) -> None:
     """Raises NotReached, the same for the whole run, if no TCP connection to `vcenter` could be made."""
-    way: _Way = ctx.shared(("way to vCenter", name), lambda: nullcontext(_Way(_failure(vcenter))))
-    if way.failure:
-        raise NotReached(way.failure)
+    failure = ctx.once(("failure to reach vCenter", name), lambda: _failure(vcenter))
+    if failure:
+        raise NotReached(failure)
 
 
 def _failure(vcenter: VCenter) -> str:
+    """Why it cannot be reached, in a sentence; empty if it can."""
     begins = f"vCenter {vcenter.authority} cannot be reached"
     why = LocalHost().reach(vcenter.server, vcenter.port, CONNECT_TIMEOUT)
     return why and (
