@@ -27,7 +27,7 @@ from runner.hosts.supervisor import mark_of
 from runner.job.model import Job
 from runner.job.nodes import NodeId
 from runner.step.context import Context, Log, Run
-from runner.step.registry import Section
+from runner.step.section import Section
 
 
 class World:

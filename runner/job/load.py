@@ -22,7 +22,8 @@ from runner.job.steps import WrittenSteps, read_steps
 from runner.job.template import TemplateReader, named
 from runner.job.variables import Unsettled, Variables, only_variables
 from runner.job.writer import write_out
-from runner.step.registry import Registry, Section
+from runner.step.registry import Registry
+from runner.step.section import Section
 
 __all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "is_part", "load", "write_out"]
 

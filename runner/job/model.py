@@ -13,7 +13,7 @@ from runner.base.model import HostName, JobModel
 from runner.base.yaml_nodes import NOWHERE, Location
 from runner.hosts.spec import HostSpec
 from runner.hosts.state_place import StatePlace
-from runner.step.registry import Section
+from runner.step.section import Section
 
 LOCAL: Literal["local"] = "local"
 """The host that every job has: the machine `sendense` runs on."""

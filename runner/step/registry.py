@@ -1,4 +1,4 @@
-"""Which kinds of steps and of sections are installed, and what an entry of a section can tell."""
+"""Which kinds of steps and of sections are installed."""
 
 from __future__ import annotations
 
@@ -7,25 +7,10 @@ from importlib.metadata import entry_points
 
 from pydantic import JsonValue, ValidationError
 
-from runner.base.model import JobModel
-from runner.events.check_results import Observation
 from runner.events.step_report import Findings, Statement
-from runner.hosts.state_place import StatePlace
-from runner.step.context import Context
+from runner.step.section import Section
 from runner.step.step import AnyStep
-
-
-class Section(JobModel):
-    """The base of an entry of a section of the job file (`repositories: {main: …}`)."""
-
-    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
-        """For `doctor`: what is there behind the entry `name`. Changes nothing."""
-        return ()
-
-    def state_place(self) -> StatePlace | None:
-        """Where records of runs lie if a job says ``state: {in: <section>.<entry>}``; None if it has no place
-        for them."""
-        return None
+from runner.step.tools import Tool
 
 
 class Registry:
@@ -42,6 +27,12 @@ class Registry:
         steps = {entry.name: entry.load()() for entry in entry_points(group="sendense.steps")}
         sections = {entry.name: entry.load() for entry in entry_points(group="sendense.sections")}
         return cls(dict(sorted(steps.items())), dict(sorted(sections.items())))
+
+    def tools(self) -> list[Tool]:
+        """Of all steps and sections, each once, by name."""
+        told = [kind.tools for kind in self.steps.values()] + [kind.tools for kind in self.sections.values()]
+        by_name = {tool.name: tool for tools in told for tool in tools}
+        return [by_name[name] for name in sorted(by_name)]
 
     def findings(self, step: str, output: Mapping[str, JsonValue]) -> Findings:
         """What `step` says of an output that was written down; nothing if no such step is installed (any

@@ -23,6 +23,7 @@ from runner.events.step_report import Findings
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.space import Space
+from runner.step.tools import Tool
 
 
 class Lifetime(enum.Enum):
@@ -63,6 +64,8 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     example: ClassVar[str]
     errors: ClassVar[tuple[str, ...]] = ()
     """What it fails with, one sentence each, for the documentation."""
+    tools: ClassVar[tuple[Tool, ...]] = ()
+    """What it needs on the machines that it works on, and does not make; for a doctor without a job."""
     read_only: ClassVar[bool] = False
     """`run` changes nothing: `plan` runs it too."""
     guard: ClassVar[bool] = False

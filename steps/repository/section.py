@@ -10,7 +10,7 @@ from runner.base.model import HostName
 from runner.hosts.host import Host
 from runner.hosts.state_place import StatePlace
 from runner.step.context import Context
-from runner.step.registry import Section
+from runner.step.section import Section
 from steps.repository import layout, marker
 
 

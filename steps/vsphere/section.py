@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from runner.base.model import HOW, FilePath, JobModel
 from runner.hosts.secrets import SecretRef
-from runner.step.registry import Section
+from runner.step.section import Section
 
 HTTPS_PORT = 443
 

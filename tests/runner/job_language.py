@@ -14,7 +14,8 @@ from runner.hosts.secrets import SecretRef
 from runner.job.load import load
 from runner.job.model import Job
 from runner.step.context import Context
-from runner.step.registry import Registry, Section
+from runner.step.registry import Registry
+from runner.step.section import Section
 from runner.step.step import AnyStep, Empty, Given, Lifetime, Step
 
 

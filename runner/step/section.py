@@ -1,0 +1,66 @@
+"""What an entry of a section of the job file can tell (`repositories: {main: …}`), and what lost runs left
+behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from runner.base.model import JobModel
+from runner.events.check_results import Observation
+from runner.hosts.state_place import StatePlace
+from runner.step.context import Context
+from runner.step.tools import Tool
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Something that a run left and no records tell of."""
+
+    what: str
+    """In words: ``snapshot sendense-… of VM pgtest1``."""
+    run: str
+    """The id of the run that left it."""
+    stays: str | None
+    """Why it is not released; None if it may be."""
+    release: Callable[[], None]
+    """Raises LockedError if a run took its lock meanwhile, and what else keeps it from being released."""
+    copied: bool = False
+    """It holds data that was copied: released only with a run that is abandoned by its id."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All places where runs of a job may have left something."""
+
+    sections: Mapping[str, Mapping[str, Any]]
+    """The job's entries, by section and name."""
+    hosts: Iterable[str]
+    """The job's names of them."""
+    kept: Callable[[str, str | None], str | None]
+    """``kept(run, job)``: why what that run of that job (None: it is not told) left stays, though nobody
+    works on it; None if no record tells of the run."""
+
+
+class Section(JobModel):
+    """The base of an entry of a section of the job file (`repositories: {main: …}`)."""
+
+    tools: ClassVar[tuple[Tool, ...]] = ()
+    """What commands on such an entry need of the machine they run on, for a doctor that knows of no job."""
+
+    @classmethod
+    def orphans(cls, ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
+        """What runs whose records are lost left: asked once of each installed section, whether the job has
+        entries of it or not, since what is left in one place may be told apart only by another. Changes
+        nothing but by `Orphan.release`."""
+        return iter(())
+
+    def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
+        """For `doctor`: what is there behind the entry `name`. Changes nothing."""
+        return ()
+
+    def state_place(self) -> StatePlace | None:
+        """Where records of runs lie if a job says ``state: {in: <section>.<entry>}``; None if it has no place
+        for them."""
+        return None
