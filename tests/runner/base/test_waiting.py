@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_pauses_of_a_wait_grow_to_the_longest() -> None:
         return len(asked) == 6
 
     until(ready, stop=NEVER, timeout=60, late=Late, pause=0.01, longest_pause=0.03)
-    pauses = [after - before for before, after in zip(asked, asked[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(asked)]
     assert [round(pause, 2) >= least for pause, least in zip(pauses, (0.01, 0.01, 0.02, 0.03, 0.03), strict=True)]
     assert sum(pauses) < 1
 
