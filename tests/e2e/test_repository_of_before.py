@@ -1,0 +1,124 @@
+"""A repository, a job file and an unfinished run that an earlier version of this program made: `tests/before`.
+
+`repository.tar.xz` is a repository with a full, an incremental on it and the records of a run that was stopped in its
+copy, made by the version before steps were renamed and their modules moved; `written-out.yaml` is the job as
+`sendense render` wrote it then, with the names that steps had.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from runner.app import Options, read_job, status_of
+from runner.base.units import MiB
+from runner.cli import main
+from runner.events.events import Warned
+from steps.vsphere import snapshots
+from steps.vsphere.client import Client
+from steps.vsphere.section import VCenter
+from tests.estate import VM, Estate, disk, estate, inventory, machine, of, restored
+from tests.records import rewrite
+
+BEFORE = Path(__file__).parents[1] / "before"
+PIECES = [{"offset": 0, "length": 8192, "seed": 1}, {"offset": 2 * MiB, "length": 4096, "seed": 2}]
+SIZE = 3 * MiB
+CHANGED = b"a" * 4096
+"""What the guest had written at 1 MiB when the incremental was made."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Estate]:
+    """The VM as it was at the incremental."""
+    vms = inventory(machine(disk(2000, "3 MiB", content={"pieces": PIECES}), change_tracking=True))
+    with estate(tmp_path, {"prod": vms}) as made:
+        shutil.rmtree(made.repository())
+        with tarfile.open(BEFORE / "repository.tar.xz") as archive:
+            archive.extractall(tmp_path)
+        yield made
+
+
+@pytest.fixture
+def contents(site: Estate) -> dict[Path, bytes]:
+    """Of the two points, oldest first."""
+    full, incremental = sorted(path.parent for path in site.repository().glob("db-*/*/manifest.json"))
+    then = site.vcenter.read(VM, 2000, 0, SIZE)
+    site.vcenter.write(VM, 2000, MiB, CHANGED)
+    return {full: then, incremental: site.vcenter.read(VM, 2000, 0, SIZE)}
+
+
+def snapshot_of_before(site: Estate) -> str:
+    """The snapshot that the unfinished run holds, in today's vCenter; the run's id."""
+    (record,) = site.repository().glob(".state/nightly/*/nodes/snapshot.json")
+    taken = json.loads(record.read_bytes())["out"]
+    vcenter = read_job(site.job(), Options()).sections["vcenters"]["prod"]
+    with Client("prod", cast("VCenter", vcenter)) as client:
+        moref = snapshots.create(client, taken["vm"], taken["name"], "", quiesce=False)
+
+    def move(content: dict[str, Any]) -> None:
+        content["out"]["moref"] = moref
+
+    rewrite(record, move)
+    return record.parent.parent.name
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words), "--json"])
+    assert ended.value.code == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def test_points_of_before_are_listed_verified_restored_and_pruned(
+    site: Estate, contents: dict[Path, bytes], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    site_file = site.directory / "site.yaml"
+    (repository,) = answer(capsys, "points", site_file)["repositories"]
+    assert [point["point"] for point in repository["points"]] == [path.name for path in contents]
+    assert answer(capsys, "verify", site_file, "--all")["exit_code"] == 0
+    for point, content in contents.items():
+        made = answer(capsys, "restore", site_file, point.name, "--to", tmp_path / point.name, "--format", "raw")
+        assert [Path(file).read_bytes() for file in made["files"]] == [content]
+    newest = list(contents)[-1]
+    answer(capsys, "prune", site_file, VM, "--keep-last", "1", "--yes")
+    assert [path.parent for path in site.repository().glob("db-*/*/manifest.json")] == [newest]
+    assert restored(newest, 2000, tmp_path / "by-qemu-img") == contents[newest]
+
+
+def test_an_unfinished_run_of_before_is_discarded_with_a_sentence_and_its_snapshot_released(
+    site: Estate, contents: dict[Path, bytes]
+) -> None:
+    run = snapshot_of_before(site)
+    assert len(site.vcenter.snapshots(VM)) == 1
+    job = site.job()
+    (foretold,) = site.plan(job).notes
+    point = site.backup(job)
+    assert f"the unfinished run {run} was begun by another version of sendense" in foretold
+    assert not site.vcenter.snapshots(VM)
+    assert not list(site.repository().glob("*/*.partial"))
+    assert {one.id: one.phase for one in status_of(job, Options()).runs}[run] == "abandoned"
+    assert of(point, 2000).parent == list(contents)[-1].name, "the new point is backed by one of before"
+    site.assert_all_equal()
+    for before, content in contents.items():
+        assert restored(before, 2000, site.directory / "restored") == content
+    warned = [event.text for event in site.run(job).events if isinstance(event, Warned)]
+    assert not [text for text in warned if run in text], "it is told once"
+
+
+def test_a_job_file_of_before_says_what_its_steps_are_called_now(
+    site: Estate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = site.directory / "written-out.yaml"
+    job.write_text((BEFORE / "written-out.yaml").read_text().replace("/srv/before", str(site.directory)))
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", str(job)])
+    assert ended.value.code == 2
+    line = next(n for n, text in enumerate(job.read_text().splitlines(), 1) if text.strip() == "uses: base")
+    assert f"{job}:{line}:11: " in (said := capsys.readouterr().err)
+    assert "renamed to" in said and "choose-parent" in said
