@@ -26,7 +26,7 @@ from runner.events.events import (
     Warned,
 )
 from runner.events.result import Amount, Result
-from runner.events.step_report import Cell, Command, Findings, Row, Statement
+from runner.events.step_report import Cell, Command, Row, Statement, StepReport
 
 RUN = "20261123T170000Z-3f9a0c1e"
 START = datetime(2026, 11, 23, 17, 0, 0, tzinfo=UTC)
@@ -293,7 +293,7 @@ def resumed_run() -> list[Event]:
     return [*earlier, *story.end("done", 0)]
 
 
-def findings_of(step: str, output: Mapping[str, JsonValue]) -> Findings:
+def report_of(step: str, output: Mapping[str, JsonValue]) -> StepReport:
     """As the steps of a backup would say it."""
     key = str(output.get("key", ""))
     if step == "transfer":
@@ -308,12 +308,12 @@ def findings_of(step: str, output: Mapping[str, JsonValue]) -> Findings:
             "Speed": Cell(value=size / max(seconds, 1), unit="bytes/s"),
             "BLAKE3": Cell(value=DIGEST[int(key) % 7 :] + DIGEST[: int(key) % 7], unit="digest"),
         }
-        return Findings(rows=(Row(table="Disks", key=key, cells=cells),))
+        return StepReport(rows=(Row(table="Disks", key=key, cells=cells),))
     if step == "verify":
         text = f"Disk {key}: qemu-img check found no damage; all {output['blocks']} blocks of 1 MiB were read back "
         text += "past the page cache and equal the BLAKE3 digests made while reading the source."
         row = Row(table="Disks", key=key, cells={"Verified": Cell(value="every block")})
-        return Findings(rows=(row,), statements=(Statement(about="verified", text=text),))
+        return StepReport(rows=(row,), statements=(Statement(about="verified", text=text),))
     if step == "publish":
         made = Statement(about="made", text=f"Restore point 20261123T170003Z-3f9a of pgtest1, at hub:{POINT}")
         commands = tuple(
@@ -335,10 +335,10 @@ def findings_of(step: str, output: Mapping[str, JsonValue]) -> Findings:
             bytes=4 * GiB,
             disks=({"key": 2000, "copied": 4 * GiB},),
         )
-        return Findings(statements=(made,), commands=commands, result=result)
+        return StepReport(statements=(made,), commands=commands, result=result)
     if step == "snapshot":
-        return Findings(statements=(Statement(about="noted", text=f"Quiesced: {output['quiesced']}"),))
+        return StepReport(statements=(Statement(about="noted", text=f"Quiesced: {output['quiesced']}"),))
     if step == "discover" and output.get("uncovered"):
         text = "Disk 2002 (independent, 8.0 GiB) is not covered by a snapshot and was left out, as the job says."
-        return Findings(statements=(Statement(about="noted", text=text),))
-    return Findings()
+        return StepReport(statements=(Statement(about="noted", text=text),))
+    return StepReport()

@@ -262,5 +262,5 @@ def _alarms(workspace: Workspace, state: RunState) -> list[Alarm]:
     except SendenseError:
         return []
     done = [record for record in known if record.state == "done" and record.out is not None]
-    found = (workspace.registry.findings(record.step, record.out or {}).alarm for record in done)
+    found = (workspace.registry.report(record.step, record.out or {}).alarm for record in done)
     return [alarm for alarm in found if alarm is not None]

@@ -87,7 +87,7 @@ def _last(workspace: Workspace, run: str, unseen: list[str]) -> RunSummary | Non
     if not events.exists():
         return None
     try:
-        return fold(read_events(events), workspace.registry.findings)
+        return fold(read_events(events), workspace.registry.report)
     except StateError as error:
         unseen.append(error.message)
         return None

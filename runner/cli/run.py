@@ -153,7 +153,7 @@ class _Each:
         """A bug is told with its traceback, and is this job's alone."""
         ended = Ended(job)
         try:
-            with Console(self.registry.findings, level=self.level) as console:
+            with Console(self.registry.report, level=self.level) as console:
                 result, bug = self._result(job, stop, console)
             if bug is not None:
                 traceback.print_exception(bug)
@@ -186,7 +186,7 @@ class _Each:
         name = f"{result.directory.parent.name}-{result.run}"
         directory = self.report / name if len(self.jobs) > 1 else self.report
         if result.told:
-            write_reports(read_events(result.directory / EVENTS), directory, self.registry.findings)
+            write_reports(read_events(result.directory / EVENTS), directory, self.registry.report)
         else:
             write_summary(console.summary(), directory)  # which has not seen what earlier executions told
 

@@ -59,7 +59,7 @@ def sweep(
         raise click.UsageError("--abandon lets go of one run: name its job alone")
     options = options_from(settings, state)
     if abandon is not None:
-        with Console(Registry.installed().findings) as console:
+        with Console(Registry.installed().report) as console:
             abandon_run(jobs[0], abandon, options, [console])
         print(f"run {abandon} is abandoned", file=sys.stderr)
         if as_json:
@@ -84,7 +84,7 @@ def sweep(
 def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: bool) -> dict[str, Any]:
     """`whose`: what its sentences begin with. What was, or would be, released and what is held, for JSON."""
     done = "would be released:" if dry_run else "released"
-    with Console(Registry.installed().findings) as console:
+    with Console(Registry.installed().report) as console:
         released, holding, unknown = sweep_job(job, options, [console], dry_run=dry_run)
         swept = sweep_orphans(job, options, dry_run=dry_run) if orphans else None
     for what in (*released, *(swept.released if swept else ())):

@@ -12,7 +12,7 @@ from runner.console.live import LiveFace
 from runner.console.plain import Level, PlainFace
 from runner.console.screen import can_redraw
 from runner.events.events import Event, RunFinished
-from runner.events.step_report import FindingsOf
+from runner.events.step_report import ReportOf
 from runner.events.summary import Fold, RunSummary
 
 INTERVAL = 5.0  # seconds: often enough to see that it lives, seldom enough for the log of a night
@@ -38,14 +38,14 @@ class Console:
 
     def __init__(
         self,
-        findings_of: FindingsOf,
+        report_of: ReportOf,
         *,
         stream: TextIO | None = None,
         level: Level = "normal",
         interval: float = INTERVAL,
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._fold = Fold(findings_of)
+        self._fold = Fold(report_of)
         self._silent = False
         self._lock = threading.RLock()
         self._quiet = level == "quiet"

@@ -254,9 +254,7 @@ class Planner:
         if node.step.read_only:
             out, told = self._observer.look(node, inputs)
             self._resolver.know(node, dump_value(out), 1)
-            noted = (
-                one.text.rstrip(".") for one in node.step.findings(out).statements if one.about == "noted"
-            )
+            noted = (one.text.rstrip(".") for one in node.step.report(out).statements if one.about == "noted")
             seen = forecast.model_copy(update={"notes": (*forecast.notes, *noted)})
             planned = self._node(node, "run", "only looks; looked for this plan", seen)
             return planned.model_copy(update={"warnings": told})

@@ -1,6 +1,6 @@
 """What a step's output means to a person, in words and cells that a report can show without knowing the step.
 
-A step says it in `Step.findings(out)`. Rows of the same table and key, given by several nodes, become one
+A step says it in `Step.report(out)`. Rows of the same table and key, given by several nodes, become one
 line: of one disk, `transfer` knows how much was read, and `verify` knows how much was compared.
 """
 
@@ -90,7 +90,7 @@ class Alarm(Model):
     """The same in a few words, to come last in the last line; empty where the points say it."""
 
 
-class Findings(Model):
+class StepReport(Model):
     rows: tuple[Row, ...] = ()
     statements: tuple[Statement, ...] = ()
     commands: tuple[Command, ...] = ()
@@ -98,5 +98,5 @@ class Findings(Model):
     result: Result | None = None
 
 
-FindingsOf = Callable[[str, Mapping[str, JsonValue]], Findings]
-"""``findings_of(step, output)``; `Registry.findings` is the one of the installed steps."""
+ReportOf = Callable[[str, Mapping[str, JsonValue]], StepReport]
+"""``report_of(step, output)``; `Registry.report` is the one of the installed steps."""

@@ -36,7 +36,7 @@ from runner.events.flow import Flow, FlowSummary, Throughput, throughput
 from runner.events.journal import Thinning
 from runner.events.outcomes import NodeState, RunOutcome
 from runner.events.result import Result
-from runner.events.step_report import Alarm, Cell, Command, Findings, FindingsOf, Statement
+from runner.events.step_report import Alarm, Cell, Command, ReportOf, Statement, StepReport
 
 
 class NodeSummary(Model):
@@ -117,8 +117,8 @@ class RunSummary(Model):
 class Fold:
     """Takes events one by one; its nodes and flows may be read at any time between two."""
 
-    def __init__(self, findings_of: FindingsOf) -> None:
-        self._findings_of = findings_of
+    def __init__(self, report_of: ReportOf) -> None:
+        self._report_of = report_of
         self.earlier: tuple[Earlier, ...] = ()
         self._warnings: dict[tuple[str, str], Warned] = {}
         self._begin(None)
@@ -253,8 +253,8 @@ class Fold:
         if self.started is None or self.last is None:
             raise ValueError("these events have no start of a run")
         outcome, finished = self.outcome, self.finished
-        findings = self._findings()
-        alarms = {node: found.alarm for node, found in findings.items() if found.alarm is not None}
+        reports = self._reports()
+        alarms = {node: found.alarm for node, found in reports.items() if found.alarm is not None}
         return RunSummary(
             run=self.started.run,
             job=self.started.job,
@@ -282,34 +282,34 @@ class Fold:
             warnings=self.warnings,
             flows=tuple(flow.summary() for flow in self.flows.values()),
             throughput=throughput(self.flows.values(), self.started.at, self.last),
-            tables=_tables(findings.values()),
-            statements=tuple(statement for finding in findings.values() for statement in finding.statements),
+            tables=_tables(reports.values()),
+            statements=tuple(statement for report in reports.values() for statement in report.statements),
             commands=tuple(
                 _of_job(command, self.started.job_file)
-                for finding in findings.values()
-                for command in finding.commands
+                for report in reports.values()
+                for command in report.commands
             ),
-            results=tuple(finding.result for finding in findings.values() if finding.result is not None),
+            results=tuple(report.result for report in reports.values() if report.result is not None),
             alarms=tuple(alarms.values()),
         )
 
-    def _findings(self) -> dict[str, Findings]:
+    def _reports(self) -> dict[str, StepReport]:
         """By node."""
         found = {}
         for node in self.nodes.values():
             if not node.output:
                 continue
-            findings = self._findings_of(node.step, node.output)
+            report = self._report_of(node.step, node.output)
             if node.undone is not None:  # what it made is gone; what it saw is not
-                stands = tuple(each for each in findings.statements if each.about != "made")
-                findings = Findings(rows=findings.rows, statements=stands, alarm=findings.alarm)
-            found[node.node] = findings
+                stands = tuple(each for each in report.statements if each.about != "made")
+                report = StepReport(rows=report.rows, statements=stands, alarm=report.alarm)
+            found[node.node] = report
         return found
 
 
-def fold(events: Iterable[Event], findings_of: FindingsOf) -> RunSummary:
+def fold(events: Iterable[Event], report_of: ReportOf) -> RunSummary:
     """The summary of the last attempt in `events`; the earlier ones are in its `earlier`."""
-    folding = Fold(findings_of)
+    folding = Fold(report_of)
     for event in events:
         folding.add(event)
     return folding.summary()
@@ -333,10 +333,10 @@ def _resume_command(started: RunStarted) -> str:
     return shlex.join(("sendense", "run", started.job_file))
 
 
-def _tables(findings: Iterable[Findings]) -> tuple[Table, ...]:
+def _tables(reports: Iterable[StepReport]) -> tuple[Table, ...]:
     lines: dict[str, dict[str, dict[str, Cell]]] = {}
-    for finding in findings:
-        for row in finding.rows:
+    for report in reports:
+        for row in report.rows:
             lines.setdefault(row.table, {}).setdefault(row.key, {}).update(row.cells)
     return tuple(_table(title, rows) for title, rows in lines.items())
 

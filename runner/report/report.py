@@ -14,7 +14,7 @@ from runner.base.units import amount, human_bytes, human_seconds
 from runner.events.events import Event
 from runner.events.flow import FlowSummary
 from runner.events.outcomes import ENDINGS, NODES
-from runner.events.step_report import Cell, Command, FindingsOf
+from runner.events.step_report import Cell, Command, ReportOf
 from runner.events.summary import NodeSummary, RunSummary, Table, fold
 from runner.hosts import files
 from runner.report import markdown
@@ -23,10 +23,10 @@ from runner.report.junit import render_junit
 from runner.report.labels import Fact, clock, failures, in_lines, must_fix_first, story, verdict
 
 
-def write_reports(events: Iterable[Event], directory: Path, findings_of: FindingsOf) -> tuple[Path, ...]:
+def write_reports(events: Iterable[Event], directory: Path, report_of: ReportOf) -> tuple[Path, ...]:
     """As `write_summary`, of the run that the events tell of. Raises StateError if an output is not one the
     installed step can read."""
-    return write_summary(fold(events, findings_of), directory)
+    return write_summary(fold(events, report_of), directory)
 
 
 def write_summary(summary: RunSummary, directory: Path) -> tuple[Path, ...]:

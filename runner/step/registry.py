@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 from pydantic import JsonValue, ValidationError
 
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.step.section import Section
 from runner.step.step import AnyStep
 from runner.step.tools import Tool
@@ -34,14 +34,14 @@ class Registry:
         by_name = {tool.name: tool for tools in told for tool in tools}
         return [by_name[name] for name in sorted(by_name)]
 
-    def findings(self, step: str, output: Mapping[str, JsonValue]) -> Findings:
+    def report(self, step: str, output: Mapping[str, JsonValue]) -> StepReport:
         """What `step` says of an output that was written down; nothing if no such step is installed (any
         more), and that it is not told where another version of the step wrote it."""
         if step not in self.steps:
-            return Findings()
+            return StepReport()
         try:
             out = self.steps[step].Out.from_json_value(dict(output))
         except ValidationError:
             text = f"What a step {step} gave was recorded by another version and is not told."
-            return Findings(statements=(Statement(about="noted", text=text),))
-        return self.steps[step].findings(out)
+            return StepReport(statements=(Statement(about="noted", text=text),))
+        return self.steps[step].report(out)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from runner.base.model import JobModel, Model
 from runner.events.check_results import Observation
-from runner.events.step_report import Findings
+from runner.events.step_report import StepReport
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.space import Space
@@ -144,10 +144,10 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         if it was looked for this plan."""
         return ()
 
-    def findings(self, out: OutT) -> Findings:
-        """What the report and the last lines on a terminal say of this output; of nothing else, and without
+    def report(self, out: OutT) -> StepReport:
+        """What the reports and the last lines on a terminal say of this output; of nothing else, and without
         looking."""
-        return Findings()
+        return StepReport()
 
 
 class Forecast(Model):

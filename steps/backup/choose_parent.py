@@ -12,7 +12,7 @@ from runner.base.errors import DifferenceError, SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.base.units import human_bytes
 from runner.events.check_results import Observation, noted, wrong
-from runner.events.step_report import Alarm, Cell, Findings, Row, Statement
+from runner.events.step_report import Alarm, Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
@@ -136,7 +136,7 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
             )
         return (About(name="mode", text=", ".join(parts)),)
 
-    def findings(self, out: Base) -> Findings:
+    def report(self, out: Base) -> StepReport:
         cells = {"Kind": Cell(value=out.kind)}
         if out.changed is not None:
             cells["Changed"] = Cell(value=out.changed, unit="bytes")
@@ -150,7 +150,7 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
                 f"made a full of it; no longer trusted: {', '.join(out.distrusted)}"
             )
             alarm = Alarm(text=text, exit_code=DifferenceError.exit_code, points=out.distrusted)
-        return Findings(
+        return StepReport(
             rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),),
             statements=tuple(statements),
             alarm=alarm,

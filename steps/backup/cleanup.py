@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.base.model import Model
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
 
@@ -27,7 +27,7 @@ class Cleanup(Step[Empty, Empty, Cleaned]):
     def run(self, ctx: Context, inputs: Empty, live: Empty) -> Cleaned:
         return Cleaned(released=ctx.unwind())
 
-    def findings(self, out: Cleaned) -> Findings:
-        return Findings(
+    def report(self, out: Cleaned) -> StepReport:
+        return StepReport(
             statements=tuple(Statement(about="how", text=f"Released: {what}.") for what in out.released)
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from runner.base.model import HOW, JobModel, SectionName
 from runner.events.check_results import Observation, good, noted, observe
-from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
@@ -128,7 +128,7 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),
         )
 
-    def findings(self, out: Discovered) -> Findings:
+    def report(self, out: Discovered) -> StepReport:
         vm = out.vm
         cells = {
             "Inventory path": Cell(value=vm.inventory_path, detail=True),
@@ -141,7 +141,7 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             told.append(
                 f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}."
             )
-        return Findings(
+        return StepReport(
             rows=(Row(table="VM", key=vm.name, cells=cells),),
             statements=tuple(Statement(about="noted", text=text) for text in told),
         )

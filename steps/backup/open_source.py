@@ -10,7 +10,7 @@ from pydantic import Field
 
 from runner.base.model import HOW, HostName, JobModel
 from runner.events.check_results import Observation, good, observe, wrong
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Empty, Forecast, Lifetime, Step
@@ -153,13 +153,13 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             return (wrong(f"host {host.name}", "VMware's VDDK", missing),)
         return _stands_on(ctx, host, "https" if wish == "https" or missing else "vddk")
 
-    def findings(self, out: Source) -> Findings:
+    def report(self, out: Source) -> StepReport:
         connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
         text = (
             f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: "
             f"{out.why}."
         )
-        return Findings(statements=(Statement(about="how", text=text),))
+        return StepReport(statements=(Statement(about="how", text=text),))
 
 
 def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> nbdkit_vddk.Found:

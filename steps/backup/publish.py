@@ -14,7 +14,7 @@ from runner.base.errors import SendenseError
 from runner.base.model import JobModel
 from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
-from runner.events.step_report import Command, Findings, Statement
+from runner.events.step_report import Command, Statement, StepReport
 from runner.hosts.files import is_temporary
 from runner.hosts.host import Host
 from runner.step.about import About
@@ -152,7 +152,7 @@ class Publish(Step[PublishIn, Empty, Published]):
             About(name="retention", text="none: every restore point stays", fallback=True),
         )
 
-    def findings(self, out: Published) -> Findings:
+    def report(self, out: Published) -> StepReport:
         made = f"Restore point {out.point} of {out.vm}: {out.path} on {out.host}."
         point = f"{layout.slug_of(posixpath.dirname(out.path))}/{out.point}"
         commands = (
@@ -163,7 +163,7 @@ class Publish(Step[PublishIn, Empty, Published]):
             *(_restore(out, path) for path in out.disks),
         )
         statements = (Statement(about="made", text=made),)
-        return Findings(statements=statements, commands=commands, result=_result(out, point))
+        return StepReport(statements=statements, commands=commands, result=_result(out, point))
 
 
 def _result(out: Published, point: str) -> Result | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from runner.base.errors import LockedError, SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.events.check_results import Observation, observe
-from runner.events.step_report import Cell, Findings, Row
+from runner.events.step_report import Cell, Row, StepReport
 from runner.hosts.stray_processes import holder_at
 from runner.step.about import About
 from runner.step.context import Context
@@ -90,13 +90,13 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
     def about(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[About, ...]:
         return (About(name="repository", text=told["repository"]),) if "repository" in told else ()
 
-    def findings(self, out: Reservation) -> Findings:
+    def report(self, out: Reservation) -> StepReport:
         cells = {
             "Host": Cell(value=out.host, detail=True),
             "UUID": Cell(value=out.uuid, detail=True),
             "The VM's directory": Cell(value=posixpath.dirname(out.lock), unit="path"),
         }
-        return Findings(rows=(Row(table="Repository", key=out.repository, cells=cells),))
+        return StepReport(rows=(Row(table="Repository", key=out.repository, cells=cells),))
 
 
 def _named(inputs: ReserveIn) -> str:

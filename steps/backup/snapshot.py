@@ -10,7 +10,7 @@ from runner.base.errors import LockedError, SendenseError
 from runner.base.model import HOW, Duration, JobModel, Percent
 from runner.base.units import HOUR, human_seconds
 from runner.events.check_results import Observation, observe
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.step.about import About
 from runner.step.context import Context, Run
 from runner.step.step import Empty, Forecast, Lifetime, Step
@@ -223,9 +223,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             found.append(About(name="hold", text=f"the snapshot, {kept}" if told["hold"] else kept))
         return tuple(found)
 
-    def findings(self, out: SnapshotTaken) -> Findings:
+    def report(self, out: SnapshotTaken) -> StepReport:
         text = f"The VM was read as it was at {_time(out.created)}; quiesced: {out.quiesced}."
-        return Findings(statements=(Statement(about="noted", text=text),))
+        return StepReport(statements=(Statement(about="noted", text=text),))
 
 
 def name_of(run: Run) -> str:

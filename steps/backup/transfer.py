@@ -14,7 +14,7 @@ from runner.base.errors import SendenseError, StateError
 from runner.base.model import HOW, Duration, JobModel, Percent, Size
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation
-from runner.events.step_report import Cell, Findings, Row
+from runner.events.step_report import Cell, Row, StepReport
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
@@ -182,7 +182,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         host.remove(_marker(out.image))
         host.remove(out.digests)
 
-    def findings(self, out: Copied) -> Findings:
+    def report(self, out: Copied) -> StepReport:
         cells = {
             "Name": Cell(value=out.image.disk.label, detail=True),
             "Size": Cell(value=out.image.capacity, unit="bytes"),
@@ -192,7 +192,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             **speed_of(out.seconds, out.moved),
             "BLAKE3": Cell(value=out.digest, unit="digest"),
         }
-        return Findings(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))
+        return StepReport(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))
 
 
 def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:

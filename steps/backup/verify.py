@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from runner.base.errors import DifferenceError, SendenseError, StateError
 from runner.base.model import JobModel, Model
 from runner.base.sealed import Damaged, seal, unseal
-from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
@@ -186,7 +186,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     def about(self, told: Mapping[str, Any], out: Verified | None) -> tuple[About, ...]:
         return (About(name="verify", text=told["level"]),) if "level" in told else ()
 
-    def findings(self, out: Verified) -> Findings:
+    def report(self, out: Verified) -> StepReport:
         key = out.copied.image.disk.key
         whole = out.compared == out.blocks
         own = out.compared - out.inherited
@@ -213,7 +213,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
             )
             statements.append(Statement(about="noted", text=wasted))
         cell = Cell(value=verified(out.proven, out.compared, out.blocks))
-        return Findings(
+        return StepReport(
             rows=(Row(table="Disks", key=str(key), cells={"Verified": cell}),),
             statements=tuple(statements),
         )

@@ -62,12 +62,12 @@ def demo(keep: Path | None) -> None:
     the demo and stopped again; what was made is compared with the source, and then removed.
     """
     registry = Registry.installed()
-    fold = Fold(registry.findings)
+    fold = Fold(registry.report)
     with _directory(keep) as directory, stop_on_signals() as stop:
         click.echo("starting the lab: a simulated vCenter, and a hub behind sshd", err=True)
         lab = Lab.start(directory, leashed=True)
         try:
-            with Console(registry.findings) as console:
+            with Console(registry.report) as console:
                 listener = Listener(console, fold)
                 options = Options(overrides={"lab": str(directory)}, state=directory / "state")
                 result = run_job(shipped(JOB), options, stop, [listener])

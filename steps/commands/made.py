@@ -15,7 +15,7 @@ from runner.step.registry import Registry
 
 def run_made(job: Path, options: Options) -> tuple[Result, RunSummary]:
     """Runs it, shown on standard error as any other. Raises what `run_job` does."""
-    with stop_on_signals() as stop, Console(Registry.installed().findings) as console:
+    with stop_on_signals() as stop, Console(Registry.installed().report) as console:
         result = run_job(job, options, stop, [console])
     return result, console.summary()
 

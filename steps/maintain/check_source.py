@@ -12,7 +12,7 @@ from typing import Annotated
 from runner.base.errors import DifferenceError, StateError
 from runner.base.model import JobModel, SectionName
 from runner.events.result import Amount, Result
-from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
@@ -114,7 +114,7 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
             raise SourceDiffersError(path, host, found.disks)
         return SourceChecked(path=path, host=host.name, disks=disks, at=begun)
 
-    def findings(self, out: SourceChecked) -> Findings:
+    def report(self, out: SourceChecked) -> StepReport:
         compared = sum(disk.compared for disk in out.disks)
         changed = sum(disk.changed for disk in out.disks)
         cells = {
@@ -132,7 +132,7 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
             for disk in out.disks
             if disk.why_not
         ]
-        return Findings(
+        return StepReport(
             rows=(Row(table="Points", key=posixpath.basename(out.path), cells=cells),),
             statements=(Statement(about="verified", text=text), *left_out),
             result=Result(

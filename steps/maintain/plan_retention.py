@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from runner.base.model import JobModel, Model, SectionName
 from runner.events.result import Result
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
@@ -74,10 +74,10 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
             found.append(About(name="VMs", text=", ".join(told["vms"]) or "all that have points there"))
         return (*found, *retention.about(told))
 
-    def findings(self, out: Chosen) -> Findings:
+    def report(self, out: Chosen) -> StepReport:
         # What goes is told by who deletes it.
         nothing = Result(act="prune", subject="every VM", noun="VM", parts=("no point to delete",))
-        return Findings(
+        return StepReport(
             statements=tuple(Statement(about="noted", text=text) for text in out.refused),
             result=None if out.due else nothing,
         )

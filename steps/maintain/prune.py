@@ -16,7 +16,7 @@ from runner.base.model import JobModel, Model, SectionName
 from runner.base.units import counted, human_bytes
 from runner.events.check_results import Observation
 from runner.events.result import Amount, Result
-from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
@@ -185,7 +185,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         host, _ = locate(ctx, inputs.repository)
         return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
 
-    def findings(self, out: Pruned) -> Findings:
+    def report(self, out: Pruned) -> StepReport:
         said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]
         said += [Statement(about="made", text=f"{out.vm}: {text}.") for text in out.rebuilt]
         cells = {
@@ -201,7 +201,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             )
             for point in out.dropped
         )
-        return Findings(
+        return StepReport(
             rows=(Row(table="Pruned", key=out.vm, cells=cells), *gone),
             statements=tuple(said),
             result=_result(out),

@@ -13,7 +13,7 @@ from runner.base.errors import DifferenceError, SendenseError, StateError
 from runner.base.model import JobModel, SectionName
 from runner.events.check_results import Observation
 from runner.events.result import Amount, Result
-from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
@@ -123,13 +123,13 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
         found = [About(name="repository", text=told["repository"])] if "repository" in told else []
         return (*found, About(name="verify", text=told["level"])) if "level" in told else tuple(found)
 
-    def findings(self, out: PointChecked) -> Findings:
+    def report(self, out: PointChecked) -> StepReport:
         name = posixpath.basename(out.path)
         some = f"all {out.blocks}" if out.compared == out.blocks else f"{out.compared} of {out.blocks}"
         whole = f"{some} blocks of 1 MiB equal, by their BLAKE3 digests, what was read at the source"
         said = whole if out.compared else "tables, chain and digests file are whole; no block was read"
         cells = {"Verified": Cell(value=out.level), "Blocks": Cell(value=out.compared, unit="count")}
-        return Findings(
+        return StepReport(
             rows=(Row(table="Points", key=name, cells=cells),),
             statements=(Statement(about="verified", text=f"{out.path} on {out.host}: {said}."),),
             result=Result(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from runner.base.errors import DifferenceError
 from runner.base.model import JobModel
-from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
@@ -86,14 +86,14 @@ class CheckRestored(Step[CheckRestoredIn, CheckRestoredLive, Checked]):
             at=datetime.now(UTC),
         )
 
-    def findings(self, out: Checked) -> Findings:
+    def report(self, out: Checked) -> StepReport:
         key = out.target.disk.key
         past = "from the host, perhaps from its page cache" if out.cached else "past the host's page cache"
         said = (
             f"Disk {key}: all {out.blocks} blocks of 1 MiB were read back {past} and equal the BLAKE3 "
             "digests made while reading the source."
         )
-        return Findings(
+        return StepReport(
             rows=(Row(table="Disks", key=str(key), cells={"Verified": Cell(value="every block")}),),
             statements=(Statement(about="verified", text=said),),
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 from runner.base.errors import CommandError, SendenseError
 from runner.base.model import HOW, Duration, JobModel
 from runner.events.check_results import Observation, wrong
-from runner.events.step_report import Findings
+from runner.events.step_report import StepReport
 from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Child, Host
 from runner.step.context import Context
@@ -95,7 +95,7 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
             )
         return (tools.examine(ctx, host, tools.QEMU_IMG),)
 
-    def findings(self, out: Restored) -> Findings:
+    def report(self, out: Restored) -> StepReport:
         return row_of(out)
 
 

@@ -8,7 +8,7 @@ from runner.base.errors import SendenseError
 from runner.base.model import JobModel, Model
 from runner.base.units import counted, human_bytes
 from runner.events.result import Result
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
 from steps.repository import layout
@@ -65,7 +65,7 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
             _deliver(ctx, target)
         return _delivered(targets)
 
-    def findings(self, out: Delivered) -> Findings:
+    def report(self, out: Delivered) -> StepReport:
         made = (
             Statement(about="made", text=f"{path} on {out.host} is restored from {out.point}.")
             for path in out.files
@@ -82,7 +82,7 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
             points=(out.source or out.point,),
             bytes=out.size,
         )
-        return Findings(statements=tuple(made), result=result)
+        return StepReport(statements=tuple(made), result=result)
 
 
 def _targets(inputs: FinalizeRestoreIn) -> tuple[Target, ...]:

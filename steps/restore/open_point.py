@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from runner.base.errors import DifferenceError
 from runner.base.model import JobModel, SectionName
-from runner.events.step_report import Alarm, Findings, Statement
+from runner.events.step_report import Alarm, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
@@ -93,7 +93,7 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
             )
         return tuple(found)
 
-    def findings(self, out: StoredPoint) -> Findings:
+    def report(self, out: StoredPoint) -> StepReport:
         config = posixpath.join(out.path, layout.VM_FILES)
         kept = f"The configuration and NVRAM of {out.vm} are in {config} on {out.host}."
         alarm = None
@@ -106,7 +106,7 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
                 exit_code=DifferenceError.exit_code,
                 brief="from a point that is not to be relied on",
             )
-        return Findings(statements=(Statement(about="noted", text=kept),), alarm=alarm)
+        return StepReport(statements=(Statement(about="noted", text=kept),), alarm=alarm)
 
 
 def _open(host: Host, root: str, path: str, inputs: OpenPointIn) -> StoredPoint:

@@ -10,7 +10,7 @@ from pydantic import Field
 from runner.base.errors import DifferenceError
 from runner.base.model import HOW, Duration, JobModel, Size
 from runner.base.units import MiB
-from runner.events.step_report import Findings
+from runner.events.step_report import StepReport
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.copy import nbd
@@ -97,7 +97,7 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
                 raise PointDamagedError(disk, _first_difference(expected, read))
         return Restored(target=target, seconds=done.progress.seconds, moved=done.progress.read)
 
-    def findings(self, out: Restored) -> Findings:
+    def report(self, out: Restored) -> StepReport:
         return row_of(out)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.base.errors import SendenseError
-from runner.events.step_report import Cell, Findings, Row
+from runner.events.step_report import Cell, Row, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.points.figures import speed_of
@@ -37,14 +37,14 @@ def is_there(ctx: Context, restored: Restored) -> bool:
     return host.exists(target.image.path) or is_delivered(host, target)
 
 
-def row_of(out: Restored) -> Findings:
+def row_of(out: Restored) -> StepReport:
     disk = out.target.disk
     cells = {
         "Size": Cell(value=disk.capacity, unit="bytes"),
         "Content": Cell(value=disk.data, unit="bytes"),
         **speed_of(out.seconds, out.moved),
     }
-    return Findings(rows=(Row(table="Disks", key=str(disk.key), cells=cells),))
+    return StepReport(rows=(Row(table="Disks", key=str(disk.key), cells=cells),))
 
 
 def state_of(host: Host, path: str) -> tuple[int, int] | None:

@@ -33,10 +33,10 @@ from runner.events.events import (
     Warned,
 )
 from runner.events.flow import Flow
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.events.summary import Fold, fold
 from runner.report.report import render_markdown
-from tests.run_events import DISKS, FAILURE, RUN, START, Story, done_run, failed_run, findings_of, resumed_run
+from tests.run_events import DISKS, FAILURE, RUN, START, Story, done_run, failed_run, report_of, resumed_run
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -47,7 +47,7 @@ DONE = "Done: pgtest1, full, 4.0 GiB copied, every block verified, 4 min 24 s, p
 def told(events: list[Event], **options: object) -> str:
     """What a log gets of them."""
     stream = io.StringIO()
-    with Console(findings_of, stream=stream, **options) as console:
+    with Console(report_of, stream=stream, **options) as console:
         for event in events:
             console(event)
     return stream.getvalue()
@@ -153,7 +153,7 @@ def test_what_is_for_reports_is_not_on_the_screen() -> None:
     text = told(done_run())
     assert "qemu-img convert" not in text
     assert not re.search(r"[0-9a-f]{64}", text)
-    assert "qemu-img convert" in render_markdown(fold(done_run(), findings_of))
+    assert "qemu-img convert" in render_markdown(fold(done_run(), report_of))
 
 
 def test_quiet_is_the_last_line_where_nothing_went_wrong() -> None:
@@ -162,9 +162,9 @@ def test_quiet_is_the_last_line_where_nothing_went_wrong() -> None:
 
 
 def test_one_note_more_is_shown_where_it_would_be_told_of() -> None:
-    def noting(step: str, output: object) -> Findings:
+    def noting(step: str, output: object) -> StepReport:
         texts = [f"note {number}" for number in range(6)] if step == "publish" else []
-        return Findings(statements=tuple(Statement(about="noted", text=text) for text in texts))
+        return StepReport(statements=tuple(Statement(about="noted", text=text) for text in texts))
 
     stream = io.StringIO()
     with Console(noting, stream=stream) as console:
@@ -175,8 +175,8 @@ def test_one_note_more_is_shown_where_it_would_be_told_of() -> None:
 
 
 def test_many_notes_do_not_push_the_result_off_the_screen() -> None:
-    def noting(step: str, output: object) -> Findings:
-        return Findings(statements=tuple(Statement(about="noted", text=f"note of {step}") for _ in range(10)))
+    def noting(step: str, output: object) -> StepReport:
+        return StepReport(statements=tuple(Statement(about="noted", text=f"note of {step}") for _ in range(10)))
 
     stream = io.StringIO()
     with Console(noting, stream=stream) as console:
@@ -259,7 +259,7 @@ def test_a_closed_pipe_does_not_reach_the_engine() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")
-    with Console(findings_of, stream=stream) as console:
+    with Console(report_of, stream=stream) as console:
         for event in failed_run():
             console(event)
     with pytest.raises(BrokenPipeError):  # it was closed indeed
@@ -272,7 +272,7 @@ def test_a_closed_pipe_does_not_reach_the_engine() -> None:
 def frame(events: list[Event], columns: int = 100, rows: int = 40, *, later: float = 0.0) -> list[str]:
     """The live display as it stands after `events`, `later` seconds after the last."""
     face_stream = io.StringIO()
-    fold = Fold(findings_of)
+    fold = Fold(report_of)
     face = LiveFace(face_stream, fold, threading.RLock())
     for event in events:
         fold.add(event)
@@ -362,7 +362,7 @@ def test_a_display_of_nothing_is_one_line(events: list[Event]) -> None:
 
 def test_a_terminal_gets_the_display_and_then_the_ending() -> None:
     with terminal() as screen:
-        with Console(findings_of, stream=screen.stream) as console:
+        with Console(report_of, stream=screen.stream) as console:
             for event in failed_run():
                 console(event)
         screen.close()
@@ -374,7 +374,7 @@ def test_a_terminal_gets_the_display_and_then_the_ending() -> None:
 
 def test_a_terminal_gets_a_warning_that_comes_after_the_ending() -> None:
     with terminal() as screen:
-        with Console(findings_of, stream=screen.stream) as console:
+        with Console(report_of, stream=screen.stream) as console:
             for event in done_run():
                 console(event)
             console(Warned(node="vcenter prod", text="could not be closed: no such session"))
@@ -384,7 +384,7 @@ def test_a_terminal_gets_a_warning_that_comes_after_the_ending() -> None:
 
 def test_sentences_are_broken_between_words_on_a_terminal() -> None:
     with terminal(60) as screen:
-        with Console(findings_of, stream=screen.stream) as console:
+        with Console(report_of, stream=screen.stream) as console:
             for event in failed_run():
                 console(event)
         screen.close()
@@ -394,7 +394,7 @@ def test_sentences_are_broken_between_words_on_a_terminal() -> None:
 
 def test_a_command_that_ends_without_a_run_leaves_its_troubles_on_the_screen() -> None:
     with terminal() as screen:
-        with Console(findings_of, stream=screen.stream) as console:
+        with Console(report_of, stream=screen.stream) as console:
             console(NodeUndone(node="image", step="create-qcow2", lifetime="keep", why="abandoned"))
             console(UndoFailed(node="snapshot", step="snapshot", error="the vCenter is gone"))
         screen.close()
@@ -404,7 +404,7 @@ def test_a_command_that_ends_without_a_run_leaves_its_troubles_on_the_screen() -
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     with terminal() as screen:
-        with Console(findings_of, stream=screen.stream) as console:
+        with Console(report_of, stream=screen.stream) as console:
             for event in done_run():
                 console(event)
         screen.close()
@@ -415,7 +415,7 @@ def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_threads_may_tell_at_once() -> None:
     with terminal() as screen:
         bus = Bus()
-        with Console(findings_of, stream=screen.stream) as console:
+        with Console(report_of, stream=screen.stream) as console:
             bus.subscribe(console)
             story = copying(share=0.01)
             for event in story.events:
@@ -512,7 +512,7 @@ def test_a_long_sentence_that_has_no_room_beside_stands_below_its_line() -> None
 def test_a_dumb_terminal_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     with terminal(60) as screen:
-        with Console(findings_of, stream=screen.stream) as console:
+        with Console(report_of, stream=screen.stream) as console:
             for event in done_run():
                 console(event)
         screen.close()

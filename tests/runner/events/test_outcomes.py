@@ -22,14 +22,14 @@ from runner.engine.executor import Outcome
 from runner.events.events import Event, NodeFailed, RunFinished, RunStarted, UndoFailed
 from runner.events.journal import Journal
 from runner.events.outcomes import ENDINGS, MIXED, NODES, JobOutcome, NodeState, RunOutcome, of_several
-from runner.events.step_report import Alarm, Findings
+from runner.events.step_report import Alarm, StepReport
 from runner.events.summary import RunSummary, fold
 from runner.hosts.local import LocalHost
 from runner.report.junit import render_junit
 from runner.report.labels import verdict
 from runner.report.report import render_html, render_markdown
 from tests.run_events import RUN, Story, done_run, failed_run
-from tests.run_events import findings_of as findings_of_steps
+from tests.run_events import report_of as report_of_steps
 
 POINTS = ("20261120T170003Z-1aaa", "20261121T170003Z-2bbb", "20261122T170003Z-3ccc", "20261123T170003Z-4ddd")
 ALARM = f"disk 2000: changed block tracking forgot a write; no longer trusted are {', '.join(POINTS)}"
@@ -37,8 +37,8 @@ SUSPECT = Alarm(text=ALARM, exit_code=5, points=POINTS)
 RUN_OUTCOMES: tuple[RunOutcome, ...] = get_args(RunOutcome)
 
 
-def findings_of(step: str, output: Mapping[str, JsonValue]) -> Findings:
-    return Findings(alarm=SUSPECT) if step == "base" else findings_of_steps(step, output)
+def report_of(step: str, output: Mapping[str, JsonValue]) -> StepReport:
+    return StepReport(alarm=SUSPECT) if step == "base" else report_of_steps(step, output)
 
 
 def alarmed() -> list[Event]:
@@ -68,7 +68,7 @@ def events_of(outcome: RunOutcome) -> list[Event]:
 
 
 def summary_of(outcome: RunOutcome) -> RunSummary:
-    return fold(events_of(outcome), findings_of)
+    return fold(events_of(outcome), report_of)
 
 
 def troubles(text: str) -> int:
@@ -114,7 +114,7 @@ def test_the_page_has_its_word_and_its_colour(outcome: RunOutcome) -> None:
 @each_outcome
 def test_the_terminal_has_its_symbol(outcome: RunOutcome) -> None:
     stream = io.StringIO()
-    with Console(findings_of, stream=stream, level="quiet") as console:
+    with Console(report_of, stream=stream, level="quiet") as console:
         for event in events_of(outcome):
             console(event)
     last = stream.getvalue().splitlines()[-1]
@@ -207,7 +207,7 @@ def test_an_alarm_is_not_lost_for_a_failure() -> None:
 def test_events_of_before_alarms_had_a_name_are_no_green_run() -> None:
     *events, end = done_run()
     old = RunFinished(at=end.at, run=RUN, outcome="done", exit_code=5, seconds=1.0, error=ALARM)
-    summary = fold([*events, old], findings_of)
+    summary = fold([*events, old], report_of)
     assert (summary.outcome, summary.exit_code) == ("alarm", 5)
     assert troubles(render_junit(summary)) == 1
 
@@ -219,14 +219,14 @@ def test_junit_tells_what_failed_outside_of_every_node() -> None:
     *events, end = done_run()
     error = "the run's record: no space left on hub"
     finished = RunFinished(at=end.at, run=RUN, outcome="unwind-failed", exit_code=1, seconds=1.0, error=error)
-    (suite,) = ElementTree.fromstring(render_junit(fold([*events, finished], findings_of)))
+    (suite,) = ElementTree.fromstring(render_junit(fold([*events, finished], report_of)))
     case = next(case for case in suite if case.attrib["name"] == "the run")
     assert case[0].attrib["message"] == error
 
 
 def test_a_run_that_was_killed_before_its_first_node_is_not_green() -> None:
     start = next(event for event in done_run() if isinstance(event, RunStarted))
-    assert troubles(render_junit(fold([start], findings_of))) == 1
+    assert troubles(render_junit(fold([start], report_of))) == 1
 
 
 # Several jobs

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from runner.console.plan_view import as_markdown
 from runner.engine.plan import Plan, PlanNode
-from runner.events.step_report import Findings, Statement
+from runner.events.step_report import Statement, StepReport
 from runner.events.summary import fold
 from runner.report import markdown
 from runner.report.report import render_markdown
@@ -65,7 +65,7 @@ def test_what_is_plain_reads_as_it_was_written(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_a_report_has_no_markup_from_names(name: str) -> None:
-    run = fold(failed_run(), lambda step, output: Findings(statements=(Statement(about="noted", text=name),)))
+    run = fold(failed_run(), lambda step, output: StepReport(statements=(Statement(about="noted", text=name),)))
     found = read(render_markdown(run.model_copy(update={"job": name, "error": name})))
     assert found.found <= OURS, found.found - OURS
     assert "\x1b" not in found.text

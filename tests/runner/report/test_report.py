@@ -12,13 +12,13 @@ from runner.base.errors import StateError
 from runner.base.units import GiB
 from runner.events.events import Event, Held, NodeFailed, RunFinished, UndoFailed, Warned
 from runner.events.journal import Journal, read_events
-from runner.events.step_report import Cell, Findings, Row, Statement
+from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.events.summary import NodeSummary, RunSummary, fold
 from runner.report.graph_drawing import BOX_HEIGHT, BOX_WIDTH, MAX_LANES, draw_graph, draw_throughput
 from runner.report.junit import render_junit
 from runner.report.labels import verdict
 from runner.report.report import render_html, render_markdown, write_reports
-from tests.run_events import DIGEST, DISKS, FAILURE, RUN, Story, done_run, failed_run, findings_of, resumed_run
+from tests.run_events import DIGEST, DISKS, FAILURE, RUN, Story, done_run, failed_run, report_of, resumed_run
 
 EVIL = '<script>alert("1")</script> | `x` \x1b[31m *b* [a](b) & co\n# h'
 VOID = {"meta", "br", "rect", "path", "line", "link", "img", "hr", "input"}
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 def page(events: list[Event]) -> Page:
-    return Page(render_html(fold(events, findings_of)))
+    return Page(render_html(fold(events, report_of)))
 
 
 def with_evil_everywhere() -> list[Event]:
@@ -78,9 +78,9 @@ def with_evil_everywhere() -> list[Event]:
     return story.end("failed", 1, EVIL)
 
 
-def evil_findings(step: str, output: object) -> Findings:
+def evil_report(step: str, output: object) -> StepReport:
     row = Row(table=EVIL, key=EVIL, cells={EVIL: Cell(value=EVIL), "BLAKE3": Cell(value=EVIL, unit="digest")})
-    return Findings(rows=(row,), statements=(Statement(about="noted", text=EVIL),))
+    return StepReport(rows=(row,), statements=(Statement(about="noted", text=EVIL),))
 
 
 # The page
@@ -145,13 +145,13 @@ def test_the_page_needs_no_network_and_no_script() -> None:
         parsed = page(events)
         assert not {"script", "link", "img", "iframe", "object", "embed"} & set(parsed.tags)
         assert not {"src", "href", "action", "onload", "onerror"} & {name for name, _ in parsed.attributes}
-        html = render_html(fold(events, findings_of))
+        html = render_html(fold(events, report_of))
         assert "url(" not in html
         assert "@import" not in html
 
 
 def test_the_drawings_are_well_formed() -> None:
-    html = render_html(fold(done_run(), findings_of))
+    html = render_html(fold(done_run(), report_of))
     drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
     assert len(drawings) == 2 + 29  # graph, throughput, and a bar a node
     for drawing in drawings:
@@ -159,7 +159,7 @@ def test_the_drawings_are_well_formed() -> None:
 
 
 def test_names_from_elsewhere_are_text_on_the_page() -> None:
-    html = render_html(fold(with_evil_everywhere(), evil_findings))
+    html = render_html(fold(with_evil_everywhere(), evil_report))
     parsed = Page(html)
     assert "script" not in parsed.tags
     assert "\x1b" not in html
@@ -170,7 +170,7 @@ def test_names_from_elsewhere_are_text_on_the_page() -> None:
 
 
 def test_markdown_says_the_same() -> None:
-    text = render_markdown(fold(failed_run(), findings_of))
+    text = render_markdown(fold(failed_run(), report_of))
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings[:4] == ["What went wrong", "What is retained", "How to resume", "Disks"]
     assert f"`sendense sweep jobs/pgtest1.yaml --abandon {RUN}`" in text
@@ -179,9 +179,9 @@ def test_markdown_says_the_same() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(render_markdown(fold(done_run(), findings_of)), id="done"),
-        pytest.param(render_markdown(fold(resumed_run(), findings_of)), id="resumed"),
-        pytest.param(render_markdown(fold(with_evil_everywhere(), evil_findings)), id="hostile names"),
+        pytest.param(render_markdown(fold(done_run(), report_of)), id="done"),
+        pytest.param(render_markdown(fold(resumed_run(), report_of)), id="resumed"),
+        pytest.param(render_markdown(fold(with_evil_everywhere(), evil_report)), id="hostile names"),
     ],
 )
 def test_every_row_of_a_markdown_table_has_the_columns_of_its_head(text: str) -> None:
@@ -193,7 +193,7 @@ def test_every_row_of_a_markdown_table_has_the_columns_of_its_head(text: str) ->
 
 
 def test_headings_of_markdown_stand_alone() -> None:
-    lines = render_markdown(fold(done_run(), findings_of)).split("\n")
+    lines = render_markdown(fold(done_run(), report_of)).split("\n")
     for number, line in enumerate(lines):
         if line.startswith("#"):
             assert lines[number + 1] == ""
@@ -201,7 +201,7 @@ def test_headings_of_markdown_stand_alone() -> None:
 
 
 def test_names_from_elsewhere_are_text_in_markdown() -> None:
-    text = render_markdown(fold(with_evil_everywhere(), evil_findings))
+    text = render_markdown(fold(with_evil_everywhere(), evil_report))
     assert "\x1b" not in text
     without_code = re.sub(r"`+.*?`+", "", text)
     assert "<script>" not in without_code
@@ -212,7 +212,7 @@ def test_names_from_elsewhere_are_text_in_markdown() -> None:
 
 
 def test_junit_counts_what_it_lists() -> None:
-    (suite,) = ElementTree.fromstring(render_junit(fold(failed_run(), findings_of)))
+    (suite,) = ElementTree.fromstring(render_junit(fold(failed_run(), report_of)))
     cases = suite.findall("testcase")
     assert suite.attrib["tests"] == str(len(cases)) == "29"
     for what, number in (("failure", "failures"), ("skipped", "skipped"), ("error", "errors")):
@@ -225,13 +225,13 @@ def test_junit_counts_what_it_lists() -> None:
 def test_junit_tells_a_failed_undo_as_an_error() -> None:
     *events, end = done_run()
     undo = UndoFailed(at=end.at, node="snapshot", step="snapshot", error="the vCenter is gone")
-    (suite,) = ElementTree.fromstring(render_junit(fold([*events, undo, end], findings_of)))
+    (suite,) = ElementTree.fromstring(render_junit(fold([*events, undo, end], report_of)))
     assert suite.attrib["errors"] == "1"
     assert suite.attrib["failures"] == "0"
 
 
 def test_junit_survives_names_from_elsewhere() -> None:
-    (suite,) = ElementTree.fromstring(render_junit(fold(with_evil_everywhere(), evil_findings)))
+    (suite,) = ElementTree.fromstring(render_junit(fold(with_evil_everywhere(), evil_report)))
     assert suite.attrib["failures"] == "1"
 
 
@@ -242,16 +242,16 @@ def test_reports_are_made_of_the_journal_alone(tmp_path: Path) -> None:
     with Journal(tmp_path / "events.jsonl") as journal:
         for event in done_run():
             journal(event)
-    paths = write_reports(read_events(tmp_path / "events.jsonl"), tmp_path / "out" / "run", findings_of)
+    paths = write_reports(read_events(tmp_path / "events.jsonl"), tmp_path / "out" / "run", report_of)
     assert [path.name for path in paths] == ["report.html", "report.md", "junit.xml"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
-    assert paths[0].read_text() == render_html(fold(done_run(), findings_of))
+    assert paths[0].read_text() == render_html(fold(done_run(), report_of))
 
 
 def test_a_report_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"the report cannot be written to .*: Not a directory"):
-        write_reports(done_run(), tmp_path / "file" / "out", findings_of)
+        write_reports(done_run(), tmp_path / "file" / "out", report_of)
 
 
 def test_every_outcome_has_a_sentence() -> None:
@@ -267,11 +267,11 @@ def test_every_outcome_has_a_sentence() -> None:
         "unfinished": events,
     }
     for word, run in runs.items():
-        summary = fold(run, findings_of)
+        summary = fold(run, report_of)
         assert verdict(summary).word == word
         render_html(summary)
         render_markdown(summary)
-    assert "1 of 29 nodes did not run" in verdict(fold(runs["interrupted"], findings_of)).line
+    assert "1 of 29 nodes did not run" in verdict(fold(runs["interrupted"], report_of)).line
     assert "What went wrong" not in page(runs["interrupted"]).sections
 
 
@@ -279,7 +279,7 @@ def test_every_outcome_has_a_sentence() -> None:
 
 
 def graph_of(events: list[Event]) -> tuple[RunSummary, object]:
-    summary = fold(events, findings_of)
+    summary = fold(events, report_of)
     return summary, draw_graph(summary.nodes, summary.edges)
 
 
@@ -293,7 +293,7 @@ def graph_of(events: list[Event]) -> tuple[RunSummary, object]:
     ],
 )
 def test_no_two_boxes_overlap_and_all_are_inside(disks: list[str]) -> None:
-    summary = fold(done_run(dict.fromkeys(disks, GiB)), findings_of)
+    summary = fold(done_run(dict.fromkeys(disks, GiB)), report_of)
     graph = draw_graph(summary.nodes, summary.edges)
     assert graph is not None
     assert len(graph.lanes) == (len(disks) if len(disks) <= MAX_LANES else 1)
@@ -308,7 +308,7 @@ def test_a_disk_in_trouble_keeps_its_own_lane_among_many() -> None:
     story = Story({str(2000 + number): GiB for number in range(30)})
     story.head()
     story.tell(NodeFailed, node="transfer[2017]", step="transfer", seconds=1.0, error="it broke", exit_code=1)
-    summary = fold(story.end("failed", 1), findings_of)
+    summary = fold(story.end("failed", 1), report_of)
     graph = draw_graph(summary.nodes, summary.edges)
     assert graph is not None
     assert [lane.label for lane in graph.lanes] == ["2017", "29 others"]
@@ -331,11 +331,11 @@ def test_too_much_to_look_at_is_not_drawn() -> None:
 
 
 def test_nothing_moved_is_no_curve() -> None:
-    assert draw_throughput(fold(Story().end("done", 0), findings_of).throughput) is None
+    assert draw_throughput(fold(Story().end("done", 0), report_of).throughput) is None
 
 
 def test_the_axes_of_a_curve_are_round_and_few() -> None:
-    chart = draw_throughput(fold(done_run(), findings_of).throughput)
+    chart = draw_throughput(fold(done_run(), report_of).throughput)
     assert chart is not None
     assert [tick.label for tick in chart.speeds] == ["500.0 MiB/s", "1000.0 MiB/s"]
     assert [tick.label for tick in chart.times][:3] == ["0", "1 min 00 s", "2 min 00 s"]

@@ -77,7 +77,7 @@ def test_every_point_that_is_no_longer_trusted_is_named(hub: Hub, what: str) -> 
         verified = DiskVerified(key=2000, at=FIRST, level="sample", blocks=4, compared=1, problem=what, run=run)
         verification_records.damaged(host, str(made.path(-1)), verified)
     out = base(hub, FullEvery())
-    alarm = ChooseParent().findings(out).alarm
+    alarm = ChooseParent().report(out).alarm
     assert alarm is not None
     assert alarm.points == tuple(made.points)
     assert all(point in alarm.text for point in made.points)

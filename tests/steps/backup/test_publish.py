@@ -321,14 +321,14 @@ def test_a_protected_point_stays(hub: Hub, given: PublishIn) -> None:
 
 
 def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Path) -> None:
-    findings = STEP.findings(publish(hub, given))
-    assert findings.statements[0].text.startswith(f"Restore point {POINT} of pgtest1: /")
-    assert findings.result is not None
-    assert "every block verified" in findings.result.parts
-    assert findings.result.made == f"point {findings.result.points[0]}"
-    assert findings.result.points[0].endswith(f"/{POINT}")
-    assert findings.result.bytes == sum(disk["copied"] for disk in findings.result.disks)  # type: ignore[misc]
-    ours, *bare = findings.commands
+    report = STEP.report(publish(hub, given))
+    assert report.statements[0].text.startswith(f"Restore point {POINT} of pgtest1: /")
+    assert report.result is not None
+    assert "every block verified" in report.result.parts
+    assert report.result.made == f"point {report.result.points[0]}"
+    assert report.result.points[0].endswith(f"/{POINT}")
+    assert report.result.bytes == sum(disk["copied"] for disk in report.result.disks)  # type: ignore[misc]
+    ours, *bare = report.commands
     assert ours.line.startswith("sendense restore JOB ")
     assert len(bare) == 2
     assert len({command.purpose for command in bare}) == 1

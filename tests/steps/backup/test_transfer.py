@@ -419,7 +419,7 @@ def test_undo_removes_the_digests_and_the_marker(hub: Hub, guest: Guest) -> None
 
 def test_the_report_shows_a_line_by_disk(hub: Hub, guest: Guest) -> None:
     copied = transfer(hub, guest.source(), hub.image(guest.disk))
-    (row,) = STEP.findings(copied).rows
+    (row,) = STEP.report(copied).rows
     assert (row.table, row.key) == ("Disks", "2000")
     assert {name: row.cells[name].value for name in ("Size", "Copied", "Content", "Zeroes", "BLAKE3")} == {
         "Size": CAPACITY,

@@ -148,7 +148,7 @@ def _write_through(uri: str, offset: int, what: bytes) -> None:
 def test_levels_say_how_much_was_compared(hub: Hub, copied: Copied, level: str, compared: int) -> None:
     verified = verify(hub, copied, level)
     assert (verified.level, verified.compared, verified.blocks) == (level, compared, BLOCKS)
-    (row,) = STEP.findings(verified).rows
+    (row,) = STEP.report(verified).rows
     assert row.cells["Verified"].value == ("every block" if compared else "tables only")
 
 
@@ -199,7 +199,7 @@ def test_leaked_clusters_are_counted_and_no_error(hub: Hub, copied: Copied) -> N
         file.write((1).to_bytes(2, "big"))
     verified = verify(hub, copied)
     assert (verified.leaks, verified.compared) == (1, BLOCKS)
-    noted = [said.text for said in STEP.findings(verified).statements if said.about == "noted"]
+    noted = [said.text for said in STEP.report(verified).statements if said.about == "noted"]
     assert noted == ["Disk 2000: 1 leaked clusters waste space in its image; no byte of it is wrong."]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import JsonValue
 
-from runner.events.step_report import Findings
+from runner.events.step_report import StepReport
 from runner.step.registry import Registry
 
 SOURCE: dict[str, JsonValue] = {
@@ -43,24 +43,24 @@ def registry() -> Registry:
     return Registry.installed()
 
 
-def said(findings: Findings) -> list[str]:
-    return [statement.text for statement in findings.statements]
+def said(report: StepReport) -> list[str]:
+    return [statement.text for statement in report.statements]
 
 
 def test_how_a_disk_was_read_is_noted(registry: Registry) -> None:
-    assert said(registry.findings("open-source", SOURCE)) == [
+    assert said(registry.report("open-source", SOURCE)) == [
         "Disk 2000 was read from snapshot snapshot-7 over https, 2 connections: its file is a flat base file."
     ]
 
 
 def test_which_vm_it_was_and_where_its_points_are(registry: Registry) -> None:
     found: dict[str, JsonValue] = {"vm": VM, "disks": [], "uncovered": [], "change_tracking": False}
-    (row,) = registry.findings("discover", found).rows
+    (row,) = registry.report("discover", found).rows
     assert (row.table, row.key) == ("VM", "a")
     told = {column: cell.value for column, cell in row.cells.items()}
     assert told == {"Inventory path": "DC/vm/a", "Instance UUID": "i", "vCenter": "prod", "The vCenter's UUID": "u"}
     held: dict[str, JsonValue] = {"repository": "main", "lock": "/r/a-i/.lock", "host": "hub", "uuid": "8"}
-    (row,) = registry.findings("reserve", held).rows
+    (row,) = registry.report("reserve", held).rows
     assert (row.table, row.key) == ("Repository", "main")
     told = {column: cell.value for column, cell in row.cells.items()}
     assert told == {"Host": "hub", "UUID": "8", "The VM's directory": "/r/a-i"}
@@ -69,17 +69,17 @@ def test_which_vm_it_was_and_where_its_points_are(registry: Registry) -> None:
 def test_disks_that_were_left_out_are_noted_also_when_discover_is_kept(registry: Registry) -> None:
     uncovered: list[JsonValue] = [{"key": 2002, "label": "Hard disk 3", "capacity": 512, "why": "independent"}]
     output: dict[str, JsonValue] = {"vm": VM, "disks": [], "uncovered": [], "change_tracking": False}
-    assert said(registry.findings("discover", output)) == []
-    assert said(registry.findings("discover", output | {"uncovered": uncovered})) == [
+    assert said(registry.report("discover", output)) == []
+    assert said(registry.report("discover", output | {"uncovered": uncovered})) == [
         "Not backed up, since a snapshot does not cover them: disks 2002 (Hard disk 3: independent)."
     ]
 
 
 def test_a_step_that_is_not_installed_says_nothing(registry: Registry) -> None:
-    assert registry.findings("somebody-else's", {"a": 1}) == Findings()
+    assert registry.report("somebody-else's", {"a": 1}) == StepReport()
 
 
 def test_of_an_output_of_another_version_it_is_said_that_it_is_not_told(registry: Registry) -> None:
-    assert said(registry.findings("open-source", SOURCE | {"novel": 1})) == [
+    assert said(registry.report("open-source", SOURCE | {"novel": 1})) == [
         "What a step open-source gave was recorded by another version and is not told."
     ]
