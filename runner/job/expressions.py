@@ -15,6 +15,7 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from runner.base.errors import UsageError
+from runner.base.suggestion import did_you_mean
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 """What an expression can name: ids of steps, variables, fields."""
@@ -114,7 +115,8 @@ def look_up(reference: Reference, scope: Mapping[str, JsonValue]) -> JsonValue:
             walked += f"[{part}]"
         else:
             if not isinstance(value, dict) or part not in value:
-                raise ExpressionError(f"{reference}: {walked} has no field '{part}'")
+                hint = did_you_mean(part, value) if isinstance(value, dict) else ""
+                raise ExpressionError(f"{reference}: {walked} has no field '{part}'{hint}")
             value = value[part]
             walked += f".{part}"
     return value

@@ -13,9 +13,11 @@ from runner.base.annotations import fields
 from runner.base.digest import Identities, digest
 from runner.base.errors import SendenseError
 from runner.base.model import JobModel, load_value
-from runner.job.expressions import evaluate, references
+from runner.base.yaml_nodes import Mapping as MappingNode
+from runner.job.expressions import ExpressionError, evaluate, references
 from runner.job.model import Job
-from runner.job.nodes import Node, NodeId, Nodes
+from runner.job.nodes import Node, NodeId, Nodes, StepValueError
+from runner.job.problems import Written, check_value
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,9 @@ class Resolver:
         return values
 
     def inputs(self, node: Node) -> Inputs:
-        """Raises SendenseError if the values do not fit the step's model."""
+        """Raises StepValueError if the values do not fit the step's model."""
         raw, live = self._split(node)
-        scope = self._scope(node, raw, self.outputs)
-        values = _validated(node, node.step.In, {name: evaluate(value, scope) for name, value in raw.items()})
+        values = _values(node, node.step.In, raw, self._scope(node, raw, self.outputs))
         fields = {name: digest(value) for name, value in self._identities.of(values).items()}
         for name, info in node.step.In.model_fields.items():
             acts = self._acts_behind(node, raw.get(info.alias or name))
@@ -129,10 +130,7 @@ class Resolver:
     def live(self, node: Node) -> JobModel:
         """The `Live` of `node`, once the PROCESS nodes it stands on are open."""
         _, live = self._split(node)
-        scope = self._scope(node, live, self.given)
-        return _validated(
-            node, node.step.Live, {name: evaluate(value, scope) for name, value in live.items()}
-        )
+        return _values(node, node.step.Live, live, self._scope(node, live, self.given))
 
     def producers(self, node: Node, name: str) -> tuple[Node, ...]:
         """The KEEP and JOB nodes that the field `name` of `node`'s `In` or `Live` is made of; what a process
@@ -173,13 +171,23 @@ class Resolver:
         return scope
 
 
-def _validated(node: Node, model: type[JobModel], values: dict[str, JsonValue]) -> JobModel:
+def _values(
+    node: Node, model: type[JobModel], raw: Mapping[str, JsonValue], scope: Mapping[str, JsonValue]
+) -> JobModel:
+    """`raw` with its expressions replaced, as the model. Raises StepValueError."""
     try:
-        return model.from_json_value(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SendenseError(f"{node.id} got an input that does not fit: {where}: {first['msg']}") from error
+        values = {name: evaluate(value, scope) for name, value in raw.items()}
+    except ExpressionError as error:
+        raise StepValueError(node.spec, f"{node.id}: {error.message}") from error
+    # As `validate` would say it, had the values been known then: of a field that is an expression the step's
+    # own place is near enough.
+    made, problems = check_value(
+        model, values, Written(MappingNode(node.spec.location, {}, 1), {}), str(node.id)
+    )
+    if problems:
+        raise StepValueError(node.spec, problems[0].message)
+    assert isinstance(made, model)
+    return made
 
 
 class MisfitError(SendenseError):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from pydantic import JsonValue
 
 from runner.base.errors import SendenseError
-from runner.job.expressions import evaluate, references
+from runner.job.expressions import ExpressionError, evaluate, references
 from runner.job.graph import StepGraph
 from runner.job.model import KEY_FIELDS, StepSpec
+from runner.job.problems import one_of
 from runner.step.registry import Registry
 from runner.step.step import AnyStep, Lifetime
 
@@ -53,8 +54,18 @@ class Node:
         return self.step.lifetime is Lifetime.PROCESS
 
 
-def key_of(element: JsonValue, step: str) -> KeyPart:
-    """What names an element of a list: itself, or its `key`, `id` or `name`; raises SendenseError."""
+class StepValueError(SendenseError):
+    """A value that is known only now is none that its step can take. Names where the step stands."""
+
+    fix_first = True
+
+    def __init__(self, spec: StepSpec, message: str) -> None:
+        super().__init__(str(spec.location.problem(message)))
+
+
+def key_of(element: JsonValue) -> KeyPart | None:
+    """What names an element of a list: itself, or its `key`, `id`, `moref` or `name`; None if nothing
+    does."""
     if isinstance(element, int | str) and not isinstance(element, bool):
         return element
     if isinstance(element, dict):
@@ -62,7 +73,7 @@ def key_of(element: JsonValue, step: str) -> KeyPart:
             value = element.get(name)
             if isinstance(value, int | str) and not isinstance(value, bool):
                 return value
-    raise SendenseError(f"step {step} cannot fan out over {element!r}: elements need a key, id or name")
+    return None
 
 
 class Nodes:
@@ -90,22 +101,19 @@ class Nodes:
         return roots & self._specs.keys()
 
     def expand(self, step: str, scope: Mapping[str, JsonValue]) -> tuple[Node, ...]:
-        """Makes the nodes of `step`; `scope` holds what its `each` refers to. Raises SendenseError for a list
-        without usable or with repeated keys."""
+        """Makes the nodes of `step`; `scope` holds what its `each` refers to. Raises StepValueError for what
+        is no list, and for a list without usable or with repeated keys."""
         spec = self._specs[step]
         rows: list[tuple[tuple[KeyPart, ...], dict[str, JsonValue]]] = [((), {})]
         for variable, expression in spec.each:
-            longer = []
-            for key, variables in rows:
-                elements = evaluate(expression, {**scope, **variables})
-                if not isinstance(elements, list):
-                    raise SendenseError(f"step {step} cannot fan out over {expression}: it is not a list")
-                for element in elements:
-                    longer.append(((*key, key_of(element, step)), {**variables, variable: element}))
-            rows = longer
+            rows = [
+                ((*key, name), {**variables, variable: element})
+                for key, variables in rows
+                for name, element in _elements(spec, expression, {**scope, **variables})
+            ]
         nodes = tuple(Node(NodeId(step, key), spec, self.kind(step), variables) for key, variables in rows)
         if len({node.id for node in nodes}) != len(nodes):
-            raise SendenseError(f"step {step} fans out over a list in which a key stands twice")
+            raise StepValueError(spec, f"step {step} fans out over a list in which a key stands twice")
         self.of_step[step] = tuple(sorted(nodes, key=lambda node: _sortable(node.id.key)))
         self.by_id.update((node.id, node) for node in nodes)
         return self.of_step[step]
@@ -166,6 +174,26 @@ class Nodes:
         return tuple(
             (str(before.id), str(node.id)) for node in self.all() for before in self.predecessors(node)
         )
+
+
+def _elements(
+    spec: StepSpec, expression: str, scope: Mapping[str, JsonValue]
+) -> Iterator[tuple[KeyPart, JsonValue]]:
+    """Of the list that an `each` names, each with its key."""
+    try:
+        elements = evaluate(expression, scope)
+    except ExpressionError as error:
+        raise StepValueError(spec, f"step {spec.id}: {error.message}") from error
+    if not isinstance(elements, list):
+        raise StepValueError(spec, f"step {spec.id} cannot fan out over {expression}: it is not a list")
+    for element in elements:
+        key = key_of(element)
+        if key is None:
+            raise StepValueError(
+                spec,
+                f"step {spec.id} cannot fan out over {expression}: its elements have no {one_of(KEY_FIELDS)}",
+            )
+        yield key, element
 
 
 def _sortable(key: tuple[KeyPart, ...]) -> tuple[tuple[bool, int, str], ...]:

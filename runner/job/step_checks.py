@@ -1,7 +1,7 @@
 """What can be known of a job's steps before anything runs: that kinds, fields and references exist, and that
-they fit.
+they may fit.
 
-What refers to nothing but `vars` is checked as the value it has, anything else by type.
+What refers to nothing but `vars` is checked as the value it has, anything else as far as `references` says.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from runner.base.annotations import fields, inside, required
+from runner.base.annotations import fields, inside, required, spelled
 from runner.base.errors import Problem
 from runner.base.suggestion import closest, did_you_mean
 from runner.base.yaml_nodes import Location, Node, Scalar, Sequence
 from runner.base.yaml_nodes import Mapping as MappingNode
-from runner.job.expressions import ExpressionError, evaluate, whole
+from runner.job.expressions import ExpressionError, Reference, evaluate, whole
 from runner.job.field_roles import names
 from runner.job.graph import CycleError, StepGraph, cycle_sentence
-from runner.job.model import KEY_FIELDS
-from runner.job.problems import Path, Written, check_value, one_of
-from runner.job.reference_types import ANYTHING, Shape, Typed, element_of, fits, has_key
-from runner.job.references import Place, References, Takes, whole_of
+from runner.job.problems import Path, Written, check_value
+from runner.job.references import Place, References, Takes, elements_of, may_fit, whole_of
 from runner.job.steps import WrittenStep, WrittenSteps
 from runner.job.variables import ROOT, Variables, only_variables, scalars
 from runner.step.registry import Registry
@@ -121,9 +119,9 @@ class _Checks:
                     step.at("needs", index), f"there is no step '{name}'{did_you_mean(name, self._specs)}"
                 )
 
-    def _each(self, step: WrittenStep) -> dict[str, Shape]:
-        """The step's variables and what they are."""
-        variables: dict[str, Shape] = {}
+    def _each(self, step: WrittenStep) -> dict[str, Any]:
+        """The step's variables and their annotations."""
+        variables: dict[str, Any] = {}
         for name, expression in step.spec.each:
             at = step.at("each", name)
             if name in self._specs:
@@ -134,18 +132,14 @@ class _Checks:
             except ExpressionError:
                 reference = None  # said when the step was read
             place = Place(step.spec, dict(variables), Takes.EACH)
-            shape = self._references.shape(place, reference, at) if reference else None
-            item = element_of(shape) if shape else ANYTHING
-            if item is None:
-                self._say(at, f"each takes a list, and {reference} is {shape}")
-            elif not has_key(item):
-                self._say(
-                    at, f"nodes of {reference} would have no names: its elements have no {one_of(KEY_FIELDS)}"
-                )
-            variables[name] = item or ANYTHING
+            given = self._references.given_by(place, reference, at) if reference else None
+            variables[name] = Any if given is None else elements_of(given)
+            if variables[name] is None:
+                self._say(at, f"each takes a list, and {reference} is {spelled(given)}")
+                variables[name] = Any
         return variables
 
-    def _with(self, step: WrittenStep, kind: AnyStep, variables: dict[str, Shape]) -> None:
+    def _with(self, step: WrittenStep, kind: AnyStep, variables: dict[str, Any]) -> None:
         owner = f"step {step.spec.id}"
         inputs, live = fields(kind.In), fields(kind.Live)
         node = step.with_node
@@ -159,9 +153,13 @@ class _Checks:
                 self._live(Place(step.spec, variables, Takes.PROCESS), key, live[key], entry.node)
             elif key in inputs:
                 self._value(Place(step.spec, variables, Takes.VALUE), key, inputs[key], entry.node)
-                if len(self._problems) == before:
-                    settled[key] = self._settled(step.spec.with_[key], (key,), later)
-                else:
+                try:
+                    if len(self._problems) == before:
+                        settled[key] = self._settled(step.spec.with_[key], (key,), later)
+                    else:
+                        later.add((key,))
+                except ExpressionError as error:  # such as a list inside a text
+                    self._say(entry.node.at, error.message)
                     later.add((key,))
             else:
                 known = [*inputs, *live]
@@ -177,7 +175,7 @@ class _Checks:
 
     def _settled(self, value: JsonValue, path: Path, later: set[Path]) -> JsonValue:
         """With its variables put in; what comes with the run stays as it is written, and its path is added to
-        `later`."""
+        `later`. Raises ExpressionError."""
         match value:
             case dict():
                 return {name: self._settled(item, (*path, name), later) for name, item in value.items()}
@@ -195,8 +193,7 @@ class _Checks:
                 node.at, f"{key} takes what a running step gives: write its id as an expression, ${{{{ … }}}}"
             )
             return
-        shape = self._references.shape(place, reference, node.at)
-        self._fit(key, annotation, f"{reference}", shape, node.at)
+        self._fit(key, annotation, reference, self._references.given_by(place, reference, node.at), node.at)
 
     def _value(self, place: Place, key: str, annotation: Any, node: Node) -> None:
         match node:
@@ -208,16 +205,13 @@ class _Checks:
                     self._value(place, f"{key}.{name}", inside(annotation, name), entry.node)
             case Scalar():
                 found = self._references.in_text(place, node)
-                if all(reference.root == ROOT for reference, _ in found):
-                    return  # checked as the value it has
-                if whole_of(node) is not None:
-                    self._fit(key, annotation, f"{found[0][0]}", found[0][1], node.at)
-                else:
-                    self._fit(key, annotation, "a text with an expression in it", Typed(str), node.at)
+                # What a variable gives is checked as the value it has, and a text is made of anything.
+                if whole_of(node) is not None and found and found[0][0].root != ROOT:
+                    self._fit(key, annotation, *found[0], node.at)
 
-    def _fit(self, key: str, annotation: Any, what: str, shape: Shape | None, at: Location) -> None:
-        if shape is not None and not fits(shape, annotation):
-            self._say(at, f"{key} takes {Typed(annotation)}, and {what} is {shape}")
+    def _fit(self, key: str, annotation: Any, reference: Reference, given: Any | None, at: Location) -> None:
+        if given is not None and not may_fit(given, annotation):
+            self._say(at, f"{key} takes {spelled(annotation)}, and {reference} is {spelled(given)}")
 
     def _say(self, at: Location, message: str) -> None:
         self._problems.append(at.problem(message))
