@@ -22,9 +22,9 @@ MAY_SEE: dict[str, str] = {
     # Libraries: each knows one thing, none knows a step of the backup or another library.
     "steps/vsphere": "runner/base runner/hosts runner/events runner/step",
     "steps/repository": "runner/base runner/hosts runner/events runner/step",
-    "steps/qemu": "runner/base runner/hosts",
-    "steps/copy": "runner/base runner/hosts",
-    "steps/guest": "runner/base runner/hosts",
+    "steps/qemu": "runner/base runner/hosts runner/step",
+    "steps/copy": "runner/base runner/hosts runner/step",
+    "steps/guest": "runner/base runner/hosts runner/step",
     # What steps hand each other, and what several of them share.
     "steps/values": "LIBRARIES",
     "steps/nbd": "LIBRARIES values",
@@ -37,7 +37,7 @@ MAY_SEE: dict[str, str] = {
     "steps/restore": "LIBRARIES values nbd vm points source incremental",
     "steps/maintain": "LIBRARIES values nbd vm points source incremental",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands.
-    "steps/sections": "LIBRARIES values nbd vm points",
+    "steps/sections": "LIBRARIES steps/guest values nbd vm points",
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts steps/repository steps/lab/simulator",
     "steps/commands": "RUNNER ALL",

@@ -28,7 +28,6 @@ from runner.job.model import Job
 from runner.job.nodes import NodeId, Nodes
 from runner.step.context import Run
 from runner.step.registry import Registry
-from steps.nbd import tools
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class _Prospect:
 
 def diagnose(path: Path | None, options: Options) -> Diagnosis:
     """What a run of the job would meet, or without a job what this machine has. Changes nothing."""
-    state = state_directory(options)
+    state, tools = state_directory(options), Registry.installed().tools()
     if path is None:
-        return doctor.diagnosis(None, (*doctor.local(state), tools.examine_libnbd()))
+        return doctor.diagnosis(None, doctor.local(state, tools))
     with open_workspace(path, options, threading.Event(), ()) as workspace:
-        here = (*doctor.local(state, place=workspace.job.state_place), tools.examine_libnbd())
+        here = doctor.local(state, tools, place=workspace.job.state_place)
         unfinished, discarded, of_runs = _unfinished(workspace)
         if unfinished is None:
             run = _run(workspace, new_record(workspace.job, new_run_id()), discarded)

@@ -11,37 +11,23 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from runner.base.errors import CommandError, Interrupted, SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import Model
 from runner.base.units import MiB, human_bytes
 from runner.engine.preflight import Examination
 from runner.engine.world import World
 from runner.events.check_results import Observation, good, noted, observe, wrong
-from runner.hosts.local import LocalHost
 from runner.hosts.state_place import StatePlace
-from runner.hosts.supervisor import is_missing
 from runner.hosts.tunnel import ssh_version
 from runner.job.field_roles import names
 from runner.job.model import LOCAL, Job
 from runner.job.nodes import NodeId
+from runner.step.tools import HERE, Tool
 
 DOCTOR_SCHEMA_VERSION = 1
 
 LEAST_FREE = 64 * MiB
 """For records and reports of runs: a few MiB each, and the last 20 are kept."""
-
-
-PROGRAMS = (
-    ("qemu-img", "qemu-utils", "disks that are read or written here"),
-    ("qemu-nbd", "qemu-utils", "disks that are read or written here"),
-    ("nbdkit", "nbdkit", "disks that are read or written here"),
-    (
-        "guestfish",
-        "libguestfs-tools, python3-guestfs and linux-image-amd64, without recommends,",
-        "files out of restore points",
-    ),
-)
-"""Program, Debian's package, and what it is for."""
 
 
 class Diagnosis(Model):
@@ -54,23 +40,13 @@ class Diagnosis(Model):
         return not any(one.state == "wrong" for one in self.observations)
 
 
-def local(state: Path, *, place: StatePlace | None = None) -> Iterator[Observation]:
+def local(
+    state: Path, tools: Iterable[Tool] = (), *, place: StatePlace | None = None
+) -> Iterator[Observation]:
     """This machine; `state` is where it remembers runs of jobs that name no `place`, and what it has of those
     with one on another host."""
-    yield observe("this machine", "ssh, for data", ssh_version)
-    for program, package, purpose in PROGRAMS:
-        looked_at = f"{program}, for {purpose}"
-        done = LocalHost("local").run((program, "--version"), ok=None)
-        first = done.stdout.decode(errors="replace").partition("\n")[0].strip()
-        if done.exit_code == 0 and first:
-            yield good("this machine", looked_at, first)
-        elif not is_missing(done.exit_code, done.stderr):
-            said = CommandError("this machine", done.argv, done.exit_code, done.stderr).message
-            yield noted("this machine", looked_at, said)
-        else:
-            yield noted(
-                "this machine", looked_at, f"{program} is not here", f"install {package} if it is needed here"
-            )
+    yield observe(HERE, "ssh, for data", ssh_version)
+    yield from (tool.here() for tool in tools)
     if place is not None and place.host == LOCAL:
         yield _room(Path(place.path), remedy="name another place in the job's `state:`")
     else:
@@ -84,14 +60,12 @@ def _room(state: Path, *, remedy: str = "name another place with --state DIR") -
             f"nothing can be written to {there} as user {os.geteuid()}, so runs cannot keep records in "
             f"{state}"
         )
-        return wrong(
-            "this machine", "the records of runs", found, f"give that user the right to, or {remedy}"
-        )
+        return wrong(HERE, "the records of runs", found, f"give that user the right to, or {remedy}")
     free = shutil.disk_usage(there).free
     found = f"{human_bytes(free)} free for {state}"
     if free < LEAST_FREE:
-        return wrong("this machine", "free space for the records of runs", found, f"free some, or {remedy}")
-    return good("this machine", "free space for the records of runs", found)
+        return wrong(HERE, "free space for the records of runs", found, f"free some, or {remedy}")
+    return good(HERE, "free space for the records of runs", found)
 
 
 def of_job(

@@ -14,7 +14,6 @@ from runner.step.context import Context
 from runner.step.space import Space
 from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.backup.image_size import bounds
-from steps.nbd import tools
 from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.repository import layout, marker, vm_directory
@@ -54,6 +53,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
     lifetime = Lifetime.KEEP
     In = CreateQcow2In
     Out = Image
+    tools = (img.QEMU_IMG,)
     example = (
         'uses: create-qcow2, each: {disk: "${{ discover.disks }}"}, '
         'with: {disk: "${{ disk }}", vm: "${{ discover.vm }}", repository: main}'
@@ -83,7 +83,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         image = _image(ctx, inputs, host, vm_directory.ensure(host, root, inputs.vm))
         if _is_right(host, image) and not _must_be_new(inputs):
             return image
-        tools.require(ctx, host, tools.QEMU_IMG)
+        img.QEMU_IMG.require(ctx, host)
         host.mkdir(image.directory)
         ctx.log(layout.ledger(inputs.disk.key)).remove()  # it tells of another image
         _remove(host, image)
@@ -102,7 +102,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def examine(self, ctx: Context, inputs: CreateQcow2In) -> tuple[Observation, ...]:
         host, root = locate(ctx, inputs.repository)
-        there, program = marked(host, inputs.repository, root), tools.examine(ctx, host, tools.QEMU_IMG)
+        there, program = marked(host, inputs.repository, root), img.QEMU_IMG.observe(ctx, host)
         room = () if there.state == "wrong" else (_room(there.subject, host, root, inputs),)
         return (there, *room, program)
 

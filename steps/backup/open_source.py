@@ -14,8 +14,9 @@ from runner.events.step_report import Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Empty, Forecast, Lifetime, Step
-from steps.nbd import forwards, tools
-from steps.source import nbdkit_vddk, reachability
+from runner.step.tools import ToolMissing
+from steps.nbd import forwards
+from steps.source import nbdkit, nbdkit_curl, nbdkit_vddk, reachability
 from steps.source.https import HttpsServer
 from steps.source.nbdkit_vddk import VddkOptions
 from steps.source.server import SourceServer
@@ -32,7 +33,7 @@ __all__ = ["NoTransport", "OpenSource", "OpenSourceIn", "Source", "WrongDisk", "
 
 Transport = Literal["https", "vddk"]
 
-TOOLS = {"https": tools.NBDKIT_CURL, "vddk": tools.NBDKIT}
+PROGRAMS = {"https": nbdkit_curl.NBDKIT_CURL, "vddk": nbdkit.NBDKIT}
 
 
 class OpenSourceIn(JobModel):
@@ -70,6 +71,7 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
     lifetime = Lifetime.PROCESS
     In = OpenSourceIn
     Out = Source
+    tools = (nbdkit_curl.NBDKIT_CURL, nbdkit.NBDKIT)
     example = (
         'uses: open-source, each: {disk: "${{ discover.disks }}"}, '
         'with: {snapshot: "${{ snapshot }}", disk: "${{ disk }}", host: node}'
@@ -94,7 +96,7 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             server = VddkServer(ctx, host, client, inputs.snapshot, disk, inputs.vddk)
         else:
             server = HttpsServer(ctx, host, client, inputs.snapshot, disk, inputs.connections)
-        tools.require(ctx, host, TOOLS[choice.transport])
+        PROGRAMS[choice.transport].require(ctx, host)
         uris = server.open()
         if choice.transport == "vddk":
             ctx.uses(f"VDDK on {host.name}", str(choice.version))
@@ -165,14 +167,14 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
 def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> nbdkit_vddk.Found:
     """What the host has of it, asked once a run. Raises HostError, CommandError."""
     try:
-        tools.require(ctx, host, tools.NBDKIT)
-    except tools.ToolMissing as error:
+        nbdkit.NBDKIT.require(ctx, host)
+    except ToolMissing as error:
         return nbdkit_vddk.Found(error.message)
     return ctx.once(("VDDK", host.name, options), lambda: nbdkit_vddk.look(host, options))
 
 
 def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:
-    program = tools.examine(ctx, host, TOOLS[transport])
+    program = PROGRAMS[transport].observe(ctx, host)
     return (
         (program,)
         if host.local or program.state == "wrong"

@@ -12,9 +12,9 @@ from runner.events.check_results import Observation
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
-from steps.nbd import exporter, forwards, tools
+from steps.nbd import exporter, forwards
 from steps.nbd.exporter import ExporterError
-from steps.qemu import img
+from steps.qemu import img, nbd_server
 from steps.repository import layout
 from steps.values.export import Export
 from steps.values.image import Image
@@ -38,6 +38,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
     lifetime = Lifetime.PROCESS
     In = StartNbdIn
     Out = Export
+    tools = (nbd_server.QEMU_NBD,)
     example = (
         'uses: start-nbd, each: {disk: "${{ discover.disks }}"}, with: {image: "${{ image }}", mode: '
         "read-only}"
@@ -52,7 +53,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
 
     def run(self, ctx: Context, inputs: StartNbdIn, live: Empty) -> Export:
         image, host = inputs.image, ctx.host(inputs.image.host)
-        tools.require(ctx, host, tools.QEMU_NBD)
+        nbd_server.QEMU_NBD.require(ctx, host)
         _check_image(host, image)
         server = exporter.Server(
             key=image.disk.key,
@@ -78,7 +79,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
 
     def examine(self, ctx: Context, inputs: StartNbdIn) -> tuple[Observation, ...]:
         host = ctx.host(inputs.image.host)
-        program = tools.examine(ctx, host, tools.QEMU_NBD)
+        program = nbd_server.QEMU_NBD.observe(ctx, host)
         return (program,) if program.state == "wrong" else (program, forwards.examine(ctx, host))
 
 

@@ -27,7 +27,6 @@ from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
 from steps.incremental.increment import Increment, blocks_of, content_of, write_map
-from steps.nbd import tools
 from steps.points.figures import speed_of
 from steps.qemu import img
 from steps.repository import layout
@@ -87,6 +86,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
     In = TransferIn
     Live = TransferLive
     Out = Copied
+    tools = (nbd.LIBNBD,)
     example = (
         'uses: transfer, each: {disk: "${{ discover.disks }}"}, '
         'with: {source: "${{ source }}", target: "${{ tunnel }}"}'
@@ -171,10 +171,10 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         )
 
     def examine(self, ctx: Context, inputs: TransferIn) -> tuple[Observation, ...]:
-        return (tools.examine_libnbd(),)
+        return (nbd.LIBNBD.here(),)
 
     def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
-        return (tools.examine_libnbd(),)
+        return (nbd.LIBNBD.here(),)
 
     def undo(self, ctx: Context, inputs: TransferIn, out: Copied) -> None:
         """The image itself is let go of by the step that made it."""

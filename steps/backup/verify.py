@@ -16,6 +16,7 @@ from runner.step.about import About
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
+from steps.copy import nbd
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.nbd import NbdEndpoint
@@ -131,6 +132,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     In = VerifyIn
     Live = VerifyLive
     Out = Verified
+    tools = (nbd.LIBNBD,)
     example = (
         'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}", image: "${{ '
         'view }}"}'

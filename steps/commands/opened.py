@@ -19,8 +19,8 @@ from runner.hosts.process import temporary_directory
 from runner.step.context import Context, Run
 from steps.commands import consent
 from steps.commands.repositories import find_point, places_of, tell_warning
-from steps.nbd import tools
 from steps.points import stored
+from steps.qemu import img
 from steps.values.stored_point import StoredPoint
 
 
@@ -44,7 +44,7 @@ def opened_point(
         world.run = Run(new_run_id(), job.name, job.digest, None)
         place, path = find_point(job, places_of(world, repository), name)
         ctx = world.context("point")
-        tools.require(ctx, place.host, tools.QEMU_IMG)
+        img.QEMU_IMG.require(ctx, place.host)
         point, known = stored.weighed(place.host, place.path, path, disks)
         consent.accept_suspect(known, "Open it all the same?", given=accepted)
         with ctx.closing:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from runner.base.units import MiB
+from runner.step.tools import Binding
 from steps.copy.endpoint import (
     MAX_REQUEST,
     Abilities,
@@ -66,6 +67,9 @@ def version() -> str:
     if _MISSING:
         raise LibnbdMissing(_MISSING)
     return str(nbd.NBD().get_version())
+
+
+LIBNBD = Binding("libnbd's Python binding", lambda: f"libnbd {version()}")
 
 
 def probe(uri: str, timeout: float, name: str = "the export") -> ExportInfo:

@@ -17,15 +17,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import MINUTE
 from runner.hosts import process
+from steps.guest.guestfish import PACKAGES
 
 try:
     import guestfs
 except ImportError:
     guestfs = None
-
-PACKAGES = "libguestfs-tools python3-guestfs linux-image-amd64"
-"""Debian's, without their recommended ones; the appliance is made of the machine's own kernel and
-programs."""
 
 KVM = Path("/dev/kvm")
 KVM_BOOT = 60.0

@@ -16,6 +16,7 @@ from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
+from steps.copy import nbd
 from steps.copy.changes import Changes
 from steps.copy.differences import Differences, count, differences
 from steps.copy.digests import Digests
@@ -76,6 +77,7 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
     In = CheckSourceIn
     Live = CheckSourceLive
     Out = SourceChecked
+    tools = (nbd.LIBNBD,)
     example = (
         'uses: check-source, with: {repository: main, checked: "${{ check }}", vm: "${{ discover.vm }}", '
         'snapshot: "${{ snapshot }}", sources: "${{ source }}"}'

@@ -21,11 +21,11 @@ from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.step import Forecast, Lifetime, Step
-from steps.nbd import tools
 from steps.points import retention_plan
 from steps.points.dependants import refuse_if_built_on
 from steps.points.rebase import Rebuilding
 from steps.points.retention_plan import NoRoomError, VmPlan
+from steps.qemu import img, nbd_server
 from steps.repository import layout, marker, retention, survey, verification_records, vm_directory
 from steps.repository.retention import Move, Policy
 from steps.repository.section import locate
@@ -94,6 +94,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
     In = PruneIn
     Live = PruneLive
     Out = Pruned
+    tools = (img.QEMU_IMG, nbd_server.QEMU_NBD)
     example = (
         'uses: prune, with: {repository: main, vm: "${{ discover.vm.instance_uuid }}", policy: {keep-daily: '
         '7}, reserved: "${{ reserve }}"}, needs: [publish]'
@@ -117,7 +118,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                 vm=inputs.vm, instance_uuid=inputs.vm, dropped=(), rebuilt=(), notes=("It has no points.",)
             )
         self._lock(ctx, host, directory, inputs, live)
-        tools.require(ctx, host, tools.QEMU_IMG)
+        img.QEMU_IMG.require(ctx, host)
         rebuilding = Rebuilding(ctx, host, root, directory, retention_plan.can_share(host, directory))
         vm = _finished(rebuilding)
         made = _decided(rebuilding, vm, inputs, inputs.planned)
@@ -183,7 +184,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
 
     def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
         host, _ = locate(ctx, inputs.repository)
-        return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
+        return (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
 
     def report(self, out: Pruned) -> StepReport:
         said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]

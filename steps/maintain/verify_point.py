@@ -18,16 +18,16 @@ from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
+from steps.copy import nbd
 from steps.copy.compare import sample
 from steps.copy.differences import Differences, differences
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
-from steps.nbd import tools
 from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.points.rebase import scope
-from steps.qemu import img
+from steps.qemu import img, nbd_server
 from steps.repository import layout, lookup, verification_records, vm_directory
 from steps.repository.manifest import PointDisk
 from steps.repository.section import locate
@@ -65,6 +65,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
     lifetime = Lifetime.KEEP
     In = VerifyPointIn
     Out = PointChecked
+    tools = (img.QEMU_IMG, nbd_server.QEMU_NBD, nbd.LIBNBD)
     example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
@@ -80,7 +81,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
 
     def run(self, ctx: Context, inputs: VerifyPointIn, live: Empty) -> PointChecked:
         host, root = locate(ctx, inputs.repository)
-        tools.require(ctx, host, tools.QEMU_IMG)
+        img.QEMU_IMG.require(ctx, host)
         found = lookup.find(host, root, inputs.point)
         if found.note is not None:
             ctx.warn(found.note)
@@ -117,7 +118,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
 
     def examine(self, ctx: Context, inputs: VerifyPointIn) -> tuple[Observation, ...]:
         host, _ = locate(ctx, inputs.repository)
-        return (tools.examine(ctx, host, tools.QEMU_IMG), tools.examine(ctx, host, tools.QEMU_NBD))
+        return (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
 
     def about(self, told: Mapping[str, Any], out: PointChecked | None) -> tuple[About, ...]:
         found = [About(name="repository", text=told["repository"])] if "repository" in told else []

@@ -16,7 +16,7 @@ from runner.hosts.host import Child, Host
 from runner.hosts.tunnel import ssh_version
 from runner.step.context import Context
 from steps.copy.nbd import ExportInfo
-from steps.nbd import forwards, tools
+from steps.nbd import forwards
 from steps.nbd.handshake import handshake_through
 from steps.qemu import nbd_server
 
@@ -120,7 +120,7 @@ class _NoDirectReadsError(Exception):
 
 def start(ctx: Context, host: Host, server: Server) -> Exporter:
     """It ends with `ctx`. Raises ExporterError, ToolMissing, ForwardsForbidden, HostError, Interrupted."""
-    tools.require(ctx, host, tools.QEMU_NBD)
+    nbd_server.QEMU_NBD.require(ctx, host)
     way = forwards.way_to(ctx, host)
     directory = ctx.closing.enter_context(host.tempdir())
     if way == "sockets":

@@ -21,7 +21,6 @@ from runner.hosts.tunnel import carried, explain
 from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
-from steps.nbd import tools
 from steps.nbd.handshake import ATTEMPT, PAUSE
 from steps.qemu import nbd_server
 
@@ -115,7 +114,7 @@ def exposed(host: Host) -> str:
 
 
 def _try(ctx: Context, host: Host) -> Way:
-    tools.require(ctx, host, tools.QEMU_NBD)
+    nbd_server.QEMU_NBD.require(ctx, host)
     if _carries_sockets(ctx, host, _qemu_nbd):
         return "sockets"
     if _carries_ports(ctx, host):

@@ -18,8 +18,18 @@ from runner.base.model import Model
 from runner.base.units import HOUR, KiB
 from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Host, portions
+from runner.step.tools import Program
 
 FORMAT = "qcow2"
+
+QEMU_IMG = Program(
+    program="qemu-img",
+    asks=("qemu-img", "--version"),
+    answers=r"^qemu-img version (\d+\.\d+\S*)",
+    minimum=(4, 0),  # of one version with qemu-nbd, see there
+    package="qemu-utils",
+    purpose="disks that are read or written here",
+)
 
 SECTOR = 512
 """qcow2 counts its size in sectors: qemu-img silently rounds any other size up."""

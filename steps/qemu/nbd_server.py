@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import quote
 
+from runner.step.tools import Program
 from steps.qemu.img import FORMAT
 from steps.qemu.nodes import Nodes
+
+QEMU_NBD = Program(
+    program="qemu-nbd",
+    asks=("qemu-nbd", "--version"),
+    answers=r"^qemu-nbd (\d+\.\d+\S*)",
+    # Before 4.0 its server told sizes and extents in multiples of its own block: an image that ends in the
+    # middle of one had another size at each end (qemu's ChangeLog/4.0, NBD). --pid-file came with 4.1, each
+    # other option is older.
+    minimum=(4, 1),
+    package="qemu-utils",
+    purpose="disks that are read or written here",
+)
 
 Cache = Literal["writeback", "none"]
 

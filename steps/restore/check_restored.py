@@ -10,6 +10,7 @@ from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
+from steps.copy import nbd
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.nbd import NbdEndpoint
 from steps.points.stored import receive_digests
@@ -53,6 +54,7 @@ class CheckRestored(Step[CheckRestoredIn, CheckRestoredLive, Checked]):
     In = CheckRestoredIn
     Live = CheckRestoredLive
     Out = Checked
+    tools = (nbd.LIBNBD,)
     example = (
         'uses: check-restored, each: {disk: "${{ point.disks }}"}, '
         'with: {restored: "${{ restore }}", view: "${{ view }}"}'

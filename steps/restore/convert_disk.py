@@ -13,7 +13,6 @@ from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Child, Host
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
-from steps.nbd import tools
 from steps.qemu import img
 from steps.restore.target_files import WrongPairError, is_there, row_of
 from steps.values.restored import Restored
@@ -57,6 +56,7 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
     In = ConvertDiskIn
     Live = ConvertDiskLive
     Out = Restored
+    tools = (img.QEMU_IMG,)
     example = (
         'uses: convert-disk, each: {disk: "${{ point.disks }}"}, '
         'with: {target: "${{ target }}", source: "${{ source }}"}, retries: 5'
@@ -75,7 +75,7 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
         if source.image != target.disk.image:
             raise WrongPairError(target.disk, source, target.image.path)
         host = ctx.host(target.image.host)
-        ctx.uses(f"qemu-img on {host.name}", tools.require(ctx, host, tools.QEMU_IMG))
+        ctx.uses(f"qemu-img on {host.name}", img.QEMU_IMG.require(ctx, host))
         began = time.monotonic()
         img.make_empty(host, target.image.path)  # qemu-img keeps the mode of a file that is there
         argv = img.convert_argv(_uri(host, target, source), target.image.path, _SUBFORMATS[target.form])
@@ -93,7 +93,7 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
                     f"restored disk {target.disk.key}", "where it is converted", TooFarError(target).message
                 ),
             )
-        return (tools.examine(ctx, host, tools.QEMU_IMG),)
+        return (img.QEMU_IMG.observe(ctx, host),)
 
     def report(self, out: Restored) -> StepReport:
         return row_of(out)

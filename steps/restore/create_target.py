@@ -17,7 +17,6 @@ from runner.step.about import About
 from runner.step.context import Context
 from runner.step.space import Space
 from runner.step.step import Empty, Forecast, Lifetime, Step
-from steps.nbd import tools
 from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.qemu.nodes import Format
@@ -58,6 +57,7 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
     lifetime = Lifetime.KEEP
     In = CreateTargetIn
     Out = Target
+    tools = (img.QEMU_IMG,)
     example = (
         'uses: create-target, each: {disk: "${{ point.disks }}"}, '
         'with: {disk: "${{ disk }}", directory: /restore, format: raw}'
@@ -97,7 +97,7 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
         except TargetExistsError as error:
             return (wrong(subject, "its name", error.message),)
         room = _room(host, inputs, subject)
-        return (room,) if inputs.format == "raw" else (room, tools.examine(ctx, host, tools.QEMU_IMG))
+        return (room,) if inputs.format == "raw" else (room, img.QEMU_IMG.observe(ctx, host))
 
     def space(self, ctx: Context, inputs: CreateTargetIn) -> Space | None:
         target, host = _target(ctx, inputs), ctx.host(inputs.host)
@@ -172,7 +172,7 @@ def _refuse_existing(host: Host, target: Target) -> None:
 def _create(ctx: Context, host: Host, target: Target) -> None:
     path = target.image.path
     if target.form == "qcow2":
-        tools.require(ctx, host, tools.QEMU_IMG)
+        img.QEMU_IMG.require(ctx, host)
         img.create(host, path, target.image.capacity)
     elif target.form == "raw":
         img.make_empty(host, path, target.image.capacity)

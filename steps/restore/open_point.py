@@ -13,8 +13,8 @@ from runner.hosts.host import Host
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.step import Empty, Forecast, Lifetime, Step
-from steps.nbd import tools
 from steps.points import stored
+from steps.qemu import img
 from steps.repository import layout, lookup
 from steps.repository.section import locate
 from steps.values.stored_point import StoredPoint
@@ -47,6 +47,7 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
     read_only = True
     In = OpenPointIn
     Out = StoredPoint
+    tools = (img.QEMU_IMG,)
     example = "uses: open-point, with: {repository: main, point: pgtest1/20261123, disks: [2000]}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
@@ -66,7 +67,7 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
 
     def run(self, ctx: Context, inputs: OpenPointIn, live: Empty) -> StoredPoint:
         host, root = locate(ctx, inputs.repository)
-        tools.require(ctx, host, tools.QEMU_IMG)
+        img.QEMU_IMG.require(ctx, host)
         named = lookup.find(host, root, inputs.point)
         found = _open(host, root, named.path, inputs)
         for text in (

@@ -69,6 +69,7 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
     In = RestoreDiskIn
     Live = RestoreDiskLive
     Out = Restored
+    tools = (nbd.LIBNBD,)
     example = (
         'uses: restore-disk, each: {disk: "${{ point.disks }}"}, '
         'with: {target: "${{ target }}", source: "${{ source }}", into: "${{ into }}"}, retries: 5'

@@ -12,8 +12,9 @@ from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
-from steps.nbd import forwards, tools
+from steps.nbd import forwards
 from steps.nbd.image_server import serve
+from steps.qemu import nbd_server
 from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage
 
@@ -37,6 +38,7 @@ class ServeImage(Step[ServeImageIn, Empty, Serving]):
     lifetime = Lifetime.PROCESS
     In = ServeImageIn
     Out = Serving
+    tools = (nbd_server.QEMU_NBD,)
     example = 'uses: serve-image, each: {disk: "${{ point.disks }}"}, with: {image: "${{ disk.image }}"}'
     errors = (
         "the image is gone",
@@ -60,5 +62,5 @@ class ServeImage(Step[ServeImageIn, Empty, Serving]):
 
     def examine(self, ctx: Context, inputs: ServeImageIn) -> tuple[Observation, ...]:
         host = ctx.host(inputs.image.host)
-        program = tools.examine(ctx, host, tools.QEMU_NBD)
+        program = nbd_server.QEMU_NBD.observe(ctx, host)
         return (program,) if program.state == "wrong" else (program, forwards.examine(ctx, host))

@@ -10,7 +10,9 @@ from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.nbd import forwards, tools
+from steps.guest.guestfish import GUESTFISH
+from steps.nbd import forwards
+from steps.qemu import img, nbd_server
 from steps.repository.marker import marked
 from steps.repository.section import Repository
 from steps.vsphere.checks import answers, certificate
@@ -23,16 +25,18 @@ LEAST_FREE = MiB
 class RepositoryEntry(Repository):
     __doc__ = Repository.__doc__
 
+    tools = (GUESTFISH,)  # of the command `files`, which is no step
+
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         """The programs and forwards are for images on it, which are written and read through exporters
         there."""
         host = ctx.host(self.host)
         there = marked(host, name, self.path)
-        exporter = tools.examine(ctx, host, tools.QEMU_NBD)
+        exporter = nbd_server.QEMU_NBD.observe(ctx, host)
         return (
             there,
             *(() if there.state == "wrong" else (_room(host, name, self.path),)),
-            tools.examine(ctx, host, tools.QEMU_IMG),
+            img.QEMU_IMG.observe(ctx, host),
             exporter,
             *(() if exporter.state == "wrong" else (forwards.examine(ctx, host),)),
         )

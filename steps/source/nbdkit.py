@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import re
 
+from runner.step.tools import Program
 from steps.vsphere.errors import VSphereError
+
+NBDKIT = Program(
+    program="nbdkit",
+    asks=("nbdkit", "--version"),
+    answers=r"^nbdkit (\d+\.\d+\S*)",
+    # For VDDK: --dump-plugin tells of the library, and requests run in parallel
+    # (nbdkit-release-notes-1.30(1)).
+    minimum=(1, 30),
+    package="nbdkit",
+    purpose="disks that are read here",
+)
 
 _ERROR_LINE = re.compile(r"^nbdkit: (?:\S+: )?error: (.*)\n", re.MULTILINE)
 _CLIENT_GONE = re.compile(

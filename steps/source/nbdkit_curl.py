@@ -11,10 +11,21 @@ import posixpath
 import re
 import shlex
 
+from runner.step.tools import Program
 from steps.source.nbdkit import SourceFailed, begin, errors_in, last_words
 from steps.vsphere.client import KEEPALIVE_LENT
 from steps.vsphere.errors import NotTrusted, PermissionMissing, Unreachable, VSphereError
 from steps.vsphere.folder import PRIVILEGES
+
+NBDKIT_CURL = Program(
+    program="nbdkit",
+    part="curl plugin",
+    asks=("nbdkit", "--dump-plugin", "curl"),
+    answers=r"^version=(\d+\.\d+\S*)",
+    minimum=(1, 30),  # nbdkit-retry-request-filter(1): first appeared in nbdkit 1.30
+    package="nbdkit",
+    purpose="disks that are read here over HTTPS",
+)
 
 REQUEST_TIMEOUT = 30
 """Seconds for one HTTP request, so for 1 MiB: below the copy's stall timeout, so that a hanging one is made
