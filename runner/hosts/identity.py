@@ -1,7 +1,7 @@
 """Which process it is, beyond its number: numbers are given again, and after a reboot from the start.
 
 A process is the one that was meant if its number, the clock tick it started at, the machine's boot and its
-command line are all the same. Nothing here trusts less.
+command line are all the same. Nothing here trusts less. Scripts ask by `scripts/identity.sh`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,6 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-IDENTITY = """\
-# Says the identity of process $1, as `runner.hosts.identity` writes it; fails if there is none.
-identity() {
-    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
-    read -r boot </proc/sys/kernel/random/boot_id
-    command=$(sha256sum <"/proc/$1/cmdline")
-    set -- "$1" ${stat##*) }
-    printf '%s %s %s %.16s\n' "$1" "${21}" "$boot" "$command"
-}
-"""
-"""For scripts, on this machine and others: proc(5) has the start as field 22 of stat; the second, the
-program's name, may hold spaces and brackets."""
 
 _TEXT = re.compile(r"(\d+) (\d+) ([0-9a-f-]{36}) ([0-9a-f]{16})")
 

@@ -17,18 +17,6 @@ from runner.base.errors import StateError
 NOT_A_FILE, TOO_LARGE = 90, 91
 """Exit codes of scripts; of the first, the kind stands on standard error."""
 
-REFUSE_UNLESS_REGULAR = f"""\
-# Ends the script if $1 is none; else `found` ends in its size.
-refuse_unless_regular() {{
-    found=$(stat -c '%F %s' "$1") || exit
-    case $found in
-    'regular '*) ;;
-    *) echo "${{found% *}}" >&2; exit {NOT_A_FILE} ;;
-    esac
-}}
-"""
-"""For scripts on SSH hosts."""
-
 
 class NotAFileError(StateError):
     """`kind` is what stands where a regular file is to be, such as ``a FIFO``: reading it could wait for

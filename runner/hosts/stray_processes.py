@@ -18,58 +18,17 @@ from datetime import UTC, datetime
 
 from runner.base.errors import HostError
 from runner.hosts.host import Host
-from runner.hosts.identity import IDENTITY, Identity, own, parse
+from runner.hosts.identity import Identity, own, parse
 from runner.hosts.lock_file import read_lock
-from runner.hosts.supervisor import OWNER, marked
+from runner.hosts.script import load
+from runner.hosts.supervisor import marked
 
 END_TIMEOUT = 20
 """Seconds for processes to go after their TERM."""
 
-# Of our own account only; a command line is told in base64, since it holds what it likes. Dead directories
-# without a name of their owner are those of a power cut in their first moment: empty, and not younger than
-# ten minutes.
-_LOOK = f"""\
-{IDENTITY}
-now=$(date +%s)
-up=$(cut -d. -f1 /proc/uptime)
-for file in $(grep -lzs '^sendense:' /proc/[0-9]*/cmdline); do
-    pid=${{file#/proc/}} pid=${{pid%/cmdline}}
-    [ -O "/proc/$pid" ] || continue
-    who=$(identity "$pid") || continue
-    start=$(set -- $who && echo "$2")
-    since=$((now - up + start / $(getconf CLK_TCK)))
-    echo "process $since $(base64 -w 0 <"$file" 2>/dev/null) $who"
-done
-for directory in /tmp/sd-*; do
-    [ -d "$directory" ] && [ ! -L "$directory" ] && [ -O "$directory" ] || continue
-    since=$(stat -c %Y "$directory") || continue
-    if [ -f "$directory/{OWNER}" ]; then
-        read -r mark space owner <"$directory/{OWNER}"
-        [ "$space" = "$(readlink /proc/self/ns/pid)" ] || continue
-        [ "$owner" = "$(identity "${{owner%% *}}")" ] || echo "directory $since $directory ${{mark:--}}"
-    elif [ -n "$(find "$directory" -maxdepth 0 -empty -mmin +10)" ]; then
-        echo "directory $since $directory -"
-    fi
-done
-"""
-
-# Identities as arguments, the signal first.
-_END = f"""\
-{IDENTITY}
-signal=$1 tenths=$2
-shift 2
-alive() {{ [ "$1" = "$(identity "${{1%% *}}")" ]; }}
-for who; do
-    if alive "$who"; then kill -"$signal" "${{who%% *}}" 2>/dev/null; fi
-done
-for who; do
-    while alive "$who"; do
-        [ "$tenths" -gt 0 ] || {{ echo "process ${{who%% *}} does not end" >&2; exit 1; }}
-        tenths=$((tenths - 1))
-        sleep 0.1
-    done
-done
-"""
+_FIND = load("runner/hosts/scripts/find-strays.sh")
+_END = load("runner/hosts/scripts/end-processes.sh")
+_IS_ALIVE = load("runner/hosts/scripts/is-alive.sh")
 
 
 @dataclass(frozen=True)
@@ -102,7 +61,7 @@ def look(host: Host) -> Leftovers:
     """Everything marked on `host`, of living runs too, and the directories of dead ones. Raises HostError,
     CommandError."""
     processes, directories = [], []
-    for line in host.run(("sh", "-c", _LOOK)).stdout.decode(errors="replace").splitlines():
+    for line in host.run(_FIND.argv()).stdout.decode(errors="replace").splitlines():
         kind, since, what, rest = (*line.split(" ", 3), "", "", "")[:4]
         when = datetime.fromtimestamp(int(since), UTC)
         if kind == "directory":
@@ -116,8 +75,7 @@ def look(host: Host) -> Leftovers:
 def end(host: Host, processes: Iterable[Identity], signal: str = "TERM") -> None:
     """Returns once they are gone. Raises CommandError if one stays."""
     if identities := [str(process) for process in processes]:
-        argv = ("sh", "-c", _END, "sh", signal, str(10 * END_TIMEOUT), *identities)
-        host.run(argv, timeout=2.0 * END_TIMEOUT)
+        host.run(_END.argv(signal, str(10 * END_TIMEOUT), *identities), timeout=2.0 * END_TIMEOUT)
 
 
 def tidy(host: Host, run: str, execution: str) -> None:
@@ -130,10 +88,7 @@ def tidy(host: Host, run: str, execution: str) -> None:
 
 
 def is_alive(host: Host, process: Identity) -> bool:
-    done = host.run(
-        ("sh", "-c", f'{IDENTITY}[ "$1" = "$(identity "${{1%% *}}")" ]', "sh", str(process)), ok=None
-    )
-    return done.exit_code == 0
+    return host.run(_IS_ALIVE.argv(str(process)), ok=None).exit_code == 0
 
 
 def holder_at(host: Host, path: str) -> str | None:

@@ -21,7 +21,8 @@ So nothing has to be written down of what runs anywhere: a process, a forward, a
 directory end with the pipe or the session that keeps them. Two things can keep that from happening. A frozen
 runner, or a network that was cut, closes nothing: such a shell is found by its mark (`mark_of`), which it has
 from its first moment, and TERM ends it with what it holds. And a power cut ends the shell that would have
-removed a directory: the directory says whose it is (`OWNER`). `runner.hosts.stray_processes` looks for both.
+removed a directory: the directory says whose it is, in its ``.owner``. `runner.hosts.stray_processes` looks
+for both.
 
 The program's environment is a fixed small one: what it needs must be on its command line or in a file, so
 that no secret of ours is inherited; and it leaves no core dump, which would hold those that it was given, and
@@ -40,7 +41,7 @@ from typing import Protocol
 
 from runner.base.errors import CommandError
 from runner.base.units import KiB
-from runner.hosts.identity import IDENTITY
+from runner.hosts.script import load
 
 STDERR_TAIL = 64 * KiB
 START_TIMEOUT = 30.0
@@ -56,80 +57,8 @@ end."""
 
 _MARK = "sendense:"
 
-_LEASH = """\
-size=$1 token=$2 missing=$3
-shift 3
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-umask 077
-ulimit -c 0
-exec 3<&0 4</dev/null
-if [ "$size" -gt 0 ]; then
-    file=$(mktemp) && exec 5>"$file" 4<"$file" && rm -f "$file" || { head -c "$size" <&3 >/dev/null; exit 126; }
-    head -c "$size" <&3 | { cat >&5 || cat >/dev/null; }
-    [ "$(stat -c %s - <&4)" -eq "$size" ] || exit 126
-    exec 5>&-
-fi
-command -v "$1" >/dev/null || { printf '%s\\n' "$missing" >&2; exit 127; }
-[ -z "$token" ] || exec 2>&1
-exec 6>&1
-[ -z "$token" ] || echo "$token"
-env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 LC_ALL=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \
-    setsid "$@" <&4 3<&- 4<&- 6>&- &
-child=$! watch=
-# Not before: a child that is being made would take the signal of its first moment for the shell's own.
-trap 'kill -KILL -"$child" "$child" $watch 2>/dev/null; exit 143' TERM
-send() { kill -"$1" -"$child" || kill -"$1" "$child"; }
-{
-    while read -r signal; do send "$signal"; done
-    send TERM
-    send CONT
-    tenths=50
-    while [ "$tenths" -gt 0 ] && send 0; do sleep 0.1; tenths=$((tenths - 1)); done
-    send KILL
-} <&3 >/dev/null 2>&1 6>&- &
-watch=$!
-exec </dev/null >/dev/null 2>&1 4<&-
-wait "$child"
-code=$?
-kill -KILL "$watch" -"$child"
-if [ -n "$token" ]; then
-    echo "$token $code" >&6
-    while read -r signal; do :; done <&3
-fi
-exit "$code"
-"""
-
-OWNER = ".owner"
-"""In a temporary directory: the mark, the process that keeps it and the pid namespace in which that has its
-number, for whoever finds the directory after a power cut."""
-
-_KEEP_DIRECTORY = f"""\
-{IDENTITY}
-umask 077
-reader=
-end() {{
-    rm -rf "$directory" || {{ sleep 1; rm -rf "$directory"; }}
-    code=$?
-    [ -z "$reader" ] || kill "$reader" 2>/dev/null
-    exit "$code"
-}}
-trap '' HUP INT PIPE
-trap '[ -z "$directory" ] || end; exit' TERM
-directory=
-directory=$(mktemp -d /tmp/sd-XXXXXXXX) || exit
-printf '%s %s %s\\n' "$0" "$(readlink /proc/self/ns/pid)" "$(identity $$)" 2>/dev/null >"$directory/{OWNER}" || {{
-    rm -rf "$directory"
-    echo 'nothing can be written there: is it full?'
-    exit 1
-}}
-printf '%s\\n' "$directory"
-exec 3<&0
-cat <&3 >/dev/null &
-reader=$!
-wait "$reader"
-reader=
-end
-"""
+_SUPERVISE = load("runner/hosts/scripts/supervise.sh")
+_KEEP_DIRECTORY = load("runner/hosts/scripts/keep-directory.sh")
 
 _DEBIAN_PACKAGES = {
     "flock": "util-linux",
@@ -184,7 +113,7 @@ def leash(
     package = _DEBIAN_PACKAGES.get(program)
     remedy = f"; on Debian: apt install {package}" if package else ""
     missing = f"{program} {_NOT_INSTALLED} {host}{remedy}"
-    return ("sh", "-c", _LEASH, mark or "leash", str(size), token, missing, *argv)
+    return _SUPERVISE.argv(str(size), token, missing, *argv, name=mark or "leash")
 
 
 def is_missing(exit_code: int, stderr: str) -> bool:
@@ -289,7 +218,7 @@ def kept_directory(
     """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL:
     the shell that made it removes it when its standard input closes. `start` starts a command line on a wire;
     `cut_off` is told the directory if the wire broke: who keeps it may be dead."""
-    argv = ("sh", "-c", _KEEP_DIRECTORY, mark or "directory")
+    argv = _KEEP_DIRECTORY.argv(name=mark or "directory")
     wire = start(argv)
     try:
         directory, _ = first_line(host, argv, wire)

@@ -40,6 +40,7 @@ from runner.hosts.connect_limits import (
 )
 from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.host import Child, Forwards
+from runner.hosts.script import load
 from runner.hosts.spec import SshSpec
 
 READY_TIMEOUT = 4.0 * CONNECT_TIMEOUT
@@ -64,9 +65,8 @@ _NOT_CARRIED = re.compile(r"open failed: .*")
 _PROHIBITED = "administratively prohibited"
 """What sshd says of TCP ports that it may not connect to."""
 
-_SESSION = """exec sh -c 'echo "$1$2"; while sleep 15; do echo; done' sh begun- """
-"""What the terminal's hang-up ends, or writing to an ssh that is gone; 16 hex digits follow. Any login shell
-reads it as the same words, see `runner.hosts.ssh.command_line`."""
+_SESSION = f"exec sh -c '{load('runner/hosts/scripts/forward-session.sh').line}' sh begun- "
+"""16 hex digits follow. Any login shell reads it as the same words, see `runner.hosts.ssh.command_line`."""
 
 _BEGUN = re.compile(r"begun-[0-9a-f]{16}\r?\n")
 """What comes before is the login's: a start-up file may well print that some permission is denied."""

@@ -22,7 +22,7 @@ from runner.hosts.identity import own
 from runner.hosts.local import LocalHost
 from runner.hosts.lock_file import compose
 from runner.hosts.stray_processes import end_session, holder_at, look, tidy
-from runner.hosts.supervisor import OWNER, mark_of
+from runner.hosts.supervisor import mark_of
 from steps.repository.layout import vm_directory
 from tests.e2e.site import Site, disk, inventory
 from tests.e2e.test_state_on_the_hub import job_on_the_hub
@@ -242,7 +242,7 @@ def test_a_temporary_directory_outlives_a_power_cut_and_not_the_next_look(tmp_pa
         (dead / "password").write_text("geheim")
         space, gone = Path("/proc/self/ns/pid").readlink(), own()
         identity = gone.__class__(gone.pid, gone.start + 1, gone.boot, gone.command)  # its number, given to another
-        (dead / OWNER).write_text(f"{mark_of(LOST, '1')} {space} {identity}\n")
+        (dead / ".owner").write_text(f"{mark_of(LOST, '1')} {space} {identity}\n")
         found = {directory.path: directory.run for directory in look(host).directories}
         assert found[str(dead)] == LOST
         assert alive not in found

@@ -18,15 +18,15 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from runner.hosts.script import load
+
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
 
 _LONGEST_WORD = 800
 """Old csh knows none of more than 1024 bytes."""
 
-# Of a bash whose locale is missing, each start prints a warning: those that come after the word would be
-# taken for the command's.
-_APART = 'echo "$1$2"; echo "$1$2" >&2; shift 2; LC_ALL=C; export LC_ALL; eval "$(printf %b "$@")"'
-_MERGED = 'echo "$1$2"; exec 2>&1; shift 2; LC_ALL=C; export LC_ALL; eval "$(printf %b "$@")"'
+_LOGIN = load("runner/hosts/ssh/scripts/login.sh").line
+_MERGED = load("runner/hosts/ssh/scripts/login-merged.sh").line
 
 
 def _half() -> str:
@@ -53,7 +53,7 @@ def command_line(argv: Sequence[str], word: Word, *, merged: bool) -> bytes:
     if any("\0" in argument for argument in argv):
         raise ValueError("embedded null byte")
     command = f"exec {shlex.join(argv)}".encode("utf-8", "surrogateescape")
-    start = f"exec sh -c '{_MERGED if merged else _APART}' sh {word.first} {word.second}"
+    start = f"exec sh -c '{_MERGED if merged else _LOGIN}' sh {word.first} {word.second}"
     return b" ".join([start.encode(), *(b"'%b'" % piece for piece in _pieces(command))])
 
 

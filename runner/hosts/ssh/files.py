@@ -1,9 +1,8 @@
 """The file verbs of a host as shell scripts, one round trip each.
 
-What a script needs comes as arguments, so that no name is ever part of a script; a name never comes back
-through `$( )` either, which would eat its last newlines. A script that gets content knows its length: if we
-die while we send, it notices and leaves no half file. What fails is told by the C locale's words on standard
-error.
+No name comes back through `$( )`, which would eat its last newlines. A script that gets content knows its
+length: if we die while we send, it notices and leaves no half file. What fails is told by the C locale's
+words on standard error.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from runner.hosts.files import NoSpaceError, temporary_name
 from runner.hosts.host import LARGEST_LOG, LARGEST_RECORD, FileStat
 from runner.hosts.regular_file import (
     NOT_A_FILE,
-    REFUSE_UNLESS_REGULAR,
     TOO_LARGE,
     NotAFileError,
     TooLargeError,
     kind_in_words,
 )
+from runner.hosts.script import Script, load
 
 SCRIPT_TIMEOUT = MINUTE
 SYNC_TIMEOUT = HOUR
@@ -40,104 +39,21 @@ stops if told."""
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
-_PRELUDE = "export LC_ALL=C; umask 077\n"
-
-# All that is sent is read, to its end, also after a failure: see `Session.finish`. What stood still for so
-# long that nobody waits for it any more must not come through later, over what was written since: time counts
-# from before the session began. TERM ends a script at once, also one that waits for content of a frozen
-# runner: a trap would wait for `head`. What it leaves is a temporary. 1 path, 2 directory, 3 temporary, 4
-# size, 5 mode, 6 hundredths of seconds
-_IN_TIME = """\
-read -r began rest </proc/uptime
-longest=$6
-in_time() {
-    read -r now rest </proc/uptime
-    [ $((${now%.*}${now#*.} - ${began%.*}${began#*.})) -lt "$longest" ] || { echo "it came too late" >&2; return 1; }
-}
-"""
-
-_STAGE = """\
-trap 'rm -f "$3"; cat >/dev/null' EXIT
-trap 'exit 1' HUP INT PIPE
-set -C
-head -c "$4" >"$3" || exit
-set +C
-[ "$(stat -c %s "$3")" -eq "$4" ] || { echo "only a part of the content came" >&2; exit 1; }
-"""
-
-_REPLACE = """\
-chmod "$5" "$3" && sync "$3" && in_time && mv -f -T "$3" "$1" && sync "$2"
-"""
-
-_APPEND = f"""\
-{REFUSE_UNLESS_REGULAR}
-before=0
-if [ -e "$1" ] || [ -L "$1" ]; then refuse_unless_regular "$1"; before=${{found##* }}; fi
-in_time || exit
-cat "$3" >>"$1" && sync "$1" "$2" && exit
-truncate -s "$before" "$1"
-exit 1
-"""
-
-# Arguments as above; reads lines "offset length", each followed by that many bytes
-_SPARSE = """\
-trap 'rm -f "$3"; cat >/dev/null' EXIT
-trap 'exit 1' HUP INT PIPE
-set -C
-: >"$3" || exit
-set +C
-while read -r offset length && [ "$offset" != end ]; do
-    dd of="$3" bs=65536 count="$length" seek="$offset" status=none conv=notrunc \\
-        iflag=fullblock,count_bytes oflag=seek_bytes || exit
-done
-[ "$offset" = end ] || { echo "only a part of the content came" >&2; exit 1; }
-truncate -s "$4" "$3" || exit
-"""
-
-# mv -n asks the kernel for RENAME_NOREPLACE (coreutils 8.30 and later); it may be silent when it did nothing.
-# 1 old, 2 new, 3 and 4 their directories
-_RENAME = """\
-[ "$(stat -c %d "$3")" = "$(stat -c %d "$4")" ] || { echo "rename: Invalid cross-device link" >&2; exit 1; }
-stat "$1" >/dev/null || exit
-mv -T -n "$1" "$2" 2>/dev/null
-if [ -e "$1" ] || [ -L "$1" ]; then
-    if [ -e "$2" ] || [ -L "$2" ]; then echo "rename: File exists" >&2; exit 1; fi
-    exec mv -T -n "$1" "$2"
-fi
-sync "$3" "$4"
-"""
-
-_SUPERSEDE = """\
-[ "$(stat -c %d "$3")" = "$(stat -c %d "$4")" ] || { echo "rename: Invalid cross-device link" >&2; exit 1; }
-mv -f -T "$1" "$2" && sync "$3" "$4"
-"""
-
-# dd waits for nobody and follows no link, whatever stands there by now; one byte more than may be there shows
-# that it grew. 1 path, 2 the most bytes that it may have
-_READ = f"""\
-{REFUSE_UNLESS_REGULAR}
-refuse_unless_regular "$1"
-[ "${{found##* }}" -le "$2" ] || exit {TOO_LARGE}
-exec dd if="$1" iflag=nofollow,nonblock,count_bytes count="$(($2 + 1))" bs=1048576 status=none
-"""
+_WRITE = load("runner/hosts/ssh/scripts/write.sh")
+_WRITE_SPARSE = load("runner/hosts/ssh/scripts/write-sparse.sh")
+_APPEND = load("runner/hosts/ssh/scripts/append.sh")
+_READ = load("runner/hosts/ssh/scripts/read.sh")
+_LIST = load("runner/hosts/ssh/scripts/list.sh")
+_STAT = load("runner/hosts/ssh/scripts/stat.sh")
+_MKDIR = load("runner/hosts/ssh/scripts/mkdir.sh")
+_RENAME = load("runner/hosts/ssh/scripts/rename.sh")
+_RENAME_OVER = load("runner/hosts/ssh/scripts/rename-over.sh")
+_REMOVE = load("runner/hosts/ssh/scripts/remove.sh")
+_SYNC = load("runner/hosts/ssh/scripts/sync.sh")
+_FREE_SPACE = load("runner/hosts/ssh/scripts/free-space.sh")
 
 _IN_PART = 9
 """Exit code of the list of a directory that is there, and could not be read to its end."""
-
-# That one of the names is gone again when find looks at it does not make the directory absent.
-_LIST = f"""\
-stat -L "$1" >/dev/null || exit
-if [ ! -d "$1" ]; then echo "find: Not a directory" >&2; exit 1; fi
-find -H "$1" -mindepth 1 -maxdepth 1 -printf '%f\\0' || exit {_IN_PART}
-"""
-
-# 1 path, 2 mode, 3 parent, 4 "parents" or nothing
-_MKDIR = """\
-if [ -d "$1" ]; then exit 0; fi
-if [ -n "$4" ]; then mkdir -p "$3" || exit; fi
-mkdir -m "$2" "$1" || { code=$?; [ -d "$1" ] && exit 0; exit "$code"; }
-sync "$3"
-"""
 
 _STRERRORS = {
     os.strerror(code): code
@@ -169,13 +85,17 @@ class RemoteFiles(ABC):
 
     @abstractmethod
     def script(
-        self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
+        self,
+        script: Script,
+        *args: str,
+        stdin: Iterable[bytes] | None = None,
+        timeout: float = SCRIPT_TIMEOUT,
     ) -> bytes:
         """Its output. A script that is given `stdin` reads it to the end; its time begins when it was
         started. Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
 
     @abstractmethod
-    def stream(self, text: str, *args: str) -> Generator[bytes, None, None]:
+    def stream(self, script: Script, *args: str) -> Generator[bytes, None, None]:
         """Its output as it comes. Raises as `script`."""
 
     def exists(self, path: str) -> bool:
@@ -183,7 +103,7 @@ class RemoteFiles(ABC):
 
     def stat(self, path: str) -> FileStat | None:
         try:
-            output = self._do(path, "exec stat -L -c '%s %b %B %Y %f' \"$1\"", _plain(path), answers=_ABSENT)
+            output = self._do(path, _STAT, _plain(path), answers=_ABSENT)
         except _ABSENT:
             return None
         size, blocks, block, mtime, mode = output.split()
@@ -214,7 +134,7 @@ class RemoteFiles(ABC):
     def read_chunks(self, path: str, chunk: int = 1 << 20, *, limit: int = LARGEST_LOG) -> Iterator[bytes]:
         held = bytearray()
         left = limit
-        with closing(self.stream(_PRELUDE + _READ, _plain(path), str(limit))) as contents:
+        with closing(self.stream(_READ, _plain(path), str(limit))) as contents:
             try:
                 for content in contents:
                     if (left := left - len(content)) < 0:
@@ -229,25 +149,25 @@ class RemoteFiles(ABC):
             yield bytes(held)
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        self._stage(path, _STAGE + _REPLACE, len(content), mode, [content], RECORD_TIMEOUT)
+        self._stage(path, _WRITE, len(content), mode, [content], RECORD_TIMEOUT)
 
     def write_sparse(
         self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
     ) -> None:
-        self._stage(path, _SPARSE + _REPLACE, size, mode, _framed(pieces, size), SYNC_TIMEOUT)
+        self._stage(path, _WRITE_SPARSE, size, mode, _framed(pieces, size), SYNC_TIMEOUT)
 
     def append(self, path: str, content: bytes) -> None:
-        self._stage(path, _STAGE + _APPEND, len(content), 0o600, [content], RECORD_TIMEOUT)
+        self._stage(path, _APPEND, len(content), 0o600, [content], RECORD_TIMEOUT)
 
     def sync(self, *paths: str) -> None:
         if paths:
-            self._do(posixpath.commonpath(paths), 'exec sync "$@"', *map(_plain, paths), timeout=SYNC_TIMEOUT)
+            self._do(posixpath.commonpath(paths), _SYNC, *map(_plain, paths), timeout=SYNC_TIMEOUT)
 
     def rename(self, old: str, new: str, *, replace: bool = False) -> None:
         answers = (FileNotFoundError, FileExistsError)
         self._do(
             old,
-            _SUPERSEDE if replace else _RENAME,
+            _RENAME_OVER if replace else _RENAME,
             _plain(old),
             _plain(new),
             _parent(old),
@@ -260,25 +180,31 @@ class RemoteFiles(ABC):
             return
         # rm does not follow a link unless its name ends in a slash.
         names = [_plain(path.rstrip("/")) for path in paths]
-        text = f'exec rm {"-rf" if recursive else "-f"} "$@"'
-        self._do(posixpath.commonpath(paths), text, *names, timeout=SYNC_TIMEOUT)
+        how = "-rf" if recursive else "-f"
+        self._do(posixpath.commonpath(paths), _REMOVE, how, *names, timeout=SYNC_TIMEOUT)
 
     def free_bytes(self, path: str) -> int:
-        blocks, size = self._do(path, "exec stat -f -c '%a %S' \"$1\"", _plain(path)).split()
+        blocks, size = self._do(path, _FREE_SPACE, _plain(path)).split()
         return int(blocks) * int(size)
 
     def _stage(
-        self, path: str, text: str, size: int, mode: int, content: Iterable[bytes], timeout: float
+        self,
+        path: str,
+        script: Script,
+        size: int,
+        mode: int,
+        content: Iterable[bytes],
+        timeout: float,
     ) -> None:
         directory = _parent(path)
         temporary = f"{directory}/{temporary_name()}"
         arguments = (_plain(path), directory, temporary, str(size), f"{mode:o}", str(int(timeout * 100)))
-        self._do(path, _IN_TIME + text, *arguments, stdin=content, timeout=timeout)
+        self._do(path, script, *arguments, stdin=content, timeout=timeout)
 
     def _do(
         self,
         path: str,
-        text: str,
+        script: Script,
         *args: str,
         stdin: Iterable[bytes] | None = None,
         timeout: float = SCRIPT_TIMEOUT,
@@ -287,7 +213,7 @@ class RemoteFiles(ABC):
     ) -> bytes:
         """`answers` are failures that the caller is told as such; all others are sentences."""
         try:
-            return self.script(_PRELUDE + text, *args, stdin=stdin, timeout=timeout)
+            return self.script(script, *args, stdin=stdin, timeout=timeout)
         except CommandError:
             raise HostError(
                 f"{path} on {self.name}: no answer within {timeout:.0f} s", transient=True

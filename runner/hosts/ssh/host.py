@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from runner.base.errors import CommandError, HostError, SendenseError
 from runner.hosts.fencing import hold_still
 from runner.hosts.host import Child, Completed, Forwards, Lock
+from runner.hosts.script import Script
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.connections import Connections
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT, RemoteFiles, ScriptError
@@ -90,9 +91,13 @@ class SshHost(RemoteFiles):
         self._connections.close()
 
     def script(
-        self, text: str, *args: str, stdin: Iterable[bytes] | None = None, timeout: float = SCRIPT_TIMEOUT
+        self,
+        script: Script,
+        *args: str,
+        stdin: Iterable[bytes] | None = None,
+        timeout: float = SCRIPT_TIMEOUT,
     ) -> bytes:
-        session = self._connections.start(("sh", "-c", text, self.mark or "sh", *args))
+        session = self._connections.start(script.argv(*args, name=self.mark or "sh"))
         if stdin is not None:
             try:
                 hold_still()
@@ -104,8 +109,8 @@ class SshHost(RemoteFiles):
             raise ScriptError(ended.exit_code, ended.stderr)
         return ended.stdout
 
-    def stream(self, text: str, *args: str) -> Generator[bytes, None, None]:
-        session = self._connections.start(("sh", "-c", text, self.mark or "sh", *args))
+    def stream(self, script: Script, *args: str) -> Generator[bytes, None, None]:
+        session = self._connections.start(script.argv(*args, name=self.mark or "sh"))
         try:
             while content := session.receive(_READ_TIMEOUT):
                 yield content

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from runner.base.errors import HostError, LockedError
-from runner.hosts.identity import IDENTITY
 from runner.hosts.lock_file import ATTEMPTS, NOBODY, read_lock
-from runner.hosts.regular_file import NOT_A_FILE, REFUSE_UNLESS_REGULAR, NotAFileError, kind_in_words
+from runner.hosts.regular_file import NOT_A_FILE, NotAFileError, kind_in_words
+from runner.hosts.script import load
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT
 from runner.hosts.ssh.session import Session
 from runner.hosts.supervisor import BROKEN, first_line
@@ -29,42 +29,7 @@ ANSWER_TIMEOUT = 60.0
 FRESH = 1.0
 """An answer to what was asked so many seconds ago still counts."""
 
-# The shell holds the lock by its file descriptor 9. A holder writes its name right after it got the lock.
-# 1 path, 2 holder, 3 token, 4 seconds without a word from us
-_LOCK = f"""\
-export LC_ALL=C
-umask 077
-{IDENTITY}
-{REFUSE_UNLESS_REGULAR}
-# Between opening and locking somebody may remove the file, and whoever comes next locks another.
-is_at_path() {{ [ /proc/self/fd/9 -ef "$1" ]; }}
-tries={ATTEMPTS}
-while :; do
-    if [ -e "$1" ] || [ -L "$1" ]; then refuse_unless_regular "$1"; fi
-    exec 9>>"$1" || exit
-    flock -n -E 75 9
-    code=$?
-    is_at_path "$1" && break
-    tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || {{ echo "something replaces it again and again"; exit 1; }}
-done
-if [ "$code" -eq 75 ]; then
-    tries=10
-    while [ -z "$(head -n 1 "$1")" ] && [ "$tries" -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done
-    echo refused
-    exec cat <"$1"
-fi
-[ "$code" -eq 0 ] || exit
-before=$(sed -n '2s/ .*//p' "$1")
-me="$3 $(identity $$)"
-printf '%s\\n%s\\n' "$2" "$me" >"$1" || exit
-echo "taken $before"
-while beat=$(exec 9>&- 2>/dev/null; exec timeout "$4" head -c 1) && [ -n "$beat" ]; do
-    is_at_path "$1" || exit
-    echo
-done
-if is_at_path "$1"; then printf '\\n%s\\n' "$me" >"$1"; fi
-"""
+_LOCK = load("runner/hosts/ssh/scripts/lock.sh")
 
 
 def take_lock(
@@ -72,7 +37,8 @@ def take_lock(
 ) -> SshLock:
     """See `runner.hosts.host.Host.lock`; `start` starts a command line on a wire."""
     asked = _clock()
-    wire = start(("sh", "-c", _LOCK, mark or "lock", path, holder, token or NOBODY, str(LET_GO)))
+    arguments = (path, holder, token or NOBODY, str(LET_GO), str(ATTEMPTS))
+    wire = start(_LOCK.argv(*arguments, name=mark or "lock"))
     try:
         answer, text = first_line(host, ("flock", path), wire)
         if not answer.startswith("taken"):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.base.errors import HostError
-from runner.hosts.ssh.files import _LIST, _PRELUDE, RemoteFiles, ScriptError
+from runner.hosts.script import Script
+from runner.hosts.ssh.files import _LIST, RemoteFiles, ScriptError
 from tests.bad_reads import library
 
 __all__ = ["library"]
@@ -19,9 +20,7 @@ def test_a_name_that_is_gone_again_does_not_make_its_directory_absent(library: P
     for name in ("stays", "gone"):
         (tmp_path / name).touch()
     under = ("env", f"LD_PRELOAD={library}", "BAD_READS=;lose gone;")
-    done = subprocess.run(
-        [*under, "sh", "-c", _PRELUDE + _LIST, "sh", str(tmp_path)], capture_output=True, timeout=60, check=False
-    )
+    done = subprocess.run([*under, *_LIST.argv(str(tmp_path))], capture_output=True, timeout=60, check=False)
     assert b"No such file or directory" in done.stderr
     with pytest.raises(HostError) as told:
         Answers(ScriptError(done.returncode, done.stderr.decode())).listdir(str(tmp_path))
@@ -36,8 +35,8 @@ class Answers(RemoteFiles):
     def __init__(self, answer: ScriptError) -> None:
         self._answer = answer
 
-    def script(self, text: str, *args: str, **options: object) -> bytes:
+    def script(self, script: Script, *args: str, **options: object) -> bytes:
         raise self._answer
 
-    def stream(self, text: str, *args: str) -> Generator[bytes, None, None]:
+    def stream(self, script: Script, *args: str) -> Generator[bytes, None, None]:
         raise self._answer

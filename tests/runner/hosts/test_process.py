@@ -17,7 +17,7 @@ from runner.hosts.supervisor import LeashedChild, kept_directory, leash
 from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
 
 
-@pytest.fixture(params=["dash", "bash"])
+@pytest.fixture(params=["dash", "bash", "busybox"])
 def sh(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """`sh` is that shell."""
     found = shutil.which(request.param)

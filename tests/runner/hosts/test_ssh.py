@@ -20,13 +20,14 @@ import pytest
 from runner.base.errors import CommandError, HostError, LockedError
 from runner.hosts import process
 from runner.hosts.connect import connect
+from runner.hosts.script import Script
 from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh import files
 from runner.hosts.ssh.host import SshHost
 from runner.hosts.ssh.session import Ended, Session
 from runner.hosts.stray_processes import end, look
-from runner.hosts.supervisor import OWNER, first_line, mark_of
+from runner.hosts.supervisor import first_line, mark_of
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
 
@@ -222,7 +223,7 @@ def test_a_broken_connection_shows_in_locks_and_children(make: Make, tmp_path: P
 
 def test_a_directory_whose_keeper_died_with_its_host_is_removed_at_the_end(make: Make) -> None:
     with behind(make().spec) as host, host.tempdir() as directory:
-        keeper = (Path(directory) / OWNER).read_text().split()[2]
+        keeper = Path(directory, ".owner").read_text().split()[2]
         os.kill(int(keeper), signal.SIGKILL)
     assert not Path(directory).exists()
 
@@ -286,15 +287,13 @@ def shells_about(path: str) -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize(
-    "text", [files._STAGE + files._APPEND, files._SPARSE + files._REPLACE], ids=["whole", "sparse"]
-)
-def test_a_write_whose_runner_is_frozen_in_the_middle_can_be_ended(sshd: Sshd, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("script", [files._APPEND, files._WRITE_SPARSE], ids=["whole", "sparse"])
+def test_a_write_whose_runner_is_frozen_in_the_middle_can_be_ended(sshd: Sshd, tmp_path: Path, script: Script) -> None:
     """It waits for content that does not come, and nothing hangs up."""
     path = f"{tmp_path}/record"
     with behind(sshd.spec) as host, behind(sshd.spec) as frozen:
         arguments = (path, str(tmp_path), f"{path}.new", "100", "600", "6000")
-        session = frozen._connections.start(("sh", "-c", files._IN_TIME + text, mark_of("R", "1"), *arguments))
+        session = frozen._connections.start(script.argv(*arguments, name=mark_of("R", "1")))
         assert eventually(lambda: Path(f"{path}.new").exists())
         end(host, (one.process for one in look(host).processes if path in one.command))
         session.close()
@@ -437,8 +436,8 @@ def test_the_users_ssh_configuration_is_not_read(sshd: Sshd, tmp_path: Path, mon
 def test_a_write_whose_content_came_in_part_changes_nothing(sshd: Sshd, tmp_path: Path, sent: int) -> None:
     with behind(sshd.spec) as host:
         host.write(f"{tmp_path}/manifest", b"before")
-        for text in (files._STAGE + files._REPLACE, files._STAGE + files._APPEND, files._SPARSE + files._REPLACE):
+        for script in (files._WRITE, files._APPEND, files._WRITE_SPARSE):
             with pytest.raises(HostError, match="only a part of the content came"):
-                host._stage(f"{tmp_path}/manifest", text, 100, 0o600, [b"0 50\n" * (sent // 5)], 60.0)
+                host._stage(f"{tmp_path}/manifest", script, 100, 0o600, [b"0 50\n" * (sent // 5)], 60.0)
         assert host.read(f"{tmp_path}/manifest") == b"before"
         assert host.listdir(str(tmp_path)) == ["manifest"]

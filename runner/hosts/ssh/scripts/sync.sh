@@ -1,0 +1,4 @@
+#!/bin/sh
+# Brings files and directories onto storage.
+. ./prelude.sh
+exec sync "$@"
