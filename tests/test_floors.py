@@ -51,7 +51,7 @@ ROOMS = {
     "paramiko": "runner/hosts/ssh/",
     "jinja2": "runner/base/render.py",
     "yaml": "runner/base/yaml_nodes.py runner/job/writer.py",
-    "networkx": "runner/job/graph.py",
+    "networkx": "runner/base/dag.py",
     "rich": "runner/console/",
     "click": "runner/cli/ steps/commands/",
     "guestfs": "steps/guest/",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from runner.base.dag import Dag
 from runner.base.printable import printable
 from runner.base.units import human_bytes
 from runner.console import difference_view, print_diff, print_table
 from runner.engine.difference import Difference
 from runner.engine.plan import Plan, PlanNode
-from runner.job.graph import reduced
 from runner.report.markdown import code, plain
 
 _SIGNS = {"run": "+", "keep": "=", "open": "~", "idle": "·", "unknown": "?"}
@@ -140,12 +140,14 @@ def as_mermaid(plan: Plan) -> str:
     """A Mermaid flowchart, top to bottom, without the edges that follow from others; names are numbered since
     Mermaid's ids take few characters."""
     numbers = {node.id: f"n{number}" for number, node in enumerate(plan.nodes)}
+    dag = Dag(numbers)
+    dag.add(plan.edges)
     lines = ["flowchart TD"]
     for node in plan.nodes:
         left, right = ("([", "])") if node.lifetime == "process" else ("[", "]")
         label = printable(node.id).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         lines.append(f'    {numbers[node.id]}{left}"{label}"{right}:::{node.action}')
-    lines += [f"    {numbers[first]} --> {numbers[second]}" for first, second in reduced(plan.edges)]
+    lines += [f"    {numbers[first]} --> {numbers[second]}" for first, second in dag.reduced()]
     lines += [
         "    classDef run fill:#dbeafe,stroke:#2563eb,color:#111",
         "    classDef keep fill:#dcfce7,stroke:#16a34a,color:#111",

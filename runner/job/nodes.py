@@ -83,7 +83,7 @@ class Nodes:
         self._specs = {spec.id: spec for spec in specs}
         self._registry = registry
         self._graph = graph
-        self.order: tuple[str, ...] = tuple(graph.order)
+        self.order: tuple[str, ...] = graph.order()
         self.of_step: dict[str, tuple[Node, ...]] = {}
         """Nodes by step id; a step that cannot be expanded yet is absent."""
         self.by_id: dict[NodeId, Node] = {}
@@ -147,7 +147,7 @@ class Nodes:
         return any(entry not in mine for entry in self._specs[step].each)
 
     def step_predecessors(self, step: str) -> tuple[str, ...]:
-        return tuple(self._graph.predecessors(step))
+        return self._graph.predecessors(step)
 
     def predecessors(self, node: Node) -> tuple[Node, ...]:
         return tuple(

@@ -1,5 +1,4 @@
-"""The run as a picture: where the boxes of its graph stand, and the curve of its throughput. Pure geometry,
-in pixels.
+"""The graph of a run as a picture: where its boxes stand. Pure geometry, in pixels.
 
 Time runs to the right, level by level; what fans out runs in lanes, one a key, so that one disk's way is one
 line. The template draws what stands here.
@@ -10,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from runner.base.units import human_bytes, human_seconds
-from runner.events.flow import Throughput
+from runner.base.dag import Dag
+from runner.base.units import human_seconds
 from runner.events.outcomes import NODES, NodeState, Tone
 from runner.events.summary import NodeSummary
 
@@ -86,12 +85,10 @@ def draw_graph(nodes: Sequence[NodeSummary], edges: Iterable[tuple[str, str]]) -
         members.setdefault(spots[node.node], []).append(node)
     if not members or len(members) > MAX_BOXES:
         return None
-    wires = _reduced(
-        members,
-        {(spots[a], spots[b]) for a, b in edges if a in spots and b in spots and spots[a] != spots[b]},
-    )
-    levels = _levels(members, wires)
-    return _place(members, wires, levels, tuple(dict.fromkeys(lanes.values())))
+    dag = Dag(members)
+    dag.add((spots[a], spots[b]) for a, b in edges if a in spots and b in spots and spots[a] != spots[b])
+    # A lock has an edge to nearly every node.
+    return _place(members, dag.reduced(), dag.levels(), tuple(dict.fromkeys(lanes.values())))
 
 
 def _step(node: str) -> str:
@@ -114,56 +111,9 @@ def _lanes(nodes: Sequence[NodeSummary]) -> dict[str, str]:
     return {key: key for key in shown} | {key: rest for key in keys if key not in shown}
 
 
-def _reduced(spots: Iterable[_Spot], edges: set[tuple[_Spot, _Spot]]) -> list[tuple[_Spot, _Spot]]:
-    """Without the edges that a longer way says as well: a lock has one to nearly every node."""
-    after: dict[_Spot, list[_Spot]] = {spot: [] for spot in spots}
-    for before, behind in edges:
-        after[before].append(behind)
-    reach: dict[_Spot, set[_Spot]] = {}
-    for spot in reversed(_sorted(after)):
-        reach[spot] = set(after[spot]).union(*(reach[behind] for behind in after[spot]))
-    return [
-        (before, behind)
-        for before, followers in after.items()
-        for behind in followers
-        if not any(behind in reach[other] for other in followers if other != behind)
-    ]
-
-
-def _sorted(after: dict[_Spot, list[_Spot]]) -> list[_Spot]:
-    """Topological; the graph has no cycles, `validate` saw to it."""
-    waiting = dict.fromkeys(after, 0)
-    for followers in after.values():
-        for spot in followers:
-            waiting[spot] += 1
-    ready = [spot for spot, count in waiting.items() if count == 0]
-    for spot in ready:  # grows while it is walked
-        for behind in after[spot]:
-            waiting[behind] -= 1
-            if waiting[behind] == 0:
-                ready.append(behind)
-    return ready
-
-
-def _levels(spots: Iterable[_Spot], wires: list[tuple[_Spot, _Spot]]) -> dict[_Spot, int]:
-    """Longest way from the start; then each moved right, beside what it is for."""
-    after: dict[_Spot, list[_Spot]] = {spot: [] for spot in spots}
-    for before, behind in wires:
-        after[before].append(behind)
-    order = _sorted(after)
-    level = dict.fromkeys(order, 0)
-    for spot in order:
-        for behind in after[spot]:
-            level[behind] = max(level[behind], level[spot] + 1)
-    for spot in reversed(order):
-        if after[spot]:
-            level[spot] = min(level[behind] for behind in after[spot]) - 1
-    return level
-
-
 def _place(
     members: dict[_Spot, list[NodeSummary]],
-    wires: list[tuple[_Spot, _Spot]],
+    wires: Iterable[tuple[_Spot, _Spot]],
     levels: dict[_Spot, int],
     lanes: tuple[str, ...],
 ) -> Graph:
@@ -226,103 +176,3 @@ def _wire(before: Box, behind: Box) -> str:
     if y2 < y1:  # up to the band above the lanes, where there is room to run level
         return f"M{x1:g} {y1:g}C{x1 + gap:g} {y1:g} {x1:g} {y2:g} {x1 + gap:g} {y2:g}H{x2:g}"
     return f"M{x1:g} {y1:g}H{x2 - gap:g}C{x2:g} {y1:g} {x2 - gap:g} {y2:g} {x2:g} {y2:g}"
-
-
-CURVE_WIDTH, CURVE_HEIGHT = 1000, 180
-_SPANS = (
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    10800,
-    21600,
-    43200,
-    86400,
-)  # seconds
-_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-
-
-@dataclass(frozen=True)
-class Tick:
-    """`at`: pixels from the left, or from the top."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True)
-class Curve:
-    phase: str
-    line: str
-    area: str
-    """SVG path data, both."""
-    mean: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    curves: tuple[Curve, ...]
-    times: tuple[Tick, ...]
-    speeds: tuple[Tick, ...]
-
-
-def draw_throughput(measured: Throughput) -> Chart | None:
-    """None if nothing moved."""
-    top = max((max(speeds) for speeds in measured.phases.values()), default=0.0)
-    if top <= 0:
-        return None
-    step = _nice_speed(top)
-    ceiling = step * (int(top / step) + 1)
-    bins = max(len(speeds) for speeds in measured.phases.values())
-    seconds = bins * measured.bin_seconds
-    span = next((span for span in _SPANS if seconds / span <= 8), 86400 * (1 + int(seconds / 86400 / 8)))
-    return Chart(
-        curves=tuple(
-            _curve(phase, speeds, ceiling) for phase, speeds in measured.phases.items() if max(speeds) > 0
-        ),
-        times=tuple(
-            Tick(at=span * index / seconds * CURVE_WIDTH, label=human_seconds(span * index) if index else "0")
-            for index in range(int(seconds / span) + 1)
-        ),
-        speeds=tuple(
-            Tick(at=CURVE_HEIGHT * (1 - step * index / ceiling), label=f"{human_bytes(step * index)}/s")
-            for index in range(1, round(ceiling / step) + 1)
-        ),
-    )
-
-
-def _nice_speed(top: float) -> float:
-    """The distance of the speed's ticks, so that there are at most four below `top`."""
-    unit = 1.0
-    while True:
-        for step in _STEPS:
-            if top / (step * unit) <= 4:
-                return step * unit
-        unit *= 1024
-
-
-def _curve(phase: str, speeds: tuple[float, ...], ceiling: float) -> Curve:
-    width = CURVE_WIDTH / len(speeds)
-    points = [
-        f"{(index + 0.5) * width:.1f} {CURVE_HEIGHT * (1 - speed / ceiling):.1f}"
-        for index, speed in enumerate(speeds)
-    ]
-    moving = [speed for speed in speeds if speed > 0]
-    return Curve(
-        phase=phase,
-        line="M" + "L".join(points),
-        area=f"M{0.5 * width:.1f} {CURVE_HEIGHT}L"
-        + "L".join(points)
-        + f"L{CURVE_WIDTH - 0.5 * width:.1f} {CURVE_HEIGHT}Z",
-        mean=f"{human_bytes(sum(moving) / len(moving))}/s",
-    )

@@ -18,9 +18,10 @@ from runner.events.step_report import Cell, Command, ReportOf
 from runner.events.summary import NodeSummary, RunSummary, Table, fold
 from runner.hosts import files
 from runner.report import markdown
-from runner.report.graph_drawing import draw_graph, draw_throughput
+from runner.report.graph_drawing import draw_graph
 from runner.report.junit import render_junit
 from runner.report.labels import Fact, clock, failures, in_lines, must_fix_first, story, verdict
+from runner.report.throughput_drawing import draw_throughput
 
 
 def write_reports(events: Iterable[Event], directory: Path, report_of: ReportOf) -> tuple[Path, ...]:

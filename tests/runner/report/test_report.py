@@ -14,10 +14,11 @@ from runner.events.events import Event, Held, NodeFailed, RunFinished, UndoFaile
 from runner.events.journal import Journal, read_events
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.events.summary import NodeSummary, RunSummary, fold
-from runner.report.graph_drawing import BOX_HEIGHT, BOX_WIDTH, MAX_LANES, draw_graph, draw_throughput
+from runner.report.graph_drawing import BOX_HEIGHT, BOX_WIDTH, MAX_LANES, draw_graph
 from runner.report.junit import render_junit
 from runner.report.labels import verdict
 from runner.report.report import render_html, render_markdown, write_reports
+from runner.report.throughput_drawing import draw_throughput
 from tests.run_events import DIGEST, DISKS, FAILURE, RUN, Story, done_run, failed_run, report_of, resumed_run
 
 EVIL = '<script>alert("1")</script> | `x` \x1b[31m *b* [a](b) & co\n# h'
