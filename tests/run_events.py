@@ -45,6 +45,7 @@ HEAD = ("discover", "reserve", "snapshot")
 PER_DISK = ("image", "export", "tunnel", "source", "transfer", "readback", "view", "verify")
 TAIL = ("publish", "cleanup")
 KINDS = {
+    "parent": ("choose-parent", "keep"),
     "image": ("create-qcow2", "keep"),
     "export": ("start-nbd", "process"),
     "tunnel": ("open-tunnel", "process"),

@@ -57,6 +57,8 @@ def steps(name: str | None, as_json: bool) -> None:
         else:
             print_table("Steps", ("step", "lifetime", "what it does"), rows, stream=sys.stdout)
         return
+    if name in registry.renamed:
+        raise UsageError(f"the step '{name}' was renamed to '{registry.renamed[name]}'")
     if name not in registry.steps:
         close = difflib.get_close_matches(name, registry.steps, 1)
         hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(registry.steps)}"

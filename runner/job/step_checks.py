@@ -105,8 +105,11 @@ class _Checks:
         if (kind := self._registry.steps.get(spec.uses)) is not None:
             self._with(step, kind, variables)
             return
-        hint = did_you_mean(spec.uses, self._registry.steps) or "; `sendense steps` lists them"
-        self._say(step.at("uses"), f"there is no step '{spec.uses}'{hint}")
+        if (now := self._registry.renamed.get(spec.uses)) is not None:
+            self._say(step.at("uses"), f"the step '{spec.uses}' was renamed to '{now}': write uses: {now}")
+        else:
+            hint = did_you_mean(spec.uses, self._registry.steps) or "; `sendense steps` lists them"
+            self._say(step.at("uses"), f"there is no step '{spec.uses}'{hint}")
         for scalar in scalars(step.with_node):
             self._references.in_text(Place(spec, variables, Takes.ANYTHING), scalar)
 

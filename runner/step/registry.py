@@ -19,6 +19,8 @@ class Registry:
     def __init__(self, steps: Mapping[str, AnyStep], sections: Mapping[str, type[Section]]) -> None:
         self.steps = dict(steps)
         self.sections = dict(sections)
+        self.renamed = {old: name for name, step in self.steps.items() for old in step.formerly}
+        """Earlier names of steps, and what each is called now."""
 
     @classmethod
     def installed(cls) -> Registry:

@@ -55,6 +55,8 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     a job."""
 
     name: ClassVar[str]
+    formerly: ClassVar[tuple[str, ...]] = ()
+    """Names it had in earlier versions: a job file that still uses one is told the new name."""
     version: ClassVar[int] = 1
     """Raised when the same inputs lead to another result: old records are then stale."""
     lifetime: ClassVar[Lifetime]

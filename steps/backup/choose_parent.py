@@ -75,13 +75,14 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
     the one manifest of it. A disk that is new, grown, reverted, or whose tracking started over becomes a
     full, and the reason is told, recorded and shown by `plan`."""
 
-    name = "base"
+    name = "choose-parent"
+    formerly = ("base",)
     lifetime = Lifetime.KEEP
     In = ChooseParentIn
     Out = Base
     example = (
-        'uses: base, each: {disk: "${{ discover.disks }}"}, with: {vm: "${{ discover.vm }}", disk: "${{ disk '
-        '}}", snapshot: "${{ snapshot }}", repository: main, mode: auto}'
+        'uses: choose-parent, each: {disk: "${{ discover.disks }}"}, with: {vm: "${{ discover.vm }}", '
+        'disk: "${{ disk }}", snapshot: "${{ snapshot }}", repository: main, mode: auto}'
     )
     errors = (
         "with mode: incremental: no incremental can be made (the reason is shown)",

@@ -18,7 +18,7 @@ from steps.repository import naming
 from steps.repository.naming import AmbiguousVmError, Names
 from steps.repository.survey import VmDirectory
 
-_FIELDS = {"discover": "vm", "retention": "vms", "prune": "vm"}
+_FIELDS = {"discover": "vm", "plan-retention": "vms", "prune": "vm"}
 """Step → the field in which it says of which VMs it is."""
 
 
@@ -61,7 +61,7 @@ def named(job: Job) -> Named:
             continue
         for value in _values(job, spec, nodes):
             texts = value if isinstance(value, list) else [value]
-            if spec.uses == "retention" and not texts:
+            if spec.uses == "plan-retention" and not texts:
                 return Named((), True)
             found |= dict.fromkeys(text for text in texts if isinstance(text, str))
     return Named(tuple(found), False)

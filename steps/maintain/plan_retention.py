@@ -44,12 +44,13 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
     """Decides which restore points go. It reads the manifests of the repository and changes nothing; `prune`
     carries it out, VM by VM."""
 
-    name = "retention"
+    name = "plan-retention"
+    formerly = ("retention",)
     lifetime = Lifetime.KEEP
     read_only = True
     In = PlanRetentionIn
     Out = Chosen
-    example = "uses: retention, with: {repository: main, policy: {keep-daily: 7, keep-monthly: 12}}"
+    example = "uses: plan-retention, with: {repository: main, policy: {keep-daily: 7, keep-monthly: 12}}"
     errors = (
         "the path is not a repository (is the disk mounted?)",
         "no VM of that name has points there, or several have (they are named)",

@@ -1,4 +1,4 @@
-"""check-point: a restore point as it lies there is compared with the digests that were made when it was read
+"""verify-point: a restore point as it lies there is compared with the digests that were made when it was read
 at the source."""
 
 from __future__ import annotations
@@ -61,12 +61,13 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
     beside the manifest; that something is wrong with the chain, only once that was seen with the VM's lock
     held."""
 
-    name = "check-point"
+    name = "verify-point"
+    formerly = ("check-point",)
     lifetime = Lifetime.KEEP
     In = VerifyPointIn
     Out = PointChecked
     tools = (img.QEMU_IMG, nbd_server.QEMU_NBD, nbd.LIBNBD)
-    example = "uses: check-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
+    example = "uses: verify-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
         "its chain seems damaged while another run holds the VM (exit code 3; the holder is named)",

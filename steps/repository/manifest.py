@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from runner.base.sealed import Damaged, seal, unseal
 from runner.base.units import DAY, MiB, counted, human_seconds
 from steps.repository import layout
-from steps.repository.recorded import LARGEST, Amount, HeldSnapshot, Recorded, different
+from steps.repository.recorded import LARGEST, Amount, Recorded, UtcTime, different
 
 SCHEMA_VERSION: Literal[2] = 2
 """2: with `sequence`, `stored` and `unread`."""
@@ -58,7 +58,7 @@ class VmIdentity(Recorded):
 class LastFull(Recorded):
     """The last copy of a disk that took all of it from the source: it may be of a point that is long gone."""
 
-    at: HeldSnapshot
+    at: UtcTime
     """Of its point, see `Manifest.moment`."""
     points: Annotated[int, Field(ge=1)]
     """Restore points of the disk since, that one and this one counted, whether they are still there or
@@ -113,7 +113,7 @@ class PointDisk(Recorded):
     cached: bool
     """Blocks read back may have come from the host's page cache."""
     leaks: Amount
-    verified: HeldSnapshot
+    verified: UtcTime
     """When; as the three before, of the image that is there now, which a prune may have rebuilt."""
 
     @property
@@ -129,11 +129,11 @@ class Manifest(Recorded):
     """Which of its VM's points it is, given while the VM's lock was held: of two the later has the higher.
     None: made before there was one."""
     run: str
-    created: HeldSnapshot
+    created: UtcTime
     """The snapshot's createTime, by the vCenter's clock."""
-    published: HeldSnapshot
+    published: UtcTime
     """By the clock of the machine that the run was on."""
-    stored: HeldSnapshot | None = None
+    stored: UtcTime | None = None
     """The same, by the clock of the repository's host. None: made before that was noted."""
     unread: tuple[str, ...] = ()
     """Names of points of the VM that were there and could not be read when this one was published: they are

@@ -29,7 +29,7 @@ def _in_utc(value: datetime) -> datetime:
     return value
 
 
-HeldSnapshot = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """With its time zone: without one nobody knows when it was, and it cannot be compared with others."""
 
 Amount = Annotated[int, Field(ge=0, le=LARGEST)]

@@ -25,7 +25,7 @@ from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.hosts.host import Host
 from steps.repository import layout
-from steps.repository.recorded import Amount, HeldSnapshot, Recorded, different
+from steps.repository.recorded import Amount, Recorded, UtcTime, different
 
 SUSPECT = "suspect.json"
 VERIFIED = "verified.json"
@@ -46,7 +46,7 @@ class Suspicion(Recorded):
     why: str
     run: str
     """Whose run found it."""
-    at: HeldSnapshot
+    at: UtcTime
 
 
 class Suspect(Recorded):
@@ -58,7 +58,7 @@ class DiskVerified(Recorded):
     """At rest. Blocks are of 1 MiB."""
 
     key: int
-    at: HeldSnapshot
+    at: UtcTime
     """When it was begun."""
     level: Level
     """How much of what it holds was read."""
@@ -98,7 +98,7 @@ class DiskCompared(Recorded):
     """With the VM's disk as it is in a new snapshot. Blocks are of 1 MiB."""
 
     key: int
-    at: HeldSnapshot
+    at: UtcTime
     """When it was begun."""
     blocks: Amount
     compared: Amount
@@ -170,9 +170,9 @@ class Comparison(_Disks[DiskCompared]):
 
 class Protection(Recorded):
     schema_version: Literal[1] = SCHEMA_VERSION
-    until: HeldSnapshot
+    until: UtcTime
     reason: str
-    at: HeldSnapshot
+    at: UtcTime
 
 
 class Marks(Model):

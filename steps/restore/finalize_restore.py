@@ -1,4 +1,4 @@
-"""deliver: restored files get their names."""
+"""finalize-restore: restored files get their names."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
     """Gives the files that were restored their final names, once all of them were compared. A file that has
     such a name already is replaced only if the job says so."""
 
-    name = "deliver"
+    name = "finalize-restore"
+    formerly = ("deliver",)
     commits = True
     lifetime = Lifetime.KEEP
     In = FinalizeRestoreIn
     Out = Delivered
-    example = 'uses: deliver, with: {disks: "${{ check }}"}'
+    example = 'uses: finalize-restore, with: {disks: "${{ check }}"}'
     errors = ("a file of that name was made meanwhile",)
 
     def check(self, ctx: Context, inputs: FinalizeRestoreIn, recorded: Delivered | None) -> Delivered | None:

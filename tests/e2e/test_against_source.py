@@ -80,7 +80,7 @@ def test_what_a_vm_did_not_write_is_compared_and_a_forgotten_write_is_found(
 
     after = site.run("app")
     assert after.exit_code == 0, after.error
-    assert {key: after.output(f"base[{key}]")["kind"] for key in (2000, 2001)} == {2000: "full", 2001: "incremental"}
+    assert {key: after.output(f"parent[{key}]")["kind"] for key in (2000, 2001)} == {2000: "full", 2001: "incremental"}
 
 
 def test_disks_whose_tracking_does_not_reach_back_are_named_and_not_compared(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ FOREIGN = [
     pytest.param("snapshot", newer, id="newer-node"),
     pytest.param("snapshot", lambda content: content["inputs"].update(moment="now"), id="another-input"),
     pytest.param("snapshot", lambda content: content.update(step="freeze"), id="a-step-of-another-name"),
+    pytest.param("parent[[]i2000]", lambda content: content.update(step="base", step_id="base"), id="a-renamed-step"),
     pytest.param("image[[]i2000]", lambda content: content["out"].pop("capacity"), id="another-output"),
 ]
 

@@ -20,7 +20,7 @@ from tests.e2e.site import Site, disk, inventory, processes
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]})
 
 ALL = {"discover", "snapshot", "publish", "cleanup"} | {
-    f"{step}[{key}]" for step in ("base", "image", "transfer", "verify") for key in (2000, 2001)
+    f"{step}[{key}]" for step in ("parent", "image", "transfer", "verify") for key in (2000, 2001)
 }
 REST = {"transfer[2000]", "verify[2000]", "publish", "cleanup"}
 
@@ -110,7 +110,7 @@ CASES = [
     Case("reserve", lambda s: hide(s.site.repository / "repository.json", s), "init", ALL, held=False),
     Case("snapshot", lambda s: s.site.lab.fault("no-space"), "datastore1", ALL, held=False),
     Case(
-        "base[2000]", lambda s: hide(s.site.repository / "repository.json", s), "init", ALL - {"discover", "snapshot"}
+        "parent[2000]", lambda s: hide(s.site.repository / "repository.json", s), "init", ALL - {"discover", "snapshot"}
     ),
     Case("image[2000]", lambda s: block(s.partial / "disk-2000.qcow2", s), "disk-2000", REST | {"image[2000]"}),
     Case("export[2000]", no_image, "qcow2", REST),

@@ -178,21 +178,21 @@ def test_a_place_that_cannot_be_read_stops_that_disk_at_once_and_the_others_fini
 def test_a_frozen_server_is_named_within_the_stall_timeout_and_replaced(
     site: Site, at_flush, vm: str, program: str, waits_for: str
 ) -> None:
-    held_snapshots: list[float] = []
+    moments: list[float] = []
 
     def freeze() -> None:
         send(site, program, signal.SIGSTOP)
-        held_snapshots.append(time.monotonic())
+        moments.append(time.monotonic())
 
     def listener(event: Event) -> None:
         if isinstance(event, NodeRetrying):
-            held_snapshots.append(time.monotonic())
+            moments.append(time.monotonic())
 
     at_flush({2: freeze})
     ran = site.run(vm, listener, window=str(WINDOW), stall_timeout="2s")
     whole_run(ran, site, vm, 2000)
     assert f"no byte moved for 2.0 s: the copy waits for the {waits_for} of disk 2000" in retried(ran)[0].error
-    assert held_snapshots[1] - held_snapshots[0] < 2 + 10
+    assert moments[1] - moments[0] < 2 + 10
 
 
 def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:

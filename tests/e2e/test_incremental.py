@@ -172,7 +172,7 @@ def test_a_run_killed_after_the_lie_was_caught_still_says_so(site: Estate) -> No
     stop = threading.Event()
 
     def before_the_full(event: Event) -> None:
-        if isinstance(event, NodeFinished) and event.node == "base[2000]" and event.output["kind"] == "full":
+        if isinstance(event, NodeFinished) and event.node == "parent[2000]" and event.output["kind"] == "full":
             stop.set()
 
     assert site.run(job, before_the_full, stop=stop).exit_code == 130
@@ -252,7 +252,7 @@ def test_without_tracking_all_is_read_and_what_differs_is_written(tmp_path: Path
         assert of(first, 2000).change_id is None
         site.vcenter.write(VM, 2000, 3 * MiB + 5, b"new")
         site.vcenter.write(VM, 2000, 5 * MiB, bytes(2 * MiB))
-        (planned,) = [node for node in site.plan(job).nodes if node.id == "base[2000]"]
+        (planned,) = [node for node in site.plan(job).nodes if node.id == "parent[2000]"]
         assert planned.notes == (
             f"incremental on {first.name}: all of it is read, and what differs from that point's digests is written",
         )
@@ -276,7 +276,7 @@ def test_a_full_comes_when_the_job_wants_it(site: Estate) -> None:
     }
     for why, settings in wishes.items():
         job = site.job(**settings)
-        (planned,) = [node for node in site.plan(job).nodes if node.id == "base[2000]"]
+        (planned,) = [node for node in site.plan(job).nodes if node.id == "parent[2000]"]
         assert planned.notes == (f"full of 12.0 MiB: {why}",)
         assert of(site.backup(job), 2000).reason == why
 
@@ -388,7 +388,7 @@ def test_areas_that_are_refused_after_all_give_a_full_in_the_same_run(site: Esta
     site.backup(job)
 
     def refuse(event: Event) -> None:
-        if isinstance(event, NodeFinished) and event.node == "base[2000]" and event.output["kind"] == "incremental":
+        if isinstance(event, NodeFinished) and event.node == "parent[2000]" and event.output["kind"] == "incremental":
             for _ in range(2):  # transfer asks, and base anew
                 site.vcenter.fault("fail-call", method="QueryChangedDiskAreas", fault="InvalidArgument")
 
@@ -402,7 +402,7 @@ def test_of_a_vm_that_is_off_the_plan_knows_what_changed(tmp_path: Path) -> None
         job = site.job()
         first = site.backup(job)
         site.vcenter.write(VM, 2000, MiB, b"x" * 70 * KiB)
-        (planned,) = [node for node in site.plan(job).nodes if node.id == "base[2000]"]
+        (planned,) = [node for node in site.plan(job).nodes if node.id == "parent[2000]"]
         assert planned.notes == (f"incremental on {first.name}: 128.0 KiB may have changed",)
 
 

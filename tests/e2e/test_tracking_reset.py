@@ -31,7 +31,7 @@ def note(site: Estate) -> list[Path]:
     return list(site.repository().glob("*/tracking-reset.json"))
 
 
-def reason(site: Estate, job: Path, node: str = "base[2001]") -> str:
+def reason(site: Estate, job: Path, node: str = "parent[2001]") -> str:
     return " ".join(next(one for one in site.plan(job).nodes if one.id == node).notes)
 
 
@@ -75,6 +75,6 @@ def test_a_reset_that_did_not_help_is_told_and_not_tried_again(started: Estate) 
     second = site.run(job)
     assert kinds(second.points()[0]) == ["incremental", "full"]
     run = first.output("snapshot")["name"].removeprefix("sendense-")
-    assert f"{MISSING}: run {run} reset it, and that did not help" in second.output("base[2001]")["reason"]
+    assert f"{MISSING}: run {run} reset it, and that did not help" in second.output("parent[2001]")["reason"]
     assert simulator.calls["ReconfigVM_Task"] == 2
     assert simulator.snapshots(VM) == []

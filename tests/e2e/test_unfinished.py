@@ -240,7 +240,7 @@ def test_a_run_that_cannot_even_be_gone_on_with_ends_with_a_word(site: Estate) -
 def test_a_run_that_was_given_no_disk_can_be_discarded(site: Estate) -> None:
     """As the restore of a point whose manifest names none left it."""
     job, options = site.directory / "nothing.yaml", Options(state=site.directory / "state")
-    job.write_text("{version: 1, name: nothing, steps: [{id: end, uses: deliver, with: {disks: []}}]}")
+    job.write_text("{version: 1, name: nothing, steps: [{id: end, uses: finalize-restore, with: {disks: []}}]}")
     first, second = site.run(job), site.run(job, fresh=True)
     assert (first.exit_code, second.exit_code) == (1, 1)
     assert "no disk was given" in str(second.error)

@@ -25,7 +25,7 @@ def test_the_doctor_and_the_plan_say_what_switches_tracking_on_until_the_job_say
         assert any(REMEDY in note for note in next(n for n in site.plan(job).nodes if n.id == "snapshot").notes)
 
         point = site.backup(job)
-        (why,) = next(node for node in site.plan(job).nodes if node.id == "base[2000]").notes[-1:]
+        (why,) = next(node for node in site.plan(job).nodes if node.id == "parent[2000]").notes[-1:]
         assert (
             why
             == f"full of 1.0 MiB: changed block tracking was off for it when {point.name} was made, and still is: {REMEDY}"
@@ -33,5 +33,5 @@ def test_the_doctor_and_the_plan_say_what_switches_tracking_on_until_the_job_say
 
         job = site.job(cbt="enable")
         assert of_tracking(site, job).state == "good"
-        (why,) = next(node for node in site.plan(job).nodes if node.id == "base[2000]").notes[-1:]
+        (why,) = next(node for node in site.plan(job).nodes if node.id == "parent[2000]").notes[-1:]
         assert why.endswith(f"when {point.name} was made, and still is: this run switches it on")

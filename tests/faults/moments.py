@@ -32,7 +32,7 @@ class Step:
 STEPS = (
     Step("discover", (), "again", "again", "again"),  # as long as no snapshot is recorded of which it would be
     Step("snapshot", ("sshd",), "again", "kept"),
-    Step("base[*]", ("sshd",), "again", "again"),
+    Step("parent[*]", ("sshd",), "again", "again"),
     Step("image[*]", ("sshd",), "again", "kept"),
     Step("transfer[*]", ("hub", "sshd", "ssh", "qemu-nbd", "nbdkit"), "again", "again"),
     Step("verify[*]", ("hub", "sshd", "ssh", "qemu-nbd"), "again", "kept"),

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.held_snapshots import Kill
-
 from runner.events.events import Event, NodeFinished, NodeKept, NodeStarted, RunStarted
 from steps.lab.sshd import Sshd
 from tests.e2e.site import Site
 from tests.faults.ending import Before, assert_no_process_left
+from tests.faults.moments import Kill
 from tests.faults.victims import Victim, Zygote, crash, strike, wait
 
 ATTEMPTS = 3

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import pytest
 import yaml
-from tests.faults.held_snapshots import RENAMED, Kill
 
 from runner.app import Options, read_job
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, KEYS, TORTURE
+from tests.faults.moments import RENAMED, Kill
 from tests.faults.scene import Scene
 
 __all__ = ["INVENTORY"]
 
 
-def kill_one_after_the_other(scene: Scene, held_snapshots: Sequence[str], *command: str) -> None:
-    for moment in held_snapshots:
+def kill_one_after_the_other(scene: Scene, moments: Sequence[str], *command: str) -> None:
+    for moment in moments:
         assert scene.kill(Kill("runner", moment), *command) == -9
 
 
@@ -28,9 +28,9 @@ def the_run(scene: Scene) -> str:
     return run
 
 
-def thorough(*held_snapshots: str) -> tuple[str, ...]:
+def thorough(*moments: str) -> tuple[str, ...]:
     """Only in `make torture`."""
-    return held_snapshots if TORTURE else ()
+    return moments if TORTURE else ()
 
 
 RESUMING = (
@@ -52,11 +52,9 @@ SWEEPING = (*thorough("asking remove"), "asked remove")
 
 
 @pytest.mark.parametrize("moments", [RESUMING, UNWINDING], ids=["resuming", "unwinding"])
-def test_a_run_that_is_killed_again_and_again_is_finished_by_the_same_command(
-    scene: Scene, held_snapshots: tuple[str, ...]
-):
-    kill_one_after_the_other(scene, held_snapshots)
-    if held_snapshots[-1] != "phase finished":  # else it only could not say so any more
+def test_a_run_that_is_killed_again_and_again_is_finished_by_the_same_command(scene: Scene, moments: tuple[str, ...]):
+    kill_one_after_the_other(scene, moments)
+    if moments[-1] != "phase finished":  # else it only could not say so any more
         assert scene.run() == 0, scene.said
     the_run(scene)
     ending.assert_one_right_point(scene.site, scene.before)
@@ -137,8 +135,8 @@ def test_writes_that_were_interrupted_leave_no_temporary_file(scene: Scene):
     scene.job.write_text(yaml.safe_dump(document, sort_keys=False))
     kill_one_after_the_other(scene, ["writing run.json"])
     assert scene.ids() == set()  # it died before it began
-    held_snapshots = ("writing snapshot.json", "writing disk-2000.blake3", "writing manifest.json")
-    kill_one_after_the_other(scene, held_snapshots)
+    moments = ("writing snapshot.json", "writing disk-2000.blake3", "writing manifest.json")
+    kill_one_after_the_other(scene, moments)
     assert scene.run() == 0, scene.said
     the_run(scene)
     ending.assert_one_right_point(scene.site, scene.before)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.faults.held_snapshots import Kill, chosen
 
 from tests.faults import ending
 from tests.faults.disks import INVENTORY
+from tests.faults.moments import Kill, chosen
 from tests.faults.scene import Scene
 
 __all__ = ["INVENTORY"]

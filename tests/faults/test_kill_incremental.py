@@ -12,7 +12,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.faults.held_snapshots import STEPS, Kill, kills_at
 
 from runner.base.units import MiB
 from steps.lab.lab import Lab
@@ -21,6 +20,7 @@ from tests.e2e.site import Site
 from tests.faults import disks, ending
 from tests.faults.conftest import small_job
 from tests.faults.disks import KEYS, SIZES
+from tests.faults.moments import STEPS, Kill, kills_at
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 
@@ -31,8 +31,8 @@ INVENTORY = {
 }
 
 SOME = (
-    Kill("runner", "intent base[2001]", again="base[2001]"),
-    Kill("runner", "copied 2000:50", kept="base[2000]", again="transfer[2000]"),
+    Kill("runner", "intent parent[2001]", again="parent[2001]"),
+    Kill("runner", "copied 2000:50", kept="parent[2000]", again="transfer[2000]"),
     Kill("qemu-nbd", "copied 2000:50", 0.01),
     Kill("group", "acted publish", kept="publish"),
 )

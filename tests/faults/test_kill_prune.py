@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.faults.held_snapshots import Kill
 
 from runner.base.units import KiB, MiB
 from runner.hosts.local import LocalHost
@@ -23,6 +22,7 @@ from tests.chain import FIRST, Chain, point_name
 from tests.e2e.site import Site
 from tests.faults import ending
 from tests.faults.disks import INVENTORY
+from tests.faults.moments import Kill
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 from tests.hub import INSTANCE

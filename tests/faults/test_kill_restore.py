@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.faults.held_snapshots import Kill, Step, kills_at
 
 from runner.base.units import MiB
 from runner.events.events import NodeProgress
@@ -19,6 +18,7 @@ from tests.chains import Reference, incremental, reference
 from tests.e2e.site import Site
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, KEYS, SIZES, WINDOW
+from tests.faults.moments import Kill, Step, kills_at
 from tests.faults.scene import Scene
 from tests.faults.victims import Zygote
 
@@ -29,14 +29,14 @@ STEPS = (
     Step("target[*]", ("sshd",), "again", "kept"),
     Step("restore[*]", ("sshd", "ssh", "qemu-nbd"), "again", "again"),
     Step("check[*]", ("sshd", "ssh", "qemu-nbd"), "again", "again"),
-    Step("deliver", ("sshd",), "again", "kept"),
+    Step("finalize", ("sshd",), "again", "kept"),
 )
 
 SOME = (
     Kill("runner", "intent target[2001]", again="target[2001]"),
     Kill("runner", "copied 2000:60", again="restore[2000]"),
     Kill("qemu-nbd", "copied 2000:30"),
-    Kill("runner", "acted deliver", kept="deliver"),
+    Kill("runner", "acted finalize", kept="finalize"),
 )
 
 
@@ -76,7 +76,7 @@ def test_a_killed_restore_is_finished_by_the_same_command(
     restoring: Scene, point: Reference, kill: Kill, tmp_path: Path
 ):
     code = restoring.kill(kill)
-    if code != 0 and not kill.moment.endswith(" deliver"):
+    if code != 0 and not kill.moment.endswith(" finalize"):
         left = sorted((tmp_path / "restored").glob("*"))
         assert all(file.name.endswith(".partial") for file in left), "a final name came before its time"
     if kill.self_healing:

@@ -11,7 +11,6 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
-from tests.faults.held_snapshots import Kill
 
 from runner.base.units import MiB
 from runner.events.events import Event, NodeProgress
@@ -19,6 +18,7 @@ from runner.hosts import supervisor
 from tests.eventually import eventually, open_descriptors
 from tests.faults import ending
 from tests.faults.disks import INVENTORY, TORTURE
+from tests.faults.moments import Kill
 from tests.faults.scene import Scene
 from tests.faults.tap import watch_directories
 from tests.faults.victims import made, strike_programs

@@ -148,6 +148,7 @@ class End(Kind):
     """Ends."""
 
     name, lifetime, In, Out = "end", Lifetime.KEEP, Empty, Gone
+    formerly = ("finish",)
 
 
 class Ca(JobModel):

@@ -43,6 +43,27 @@ def test_a_mistake_in_a_part_that_several_jobs_include_is_said_once(
     assert capsys.readouterr().err.count("unknown key 'shs'") == 1
 
 
+RENAMED = {
+    "base": "choose-parent",
+    "check-point": "verify-point",
+    "deliver": "finalize-restore",
+    "retention": "plan-retention",
+}
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "run"])
+def test_a_job_file_with_an_earlier_name_of_a_step_is_told_the_new_one_with_its_place(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = "".join(f"\n  - {{id: a{number}, uses: {old}}}" for number, old in enumerate(RENAMED))
+    path = tmp_path / "old.yaml"
+    path.write_text(f"version: 1\nname: old\nsteps:{steps}\n")
+    assert exit_code(command, path, "--state", tmp_path) == 2
+    said = capsys.readouterr().err
+    for line, (old, new) in enumerate(RENAMED.items(), 4):
+        assert f"{path}:{line}:20: the step '{old}' was renamed to '{new}': write uses: {new}" in said
+
+
 @pytest.mark.parametrize("command", ["validate", "run", "status"])
 def test_of_several_files_a_part_that_jobs_include_is_left_out(
     jobs: list[Path], command: str, capsys: pytest.CaptureFixture[str]

@@ -38,13 +38,13 @@ RUN_OUTCOMES: tuple[RunOutcome, ...] = get_args(RunOutcome)
 
 
 def report_of(step: str, output: Mapping[str, JsonValue]) -> StepReport:
-    return StepReport(alarm=SUSPECT) if step == "base" else report_of_steps(step, output)
+    return StepReport(alarm=SUSPECT) if step == "choose-parent" else report_of_steps(step, output)
 
 
 def alarmed() -> list[Event]:
     story = Story()
     story.head()
-    story.quick("base[2000]", 0.1, {"kind": "full"})
+    story.quick("parent[2000]", 0.1, {"kind": "full"})
     finished = verdict_of(RUN, Outcome(work_done=True), 1.0, [SUSPECT])
     return [*story.events, finished.model_copy(update={"at": story.end("done", 0)[-1].at})]
 
@@ -188,7 +188,7 @@ def _remember(outcome: RunOutcome, root: Path, job: str) -> None:
 def test_an_alarm_is_a_failure_at_the_node_that_found_it() -> None:
     (suite,) = ElementTree.fromstring(render_junit(summary_of("alarm")))
     failed = {case.attrib["name"]: failure.attrib["message"] for case in suite for failure in case.findall("failure")}
-    assert failed == {"base[2000]": ALARM}
+    assert failed == {"parent[2000]": ALARM}
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown, render_junit])

@@ -448,7 +448,7 @@ class TestTemplate:
         assert job.name == 'pg: "1"-backup'
         assert job.vars["vm"] == 'pg: "1"'
         assert job.vars["connections"] == 2
-        assert [step.id for step in job.steps][:5] == ["discover", "reserve", "snapshot", "base", "image"]
+        assert [step.id for step in job.steps][:5] == ["discover", "reserve", "snapshot", "parent", "image"]
 
     @pytest.mark.parametrize(
         ("old", "new", "problem"),
@@ -487,7 +487,7 @@ class TestTemplate:
     def test_a_value_that_several_steps_use_is_one_mistake(self, tmp_path: Path) -> None:
         (found,) = [line for line in self.lines(tmp_path, self.TEN.replace(": main", ": mian")) if "job.yaml" in line]
         assert found == (
-            "job.yaml:7:15: steps discover, reserve, base and image: repository: there is no entry of repositories named 'mian'; "
+            "job.yaml:7:15: steps discover, reserve, parent and image: repository: there is no entry of repositories named 'mian'; "
             "did you mean 'main'?"
         )
 

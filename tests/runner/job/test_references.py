@@ -40,6 +40,7 @@ def test_the_job_of_the_tests_is_right(tmp_path: Path) -> None:
         pytest.param("{id: a}", "9:3: step a: uses is missing", id="no-uses"),
         pytest.param("{id: a, uses: ned}", "9:17: there is no step 'ned'; did you mean 'end'?", id="unknown-kind"),
         pytest.param("{id: a, uses: zzz}", "there is no step 'zzz'; `sendense steps` lists them", id="no-such-kind"),
+        pytest.param("{id: a, uses: finish}", "9:17: the step 'finish' was renamed to 'end': write uses: end", id="renamed"),
         pytest.param("{id: a, uses: end, need: [b]}", "9:22: step a: unknown key 'need'; did you mean 'needs'?", id="key"),
         pytest.param("{id: a, uses: end, needs: b}", "9:29: step a: needs should be a list, not text", id="needs-text"),
         pytest.param("{id: a, uses: end, needs: [b]}", "9:30: there is no step 'b'", id="needs-unknown"),

@@ -320,7 +320,7 @@ def test_disks_snapshots_and_areas_agree_with_a_plain_model(tmp_path_factory, st
     spec = DiskSpec(key=2000, controller=1000, unit=0, size=SIZE)
     subject = Disk(spec, tmp_path_factory.mktemp("disk"), "x", "6000c29" + "0" * 25)
     subject.tracker = Tracker(SIZE)
-    model, held_snapshots = bytearray(SIZE), []  # a moment: frozen layer, bytes, changeId, still held
+    model, moments = bytearray(SIZE), []  # a moment: frozen layer, bytes, changeId, still held
     for number, step in enumerate(steps):
         if step[0] == "write":
             content = bytes([(fill + number) % 255 + 1]) * min(step[2], SIZE - step[1])
@@ -328,23 +328,23 @@ def test_disks_snapshots_and_areas_agree_with_a_plain_model(tmp_path_factory, st
             model[step[1] : step[1] + len(content)] = content
         elif step[0] == "take":
             change = subject.tracker.mark()
-            held_snapshots.append([subject.freeze(), bytes(model), change, True])
+            moments.append([subject.freeze(), bytes(model), change, True])
         else:
-            held = [moment for moment in held_snapshots if moment[3]]
+            held = [moment for moment in moments if moment[3]]
             if held:
                 victim = held[step[1] % len(held)]
                 gone = subject.merge_down(victim[0])
                 victim[3] = False
-                for moment in held_snapshots:
+                for moment in moments:
                     if moment[0] is gone:
                         moment[0] = victim[0]
         assert subject.read(0, SIZE) == bytes(model)
-        for layer, content, _, held in held_snapshots:
+        for layer, content, _, held in moments:
             if held:
                 buffer = bytearray(SIZE)
                 subject._read(subject.layers.index(layer), 0, memoryview(buffer))
                 assert bytes(buffer) == content
-    for earlier, later in itertools.pairwise(held_snapshots):
+    for earlier, later in itertools.pairwise(moments):
         changed = subject.tracker.changed(parse_change_id(earlier[2])[1], parse_change_id(later[2])[1])
         for start, end, inside in changed.split(0, SIZE):
             assert inside or earlier[1][start:end] == later[1][start:end]
