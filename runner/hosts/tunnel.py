@@ -65,7 +65,8 @@ _NOT_CARRIED = re.compile(r"open failed: .*")
 _PROHIBITED = "administratively prohibited"
 """What sshd says of TCP ports that it may not connect to."""
 
-_SESSION = f"exec sh -c '{load('runner/hosts/scripts/forward-session.sh').line}' sh begun- "
+_STAY = load("runner/hosts/scripts/forward-session.sh").line
+_SESSION = f"exec sh -c '{_STAY}' sh begun- "
 """16 hex digits follow. Any login shell reads it as the same words, see `runner.hosts.ssh.command_line`."""
 
 _BEGUN = re.compile(r"begun-[0-9a-f]{16}\r?\n")

@@ -12,6 +12,7 @@ from runner.base.errors import SendenseError
 from runner.base.model import Model
 from runner.base.units import MINUTE, MiB, counted, human_bytes, human_seconds
 from runner.hosts.host import Host
+from runner.hosts.script import load
 from steps.qemu import img
 from steps.qemu.img import BadImageError
 from steps.repository import layout, naming, retention, survey, vm_directory
@@ -31,12 +32,8 @@ SPARE = 64 * MiB
 _CLONES = ("btrfs", "xfs", "bcachefs", "ocfs2")
 """File systems whose files can share blocks (ioctl_ficlonerange(2)), as `stat -f` calls them."""
 
-_KIND = """\
-kind=$(stat -f -c %T -- "$1") && echo "$kind"
-[ "$kind" != xfs ] || PATH=$PATH:/usr/sbin:/sbin xfs_info "$(stat -c %m -- "$1")" 2>/dev/null | grep -o 'reflink=[01]'
-"""
-"""An XFS may have been made without (mkfs.xfs(8), reflink=0); who is there without xfs_info is believed to be
-as the default."""
+_FILE_SYSTEM = load("steps/points/scripts/file-system.sh")
+_TRY_REFLINK = load("steps/points/scripts/try-reflink.sh")
 
 SHARED = "fulls share their blocks, as files of its kind of file system can: only the run tries it"
 """What a forecast says where no room for them is counted."""
@@ -225,8 +222,8 @@ def unread(vm: VmDirectory) -> str:
 
 def may_share(host: Host, root: str) -> bool:
     """Whether files there can share blocks, as far as the kind of its file system tells: for who only looks,
-    and writes nothing anywhere."""
-    done = host.run(("sh", "-c", _KIND, "sh", root), timeout=MINUTE, ok=None)
+    and writes nothing anywhere. An XFS that cannot be asked is believed to be as the default."""
+    done = host.run(_FILE_SYSTEM.argv(root), timeout=MINUTE, ok=None)
     kind, *more = done.stdout.decode(errors="replace").split() or [""]
     return kind in _CLONES and "reflink=0" not in more
 
@@ -234,11 +231,7 @@ def may_share(host: Host, root: str) -> bool:
 def can_share(host: Host, directory: str) -> bool:
     """Whether they do, by trying it with a file that is gone afterwards. Where none may be written they do
     not."""
-    script = (
-        'cd "$1" && f=.share-$$ && : >"$f" && cp --reflink=always "$f" "$f.2"; code=$?; rm -f "$f" "$f.2"; '
-        "exit $code"
-    )
-    return host.run(("sh", "-c", script, "sh", directory), timeout=MINUTE, ok=None).exit_code == 0
+    return host.run(_TRY_REFLINK.argv(directory), timeout=MINUTE, ok=None).exit_code == 0
 
 
 def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:

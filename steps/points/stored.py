@@ -14,6 +14,7 @@ from pathlib import Path
 from runner.base.errors import DifferenceError, SendenseError, StateError, UsageError
 from runner.base.units import MINUTE
 from runner.hosts.host import Host, portions
+from runner.hosts.script import load
 from steps.copy.digests import Digests, file_size
 from steps.qemu import img
 from steps.repository import layout, rebase_journal, standing, verification_records, vm_directory
@@ -23,7 +24,7 @@ from steps.values.stored_point import DiskImage, StoredDisk, StoredPoint
 
 REMEDY = "`sendense verify` tells which points are whole"
 
-_REAL = 'for path; do [ -f "$path" ] && realpath -e -z "$path" || exit 4; done'
+_REAL_PATHS = load("steps/points/scripts/real-paths.sh")
 _NO_FILE = 4
 
 
@@ -210,10 +211,9 @@ def _real_paths(
 ) -> Iterator[str]:
     """Where the images really lie, with the repository's own path, the first of `paths`, as it was given."""
     root, *images = paths
-    script = f'cd "$1" && pwd -P && shift && {_REAL}'
     before = 0
     for some in portions(images):
-        done = host.run(("sh", "-c", script, "sh", root, *some), timeout=MINUTE, ok=(0, _NO_FILE))
+        done = host.run(_REAL_PATHS.argv(root, *some), timeout=MINUTE, ok=(0, _NO_FILE))
         first, _, rest = done.stdout.partition(b"\n")
         real_root, found = first.decode(), [name.decode() for name in rest.split(b"\0")[:-1]]
         if done.exit_code == _NO_FILE:

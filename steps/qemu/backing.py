@@ -23,7 +23,7 @@ docs/interop/qcow2.txt)."""
 
 # The names come on standard input: of a VM with many points they are longer than what a login shell can be
 # given as a command.
-_READ = f"exec xargs --null --no-run-if-empty head --quiet --bytes={_HEADER} --"
+_READ = ("xargs", "--null", "--no-run-if-empty", "head", "--quiet", f"--bytes={_HEADER}", "--")
 _SOME_FAILED = 123
 """xargs: of a program that it ran, one ended with another exit code than 0."""
 
@@ -34,7 +34,7 @@ def backing_files(host: Host, paths: Sequence[str]) -> tuple[str | None, ...]:
     if not paths:
         return ()
     names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-    done = host.run(("sh", "-c", _READ), stdin=names, timeout=MINUTE + len(paths), ok=(0, _SOME_FAILED))
+    done = host.run(_READ, stdin=names, timeout=MINUTE + len(paths), ok=(0, _SOME_FAILED))
     if done.exit_code or len(done.stdout) != _HEADER * len(paths):
         said = " ".join(done.stderr.split()) or "one is shorter than any image"
         raise BadImageError(f"the images of {paths[0]} and others on {host.name} cannot be read: {said}")

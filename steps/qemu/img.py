@@ -18,6 +18,7 @@ from runner.base.model import Model
 from runner.base.units import HOUR, KiB
 from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Host, portions
+from runner.hosts.script import load
 from runner.step.tools import Program
 
 FORMAT = "qcow2"
@@ -49,6 +50,9 @@ COMPARE_TIMEOUT = 2 * HOUR
 
 _CORRUPTIONS, _LEAKS, _UNSUPPORTED = 2, 3, 63
 _DIFFERENT = 1
+
+_MAKE_EMPTY = load("steps/qemu/scripts/make-empty.sh")
+_INFO = load("steps/qemu/scripts/info.sh")
 
 
 class _Answer(Model):
@@ -122,30 +126,15 @@ def create(host: Host, path: str, size: int, *, backing: str | None = None) -> N
     host.sync(path)
 
 
-_EMPTY = 'umask 077 && rm -f "$1" && truncate -s "$2" "$1"'
-
-
 def make_empty(host: Host, path: str, size: int = 0) -> None:
     """A file of `size` zero bytes that only the owner can read, all of it a hole; one that is there is
     replaced. A kill leaves nothing beside it. Raises CommandError, NoSpaceError."""
     try:
-        host.run(("sh", "-c", _EMPTY, "sh", path, str(size)), timeout=QUICK)
+        host.run(_MAKE_EMPTY.argv(path, str(size)), timeout=QUICK)
     except CommandError as error:
         if is_full(error.stderr):
             raise NoSpaceError(host.name, path) from error
         raise
-
-
-# qemu would wait for ever for what writes into a FIFO, and follow a link to anywhere.
-# 1 "-U" or nothing, the others images
-_EACH_INFO = f"""\
-share=$1
-shift
-for image; do
-    if [ -L "$image" ] || {{ [ -e "$image" ] && [ ! -f "$image" ]; }}; then echo "it is no regular file" >&2; exit 1; fi
-    qemu-img info --output=json -f {FORMAT} $share "$image" || exit
-done
-"""
 
 
 def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
@@ -161,8 +150,7 @@ def infos(host: Host, paths: Sequence[str]) -> tuple[ImageInfo, ...]:
 
 
 def _infos(host: Host, paths: Sequence[str], share: str) -> tuple[ImageInfo, ...]:
-    argv = ("sh", "-c", _EACH_INFO, "sh", share, *paths)
-    done = host.run(argv, timeout=QUICK + len(paths), ok=(0, 1))
+    done = host.run(_INFO.argv(share, FORMAT, *paths), timeout=QUICK + len(paths), ok=(0, 1))
     answers = list(_documents(done.stdout.decode(errors="replace")))
     if done.exit_code or len(answers) != len(paths):
         raise _refused(host, paths[min(len(answers), len(paths) - 1)], "opened", done.stderr)

@@ -18,6 +18,7 @@ from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.base.units import MINUTE
 from runner.hosts.host import Host
+from runner.hosts.script import load
 from steps.repository import layout
 from steps.repository.listing import UnreadableError
 
@@ -28,15 +29,7 @@ _UNRECORDED = ("", "None")
 
 TIMEOUT = 5 * MINUTE
 
-# Exit code of grep: 0 found, 1 not found, 2 for what it could not read, which must not pass for "not found".
-_ADOPTED_AS = f"""
-cd "$1" || exit 3
-exec find . -mindepth 1 -maxdepth 2 \\( -path './.*' -o -path ./lost+found \\) -prune -o \\
-    -type f -path './*/{layout.IDENTITIES}' \\
-    -exec sh -c 'uuid=$1; shift; grep -liF -e "$uuid" -- "$@"; test $? -lt 2' sh "$2" {{}} +
-"""
-
-
+_FILES_WITH = load("steps/repository/scripts/files-with.sh")
 _NOT_ALL, _NOT_ENTERED = 1, 3
 
 
@@ -131,9 +124,8 @@ def adopted_as(host: Host, root: str, instance_uuid: str) -> str | None:
     StateError, AdoptedTwiceError, UnreadableError where a directory cannot be read: nobody knows whether it
     is that one."""
     wanted = instance_uuid.lower()
-    done = host.run(
-        ("sh", "-c", _ADOPTED_AS, "sh", root, wanted), timeout=TIMEOUT, ok=(0, _NOT_ALL, _NOT_ENTERED)
-    )
+    argv = _FILES_WITH.argv(root, wanted, layout.IDENTITIES)
+    done = host.run(argv, timeout=TIMEOUT, ok=(0, _NOT_ALL, _NOT_ENTERED))
     if done.exit_code:
         raise UnreadableError(root, host.name, "; ".join(done.stderr.split("\n")).strip("; "))
     files = done.stdout.decode("utf-8", "backslashreplace").splitlines()

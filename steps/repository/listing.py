@@ -23,6 +23,7 @@ from runner.base.errors import StateError
 from runner.base.units import MINUTE
 from runner.hosts.files import is_temporary
 from runner.hosts.host import Host
+from runner.hosts.script import load
 from steps.repository import layout, verification_records
 
 TIMEOUT = 10 * MINUTE
@@ -36,25 +37,10 @@ READ = (layout.MANIFEST, *verification_records.NAMES.values())
 _COUNTS_LINKS = frozenset({"ext2/ext3", "xfs", "tmpfs", "zfs", "nfs"})
 """File systems, as `stat -f` calls them, whose directories have a link for each directory in them."""
 
-# What is deleted (.dropped) is looked into no more. The record of each: its type, links, bytes, blocks of 512
-# bytes, and path.
-_FORMAT = r"%y %n %s %b %p\0"
-_FIND = rf"""
-LC_ALL=C; export LC_ALL
-cd "$1" || exit 3
-kind=$(stat --file-system --format=%T .)
-printf '%s\n' "$kind"
-exec find "$2" -maxdepth "$3" \
-    \( -path './.*' -o -path ./lost+found -o -path './*/*{layout.DROPPED}' \) -prune -printf '{_FORMAT}' -o \
-    \( -not -path './*/*/*' -o -name 'disk-*' -o -name {layout.MOVING} -o {" -o ".join(f"-name {name}" for name in READ)} \) \
-    -printf '{_FORMAT}'
-"""
+_FIND = load("steps/repository/scripts/find.sh")
+_READ_FILES = load("steps/repository/scripts/read-files.sh")
 
-_TAR = """
-LC_ALL=C; export LC_ALL
-cd "$1" || exit 3
-exec tar --create --file=- --format=gnu --no-recursion --hard-dereference --null --verbatim-files-from --files-from=-
-"""
+_LISTED = tuple(word for name in (layout.MOVING, *READ) for word in ("-o", "-name", name))
 
 _SECTOR = 512
 _SOME_FAILED, _NOT_ENTERED = 1, 3
@@ -127,7 +113,8 @@ def names(host: Host, directory: str) -> list[str]:
 def _find(host: Host, root: str, only: str | None, depth: int) -> Listing:
     start, below = (".", depth) if only is None else (f"./{only}", depth - 1)
     ok = (0, _SOME_FAILED, _NOT_ENTERED)
-    done = host.run(("sh", "-c", _FIND, "sh", root, start, str(below)), timeout=TIMEOUT, ok=ok)
+    argv = _FIND.argv(root, start, str(below), layout.DROPPED, *_LISTED)
+    done = host.run(argv, timeout=TIMEOUT, ok=ok)
     if done.exit_code == _NOT_ENTERED:
         return Listing(failed={} if host.stat(root) is None else {".": "it cannot be entered"})
     kind, _, records = done.stdout.decode("utf-8", "backslashreplace").partition("\n")
@@ -147,9 +134,8 @@ def read_files(host: Host, root: str, listing: Listing, paths: Iterable[str]) ->
     if not wanted:
         return
     names = b"".join(name.encode() + b"\0" for name in wanted)
-    done = host.run(
-        ("sh", "-c", _TAR, "sh", root), stdin=names, timeout=TIMEOUT, ok=(0, _CHANGED, _TAR_FAILED)
-    )
+    ok = (0, _CHANGED, _TAR_FAILED)
+    done = host.run(_READ_FILES.argv(root), stdin=names, timeout=TIMEOUT, ok=ok)
     said = {line["path"]: line["why"] for line in map(_OF_TAR.fullmatch, done.stderr.splitlines()) if line}
     delivered = _unpack(root, host, done.stdout)
     for name in wanted:

@@ -11,6 +11,7 @@ import posixpath
 import re
 import shlex
 
+from runner.hosts.script import load
 from runner.step.tools import Program
 from steps.source.nbdkit import SourceFailed, begin, errors_in, last_words
 from steps.vsphere.client import KEEPALIVE_LENT
@@ -40,19 +41,10 @@ RETRIES = int((KEEPALIVE_LENT + COOKIE_RENEW) / RETRY_DELAY) + 2
 and to hand the new cookie out: an expired session, a dropped connection and a 503 cost seconds, not the
 copy."""
 
+_COOKIE = load("steps/source/scripts/cookie.sh")
+
 _STATUS = re.compile(r"returned error: (\d{3})")
 _URL = re.compile(r"^problem doing HEAD request to fetch size of URL \[[^\]]*\]: ")
-
-
-_COOKIE_SCRIPT = (
-    "errors=$(readlink /proc/self/fd/2); "
-    'case $errors in */errors??????) rm -f -- "$errors";; esac; exec cat {file}'
-)
-"""Prints the cookie. nbdkit sends the standard error of each call of such a script to a new
-``/tmp/errorsXXXXXX``, wherever TMPDIR points, and never removes it (plugins/curl/scripts.c, the same in 1.32
-and after the rewrite with a pool of handles): one file every `COOKIE_RENEW` seconds and connection. So the
-script removes it, before anything can end it; what it has to say of a failure, that the file cannot be read,
-is not worth one."""
 
 
 def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str) -> tuple[str, ...]:
@@ -71,7 +63,7 @@ def argv(url: str, *, cookie_file: str, ca_file: str, socket: str, pid_file: str
         # The cookie is for this server only.
         "followlocation=false",
         f"timeout={REQUEST_TIMEOUT}",
-        f"cookie-script={_COOKIE_SCRIPT.format(file=shlex.quote(cookie_file))}",
+        f"cookie-script=exec {shlex.join(_COOKIE.argv(cookie_file))}",
         f"cookie-script-renew={COOKIE_RENEW}",
         f"retry-request-retries={RETRIES}",
         f"retry-request-delay={RETRY_DELAY}",
