@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.app.release import foreign, give_up, give_up_unread
+from runner.app.release import abandon, abandon_unread, foreign
 from runner.app.workspace import Workspace
 from runner.base.errors import StateError, UsageError
 from runner.engine.checkpoint import RunRecord, Runs
@@ -16,8 +16,8 @@ EARLIER = "earlier runs"
 
 @dataclass(frozen=True)
 class Earlier:
-    """`resumed`: the unfinished run that is resumed; `discarded`: those that are given up, since nobody wants
-    to or can resume them; `said`: sentences."""
+    """`resumed`: the unfinished run that is resumed; `discarded`: those that are abandoned, since nobody
+    wants to or can resume them; `said`: sentences."""
 
     resumed: RunRecord | None
     discarded: tuple[RunRecord | UnreadRun, ...]
@@ -57,12 +57,12 @@ def _foreign(workspace: Workspace, record: RunRecord, *, fresh: bool) -> str | N
 
 
 def discard(workspace: Workspace, found: Earlier) -> None:
-    """Raises what a run cannot let go of."""
+    """Raises what could not be released."""
     for one in found.discarded:
         if isinstance(one, UnreadRun):
-            give_up_unread(workspace, one)
+            abandon_unread(workspace, one)
         else:
-            give_up(workspace, one)
+            abandon(workspace, one)
 
 
 def of_unread(workspace: Workspace, runs: Runs) -> list[str]:

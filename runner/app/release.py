@@ -1,49 +1,28 @@
-"""An unfinished run is given up: everything it holds is let go of."""
+"""What a run holds is released: by its records as long as they can be read, else by its id, which all that it
+made has in its name."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+import posixpath
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 
-from runner.app.lost import lost
 from runner.app.records import new_record
-from runner.app.workspace import Options, Workspace, nothing_is_usage, open_workspace
-from runner.base.errors import SendenseError, StateError, UsageError
-from runner.engine.checkpoint import ForeignStateError, RunRecord, now
+from runner.app.workspace import Workspace
+from runner.base.errors import SendenseError, StateError
+from runner.engine.checkpoint import ForeignStateError, JobState, RunRecord, now, record_of
 from runner.engine.teardown import UnwindError
 from runner.engine.unread import UnreadRun
-from runner.events.events import Event
-from steps.sections.orphans import Orphan
+from runner.hosts.host import Host
+from runner.step.section import Orphan, Surroundings
 
-
-def abandon_run(
-    path: Path, run_id: str, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
-) -> None:
-    """Lets go of everything the unfinished run `run_id` holds; of one that nobody can resume, of what is
-    found. Raises UsageError if there is no such run."""
-    with open_workspace(path, options, threading.Event(), listeners) as workspace, ExitStack() as stack:
-        stack.enter_context(workspace.lock(run_id))
-        runs = workspace.state.runs()
-        known = [record for record in runs.known if record.id == run_id and record.is_unfinished]
-        unread = [one for one in runs.unread if one.run == run_id and one.unfinished is not False]
-        # Of a run that is not one of this job's, those that have its records may resume it.
-        left = [] if known or unread else [orphan for orphan in lost(workspace) if orphan.run == run_id]
-        if not known and not unread and not left:
-            raise UsageError(f"the job {workspace.job.name} has no unfinished run {run_id}")
-        with nothing_is_usage():
-            if known:
-                give_up(workspace, known[0])
-            elif unread:
-                give_up_unread(workspace, unread[0])
-            else:
-                _let_go(left)
+ASKING = "orphans"
+"""Who looks, in place of a run's id."""
 
 
 def foreign(workspace: Workspace, record: RunRecord) -> str | None:
     """Why this version of the program can neither resume nor roll back the run; None where it can. Raises
-    StateError for what is damaged."""
+    StateError for records that are damaged."""
     unwinding = workspace.unwinding(workspace.state.open(record.id))
     try:
         misfits = unwinding.misfits()
@@ -52,9 +31,9 @@ def foreign(workspace: Workspace, record: RunRecord) -> str | None:
     return f"of {', '.join(map(str, misfits))} the records do not fit" if misfits else None
 
 
-def give_up(workspace: Workspace, record: RunRecord) -> None:
-    """What only records tell of that are damaged, or of another version, is found by the run's name. Raises
-    what could not be let go of: the run stays unfinished then."""
+def abandon(workspace: Workspace, record: RunRecord) -> None:
+    """Releases all that the run holds. What only damaged records tell of, or those of another version, is
+    found by the run's id. Raises what could not be released: the run stays unfinished then."""
     workspace.run(record)
     state = workspace.state.open(record.id)
     unwinding = workspace.unwinding(state)
@@ -64,33 +43,78 @@ def give_up(workspace: Workspace, record: RunRecord) -> None:
     except StateError:
         misfits, is_readable = (), False
     if is_readable:
-        # A run that only had to be unwound has published: its point stays.
+        # A run of which only the cleanup is left has published: its point stays.
         unwinding.abandon(sealed=workspace.is_out(record, unwinding), but=misfits).raise_failures()
     if misfits or not is_readable:
-        _let_go(_left_by(workspace, record.id))
+        release_all(orphans_of(workspace, record.id))
     state.save(record.model_copy(update={"phase": "abandoned", "ended": now()}))
 
 
-def give_up_unread(workspace: Workspace, one: UnreadRun) -> None:
-    """As `give_up`, of a run of which not even the first record can be read."""
-    _let_go(_left_by(workspace, one.run))
+def abandon_unread(workspace: Workspace, one: UnreadRun) -> None:
+    """As `abandon`, of a run of which not even the first record can be read."""
+    release_all(orphans_of(workspace, one.run))
     record = new_record(workspace.job, one.run)
     workspace.state.open(one.run).save(record.model_copy(update={"phase": "abandoned", "ended": now()}))
 
 
-def _left_by(workspace: Workspace, run: str) -> list[Orphan]:
-    return [orphan for orphan in lost(workspace, given_up=run) if orphan.run == run]
+def orphans_of(workspace: Workspace, run: str) -> list[Orphan]:
+    """All that `run` left, whatever this job's own records say of it."""
+    return [orphan for orphan in orphans(workspace, abandoned=run) if orphan.run == run]
 
 
-def _let_go(left: Sequence[Orphan]) -> None:
-    """Each that may be; raises what stays, and why."""
+def release_all(left: Iterable[Orphan]) -> None:
+    """Each that may be released; raises UnwindError that names what stays, and why."""
     failures = []
     for orphan in left:
         try:
             if orphan.stays is not None:
                 raise SendenseError(orphan.stays)
-            orphan.let_go()
+            orphan.release()
         except SendenseError as error:
             failures.append(f"{orphan.what} stays: {error}")
     if failures:
         raise UnwindError("; ".join(failures))
+
+
+def orphans(workspace: Workspace, abandoned: str = "") -> Iterator[Orphan]:
+    """What runs left that no unfinished run of this job can name, as the installed sections find it.
+    `abandoned`: a run that is none of those that can be resumed, whatever its records are. Raises what keeps
+    a place from being looked at."""
+    known = {record.id for record in workspace.state.runs().known if record.is_unfinished} - {abandoned}
+    workspace.run(new_record(workspace.job, ASKING))
+    ctx = workspace.world.unheard(ASKING)
+    places = _places_of_records(workspace)
+
+    def kept(run: str, job: str | None) -> str | None:
+        return None if run == abandoned else _kept(workspace, places, run, job)
+
+    surroundings = Surroundings(workspace.job.sections, tuple(workspace.job.hosts), kept)
+    for section in workspace.registry.sections.values():
+        for orphan in section.orphans(ctx, surroundings):
+            if orphan.run not in known:
+                yield orphan
+
+
+def _places_of_records(workspace: Workspace) -> list[tuple[Host, str]]:
+    """Where runs of this job, and of others with the same sections, may have kept records."""
+    own = (workspace.state.host, posixpath.dirname(workspace.state.directory))
+    entries = [entry for section in workspace.job.sections.values() for entry in section.values()]
+    places = [place for entry in entries if (place := entry.state_place()) is not None]
+    return [own, *((workspace.world.reached(place.host), place.path) for place in places)]
+
+
+def _kept(workspace: Workspace, places: Sequence[tuple[Host, str]], run: str, job: str | None) -> str | None:
+    """Why what run `run` of `job` left is no orphan, None if it is one."""
+    for host, root in places:
+        try:
+            record = record_of(host, root, run)
+        except StateError as error:
+            return error.message
+        if record is not None and record.is_unfinished:
+            command = shlex.join(("sendense", "sweep", record.job_file, "--abandon", run))
+            return f"the job {record.job} can go on with that run; let go of it with `{command}`"
+    if job in (None, workspace.job.name):
+        return None
+    if not any(host.exists(JobState(host, root, job).directory) for host, root in places):
+        return f"it is of the job {job}, whose records lie elsewhere: sweep that job where they are"
+    return None

@@ -30,6 +30,9 @@ class Orphan:
     """It holds data that was copied: released only with a run that is abandoned by its id."""
 
 
+Kept = Callable[[str, str | None], str | None]
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """All places where runs of a job may have left something."""
@@ -38,7 +41,7 @@ class Surroundings:
     """The job's entries, by section and name."""
     hosts: Iterable[str]
     """The job's names of them."""
-    kept: Callable[[str, str | None], str | None]
+    kept: Kept
     """``kept(run, job)``: why what that run of that job (None: it is not told) left stays, though nobody
     works on it; None if no record tells of the run."""
 

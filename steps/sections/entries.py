@@ -6,15 +6,19 @@ its VM is, so that all of it can be looked at though there may be no VM.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.section import Orphan, Surroundings
 from steps.guest.guestfish import GUESTFISH
 from steps.nbd import forwards
 from steps.qemu import img, nbd_server
 from steps.repository.marker import marked
 from steps.repository.section import Repository
+from steps.sections.orphans import find_orphans
 from steps.vsphere.checks import answers, certificate
 from steps.vsphere.section import VCenter
 
@@ -26,6 +30,11 @@ class RepositoryEntry(Repository):
     __doc__ = Repository.__doc__
 
     tools = (GUESTFISH,)  # of the command `files`, which is no step
+
+    @classmethod
+    def orphans(cls, ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
+        """Also those in vCenters: whether a snapshot is one, the lock in its repository tells."""
+        return find_orphans(ctx, surroundings)
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         """The programs and forwards are for images on it, which are written and read through exporters

@@ -10,7 +10,7 @@ reads a restore point needs no lock.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from runner.hosts.host import Host
 from runner.hosts.identity import Identity
 from runner.hosts.stray_processes import Marked, end, holder_at, look
 from runner.step.context import Context
+from runner.step.section import Kept, Orphan, Surroundings
 from steps.repository import layout, marker, survey
 from steps.repository.section import Repository
 from steps.vm import tracking_reset
@@ -46,38 +47,12 @@ class Place:
         )
 
 
-Kept = Callable[[str, str | None], str | None]
-"""Why what that run of that job (None: it is not told) left is to stay though nobody works on its VM; None if
-nothing is known of the run."""
-
-
-@dataclass(frozen=True)
-class Orphan:
-    """`stays`: why it is not let go of, None if it may be. `copied`: it holds what was copied, so that it
-    goes only with a run that is given up by its name."""
-
-    what: str
-    run: str
-    stays: str | None
-    let_go: Callable[[], None]
-    """Raises LockedError if a run took the VM's lock meanwhile, and what keeps it from being let go of."""
-    copied: bool = False
-
-
-def places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ...]:
-    """Raises NotARepositoryError, HostError."""
-    found = []
-    for entry in repositories:
-        host = ctx.host(entry.host)
-        found.append(Place(host, entry.path, marker.require(host, entry.path).uuid))
-    return tuple(found)
-
-
-def find(
-    ctx: Context, vcenters: Iterable[str], hosts: Iterable[str], where: tuple[Place, ...], kept: Kept
-) -> Iterator[Orphan]:
+def find_orphans(ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
+    """Raises NotARepositoryError, HostError, VSphereError: where one place cannot be looked at, nothing is
+    known of what the others hold."""
+    where, kept = _places(ctx, surroundings.sections.get("repositories", {}).values()), surroundings.kept
     jobs: dict[str, str] = {}
-    for name in vcenters:
+    for name in surroundings.sections.get("vcenters", {}):
         client = vcenter(ctx, name)
         for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
             if (owner := read_owner(snapshot.description)) is not None:
@@ -88,7 +63,7 @@ def find(
     at = {place.host.name for place in where}
     told: set[Identity] = set()
     # Two names may be of one machine: what serves a repository is looked for under that one's.
-    for name in sorted(hosts, key=lambda name: name not in at):
+    for name in sorted(surroundings.hosts, key=lambda name: name not in at):
         host = ctx.host(name)
         for process in look(host).processes:
             if process.execution == ctx.run.execution or process.process in told:
@@ -102,6 +77,14 @@ def find(
             for path in vm_directory.unfinished:
                 if (run := layout.run_of_partial(posixpath.basename(path))) is not None:
                     yield _unfinished(ctx, place, path, run, jobs.get(run), kept)
+
+
+def _places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ...]:
+    found = []
+    for entry in repositories:
+        host = ctx.host(entry.host)
+        found.append(Place(host, entry.path, marker.require(host, entry.path).uuid))
+    return tuple(found)
 
 
 def _snapshot(

@@ -1,23 +1,24 @@
-"""What unfinished runs may hold no longer is let go of, and what runs left that nobody remembers."""
+"""`sendense sweep`: releases what unfinished runs may hold no longer, what dead ones left on the job's hosts,
+what no records tell of, or all that one run holds."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from runner.app.earlier_runs import EARLIER, of_foreign, of_unread, what_releases
-from runner.app.lost import lost
-from runner.app.release import foreign
+from runner.app.release import abandon, abandon_unread, foreign, orphans, release_all
 from runner.app.workspace import Options, Workspace, nothing_is_usage, open_workspace
-from runner.base.errors import LockedError, SendenseError, StateError
+from runner.base.errors import LockedError, SendenseError, StateError, UsageError
 from runner.engine.checkpoint import RunRecord, now
 from runner.engine.teardown import Hold
 from runner.events.events import Event, Warned
 from runner.hosts.stray_processes import end, look
+from runner.step.section import Orphan
 
 SWEEP = "sweep"
 """Who holds the job's lock meanwhile, in place of a run's id."""
@@ -25,7 +26,7 @@ SWEEP = "sweep"
 
 @dataclass(frozen=True)
 class Swept:
-    """Sentences: what was let go of (in a dry run: would be), and what stays, with the reason."""
+    """Sentences: what was released (in a dry run: would be), and what stays, with the reason."""
 
     released: tuple[str, ...]
     stays: tuple[str, ...]
@@ -46,17 +47,13 @@ def sweep_job(
 ) -> JobSwept:
     """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run
     that is alive has the lock: LockedError. A dry run takes no lock and changes nothing."""
-    with (
-        open_workspace(path, options, threading.Event(), listeners) as workspace,
-        nullcontext() if dry_run else workspace.lock(SWEEP),
-        nullcontext() if dry_run else nothing_is_usage(),
-    ):
+    with _open(path, options, listeners, dry_run=dry_run) as workspace:
         if dry_run and (holder := workspace.state.holder()) is not None:
             raise LockedError(f"the job {workspace.job.name}", holder)
-        released: list[str] = []
-        holding: dict[str, tuple[Hold, ...]] = {}
         if dry_run:
             workspace.state.require_place()
+        released: list[str] = []
+        holding: dict[str, tuple[Hold, ...]] = {}
         runs = workspace.state.runs()
         unknown = [one.run for one in runs.unread if one.unfinished is not False]
         for text in of_unread(workspace, runs):
@@ -64,27 +61,83 @@ def sweep_job(
         for record in runs.known:
             if not record.is_unfinished:
                 continue
-            try:
-                why = foreign(workspace, record)
-            except StateError as error:
-                workspace.bus.emit(Warned(node=EARLIER, text=what_releases(workspace, record, error).message))
-                unknown.append(record.id)
-                continue
-            if why:
-                workspace.bus.emit(Warned(node=EARLIER, text=of_foreign(workspace, record.id, why)))
+            if why := _why_unknown(workspace, record):
+                workspace.bus.emit(Warned(node=EARLIER, text=why))
                 unknown.append(record.id)
                 continue
             what, holds = _would_sweep(workspace, record) if dry_run else _sweep(workspace, record)
             released += [f"{record.id}: {each}" for each in what]
             if holds is not None:
                 holding[record.id] = holds
-        # Last: a hub that cannot be reached must not keep a snapshot that is due.
+        # Last: a repository host that cannot be reached must not keep a snapshot that is due.
         released += _leftovers(workspace, dry_run=dry_run)
         return JobSwept(tuple(released), holding, tuple(unknown))
 
 
+def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swept:
+    """Releases what runs whose records are lost left, as the job's sections find it. Raises LockedError while
+    a run of the job is alive."""
+    with _open(path, options, (), dry_run=dry_run) as workspace:
+        released, stays = [], []
+        for orphan in orphans(workspace):
+            if (why := _why_it_stays(workspace, orphan)) is not None:
+                stays.append(f"{orphan.what}: {why}")
+                continue
+            try:
+                if not dry_run:
+                    orphan.release()
+            except SendenseError as error:
+                stays.append(f"{orphan.what}: {error}")
+            else:
+                released.append(orphan.what)
+        return Swept(tuple(released), tuple(stays))
+
+
+def abandon_run(
+    path: Path, run_id: str, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
+) -> None:
+    """Releases everything the unfinished run `run_id` holds; of one that nobody can resume, what is found.
+    Raises UsageError if there is no such run."""
+    with open_workspace(path, options, threading.Event(), listeners) as workspace, workspace.lock(run_id):
+        runs = workspace.state.runs()
+        known = [record for record in runs.known if record.id == run_id and record.is_unfinished]
+        unread = [one for one in runs.unread if one.run == run_id and one.unfinished is not False]
+        # Of a run that is not one of this job's, those that have its records may resume it.
+        left = [] if known or unread else [orphan for orphan in orphans(workspace) if orphan.run == run_id]
+        if not known and not unread and not left:
+            raise UsageError(f"the job {workspace.job.name} has no unfinished run {run_id}")
+        with nothing_is_usage():
+            for record in known:
+                abandon(workspace, record)
+            for one in unread:
+                abandon_unread(workspace, one)
+            release_all(left)
+
+
+@contextmanager
+def _open(
+    path: Path, options: Options, listeners: Sequence[Callable[[Event], None]], *, dry_run: bool
+) -> Iterator[Workspace]:
+    """With the job's lock, but for a dry run, which changes nothing."""
+    with open_workspace(path, options, threading.Event(), listeners) as workspace:
+        if dry_run:
+            yield workspace
+        else:
+            with workspace.lock(SWEEP), nothing_is_usage():
+                yield workspace
+
+
+def _why_unknown(workspace: Workspace, record: RunRecord) -> str | None:
+    """Why this program cannot tell what the run holds; None where it can."""
+    try:
+        why = foreign(workspace, record)
+    except StateError as error:
+        return what_releases(workspace, record, error).message
+    return of_foreign(workspace, record.id, why) if why else None
+
+
 def _sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
-    """What was let go of, and what is held now; None once the run is finished by that."""
+    """What was released, and what is held now; None once the run is finished by that."""
     workspace.run(record)
     state = workspace.state.open(record.id)
     unwinding = workspace.unwinding(state)
@@ -133,31 +186,8 @@ def _leftovers(workspace: Workspace, *, dry_run: bool) -> Iterator[str]:
         told |= {*directories, *(one.process for one in dead)}
 
 
-def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swept:
-    """Lets go of what runs whose records are lost left in the job's vCenters and on its hosts, see
-    `steps.sections.orphans`. Raises LockedError while a run of the job is alive."""
-    with (
-        open_workspace(path, options, threading.Event(), ()) as workspace,
-        nullcontext() if dry_run else workspace.lock(SWEEP),
-        nullcontext() if dry_run else nothing_is_usage(),
-    ):
-        released, stays = [], []
-        for orphan in lost(workspace):
-            why = orphan.stays
-            if why is None and orphan.copied:
-                command = f"{options.command('sweep', workspace.job.file)} --abandon {orphan.run}"
-                why = (
-                    "it holds what a run copied that no known run goes on with; let go of it with "
-                    f"`{command}`"
-                )
-            if why is not None:
-                stays.append(f"{orphan.what}: {why}")
-                continue
-            try:
-                if not dry_run:
-                    orphan.let_go()
-            except SendenseError as error:
-                stays.append(f"{orphan.what}: {error}")
-            else:
-                released.append(orphan.what)
-        return Swept(tuple(released), tuple(stays))
+def _why_it_stays(workspace: Workspace, orphan: Orphan) -> str | None:
+    if orphan.stays is not None or not orphan.copied:
+        return orphan.stays
+    command = f"{workspace.options.command('sweep', workspace.job.file)} --abandon {orphan.run}"
+    return f"it holds what a run copied that no known run goes on with; let go of it with `{command}`"
