@@ -202,7 +202,7 @@ def open_workspace(
         if place is None:
             state = JobState(LocalHost("local"), str(local), job.name)
         else:
-            state = JobState(world.host(place.host), place.path, job.name, place.ready)
+            state = JobState(world.lasting_host(place.host), place.path, job.name, place.ready)
         yield Workspace(job, options, registry, bus, world, state, local)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.base.errors import Interrupted
@@ -48,6 +48,14 @@ class Deadline(threading.Event):
         left = max(0.0, self._ends - time.monotonic())
         super().wait(left if timeout is None else min(timeout, left))
         return self.is_set()
+
+
+def heeding(stop: threading.Event, items: Iterable[ResultT]) -> Iterator[ResultT]:
+    """The items as they come, until `stop` is set: then Interrupted."""
+    for item in items:
+        if stop.is_set():
+            raise Interrupted
+        yield item
 
 
 def until(

@@ -197,7 +197,7 @@ class Unwinding:
                 why = (
                     "the work is done"
                     if succeeded
-                    else self._due(step, self._world.unheard(record.node), record)
+                    else self._due(step, self._world.unheard(record.node, cleanup=True), record)
                 )
             except SendenseError as error:
                 found.failures.append(f"{record.node}: {error}")
@@ -222,7 +222,7 @@ class Unwinding:
     def _held(self, step: AnyStep, record: NodeRecord) -> str:
         """In words, empty for nothing. What was made and not recorded is looked for where that is worth
         it."""
-        ctx = self._world.unheard(record.node)
+        ctx = self._world.unheard(record.node, cleanup=True)
         try:
             if record.out is None and step.lifetime is not Lifetime.JOB:
                 return ""
@@ -334,7 +334,7 @@ class Unwinding:
         return step.check(ctx, _inputs(step, record), None)
 
     def _context(self, record: NodeRecord) -> Context:
-        return self._world.context(record.node, record.details)
+        return self._world.context(record.node, record.details, cleanup=True)
 
     def _reversed(self) -> list[NodeRecord]:
         return sorted(self._state.nodes().values(), key=lambda record: -record.sequence)

@@ -15,6 +15,8 @@ from typing import Any
 
 from runner.base.digest import Identities
 from runner.base.errors import HostError, Interrupted, SendenseError, UsageError
+from runner.base.units import MINUTE
+from runner.base.waiting import Deadline
 from runner.events.events import Bus, Event, Warned
 from runner.hosts.connect import connect
 from runner.hosts.fencing import guarded
@@ -28,6 +30,10 @@ from runner.job.model import Job
 from runner.job.nodes import NodeId
 from runner.step.context import Context, Log, Run
 from runner.step.section import Section
+
+CLEANUP_TIMEOUT = 8 * MINUTE
+"""Seconds for all that a run rolls back and releases after it was told to stop: less than the ten minutes
+that the pipelines of `runner.cli.ci` leave it. The next run does the rest."""
 
 
 class World:
@@ -53,6 +59,7 @@ class World:
         self._hosts: dict[str, Host] = {}
         self._shared: dict[object, tuple[Any, threading.Lock]] = {}
         self._stack = ExitStack()
+        self._cleanup: Deadline | None = None
 
     def __enter__(self) -> World:
         return self
@@ -77,6 +84,11 @@ class World:
         self._warn(f"host {host}", text)
 
     def host(self, name: str) -> Host:
+        """For work that ends with the run's stop."""
+        return self.lasting_host(name).until(self.stop)
+
+    def lasting_host(self, name: str) -> Host:
+        """For what is done also once the run was told to stop: its records."""
         with self._lock:
             if name not in self._hosts:
                 host = connect(name, host_spec(self.job, name), partial(self._odd, name))
@@ -112,7 +124,7 @@ class World:
     def _acting_host(self, name: str) -> Host:
         """For steps that act: what earlier executions of the run left there is ended before its first use.
         Who only looks has claimed nothing: the run may be alive."""
-        host = self.host(name)
+        host = self.lasting_host(name)
         if not self._mark:
             return host
         run = self.run
@@ -151,19 +163,38 @@ class World:
     def identities(self) -> Identities:
         return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
 
-    def unheard(self, node: NodeId | str, emit: Callable[[Event], None] | None = None) -> Context:
-        """For looking beforehand: what happens is told to nobody, or to `emit`, and nothing is remembered for
-        the run."""
+    def unheard(
+        self, node: NodeId | str, emit: Callable[[Event], None] | None = None, *, cleanup: bool = False
+    ) -> Context:
+        """For looking beforehand, or in a `cleanup`: what happens is told to nobody, or to `emit`, and
+        nothing is remembered for the run."""
         assert self.run is not None, "a step looks for a run"
+        stop = self._stop_of_cleanup() if cleanup else self.stop
         return self._context(
-            node, replace(self.run, tools={}), emit or _unheard, None, None, host=self.reached
+            node, replace(self.run, tools={}), emit or _unheard, None, None, host=self.reached, stop=stop
         )
 
-    def context(self, node: NodeId | str, previous_failure: Mapping[str, object] | None = None) -> Context:
+    def context(
+        self,
+        node: NodeId | str,
+        previous_failure: Mapping[str, object] | None = None,
+        *,
+        cleanup: bool = False,
+    ) -> Context:
+        """`cleanup`: for what is rolled back or released, also once the run was told to stop."""
         assert self.run is not None, "a step acts for a run"
+        stop = self._stop_of_cleanup() if cleanup else self.stop
         return self._context(
-            node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host
+            node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host, stop=stop
         )
+
+    def _stop_of_cleanup(self) -> threading.Event:
+        """The run's own until it came; all that begins after it has `CLEANUP_TIMEOUT` together."""
+        if not self.stop.is_set():
+            return self.stop
+        with self._lock:
+            self._cleanup = self._cleanup or Deadline(CLEANUP_TIMEOUT)
+            return self._cleanup
 
     def _context(
         self,
@@ -174,6 +205,7 @@ class World:
         previous_failure: Mapping[str, object] | None,
         *,
         host: Callable[[str], Host],
+        stop: threading.Event,
     ) -> Context:
         scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
         with translate_os_errors(THIS_MACHINE, str(scratch)):
@@ -186,7 +218,7 @@ class World:
             section=self.section,
             shared=self.shared,
             scratch=scratch,
-            stop=self.stop,
+            stop=stop,
             unwind=lambda: self.unwind(),
             log=log,
             previous_failure=previous_failure,

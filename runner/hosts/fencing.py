@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
+from runner.base.waiting import NEVER
 from runner.hosts.host import Host
 
 CHANGING = frozenset({"run", "popen", "mkdir", "write", "write_sparse", "append", "rename", "remove"})
@@ -35,8 +36,8 @@ def hold_still() -> None:
 
 
 def bare(host: Host) -> Host:
-    """The host itself: for whoever takes the locks."""
-    return host._host if isinstance(host, _Guarded) else host
+    """The host itself: for whoever takes the locks, which are wanted until all is closed."""
+    return (host._host if isinstance(host, _Guarded) else host).until(NEVER)
 
 
 class _Guarded:
@@ -45,6 +46,9 @@ class _Guarded:
     def __init__(self, host: Host, hold: Callable[[], None]) -> None:
         self._host = host
         self._hold = hold
+
+    def until(self, stop: threading.Event) -> Host:
+        return guarded(self._host.until(stop), self._hold)
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._host, name)

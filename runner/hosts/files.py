@@ -13,11 +13,12 @@ import fcntl
 import os
 import secrets
 import stat
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runner.base.errors import HostError, LockedError, SendenseError
+from runner.base.units import HOUR
+from runner.base.waiting import NEVER, until
 from runner.hosts.identity import own
 from runner.hosts.lock_file import ATTEMPTS, LockText, compose, read_lock
 from runner.hosts.regular_file import open_regular
@@ -56,6 +57,29 @@ def translate_os_errors(where: str, path: str, *passed_on: type[OSError]) -> Ite
         if error.errno in _OUT_OF_SPACE:
             raise NoSpaceError(where, path) from error
         raise HostError(f"{path} on {where}: {error.strerror}") from error
+
+
+SYNC_TIMEOUT = HOUR
+"""An fsync waits for all of a file's dirty pages: a disk of 100 MB/s needs ten minutes for 64 GiB of them."""
+
+_STRERRORS = {
+    os.strerror(code): code
+    for code in (
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EROFS,
+    )
+}
+
+
+def errno_said(stderr: str) -> int | None:
+    """The error that a program names as the cause of its failure, in the words of the C locale."""
+    codes = (_STRERRORS.get(line.rpartition(": ")[2]) for line in stderr.strip().splitlines())
+    return next((code for code in codes if code is not None), None)
 
 
 def temporary_name() -> str:
@@ -245,10 +269,18 @@ def _is_at(file: int, path: str) -> bool:
 
 
 def _holder_of(file: int) -> LockText:
-    deadline = time.monotonic() + HOLDER_TIMEOUT
-    while not (found := read_lock(os.pread(file, LONGEST, 0))).holder and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return found
+    def found() -> LockText:
+        return read_lock(os.pread(file, LONGEST, 0))
+
+    try:
+        return until(
+            lambda: text if (text := found()).holder else None,
+            stop=NEVER,
+            timeout=HOLDER_TIMEOUT,
+            late=TimeoutError,
+        )
+    except TimeoutError:
+        return found()
 
 
 @contextlib.contextmanager

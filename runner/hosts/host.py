@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -105,6 +106,12 @@ class Host(Protocol):
     """Stands in the command line of everything that is started there, see `runner.hosts.supervisor.mark_of`;
     empty for none."""
 
+    def until(self, stop: threading.Event) -> Host:
+        """The same host, for work that ends when `stop` is set: a command that runs then is ended, a sync and
+        the reading of a file are left, nothing more is started, and Interrupted is raised. What takes a
+        moment, and what removes, does its work all the same, so that a failure can be cleaned up after. Hosts
+        that a step gets are bound to the run's stop; `runner.base.waiting.NEVER` unbinds."""
+
     def run(
         self,
         argv: Sequence[str],
@@ -114,8 +121,8 @@ class Host(Protocol):
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
         """Runs to the end. Raises CommandError if the exit code is not in `ok` (None: any) or time is up,
-        HostError (transient) if the host cannot be reached. Children never inherit secrets: the environment
-        is a fixed small one (PATH, HOME, LANG=C.UTF-8, LC_ALL=C.UTF-8, TMPDIR)."""
+        HostError (transient) if the host cannot be reached, Interrupted. Children never inherit secrets: the
+        environment is a fixed small one (PATH, HOME, LANG=C.UTF-8, LC_ALL=C.UTF-8, TMPDIR)."""
 
     def popen(self, argv: Sequence[str]) -> Child:
         """Starts a leashed process."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import getpass
 import os
 import shutil
 import socket
 import stat
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NoReturn
 
+from runner.base.errors import CommandError
+from runner.base.waiting import NEVER, heeding
 from runner.hosts import files, process
 from runner.hosts.host import LARGEST_LOG, LARGEST_RECORD, Child, Completed, FileStat, Forwards, Lock
 from runner.hosts.regular_file import read_pieces
@@ -25,6 +30,12 @@ class LocalHost:
     def __init__(self, name: str = process.LOCAL) -> None:
         self.name = name
         self.mark = ""
+        self._stop: threading.Event = NEVER
+
+    def until(self, stop: threading.Event) -> LocalHost:
+        bound = copy.copy(self)
+        bound._stop = stop
+        return bound
 
     def run(
         self,
@@ -34,10 +45,12 @@ class LocalHost:
         timeout: float = 60.0,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
-        return process.run(argv, stdin=stdin, timeout=timeout, ok=ok, host=self.name, mark=self.mark)
+        return process.run(
+            argv, stdin=stdin, timeout=timeout, ok=ok, host=self.name, mark=self.mark, stop=self._stop
+        )
 
     def popen(self, argv: Sequence[str]) -> Child:
-        return process.start(argv, host=self.name, mark=self.mark)
+        return process.start(argv, host=self.name, mark=self.mark, stop=self._stop)
 
     def exists(self, path: str) -> bool:
         return self.stat(path) is not None
@@ -72,7 +85,7 @@ class LocalHost:
 
     def read_chunks(self, path: str, chunk: int = 1 << 20, *, limit: int = LARGEST_LOG) -> Iterator[bytes]:
         with self._sentences(path, FileNotFoundError):
-            yield from read_pieces(path, chunk, limit, self.name)
+            yield from heeding(self._stop, read_pieces(path, chunk, limit, self.name))
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
         with self._sentences(path):
@@ -82,16 +95,25 @@ class LocalHost:
         self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
     ) -> None:
         with self._sentences(path):
-            files.write_sparse(path, size, pieces, mode=mode)
+            files.write_sparse(path, size, heeding(self._stop, pieces), mode=mode)
 
     def append(self, path: str, content: bytes) -> None:
         with self._sentences(path):
             files.append(path, content, where=self.name)
 
     def sync(self, *paths: str) -> None:
+        # By a program: a thread that waits for a disk cannot be left, and keeps this process from its end.
         for path in paths:
-            with self._sentences(path):
-                files.sync(path)
+            done = process.run(
+                ("sync", os.path.abspath(path)),  # noqa: PTH100  as it is named, also where links lead elsewhere
+                timeout=files.SYNC_TIMEOUT,
+                ok=None,
+                host=self.name,
+                mark=self.mark,
+                stop=self._stop,
+            )
+            if done.exit_code:
+                self._raise(path, done)
 
     def rename(self, old: str, new: str, *, replace: bool = False) -> None:
         with self._sentences(old, FileNotFoundError, FileExistsError):
@@ -114,7 +136,7 @@ class LocalHost:
         return found.f_bavail * found.f_frsize
 
     def tempdir(self) -> AbstractContextManager[str]:
-        return process.temporary_directory(self.name, self.mark)
+        return process.temporary_directory(self.name, self.mark, self._stop)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         with self._sentences(path):
@@ -148,6 +170,13 @@ class LocalHost:
 
     def close(self) -> None:
         return None
+
+    def _raise(self, path: str, ended: Completed) -> NoReturn:
+        """What a program of this machine said of its failure with `path`."""
+        if (code := files.errno_said(ended.stderr)) is not None:
+            with self._sentences(path):
+                raise OSError(code, os.strerror(code), path)
+        raise CommandError(self.name, ended.argv, ended.exit_code, ended.stderr)
 
     def _sentences(self, path: str, *passed_on: type[OSError]) -> AbstractContextManager[None]:
         return files.translate_os_errors(self.name, path, *passed_on)

@@ -9,12 +9,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 
-from runner.base.errors import CommandError
+from runner.base.errors import CommandError, Interrupted
 from runner.base.units import KiB
-from runner.hosts.supervisor import LeashedChild, kept_directory, leash
+from runner.base.waiting import NEVER, until
+from runner.hosts.supervisor import END_TIMEOUT, LOOK, LeashedChild, kept_directory, leash
 
 LOCAL = "local"
 
@@ -52,36 +54,53 @@ def run(
     ok: Sequence[int] | None = (0,),
     host: str = LOCAL,
     mark: str = "",
+    stop: threading.Event = NEVER,
 ) -> Completed:
     """Runs to the end, with the environment of `runner.hosts.supervisor`. Raises CommandError if the exit
-    code is not in `ok` (None: any) or `timeout` seconds are over; its process group is killed then."""
+    code is not in `ok` (None: any) or `timeout` seconds are over; its process group is killed then. Raises
+    Interrupted once `stop` is set; its process group had a TERM then, and a KILL if it did not heed that."""
+    if stop.is_set():
+        raise Interrupted
     deadline = time.monotonic() + timeout
     content = stdin or b""
     process, writer = _spawn(leash(host, argv, size=len(content), mark=mark), stderr=subprocess.PIPE)
-    with process:
+    with process, ExitStack() as leashed:
+        leashed.callback(os.close, writer)
         try:
-            _feed(writer, content, deadline)
-            stdout, stderr = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, TimeoutError):
+            _feed(writer, content, deadline, stop)
+            stdout, stderr = until(
+                partial(_output, process),
+                stop=stop,
+                timeout=deadline - time.monotonic(),
+                late=TimeoutError,
+                pause=0,
+            )
+        except TimeoutError:
             stderr = _kill(process, writer)
             raise CommandError(host, argv, None, stderr.decode(errors="replace")) from None
-        finally:
-            os.close(writer)
+        except Interrupted:
+            leashed.close()
+            _await_end(process)
+            raise
     done = Completed(tuple(argv), exit_code_of(process.returncode), stdout, stderr.decode(errors="replace"))
     if ok is not None and done.exit_code not in ok:
         raise CommandError(host, argv, done.exit_code, done.stderr)
     return done
 
 
-def start(argv: Sequence[str], *, host: str = LOCAL, mark: str = "") -> LeashedChild:
+def start(
+    argv: Sequence[str], *, host: str = LOCAL, mark: str = "", stop: threading.Event = NEVER
+) -> LeashedChild:
     """A process that ends when it is stopped or this process dies. Raises CommandError if it cannot be
-    started."""
-    return LeashedChild(argv, host, PipeWire, mark)
+    started, Interrupted if `stop` comes first."""
+    return LeashedChild(argv, host, PipeWire, mark, stop=stop)
 
 
-def temporary_directory(host: str = LOCAL, mark: str = "") -> AbstractContextManager[str]:
+def temporary_directory(
+    host: str = LOCAL, mark: str = "", stop: threading.Event = NEVER
+) -> AbstractContextManager[str]:
     """See `runner.hosts.supervisor.kept_directory`."""
-    return kept_directory(host, PipeWire, mark)
+    return kept_directory(host, PipeWire, mark, stop=stop)
 
 
 def environment() -> dict[str, str]:
@@ -161,17 +180,38 @@ def _spawn(argv: Sequence[str], *, stderr: int) -> tuple[subprocess.Popen[bytes]
     return process, writer
 
 
-def _feed(writer: int, content: bytes, deadline: float) -> None:
-    """Raises TimeoutError. A wrapper that gave up early reads no more: its exit code tells."""
+def _feed(writer: int, content: bytes, deadline: float, stop: threading.Event) -> None:
+    """Raises TimeoutError, Interrupted. A wrapper that gave up early reads no more: its exit code tells."""
     os.set_blocking(writer, False)
     poll = select.poll()
     poll.register(writer, select.POLLOUT)
     rest = memoryview(content)
     with suppress(BrokenPipeError):
         while rest:
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise TimeoutError
+            until(
+                lambda: poll.poll(LOOK * 1000),
+                stop=stop,
+                timeout=deadline - time.monotonic(),
+                late=TimeoutError,
+                pause=0,
+            )
             rest = rest[os.write(writer, rest) :]
+
+
+def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
+    """Both outputs once it has ended; asking again loses nothing of them."""
+    try:
+        return process.communicate(timeout=LOOK)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _await_end(process: subprocess.Popen[bytes]) -> None:
+    """Of one whose leash was let go."""
+    try:
+        process.communicate(timeout=END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()  # as below
 
 
 def _kill(process: subprocess.Popen[bytes], writer: int) -> bytes:

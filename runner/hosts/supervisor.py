@@ -39,12 +39,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from runner.base.errors import CommandError
+from runner.base.errors import CommandError, Interrupted
 from runner.base.units import KiB
+from runner.base.waiting import NEVER, until
 from runner.hosts.script import load
 
 STDERR_TAIL = 64 * KiB
 START_TIMEOUT = 30.0
+END_TIMEOUT = 6.0
+"""Seconds in which a program ends whose leash was let go: it has five between TERM and KILL."""
+
+LOOK = 0.1
+"""Seconds between two looks at the stop while a process is waited for."""
+
 NOT_FOUND = 127
 """What a POSIX shell returns for a program that does not exist; ld.so(8) does so too, for one whose libraries
 do not."""
@@ -131,10 +138,13 @@ class LeashedChild:
         start: Callable[[Sequence[str]], Wire],
         mark: str = "",
         cut_off: Callable[[str], None] = lambda token: None,
+        stop: threading.Event = NEVER,
     ) -> None:
         """`start` starts a command line on a wire. Returns once the program was started. Raises CommandError
-        if it could not be. `cut_off` is told the leash's token if the wire broke or went silent: the program
-        may go on at its far end."""
+        if it could not be, Interrupted if `stop` comes first. `cut_off` is told the leash's token if the wire
+        broke or went silent: the program may go on at its far end."""
+        if stop.is_set():
+            raise Interrupted
         self.argv = tuple(argv)
         self.host = host
         token = f"leash-{secrets.token_hex(8)}"
@@ -143,7 +153,7 @@ class LeashedChild:
         self._code: int | None = None
         self._wire = start(leash(host, argv, token=token, mark=mark))
         try:
-            line, rest = first_line(host, argv, self._wire)
+            line, rest = first_line(host, argv, self._wire, stop)
             if line != token:
                 raise CommandError(host, argv, self._wire.wait(START_TIMEOUT), line)
         except BaseException:
@@ -214,14 +224,18 @@ def kept_directory(
     start: Callable[[Sequence[str]], Wire],
     mark: str = "",
     cut_off: Callable[[str], None] = lambda directory: None,
+    stop: threading.Event = NEVER,
 ) -> Iterator[str]:
     """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL:
     the shell that made it removes it when its standard input closes. `start` starts a command line on a wire;
-    `cut_off` is told the directory if the wire broke: who keeps it may be dead."""
+    `cut_off` is told the directory if the wire broke: who keeps it may be dead. Raises CommandError,
+    Interrupted if `stop` comes before it was made."""
+    if stop.is_set():
+        raise Interrupted
     argv = _KEEP_DIRECTORY.argv(name=mark or "directory")
     wire = start(argv)
     try:
-        directory, _ = first_line(host, argv, wire)
+        directory, _ = first_line(host, argv, wire, stop)
         if not directory.startswith("/tmp/"):
             raise CommandError(host, ("mktemp", "/tmp/sd-…"), wire.wait(START_TIMEOUT), directory)
     except BaseException:
@@ -241,14 +255,16 @@ def kept_directory(
         )
 
 
-def first_line(host: str, argv: Sequence[str], wire: Wire) -> tuple[str, bytes]:
+def first_line(
+    host: str, argv: Sequence[str], wire: Wire, stop: threading.Event = NEVER
+) -> tuple[str, bytes]:
     """The first line it writes, without its end, and what came with it. Raises CommandError with its words if
-    it ends instead."""
+    it ends instead, Interrupted."""
     deadline = time.monotonic() + START_TIMEOUT
     words = b""
     while b"\n" not in words:
         try:
-            content = wire.receive(max(0.0, deadline - time.monotonic()))
+            content = receive(wire, deadline - time.monotonic(), stop)
         except TimeoutError:
             raise CommandError(host, argv, None, words.decode(errors="replace")) from None
         if not content:
@@ -256,3 +272,18 @@ def first_line(host: str, argv: Sequence[str], wire: Wire) -> tuple[str, bytes]:
         words += content
     line, _, rest = words.partition(b"\n")
     return line.decode(errors="replace"), rest
+
+
+def receive(wire: Wire, timeout: float, stop: threading.Event) -> bytes:
+    """What it writes next, empty at the end. Raises TimeoutError, and Interrupted though it may write on and
+    on."""
+    if stop.is_set():
+        raise Interrupted
+
+    def heard() -> tuple[bytes] | None:
+        try:
+            return (wire.receive(max(0.0, min(LOOK, timeout))),)
+        except TimeoutError:
+            return None
+
+    return until(heard, stop=stop, timeout=timeout, late=TimeoutError, pause=0)[0]

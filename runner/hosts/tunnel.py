@@ -21,14 +21,15 @@ import os
 import posixpath
 import re
 import secrets
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from runner.base.errors import HostError
+from runner.base.waiting import NEVER, until
 from runner.hosts import process
 from runner.hosts.connect_limits import (
     CONNECT_TIMEOUT,
@@ -50,7 +51,6 @@ STOP_TIMEOUT = 2.0
 """ssh may miss a TERM that comes just before it waits for packets (seen with 9.2), and has nothing to lose by
 a KILL."""
 
-_POLL = 0.02
 _LISTENING = 0x10000
 """SO_ACCEPTCON among the flags of /proc/net/unix, see proc(5)."""
 
@@ -94,10 +94,12 @@ _OPTIONS = {
 
 
 @contextmanager
-def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[Forwards]:
+def open_forwards(
+    host: str, spec: SshSpec, sockets: Sequence[str], stop: threading.Event = NEVER
+) -> Iterator[Forwards]:
     """One ssh process for each of `sockets` (absolute paths on the server, or ``127.0.0.1:port``). They
     listen when this returns; all is stopped and unlinked at the end. Raises HostError with ssh's words:
-    transient if the server could not be reached."""
+    transient if the server could not be reached; Interrupted if `stop` comes first."""
     with ExitStack() as closing:
         directory = closing.enter_context(process.temporary_directory())
         with translate_os_errors(THIS_MACHINE, directory):
@@ -105,7 +107,8 @@ def open_forwards(host: str, spec: SshSpec, sockets: Sequence[str]) -> Iterator[
         workers = closing.enter_context(ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="forward"))
         local = [f"{directory}/{number}" for number in range(len(sockets))]
         pairs = zip(local, sockets, strict=True)
-        opening = [workers.submit(_open, closing, host, spec, config, near, far) for near, far in pairs]
+        open_one = partial(_open, closing, host, spec, config, stop)
+        opening = [workers.submit(open_one, near, far) for near, far in pairs]
         yield Forwards(tuple(local), tuple(future.result() for future in opening))
 
 
@@ -140,35 +143,39 @@ def carried(forwards: Forwards) -> bool | None:
     return None if not _NOT_CARRIED.search(said) else _PROHIBITED not in said
 
 
-def _open(closing: ExitStack, host: str, spec: SshSpec, config: str, near: str, far: str) -> Child:
+def _open(
+    closing: ExitStack, host: str, spec: SshSpec, config: str, stop: threading.Event, near: str, far: str
+) -> Child:
     if not (_PORT.fullmatch(far) or (posixpath.isabs(far) and ":" not in far)) or ":" in near:
         raise ValueError(f"not a socket path that ssh -L can name: {far}")
     forward = ("ssh", "-F", config, "-L", f"{near}:{far}")
     with start_slot(spec):
-        child = process.start((*forward, "-tt", "-e", "none", "server", _SESSION + secrets.token_hex(8)))
+        session = (*forward, "-tt", "-e", "none", "server", _SESSION + secrets.token_hex(8))
+        child = process.start(session, stop=stop)
         closing.callback(child.stop, STOP_TIMEOUT)
         try:
-            _await(host, child, lambda: _BEGUN.search(child.stderr()) is not None)
+            _await(host, child, lambda: _BEGUN.search(child.stderr()) is not None, stop)
         except HostError:
             if _NO_TERMINAL not in child.stderr():
                 raise
             Path(near).unlink(missing_ok=True)  # it did not stop to do that
-            child = process.start((*forward, "-N", "-T", "server"))
+            child = process.start((*forward, "-N", "-T", "server"), stop=stop)
             closing.callback(child.stop, STOP_TIMEOUT)
-        _await(host, child, lambda: _listens(near))
+        _await(host, child, lambda: _listens(near), stop)
     return child
 
 
-def _await(host: str, child: Child, ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_TIMEOUT
-    while not ready():
-        if child.poll() is not None:
+def _await(host: str, child: Child, ready: Callable[[], bool], stop: threading.Event) -> None:
+    def is_ready() -> bool:
+        if not (found := ready()) and child.poll() is not None:
             raise _failure(host, child)
-        if time.monotonic() > deadline:
-            raise HostError(
-                f"ssh to {host} is not ready after {READY_TIMEOUT:.0f} s: {_words(child)}", transient=True
-            )
-        time.sleep(_POLL)
+        return found
+
+    def late() -> HostError:
+        words = f"ssh to {host} is not ready after {READY_TIMEOUT:.0f} s: {_words(child)}"
+        return HostError(words, transient=True)
+
+    until(is_ready, stop=stop, timeout=READY_TIMEOUT, late=late)
 
 
 def _listens(path: str) -> bool:

@@ -82,8 +82,9 @@ class Context:
         self.run = run
         self.node = node
         self.emit = emit
-        self.host = host
-        """The host of that name; raises UsageError for a name the job does not have."""
+        self.host: Callable[[str], Host] = lambda name: host(name).until(stop)
+        """The host of that name, for work that ends with `stop`; raises UsageError for a name the job does
+        not have."""
         self.section = section
         """``section("repositories", "main")``: that entry of the job's section, as its model."""
         self.shared = shared
@@ -92,6 +93,8 @@ class Context:
         self.scratch = scratch
         """A local 0700 directory of this node, removed when the run ends."""
         self.stop = stop
+        """Set when the work that this context is for is to end: the run's, or what cleaning up has time
+        for."""
         self.unwind = unwind
         """Takes back the JOB nodes that are due; returns what was released. For the step that is the end of a
         job."""

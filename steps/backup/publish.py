@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import JobModel
 from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
@@ -332,6 +332,8 @@ def _save_nvram(ctx: Context, inputs: PublishIn, host: Host, vm_files: str, note
         client = vcenter(ctx, inputs.snapshot.vcenter)
         file = datastores.file_of(client, inputs.snapshot.vm, inputs.snapshot.nvram)
         content = client.download(inputs.snapshot.datacenter, file)
+    except Interrupted:
+        raise
     except SendenseError as error:
         notes.append(f"The NVRAM file {inputs.snapshot.nvram} could not be saved: {error.message}")
         ctx.warn(notes[-1])
@@ -347,6 +349,8 @@ def _tools(ctx: Context, inputs: PublishIn, host: Host, notes: list[str]) -> dic
     ctx.uses(f"qemu-img on {host.name}", img.version(host))
     try:
         ctx.uses("vCenter", vcenter(ctx, inputs.snapshot.vcenter).version)
+    except Interrupted:
+        raise
     except SendenseError as error:
         notes.append(f"The vCenter's version is unknown: {error.message}")
     return dict(ctx.run.tools)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.repository import reset_record
@@ -124,6 +124,8 @@ def _why_not(
         return f"it is not reset while the VM has snapshots ({others[0].name}): remove them first"
     try:
         before = memory.read()
+    except Interrupted:
+        raise
     except SendenseError as error:
         return f"whether it was reset before cannot be read: {error.message}"
     if before is not None and before.done and {disk.backing_uuid for disk in disks} <= set(before.disks):

@@ -11,14 +11,16 @@ import errno
 import os
 import posixpath
 import stat
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import PurePosixPath
 
 from runner.base.errors import CommandError, HostError
-from runner.base.units import HOUR, MINUTE
-from runner.hosts.files import NoSpaceError, temporary_name
+from runner.base.units import MINUTE
+from runner.base.waiting import NEVER, heeding
+from runner.hosts.files import SYNC_TIMEOUT, NoSpaceError, errno_said, temporary_name
 from runner.hosts.host import LARGEST_LOG, LARGEST_RECORD, FileStat
 from runner.hosts.regular_file import (
     NOT_A_FILE,
@@ -30,9 +32,6 @@ from runner.hosts.regular_file import (
 from runner.hosts.script import Script, load
 
 SCRIPT_TIMEOUT = MINUTE
-SYNC_TIMEOUT = HOUR
-"""An fsync waits for all of a file's dirty pages: a disk of 100 MB/s needs ten minutes for 64 GiB of them."""
-
 RECORD_TIMEOUT = MINUTE
 """For what is small and synced by itself. A copy waits meanwhile, and neither names whom it waits for nor
 stops if told."""
@@ -55,19 +54,6 @@ _FREE_SPACE = load("runner/hosts/ssh/scripts/free-space.sh")
 _IN_PART = 9
 """Exit code of the list of a directory that is there, and could not be read to its end."""
 
-_STRERRORS = {
-    os.strerror(code): code
-    for code in (
-        errno.ENOENT,
-        errno.ENOTDIR,
-        errno.EEXIST,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EACCES,
-        errno.EROFS,
-    )
-}
-
 
 class ScriptError(Exception):
     """A script failed; `stderr` has its words."""
@@ -82,6 +68,8 @@ class RemoteFiles(ABC):
     """See `runner.hosts.host.Host`."""
 
     name: str
+    stop: threading.Event = NEVER
+    """What ends the work that it is used for, see `runner.hosts.host.Host.until`."""
 
     @abstractmethod
     def script(
@@ -90,9 +78,13 @@ class RemoteFiles(ABC):
         *args: str,
         stdin: Iterable[bytes] | None = None,
         timeout: float = SCRIPT_TIMEOUT,
+        stop: threading.Event = NEVER,
+        leashed: bool = False,
     ) -> bytes:
         """Its output. A script that is given `stdin` reads it to the end; its time begins when it was
-        started. Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks."""
+        started. One that is `leashed` is ended when it is waited for no longer; any other one goes on there.
+        Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks, Interrupted
+        once `stop` is set."""
 
     @abstractmethod
     def stream(self, script: Script, *args: str) -> Generator[bytes, None, None]:
@@ -123,7 +115,8 @@ class RemoteFiles(ABC):
         return sorted(name.decode("utf-8", "surrogateescape") for name in output.split(b"\0")[:-1])
 
     def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
-        self._do(path, _MKDIR, _plain(path), f"{mode:o}", _parent(path), "parents" if parents else "")
+        arguments = (_plain(path), f"{mode:o}", _parent(path), "parents" if parents else "")
+        self._do(path, _MKDIR, *arguments, changes=True)
 
     def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
         output = self._do(path, _READ, _plain(path), str(limit), answers=(FileNotFoundError,), limit=limit)
@@ -136,7 +129,7 @@ class RemoteFiles(ABC):
         left = limit
         with closing(self.stream(_READ, _plain(path), str(limit))) as contents:
             try:
-                for content in contents:
+                for content in heeding(self.stop, contents):
                     if (left := left - len(content)) < 0:
                         raise TooLargeError(self.name, path, limit)
                     held += content
@@ -154,14 +147,16 @@ class RemoteFiles(ABC):
     def write_sparse(
         self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
     ) -> None:
-        self._stage(path, _WRITE_SPARSE, size, mode, _framed(pieces, size), SYNC_TIMEOUT)
+        content = _framed(heeding(self.stop, pieces), size)
+        self._stage(path, _WRITE_SPARSE, size, mode, content, SYNC_TIMEOUT)
 
     def append(self, path: str, content: bytes) -> None:
         self._stage(path, _APPEND, len(content), 0o600, [content], RECORD_TIMEOUT)
 
     def sync(self, *paths: str) -> None:
         if paths:
-            self._do(posixpath.commonpath(paths), _SYNC, *map(_plain, paths), timeout=SYNC_TIMEOUT)
+            where = posixpath.commonpath(paths)
+            self._do(where, _SYNC, *map(_plain, paths), timeout=SYNC_TIMEOUT, leashed=True)
 
     def rename(self, old: str, new: str, *, replace: bool = False) -> None:
         answers = (FileNotFoundError, FileExistsError)
@@ -173,6 +168,7 @@ class RemoteFiles(ABC):
             _parent(old),
             _parent(new),
             answers=answers,
+            changes=True,
         )
 
     def remove(self, *paths: str, recursive: bool = False) -> None:
@@ -181,7 +177,7 @@ class RemoteFiles(ABC):
         # rm does not follow a link unless its name ends in a slash.
         names = [_plain(path.rstrip("/")) for path in paths]
         how = "-rf" if recursive else "-f"
-        self._do(posixpath.commonpath(paths), _REMOVE, how, *names, timeout=SYNC_TIMEOUT)
+        self._do(posixpath.commonpath(paths), _REMOVE, how, *names, timeout=SYNC_TIMEOUT, changes=True)
 
     def free_bytes(self, path: str) -> int:
         blocks, size = self._do(path, _FREE_SPACE, _plain(path)).split()
@@ -199,7 +195,7 @@ class RemoteFiles(ABC):
         directory = _parent(path)
         temporary = f"{directory}/{temporary_name()}"
         arguments = (_plain(path), directory, temporary, str(size), f"{mode:o}", str(int(timeout * 100)))
-        self._do(path, script, *arguments, stdin=content, timeout=timeout)
+        self._do(path, script, *arguments, stdin=content, timeout=timeout, changes=True)
 
     def _do(
         self,
@@ -210,10 +206,14 @@ class RemoteFiles(ABC):
         timeout: float = SCRIPT_TIMEOUT,
         answers: tuple[type[OSError], ...] = (),
         limit: int = 0,
+        changes: bool = False,
+        leashed: bool = False,
     ) -> bytes:
-        """`answers` are failures that the caller is told as such; all others are sentences."""
+        """`answers` are failures that the caller is told as such; all others are sentences. What `changes`
+        something is not left in the middle for a stop."""
+        stop = NEVER if changes else self.stop
         try:
-            return self.script(script, *args, stdin=stdin, timeout=timeout)
+            return self.script(script, *args, stdin=stdin, timeout=timeout, stop=stop, leashed=leashed)
         except CommandError:
             raise HostError(
                 f"{path} on {self.name}: no answer within {timeout:.0f} s", transient=True
@@ -229,8 +229,7 @@ class RemoteFiles(ABC):
         if error.exit_code == TOO_LARGE:
             return TooLargeError(self.name, path, limit)
         lines = error.stderr.strip().splitlines() or [f"it failed with exit code {error.exit_code}"]
-        codes = (_STRERRORS.get(line.rpartition(": ")[2]) for line in lines)
-        code = next((code for code in codes if code is not None), None)
+        code = errno_said(error.stderr)
         if code in (errno.ENOSPC, errno.EDQUOT):
             return NoSpaceError(self.name, path)
         if error.exit_code == _IN_PART:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import getpass
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 
-from runner.base.errors import CommandError, HostError, SendenseError
+from runner.base.errors import CommandError, HostError, Interrupted, SendenseError
+from runner.base.waiting import NEVER
 from runner.hosts.fencing import hold_still
 from runner.hosts.host import Child, Completed, Forwards, Lock
 from runner.hosts.script import Script
@@ -19,7 +22,7 @@ from runner.hosts.ssh.lock import take_lock
 from runner.hosts.ssh.preamble import Account
 from runner.hosts.ssh.session import Session
 from runner.hosts.stray_processes import end, look
-from runner.hosts.supervisor import LeashedChild, kept_directory, leash
+from runner.hosts.supervisor import LeashedChild, kept_directory, leash, receive
 from runner.hosts.tunnel import open_forwards
 
 _READ_TIMEOUT = 60.0
@@ -36,12 +39,18 @@ class SshHost(RemoteFiles):
         """`warn` is told, once, what the account prints at each login."""
         self.name = name
         self.mark = ""
+        self.stop: threading.Event = NEVER
         self._spec = spec
         self._connections = Connections(name, spec, Account(name, self.account, warn))
         self._cut_off: set[str] = set()
         """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard
         of it, and what is on the leash goes on: an exporter keeps its image locked. Directories too: where
         the host went down, nobody removed them."""
+
+    def until(self, stop: threading.Event) -> SshHost:
+        bound = copy.copy(self)
+        bound.stop = stop
+        return bound
 
     def run(
         self,
@@ -51,20 +60,22 @@ class SshHost(RemoteFiles):
         timeout: float = 60.0,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
+        if self.stop.is_set():
+            raise Interrupted
         deadline = time.monotonic() + timeout
         content = stdin or b""
         session = self._connections.start(leash(self.name, argv, size=len(content), mark=self.mark))
-        ended = session.finish([content], deadline)
+        ended = session.finish([content], deadline, stop=self.stop, leashed=True)
         if ok is not None and ended.exit_code not in ok:
             raise CommandError(self.name, argv, ended.exit_code, ended.stderr)
         return Completed(tuple(argv), ended.exit_code, ended.stdout, ended.stderr)
 
     def popen(self, argv: Sequence[str]) -> Child:
         self._end_cut_off()
-        return LeashedChild(argv, self.name, self._wire, self.mark, self._cut_off.add)
+        return LeashedChild(argv, self.name, self._wire, self.mark, self._cut_off.add, self.stop)
 
     def tempdir(self) -> AbstractContextManager[str]:
-        return kept_directory(self.name, self._wire, self.mark, self._cut_off.add)
+        return kept_directory(self.name, self._wire, self.mark, self._cut_off.add, self.stop)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         return take_lock(self.name, self._wire, path, holder, token, self.mark)
@@ -82,7 +93,7 @@ class SshHost(RemoteFiles):
         return self._connections.reach(server, port, timeout)
 
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
-        return open_forwards(self.name, self._spec, sockets)
+        return open_forwards(self.name, self._spec, sockets, self.stop)
 
     def close(self) -> None:
         with contextlib.suppress(SendenseError):
@@ -96,15 +107,21 @@ class SshHost(RemoteFiles):
         *args: str,
         stdin: Iterable[bytes] | None = None,
         timeout: float = SCRIPT_TIMEOUT,
+        stop: threading.Event = NEVER,
+        leashed: bool = False,
     ) -> bytes:
-        session = self._connections.start(script.argv(*args, name=self.mark or "sh"))
+        if stop.is_set():
+            raise Interrupted
+        argv = script.argv(*args, name=self.mark or "sh")
+        session = self._connections.start(leash(self.name, argv, mark=self.mark) if leashed else argv)
         if stdin is not None:
             try:
                 hold_still()
             except BaseException:
                 session.close()  # it gets the end of its standard input, and writes nothing of a part
                 raise
-        ended = session.finish(stdin, time.monotonic() + timeout, hang_up=stdin is not None)
+        deadline = time.monotonic() + timeout
+        ended = session.finish(stdin, deadline, hang_up=stdin is not None, stop=stop, leashed=leashed)
         if ended.exit_code != 0:
             raise ScriptError(ended.exit_code, ended.stderr)
         return ended.stdout
@@ -112,7 +129,7 @@ class SshHost(RemoteFiles):
     def stream(self, script: Script, *args: str) -> Generator[bytes, None, None]:
         session = self._connections.start(script.argv(*args, name=self.mark or "sh"))
         try:
-            while content := session.receive(_READ_TIMEOUT):
+            while content := receive(session, _READ_TIMEOUT, self.stop):
                 yield content
             ended = session.finish(None, time.monotonic() + _READ_TIMEOUT)
         except TimeoutError:

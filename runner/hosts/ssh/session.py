@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import paramiko
 
-from runner.base.errors import CommandError, HostError
+from runner.base.errors import CommandError, HostError, Interrupted, SendenseError
 from runner.base.units import KiB
+from runner.base.waiting import NEVER
 from runner.hosts.ssh.command_line import Word
 from runner.hosts.ssh.preamble import Account, NoisyLoginError, NoShellError, Preamble
-from runner.hosts.supervisor import BROKEN
+from runner.hosts.supervisor import BROKEN, END_TIMEOUT, receive
 
 SESSION_TIMEOUT = 30.0
 """Seconds for sshd to answer a request that needs no work."""
@@ -70,6 +71,7 @@ class Session:
         self._failure: HostError | None = None
         """Why we ended it."""
         self._told = False
+        self._starts_by = time.monotonic() + SHELL_TIMEOUT
         self._lost = False
         """The connection broke, though its channels may not know yet."""
         self._reader: threading.Thread | None = None
@@ -110,12 +112,21 @@ class Session:
             self._channel.close()
         self._release()
 
-    def finish(self, stdin: Iterable[bytes] | None, deadline: float, *, hang_up: bool = False) -> Ended:
+    def finish(
+        self,
+        stdin: Iterable[bytes] | None,
+        deadline: float,
+        *,
+        hang_up: bool = False,
+        stop: threading.Event = NEVER,
+        leashed: bool = False,
+    ) -> Ended:
         """Sends `stdin`, and its end if `hang_up`, reads to the end and closes. The command must not end
         before it read what is sent: paramiko may send after it confirmed the session's end, and sshd then
         drops the whole connection ("packet referred to nonexistent channel"). For the same reason a command
         over its time is not told so: the closing of its session ends the leash. Raises CommandError if
-        `deadline` (of time.monotonic) passes first, HostError (transient) if the connection breaks."""
+        `deadline` (of time.monotonic) passes first, HostError (transient) if the connection breaks,
+        Interrupted once `stop` is set; a command that is `leashed` was given the time to end then."""
         output = bytearray()
         try:
             with contextlib.suppress(BrokenPipeError):
@@ -123,14 +134,21 @@ class Session:
                 self._send(stdin or (), deadline)
             if hang_up:
                 self.hang_up()
-            while content := self.receive(_left(deadline)):
+            while content := receive(self, _left(deadline), stop):
                 output += content
             if (code := self.wait(_left(deadline))) is None:
                 raise TimeoutError
             if self._broken():
                 raise self._break()
         except TimeoutError:
+            if not self._preamble.over:
+                raise self._unstarted() from None
             raise CommandError(self._host, self._argv, None, self._said_on_errors()) from None
+        except Interrupted:
+            if leashed:
+                self.hang_up()
+                self.wait(END_TIMEOUT)
+            raise
         finally:
             self.close()
             if self._reader is not None:
@@ -141,17 +159,19 @@ class Session:
         return self._errors.decode(errors="replace")
 
     def _skip_preamble(self, timeout: float | None) -> None:
-        """Up to the command's start, or the end of a broken connection."""
-        limit = SHELL_TIMEOUT if timeout is None else min(timeout, SHELL_TIMEOUT)
-        deadline = time.monotonic() + limit
+        """Up to the command's start, or the end of a broken connection. Raises TimeoutError, and what keeps
+        the command from starting once that has taken too long."""
+        deadline = self._starts_by if timeout is None else min(self._starts_by, time.monotonic() + timeout)
         while not self._preamble.over:
             try:
                 content = self._receive(min(1.0, _left(deadline)))
             except TimeoutError:
-                if _left(deadline) > 0:
-                    self._skip_errors()
-                    continue
-                raise self._unstarted(limit) from None
+                self._skip_errors()
+                if _left(self._starts_by) == 0:
+                    raise self._unstarted() from None
+                if _left(deadline) == 0:
+                    raise
+                continue
             if not content:
                 code = self.wait(_END_TIMEOUT)
                 if self._broken():
@@ -167,16 +187,16 @@ class Session:
         if self._merged and self._preamble.over:
             self._account.printed(self._preamble_of_errors.content)
 
-    def _unstarted(self, limit: float) -> Exception:
+    def _unstarted(self) -> SendenseError:
         self.hang_up()
         code = self.wait(_END_TIMEOUT)
         if code not in (None, BROKEN):
             return self._no_shell(code)
         if printed := self._printed():
             return NoShellError(self._host, self._account.name, None, printed)
-        if limit < SHELL_TIMEOUT:
-            return TimeoutError()
-        return HostError(f"{self._host} started no command within {limit:.0f} s", transient=True)
+        if _left(self._starts_by) > 0:
+            return CommandError(self._host, self._argv, None, "")
+        return HostError(f"{self._host} started no command within {SHELL_TIMEOUT:.0f} s", transient=True)
 
     def _no_shell(self, code: int | None) -> NoShellError:
         if self._reader is not None:
