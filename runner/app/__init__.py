@@ -10,11 +10,17 @@ Nothing here prints: the command line gives listeners and gets results.
 
 from runner.app.comparison import compare, of_deleted
 from runner.app.inspection import diagnose, named_by, plan_job, told_by
-from runner.app.records import new_run_id
 from runner.app.runs import Result, RunBroke, run_job
 from runner.app.status import Status, status_of
 from runner.app.sweep import Swept, abandon_run, sweep_job, sweep_orphans
-from runner.app.workspace import DEFAULT_JOBS, EVENTS, Options, read_job, state_directory
+from runner.app.workspace import (
+    DEFAULT_JOBS,
+    EVENTS,
+    Options,
+    context_outside_of_runs,
+    read_job,
+    state_directory,
+)
 
 __all__ = [
     "DEFAULT_JOBS",
@@ -26,9 +32,9 @@ __all__ = [
     "Swept",
     "abandon_run",
     "compare",
+    "context_outside_of_runs",
     "diagnose",
     "named_by",
-    "new_run_id",
     "of_deleted",
     "plan_job",
     "read_job",

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.app.records import tools_seen
+from runner.app.records import new_run_id, tools_seen
 from runner.base.errors import SendenseError, UsageError
 from runner.engine.checkpoint import KEPT_RUNS, JobState, RunRecord, RunState, is_run_id
 from runner.engine.teardown import Unwinding
@@ -23,7 +23,7 @@ from runner.job.inputs import Resolver
 from runner.job.load import load
 from runner.job.model import Job
 from runner.job.nodes import Nodes
-from runner.step.context import TOOLS, Run
+from runner.step.context import TOOLS, Context, Run
 from runner.step.registry import Registry
 
 EVENTS = "events.jsonl"
@@ -204,6 +204,19 @@ def open_workspace(
         else:
             state = JobState(world.lasting_host(place.host), place.path, job.name, place.ready)
         yield Workspace(job, options, registry, bus, world, state, local)
+
+
+@contextmanager
+def context_outside_of_runs(
+    job: Job, command: str, stop: threading.Event, listener: Callable[[Event], None]
+) -> Iterator[Context]:
+    """What a step may use, for a `command` that works on the job's hosts and entries in no run of it. What is
+    opened ends with the block."""
+    bus = Bus()
+    bus.subscribe(listener)
+    with _scratch(bus) as scratch, World(job, bus, stop, scratch) as world:
+        world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
+        yield world.context(command)
 
 
 @contextmanager

@@ -5,23 +5,19 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from pydantic import JsonValue
 
-from runner.app import Options, new_run_id, read_job, told_by
+from runner.app import context_outside_of_runs, read_job, told_by
 from runner.base.errors import UsageError
 from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
 from runner.cli.work import Work
 from runner.console import print_table
-from runner.engine.world import World
-from runner.events.events import Bus
-from runner.hosts.process import temporary_directory
 from runner.job.model import Job
-from runner.step.context import Context, Run
 from steps.commands.consent import agree
+from steps.commands.repositories import tell_warning
 from steps.repository.identities import Identity, same
 from steps.vm import adoption
 from steps.vm.adoption import Comparison
@@ -54,7 +50,8 @@ def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, a
     """
     told: list[JsonValue] = []
     refusal: UsageError | None = None
-    with _looking(job, options_from(settings, state)) as (read, ctx):
+    read = read_job(job, options_from(settings, state))
+    with context_outside_of_runs(read, "adopt", threading.Event(), tell_warning) as ctx:
         for vcenter, vm, repository in _vms(read):
             found = adoption.compare(ctx, vcenter, vm, repository)
             try:
@@ -72,14 +69,6 @@ def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, a
         print_json({"schema_version": ADOPT_SCHEMA_VERSION, "vms": told})
     if refusal is not None:
         raise refusal
-
-
-@contextmanager
-def _looking(path: Path, options: Options) -> Iterator[tuple[Job, Context]]:
-    job = read_job(path, options)
-    with temporary_directory() as scratch, World(job, Bus(), threading.Event(), Path(scratch)) as world:
-        world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
-        yield job, world.unheard("adopt")
 
 
 def _vms(job: Job) -> Iterator[tuple[str, str, str]]:

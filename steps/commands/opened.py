@@ -11,12 +11,9 @@ from pathlib import Path
 
 import click
 
-from runner.app import Options, new_run_id, read_job
+from runner.app import Options, context_outside_of_runs, read_job
 from runner.base.errors import DifferenceError
-from runner.engine.world import World
-from runner.events.events import Bus
-from runner.hosts.process import temporary_directory
-from runner.step.context import Context, Run
+from runner.step.context import Context
 from steps.commands import consent
 from steps.commands.repositories import find_point, places_of, tell_warning
 from steps.points import stored
@@ -38,12 +35,9 @@ def opened_point(
     """What is started with the context ends with the block. A point that is suspect or damaged is asked
     about, unless that is `accepted`, and ends the command with the exit code of a difference. Raises what
     `find_point`, `stored.read` and `consent.agree` do."""
-    job, bus = read_job(site, options, part=True), Bus()
-    bus.subscribe(tell_warning)
-    with temporary_directory() as scratch, World(job, bus, stop, Path(scratch)) as world:
-        world.run = Run(new_run_id(), job.name, job.digest, None)
-        place, path = find_point(job, places_of(world, repository), name)
-        ctx = world.context("point")
+    job = read_job(site, options, part=True)
+    with context_outside_of_runs(job, "point", stop, tell_warning) as ctx:
+        place, path = find_point(job, places_of(job, ctx, repository), name)
         img.QEMU_IMG.require(ctx, place.host)
         point, known = stored.weighed(place.host, place.path, path, disks)
         consent.accept_suspect(known, "Open it all the same?", given=accepted)

@@ -15,15 +15,14 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
-from runner.app import Options, read_job, state_directory, status_of
+from runner.app import Options, context_outside_of_runs, read_job, state_directory, status_of
 from runner.base.errors import UsageError
-from runner.engine.world import World
-from runner.events.events import Bus, Event, Warned
+from runner.events.events import Event, Warned
 from runner.hosts import files
 from runner.hosts.host import Host
-from runner.hosts.process import temporary_directory
 from runner.job.model import Job
 from runner.job.writer import write_from_template
+from runner.step.context import Context
 from steps.commands import scope
 from steps.repository import lookup, naming, survey
 from steps.repository.naming import Names
@@ -66,10 +65,8 @@ def repositories(site: Path, options: Options, only: str | None = None) -> Itera
 def repositories_of(read: Job, only: str | None = None) -> Iterator[list[Place]]:
     """Those of the job, or the one called `only`; the hosts are good until the block is left. Raises
     UsageError."""
-    bus = Bus()
-    bus.subscribe(tell_warning)
-    with temporary_directory() as scratch, World(read, bus, threading.Event(), Path(scratch)) as world:
-        yield places_of(world, only)
+    with context_outside_of_runs(read, "repositories", threading.Event(), tell_warning) as ctx:
+        yield places_of(read, ctx, only)
 
 
 def tell_warning(event: Event) -> None:
@@ -78,16 +75,16 @@ def tell_warning(event: Event) -> None:
         click.echo(f"! {event.text}", err=True)
 
 
-def places_of(world: World, only: str | None = None) -> list[Place]:
-    """The repositories of the world's job, or the one called `only`. Raises UsageError."""
-    site, sections = world.job.file, world.job.sections.get("repositories", {})
+def places_of(job: Job, ctx: Context, only: str | None = None) -> list[Place]:
+    """The repositories of the job, or the one called `only`. Raises UsageError."""
+    site, sections = job.file, job.sections.get("repositories", {})
     entries = {name: entry for name, entry in sections.items() if isinstance(entry, Repository)}
     if not entries:
         raise UsageError(f"{site} names no repositories; add `repositories: {{main: {{host: …, path: …}}}}`")
     if only is not None and only not in entries:
         raise UsageError(f"{site} has no repository {only!r}; it has {', '.join(entries)}")
     return [
-        Place(name, world.host(entry.host), entry.path)
+        Place(name, ctx.host(entry.host), entry.path)
         for name, entry in entries.items()
         if only is None or name == only
     ]
