@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.disk import Disk
+from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.soap import Call
 from steps.lab.simulator.tracking import Tracker, block_size, parse_change_id
 from steps.lab.simulator.vmodl import fault, invalid_argument, vim, vmodl
-
-if TYPE_CHECKING:
-    from steps.lab.simulator.machine import Machine
 
 PAGE = 2000
 """Areas in one answer; a page seen at a user held as many (bareos issue 2152)."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.base.units import MiB
-from steps.lab.simulator.devices import NODES, View, controller_device, disk_device, own_devices
-from steps.lab.simulator.disk import Disk
+from steps.lab.simulator import vmx
+from steps.lab.simulator.devices import View, controller_device, disk_device, own_devices
+from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.vmodl import vim
-
-if TYPE_CHECKING:
-    from steps.lab.simulator.machine import Machine
 
 TOOLS_STATUS = {"running": "toolsOk", "not-running": "toolsNotRunning", "not-installed": "toolsNotInstalled"}
 
@@ -47,7 +45,8 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
             device=_devices(machine, views),
         ),
         extraConfig=[
-            vim.option.OptionValue(key=key, value=value) for key, value in _extra(machine, tracking).items()
+            vim.option.OptionValue(key=key, value=value)
+            for key, value in vmx.extra_config(spec, machine.stem, machine.disks, tracking).items()
         ],
         bootOptions=vim.vm.BootOptions(
             enterBIOSSetup=False, efiSecureBootEnabled=spec.secure_boot, bootRetryEnabled=False
@@ -71,26 +70,9 @@ def _devices(machine: Machine, views: dict[int, View]) -> list[Any]:
     return [*own_devices(spec, machine.network), *controllers, *disks]
 
 
-def _extra(machine: Machine, tracking: bool) -> dict[str, str]:
-    """Change tracking shows as ctkEnabled and scsi0:0.ctkEnabled (KB 422164)."""
-    extra = {"nvram": f"{machine.stem}.nvram", "svga.present": "TRUE"}
-    if tracking:
-        extra["ctkEnabled"] = "TRUE"
-        for disk in machine.disks:
-            if disk.tracked:
-                extra[f"{node(machine, disk)}.ctkEnabled"] = "TRUE"
-    return extra | machine.spec.extra_config
-
-
-def node(machine: Machine, disk: Disk) -> str:
-    """The disk's place as a .vmx file names it: ``scsi0:1``."""
-    controller = next(one for one in machine.spec.controllers if one.key == disk.spec.controller)
-    return f"{NODES[controller.kind]}{controller.bus}:{disk.spec.unit}"
-
-
-def runtime(machine: Machine, host: Any) -> Any:
+def runtime(machine: Machine) -> Any:
     return vim.vm.RuntimeInfo(
-        host=host,
+        host=machine.host,
         connectionState=machine.spec.connection,
         powerState=machine.power,
         question=_question(machine.spec.question),
@@ -123,11 +105,11 @@ def guest(machine: Machine) -> Any:
     )
 
 
-def summary(machine: Machine, host: Any) -> Any:
+def summary(machine: Machine) -> Any:
     spec = machine.spec
     return vim.vm.Summary(
         vm=machine.ref,
-        runtime=runtime(machine, host),
+        runtime=runtime(machine),
         config=vim.vm.Summary.ConfigSummary(
             name=machine.name,
             template=spec.template,
@@ -187,22 +169,3 @@ def layout(machine: Machine) -> Any:
             chain.append(vim.vm.FileLayoutEx.DiskUnit(fileKey=[descriptor, extent]))
         disks.append(vim.vm.FileLayoutEx.DiskLayout(key=disk.key, chain=chain))
     return vim.vm.FileLayoutEx(file=files, disk=disks, timestamp=machine.world.now())
-
-
-def vmx(machine: Machine) -> str:
-    lines = {
-        "config.version": "8",
-        "virtualHW.version": str(machine.spec.hardware_version),
-        "displayName": machine.spec.name,
-        "guestOS": machine.spec.guest,
-        "firmware": machine.spec.firmware,
-        "numvcpus": str(machine.spec.cpus),
-        "memSize": str(machine.spec.memory // MiB),
-        "uuid.bios": machine.uuid,
-        "vc.uuid": machine.instance_uuid,
-        **_extra(machine, machine.tracking),
-    }
-    for disk in machine.disks:
-        lines[f"{node(machine, disk)}.fileName"] = disk.top.descriptor.name
-    quoted = {key: value.replace('"', "|22") for key, value in lines.items()}
-    return "".join(f'{key} = "{value}"\n' for key, value in quoted.items())

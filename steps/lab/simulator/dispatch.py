@@ -12,7 +12,7 @@ from steps.lab.simulator.objects import Managed, World
 from steps.lab.simulator.properties import read_path
 from steps.lab.simulator.service import AuthorizationManager
 from steps.lab.simulator.sessions import COOKIE, Sessions, not_authenticated
-from steps.lab.simulator.snapshots import Snapshot
+from steps.lab.simulator.snapshots import VirtualMachineSnapshot, remove_all
 from steps.lab.simulator.soap import Call, read_call, write_fault, write_result
 from steps.lab.simulator.tasks import named_fault
 from steps.lab.simulator.vmodl import VERSION, fault, support, vim, vmodl
@@ -104,8 +104,8 @@ class Dispatcher:
         for reference in (call.this, getattr(call.arguments, "snapshot", None), *read):
             if isinstance(reference, vim.vm.Snapshot) and self._world.faults.hits("snapshot-gone"):
                 snapshot = self._world.find(reference)
-                if isinstance(snapshot, Snapshot):
-                    snapshot.machine.remove_snapshots()
+                if isinstance(snapshot, VirtualMachineSnapshot):
+                    remove_all(snapshot.machine)
 
 
 def session_cookie(token: str) -> str:

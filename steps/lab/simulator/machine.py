@@ -1,4 +1,4 @@
-"""A virtual machine: its disks, snapshots, power, and what may be done to it."""
+"""A virtual machine as it is: its disks, snapshots, power, and what each change does to them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from runner.base.errors import UsageError
-from steps.lab.simulator import changes, configuration, snapshots
+from steps.lab.simulator import vmx
 from steps.lab.simulator.datastore import Datastore, take_directory
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.disk import Disk, Layer
 from steps.lab.simulator.entities import Entity, stable_uuid
 from steps.lab.simulator.inventory import DiskSpec, MachineSpec
-from steps.lab.simulator.objects import World, operation, provides
+from steps.lab.simulator.objects import Managed, World
 from steps.lab.simulator.rawfile import replace_text
 from steps.lab.simulator.soap import Call
 from steps.lab.simulator.tasks import Tasks
 from steps.lab.simulator.tracking import Tracker
-from steps.lab.simulator.vmodl import fault, vim, vmodl
+from steps.lab.simulator.vmodl import fault, vim
 
 POWER = vim.VirtualMachine.PowerState
 
@@ -35,6 +35,32 @@ class Surroundings:
     networks: dict[str, Any]
     host: Any
     pool: Any
+
+
+class Snapshot(Managed):
+    """What a VM was when it was taken; `views` by the disks' keys."""
+
+    kind = vim.vm.Snapshot
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        description: str,
+        *,
+        parent: Snapshot | None,
+        quiesced: bool,
+        tracking: bool,
+        views: dict[int, View],
+    ) -> None:
+        super().__init__(world, world.number("snapshot"))
+        self.name = name
+        self.description = description
+        self.parent = parent
+        self.quiesced = quiesced
+        self.tracking = tracking
+        self.views = views
+        self.created = world.now()
 
 
 class Machine(Entity):
@@ -52,7 +78,7 @@ class Machine(Entity):
         self.unreadable = frozenset(spec.unreadable)
         self.power = POWER.poweredOn if spec.powered_on else POWER.poweredOff
         self.modified = world.now()
-        self.snapshots: list[snapshots.Snapshot] = []
+        self.snapshots: list[Snapshot] = []
         self.consolidation_needed = spec.consolidation_needed
         self.busy: Any = None
         self.home = place.datastores[spec.datastore]
@@ -106,6 +132,15 @@ class Machine(Entity):
         names = [self.spec.datastore, *(disk.datastore or self.spec.datastore for disk in self.spec.disks)]
         return [self._datastore_named(name) for name in dict.fromkeys(names)]
 
+    @property
+    def host(self) -> Any:
+        return self._place.host
+
+    @property
+    def pool(self) -> Any:
+        """Resource pool; None of a template."""
+        return None if self.spec.template else self._place.pool
+
     def network(self, name: str) -> Any:
         return self._place.networks.get(name)
 
@@ -144,8 +179,15 @@ class Machine(Entity):
     def touch(self) -> None:
         """Something changed: the .vmx follows, waiters are woken."""
         self.modified = self.world.now()
-        replace_text(self.path("vmx"), configuration.vmx(self))
+        text = vmx.text(self.spec, self.stem, self.uuid, self.instance_uuid, self.disks, self.tracking)
+        replace_text(self.path("vmx"), text)
         self.world.changed()
+
+    def want_tracking(self, wanted: bool) -> None:
+        """From now on if it is off, from its next stun on if it runs."""
+        self._tracking_wanted = wanted
+        if not self.is_on:
+            self._apply_tracking()
 
     def stun(self) -> None:
         """A running VM is stopped for a moment: what waited for that takes effect (API reference,
@@ -186,138 +228,6 @@ class Machine(Entity):
 
     def _free(self) -> None:
         self.busy = None
-
-    # properties
-
-    @provides("config")
-    def config(self) -> Any:
-        views = {
-            disk.key: View(disk.top, disk.capacity, disk.tracker.change_id if disk.tracker else None)
-            for disk in self.disks
-        }
-        return configuration.config(self, views, self.tracking)
-
-    @provides("snapshot")
-    def snapshot(self) -> Any:
-        return snapshots.information(self)
-
-    @provides("rootSnapshot")
-    def root_snapshots(self) -> list[Any]:
-        return [snapshot.ref for snapshot in self.snapshots if snapshot.parent is None]
-
-    @provides("runtime")
-    def runtime(self) -> Any:
-        return configuration.runtime(self, self._place.host)
-
-    @provides("guest")
-    def guest(self) -> Any:
-        return configuration.guest(self)
-
-    @provides("summary")
-    def summary(self) -> Any:
-        return configuration.summary(self, self._place.host)
-
-    @provides("capability")
-    def capability(self) -> Any:
-        return configuration.capability(self)
-
-    @provides("layoutEx")
-    def layout(self) -> Any:
-        return configuration.layout(self)
-
-    @provides("datastore")
-    def datastore_refs(self) -> list[Any]:
-        return [store.ref for store in self.datastores()]
-
-    @provides("network")
-    def network_refs(self) -> list[Any]:
-        return [ref for card in self.spec.networks if (ref := self.network(card.network))]
-
-    @provides("resourcePool")
-    def resource_pool(self) -> Any:
-        return None if self.spec.template else self._place.pool
-
-    @provides("recentTask")
-    def recent_tasks(self) -> list[Any]:
-        return [self.busy] if self.busy is not None else []
-
-    # operations
-
-    @operation("CreateSnapshot_Task")
-    def create_snapshot(self, call: Call) -> Any:
-        return snapshots.create(self, call)
-
-    @operation("CreateSnapshotEx_Task")
-    def create_snapshot_ex(self, call: Call) -> Any:
-        return snapshots.create(self, call)
-
-    @operation("RemoveAllSnapshots_Task")
-    def remove_all_snapshots(self, call: Call) -> Any:
-        return self.start(call, self.remove_snapshots)
-
-    @operation("RevertToCurrentSnapshot_Task")
-    def revert_to_current_snapshot(self, call: Call) -> Any:
-        return self.start(call, lambda: snapshots.revert(self))
-
-    @operation("ConsolidateVMDisks_Task")
-    def consolidate(self, call: Call) -> Any:
-        return self.start(call, lambda: snapshots.consolidate(self))
-
-    def remove_snapshots(self) -> None:
-        if self.snapshots:
-            snapshots.drop(self, list(self.snapshots))
-            snapshots.consolidate(self)
-
-    @operation("ReconfigVM_Task")
-    def reconfigure(self, call: Call) -> Any:
-        """Only changeTrackingEnabled: at once if the VM is off, at its next stun if it runs."""
-        spec = call.arguments.spec
-        asked = [field.name for field in spec._GetPropertyList() if getattr(spec, field.name)]
-        if set(asked) - {"changeTrackingEnabled", "changeVersion"}:
-            raise fault(vmodl.fault.NotSupported, f"The simulator cannot change {', '.join(asked)}.")
-        if spec.changeTrackingEnabled and not self.spec.change_tracking_supported:
-            raise fault(
-                vmodl.fault.NotSupported, "Changed block tracking is not supported on the virtual machine."
-            )
-
-        def work() -> None:
-            if spec.changeTrackingEnabled is not None:
-                self._tracking_wanted = spec.changeTrackingEnabled
-            if not self.is_on:
-                self._apply_tracking()
-            self.touch()
-
-        return self.start(call, work)
-
-    @operation("PowerOnVM_Task")
-    def power_on(self, call: Call) -> Any:
-        return self._power(call, POWER.poweredOn, lose_tracking=False)
-
-    @operation("PowerOffVM_Task")
-    def power_off(self, call: Call) -> Any:
-        """A hard one, which resets changed block tracking (KB 320557)."""
-        return self._power(call, POWER.poweredOff, lose_tracking=True)
-
-    def _power(self, call: Call, state: Any, *, lose_tracking: bool) -> Any:
-        def work() -> None:
-            if self.power == state:
-                raise fault(
-                    vim.fault.InvalidPowerState,
-                    "The attempted operation cannot be performed in the current state.",
-                    requestedState=state,
-                    existingState=self.power,
-                )
-            self.power = state
-            self.stun()
-            if lose_tracking:
-                self.lose_tracking()
-            self.touch()
-
-        return self.start(call, work)
-
-    @operation("QueryChangedDiskAreas")
-    def query_changed_disk_areas(self, call: Call) -> Any:
-        return changes.query(self, call)
 
 
 def _safe(name: str) -> str:

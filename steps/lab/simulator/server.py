@@ -26,6 +26,7 @@ from steps.lab.simulator.objects import OPERATIONS, World
 from steps.lab.simulator.service import AuthorizationManager, SearchIndex, ServiceInstance, ViewManager
 from steps.lab.simulator.session_manager import SessionManager
 from steps.lab.simulator.sessions import Sessions
+from steps.lab.simulator.snapshots import remove_all
 from steps.lab.simulator.tasks import Tasks, fault_type
 from steps.lab.simulator.tickets import Tickets
 from steps.lab.simulator.tree import build
@@ -223,7 +224,7 @@ class Simulator:
     def remove_snapshots(self, vm: str) -> None:
         """All of the VM's at once, as somebody else may."""
         with self._world.lock:
-            self._machine(vm).remove_snapshots()
+            remove_all(self._machine(vm))
 
     def snapshots(self, vm: str) -> list[str]:
         """The names of the VM's snapshots, the oldest first."""

@@ -6,16 +6,14 @@ answered by the call itself, everything else by the task. A snapshot of this sim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from steps.lab.simulator import configuration
 from steps.lab.simulator.devices import View
-from steps.lab.simulator.objects import Managed, operation, provides
+from steps.lab.simulator.machine import POWER, Machine, Snapshot
+from steps.lab.simulator.objects import operation, provides
 from steps.lab.simulator.soap import Call
 from steps.lab.simulator.vmodl import fault, vim, vmodl
-
-if TYPE_CHECKING:
-    from steps.lab.simulator.machine import Machine
 
 LONGEST_NAME = 80
 
@@ -34,28 +32,20 @@ QUIESCE_FAULTS = {
 }
 
 
-class Snapshot(Managed):
-    kind = vim.vm.Snapshot
+class VirtualMachineSnapshot(Snapshot):
+    """VirtualMachineSnapshot of the API."""
 
     def __init__(self, machine: Machine, name: str, description: str, *, quiesced: bool) -> None:
-        super().__init__(machine.world, machine.world.number("snapshot"))
+        super().__init__(
+            machine.world,
+            name,
+            description,
+            parent=machine.snapshots[-1] if machine.snapshots else None,
+            quiesced=quiesced,
+            tracking=machine.tracking,
+            views=_frozen(machine),
+        )
         self.machine = machine
-        self.name = name
-        self.description = description
-        self.quiesced = quiesced
-        self.created = self.world.now()
-        self.parent: Snapshot | None = machine.snapshots[-1] if machine.snapshots else None
-        self.tracking = machine.tracking
-        self.views: dict[int, View] = {}
-        for disk in machine.disks:
-            if disk.snapshottable:
-                change_id = disk.tracker.mark() if disk.tracker else None
-                self.views[disk.key] = View(disk.freeze(), disk.capacity, change_id)
-            else:
-                self.views[disk.key] = View(disk.top, disk.capacity, None)
-
-    def children(self) -> list[Snapshot]:
-        return [one for one in self.machine.snapshots if one.parent is self]
 
     @provides("config")
     def config(self) -> Any:
@@ -67,30 +57,16 @@ class Snapshot(Managed):
 
     @provides("childSnapshot")
     def child_snapshots(self) -> list[Any]:
-        return [child.ref for child in self.children()]
-
-    def tree(self) -> Any:
-        return vim.vm.SnapshotTree(
-            snapshot=self.ref,
-            vm=self.machine.ref,
-            name=self.name,
-            description=self.description,
-            id=int(self.moid.rsplit("-", 1)[-1]),
-            createTime=self.created,
-            state="poweredOff",  # without memory, whatever the VM's state was
-            quiesced=self.quiesced,
-            replaySupported=False,
-            childSnapshotList=[child.tree() for child in self.children()],
-        )
+        return [child.ref for child in _children(self.machine, self)]
 
     @operation("RemoveSnapshot_Task")
     def remove(self, call: Call) -> Any:
         def work() -> None:
-            victims = [self]
+            victims: list[Snapshot] = [self]
             if call.arguments.removeChildren:
                 for one in victims:
-                    victims += one.children()
-            drop(self.machine, victims)
+                    victims += _children(self.machine, one)
+            _drop(self.machine, victims)
             if call.arguments.consolidate is not False:
                 consolidate(self.machine)
 
@@ -107,6 +83,18 @@ class Snapshot(Managed):
         self.name = call.arguments.name or self.name
         self.description = call.arguments.description or self.description
         self.world.changed()
+
+
+def _frozen(machine: Machine) -> dict[int, View]:
+    """Each disk as it is now; what is written from now on goes into a delta above it."""
+    views = {}
+    for disk in machine.disks:
+        if disk.snapshottable:
+            change_id = disk.tracker.mark() if disk.tracker else None
+            views[disk.key] = View(disk.freeze(), disk.capacity, change_id)
+        else:
+            views[disk.key] = View(disk.top, disk.capacity, None)
+    return views
 
 
 def create(machine: Machine, call: Call) -> Any:
@@ -128,7 +116,7 @@ def create(machine: Machine, call: Call) -> Any:
         machine.stun()
         if machine.world.faults.hits("cbt-reset"):
             machine.lose_tracking()
-        made = Snapshot(machine, asked.name, asked.description or "", quiesced=quiesced)
+        made = VirtualMachineSnapshot(machine, asked.name, asked.description or "", quiesced=quiesced)
         machine.snapshots.append(made)
         machine.touch()
         return made.ref
@@ -182,10 +170,16 @@ def _quiesce(machine: Machine) -> bool:
     return True
 
 
-def drop(machine: Machine, victims: list[Snapshot]) -> None:
+def remove_all(machine: Machine) -> None:
+    if machine.snapshots:
+        _drop(machine, list(machine.snapshots))
+        consolidate(machine)
+
+
+def _drop(machine: Machine, victims: list[Snapshot]) -> None:
     """Takes snapshots out of the tree; their children move up. The disks stay as they are."""
     for victim in victims:
-        for child in victim.children():
+        for child in _children(machine, victim):
             child.parent = victim.parent
         machine.snapshots.remove(victim)
         machine.world.remove(victim)
@@ -229,7 +223,7 @@ def revert(machine: Machine) -> None:
         if disk.snapshottable:
             disk.drop_above(machine.snapshots[-1].views[disk.key].layer)
             disk.freeze()
-    machine.power = vim.VirtualMachine.PowerState.poweredOff
+    machine.power = POWER.poweredOff
     machine.lose_tracking()
     machine.touch()
 
@@ -238,5 +232,27 @@ def information(machine: Machine) -> Any:
     """VirtualMachineSnapshotInfo, or None (unset) without a snapshot."""
     if not machine.snapshots:
         return None
-    roots = [snapshot.tree() for snapshot in machine.snapshots if snapshot.parent is None]
+    roots = _trees(machine, _children(machine, None))
     return vim.vm.SnapshotInfo(currentSnapshot=machine.snapshots[-1].ref, rootSnapshotList=roots)
+
+
+def _children(machine: Machine, parent: Snapshot | None) -> list[Snapshot]:
+    return [one for one in machine.snapshots if one.parent is parent]
+
+
+def _trees(machine: Machine, snapshots: list[Snapshot]) -> list[Any]:
+    return [
+        vim.vm.SnapshotTree(
+            snapshot=snapshot.ref,
+            vm=machine.ref,
+            name=snapshot.name,
+            description=snapshot.description,
+            id=int(snapshot.moid.rsplit("-", 1)[-1]),
+            createTime=snapshot.created,
+            state="poweredOff",  # without memory, whatever the VM's state was
+            quiesced=snapshot.quiesced,
+            replaySupported=False,
+            childSnapshotList=_trees(machine, _children(machine, snapshot)),
+        )
+        for snapshot in snapshots
+    ]

@@ -9,9 +9,10 @@ from typing import Any
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.entities import Entity
 from steps.lab.simulator.inventory import ESXI_DATACENTER, DatacenterSpec, Inventory
-from steps.lab.simulator.machine import Machine, Surroundings
+from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.objects import World, provides
 from steps.lab.simulator.tasks import Tasks
+from steps.lab.simulator.virtual_machine import VirtualMachine
 from steps.lab.simulator.vmodl import vim
 
 ESXI_HOST = "ha-host"
@@ -165,4 +166,4 @@ def _datacenter(
     }
     place = Surroundings(datacenter.inventory_path, stores, networks, cluster.host.ref, cluster.pool.ref)
     for machine in spec.vms:
-        Machine(world, tasks, datacenter.folders["vm"].folder(machine.folder), machine, place)
+        VirtualMachine(world, tasks, datacenter.folders["vm"].folder(machine.folder), machine, place)

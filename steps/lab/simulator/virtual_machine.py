@@ -1,0 +1,137 @@
+"""VirtualMachine of the API: the properties and operations of a `Machine`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from steps.lab.simulator import changes, configuration, snapshots
+from steps.lab.simulator.devices import View
+from steps.lab.simulator.machine import POWER, Machine
+from steps.lab.simulator.objects import operation, provides
+from steps.lab.simulator.soap import Call
+from steps.lab.simulator.vmodl import fault, vim, vmodl
+
+
+class VirtualMachine(Machine):
+    @provides("config")
+    def config(self) -> Any:
+        views = {
+            disk.key: View(disk.top, disk.capacity, disk.tracker.change_id if disk.tracker else None)
+            for disk in self.disks
+        }
+        return configuration.config(self, views, self.tracking)
+
+    @provides("snapshot")
+    def snapshot(self) -> Any:
+        return snapshots.information(self)
+
+    @provides("rootSnapshot")
+    def root_snapshots(self) -> list[Any]:
+        return [snapshot.ref for snapshot in self.snapshots if snapshot.parent is None]
+
+    @provides("runtime")
+    def runtime(self) -> Any:
+        return configuration.runtime(self)
+
+    @provides("guest")
+    def guest(self) -> Any:
+        return configuration.guest(self)
+
+    @provides("summary")
+    def summary(self) -> Any:
+        return configuration.summary(self)
+
+    @provides("capability")
+    def capability(self) -> Any:
+        return configuration.capability(self)
+
+    @provides("layoutEx")
+    def layout(self) -> Any:
+        return configuration.layout(self)
+
+    @provides("datastore")
+    def datastore_refs(self) -> list[Any]:
+        return [store.ref for store in self.datastores()]
+
+    @provides("network")
+    def network_refs(self) -> list[Any]:
+        return [ref for card in self.spec.networks if (ref := self.network(card.network))]
+
+    @provides("resourcePool")
+    def resource_pool(self) -> Any:
+        return self.pool
+
+    @provides("recentTask")
+    def recent_tasks(self) -> list[Any]:
+        return [self.busy] if self.busy is not None else []
+
+    # operations
+
+    @operation("CreateSnapshot_Task")
+    def create_snapshot(self, call: Call) -> Any:
+        return snapshots.create(self, call)
+
+    @operation("CreateSnapshotEx_Task")
+    def create_snapshot_ex(self, call: Call) -> Any:
+        return snapshots.create(self, call)
+
+    @operation("RemoveAllSnapshots_Task")
+    def remove_all_snapshots(self, call: Call) -> Any:
+        return self.start(call, lambda: snapshots.remove_all(self))
+
+    @operation("RevertToCurrentSnapshot_Task")
+    def revert_to_current_snapshot(self, call: Call) -> Any:
+        return self.start(call, lambda: snapshots.revert(self))
+
+    @operation("ConsolidateVMDisks_Task")
+    def consolidate(self, call: Call) -> Any:
+        return self.start(call, lambda: snapshots.consolidate(self))
+
+    @operation("ReconfigVM_Task")
+    def reconfigure(self, call: Call) -> Any:
+        """Only changeTrackingEnabled: at once if the VM is off, at its next stun if it runs."""
+        spec = call.arguments.spec
+        asked = [field.name for field in spec._GetPropertyList() if getattr(spec, field.name)]
+        if set(asked) - {"changeTrackingEnabled", "changeVersion"}:
+            raise fault(vmodl.fault.NotSupported, f"The simulator cannot change {', '.join(asked)}.")
+        if spec.changeTrackingEnabled and not self.spec.change_tracking_supported:
+            raise fault(
+                vmodl.fault.NotSupported, "Changed block tracking is not supported on the virtual machine."
+            )
+
+        def work() -> None:
+            if spec.changeTrackingEnabled is not None:
+                self.want_tracking(spec.changeTrackingEnabled)
+            self.touch()
+
+        return self.start(call, work)
+
+    @operation("PowerOnVM_Task")
+    def power_on(self, call: Call) -> Any:
+        return self._power(call, POWER.poweredOn, lose_tracking=False)
+
+    @operation("PowerOffVM_Task")
+    def power_off(self, call: Call) -> Any:
+        """A hard one, which resets changed block tracking (KB 320557)."""
+        return self._power(call, POWER.poweredOff, lose_tracking=True)
+
+    def _power(self, call: Call, state: Any, *, lose_tracking: bool) -> Any:
+        def work() -> None:
+            if self.power == state:
+                raise fault(
+                    vim.fault.InvalidPowerState,
+                    "The attempted operation cannot be performed in the current state.",
+                    requestedState=state,
+                    existingState=self.power,
+                )
+            self.power = state
+            self.stun()
+            if lose_tracking:
+                self.lose_tracking()
+            self.touch()
+
+        return self.start(call, work)
+
+    @operation("QueryChangedDiskAreas")
+    def query_changed_disk_areas(self, call: Call) -> Any:
+        return changes.query(self, call)
