@@ -15,7 +15,7 @@ from runner.hosts.local import LocalHost
 from steps.copy.digests import Digests, digest_of, zero_digest
 from steps.copy.extents import BLOCK
 from steps.qemu import img
-from steps.repository import layout, manifest, vm_directory
+from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest
 from steps.vsphere.inventory import VM, Disk
 from tests.hub import Hub
@@ -66,7 +66,7 @@ def full(hub: Hub, directory: Path, *disks: Disk, machine: VM | None = None) -> 
 
 
 def manifest_of(point: Path) -> Manifest:
-    found = vm_directory.read(HOST, str(point))
+    found = manifest.read(HOST, str(point))
     assert found is not None
     return found
 

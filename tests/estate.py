@@ -22,7 +22,7 @@ from runner.engine.plan import Plan
 from runner.events.events import Event
 from runner.hosts.local import LocalHost
 from steps.lab.simulator import Inventory, Simulator
-from steps.repository import manifest, marker, survey
+from steps.repository import manifest, marker, reader
 from steps.repository.manifest import Manifest, PointDisk
 from tests.e2e.site import Ran
 
@@ -127,7 +127,7 @@ def of(point: Path, key: int) -> PointDisk:
 
 def suspects(point: Path) -> set[int]:
     """The keys of disks that are marked suspect in that point."""
-    (entry,) = [one for one in survey.of_vm(LocalHost(), str(point.parent)).entries if one.point == point.name]
+    (entry,) = [one for one in reader.read(LocalHost(), str(point.parent)).entries if one.point == point.name]
     return {one.key for one in entry.marks.suspect.disks} if entry.marks.suspect else set()
 
 

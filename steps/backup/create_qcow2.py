@@ -16,7 +16,7 @@ from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.backup.image_size import bounds
 from steps.points.image_file import on_disk
 from steps.qemu import img
-from steps.repository import layout, marker, vm_directory
+from steps.repository import layout, marker, vm_place
 from steps.repository.marker import marked
 from steps.repository.section import locate
 from steps.values.base import Base
@@ -67,10 +67,10 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def check(self, ctx: Context, inputs: CreateQcow2In, recorded: Image | None) -> Image | None:
         host, root = locate(ctx, inputs.repository)
-        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        directory = vm_place.find(host, root, inputs.vm.instance_uuid)
         if directory is None:
             return None
-        if recorded is not None and vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+        if recorded is not None and vm_place.point_of_run(host, directory, ctx.run.id) is not None:
             return recorded
         image = _image(ctx, inputs, host, directory)
         if recorded is None and _must_be_new(inputs):
@@ -80,7 +80,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
     def run(self, ctx: Context, inputs: CreateQcow2In, live: Empty) -> Image:
         host, root = locate(ctx, inputs.repository)
         marker.require(host, root)
-        image = _image(ctx, inputs, host, vm_directory.ensure(host, root, inputs.vm))
+        image = _image(ctx, inputs, host, vm_place.ensure(host, root, inputs.vm))
         if _is_right(host, image) and not _must_be_new(inputs):
             return image
         img.QEMU_IMG.require(ctx, host)
@@ -98,7 +98,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def foresee(self, ctx: Context, inputs: CreateQcow2In) -> Image:
         host, root = locate(ctx, inputs.repository)
-        return _image(ctx, inputs, host, vm_directory.look(host, root, inputs.vm))
+        return _image(ctx, inputs, host, vm_place.look(host, root, inputs.vm))
 
     def examine(self, ctx: Context, inputs: CreateQcow2In) -> tuple[Observation, ...]:
         host, root = locate(ctx, inputs.repository)
@@ -108,7 +108,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def begun(self, ctx: Context, inputs: CreateQcow2In) -> Image | None:
         host, root = locate(ctx, inputs.repository)
-        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        directory = vm_place.find(host, root, inputs.vm.instance_uuid)
         return None if directory is None else _image(ctx, inputs, host, directory)
 
     def undo(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> None:
@@ -127,7 +127,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         host, root = locate(ctx, inputs.repository)
         try:
             marker.require(host, root)
-            vm_directory.look(host, root, inputs.vm)
+            vm_place.look(host, root, inputs.vm)
         except SendenseError as error:
             return Forecast(problems=(error.message,))
         return Forecast(notes=(f"{human_bytes(inputs.disk.capacity)} virtual",))
@@ -136,12 +136,12 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to
         come."""
         host, root = locate(ctx, inputs.repository)
-        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
+        directory = vm_place.find(host, root, inputs.vm.instance_uuid)
         written = 0
         if directory is not None:
             image = _image(ctx, inputs, host, directory)
             copied = posixpath.join(image.directory, layout.markers(inputs.disk.key)[0])
-            if host.exists(copied) or vm_directory.point_of_run(host, directory, ctx.run.id) is not None:
+            if host.exists(copied) or vm_place.point_of_run(host, directory, ctx.run.id) is not None:
                 return None
             written = on_disk(host, image.path)
         found = bounds(ctx, host, directory, inputs.vm, inputs.disk, inputs.base)

@@ -7,7 +7,7 @@ import posixpath
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.copy.digests import file_size
-from steps.repository import vm_directory
+from steps.repository import vm_place
 from steps.values.copied import Copied
 from steps.values.image import Image
 
@@ -15,7 +15,7 @@ from steps.values.image import Image
 def published(ctx: Context, host: Host, image: Image) -> bool:
     """Whether this run has made the image part of a restore point: it then lies elsewhere, its markers are
     gone."""
-    return vm_directory.point_of_run(host, posixpath.dirname(image.directory), ctx.run.id) is not None
+    return vm_place.point_of_run(host, posixpath.dirname(image.directory), ctx.run.id) is not None
 
 
 def digests_are_there(host: Host, copied: Copied) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from runner.base.units import MiB, human_bytes
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.repository import survey
+from steps.repository import reader
 from steps.repository.manifest import PointDisk
 from steps.values.base import Base
 from steps.vsphere.allocated import allocated
@@ -66,7 +66,7 @@ def _last(ctx: Context, host: Host, directory: str, disk: Disk) -> PointDisk | N
 
     def read() -> tuple[PointDisk, ...]:
         # What cannot be read is told by what must know it.
-        entries = survey.of_vm(host, directory).entries
+        entries = reader.read(host, directory).entries
         return entries[-1].manifest.disks if entries else ()
 
     found = ctx.once(("disks of the newest point", host.name, directory), read)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.repository import layout, manifest, survey
+from steps.repository import layout, manifest, reader
 from steps.repository.manifest import LastFull, Manifest, PointDisk, VmIdentity
 from steps.values.copied import Copied
 from steps.values.snapshot import SnapshotTaken
@@ -42,7 +42,7 @@ def of(
     """Of the point called `point`, whose images are on `host`. The VM's lock is held. Raises UnreadableError,
     CommandError."""
     vm, snapshot = inputs.vm, inputs.snapshot
-    seen = survey.of_vm(host, posixpath.dirname(inputs.disks[0].copied.image.directory))
+    seen = reader.read(host, posixpath.dirname(inputs.disks[0].copied.image.directory))
     made = Manifest(
         point=point,
         sequence=seen.next_sequence,

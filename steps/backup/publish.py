@@ -24,7 +24,7 @@ from steps.backup import point_manifest
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
 from steps.qemu import img
-from steps.repository import layout, manifest, marker, verification_records, vm_directory
+from steps.repository import layout, manifest, marker, verification_records, vm_place
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
 from steps.values.published import Published, PublishedDisk
@@ -95,8 +95,8 @@ class Publish(Step[PublishIn, Empty, Published]):
         if not inputs.disks:
             return None
         host, root = locate(ctx, _repository(inputs))
-        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
-        path = directory and vm_directory.point_of_run(host, directory, ctx.run.id)
+        directory = vm_place.find(host, root, inputs.vm.instance_uuid)
+        path = directory and vm_place.point_of_run(host, directory, ctx.run.id)
         if not path or _leftovers(host, path, inputs):
             return None
         return _published(inputs, host, path)
@@ -105,16 +105,16 @@ class Publish(Step[PublishIn, Empty, Published]):
         if not inputs.disks:
             return False  # nor can it ever be: such a run is only there to be discarded
         host, root = locate(ctx, _repository(inputs))
-        directory = vm_directory.find(host, root, inputs.vm.instance_uuid)
-        return directory is not None and vm_directory.point_of_run(host, directory, ctx.run.id) is not None
+        directory = vm_place.find(host, root, inputs.vm.instance_uuid)
+        return directory is not None and vm_place.point_of_run(host, directory, ctx.run.id) is not None
 
     def run(self, ctx: Context, inputs: PublishIn, live: Empty) -> Published:
         if problems := list(_mixed_up(inputs)):
             raise MixedUpError(problems)
         host, root = locate(ctx, _repository(inputs))
         marker.require(host, root)
-        directory = vm_directory.look(host, root, inputs.vm)
-        path = vm_directory.point_of_run(host, directory, ctx.run.id)
+        directory = vm_place.look(host, root, inputs.vm)
+        path = vm_place.point_of_run(host, directory, ctx.run.id)
         if path is None:
             path = posixpath.join(directory, layout.point(inputs.snapshot.created, ctx.run.id))
             if problems := list(_orphaned(inputs, host, directory)):
@@ -287,8 +287,8 @@ def _orphaned(inputs: PublishIn, host: Host, directory: str) -> Iterator[str]:
             )
         if parent is None:
             continue
-        there = vm_directory.read(host, posixpath.join(directory, parent.point))
-        if there is None or all(disk.key != image.disk.key for disk in there.disks):
+        there = manifest.read(host, posixpath.join(directory, parent.point))
+        if there is None or there.disk(image.disk.key) is None:
             yield (
                 f"disk {image.disk.key} is built on {parent.point}, which is no restore point of "
                 f"{inputs.vm.name} with that disk"

@@ -14,7 +14,7 @@ from runner.hosts.stray_processes import holder_at
 from runner.step.about import About
 from runner.step.context import Context
 from runner.step.step import Empty, Forecast, Lifetime, Step
-from steps.repository import layout, marker, survey, vm_directory
+from steps.repository import layout, marker, reader, vm_place
 from steps.repository.section import locate
 from steps.repository.vm_lock import hold
 from steps.values.reservation import Reservation
@@ -49,9 +49,9 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
     def run(self, ctx: Context, inputs: ReserveIn, live: Empty) -> Reservation:
         host, root = locate(ctx, inputs.repository)
         uuid = marker.require(host, root).uuid
-        directory = vm_directory.ensure(host, root, inputs.vm)
+        directory = vm_place.ensure(host, root, inputs.vm)
         lock = hold(ctx, host, directory, _named(inputs))
-        for one in survey.of_vm(host, directory).unread:
+        for one in reader.read(host, directory).unread:
             ctx.warn(
                 f"{one.sentence}: nothing of {inputs.vm.name} is deleted until it can be, or is moved out of "
                 f"{directory}"
@@ -76,8 +76,8 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         host, root = locate(ctx, inputs.repository)
         try:
             marker.require(host, root)
-            directory = vm_directory.look(host, root, inputs.vm)
-            unread = survey.of_vm(host, directory).unread
+            directory = vm_place.look(host, root, inputs.vm)
+            unread = reader.read(host, directory).unread
             holder = holder_at(host, posixpath.join(directory, layout.LOCK))
             # Of a run that goes on now, the job's own lock tells.
             if holder is not None and ctx.run.id not in holder:

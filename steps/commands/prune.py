@@ -23,7 +23,6 @@ from steps.commands.repositories import (
     Place,
     all_vms_option,
     job_for,
-    names_of,
     one,
     repositories_of,
     repository_option,
@@ -33,6 +32,7 @@ from steps.commands.scope import chosen
 from steps.maintain.prune import Prune
 from steps.points import retention_plan
 from steps.points.retention_plan import NoRoomError, VmPlan
+from steps.repository.naming import Names
 from steps.repository.retention import Policy
 
 PRUNE_SCHEMA_VERSION = 2
@@ -101,7 +101,7 @@ def prune(
     policy = Policy.model_validate({name.replace("-", "_"): count for name, count in given.items()})
     with repositories_of(job, repository) as places:
         place = one(places)
-        names = names_of(place)
+        names = Names.read(place.host, place.path)
         wanted = chosen(job, names, vms, all_vms=all_vms)
         shares = retention_plan.may_share(place.host, place.path)
         plans = retention_plan.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)

@@ -24,7 +24,7 @@ from runner.job.model import Job
 from runner.job.writer import write_from_template
 from runner.step.context import Context
 from steps.commands import scope
-from steps.repository import lookup, naming, survey
+from steps.repository import lookup
 from steps.repository.naming import Names
 from steps.repository.section import Repository
 
@@ -118,13 +118,8 @@ def _of_whom(site: Job, place: Place, name: str) -> str:
     """``latest``, of the VM of the job, where the job is that of one."""
     if name != lookup.LATEST or not scope.named(site).names:
         return name
-    vms = scope.chosen(site, names_of(place), (), all_vms=False)
-    return f"{naming.uuid_of(vms[0])}/{name}" if len(vms) == 1 else name
-
-
-def names_of(place: Place) -> Names:
-    """Of the VMs that have points there."""
-    return Names(place.path, survey.read(place.host, place.path).vms.values())
+    vms = scope.chosen(site, Names.read(place.host, place.path), (), all_vms=False)
+    return f"{vms[0].uuid}/{name}" if len(vms) == 1 else name
 
 
 def job_for(

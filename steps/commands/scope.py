@@ -16,7 +16,7 @@ from runner.job.nodes import Nodes
 from runner.step.registry import Registry
 from steps.repository import naming
 from steps.repository.naming import AmbiguousVmError, Names
-from steps.repository.survey import VmDirectory
+from steps.repository.vm_directory import VmDirectory
 
 _FIELDS = {"discover": "vm", "plan-retention": "vms", "prune": "vm"}
 """Step → the field in which it says of which VMs it is."""

@@ -21,7 +21,6 @@ from steps.commands.repositories import (
     all_vms_option,
     find_point,
     job_for,
-    names_of,
     one,
     repositories_of,
     repository_option,
@@ -32,6 +31,7 @@ from steps.maintain.check_source import CheckSource
 from steps.maintain.verify_point import VerifyPoint
 from steps.repository import identities, layout
 from steps.repository.listing import UnreadableError
+from steps.repository.naming import Names
 
 VERIFY_SCHEMA_VERSION = 1
 
@@ -130,7 +130,7 @@ def _every(job: Job, place: Place, vms: Sequence[str], *, all_vms: bool) -> list
     their verification fails. Raises UsageError, and UnreadableError where it is not known which points there
     are."""
     found: list[str] = []
-    for vm in chosen(job, names_of(place), vms, all_vms=all_vms):
+    for vm in chosen(job, Names.read(place.host, place.path), vms, all_vms=all_vms):
         for bad in vm.unread:
             if bad.point is None:
                 raise UnreadableError(bad.path, place.host.name, bad.why)

@@ -23,7 +23,7 @@ from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK, gaps
 from steps.copy.nbd import NbdEndpoint
 from steps.points import stored
-from steps.repository import identities, verification_records, vm_directory
+from steps.repository import identities, manifest, verification_records
 from steps.repository.identities import Adoption
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.section import locate
@@ -97,7 +97,7 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
     def run(self, ctx: Context, inputs: CheckSourceIn, live: CheckSourceLive) -> SourceChecked:
         host, root = locate(ctx, inputs.repository)
         path = inputs.checked.path
-        made = vm_directory.read(host, path)
+        made = manifest.read(host, path)
         if made is None:
             raise StateError(f"{path} on {host.name} has no manifest any more")
         adopted = identities.read(host, posixpath.dirname(path))

@@ -26,10 +26,10 @@ from steps.points.dependants import refuse_if_built_on
 from steps.points.rebase import Rebuilding
 from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.qemu import img, nbd_server
-from steps.repository import layout, marker, retention, survey, verification_records, vm_directory
+from steps.repository import layout, marker, reader, retention, verification_records, vm_place
 from steps.repository.retention import Move, Policy
 from steps.repository.section import locate
-from steps.repository.survey import VmDirectory
+from steps.repository.vm_directory import VmDirectory
 from steps.repository.vm_lock import hold
 from steps.values.reservation import Reservation
 
@@ -112,7 +112,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
     def run(self, ctx: Context, inputs: PruneIn, live: PruneLive) -> Pruned:
         host, root = locate(ctx, inputs.repository)
         marker.require(host, root)
-        directory = vm_directory.find(host, root, inputs.vm)
+        directory = vm_place.find(host, root, inputs.vm)
         if directory is None:
             return Pruned(
                 vm=inputs.vm, instance_uuid=inputs.vm, dropped=(), rebuilt=(), notes=("It has no points.",)
@@ -286,7 +286,7 @@ def _finished(rebuilding: Rebuilding) -> VmDirectory:
 
 
 def _seen(rebuilding: Rebuilding) -> VmDirectory:
-    return survey.of_vm(rebuilding.host, rebuilding.directory)
+    return reader.read(rebuilding.host, rebuilding.directory)
 
 
 def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: VmPlan | None) -> VmPlan:

@@ -28,7 +28,7 @@ from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.points.rebase import scope
 from steps.qemu import img, nbd_server
-from steps.repository import layout, lookup, verification_records, vm_directory
+from steps.repository import layout, lookup, manifest, verification_records
 from steps.repository.manifest import PointDisk
 from steps.repository.section import locate
 from steps.repository.verification_records import DiskVerified, Level, Verification
@@ -159,7 +159,7 @@ def _name_of(path: str) -> str:
 def _verified(
     ctx: Context, host: Host, root: str, path: str, level: Level, begun: datetime
 ) -> tuple[DiskVerified, ...]:
-    made = vm_directory.read(host, path)
+    made = manifest.read(host, path)
     if made is None:
         raise StateError(f"{path} on {host.name} has no manifest any more")
     return tuple(_disk(ctx, host, root, path, disk, level, begun) for disk in made.disks)

@@ -13,9 +13,9 @@ import posixpath
 from runner.base.errors import SendenseError
 from runner.hosts.host import Host
 from steps.qemu import backing
-from steps.repository import layout, survey
+from steps.repository import layout, reader
 from steps.repository.history import children
-from steps.repository.survey import VmDirectory
+from steps.repository.vm_directory import VmDirectory
 
 
 class HasChildrenError(SendenseError):
@@ -38,7 +38,7 @@ class MayHaveChildrenError(SendenseError):
 def refuse_if_built_on(host: Host, directory: str, point: str) -> None:
     """Raises HasChildrenError, MayHaveChildrenError if anything in the VM's `directory` is or may be built on
     `point`; BadImageError if an image there cannot be read."""
-    seen = survey.of_vm(host, directory)
+    seen = reader.read(host, directory)
     path = posixpath.join(directory, point)
     if seen.unread:
         raise MayHaveChildrenError(path, f"{seen.unread[0].sentence}")

@@ -29,7 +29,7 @@ from steps.copy.nbd import NbdEndpoint
 from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.qemu import img, rebase
-from steps.repository import layout, manifest, rebase_journal, vm_directory
+from steps.repository import layout, manifest, rebase_journal
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.retention import Move
 from steps.values.stored_point import DiskImage, StoredDisk
@@ -217,7 +217,7 @@ class Rebuilding:
 
     def _recorded(self, path: str, key: int) -> PointDisk:
         """As the manifest has it."""
-        disk = next((disk for disk in self._manifest(path).disks if disk.key == key), None)
+        disk = self._manifest(path).disk(key)
         if disk is None:
             raise StateError(f"{path} on {self.host.name} has no disk {key}, which {layout.MOVING} names")
         return disk
@@ -229,7 +229,7 @@ class Rebuilding:
         self.host.write(posixpath.join(path, layout.MANIFEST), content)
 
     def _manifest(self, path: str) -> Manifest:
-        made = vm_directory.read(self.host, path)
+        made = manifest.read(self.host, path)
         if made is None:
             raise StateError(f"{path} on {self.host.name} has no {layout.MANIFEST} any more")
         return made

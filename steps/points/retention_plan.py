@@ -15,13 +15,12 @@ from runner.hosts.host import Host
 from runner.hosts.script import load
 from steps.qemu import img
 from steps.qemu.img import BadImageError
-from steps.repository import layout, naming, retention, survey, vm_directory
+from steps.repository import layout, reader, retention, vm_place
 from steps.repository.history import Entry
-from steps.repository.manifest import PointDisk
 from steps.repository.naming import Names
 from steps.repository.retention import Move, Plan, Policy
-from steps.repository.survey import VmDirectory
 from steps.repository.verification_records import Marks
+from steps.repository.vm_directory import VmDirectory
 
 COPY_RATE = 100 * MiB
 """Bytes a second that a full copy on one disk is told to take: it reads and writes the same one."""
@@ -104,7 +103,7 @@ def plans(
     """Of all VMs with points in the repository at `root`, or of `vms`, by any name that `naming` knows.
     `confirmed`: by instance uuid, the points that may go; of VMs that are not among them nothing is done.
     Raises NoSuchVmError, AmbiguousVmError, NotARepositoryError, CommandError."""
-    names = Names(root, survey.read(host, root).vms.values())
+    names = Names.read(host, root)
     return of_vms(host, names, names.find_all(vms), policy, now, shares=shares, confirmed=confirmed)
 
 
@@ -121,7 +120,7 @@ def of_vms(
     """As `plans`, of what was read already."""
     found = []
     for vm in vms:
-        may_go = None if confirmed is None else confirmed.get(naming.uuid_of(vm))
+        may_go = None if confirmed is None else confirmed.get(vm.uuid)
         if confirmed is None or may_go is not None:
             made = plan_of(host, vm, policy, now, stays_but_for(vm, may_go), shares=shares)
             found.append(made.model_copy(update={"label": names.label(vm)}))
@@ -157,16 +156,12 @@ def plan_of(
             held |= _stood_on(host, vm)
         except BadImageError as error:
             refused = f"{error.message}: nobody knows what that run is built on"
-    made = (
-        retention.plan(vm.entries, policy, now, held, vm.stored)
-        if refused is None
-        else retention.nothing(vm.entries)
-    )
+    made = retention.plan(vm.chains, policy, now, held) if refused is None else retention.nothing(vm.entries)
     return VmPlan(
         key=vm.name,
-        vm=naming.name_of(vm),
-        label=naming.name_of(vm),
-        instance_uuid=naming.uuid_of(vm),
+        vm=vm.vm_name,
+        label=vm.vm_name,
+        instance_uuid=vm.uuid,
         plan=made,
         work=_work(vm, made, shares=shares),
         leftovers=vm.leftovers,
@@ -178,10 +173,10 @@ def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: dat
     """What a policy would drop of one VM once the run that is planned has published a good point: a forecast,
     since the run decides by what is there then. None where the VM has no points yet. Raises
     NotARepositoryError, CommandError."""
-    directory = vm_directory.find(host, root, instance_uuid)
+    directory = vm_place.find(host, root, instance_uuid)
     if directory is None:
         return None
-    vm = survey.of_vm(host, directory)
+    vm = reader.read(host, directory)
     if not (vm.entries or vm.unread):
         return None
     if not vm.entries:
@@ -250,7 +245,6 @@ def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:
 
 def _work(vm: VmDirectory, made: Plan, *, shares: bool) -> Work:
     """Upper bounds: an image that takes in those between grows by what they take."""
-    by_name = {entry.point: entry for entry in vm.entries}
     sizes = {
         (entry.point, disk.key): vm.stored.get(posixpath.join(entry.path, disk.image), 0)
         for entry in vm.entries
@@ -268,12 +262,10 @@ def _work(vm: VmDirectory, made: Plan, *, shares: bool) -> Work:
         peak, net = max(peak, net + full + overlay + beside), net + full + overlay - sizes[image]
         copied += full
         sizes[image], parents[image] = full + overlay, move.onto
-    freed = sum(sizes[(point, disk.key)] for point in made.drops for disk in _disks(by_name, point))
+    freed = sum(
+        sizes[(point, disk.key)] for point in made.drops for disk in vm.chains.by_name[point].manifest.disks
+    )
     return Work(room=peak + SPARE if made.moves else 0, copied=copied, freed=freed)
-
-
-def _disks(by_name: Mapping[str, Entry], point: str) -> tuple[PointDisk, ...]:
-    return by_name[point].manifest.disks
 
 
 def _merged(

@@ -17,7 +17,7 @@ from runner.hosts.host import Host, portions
 from runner.hosts.script import load
 from steps.copy.digests import Digests, file_size
 from steps.qemu import img
-from steps.repository import layout, rebase_journal, standing, verification_records, vm_directory
+from steps.repository import layout, manifest, rebase_journal, standing, verification_records
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.standing import Standing
 from steps.values.stored_point import DiskImage, StoredDisk, StoredPoint
@@ -65,19 +65,19 @@ def read(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> StoredPo
 
     Raises ChainError, NoSuchDiskError, StateError, BadImageError.
     """
-    manifest = _manifest(host, path)
-    _refuse_unknown(manifest, keys)
-    wanted = [disk for disk in manifest.disks if not keys or disk.key in keys]
+    made = _manifest(host, path)
+    _refuse_unknown(made, keys)
+    wanted = [disk for disk in made.disks if not keys or disk.key in keys]
     chains = _sound(
-        host, root, {disk.key: _chain(host, posixpath.dirname(path), manifest, disk) for disk in wanted}
+        host, root, {disk.key: _chain(host, posixpath.dirname(path), made, disk) for disk in wanted}
     )
     return StoredPoint(
-        vm=manifest.vm.name,
-        point=manifest.point,
+        vm=made.vm.name,
+        point=made.point,
         path=path,
         host=host.name,
         disks=tuple(_stored(host, path, disk, chains[disk.key]) for disk in wanted),
-        notes=_notes(host, manifest, path),
+        notes=_notes(host, made, path),
     )
 
 
@@ -99,10 +99,10 @@ def refuse_unknown_disks(host: Host, path: str, keys: Sequence[int]) -> None:
     _refuse_unknown(_manifest(host, path), keys)
 
 
-def _refuse_unknown(manifest: Manifest, keys: Sequence[int]) -> None:
-    present = [disk.key for disk in manifest.disks]
+def _refuse_unknown(made: Manifest, keys: Sequence[int]) -> None:
+    present = [disk.key for disk in made.disks]
     if missing := [key for key in keys if key not in present]:
-        raise NoSuchDiskError(manifest.point, missing, present)
+        raise NoSuchDiskError(made.point, missing, present)
 
 
 def receive_digests(host: Host, disk: StoredDisk, local: Path) -> Digests:
@@ -123,7 +123,7 @@ def receive_digests(host: Host, disk: StoredDisk, local: Path) -> Digests:
 
 
 def _manifest(host: Host, path: str) -> Manifest:
-    found = vm_directory.read(host, path)
+    found = manifest.read(host, path)
     if found is None:
         raise StateError(
             f"{path} on {host.name} has no {layout.MANIFEST}: it is no restore point, or not one any more"
@@ -154,18 +154,18 @@ def _stored(host: Host, path: str, disk: PointDisk, chain: Sequence[_Link]) -> S
     )
 
 
-def _chain(host: Host, vm: str, manifest: Manifest, disk: PointDisk) -> list[_Link]:
+def _chain(host: Host, vm: str, made: Manifest, disk: PointDisk) -> list[_Link]:
     """By the manifests, the point's own image first."""
     top = disk
-    links = [_Link(manifest.point, disk, posixpath.join(vm, manifest.point, disk.image))]
+    links = [_Link(made.point, disk, posixpath.join(vm, made.point, disk.image))]
     while disk.parent is not None:
         if any(link.point == disk.parent for link in links):
-            raise ChainError(top.key, manifest.point, f"its chain goes round through {disk.parent}")
-        below = vm_directory.read(host, posixpath.join(vm, disk.parent))
-        found = below and next((one for one in below.disks if one.key == top.key), None)
-        if not found:
+            raise ChainError(top.key, made.point, f"its chain goes round through {disk.parent}")
+        below = manifest.read(host, posixpath.join(vm, disk.parent))
+        found = None if below is None else below.disk(top.key)
+        if found is None:
             raise ChainError(
-                top.key, manifest.point, f"it lies on {disk.parent}, which is gone or has no such disk"
+                top.key, made.point, f"it lies on {disk.parent}, which is gone or has no such disk"
             )
         links.append(_Link(disk.parent, found, posixpath.join(vm, disk.parent, found.image)))
         disk = found
@@ -256,9 +256,9 @@ def notes(host: Host, path: str) -> tuple[str, ...]:
     return _notes(host, _manifest(host, path), path)
 
 
-def _notes(host: Host, manifest: Manifest, path: str) -> tuple[str, ...]:
+def _notes(host: Host, made: Manifest, path: str) -> tuple[str, ...]:
     try:
         against = tuple(verification_records.against(verification_records.read(host, path)))
     except StateError as error:
         against = (f"{error.message}.",)
-    return (*against, *manifest.notes)
+    return (*against, *made.notes)

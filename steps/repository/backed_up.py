@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.hosts.host import Host
-from steps.repository import layout, survey, vm_directory
+from steps.repository import layout, reader, vm_place
 from steps.repository.identities import Identity
 from steps.repository.manifest import Manifest
-from steps.repository.survey import VmDirectory
+from steps.repository.vm_directory import VmDirectory
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,18 @@ def as_called(host: Host, root: str, wanted: str, uuids: Collection[str]) -> tup
     named = {uuid.lower() for uuid in (*uuids, wanted)}
     directories = [
         posixpath.join(root, name)
-        for name, uuid in vm_directory.every(host, root).items()
+        for name, uuid in vm_place.every(host, root).items()
         if uuid in named or layout.slug_of(name) == slug
     ]
-    seen = (_seen(survey.of_vm(host, directory), wanted) for directory in directories)
+    seen = (_seen(reader.read(host, directory), wanted) for directory in directories)
     return tuple(sorted(filter(None, seen), key=lambda one: one.published))
 
 
 def _seen(vm: VmDirectory, wanted: str) -> BackedUp | None:
-    if not vm.entries or not _is_meant(vm.entries[-1].manifest, wanted):
+    if vm.newest is None or vm.known is None or not _is_meant(vm.newest.manifest, wanted):
         return None
-    newest = vm.entries[-1].manifest
-    known = vm.adopted[-1].new if vm.adopted else vm_directory.identity_of(newest)
-    return BackedUp(vm.path, newest.job, newest.published, len(vm.entries), known)
+    made = vm.newest.manifest
+    return BackedUp(vm.path, made.job, made.published, len(vm.entries), vm.known)
 
 
 def _is_meant(made: Manifest, wanted: str) -> bool:

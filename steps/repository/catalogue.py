@@ -9,13 +9,13 @@ from typing import Literal
 from runner.base.model import Model
 from runner.base.units import MiB
 from runner.hosts.host import Host
-from steps.repository import naming, survey
-from steps.repository.chains import Chains
+from steps.repository import reader
 from steps.repository.history import Entry
 from steps.repository.manifest import Level, PointDisk
 from steps.repository.naming import Names
-from steps.repository.survey import Skipped, Unread, VmDirectory
+from steps.repository.reader import Skipped
 from steps.repository.verification_records import Comparison, Protection, Suspicion, Verification
+from steps.repository.vm_directory import Unread, VmDirectory
 
 
 class ListedDisk(Model):
@@ -99,10 +99,10 @@ class Catalogue(Model):
 def read(host: Host, root: str, vms: Collection[str] = ()) -> Catalogue:
     """Everything in the repository at `root`, or the points alone of those VMs that `vms` may mean. What is
     damaged is named, not raised. Raises NotARepositoryError, CommandError, HostError."""
-    found = survey.read(host, root)
+    found = reader.read_all(host, root)
     names = Names(root, found.vms.values())
     wanted = names.vms if not vms else {vm.path: vm for name in vms for vm in names.all(name)}.values()
-    ordered = sorted(wanted, key=lambda vm: (naming.name_of(vm), vm.path))
+    ordered = sorted(wanted, key=lambda vm: (vm.vm_name, vm.path))
     return Catalogue(
         repository=root,
         host=host.name,
@@ -114,15 +114,9 @@ def read(host: Host, root: str, vms: Collection[str] = ()) -> Catalogue:
 
 
 def _points(vm: VmDirectory, label: str) -> Iterator[Point]:
-    chains = Chains(vm.entries, vm.stored, vm.unread_points)
-    good = [entry.point for entry in vm.entries if chains.good(entry)]
-    counted = set(good)
-    stored: dict[str, int] = {}
-    for path, size in vm.stored.items():
-        directory = path.rpartition("/")[0]
-        stored[directory] = stored.get(directory, 0) + size
+    last_good = vm.chains.newest_good
     for entry in vm.entries:
-        yield _point(entry, label, chains, stored.get(entry.path, 0), counted, good[-1] if good else None)
+        yield _point(vm, entry, label, last_good=entry is last_good)
 
 
 def _changed(disks: Collection[PointDisk]) -> int | None:
@@ -134,10 +128,8 @@ def _changed(disks: Collection[PointDisk]) -> int | None:
     return sum(known) if known else None
 
 
-def _point(
-    entry: Entry, label: str, chains: Chains, stored: int, good: set[str], last_good: str | None
-) -> Point:
-    manifest, marks = entry.manifest, entry.marks
+def _point(vm: VmDirectory, entry: Entry, label: str, *, last_good: bool) -> Point:
+    manifest, marks, chains = entry.manifest, entry.marks, vm.chains
     return Point(
         vm=manifest.vm.name,
         label=label,
@@ -155,7 +147,7 @@ def _point(
         ),
         capacity=sum(disk.capacity for disk in manifest.disks),
         data=sum(disk.data for disk in manifest.disks),
-        stored=stored,
+        stored=vm.stored_in(entry.path),
         changed=_changed(manifest.disks),
         level=manifest.level,
         blocks=sum(disk.blocks for disk in manifest.disks),
@@ -166,15 +158,9 @@ def _point(
         suspect=() if marks.suspect is None else marks.suspect.disks,
         protected=marks.protected,
         broken=chains.broken(entry),
-        doubts=tuple(_doubts(entry, chains)),
-        good=manifest.point in good,
-        last_good=manifest.point == last_good,
+        doubts=tuple(chains.doubts(entry)),
+        good=chains.good(entry),
+        last_good=last_good,
         quiesced=manifest.quiesced,
         notes=tuple(dict.fromkeys((*manifest.notes, *manifest.clocks))),
     )
-
-
-def _doubts(entry: Entry, chains: Chains) -> Iterator[str]:
-    for disk in entry.manifest.disks:
-        if (doubt := chains.doubt(entry, disk.key)) is not None:
-            yield f"disk {disk.key} {doubt.seen_from(entry.point)}"

@@ -1,5 +1,5 @@
-"""The chains that the disks of one VM form through its points, each looked at once: `history.chain` answers
-for one point, this for thousands. Pure.
+"""The chains that the disks of one VM form through its points, each looked at once, for thousands of them.
+Pure.
 
 What speaks against a disk in one point speaks against all that is built on it. A block that was found wrong
 may lie in any image below, so what was found in a point speaks against all that it is built on as well, and
@@ -111,6 +111,16 @@ class Chains:
         later."""
         return self._states[(entry.point, key)].compared
 
+    def doubts(self, entry: Entry) -> Iterator[str]:
+        """What speaks against its disks or what they are built on, in words."""
+        for disk in entry.manifest.disks:
+            if (doubt := self.doubt(entry, disk.key)) is not None:
+                yield f"disk {disk.key} {doubt.seen_from(entry.point)}"
+
+    @property
+    def newest_good(self) -> Entry | None:
+        return next((entry for entry in reversed(self.history) if self.good(entry)), None)
+
     def good(self, entry: Entry) -> bool:
         """Whether retention may count on it: of each of its disks the chain is whole, every block was
         compared, and nothing speaks against it."""
@@ -125,12 +135,7 @@ class Chains:
         """In words; None where it is good."""
         if self.good(entry):
             return None
-        if (why := self.broken(entry)) is not None:
-            return why
-        for disk in entry.manifest.disks:
-            if (doubt := self.doubt(entry, disk.key)) is not None:
-                return f"disk {disk.key} {doubt.seen_from(entry.point)}"
-        return "not every block of it was compared"
+        return self.broken(entry) or next(self.doubts(entry), "not every block of it was compared")
 
     def _follow(self, entry: Entry, key: int) -> None:
         """Fills in what is known of disk `key` of `entry` and of all points below it."""

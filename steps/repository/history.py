@@ -1,5 +1,4 @@
-"""The restore points of one VM with all that is known of each, and the chains that its disks form through
-them."""
+"""The restore points of one VM with all that is known of each, in the order in which they were published."""
 
 from __future__ import annotations
 
@@ -7,18 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runner.base.errors import SendenseError
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.verification_records import Marks
-
-
-class BrokenChainError(SendenseError):
-    """A point that others are built on is not there."""
-
-    def __init__(self, point: str, key: int, missing: str) -> None:
-        super().__init__(
-            f"disk {key} of {point} is built on {missing}, which is not there or has no such disk"
-        )
 
 
 @dataclass(frozen=True)
@@ -33,7 +22,7 @@ class Entry:
         return self.manifest.point
 
     def disk(self, key: int) -> PointDisk | None:
-        return next((disk for disk in self.manifest.disks if disk.key == key), None)
+        return self.manifest.disk(key)
 
 
 History = Sequence[Entry]
@@ -83,23 +72,6 @@ def _place(entry: Entry, by_name: Mapping[str, Entry], places: dict[str, _Place]
                 at.point,
             ),
         )
-
-
-def chain(history: History, entry: Entry, key: int) -> tuple[Entry, ...]:
-    """The points that disk `key` of `entry` is read from, `entry` first, its full last. Raises
-    BrokenChainError."""
-    by_name = {other.point: other for other in history}
-    found = [entry]
-    while True:
-        disk = found[-1].disk(key)
-        if disk is None:
-            raise BrokenChainError(entry.point, key, found[-1].point)
-        if disk.parent is None:
-            return tuple(found)
-        parent = by_name.get(disk.parent)
-        if parent is None or parent in found:
-            raise BrokenChainError(entry.point, key, disk.parent)
-        found.append(parent)
 
 
 def children(history: History, point: str) -> tuple[Entry, ...]:

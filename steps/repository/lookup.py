@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from runner.base.errors import UsageError
 from runner.hosts.host import Host
-from steps.repository import layout, listing, marker, naming, standing, survey, vm_directory
+from steps.repository import layout, listing, manifest, marker, reader, standing
 from steps.repository.listing import Listing
 from steps.repository.naming import AmbiguousVmError, Names
 
@@ -75,7 +75,7 @@ def _written(host: Host, path: str, *, by_slug: bool) -> str:
     directory, point = posixpath.split(path)
     if by_slug:
         return f"{layout.slug_of(directory)}/{point}"
-    made = vm_directory.read(host, path)
+    made = manifest.read(host, path)
     where = "" if made is None else f" ({made.vm.inventory_path})"
     return f"{layout.uuid_of_vm_directory(posixpath.basename(directory))}/{point}{where}"
 
@@ -104,7 +104,7 @@ def candidates(host: Host, root: str, name: str) -> list[Found]:
 def _beginning(host: Host, root: str, listed: Listing, vm: str, begun: str) -> list[Found]:
     """The points whose names begin so, of `vm` or of any."""
     found = (
-        [path for path in naming.points_in(listed) if posixpath.basename(path).startswith(begun)]
+        [path for path in reader.points_in(listed) if posixpath.basename(path).startswith(begun)]
         if begun
         else []
     )
@@ -120,10 +120,8 @@ def _latest(host: Host, root: str, listed: Listing, vm: str) -> list[Found]:
     if len(directories) > 1:
         if not vm:
             raise SeveralVmsError(root, len(directories))
-        raise AmbiguousVmError(vm, Names(root, survey.read(host, root).vms.values()).all(vm), root)
-    found = [
-        standing.latest(survey.of_vm(host, posixpath.join(root, directory))) for directory in directories
-    ]
+        raise AmbiguousVmError(vm, Names.read(host, root).all(vm), root)
+    found = [standing.latest(reader.read(host, posixpath.join(root, directory))) for directory in directories]
     return [Found(*one) for one in found if one is not None]
 
 
@@ -139,13 +137,11 @@ def _exact(root: str, name: str) -> str | None:
 def _directories(host: Host, root: str, listed: Listing, vm: str) -> list[str]:
     """Names of the directories of the VMs that `vm` may mean; of all, where it is empty. What VMs are called
     is asked of their newest points, and only where nothing there is called so, of all."""
-    directories = sorted({posixpath.dirname(path) for path in naming.points_in(listed)})
+    directories = sorted({posixpath.dirname(path) for path in reader.points_in(listed)})
     if not vm:
         return directories
     for name in directories:
         if vm in (name, posixpath.join(root, name)) or vm.lower() == layout.uuid_of_vm_directory(name):
             return [name]
-    meant = naming.newest(host, root, listed).all(vm) or Names(
-        root, survey.read(host, root).vms.values()
-    ).all(vm)
+    meant = Names.read(host, root, newest_only=True).all(vm) or Names.read(host, root).all(vm)
     return [found.name for found in meant]

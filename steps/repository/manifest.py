@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from runner.base.sealed import Damaged, seal, unseal
 from runner.base.units import DAY, MiB, counted, human_seconds
+from runner.hosts.host import Host
 from steps.repository import layout
 from steps.repository.recorded import LARGEST, Amount, Recorded, UtcTime, different
 
@@ -174,6 +176,9 @@ class Manifest(Recorded):
             raise ValueError(f"level {self.level} is not that of its weakest disk")
         return self
 
+    def disk(self, key: int) -> PointDisk | None:
+        return next((disk for disk in self.disks if disk.key == key), None)
+
     @property
     def kind(self) -> Literal["full", "incremental"]:
         return "incremental" if any(disk.parent is not None for disk in self.disks) else "full"
@@ -235,6 +240,15 @@ def weakest(levels: list[Level]) -> Level:
 
 def dump(manifest: Manifest) -> bytes:
     return seal(manifest.to_json_value())
+
+
+def read(host: Host, point: str) -> Manifest | None:
+    """That of the point in the directory `point`; None without one. Raises StateError."""
+    path = posixpath.join(point, layout.MANIFEST)
+    try:
+        return parse(host.read(path, limit=layout.RECORD_LIMIT), f"{path} on {host.name}")
+    except FileNotFoundError:
+        return None
 
 
 def parse(content: bytes, where: str) -> Manifest:

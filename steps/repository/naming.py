@@ -7,24 +7,19 @@ their names, each is the one that has it.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from runner.base.errors import StateError, UsageError
+from runner.base.errors import UsageError
 from runner.hosts.host import Host
-from steps.repository import layout, listing, manifest
-from steps.repository.history import Entry
-from steps.repository.listing import Listing
-from steps.repository.manifest import VmIdentity
-from steps.repository.survey import Unread, VmDirectory
-from steps.repository.verification_records import Marks
+from steps.repository import layout, reader
+from steps.repository.vm_directory import VmDirectory
 
 SHORTEST = 4
 """Characters of the beginning of a uuid: with fewer a name that was misspelt passes for one."""
 
-_Way = Callable[[VmDirectory, str], bool]
+_Meaning = Callable[[VmDirectory, str], bool]
 
 _BEGINNING = re.compile(rf"[0-9a-f][0-9a-f-]{{{SHORTEST - 1},}}", re.ASCII | re.IGNORECASE)
 
@@ -53,7 +48,12 @@ class Names:
     def __init__(self, root: str, vms: Iterable[VmDirectory]) -> None:
         self.root = root
         self.vms = tuple(vm for vm in vms if vm.entries or vm.unread)
-        self._called = Counter(name_of(vm) for vm in self.vms)
+        self._called = Counter(vm.vm_name for vm in self.vms)
+
+    @classmethod
+    def read(cls, host: Host, root: str, *, newest_only: bool = False) -> Names:
+        """Raises as `reader.read_all`."""
+        return cls(root, reader.read_all(host, root, newest_only=newest_only).vms.values())
 
     def find(self, name: str) -> VmDirectory:
         """Raises NoSuchVmError, AmbiguousVmError."""
@@ -75,44 +75,28 @@ class Names:
 
     def all(self, name: str) -> tuple[VmDirectory, ...]:
         """Every VM that it may mean; none if there is none."""
-        return self._meant(name, _WAYS)
+        return self._meant(name, _EVER)
 
     def now(self, name: str) -> tuple[VmDirectory, ...]:
         """As `all`, of what vSphere knows a VM by: not what it was called once, nor a part of a name."""
         return self._meant(name, _NOW)
 
-    def _meant(self, name: str, ways: Sequence[_Way]) -> tuple[VmDirectory, ...]:
-        """By the first way in which any VM is meant."""
-        for is_meant in ways:
+    def _meant(self, name: str, meanings: Sequence[_Meaning]) -> tuple[VmDirectory, ...]:
+        """By the first of `meanings` by which any VM is meant."""
+        for is_meant in meanings:
             if found := tuple(vm for vm in self.vms if is_meant(vm, name)):
                 return found
         return ()
 
     def label(self, vm: VmDirectory) -> str:
         """Its name; with what tells it from the others where another has that name too."""
-        return name_of(vm) if self._called[name_of(vm)] < 2 else told(vm)
-
-
-def identity(vm: VmDirectory) -> VmIdentity | None:
-    """As its newest point has it; None where none can be read."""
-    return vm.entries[-1].manifest.vm if vm.entries else None
-
-
-def name_of(vm: VmDirectory) -> str:
-    newest = identity(vm)
-    return layout.slug_of(vm.path) if newest is None else newest.name
-
-
-def uuid_of(vm: VmDirectory) -> str:
-    """That in the directory's name, under which it is found whatever the VM was adopted as."""
-    return layout.uuid_of_vm_directory(vm.name) or ""
+        return vm.vm_name if self._called[vm.vm_name] < 2 else told(vm)
 
 
 def told(vm: VmDirectory) -> str:
     """``pgtest1 (DC0/vm/prod/pgtest1, 5013e3a5-…)``: all that tells it from others."""
-    newest = identity(vm)
-    path = "" if newest is None else f"{newest.inventory_path}, "
-    return f"{name_of(vm)} ({path}{uuid_of(vm)})"
+    path = "" if vm.newest is None else f"{vm.newest.manifest.vm.inventory_path}, "
+    return f"{vm.vm_name} ({path}{vm.uuid})"
 
 
 def _is_itself(vm: VmDirectory, name: str) -> bool:
@@ -120,8 +104,10 @@ def _is_itself(vm: VmDirectory, name: str) -> bool:
 
 
 def _is_called(vm: VmDirectory, name: str) -> bool:
-    newest = identity(vm)
-    return newest is not None and name in (newest.name, newest.inventory_path, f"/{newest.inventory_path}")
+    if vm.newest is None:
+        return False
+    now = vm.newest.manifest.vm
+    return name in (now.name, now.inventory_path, f"/{now.inventory_path}")
 
 
 def _has_slug(vm: VmDirectory, name: str) -> bool:
@@ -129,8 +115,10 @@ def _has_slug(vm: VmDirectory, name: str) -> bool:
 
 
 def _has_id(vm: VmDirectory, name: str) -> bool:
-    newest = identity(vm)
-    return newest is not None and (name == newest.moref or name.lower() == newest.bios_uuid.lower())
+    if vm.newest is None:
+        return False
+    now = vm.newest.manifest.vm
+    return name == now.moref or name.lower() == now.bios_uuid.lower()
 
 
 def _begins(vm: VmDirectory, name: str) -> bool:
@@ -141,38 +129,5 @@ def _was_called(vm: VmDirectory, name: str) -> bool:
     return any(name in (entry.manifest.vm.name, entry.manifest.vm.inventory_path) for entry in vm.entries)
 
 
-_NOW: tuple[_Way, ...] = (_is_itself, _is_called, _has_id)
-_WAYS: tuple[_Way, ...] = (_is_itself, _is_called, _has_slug, _has_id, _begins, _was_called)
-
-
-def newest(host: Host, root: str, listed: Listing) -> Names:
-    """By the newest point of each VM alone, in one request; its name tells well enough which that is. A VM
-    whose newest manifest cannot be read goes by its directory. Raises CommandError, HostError."""
-    points = {posixpath.dirname(path): path for path in points_in(listed)}
-    files = {path: posixpath.join(path, layout.MANIFEST) for path in points.values()}
-    listing.read_files(host, root, listed, files.values())
-    return Names(root, (_vm(root, vm, path, listed.contents.get(files[path])) for vm, path in points.items()))
-
-
-def points_in(listed: Listing) -> list[str]:
-    """Paths of points below the repository, by VM directory, then by their names."""
-    found = (
-        one.path.split("/") for one in listed.found.values() if one.kind == "d" and one.path.count("/") == 1
-    )
-    return sorted(
-        f"{vm}/{point}"
-        for vm, point in found
-        if layout.uuid_of_vm_directory(vm) is not None and layout.is_point(point)
-    )
-
-
-def _vm(root: str, vm: str, path: str, content: bytes | None) -> VmDirectory:
-    directory, absolute = posixpath.join(root, vm), posixpath.join(root, path)
-    try:
-        if content is None:
-            raise StateError(f"it has no {layout.MANIFEST} that can be read")
-        made = manifest.parse(content, layout.MANIFEST)
-    except StateError as error:
-        unread = Unread(path=absolute, why=error.message, point=posixpath.basename(path))
-        return VmDirectory(directory, unread=[unread])
-    return VmDirectory(directory, entries=(Entry(absolute, made, Marks()),))
+_NOW: tuple[_Meaning, ...] = (_is_itself, _is_called, _has_id)
+_EVER: tuple[_Meaning, ...] = (_is_itself, _is_called, _has_slug, _has_id, _begins, _was_called)

@@ -8,19 +8,19 @@ that an image can never lie on one moment and tell the changes since another.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from runner.base.errors import SendenseError
 from runner.base.model import Model
 from runner.hosts.host import Host
-from steps.repository import history, identities, layout, survey, verification_records
+from steps.repository import identities, layout, reader, verification_records
 from steps.repository.chains import Chains
-from steps.repository.history import BrokenChainError, Entry
+from steps.repository.history import Entry
 from steps.repository.listing import UnreadableError
 from steps.repository.manifest import LastFull, Level
-from steps.repository.survey import VmDirectory
 from steps.repository.verification_records import Suspicion
+from steps.repository.vm_directory import VmDirectory
 
 
 class Parent(Model):
@@ -70,21 +70,20 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
     assert disk is not None
     if disk.capacity != sought.capacity:
         raise NoParentError(f"it has {sought.capacity} bytes, in {newest.point} it had {disk.capacity}")
-    chains = Chains(seen.entries, seen.stored, seen.unread_points)
-    entries = _chain(seen, chains, newest, sought.key, run)
+    entries = _chain(seen, newest, sought.key, run)
     return Parent(
         point=newest.point,
         image=layout.backing(newest.point, sought.key),
         digests=posixpath.join(newest.path, disk.digests),
         digest=disk.digest,
         change_id=disk.change_id,
-        level="full" if chains.compared(newest, sought.key) else disk.level,
+        level="full" if seen.chains.compared(newest, sought.key) else disk.level,
         last_full=_last_full(entries, sought.key),
     )
 
 
 def _look(host: Host, directory: str) -> VmDirectory:
-    seen = survey.of_vm(host, directory)
+    seen = reader.read(host, directory)
     for one in seen.unread:
         if one.point is None:
             raise UnreadableError(one.path, host.name, one.why)
@@ -95,10 +94,9 @@ def _newest(seen: VmDirectory, sought: Sought) -> Entry:
     """Of all points the newest, or none: where that has another disk at the key, or none (a disk that was
     away may have been written to by another VM, which tracking does not tell), nothing may be built on an
     older one."""
-    if not seen.entries:
-        _refuse_unread(seen, frozenset())
+    if (entry := seen.newest) is None:
+        _refuse_unread(seen, ())
         raise NoParentError("this is the VM's first restore point")
-    entry = seen.entries[-1]
     if why := identities.why_not_believed(entry.point, entry.manifest.vm, sought, seen.adopted):
         raise NoParentError(why)
     if (disk := entry.disk(sought.key)) is None:
@@ -109,19 +107,23 @@ def _newest(seen: VmDirectory, sought: Sought) -> Entry:
     return entry
 
 
-def _chain(seen: VmDirectory, chains: Chains, newest: Entry, key: int, run: str) -> tuple[Entry, ...]:
-    try:
-        chain = history.chain(seen.entries, newest, key)
-    except BrokenChainError as error:
-        _refuse_unread(seen, frozenset())
-        raise NoParentError(error.message) from error
-    _refuse_unread(seen, frozenset(chain[-1].manifest.unread))
+def _chain(seen: VmDirectory, newest: Entry, key: int, run: str) -> list[Entry]:
+    """The points that disk `key` of `newest` is read from, down to its full."""
+    chains = seen.chains
+    chain, lost = chains.of(newest, key), chains.lost(newest, key)
+    if (bottom := chain[-1].disk(key)) is None or bottom.parent is not None:
+        _refuse_unread(seen, ())
+        missing = bottom.parent if bottom is not None else chain[-1].point
+        raise NoParentError(
+            f"disk {key} of {newest.point} is built on {missing}, which is not there or has no such disk"
+        )
+    _refuse_unread(seen, chain[-1].manifest.unread)
     if (doubt := chains.doubt(newest, key)) is not None:
         why = f"{doubt.point} {doubt.why}"
         if doubt.run != run:
             raise NoParentError(why)
         raise NoParentError(why, doubt.cause, _distrusted(chains, newest, key))
-    if (lost := chains.lost(newest, key)) is not None:
+    if lost is not None:
         raise NoParentError(f"{lost.point}, which it would be built on, {lost.why}")
     return chain
 
@@ -148,7 +150,7 @@ def _refuse_unread(seen: VmDirectory, older: Container[str]) -> None:
             raise NoParentError(f"{one.sentence}, so it is not known what could be built on")
 
 
-def _last_full(chain: tuple[Entry, ...], key: int) -> LastFull:
+def _last_full(chain: Sequence[Entry], key: int) -> LastFull:
     """Of the first in `chain`. Where it was not noted yet, the chain's full is the last one that is known
     of."""
     for above, entry in enumerate(chain):
@@ -166,7 +168,7 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
     if entry is None or disk is None or (disk.digest, disk.change_id) != (parent.digest, parent.change_id):
         return False
     try:
-        _chain(seen, Chains(seen.entries, seen.stored, seen.unread_points), entry, key, run="")
+        _chain(seen, entry, key, run="")
     except NoParentError:
         return False
     return True

@@ -9,7 +9,7 @@ its snapshot, unless the vCenter's clock was wrong. Times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -126,18 +126,14 @@ class Plan(Model):
 
 
 def keep(
-    history: History,
-    policy: Policy,
-    now: datetime,
-    pinned: Mapping[str, str] | None = None,
-    stored: Container[str] | None = None,
+    chains: Chains, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None
 ) -> tuple[Decision, ...]:
     """What the rules say of each point, oldest first. `pinned`: points that something else stands on (an
-    unfinished run), and what; `stored` as for `Chains`."""
-    chains = Chains(history, stored)
+    unfinished run), and what."""
+    history = chains.history
     good = [entry for entry in history if chains.good(entry)]
     reasons: dict[str, list[str]] = {entry.point: [] for entry in history}
-    for point, why in (*_untouchable(history, chains, now), *(pinned or {}).items()):
+    for point, why in (*_untouchable(chains, now), *(pinned or {}).items()):
         if why not in reasons.get(point, (why,)):
             reasons[point].append(why)
     if not policy.keeps:
@@ -166,19 +162,12 @@ def keep(
     )
 
 
-def plan(
-    history: History,
-    policy: Policy,
-    now: datetime,
-    pinned: Mapping[str, str] | None = None,
-    stored: Container[str] | None = None,
-) -> Plan:
+def plan(chains: Chains, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None) -> Plan:
     """As `keep`, with what follows from it for the images. A full that several chains would need a copy of
     stays, and so does what a broken chain still has."""
-    chains = Chains(history, stored)
     held = dict(pinned or {})
     while True:
-        decisions = keep(history, policy, now, held, stored)
+        decisions = keep(chains, policy, now, held)
         kept = {decision.point for decision in decisions if decision.keep}
         shared = _shared_roots(_moves(chains, kept, None), kept)
         if not shared:
@@ -198,8 +187,8 @@ def _kept(entry: Entry, reasons: Sequence[str]) -> Decision:
     return Decision(point=entry.point, keep=True, reasons=tuple(reasons))
 
 
-def _untouchable(history: History, chains: Chains, now: datetime) -> Iterator[tuple[str, str]]:
-    for entry in history:
+def _untouchable(chains: Chains, now: datetime) -> Iterator[tuple[str, str]]:
+    for entry in chains.history:
         protection = entry.marks.protected
         if protection is not None and protection.until > now:
             yield entry.point, f"protected until {protection.until:%Y-%m-%d}: {protection.reason}"

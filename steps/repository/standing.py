@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from runner.base.errors import UsageError
 from runner.hosts.host import Host
-from steps.repository import naming, survey
+from steps.repository import reader
 from steps.repository.chains import Chains
 from steps.repository.history import Entry
-from steps.repository.survey import VmDirectory
+from steps.repository.vm_directory import VmDirectory
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,15 @@ def read(host: Host, path: str, keys: Collection[int] = ()) -> Standing:
     against it cannot be read, that speaks against it. Raises NotARepositoryError, UnreadableError,
     CommandError, HostError."""
     directory, point = posixpath.split(path)
-    vm = survey.of_vm(host, directory)
-    chains = Chains(vm.entries, vm.stored, vm.unread_points)
+    vm = reader.read(host, directory)
+    chains, good = vm.chains, vm.chains.newest_good
     entry = chains.by_name.get(point)
     doubts = (
         [one.sentence for one in vm.unread if one.point == point]
         if entry is None
         else _doubts(chains, entry, keys)
     )
-    good = newest_good(vm, chains)
-    return Standing(naming.name_of(vm), point, tuple(doubts), None if good is None else good.point)
+    return Standing(vm.vm_name, point, tuple(doubts), None if good is None else good.point)
 
 
 def _doubts(chains: Chains, entry: Entry, keys: Collection[int]) -> Iterator[str]:
@@ -76,23 +75,18 @@ def _doubts(chains: Chains, entry: Entry, keys: Collection[int]) -> Iterator[str
                 yield f"disk {disk.key} {found.seen_from(entry.point)}"
 
 
-def newest_good(vm: VmDirectory, chains: Chains) -> Entry | None:
-    return next((entry for entry in reversed(vm.entries) if chains.good(entry)), None)
-
-
 def latest(vm: VmDirectory) -> tuple[str, str | None] | None:
     """The path of the VM's newest good point, or where none is good of its newest; and, where it is not the
     newest or not good, a sentence that says so. None for a VM without a point that can be read."""
-    if not vm.entries:
+    if (newest := vm.newest) is None:
         return None
-    chains = Chains(vm.entries, vm.stored, vm.unread_points)
-    newest, good = vm.entries[-1], newest_good(vm, chains)
+    good = vm.chains.newest_good
     taken = good or newest
-    newer = [f"{newest.point} is not good: {chains.why_not_good(newest)}"] if newest is not good else []
+    newer = [f"{newest.point} is not good: {vm.chains.why_not_good(newest)}"] if newest is not good else []
     newer += [one.sentence for one in vm.unread]  # nobody knows whether it is newer
     if not newer:
         return taken.path, None
-    name = naming.name_of(vm)
+    name = vm.vm_name
     if good is None:
         return (
             taken.path,

@@ -1,87 +1,112 @@
-"""A VM's directory in a repository: found by the VM's instance uuid, never renamed, of one vCenter, or those
-it was adopted from."""
+"""A VM's directory in a repository: its points with all that is known of them, what could not be read, and
+who the VM is. All else that is asked of a VM's points is a function on this."""
 
 from __future__ import annotations
 
 import posixpath
-from typing import Protocol
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from runner.base.errors import SendenseError, StateError
-from runner.hosts.host import Host
-from steps.repository import identities, layout, listing, survey
-from steps.repository.identities import DiskIdentity, Identity, Recorded
-from steps.repository.manifest import Manifest, parse
+from runner.base.model import Model
+from steps.repository import layout
+from steps.repository.chains import Chains
+from steps.repository.history import Entry
+from steps.repository.identities import Adoption, DiskIdentity, Identity
+from steps.repository.manifest import Manifest
 
 
-class Identified(Recorded, Protocol):
-    """A VM that may have restore points."""
+class Unread(Model):
+    """What is there, or may be, and could not be read."""
+
+    path: str
+    """Absolute."""
+    why: str
+    """In words."""
+    point: str | None
+    """The point or unfinished point that it is in; None: all of the VM's directory is in doubt."""
 
     @property
-    def name(self) -> str: ...
+    def sentence(self) -> str:
+        """Without a full stop."""
+        return f"{self.path} cannot be read ({self.why})"
 
 
-class TwoDirectoriesError(SendenseError):
-    """Two directories carry one instance uuid."""
+@dataclass
+class VmDirectory:
+    path: str
+    """Absolute."""
+    adopted: tuple[Adoption, ...] = ()
+    """Of other vCenters, oldest first."""
+    entries: tuple[Entry, ...] = ()
+    """Its points, oldest first."""
+    unread: list[Unread] = field(default_factory=list)
+    """In order of their paths."""
+    unfinished: list[str] = field(default_factory=list)
+    """Paths of `.partial` directories."""
+    leftovers: bool = False
+    """Of a prune that was killed."""
+    stored: dict[str, int] = field(default_factory=dict)
+    """What files that hold something take on disk, by path, bytes."""
 
-    def __init__(self, root: str, names: list[str]) -> None:
-        super().__init__(
-            f"{' and '.join(names)} in {root} are directories of one VM; move the points of one into the "
-            "other"
-        )
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.path)
 
+    @property
+    def newest(self) -> Entry | None:
+        """Of the points that can be read."""
+        return self.entries[-1] if self.entries else None
 
-class OtherVcenterError(SendenseError):
-    """The directory is of a VM of another vCenter, or it was adopted for another VM."""
+    @property
+    def uuid(self) -> str:
+        """That in the directory's name, under which it is found whatever the VM was adopted as."""
+        return layout.uuid_of_vm_directory(self.name) or ""
 
-    def __init__(self, directory: str, vm: Identified, known: Identified) -> None:
-        super().__init__(
-            f"{directory} is of VM {known.name!r} (instance uuid {known.instance_uuid}) of another vCenter, "
-            f"{known.vcenter_uuid}; this is {vm.name!r} ({vm.instance_uuid}) of {vm.vcenter_uuid}: `sendense "
-            "adopt JOB` shows both, and continues these restore points if it is the same VM; if not, give "
-            "this vCenter's VMs a repository of their own"
-        )
+    @property
+    def uuids(self) -> frozenset[str]:
+        """Instance uuids of its VM: that in the directory's name, and those under which it was adopted."""
+        return frozenset({self.uuid, *(one.new.instance_uuid.lower() for one in self.adopted)} - {""})
 
+    @property
+    def vm_name(self) -> str:
+        """As its newest point has it."""
+        return layout.slug_of(self.path) if self.newest is None else self.newest.manifest.vm.name
 
-def every(host: Host, root: str) -> dict[str, str]:
-    """Names of all VMs' directories, in order, each with the instance uuid in it; none where there is no
-    `root`. Raises UnreadableError."""
-    names = sorted(listing.find(host, root, depth=1).found)
-    return {name: uuid for name in names if (uuid := layout.uuid_of_vm_directory(name)) is not None}
+    @property
+    def known(self) -> Identity | None:
+        """What its VM is called in vSphere as far as is known here: as it was adopted last, else as in its
+        newest point."""
+        if self.adopted:
+            return self.adopted[-1].new
+        return None if self.newest is None else identity_of(self.newest.manifest)
 
+    @cached_property
+    def chains(self) -> Chains:
+        return Chains(self.entries, self.stored, self.unread_points)
 
-def find(host: Host, root: str, instance_uuid: str) -> str | None:
-    """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError,
-    AdoptedTwiceError, UnreadableError."""
-    wanted = instance_uuid.lower()
-    uuids = every(host, root)
-    names = [name for name, uuid in uuids.items() if uuid == wanted]
-    if len(names) > 1:
-        raise TwoDirectoriesError(root, names)
-    if names:
-        return posixpath.join(root, names[0])
-    return identities.adopted_as(host, root, wanted) if uuids else None
+    @property
+    def unread_points(self) -> frozenset[str]:
+        """Names."""
+        return frozenset(one.point for one in self.unread if one.point is not None)
 
+    @property
+    def next_sequence(self) -> int:
+        """One more than any point has; room is left for those that cannot be read. For who holds the VM's
+        lock."""
+        known = (entry.manifest.sequence or 0 for entry in self.entries)
+        return max(known, default=0) + len(self.unread_points) + 1
 
-def look(host: Host, root: str, vm: Identified) -> str:
-    """Where the VM's directory is or will be; changes nothing. What of its points cannot be read does not
-    matter here: any other tells whose they are. Where none does, nobody knows better than its name, and
-    nothing is built on any of them. Raises TwoDirectoriesError, OtherVcenterError, StateError."""
-    present = find(host, root, vm.instance_uuid)
-    if present is None:
-        return posixpath.join(root, layout.vm_directory(vm.name, vm.instance_uuid))
-    known = known_as(host, present)
-    if known is not None and not identities.is_known(known, vm):
-        raise OtherVcenterError(present, vm, known)
-    return present
+    def stored_in(self, point: str) -> int:
+        """What the disks of the point with that path take."""
+        return self._stored_in.get(point, 0)
 
-
-def known_as(host: Host, directory: str) -> Identity | None:
-    """What the VM of this directory is called in vSphere as far as is known here: as it was adopted last,
-    else as in the newest point that can be read; None where there is none. Raises StateError."""
-    if adopted := identities.read(host, directory):
-        return adopted[-1].new
-    entries = survey.of_vm(host, directory).entries
-    return identity_of(entries[-1].manifest) if entries else None
+    @cached_property
+    def _stored_in(self) -> Counter[str]:
+        found = Counter[str]()
+        for path, size in self.stored.items():
+            found[posixpath.dirname(path)] += size
+        return found
 
 
 def identity_of(made: Manifest) -> Identity:
@@ -93,40 +118,3 @@ def identity_of(made: Manifest) -> Identity:
         inventory_path=made.vm.inventory_path,
         disks=tuple(DiskIdentity(key=disk.key, backing_uuid=disk.backing_uuid) for disk in made.disks),
     )
-
-
-def ensure(host: Host, root: str, vm: Identified) -> str:
-    """As `look`, and makes the directory."""
-    directory = look(host, root, vm)
-    host.mkdir(directory)
-    return directory
-
-
-def points(host: Host, directory: str) -> list[str]:
-    """Names of what looks like a restore point, in no order that means anything. Raises UnreadableError."""
-    return [name for name in listing.names(host, directory) if layout.is_point(name)]
-
-
-def read(host: Host, point: str) -> Manifest | None:
-    """The manifest in the directory `point`; None without one. Raises StateError."""
-    path = posixpath.join(point, layout.MANIFEST)
-    try:
-        return parse(host.read(path, limit=layout.RECORD_LIMIT), f"{path} on {host.name}")
-    except FileNotFoundError:
-        return None
-
-
-def point_of_run(host: Host, directory: str, run_id: str) -> str | None:
-    """Absolute path of the restore point that this run published, if it did. Raises StateError if one that
-    may be it cannot be read."""
-    for name in points(host, directory):
-        if layout.may_be_of_run(name, run_id):
-            path = posixpath.join(directory, name)
-            if (manifest := read(host, path)) is None:
-                raise StateError(
-                    f"{path} on {host.name} has the name of what run {run_id} publishes, and no "
-                    f"{layout.MANIFEST}: look at what it is, and move it away"
-                )
-            if manifest.run == run_id:
-                return path
-    return None

@@ -22,7 +22,7 @@ from runner.hosts.identity import Identity
 from runner.hosts.stray_processes import Marked, end, holder_at, look
 from runner.step.context import Context
 from runner.step.section import Kept, Orphan, Surroundings
-from steps.repository import layout, marker, survey
+from steps.repository import layout, marker, reader
 from steps.repository.section import Repository
 from steps.vm import tracking_reset
 from steps.vsphere import snapshots
@@ -71,7 +71,7 @@ def find_orphans(ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
             told.add(process.process)
             yield _process(ctx, host, process, where)
     for place in where:
-        for vm_directory in survey.read(place.host, place.root).vms.values():
+        for vm_directory in reader.read_all(place.host, place.root).vms.values():
             for one in vm_directory.unread:
                 ctx.warn(f"{one.sentence}, so what runs left there may be more than what is named")
             for path in vm_directory.unfinished:

@@ -17,7 +17,7 @@ from runner.base.errors import SendenseError
 from runner.hosts.held_lock import holder_of
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.repository import identities, layout, marker, vm_directory
+from steps.repository import identities, layout, marker, vm_place
 from steps.repository.identities import Adoption, Identity
 from steps.repository.section import locate
 from steps.vm import which_vm
@@ -79,13 +79,13 @@ def compare(ctx: Context, vcenter_name: str, wanted: str, repository: str) -> Co
     except which_vm.NotAdopted as error:
         seen, directory = error.found, error.before.directory
     new = which_vm.identity_of(seen)
-    own = vm_directory.find(host, root, new.instance_uuid)
+    own = vm_place.find(host, root, new.instance_uuid)
     if directory is not None and own is not None and own != directory:
         raise HasOwnPointsError(new, own, directory)
     directory = directory or own
     if directory is None:
         return Comparison(host, "", None, new)
-    found = Comparison(host, directory, vm_directory.known_as(host, directory), new)
+    found = Comparison(host, directory, vm_place.known_as(host, directory), new)
     if found.old is not None and found.state == "differs" and not _may_be_one(found.old, new):
         raise AnotherVmError(directory, found.old, new)
     return found
@@ -97,7 +97,7 @@ def adopt(ctx: Context, found: Comparison) -> Adoption:
     assert found.old is not None, "there is nothing to adopt"
     made = Adoption(old=found.old, new=found.new, who=_who(), when=datetime.now(UTC))
     with _held(ctx, found):
-        if vm_directory.known_as(found.host, found.directory) != found.old:
+        if vm_place.known_as(found.host, found.directory) != found.old:
             raise ChangedMeanwhileError(found.directory)
         identities.add(found.host, found.directory, made)
     return made

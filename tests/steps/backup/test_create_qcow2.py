@@ -9,7 +9,7 @@ from runner.base.units import GiB, MiB
 from steps.backup.create_qcow2 import CreateQcow2, CreateQcow2In
 from steps.qemu import img
 from steps.repository import marker
-from steps.repository.vm_directory import OtherVcenterError, TwoDirectoriesError
+from steps.repository.vm_place import OtherVcenterError, TwoDirectoriesError
 from steps.vsphere.inventory import VM, Disk
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 from tests.points import publish

@@ -17,7 +17,7 @@ from runner.hosts.local import LocalHost
 from steps.backup.publish import IsProtectedError, MixedUpError, PointExistsError, Publish, PublishIn
 from steps.points.dependants import HasChildrenError
 from steps.qemu import img
-from steps.repository import manifest, marker, verification_records, vm_directory
+from steps.repository import manifest, marker, verification_records, vm_place
 from steps.repository.verification_records import Protection
 from steps.vsphere import snapshots
 from steps.vsphere.configuration import as_json
@@ -255,7 +255,7 @@ def test_a_crash_in_the_middle_is_carried_on(
                 died = True
             else:
                 died = False
-        point = vm_directory.point_of_run(hub.host, str(Path(given.disks[0].copied.image.directory).parent), RUN)
+        point = vm_place.point_of_run(hub.host, str(Path(given.disks[0].copied.image.directory).parent), RUN)
         assert point or len(list(Path(hub.root).glob("*/*.partial/*.copied.json"))) == 2, "the copies are forgotten"
         made = STEP.check(hub.context(), given, None) or publish(hub, given)
         assert STEP.check(hub.context(), given, None) == made

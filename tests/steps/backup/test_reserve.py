@@ -14,8 +14,8 @@ from runner.hosts.lock_file import read_lock
 from runner.step.context import Context
 from steps.backup.reserve import Reserve, ReserveIn
 from steps.repository import layout, marker
-from steps.repository.vm_directory import OtherVcenterError
 from steps.repository.vm_lock import hold
+from steps.repository.vm_place import OtherVcenterError
 from steps.values.reservation import Reservation
 from tests.chain import Chain
 from tests.eventually import eventually

@@ -18,8 +18,8 @@ from steps.repository import catalogue, layout, manifest, verification_records
 from steps.repository.history import Entry
 from steps.repository.manifest import PointDisk
 from steps.repository.retention import Policy
-from steps.repository.survey import VmDirectory
 from steps.repository.verification_records import DiskVerified, Marks, Protection, Verification
+from steps.repository.vm_directory import VmDirectory
 from tests.chain import FIRST, NOW, Chain, manifest_of, prune
 from tests.hub import Hub
 

@@ -16,12 +16,12 @@ from runner.base.sealed import seal
 from runner.hosts.host import Completed
 from runner.hosts.local import LocalHost
 from steps.points import retention_plan
-from steps.repository import identities, layout, manifest, parent, survey, vm_directory
+from steps.repository import identities, layout, manifest, parent, reader, vm_directory, vm_place
 from steps.repository.identities import AdoptedTwiceError, Adoption, Identity
 from steps.repository.listing import UnreadableError
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
-from steps.repository.vm_directory import OtherVcenterError
+from steps.repository.vm_place import OtherVcenterError
 from tests.chain import CAPACITY, FIRST, NOW, Chain, manifest_of
 from tests.hub import INSTANCE, VCENTER, Hub, vm
 
@@ -50,22 +50,22 @@ def adopt(hub: Hub, chain: Chain, adoption: Adoption) -> None:
 def test_the_directory_is_found_by_the_uuid_for_which_it_was_adopted(any_hub: Hub) -> None:
     chain = Chain(Path(any_hub.root))
     chain.add({2000: None}, {2000: ((0, 512, 1),)})
-    assert vm_directory.find(any_hub.host, any_hub.root, NEW) is None
+    assert vm_place.find(any_hub.host, any_hub.root, NEW) is None
     adopt(any_hub, chain, adopted(instance=NEW.upper()))
     (Path(any_hub.root) / "lost+found").mkdir(mode=0)
-    assert vm_directory.find(any_hub.host, any_hub.root, NEW) == str(chain.directory)
-    assert vm_directory.find(any_hub.host, any_hub.root, INSTANCE) == str(chain.directory)
-    assert vm_directory.find(any_hub.host, any_hub.root, NEW.replace("9", "8")) is None
+    assert vm_place.find(any_hub.host, any_hub.root, NEW) == str(chain.directory)
+    assert vm_place.find(any_hub.host, any_hub.root, INSTANCE) == str(chain.directory)
+    assert vm_place.find(any_hub.host, any_hub.root, NEW.replace("9", "8")) is None
 
 
 def test_it_is_the_adopted_vms_and_no_longer_the_one_of_the_old_vcenter(hub: Hub, chain: Chain) -> None:
     adopt(hub, chain, adopted())
-    assert vm_directory.look(hub.host, hub.root, vm(instance_uuid=NEW, vcenter_uuid=REBUILT)) == str(chain.directory)
+    assert vm_place.look(hub.host, hub.root, vm(instance_uuid=NEW, vcenter_uuid=REBUILT)) == str(chain.directory)
     with pytest.raises(OtherVcenterError):
-        vm_directory.look(hub.host, hub.root, vm())
+        vm_place.look(hub.host, hub.root, vm())
     adopt(hub, chain, adopted(INSTANCE, VCENTER))
-    assert vm_directory.look(hub.host, hub.root, vm()) == str(chain.directory)
-    assert vm_directory.find(hub.host, hub.root, NEW) is None, "only the last adoption counts"
+    assert vm_place.look(hub.host, hub.root, vm()) == str(chain.directory)
+    assert vm_place.find(hub.host, hub.root, NEW) is None, "only the last adoption counts"
     assert [one.new.instance_uuid for one in identities.read(hub.host, str(chain.directory))] == [NEW, INSTANCE]
 
 
@@ -85,7 +85,7 @@ def test_points_of_before_and_after_are_one_vms_to_those_who_list_and_prune(hub:
     point = chain.directory / made.point
     point.mkdir()
     (point / layout.MANIFEST).write_bytes(manifest.dump(made))
-    (seen,) = survey.read(hub.host, hub.root).vms.values()
+    (seen,) = reader.read_all(hub.host, hub.root).vms.values()
     assert [entry.point for entry in seen.entries] == [chain.points[0], made.point]
     assert seen.unread == []
     assert seen.uuids == {INSTANCE, NEW}
@@ -114,7 +114,7 @@ def test_a_record_that_cannot_be_read_is_a_sentence_and_keeps_what_is_there(
     adopt(hub, chain, adopted(INSTANCE))
     spoil(chain.directory / layout.IDENTITIES)
     with pytest.raises(StateError, match=why):
-        vm_directory.look(hub.host, hub.root, vm(vcenter_uuid=REBUILT))
+        vm_place.look(hub.host, hub.root, vm(vcenter_uuid=REBUILT))
     (plan,) = retention_plan.plans(hub.host, hub.root, Policy(keep_last=1), NOW, shares=True)
     assert why in str(plan.refused)
 
@@ -125,7 +125,7 @@ def test_two_directories_of_one_adopted_vm_are_refused(hub: Hub, chain: Chain) -
     for made in (chain, other):
         adopt(hub, made, adopted())
     with pytest.raises(AdoptedTwiceError, match=f"{chain.directory} and {other.directory} were all adopted"):
-        vm_directory.find(hub.host, hub.root, NEW)
+        vm_place.find(hub.host, hub.root, NEW)
 
 
 class Nobody(LocalHost):
@@ -142,10 +142,10 @@ def test_a_directory_that_cannot_be_read_is_not_taken_for_one_that_was_not_adopt
         for name, mode in (("lost+found", 0), (f"web-{INSTANCE}", 0o755)):
             (Path(root) / name).mkdir()
             (Path(root) / name).chmod(mode)
-        assert vm_directory.find(Nobody(), root, NEW) is None
+        assert vm_place.find(Nobody(), root, NEW) is None
         (Path(root) / f"web-{INSTANCE}").chmod(0)
         with pytest.raises(UnreadableError, match=f"web-{INSTANCE}.: Permission denied"):
-            vm_directory.find(Nobody(), root, NEW)
+            vm_place.find(Nobody(), root, NEW)
 
 
 @pytest.mark.parametrize("recorded", ["None", ""])
@@ -155,7 +155,7 @@ def test_a_point_that_does_not_say_which_esxi_host_it_is_of_is_any_hosts_and_not
     made = manifest_of(0, FIRST, {2000: None})
     made = made.model_copy(update={"vm": made.vm.model_copy(update={"vcenter_uuid": recorded})})
     (chain.path(0) / layout.MANIFEST).write_bytes(manifest.dump(made))
-    assert vm_directory.look(hub.host, hub.root, vm(vcenter_uuid=REBUILT)) == str(chain.directory)
+    assert vm_place.look(hub.host, hub.root, vm(vcenter_uuid=REBUILT)) == str(chain.directory)
     sought = Sought(2000, "6000C290-0000-0000-0000-000000002000", CAPACITY, REBUILT, INSTANCE)
     with pytest.raises(NoParentError, match="does not say which ESXi host it was read from"):
         parent.find(hub.host, str(chain.directory), sought, run="now")

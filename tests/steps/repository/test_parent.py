@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.repository import catalogue, parent, survey, verification_records
+from steps.repository import catalogue, parent, reader, verification_records
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.verification_records import (
     Comparison,
@@ -116,7 +116,7 @@ def test_of_two_points_of_one_second_the_later_is_the_parent_whatever_they_are_c
     assert later < earlier, "the names stand the other way round"
     assert find(hub, made).point == later
     assert [point.point for point in catalogue.read(hub.host, hub.root).points] == [earlier, later]
-    assert [entry.point for entry in survey.of_vm(hub.host, str(made.directory)).entries] == [earlier, later]
+    assert [entry.point for entry in reader.read(hub.host, str(made.directory)).entries] == [earlier, later]
 
 
 def find(hub: Hub, made: Chain, key: int = 2000) -> parent.Parent:

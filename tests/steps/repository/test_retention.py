@@ -92,7 +92,7 @@ def test_a_rule_keeps_the_newest_of_each_of_its_periods(policy: dict[str, int], 
     # One a day from Sunday the 1st at 03:00; on the last day two more, two hours apart.
     history = [entry(number) for number in range(22)]
     history += [entry(22, at=FIRST + timedelta(days=22, hours=2)), entry(23, at=FIRST + timedelta(days=22, hours=4))]
-    assert numbers(history, plan(history, Policy(**policy), NOW)) == stay
+    assert numbers(history, plan(Chains(history), Policy(**policy), NOW)) == stay
 
 
 def test_what_is_not_good_takes_no_place_and_stays_as_long_as_it_would_if_it_were() -> None:
@@ -106,7 +106,7 @@ def test_what_is_not_good_takes_no_place_and_stays_as_long_as_it_would_if_it_wer
         entry(5, level="metadata"),
         entry(6),
     ]
-    decided = plan(history, Policy(keep_last=3), NOW)
+    decided = plan(Chains(history), Policy(keep_last=3), NOW)
     assert numbers(history, decided) == [0, 3, 4, 5, 6]
     assert decided.decisions[1].reasons == ("not good",)
     assert decided.decisions[3].reasons == ("damaged, for you to remove: verification at rest failed on 2026-11-23",)
@@ -115,14 +115,14 @@ def test_what_is_not_good_takes_no_place_and_stays_as_long_as_it_would_if_it_wer
 
 def test_the_last_good_one_stays_whatever_came_after_it() -> None:
     history = [entry(0), entry(1), *(entry(number, level="sample") for number in range(2, 9))]
-    decided = plan(history, Policy(keep_last=1), NOW)
+    decided = plan(Chains(history), Policy(keep_last=1), NOW)
     assert numbers(history, decided) == [1, *range(2, 9)]
     assert "the last good one" in decided.decisions[1].reasons
 
 
 def test_without_a_good_point_nothing_goes() -> None:
     history = [entry(number, level="sample") for number in range(4)]
-    assert numbers(history, plan(history, Policy(keep_last=1), NOW)) == [0, 1, 2, 3]
+    assert numbers(history, plan(Chains(history), Policy(keep_last=1), NOW)) == [0, 1, 2, 3]
 
 
 def test_a_good_point_on_one_that_is_not_is_not_good_unless_all_of_it_was_read_later() -> None:
@@ -147,7 +147,7 @@ def test_what_was_found_wrong_below_counts_unless_all_of_it_was_read_since(day: 
     full = entry(1, verified=at_rest(day, passed=False))
     history = [entry(0), full, entry(2, parents={2000: full.point}, verified=at_rest(5))]
     assert [Chains(history).good(one) for one in history] == good
-    assert (history[0].point in plan(history, Policy(keep_last=1), NOW).drops) is good[2]
+    assert (history[0].point in plan(Chains(history), Policy(keep_last=1), NOW).drops) is good[2]
 
 
 FULL, LOW, MIDDLE, TOP, BESIDE, ELSE = range(6)
@@ -200,7 +200,7 @@ def test_the_one_point_that_can_be_relied_on_stays_when_a_chain_after_it_is_dama
     for number in (2, 3):
         history[number] = entry(number, parents={2000: history[number - 1].point})
     history[3] = entry(3, parents={2000: history[2].point}, verified=at_rest(9, passed=False))
-    decided = plan(history, Policy(keep_last=1), NOW)
+    decided = plan(Chains(history), Policy(keep_last=1), NOW)
     assert (numbers(history, decided), decided.moves) == ([0, 1, 2, 3], ())
     doubt = Chains(history).doubt(history[1], 2000)
     assert doubt is not None
@@ -216,28 +216,29 @@ def test_the_one_point_that_can_be_relied_on_stays_when_a_chain_after_it_is_dama
 )
 def test_a_protected_point_stays_until_its_day(until: datetime, stays: bool) -> None:
     history = [entry(0, protected=Protection(until=until, reason="audit", at=FIRST)), entry(1)]
-    assert plan(history, Policy(keep_last=1), NOW).decisions[0].keep is stays
+    assert plan(Chains(history), Policy(keep_last=1), NOW).decisions[0].keep is stays
 
 
 def test_a_point_that_an_unfinished_run_stands_on_stays() -> None:
     history = [entry(0), entry(1)]
-    decided = plan(history, Policy(keep_last=1), NOW, {history[0].point: "run r is built on it"})
+    decided = plan(Chains(history), Policy(keep_last=1), NOW, {history[0].point: "run r is built on it"})
     assert (
-        decided.decisions[0] == keep(history, Policy(keep_last=1), NOW, {history[0].point: "run r is built on it"})[0]
+        decided.decisions[0]
+        == keep(Chains(history), Policy(keep_last=1), NOW, {history[0].point: "run r is built on it"})[0]
     )
     assert decided.drops == ()
 
 
 def test_a_middle_point_goes_by_putting_its_child_on_what_it_lies_on() -> None:
     history = chain(4)
-    decided = plan(history, Policy(keep_last=2, keep_weekly=2), NOW)
+    decided = plan(Chains(history), Policy(keep_last=2, keep_weekly=2), NOW)
     assert numbers(history, decided) == [0, 2, 3]
     assert moves(history, decided) == [(2, 0)]
 
 
 def test_the_oldest_full_goes_by_making_one_of_what_is_kept_above_it() -> None:
     history = chain(5)
-    decided = plan(history, Policy(keep_last=2), NOW)
+    decided = plan(Chains(history), Policy(keep_last=2), NOW)
     assert moves(history, decided) == [(3, None)]
     assert decided.moves[0].root == history[0].point
     assert decided.drops == tuple(one.point for one in history[:3])
@@ -246,7 +247,7 @@ def test_the_oldest_full_goes_by_making_one_of_what_is_kept_above_it() -> None:
 def test_a_full_that_two_chains_would_need_a_copy_of_stays() -> None:
     full = entry(0)
     history = [full, entry(1, parents={2000: full.point}), entry(2, parents={2000: full.point})]
-    decided = plan(history, Policy(keep_last=2), NOW)
+    decided = plan(Chains(history), Policy(keep_last=2), NOW)
     assert (numbers(history, decided), decided.moves) == ([0, 1, 2], ())
     assert "side by side" in decided.decisions[0].reasons[0]
 
@@ -255,7 +256,7 @@ def test_chains_are_of_disks() -> None:
     first = entry(0, parents={2000: None, 2001: None})
     second = entry(1, parents={2000: first.point, 2001: None})
     third = entry(2, parents={2000: second.point, 2001: second.point})
-    decided = plan([first, second, third], Policy(keep_last=1), NOW)
+    decided = plan(Chains([first, second, third]), Policy(keep_last=1), NOW)
     assert [(move.key, move.onto, move.root) for move in decided.moves] == [
         (2001, None, second.point),
         (2000, None, first.point),
@@ -265,7 +266,7 @@ def test_chains_are_of_disks() -> None:
 def test_a_broken_chain_is_left_as_it_is() -> None:
     whole = chain(3)
     history = [*whole[:1], *whole[2:], entry(3)]
-    decided = plan(history, Policy(keep_last=1), NOW)
+    decided = plan(Chains(history), Policy(keep_last=1), NOW)
     assert numbers(history, decided) == [1, 2]
     assert "damaged, for you to remove: disk 2000 is built on" in decided.decisions[1].reasons[0]
     assert decided.moves == ()
@@ -273,7 +274,7 @@ def test_a_broken_chain_is_left_as_it_is() -> None:
 
 def test_a_chain_is_no_longer_than_it_may_be() -> None:
     history = chain(8)
-    assert moves(history, plan(history, Policy(max_chain=3), NOW)) == [(3, None), (6, None)]
+    assert moves(history, plan(Chains(history), Policy(max_chain=3), NOW)) == [(3, None), (6, None)]
 
 
 @pytest.mark.parametrize(
@@ -290,14 +291,14 @@ def test_what_is_to_be_done_with_a_damaged_point_is_said(number: int, day: int, 
     history = [below, entry(1, parents={2000: below.point}), entry(2)]
     parents = {2000: below.point} if number == 1 else None
     history[number] = entry(number, parents=parents, verified=at_rest(day, passed=False))
-    reasons = plan(history, Policy(keep_last=1), NOW).decisions[number].reasons
+    reasons = plan(Chains(history), Policy(keep_last=1), NOW).decisions[number].reasons
     assert reasons[0].startswith(said.format(*(one.point for one in history)))
 
 
 def test_a_chain_that_something_damaged_is_built_on_is_not_cut() -> None:
     history = chain(6)
     history[4] = entry(4, parents={2000: history[3].point}, verified=at_rest(9, passed=False))
-    assert moves(history, plan(history, Policy(max_chain=3), NOW)) == []
+    assert moves(history, plan(Chains(history), Policy(max_chain=3), NOW)) == []
 
 
 # The same for every history: points, failures and policies are drawn at random.
@@ -464,7 +465,7 @@ def test_whatever_the_history_and_the_policy(
     history, world = made
     chains = Chains(history)
     pinned = {one.point: "run r" for one in history if data.draw(st.integers(0, 9)) == 0}
-    decided = plan(history, policy, NOW, pinned)
+    decided = plan(Chains(history), policy, NOW, pinned)
     drops = set(decided.drops)
     good = [one.point for one in history if chains.good(one)]
     whole = [one for one in history if one.point not in drops and chains.broken(one) is None]
@@ -495,7 +496,7 @@ def test_whatever_the_history_and_the_policy(
             for one in left
             for disk in one.manifest.disks
         )
-    again = plan(left, policy, NOW, pinned)
+    again = plan(Chains(left), policy, NOW, pinned)
     # What was written anew and compared may be good now, though it lay on what was not: then it takes a place.
     if [one.point for one in left if Chains(left).good(one)] == [point for point in good if point not in drops]:
         assert (again.drops, again.moves) == ((), ()), "what was carried out is not to be done again"

@@ -14,7 +14,7 @@ import pytest
 from runner.base.errors import SendenseError, StateError
 from runner.base.sealed import CHECKSUM, seal
 from steps.points import retention_plan
-from steps.repository import catalogue, layout, manifest, parent, verification_records, vm_directory
+from steps.repository import catalogue, layout, manifest, parent, verification_records, vm_place
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
 from steps.repository.verification_records import DiskVerified, Verification
@@ -228,7 +228,7 @@ def test_a_vms_directory_that_cannot_be_read_is_no_first_backup(any_hub: Hub, ba
     with pytest.raises(StateError, match=f"^{made.directory} on hub cannot be read: Input/output error"):
         find(any_hub, made)
     with pytest.raises(StateError, match=f"^{made.directory} on hub cannot be read"):
-        vm_directory.point_of_run(any_hub.host, str(made.directory), "20261123T170000Z-3f9a0c1e")
+        vm_place.point_of_run(any_hub.host, str(made.directory), "20261123T170000Z-3f9a0c1e")
 
 
 @pytest.mark.parametrize("rule", ["read .", "hide {}"], ids=["breaks off", "comes short"])
@@ -238,7 +238,7 @@ def test_a_repository_whose_listing_is_not_all_of_it_says_nothing(any_hub: Hub, 
     with pytest.raises(StateError, match=f"^{any_hub.root} on hub cannot be read"):
         catalogue.read(any_hub.host, any_hub.root)
     with pytest.raises(StateError, match=f"^{any_hub.root} on hub cannot be read"):
-        vm_directory.find(any_hub.host, any_hub.root, INSTANCE)
+        vm_place.find(any_hub.host, any_hub.root, INSTANCE)
 
 
 def test_a_file_system_that_does_not_say_its_kind_hides_nothing(

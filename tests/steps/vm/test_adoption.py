@@ -9,7 +9,7 @@ import pytest
 
 from runner.base.errors import LockedError
 from runner.hosts.local import LocalHost
-from steps.repository import identities, layout, marker, vm_directory
+from steps.repository import identities, layout, marker, vm_place
 from steps.vm import adoption
 from steps.vm.adoption import AnotherVmError, ChangedMeanwhileError, Comparison, HasOwnPointsError
 from tests.lives import FIRST, REBUILT, SECOND, backed_up, discover, web
@@ -62,7 +62,7 @@ def test_a_vm_of_a_rebuilt_vcenter_can_be_adopted(
     assert compare(again, root).state == "known"
     vm = discover(again, root).vm
     assert len(again.warnings) == ("name" in change), "which only says that it was renamed"
-    assert vm_directory.look(LocalHost(), str(root), vm) == str(directory)
+    assert vm_place.look(LocalHost(), str(root), vm) == str(directory)
 
 
 def test_a_vm_that_has_nothing_but_the_number_cannot(start_vcenter: Starts, root: Path, directory: Path) -> None:

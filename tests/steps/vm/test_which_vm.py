@@ -11,7 +11,7 @@ from runner.base.errors import HostError
 from runner.hosts.host import Completed
 from runner.hosts.local import LocalHost
 from steps.repository import layout, marker
-from steps.repository.vm_directory import OtherVcenterError, look
+from steps.repository.vm_place import OtherVcenterError, look
 from steps.values.discovered import Discovered
 from steps.vm.which_vm import NotAdopted
 from steps.vsphere.find import Ambiguous, NotFound

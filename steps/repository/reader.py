@@ -1,7 +1,7 @@
-"""All that a repository holds, and what of it could not be read.
+"""The one reader of VMs' directories: a listing, and the small files of what it lists, become `VmDirectory`.
 
 What could not be read is never taken for absent. It belongs to the VM in whose directory it is: nobody knows
-what it is built on or what speaks against what, so of that VM nothing is deleted (`pruning`) and next to
+what it is built on or what speaks against what, so of that VM nothing is deleted (`retention`) and next to
 nothing is built on (`parent`); all others are as they would be without it. Where it cannot be said whose it
 is, nothing is told at all (UnreadableError).
 """
@@ -16,9 +16,9 @@ from runner.base.model import Model
 from runner.hosts.host import Host
 from steps.repository import identities, layout, listing, manifest, marker, verification_records
 from steps.repository.history import Entry, oldest_first
-from steps.repository.identities import Adoption
 from steps.repository.listing import Found, Listing
 from steps.repository.verification_records import Marks
+from steps.repository.vm_directory import Unread, VmDirectory
 
 
 class Skipped(Model):
@@ -30,94 +30,67 @@ class Skipped(Model):
     """In words."""
 
 
-class Unread(Model):
-    """What is there, or may be, and could not be read."""
-
-    path: str
-    """Absolute."""
-    why: str
-    """In words."""
-    point: str | None
-    """The point or unfinished point that it is in; None: all of the VM's directory is in doubt."""
-
-    @property
-    def sentence(self) -> str:
-        """Without a full stop."""
-        return f"{self.path} cannot be read ({self.why})"
-
-
 @dataclass
-class VmDirectory:
-    path: str
-    """Absolute."""
-    adopted: tuple[Adoption, ...] = ()
-    """Of other vCenters, oldest first."""
-    entries: tuple[Entry, ...] = ()
-    """Oldest first."""
-    unread: list[Unread] = field(default_factory=list)
-    """In order of their paths."""
-    unfinished: list[str] = field(default_factory=list)
-    """Paths of `.partial` directories."""
-    leftovers: bool = False
-    """Of a prune that was killed."""
-    stored: dict[str, int] = field(default_factory=dict)
-    """What files that hold something take on disk, by path, bytes."""
+class Contents:
+    """Of a repository."""
 
-    @property
-    def name(self) -> str:
-        return posixpath.basename(self.path)
-
-    @property
-    def uuids(self) -> frozenset[str]:
-        """Instance uuids of its VM: that in the directory's name, and those under which it was adopted."""
-        named = layout.uuid_of_vm_directory(self.name)
-        return frozenset({*filter(None, [named]), *(one.new.instance_uuid.lower() for one in self.adopted)})
-
-    @property
-    def unread_points(self) -> frozenset[str]:
-        """Names."""
-        return frozenset(one.point for one in self.unread if one.point is not None)
-
-    @property
-    def next_sequence(self) -> int:
-        """One more than any point has; room is left for those that cannot be read. For who holds the VM's
-        lock."""
-        known = (entry.manifest.sequence or 0 for entry in self.entries)
-        return max(known, default=0) + len(self.unread_points) + 1
-
-    def stored_in(self, point: str) -> int:
-        """What the disks of the point with that path take."""
-        return sum(size for path, size in self.stored.items() if posixpath.dirname(path) == point)
-
-
-@dataclass
-class Survey:
     vms: dict[str, VmDirectory] = field(default_factory=dict)
     """By name of the directory, in order."""
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def read(host: Host, root: str, only: str | None = None) -> Survey:
-    """Everything in the repository at `root`, or in its VM directory `only` (a name that layout made). What
-    cannot be read is named, not raised. Raises NotARepositoryError, UnreadableError, CommandError,
-    HostError."""
+def read_all(host: Host, root: str, *, newest_only: bool = False) -> Contents:
+    """Everything in the repository at `root`, or of each VM its newest point alone: that tells what it is
+    called, and by its name which it is. What cannot be read is named, not raised. Raises
+    NotARepositoryError, UnreadableError, CommandError, HostError."""
     marker.require(host, root)
+    return _contents(root, _listed(host, root, newest_only=newest_only))
+
+
+def read(host: Host, directory: str) -> VmDirectory:
+    """What is in a VM's directory; nothing if it is not there. Raises as `read_all`."""
+    root, name = posixpath.split(directory)
+    marker.require(host, root)
+    found = _listed(host, root, name)
+    if name not in found.found and listing.is_gone(found.failed.get(name, "")):
+        return VmDirectory(directory)
+    return _contents(root, found).vms.get(name) or VmDirectory(directory)
+
+
+def points_in(listed: Listing) -> list[str]:
+    """Paths of points below the repository, by VM directory, then by their names."""
+    directories = (one.path for one in listed.found.values() if one.kind == "d")
+    return sorted(path for path in directories if _is_point(*_parts(path)))
+
+
+def _listed(host: Host, root: str, only: str | None = None, *, newest_only: bool = False) -> Listing:
+    """With the contents of small files."""
     for _ in range(listing.ATTEMPTS):
         found = listing.find(host, root, only)
+        if newest_only:
+            found.found = _newest(found)
         small = [one for one in found.found.values() if _is_small(one)]
         found.failed.update((one.path, why) for one in small if (why := _why_not(one)) is not None)
         listing.read_files(host, root, found, (one.path for one in small if one.path not in found.failed))
+        # A run that publishes or deletes meanwhile moved something: what was read is of no one moment.
         if not listing.vanished(found, only):
             break
-    if only is not None and only not in found.found and listing.is_gone(found.failed.get(only, "")):
-        return Survey()
-    return _survey(root, found)
+    return found
 
 
-def of_vm(host: Host, directory: str) -> VmDirectory:
-    """What is in a VM's directory; nothing if it is not there. Raises as `read`."""
-    root, name = posixpath.split(directory)
-    return read(host, root, only=name).vms.get(name) or VmDirectory(directory)
+def _newest(found: Listing) -> dict[str, Found]:
+    """Without all points of a VM but the last by name."""
+    newest = {posixpath.dirname(path): path for path in points_in(found)}
+    parts = ((path, one, *_parts(path)) for path, one in found.found.items())
+    return {
+        path: one
+        for path, one, vm, point, _ in parts
+        if not layout.is_point(point) or newest.get(vm) == f"{vm}/{point}"
+    }
+
+
+def _is_point(vm: str, point: str, name: str) -> bool:
+    return layout.uuid_of_vm_directory(vm) is not None and layout.is_point(point) and not name
 
 
 def _is_small(found: Found) -> bool:
@@ -142,14 +115,14 @@ def _parts(path: str) -> tuple[str, str, str]:
     return vm, point, name
 
 
-def _survey(root: str, found: Listing) -> Survey:
-    survey = Survey()
+def _contents(root: str, found: Listing) -> Contents:
+    contents = Contents()
     points: list[tuple[str, str]] = []
     failed = dict(found.failed)
     doubtful = {_parts(path)[:2] for path in failed}
 
     def of(vm: str) -> VmDirectory:
-        return survey.vms.setdefault(vm, VmDirectory(posixpath.join(root, vm)))
+        return contents.vms.setdefault(vm, VmDirectory(posixpath.join(root, vm)))
 
     for one in sorted(found.found.values(), key=lambda one: one.path):
         vm, point, name = _parts(one.path)
@@ -169,7 +142,7 @@ def _survey(root: str, found: Listing) -> Survey:
             elif name not in listing.READ:
                 _size(of(vm), one, root)
         except _Foreign as foreign:
-            survey.skipped.append(Skipped(path=posixpath.join(root, one.path), why=foreign.message))
+            contents.skipped.append(Skipped(path=posixpath.join(root, one.path), why=foreign.message))
         except StateError as error:
             failed.setdefault(one.path, error.message)
     entries: dict[str, list[Entry]] = {}
@@ -182,13 +155,13 @@ def _survey(root: str, found: Listing) -> Survey:
         vm, point, _ = _parts(path)
         absolute = posixpath.join(root, path)
         if layout.uuid_of_vm_directory(vm) is None:
-            survey.skipped.append(Skipped(path=absolute, why=why))
+            contents.skipped.append(Skipped(path=absolute, why=why))
         else:
             named = point if point and point != layout.IDENTITIES else None
             of(vm).unread.append(Unread(path=absolute, why=why, point=named))
     for vm, some in entries.items():
         of(vm).entries = oldest_first(some)
-    return survey
+    return contents
 
 
 class _Foreign(StateError):
