@@ -148,7 +148,7 @@ def test_blocks_that_come_after_the_last_difference_that_is_remembered_do_not_co
 ) -> None:
     made = chain(hub)
     flip(made.image(0), 1)
-    monkeypatch.setattr("steps.values.point_checked.DIFFERENCES", 2)
+    monkeypatch.setattr("steps.maintain.verify_point.DIFFERENCES", 2)
     with pytest.raises(PointDamagedError, match="2 of 2 compared blocks"):
         verify(hub, made.points[0])
     found = verification_records.read(hub.host, str(made.path(0))).verified
