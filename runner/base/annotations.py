@@ -9,8 +9,10 @@ from collections.abc import Sequence as AbstractSequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, BeforeValidator, JsonValue
 from pydantic.fields import FieldInfo
+
+from runner.base.units import parse_duration, parse_percent, parse_size
 
 _LISTS = (tuple, list, set, frozenset, AbstractSequence)
 _MAPPINGS = (dict, Mapping)
@@ -100,20 +102,32 @@ def is_open(annotation: Any) -> bool:
     return inner is Any or inner is object or inner is JsonValue
 
 
-def spelled(annotation: Any) -> str:
-    """For sentences: ``Disk``, ``list of Disk``, ``text``, ``a or b``."""
-    inner = bare(annotation)
+_READ_BY: Mapping[object, str] = {
+    parse_duration: "duration",
+    parse_size: "size",
+    parse_percent: "percentage",
+}
+"""What people call values that are written as text and read as numbers."""
+
+
+def spelled(annotation: Any, either: str = "or") -> str:
+    """For sentences: ``Disk``, ``list of Disk``, ``text``, ``duration``, ``a or b``; for tables `either` is
+    ``|``."""
+    inner, between = bare(annotation), f" {either} "
     if inner is None or inner is type(None):
         return "nothing"
+    for mark in metadata(annotation):
+        if isinstance(mark, BeforeValidator):
+            return _READ_BY.get(mark.func) or spelled(mark.json_schema_input_type, either)
     if get_origin(inner) is Literal:
-        return " or ".join(str(value) for value in get_args(inner))
+        return between.join(str(value) for value in get_args(inner))
     if (item := element(annotation)) is not None and not is_open(annotation):
-        return f"list of {spelled(item)}"
+        return f"list of {spelled(item, either)}"
     if get_origin(inner) in _MAPPINGS or inner in _MAPPINGS:
         return "mapping"
     if len(several := members(annotation)) > 1:
-        return " or ".join(dict.fromkeys(spelled(member) for member in several))
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+        return between.join(dict.fromkeys(spelled(member, either) for member in several))
+    names = {str: "text", int: "whole number", float: "number", bool: f"true{between}false"}
     return names.get(inner) or str(getattr(inner, "__name__", inner))
 
 

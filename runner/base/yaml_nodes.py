@@ -106,20 +106,22 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
-def kind_of(node: Node) -> str:
+def kind_of(value: Node | JsonValue) -> str:
     """For sentences: "a list", "a mapping", "text" …"""
-    match node:
-        case Sequence():
-            return "a list"
-        case Mapping():
-            return "a mapping"
-        case Scalar(value=None):
-            return "nothing"
-        case Scalar(value=bool()):
-            return "true or false"
-        case Scalar(value=int() | float()):
-            return "a number"
+    match value:
         case Scalar():
+            return kind_of(value.value)
+        case Sequence() | list():
+            return "a list"
+        case Mapping() | dict():
+            return "a mapping"
+        case None:
+            return "nothing"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
             return "text"
 
 

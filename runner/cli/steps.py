@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import shutil
 import sys
-import types
-import typing
 from typing import Any
 
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from runner.base.annotations import bare, fields, members, spelled
 from runner.base.errors import UsageError
 from runner.base.field_docs import field_docs
 from runner.base.model import HOST, HOW, SectionName, marks_of
-from runner.base.units import HOUR, parse_duration
+from runner.base.suggestion import did_you_mean
+from runner.base.units import HOUR, human_bytes
 from runner.cli.options import json_option, print_json
 from runner.console import print_table
 from runner.step.registry import Registry
@@ -60,8 +59,7 @@ def steps(name: str | None, as_json: bool) -> None:
     if name in registry.renamed:
         raise UsageError(f"the step '{name}' was renamed to '{registry.renamed[name]}'")
     if name not in registry.steps:
-        close = difflib.get_close_matches(name, registry.steps, 1)
-        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(registry.steps)}"
+        hint = did_you_mean(name, registry.steps) or f"; there are {', '.join(registry.steps)}"
         raise UsageError(f"there is no step '{name}'{hint}")
     step = registry.steps[name]
     if as_json:
@@ -108,13 +106,14 @@ def _rows(model: type[BaseModel], remark: str) -> list[tuple[str, str, str, str]
     for field, info in model.model_fields.items():
         words = " ".join(field_docs(model).get(field, "").split()).rstrip(".")
         meaning = "; ".join(filter(None, (words, _marked(model, field), remark)))
-        needed = "yes" if info.is_required() else f"default {_default(info)}"
-        kind = "duration" if _is_duration(info) else type_name(info.annotation)
-        rows.append((info.alias or field, kind, needed, meaning))
+        spelled_so = info.alias or field
+        kind = type_name(fields(model)[spelled_so])
+        needed = "yes" if info.is_required() else f"default {_default(info, kind)}"
+        rows.append((spelled_so, kind, needed, meaning))
     return rows
 
 
-def _default(info: FieldInfo) -> str:
+def _default(info: FieldInfo, kind: str) -> str:
     value = info.get_default(call_default_factory=False)
     if isinstance(value, bool):
         return str(value).lower()
@@ -122,13 +121,11 @@ def _default(info: FieldInfo) -> str:
         return "none"
     if isinstance(value, BaseModel):
         return "{}"
-    if _is_duration(info):
+    if kind == "size":
+        return human_bytes(value)
+    if kind == "duration":
         return f"{value / HOUR:g}h" if value and value % HOUR == 0 else f"{value:g}s"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _is_duration(info: FieldInfo) -> bool:
-    return any(getattr(each, "func", None) is parse_duration for each in info.metadata)
 
 
 def _marked(model: type[BaseModel], field: str) -> str:
@@ -144,20 +141,10 @@ def _marked(model: type[BaseModel], field: str) -> str:
 
 
 def type_name(annotation: Any) -> str:
-    """A type as people say it: ``text``, ``number``, ``list of Disk``, ``full | sample``."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return type_name(arguments[0])
-    if origin is typing.Literal:
-        return " | ".join(str(argument) for argument in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " | ".join(type_name(argument) for argument in arguments if argument is not type(None))
-    if origin in (tuple, list):
-        return f"list of {type_name(arguments[0])}"
-    if origin is dict:
-        return "mapping"
-    plain = {str: "text", int: "whole number", float: "number", bool: "true | false"}
-    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    """A type as people say it: ``text``, ``number``, ``list of Disk``, ``full | sample``. That it may be
+    nothing, a default says."""
+    several = [member for member in members(annotation) if bare(member) is not type(None)]
+    return " | ".join(dict.fromkeys(spelled(member, "|") for member in several))
 
 
 def _first_sentence(step: AnyStep) -> str:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 
 import click
-from pydantic import BeforeValidator, JsonValue
+from pydantic import JsonValue
 
-from runner.base.annotations import bare, fields, members, metadata, model_of
+from runner.base.annotations import fields, model_of
 from runner.base.errors import UsageError
-from runner.base.render import job_templates
+from runner.base.render import job_templates, template_summary
 from runner.base.suggestion import did_you_mean
-from runner.base.units import parse_duration, parse_size
 from runner.cli.options import json_option, print_json
 from runner.cli.steps import paragraphs, type_name
 from runner.console import print_table
-from runner.job.template_variables import Variable, declared, summary
+from runner.job.template_variables import Variable, declared
 from runner.job.writer import flow
 from runner.step.registry import Registry
 
 MOST_KEYS = 2
 """Of a mapping, that a table has room for; the JSON Schema has them all."""
-
-_READ_BY: Mapping[object, str] = {parse_duration: "duration", parse_size: "size"}
-"""What people call values that are written as text and read as numbers."""
 
 
 def _beginning(context: click.Context, argument: click.Parameter, begun: str) -> list[str]:
@@ -41,7 +36,7 @@ def templates(name: str | None, as_json: bool) -> None:
     """
     known = job_templates()
     if name is None:
-        rows = [(each, summary(each)) for each in known]
+        rows = [(each, template_summary(each)) for each in known]
         if as_json:
             found = [{"name": each, "summary": text} for each, text in rows]
             print_json({"schema_version": 1, "templates": found})
@@ -54,9 +49,11 @@ def templates(name: str | None, as_json: bool) -> None:
     registry = Registry.installed()
     if as_json:
         variables = [_document(one, registry) for one in declared(name).values()]
-        print_json({"schema_version": 1, "name": name, "summary": summary(name), "variables": variables})
+        print_json(
+            {"schema_version": 1, "name": name, "summary": template_summary(name), "variables": variables}
+        )
         return
-    click.echo(paragraphs(f"{name}: {summary(name)}") + "\n")
+    click.echo(paragraphs(f"{name}: {template_summary(name)}") + "\n")
     rows4 = [
         (one.name, _type(one, registry), _default(one), _meaning(one)) for one in declared(name).values()
     ]
@@ -84,10 +81,7 @@ def _type(variable: Variable, registry: Registry) -> str:
     if (model := model_of(annotation)) is not None:
         some = [*list(fields(model))[:MOST_KEYS], *(["…"] if len(fields(model)) > MOST_KEYS else [])]
         return f"{{{', '.join(some)}}}"
-    for mark in (each for member in members(annotation) for each in metadata(member)):
-        if isinstance(mark, BeforeValidator):
-            return _READ_BY.get(mark.func) or type_name(mark.json_schema_input_type)
-    return type_name(bare(annotation))
+    return type_name(annotation)
 
 
 def _default(variable: Variable) -> str:

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from runner.base.errors import UsageError
 from runner.base.suggestion import did_you_mean
+from runner.base.yaml_nodes import kind_of
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 """What an expression can name: ids of steps, variables, fields."""
@@ -94,8 +95,7 @@ def text_of(value: JsonValue, reference: Reference) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None or isinstance(value, list | dict):
-        kind = "null" if value is None else "a list" if isinstance(value, list) else "a mapping"
-        raise ExpressionError(f"{reference} is {kind}, which cannot stand inside a text")
+        raise ExpressionError(f"{reference} is {kind_of(value)}, which cannot stand inside a text")
     return str(value)
 
 

@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from runner.base.annotations import bare, element, field, fields, members, model_of, required, spelled
 from runner.base.errors import Problem
 from runner.base.suggestion import closest, did_you_mean
-from runner.base.yaml_nodes import Location, Node, Scalar, Sequence
+from runner.base.yaml_nodes import Location, Node, Scalar, Sequence, kind_of
 from runner.base.yaml_nodes import Mapping as MappingNode
 from runner.job.expressions import ExpressionError, whole
 
@@ -174,20 +174,19 @@ def _key_complaint(kind: str, path: Path, annotation: Any) -> _Complaint:
 def _sentence(error: ErrorDetails, value: JsonValue) -> str:
     match error["type"]:
         case "string_type" if isinstance(value, bool | int | float):
-            kind = "true or false" if isinstance(value, bool) else "a number"
-            return f"should be text, and this is {kind}: put it in quotes"
+            return f"should be text, and this is {kind_of(value)}: put it in quotes"
         case "string_type":
-            return f"should be text, not {_kind(value)}"
+            return f"should be text, not {kind_of(value)}"
         case "int_type" | "int_parsing" | "int_from_float":
-            return f"should be a whole number, not {_kind(value)}"
+            return f"should be a whole number, not {kind_of(value)}"
         case "float_type" | "float_parsing":
-            return f"should be a number, not {_kind(value)}"
+            return f"should be a number, not {kind_of(value)}"
         case "bool_type" | "bool_parsing":
-            return f"should be true or false, not {_kind(value)}"
+            return f"should be true or false, not {kind_of(value)}"
         case "tuple_type" | "list_type" | "set_type" | "frozen_set_type":
-            return f"should be a list, not {_kind(value)}"
+            return f"should be a list, not {kind_of(value)}"
         case "model_type" | "dict_type" | "model_attributes_type":
-            return f"should be a mapping, not {_kind(value)}"
+            return f"should be a mapping, not {kind_of(value)}"
         case "literal_error" | "enum":
             expected = str(error.get("ctx", {}).get("expected", ""))
             shown = f", not '{value}'" if isinstance(value, str | int) and len(str(value)) < 40 else ""
@@ -197,22 +196,6 @@ def _sentence(error: ErrorDetails, value: JsonValue) -> str:
             return f"is wrong: {error['ctx']['error']}"
         case _:
             return _SUBJECT.sub("", error["msg"])
-
-
-def _kind(value: JsonValue) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case _:
-            return "a mapping"
 
 
 def _meant(several: list[Any], value: JsonValue) -> Any | None:
@@ -242,7 +225,7 @@ def _alternatives(several: list[Any], value: JsonValue) -> str:
     words = [
         word for member in several if get_origin(bare(member)) is Literal for word in get_args(bare(member))
     ]
-    return f"{sentence}, not {_kind(value)}{did_you_mean(value, words) if isinstance(value, str) else ''}"
+    return f"{sentence}, not {kind_of(value)}{did_you_mean(value, words) if isinstance(value, str) else ''}"
 
 
 def _shape(model: type[BaseModel]) -> str:

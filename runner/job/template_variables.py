@@ -10,7 +10,6 @@ all that is known of them, and nothing of it stands anywhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +17,8 @@ from pydantic import JsonValue
 
 from runner.base.annotations import fields, inside
 from runner.base.errors import UsageError
-from runner.base.model import JobModel, load_value
-from runner.base.render import template_front, template_summary
+from runner.base.model import JobModel
+from runner.base.render import template_front
 from runner.base.yaml_nodes import compose
 from runner.step.registry import Registry
 
@@ -37,28 +36,22 @@ class MissingVariables(UsageError):
         )
 
 
-class _Declaration(JobModel):
-    about: str
-    of: str | None = None
-    type: str | None = None
-    default: JsonValue = None
-    only_with: str | None = None
-
-
-@dataclass(frozen=True)
-class Variable:
+class Variable(JobModel):
     name: str
     about: str
     """What it means, in sentences."""
-    needed: bool
-    default: JsonValue
+    default: JsonValue = None
     """None also where it is needed."""
-    only_with: str | None
+    only_with: str | None = None
     """A variable without which this one means nothing, and is not needed."""
-    of: str | None
+    of: str | None = None
     """``snapshot.hold``: the field of a step whose type it has."""
-    type: str | None
+    type: str | None = None
     """One of `TYPES`, if it is of no field."""
+
+    @property
+    def needed(self) -> bool:
+        return "default" not in self.model_fields_set
 
     def annotation(self, registry: Registry) -> Any:
         """With its metadata. Any where the step is not installed, which is said of the step."""
@@ -80,17 +73,9 @@ def declared(template: str) -> Mapping[str, Variable]:
     assert isinstance(front, dict)
     found = {}
     for name, value in front.items():
-        made: _Declaration = load_value(_Declaration, value)
-        assert isinstance(value, dict)
-        found[name] = Variable(
-            name, made.about, "default" not in value, made.default, made.only_with, made.of, made.type
-        )
+        assert isinstance(value, dict), "a template declares its variables as mappings"
+        found[name] = Variable.from_json_value({"name": name, **value})
     return found
-
-
-def summary(template: str) -> str:
-    """What the template is for: the comment that it begins with."""
-    return template_summary(template)
 
 
 def settled(template: str, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

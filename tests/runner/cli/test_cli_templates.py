@@ -54,7 +54,7 @@ def test_types_are_said_as_people_say_them(capsys: pytest.CaptureFixture[str]) -
         "quiesce": "require | try | off",
         "connections": "whole number",
         "full_every": "{points, days}",
-        "sample": "text | number",
+        "sample": "percentage",
         "vm": "text",
     }
 

@@ -58,7 +58,7 @@ def test_a_value_that_looks_like_an_expression_is_not_evaluated_again() -> None:
         pytest.param("${{ vars[0] }}", "vars is not a list", id="index-of-a-mapping"),
         pytest.param("a ${{ discover.disks }}", "is a list, which cannot stand inside a text", id="list-in-text"),
         pytest.param("a ${{ discover }}", "is a mapping", id="mapping-in-text"),
-        pytest.param("a ${{ vars.nothing }}", "is null", id="null-in-text"),
+        pytest.param("a ${{ vars.nothing }}", "is nothing", id="null-in-text"),
         pytest.param("${{ vars.__class__ }}", "vars has no field '__class__'", id="no-way-into-python"),
     ],
 )

@@ -54,7 +54,7 @@ def told(directory: Path, *steps: str) -> str:
         pytest.param("label: '${{ look.items[0].key }}'", "label should be text, and this is a number", id="number"),
         pytest.param("label: '${{ look.thing.note }}'", "label should be text, not nothing", id="nothing"),
         pytest.param("label: 'a${{ look.items }}'", "${{ look.items }} is a list, which cannot stand inside", id="list-in-text"),
-        pytest.param("label: 'a${{ look.thing.note }}'", "is null, which cannot stand inside a text", id="nothing-in-text"),
+        pytest.param("label: 'a${{ look.thing.note }}'", "is nothing, which cannot stand inside a text", id="nothing-in-text"),
         pytest.param("label: 'a${{ look.pair[0] }}'", "", id="number-in-text"),
         pytest.param("label: '${{ look.extra.waht }}'", "look.extra has no field 'waht'; did you mean 'what'?", id="open-value"),
         pytest.param("label: '${{ look.thing.tags.nay }}'", "look.thing.tags has no field 'nay'; did you mean 'any'?", id="key-of-a-mapping"),

@@ -122,7 +122,7 @@ class TestValues:
             pytest.param("names: ['${{ look.thing }}']", "names[0] takes text, and ${{ look.thing }} is Thing", id="in-list"),
             pytest.param("wait: '${{ look.thing.name }}'", None, id="text-for-a-duration"),
             pytest.param("wait: '${{ look.pair[0] }}'", None, id="number-for-a-duration"),
-            pytest.param("wait: '${{ look.thing }}'", "wait takes number, and ${{ look.thing }} is Thing", id="duration-type"),
+            pytest.param("wait: '${{ look.thing }}'", "wait takes duration, and ${{ look.thing }} is Thing", id="duration-type"),
             pytest.param("label: 'a ${{ b'", "an expression is not closed", id="open-expression"),
             pytest.param("label: '${{ f(x) }}'", "'${{ f(x) }}' is not an expression", id="call"),
         ],

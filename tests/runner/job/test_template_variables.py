@@ -11,13 +11,13 @@ import jinja2.meta
 import pytest
 
 from runner.base.errors import JobFileError
-from runner.base.render import job_templates, template_front, template_text
+from runner.base.render import job_templates, template_front, template_summary, template_text
 from runner.base.yaml_nodes import Location, Scalar
 from runner.job.expressions import whole
 from runner.job.load import load
 from runner.job.model import Job
 from runner.job.problems import Written, check_value
-from runner.job.template_variables import declared, summary
+from runner.job.template_variables import declared
 from runner.step.registry import Registry
 
 REGISTRY = Registry.installed()
@@ -67,7 +67,7 @@ def test_the_template_reads_what_is_declared_and_nothing_else(template: str) -> 
     used = jinja2.meta.find_undeclared_variables(environment.parse(plain)) - {"variables"}
     used |= set(re.findall(r"\$\{\{ *vars\.(\w+)", body))
     assert used == declared(template).keys() - {"against_source"} | (used & {"against_source"})
-    assert summary(template)
+    assert template_summary(template)
 
 
 @pytest.mark.parametrize("template", job_templates())
