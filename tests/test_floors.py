@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +110,24 @@ def test_the_table_has_no_circle():
     for room in MAY_SEE:
         later = [seen for seen in seen_from(room) if order[seen] > order[room]]
         assert not later, f"{room} stands below {later}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Neither for types alone nor within a function: who reads one of them would have to read all."""
+    house = networkx.DiGraph({path: modules_of(path) for path in MODULES})
+    circles = [sorted(map(str, circle)) for circle in networkx.strongly_connected_components(house) if len(circle) > 1]
+    assert circles == []
+
+
+def modules_of(path: Path) -> set[Path]:
+    """Those that it imports: ``from steps.vsphere import cbt`` is of cbt, not of what the package itself hands out."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {file_of(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {file_of(f"{node.module}.{alias.name}") or file_of(node.module) for alias in node.names}
+    return {file for file in found if file is not None}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
