@@ -14,7 +14,7 @@ from runner.app.runs import Result, RunBroke, run_job
 from runner.app.status import Status, status_of
 from runner.app.sweep import Swept, abandon_run, sweep_job, sweep_orphans
 from runner.app.workspace import (
-    DEFAULT_JOBS,
+    DEFAULT_NODES,
     EVENTS,
     Options,
     context_outside_of_runs,
@@ -23,7 +23,7 @@ from runner.app.workspace import (
 )
 
 __all__ = [
-    "DEFAULT_JOBS",
+    "DEFAULT_NODES",
     "EVENTS",
     "Options",
     "Result",

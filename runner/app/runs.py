@@ -174,7 +174,7 @@ def _worked(
         unwinding=unwinding,
         bus=workspace.bus,
         stop=workspace.world.stop,
-        jobs=options.jobs,
+        jobs=options.nodes,
         stands=stands,
         is_sealed=lambda: workspace.is_sealed(unwinding),
         work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),

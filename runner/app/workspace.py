@@ -27,7 +27,7 @@ from runner.step.context import TOOLS, Context, Run
 from runner.step.registry import Registry
 
 EVENTS = "events.jsonl"
-DEFAULT_JOBS = 4
+DEFAULT_NODES = 4
 """Nodes that run at once: enough for both cores while others wait on the network."""
 
 
@@ -36,7 +36,7 @@ class Options:
     overrides: Mapping[str, str] = field(default_factory=dict)
     state: Path | None = None
     """Where the state of jobs without `state:` lies."""
-    jobs: int = DEFAULT_JOBS
+    nodes: int = DEFAULT_NODES
     fresh: bool = False
     break_lock: bool = False
     """End the session of whoever holds a lock that is needed, and what it holds on that lock's host."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,8 +31,8 @@ class Ended:
     what: str = ""
     error: str | None = None
     """What kept it from beginning, or from having its report."""
-    summary: RunSummary | None = None
-    """None where there was no run."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What `run --json` says of its run besides; empty where there was none."""
 
     @classmethod
     def of(cls, file: Path, result: Result, summary: RunSummary) -> Ended:
@@ -40,7 +40,28 @@ class Ended:
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
         told = "; ".join(what or [verdict(summary).line])
         return cls(
-            file, result.job.name, result.run, result.exit_code, summary.outcome, told, summary=summary
+            file,
+            result.job.name,
+            result.run,
+            result.exit_code,
+            summary.outcome,
+            told,
+            details=_of_run(summary),
+        )
+
+    @classmethod
+    def told(cls, file: Path, document: Mapping[str, Any]) -> Ended:
+        """What `document` says of a job that another process ran. Raises KeyError."""
+        known = {"job", "run", "exit_code", "outcome", "summary", "error"}
+        return cls(
+            file,
+            document.get("job"),
+            document.get("run"),
+            document["exit_code"],
+            document["outcome"],
+            document["summary"],
+            document.get("error"),
+            details={name: value for name, value in document.items() if name not in {"file", *known}},
         )
 
     def but(self, error: SendenseError) -> Ended:
@@ -53,10 +74,10 @@ class Ended:
         return replace(self, exit_code=code, outcome=outcome, what=what, error=str(error))
 
     def document(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome}
+        told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome, "summary": self.what}
         known = {"job": self.job, "run": self.run, "exit_code": self.exit_code, "error": self.error}
         told |= {name: value for name, value in known.items() if value is not None}
-        return told if self.summary is None else told | _of_run(self.summary)
+        return {**told, **self.details}
 
 
 def _of_run(summary: RunSummary) -> dict[str, Any]:

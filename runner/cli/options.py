@@ -60,6 +60,18 @@ def job_options(function: Function) -> Function:
     )(function)
 
 
+def renamed_option(old: str, new: str, **more: Any) -> Callable[[Function], Function]:
+    """Whoever still types `old` is told `new`; nothing runs."""
+
+    def refuse(context: click.Context, option: click.Parameter, value: object) -> None:
+        if value:
+            raise UsageError(f"{old} was renamed to {new}")
+
+    # A name of its own: that of the option may be an argument's (`jobs`).
+    name = f"renamed_{old.strip('-')}"
+    return click.option(old, name, hidden=True, expose_value=False, is_eager=True, callback=refuse, **more)
+
+
 def options_from(settings: tuple[str, ...], state: Path | None, **more: Any) -> Options:
     """Raises UsageError for a --set that is not NAME=VALUE."""
     overrides = {}

@@ -17,11 +17,19 @@ from types import FrameType
 
 import click
 
-from runner.app import DEFAULT_JOBS, EVENTS, Options, Result, RunBroke, run_job
+from runner.app import DEFAULT_NODES, EVENTS, Options, Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
 from runner.cli.job_results import Ended, print_ended
 from runner.cli.multi_job import say_error
-from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
+from runner.cli.options import (
+    job_options,
+    jobs_argument,
+    json_option,
+    options_from,
+    print_json,
+    renamed_option,
+)
+from runner.cli.parallel import ONE_OF_SEVERAL, end_with, run_at_once
 from runner.cli.work import Work
 from runner.console import Console, Level
 from runner.events.journal import read_events
@@ -78,15 +86,24 @@ def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> 
 @jobs_argument
 @job_options
 @click.option(
-    "--jobs",
-    "parallel",
+    "--nodes",
     type=click.IntRange(1, 64),
-    default=DEFAULT_JOBS,
+    metavar="N",
+    default=DEFAULT_NODES,
     show_default=True,
-    help="How many nodes of a job may run at once; the jobs themselves run one after the other.",
+    help="How many nodes of a job may run at once.",
+)
+@renamed_option("--jobs", "--nodes")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="How many jobs may run at once, each in a process of its own.",
 )
 @click.option(
-    "--fresh", is_flag=True, help="Abandon the job's unfinished run, if there is one, and begin anew."
+    "--fresh", is_flag=True, help="Discard the job's unfinished run, if there is one, and start over."
 )
 @click.option(
     "--break-lock",
@@ -106,10 +123,12 @@ def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> 
 )
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
+@click.option(ONE_OF_SEVERAL, "parent", type=int, metavar="PID", hidden=True)
 def run(
     jobs: tuple[Path, ...],
     settings: tuple[str, ...],
     state: Path | None,
+    nodes: int,
     parallel: int,
     fresh: bool,
     break_lock: bool,
@@ -117,28 +136,47 @@ def run(
     report: Path | None,
     level: Level | None,
     as_json: bool,
+    parent: int | None,
 ) -> None:
     """Run jobs, each to its end; resume a job's unfinished run.
 
-    They run one after the other. Of several jobs the last lines are a table: which are done, which are not,
-    and why.
+    Without --parallel they run one after the other. Of several jobs the last lines are a table: which are
+    done, which are not, and why.
     """
     if report is not None:
         _make_room(report)
-    options = options_from(settings, state, jobs=parallel, fresh=fresh, break_lock=break_lock, events=events)
-    each = _Each(options, Registry.installed(), level or "normal", report, jobs)
-    ended: list[Ended] = []
+    if parent is not None:
+        end_with(parent)
+    options = options_from(settings, state, nodes=nodes, fresh=fresh, break_lock=break_lock, events=events)
+    alone = len(jobs) == 1 and parent is None
+    each = _Each(options, Registry.installed(), level or "normal", report, jobs, is_alone=alone)
     with stop_on_signals() as stop:
-        for job in jobs:
-            if stop.is_set():
-                break
-            ended.append(each.run(job, stop))
+        if len(jobs) > 1 and parallel > 1:
+            ended = run_at_once(jobs, parallel, _command(options, level, report), stop)
+        else:
+            ended = [each.run(job, stop) if not stop.is_set() else Ended(job) for job in jobs]
+    reached = [one for one in ended if one.outcome != "not-reached"]
     if as_json:
-        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [one.document() for one in ended]})
+        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [one.document() for one in reached]})
     if len(jobs) > 1:
-        print_ended([*ended, *(Ended(job) for job in jobs[len(ended) :])], sys.stderr)
+        print_ended(ended, sys.stderr)
     codes = [one.exit_code for one in ended if one.exit_code is not None]
     raise click.exceptions.Exit(130 if stop.is_set() else of_several(codes))
+
+
+def _command(options: Options, level: Level | None, report: Path | None) -> tuple[str, ...]:
+    """What runs one of several jobs; the job is to follow."""
+    return (
+        *("run", f"{ONE_OF_SEVERAL}={os.getpid()}", "--json", f"--nodes={options.nodes}"),
+        *(f"--set={name}={value}" for name, value in options.overrides.items()),
+        *([f"--state={options.state}"] if options.state is not None else []),
+        *(["--fresh"] if options.fresh else []),
+        *(["--break-lock"] if options.break_lock else []),
+        *([f"--events={options.events}"] if options.events is not None else []),
+        *([f"--report={report}"] if report is not None else []),
+        *([f"--{level}"] if level is not None else []),
+        "--",
+    )
 
 
 @dataclass(frozen=True)
@@ -148,6 +186,7 @@ class _Each:
     level: Level
     report: Path | None
     jobs: tuple[Path, ...]
+    is_alone: bool
 
     def run(self, job: Path, stop: StopRequest) -> Ended:
         """A bug is told with its traceback, and is this job's alone."""
@@ -184,7 +223,7 @@ class _Each:
             return
         # Of several jobs each has its own: `result.directory` is that of the run in that of the job.
         name = f"{result.directory.parent.name}-{result.run}"
-        directory = self.report / name if len(self.jobs) > 1 else self.report
+        directory = self.report if self.is_alone else self.report / name
         if result.told:
             write_reports(read_events(result.directory / EVENTS), directory, self.registry.report)
         else:

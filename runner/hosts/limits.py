@@ -68,7 +68,7 @@ def _sentence(error: BaseException) -> str | None:
             return (
                 f"this process has {soft} files open, which is its limit (RLIMIT_NOFILE): raise it with "
                 f"`ulimit -n {MANY_FILES}`, or LimitNOFILE={MANY_FILES} in its systemd unit, or do less at "
-                "once (--jobs)"
+                "once (--nodes)"
             )
         case errno.ENFILE:
             return "this machine has no more open files to give (fs.file-max): raise that with sysctl(8)"
@@ -94,14 +94,14 @@ def _processes(what: str) -> str:
     return (
         f"no new {what} can be started here: the user, the container or the machine has as many processes "
         f"and threads, or as much memory, as it may{_now(limits)}: raise what is too low, or do less at once "
-        "(--jobs)"
+        "(--nodes)"
     )
 
 
 def _memory() -> str:
     return (
         f"there is not enough memory for this process{_now(_memory_limits())}: give it more, or do less at "
-        "once (--jobs)"
+        "once (--nodes)"
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from runner.app import Options, plan_job, read_job
 from runner.base.errors import UsageError
-from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.options import job_options, json_option, options_from, print_json, renamed_option, typed
 from runner.cli.work import Work
 from runner.console import plan_view
 from runner.job.model import LOCAL
@@ -53,7 +53,8 @@ accept_option = click.option(
 @click.option(
     "--overwrite", is_flag=True, help="Replace files that are there, once the new ones are verified."
 )
-@click.option("--plan", "only_plan", is_flag=True, help="Show what would be done; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
+@renamed_option("--plan", "--dry-run", is_flag=True)
 @click.option("--fresh", is_flag=True, help="Abandon what an unfinished restore has so far, and begin anew.")
 @accept_option
 @repository_option
@@ -66,7 +67,7 @@ def restore(
     disks: tuple[int, ...],
     form: str,
     overwrite: bool,
-    only_plan: bool,
+    dry_run: bool,
     fresh: bool,
     accept_suspect: bool,
     repository: str | None,
@@ -87,9 +88,7 @@ def restore(
         found, path = find_point(job, places, point)
         stored.refuse_unknown_disks(found.host, path, disks)
         known = standing.read(found.host, path, disks)
-    suspect = not only_plan and consent.accept_suspect(
-        known, "Restore it all the same?", given=accept_suspect
-    )
+    suspect = not dry_run and consent.accept_suspect(known, "Restore it all the same?", given=accept_suspect)
     values: dict[str, JsonValue] = {
         "repository": found.name,
         "point": path,
@@ -109,7 +108,7 @@ def restore(
         told: list[JsonValue] = [job.file, posixpath.dirname(path), point]
         file = job_for(site, options, "restore", f"{vm}-{LATEST}", values, free, typed_as=told, fresh=fresh)
     own = Options(state=state, fresh=fresh, typed=typed())
-    if only_plan:
+    if dry_run:
         plan = plan_job(file, own, offline=False)
         if as_json:
             print_json(plan.to_json_value())

@@ -110,7 +110,7 @@ class Site:
         """In this process. Raises what keeps a run from beginning."""
         path = job if isinstance(job, Path) else self.job(job)
         events: list[Event] = []
-        options = Options(overrides=settings, state=state or self.state, fresh=fresh, jobs=parallel)
+        options = Options(overrides=settings, state=state or self.state, fresh=fresh, nodes=parallel)
         result = run_job(path, options, stop or threading.Event(), [events.append, *listeners])
         self.events += events
         return Ran(result, events)

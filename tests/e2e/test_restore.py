@@ -112,7 +112,7 @@ def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan
     verification_records.suspect(LocalHost(), str(point), why)
     try:
         words = ("restore", point, "--to", tmp_path / "restored", "--disk", 2001)
-        assert sendense(site, *words, "--plan") == 0
+        assert sendense(site, *words, "--dry-run") == 0
         assert "Disk 2000 is suspect: tracking forgot a write." in " ".join(capsys.readouterr().out.split())
         assert sendense(site, *words) == 0
         assert (

@@ -2,15 +2,21 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.cli import main
+from runner.events.events import NodeStarted
+from runner.events.journal import read_events
 from tests.e2e.site import Site, disk, inventory
+from tests.eventually import eventually
 
-INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "1 MiB", 0, 1)]})
+INVENTORY = inventory(*({"name": name, "disks": [disk(2000, "1 MiB", 0, 1)]} for name in ("vm", "second", "third")))
 
 
 def call(*argv: str | Path) -> int:
@@ -99,3 +105,30 @@ def test_a_sweep_of_several_goes_on_after_one_that_failed(jobs: list[Path], caps
     assert f"sendense: {jobs[3]}: the private key" in said
     assert f"{jobs[0]}: no unfinished run holds anything" in said
     assert call("sweep", "--abandon", "x", *jobs) == 2
+
+
+def test_jobs_run_at_once_and_one_signal_stops_them_all(site: Site, tmp_path: Path) -> None:
+    """Both are seen at work on their snapshots before either is done; the third was not reached. The same command then
+    finishes what is left."""
+    jobs = [site.job(vm) for vm in ("vm", "second", "third")]
+    before = len(site.points())
+    events = tmp_path / "events.jsonl"
+    argv = [sys.executable, "-m", "runner.cli", "run", "--parallel", "2", "--events", str(events), *map(str, jobs)]
+    site.lab.fault("slow-task", count=2, parameters={"method": "CreateSnapshot_Task", "seconds": "20"})
+
+    def snapshots_begun() -> int:
+        told = read_events(events) if events.exists() else []
+        return sum(isinstance(event, NodeStarted) and event.step == "snapshot" for event in told)
+
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
+        assert eventually(lambda: snapshots_begun() == 2, 60)
+        running.send_signal(signal.SIGTERM)
+        said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130, said
+    assert len(site.points()) == before
+    lines = {line.split()[0]: line for line in said[said.index("0 of 3 jobs are done") :].splitlines()[2:]}
+    assert all("interrupted" in lines[f"{vm}-backup"] for vm in ("vm", "second")), said
+    assert "not begun" in lines[str(jobs[2])], said
+
+    assert call("run", "-q", "--parallel", "3", *jobs) == 0
+    assert len(site.points()) == before + 3
