@@ -13,8 +13,9 @@ from runner.app.workspace import EVENTS, Options, Workspace, open_workspace
 from runner.base.errors import SendenseError, StateError
 from runner.engine.checkpoint import NodeRecord, RunRecord
 from runner.engine.teardown import Hold
+from runner.events.fold import fold
 from runner.events.journal import read_events
-from runner.events.summary import RunSummary, fold
+from runner.events.summary import RunSummary
 from runner.hosts.stray_processes import look
 
 

@@ -13,10 +13,9 @@ from runner.base.errors import JobFileError, Problem
 from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
 from runner.console import plan_view
 from runner.engine.difference import Difference
-from runner.job.load import write_out
 from runner.job.schema import job_schema
 from runner.job.versions import VersionError
-from runner.job.writer import written
+from runner.job.writer import write_out, written
 from runner.step.registry import Registry
 
 VALIDATE_SCHEMA_VERSION = 1

@@ -11,8 +11,9 @@ from rich.text import Text
 from runner.base.printable import printable
 from runner.console.screen import Screen
 from runner.console.tables import print_table
+from runner.events.fold import Fold
 from runner.events.step_report import Cell
-from runner.events.summary import Fold, RunSummary, Table
+from runner.events.summary import RunSummary, Table
 from runner.report.labels import failures, verdict
 
 NOTES = 5  # a VM of sixty disks has as many

@@ -12,8 +12,9 @@ from runner.console.live import LiveFace
 from runner.console.plain import Level, PlainFace
 from runner.console.screen import can_redraw
 from runner.events.events import Event, RunFinished
+from runner.events.fold import Fold
 from runner.events.step_report import ReportOf
-from runner.events.summary import Fold, RunSummary
+from runner.events.summary import RunSummary
 
 INTERVAL = 5.0  # seconds: often enough to see that it lives, seldom enough for the log of a night
 

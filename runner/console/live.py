@@ -22,8 +22,9 @@ from runner.console.final_summary import print_troubles
 from runner.console.screen import Screen
 from runner.events.events import Event, NodeRetrying, NodeStarted, Warned
 from runner.events.flow import Flow
+from runner.events.fold import Fold
 from runner.events.outcomes import NODES, NodeState
-from runner.events.summary import Fold, NodeSummary
+from runner.events.summary import NodeSummary
 
 FRAMES_PER_SECOND = 8
 WARNINGS = 3  # lines kept for the latest of them; the ending shows all

@@ -24,7 +24,7 @@ from runner.events.events import (
     Warned,
 )
 from runner.events.flow import Flow
-from runner.events.summary import Fold
+from runner.events.fold import Fold
 from runner.report.labels import clock, named
 
 Level = Literal["quiet", "normal", "verbose"]

@@ -13,35 +13,16 @@ from runner.base.yaml_nodes import Entry, Location, Node, Scalar, kind_of
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.job.expressions import ExpressionError, evaluate
 from runner.job.field_roles import with_absolute_paths
-from runner.job.model import LOCAL, Job, StateIn, StateSpec, StepSpec
+from runner.job.model import LOCAL, Job, StateIn, StateSpec
 from runner.job.problems import Written, check_value, each_once
-from runner.job.sources import Part, Sources, beside, content_of
+from runner.job.sources import KEYS, Part, Sources, beside, content_of
 from runner.job.spelling import Spelling
 from runner.job.step_checks import Surroundings, check_names, check_steps
 from runner.job.steps import WrittenSteps, read_steps
 from runner.job.template import TemplateReader, named
 from runner.job.variables import Unsettled, Variables, only_variables
-from runner.job.writer import write_out
 from runner.step.registry import Registry
 from runner.step.section import Section
-
-__all__ = ["LOCAL", "Job", "Location", "StateSpec", "StepSpec", "is_part", "load", "write_out"]
-
-KEYS = {
-    "version": "Of this language: 1.",
-    "name": "What its runs and their records go by.",
-    "include": "A file, or a list of files, whose entries count unless this one has them. Paths are relative "
-    "to the file they stand in.",
-    "template": "A standard job in the place of steps; `sendense templates` shows which there are, and their "
-    "variables.",
-    "vars": "Plain values, for `${{ vars.… }}` and for the template. `--set` sets them too.",
-    "hosts": "Where commands run, by name: ssh, and how it is known to be the right host. `local` is always "
-    "there.",
-    "state": "Where records of runs are kept, so that a run can be resumed: a host and a path, or `in:` an "
-    "entry of a section.",
-    "steps": "The work. Steps that refer to each other make a graph.",
-}
-"""And what they mean; beside the installed sections."""
 
 MAX_NAME = 200
 """Characters; a file name has 255 bytes."""

@@ -13,9 +13,8 @@ from runner.base.field_docs import field_docs
 from runner.base.model import JobModel
 from runner.base.render import job_templates
 from runner.hosts.spec import HostSpec
-from runner.job.load import KEYS
 from runner.job.model import DEFAULT_RETRIES, StateIn, StateSpec
-from runner.job.sources import VERSION
+from runner.job.sources import KEYS, VERSION
 from runner.job.steps import ID, StepEntry
 from runner.job.template_variables import Variable, declared
 from runner.step.registry import Registry

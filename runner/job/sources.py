@@ -34,6 +34,22 @@ MAX_INCLUDES = 20
 
 VERSION = 1
 
+KEYS = {
+    "version": "Of this language: 1.",
+    "name": "What its runs and their records go by.",
+    "include": "A file, or a list of files, whose entries count unless this one has them. Paths are relative "
+    "to the file they stand in.",
+    "template": "A standard job in the place of steps; `sendense templates` shows which there are, and their "
+    "variables.",
+    "vars": "Plain values, for `${{ vars.… }}` and for the template. `--set` sets them too.",
+    "hosts": "Where commands run, by name: ssh, and how it is known to be the right host. `local` is always "
+    "there.",
+    "state": "Where records of runs are kept, so that a run can be resumed: a host and a path, or `in:` an "
+    "entry of a section.",
+    "steps": "The work. Steps that refer to each other make a graph.",
+}
+"""The keys that a job file can have beside those of the installed sections, and what they mean."""
+
 
 @dataclass(frozen=True)
 class Part:

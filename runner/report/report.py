@@ -13,9 +13,10 @@ from runner.base.render import render_report
 from runner.base.units import amount, human_bytes, human_seconds
 from runner.events.events import Event
 from runner.events.flow import FlowSummary
+from runner.events.fold import fold
 from runner.events.outcomes import ENDINGS, NODES
 from runner.events.step_report import Cell, Command, ReportOf
-from runner.events.summary import NodeSummary, RunSummary, Table, fold
+from runner.events.summary import NodeSummary, RunSummary, Table
 from runner.hosts import files
 from runner.report import markdown
 from runner.report.graph_drawing import draw_graph

@@ -19,7 +19,7 @@ from runner.cli.work import Work
 from runner.console import Console
 from runner.console.final_summary import print_ending
 from runner.events.events import Event, NodeFinished, RunFinished
-from runner.events.summary import Fold
+from runner.events.fold import Fold
 from runner.hosts.local import LocalHost
 from runner.step.registry import Registry
 from steps.backup.publish import Publish

@@ -14,7 +14,7 @@ import yaml
 
 from runner.app import Options, read_job
 from runner.events.events import Event, NodeFinished, NodeStarted, RunStarted
-from runner.job.load import write_out
+from runner.job.writer import write_out
 from tests.e2e.site import Site, disk, inventory, processes
 
 INVENTORY = inventory({"name": "vm", "disks": [disk(2000, "5 MiB", 0, 1), disk(2001, "3 MiB", 1, 2)]})

@@ -20,7 +20,7 @@ import yaml
 
 from runner.app import Options, read_job
 from runner.cli import main
-from runner.job.load import write_out
+from runner.job.writer import write_out
 from steps.lab.lab import Lab
 from tests.e2e.site import Site, disk, inventory, processes
 from tests.eventually import eventually

@@ -26,7 +26,7 @@ from runner.engine.checkpoint import KEPT_RUNS, JobState
 from runner.events.events import NodeProgress
 from runner.events.journal import read_events
 from runner.hosts.local import LocalHost
-from runner.job.load import write_out
+from runner.job.writer import write_out
 from tests.e2e.site import Pause, Ran, Site, disk, inventory, processes
 from tests.eventually import eventually
 

@@ -33,8 +33,8 @@ from runner.events.events import (
     Warned,
 )
 from runner.events.flow import Flow
+from runner.events.fold import Fold, fold
 from runner.events.step_report import Statement, StepReport
-from runner.events.summary import Fold, fold
 from runner.report.report import render_markdown
 from tests.run_events import DISKS, FAILURE, RUN, START, Story, done_run, failed_run, report_of, resumed_run
 

@@ -20,10 +20,11 @@ from runner.console import Console
 from runner.engine.checkpoint import JobState, RunRecord
 from runner.engine.executor import Outcome
 from runner.events.events import Event, NodeFailed, RunFinished, RunStarted, UndoFailed
+from runner.events.fold import fold
 from runner.events.journal import Journal
 from runner.events.outcomes import ENDINGS, MIXED, NODES, JobOutcome, NodeState, RunOutcome, of_several
 from runner.events.step_report import Alarm, StepReport
-from runner.events.summary import RunSummary, fold
+from runner.events.summary import RunSummary
 from runner.hosts.local import LocalHost
 from runner.report.junit import render_junit
 from runner.report.labels import verdict

@@ -11,8 +11,9 @@ import pytest
 
 from runner.base.errors import JobFileError
 from runner.hosts.spec import SshSpec
-from runner.job.load import load, write_out
+from runner.job.load import load
 from runner.job.model import StateSpec
+from runner.job.writer import write_out
 from runner.step.registry import Registry
 from tests.runner.job_language import HEAD, JOB, REGISTRY, STEPS, Ca, Store, loaded, problems, write
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from runner.base.errors import JobFileError
 from runner.base.render import render_template
-from runner.job.load import load, write_out
+from runner.job.load import load
 from runner.job.template_variables import settled
+from runner.job.writer import write_out
 from runner.step.registry import Registry
 from tests.runner.job_language import JOB, REGISTRY
 

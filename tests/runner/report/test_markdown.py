@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt
 
 from runner.console.plan_view import as_markdown
 from runner.engine.plan import Plan, PlanNode
+from runner.events.fold import fold
 from runner.events.step_report import Statement, StepReport
-from runner.events.summary import fold
 from runner.report import markdown
 from runner.report.report import render_markdown
 from tests.run_events import failed_run

@@ -11,9 +11,10 @@ import pytest
 from runner.base.errors import StateError
 from runner.base.units import GiB
 from runner.events.events import Event, Held, NodeFailed, RunFinished, UndoFailed, Warned
+from runner.events.fold import fold
 from runner.events.journal import Journal, read_events
 from runner.events.step_report import Cell, Row, Statement, StepReport
-from runner.events.summary import NodeSummary, RunSummary, fold
+from runner.events.summary import NodeSummary, RunSummary
 from runner.report.graph_drawing import BOX_HEIGHT, BOX_WIDTH, MAX_LANES, draw_graph
 from runner.report.junit import render_junit
 from runner.report.labels import verdict

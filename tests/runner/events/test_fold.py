@@ -14,8 +14,9 @@ from runner.events.events import (
     ToolSeen,
     UndoFailed,
 )
+from runner.events.fold import Fold, fold
 from runner.events.journal import Thinning
-from runner.events.summary import Fold, RunSummary, fold
+from runner.events.summary import RunSummary
 from runner.report.report import render_markdown
 from tests.run_events import DISKS, RUN, START, TOOLS, Story, done_run, failed_run, report_of, resumed_run
 
