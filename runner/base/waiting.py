@@ -7,9 +7,12 @@ wait: its import takes 56 ms of a `sendense plan --offline`, which waits for not
 
 from __future__ import annotations
 
+import contextvars
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.base.errors import Interrupted
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 ResultT = TypeVar("ResultT")
+
+LOOK = 0.1
+"""Seconds between two looks at the stop by what waits for something else than an event."""
 
 PAUSE = 0.02
 """Seconds between two looks at what is cheap to look at: nobody notices it, and a core has nothing to do."""
@@ -56,6 +62,34 @@ def heeding(stop: threading.Event, items: Iterable[ResultT]) -> Iterator[ResultT
         if stop.is_set():
             raise Interrupted
         yield item
+
+
+def unless_stopped(
+    work: Callable[[], ResultT],
+    stop: threading.Event,
+    drop: Callable[[ResultT], object] = lambda result: None,
+) -> ResultT:
+    """What `work` returns or raises, of work that cannot be ended from without, such as a library's call on a
+    connection: a stop leaves it to a thread of its own and raises Interrupted. `drop` gets what it returns
+    all the same."""
+    if stop is NEVER:
+        return work()
+    ended: Future[ResultT] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            ended.set_result(context.run(work))
+        except BaseException as error:  # noqa: BLE001  whoever waits gets it
+            ended.set_exception(error)
+
+    threading.Thread(target=run, name="may be left", daemon=True).start()
+    try:
+        until(lambda: wait([ended], LOOK).done, stop=stop, timeout=math.inf, late=TimeoutError, pause=0)
+    except Interrupted:
+        ended.add_done_callback(lambda late: None if late.exception() else drop(late.result()))
+        raise
+    return ended.result()
 
 
 def until(

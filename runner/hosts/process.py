@@ -15,8 +15,8 @@ from functools import partial
 
 from runner.base.errors import CommandError, Interrupted
 from runner.base.units import KiB
-from runner.base.waiting import NEVER, until
-from runner.hosts.supervisor import END_TIMEOUT, LOOK, LeashedChild, kept_directory, leash
+from runner.base.waiting import LOOK, NEVER, until
+from runner.hosts.supervisor import END_TIMEOUT, LeashedChild, kept_directory, leash
 
 LOCAL = "local"
 

@@ -41,16 +41,13 @@ from typing import Protocol
 
 from runner.base.errors import CommandError, Interrupted
 from runner.base.units import KiB
-from runner.base.waiting import NEVER, until
+from runner.base.waiting import LOOK, NEVER, until
 from runner.hosts.script import load
 
 STDERR_TAIL = 64 * KiB
 START_TIMEOUT = 30.0
 END_TIMEOUT = 6.0
 """Seconds in which a program ends whose leash was let go: it has five between TERM and KILL."""
-
-LOOK = 0.1
-"""Seconds between two looks at the stop while a process is waited for."""
 
 NOT_FOUND = 127
 """What a POSIX shell returns for a program that does not exist; ld.so(8) does so too, for one whose libraries

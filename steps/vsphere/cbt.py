@@ -9,13 +9,13 @@ driver tells apart (vsphere-csi-driver, TranslateVslmError).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from pyVmomi import vim, vmodl
 
 from runner.base.units import MINUTE
+from runner.base.waiting import again
 from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingLost, TrackingOff, TrackingSilent, VSphereError
 from steps.vsphere.faults import text_of
@@ -26,9 +26,12 @@ from steps.vsphere.tasks import finish
 RECONFIGURE_DEADLINE = 10 * MINUTE
 """It waits behind other work of the host."""
 
-REPEATS = (1.0, 3.0, 10.0)
-"""Seconds to wait before asking again where the tracking file is locked or missing: a backup proxy or a
-migration that just ended lets go of it."""
+REPEATS = 3
+"""How often is asked again where the tracking file is locked or missing: a backup proxy or a migration that
+just ended lets go of it."""
+
+FIRST_PAUSE = 1.0
+"""Seconds before the first of them; each one after it waits three times as long."""
 
 _KEY = "vim.hostd.vmsvc.cbt."
 
@@ -99,12 +102,15 @@ def _page(
                 f"{doing} failed: the vCenter refuses changeId {change_id} ({text_of(fault)})"
             ) from fault
 
-    for wait in REPEATS:
-        try:
-            return client.call(doing, work)
-        except TrackingSilent:
-            time.sleep(wait)
-    return client.call(doing, work)
+    return again(
+        lambda number: client.call(doing, work),
+        on=lambda error: isinstance(error, TrackingSilent),
+        stop=client.stop,
+        attempts=1 + REPEATS,
+        first=FIRST_PAUSE,
+        longest=9 * FIRST_PAUSE,
+        growth=3,
+    )
 
 
 def _explain(fault: Any, doing: str) -> VSphereError:

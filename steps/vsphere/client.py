@@ -9,19 +9,21 @@ Safe from any thread.
 
 from __future__ import annotations
 
+import copy
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import TypeVar
 
 from pyVmomi import vim
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import MINUTE
+from runner.base.waiting import NEVER, Deadline, again, unless_stopped
 from runner.step.context import Context
 from steps.vsphere import folder, reachability, service
 from steps.vsphere.errors import PermissionMissing, Unreachable
@@ -38,14 +40,29 @@ KEEPALIVE_LENT = 15.0
 """Seconds between looks while a child uses the cookie: it cannot tell us that the session ended, and its
 reads fail until it has a new one."""
 
-REPEATS = (1.0, 3.0)
-"""Seconds to wait before a repeatable call is made again after a lost connection."""
+REPEATS = 2
+"""How often a repeatable call is made again after a lost connection."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 3.0
+"""Seconds before it is."""
+
+LOGOUT_TIMEOUT = 5.0
+"""Seconds for a vCenter to hear that we go; a session of which it does not ends when it has been idle."""
 
 JOIN_TIMEOUT = 5.0
 """Seconds for the keepalive to end; it may hang in a call to a vCenter that is gone, and dies with the
 process."""
 
 ResultT = TypeVar("ResultT")
+
+
+@dataclass
+class _Now:
+    """What changes while a client is used."""
+
+    trust: Trust | None = None
+    uuid: str = ""
+    session: Session | None = None
 
 
 class Client:
@@ -63,6 +80,8 @@ class Client:
         """`hold` raises if nothing may be changed: whoever works for a run has its locks."""
         self.name = name
         self.vcenter = vcenter
+        self.stop: threading.Event = NEVER
+        """What ends its calls and waits, see `until`."""
         self._hold = hold
         self._keepalive = keepalive
         self._keepalive_lent = keepalive_lent
@@ -70,9 +89,7 @@ class Client:
         self._wake = threading.Condition()
         self._closing = False
         self._borrowers: list[tuple[Callable[[str], None], Callable[[SendenseError], None]]] = []
-        self._trust: Trust | None = None
-        self._uuid = ""
-        self._session: Session | None = None
+        self._now = _Now()
         self._thread = threading.Thread(target=self._keep_alive, name=f"keepalive-{name}", daemon=True)
 
     def __enter__(self) -> Client:
@@ -90,17 +107,25 @@ class Client:
             self._wake.notify()
         self._thread.join(timeout=JOIN_TIMEOUT)
         with self._lock:
-            if self._session is not None:
-                self._session.close()
-                self._session = None
+            if self._now.session is not None:
+                with suppress(Interrupted):
+                    unless_stopped(self._now.session.close, Deadline(LOGOUT_TIMEOUT))
+                self._now.session = None
+
+    def until(self, stop: threading.Event) -> Client:
+        """The same client, for work that ends when `stop` is set: what waits then, for an answer or for a
+        task's end, raises Interrupted. vCenter goes on with what it was asked to do."""
+        bound = copy.copy(self)
+        bound.stop = stop
+        return bound
 
     @property
     def uuid(self) -> str:
         """Which vCenter, or which ESXi host, this is. Raises VSphereError, PermissionMissing."""
-        if not self._uuid:  # who asks at the same time gets the same answer
+        if not self._now.uuid:  # who asks at the same time gets the same answer
             doing = f"reading the identity of {self._server}"
-            self._uuid = self.call(doing, lambda session: service.identify(session, doing))
-        return self._uuid
+            self._now.uuid = self.call(doing, lambda session: service.identify(session, doing))
+        return self._now.uuid
 
     @property
     def version(self) -> str:
@@ -116,9 +141,9 @@ class Client:
     def trust(self) -> Trust:
         """The verified certificates."""
         with self._lock:
-            if self._trust is None:
-                self._trust = trust(self.vcenter)
-            return self._trust
+            if self._now.trust is None:
+                self._now.trust = trust(self.vcenter)
+            return self._now.trust
 
     def sha1_thumbprint(self) -> str:
         """``AB:CD:…`` of its certificate, verified now. Raises NotTrusted, Unreachable (transient)."""
@@ -133,13 +158,17 @@ class Client:
         """`work(session)`; once more after a new login if the session had ended. With `repeatable`, also
         after a lost connection: not for what would then happen twice.
 
-        Raises SendenseErrors of `errors` only; their sentence begins with `doing`."""
-        for wait in REPEATS if repeatable else ():
-            try:
-                return self._call_once(doing, work)
-            except Unreachable:
-                time.sleep(wait)
-        return self._call_once(doing, work)
+        Raises SendenseErrors of `errors` only; their sentence begins with `doing`. Raises Interrupted when
+        `stop` comes first: it may have been done then, and its answer is lost."""
+        return again(
+            lambda number: unless_stopped(lambda: self._call_once(doing, work), self.stop),
+            on=lambda error: isinstance(error, Unreachable),
+            stop=self.stop,
+            attempts=1 + REPEATS if repeatable else 1,
+            first=FIRST_PAUSE,
+            longest=LONGEST_PAUSE,
+            growth=3,
+        )
 
     def act(self, doing: str, work: Callable[[Session], ResultT], *, repeatable: bool = True) -> ResultT:
         """As `call`, of what changes something. Raises also LockedError."""
@@ -230,25 +259,27 @@ class Client:
 
     def _current(self) -> Session:
         with self._lock:
-            if self._session is None:
+            if self._now.session is None:
                 raise RuntimeError("the client is used outside its context")
-            return self._session
+            return self._now.session
 
     def _login_instead_of(self, ended: Session | None) -> Session:
         """One thread logs in, the others find it done."""
         with self._lock:
-            if self._session is None or self._session is ended:
+            if self._now.session is None or self._now.session is ended:
                 doing = f"logging in at {self._server} as {self.vcenter.username}"
                 if self._pins_several():
-                    self._trust = None  # it is known by its certificate alone, which may be the other one now
+                    self._now.trust = (
+                        None  # it is known by its certificate alone, which may be the other one now
+                    )
                 with explained(self._server, doing):
-                    self._session = Session(self.vcenter, self.trust())
+                    self._now.session = Session(self.vcenter, self.trust())
                 for take, failed in self._borrowers:
                     try:
-                        take(self._session.cookie)
+                        take(self._now.session.cookie)
                     except SendenseError as error:
                         failed(error)
-            return self._session
+            return self._now.session
 
     def _keep_alive(self) -> None:
         while True:
@@ -267,13 +298,13 @@ class Client:
 
 
 def vcenter(ctx: Context, name: str) -> Client:
-    """The run's one client of the job's vCenter `name`. Raises NotReached, and what entering a Client
-    raises."""
+    """The run's one client of the job's vCenter `name`, for work that ends with `ctx.stop`. Raises
+    NotReached, Interrupted, and what entering a Client raises."""
 
     def make() -> Client:
         section: VCenter = ctx.section("vcenters", name)
         reachability.require(ctx, name, section)
         return Client(name, section, hold=ctx.hold)
 
-    client: Client = ctx.shared(("vcenter", name), make)
-    return client
+    client: Client = unless_stopped(lambda: ctx.shared(("vcenter", name), make), ctx.stop)
+    return client.until(ctx.stop)

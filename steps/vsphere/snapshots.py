@@ -3,7 +3,6 @@ something."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pydantic import JsonValue
 from pyVmomi import vim
 
 from runner.base.units import HOUR, MINUTE
+from runner.base.waiting import again
 from steps.vsphere import datastores, hardware
 from steps.vsphere.client import Client
 from steps.vsphere.configuration import as_json
@@ -204,15 +204,13 @@ def consolidate_if_needed(client: Client, vm: str) -> None:
 
 def _when_free(client: Client, doing: str, start: Any) -> None:
     """Starts a task and waits for its end, again while another task holds the VM."""
-    ends = time.monotonic() + BUSY_DEADLINE
-    while True:
-        try:
-            finish(client, client.act(doing, start), doing, MERGE_DEADLINE)
-            return
-        except Busy:
-            if time.monotonic() > ends:
-                raise
-        time.sleep(BUSY_PAUSE)
+    again(
+        lambda number: finish(client, client.act(doing, start), doing, MERGE_DEADLINE),
+        on=lambda error: isinstance(error, Busy),
+        stop=client.stop,
+        timeout=BUSY_DEADLINE,
+        first=BUSY_PAUSE,
+    )
 
 
 def _wait_out(client: Client, task: str, doing: str) -> None:

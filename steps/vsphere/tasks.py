@@ -1,12 +1,13 @@
-"""Waiting for a task: to its end, since giving up on one leaves what it makes to nobody."""
+"""Waiting for a task: to its end, unless the run is told to stop. vSphere then goes on with it; whoever asked
+for it named what it makes or removes, and looks for that name the next time."""
 
 from __future__ import annotations
 
-import time
-
 from pyVmomi import vim
 
+from runner.base.errors import Interrupted
 from runner.base.units import human_seconds
+from runner.base.waiting import until
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.faults import explain
@@ -24,23 +25,38 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
     None.
 
     Raises what the task ended with (`errors`), Gone if vCenter has forgotten the task (it forgets finished
-    ones after a while, so the end is not known), VSphereError if it still runs then."""
-    ends = time.monotonic() + deadline
-    wait = FIRST_LOOK
-    while True:
+    ones after a while, so the end is not known), VSphereError if it still runs then, Interrupted."""
+
+    def result() -> tuple[object] | None:
         seen = read(client, vim.Task, task, ("info.state", "info.error", "info.result"), doing)
         match given(seen, "info.state", task):
             case vim.TaskInfo.State.success:
-                return seen.get("info.result")
+                return (seen.get("info.result"),)
             case vim.TaskInfo.State.error:
                 raise explain(given(seen, "info.error", task), doing)
-        if time.monotonic() > ends:
-            raise VSphereError(
-                f"{doing} has not ended after {human_seconds(deadline)}: look at {task} in vSphere, then run "
-                "the same command again"
-            )
-        time.sleep(wait)
-        wait = min(wait * 1.5, LAST_LOOK)
+        return None
+
+    def late() -> VSphereError:
+        return VSphereError(
+            f"{doing} has not ended after {human_seconds(deadline)}: look at {task} in vSphere, then run the "
+            "same command again"
+        )
+
+    try:
+        found = until(
+            result,
+            stop=client.stop,
+            timeout=deadline,
+            late=late,
+            pause=FIRST_LOOK,
+            longest_pause=LAST_LOOK,
+        )
+    except Interrupted as stopped:
+        raise Interrupted(
+            f"interrupted while {doing}; vSphere goes on with it ({task}): run the same command again to "
+            "resume"
+        ) from stopped
+    return found[0]
 
 
 def running(client: Client, vm: str, doing: str) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,8 @@ UUID = "52 8a b4 5c 7b ab 8e 51-7a 73 16 d1 76 9a 0d a6"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cbt, "REPEATS", (0.0, 0.0))
+    monkeypatch.setattr(cbt, "REPEATS", 2)
+    monkeypatch.setattr(cbt, "FIRST_PAUSE", 0.0)
 
 
 class Tracked:

@@ -368,7 +368,7 @@ def test_a_file_that_is_not_there_and_one_that_is_refused_are_told_apart(start_v
 
 
 def test_a_download_that_the_server_fails_is_made_again(start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steps.vsphere.client.REPEATS", (0.01, 0.01))
+    monkeypatch.setattr("steps.vsphere.client.FIRST_PAUSE", 0.01)
     lab = start_vcenter()
     lab.simulator.fault("http-503", count=2)
     assert len(lab.client.download("DC1", DatastoreFile("ds1", "pgtest1/pgtest1.nvram"))) == 8684
