@@ -32,11 +32,12 @@ from runner.cli.options import (
 from runner.cli.parallel import ONE_OF_SEVERAL, end_with, run_at_once
 from runner.cli.work import Work
 from runner.console import Console, Level
+from runner.events.fold import fold
 from runner.events.journal import read_events
 from runner.events.outcomes import of_several
 from runner.hosts import files
 from runner.hosts.limits import limit_of
-from runner.report.report import write_reports, write_summary
+from runner.report.report import write_reports
 from runner.step.registry import Registry
 
 RUN_SCHEMA_VERSION = 1
@@ -224,10 +225,9 @@ class _Each:
         # Of several jobs each has its own: `result.directory` is that of the run in that of the job.
         name = f"{result.directory.parent.name}-{result.run}"
         directory = self.report if self.is_alone else self.report / name
-        if result.told:
-            write_reports(read_events(result.directory / EVENTS), directory, self.registry.report)
-        else:
-            write_summary(console.summary(), directory)  # which has not seen what earlier executions told
+        # What earlier executions of the run told, the journal alone has.
+        told = fold(read_events(result.directory / EVENTS), self.registry.report) if result.told else None
+        write_reports(told or console.summary(), directory)
 
 
 def _make_room(report: Path) -> None:

@@ -12,12 +12,12 @@ from runner.base.suggestion import did_you_mean
 from runner.base.yaml_nodes import Entry, Location, Node, Scalar, kind_of
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.job.expressions import ExpressionError, evaluate
-from runner.job.field_roles import with_absolute_paths
+from runner.job.field_roles import Surroundings, with_absolute_paths
 from runner.job.model import LOCAL, Job, StateIn, StateSpec
 from runner.job.problems import Written, check_value, each_once
 from runner.job.sources import KEYS, Part, Sources, beside, content_of
 from runner.job.spelling import Spelling
-from runner.job.step_checks import Surroundings, check_names, check_steps
+from runner.job.step_checks import check_steps
 from runner.job.steps import WrittenSteps, read_steps
 from runner.job.template import TemplateReader, named
 from runner.job.variables import Unsettled, Variables, only_variables
@@ -260,7 +260,7 @@ class _Loader:
         made, problems = check_value(annotation, value, written, owner)
         self._problems += problems
         if around is not None:
-            check_names(annotation, value, written, owner, around, self._problems)
+            self._problems += around.unknown_names(annotation, value, written, owner)
         return made
 
     def _absolute(self, path: str, at: Location) -> str:

@@ -6,8 +6,6 @@ What refers to nothing but `vars` is checked as the value it has, anything else 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import JsonValue
@@ -18,7 +16,7 @@ from runner.base.suggestion import closest, did_you_mean
 from runner.base.yaml_nodes import Location, Node, Scalar, Sequence
 from runner.base.yaml_nodes import Mapping as MappingNode
 from runner.job.expressions import ExpressionError, Reference, evaluate, whole
-from runner.job.field_roles import names
+from runner.job.field_roles import Surroundings
 from runner.job.graph import CycleError, StepGraph, cycle_sentence
 from runner.job.problems import Path, Written, check_value
 from runner.job.references import Place, References, Takes, elements_of, may_fit, whole_of
@@ -26,37 +24,6 @@ from runner.job.steps import WrittenStep, WrittenSteps
 from runner.job.variables import ROOT, Variables, only_variables, scalars
 from runner.step.registry import Registry
 from runner.step.step import AnyStep
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """The names that fields can hold: of hosts, and of entries by section."""
-
-    hosts: Collection[str]
-    sections: Mapping[str, Collection[str]]
-
-
-def check_names(
-    annotation: Any,
-    value: JsonValue,
-    written: Written,
-    owner: str,
-    around: Surroundings,
-    problems: list[Problem],
-    later: Collection[Path] = (),
-) -> None:
-    """That the hosts and section entries which `value` names exist, but for what comes with the run, at paths
-    in `later`."""
-    for path, section, name in names(annotation, value):
-        known = around.hosts if section is None else around.sections.get(section.section, ())
-        if name in known or path in later:
-            continue
-        what = "host" if section is None else f"entry of {section.section}"
-        hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
-        where = ".".join(str(part) for part in path)
-        problems.append(
-            written.at(path).problem(f"{owner}: {where}: there is no {what} named '{name}'{hint}")
-        )
 
 
 def check_steps(
@@ -171,7 +138,7 @@ class _Checks:
                 self._say(entry.at, f"{owner}: {kind.name} has no field '{key}'{hint}")
         written = Written(node, self._variables.at)
         self._problems += check_value(kind.In, settled, written, owner, later=later)[1]
-        check_names(kind.In, settled, written, owner, self._around, self._problems, later)
+        self._problems += self._around.unknown_names(kind.In, settled, written, owner, later=later)
         for name in required(kind.Live):
             if (name,) not in later:
                 self._say(node.at, f"{owner}: {name} is missing")

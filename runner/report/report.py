@@ -11,11 +11,9 @@ from runner.base.errors import StateError
 from runner.base.printable import printable
 from runner.base.render import render_report
 from runner.base.units import amount, human_bytes, human_seconds
-from runner.events.events import Event
 from runner.events.flow import FlowSummary
-from runner.events.fold import fold
 from runner.events.outcomes import ENDINGS, NODES
-from runner.events.step_report import Cell, Command, ReportOf
+from runner.events.step_report import Cell, Command
 from runner.events.summary import NodeSummary, RunSummary, Table
 from runner.hosts import files
 from runner.report import markdown
@@ -25,13 +23,7 @@ from runner.report.labels import Fact, clock, failures, in_lines, must_fix_first
 from runner.report.throughput_drawing import draw_throughput
 
 
-def write_reports(events: Iterable[Event], directory: Path, report_of: ReportOf) -> tuple[Path, ...]:
-    """As `write_summary`, of the run that the events tell of. Raises StateError if an output is not one the
-    installed step can read."""
-    return write_summary(fold(events, report_of), directory)
-
-
-def write_summary(summary: RunSummary, directory: Path) -> tuple[Path, ...]:
+def write_reports(summary: RunSummary, directory: Path) -> tuple[Path, ...]:
     """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths.
     Raises StateError if they cannot be written."""
     contents = {

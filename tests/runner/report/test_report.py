@@ -244,7 +244,7 @@ def test_reports_are_made_of_the_journal_alone(tmp_path: Path) -> None:
     with Journal(tmp_path / "events.jsonl") as journal:
         for event in done_run():
             journal(event)
-    paths = write_reports(read_events(tmp_path / "events.jsonl"), tmp_path / "out" / "run", report_of)
+    paths = write_reports(fold(read_events(tmp_path / "events.jsonl"), report_of), tmp_path / "out" / "run")
     assert [path.name for path in paths] == ["report.html", "report.md", "junit.xml"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
     assert paths[0].read_text() == render_html(fold(done_run(), report_of))
@@ -253,7 +253,7 @@ def test_reports_are_made_of_the_journal_alone(tmp_path: Path) -> None:
 def test_a_report_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"the report cannot be written to .*: Not a directory"):
-        write_reports(done_run(), tmp_path / "file" / "out", report_of)
+        write_reports(fold(done_run(), report_of), tmp_path / "file" / "out")
 
 
 def test_every_outcome_has_a_sentence() -> None:
