@@ -332,9 +332,8 @@ def report_of(step: str, output: Mapping[str, JsonValue]) -> StepReport:
             noun="VM",
             parts=("full", Amount(value=4 * GiB, noun="bytes", label="copied"), "every block verified"),
             made=f"point {name}",
-            points=(name,),
             bytes=4 * GiB,
-            disks=({"key": 2000, "copied": 4 * GiB},),
+            lists={"points": (name,), "disks": ({"key": 2000, "copied": 4 * GiB},)},
         )
         return StepReport(statements=(made,), commands=commands, result=result)
     if step == "snapshot":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,7 +20,7 @@ _BY_ERROR: Mapping[type[SendenseError], JobOutcome] = {LockedError: "locked", Jo
 
 @dataclass(frozen=True)
 class Ended:
-    """`what`: the restore points that were made, or why it is not done."""
+    """`what`: what was made, or why it is not done."""
 
     file: Path
     job: str | None = None
@@ -35,7 +35,8 @@ class Ended:
     """What `run --json` says of its run besides; empty where there was none."""
 
     @classmethod
-    def of(cls, file: Path, result: Result, summary: RunSummary) -> Ended:
+    def of(cls, file: Path, result: Result, summary: RunSummary, makes: Collection[str]) -> Ended:
+        """`makes`: see `Registry.makes`."""
         what = [in_a_line(summary.results, summary.seconds)] if summary.results else []
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
         told = "; ".join(what or [verdict(summary).line])
@@ -46,7 +47,7 @@ class Ended:
             result.exit_code,
             summary.outcome,
             told,
-            details=_of_run(summary),
+            details=_of_run(summary, makes),
         )
 
     @classmethod
@@ -80,10 +81,10 @@ class Ended:
         return {**told, **self.details}
 
 
-def _of_run(summary: RunSummary) -> dict[str, Any]:
+def _of_run(summary: RunSummary, makes: Collection[str]) -> dict[str, Any]:
     return {
         "seconds": round(summary.seconds, 3),
-        **document(summary.results),
+        **document(summary.results, makes),
         "warnings": [{"node": warning.node, "text": warning.text} for warning in summary.warnings],
         "failures": [{"node": failure.name, "text": failure.text} for failure in failures(summary)],
     }

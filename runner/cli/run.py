@@ -197,7 +197,7 @@ class _Each:
                 result, bug = self._result(job, stop, console)
             if bug is not None:
                 traceback.print_exception(bug)
-            ended = Ended.of(job, result, console.summary())
+            ended = Ended.of(job, result, console.summary(), self.registry.makes())
             self._report(result, console)
         except SendenseError as error:
             say_error(job, error, self.jobs)

@@ -28,7 +28,7 @@ class Amount(Model):
 
 
 class Result(Model):
-    """Of one VM or point. `act`: what was done; results of one act are told as one, as amounts are summed and
+    """Of one subject. `act`: what was done; results of one act are told as one, as amounts are summed and
     words kept that all of them have."""
 
     act: str
@@ -40,11 +40,11 @@ class Result(Model):
     """In the order in which they are told."""
     made: str = ""
     """What there is now: ``point pgtest1/20261123T170000Z-3f9a``"""
-    points: tuple[str, ...] = ()
-    """Restore points that were made, restored or verified: VM/POINT."""
     bytes: int | None = None
     """That were copied, restored, compared or freed."""
-    disks: tuple[dict[str, JsonValue], ...] = ()
+    lists: dict[str, tuple[JsonValue, ...]] = {}
+    """What a program gets of it, under keys that the step declares in `Step.makes`:
+    ``{"points": ("pgtest1/20261123T170000Z-3f9a",)}``."""
 
     @property
     def text(self) -> str:
@@ -77,7 +77,7 @@ def _merged(results: Sequence[Result]) -> Result:
 
 
 MOST_NAMED = 3
-"""Of several VMs, so many points fit in a line."""
+"""Of several subjects, what was made of so many fits in a line."""
 
 
 def _summed(results: Sequence[Result]) -> Iterable[Amount | str]:
@@ -98,17 +98,31 @@ def _summed(results: Sequence[Result]) -> Iterable[Amount | str]:
     yield from amounts.values()
 
 
-def document(results: Sequence[Result]) -> dict[str, JsonValue]:
-    """What a program gets. `bytes` and `disks` are those of what the run was for, the first act of it;
-    `results` are all."""
+def document(results: Sequence[Result], makes: Iterable[str] = ()) -> dict[str, JsonValue]:
+    """What a program gets: `results`, and of all of them together each list of `makes` (the keys of all
+    installed steps, so that an empty list is there too). `bytes` is that of what the run was for, the first
+    act of it."""
     main = [one for one in results if one.act == results[0].act] if results else []
     known = [one.bytes for one in main if one.bytes is not None]
     return {
-        "points": list(dict.fromkeys(point for one in results for point in one.points)),
+        **{key: _joined(results, key) for key in makes},
         "bytes": sum(known) if known else None,
-        "disks": [disk for one in main for disk in one.disks],
         "results": [
-            {"act": one.act, one.noun: one.subject, "bytes": one.bytes, "points": list(one.points)}
+            {
+                "act": one.act,
+                one.noun: one.subject,
+                "bytes": one.bytes,
+                **{key: _joined([one], key) for key in makes},
+            }
             for one in results
         ],
     }
+
+
+def _joined(results: Sequence[Result], key: str) -> list[JsonValue]:
+    """Each thing once."""
+    found: list[JsonValue] = []
+    for thing in (thing for one in results for thing in one.lists.get(key, ())):
+        if thing not in found:
+            found.append(thing)
+    return found

@@ -84,10 +84,13 @@ class Alarm(Model):
 
     text: str
     exit_code: int
-    points: tuple[str, ...] = ()
-    """Of a repository: those that are no longer trusted for it."""
-    brief: str = ""
-    """The same in a few words, to come last in the last line; empty where the points say it."""
+    brief: str
+    """The same in a few words, to come last in the last line; after the number of `subjects` where there are
+    some: ``no longer trusted``."""
+    subjects: tuple[str, ...] = ()
+    """What it is about, by name: ``20261123T170000Z-3f9a``."""
+    noun: str = ""
+    """What they are, in the singular: ``point``."""
 
 
 class StepReport(Model):

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from runner.base.units import counted, human_seconds
 from runner.events.outcomes import ENDINGS, NODES, Ending, NodeState
 from runner.events.result import in_a_line
+from runner.events.step_report import Alarm
 from runner.events.summary import NodeSummary, RunSummary
 
 
@@ -55,12 +56,7 @@ def _sentence(summary: RunSummary) -> str:
             kept = f", {counts['kept']} of them completed earlier" if counts["kept"] else ""
             return result or f"{summary.job}, {counted(complete, 'node')}{kept}, {took}"
         case "alarm":
-            distrusted = dict.fromkeys(point for alarm in summary.alarms for point in alarm.points)
-            points = f", {counted(len(distrusted), 'point')} no longer trusted" if distrusted else ""
-            briefly = "".join(
-                f", {text}" for text in dict.fromkeys(alarm.brief for alarm in summary.alarms) if text
-            )
-            return f"{result or f'{summary.job}, {took}'}{points}{briefly}"
+            return ", ".join((result or f"{summary.job}, {took}", *_in_brief(summary.alarms)))
     left = len(summary.nodes) - complete - counts["failed"] - counts["unneeded"]
     parts = [summary.job, took]
     failed = [node.node for node in summary.nodes if node.state == "failed"]
@@ -69,6 +65,15 @@ def _sentence(summary: RunSummary) -> str:
     undone = [undo.node for undo in summary.undo_failures]
     parts += [f"cleanup of {named(undone)} failed"] if undone else []
     return ", ".join(parts) + (f"; done: {result}" if result else "")
+
+
+def _in_brief(alarms: Sequence[Alarm]) -> Iterator[str]:
+    """Each thing once, and subjects of several alarms together: two disks may distrust the same point."""
+    for brief, noun in dict.fromkeys((alarm.brief, alarm.noun) for alarm in alarms):
+        subjects = {
+            one for alarm in alarms if (alarm.brief, alarm.noun) == (brief, noun) for one in alarm.subjects
+        }
+        yield f"{counted(len(subjects), noun)} {brief}" if subjects else brief
 
 
 MOST_NAMED = 3

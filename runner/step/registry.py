@@ -36,6 +36,10 @@ class Registry:
         by_name = {tool.name: tool for tools in told for tool in tools}
         return [by_name[name] for name in sorted(by_name)]
 
+    def makes(self) -> list[str]:
+        """The keys of lists of what a run made, of all steps."""
+        return sorted({key for step in self.steps.values() for key in step.makes})
+
     def report(self, step: str, output: Mapping[str, JsonValue]) -> StepReport:
         """What `step` says of an output that was written down; nothing if no such step is installed (any
         more), and that it is not told where another version of the step wrote it."""

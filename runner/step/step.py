@@ -68,6 +68,8 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     """What it fails with, one sentence each, for the documentation."""
     tools: ClassVar[tuple[Tool, ...]] = ()
     """What it needs on the machines that it works on, and does not make; for a doctor without a job."""
+    makes: ClassVar[tuple[str, ...]] = ()
+    """Keys of the lists in `Result.lists` of its reports: what `run --json` says that was made."""
     read_only: ClassVar[bool] = False
     """`run` changes nothing: `plan` runs it too."""
     guard: ClassVar[bool] = False

@@ -150,7 +150,13 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
                 f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run "
                 f"made a full of it; no longer trusted: {', '.join(out.distrusted)}"
             )
-            alarm = Alarm(text=text, exit_code=DifferenceError.exit_code, points=out.distrusted)
+            alarm = Alarm(
+                text=text,
+                exit_code=DifferenceError.exit_code,
+                brief="no longer trusted",
+                subjects=out.distrusted,
+                noun="point",
+            )
         return StepReport(
             rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),),
             statements=tuple(statements),

@@ -79,6 +79,7 @@ class Publish(Step[PublishIn, Empty, Published]):
     lifetime = Lifetime.KEEP
     In = PublishIn
     Out = Published
+    makes = ("points", "disks")
     example = (
         'uses: publish, with: {vm: "${{ discover.vm }}", snapshot: "${{ snapshot }}", disks: "${{ verify '
         '}}", uncovered: "${{ discover.uncovered }}"}'
@@ -183,9 +184,8 @@ def _result(out: Published, point: str) -> Result | None:
             f"{verified(out.level, compared, blocks)} verified",
         ),
         made=f"point {point}",
-        points=(point,),
         bytes=copied,
-        disks=tuple(disk.to_json_value() for disk in out.made),
+        lists={"points": (point,), "disks": tuple(disk.to_json_value() for disk in out.made)},
     )
 
 

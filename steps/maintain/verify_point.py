@@ -66,6 +66,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
     lifetime = Lifetime.KEEP
     In = VerifyPointIn
     Out = PointChecked
+    makes = ("points",)
     tools = (img.QEMU_IMG, nbd_server.QEMU_NBD, nbd.LIBNBD)
     example = "uses: verify-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
@@ -142,8 +143,8 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
                     f"{_HOW_FAR[out.level]} compared",
                     Amount(value=out.compared, noun="block", label="equal", always=False),
                 ),
-                points=(_name_of(out.path),),
                 bytes=out.compared * BLOCK,
+                lists={"points": (_name_of(out.path),)},
             ),
         )
 

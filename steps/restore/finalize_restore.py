@@ -50,6 +50,7 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
     lifetime = Lifetime.KEEP
     In = FinalizeRestoreIn
     Out = Delivered
+    makes = ("points",)
     example = 'uses: finalize-restore, with: {disks: "${{ check }}"}'
     errors = ("a file of that name was made meanwhile",)
 
@@ -80,8 +81,8 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
                 "every block verified",
             ),
             made=f"in {posixpath.dirname(out.files[0])} on {out.host}",
-            points=(out.source or out.point,),
             bytes=out.size,
+            lists={"points": (out.source or out.point,)},
         )
         return StepReport(statements=tuple(made), result=result)
 

@@ -34,7 +34,7 @@ from tests.run_events import report_of as report_of_steps
 
 POINTS = ("20261120T170003Z-1aaa", "20261121T170003Z-2bbb", "20261122T170003Z-3ccc", "20261123T170003Z-4ddd")
 ALARM = f"disk 2000: changed block tracking forgot a write; no longer trusted are {', '.join(POINTS)}"
-SUSPECT = Alarm(text=ALARM, exit_code=5, points=POINTS)
+SUSPECT = Alarm(text=ALARM, exit_code=5, brief="no longer trusted", subjects=POINTS, noun="point")
 RUN_OUTCOMES: tuple[RunOutcome, ...] = get_args(RunOutcome)
 
 
@@ -128,7 +128,7 @@ def test_a_table_of_several_jobs_and_json_have_its_word(outcome: RunOutcome, tmp
     summary = summary_of(outcome)
     job = read_job(_job(tmp_path), Options())
     result = Result(RUN, job, summary.exit_code or 0, tmp_path)
-    ended = Ended.of(tmp_path / "job.yaml", result, summary)
+    ended = Ended.of(tmp_path / "job.yaml", result, summary, ())
     assert ended.document()["outcome"] == outcome
     stream = io.StringIO()
     print_ended([ended], stream)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from runner.base.units import MiB
 from runner.events.result import Amount, Result, document, in_a_line
 
+MAKES = ("points", "disks")
+
 
 def backup(vm: str, point: str) -> Result:
     return Result(
@@ -13,9 +15,8 @@ def backup(vm: str, point: str) -> Result:
         noun="VM",
         parts=("incremental", Amount(value=2 * MiB, noun="bytes", label="copied"), "every new block verified"),
         made=f"point {vm}/{point}",
-        points=(f"{vm}/{point}",),
         bytes=2 * MiB,
-        disks=({"key": 2000, "copied": 2 * MiB},),
+        lists={"points": (f"{vm}/{point}",), "disks": ({"key": 2000, "copied": 2 * MiB},)},
     )
 
 
@@ -54,7 +55,15 @@ def test_a_backup_with_retention_tells_both() -> None:
 
 
 def test_a_program_gets_the_points_and_the_bytes_of_what_the_run_was_for() -> None:
-    told = document([backup("a", "1"), pruned("a", 3)])
+    told = document([backup("a", "1"), pruned("a", 3)], MAKES)
     assert (told["points"], told["bytes"], told["disks"]) == (["a/1"], 2 * MiB, [{"key": 2000, "copied": 2 * MiB}])
     assert [one["act"] for one in told["results"]] == ["backup", "prune"]  # type: ignore[union-attr,index,call-overload]
-    assert document([])["bytes"] is None
+
+
+def test_a_run_that_made_nothing_has_the_same_keys() -> None:
+    assert document([], MAKES) == {"points": [], "disks": [], "bytes": None, "results": []}
+
+
+def test_what_two_acts_of_a_run_name_is_listed_once() -> None:
+    verified = Result(act="verify", subject="a/1", noun="point", parts=(), lists={"points": ("a/1", "a/0")})
+    assert document([backup("a", "1"), verified], MAKES)["points"] == ["a/1", "a/0"]

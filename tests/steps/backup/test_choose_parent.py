@@ -79,7 +79,7 @@ def test_every_point_that_is_no_longer_trusted_is_named(hub: Hub, what: str) -> 
     out = base(hub, FullEvery())
     alarm = ChooseParent().report(out).alarm
     assert alarm is not None
-    assert alarm.points == tuple(made.points)
+    assert alarm.subjects == tuple(made.points)
     assert all(point in alarm.text for point in made.points)
     assert what in alarm.text
 

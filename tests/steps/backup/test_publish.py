@@ -325,9 +325,11 @@ def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Pa
     assert report.statements[0].text.startswith(f"Restore point {POINT} of pgtest1: /")
     assert report.result is not None
     assert "every block verified" in report.result.parts
-    assert report.result.made == f"point {report.result.points[0]}"
-    assert report.result.points[0].endswith(f"/{POINT}")
-    assert report.result.bytes == sum(disk["copied"] for disk in report.result.disks)  # type: ignore[misc]
+    assert set(report.result.lists) == set(STEP.makes), "else `run --json` does not have it"
+    (point,) = report.result.lists["points"]
+    assert report.result.made == f"point {point}"
+    assert str(point).endswith(f"/{POINT}")
+    assert report.result.bytes == sum(disk["copied"] for disk in report.result.lists["disks"])  # type: ignore[index,call-overload,misc]
     ours, *bare = report.commands
     assert ours.line.startswith("sendense restore JOB ")
     assert len(bare) == 2
