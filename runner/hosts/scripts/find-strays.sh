@@ -6,6 +6,8 @@
 #   directory SINCE PATH MARK         MARK is - if the directory does not say whose it is
 #
 # SINCE is in seconds of the epoch.
+#
+# shellcheck disable=SC3067  # -O is not in POSIX; dash, bash, ash and ksh have it
 . ./identity.sh
 now=$(date +%s)
 up=$(cut -d. -f1 /proc/uptime)

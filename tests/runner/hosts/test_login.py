@@ -16,8 +16,11 @@ import pytest
 
 from runner.app import Options, diagnose
 from runner.base.errors import HostError, LockedError
+from runner.hosts.regular_file import NotAFileError
 from runner.hosts.ssh.host import SshHost
 from runner.hosts.ssh.preamble import LONGEST, NoisyLoginError, NoShellError
+from runner.hosts.stray_processes import look, tidy
+from runner.hosts.supervisor import mark_of
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
 
@@ -205,6 +208,37 @@ def test_any_login_shell_starts_ours(forced: Enter, shell: str, tmp_path: Path) 
     place = tmp_path / "it's a $place! \\ \n\xff"
     place.mkdir()
     use(forced("", f'exec {path} -c "$SSH_ORIGINAL_COMMAND"'), place)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+def test_whatever_is_called_sh_there_runs_our_scripts(forced: Enter, shell: str, tmp_path: Path) -> None:
+    if (path := shutil.which(shell)) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").symlink_to(path)
+    place = tmp_path / "place"
+    place.mkdir()
+    host = forced(f'PATH="{tmp_path}/bin:$PATH"')
+    assert host.run(("sh", "-c", "exe=$(readlink /proc/$$/exe); echo $exe")).stdout.decode().strip() == str(
+        Path(path).resolve()
+    )
+    use(host, place)
+    os.mkfifo(place / "fifo")
+    with pytest.raises(NotAFileError):
+        host.append(f"{place}/fifo", b"more")
+    with pytest.raises(FileExistsError):
+        host.rename(f"{place}/file", f"{place}/sparse")
+    assert host.listdir(str(place)) == ["fifo", "file", "lock", "sparse"]
+    host.remove(f"{place}/sparse", str(place / "fifo"))
+    unmarked = host.popen(("sleep", "600"))
+    host.mark = mark_of("R", "1")
+    marked = host.popen(("sleep", "600"))
+    host.mark = ""
+    assert {one.command[-2:] for one in look(host).processes if one.run == "R"} == {("sleep", "600")}
+    tidy(host, "R", "2")
+    assert eventually(lambda: marked.poll() is not None)
+    assert unmarked.poll() is None
+    unmarked.stop()
 
 
 def test_init_makes_a_repository_behind_a_noisy_login_and_the_doctor_tells_of_it(forced: Enter, tmp_path: Path) -> None:
