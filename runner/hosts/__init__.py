@@ -1,2 +1,2 @@
-"""Where commands run and files lie: this machine and others behind sshd, with their locks, tunnels and
-supervised processes."""
+"""Where commands run and files lie: this machine and others behind sshd, with their locks, tunnels,
+supervised processes and the scripts that run there."""

@@ -38,7 +38,7 @@ send() { kill -"$1" -"$child" || kill -"$1" "$child"; }
 {
     while read -r signal; do send "$signal"; done
     send TERM
-    # A frozen program takes TERM only once it goes on.
+    # A frozen program takes TERM only once it continues.
     send CONT
     tenths=50
     while [ "$tenths" -gt 0 ] && send 0; do sleep 0.1; tenths=$((tenths - 1)); done

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Whether files in the directory $1 can share blocks, by trying it with one that is gone afterwards: exits with 0,
-# else 1, also where none may be written.
+# Whether files in the directory $1 can share blocks, by trying it with one that it removes again: exits with
+# 0 if so. Where none may be written they cannot.
 cd "$1" || exit
 file=.share-$$
 : >"$file" && cp --reflink=always "$file" "$file.2"

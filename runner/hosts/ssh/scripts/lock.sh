@@ -5,7 +5,7 @@
 #   $1   path
 #   $2   the holder, in words
 #   $3   token
-#   $4   seconds after which a silent holder has let go
+#   $4   seconds without a byte after which it releases the lock
 #   $5   how often to try a file that is removed or replaced meanwhile
 #
 # First prints "taken TOKEN", with the token of whoever took it last, or "refused" and what the file says of its

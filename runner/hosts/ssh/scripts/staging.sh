@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sourced by what gets content: the temporary $3 goes at the end, if it is still there.
+# Sourced by what gets content: the temporary $3 is removed at the end, if it is still there.
 
 # By a name of its own: where a function exits, bash runs the trap with the function's arguments.
 temporary=$3
