@@ -74,6 +74,7 @@ def whole(text: str) -> Reference | None:
     return parts[0] if len(parts) == 1 and isinstance(parts[0], Reference) else None
 
 
+# Each text is read when it is checked, for the graph, and again for every node of its step.
 @lru_cache(maxsize=8192)
 def parse(text: str) -> tuple[str | Reference, ...]:
     """The pieces of `text`: what is between expressions, and the expressions. Raises ExpressionError."""
@@ -85,6 +86,7 @@ def parse(text: str) -> tuple[str | Reference, ...]:
         parts += [text[end : match.start()], _reference(match[1])]
         end = match.end()
     parts.append(text[end:])
+    # What the pattern left: a `${{` without its `}}`, which must not go out into a command as it is.
     if any(isinstance(part, str) and "${{" in part for part in parts):
         raise ExpressionError("an expression is not closed: write ${{ name.field }}")
     return tuple(part for part in parts if part != "")
@@ -92,7 +94,7 @@ def parse(text: str) -> tuple[str | Reference, ...]:
 
 def text_of(value: JsonValue, reference: Reference) -> str:
     """A scalar inside a longer string. Raises ExpressionError."""
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # as YAML and JSON write it, not Python
         return "true" if value else "false"
     if value is None or isinstance(value, list | dict):
         raise ExpressionError(f"{reference} is {kind_of(value)}, which cannot stand inside a text")

@@ -102,9 +102,11 @@ class Resolver:
         values = _values(node, node.step.In, raw, self._scope(node, raw, self.outputs))
         fields = {name: digest(value) for name, value in self._identities.of(values).items()}
         for name, info in node.step.In.model_fields.items():
+            # What made it was done again: the same path may hold another image now.
             acts = self._acts_behind(node, raw.get(info.alias or name))
             if name in fields and any(acts):
                 fields[name] = digest([fields[name], list(acts)])
+        # A socket is new with every run, so of a process counts what it was made of.
         for name, value in live.items():
             stands_on = [
                 self.inputs(other).digest

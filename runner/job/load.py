@@ -1,4 +1,13 @@
-"""YAML → Job: every mistake at once, each with file, line, column and, where one is close, what was meant."""
+"""YAML → Job: every mistake at once, each with file, line, column and, where one is close, what was meant.
+
+sources              files and what they include, merged into one mapping whose nodes know their places
+spelling             keys in the one spelling that all below knows
+variables            `vars`, with what --set gave
+template             rendered with them, and merged below the file
+field_roles          paths made absolute, names of hosts and entries looked up
+problems             a value against its pydantic model: errors become sentences with places
+steps, step_checks   each step alone; then references, through `references`, and the graph
+"""
 
 from __future__ import annotations
 
@@ -79,24 +88,27 @@ class _Loader:
         self._template = TemplateReader(
             path, registry, self._sources, self._variables, self._spelling, overrides
         )
+        self._around = Surroundings((), {})
 
     def job(self) -> Job:
         part = self._read()
         # Half a file would be full of names that are missing only because the other half could not be read.
         self._raise_problems()
         entries = part.entries
-        name = self._name(part)
-        hosts = self._hosts(named(entries, "hosts"))
-        around = Surroundings(
+        # Also entries with mistakes of their own: who names one of them has made none.
+        self._around = Surroundings(
             hosts=(LOCAL, *(name for name in named(entries, "hosts") if name != LOCAL)),
             sections={name: list(named(entries, name)) for name in self._registry.sections},
         )
-        sections = {
-            name: self._section(name, named(entries, name), around) for name in self._registry.sections
+        name = self._name(part)
+        hosts = self._hosts(named(entries, "hosts"))
+        sections: dict[str, dict[str, Section]] = {
+            name: self._values(model, name, named(entries, name))
+            for name, model in self._registry.sections.items()
         }
-        state = self._state(entries.get("state"), hosts, sections, around)
+        state = self._state(entries.get("state"), hosts, sections)
         steps = self._steps(part)
-        check_steps(steps, self._registry, self._variables, around, self._problems)
+        check_steps(steps, self._registry, self._variables, self._around, self._problems)
         self._raise_problems()
         return Job(
             name=name,
@@ -113,16 +125,19 @@ class _Loader:
         )
 
     def _given(self) -> frozenset[str]:
+        # A template's defaults are variables too once it was merged, and a new version of it has others: a
+        # run is still that of this job if what its user wrote is the same.
         templates = {f"template {name}" for name in job_templates()}
         return frozenset(name for name, at in self._variables.at.items() if at.file not in templates)
 
     def _read(self) -> Part:
         part = self._spelled(self._sources.read(self._path))
+        # Before the template, which is rendered with them.
         self._variables.set(named(part.entries, "vars"), self._overrides)
         template = part.entries.get("template")
         if template is None:
             self._variables.check_overrides(self._overrides, named(part.entries, "vars"))
-        elif not self._problems:
+        elif not self._problems:  # else it would miss variables of a file that could not be read
             part = self._template.applied(part, template.node)
         return part
 
@@ -171,40 +186,30 @@ class _Loader:
         return node.at, "a name"
 
     def _hosts(self, entries: Mapping[str, Entry]) -> dict[str, HostSpec]:
-        hosts: dict[str, HostSpec] = {LOCAL: LOCAL}
-        for name, entry in entries.items():
-            spec = self._value(HostSpec, entry.node, f"hosts.{name}")
-            if name == LOCAL and isinstance(spec, SshSpec):
-                self._say(
-                    entry.at, "the host 'local' is the machine sendense runs on: call this one something else"
-                )
-            if spec is not None:
-                hosts[name] = spec
+        hosts: dict[str, HostSpec] = {LOCAL: LOCAL, **self._values(HostSpec, "hosts", entries)}
+        if isinstance(hosts[LOCAL], SshSpec):
+            at = entries[LOCAL].at
+            self._say(at, "the host 'local' is the machine sendense runs on: call this one something else")
         return hosts
 
-    def _section(
-        self, section: str, entries: Mapping[str, Entry], around: Surroundings
-    ) -> dict[str, Section]:
-        found: dict[str, Section] = {}
-        model = self._registry.sections[section]
-        for name, entry in entries.items():
-            value = self._value(model, entry.node, f"{section}.{name}", around)
-            if value is not None:
-                found[name] = value
-        return found
+    def _values(self, annotation: Any, section: str, entries: Mapping[str, Entry]) -> dict[str, Any]:
+        """Of a section, by name; without those that are none."""
+        found = {
+            name: self._value(annotation, one.node, f"{section}.{name}") for name, one in entries.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def _state(
         self,
         entry: Entry | None,
         hosts: Mapping[str, HostSpec],
         sections: Mapping[str, Mapping[str, Section]],
-        around: Surroundings,
     ) -> StateSpec | StateIn | None:
         if entry is None:
             return None
-        state: StateSpec | StateIn | None = self._value(StateSpec | StateIn, entry.node, "state", around)
+        state: StateSpec | StateIn | None = self._value(StateSpec | StateIn, entry.node, "state")
         if isinstance(state, StateIn):
-            return self._state_in(state, entry.node.at, sections, around)
+            return self._state_in(state, entry.node.at, sections)
         if state is not None and hosts.get(state.host) == LOCAL:
             return StateSpec(host=state.host, path=self._absolute(state.path, entry.node.at))
         if state is not None and not state.path.startswith("/"):
@@ -212,17 +217,12 @@ class _Loader:
         return state
 
     def _state_in(
-        self,
-        state: StateIn,
-        at: Location,
-        sections: Mapping[str, Mapping[str, Section]],
-        around: Surroundings,
+        self, state: StateIn, at: Location, sections: Mapping[str, Mapping[str, Section]]
     ) -> StateIn | None:
-        known = [f"{section}.{name}" for section, names in around.sections.items() for name in names]
+        known = [f"{section}.{name}" for section, names in self._around.sections.items() for name in names]
         if state.in_ not in known:
-            hint = (
-                did_you_mean(state.in_, known) or "; write a section and an entry, such as repositories.main"
-            )
+            example = "; write a section and an entry, such as repositories.main"
+            hint = did_you_mean(state.in_, known) or example
             self._say(at, f"state: in: there is no '{state.in_}'{hint}")
             return None
         found = sections[state.section].get(state.entry)
@@ -236,11 +236,9 @@ class _Loader:
     def _steps(self, part: Part) -> WrittenSteps:
         entry = part.entries.get("steps")
         if entry is None:
-            if self._may_be_part:
-                pass
-            elif "name" in part.entries:
+            if "name" in part.entries and not self._may_be_part:
                 self._say(part.at, "steps are missing: write steps, or a template")
-            else:
+            elif not self._may_be_part:
                 self._say(
                     part.at,
                     "this is a part that jobs include, not a job: validate a job that includes it; a job "
@@ -249,7 +247,7 @@ class _Loader:
             return WrittenSteps((), frozenset())
         return read_steps(entry.node, self._registry, self._absolute, self._problems)
 
-    def _value(self, annotation: Any, node: Node, owner: str, around: Surroundings | None = None) -> Any:
+    def _value(self, annotation: Any, node: Node, owner: str) -> Any:
         """What stands there as the annotated type; None, and said, if it is none."""
         raw = with_absolute_paths(annotation, node, self._absolute)
         try:
@@ -258,9 +256,7 @@ class _Loader:
             return None
         written = Written(node, self._variables.at)
         made, problems = check_value(annotation, value, written, owner)
-        self._problems += problems
-        if around is not None:
-            self._problems += around.unknown_names(annotation, value, written, owner)
+        self._problems += problems + self._around.unknown_names(annotation, value, written, owner)
         return made
 
     def _absolute(self, path: str, at: Location) -> str:
@@ -275,6 +271,7 @@ class _Loader:
     def _raise_problems(self) -> None:
         self._template.drop_what_is_said_twice()
         if self._problems:
+            # As one reads: the job's own file first, then what it includes, each from its top.
             place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}
             last = len(place)
             raise JobFileError(

@@ -33,6 +33,7 @@ class NodeId:
     @property
     def file_name(self) -> str:
         """Safe in any directory, and different for different nodes: keys may be any text."""
+        # With its type: the number 1 and the text "1" are different nodes, and must not share a file.
         key = ",".join(
             ("i" if isinstance(part, int) else "s") + quote(str(part), safe="") for part in self.key
         )
@@ -66,7 +67,7 @@ class StepValueError(SendenseError):
 def key_of(element: JsonValue) -> KeyPart | None:
     """What names an element of a list: itself, or its `key`, `id`, `moref` or `name`; None if nothing
     does."""
-    if isinstance(element, int | str) and not isinstance(element, bool):
+    if isinstance(element, int | str) and not isinstance(element, bool):  # True is an int in Python
         return element
     if isinstance(element, dict):
         for name in KEY_FIELDS:
@@ -112,6 +113,7 @@ class Nodes:
                 for name, element in _elements(spec, expression, {**scope, **variables})
             ]
         nodes = tuple(Node(NodeId(step, key), spec, self.kind(step), variables) for key, variables in rows)
+        # Two nodes of one name would share a record, and one disk's ledger would be taken for the other's.
         if len({node.id for node in nodes}) != len(nodes):
             raise StepValueError(spec, f"step {step} fans out over a list in which a key stands twice")
         self.of_step[step] = tuple(sorted(nodes, key=lambda node: _sortable(node.id.key)))
@@ -196,5 +198,6 @@ def _elements(
         yield key, element
 
 
+# Numbers by size, before texts: disk 2000 before 16000.
 def _sortable(key: tuple[KeyPart, ...]) -> tuple[tuple[bool, int, str], ...]:
     return tuple((isinstance(part, str), part if isinstance(part, int) else 0, str(part)) for part in key)

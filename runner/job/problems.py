@@ -33,6 +33,7 @@ _SUBJECT = re.compile(r"^(Input|String|List|Tuple|Value|Number|Dictionary) (?=sh
 def each_once(problems: Iterable[Problem]) -> list[Problem]:
     """What several steps say of one value becomes one problem that names them."""
     found: dict[Problem, list[str]] = {}
+    # A variable that is wrong is told where it was set, by each step that uses it.
     for problem in problems:
         said = _OF_STEP.fullmatch(problem.message)
         steps = found.setdefault(replace(problem, message=said["rest"]) if said else problem, [])
@@ -95,6 +96,7 @@ def check_value(
 ) -> tuple[Any, list[Problem]]:
     """The validated value and no problems, or None and the problems; `owner` begins the sentences. What is at
     a path in `later` may be absent or of another type: it comes with the run."""
+    # By way of JSON: strictly, a list would be no tuple and a text no path where values are Python's.
     try:
         return _adapter(annotation).validate_json(json.dumps(value), strict=True), []
     except ValidationError as error:
@@ -114,6 +116,7 @@ def _problems(complaints: list[_Complaint], written: Written, owner: str) -> lis
     for each in complaints:
         if each.missing and each.path in meant:
             continue  # "did you mean" has said it
+        # What is missing stands nowhere, so the mapping's place; an unknown key has no value that were wrong.
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in each.path).lstrip(".")
         at = written.at(each.path[:-1]) if each.missing else written.at(each.path, key=each.unknown)
         words = (owner, each.sentence) if each.unknown or not path else (owner, path, each.sentence)
@@ -134,6 +137,8 @@ class _Complaint:
 def _complaint(error: ErrorDetails, annotation: Any, value: JsonValue) -> _Complaint | None:
     """None for what a union says of those members that were not meant."""
     path: list[str | int] = []
+    # pydantic's `loc` is a path through the value, but for unions: at each stands the label of a member
+    # (a model's name, or such as `tuple[str, ...]`), and every member has errors of its own.
     location = list(error["loc"])
     while location:
         several = [member for member in members(annotation) if _is_value(member)]
@@ -141,6 +146,7 @@ def _complaint(error: ErrorDetails, annotation: Any, value: JsonValue) -> _Compl
             chosen = _meant(several, value)
             if chosen is None:
                 return _Complaint(tuple(path), _alternatives(several, value))
+            # Of all members' errors those of the one that was meant are told.
             label = str(location.pop(0))
             name = getattr(model_of(chosen), "__name__", None)
             if label != name if name else not label.startswith(("tuple", "list", "dict")):
@@ -208,6 +214,7 @@ def _meant(several: list[Any], value: JsonValue) -> Any | None:
     models = [(member, model) for member in several if (model := model_of(member)) is not None]
     if len(models) == 1:
         return models[0][0]
+    # The one with which it shares most keys: of `{ca: …, thumbprnt: …}` nobody knows.
     shared = {id(member): len(value.keys() & fields(model).keys()) for member, model in models}
     most = max(shared.values(), default=0)
     best = [member for member, _ in models if shared[id(member)] == most]
@@ -242,6 +249,7 @@ def _is_value(member: Any) -> bool:
     return bare(member) is not type(None)
 
 
+# Making an adapter takes milliseconds, and a job of 2,000 steps asks for the same few 2,000 times.
 @lru_cache(maxsize=1024)
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)

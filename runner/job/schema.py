@@ -40,6 +40,7 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
     for template in job_templates():
         variables = declared(template).values()
         wanted += [(f"template {template} {one.name}", one.annotation(registry)) for one in variables]
+    # All at once, so that models which several share are defined once, below `$defs`.
     adapters = [(key, _MODE, TypeAdapter(annotation)) for key, annotation in wanted]
     made, shared = TypeAdapter.json_schemas(adapters, by_alias=True, ref_template="#/$defs/{model}")
     found: dict[str, Schema] = {key: schema for (key, _), schema in made.items()}
@@ -169,6 +170,7 @@ def _open(schema: Schema) -> Schema:
 def _or_expression(schema: Schema | None) -> Schema:
     if schema is None:
         return _EXPRESSION
+    # Any text takes an expression as it is; a pattern or a list of words does not.
     if schema.get("type") == "string" and schema.keys() <= {"type", "title", "description"}:
         return schema
     about = {key: schema[key] for key in ("description",) if key in schema}

@@ -104,6 +104,7 @@ class Sources:
 
     def add_to_digest(self, name: str, content: bytes) -> None:
         self.digests[name] = hashlib.sha256(content).hexdigest()
+        # With its length: else what moves from the end of one file to the start of the next would not show.
         self._digest.update(len(content).to_bytes(8, "big") + content)
 
     def merge(self, under: Part, over: Part) -> Part:
@@ -111,6 +112,7 @@ class Sources:
         entries = dict(under.entries)
         for key, entry in over.entries.items():
             below = entries.get(key)
+            # The same entry comes two ways where two files include a third.
             if below is None or below is entry:
                 entries[key] = entry
             elif key == "steps":
@@ -135,9 +137,10 @@ class Sources:
             if real in chain:
                 self._say(asked, f"includes go round: {' → '.join(each.name for each in (*chain, real))}")
                 return None
+            # What two files include is read, digested and complained of once.
             if real in self._parts:
                 return self._parts[real]
-            str(real).encode()
+            str(real).encode()  # records hold paths as UTF-8
             content = self._content(real)
         except (OSError, RuntimeError, UnicodeEncodeError) as error:
             why = _refusal(error)
@@ -183,6 +186,7 @@ class Sources:
             return None
         own = Part({key: entry for key, entry in node.entries.items() if self._is_fine(key, entry)}, node.at)
         part = own
+        # The includes are laid one over the other in their order, the last on top, and this file over all.
         below = [self._included(item, path, name, (*chain, real)) for item, path in self._includes(own)]
         for other in reversed([each for each in below if each is not None]):
             part = self.merge(other, part)

@@ -57,6 +57,7 @@ class _Checks:
         around: Surroundings,
         problems: list[Problem],
     ) -> None:
+        # Of two steps with one id, which is told, the first is the one that others mean.
         self._specs = {step.spec.id: step.spec for step in reversed(written.steps)}
         self._unreadable = written.unreadable
         self._references = References(self._specs, written.unreadable, registry, variables, problems)
@@ -77,6 +78,7 @@ class _Checks:
         else:
             hint = did_you_mean(spec.uses, self._registry.steps) or "; `sendense steps` lists them"
             self._say(step.at("uses"), f"there is no step '{spec.uses}'{hint}")
+        # Its fields are not known, but what they refer to is looked up all the same.
         for scalar in scalars(step.with_node):
             self._references.in_text(Place(spec, variables, Takes.ANYTHING), scalar)
 
@@ -101,6 +103,7 @@ class _Checks:
                 reference = whole(expression)
             except ExpressionError:
                 reference = None  # said when the step was read
+            # A later variable may use an earlier one, not the other way round.
             place = Place(step.spec, dict(variables), Takes.EACH)
             given = self._references.given_by(place, reference, at) if reference else None
             variables[name] = Any if given is None else elements_of(given)
@@ -123,16 +126,18 @@ class _Checks:
                 self._live(Place(step.spec, variables, Takes.PROCESS), key, live[key], entry.node)
             elif key in inputs:
                 self._value(Place(step.spec, variables, Takes.VALUE), key, inputs[key], entry.node)
+                if len(self._problems) > before:
+                    # Its value is not known, and pydantic would only say in other words what was just said.
+                    later.add((key,))
+                    continue
                 try:
-                    if len(self._problems) == before:
-                        settled[key] = self._settled(step.spec.with_[key], (key,), later)
-                    else:
-                        later.add((key,))
+                    settled[key] = self._settled(step.spec.with_[key], (key,), later)
                 except ExpressionError as error:  # such as a list inside a text
                     self._say(entry.node.at, error.message)
                     later.add((key,))
             else:
                 known = [*inputs, *live]
+                # Nor is the field missing that was meant.
                 later.add((closest(key, known) or key,))
                 hint = did_you_mean(key, known) or (f"; it has {', '.join(known)}" if known else "")
                 self._say(entry.at, f"{owner}: {kind.name} has no field '{key}'{hint}")

@@ -90,6 +90,7 @@ def read_steps(
             continue
         name = _name(item)
         owner = f"step {name}" if name else f"step number {number}"
+        # Each step is read alone, so that one that cannot be read takes no other's mistakes with it.
         value = {key: entry.node.plain() for key, entry in item.entries.items()}
         for optional in ("with", "each", "needs"):
             if value.get(optional, ...) is None:

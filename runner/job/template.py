@@ -63,6 +63,7 @@ class TemplateReader:
             self._say(node.at, error.message)
             self._check_unused(part, part, name)
             return part
+        # Part of the job as a file is: a new version of this program may bring another template.
         self._sources.add_to_digest(f"template {name}", template_text(name).encode())
         fragment = self._sources.fragment(text, f"template {name}", self._path.resolve().parent)
         if fragment is None:
@@ -72,6 +73,7 @@ class TemplateReader:
         readable = sorted(declared(name).keys() | named(merged.entries, "vars").keys())
         self._variables.check_overrides(self._overrides, readable)
         self._check_unused(part, merged, name)
+        # Not the template's own defaults, which a test holds to their types.
         for variable in declared(name).values():
             entry = named(merged.entries, "vars").get(variable.name)
             if entry is not None and (

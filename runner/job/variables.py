@@ -46,6 +46,7 @@ class Variables:
             self.at[name] = entry.node.at
         for name, text in overrides.items():
             self.at[name] = Location(f"--set {name}", 0, 0)
+            # Text with an expression in it stays text, to be refused as that.
             keep = isinstance(self.values.get(name), str) or "${{" in text
             self.values[name] = text if keep else _scalar(text)
             if "${{" in text:
@@ -88,6 +89,7 @@ class Variables:
     def settled(self, node: Node, value: JsonValue, where: str) -> JsonValue:
         """`value` (of `node`) with its variables put in. Raises Unsettled if it refers to anything else or
         unknown."""
+        # All that is wrong is said before anything is put in: `evaluate` would stop at the first.
         before = len(self._problems)
         for scalar in scalars(node):
             if not isinstance(scalar.value, str) or "${{" not in scalar.value:

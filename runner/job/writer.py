@@ -27,9 +27,11 @@ class _Writer(yaml.SafeDumper):
     """Quotes what our reader would not take for text: it reads YAML 1.2, the dumper writes for 1.1."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        # Else a list that two steps share would be `&id001` and `*id001`.
         return True
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        # PyYAML does not indent lists below their key, as most people do who write job files.
         super().increase_indent(flow, False)
 
 
@@ -130,6 +132,7 @@ def _written(value: object) -> Any:
     return value
 
 
+# Expressions in quotes, whatever YAML needs: people copy lines into flows, where `{` begins a mapping.
 def _represent_text(writer: _Writer, text: str) -> yaml.ScalarNode:
     style = None if isinstance(resolve(text), str) and "${{" not in text else '"'
     return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
