@@ -33,6 +33,9 @@ class StandInVcenter:
     version = "a vCenter (API 8.0.3.0)"
     config = vim.vm.ConfigInfo(name="pgtest1", extraConfig=[vim.option.OptionValue(key="guestinfo.k", value="secret")])
 
+    def until(self, stop: object) -> StandInVcenter:
+        return self
+
     def call(self, doing: str, work: object) -> list[Any]:
         """The one property that publish reads: a snapshot's configuration."""
         entry = vmodl.DynamicProperty(name="config", val=self.config)

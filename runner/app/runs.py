@@ -235,7 +235,7 @@ def _conclude(
         told = tuple(alarm.text for alarm in alarms)
         ended = record.model_copy(update={"phase": "finished", "ended": now(), "alarms": told})
         try:
-            patiently(lambda: state.save(ended), RUN, workspace.bus, workspace.world.stop)
+            patiently(lambda number: state.save(ended), RUN, workspace.bus, workspace.world.stop)
         except SendenseError as error:  # only that is left for the next execution
             outcome.failures.append((RUN, error))
             finished = verdict_of(record.id, outcome, seconds, alarms)

@@ -63,6 +63,11 @@ class UsageError(SendenseError):
     fix_first = True
 
 
+def is_transient(error: BaseException) -> bool:
+    """Whether trying again may help."""
+    return isinstance(error, SendenseError) and error.transient
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in a job file; `line` and `column` count from 1, 0 where unknown."""

@@ -85,7 +85,7 @@ def unless_stopped(
 
     threading.Thread(target=run, name="may be left", daemon=True).start()
     try:
-        until(lambda: wait([ended], LOOK).done, stop=stop, timeout=math.inf, late=TimeoutError, pause=0)
+        until(lambda: wait([ended], LOOK).done, stop=stop, timeout=math.inf, pause=0)
     except Interrupted:
         ended.add_done_callback(lambda late: None if late.exception() else drop(late.result()))
         raise
@@ -97,7 +97,7 @@ def until(
     *,
     stop: threading.Event,
     timeout: float,
-    late: Callable[[], Exception],
+    late: Callable[[], Exception] = TimeoutError,
     pause: float = PAUSE,
     longest_pause: float | None = None,
 ) -> ResultT:

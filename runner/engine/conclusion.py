@@ -49,7 +49,7 @@ class Conclusion:
         if self._told:
             return
         try:
-            patiently(self._tell_work_done, RUN, self._bus, self._stop)
+            patiently(lambda number: self._tell_work_done(), RUN, self._bus, self._stop)
             self._told = True
         except SendenseError as error:
             self.failures.append((RUN, error))

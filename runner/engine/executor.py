@@ -31,17 +31,16 @@ from runner.engine.freshness import STANDS, weigh, why_kept
 from runner.engine.preflight import Fault, NotReady
 from runner.engine.processes import Processes, ProcessFailed
 from runner.engine.recording import Recorder
-from runner.engine.retry import Patience
+from runner.engine.retry import patiently
 from runner.engine.schedule import Schedule, Status, is_at_end
 from runner.engine.teardown import HeldSnapshot, Unwinding
 from runner.engine.world import World
 from runner.events.events import Bus, NodeFailed, NodeFinished, NodeKept, NodeRetrying, NodeStarted, Warned
 from runner.hosts.limits import limit_of
 from runner.job.inputs import Inputs, Resolver, parse_out
-from runner.job.model import DEFAULT_RETRIES
 from runner.job.nodes import Node, NodeId, Nodes
 from runner.step.registry import Registry
-from runner.step.step import Lifetime
+from runner.step.step import AnyStep, Lifetime
 
 ResultT = TypeVar("ResultT")
 
@@ -171,9 +170,8 @@ class Executor:
         held_snapshots: list[HeldSnapshot] = []
         for step, record in self._unwinding.held_snapshots():
             began = time.monotonic()
-            patience = Patience(DEFAULT_RETRIES, self._stop, partial(self._tell_retry, str(record.node)))
             try:
-                held_snapshots.append(patience.see_through(partial(self._unwinding.look, step, record)))
+                held_snapshots.append(self._look(step, record))
             except SendenseError as error:
                 self._fail(str(record.node), record.step, error, began)
                 return False
@@ -186,6 +184,10 @@ class Executor:
             self._outcome.failures.append((RUN, error))
             return False
         return all(self._let_go(moment, why) for moment in held_snapshots if (why := moment.why_gone))
+
+    def _look(self, step: AnyStep, record: NodeRecord) -> HeldSnapshot:
+        look = partial(self._unwinding.look, step, record)
+        return patiently(lambda number: look(), str(record.node), self._bus, self._stop)
 
     def _let_go(self, moment: HeldSnapshot, why: str) -> bool:
         node = str(moment.record.node)
@@ -373,20 +375,20 @@ class Executor:
     def _patiently(self, node: Node, attempt: Callable[[int], ResultT]) -> ResultT:
         """`attempt(number)`, again after transient errors, as often as the job allows for the node."""
 
-        patience = Patience(node.spec.retries, self._stop, partial(self._tell_retry, str(node.id)))
-        while True:
-            try:
-                return attempt(patience.attempt)
-            except (SendenseError, ProcessFailed) as failure:
-                error = failure.error if isinstance(failure, ProcessFailed) else failure
-                advanced = node.id in self._advanced
-                self._advanced.discard(node.id)
-                if patience.is_over(error, advanced=advanced):
-                    raise
-            patience.rest(error, lambda: self._processes.drop(node))
+        def advanced() -> bool:
+            found = node.id in self._advanced
+            self._advanced.discard(node.id)
+            return found
 
-    def _tell_retry(self, node: str, error: SendenseError, wait: float, number: int) -> None:
-        self._bus.emit(NodeRetrying(node=node, error=str(error), wait=wait, attempt=number))
+        return patiently(
+            attempt,
+            str(node.id),
+            self._bus,
+            self._stop,
+            retries=node.spec.retries,
+            advanced=advanced,
+            prepare=lambda: self._processes.drop(node),
+        )
 
     def _attempt(self, node: Node, inputs: Inputs, why: str, attempt: int) -> Model:
         self._processes.open_for(node)

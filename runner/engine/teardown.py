@@ -325,7 +325,7 @@ class Unwinding:
             )
 
     def _patiently(self, what: str, act: Callable[[], ResultT]) -> ResultT:
-        return patiently(act, what, self._bus, self._world.stop)
+        return patiently(lambda number: act(), what, self._bus, self._world.stop)
 
     def _out(self, step: AnyStep, ctx: Context, record: NodeRecord) -> Any:
         """What the node made; for a node that crashed before it could record it, what is found."""

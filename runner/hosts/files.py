@@ -273,12 +273,7 @@ def _holder_of(file: int) -> LockText:
         return read_lock(os.pread(file, LONGEST, 0))
 
     try:
-        return until(
-            lambda: text if (text := found()).holder else None,
-            stop=NEVER,
-            timeout=HOLDER_TIMEOUT,
-            late=TimeoutError,
-        )
+        return until(lambda: text if (text := found()).holder else None, stop=NEVER, timeout=HOLDER_TIMEOUT)
     except TimeoutError:
         return found()
 

@@ -68,13 +68,8 @@ def run(
         leashed.callback(os.close, writer)
         try:
             _feed(writer, content, deadline, stop)
-            stdout, stderr = until(
-                partial(_output, process),
-                stop=stop,
-                timeout=deadline - time.monotonic(),
-                late=TimeoutError,
-                pause=0,
-            )
+            left = deadline - time.monotonic()
+            stdout, stderr = until(partial(_output, process), stop=stop, timeout=left, pause=0)
         except TimeoutError:
             stderr = _kill(process, writer)
             raise CommandError(host, argv, None, stderr.decode(errors="replace")) from None
@@ -188,13 +183,8 @@ def _feed(writer: int, content: bytes, deadline: float, stop: threading.Event) -
     rest = memoryview(content)
     with suppress(BrokenPipeError):
         while rest:
-            until(
-                lambda: poll.poll(LOOK * 1000),
-                stop=stop,
-                timeout=deadline - time.monotonic(),
-                late=TimeoutError,
-                pause=0,
-            )
+            left = deadline - time.monotonic()
+            until(lambda: poll.poll(LOOK * 1000), stop=stop, timeout=left, pause=0)
             rest = rest[os.write(writer, rest) :]
 
 

@@ -283,4 +283,4 @@ def receive(wire: Wire, timeout: float, stop: threading.Event) -> bytes:
         except TimeoutError:
             return None
 
-    return until(heard, stop=stop, timeout=timeout, late=TimeoutError, pause=0)[0]
+    return until(heard, stop=stop, timeout=timeout, pause=0)[0]

@@ -232,8 +232,10 @@ def _copy(
         )
 
     with (
-        NbdEndpoint(live.source.uris, endpoint_name(key)) as source,
-        NbdEndpoint(live.target.uris, f"image of disk {key} on {live.target.image.host}") as target,
+        NbdEndpoint(live.source.uris, endpoint_name(key), stop=ctx.stop) as source,
+        NbdEndpoint(
+            live.target.uris, f"image of disk {key} on {live.target.image.host}", stop=ctx.stop
+        ) as target,
     ):
         for what, size in (("source's", source.abilities.size), ("target's", target.abilities.size)):
             if size != capacity:

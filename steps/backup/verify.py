@@ -257,7 +257,9 @@ def _compare(
     if inputs.level == "metadata":
         return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), 0
     try:
-        with NbdEndpoint(view.uris, f"image of disk {image.disk.key} on {image.host}") as endpoint:
+        with NbdEndpoint(
+            view.uris, f"image of disk {image.disk.key} on {image.host}", stop=ctx.stop
+        ) as endpoint:
             compared = compare(
                 endpoint,
                 digests,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import select
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,7 +19,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from runner.base.errors import Interrupted
 from runner.base.units import MiB
+from runner.base.waiting import LOOK, NEVER, until
 from runner.step.tools import Binding
 from steps.copy.endpoint import (
     MAX_REQUEST,
@@ -72,13 +75,13 @@ def version() -> str:
 LIBNBD = Binding("libnbd's Python binding", lambda: f"libnbd {version()}")
 
 
-def probe(uri: str, timeout: float, name: str = "the export") -> ExportInfo:
+def probe(uri: str, timeout: float, name: str = "the export", *, stop: threading.Event = NEVER) -> ExportInfo:
     """What a handshake says. An open socket proves nothing: a forward accepts and then drops what it may not
     forward.
 
-    Raises ConnectFailed after at most `timeout` seconds.
+    Raises ConnectFailed after at most `timeout` seconds, Interrupted.
     """
-    channel = NbdChannel(uri, name, "probe", timeout)
+    channel = NbdChannel(uri, name, "probe", timeout, stop)
     try:
         return channel.abilities
     finally:
@@ -87,14 +90,22 @@ def probe(uri: str, timeout: float, name: str = "the export") -> ExportInfo:
 
 class NbdEndpoint:
     """One channel for each URI, all of the same bytes. On a writable export without multi_conn only the first
-    is used: a FLUSH there says nothing of other connections. Raises ConnectFailed."""
+    is used: a FLUSH there says nothing of other connections. Raises ConnectFailed, Interrupted once `stop` is
+    set."""
 
-    def __init__(self, uris: Sequence[str], name: str, *, timeout: float = OPEN_TIMEOUT) -> None:
+    def __init__(
+        self,
+        uris: Sequence[str],
+        name: str,
+        *,
+        timeout: float = OPEN_TIMEOUT,
+        stop: threading.Event = NEVER,
+    ) -> None:
         self.name = name
         self.channels: list[NbdChannel] = []
         try:
             for number, uri in enumerate(uris, 1):
-                channel = NbdChannel(uri, name, f"connection {number} of {len(uris)}", timeout)
+                channel = NbdChannel(uri, name, f"connection {number} of {len(uris)}", timeout, stop)
                 self.channels.append(channel)
                 if channel.abilities.size != self.channels[0].abilities.size:
                     raise ConnectFailed(name, uri, f"its size is not the one that {uris[0]} has")
@@ -124,7 +135,9 @@ class NbdEndpoint:
 
 
 class NbdChannel:
-    def __init__(self, uri: str, name: str, label: str, timeout: float) -> None:
+    def __init__(
+        self, uri: str, name: str, label: str, timeout: float, stop: threading.Event = NEVER
+    ) -> None:
         self.name = name
         self.label = label
         self.in_flight = 0
@@ -138,26 +151,28 @@ class NbdChannel:
         # bytes are written once more. What a read that failed left in one is never looked at.
         self._handle.set_pread_initialize(False)
         try:
-            self._connect(uri, timeout)
+            self._connect(uri, timeout, stop)
             self._descriptor = int(self._handle.aio_get_fd())
             self.abilities = self._ask_abilities()
         except nbd.Error as error:
             self._handle = None
             raise ConnectFailed(name, uri, error.string) from error
-        except ConnectFailed:
+        except (ConnectFailed, Interrupted):
             self._handle = None
             raise
 
-    def _connect(self, uri: str, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
+    def _connect(self, uri: str, timeout: float, stop: threading.Event) -> None:
+        def late() -> ConnectFailed:
+            silent = f"it accepted the connection but said nothing for {timeout:.0f} s"
+            return ConnectFailed(self.name, uri, silent)
+
+        def is_through() -> bool:
+            if self._handle.aio_is_connecting():
+                self._wait(min(timeout, LOOK))
+            return not self._handle.aio_is_connecting()
+
         self._handle.aio_connect_uri(uri)
-        while self._handle.aio_is_connecting():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise ConnectFailed(
-                    self.name, uri, f"it accepted the connection but said nothing for {timeout:.0f} s"
-                )
-            self._wait(left)
+        until(is_through, stop=stop, timeout=timeout, late=late, pause=0)
         if not self._handle.aio_is_ready():
             raise ConnectFailed(self.name, uri, "the server closed the connection")
 

@@ -7,7 +7,6 @@ import os
 import posixpath
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import MINUTE
+from runner.base.waiting import LOOK, until
 from runner.hosts import process
 from steps.guest.guestfish import PACKAGES
 
@@ -34,7 +34,6 @@ EMULATED_BOOT = 5 * MINUTE
 ANSWER = 10 * MINUTE
 """For one question: a large journal is replayed when its file system is mounted."""
 
-_LOOK = 0.1
 _NO_FILE_SYSTEM = ("swap", "unknown", "")
 
 T = TypeVar("T")
@@ -93,18 +92,20 @@ class Appliance:
 
         thread = threading.Thread(target=work, name=doing, daemon=True)
         thread.start()
-        end = time.monotonic() + deadline
-        late = False
-        while thread.is_alive():
-            thread.join(_LOOK)
-            if thread.is_alive() and not late and (self._stop.is_set() or time.monotonic() > end):
-                late = True
-                # The call then ends by itself, with an error.
-                self._kill()
-        if self._stop.is_set():
-            raise Interrupted("interrupted")
-        if late:
-            raise GuestError(f"{doing} took longer than {deadline:.0f} s")
+
+        def has_ended() -> bool:
+            thread.join(LOOK)
+            return not thread.is_alive()
+
+        def late() -> GuestError:
+            return GuestError(f"{doing} took longer than {deadline:.0f} s")
+
+        try:
+            until(has_ended, stop=self._stop, timeout=deadline, late=late, pause=0)
+        except (Interrupted, GuestError):
+            self._kill()  # the call then ends by itself, with an error
+            thread.join()
+            raise
         if errors:
             raise GuestError(f"{doing} failed: {' '.join(str(errors[0]).split())}") from errors[0]
         return answers[0]

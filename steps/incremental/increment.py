@@ -160,7 +160,7 @@ class Increment:
             (disk,) = stored.read(host, root, path, (self._image.disk.key,)).disks
             with scope(ctx):
                 served = serve(ctx, host, disk.image, "read-only", connections=1)
-                with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}") as endpoint:
+                with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}", stop=ctx.stop) as endpoint:
                     compare(endpoint, self._before, stop=ctx.stop, blocks=[offset])
         except BlockDifference:
             return f"a block of the chain differs at offset {offset} when it is read back"

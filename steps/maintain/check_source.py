@@ -235,7 +235,7 @@ def _compare(
     ctx: Context, source: Source, digests: Digests, written: Sequence[tuple[int, int]], label: str
 ) -> Differences:
     """Of the blocks outside of `written`."""
-    with NbdEndpoint(source.uris, endpoint_name(source.disk_key)) as endpoint:
+    with NbdEndpoint(source.uris, endpoint_name(source.disk_key), stop=ctx.stop) as endpoint:
         return differences(
             endpoint,
             digests,

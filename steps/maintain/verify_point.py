@@ -206,7 +206,7 @@ def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level
     label = f"{disk.point} disk {disk.key}"
     with scope(ctx):
         served = serve(ctx, host, disk.image, "read-only", connections=4)
-        with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}") as endpoint:
+        with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}", stop=ctx.stop) as endpoint:
             return differences(
                 endpoint,
                 digests,

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 
 from runner.base.errors import BY_SIGNAL, SendenseError
+from runner.base.waiting import until
 from runner.hosts.host import Child, Host
 from runner.hosts.tunnel import ssh_version
 from runner.step.context import Context
@@ -33,9 +34,6 @@ CACHES: tuple[nbd_server.Cache, ...] = ("none", "writeback")
 FLUSH has nothing left to write: 1 GiB with 569 MiB of data was written and flushed in 1.35 s, through the
 page cache in 2.14 s."""
 
-
-_LOOK = 0.02
-"""Seconds between two looks for it."""
 
 LONG_WIRE = 0.05
 """Seconds that a handshake takes, some five round trips: more than that, and waiting costs more than ssh
@@ -180,13 +178,15 @@ def _serve(ctx: Context, host: Host, server: Server, at: str | int, directory: s
 
 
 def _await_ready(ctx: Context, host: Host, server: Server, child: Child, pid_file: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while not host.exists(pid_file):
-        ctx.check_stop()
-        _check_alive(host, server, child)
-        if time.monotonic() > deadline:
-            raise _error(host, server, f"it did not serve within {START_TIMEOUT:.0f} s", transient=True)
-        ctx.stop.wait(_LOOK)
+    def is_ready() -> bool:
+        if not (ready := host.exists(pid_file)):
+            _check_alive(host, server, child)
+        return ready
+
+    def late() -> ExporterError:
+        return _error(host, server, f"it did not serve within {START_TIMEOUT:.0f} s", transient=True)
+
+    until(is_ready, stop=ctx.stop, timeout=START_TIMEOUT, late=late)
 
 
 def _check_alive(host: Host, server: Server, child: Child) -> None:

@@ -9,19 +9,20 @@ those to its ports through.
 from __future__ import annotations
 
 import posixpath
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from runner.base.errors import HostError
 from runner.base.render import render_report
+from runner.base.waiting import until
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Child, Forwards, Host
 from runner.hosts.tunnel import carried, explain
 from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
-from steps.nbd.handshake import ATTEMPT, PAUSE
+from steps.nbd.handshake import ATTEMPT
 from steps.qemu import nbd_server
 
 Way = Literal["sockets", "ports"]
@@ -136,15 +137,18 @@ def _carries_sockets(ctx: Context, host: Host, argv: Callable[[str], tuple[str, 
 
 
 def _await_socket(ctx: Context, host: Host, child: Child, socket: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while not host.exists(socket):
-        ctx.check_stop()
-        if child.poll() is not None or time.monotonic() > deadline:
-            said = " ".join(child.stderr().split()) or "it said nothing"
-            raise HostError(
-                f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}"
-            )
-        ctx.stop.wait(PAUSE)
+    def failure() -> HostError:
+        said = " ".join(child.stderr().split()) or "it said nothing"
+        return HostError(
+            f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}"
+        )
+
+    def is_there() -> bool:
+        if not (there := host.exists(socket)) and child.poll() is not None:
+            raise failure()
+        return there
+
+    until(is_there, stop=ctx.stop, timeout=START_TIMEOUT, late=failure)
 
 
 def _answers(ctx: Context, host: Host, forwards: Forwards) -> bool:
@@ -152,7 +156,7 @@ def _answers(ctx: Context, host: Host, forwards: Forwards) -> bool:
     uri = nbd_server.uri(forwards.sockets[0], _NOTHING)
     for _ in range(2):  # a socket is there a moment before its server listens
         try:
-            probe(uri, ATTEMPT)
+            probe(uri, ATTEMPT, stop=ctx.stop)
             return True
         except ConnectFailed:
             _await_words(ctx, host, forwards)
@@ -163,7 +167,7 @@ def _carries_ports(ctx: Context, host: Host) -> bool:
     """Of the range's first port: nobody needs to listen there, sshd refuses before it tries."""
     with host.forward((f"127.0.0.1:{host.ports.start}",)) as forwards:
         try:
-            probe(nbd_server.uri(forwards.sockets[0], _NOTHING), LAST_WORDS)
+            probe(nbd_server.uri(forwards.sockets[0], _NOTHING), LAST_WORDS, stop=ctx.stop)
         except ConnectFailed:
             _await_words(ctx, host, forwards)
             # Silence: somebody listens there who is no NBD server.
@@ -172,10 +176,13 @@ def _carries_ports(ctx: Context, host: Host) -> bool:
 
 
 def _await_words(ctx: Context, host: Host, forwards: Forwards) -> None:
-    deadline = time.monotonic() + LAST_WORDS
-    while carried(forwards) is None and time.monotonic() < deadline:
-        ctx.check_stop()
+    def has_spoken() -> bool:
+        if carried(forwards) is not None:
+            return True
         for child in forwards.children:
             if child.poll() is not None and (why := explain(host.name, forwards)) is not None:
                 raise why
-        ctx.stop.wait(PAUSE)
+        return False
+
+    with suppress(TimeoutError):  # silence is an answer too
+        until(has_spoken, stop=ctx.stop, timeout=LAST_WORDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from runner.base.waiting import again
 from runner.hosts.host import Forwards
 from runner.hosts.tunnel import explain
 from runner.step.context import Context
@@ -53,14 +54,21 @@ def handshake(
 
     Raises the last ConnectFailed, Interrupted, or what `alive` raises.
     """
-    deadline = time.monotonic() + timeout
-    while True:
+    ends = time.monotonic() + timeout
+
+    def attempt(number: int) -> ExportInfo:
         ctx.check_stop()
         alive()
         try:
-            return probe(uri, min(ATTEMPT, max(0.1, deadline - time.monotonic())), name)
+            return probe(uri, min(ATTEMPT, max(0.1, ends - time.monotonic())), name, stop=ctx.stop)
         except ConnectFailed:
             alive()
-            if time.monotonic() >= deadline:
-                raise
-        ctx.stop.wait(PAUSE)
+            raise
+
+    return again(
+        attempt,
+        on=lambda error: isinstance(error, ConnectFailed),
+        stop=ctx.stop,
+        timeout=timeout,
+        first=PAUSE,
+    )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import posixpath
 import random
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from datetime import UTC, datetime
 
 from runner.base.errors import CommandError, DifferenceError, SendenseError, StateError
 from runner.base.units import HOUR
+from runner.base.waiting import until
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.copy.compare import BlockDifference, compare
@@ -36,8 +36,6 @@ from steps.values.stored_point import DiskImage, StoredDisk
 
 TIMEOUT = 48 * HOUR
 """Of one command: a copy of 62 TiB at 400 MB/s."""
-
-PAUSE = 0.05
 
 SAMPLE_SHARE, SAMPLE_LEAST, SAMPLE_MOST = 100, 64, 4096
 """Of the blocks that were not written one in a hundred is compared, as when an incremental is verified."""
@@ -156,12 +154,16 @@ class Rebuilding:
     def _run(self, argv: Sequence[str]) -> None:
         with scope(self.ctx):
             child = self.ctx.start(self.host, argv)
-            deadline = time.monotonic() + TIMEOUT
-            while (code := child.poll()) is None and time.monotonic() < deadline:
-                self.ctx.check_stop()
-                self.ctx.stop.wait(PAUSE)
-            if code != 0:
-                raise CommandError(self.host.name, tuple(argv), code, child.stderr())
+
+            def failure(code: int | None = None) -> CommandError:
+                return CommandError(self.host.name, tuple(argv), code, child.stderr())
+
+            def has_ended() -> bool:
+                if code := child.poll():
+                    raise failure(code)
+                return code == 0
+
+            until(has_ended, stop=self.ctx.stop, timeout=TIMEOUT, late=failure)
 
     def _compare(
         self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None
@@ -170,7 +172,9 @@ class Rebuilding:
         with scope(ctx), self._digests(move.point, move.key) as digests:
             blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
             served = serve(ctx, self.host, image, "read-only", connections=2)
-            with NbdEndpoint(served.uris, f"rebuilt disk {move.key} of {move.point}") as endpoint:
+            with NbdEndpoint(
+                served.uris, f"rebuilt disk {move.key} of {move.point}", stop=self.ctx.stop
+            ) as endpoint:
                 try:
                     compare(
                         endpoint,

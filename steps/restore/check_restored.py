@@ -106,7 +106,7 @@ def _compare(ctx: Context, target: Target, view: Serving) -> Comparison:
     name = f"{target.image.path} on {target.image.host}"
     with receive_digests(ctx.host(disk.image.host), disk, ctx.scratch / "digests") as digests:
         try:
-            with NbdEndpoint(view.uris, name) as endpoint:
+            with NbdEndpoint(view.uris, name, stop=ctx.stop) as endpoint:
                 return compare(
                     endpoint,
                     digests,

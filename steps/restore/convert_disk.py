@@ -7,6 +7,7 @@ from typing import Annotated
 
 from runner.base.errors import CommandError, SendenseError
 from runner.base.model import HOW, Duration, JobModel
+from runner.base.waiting import until
 from runner.events.check_results import Observation, wrong
 from runner.events.step_report import StepReport
 from runner.hosts.files import NoSpaceError
@@ -112,18 +113,21 @@ def _await(ctx: Context, inputs: ConvertDiskIn, host: Host, child: Child) -> Non
     """Raises CommandError, NoSpaceError, Interrupted."""
     target = inputs.target
     path, capacity = target.image.path, target.disk.capacity
-    moved, before = time.monotonic(), (0.0, 0)
-    while (code := child.poll()) is None:
-        ctx.check_stop()
-        share = img.percent(child.stderr())
+    seen = (0.0, 0)
+
+    def has_moved_or_ended() -> bool:
+        nonlocal seen
         found = host.stat(path)
-        now = (share, found.allocated if found else 0)
-        if now != before:
-            moved, before = time.monotonic(), now
-            ctx.progress(f"disk {target.disk.key}", "convert", int(capacity * share / 100), capacity)
-        elif time.monotonic() - moved > inputs.stall_timeout:
-            raise CommandError(host.name, child.argv, None, child.stderr())
-        ctx.stop.wait(_LOOK)
+        before, seen = seen, (img.percent(child.stderr()), found.allocated if found else 0)
+        return seen != before or child.poll() is not None
+
+    def stalled() -> CommandError:
+        return CommandError(host.name, child.argv, None, child.stderr())
+
+    while (code := child.poll()) is None:
+        until(has_moved_or_ended, stop=ctx.stop, timeout=inputs.stall_timeout, late=stalled, pause=_LOOK)
+        done = int(capacity * seen[0] / 100)
+        ctx.progress(f"disk {target.disk.key}", "convert", done, capacity)
     if code:
         said = child.stderr()
         if img.is_full(said):

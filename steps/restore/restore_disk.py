@@ -119,8 +119,10 @@ def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: D
         )
 
     with (
-        NbdEndpoint(live.source.uris, f"image of disk {disk.key} on {disk.image.host}") as source,
-        NbdEndpoint(live.into.uris, f"{target.image.path} on {target.image.host}") as into,
+        NbdEndpoint(
+            live.source.uris, f"image of disk {disk.key} on {disk.image.host}", stop=ctx.stop
+        ) as source,
+        NbdEndpoint(live.into.uris, f"{target.image.path} on {target.image.host}", stop=ctx.stop) as into,
         Digests.create(ctx.scratch / "recorded", disk.capacity) as recorded,
     ):
         ledger = _ledger(ctx, target)

@@ -7,21 +7,19 @@ there too, so a host that is out of buffers all the same lowers the limit for th
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from runner.base.errors import Interrupted
+from runner.base.waiting import LOOK, until
 from steps.source.nbdkit_vddk import BUFFER_IN_64_KIB, BUFFERS
 
 PER_ESXI = 48 * 16 // (BUFFERS * BUFFER_IN_64_KIB)
 """48 MB of buffers, in 64 KiB as the library counts them."""
 
 PER_VCENTER = 52
-
-_LOOK = 0.2
-"""Seconds between looks whether the run was told to stop, while waiting."""
 
 
 class Place:
@@ -51,14 +49,14 @@ class OpenDisks:
         """Waits for its turn for as long as the others take; `waits(why)` is called once if it has to. Raises
         Interrupted when `stop` is set meanwhile."""
         with self._changed:
-            told = False
-            while why := self._full(esxi):
-                if not told:
-                    waits(why)
-                    told = True
-                if stop.is_set():
-                    raise Interrupted()
-                self._changed.wait(_LOOK)
+            if why := self._full(esxi):
+                waits(why)
+                until(
+                    lambda: self._changed.wait_for(lambda: not self._full(esxi), LOOK),
+                    stop=stop,
+                    timeout=math.inf,
+                    pause=0,
+                )
             self._open[esxi] += 1
             place = Place(self, esxi, self._round[esxi])
         try:

@@ -8,9 +8,10 @@ pinned one lets pass here). For VDDK by TCP connections, as its library opens no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
-from runner.base.errors import Interrupted, SendenseError
-from runner.engine.retry import FIRST_WAIT
+from runner.base.errors import Interrupted, SendenseError, is_transient
+from runner.base.waiting import again
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
@@ -71,22 +72,19 @@ def examine_vddk(
 
 
 def _failure(ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> str:
-    """Why nothing can be read, empty if it can. Tried once more where that may help: a night must not end for
+    """Why it does not get through; empty if it does. Once more where that may help: a night must not end for
     a moment's refusal."""
-    for last in (False, True):
-        try:
-            with ctx.closing:
-                _Configuration(ctx, host, client, snapshot, disk).open()
-        except _Answered:
-            break
-        except Interrupted:
-            raise
-        except SendenseError as error:
-            if last or not error.transient:
-                return error.message
-            ctx.stop.wait(FIRST_WAIT)
-        else:
-            break
+
+    def attempt(number: int) -> None:
+        with suppress(_Answered), ctx.closing:
+            _Configuration(ctx, host, client, snapshot, disk).open()
+
+    try:
+        again(attempt, on=is_transient, stop=ctx.stop, attempts=2)
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        return error.message
     return ""
 
 

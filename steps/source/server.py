@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import posixpath
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from runner.base.errors import BY_SIGNAL, CommandError, SendenseError
+from runner.base.errors import BY_SIGNAL, CommandError, Interrupted, SendenseError
+from runner.base.waiting import until
 from runner.hosts.host import Child, Forwards, Host
 from runner.hosts.tunnel import explain
 from runner.step.context import Context
@@ -102,16 +102,17 @@ class SourceServer(ABC):
         return uris
 
     def _await_listening(self, child: Child, pid_file: str) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._host.exists(pid_file):
-            self._ctx.check_stop()
-            if (code := child.poll()) is not None:
-                if code > BY_SIGNAL:
-                    raise CommandError(self._host.name, child.argv, code, child.stderr())
-                raise self._failure_of(self._last_words(child))
-            if time.monotonic() > deadline:
-                raise SourceFailed(f"{self._what}: nbdkit does not listen after {START_TIMEOUT:.0f} s")
-            self._ctx.stop.wait(PAUSE)
+        def listens() -> bool:
+            if (there := self._host.exists(pid_file)) or (code := child.poll()) is None:
+                return there
+            if code > BY_SIGNAL:
+                raise CommandError(self._host.name, child.argv, code, child.stderr())
+            raise self._failure_of(self._last_words(child))
+
+        def late() -> SourceFailed:
+            return SourceFailed(f"{self._what}: nbdkit does not listen after {START_TIMEOUT:.0f} s")
+
+        until(listens, stop=self._ctx.stop, timeout=START_TIMEOUT, late=late)
 
     def _shake_hands(self, uri: str, child: Child, forwards: Forwards) -> None:
         self._ctx.check_stop()
@@ -137,7 +138,7 @@ class SourceServer(ABC):
         """Of the handshake. Newer nbdkits (seen with 1.42) ask for the file's size after the disk was opened,
         and their retry filter asks again and again, so its first complaint ends the wait."""
         with ThreadPoolExecutor(1, thread_name_prefix="handshake") as pool:
-            answer = pool.submit(probe, uri, self.handshake_timeout, self._what)
+            answer = pool.submit(probe, uri, self.handshake_timeout, self._what, stop=self._ctx.stop)
             while not wait([answer], PAUSE).done:
                 if self.complaints_are_final and errors_in(words := child.stderr()):
                     child.stop()  # so that the handshake ends too
@@ -176,10 +177,15 @@ class SourceServer(ABC):
 
     def _last_words(self, *children: Child) -> str:
         """Their standard error, once the cause is there or will not come any more."""
-        deadline = time.monotonic() + LAST_WORDS
-        while (
-            not errors_in(said := "".join(child.stderr() for child in children))
-            and time.monotonic() < deadline
-        ):
-            self._ctx.stop.wait(PAUSE)
-        return said
+
+        def said() -> str:
+            return "".join(child.stderr() for child in children)
+
+        try:
+            return until(
+                lambda: words if errors_in(words := said()) else None,
+                stop=self._ctx.stop,
+                timeout=LAST_WORDS,
+            )
+        except (TimeoutError, Interrupted):
+            return said()
