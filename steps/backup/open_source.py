@@ -135,13 +135,13 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
 
         stands_on = _stands_on(ctx, host, choice.transport)
         if vddk_is_it:
-            way = reachability.examine_vddk(ctx, host, client, inputs.snapshot.vm, inputs.vddk)
+            reached = reachability.examine_vddk(ctx, host, client, inputs.snapshot.vm, inputs.vddk)
         else:
-            way = reachability.examine_https(ctx, host, client, inputs.snapshot, disk)
+            reached = reachability.examine_https(ctx, host, client, inputs.snapshot, disk)
         return (
             good(subject, looked_at, f"over {choice.transport}: {choice.why}"),
             *stands_on,
-            *(() if any(one.state == "wrong" for one in stands_on) else way),
+            *(() if any(one.state == "wrong" for one in stands_on) else reached),
             observe(subject, "privileges to read it", permitted),
         )
 

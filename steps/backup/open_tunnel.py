@@ -67,8 +67,10 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
             raise TooManyConnectionsError(export, inputs.connections)
         # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others
         # unused.
-        way = exporter.Way(export.image.disk.key, export.address, export.export, export.image.capacity)
-        uris, seen = exporter.reach(ctx, host, way, inputs.connections)
+        expected = exporter.ExpectedExport(
+            export.image.disk.key, export.address, export.export, export.image.capacity
+        )
+        uris, seen = exporter.reach(ctx, host, expected, inputs.connections)
         if not (seen.multi_conn or seen.read_only):
             # A FLUSH covers its own connection only; who just reads does not mind.
             uris = uris[:1]

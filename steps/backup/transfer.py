@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from datetime import UTC
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -216,21 +217,6 @@ def _copy(
     ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests, increment: Increment | None
 ) -> Copy:
     key, capacity = live.source.disk_key, live.source.capacity
-    label = f"disk {key}"
-
-    def report(progress: Progress) -> None:
-        ctx.progress(
-            label,
-            "copy",
-            progress.done,
-            capacity,
-            data=progress.data,
-            zero=progress.zero,
-            skipped=progress.skipped,
-            read=progress.read,
-            seconds=progress.seconds,
-        )
-
     with (
         NbdEndpoint(live.source.uris, endpoint_name(key), stop=ctx.stop) as source,
         NbdEndpoint(
@@ -270,11 +256,25 @@ def _copy(
                     inherited=() if increment is None else increment.inherit(digests, ledger.done),
                     earlier=held if increment is None else increment.earlier() or held,
                     on_flushed=ledger.record,
-                    on_progress=report,
+                    on_progress=partial(_report, ctx, f"disk {key}", capacity),
                 )
         if increment is not None:
             increment.check(source, None if inputs.sample is None else inputs.sample / 100)
         return done
+
+
+def _report(ctx: Context, label: str, capacity: int, progress: Progress) -> None:
+    ctx.progress(
+        label,
+        "copy",
+        progress.done,
+        capacity,
+        data=progress.data,
+        zero=progress.zero,
+        skipped=progress.skipped,
+        read=progress.read,
+        seconds=progress.seconds,
+    )
 
 
 def _head(source: Source, image: Image) -> LedgerHead:

@@ -91,9 +91,7 @@ def prune(
     run is built on stay. What is built on a point that goes is rebuilt before, and compared. Killed at any
     moment, the same command goes on.
     """
-    given: dict[str, JsonValue] = {
-        name.replace("_", "-"): count for name, count in counts.items() if count is not None
-    }
+    given: dict[str, JsonValue] = {name.replace("_", "-"): n for name, n in counts.items() if n is not None}
     if not given:
         raise UsageError("say what stays: --keep-last, --keep-daily, … N, or --max-chain N")
     options = options_from(settings, state)
@@ -106,13 +104,10 @@ def prune(
         shares = retention_plan.may_share(place.host, place.path)
         plans = retention_plan.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
         problems = _problems(place, plans)
-    due = [plan for plan in plans if plan.due]
-    refused = _refused(plans)
+    due, refused = [plan for plan in plans if plan.due], _refused(plans)
     if dry_run and as_json:
-        found = [plan.to_json_value() for plan in plans]
-        print_json(
-            {"schema_version": PRUNE_SCHEMA_VERSION, "dry_run": True, "vms": found, "problems": problems}
-        )
+        found: list[JsonValue] = [plan.to_json_value() for plan in plans]
+        _print_document(dry_run=True, vms=found, problems=[*problems])
     else:
         _show(plans, sys.stderr if as_json else sys.stdout, all_points=dry_run)
     for problem in problems:
@@ -122,21 +117,15 @@ def prune(
     if not due:
         code = 1 if refused else 0
         if as_json:
-            document: dict[str, JsonValue] = {
-                "schema_version": PRUNE_SCHEMA_VERSION,
-                "dry_run": False,
-                "run": None,
-            }
-            print_json({**document, "exit_code": code, "vms": [], "refused": refused})
+            _print_document(dry_run=False, run=None, exit_code=code, vms=[], refused=refused)
         raise click.exceptions.Exit(code)
     agree(_question(due), given=yes, option="--yes", untouched="nothing was deleted")
     everything = len(wanted) == len(names.vms)
-    confirmed: dict[str, JsonValue] = {plan.instance_uuid: [*plan.plan.drops] for plan in due}
     values: dict[str, JsonValue] = {
         "repository": place.name,
         "vms": [] if everything else [*sorted(plan.instance_uuid for plan in plans)],
         "retention": given,
-        "confirmed": confirmed,
+        "confirmed": {plan.instance_uuid: [*plan.plan.drops] for plan in due},
     }
     file = job_for(site, options, "prune", place.name, values, free=("confirmed",))
     # What an unfinished prune decided was not shown now: it is decided anew, and what that one left is
@@ -147,6 +136,11 @@ def prune(
         told = made.document(PRUNE_SCHEMA_VERSION, result, summary)
         print_json({**told, "dry_run": False, "vms": pruned, "refused": refused})
     raise click.exceptions.Exit(result.exit_code or (1 if refused else 0))
+
+
+def _print_document(**told: JsonValue) -> None:
+    """Of what was looked at, without a run."""
+    print_json({"schema_version": PRUNE_SCHEMA_VERSION, **told})
 
 
 def _problems(place: Place, plans: Sequence[VmPlan]) -> list[str]:

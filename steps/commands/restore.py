@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import click
@@ -15,12 +15,14 @@ from runner.base.errors import UsageError
 from runner.cli.options import job_options, json_option, options_from, print_json, renamed_option, typed
 from runner.cli.work import Work
 from runner.console import plan_view
+from runner.events.summary import RunSummary
 from runner.job.model import LOCAL
 from steps.commands import consent, made
 from steps.commands.repositories import find_point, job_for, repositories_of, repository_option, site_argument
 from steps.points import stored
 from steps.repository import layout, standing
 from steps.repository.lookup import LATEST
+from steps.repository.standing import Standing
 from steps.restore.finalize_restore import FinalizeRestore
 
 RESTORE_SCHEMA_VERSION = 1
@@ -99,14 +101,7 @@ def restore(
         "overwrite": overwrite,
         "accept_suspect": suspect or accept_suspect,
     }
-    vm, name = layout.slug_of(posixpath.dirname(path)), posixpath.basename(path)
-    free = ["overwrite", "accept_suspect"]
-    if name.startswith(posixpath.basename(point.rstrip("/"))):
-        file = job_for(site, options, "restore", f"{vm}-{name}", values, free)
-    else:
-        free.append("point")
-        told: list[JsonValue] = [job.file, posixpath.dirname(path), point]
-        file = job_for(site, options, "restore", f"{vm}-{LATEST}", values, free, typed_as=told, fresh=fresh)
+    file = _job_for(site, options, point, path, values, fresh=fresh)
     own = Options(state=state, fresh=fresh, typed=typed())
     if dry_run:
         plan = plan_job(file, own, offline=False)
@@ -117,19 +112,36 @@ def restore(
         raise click.exceptions.Exit(1 if plan.problems else 0)
     result, summary = made.run_made(file, own)
     if as_json:
-        point_of = {"vm": known.vm, "point": known.point, "path": path, "doubts": list(known.doubts)}
-        files = [
-            file for out in made.outputs(summary, FinalizeRestore.name) for file in made.texts(out["files"])
-        ]
-        print_json(
-            {
-                **made.document(RESTORE_SCHEMA_VERSION, result, summary),
-                **point_of,
-                "host": host,
-                "files": files,
-            }
-        )
+        told = made.document(RESTORE_SCHEMA_VERSION, result, summary)
+        print_json({**told, **_document(known, path, host, summary)})
     raise click.exceptions.Exit(result.exit_code)
+
+
+def _job_for(
+    site: Path, options: Options, point: str, path: str, values: Mapping[str, JsonValue], *, fresh: bool
+) -> Path:
+    """Of the point at `path`, which was asked for as `point`."""
+    directory, name = posixpath.split(path)
+    vm = layout.slug_of(directory)
+    free = ("overwrite", "accept_suspect")
+    if name.startswith(posixpath.basename(point.rstrip("/"))):
+        return job_for(site, options, "restore", f"{vm}-{name}", values, free)
+    # The newest is another one tomorrow: what is unfinished keeps the point that it began with.
+    told: list[JsonValue] = [read_job(site, options, part=True).file, directory, point]
+    about = f"{vm}-{LATEST}"
+    return job_for(site, options, "restore", about, values, (*free, "point"), typed_as=told, fresh=fresh)
+
+
+def _document(known: Standing, path: str, host: str, summary: RunSummary) -> dict[str, JsonValue]:
+    files = (file for out in made.outputs(summary, FinalizeRestore.name) for file in made.texts(out["files"]))
+    return {
+        "vm": known.vm,
+        "point": known.point,
+        "path": path,
+        "doubts": list(known.doubts),
+        "host": host,
+        "files": list(files),
+    }
 
 
 def destination(place: str, hosts: Collection[str]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ of its own.
     endpoint.py   the protocol of what can be copied from and to; its errors
     nbd.py        endpoints over NBD; libnbd lives here only       memory.py   endpoints in memory
     traffic.py    requests in flight on several connections, in one event loop; stop and stall
-    survey.py     what a disk's next pieces are, asked a window at a time
+    extent_walk.py     what a disk's next pieces are, asked a window at a time
     engine.py     copy()            compare.py   compare()          differences.py   all that differs, not
     only the first
     digests.py    the BLAKE3 of every 1 MiB block, as a sparse file

@@ -15,6 +15,7 @@ from runner.step.step import Empty, Lifetime, Step
 from steps.points import retention_plan
 from steps.points.retention_plan import VmPlan
 from steps.repository import retention
+from steps.repository.naming import Names
 from steps.repository.retention import Policy
 from steps.repository.section import locate
 
@@ -60,8 +61,10 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
         host, root = locate(ctx, inputs.repository)
         now = datetime.now(UTC)
         shares = retention_plan.may_share(host, root)
-        plans = retention_plan.plans(
-            host, root, inputs.policy, now, inputs.vms, shares=shares, confirmed=inputs.confirmed
+        names = Names.read(host, root)
+        wanted = names.find_all(inputs.vms)
+        plans = retention_plan.of_vms(
+            host, names, wanted, inputs.policy, now, shares=shares, confirmed=inputs.confirmed
         )
         return Chosen(
             now=now,

@@ -83,8 +83,8 @@ class Exporter:
 
 
 @dataclass(frozen=True)
-class Way:
-    """To an export on a host: `address` is what a forward leads to there."""
+class ExpectedExport:
+    """What must be found behind a forward to a host: `address` is what it leads to there."""
 
     key: int
     address: str
@@ -101,10 +101,10 @@ class ExporterError(SendenseError):
 
 
 class WrongSizeError(SendenseError):
-    def __init__(self, host: str, way: Way, found: int) -> None:
+    def __init__(self, host: str, expected: ExpectedExport, found: int) -> None:
         super().__init__(
-            f"the export of disk {way.key} on {host} has {found} bytes where the disk has {way.capacity}: it "
-            "is another disk's, so nothing was written"
+            f"the export of disk {expected.key} on {host} has {found} bytes where the disk has "
+            f"{expected.capacity}: it is another disk's, so nothing was written"
         )
 
 
@@ -119,9 +119,9 @@ class _NoDirectReadsError(Exception):
 def start(ctx: Context, host: Host, server: Server) -> Exporter:
     """It ends with `ctx`. Raises ExporterError, ToolMissing, ForwardsForbidden, HostError, Interrupted."""
     nbd_server.QEMU_NBD.require(ctx, host)
-    way = forwards.way_to(ctx, host)
+    kind = forwards.kind_for(ctx, host)
     directory = ctx.closing.enter_context(host.tempdir())
-    if way == "sockets":
+    if kind == "sockets":
         socket = posixpath.join(directory, "nbd")
         return Exporter(socket, server.export, _serve(ctx, host, server, socket, directory) != "none")
     ctx.warn(f"disk {server.key}: {forwards.exposed(host)}")
@@ -201,15 +201,17 @@ def _check_alive(host: Host, server: Server, child: Child) -> None:
     raise _error(host, server, f"it ended with exit code {code}: {said}", transient=transient)
 
 
-def reach(ctx: Context, host: Host, way: Way, connections: int) -> tuple[tuple[str, ...], ExportInfo]:
+def reach(
+    ctx: Context, host: Host, expected: ExpectedExport, connections: int
+) -> tuple[tuple[str, ...], ExportInfo]:
     """URIs of sockets here that each passed a handshake, and what the last one said. Raises WrongSizeError,
     ConnectFailed, HostError, Interrupted."""
     if host.local:
-        uris, seen, _ = _open(ctx, host, way, connections)
+        uris, seen, _ = _open(ctx, host, expected, connections)
         return uris, seen
-    uris, seen, took = _open(ctx, host, way, ssh_processes(connections))
+    uris, seen, took = _open(ctx, host, expected, ssh_processes(connections))
     if more := ssh_processes(connections, handshake=took) - len(uris):
-        further, seen, _ = _open(ctx, host, way, more)
+        further, seen, _ = _open(ctx, host, expected, more)
         uris += further
     return uris * nbd_server.CONNECTIONS_PER_FORWARD, seen
 
@@ -223,20 +225,22 @@ def ssh_processes(connections: int, *, handshake: float = 0.0) -> int:
     return connections if handshake > LONG_WIRE else min(connections, len(os.sched_getaffinity(0)))
 
 
-def _open(ctx: Context, host: Host, way: Way, several: int) -> tuple[tuple[str, ...], ExportInfo, float]:
+def _open(
+    ctx: Context, host: Host, expected: ExpectedExport, several: int
+) -> tuple[tuple[str, ...], ExportInfo, float]:
     """URIs through as many forwards, what the last one said, and the seconds that the fastest handshake
     took."""
-    ways = ctx.closing.enter_context(host.forward((way.address,) * several))
-    if ways.children:
+    tunnel = ctx.closing.enter_context(host.forward((expected.address,) * several))
+    if tunnel.children:
         ctx.uses("ssh", ssh_version())
-    ctx.children.extend(ways.children)
-    uris = tuple(nbd_server.uri(socket, way.export) for socket in ways.sockets)
+    ctx.children.extend(tunnel.children)
+    uris = tuple(nbd_server.uri(socket, expected.export) for socket in tunnel.sockets)
     fastest = REACH_TIMEOUT
     for number, uri in enumerate(uris, 1):
-        name = f"the export of disk {way.key} on {host.name} (forward {number} of {several})"
+        name = f"the export of disk {expected.key} on {host.name} (forward {number} of {several})"
         began = time.monotonic()
-        seen = handshake_through(ctx, host.name, ways, uri, name, timeout=REACH_TIMEOUT)
+        seen = handshake_through(ctx, host.name, tunnel, uri, name, timeout=REACH_TIMEOUT)
         fastest = min(fastest, time.monotonic() - began)
-        if seen.size != way.capacity:
-            raise WrongSizeError(host.name, way, seen.size)
+        if seen.size != expected.capacity:
+            raise WrongSizeError(host.name, expected, seen.size)
     return uris, seen, fastest

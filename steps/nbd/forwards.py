@@ -25,7 +25,7 @@ from steps.copy.nbd import probe
 from steps.nbd.handshake import ATTEMPT
 from steps.qemu import nbd_server
 
-Way = Literal["sockets", "ports"]
+ForwardKind = Literal["sockets", "ports"]
 
 START_TIMEOUT = 15.0
 """Seconds for an exporter of nothing to listen."""
@@ -67,7 +67,7 @@ def stanza(host: Host, *, ports: bool = False) -> tuple[str, ...]:
     return tuple(line for line in text.splitlines() if line.strip())
 
 
-def way_to(ctx: Context, host: Host) -> Way:
+def kind_for(ctx: Context, host: Host) -> ForwardKind:
     """How exporters on `host` can be reached, tried once a run. Raises ForwardsForbidden, HostError,
     ToolMissing."""
     if host.local:
@@ -78,7 +78,7 @@ def way_to(ctx: Context, host: Host) -> Way:
 def examine(ctx: Context, host: Host) -> Observation:
     subject, looked_at = f"host {host.name}", "forwards through its sshd"
     try:
-        if way_to(ctx, host) == "ports":
+        if kind_for(ctx, host) == "ports":
             tried = f"{exposed(host)}; only the first of these ports was tried"
             return noted(
                 subject,
@@ -114,7 +114,7 @@ def exposed(host: Host) -> str:
     )
 
 
-def _try(ctx: Context, host: Host) -> Way:
+def _try(ctx: Context, host: Host) -> ForwardKind:
     nbd_server.QEMU_NBD.require(ctx, host)
     if _carries_sockets(ctx, host, _qemu_nbd):
         return "sockets"

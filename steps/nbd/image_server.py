@@ -7,7 +7,7 @@ from typing import Literal
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.nbd import exporter
-from steps.nbd.exporter import Server, Way
+from steps.nbd.exporter import ExpectedExport, Server
 from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage
 
@@ -28,8 +28,8 @@ def serve(
         connections=connections,
     )
     served = exporter.start(ctx, host, server)
-    way = Way(image.key, served.address, served.export, image.capacity)
-    uris, seen = exporter.reach(ctx, host, way, connections)
+    expected = ExpectedExport(image.key, served.address, served.export, image.capacity)
+    uris, seen = exporter.reach(ctx, host, expected, connections)
     if not (seen.multi_conn or seen.read_only):
         # A FLUSH covers its own connection only; who just reads does not mind.
         uris = uris[:1]

@@ -90,23 +90,6 @@ class NoRoomError(SendenseError):
         )
 
 
-def plans(
-    host: Host,
-    root: str,
-    policy: Policy,
-    now: datetime,
-    vms: Iterable[str] = (),
-    *,
-    shares: bool,
-    confirmed: Mapping[str, Collection[str]] | None = None,
-) -> tuple[VmPlan, ...]:
-    """Of all VMs with points in the repository at `root`, or of `vms`, by any name that `naming` knows.
-    `confirmed`: by instance uuid, the points that may go; of VMs that are not among them nothing is done.
-    Raises NoSuchVmError, AmbiguousVmError, NotARepositoryError, CommandError."""
-    names = Names.read(host, root)
-    return of_vms(host, names, names.find_all(vms), policy, now, shares=shares, confirmed=confirmed)
-
-
 def of_vms(
     host: Host,
     names: Names,
@@ -117,7 +100,8 @@ def of_vms(
     shares: bool,
     confirmed: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[VmPlan, ...]:
-    """As `plans`, of what was read already."""
+    """Of `vms`, each called as `names` tells it from the others. `confirmed`: by instance uuid, the points
+    that may go; of VMs that are not among them nothing is done. Raises CommandError."""
     found = []
     for vm in vms:
         may_go = None if confirmed is None else confirmed.get(vm.uuid)

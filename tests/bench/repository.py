@@ -11,6 +11,7 @@ from pathlib import Path
 from runner.hosts.local import LocalHost
 from steps.points import retention_plan
 from steps.repository import catalogue
+from steps.repository.naming import Names
 from steps.repository.retention import Policy
 from tests.chain import many
 
@@ -27,11 +28,16 @@ def seconds(act: Callable[[], object]) -> float:
     return min(found)
 
 
+def plan(host: LocalHost, root: str, policy: Policy) -> None:
+    names = Names.read(host, root)
+    retention_plan.of_vms(host, names, names.vms, policy, datetime.now(UTC), shares=False)
+
+
 def main() -> None:
     host, policy = LocalHost(), Policy(keep_last=3, keep_daily=7, keep_weekly=5, keep_monthly=12)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "repository"
         many(root, vms=100, points=100)
         listed = seconds(lambda: catalogue.read(host, str(root)))
-        planned = seconds(lambda: retention_plan.plans(host, str(root), policy, datetime.now(UTC), shares=False))
+        planned = seconds(lambda: plan(host, str(root), policy))
     print(f"10,000 manifests: points {listed:.1f} s, prune --dry-run {planned:.1f} s (aim {AIM:.0f} s)", flush=True)

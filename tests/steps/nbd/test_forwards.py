@@ -63,15 +63,15 @@ CASES = {
 
 
 @pytest.mark.parametrize(("options", "way"), CASES.values(), ids=CASES.keys())
-def test_the_way_to_an_exporter_is_found_by_trying(tmp_path: Path, options: dict[str, str], way: str | None) -> None:
+def test_the_kind_of_forwards_is_found_by_trying(tmp_path: Path, options: dict[str, str], way: str | None) -> None:
     first, last = free_ports(3)
     options = {name: value.format(first=first) for name, value in options.items()}
     with hub(tmp_path, options, f"{first}-{last}") as (made, host, _):
         if way is not None:
-            assert forwards.way_to(made.context(), host) == way
+            assert forwards.kind_for(made.context(), host) == way
             return
         with pytest.raises(forwards.ForwardsForbidden) as raised:
-            forwards.way_to(made.context(), host)
+            forwards.kind_for(made.context(), host)
         assert f"port {first}" in raised.value.message and "`PermitOpen any`" in raised.value.message
         assert "\n" not in raised.value.message
 
@@ -87,7 +87,7 @@ def test_the_stanza_opens_an_sshd_that_forbids_everything(tmp_path: Path, ports:
         opened = Sshd(tmp_path / "sshd", closed | {"Match": "\n".join((match.removeprefix("Match "), *lines))})
         opened.start()
         try:
-            assert forwards.way_to(made.context(), host) == ("ports" if ports else "sockets")
+            assert forwards.kind_for(made.context(), host) == ("ports" if ports else "sockets")
         finally:
             opened.stop()
 

@@ -19,6 +19,7 @@ from steps.points import retention_plan
 from steps.repository import identities, layout, manifest, parent, reader, vm_directory, vm_place
 from steps.repository.identities import AdoptedTwiceError, Adoption, Identity
 from steps.repository.listing import UnreadableError
+from steps.repository.naming import Names
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
 from steps.repository.vm_place import OtherVcenterError
@@ -89,7 +90,8 @@ def test_points_of_before_and_after_are_one_vms_to_those_who_list_and_prune(hub:
     assert [entry.point for entry in seen.entries] == [chain.points[0], made.point]
     assert seen.unread == []
     assert seen.uuids == {INSTANCE, NEW}
-    (plan,) = retention_plan.plans(hub.host, hub.root, Policy(keep_last=1), NOW, (NEW,), shares=True)
+    names = Names.read(hub.host, hub.root)
+    (plan,) = retention_plan.of_vms(hub.host, names, names.find_all((NEW,)), Policy(keep_last=1), NOW, shares=True)
     assert plan.key == chain.directory.name
 
 
@@ -115,7 +117,8 @@ def test_a_record_that_cannot_be_read_is_a_sentence_and_keeps_what_is_there(
     spoil(chain.directory / layout.IDENTITIES)
     with pytest.raises(StateError, match=why):
         vm_place.look(hub.host, hub.root, vm(vcenter_uuid=REBUILT))
-    (plan,) = retention_plan.plans(hub.host, hub.root, Policy(keep_last=1), NOW, shares=True)
+    names = Names.read(hub.host, hub.root)
+    (plan,) = retention_plan.of_vms(hub.host, names, names.vms, Policy(keep_last=1), NOW, shares=True)
     assert why in str(plan.refused)
 
 

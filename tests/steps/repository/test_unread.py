@@ -15,6 +15,7 @@ from runner.base.errors import SendenseError, StateError
 from runner.base.sealed import CHECKSUM, seal
 from steps.points import retention_plan
 from steps.repository import catalogue, layout, manifest, parent, verification_records, vm_place
+from steps.repository.naming import Names
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
 from steps.repository.verification_records import DiskVerified, Verification
@@ -186,7 +187,8 @@ def test_nothing_is_built_on_a_vm_of_which_something_cannot_be_read(
 
 def drops(hub: Hub) -> dict[str, tuple[str, ...]]:
     """What would go of each VM if one point were to stay."""
-    plans = retention_plan.plans(hub.host, hub.root, Policy(keep_last=1), AT, shares=True)
+    names = Names.read(hub.host, hub.root)
+    plans = retention_plan.of_vms(hub.host, names, names.vms, Policy(keep_last=1), AT, shares=True)
     return {plan.vm: plan.plan.drops for plan in plans}
 
 
