@@ -102,6 +102,7 @@ class JobModel(Model):
 
 def load_value(annotation: Any, value: JsonValue) -> Any:
     """`value` as the annotated type, by the rules of `Model`; raises pydantic.ValidationError."""
+    # By way of JSON, as everywhere: in strict mode a list of Python's is no tuple.
     adapter: TypeAdapter[Any] = TypeAdapter(annotation)
     return adapter.validate_json(json.dumps(value), strict=True)
 

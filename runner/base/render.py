@@ -61,6 +61,7 @@ def template_summary(name: str) -> str:
 def render_template(name: str, values: Mapping[str, JsonValue]) -> str:
     """The job template as YAML, line for line; all of `values` together are `variables` there. Inserted
     values are quoted, so that a name with a colon in it stays a name; ``${{ }}`` passes untouched."""
+    # Lines stay where they are, so that a mistake is told in the line of the template's own file.
     body = _FRONT.sub(lambda front: "\n" * front[0].count("\n"), template_text(name))
     return (
         _job_environment().from_string(_kept_expressions(body)).render({**values, "variables": dict(values)})
@@ -90,6 +91,8 @@ def _kept_expressions(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _job_environment() -> jinja2.Environment:
+    # Undefined is an error: a variable that a template misspells would be an empty text in a job. Sandboxed,
+    # though templates are ours: values come from files of branches that nobody has reviewed.
     return ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, autoescape=False, finalize=quoted, keep_trailing_newline=True
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
+    # Reversed, so that of two that fold alike the first known one stays.
     folded = {choice.lower().replace("_", "-"): choice for choice in reversed(list(known))}
     close = difflib.get_close_matches(word.lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
     return folded[close[0]] if close else None

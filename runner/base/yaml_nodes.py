@@ -176,6 +176,7 @@ class _Composer:
             self._refuse(Location(self.file, 1, 1), "the file is empty")
         node = self._node(self._next(), 0)
         self._next()  # the document's end
+        # Read on: what stands behind a `---` would be left out without a word.
         if isinstance(event := self._next(), DocumentStartEvent):
             self._refuse(
                 self._at(event), "a second document starts here: a job file is one document, without '---'"
@@ -234,6 +235,7 @@ class _Composer:
                 )
             else:
                 entries[key.text] = Entry(key.at, node)
+        # What stands here wins, then an earlier mapping over a later one (https://yaml.org/type/merge.html).
         for source in merged:
             entries = {**source.entries, **entries}
         return Mapping(at, entries, 1 + sum(entry.node.weight for entry in entries.values()))
@@ -251,6 +253,7 @@ class _Composer:
                 "is inside the value it stands for" if anchor in self._anchors else "has no anchor before it"
             )
             self._refuse(at, f"the alias '*{anchor}' {why}")
+        # An alias is free to read and not to walk: lists of aliases to lists of aliases grow exponentially.
         self._count(node.weight, at)
         return node
 

@@ -63,6 +63,7 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code; an error a user can meet is its sentence, without a traceback."""
+    # Before anything is opened or started: a core dump would hold passwords, and files are 0600.
     process.dump_no_core()
     raise_soft_limits()
     process.make_private()

@@ -13,6 +13,7 @@ def ask(question: str) -> bool | None:
     waits for input that nobody types. Raises KeyboardInterrupt."""
     if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
+    # Not `input`, which asks on standard output.
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     answer = _line()
@@ -25,6 +26,7 @@ def _line() -> str:
     """Ctrl-C ends the wait, whatever a command does with it while it works."""
     if threading.current_thread() is not threading.main_thread():
         return sys.stdin.readline()
+    # A handler that only sets a flag, as `run` has, would leave readline waiting.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return sys.stdin.readline()

@@ -69,9 +69,8 @@ class _Ending:
             for each in self._summary.statements
             if each.about == about
         ]
-        shown = (
-            said if len(said) <= NOTES + 1 else said[:NOTES]
-        )  # one more has the line that would tell of it
+        # One more than that has the line which would tell of it.
+        shown = said if len(said) <= NOTES + 1 else said[:NOTES]
         for text in shown:
             self._say(f"  {text}")
         if left := len(said) - len(shown):

@@ -48,6 +48,7 @@ class Console:
         self._stream = sys.stderr if stream is None else stream
         self._fold = Fold(report_of)
         self._silent = False
+        # rich draws from a thread of its own, and must not see a fold that an event has half changed.
         self._lock = threading.RLock()
         self._quiet = level == "quiet"
         self._face: Face
@@ -67,6 +68,7 @@ class Console:
         with self._lock:
             self._fold.add(event)
             self._show(lambda: self._face.tell(event))
+        # Outside of the lock: stopping the display waits for the thread that wants it.
         if isinstance(event, RunFinished) and self._fold.started is not None:
             self._show(self._end)
 

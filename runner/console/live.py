@@ -158,6 +158,7 @@ class LiveFace:
             ("" if left is None else f"{human_seconds(left)} left", 17),
             (latest.phase, 0 if width < NARROW else 7),
         ):
+            # Of fixed width: columns that move with each number cannot be read.
             if wide:
                 line.add_column(width=wide, no_wrap=True, justify="left" if text == latest.phase else "right")
                 cells.append(Text(printable(text), style="dim" if text == latest.phase else ""))
@@ -185,6 +186,7 @@ class LiveFace:
             [_line(f" {NODES['done'].mark} {', '.join(over)}", "dim")] if over else []
         )
         for step, nodes in now_on.items():
+            # Those that only wait for their end give way first.
             flows = sorted(bars[step], key=lambda flow: flow.percent == 100)
             shown = flows if len(flows) <= room else flows[: max(0, room - 1)]
             lines += self._step(step, nodes, shown, now, width)

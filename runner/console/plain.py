@@ -59,6 +59,7 @@ class PlainFace:
             return
         if self._level != "verbose" and (isinstance(event, VERBOSE) or _is_closing(event)):
             return
+        # What one failure skips comes in a row: the next line of anything else ends it.
         text = self._text(event)
         if text is not None or isinstance(event, RunFinished):
             for because, nodes in self._skipped.items():
@@ -105,6 +106,7 @@ class PlainFace:
 
     def _progress(self, event: NodeProgress) -> str | None:
         key = (event.node, event.label, event.phase)
+        # The first says nothing yet (0 %), so it only starts the clock.
         last = self._told.setdefault(key, event.at)
         if (event.at - last).total_seconds() < self._interval:
             return None

@@ -69,6 +69,7 @@ class _LaidOut:
         """Of the columns that stand side by side, the width of each; the others go below their lines."""
         beside = dict(self._natural)
         while (widths := _fitted(beside, self._console.width)) is None:
+            # The first column names the line, so it stays beside whatever is left.
             others = [index for index in beside if index]
             if not others:
                 return {0: self._console.width}
@@ -102,6 +103,7 @@ def _fitted(natural: Mapping[int, int], room: int) -> dict[int, int] | None:
     little."""
     room -= GAP * (len(natural) - 1)
     fitted = {}
+    # The narrowest first: what it does not take of its share is there for the wider ones.
     for position, (index, width) in enumerate(sorted(natural.items(), key=lambda column: column[1])):
         given = min(width, room // (len(natural) - position))
         if given < min(width, SHORT):

@@ -54,9 +54,8 @@ class Flow:
     """One node's phase while it goes on: the latest event whole, a thinned list of samples for the curve, and
     the last seconds for the speed of now."""
 
-    WINDOW = (
-        10.0  # seconds that the speed of now is measured over: long enough to be read, short enough to be now
-    )
+    # Seconds that the speed of now is measured over: long enough to be read, short enough to be now.
+    WINDOW = 10.0
     GRAIN = 0.25  # seconds between what is kept of them
 
     def __init__(self, first: NodeProgress) -> None:
@@ -70,6 +69,7 @@ class Flow:
             self.first = event
             self._recent.clear()
         self.latest = event
+        # A copy reports several hundred times a second: forty samples are a window, not four thousand.
         if not self._recent or _seconds(self._recent[-1], event.at) >= self.GRAIN:
             self._recent.append(event)
         while len(self._recent) > 1 and _seconds(self._recent[1], event.at) >= self.WINDOW:
@@ -83,6 +83,8 @@ class Flow:
             return None
         since = self._since(now)
         seconds, moved = _seconds(since, now), _moved(latest) - _moved(since)
+        # Younger than the window, so all of it, by the clock of who does the work: the first event came only
+        # when something was done.
         if latest.seconds is not None and latest.seconds + _seconds(latest, now) <= self.WINDOW:
             seconds, moved = latest.seconds + _seconds(latest, now), _moved(latest)
         return None if seconds < 2 * self.GRAIN else moved / seconds
@@ -153,6 +155,7 @@ def _moved(event: NodeProgress) -> int:
 
 def throughput(flows: Iterable[Flow], start: datetime, end: datetime) -> Throughput:
     """Each sample's bytes are spread evenly over the time since the sample before."""
+    # Two events in one instant are a run of no length, which cannot be divided by.
     width = max((end - start).total_seconds() / BINS, 0.05)
     phases: dict[str, list[float]] = {}
     for flow in flows:

@@ -67,6 +67,7 @@ class Thinning:
         key = (event.node, event.label, event.phase)
         kept: list[Event] = []
         last = self._pending.get(event.node)
+        # It went on to the next phase, so what was put off was the last of the one before.
         if last is not None and (last.node, last.label, last.phase) != key:
             kept.append(self._pending.pop(event.node))
         began = self._began.setdefault(key, event.at)
@@ -99,6 +100,7 @@ class Journal:
         """Why what stands there is not all, a sentence."""
         self._closed = False
         try:
+            # O_APPEND: of two writers each line is whole. To be read too, for the torn line of a killed run.
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateError(f"the events cannot be written to {path}: {error.strerror}") from error
@@ -125,6 +127,7 @@ class Journal:
             os.close(self._fd)
 
     def _append(self, line: bytes) -> None:
+        # After a failure not even what would fit: a journal with a hole reads as a run that never was.
         if self._closed or self.failure is not None:
             return
         try:
@@ -138,6 +141,7 @@ class Journal:
         self.failure = self.failure or f"{self.path} is incomplete{room}: {error.strerror}"
 
     def _cut_torn_line(self) -> None:
+        # From the end, in pieces: a line may be long (a graph of 2,000 nodes), and the file 1 GiB.
         size = end = os.fstat(self._fd).st_size
         while end > 0:
             start = max(0, end - 65536)

@@ -90,6 +90,7 @@ def _summed(results: Sequence[Result]) -> Iterable[Amount | str]:
             key = (part.noun, part.label)
             before = amounts[key].value if key in amounts else 0
             amounts[key] = part.model_copy(update={"value": before + part.value})
+    # In the order of the first; a word that not all say would be untrue of some.
     for part in results[0].parts:
         if not isinstance(part, str):
             yield amounts.pop((part.noun, part.label), part)
@@ -102,6 +103,7 @@ def document(results: Sequence[Result], makes: Iterable[str] = ()) -> dict[str, 
     """What a program gets: `results`, and of all of them together each list of `makes` (the keys of all
     installed steps, so that an empty list is there too). `bytes` is that of what the run was for, the first
     act of it."""
+    # A backup that also prunes is judged by what it copied.
     main = [one for one in results if one.act == results[0].act] if results else []
     known = [one.bytes for one in main if one.bytes is not None]
     return {

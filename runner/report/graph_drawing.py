@@ -87,7 +87,8 @@ def draw_graph(nodes: Sequence[NodeSummary], edges: Iterable[tuple[str, str]]) -
         return None
     dag = Dag(members)
     dag.add((spots[a], spots[b]) for a, b in edges if a in spots and b in spots and spots[a] != spots[b])
-    # A lock has an edge to nearly every node.
+    # Reduced, since a lock has an edge to nearly every node; as late as possible, so that what serves a disk
+    # stands beside what it serves.
     return _place(members, dag.reduced(), dag.levels(), tuple(dict.fromkeys(lanes.values())))
 
 
@@ -105,6 +106,7 @@ def _lanes(nodes: Sequence[NodeSummary]) -> dict[str, str]:
     keys = list(dict.fromkeys(_key(node.node) for node in nodes if "[" in node.node))
     if len(keys) <= MAX_LANES:
         return {key: key for key in keys}
+    # What went wrong keeps a lane of its own: it is what the picture is looked at for.
     troubled = {_key(node.node) for node in nodes if node.state in ("failed", "alarm", "stopped", "running")}
     shown = [key for key in keys if key in troubled][: MAX_LANES - 1]
     rest = f"{len(keys) - len(shown)} {'others' if shown else 'keys'}"
@@ -159,6 +161,7 @@ def _place(
 
 
 def _box(spot: _Spot, nodes: list[NodeSummary]) -> Box:
+    # Of a lane that stands for many the worst is shown: green must mean that all of them are.
     state = min((node.state for node in nodes), key=WORST_FIRST.index)
     times = [node.seconds for node in nodes if node.seconds is not None]
     note = human_seconds(times[0]) if times and state in ("done", "alarm", "failed") else NODES[state].word

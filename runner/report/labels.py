@@ -126,6 +126,7 @@ def failures(summary: RunSummary, *, told: bool = False) -> list[Trouble]:
     if not told:
         undone = [(undo.error, undo.node) for undo in summary.undo_failures]
         found += [_trouble("failed", f"cleanup failed: {text}", nodes) for text, nodes in _by_text(undone)]
+    # The engine's own sentence often quotes the node's, which stands above.
     if summary.error and not any(text in summary.error for text in _of_nodes(summary)):
         found.append(_trouble("failed", summary.error, ["the run"]))
     return found

@@ -44,6 +44,7 @@ def render_html(summary: RunSummary) -> str:
     graph = draw_graph(summary.nodes, summary.edges)
     values = _values(summary) | {"graph": graph, "chart": draw_throughput(summary.throughput)}
     page = render_report("report.html.j2", values)
+    # jinja2 escapes what HTML knows, and lets control characters pass that a name may hold.
     return "\n".join(printable(line) for line in page.split("\n"))
 
 

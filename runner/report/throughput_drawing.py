@@ -42,6 +42,7 @@ def draw_throughput(measured: Throughput) -> Chart | None:
     top = max((max(speeds) for speeds in measured.phases.values()), default=0.0)
     if top <= 0:
         return None
+    # Ticks at round numbers, and one above the top, so that no curve touches the frame.
     step = _nice_speed(top)
     ceiling = step * (int(top / step) + 1)
     bins = max(len(speeds) for speeds in measured.phases.values())
@@ -78,6 +79,7 @@ def _curve(phase: str, speeds: tuple[float, ...], ceiling: float) -> Curve:
         f"{(index + 0.5) * width:.1f} {CURVE_HEIGHT * (1 - speed / ceiling):.1f}"
         for index, speed in enumerate(speeds)
     ]
+    # Without the time in which the phase had not begun or was over: its own speed, not that of the run.
     moving = [speed for speed in speeds if speed > 0]
     return Curve(
         phase=phase,
