@@ -11,8 +11,9 @@ from blake3 import blake3
 from pyVmomi import vim, vmodl
 
 from runner.base.units import MiB
-from steps.backup.publish import Publish, PublishIn
+from steps.backup.publish import Publish
 from steps.backup.snapshot import FrozenDisk
+from steps.backup.unpublished import Unpublished
 from steps.repository import layout
 from steps.values.copied import Copied
 from steps.values.image import Image
@@ -94,13 +95,13 @@ def verified(image: Image, **changes: Any) -> Verified:
     return made.model_copy(update=changes)
 
 
-def inputs(hub: Hub, *disks: Disk, machine: VM | None = None, run: str | None = None, **changes: Any) -> PublishIn:
+def inputs(hub: Hub, *disks: Disk, machine: VM | None = None, run: str | None = None, **changes: Any) -> Unpublished:
     """With images made, and what transfer and verify leave; `changes` are of the snapshot, and `level` of every disk."""
     machine = machine or vm()
     disks = disks or (disk(),)
     level = {"level": changes.pop("level")} if "level" in changes else {}
     images = [hub.image(of, machine=machine, run=run) for of in disks]
-    return PublishIn(
+    return Unpublished(
         vm=machine,
         snapshot=snapshot(disks, machine, **changes),
         disks=tuple(verified(image, **level) for image in images),

@@ -205,6 +205,6 @@ def _is_right(host: Host, image: Image) -> bool:
 def _remove(host: Host, image: Image) -> None:
     """The image and, first, all that says something of its bytes: a new image must not pass for a copied
     one."""
-    key = image.disk.key
+    key = image.key
     names = (*layout.markers(key), layout.digests(key))
     host.remove(*(posixpath.join(image.directory, name) for name in names), image.path)

@@ -36,7 +36,7 @@ class TooManyConnectionsError(SendenseError):
     def __init__(self, export: Export, connections: int) -> None:
         taken = _taken(export)
         super().__init__(
-            f"{connections} connections were asked for, but the exporter of disk {export.image.disk.key} "
+            f"{connections} connections were asked for, but the exporter of disk {export.image.key} "
             f"takes {taken}: write connections: {connections} on the start-nbd step too"
         )
 
@@ -68,7 +68,7 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
         # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others
         # unused.
         expected = exporter.ExpectedExport(
-            export.image.disk.key, export.address, export.export, export.image.capacity
+            export.image.key, export.address, export.export, export.image.capacity
         )
         uris, seen = exporter.reach(ctx, host, expected, inputs.connections)
         if not (seen.multi_conn or seen.read_only):

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import posixpath
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from runner.hosts.host import Host
 from runner.step.context import Context
+from steps.backup.unpublished import Unpublished
 from steps.repository import layout, manifest, reader
 from steps.repository.manifest import LastFull, Manifest, PointDisk, VmIdentity
 from steps.values.copied import Copied
 from steps.values.snapshot import SnapshotTaken
 from steps.values.verified import Verified
-from steps.vsphere.inventory import VM
-
-
-class Publishable(Protocol):
-    """What `publish` is given."""
-
-    @property
-    def vm(self) -> VM: ...
-
-    @property
-    def snapshot(self) -> SnapshotTaken: ...
-
-    @property
-    def disks(self) -> tuple[Verified, ...]: ...
 
 
 def of(
     ctx: Context,
-    inputs: Publishable,
+    inputs: Unpublished,
     point: str,
     host: Host,
     *,
@@ -88,8 +75,7 @@ def _dated(disk: PointDisk, moment: datetime) -> PointDisk:
 
 
 def _lineage(copied: Copied, created: datetime) -> dict[str, Any]:
-    base = copied.base
-    parent = None if base is None else base.parent
+    base, parent = copied.base, copied.parent
     last_full = LastFull(at=created, points=1) if parent is None else parent.last_full.next()
     if base is None:
         return {"read": copied.read, "last_full": last_full}

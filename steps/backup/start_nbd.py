@@ -56,11 +56,11 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
         nbd_server.QEMU_NBD.require(ctx, host)
         _check_image(host, image)
         server = exporter.Server(
-            key=image.disk.key,
+            key=image.key,
             path=image.path,
             image=image.path,
             capacity=image.capacity,
-            export=layout.export(layout.slug_of(posixpath.dirname(image.directory)), image.disk.key),
+            export=layout.export(layout.slug_of(posixpath.dirname(image.directory)), image.key),
             read_only=inputs.mode == "read-only",
             connections=inputs.connections,
         )
@@ -73,7 +73,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
             read_only=server.read_only,
             shared=server.shared,
             cached=served.cached,
-            nbd_targets=f"{image.disk.key}:{served.uri}",
+            nbd_targets=f"{image.key}:{served.uri}",
             port=served.at if isinstance(served.at, int) else None,
         )
 
@@ -86,10 +86,10 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
 def _check_image(host: Host, image: Image) -> None:
     if not host.exists(image.path):
         raise ExporterError(
-            host.name, image.disk.key, image.path, "there is no such image; run the job again to make it"
+            host.name, image.key, image.path, "there is no such image; run the job again to make it"
         )
     # Another exporter of ours may have it open.
     size = img.info(host, image.path, force_share=True).virtual_size
     if size != image.capacity:
         why = f"the image has {size} bytes, the disk {image.capacity}"
-        raise ExporterError(host.name, image.disk.key, image.path, why)
+        raise ExporterError(host.name, image.key, image.path, why)

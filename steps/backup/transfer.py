@@ -27,7 +27,8 @@ from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
-from steps.incremental.increment import Increment, blocks_of, content_of, write_map
+from steps.incremental.increment import Increment
+from steps.incremental.written_map import blocks_of, content_of, write_map
 from steps.points.figures import speed_of
 from steps.qemu import img
 from steps.repository import layout
@@ -71,7 +72,7 @@ class SwappedTargetsError(SendenseError):
         image = target.image
         super().__init__(
             f"swapped targets: the source reads disk {source.disk_key} (backing {source.backing_uuid}), the "
-            f"target {image.path} on {image.host} is for disk {image.disk.key} (backing "
+            f"target {image.path} on {image.host} is for disk {image.key} (backing "
             f"{image.disk.backing_uuid}); {why}; nothing was written"
         )
 
@@ -121,8 +122,8 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         ctx.uses("libnbd", nbd.version())
         _refuse_swapped(source, live.target, inputs.base)
         host = ctx.host(image.host)
-        host.remove(*(posixpath.join(image.directory, name) for name in layout.markers(image.disk.key)))
-        local = ctx.scratch / layout.digests(image.disk.key)
+        host.remove(*(posixpath.join(image.directory, name) for name in layout.markers(image.key)))
+        local = ctx.scratch / layout.digests(image.key)
         base = inputs.base if inputs.base is not None and inputs.base.parent is not None else None
         with ExitStack() as stack:
             digests = stack.enter_context(Digests.create(local, image.capacity))
@@ -134,10 +135,9 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             done = _copy(ctx, inputs, live, digests, increment)
             if done.blind:
                 ctx.warn(
-                    f"disk {image.disk.key}: no extents were told for {done.blind} bytes, which were read "
-                    "instead"
+                    f"disk {image.key}: no extents were told for {done.blind} bytes, which were read instead"
                 )
-            path = posixpath.join(image.directory, layout.digests(image.disk.key))
+            path = posixpath.join(image.directory, layout.digests(image.key))
             host.write_sparse(path, digests.size, digests.pieces())
             data, zero = digests.counts()
             if increment is not None:
@@ -193,7 +193,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             **speed_of(out.seconds, out.moved),
             "BLAKE3": Cell(value=out.digest, unit="digest"),
         }
-        return StepReport(rows=(Row(table="Disks", key=str(out.image.disk.key), cells=cells),))
+        return StepReport(rows=(Row(table="Disks", key=str(out.image.key), cells=cells),))
 
 
 def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:
@@ -288,7 +288,7 @@ def _head(source: Source, image: Image) -> LedgerHead:
 
 
 def _marker(image: Image) -> str:
-    return posixpath.join(image.directory, layout.markers(image.disk.key)[0])
+    return posixpath.join(image.directory, layout.markers(image.key)[0])
 
 
 def _read_marker(host: Host, image: Image) -> Copied | None:

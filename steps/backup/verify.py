@@ -20,7 +20,7 @@ from steps.copy import nbd
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.nbd import NbdEndpoint
-from steps.incremental.increment import damaged
+from steps.incremental.chain_doubt import damaged
 from steps.incremental.read_back import Scope, scope_of
 from steps.points.figures import verified
 from steps.qemu import img
@@ -70,9 +70,9 @@ class ImageDiffersError(DifferenceError):
             else "; the next run copies the disk again"
         )
         super().__init__(
-            f"disk {image.disk.key} in {image.path} on {image.host} differs at offset {difference.offset}: "
+            f"disk {image.key} in {image.path} on {image.host} differs at offset {difference.offset}: "
             f"BLAKE3 {difference.expected} was read at the source, {difference.found} is read back{blame}",
-            details={"offset": difference.offset, "disk": image.disk.key},
+            details={"offset": difference.offset, "disk": image.key},
         )
 
 
@@ -81,7 +81,7 @@ class DigestsDifferError(DifferenceError):
 
     def __init__(self, copied: Copied, why: str) -> None:
         super().__init__(
-            f"the digests of disk {copied.image.disk.key} in {copied.digests} on {copied.image.host} are not "
+            f"the digests of disk {copied.key} in {copied.digests} on {copied.image.host} are not "
             f"those that were written ({why}); the next run copies the disk again"
         )
 
@@ -92,7 +92,7 @@ class CorruptImageError(DifferenceError):
     def __init__(self, image: Image, report: img.CheckReport) -> None:
         super().__init__(
             f"qemu-img check finds {report.corruptions} corruptions and {report.check_errors} errors in the "
-            f"image of disk {image.disk.key}, {image.path} on {image.host}; run the same command again: the "
+            f"image of disk {image.key}, {image.path} on {image.host}; run the same command again: the "
             "image is made and filled anew"
         )
 
@@ -106,19 +106,19 @@ class ParentDiffersError(DifferenceError):
 
     def __init__(self, image: Image, difference: BlockDifference) -> None:
         super().__init__(
-            f"disk {image.disk.key}: a block that {image.path} on {image.host} takes from its parents "
+            f"disk {image.key}: a block that {image.path} on {image.host} takes from its parents "
             f"differs at offset {difference.offset}: BLAKE3 {difference.expected} was recorded, "
             f"{difference.found} is read back; the points of that chain count as good no longer, and the "
             "disk becomes a full",
-            details={"offset": difference.offset, "disk": image.disk.key},
+            details={"offset": difference.offset, "disk": image.key},
         )
 
 
 class WrongViewError(SendenseError):
     def __init__(self, copied: Copied, view: Tunnel) -> None:
         super().__init__(
-            f"disk {copied.image.disk.key} was copied to {copied.image.path}, but the view to compare with "
-            f"is {'read-only' if view.read_only else 'writable'}, of disk {view.image.disk.key} in "
+            f"disk {copied.key} was copied to {copied.image.path}, but the view to compare with "
+            f"is {'read-only' if view.read_only else 'writable'}, of disk {view.image.key} in "
             f"{view.image.path}; give verify a read-only export of the image that was copied"
         )
 
@@ -189,7 +189,7 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
         return (About(name="verify", text=told["level"]),) if "level" in told else ()
 
     def report(self, out: Verified) -> StepReport:
-        key = out.copied.image.disk.key
+        key = out.copied.key
         whole = out.compared == out.blocks
         own = out.compared - out.inherited
         blocks = (
@@ -231,7 +231,7 @@ def _check_tables(host: Host, image: Image) -> int:
 
 
 def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
-    local = ctx.scratch / layout.digests(copied.image.disk.key)
+    local = ctx.scratch / layout.digests(copied.key)
     try:
         digests = Digests.receive(
             local,
@@ -257,23 +257,21 @@ def _compare(
     if inputs.level == "metadata":
         return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), 0
     try:
-        with NbdEndpoint(
-            view.uris, f"image of disk {image.disk.key} on {image.host}", stop=ctx.stop
-        ) as endpoint:
+        with NbdEndpoint(view.uris, f"image of disk {image.key} on {image.host}", stop=ctx.stop) as endpoint:
             compared = compare(
                 endpoint,
                 digests,
                 stop=ctx.stop,
                 blocks=scope.blocks,
-                on_progress=lambda done, total: ctx.progress(f"disk {image.disk.key}", "verify", done, total),
+                on_progress=lambda done, total: ctx.progress(f"disk {image.key}", "verify", done, total),
             )
     except BlockDifference as difference:
         if not scope.is_own(difference.offset):
             raise _parent_differs(ctx, inputs.copied, difference) from difference
         before = ctx.previous_failure or {}
-        again = (before.get("offset"), before.get("disk")) == (difference.offset, image.disk.key)
+        again = (before.get("offset"), before.get("disk")) == (difference.offset, image.key)
         # What was recorded of the copy is proven wrong: the next one begins at byte 0.
-        ctx.log(layout.ledger(image.disk.key)).remove()
+        ctx.log(layout.ledger(image.key)).remove()
         raise ImageDiffersError(image, difference, again=again) from difference
     return compared, scope.inherited(compared.compared)
 
@@ -292,7 +290,7 @@ def _state(host: Host, image: Image) -> tuple[int, int]:
 
 
 def _marker(image: Image) -> str:
-    return posixpath.join(image.directory, layout.markers(image.disk.key)[1])
+    return posixpath.join(image.directory, layout.markers(image.key)[1])
 
 
 def _read_marker(host: Host, image: Image) -> _Marker | None:

@@ -1,23 +1,13 @@
 """One disk's copy onto its parent: what is read, what is written, what is taken over, and the check of what
-is believed.
-
-Whatever shows that the parent cannot be built on has the disk decided anew: it becomes a full. That changed
-block tracking forgot a write marks the disk suspect in all points of the chain; what no longer reads as it
-was read at the source (a block, the digests file) is recorded as what verifications at rest find, and as they
-do it can be disproved.
-"""
+is believed."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
-from runner.base.errors import DifferenceError, SendenseError, StateError
-from runner.base.model import Model
-from runner.base.sealed import Damaged, seal, unseal
-from runner.base.units import KiB
+from runner.base.errors import SendenseError, StateError
 from runner.step.context import Context
 from steps.copy.changes import Changes, spread
 from steps.copy.compare import BlockDifference, compare
@@ -28,12 +18,11 @@ from steps.copy.extents import BLOCK, gaps
 from steps.copy.ledger import Flushed
 from steps.copy.nbd import NbdEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
+from steps.incremental.chain_doubt import damaged, doubt
 from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.points.rebase import scope
 from steps.qemu.img import BadImageError
-from steps.repository import layout, parent, verification_records
-from steps.repository.verification_records import DiskVerified, Suspicion
 from steps.values.base import Base
 from steps.values.image import Image
 from steps.vsphere import cbt
@@ -45,21 +34,6 @@ SHARE = 200
 
 LEAST, MOST = 64, 4096
 """Blocks of a sample, if the job does not say how large it is to be: on a disk of 64 TiB 4 GiB are read."""
-
-MAP_SCHEMA_VERSION = 1
-
-
-class ChainDoubtedError(DifferenceError):
-    """The chain is marked; the disk is decided anew, in this run."""
-
-    invalidates = ("base",)
-    self_healing = True
-
-    def __init__(self, key: int, point: str, why: str) -> None:
-        super().__init__(
-            f"disk {key} cannot be built on {point}: {why}; the points of that chain count as good no "
-            "longer, and it becomes a full"
-        )
 
 
 class RefusedSinceError(VSphereError):
@@ -100,7 +74,7 @@ class Increment:
         if base.by == "cbt":
             client = vcenter(ctx, base.vcenter)
             since = self._parent.change_id or ""
-            areas = cbt.areas(client, base.vm, snapshot, image.disk.key, image.capacity, since)
+            areas = cbt.areas(client, base.vm, snapshot, image.key, image.capacity, since)
             try:
                 self._changes = Changes(areas, image.capacity)
             except TrackingError as error:
@@ -235,32 +209,6 @@ def _digests_of_parent(ctx: Context, base: Base, image: Image) -> Iterator[Diges
         yield before
 
 
-def doubt(ctx: Context, base: Base, image: Image, why: str) -> ChainDoubtedError:
-    """Marks the chain that `image` is built on, durably, before anything else relies on it."""
-    assert base.parent is not None
-    suspicion = Suspicion(key=image.disk.key, why=why, run=ctx.run.id, at=datetime.now(UTC))
-    parent.doubt(ctx.host(image.host), posixpath.dirname(image.directory), base.parent.point, suspicion)
-    return ChainDoubtedError(image.disk.key, base.parent.point, why)
-
-
-def damaged(ctx: Context, base: Base, image: Image, why: str, block: int | None = None) -> ChainDoubtedError:
-    """Records, durably, that the parent is not what it was, before anything else relies on it. `block`:
-    offset of the one that was read, if one was."""
-    assert base.parent is not None
-    found = DiskVerified(
-        key=image.disk.key,
-        at=datetime.now(UTC),
-        level="metadata" if block is None else "sample",
-        blocks=-(-image.capacity // BLOCK),
-        compared=0 if block is None else 1,
-        different=() if block is None else (block,),
-        problem=why,
-        run=ctx.run.id,
-    )
-    verification_records.damaged(ctx.host(image.host), posixpath.dirname(base.parent.digests), found)
-    return ChainDoubtedError(image.disk.key, base.parent.point, why)
-
-
 def _differing(before: Digests, after: Digests) -> Iterator[tuple[int, int]]:
     begun: int | None = None
     for start in range(0, after.capacity, _STRIDE):
@@ -276,51 +224,3 @@ def _differing(before: Digests, after: Digests) -> Iterator[tuple[int, int]]:
                 begun = None
     if begun is not None:
         yield begun, after.capacity - begun
-
-
-def content_of(digests: Digests, ranges: Iterable[tuple[int, int]]) -> int:
-    """Bytes of the blocks in `ranges` that are not all zero."""
-    found = 0
-    for offset, length in ranges:
-        for start in range(offset, offset + length, _STRIDE):
-            blocks = -(-min(_STRIDE, offset + length - start) // BLOCK)
-            entries = digests.get(start, blocks)
-            found += sum(
-                min(BLOCK, digests.capacity - start - number * BLOCK)
-                for number in range(blocks)
-                if entries[number * ENTRY : (number + 1) * ENTRY].strip(b"\0")
-            )
-    return found
-
-
-_MAP_HEAD, _MAP_LINE = 4 * KiB, 64
-"""Bytes of such a file, the latter for each run of blocks, at most."""
-
-
-class _Map(Model):
-    """`ranges`: (offset, length) of runs of blocks."""
-
-    schema_version: int = MAP_SCHEMA_VERSION
-    ranges: tuple[tuple[int, int], ...]
-
-
-def write_map(ctx: Context, image: Image, ranges: list[tuple[int, int]]) -> None:
-    """Beside the image, for its verification: which blocks it holds itself."""
-    path = posixpath.join(image.directory, layout.written(image.disk.key))
-    ctx.host(image.host).write(path, seal(_Map(ranges=tuple(ranges)).to_json_value()))
-
-
-def read_map(ctx: Context, image: Image, blocks: int) -> list[tuple[int, int]] | None:
-    """None where there is none that can be believed, one of other than `blocks` blocks among them: then every
-    block is to be looked at."""
-    path = posixpath.join(image.directory, layout.written(image.disk.key))
-    try:
-        content = ctx.host(image.host).read(path, limit=_MAP_HEAD + blocks * _MAP_LINE)
-        found = unseal(content, _Map, MAP_SCHEMA_VERSION).ranges
-    except (FileNotFoundError, StateError, Damaged):
-        return None
-    return list(found) if blocks_of(found) == blocks else None
-
-
-def blocks_of(ranges: Iterable[tuple[int, int]]) -> int:
-    return sum(-(-length // BLOCK) for _, length in ranges)

@@ -11,7 +11,8 @@ from steps.copy.changes import spread
 from steps.copy.compare import sample
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
-from steps.incremental.increment import LEAST, MOST, blocks_of, read_map
+from steps.incremental.increment import LEAST, MOST
+from steps.incremental.written_map import blocks_of, read_map
 from steps.values.copied import Copied
 from steps.values.verified import Level
 
@@ -43,13 +44,12 @@ class Scope:
 
 
 def scope_of(ctx: Context, copied: Copied, level: Level, digests: Digests) -> Scope:
-    incremental = copied.base is not None and copied.base.parent is not None
-    own = read_map(ctx, copied.image, copied.written) if incremental else None
+    own = None if copied.parent is None else read_map(ctx, copied.image, copied.written)
     if level == "sample":
         return Scope(own, sample(digests, seed=ctx.run.id))
     if level == "chain" or own is None:
         return Scope(own, None)
-    seed = f"{ctx.run.id} {copied.image.disk.key}"
+    seed = f"{ctx.run.id} {copied.key}"
     some = spread(
         own, digests.capacity, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.base.model import Model
+from steps.repository.parent import Parent
 from steps.values.base import Base
 from steps.values.image import Image
 
@@ -34,3 +35,12 @@ class Copied(Model):
     copied: int = 0
     """Bytes of those of them that are not all zero: what came from the source into this image, in however
     many attempts."""
+
+    @property
+    def key(self) -> int:
+        return self.image.key
+
+    @property
+    def parent(self) -> Parent | None:
+        """What an incremental is built on; None for a full."""
+        return None if self.base is None else self.base.parent

@@ -21,3 +21,7 @@ class Image(Model):
     """Bytes, as the disk has."""
     backing: str | None = None
     """The parent's image by its name relative to `directory`; None for a full."""
+
+    @property
+    def key(self) -> int:
+        return self.disk.key

@@ -8,6 +8,7 @@ from typing import Literal
 from runner.base.model import Model
 from steps.repository import manifest
 from steps.values.copied import Copied
+from steps.values.image import Image
 
 
 class Verified(Model):
@@ -29,13 +30,17 @@ class Verified(Model):
     """When it was done."""
 
     @property
+    def image(self) -> Image:
+        return self.copied.image
+
+    @property
     def proven(self) -> manifest.Level:
         """How far the whole disk is: what an incremental takes from its parents is no better than they
         are."""
         if self.level == "chain":
             return "full"
-        parent = self.copied.base and self.copied.base.parent
-        return manifest.weakest([self.level, parent.level]) if parent else self.level
+        parent = self.copied.parent
+        return self.level if parent is None else manifest.weakest([self.level, parent.level])
 
 
 Level = Literal["chain", "full", "sample", "metadata"]

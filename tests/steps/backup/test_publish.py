@@ -14,7 +14,8 @@ import pytest
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
-from steps.backup.publish import IsProtectedError, MixedUpError, PointExistsError, Publish, PublishIn
+from steps.backup.publish import IsProtectedError, PointExistsError, Publish
+from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.points.dependants import HasChildrenError
 from steps.qemu import img
 from steps.repository import manifest, marker, verification_records, vm_place
@@ -35,18 +36,18 @@ POINT = "20261123T170003Z-3f9a"
 
 
 @pytest.fixture
-def given_anywhere(any_hub: Hub) -> PublishIn:
+def given_anywhere(any_hub: Hub) -> Unpublished:
     any_hub.share(("vcenter", "prod"), lambda: nullcontext(points.StandInVcenter()))
     return points.inputs(any_hub, disk(2000), disk(2016, 2 * MiB + 512))
 
 
 @pytest.fixture
-def given(hub: Hub) -> PublishIn:
+def given(hub: Hub) -> Unpublished:
     hub.share(("vcenter", "prod"), lambda: nullcontext(points.StandInVcenter()))
     return points.inputs(hub, disk(2000), disk(2016, 2 * MiB + 512))
 
 
-def publish(hub: Hub, given: PublishIn) -> Any:
+def publish(hub: Hub, given: Unpublished) -> Any:
     return STEP.run(hub.context(), given, STEP.Live())
 
 
@@ -54,7 +55,7 @@ def read(path: str) -> manifest.Manifest:
     return manifest.parse((Path(path) / "manifest.json").read_bytes(), path)
 
 
-def test_a_restore_point_has_its_files_and_nothing_else(any_hub: Hub, given_anywhere: PublishIn) -> None:
+def test_a_restore_point_has_its_files_and_nothing_else(any_hub: Hub, given_anywhere: Unpublished) -> None:
     hub, given = any_hub, given_anywhere
     made = publish(hub, given)
     assert STEP.check(hub.context(), given, None) == made
@@ -75,7 +76,7 @@ def test_a_restore_point_has_its_files_and_nothing_else(any_hub: Hub, given_anyw
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_the_manifest_says_what_the_point_is(hub: Hub, given: PublishIn) -> None:
+def test_the_manifest_says_what_the_point_is(hub: Hub, given: Unpublished) -> None:
     written = read(publish(hub, given).path)
     assert (written.point, written.run, written.kind, written.level) == (POINT, RUN, "full", "full")
     assert (written.vm.name, written.vm.instance_uuid, written.vm.vcenter_uuid) == (
@@ -95,7 +96,7 @@ def test_the_manifest_says_what_the_point_is(hub: Hub, given: PublishIn) -> None
     assert (written.nvram, written.notes) == ("pgtest1.nvram", ())
 
 
-def test_the_vms_configuration_and_nvram_are_saved(hub: Hub, given: PublishIn) -> None:
+def test_the_vms_configuration_and_nvram_are_saved(hub: Hub, given: Unpublished) -> None:
     path = Path(publish(hub, given).path)
     assert json.loads((path / "vm" / "config.json").read_bytes()) == as_json(points.StandInVcenter.config)
     assert (path / "vm" / "pgtest1.nvram").read_bytes() == b"DC0 [ds1] pgtest1/pgtest1.nvram"
@@ -118,7 +119,7 @@ def test_a_vm_without_nvram_has_none(hub: Hub) -> None:
     assert (written.nvram, written.notes) == (None, ())
 
 
-def test_a_disk_that_was_left_out_is_noted(hub: Hub, given: PublishIn) -> None:
+def test_a_disk_that_was_left_out_is_noted(hub: Hub, given: Unpublished) -> None:
     left = Uncovered(key=2002, label="Hard disk 3", capacity=MiB, why="independent")
     made = publish(hub, given.model_copy(update={"uncovered": (left,)}))
     assert read(made.path).notes == ("Disk 2002 (Hard disk 3, independent) is not in this point.",)
@@ -135,7 +136,7 @@ def test_a_vcenter_gives_the_nvram_and_its_version(hub: Hub, start_vcenter: Star
     copied = verified.copied.model_copy(update={"snapshot": taken.moref})
     if lost:
         lab.simulator.fault("http-404")
-    given = PublishIn(vm=found.vm, snapshot=taken, disks=(verified.model_copy(update={"copied": copied}),))
+    given = Unpublished(vm=found.vm, snapshot=taken, disks=(verified.model_copy(update={"copied": copied}),))
     made = publish(hub, given)
     written = read(made.path)
     assert written.tools["vCenter"] == lab.client.version
@@ -150,14 +151,14 @@ def test_a_vcenter_gives_the_nvram_and_its_version(hub: Hub, start_vcenter: Star
         assert written.notes == ()
 
 
-def test_a_point_is_verified_as_far_as_its_weakest_disk(hub: Hub, given: PublishIn) -> None:
+def test_a_point_is_verified_as_far_as_its_weakest_disk(hub: Hub, given: Unpublished) -> None:
     weaker = given.disks[1].model_copy(update={"level": "sample", "compared": 1})
     made = publish(hub, given.model_copy(update={"disks": (given.disks[0], weaker)}))
     assert made.level == "sample"
     assert read(made.path).level == "sample"
 
 
-def swap(given: PublishIn) -> dict[str, Any]:
+def swap(given: Unpublished) -> dict[str, Any]:
     one, two = given.disks
     swapped = [
         verified.model_copy(
@@ -172,13 +173,13 @@ def swap(given: PublishIn) -> dict[str, Any]:
     return {"disks": tuple(swapped)}
 
 
-def resized(given: PublishIn) -> dict[str, Any]:
+def resized(given: Unpublished) -> dict[str, Any]:
     first, second = given.snapshot.disks
     grown = second.model_copy(update={"capacity": second.capacity + 512})
     return {"snapshot": given.snapshot.model_copy(update={"disks": (first, grown)})}
 
 
-def other_moment(given: PublishIn) -> dict[str, Any]:
+def other_moment(given: Unpublished) -> dict[str, Any]:
     return {"snapshot": given.snapshot.model_copy(update={"moref": "snapshot-32"})}
 
 
@@ -204,7 +205,7 @@ def other_moment(given: PublishIn) -> dict[str, Any]:
     ],
 )
 def test_disks_that_do_not_match_the_snapshot_are_not_published(
-    hub: Hub, given: PublishIn, change: Callable[[PublishIn], dict[str, Any]], said: str
+    hub: Hub, given: Unpublished, change: Callable[[Unpublished], dict[str, Any]], said: str
 ) -> None:
     before = tree(Path(hub.root))
     with pytest.raises(MixedUpError, match=said):
@@ -212,7 +213,7 @@ def test_disks_that_do_not_match_the_snapshot_are_not_published(
     assert tree(Path(hub.root)) == before
 
 
-def test_a_published_point_is_found_without_a_record(hub: Hub, given: PublishIn) -> None:
+def test_a_published_point_is_found_without_a_record(hub: Hub, given: Unpublished) -> None:
     assert STEP.check(hub.context(), given, None) is None
     made = publish(hub, given)
     before = tree(Path(hub.root))
@@ -228,7 +229,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("verb", ["mkdir", "write", "sync", "rename", "remove"])
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_a_crash_in_the_middle_is_carried_on(
-    hub: Hub, given: PublishIn, monkeypatch: pytest.MonkeyPatch, verb: str, late: bool
+    hub: Hub, given: Unpublished, monkeypatch: pytest.MonkeyPatch, verb: str, late: bool
 ) -> None:
     """At every call of every verb that changes something, one after the other."""
     original = getattr(LocalHost, verb)
@@ -267,7 +268,7 @@ def test_a_crash_in_the_middle_is_carried_on(
     raise AssertionError(f"{verb} is called without end")
 
 
-def test_a_point_of_another_run_is_never_overwritten(hub: Hub, given: PublishIn) -> None:
+def test_a_point_of_another_run_is_never_overwritten(hub: Hub, given: Unpublished) -> None:
     made = publish(hub, given)
     twin = RUN[:-4] + "ffff"
     before = tree(Path(made.path))
@@ -277,20 +278,20 @@ def test_a_point_of_another_run_is_never_overwritten(hub: Hub, given: PublishIn)
     assert tree(Path(made.path)) == before
 
 
-def test_what_an_earlier_attempt_left_does_not_enter_the_point(hub: Hub, given: PublishIn) -> None:
+def test_what_an_earlier_attempt_left_does_not_enter_the_point(hub: Hub, given: Unpublished) -> None:
     partial = Path(given.disks[0].copied.image.directory)
     (partial / ".torn.tmp").touch()
     (partial / "disk-2001.qcow2").touch()
     assert len(tree(Path(publish(hub, given).path))) == 8
 
 
-def test_an_unmounted_repository_is_refused(hub: Hub, given: PublishIn) -> None:
+def test_an_unmounted_repository_is_refused(hub: Hub, given: Unpublished) -> None:
     (Path(hub.root) / "repository.json").unlink()
     with pytest.raises(marker.NotARepositoryError, match="mount its disk"):
         publish(hub, given)
 
 
-def test_undo_takes_the_point_from_the_list(hub: Hub, given: PublishIn) -> None:
+def test_undo_takes_the_point_from_the_list(hub: Hub, given: Unpublished) -> None:
     before = tree(Path(hub.root))
     made = publish(hub, given)
     STEP.undo(hub.context(), given, made)
@@ -301,7 +302,7 @@ def test_undo_takes_the_point_from_the_list(hub: Hub, given: PublishIn) -> None:
     assert not list(Path(hub.root).rglob("manifest.json"))
 
 
-def test_a_point_with_children_stays(hub: Hub, given: PublishIn) -> None:
+def test_a_point_with_children_stays(hub: Hub, given: Unpublished) -> None:
     made = publish(hub, given)
     child = points.publish(hub, run=OTHER_RUN)
     path = Path(child.path) / "manifest.json"
@@ -311,7 +312,7 @@ def test_a_point_with_children_stays(hub: Hub, given: PublishIn) -> None:
     assert Path(made.path).exists()
 
 
-def test_a_protected_point_stays(hub: Hub, given: PublishIn) -> None:
+def test_a_protected_point_stays(hub: Hub, given: Unpublished) -> None:
     made = publish(hub, given)
     now = datetime.now(UTC)
     verification_records.write(hub.host, made.path, Protection(until=now + timedelta(days=1), reason="audit", at=now))
@@ -320,7 +321,7 @@ def test_a_protected_point_stays(hub: Hub, given: PublishIn) -> None:
     assert (Path(made.path) / "manifest.json").exists()
 
 
-def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Path) -> None:
+def test_what_it_says_restores_the_disk(hub: Hub, given: Unpublished, tmp_path: Path) -> None:
     report = STEP.report(publish(hub, given))
     assert report.statements[0].text.startswith(f"Restore point {POINT} of pgtest1: /")
     assert report.result is not None
@@ -339,7 +340,7 @@ def test_what_it_says_restores_the_disk(hub: Hub, given: PublishIn, tmp_path: Pa
     assert (tmp_path / "disk-2016.raw").stat().st_size == 2 * MiB + 512
 
 
-def test_what_was_given_no_disk_is_not_published(hub: Hub, given: PublishIn) -> None:
+def test_what_was_given_no_disk_is_not_published(hub: Hub, given: Unpublished) -> None:
     nothing = given.model_copy(update={"disks": ()})
     assert STEP.check(hub.context(), nothing, None) is None
     assert not STEP.sealed(hub.context(), nothing)

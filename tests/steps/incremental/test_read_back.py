@@ -9,7 +9,7 @@ import pytest
 
 from runner.base.units import MiB
 from steps.copy.extents import BLOCK
-from steps.incremental.increment import read_map, write_map
+from steps.incremental.written_map import read_map, write_map
 from steps.repository import layout
 from tests.hub import Hub, disk
 

@@ -1,0 +1,50 @@
+"""sendense init: a job's repositories, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.base.units import human_bytes
+from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.work import Work
+from steps.commands.repositories import repositories, site_argument
+from steps.repository import marker
+
+INIT_SCHEMA_VERSION = 1
+
+
+@click.command(cls=Work)
+@site_argument
+@job_options
+@json_option
+def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Make the job's repositories, once.
+
+    One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk
+    must not fill the root disk. For the same reason the directory that a repository is to lie in must be
+    there.
+    """
+    told: list[dict[str, Any]] = []
+    with repositories(site, options_from(settings, state)) as places:
+        for place in places:
+            host, path = place.host, place.path
+            there = {"name": place.name, "host": host.name, "path": path}
+            if (found := marker.read(host, path)) is not None:
+                told.append({**there, "uuid": found.uuid, "made": False})
+                click.echo(
+                    f"{place.name}: {path} on {host.name} is repository {found.uuid} already", err=as_json
+                )
+                continue
+            made = marker.init(host, path)
+            told.append({**there, "uuid": made.uuid, "made": True})
+            mounted = host.run(["stat", "--format=%m", "--", path]).stdout.decode(errors="replace").strip()
+            click.echo(
+                f"{place.name}: made a new, empty repository {made.uuid} in {path} on {host.name}: "
+                f"file system {mounted}, {human_bytes(host.free_bytes(path))} free",
+                err=as_json,
+            )
+    if as_json:
+        print_json({"schema_version": INIT_SCHEMA_VERSION, "repositories": told})
