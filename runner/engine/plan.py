@@ -16,7 +16,7 @@ from runner.engine.schedule import is_at_end
 from runner.events.check_results import Observation
 from runner.job.inputs import Inputs, Resolver, parse_out
 from runner.job.nodes import Node, NodeId, Nodes
-from runner.step.about import About, merged
+from runner.step.setting import Setting, merged
 from runner.step.space import SpaceNeeded
 from runner.step.step import Forecast
 
@@ -54,7 +54,7 @@ class Plan(Model):
     offline: bool
     resumes: str | None
     holder: str | None = None
-    about: tuple[About, ...] = ()
+    about: tuple[Setting, ...] = ()
     nodes: tuple[PlanNode, ...]
     edges: tuple[tuple[str, str], ...]
     space: tuple[SpaceNeeded, ...] = ()
@@ -174,13 +174,13 @@ class Planner:
             edges=self._edges(),
         )
 
-    def _about(self) -> Iterator[About]:
+    def _about(self) -> Iterator[Setting]:
         for step in self._nodes.order:
             kind = self._nodes.kind(step)
             # Of one that fans out, each node has an output of its own.
             looked = self._resolver.outputs.get(NodeId(step)) if kind.read_only else None
             out = None if looked is None else parse_out(kind.Out, looked, step)
-            yield from kind.about(self._resolver.told_values(step), out)
+            yield from kind.settings(self._resolver.told_values(step), out)
 
     def _in_order(self) -> tuple[PlanNode, ...]:
         abstract = {node.id.partition("[")[0]: node for node in self._abstract}

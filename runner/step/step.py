@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from runner.base.model import JobModel, Model
 from runner.events.check_results import Observation
 from runner.events.step_report import StepReport
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.space import Space
 from runner.step.tools import Tool
 
@@ -142,7 +142,7 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         it leaves out."""
         return ()
 
-    def about(self, told: Mapping[str, Any], out: OutT | None) -> tuple[About, ...]:
+    def settings(self, told: Mapping[str, Any], out: OutT | None) -> tuple[Setting, ...]:
         """What of its settings a reviewer must see at the head of a plan. `told` are the fields of `In` that
         the job file alone tells, and the defaults of those it leaves out; `out` of a step that is read-only,
         if it was looked for this plan."""

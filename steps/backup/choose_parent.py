@@ -14,8 +14,8 @@ from runner.base.units import human_bytes
 from runner.events.check_results import Observation, noted, wrong
 from runner.events.step_report import Alarm, Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.repository import parent, vm_place
 from steps.repository.manifest import APART
@@ -120,7 +120,7 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
             return (wrong(subject, looked_at, problems[0]),)
         return (noted(subject, looked_at, _foretold(inputs, base)),)
 
-    def about(self, told: Mapping[str, Any], out: Base | None) -> tuple[About, ...]:
+    def settings(self, told: Mapping[str, Any], out: Base | None) -> tuple[Setting, ...]:
         if "mode" not in told:
             return ()
         every = told.get("full_every", FullEvery())
@@ -135,7 +135,7 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
                 if again
                 else "a full only where no incremental can be made"
             )
-        return (About(name="mode", text=", ".join(parts)),)
+        return (Setting(name="mode", text=", ".join(parts)),)
 
     def report(self, out: Base) -> StepReport:
         cells = {"Kind": Cell(value=out.kind)}

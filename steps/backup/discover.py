@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from runner.base.model import HOW, JobModel, SectionName
 from runner.events.check_results import Observation, good, noted, observe
 from runner.events.step_report import Cell, Row, Statement, StepReport
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.values.discovered import Discovered
 from steps.vm import which_vm
@@ -95,19 +95,19 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             kept=chosen.notes,
         )
 
-    def about(self, told: Mapping[str, Any], out: Discovered | None) -> tuple[About, ...]:
+    def settings(self, told: Mapping[str, Any], out: Discovered | None) -> tuple[Setting, ...]:
         where = f" in vCenter {told['vcenter']}" if "vcenter" in told else ""
         named = told.get("vm", "known when it runs")
         found = "" if out is None else f": {out.vm.inventory_path}, instance uuid {out.vm.instance_uuid}"
         left_out = told.get("skip_uncovered", False)
         if left_out is False:
-            return (About(name="VM", text=f"{named}{where}{found}"),)
+            return (Setting(name="VM", text=f"{named}{where}{found}"),)
         which = (
             "those that no snapshot covers"
             if left_out is True
             else f"{', '.join(map(str, left_out))}, if no snapshot covers them"
         )
-        return (About(name="VM", text=f"{named}{where}{found}"), About(name="disks left out", text=which))
+        return (Setting(name="VM", text=f"{named}{where}{found}"), Setting(name="disks left out", text=which))
 
     def examine(self, ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:
         vcenter_answers = answers(ctx, inputs.vcenter)

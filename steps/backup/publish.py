@@ -13,8 +13,8 @@ from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
 from runner.events.step_report import Command, Statement, StepReport
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.backup import point_files
 from steps.backup.unpublished import MixedUpError, Unpublished
@@ -118,14 +118,14 @@ class Publish(Step[Unpublished, Empty, Published]):
         host.remove(posixpath.join(inputs.directory, layout.MANIFEST))
         host.remove(posixpath.join(inputs.directory, layout.VM_FILES), recursive=True)
 
-    def about(self, told: Mapping[str, Any], out: Published | None) -> tuple[About, ...]:
+    def settings(self, told: Mapping[str, Any], out: Published | None) -> tuple[Setting, ...]:
         return (
-            About(
+            Setting(
                 name="verify",
                 text="not at all: no step compares what was written with what was read",
                 fallback=True,
             ),
-            About(name="retention", text="none: every restore point stays", fallback=True),
+            Setting(name="retention", text="none: every restore point stays", fallback=True),
         )
 
     def report(self, out: Published) -> StepReport:

@@ -11,8 +11,8 @@ from runner.base.model import JobModel, SectionName
 from runner.events.check_results import Observation, observe
 from runner.events.step_report import Cell, Row, StepReport
 from runner.hosts.stray_processes import holder_at
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.repository import layout, marker, reader, vm_place
 from steps.repository.section import locate
@@ -87,8 +87,8 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         passed_over = (f"{one.sentence}; it is passed over" for one in unread)
         return Forecast(notes=(f"{directory} on {host.name}", *passed_over))
 
-    def about(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[About, ...]:
-        return (About(name="repository", text=told["repository"]),) if "repository" in told else ()
+    def settings(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[Setting, ...]:
+        return (Setting(name="repository", text=told["repository"]),) if "repository" in told else ()
 
     def report(self, out: Reservation) -> StepReport:
         cells = {

@@ -11,8 +11,8 @@ from runner.base.model import HOW, Duration, JobModel, Percent
 from runner.base.units import HOUR, human_seconds
 from runner.events.check_results import Observation, observe
 from runner.events.step_report import Statement, StepReport
-from runner.step.about import About
 from runner.step.context import Context, Run
+from runner.step.setting import Setting
 from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.values.snapshot import SnapshotTaken
 from steps.vm import tracking_reset
@@ -212,15 +212,15 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             problems.append(error.message)
         return Forecast(notes=tuple(notes), problems=tuple(problems))
 
-    def about(self, told: Mapping[str, Any], out: SnapshotTaken | None) -> tuple[About, ...]:
-        found = [About(name=name, text=told[name]) for name in ("quiesce", "cbt") if name in told]
+    def settings(self, told: Mapping[str, Any], out: SnapshotTaken | None) -> tuple[Setting, ...]:
+        found = [Setting(name=name, text=told[name]) for name in ("quiesce", "cbt") if name in told]
         if "hold" in told:
             kept = (
                 f"{human_seconds(told['hold'])} after a failure"
                 if told["hold"]
                 else "none: released at once after a failure"
             )
-            found.append(About(name="hold", text=f"the snapshot, {kept}" if told["hold"] else kept))
+            found.append(Setting(name="hold", text=f"the snapshot, {kept}" if told["hold"] else kept))
         return tuple(found)
 
     def report(self, out: SnapshotTaken) -> StepReport:

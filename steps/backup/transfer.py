@@ -17,8 +17,8 @@ from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation
 from runner.events.step_report import Cell, Row, StepReport
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
@@ -161,11 +161,11 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         host.write(_marker(image), copied.model_dump_json(indent=1).encode())
         return copied
 
-    def about(self, told: Mapping[str, Any], out: Copied | None) -> tuple[About, ...]:
+    def settings(self, told: Mapping[str, Any], out: Copied | None) -> tuple[Setting, ...]:
         if "window" not in told:
             return ()
         return (
-            About(
+            Setting(
                 name="window",
                 text=f"{human_bytes(told['window'])} of a disk are copied twice after a kill, at most",
             ),

@@ -12,8 +12,8 @@ from runner.base.model import JobModel, Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
@@ -185,8 +185,8 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     def undo(self, ctx: Context, inputs: VerifyIn, out: Verified) -> None:
         ctx.host(out.copied.image.host).remove(_marker(out.copied.image))
 
-    def about(self, told: Mapping[str, Any], out: Verified | None) -> tuple[About, ...]:
-        return (About(name="verify", text=told["level"]),) if "level" in told else ()
+    def settings(self, told: Mapping[str, Any], out: Verified | None) -> tuple[Setting, ...]:
+        return (Setting(name="verify", text=told["level"]),) if "level" in told else ()
 
     def report(self, out: Verified) -> StepReport:
         key = out.copied.key

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from runner.base.model import JobModel, Model, SectionName
 from runner.events.result import Result
 from runner.events.step_report import Statement, StepReport
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.points import retention_plan
 from steps.points.retention_plan import VmPlan
@@ -72,11 +72,11 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
             refused=tuple(f"{plan.label}: {plan.refused}." for plan in plans if plan.refused is not None),
         )
 
-    def about(self, told: Mapping[str, Any], out: Chosen | None) -> tuple[About, ...]:
-        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
+    def settings(self, told: Mapping[str, Any], out: Chosen | None) -> tuple[Setting, ...]:
+        found = [Setting(name="repository", text=told["repository"])] if "repository" in told else []
         if "vms" in told:
-            found.append(About(name="VMs", text=", ".join(told["vms"]) or "all that have points there"))
-        return (*found, *retention.about(told))
+            found.append(Setting(name="VMs", text=", ".join(told["vms"]) or "all that have points there"))
+        return (*found, *retention.settings(told))
 
     def report(self, out: Chosen) -> StepReport:
         # What goes is told by who deletes it.

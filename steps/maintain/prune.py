@@ -18,8 +18,8 @@ from runner.events.check_results import Observation
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Forecast, Lifetime, Step
 from steps.points import retention_plan
 from steps.points.dependants import refuse_if_built_on
@@ -179,8 +179,8 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems
         )
 
-    def about(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[About, ...]:
-        return retention.about(told)
+    def settings(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[Setting, ...]:
+        return retention.settings(told)
 
     def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
         host, _ = locate(ctx, inputs.repository)

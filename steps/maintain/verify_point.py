@@ -15,8 +15,8 @@ from runner.events.check_results import Observation
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.copy import nbd
 from steps.copy.compare import sample
@@ -122,9 +122,9 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
         host, _ = locate(ctx, inputs.repository)
         return (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
 
-    def about(self, told: Mapping[str, Any], out: PointChecked | None) -> tuple[About, ...]:
-        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
-        return (*found, About(name="verify", text=told["level"])) if "level" in told else tuple(found)
+    def settings(self, told: Mapping[str, Any], out: PointChecked | None) -> tuple[Setting, ...]:
+        found = [Setting(name="repository", text=told["repository"])] if "repository" in told else []
+        return (*found, Setting(name="verify", text=told["level"])) if "level" in told else tuple(found)
 
     def report(self, out: PointChecked) -> StepReport:
         name = posixpath.basename(out.path)

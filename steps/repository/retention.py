@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from runner.base.model import JobModel, Model
-from runner.step.about import About
+from runner.step.setting import Setting
 from steps.repository.chains import Chains
 from steps.repository.history import Entry, History, children
 
@@ -49,7 +49,7 @@ class Policy(JobModel):
         return self.keep_last is not None or any(getattr(self, rule.field) is not None for rule in RULES)
 
 
-def about(told: Mapping[str, Any]) -> tuple[About, ...]:
+def settings(told: Mapping[str, Any]) -> tuple[Setting, ...]:
     """Of a step that carries out the policy among its fields."""
     if not isinstance(policy := told.get("policy"), Policy):
         return ()
@@ -65,7 +65,9 @@ def about(told: Mapping[str, Any]) -> tuple[About, ...]:
         else ""
     )
     return (
-        About(name="retention", text=", ".join(rules) + rest if rules else rest.lstrip("; "), change=change),
+        Setting(
+            name="retention", text=", ".join(rules) + rest if rules else rest.lstrip("; "), change=change
+        ),
     )
 
 

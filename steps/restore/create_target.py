@@ -13,8 +13,8 @@ from runner.base.model import HostName, JobModel
 from runner.base.units import human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.space import Space
 from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.points.image_file import on_disk
@@ -124,14 +124,14 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
         there = ctx.host(out.image.host).exists(out.image.path)
         return f"the unfinished file {out.image.path} on {out.image.host}" if there else ""
 
-    def about(self, told: Mapping[str, Any], out: Target | None) -> tuple[About, ...]:
+    def settings(self, told: Mapping[str, Any], out: Target | None) -> tuple[Setting, ...]:
         if not {"host", "directory", "format"} <= told.keys():
             return ()
         replaced = (
             "what is there is replaced" if told.get("overwrite") else "nothing that is there is replaced"
         )
         return (
-            About(name="to", text=f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"),
+            Setting(name="to", text=f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"),
         )
 
     def forecast(self, ctx: Context, inputs: CreateTargetIn) -> Forecast:

@@ -10,8 +10,8 @@ from runner.base.errors import DifferenceError
 from runner.base.model import JobModel, SectionName
 from runner.events.step_report import Alarm, Statement, StepReport
 from runner.hosts.host import Host
-from runner.step.about import About
 from runner.step.context import Context
+from runner.step.setting import Setting
 from runner.step.step import Empty, Forecast, Lifetime, Step
 from steps.points import stored
 from steps.qemu import img
@@ -82,15 +82,17 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         named = lookup.find(host, root, inputs.point)
         return Forecast(notes=(*((named.note,) if named.note else ()), *stored.notes(host, named.path)))
 
-    def about(self, told: Mapping[str, Any], out: StoredPoint | None) -> tuple[About, ...]:
-        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
+    def settings(self, told: Mapping[str, Any], out: StoredPoint | None) -> tuple[Setting, ...]:
+        found = [Setting(name="repository", text=told["repository"])] if "repository" in told else []
         if "point" in told:
             found.append(
-                About(name="restore point", text=told["point"] if out is None else f"{out.path}, of {out.vm}")
+                Setting(
+                    name="restore point", text=told["point"] if out is None else f"{out.path}, of {out.vm}"
+                )
             )
         if told.get("accept_suspect"):
             found.append(
-                About(name="suspect points", text="accepted: also one that is suspect or damaged is taken")
+                Setting(name="suspect points", text="accepted: also one that is suspect or damaged is taken")
             )
         return tuple(found)
 

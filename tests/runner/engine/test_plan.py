@@ -9,7 +9,7 @@ import pytest
 
 from runner.console.plan_view import as_markdown, as_mermaid, headline, print_text
 from runner.engine.plan import Plan, PlanNode
-from runner.step.about import About, merged
+from runner.step.setting import Setting, merged
 from tests.runner.toys import Bench, backup_like
 
 
@@ -139,11 +139,11 @@ def test_the_picture_has_no_edge_that_follows_from_others(bench: Bench):
 
 def test_what_several_steps_say_stands_on_one_line_and_a_fallback_only_where_nobody_says_more():
     said = [
-        About(name="repository", text="main"),
-        About(name="retention", text="none", fallback=True),
-        About(name="repository", text="copy"),
-        About(name="repository", text="main"),
-        About(name="retention", text="keep-last 1", change="points may go"),
+        Setting(name="repository", text="main"),
+        Setting(name="retention", text="none", fallback=True),
+        Setting(name="repository", text="copy"),
+        Setting(name="repository", text="main"),
+        Setting(name="retention", text="keep-last 1", change="points may go"),
     ]
     assert [(one.name, one.text, one.change) for one in merged(said)] == [
         ("repository", "main, copy", ""),
@@ -155,7 +155,7 @@ def test_what_several_steps_say_stands_on_one_line_and_a_fallback_only_where_nob
 def test_a_plan_begins_with_its_settings_and_with_what_would_be_deleted(bench: Bench):
     plan = bench.plan()
     nodes = [node.model_copy(update={"removes": ("vm/a", "vm/b")} if node.id == "end" else {}) for node in plan.nodes]
-    plan = plan.model_copy(update={"about": (About(name="hold", text="12 h"),), "nodes": tuple(nodes)})
+    plan = plan.model_copy(update={"about": (Setting(name="hold", text="12 h"),), "nodes": tuple(nodes)})
     stream = io.StringIO()
     print_text(plan, stream)
     lines = [line.split() for line in stream.getvalue().splitlines()]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from runner.base.model import Model
 
 
-class About(Model):
-    """One setting in words: ``About(name="retention", text="keep-daily 30")``."""
+class Setting(Model):
+    """One setting in words: ``Setting(name="retention", text="keep-daily 30")``."""
 
     name: str
     """One or two words; what several steps say under one name stands on one line."""
@@ -21,16 +21,16 @@ class About(Model):
     too."""
 
 
-def merged(found: Iterable[About]) -> tuple[About, ...]:
+def merged(found: Iterable[Setting]) -> tuple[Setting, ...]:
     """One of each name, in the order of their first."""
-    by_name: dict[str, list[About]] = {}
+    by_name: dict[str, list[Setting]] = {}
     for one in found:
         by_name.setdefault(one.name, []).append(one)
     return tuple(_one(several) for several in by_name.values())
 
 
-def _one(several: list[About]) -> About:
+def _one(several: list[Setting]) -> Setting:
     said = [one for one in several if not one.fallback] or several
     texts = ", ".join(dict.fromkeys(one.text for one in said))
     change = next((one.change for one in several if one.change), "")
-    return About(name=said[0].name, text=texts, change=change)
+    return Setting(name=said[0].name, text=texts, change=change)
