@@ -182,6 +182,7 @@ class JobState:
             try:
                 text = read_if_there(self.host, path)
             except HostError as error:
+                # A host that is away for the moment has not lost its records.
                 if error.transient:
                     raise
                 unreadable.append(
@@ -202,6 +203,7 @@ class JobState:
     def forget_old(self) -> None:
         """Removes all but the last finished runs, and those that died before they had a record."""
         self.hold()
+        # A run whose record cannot be read has one: `ids` are of both.
         runs = self.runs()
         for name in self.host.listdir(self.directory):
             if is_run_id(name) and name not in runs.ids:
@@ -265,6 +267,7 @@ class RunState:
         return self._nodes
 
     def put(self, record: NodeRecord) -> None:
+        # On the disk first: what is not there did not happen.
         self.host.write(self._path(record.node), _dump(record))
         with self._lock:
             self._known()[record.node] = record

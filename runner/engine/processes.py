@@ -58,9 +58,12 @@ class Processes:
 
     def open_for(self, node: Node) -> None:
         """Opens and probes what `node` stands on. Raises ProcessFailed."""
+        # Each comes after those it stands on: a tunnel to an exporter that was opened again is opened again
+        # too, though its ssh still runs, for the socket behind it is another.
         renewed: set[NodeId] = set()
         for process in self._nodes.processes_under(node):
             stands_on = {other.id for other in self._nodes.predecessors(process)}
+            # Of two nodes that need it at once the second waits for the first one's opening, and probes it.
             with self._lock_of(process.id):
                 if process.id in self._failed:
                     raise ProcessFailed(process, self._failed[process.id], told=True)
@@ -113,22 +116,20 @@ class Processes:
 
     def release(self, node: Node) -> None:
         """Closes what no node needs any more, now that `node` is done."""
-        idle = [
-            process
-            for process in reversed(self._nodes.processes_under(node))
-            if process.id in self._open and not process.step.guard and not self._needed(process)
-        ]
-        self._close_all(idle, "the last node that needs it is done")
+        self._close_idle(node, None, "the last node that needs it is done")
 
     def drop(self, node: Node) -> None:
         """Closes what only `node` stands on, so that its next attempt begins with new ones; others are probed
         then."""
-        mine = [
+        self._close_idle(node, node, "to be opened again")
+
+    def _close_idle(self, node: Node, besides: Node | None, why: str) -> None:
+        idle = [
             process
             for process in reversed(self._nodes.processes_under(node))
-            if process.id in self._open and not process.step.guard and not self._needed(process, besides=node)
+            if process.id in self._open and not process.step.guard and not self._needed(process, besides)
         ]
-        self._close_all(mine, "to be opened again")
+        self._close_all(idle, why)
 
     def explain(self, node: Node, error: SendenseError) -> SendenseError:
         """The failure of `node` in the words of what it stands on, which is still as the failure left it."""
@@ -145,7 +146,7 @@ class Processes:
         nodes = [self._open[identity].node for identity in reversed(self._order)]
         self._close_all([node for node in nodes if node.step.guard == guards], "the run ends")
 
-    def _needed(self, process: Node, besides: Node | None = None) -> bool:
+    def _needed(self, process: Node, besides: Node | None) -> bool:
         for node in self._nodes.all():
             if node.is_process or node is besides or not self._still_needs(node):
                 continue
@@ -162,6 +163,7 @@ class Processes:
 
     def _close(self, entry: _Open, why: str) -> None:
         identity = entry.node.id
+        # Not open any more before it closes: nobody may be given a socket that is about to go.
         with self._guard:
             self._open.pop(identity, None)
             self._order.remove(identity)
