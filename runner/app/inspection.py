@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,28 +16,28 @@ from runner.engine import doctor
 from runner.engine.checkpoint import RunRecord
 from runner.engine.doctor import Diagnosis
 from runner.engine.live_observer import LiveObserver
-from runner.engine.plan import Blind, Plan, Planner
-from runner.engine.preflight import Examination
+from runner.engine.observer import Blind
+from runner.engine.plan import Plan, Planner
+from runner.engine.standing import Standings
+from runner.engine.walk import Walk
 from runner.engine.world import World
 from runner.events.check_results import Observation, noted, wrong
 from runner.events.events import Bus
 from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
 from runner.job.model import Job
-from runner.job.nodes import NodeId, Nodes
+from runner.job.nodes import Nodes
 from runner.step.context import Run
 from runner.step.registry import Registry
 
 
 @dataclass(frozen=True)
-class _Prospect:
-    """`known`: outputs of the nodes that the run keeps, and of those that only look. `stands`: what is done
-    for good, so that little more than taking back is left."""
+class _Ahead:
+    """A walk over the nodes of the next run; their resolver learns with it."""
 
-    plan: Plan
-    run: Run
-    known: Mapping[NodeId, JsonValue]
-    stands: frozenset[str]
+    nodes: Nodes
+    resolver: Resolver
+    walk: Walk
 
 
 def diagnose(path: Path | None, options: Options) -> Diagnosis:
@@ -49,17 +48,9 @@ def diagnose(path: Path | None, options: Options) -> Diagnosis:
     with open_workspace(path, options, threading.Event(), ()) as workspace:
         here = doctor.local(state, tools, place=workspace.job.state_place)
         unfinished, discarded, of_runs = _unfinished(workspace)
-        if unfinished is None:
-            run = _run(workspace, new_record(workspace.job, new_run_id()), discarded)
-            known = dict[NodeId, JsonValue]()
-        else:
-            prospect = _prospect(workspace, unfinished)
-            run, known = prospect.run, dict(prospect.known)
-        examination = Examination(*workspace.nodes(run), workspace.world)
-        return doctor.diagnosis(
-            workspace.job.name,
-            (*here, *of_runs, *doctor.of_job(workspace.job, workspace.world, examination, known)),
-        )
+        ahead = _ahead(workspace, unfinished, discarded, thorough=True)
+        of_job = doctor.of_job(workspace.job, workspace.world, ahead.nodes, ahead.resolver, ahead.walk)
+        return doctor.diagnosis(workspace.job.name, (*here, *of_runs, *of_job))
 
 
 def _unfinished(workspace: Workspace) -> tuple[RunRecord | None, frozenset[str], tuple[Observation, ...]]:
@@ -94,23 +85,26 @@ def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
         return plan_offline(read_job(path, options, registry), registry)
     with open_workspace(path, options, threading.Event(), ()) as workspace:
         found = earlier(workspace, fresh=options.fresh)
-        prospect = _prospect(workspace, found.resumed, found.discarded_ids)
-        notes = (*_notes(workspace.job), *found.said)
-        plan = prospect.plan.model_copy(update={"holder": workspace.state.holder(), "notes": notes})
-        if prospect.stands:
-            return plan
-        examination = Examination(*workspace.nodes(prospect.run), workspace.world)
-        plan = plan.with_observations(
-            (seen.node, seen.observation) for seen in examination.look(prospect.known, thorough=False)
-        )
-        return plan.model_copy(update={"space": examination.space()})
+        ahead = _ahead(workspace, found.resumed, found.discarded_ids)
+        resumes = None if found.resumed is None else found.resumed.id
+        job = workspace.job
+        plan = Planner(ahead.nodes).plan(ahead.walk, job.name, job.file, resumes, offline=False)
+        notes = (*_notes(job), *found.said)
+        return plan.model_copy(update={"holder": workspace.state.holder(), "notes": notes})
 
 
-def _prospect(
-    workspace: Workspace, unfinished: RunRecord | None, discarded: frozenset[str] = frozenset()
-) -> _Prospect:
+def _ahead(
+    workspace: Workspace,
+    unfinished: RunRecord | None,
+    discarded: frozenset[str] = frozenset(),
+    *,
+    thorough: bool = False,
+) -> _Ahead:
+    """`unfinished`: the run that the next one resumes; `discarded`: those that it discards."""
     record = unfinished or new_record(workspace.job, new_run_id())
-    run = _run(workspace, record, discarded)
+    run = workspace.world.run = Run(
+        record.id, workspace.job.name, workspace.job.digest, record.git_commit, discarded=discarded
+    )
     state = workspace.state.open(record.id)
     nodes, resolver = workspace.nodes(run)
     unwinding = workspace.unwinding(state)
@@ -119,23 +113,16 @@ def _prospect(
     if records and not stands and unwinding.would_look_again(nodes):
         seen = {name for name, kind in workspace.registry.steps.items() if kind.read_only}
         records = {node: known for node, known in records.items() if known.step not in seen}
-    planner = Planner(nodes, resolver, records, LiveObserver(workspace.world), stands=stands)
-    plan = planner.plan(workspace.job.name, workspace.job.file, unfinished.id if unfinished else None)
-    return _Prospect(plan, run, resolver.outputs, stands)
-
-
-def _run(workspace: Workspace, record: RunRecord, discarded: frozenset[str] = frozenset()) -> Run:
-    run = workspace.world.run = Run(
-        record.id, workspace.job.name, workspace.job.digest, record.git_commit, discarded=discarded
-    )
-    return run
+    observer = LiveObserver(workspace.world)
+    walk = Walk(nodes, resolver, observer, Standings(records, observer, stands), thorough=thorough)
+    return _Ahead(nodes, resolver, walk)
 
 
 def named_by(job: Job) -> tuple[list[str], list[tuple[str, str]]]:
     """The job's hosts, and the entries of its sections by section and name, that its steps name, as far as
     the file tells."""
-    nodes, resolver, world = _unconnected(job, Registry.installed())
-    return doctor.named(job, Examination(nodes, resolver, world))
+    nodes, resolver, _ = _unconnected(job, Registry.installed())
+    return doctor.named(job, nodes, resolver)
 
 
 def told_by(job: Job, uses: str) -> list[dict[str, JsonValue]]:
@@ -147,7 +134,8 @@ def told_by(job: Job, uses: str) -> list[dict[str, JsonValue]]:
 def plan_offline(job: Job, registry: Registry) -> Plan:
     """Of what the files alone tell."""
     nodes, resolver, _ = _unconnected(job, registry)
-    plan = Planner(nodes, resolver, {}, Blind()).plan(job.name, job.file, None)
+    walk = Walk(nodes, resolver, Blind(), Standings({}, Blind()))
+    plan = Planner(nodes).plan(walk, job.name, job.file, None, offline=True)
     return plan.model_copy(update={"notes": _notes(job)})
 
 

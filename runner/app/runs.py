@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from runner.app.earlier_runs import EARLIER, discard, earlier
 from runner.app.outcome import verdict_of
@@ -18,14 +20,18 @@ from runner.base.errors import Interrupted, SendenseError, StateError, UsageErro
 from runner.engine.checkpoint import RunRecord, RunState, now
 from runner.engine.conclusion import RUN
 from runner.engine.executor import Executor, Outcome
-from runner.engine.preflight import Examination
+from runner.engine.live_observer import LiveObserver
+from runner.engine.readiness import require_ready
 from runner.engine.retry import patiently
+from runner.engine.standing import Outcomes
 from runner.engine.teardown import Unwinding
+from runner.engine.walk import Walk
 from runner.events.events import Event, RunFinished, RunStarted, Warned
 from runner.events.journal import Journal
 from runner.events.step_report import Alarm
 from runner.hosts.limits import limit_of
 from runner.job.model import Job
+from runner.job.nodes import NodeId
 from runner.step.context import Run
 
 THE_EVENTS = "the run's events"
@@ -178,9 +184,16 @@ def _worked(
         stands=stands,
         is_sealed=lambda: workspace.is_sealed(unwinding),
         work_done=lambda: state.save(record.model_copy(update={"phase": "unwinding"})),
-        examine=lambda known: Examination(*workspace.nodes(run), workspace.world).refuse_unless_ready(known),
+        look_ahead=lambda outputs: _look_ahead(workspace, run, outputs),
     )
     return executor.execute()
+
+
+def _look_ahead(workspace: Workspace, run: Run, outputs: Mapping[NodeId, JsonValue]) -> None:
+    """Raises NotReady."""
+    standings, observer = Outcomes(outputs), LiveObserver(workspace.world)
+    # With nodes of its own: what is foreseen here is no list for those of the run.
+    require_ready(Walk(*workspace.nodes(run), observer, standings, looks=False))
 
 
 def _journals(workspace: Workspace, stack: ExitStack, own: Path, asked_for: Path | None) -> Iterator[Journal]:

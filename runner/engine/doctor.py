@@ -5,23 +5,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-
-from pydantic import JsonValue
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import Model
 from runner.base.units import MiB, human_bytes
-from runner.engine.preflight import Examination
+from runner.engine.walk import Visit
 from runner.engine.world import World
 from runner.events.check_results import Observation, good, noted, observe, wrong
 from runner.hosts.state_place import StatePlace
 from runner.hosts.tunnel import ssh_version
 from runner.job.field_roles import names
+from runner.job.inputs import Resolver
 from runner.job.model import LOCAL, Job
-from runner.job.nodes import NodeId
+from runner.job.nodes import Nodes
+from runner.step.space import Space, summed
 from runner.step.tools import HERE, Tool
 
 DOCTOR_SCHEMA_VERSION = 1
@@ -69,12 +69,11 @@ def _room(state: Path, *, remedy: str = "name another place with --state DIR") -
 
 
 def of_job(
-    job: Job, world: World, examination: Examination, known: Mapping[NodeId, JsonValue]
+    job: Job, world: World, nodes: Nodes, resolver: Resolver, walk: Iterable[Visit]
 ) -> Iterator[Observation]:
-    """`world.run` must be set; no step acts. `known`: outputs of nodes that an unfinished run has done. Hosts
-    and sections first, those that the job names: what stands on them may say the same again, and they are
-    looked at though something is in the way of the steps."""
-    hosts, sections = named(job, examination)
+    """`world.run` must be set; no step acts. Hosts and sections first, those that the job names: what stands
+    on them may say the same again, and they are looked at though the steps cannot be."""
+    hosts, sections = named(job, nodes, resolver)
     for name in hosts:
         yield observe(
             f"host {name}", "that it can be reached as the job says", partial(_reached, world, name)
@@ -89,21 +88,35 @@ def of_job(
             raise
         except SendenseError as error:
             yield wrong(f"{name} of {section}", "what is behind it", error.message)
-    yield from (seen.observation for seen in examination.look(known, thorough=True))
-    yield from (needed.observation() for needed in examination.space())
-    if examination.unknown:
-        steps = ", ".join(dict.fromkeys(node.partition("[")[0] for node in examination.unknown))
+    yield from _of_steps(walk)
+
+
+def _of_steps(walk: Iterable[Visit]) -> Iterator[Observation]:
+    space: list[Space] = []
+    unknown: dict[str, None] = {}
+    for visit in walk:
+        yield from (*visit.observations, *visit.foretold, *visit.met)
+        if visit.found.space is not None:
+            space.append(visit.found.space)
+        if not visit.complete:
+            unknown[visit.step] = None
+    yield from (needed.observation() for needed in summed(space))
+    if unknown:
         yield noted(
             "the job",
-            f"the steps {steps}",
+            f"the steps {', '.join(unknown)}",
             "what else they stand on is known only after what comes before them",
         )
 
 
-def named(job: Job, examination: Examination) -> tuple[list[str], list[tuple[str, str]]]:
-    """The hosts and the entries of sections that the job's steps name, each once; site files have others
-    too."""
-    places = list(examination.named())
+def named(job: Job, nodes: Nodes, resolver: Resolver) -> tuple[list[str], list[tuple[str, str]]]:
+    """The hosts and the entries of sections (section, name) that the job's steps name in their `with`, as far
+    as the file alone tells, each once; site files have others too."""
+    places = [
+        ("" if mark is None else mark.section, name)
+        for step in nodes.order
+        for _, mark, name in names(nodes.kind(step).In, resolver.told(step))
+    ]
     sections = dict.fromkeys((section, name) for section, name in places if section)
     hosts = [name for section, name in places if not section]
     for section, name in sections:

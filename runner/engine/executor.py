@@ -28,8 +28,8 @@ from runner.base.model import Model, dump_value
 from runner.engine.checkpoint import NodeRecord, RunState
 from runner.engine.conclusion import RUN, Conclusion
 from runner.engine.freshness import STANDS, weigh, why_kept
-from runner.engine.preflight import Fault, NotReady
 from runner.engine.processes import Processes, ProcessFailed
+from runner.engine.readiness import Fault, NotReady
 from runner.engine.recording import Recorder
 from runner.engine.retry import patiently
 from runner.engine.schedule import Schedule, Status, is_at_end
@@ -83,12 +83,12 @@ class Executor:
         stands: Collection[str],
         is_sealed: Callable[[], bool],
         work_done: Callable[[], None],
-        examine: Callable[[Mapping[NodeId, JsonValue]], None] = lambda known: None,
+        look_ahead: Callable[[Mapping[NodeId, JsonValue]], None] = lambda outputs: None,
     ) -> None:
         """`stands`: the steps that an earlier execution has done for good, and that are not looked at any
         more. `is_sealed`: whether the run's work is out in the world, so that nothing needs what it holds.
-        `work_done` is called once all is done; `examine`, with the outputs known so far, before a run's first
-        node that changes something: it raises what is in the way."""
+        `work_done` is called once all is done; `look_ahead`, with the outputs known so far, before a run's
+        first node that changes something: it raises what is in the way."""
         self._nodes = nodes
         self._registry = registry
         self._resolver = resolver
@@ -99,8 +99,8 @@ class Executor:
         self._stop = stop
         self._jobs = jobs
         self._stands = stands
-        self._examine = examine
-        self._examining = threading.Lock()
+        self._look_ahead = look_ahead
+        self._looking = threading.Lock()
         self._not_ready: tuple[str, ...] = ()
         """The nodes that have something in the way of the run."""
         self._schedule = Schedule(nodes, resolver, bus, stop)
@@ -272,12 +272,12 @@ class Executor:
     def _begin(self, node: Node) -> None:
         """Raises _NotBegun where something is in the way of the run, which is told once, of the node whose it
         is."""
-        with self._examining:
+        with self._looking:
             if self._outcome.begun:
                 return
             if not self._not_ready:
                 try:
-                    self._examine(dict(self._resolver.outputs))
+                    self._look_ahead(dict(self._resolver.outputs))
                     self._outcome.begun = True
                     return
                 except NotReady as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runner.base.model import Model
 from runner.engine.checkpoint import NodeRecord
 from runner.engine.world import World
 from runner.events.events import Event, Warned
 from runner.job.inputs import Inputs, parse_out
-from runner.job.nodes import Node
-from runner.step.step import Forecast, Lifetime
+from runner.job.nodes import Node, NodeId
+from runner.step.preflight import Known, Preflight
+from runner.step.step import AnyStep, Lifetime
 
 
 class LiveObserver:
@@ -30,8 +33,10 @@ class LiveObserver:
         found: Model | None = node.step.check(self._world.unheard(node.id), inputs.values, recorded)
         return found
 
-    def forecast(self, node: Node, inputs: Inputs) -> Forecast:
-        return node.step.forecast(self._world.unheard(node.id), inputs.values)
+    def preflight(self, name: NodeId | str, kind: AnyStep, known: Known[Any, Any]) -> Preflight[Any]:
+        ctx = self._world.unheard(name)
+        ctx.check_stop()
+        return kind.preflight(ctx, known)
 
     def due(self, node: Node, record: NodeRecord) -> str | None:
         if node.step.lifetime is not Lifetime.JOB or record.out is None:

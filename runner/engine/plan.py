@@ -1,24 +1,19 @@
-"""What a run would do, and why: job + observations → graph → plan. It does no I/O itself: all it knows of the
-world comes through an `Observer`; with `Blind` it knows only the job file.
+"""What a run would do, and why: a walk over the nodes → plan. Pure: whether the walk asks the world is left
+to its observer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Literal, Protocol
+from collections.abc import Iterable
+from typing import Literal
 
-from runner.base.errors import SendenseError
-from runner.base.model import Model, dump_value
-from runner.engine.checkpoint import NodeRecord
+from runner.base.model import Model
 from runner.engine.difference import Difference
-from runner.engine.freshness import STANDS, weigh, why_kept
-from runner.engine.schedule import is_at_end
-from runner.events.check_results import Observation
-from runner.job.inputs import Inputs, Resolver, parse_out
+from runner.engine.walk import Visit
 from runner.job.nodes import Node, NodeId, Nodes
 from runner.step.setting import Setting, merged
-from runner.step.space import SpaceNeeded
-from runner.step.step import Forecast
+from runner.step.space import Space, SpaceNeeded, summed
+from runner.step.step import Lifetime
 
 PLAN_SCHEMA_VERSION = 1
 
@@ -64,23 +59,6 @@ class Plan(Model):
     against: Difference | None = None
     """From another version of the job, where that was asked for."""
 
-    def with_observations(self, seen: Iterable[tuple[str, Observation]]) -> Plan:
-        """What an examination found, by node id: what is good is not worth a word here. A list that is not
-        known yet is a node of its own, ``image[…]``."""
-        nodes = {node.id: node for node in self.nodes}
-        for name, one in seen:
-            node = nodes.get(name)
-            if node is None:
-                name = f"{name.partition('[')[0]}[…]"
-                node = nodes.get(name)
-            if node is None or node.action in ("keep", "idle") or one.state == "good":
-                continue
-            field = "notes" if one.state == "noted" else "problems"
-            told: tuple[str, ...] = getattr(node, field)
-            if one.sentence not in told and one.found not in told:
-                nodes[name] = node.model_copy(update={field: (*told, one.sentence)})
-        return self.model_copy(update={"nodes": tuple(nodes.values())})
-
     @property
     def warnings(self) -> tuple[str, ...]:
         return tuple(f"{node.id}: {warning}" for node in self.nodes for warning in node.warnings)
@@ -99,100 +77,70 @@ class Plan(Model):
         )
 
 
-class Observer(Protocol):
-    """The world, asked without changing it. Each may raise SendenseError."""
-
-    offline: bool
-
-    def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
-        """The output of a step that is read-only, and what it warned of."""
-
-    def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None: ...
-
-    def forecast(self, node: Node, inputs: Inputs) -> Forecast: ...
-
-    def due(self, node: Node, record: NodeRecord) -> str | None:
-        """Why what the JOB node of `record` holds is let go of."""
-
-
-class Blind:
-    """Knows nothing beyond the job file."""
-
-    offline = True
-
-    def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
-        raise AssertionError("a plan that is offline does not look")
-
-    def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
-        return None
-
-    def forecast(self, node: Node, inputs: Inputs) -> Forecast:
-        return Forecast()
-
-    def due(self, node: Node, record: NodeRecord) -> str | None:
-        return None
-
-
 class Planner:
-    def __init__(
-        self,
-        nodes: Nodes,
-        resolver: Resolver,
-        records: dict[NodeId, NodeRecord],
-        observer: Observer,
-        *,
-        stands: Collection[str] = (),
-    ) -> None:
-        self._nodes = nodes
-        self._resolver = resolver
-        self._records = records
-        self._observer = observer
-        self._stands = stands
-        self._planned: dict[NodeId, PlanNode] = {}
-        self._abstract: list[PlanNode] = []
+    """Draws the plan from a walk over all nodes."""
 
-    def plan(self, job: str, file: str, resumes: str | None) -> Plan:
-        for step in self._nodes.order:
-            scope = self._resolver.each_scope(step)
-            if scope is None:
-                self._abstract.append(self._unexpanded(step))
-                continue
-            for node in self._nodes.expand(step, scope):
-                if not node.is_process:
-                    self._planned[node.id] = self._of(node)
-        users = self._users()
-        for node in self._nodes.all():
-            if node.is_process:
-                self._planned[node.id] = self._of_process(node, users.get(node.id, []))
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._planned: dict[str, PlanNode] = {}
+        """By id, in the order of the nodes."""
+        self._unlisted: dict[str, str] = {}
+        """The one id that stands for all nodes of a step, by step."""
+        self._settings: list[Setting] = []
+        self._space: list[Space] = []
+
+    def plan(
+        self, visits: Iterable[Visit], job: str, file: str, resumes: str | None, *, offline: bool
+    ) -> Plan:
+        for visit in visits:
+            planned = (
+                _unlisted(visit, self._nodes) if visit.node is None else _planned(visit, offline=offline)
+            )
+            if visit.node is None:
+                self._unlisted[visit.step] = planned.id
+            self._planned[planned.id] = planned
+            self._settings += visit.found.settings
+            if visit.found.space is not None:
+                self._space.append(visit.found.space)
+        self._open_processes()
         return Plan(
             job=job,
             file=file,
-            offline=self._observer.offline,
+            offline=offline,
             resumes=resumes,
-            about=merged(self._about()),
-            nodes=self._in_order(),
+            about=merged(self._settings),
+            nodes=tuple(self._planned.values()),
             edges=self._edges(),
+            space=summed(self._space),
         )
 
-    def _about(self) -> Iterator[Setting]:
-        for step in self._nodes.order:
-            kind = self._nodes.kind(step)
-            # Of one that fans out, each node has an output of its own.
-            looked = self._resolver.outputs.get(NodeId(step)) if kind.read_only else None
-            out = None if looked is None else parse_out(kind.Out, looked, step)
-            yield from kind.settings(self._resolver.told_values(step), out)
+    def _open_processes(self) -> None:
+        """What becomes of a PROCESS node hangs on those that need it, which come after it."""
+        users = self._users()
+        for node in self._nodes.all():
+            if node.is_process:
+                name = str(node.id)
+                self._planned[name] = self._of_process(node, self._planned[name], users.get(node.id, []))
 
-    def _in_order(self) -> tuple[PlanNode, ...]:
-        abstract = {node.id.partition("[")[0]: node for node in self._abstract}
-        found: list[PlanNode] = []
-        for step in self._nodes.order:
-            if step in abstract:
-                found.append(abstract[step])
-            found.extend(self._planned[node.id] for node in self._nodes.of_step.get(step, ()))
-        return tuple(found)
+    def _users(self) -> dict[NodeId, list[Node]]:
+        """PROCESS node → the nodes that need it, also through other PROCESS nodes."""
+        users: dict[NodeId, list[Node]] = {}
+        for node in self._nodes.all():
+            for process in self._nodes.processes_under(node) if not node.is_process else ():
+                users.setdefault(process.id, []).append(node)
+        return users
+
+    def _of_process(self, node: Node, planned: PlanNode, users: list[Node]) -> PlanNode:
+        busy = [str(other.id) for other in users if self._planned[str(other.id)].action != "keep"]
+        if users and not busy:
+            return _bare(planned).model_copy(update={"action": "idle", "why": "all that need it are done"})
+        if node.step.guard:
+            return planned.model_copy(update={"why": "held while the run lives"})
+        needed = ", ".join(busy[:2]) + (" …" if len(busy) > 2 else "")
+        return planned.model_copy(update={"why": f"for {needed}" if busy else "in case a node needs it"})
 
     def _edges(self) -> tuple[tuple[str, str], ...]:
-        names = {node.id.partition("[")[0]: node.id for node in self._abstract}
+        names = self._unlisted
         edges = list(self._nodes.edges())
         for step in self._nodes.order:
             for before in self._nodes.step_predecessors(step):
@@ -205,98 +153,73 @@ class Planner:
     def _ids(self, step: str) -> list[str]:
         return [str(node.id) for node in self._nodes.of_step.get(step, ())]
 
-    def _unexpanded(self, step: str) -> PlanNode:
-        spec, kind = self._nodes.spec(step), self._nodes.kind(step)
-        sources = ", ".join(sorted(self._nodes.sources_of_each(step)))
-        return PlanNode(
-            id=f"{step}[…]",
-            step=spec.uses,
-            lifetime=kind.lifetime.value,
-            action="unknown",
-            why=f"one for each {' and '.join(variable for variable, _ in spec.each)}, known after {sources}",
+
+def _unlisted(visit: Visit, nodes: Nodes) -> PlanNode:
+    spec = nodes.spec(visit.step)
+    sources = ", ".join(sorted(nodes.sources_of_each(visit.step)))
+    return PlanNode(
+        id=f"{visit.step}[…]",
+        step=spec.uses,
+        lifetime=visit.kind.lifetime.value,
+        action="unknown",
+        why=f"one for each {' and '.join(variable for variable, _ in spec.each)}, known after {sources}",
+    )
+
+
+def _planned(visit: Visit, *, offline: bool) -> PlanNode:
+    found, standing = visit.found, visit.standing
+    planned = PlanNode(
+        id=visit.name,
+        step=visit.kind.name,
+        lifetime=visit.kind.lifetime.value,
+        action="keep" if standing.kept else _action(visit, offline=offline),
+        why=standing.why,
+        warnings=visit.warnings,
+    )
+    if standing.kept:
+        return planned
+    errors = [error for error in (standing.error, visit.error) if error is not None]
+    said = [str(error) for error in errors]
+    # Of what is only foreseen, what speaks against it is told: sizes and files are those of the run.
+    notes = [] if visit.waiting else [*found.notes, *_noted(visit)]
+    problems = said if visit.waiting else [*said, *found.problems]
+    problems += [] if found.locked is None else [str(found.locked)]
+    for one in found.observations:
+        told = {"noted": notes, "wrong": problems, "good": None}[one.state]
+        if told is not None and one.sentence not in told and one.found not in told:
+            told.append(one.sentence)
+    why = standing.why
+    if not visit.waiting:
+        why = (
+            "it could not be looked at"
+            if errors
+            else "only looks; looked for this plan"
+            if visit.out
+            else why
         )
-
-    def _of(self, node: Node) -> PlanNode:
-        waiting = self._resolver.unknown(node)
-        record = self._records.get(node.id)
-        stands = node.id.step in self._stands and not is_at_end(node)
-        if stands and record is not None and record.state == "done":
-            self._resolver.know(node, record.out, record.acts)
-            return self._node(node, "keep", STANDS)
-        if self._observer.offline:
-            return self._node(
-                node, "run" if not waiting else "unknown", _after(waiting) or "offline: nothing was looked at"
-            )
-        if waiting:
-            return self._node(node, "run", _after(waiting))
-        try:
-            return self._known(node, record)
-        except SendenseError as error:
-            return self._node(node, "run", "it could not be looked at", Forecast(problems=(str(error),)))
-
-    def _known(self, node: Node, record: NodeRecord | None) -> PlanNode:
-        inputs = self._resolver.inputs(node)
-        weighing = weigh(record, inputs, node.step.version)
-        due = self._observer.due(node, record) if record is not None and weighing.ask == "recorded" else None
-        if due:
-            return self._node(node, "run", due, self._observer.forecast(node, inputs))
-        if weighing.ask != "no":
-            recorded = (
-                None
-                if weighing.recorded is None
-                else parse_out(node.step.Out, weighing.recorded, str(node.id))
-            )
-            found = self._observer.check(node, inputs, recorded)
-            if found is not None:
-                self._resolver.know(node, dump_value(found), 1 if record is None else record.acts)
-                return self._node(node, "keep", why_kept(weighing))
-        forecast = self._observer.forecast(node, inputs)
-        if node.step.read_only:
-            out, told = self._observer.look(node, inputs)
-            self._resolver.know(node, dump_value(out), 1)
-            noted = (one.text.rstrip(".") for one in node.step.report(out).statements if one.about == "noted")
-            seen = forecast.model_copy(update={"notes": (*forecast.notes, *noted)})
-            planned = self._node(node, "run", "only looks; looked for this plan", seen)
-            return planned.model_copy(update={"warnings": told})
-        return self._node(node, "run", weighing.why, forecast)
-
-    def _users(self) -> dict[NodeId, list[Node]]:
-        """PROCESS node → the nodes that need it, also through other PROCESS nodes."""
-        users: dict[NodeId, list[Node]] = {}
-        for node in self._nodes.all():
-            for process in self._nodes.processes_under(node) if not node.is_process else ():
-                users.setdefault(process.id, []).append(node)
-        return users
-
-    def _of_process(self, node: Node, users: list[Node]) -> PlanNode:
-        busy = [other for other in users if self._planned[other.id].action != "keep"]
-        if users and not busy:
-            return self._node(node, "idle", "all that need it are done")
-        forecast = Forecast()
-        if not self._observer.offline and not self._resolver.unknown(node):
-            try:
-                forecast = self._observer.forecast(node, self._resolver.inputs(node))
-            except SendenseError as error:
-                forecast = Forecast(problems=(str(error),))
-        if node.step.guard:
-            return self._node(node, "open", "held while the run lives", forecast)
-        needed = ", ".join(str(other.id) for other in busy[:2]) + (" …" if len(busy) > 2 else "")
-        return self._node(node, "open", f"for {needed}" if busy else "in case a node needs it", forecast)
-
-    def _node(self, node: Node, action: Action, why: str, forecast: Forecast | None = None) -> PlanNode:
-        forecast = forecast or Forecast()
-        return PlanNode(
-            id=str(node.id),
-            step=node.step.name,
-            lifetime=node.step.lifetime.value,
-            action=action,
-            why=why,
-            size=forecast.size,
-            removes=forecast.removes,
-            notes=forecast.notes,
-            problems=forecast.problems,
-        )
+    return planned.model_copy(
+        update={
+            "why": why,
+            "notes": tuple(notes),
+            "problems": tuple(dict.fromkeys(problems)),
+            "size": None if visit.waiting else found.size,
+            "removes": () if visit.waiting else found.removes,
+        }
+    )
 
 
-def _after(waiting: tuple[str, ...]) -> str:
-    return f"after {', '.join(waiting)}" if waiting else ""
+def _bare(node: PlanNode) -> PlanNode:
+    """Without what was found of it."""
+    return PlanNode(id=node.id, step=node.step, lifetime=node.lifetime, action=node.action, why=node.why)
+
+
+def _action(visit: Visit, *, offline: bool) -> Action:
+    if visit.kind.lifetime is Lifetime.PROCESS:
+        return "open"
+    return "unknown" if offline and visit.waiting else "run"
+
+
+def _noted(visit: Visit) -> list[str]:
+    """What a step that was run for the plan says that one must know."""
+    statements = () if visit.out is None else visit.kind.report(visit.out).statements
+    return [one.text.rstrip(".") for one in statements if one.about == "noted"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ class Resolver:
         self._identities = identities
         self._base: dict[str, JsonValue] = {"vars": dict(job.vars), "run": {"id": run_id, "job": job.name}}
         self.outputs: dict[NodeId, JsonValue] = {}
+        self._foreseen: dict[NodeId, JsonValue] = {}
         self._acts: dict[NodeId, int] = {}
         self.given: dict[NodeId, JsonValue] = {}
 
@@ -47,6 +49,11 @@ class Resolver:
         nothing."""
         self.outputs[node.id] = out
         self._acts[node.id] = 0 if node.step.read_only else acts
+
+    def foresee(self, node: Node, out: JsonValue) -> None:
+        """What `node` will give, as far as that can be told before it runs: enough to look at the nodes
+        behind it, never to list them."""
+        self._foreseen[node.id] = out
 
     def each_scope(self, step: str) -> dict[str, JsonValue] | None:
         """What the `each` of `step` refers to; None while an output is not known."""
@@ -59,9 +66,9 @@ class Resolver:
             scope[source] = [self.outputs[node.id] for node in nodes] if fanned else self.outputs[nodes[0].id]
         return scope
 
-    def unknown(self, node: Node) -> tuple[str, ...]:
-        """The steps whose outputs `node` waits for before its `In` can be known, also through PROCESS
-        nodes."""
+    def unknown(self, node: Node, *, foreseen: bool = False) -> tuple[str, ...]:
+        """The steps whose outputs `node` waits for before its `In` can be known, also through PROCESS nodes;
+        `foreseen`: before it can be known or foreseen."""
         waiting: dict[str, None] = {}
         for step in self._roots(node.spec.with_):
             known_nodes = self._nodes.of_step.get(step)
@@ -70,8 +77,8 @@ class Resolver:
                 continue
             for other in self._nodes.matching(node, step):
                 if other.is_process:
-                    waiting.update(dict.fromkeys(self.unknown(other)))
-                elif other.id not in self.outputs:
+                    waiting.update(dict.fromkeys(self.unknown(other, foreseen=foreseen)))
+                elif other.id not in self.outputs and not (foreseen and other.id in self._foreseen):
                     waiting[step] = None
         return tuple(waiting)
 
@@ -97,9 +104,12 @@ class Resolver:
         return values
 
     def inputs(self, node: Node) -> Inputs:
-        """Raises StepValueError if the values do not fit the step's model."""
+        """Of outputs that are known, or else foreseen. Raises StepValueError if the values do not fit the
+        step's model."""
         raw, live = self._split(node)
-        values = _values(node, node.step.In, raw, self._scope(node, raw, self.outputs))
+        values = _values(
+            node, node.step.In, raw, self._scope(node, raw, ChainMap(self.outputs, self._foreseen))
+        )
         fields = {name: digest(value) for name, value in self._identities.of(values).items()}
         for name, info in node.step.In.model_fields.items():
             # What made it was done again: the same path may hold another image now.

@@ -8,16 +8,16 @@ from runner.base.model import Model
 
 
 class Setting(Model):
-    """One setting in words: ``Setting(name="retention", text="keep-daily 30")``."""
+    """One of them in words: ``Setting(name="retention", text="keep-daily 30")``."""
 
     name: str
     """One or two words; what several steps say under one name stands on one line."""
     text: str
     """As it is now, for a person."""
     change: str = ""
-    """What a change of it may do that nobody can take back, in a sentence; empty for nothing."""
+    """What a change of it may do that nobody can undo, in a sentence; empty for nothing."""
     fallback: bool = False
-    """Holds only where no step says anything else under this name: a retention that is none is worth a line
+    """Holds only where no step says anything else under this name: that there is no retention is worth a line
     too."""
 
 

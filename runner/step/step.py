@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from runner.base.model import JobModel, Model
-from runner.events.check_results import Observation
 from runner.events.step_report import StepReport
 from runner.step.context import Context
-from runner.step.setting import Setting
-from runner.step.space import Space
+from runner.step.preflight import Known, Preflight
 from runner.step.tools import Tool
 
 
@@ -115,53 +112,17 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
         """JOB and KEEP: what stays after a failure, in words; empty if not worth a line."""
         return ""
 
-    def forecast(self, ctx: Context, inputs: InT) -> Forecast:
-        """What `plan` can say of a node that will run, by looking; changes nothing."""
-        return Forecast()
-
-    def space(self, ctx: Context, inputs: InT) -> Space | None:
-        """What is still to be written because of this node, for the sum that plan and run hold against what
-        is free; None for nothing. Also of a node that is done, since its bytes may be another node's to
-        write. Changes nothing."""
-        return None
-
-    def foresee(self, ctx: Context, inputs: InT) -> OutT | None:
-        """What `run` would give, as far as that can be told by looking, so that the nodes behind this one can
-        be examined before it ran; None if it cannot be told. Changes nothing."""
-        return None
-
-    def examine(self, ctx: Context, inputs: InT) -> tuple[Observation, ...]:
-        """What this node stands on but does not make (programs, forwards, privileges). A new run looks at all
-        of it before anything is changed and does not begin if something is wrong; `doctor` and `plan` show
-        it. Changes nothing."""
-        return ()
-
-    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
-        """Of what `examine` looks at, all that does not hang on what comes before: for `doctor`, where that
-        is in the way. `known` are the fields of `In` that the job file alone tells, and the defaults of those
-        it leaves out."""
-        return ()
-
-    def settings(self, told: Mapping[str, Any], out: OutT | None) -> tuple[Setting, ...]:
-        """What of its settings a reviewer must see at the head of a plan. `told` are the fields of `In` that
-        the job file alone tells, and the defaults of those it leaves out; `out` of a step that is read-only,
-        if it was looked for this plan."""
-        return ()
+    def preflight(self, ctx: Context | None, known: Known[InT, OutT]) -> Preflight[OutT]:
+        """What can be told of a node before it runs: for a plan, for a doctor, and for the look that a run
+        takes before it changes anything. Changes nothing. `ctx` is None where nothing may be asked of the
+        world: a plan that is offline, and what is done for good. Raises SendenseError for what cannot be
+        looked at, which keeps a run from beginning."""
+        return Preflight()
 
     def report(self, out: OutT) -> StepReport:
         """What the reports and the last lines on a terminal say of this output; of nothing else, and without
         looking."""
         return StepReport()
-
-
-class Forecast(Model):
-    """`size` in bytes where the node moves or makes bytes; `notes` are sentences; `problems` make the plan
-    fail; `removes` names what would be deleted for good."""
-
-    size: int | None = None
-    removes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
 
 
 AnyStep = Step[Any, Any, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -11,12 +11,13 @@ from pydantic import Field
 from runner.base.errors import DifferenceError, SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.base.units import human_bytes
-from runner.events.check_results import Observation, noted, wrong
+from runner.events.check_results import noted, wrong
 from runner.events.step_report import Alarm, Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
-from runner.step.step import Empty, Forecast, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Step
 from steps.repository import parent, vm_place
 from steps.repository.manifest import APART
 from steps.repository.parent import NoParentError, Parent, Sought
@@ -102,40 +103,21 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
 
     def run(self, ctx: Context, inputs: ChooseParentIn, live: Empty) -> Base:
         base = _decide(ctx, inputs, lambda below: _changed(ctx, inputs, below))
-        if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
-            raise NoIncrementalError(inputs.disk.key, base.reason)
+        if refused := _refused(inputs, base):
+            raise refused
         return base
 
-    def foresee(self, ctx: Context, inputs: ChooseParentIn) -> Base:
-        return _decide(ctx, inputs, lambda below: _foreseen(ctx, inputs, below))
-
-    def forecast(self, ctx: Context, inputs: ChooseParentIn) -> Forecast:
-        base = self.foresee(ctx, inputs)
-        return Forecast(size=base.changed, notes=(_foretold(inputs, base),), problems=_problems(inputs, base))
-
-    def examine(self, ctx: Context, inputs: ChooseParentIn) -> tuple[Observation, ...]:
+    def preflight(self, ctx: Context | None, known: Known[ChooseParentIn, Base]) -> Preflight[Base]:
+        settings, inputs = _settings(known), known.inputs
+        if ctx is None or inputs is None or known.out is not None:
+            return Preflight(settings=settings)
+        base = _decide(ctx, inputs, lambda below: _foreseen(ctx, inputs, below))
         subject, looked_at = f"disk {inputs.disk.key}", "whether it can be incremental"
-        base = self.foresee(ctx, inputs)
-        if problems := _problems(inputs, base):
-            return (wrong(subject, looked_at, problems[0]),)
-        return (noted(subject, looked_at, _foretold(inputs, base)),)
-
-    def settings(self, told: Mapping[str, Any], out: Base | None) -> tuple[Setting, ...]:
-        if "mode" not in told:
-            return ()
-        every = told.get("full_every", FullEvery())
-        again = [f"{every.points} points"] if every.points is not None else []
-        again += [f"{every.days:g} days"] if every.days is not None else []
-        parts = [told["mode"]]
-        if told["mode"] != "full":
-            parts += [f"incremental by {told['incremental']}"] if "incremental" in told else []
-        if told["mode"] == "auto":
-            parts.append(
-                f"a full every {' or '.join(again)}"
-                if again
-                else "a full only where no incremental can be made"
-            )
-        return (Setting(name="mode", text=", ".join(parts)),)
+        if refused := _refused(inputs, base):
+            seen = wrong(subject, looked_at, refused.message)
+        else:
+            seen = noted(subject, looked_at, _foretold(inputs, base))
+        return Preflight(settings=settings, observations=(seen,), size=base.changed, prospect=base)
 
     def report(self, out: Base) -> StepReport:
         cells = {"Kind": Cell(value=out.kind)}
@@ -184,10 +166,26 @@ def _foretold(inputs: ChooseParentIn, base: Base) -> str:
     return in_words(base)
 
 
-def _problems(inputs: ChooseParentIn, base: Base) -> tuple[str, ...]:
+def _refused(inputs: ChooseParentIn, base: Base) -> NoIncrementalError | None:
     if base.kind == "full" and inputs.mode == "incremental" and not base.caught:
-        return (NoIncrementalError(inputs.disk.key, base.reason).message,)
-    return ()
+        return NoIncrementalError(inputs.disk.key, base.reason)
+    return None
+
+
+def _settings(known: Known[ChooseParentIn, Base]) -> tuple[Setting, ...]:
+    told = known.told
+    if "mode" not in told:
+        return ()
+    every = told.get("full_every", FullEvery())
+    again = [f"{every.points} points"] if every.points is not None else []
+    again += [f"{every.days:g} days"] if every.days is not None else []
+    parts = [told["mode"]]
+    if told["mode"] != "full":
+        parts += [f"incremental by {told['incremental']}"] if "incremental" in told else []
+    if told["mode"] == "auto":
+        only = "a full only where no incremental can be made"
+        parts.append(f"a full every {' or '.join(again)}" if again else only)
+    return (Setting(name="mode", text=", ".join(parts)),)
 
 
 def _decide(ctx: Context, inputs: ChooseParentIn, ask: Callable[[Parent], int | None]) -> Base:

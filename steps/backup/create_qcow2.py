@@ -8,11 +8,12 @@ from typing import Annotated
 from runner.base.errors import SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.base.units import MiB, human_bytes
-from runner.events.check_results import Observation, good, wrong
+from runner.events.check_results import Observation, good, met, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.space import Space
-from runner.step.step import Empty, Forecast, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Step
 from steps.backup.image_size import bounds
 from steps.points.image_file import on_disk
 from steps.qemu import img
@@ -96,15 +97,28 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
             )
         return image
 
-    def foresee(self, ctx: Context, inputs: CreateQcow2In) -> Image:
+    def preflight(self, ctx: Context | None, known: Known[CreateQcow2In, Image]) -> Preflight[Image]:
+        inputs = known.inputs
+        if ctx is None or inputs is None:
+            return Preflight()
         host, root = locate(ctx, inputs.repository)
-        return _image(ctx, inputs, host, vm_place.look(host, root, inputs.vm))
-
-    def examine(self, ctx: Context, inputs: CreateQcow2In) -> tuple[Observation, ...]:
-        host, root = locate(ctx, inputs.repository)
+        if known.out is not None:
+            return Preflight(space=_space(ctx, inputs, host, root))
         there, program = marked(host, inputs.repository, root), img.QEMU_IMG.observe(ctx, host)
-        room = () if there.state == "wrong" else (_room(there.subject, host, root, inputs),)
-        return (there, *room, program)
+        if there.state == "wrong":
+            return Preflight(observations=(there, program))
+        room = _room(there.subject, host, root, inputs)
+        try:
+            image = _image(ctx, inputs, host, vm_place.look(host, root, inputs.vm))
+        except SendenseError as error:
+            directory = met(there.subject, "the VM's directory there", error)
+            return Preflight(observations=(there, room, program, directory))
+        return Preflight(
+            observations=(there, room, program),
+            notes=(f"{human_bytes(inputs.disk.capacity)} virtual",),
+            space=_space(ctx, inputs, host, root),
+            prospect=image,
+        )
 
     def begun(self, ctx: Context, inputs: CreateQcow2In) -> Image | None:
         host, root = locate(ctx, inputs.repository)
@@ -123,37 +137,27 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
     def held(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> str:
         return f"the unfinished image {out.path} on {out.host}"
 
-    def forecast(self, ctx: Context, inputs: CreateQcow2In) -> Forecast:
-        host, root = locate(ctx, inputs.repository)
-        try:
-            marker.require(host, root)
-            vm_place.look(host, root, inputs.vm)
-        except SendenseError as error:
-            return Forecast(problems=(error.message,))
-        return Forecast(notes=(f"{human_bytes(inputs.disk.capacity)} virtual",))
 
-    def space(self, ctx: Context, inputs: CreateQcow2In) -> Space | None:
-        """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to
-        come."""
-        host, root = locate(ctx, inputs.repository)
-        directory = vm_place.find(host, root, inputs.vm.instance_uuid)
-        written = 0
-        if directory is not None:
-            image = _image(ctx, inputs, host, directory)
-            copied = posixpath.join(image.directory, layout.markers(inputs.disk.key)[0])
-            if host.exists(copied) or vm_place.point_of_run(host, directory, ctx.run.id) is not None:
-                return None
-            written = on_disk(host, image.path)
-        found = bounds(ctx, host, directory, inputs.vm, inputs.disk, inputs.base)
-        there = f", {human_bytes(written)} of that written" if written > LEAST_FREE else ""
-        return Space(
-            host=host.name,
-            path=root,
-            free=host.free_bytes(root),
-            least=max(0, found.least + BESIDE - written),
-            most=max(0, found.most + BESIDE - written),
-            of=f"disk {inputs.disk.key}: {found.why}{there}",
-        )
+def _space(ctx: Context, inputs: CreateQcow2In, host: Host, root: str) -> Space | None:
+    """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to come."""
+    directory = vm_place.find(host, root, inputs.vm.instance_uuid)
+    written = 0
+    if directory is not None:
+        image = _image(ctx, inputs, host, directory)
+        copied = posixpath.join(image.directory, layout.markers(inputs.disk.key)[0])
+        if host.exists(copied) or vm_place.point_of_run(host, directory, ctx.run.id) is not None:
+            return None
+        written = on_disk(host, image.path)
+    found = bounds(ctx, host, directory, inputs.vm, inputs.disk, inputs.base)
+    there = f", {human_bytes(written)} of that written" if written > LEAST_FREE else ""
+    return Space(
+        host=host.name,
+        path=root,
+        free=host.free_bytes(root),
+        least=max(0, found.least + BESIDE - written),
+        most=max(0, found.most + BESIDE - written),
+        of=f"disk {inputs.disk.key}: {found.why}{there}",
+    )
 
 
 def _is_incremental(inputs: CreateQcow2In) -> bool:
@@ -161,7 +165,7 @@ def _is_incremental(inputs: CreateQcow2In) -> bool:
 
 
 def _room(subject: str, host: Host, root: str, inputs: CreateQcow2In) -> Observation:
-    """That an image's tables fit. What all images need is summed (`space`)."""
+    """That an image's tables fit. What all images need is summed (`Preflight.space`)."""
     free, disk = host.free_bytes(root), inputs.disk
     looked_at = f"free space for disk {disk.key} of {human_bytes(disk.capacity)}"
     if free < min(LEAST_FREE, disk.capacity):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
 from runner.base.model import HOW, JobModel, SectionName
 from runner.events.check_results import Observation, good, noted, observe
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.values.discovered import Discovered
@@ -95,38 +96,11 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             kept=chosen.notes,
         )
 
-    def settings(self, told: Mapping[str, Any], out: Discovered | None) -> tuple[Setting, ...]:
-        where = f" in vCenter {told['vcenter']}" if "vcenter" in told else ""
-        named = told.get("vm", "known when it runs")
-        found = "" if out is None else f": {out.vm.inventory_path}, instance uuid {out.vm.instance_uuid}"
-        left_out = told.get("skip_uncovered", False)
-        if left_out is False:
-            return (Setting(name="VM", text=f"{named}{where}{found}"),)
-        which = (
-            "those that no snapshot covers"
-            if left_out is True
-            else f"{', '.join(map(str, left_out))}, if no snapshot covers them"
-        )
-        return (Setting(name="VM", text=f"{named}{where}{found}"), Setting(name="disks left out", text=which))
-
-    def examine(self, ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:
-        vcenter_answers = answers(ctx, inputs.vcenter)
-        if vcenter_answers.state == "wrong":
-            return (vcenter_answers,)
-        client = vcenter(ctx, inputs.vcenter)
-        chosen = which_vm.choose(ctx, client, inputs.vm, inputs.repository)
-        found = machine.describe(client, chosen.moref)
-        subject = f"VM {found.vm.name}"
-        return (
-            vcenter_answers,
-            good(subject, "that it is there", f"{found.vm.inventory_path} ({found.vm.moref})"),
-            *(
-                noted(subject, "that it is the one that was backed up before", warning)
-                for warning in chosen.warnings
-            ),
-            observe(subject, "that it can be snapshotted", lambda: _ready(client, found.vm.moref)),
-            observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),
-        )
+    def preflight(self, ctx: Context | None, known: Known[DiscoverIn, Discovered]) -> Preflight[Discovered]:
+        settings = _settings(known)
+        if ctx is None or known.inputs is None:
+            return Preflight(settings=settings)
+        return Preflight(settings=settings, observations=_observed(ctx, known.inputs))
 
     def report(self, out: Discovered) -> StepReport:
         vm = out.vm
@@ -145,6 +119,42 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             rows=(Row(table="VM", key=vm.name, cells=cells),),
             statements=tuple(Statement(about="noted", text=text) for text in told),
         )
+
+
+def _settings(known: Known[DiscoverIn, Discovered]) -> tuple[Setting, ...]:
+    told, out = known.told, known.out
+    where = f" in vCenter {told['vcenter']}" if "vcenter" in told else ""
+    found = "" if out is None else f": {out.vm.inventory_path}, instance uuid {out.vm.instance_uuid}"
+    vm = Setting(name="VM", text=f"{told.get('vm', 'known when it runs')}{where}{found}")
+    left_out = told.get("skip_uncovered", False)
+    if left_out is False:
+        return (vm,)
+    which = (
+        "those that no snapshot covers"
+        if left_out is True
+        else f"{', '.join(map(str, left_out))}, if no snapshot covers them"
+    )
+    return (vm, Setting(name="disks left out", text=which))
+
+
+def _observed(ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:
+    vcenter_answers = answers(ctx, inputs.vcenter)
+    if vcenter_answers.state == "wrong":
+        return (vcenter_answers,)
+    client = vcenter(ctx, inputs.vcenter)
+    chosen = which_vm.choose(ctx, client, inputs.vm, inputs.repository)
+    found = machine.describe(client, chosen.moref)
+    subject = f"VM {found.vm.name}"
+    return (
+        vcenter_answers,
+        good(subject, "that it is there", f"{found.vm.inventory_path} ({found.vm.moref})"),
+        *(
+            noted(subject, "that it is the one that was backed up before", warning)
+            for warning in chosen.warnings
+        ),
+        observe(subject, "that it can be snapshotted", lambda: _ready(client, found.vm.moref)),
+        observe(subject, "that a snapshot covers its disks", lambda: _covered(inputs, found)),
+    )
 
 
 def _ready(client: Client, moref: str) -> str:

@@ -13,7 +13,8 @@ from runner.events.check_results import Observation, good, observe, wrong
 from runner.events.step_report import Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
-from runner.step.step import Empty, Forecast, Lifetime, Step
+from runner.step.preflight import Known, Preflight
+from runner.step.step import Empty, Lifetime, Step
 from runner.step.tools import ToolMissing
 from steps.nbd import forwards
 from steps.source import nbdkit, nbdkit_curl, nbdkit_vddk, reachability
@@ -113,47 +114,21 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             extents=choice.extents,
         )
 
-    def forecast(self, ctx: Context, inputs: OpenSourceIn) -> Forecast:
-        """Once there is a snapshot: before, nobody knows which files it will freeze."""
-        choice = choose(ctx, inputs, frozen_disk(inputs.snapshot, inputs.disk))
-        return Forecast(notes=(f"over {choice.transport}: {choice.why}",))
-
-    def examine(self, ctx: Context, inputs: OpenSourceIn) -> tuple[Observation, ...]:
-        disk, host = frozen_disk(inputs.snapshot, inputs.disk), ctx.host(inputs.host)
+    def preflight(self, ctx: Context | None, known: Known[OpenSourceIn, Source]) -> Preflight[Source]:
+        if ctx is None:
+            return Preflight()
+        if known.inputs is None:
+            return Preflight(observations=_observed_early(ctx, known.told))
+        inputs, disk = known.inputs, frozen_disk(known.inputs.snapshot, known.inputs.disk)
+        host = ctx.host(inputs.host)
         subject, looked_at = f"disk {disk.key}", f"how it can be read from host {host.name}"
         try:
             choice = choose(ctx, inputs, disk)
         except NoTransport as error:
-            return (wrong(subject, looked_at, error.message),)
-        vddk_is_it = choice.transport == "vddk"
-        client = vcenter(ctx, inputs.snapshot.vcenter)
-
-        def permitted() -> str:
-            place = inputs.snapshot.vm, inputs.snapshot.datacenter, disk.datastore
-            wanted = privileges.on_vcenter(client) if vddk_is_it else privileges.on_files(client, *place)
-            return privileges.require(client, wanted)
-
-        stands_on = _stands_on(ctx, host, choice.transport)
-        if vddk_is_it:
-            reached = reachability.examine_vddk(ctx, host, client, inputs.snapshot.vm, inputs.vddk)
-        else:
-            reached = reachability.examine_https(ctx, host, client, inputs.snapshot, disk)
-        return (
-            good(subject, looked_at, f"over {choice.transport}: {choice.why}"),
-            *stands_on,
-            *(() if any(one.state == "wrong" for one in stands_on) else reached),
-            observe(subject, "privileges to read it", permitted),
-        )
-
-    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
-        """Where the disk's file decides how it is read, what HTTPS takes."""
-        if not known.keys() >= {"host", "transport", "vddk"}:
-            return ()
-        host, wish = ctx.host(known["host"]), known["transport"]
-        missing = "" if wish == "https" else look_for_vddk(ctx, host, known["vddk"]).missing
-        if wish == "vddk" and missing:
-            return (wrong(f"host {host.name}", "VMware's VDDK", missing),)
-        return _stands_on(ctx, host, "https" if wish == "https" or missing else "vddk")
+            return Preflight(observations=(wrong(subject, looked_at, error.message),))
+        how = f"over {choice.transport}: {choice.why}"
+        observations = (good(subject, looked_at, how), *_observed(ctx, inputs, host, disk, choice.transport))
+        return Preflight(observations=observations, notes=(how,))
 
     def report(self, out: Source) -> StepReport:
         connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
@@ -171,6 +146,40 @@ def look_for_vddk(ctx: Context, host: Host, options: VddkOptions) -> nbdkit_vddk
     except ToolMissing as error:
         return nbdkit_vddk.Found(error.message)
     return ctx.once(("VDDK", host.name, options), lambda: nbdkit_vddk.look(host, options))
+
+
+def _observed(
+    ctx: Context, inputs: OpenSourceIn, host: Host, disk: FrozenDisk, transport: Transport
+) -> tuple[Observation, ...]:
+    client, vm = vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.vm
+
+    def permitted() -> str:
+        place = vm, inputs.snapshot.datacenter, disk.datastore
+        over_vddk = transport == "vddk"
+        wanted = privileges.on_vcenter(client) if over_vddk else privileges.on_files(client, *place)
+        return privileges.require(client, wanted)
+
+    stands_on = _stands_on(ctx, host, transport)
+    if transport == "vddk":
+        reached = reachability.examine_vddk(ctx, host, client, vm, inputs.vddk)
+    else:
+        reached = reachability.examine_https(ctx, host, client, inputs.snapshot, disk)
+    return (
+        *stands_on,
+        *(() if any(one.state == "wrong" for one in stands_on) else reached),
+        observe(f"disk {disk.key}", "privileges to read it", permitted),
+    )
+
+
+def _observed_early(ctx: Context, told: Mapping[str, Any]) -> tuple[Observation, ...]:
+    """By what the job file alone tells. Where the disk's file decides how it is read, what HTTPS takes."""
+    if not told.keys() >= {"host", "transport", "vddk"}:
+        return ()
+    host, wish = ctx.host(told["host"]), told["transport"]
+    missing = "" if wish == "https" else look_for_vddk(ctx, host, told["vddk"]).missing
+    if wish == "vddk" and missing:
+        return (wrong(f"host {host.name}", "VMware's VDDK", missing),)
+    return _stands_on(ctx, host, "https" if wish == "https" or missing else "vddk")
 
 
 def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:

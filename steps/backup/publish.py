@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 from runner.base.errors import SendenseError
 from runner.base.units import counted, human_bytes
@@ -14,6 +13,7 @@ from runner.events.result import Amount, Result
 from runner.events.step_report import Command, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.backup import point_files
@@ -118,14 +118,13 @@ class Publish(Step[Unpublished, Empty, Published]):
         host.remove(posixpath.join(inputs.directory, layout.MANIFEST))
         host.remove(posixpath.join(inputs.directory, layout.VM_FILES), recursive=True)
 
-    def settings(self, told: Mapping[str, Any], out: Published | None) -> tuple[Setting, ...]:
-        return (
-            Setting(
-                name="verify",
-                text="not at all: no step compares what was written with what was read",
-                fallback=True,
-            ),
-            Setting(name="retention", text="none: every restore point stays", fallback=True),
+    def preflight(self, ctx: Context | None, known: Known[Unpublished, Published]) -> Preflight[Published]:
+        unverified = "not at all: no step compares what was written with what was read"
+        return Preflight(
+            settings=(
+                Setting(name="verify", text=unverified, fallback=True),
+                Setting(name="retention", text="none: every restore point stays", fallback=True),
+            )
         )
 
     def report(self, out: Published) -> StepReport:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from runner.base.errors import LockedError, SendenseError
 from runner.base.model import JobModel, SectionName
-from runner.events.check_results import Observation, observe
+from runner.events.check_results import observe
 from runner.events.step_report import Cell, Row, StepReport
+from runner.hosts.host import Host
 from runner.hosts.stray_processes import holder_at
 from runner.step.context import Context
-from runner.step.setting import Setting
-from runner.step.step import Empty, Forecast, Lifetime, Step
+from runner.step.preflight import Known, Preflight
+from runner.step.step import Empty, Lifetime, Step
 from steps.repository import layout, marker, reader, vm_place
 from steps.repository.section import locate
 from steps.repository.vm_lock import hold
@@ -64,31 +64,20 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         ctx.hold()
         return True
 
-    def examine(self, ctx: Context, inputs: ReserveIn) -> tuple[Observation, ...]:
+    def preflight(self, ctx: Context | None, known: Known[ReserveIn, Reservation]) -> Preflight[Reservation]:
+        settings = known.settings(repository="repository")
+        if ctx is None or known.inputs is None:
+            return Preflight(settings=settings)
+        inputs = known.inputs
         host, root = locate(ctx, inputs.repository)
-
-        def is_one() -> str:
-            return f"{root} on {host.name}, {marker.require(host, root).uuid}"
-
-        return (observe(f"repository {inputs.repository}", "that it is there", is_one),)
-
-    def forecast(self, ctx: Context, inputs: ReserveIn) -> Forecast:
-        host, root = locate(ctx, inputs.repository)
+        there = observe(f"repository {inputs.repository}", "that it is there", lambda: _words(host, root))
+        if there.state == "wrong":
+            return Preflight(settings=settings, observations=(there,))
         try:
-            marker.require(host, root)
-            directory = vm_place.look(host, root, inputs.vm)
-            unread = reader.read(host, directory).unread
-            holder = holder_at(host, posixpath.join(directory, layout.LOCK))
-            # Of a run that goes on now, the job's own lock tells.
-            if holder is not None and ctx.run.id not in holder:
-                raise LockedError(_named(inputs), holder)
+            notes = _foretold(ctx, inputs, host, root)
         except SendenseError as error:
-            return Forecast(problems=(error.message,))
-        passed_over = (f"{one.sentence}; it is passed over" for one in unread)
-        return Forecast(notes=(f"{directory} on {host.name}", *passed_over))
-
-    def settings(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[Setting, ...]:
-        return (Setting(name="repository", text=told["repository"]),) if "repository" in told else ()
+            return Preflight(settings=settings, observations=(there,), problems=(error.message,))
+        return Preflight(settings=settings, observations=(there,), notes=notes)
 
     def report(self, out: Reservation) -> StepReport:
         cells = {
@@ -97,6 +86,22 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
             "The VM's directory": Cell(value=posixpath.dirname(out.lock), unit="path"),
         }
         return StepReport(rows=(Row(table="Repository", key=out.repository, cells=cells),))
+
+
+def _words(host: Host, root: str) -> str:
+    """Raises NotARepositoryError."""
+    return f"{root} on {host.name}, {marker.require(host, root).uuid}"
+
+
+def _foretold(ctx: Context, inputs: ReserveIn, host: Host, root: str) -> tuple[str, ...]:
+    """Raises LockedError, and what keeps the VM's directory from being read."""
+    directory = vm_place.look(host, root, inputs.vm)
+    unread = reader.read(host, directory).unread
+    holder = holder_at(host, posixpath.join(directory, layout.LOCK))
+    # Of a run that goes on now, the job's own lock tells.
+    if holder is not None and ctx.run.id not in holder:
+        raise LockedError(_named(inputs), holder)
+    return (f"{directory} on {host.name}", *(f"{one.sentence}; it is passed over" for one in unread))
 
 
 def _named(inputs: ReserveIn) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from runner.base.errors import LockedError, SendenseError
 from runner.base.model import HOW, Duration, JobModel, Percent
 from runner.base.units import HOUR, human_seconds
-from runner.events.check_results import Observation, observe
+from runner.events.check_results import observe
 from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context, Run
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
-from runner.step.step import Empty, Forecast, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Step
 from steps.values.snapshot import SnapshotTaken
 from steps.vm import tracking_reset
 from steps.vsphere import datastores, machine, privileges, snapshots, tracking
@@ -112,38 +113,33 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             tracking_reset.tell(ctx, vm, taken.disks)
         return taken.model_copy(update={"untracked_remedy": reset.remedy})
 
-    def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
-        """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its
-        removal merges what lies on them. Raises LockedError for another run's: what it says of the disks is
-        no fault of theirs."""
-        client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
-        _refuse_foreign(client, vm, ctx.run)
-        names = _own(ctx.run)
-        own = next((found for found in snapshots.listed(client, vm.moref) if found.name in names), None)
-        disks = (
-            snapshots.foreseen(client, vm.moref)
-            if own is None
-            else snapshots.contents(client, vm.moref, own.moref).disks
-        )
-        return SnapshotTaken(
-            vcenter=vm.vcenter,
-            vm=vm.moref,
-            moref="",
-            name=name_of(ctx.run),
-            created=datetime.now(UTC),
-            quiesced="no",
-            datacenter=vm.datacenter,
-            disks=disks,
-            untracked_remedy=tracking.look_ahead(client, vm, inputs.cbt).remedy,
-            nvram=None,
-        )
-
-    def examine(self, ctx: Context, inputs: SnapshotIn) -> tuple[Observation, ...]:
+    def preflight(
+        self, ctx: Context | None, known: Known[SnapshotIn, SnapshotTaken]
+    ) -> Preflight[SnapshotTaken]:
+        settings, inputs = _settings(known), known.inputs
+        if ctx is None or inputs is None:
+            return Preflight(settings=settings)
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         wanted = privileges.on_vm(vm.moref, vm.name)
-        return (
+        observations = (
             observe(f"VM {vm.name}", "privileges on it", lambda: privileges.require(client, wanted)),
             tracking.examine(client, vm, inputs.cbt),
+        )
+        if known.out is not None:
+            return Preflight(settings=settings, observations=observations)
+        notes, problems = _foretold(ctx, client, inputs)
+        locked, prospect = None, None
+        try:
+            prospect = _foreseen(ctx, client, inputs)
+        except LockedError as error:
+            locked = error
+        return Preflight(
+            settings=settings,
+            observations=observations,
+            notes=notes,
+            problems=problems,
+            locked=locked,
+            prospect=prospect,
         )
 
     def undo(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> None:
@@ -192,40 +188,69 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             f"{_time(until)})"
         )
 
-    def forecast(self, ctx: Context, inputs: SnapshotIn) -> Forecast:
-        client = vcenter(ctx, inputs.vm.vcenter)
-        problems = []
-        try:
-            machine.refuse_unless_ready(client, inputs.vm.moref)
-            _refuse_foreign(client, inputs.vm, ctx.run)
-        except SendenseError as error:
-            problems.append(error.message)
-        short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
-        notes = [f"after a failure the snapshot would go at once: {', '.join(short)}"] if short else []
-        if unknown:
-            notes.append(
-                f"how full datastore {', '.join(unknown)} is cannot be read: min-free is not watched there"
-            )
-        try:
-            notes += tracking.foresee(client, inputs.vm, inputs.cbt)
-        except TrackingOff as error:
-            problems.append(error.message)
-        return Forecast(notes=tuple(notes), problems=tuple(problems))
-
-    def settings(self, told: Mapping[str, Any], out: SnapshotTaken | None) -> tuple[Setting, ...]:
-        found = [Setting(name=name, text=told[name]) for name in ("quiesce", "cbt") if name in told]
-        if "hold" in told:
-            kept = (
-                f"{human_seconds(told['hold'])} after a failure"
-                if told["hold"]
-                else "none: released at once after a failure"
-            )
-            found.append(Setting(name="hold", text=f"the snapshot, {kept}" if told["hold"] else kept))
-        return tuple(found)
-
     def report(self, out: SnapshotTaken) -> StepReport:
         text = f"The VM was read as it was at {_time(out.created)}; quiesced: {out.quiesced}."
         return StepReport(statements=(Statement(about="noted", text=text),))
+
+
+def _settings(known: Known[SnapshotIn, SnapshotTaken]) -> tuple[Setting, ...]:
+    found = known.settings(quiesce="quiesce", cbt="cbt")
+    if "hold" not in known.told:
+        return found
+    hold = known.told["hold"]
+    kept = (
+        f"the snapshot, {human_seconds(hold)} after a failure"
+        if hold
+        else "none: released at once after a failure"
+    )
+    return (*found, Setting(name="hold", text=kept))
+
+
+def _foretold(ctx: Context, client: Client, inputs: SnapshotIn) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Notes and problems."""
+    problems = []
+    try:
+        machine.refuse_unless_ready(client, inputs.vm.moref)
+        _refuse_foreign(client, inputs.vm, ctx.run)
+    except SendenseError as error:
+        problems.append(error.message)
+    short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
+    notes = [f"after a failure the snapshot would go at once: {', '.join(short)}"] if short else []
+    if unknown:
+        notes.append(
+            f"how full datastore {', '.join(unknown)} is cannot be read: min-free is not watched there"
+        )
+    try:
+        notes += tracking.foresee(client, inputs.vm, inputs.cbt)
+    except TrackingOff as error:
+        problems.append(error.message)
+    return tuple(notes), tuple(problems)
+
+
+def _foreseen(ctx: Context, client: Client, inputs: SnapshotIn) -> SnapshotTaken:
+    """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its removal
+    merges what lies on them. Raises LockedError for another run's: what it says of the disks is no fault of
+    theirs."""
+    vm, names = inputs.vm, _own(ctx.run)
+    _refuse_foreign(client, vm, ctx.run)
+    own = next((found for found in snapshots.listed(client, vm.moref) if found.name in names), None)
+    disks = (
+        snapshots.foreseen(client, vm.moref)
+        if own is None
+        else snapshots.contents(client, vm.moref, own.moref).disks
+    )
+    return SnapshotTaken(
+        vcenter=vm.vcenter,
+        vm=vm.moref,
+        moref="",
+        name=name_of(ctx.run),
+        created=datetime.now(UTC),
+        quiesced="no",
+        datacenter=vm.datacenter,
+        disks=disks,
+        untracked_remedy=tracking.look_ahead(client, vm, inputs.cbt).remedy,
+        nvram=None,
+    )
 
 
 def name_of(run: Run) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runner.base.model import HOW, JobModel
-from runner.events.check_results import Observation
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.nbd import exporter, forwards
 from steps.nbd.exporter import ExporterError
@@ -77,10 +77,14 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
             port=served.at if isinstance(served.at, int) else None,
         )
 
-    def examine(self, ctx: Context, inputs: StartNbdIn) -> tuple[Observation, ...]:
-        host = ctx.host(inputs.image.host)
+    def preflight(self, ctx: Context | None, known: Known[StartNbdIn, Export]) -> Preflight[Export]:
+        if ctx is None or known.inputs is None:
+            return Preflight()
+        host = ctx.host(known.inputs.image.host)
         program = nbd_server.QEMU_NBD.observe(ctx, host)
-        return (program,) if program.state == "wrong" else (program, forwards.examine(ctx, host))
+        if program.state == "wrong":
+            return Preflight(observations=(program,))
+        return Preflight(observations=(program, forwards.examine(ctx, host)))
 
 
 def _check_image(host: Host, image: Image) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from datetime import UTC
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from runner.base.errors import SendenseError, StateError
 from runner.base.model import HOW, Duration, JobModel, Percent, Size
 from runner.base.units import MiB, human_bytes
-from runner.events.check_results import Observation
 from runner.events.step_report import Cell, Row, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
@@ -161,21 +160,14 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         host.write(_marker(image), copied.model_dump_json(indent=1).encode())
         return copied
 
-    def settings(self, told: Mapping[str, Any], out: Copied | None) -> tuple[Setting, ...]:
-        if "window" not in told:
-            return ()
-        return (
-            Setting(
-                name="window",
-                text=f"{human_bytes(told['window'])} of a disk are copied twice after a kill, at most",
-            ),
-        )
-
-    def examine(self, ctx: Context, inputs: TransferIn) -> tuple[Observation, ...]:
-        return (nbd.LIBNBD.here(),)
-
-    def examine_early(self, ctx: Context, known: Mapping[str, Any]) -> tuple[Observation, ...]:
-        return (nbd.LIBNBD.here(),)
+    def preflight(self, ctx: Context | None, known: Known[TransferIn, Copied]) -> Preflight[Copied]:
+        settings = tuple[Setting, ...]()
+        if "window" in known.told:
+            window = human_bytes(known.told["window"])
+            text = f"{window} of a disk are copied twice after a kill, at most"
+            settings = (Setting(name="window", text=text),)
+        # Also where nothing is known of the disk: it is this machine's.
+        return Preflight(settings=settings, observations=() if ctx is None else (nbd.LIBNBD.here(),))
 
     def undo(self, ctx: Context, inputs: TransferIn, out: Copied) -> None:
         """The image itself is let go of by the step that made it."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from runner.base.errors import DifferenceError, SendenseError, StateError
 from runner.base.model import JobModel, Model
@@ -13,7 +12,7 @@ from runner.base.sealed import Damaged, seal, unseal
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
-from runner.step.setting import Setting
+from runner.step.preflight import Known, Preflight
 from runner.step.step import Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
@@ -185,8 +184,8 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     def undo(self, ctx: Context, inputs: VerifyIn, out: Verified) -> None:
         ctx.host(out.copied.image.host).remove(_marker(out.copied.image))
 
-    def settings(self, told: Mapping[str, Any], out: Verified | None) -> tuple[Setting, ...]:
-        return (Setting(name="verify", text=told["level"]),) if "level" in told else ()
+    def preflight(self, ctx: Context | None, known: Known[VerifyIn, Verified]) -> Preflight[Verified]:
+        return Preflight(settings=known.settings(verify="level"))
 
     def report(self, out: Verified) -> StepReport:
         key = out.copied.key

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from runner.base.model import JobModel, Model, SectionName
 from runner.events.result import Result
 from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.points import retention_plan
@@ -72,11 +72,12 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
             refused=tuple(f"{plan.label}: {plan.refused}." for plan in plans if plan.refused is not None),
         )
 
-    def settings(self, told: Mapping[str, Any], out: Chosen | None) -> tuple[Setting, ...]:
-        found = [Setting(name="repository", text=told["repository"])] if "repository" in told else []
-        if "vms" in told:
-            found.append(Setting(name="VMs", text=", ".join(told["vms"]) or "all that have points there"))
-        return (*found, *retention.settings(told))
+    def preflight(self, ctx: Context | None, known: Known[PlanRetentionIn, Chosen]) -> Preflight[Chosen]:
+        settings = known.settings(repository="repository")
+        if "vms" in known.told:
+            named = ", ".join(known.told["vms"]) or "all that have points there"
+            settings = (*settings, Setting(name="VMs", text=named))
+        return Preflight(settings=(*settings, *retention.settings(known.told)))
 
     def report(self, out: Chosen) -> StepReport:
         # What goes is told by who deletes it.

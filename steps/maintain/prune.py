@@ -4,23 +4,22 @@ rebuilt before."""
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ValidationError
 
 from runner.base.errors import SendenseError
 from runner.base.model import JobModel, Model, SectionName
 from runner.base.units import counted, human_bytes
-from runner.events.check_results import Observation
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
-from runner.step.setting import Setting
-from runner.step.step import Forecast, Lifetime, Step
+from runner.step.preflight import Known, Preflight
+from runner.step.step import Lifetime, Step
 from steps.points import retention_plan
 from steps.points.dependants import refuse_if_built_on
 from steps.points.rebase import Rebuilding
@@ -160,31 +159,18 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             notes=() if made.refused is None else (f"{made.refused}.",),
         )
 
-    def forecast(self, ctx: Context, inputs: PruneIn) -> Forecast:
+    def preflight(self, ctx: Context | None, known: Known[PruneIn, Pruned]) -> Preflight[Pruned]:
+        settings, inputs = retention.settings(known.told), known.inputs
+        if ctx is None or inputs is None or known.out is not None:
+            return Preflight(settings=settings)
         host, root = locate(ctx, inputs.repository)
-        planned = inputs.planned
-        if planned is None:
-            return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
-        notes = [f"to go: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
-        if planned.plan.moves:
-            notes.append(f"to be rebuilt: {counted(len(planned.plan.moves), 'image')}")
-        if planned.work.copied:
-            notes.append(planned.work.sentence)
-        elif any(move.onto is None for move in planned.plan.moves):
-            notes.append(retention_plan.SHARED)
-        free = host.free_bytes(root)
-        problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
-        drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)
-        return Forecast(
-            size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems
-        )
-
-    def settings(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[Setting, ...]:
-        return retention.settings(told)
-
-    def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
-        host, _ = locate(ctx, inputs.repository)
-        return (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
+        programs = (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
+        try:
+            found = _foretold(host, root, inputs)
+        except SendenseError as error:
+            # A backup is not kept from its point by what it would delete after it.
+            found = Preflight(problems=(error.message,))
+        return replace(found, settings=settings, observations=programs)
 
     def report(self, out: Pruned) -> StepReport:
         said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]
@@ -219,19 +205,37 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             )
 
 
-def _foreseen(after: VmPlan | None) -> Forecast:
-    """Of a plan of a backup, whose point is not there yet."""
+def _foretold(host: Host, root: str, inputs: PruneIn) -> Preflight[Pruned]:
+    """Raises what keeps the VM's points from being read."""
+    planned = inputs.planned
+    if planned is None:
+        # In a backup, whose point is not there yet.
+        return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
+    notes = [f"to go: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
+    if planned.plan.moves:
+        notes.append(f"to be rebuilt: {counted(len(planned.plan.moves), 'image')}")
+    if planned.work.copied:
+        notes.append(planned.work.sentence)
+    elif any(move.onto is None for move in planned.plan.moves):
+        notes.append(retention_plan.SHARED)
+    free = host.free_bytes(root)
+    problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
+    drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)
+    return Preflight(size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems)
+
+
+def _foreseen(after: VmPlan | None) -> Preflight[Pruned]:
     if after is None:
-        return Forecast(notes=("the VM has no restore points yet: none goes",))
+        return Preflight(notes=("the VM has no restore points yet: none goes",))
     if after.refused is not None:
-        return Forecast(notes=(f"nothing would be pruned: {after.refused}",))
+        return Preflight(notes=(f"nothing would be pruned: {after.refused}",))
     drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
     told = (
         f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}"
         if drops
         else "no point would go"
     )
-    return Forecast(
+    return Preflight(
         removes=drops, notes=(f"{told}, once this run has published a good point; decided again then",)
     )
 

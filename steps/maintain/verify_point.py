@@ -4,19 +4,17 @@ at the source."""
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from runner.base.errors import DifferenceError, SendenseError, StateError
 from runner.base.model import JobModel, SectionName
-from runner.events.check_results import Observation
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
-from runner.step.setting import Setting
+from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.copy import nbd
 from steps.copy.compare import sample
@@ -118,13 +116,15 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
             at=begun,
         )
 
-    def examine(self, ctx: Context, inputs: VerifyPointIn) -> tuple[Observation, ...]:
-        host, _ = locate(ctx, inputs.repository)
-        return (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
-
-    def settings(self, told: Mapping[str, Any], out: PointChecked | None) -> tuple[Setting, ...]:
-        found = [Setting(name="repository", text=told["repository"])] if "repository" in told else []
-        return (*found, Setting(name="verify", text=told["level"])) if "level" in told else tuple(found)
+    def preflight(
+        self, ctx: Context | None, known: Known[VerifyPointIn, PointChecked]
+    ) -> Preflight[PointChecked]:
+        settings = known.settings(repository="repository", verify="level")
+        if ctx is None or known.inputs is None:
+            return Preflight(settings=settings)
+        host, _ = locate(ctx, known.inputs.repository)
+        programs = (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
+        return Preflight(settings=settings, observations=programs)
 
     def report(self, out: PointChecked) -> StepReport:
         name = posixpath.basename(out.path)

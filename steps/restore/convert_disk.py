@@ -8,11 +8,12 @@ from typing import Annotated
 from runner.base.errors import CommandError, SendenseError
 from runner.base.model import HOW, Duration, JobModel
 from runner.base.waiting import until
-from runner.events.check_results import Observation, wrong
+from runner.events.check_results import wrong
 from runner.events.step_report import StepReport
 from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Child, Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.step import Lifetime, Step
 from steps.qemu import img
 from steps.restore.target_files import WrongPairError, is_there, row_of
@@ -86,15 +87,16 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
         host.sync(target.image.path)
         return Restored(target=target, seconds=time.monotonic() - began, moved=target.disk.capacity)
 
-    def examine(self, ctx: Context, inputs: ConvertDiskIn) -> tuple[Observation, ...]:
-        host, target = ctx.host(inputs.target.image.host), inputs.target
-        if not host.local and host.name != target.disk.image.host:
-            return (
-                wrong(
-                    f"restored disk {target.disk.key}", "where it is converted", TooFarError(target).message
-                ),
-            )
-        return (img.QEMU_IMG.observe(ctx, host),)
+    def preflight(self, ctx: Context | None, known: Known[ConvertDiskIn, Restored]) -> Preflight[Restored]:
+        if ctx is None or known.inputs is None:
+            return Preflight()
+        target = known.inputs.target
+        host = ctx.host(target.image.host)
+        if host.local or host.name == target.disk.image.host:
+            return Preflight(observations=(img.QEMU_IMG.observe(ctx, host),))
+        subject = f"restored disk {target.disk.key}"
+        refused = wrong(subject, "where it is converted", TooFarError(target).message)
+        return Preflight(observations=(refused,))
 
     def report(self, out: Restored) -> StepReport:
         return row_of(out)

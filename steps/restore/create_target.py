@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
-from typing import Any
 
 from pydantic import field_validator
 
@@ -14,9 +12,10 @@ from runner.base.units import human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.space import Space
-from runner.step.step import Empty, Forecast, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Step
 from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.qemu.nodes import Format
@@ -86,35 +85,22 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
             )
         return target
 
-    def foresee(self, ctx: Context, inputs: CreateTargetIn) -> Target:
-        return _target(ctx, inputs)
-
-    def examine(self, ctx: Context, inputs: CreateTargetIn) -> tuple[Observation, ...]:
+    def preflight(self, ctx: Context | None, known: Known[CreateTargetIn, Target]) -> Preflight[Target]:
+        settings, inputs = _settings(known), known.inputs
+        if ctx is None or inputs is None:
+            return Preflight(settings=settings)
         target, host = _target(ctx, inputs), ctx.host(inputs.host)
-        subject = f"restored disk {inputs.disk.key}"
-        try:
-            _refuse_existing(host, target)
-        except TargetExistsError as error:
-            return (wrong(subject, "its name", error.message),)
-        room = _room(host, inputs, subject)
-        return (room,) if inputs.format == "raw" else (room, img.QEMU_IMG.observe(ctx, host))
-
-    def space(self, ctx: Context, inputs: CreateTargetIn) -> Space | None:
-        target, host = _target(ctx, inputs), ctx.host(inputs.host)
-        if is_delivered(host, target):
-            return None
-        place, data = _existing(host, inputs.directory), inputs.disk.data
-        # A conversion starts over.
-        written = on_disk(host, target.image.path) if target.form in ("raw", "qcow2") else 0
-        left = max(0, data - written)
-        return Space(
-            host=host.name,
-            path=place,
-            free=host.free_bytes(place),
-            least=0 if inputs.format == "vmdk-stream" else left,
-            most=left,
-            of=f"disk {inputs.disk.key}: {human_bytes(data)} in use"
-            + (f", {human_bytes(written)} of that written" if written else ""),
+        if known.out is not None:
+            return Preflight(settings=settings, space=_space(host, inputs, target))
+        return Preflight(
+            settings=settings,
+            observations=_observed(ctx, host, inputs, target),
+            notes=(
+                f"{target.final} on {inputs.host}: {human_bytes(inputs.disk.capacity)}, "
+                f"{human_bytes(inputs.disk.data)} of it in use",
+            ),
+            space=_space(host, inputs, target),
+            prospect=target,
         )
 
     def undo(self, ctx: Context, inputs: CreateTargetIn, out: Target) -> None:
@@ -124,21 +110,42 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
         there = ctx.host(out.image.host).exists(out.image.path)
         return f"the unfinished file {out.image.path} on {out.image.host}" if there else ""
 
-    def settings(self, told: Mapping[str, Any], out: Target | None) -> tuple[Setting, ...]:
-        if not {"host", "directory", "format"} <= told.keys():
-            return ()
-        replaced = (
-            "what is there is replaced" if told.get("overwrite") else "nothing that is there is replaced"
-        )
-        return (
-            Setting(name="to", text=f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"),
-        )
 
-    def forecast(self, ctx: Context, inputs: CreateTargetIn) -> Forecast:
-        size, data = human_bytes(inputs.disk.capacity), human_bytes(inputs.disk.data)
-        return Forecast(
-            notes=(f"{_target(ctx, inputs).final} on {inputs.host}: {size}, {data} of it in use",)
-        )
+def _settings(known: Known[CreateTargetIn, Target]) -> tuple[Setting, ...]:
+    told = known.told
+    if not {"host", "directory", "format"} <= told.keys():
+        return ()
+    replaced = "what is there is replaced" if told.get("overwrite") else "nothing that is there is replaced"
+    text = f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"
+    return (Setting(name="to", text=text),)
+
+
+def _observed(ctx: Context, host: Host, inputs: CreateTargetIn, target: Target) -> tuple[Observation, ...]:
+    subject = f"restored disk {inputs.disk.key}"
+    try:
+        _refuse_existing(host, target)
+    except TargetExistsError as error:
+        return (wrong(subject, "its name", error.message),)
+    room = _room(host, inputs, subject)
+    return (room,) if inputs.format == "raw" else (room, img.QEMU_IMG.observe(ctx, host))
+
+
+def _space(host: Host, inputs: CreateTargetIn, target: Target) -> Space | None:
+    if is_delivered(host, target):
+        return None
+    place, data = _existing(host, inputs.directory), inputs.disk.data
+    # A conversion starts over.
+    written = on_disk(host, target.image.path) if target.form in ("raw", "qcow2") else 0
+    left = max(0, data - written)
+    return Space(
+        host=host.name,
+        path=place,
+        free=host.free_bytes(place),
+        least=0 if inputs.format == "vmdk-stream" else left,
+        most=left,
+        of=f"disk {inputs.disk.key}: {human_bytes(data)} in use"
+        + (f", {human_bytes(written)} of that written" if written else ""),
+    )
 
 
 def _target(ctx: Context, inputs: CreateTargetIn) -> Target:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from runner.base.errors import DifferenceError
 from runner.base.model import JobModel, SectionName
 from runner.events.step_report import Alarm, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
-from runner.step.step import Empty, Forecast, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Step
 from steps.points import stored
 from steps.qemu import img
 from steps.repository import layout, lookup
@@ -77,24 +77,17 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
             ctx.warn(text)
         return found
 
-    def forecast(self, ctx: Context, inputs: OpenPointIn) -> Forecast:
-        host, root = locate(ctx, inputs.repository)
-        named = lookup.find(host, root, inputs.point)
-        return Forecast(notes=(*((named.note,) if named.note else ()), *stored.notes(host, named.path)))
-
-    def settings(self, told: Mapping[str, Any], out: StoredPoint | None) -> tuple[Setting, ...]:
-        found = [Setting(name="repository", text=told["repository"])] if "repository" in told else []
+    def preflight(
+        self, ctx: Context | None, known: Known[OpenPointIn, StoredPoint]
+    ) -> Preflight[StoredPoint]:
+        told, out, settings = known.told, known.out, known.settings(repository="repository")
         if "point" in told:
-            found.append(
-                Setting(
-                    name="restore point", text=told["point"] if out is None else f"{out.path}, of {out.vm}"
-                )
-            )
+            text = told["point"] if out is None else f"{out.path}, of {out.vm}"
+            settings = (*settings, Setting(name="restore point", text=text))
         if told.get("accept_suspect"):
-            found.append(
-                Setting(name="suspect points", text="accepted: also one that is suspect or damaged is taken")
-            )
-        return tuple(found)
+            text = "accepted: also one that is suspect or damaged is taken"
+            settings = (*settings, Setting(name="suspect points", text=text))
+        return Preflight(settings=settings, notes=() if out is None else out.notes)
 
     def report(self, out: StoredPoint) -> StepReport:
         config = posixpath.join(out.path, layout.VM_FILES)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runner.base.model import HOW, JobModel
-from runner.events.check_results import Observation
 from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
@@ -60,7 +60,11 @@ class ServeImage(Step[ServeImageIn, Empty, Serving]):
         except ConnectFailed:
             return False
 
-    def examine(self, ctx: Context, inputs: ServeImageIn) -> tuple[Observation, ...]:
-        host = ctx.host(inputs.image.host)
+    def preflight(self, ctx: Context | None, known: Known[ServeImageIn, Serving]) -> Preflight[Serving]:
+        if ctx is None or known.inputs is None:
+            return Preflight()
+        host = ctx.host(known.inputs.image.host)
         program = nbd_server.QEMU_NBD.observe(ctx, host)
-        return (program,) if program.state == "wrong" else (program, forwards.examine(ctx, host))
+        if program.state == "wrong":
+            return Preflight(observations=(program,))
+        return Preflight(observations=(program, forwards.examine(ctx, host)))

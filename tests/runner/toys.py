@@ -19,8 +19,11 @@ from runner.base.model import HOW, JobModel, Model
 from runner.engine.checkpoint import JobState, RunRecord, now
 from runner.engine.executor import Executor, Outcome
 from runner.engine.live_observer import LiveObserver
-from runner.engine.plan import Blind, Plan, Planner
+from runner.engine.observer import Blind
+from runner.engine.plan import Plan, Planner
+from runner.engine.standing import Standings
 from runner.engine.teardown import Unwinding, Unwound
+from runner.engine.walk import Walk
 from runner.engine.world import World
 from runner.events import events
 from runner.events.events import Bus, Event
@@ -376,7 +379,7 @@ class Bench:
     run_id: str = "20261123T170000Z-3f9a0c1e"
     stands: frozenset[str] = frozenset()
     work_done: Callable[[], None] = lambda: None
-    examine: Callable[[Mapping[NodeId, JsonValue]], None] = lambda known: None
+    look_ahead: Callable[[Mapping[NodeId, JsonValue]], None] = lambda outputs: None
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[Event] = field(default_factory=list)
 
@@ -391,7 +394,9 @@ class Bench:
             nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
             resolver = Resolver(self.job(), nodes, world.identities(), self.run_id)
             observer = Blind() if offline else LiveObserver(world)
-            return Planner(nodes, resolver, {} if offline else state.nodes(), observer).plan("toy", "toy.yaml", None)
+            records = {} if offline else state.nodes()
+            walk = Walk(nodes, resolver, observer, Standings(records, observer))
+            return Planner(nodes).plan(walk, "toy", "toy.yaml", None, offline=offline)
 
     def run(self) -> Outcome:
         """One execution; what the root's trace says is what was done."""
@@ -428,7 +433,7 @@ class Bench:
                 stands=self.stands,
                 is_sealed=lambda: False,
                 work_done=self.work_done,
-                examine=self.examine,
+                look_ahead=self.look_ahead,
             )
             return executor.execute()
 

@@ -7,7 +7,7 @@ import pytest
 
 from runner.app.outcome import verdict_of
 from runner.base.errors import HostError, LockedError, LockLostError, SendenseError, UsageError
-from runner.engine.preflight import Fault, NotReady, Unready
+from runner.engine.readiness import Fault, NotReady, Unready
 from runner.events.check_results import met, wrong
 from runner.events.events import NodeFailed, NodeKept, NodeRetrying, NodeSkipped, NodeStarted
 from runner.hosts.held_lock import HeldLock
@@ -507,7 +507,7 @@ def test_what_is_in_the_way_is_told_once_of_the_node_whose_it_is(bench: Bench, j
     def refuse(known: object) -> None:
         raise NotReady([Fault(node, step, Unready([gone]))])
 
-    bench.examine = refuse
+    bench.look_ahead = refuse
     outcome = bench.run()
     assert [(name, str(error)) for name, error in outcome.failures] == [(node, "hub is gone; nothing was changed")]
     failed = [event for event in bench.events if isinstance(event, NodeFailed)]

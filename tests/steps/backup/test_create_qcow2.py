@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.base.units import GiB, MiB
+from runner.step.preflight import Known
 from steps.backup.create_qcow2 import CreateQcow2, CreateQcow2In
 from steps.qemu import img
 from steps.repository import marker
@@ -94,14 +95,18 @@ def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
     with pytest.raises(marker.NotARepositoryError, match="mount its disk"):
         hub.image()
     assert list(Path(hub.root).iterdir()) == []
-    assert "mount its disk" in STEP.forecast(hub.context(), inputs()).problems[0]
+    seen = STEP.preflight(hub.context(), Known(inputs=inputs()))
+    assert [one.state for one in seen.observations] == ["wrong", "good"]
+    assert "mount its disk" in seen.observations[0].sentence
+    assert seen.prospect is None
 
 
-def test_a_forecast_tells_sizes_and_changes_nothing(hub: Hub) -> None:
+def test_a_look_ahead_tells_sizes_and_the_image_and_changes_nothing(hub: Hub) -> None:
     before = tree(Path(hub.root))
-    forecast = STEP.forecast(hub.context(), inputs(disk(capacity=62 << 40)))
-    assert forecast.problems == ()
-    assert forecast.notes == ("62.0 TiB virtual",)
+    seen = STEP.preflight(hub.context(), Known(inputs=inputs(disk(capacity=62 << 40, thin=False))))
+    assert (seen.problems, seen.notes) == ((), ("62.0 TiB virtual",))
+    assert seen.prospect is not None
+    assert seen.prospect.capacity == 62 << 40
     assert tree(Path(hub.root)) == before
 
 
@@ -136,7 +141,9 @@ def test_a_vm_of_another_vcenter_is_refused(hub: Hub) -> None:
     stranger = vm(vcenter_uuid="99999999-2222-3333-4444-555555555555")
     with pytest.raises(OtherVcenterError, match="another vCenter"):
         hub.image(machine=stranger, run=OTHER_RUN)
-    assert "another vCenter" in STEP.forecast(hub.context(), inputs(machine=stranger)).problems[0]
+    seen = STEP.preflight(hub.context(), Known(inputs=inputs(machine=stranger)))
+    (refused,) = [one for one in seen.observations if one.state == "wrong"]
+    assert "another vCenter" in refused.found
 
 
 def test_an_image_whose_point_is_published_is_complete(hub: Hub) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.base.units import MiB
+from runner.step.preflight import Known
 from steps.backup.create_qcow2 import BESIDE, CreateQcow2, CreateQcow2In
 from steps.repository import layout
 from steps.repository.manifest import LastFull
@@ -32,7 +33,9 @@ def base(point: str | None, **changes: Any) -> Base:
 
 def needed(hub: Hub, of: Disk, decided: Base | None = None) -> tuple[int, int, str] | None:
     """Least and most without what is beside the content, and why."""
-    found = STEP.space(hub.context(), CreateQcow2In(disk=of, vm=vm(), repository="main", base=decided))
+    found = STEP.preflight(
+        hub.context(), Known(inputs=CreateQcow2In(disk=of, vm=vm(), repository="main", base=decided))
+    ).space
     if found is None:
         return None
     assert found.free == hub.host.free_bytes(hub.root)

@@ -14,6 +14,7 @@ from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.preflight import Known
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk
 from steps.backup.snapshot import Snapshot
 from steps.copy.endpoint import RequestFailed
@@ -89,7 +90,7 @@ def test_disks_on_datastores_with_brackets_in_their_names_are_read_watched_and_s
     )
     found = lab.discover("a//++b")
     assert [disk.datastore for disk in found.disks] == ["a] b++%25", "ssd [prod]"]
-    forecast = Snapshot().forecast(lab.context(), lab.snapshot_in(found))
+    forecast = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found)))
     assert "datastore ssd [prod] has 0.2 % free" in forecast.notes[0]
     taken = lab.snapshot(found)
     assert "ssd [prod] has 0.2 % free" in (Snapshot().release_due(lab.context(), lab.snapshot_in(found), taken) or "")

@@ -12,6 +12,7 @@ from runner.base.errors import HostError, LockedError, LockLostError
 from runner.hosts.local import LocalHost
 from runner.hosts.lock_file import read_lock
 from runner.step.context import Context
+from runner.step.preflight import Known
 from steps.backup.reserve import Reserve, ReserveIn
 from steps.repository import layout, marker
 from steps.repository.vm_lock import hold
@@ -179,28 +180,29 @@ def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
     with pytest.raises(marker.NotARepositoryError, match="mount its disk"):
         reserve(hub.context())
     assert list(Path(hub.root).iterdir()) == []
-    assert "mount its disk" in STEP.forecast(hub.context(), INPUTS).problems[0]
+    (seen,) = STEP.preflight(hub.context(), Known(inputs=INPUTS)).observations
+    assert "mount its disk" in seen.sentence
 
 
-def test_a_forecast_names_the_lock_and_does_not_take_it(hub: Hub) -> None:
+def test_a_look_ahead_names_the_lock_and_does_not_take_it(hub: Hub) -> None:
     before = tree(Path(hub.root))
-    assert STEP.forecast(hub.context(), INPUTS).notes == (f"{hub.root}/pgtest1-{INSTANCE} on hub",)
+    assert STEP.preflight(hub.context(), Known(inputs=INPUTS)).notes == (f"{hub.root}/pgtest1-{INSTANCE} on hub",)
     assert tree(Path(hub.root)) == before
 
 
-def test_a_forecast_names_another_run_that_holds_the_lock_and_lets_it(any_hub: Hub) -> None:
+def test_a_look_ahead_names_another_run_that_holds_the_lock_and_lets_it(any_hub: Hub) -> None:
     living = any_hub.context()
     with living.closing:
         held = reserve(living)
         before = Path(held.lock).read_bytes()
-        (problem,) = STEP.forecast(any_hub.context(run=OTHER_RUN), INPUTS).problems
+        (problem,) = STEP.preflight(any_hub.context(run=OTHER_RUN), Known(inputs=INPUTS)).problems
         assert problem.startswith(
             f"VM 'pgtest1' in repository main is locked by another run: run {RUN} of pgtest1-nightly"
         )
-        assert STEP.forecast(any_hub.context(), INPUTS).problems == ()
+        assert STEP.preflight(any_hub.context(), Known(inputs=INPUTS)).problems == ()
         assert Path(held.lock).read_bytes() == before
         assert STEP.probe(living, held)
-    assert STEP.forecast(any_hub.context(run=OTHER_RUN), INPUTS).problems == ()
+    assert STEP.preflight(any_hub.context(run=OTHER_RUN), Known(inputs=INPUTS)).problems == ()
 
 
 def test_a_newest_point_that_cannot_be_read_is_named_and_passed_over(any_hub: Hub) -> None:
@@ -218,12 +220,12 @@ def test_a_newest_point_that_cannot_be_read_is_named_and_passed_over(any_hub: Hu
     other = ReserveIn(vm=vm(vcenter_uuid="66666666-7777-8888-9999-000000000000"), repository="main")
     with pytest.raises(OtherVcenterError):
         reserve(any_hub.context(), other)
-    assert STEP.forecast(any_hub.context(), INPUTS).problems == ()
+    assert STEP.preflight(any_hub.context(), Known(inputs=INPUTS)).problems == ()
 
 
 def test_a_repository_that_is_not_there_is_seen_before_anything_is_changed(any_hub: Hub) -> None:
-    assert [one.state for one in STEP.examine(any_hub.context(), INPUTS)] == ["good"]
+    assert [one.state for one in STEP.preflight(any_hub.context(), Known(inputs=INPUTS)).observations] == ["good"]
     any_hub.host.remove(f"{any_hub.root}/{layout.MARKER}")
-    (seen,) = STEP.examine(any_hub.context(), INPUTS)
+    (seen,) = STEP.preflight(any_hub.context(), Known(inputs=INPUTS)).observations
     assert (seen.state, seen.passing) == ("wrong", False)
     assert any_hub.root in seen.found

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from runner.base.errors import LockedError, SendenseError
 from runner.hosts.held_lock import HeldLock
+from runner.step.preflight import Known
 from steps.backup.snapshot import Snapshot, SnapshotIn
 from steps.values.snapshot import SnapshotTaken
 from steps.vsphere import cbt, snapshots
@@ -543,14 +544,16 @@ def test_the_plan_sees_what_would_stand_in_the_way_and_takes_nothing(start_vcent
     store = {"name": "ds1", "capacity": "100 GiB", "free": "9 GiB"}
     lab = start_vcenter(datacenter={"datastores": [store]})
     found = lab.discover()
-    clear = Snapshot().forecast(lab.context(), lab.snapshot_in(found))
+    clear = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found)))
     assert clear.problems == ()
     assert clear.notes == ("after a failure the snapshot would go at once: datastore ds1 has 9.0 % free",)
     foreign(lab, found.vm.moref)
-    (problem,) = Snapshot().forecast(lab.context(), lab.snapshot_in(found)).problems
+    seen = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found)))
+    (problem,) = seen.problems
     assert f"run {OTHER} of other" in problem
-    with pytest.raises(LockedError, match=OTHER):
-        Snapshot().foresee(lab.context(), lab.snapshot_in(found))
+    assert seen.locked is not None
+    assert OTHER in str(seen.locked)
+    assert seen.prospect is None
     assert lab.simulator.snapshots("pgtest1") == [f"sendense-{OTHER}"]
 
 
@@ -609,7 +612,7 @@ def test_a_session_that_ends_before_any_call_does_not_show(start_vcenter: Starts
 def test_tracking_is_switched_on_by_the_snapshot_that_is_taken_anyhow(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     found = lab.discover()
-    (note,) = Snapshot().forecast(lab.context(), lab.snapshot_in(found, cbt="enable")).notes
+    (note,) = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found, cbt="enable"))).notes
     assert "the stun of the snapshot puts it into effect" in note
     assert lab.simulator.calls["ReconfigVM_Task"] == 0
     taken = lab.snapshot(found, cbt="enable")
@@ -623,7 +626,7 @@ def test_tracking_is_switched_on_by_the_snapshot_that_is_taken_anyhow(start_vcen
 def test_tracking_that_is_required_and_off_is_refused_before_a_snapshot(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     found = lab.discover()
-    (problem,) = Snapshot().forecast(lab.context(), lab.snapshot_in(found, cbt="require")).problems
+    (problem,) = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found, cbt="require"))).problems
     assert "write `cbt: enable`" in problem
     with pytest.raises(TrackingOff):
         lab.snapshot(found, cbt="require")

@@ -8,6 +8,7 @@ import pytest
 
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
+from runner.step.preflight import Known
 from steps.repository import layout
 from steps.restore.check_restored import CheckRestored, CheckRestoredIn, CheckRestoredLive, RestoredDiffersError
 from steps.restore.create_target import CreateTarget, CreateTargetIn
@@ -147,6 +148,6 @@ def test_too_little_room_is_seen_before_anything_is_written(
     of = opened(hub, chain[0].point)
     monkeypatch.setattr("runner.hosts.local.LocalHost.free_bytes", lambda self, path: MiB)
     inputs = CreateTargetIn(disk=of, directory=str(tmp_path / "restored"), format="raw")
-    (seen,) = CreateTarget().examine(hub.context(), inputs)
+    (seen,) = CreateTarget().preflight(hub.context(), Known(inputs=inputs)).observations
     assert seen.state == "wrong"
     assert seen.found.startswith("3.0 MiB are to be restored, 1.0 MiB free in ")

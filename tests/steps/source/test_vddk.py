@@ -12,6 +12,7 @@ import pytest
 from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
+from runner.step.preflight import Known
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import NbdEndpoint
@@ -335,7 +336,7 @@ def test_a_plan_with_a_snapshot_says_the_transport_and_why(start_vcenter: Starts
     inputs = OpenSourceIn.from_json_value(
         {"snapshot": taken.to_json_value(), "disk": found.disks[0].to_json_value(), "vddk": vddk.options}
     )
-    assert OpenSource().forecast(lab.context(), inputs).notes == ("over vddk: VDDK 8 is on host local",)
+    assert OpenSource().preflight(lab.context(), Known(inputs=inputs)).notes == ("over vddk: VDDK 8 is on host local",)
 
 
 def test_vddk_on_another_host_reaches_us_through_ssh(start_vcenter: Starts, vddk: Vddk, ssh_host: Host) -> None:

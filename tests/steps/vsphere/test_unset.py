@@ -11,6 +11,7 @@ import pytest
 from pyVmomi.VmomiSupport import DataObject
 
 from runner.base.errors import SendenseError, UsageError
+from runner.step.preflight import Known
 from steps.backup.discover import Discover, DiscoverIn
 from steps.backup.snapshot import Snapshot
 from steps.vsphere import cbt, datastores, machine, privileges, properties, snapshots, tasks
@@ -72,8 +73,8 @@ def backup(lab: Lab) -> None:
     with lab.stack:
         found = lab.discover()
         client = vcenter(lab.context(), "prod")
-        Discover().examine(lab.context(), DiscoverIn(vcenter="prod", vm="pgtest1"))
-        Snapshot().forecast(lab.context(), lab.snapshot_in(found, cbt="enable"))
+        Discover().preflight(lab.context(), Known(inputs=DiscoverIn(vcenter="prod", vm="pgtest1")))
+        Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found, cbt="enable")))
         taken = lab.snapshot(found, cbt="enable")
         first = taken.disks[0]
         list(cbt.areas(client, taken.vm, taken.moref, first.key, first.capacity, first.change_id or "none"))

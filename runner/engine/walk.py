@@ -1,0 +1,201 @@
+"""The walk over a job's nodes ahead of a run, in their order: for the plan, the doctor and the look that a
+run takes before it changes anything.
+
+    Walk
+    ├── _standing    whether the node is done, and what it gave; a step that is read-only is run for that
+    └── _ahead       `Step.preflight`; the nodes behind it are looked at by the prospect that it gives
+
+It does no I/O itself: all that it learns of the world comes through an `Observer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from runner.base.errors import Interrupted, LockedError, SendenseError
+from runner.base.model import Model, dump_value
+from runner.engine.observer import Observer
+from runner.engine.standing import Standing
+from runner.events.check_results import Observation, met, wrong
+from runner.job.inputs import MisfitError, Resolver, parse_out
+from runner.job.nodes import Node, Nodes
+from runner.step.preflight import Known, Preflight
+from runner.step.step import AnyStep, Lifetime
+
+
+class Knows(Protocol):
+    """`Standings` by records, `Outcomes` by what the run itself did."""
+
+    def of(self, node: Node, resolver: Resolver) -> Standing: ...
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What the walk found of a node, or of a step whose nodes are not known yet (`node` is None)."""
+
+    step: str
+    kind: AnyStep
+    node: Node | None = None
+    standing: Standing = field(default_factory=lambda: Standing(""))
+    waiting: tuple[str, ...] = ()
+    """The steps whose outputs its inputs wait for: what was looked at is foreseen only."""
+    found: Preflight[Any] = field(default_factory=Preflight)
+    error: SendenseError | None = None
+    """What kept it from being looked at."""
+    complete: bool = True
+    """False where what comes before could not be foreseen, so that at most a part was looked at."""
+    out: Model | None = None
+    """Of a step that is read-only and was run for this walk, what it gave."""
+    warnings: tuple[str, ...] = ()
+    """What that warned of: what it found is not what it was."""
+
+    @property
+    def name(self) -> str:
+        return self.step if self.node is None else str(self.node.id)
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """What it stands on. What is made and kept needs nothing more; what a JOB node holds is released some
+        time."""
+        if self.standing.kept and self.kind.lifetime is Lifetime.KEEP and not self.kind.read_only:
+            return ()
+        return self.found.observations
+
+    @property
+    def foretold(self) -> tuple[Observation, ...]:
+        """What it would fail with."""
+        problems = () if self.standing.kept else self.found.problems
+        return tuple(wrong(f"step {self.name}", "what it would meet", problem) for problem in problems)
+
+    @property
+    def met(self) -> tuple[Observation, ...]:
+        """What kept it from being looked at."""
+        errors = (error for error in (self.error, self.found.locked) if error is not None)
+        return tuple(met(f"step {self.name}", "what it stands on", error) for error in errors)
+
+    @property
+    def locked(self) -> LockedError | None:
+        return self.error if isinstance(self.error, LockedError) else self.found.locked
+
+
+class Walk:
+    """Iterate over it once; raises Interrupted. `looks`: steps that are read-only are run. `thorough`: what
+    they stand on is looked at too, and what any step stands on by the job file alone where no more is
+    known."""
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        resolver: Resolver,
+        observer: Observer,
+        standings: Knows,
+        *,
+        looks: bool = True,
+        thorough: bool = False,
+    ) -> None:
+        self._nodes = nodes
+        self._resolver = resolver
+        self._observer = observer
+        self._standings = standings
+        self._looks = looks and not observer.offline
+        self._thorough = thorough
+        self._early: dict[str, Preflight[Any]] = {}
+
+    def __iter__(self) -> Iterator[Visit]:
+        for step in self._nodes.order:
+            kind = self._nodes.kind(step)
+            told = Known[Any, Any](self._resolver.told_values(step))
+            scope = self._resolver.each_scope(step)
+            if scope is None:
+                yield self._partly(Visit(step, kind), told)
+                continue
+            for node in self._nodes.expand(step, scope):
+                waiting = self._resolver.unknown(node)
+                visit = Visit(step, kind, node, waiting=waiting)
+                yield self._read_only(visit, told) if kind.read_only else self._visit(visit, told)
+
+    def _visit(self, visit: Visit, told: Known[Any, Any]) -> Visit:
+        node = visit.node
+        assert node is not None
+        if not node.is_process:
+            visit = replace(visit, standing=self._stand(node))
+        standing = visit.standing
+        if self._observer.offline or (standing.settled and not self._thorough):
+            return replace(visit, found=visit.kind.preflight(None, told))
+        if self._resolver.unknown(node, foreseen=True):
+            return self._partly(visit, told)
+        visit = self._ahead(visit, told, _given(node, standing))
+        if visit.found.prospect is not None and not standing.kept:
+            self._resolver.foresee(node, dump_value(visit.found.prospect))
+        return visit
+
+    def _read_only(self, visit: Visit, told: Known[Any, Any]) -> Visit:
+        """Run for the walk, unless it was before: its output says more than any look ahead."""
+        node = visit.node
+        assert node is not None
+        standing = self._stand(node)
+        visit = replace(visit, standing=standing)
+        if visit.waiting and not standing.kept:
+            return self._partly(visit, told)
+        if self._thorough:
+            visit = self._ahead(visit, told, None)
+        if self._looks and visit.error is None and standing.error is None and not standing.kept:
+            visit = self._looked(visit, node)
+        if self._thorough:
+            return visit
+        known = replace(told, out=visit.out or _given(node, standing))
+        return replace(visit, found=visit.kind.preflight(None, known))
+
+    def _stand(self, node: Node) -> Standing:
+        standing = self._standings.of(node, self._resolver)
+        if standing.kept:
+            self._resolver.know(node, standing.out, standing.acts)
+        return standing
+
+    def _looked(self, visit: Visit, node: Node) -> Visit:
+        try:
+            out, warnings = self._observer.look(node, self._resolver.inputs(node))
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            return replace(visit, error=error)
+        self._resolver.know(node, dump_value(out), 1)
+        return replace(visit, out=out, warnings=warnings)
+
+    def _ahead(self, visit: Visit, told: Known[Any, Any], out: Model | None) -> Visit:
+        node = visit.node
+        assert node is not None
+        try:
+            known = replace(told, inputs=self._resolver.inputs(node).values, out=out)
+            return replace(visit, found=self._observer.preflight(node.id, visit.kind, known))
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            return replace(visit, error=error, found=visit.kind.preflight(None, told))
+
+    def _partly(self, visit: Visit, told: Known[Any, Any]) -> Visit:
+        """By what the job file alone tells, once for all nodes of a step."""
+        visit = replace(visit, complete=False)
+        if not self._thorough:
+            return replace(visit, found=visit.kind.preflight(None, told))
+        try:
+            if visit.step not in self._early:
+                self._early[visit.step] = self._observer.preflight(visit.step, visit.kind, told)
+            return replace(visit, found=self._early[visit.step])
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            return replace(visit, error=error)
+
+
+def _given(node: Node, standing: Standing) -> Model | None:
+    """None for what is not done, and for what another version of the step recorded."""
+    if not standing.kept:
+        return None
+    try:
+        out: Model = parse_out(node.step.Out, standing.out, str(node.id))
+    except MisfitError:
+        return None
+    return out
