@@ -66,7 +66,7 @@ def discard(workspace: Workspace, found: Earlier) -> None:
 
 
 def of_unread(workspace: Workspace, runs: Runs) -> list[str]:
-    """Of each run that cannot be read: for who leaves it as it is."""
+    """A sentence for each run that cannot be read, for commands that leave it as it is."""
     return [
         of_foreign(workspace, one.run, one.sentence)
         if one.is_to_be_discarded
@@ -86,8 +86,8 @@ def what_releases(workspace: Workspace, record: RunRecord, error: StateError) ->
 
 def of_foreign(workspace: Workspace, run: str, why: str) -> str:
     return (
-        f"run {run} was begun by another version of sendense and cannot be resumed ({why}): the next run "
-        f"discards it, and so does `{_abandon(workspace, run)}`"
+        f"run {run} was started by another version of sendense and cannot be resumed ({why}): the next run "
+        f"discards it, or `{_abandon(workspace, run)}` does"
     )
 
 
@@ -97,22 +97,23 @@ def _abandon(workspace: Workspace, run: str) -> str:
 
 def _passed_over(workspace: Workspace, one: UnreadRun) -> str:
     if one.unfinished is False:
-        return f"run {one.run}, which has ended, is passed over: {one.sentence}"
+        return f"run {one.run} has finished and is ignored: {one.sentence}"
     return (
-        f"run {one.run} is passed over: {one.sentence}; if it is unfinished, what it holds has {one.run} in "
+        f"run {one.run} is ignored: {one.sentence}; if it is unfinished, what it holds has {one.run} in "
         f"its name, and `{_abandon(workspace, one.run)}` releases it"
     )
 
 
 def _discards(run: str, why: str) -> str:
     return (
-        f"the unfinished run {run} was begun by another version of sendense and cannot be resumed ({why}): "
-        "it is discarded, with all that it holds, and the job starts over"
+        f"the unfinished run {run} was started by another version of sendense and cannot be resumed "
+        f"({why}): it is discarded, all it holds is released, and the job starts over"
     )
 
 
 def _is_to_be_resumed(workspace: Workspace, record: RunRecord) -> bool:
-    """False if nothing is lost by starting over: it was begun with other variables and has only looked."""
+    """False if nothing is lost by starting over: it was started with other variables and has changed
+    nothing."""
     named = {*record.given, *workspace.job.given}
     differing = sorted(name for name in named if record.vars.get(name) != workspace.job.vars.get(name))
     if not differing:
@@ -120,6 +121,6 @@ def _is_to_be_resumed(workspace: Workspace, record: RunRecord) -> bool:
     if not workspace.has_acted(record):
         return False
     raise UsageError(
-        f"run {record.id} of {record.job} is unfinished and was begun with other vars "
-        f"({', '.join(differing)}); run with the same vars to resume it, or with --fresh to discard it"
+        f"run {record.id} of {record.job} is unfinished and was started with other vars "
+        f"({', '.join(differing)}); use the same vars to resume it, or --fresh to discard it"
     )

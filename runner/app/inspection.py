@@ -64,7 +64,7 @@ def _unfinished(workspace: Workspace) -> tuple[RunRecord | None, frozenset[str],
         return None, frozenset(), ()  # what is looked at of the hosts says it
     try:
         if (holder := workspace.state.holder()) is not None:
-            here = noted(subject, looked_at, f"it is being worked on now, by {holder}")
+            here = noted(subject, looked_at, f"it is running now: {holder}")
             return workspace.state.runs().unfinished, frozenset(), (here,)
         found = earlier(workspace, fresh=False)
     except SendenseError as error:

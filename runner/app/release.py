@@ -28,7 +28,7 @@ def foreign(workspace: Workspace, record: RunRecord) -> str | None:
         misfits = unwinding.misfits()
     except ForeignStateError as error:
         return error.message
-    return f"of {', '.join(map(str, misfits))} the records do not fit" if misfits else None
+    return f"the records of {', '.join(map(str, misfits))} do not fit" if misfits else None
 
 
 def abandon(workspace: Workspace, record: RunRecord) -> None:
@@ -112,9 +112,9 @@ def _kept(workspace: Workspace, places: Sequence[tuple[Host, str]], run: str, jo
             return error.message
         if record is not None and record.is_unfinished:
             command = shlex.join(("sendense", "sweep", record.job_file, "--abandon", run))
-            return f"the job {record.job} can go on with that run; let go of it with `{command}`"
+            return f"the job {record.job} can resume that run; `{command}` discards it"
     if job in (None, workspace.job.name):
         return None
     if not any(host.exists(JobState(host, root, job).directory) for host, root in places):
-        return f"it is of the job {job}, whose records lie elsewhere: sweep that job where they are"
+        return f"it belongs to the job {job}, whose records are elsewhere: sweep that job where they are"
     return None

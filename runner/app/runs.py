@@ -1,4 +1,4 @@
-"""A job is run, or its unfinished run is gone on with."""
+"""Runs a job, or resumes its unfinished run."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RunBroke(Exception):
 def run_job(
     path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]] = ()
 ) -> Result:
-    """Runs the job, or goes on with its unfinished run. What fails in a node comes back as the exit code,
+    """Runs the job, or resumes its unfinished run. What fails in a node comes back as the exit code,
     what keeps the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises
     RunBroke for a bug."""
     with open_workspace(path, options, stop, listeners) as workspace, ExitStack() as stack:
@@ -227,7 +227,7 @@ def _tell_what_is_lost(workspace: Workspace, journals: Sequence[Journal]) -> Non
 
 
 def _close(workspace: Workspace, journal: Journal) -> None:
-    """What came of the work stands, whoever can read of it."""
+    """The work's result stands, whatever becomes of its journal."""
     told = journal.failure
     journal.close()
     if (failure := journal.failure) is not None and failure != told:
@@ -260,11 +260,11 @@ def _conclude(
 
 
 def _forget_old(workspace: Workspace) -> None:
-    """What stays of old runs is no reason for a run that is done to fail: the next one that is forgets it."""
+    """Records of old runs that stay are no reason for a completed run to fail: the next one deletes them."""
     try:
         workspace.forget_old()
     except SendenseError as error:
-        workspace.bus.emit(Warned(node=RUN, text=f"the records of old runs stay for now: {error}"))
+        workspace.bus.emit(Warned(node=RUN, text=f"the records of old runs were not deleted: {error}"))
 
 
 def _alarms(workspace: Workspace, state: RunState) -> list[Alarm]:

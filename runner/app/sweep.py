@@ -137,7 +137,7 @@ def _why_unknown(workspace: Workspace, record: RunRecord) -> str | None:
 
 
 def _sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
-    """What was released, and what is held now; None once the run is finished by that."""
+    """What was released, and what is still held; None if that finished the run."""
     workspace.run(record)
     state = workspace.state.open(record.id)
     unwinding = workspace.unwinding(state)
@@ -190,4 +190,4 @@ def _why_it_stays(workspace: Workspace, orphan: Orphan) -> str | None:
     if orphan.stays is not None or not orphan.copied:
         return orphan.stays
     command = f"{workspace.options.command('sweep', workspace.job.file)} --abandon {orphan.run}"
-    return f"it holds what a run copied that no known run goes on with; let go of it with `{command}`"
+    return f"it has data that a run copied, and no known run resumes it; `{command}` deletes it"

@@ -39,10 +39,11 @@ class Options:
     nodes: int = DEFAULT_NODES
     fresh: bool = False
     break_lock: bool = False
-    """End the session of whoever holds a lock that is needed, and what it holds on that lock's host."""
+    """Take a needed lock from the run that holds it: end its session and its exporters on that lock's
+    host."""
     events: Path | None = None
     typed: str = ""
-    """The command line that made the job file and goes on with its run; empty for a job that was there."""
+    """The command line that wrote the job file and resumes its run; empty for a job that people wrote."""
 
     def command(self, verb: str, job: str) -> str:
         """The command line that does `verb` to the same job with the same state."""
@@ -57,7 +58,7 @@ def state_directory(options: Options) -> Path:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"the path {path} is not UTF-8 text: name another place with --state DIR") from error
+        raise UsageError(f"the path {path} is not UTF-8: give another directory with --state DIR") from error
     return path
 
 
@@ -68,7 +69,8 @@ def _own_state() -> Path:
         return Path.home() / ".local" / "state" / "sendense"
     except RuntimeError as error:
         raise UsageError(
-            f"user {os.geteuid()} has no home directory to remember runs in: name a place with --state DIR"
+            f"user {os.geteuid()} has no home directory for the records of runs: give a directory with "
+            "--state DIR"
         ) from error
 
 

@@ -12,7 +12,7 @@ Name = TypeVar("Name")
 
 
 class Dag(Generic[Name]):
-    """`nodes` in the order that decides wherever edges leave a choice. Whoever adds edges sees to it that
+    """`nodes` in the order that decides wherever edges leave a choice. The caller makes sure that
     they make no cycle, or asks for `cycles`."""
 
     def __init__(self, nodes: Iterable[Name]) -> None:

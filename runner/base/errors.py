@@ -12,7 +12,7 @@ help.
     │   └── NewerError              1   … or was written by a newer version of this program
     ├── CommandError                1   a command failed: argv, exit code, stderr
     ├── HostError                   1   a host cannot be reached or refuses us
-    └── TransientError              1   may heal: the engine re-opens what it stood on and tries again
+    └── TransientError              1   may pass: the engine reopens what it depended on and retries
 
 A step raises its own subclasses. A bug is a traceback, never one of these.
 """
@@ -133,7 +133,7 @@ class NewerError(StateError):
 
     def __init__(self, where: str, schema: int) -> None:
         super().__init__(
-            f"{where} was written by a newer version of sendense (schema {schema}): upgrade this one"
+            f"{where} was written by a newer version of sendense (schema {schema}): upgrade sendense here"
         )
         self.where = where
         self.schema = schema
@@ -172,8 +172,8 @@ class CommandError(SendenseError):
         self.stderr = stderr
         says_nothing = exit_code_seen is None or exit_code_seen > BY_SIGNAL
         self.transient = says_nothing if transient is None else transient
-        how = "did not end in time" if exit_code_seen is None else f"failed with {ending(exit_code_seen)}"
-        said = " / ".join(line.strip() for line in stderr.strip().splitlines()[-6:]) or "it said nothing"
+        how = "timed out" if exit_code_seen is None else f"failed with {ending(exit_code_seen)}"
+        said = " / ".join(line.strip() for line in stderr.strip().splitlines()[-6:]) or ("it printed nothing")
         super().__init__(f"{shlex.join(self.argv[:2])} … on {host} {how}: {said}")
 
 

@@ -65,19 +65,19 @@ def unseal(content: bytes, kind: type[ModelT], version: int) -> ModelT:
     try:
         model = kind.model_validate_json(text.encode())
     except UnicodeEncodeError as error:
-        raise Damaged("is damaged: it holds what is no text") from error
+        raise Damaged("is damaged: it contains bytes that are not text") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         if checksum == _checksum_of(text):
             why = (
-                f"was written by another version of this program, or tells what cannot be: {field}: "
+                f"was written by another version of sendense, or has a value that cannot be: {field}: "
                 f"{first['msg']}"
             )
             raise Damaged(why, foreign=True) from error
         raise Damaged(f"is damaged: {field}: {first['msg']}") from error
     if checksum != _checksum_of(text):
-        raise Damaged("is damaged: its checksum is not that of what it says")
+        raise Damaged("is damaged: its checksum does not match its content")
     return model
 
 

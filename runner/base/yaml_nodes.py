@@ -179,7 +179,8 @@ class _Composer:
         # Read on: what stands behind a `---` would be left out without a word.
         if isinstance(event := self._next(), DocumentStartEvent):
             self._refuse(
-                self._at(event), "a second document starts here: a job file is one document, without '---'"
+                self._at(event),
+                ("a second document starts here: a job file is one document, remove the '---'"),
             )
         return node
 
@@ -231,7 +232,7 @@ class _Composer:
             elif key.text in entries:
                 line = entries[key.text].at.line
                 self.problems.append(
-                    key.at.problem(f"the key '{key.text}' stands twice, first in line {line}")
+                    key.at.problem(f"the key '{key.text}' is given twice, first in line {line}")
                 )
             else:
                 entries[key.text] = Entry(key.at, node)
@@ -287,7 +288,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Proble
         # libyaml 0.2.6 has a limit of its own, which it meets while it reads ahead of us.
         return Location(file, mark.line + 1, mark.column + 1).problem(_TOO_DEEP)
     elif "mapping values are not allowed" in (error.problem or ""):
-        what = "a ':' is in the way here: put a text that contains one in quotes, or mend the indentation"
+        what = "unexpected ':' here: put text that contains one in quotes, or fix the indentation"
     elif "cannot start any token" in (error.problem or ""):
         what = f"a text that starts with '{line[mark.column : mark.column + 1]}' needs quotes"
     else:

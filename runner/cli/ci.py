@@ -22,7 +22,7 @@ from runner.job.model import Job
 LIMIT = 350
 """Minutes a CI may let a run work; the shortest common limit is six hours."""
 GRACE = 10
-"""Minutes before that limit in which a stopped run lets go of what it need not hold."""
+"""Minutes before that limit in which a stopped run cleans up."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -63,16 +63,16 @@ def _print(product: str, paths: tuple[Path, ...], install: str | None) -> None:
     if install is None:
         install = f"sendense=={__version__}"
         print(
-            f"the pipeline installs {install}, which is in no package index yet: give --install the URL of "
-            "its wheel",
+            f"the pipeline installs {install}, which is not in a package index yet: give --install the URL "
+            "of its wheel",
             file=sys.stderr,
         )
     jobs = [read_job(path, Options()) for path in paths]
     for job in jobs:
         if job.state_place is None or job.state_place.host == "local":
             print(
-                f"{job.file}: its state is local: where CI's machines do not keep their files, a run cannot "
-                f"be resumed; add state: {{in: repositories.…}}, or {{host: hub, path: …}}",
+                f"{job.file}: its state is local, so a run cannot be resumed if CI's machines do not keep "
+                "their files; add state: {in: repositories.…}, or {host: store, path: …}",
                 file=sys.stderr,
             )
     values = {

@@ -38,7 +38,7 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
         try:
             job = read_job(path, options_from(settings, state), registry)
             good.append({"file": str(path), "job": job.name, "steps": len(job.steps)})
-            print(f"{path}: {job.name}: {len(job.steps)} steps, no mistake", file=sys.stderr)
+            print(f"{path}: {job.name}: {len(job.steps)} steps, no problems", file=sys.stderr)
             for note in job.notes:
                 print(f"note: {note}", file=sys.stderr)
         except JobFileError as error:
@@ -55,15 +55,16 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
 @job_argument
 @job_options
 @click.option(
-    "--offline", is_flag=True, help="Look at nothing but the job file: for branches that are not trusted."
+    "--offline",
+    is_flag=True,
+    help=("Read only the job file, connect to nothing: for branches that are not trusted."),
 )
 @click.option("--fresh", is_flag=True, help="Plan as if there were no unfinished run.")
 @click.option(
     "--against",
     metavar="REF",
-    help="Show what a change of the job file, and of what it includes, changes: against a git branch, tag or "
-    "commit, or a file or "
-    "directory.",
+    help="Show how the job differs from another version of its files: a git branch, tag or commit, or a "
+    "file or directory.",
 )
 @json_option
 @click.option(

@@ -1,4 +1,4 @@
-"""How jobs that were run ended: a line for each, for whoever has two hundred of them."""
+"""How jobs ended: a line for each."""
 
 from __future__ import annotations
 

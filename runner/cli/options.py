@@ -31,7 +31,7 @@ def _without_parts(
     registry = Registry.installed()
     jobs = tuple(path for path in paths if not is_part(path, registry))
     for part in [path for path in paths if jobs and path not in jobs]:
-        print(f"{part}: left out: a part that jobs include", file=sys.stderr)
+        print(f"{part}: skipped, it is a part that jobs include", file=sys.stderr)
     return jobs or paths
 
 
@@ -55,13 +55,13 @@ def job_options(function: Function) -> Function:
     return click.option(
         "--state",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Where runs of jobs without `state:` are remembered; of jobs that have it, only their events, "
-        "if it is on another host.  [default: $XDG_STATE_HOME/sendense]",
+        help="Where the records of runs are kept, for jobs without `state:`; for jobs whose `state:` is "
+        "on another host, only the events.  [default: $XDG_STATE_HOME/sendense]",
     )(function)
 
 
 def renamed_option(old: str, new: str, **more: Any) -> Callable[[Function], Function]:
-    """Whoever still types `old` is told `new`; nothing runs."""
+    """The earlier name of an option: refused with the new one."""
 
     def refuse(context: click.Context, option: click.Parameter, value: object) -> None:
         if value:
@@ -84,8 +84,8 @@ def options_from(settings: tuple[str, ...], state: Path | None, **more: Any) -> 
 
 
 def typed(*more: str) -> str:
-    """The command line of the command that runs, with `more` options, as it goes on with what it began:
-    --fresh would throw that away."""
+    """The command line that resumes what this command began: its own words with `more` options, without
+    --fresh, which would discard that."""
     words = click.get_current_context().find_root().obj
     return shlex.join(("sendense", *(word for word in words if word != "--fresh"), *more))
 

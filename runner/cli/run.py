@@ -55,7 +55,7 @@ class StopRequest(threading.Event):
 
 
 @contextmanager
-def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> Iterator[StopRequest]:
+def stop_on_signals(what: str = "closing what is open; what is done is kept") -> Iterator[StopRequest]:
     """The first SIGINT, SIGTERM or SIGHUP asks the run to stop cleanly; one that comes later leaves the rest
     to the next run. A terminal that hangs up may say so more than once, and not at all where it was told to
     be silent (nohup)."""
@@ -69,7 +69,7 @@ def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> 
         stop.asked = time.monotonic()
         stop.set()
         with suppress(OSError):  # nobody may be there to read it
-            os.write(2, f"\nstopping: {what}; once more to leave at once\n".encode())
+            os.write(2, f"\nstopping: {what}; press Ctrl-C again to quit at once\n".encode())
 
     before = {
         number: signal.signal(number, on_signal)
@@ -109,7 +109,10 @@ def stop_on_signals(what: str = "what runs is closed, what is done is kept") -> 
 @click.option(
     "--break-lock",
     is_flag=True,
-    help="End the session of the run that holds the job's or the VM's lock, and its exporters on that host.",
+    help=(
+        "Take the job's or the VM's lock from the run that holds it: end that run's session and its "
+        "exporters on the lock's host."
+    ),
 )
 @click.option(
     "--events", type=click.Path(path_type=Path, dir_okay=False), help="Also append the events to this file."
@@ -239,6 +242,6 @@ def _make_room(report: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise UsageError(
-            f"reports cannot be written into {report}: {error.strerror}; nothing was run: give --report a "
-            "directory of yours"
+            f"cannot write reports into {report}: {error.strerror}; no job was run: give --report a "
+            "directory you can write to"
         ) from error

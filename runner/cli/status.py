@@ -29,11 +29,11 @@ STATUS_SCHEMA_VERSION = 1
 @job_options
 @json_option
 def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Show a job's runs: going on, resumable or finished.
+    """Show a job's runs: running, resumable or finished.
 
-    Of several jobs, the newest run of each. Of a run that goes on or can be resumed it shows each node and
-    its bytes, as far as its events lie on this machine; else what its records tell. With
-    --json several jobs are a list, `jobs`, of what one of them is.
+    Of several jobs it shows the newest run of each. Of a run that is running or can be resumed it shows each
+    node and its bytes, if this machine has the run's events; else what its records say. With --json several
+    jobs are a list, `jobs`.
     """
     options = options_from(settings, state)
     if len(jobs) == 1:
@@ -90,7 +90,7 @@ def _show(found: Status) -> None:
     ]
     print_table(f"Runs of {found.job}", ("run", "state", "started"), rows, stream=sys.stdout)
     if found.running:
-        click.echo(f"\nIt goes on now: {found.holder}.")
+        click.echo(f"\nRunning now: {found.holder}.")
     if rows := [
         (run, hold.what, f"{clock(hold.since)} UTC") for run, holds in found.held.items() for hold in holds
     ]:
@@ -98,11 +98,11 @@ def _show(found: Status) -> None:
         print_table("Held", ("run", "what", "since"), rows, stream=sys.stdout)
     for record in found.runs:
         for alarm in record.alarms:
-            click.echo(f"alarm of run {record.id}: {alarm}")
+            click.echo(f"alarm in run {record.id}: {alarm}")
     for why in found.unread:
         click.echo(f"! {printable(why)}", err=True)
     for why in found.unseen:
-        click.echo(f"not looked at: {why}", err=True)
+        click.echo(f"could not be checked: {why}", err=True)
     if found.last is not None and found.runs[-1].phase in ("working", "unwinding"):
         nodes = [_row(found, found.last, line) for line in in_lines(found.last.nodes)]
         click.echo()
@@ -114,18 +114,18 @@ def _show(found: Status) -> None:
         click.echo()
         print_table("Nodes", ("node", "state", "since", "why"), nodes, stream=sys.stdout)
         click.echo(
-            "\nBy the run's records: its events, which tell bytes and speeds, are on the machine that ran it."
+            "\nFrom the run's records. Bytes and speeds are in its events, on the machine that ran it."
         )
 
 
 def _newest_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """What goes on or is to be resumed stands before what is over."""
+    """Unfinished runs first."""
     return sorted(runs, key=lambda record: (record.is_unfinished, record.id), reverse=True)
 
 
 def _word(found: Status, record: RunRecord) -> str:
     if record.id == found.running:
-        return "running" if record.phase == "working" else "running: takes back what it holds"
+        return "running" if record.phase == "working" else "running: cleaning up"
     if record.id == found.died:
         return "died; resumable"
     ended = _outcome(found, record)

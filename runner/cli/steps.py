@@ -132,7 +132,7 @@ def _marked(model: type[BaseModel], field: str) -> str:
     words = []
     for mark in marks_of(model, field):
         if mark is HOW:
-            words.append("a change does not make done work stale")
+            words.append("changing it does not repeat completed work")
         elif mark is HOST:
             words.append("a host of the job")
         elif isinstance(mark, SectionName):

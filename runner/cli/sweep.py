@@ -1,4 +1,4 @@
-"""sendense sweep: lets go of what runs that do not live hold."""
+"""sendense sweep: releases what unfinished runs hold and may hold no longer."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ SWEEP_SCHEMA_VERSION = 1
 @click.option(
     "--abandon",
     metavar="RUN",
-    help="Let go of all that this unfinished run holds: snapshot, partial point, records.",
+    help="Discard this unfinished run and release all it holds: snapshot, partial point, records.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be let go of; change nothing, take no lock.")
+@click.option("--dry-run", is_flag=True, help="Show what would be released; change nothing, take no lock.")
 @click.option(
     "--orphans",
     is_flag=True,
     help=(
-        "Also what runs left whose records are lost, if their repository is the job's and their VM is not "
-        "locked."
+        "Also release what runs left behind whose records are lost, if they used a repository of the job "
+        "and their VM is not locked."
     ),
 )
 @json_option
@@ -47,21 +47,20 @@ def sweep(
     orphans: bool,
     as_json: bool,
 ) -> None:
-    """Let go of what unfinished runs hold.
+    """Release what unfinished runs hold and may hold no longer.
 
-    Of what they may hold no longer, and of what dead ones left on the job's hosts; with --abandon, of all
-    that one run holds. An unfinished point with copied data is not garbage: it stays until its run is done or
-    abandoned.
-    """
+    This covers snapshots past their `hold` and what dead runs left on the job's hosts; with --abandon,
+    everything that one run holds. An unfinished point with copied data is not garbage: it stays until its run
+    completes or is discarded."""
     if abandon is not None and (dry_run or orphans):
-        raise click.UsageError("--abandon lets go of one run: --dry-run and --orphans do not go with it")
+        raise click.UsageError("--abandon discards one run: leave out --dry-run and --orphans")
     if abandon is not None and len(jobs) > 1:
-        raise click.UsageError("--abandon lets go of one run: name its job alone")
+        raise click.UsageError("--abandon discards one run: name its job only")
     options = options_from(settings, state)
     if abandon is not None:
         with Console(Registry.installed().report) as console:
             abandon_run(jobs[0], abandon, options, [console])
-        print(f"run {abandon} is abandoned", file=sys.stderr)
+        print(f"run {abandon} was discarded; all it held is released", file=sys.stderr)
         if as_json:
             print_json({"schema_version": SWEEP_SCHEMA_VERSION, "abandoned": abandon})
         return
@@ -82,7 +81,8 @@ def sweep(
 
 
 def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: bool) -> dict[str, Any]:
-    """`whose`: what its sentences begin with. What was, or would be, released and what is held, for JSON."""
+    """`whose`: the job's file, where it is one of several. What was, or would be, released and what is held,
+    for JSON."""
     done = "would be released:" if dry_run else "released"
     with Console(Registry.installed().report) as console:
         released, holding, unknown = sweep_job(job, options, [console], dry_run=dry_run)
@@ -95,14 +95,14 @@ def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: b
         if not holds:
             print(f"{whose}run {run} is unfinished and holds nothing", file=sys.stderr)
             continue
-        way = f"run the job again, or let go of it with --abandon {run}"
+        way = f"run the job again to resume it, or discard it with --abandon {run}"
         print(f"{whose}run {run} is unfinished: {way}; it holds:", file=sys.stderr)
         for hold in holds:
             print(f"  {hold.what}", file=sys.stderr)
     if unknown:
         print(
-            f"{whose}it is not known what {' and '.join(unknown)} hold{'s' if len(unknown) == 1 else ''}, "
-            "see above",
+            f"{whose}what {' and '.join(unknown)} hold{'s' if len(unknown) == 1 else ''} could not be "
+            "read, see above",
             file=sys.stderr,
         )
     elif not released and not holding:

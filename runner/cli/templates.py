@@ -94,5 +94,7 @@ def _default(variable: Variable) -> str:
 
 def _meaning(variable: Variable) -> str:
     return (
-        variable.about if variable.only_with is None else f"{variable.about} Only with {variable.only_with}."
+        variable.about
+        if variable.only_with is None
+        else (f"{variable.about} Only used with {variable.only_with}.")
     )

@@ -1,4 +1,4 @@
-"""Commands with other work than to answer: their exit code is that work's, whoever can be told of it."""
+"""Commands that do work: their exit code is the work's, whatever becomes of their output."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from runner.base.printable import printable
 from runner.events.check_results import Observation, State
 
 _SIGNS: Mapping[State, str] = {"good": "ok", "noted": "note", "wrong": "WRONG"}
-_COUNTED: Mapping[State, str] = {"good": "ok", "noted": "to know of", "wrong": "wrong"}
+_COUNTED: Mapping[State, str] = {"good": "ok", "noted": "noted", "wrong": "wrong"}
 _INDENT = " " * 9
 
 

@@ -12,13 +12,12 @@ from runner.engine.difference import Change, Difference
 def headline(found: Difference, job: str) -> str:
     match found.state:
         case "same":
-            return f"Nothing that {job} does differs from {found.against}."
+            return f"{job} does the same as in {found.against}."
         case "new":
             return f"{job} is new: {found.against} does not have it."
         case "deleted":
             return (
-                f"{job} is deleted: {found.against} has it. No run of it begins any more; its restore points "
-                "stay."
+                f"{job} is deleted: {found.against} has it. It is not run any more; its restore points stay."
             )
         case "changed":
             settings, nodes = counted(len(found.settings), "setting"), counted(len(found.nodes), "node")

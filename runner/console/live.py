@@ -141,7 +141,7 @@ class LiveFace:
         retry = self._retries.get(latest.node)
         if retry is not None:
             wait = (retry.at + timedelta(seconds=retry.wait) - now).total_seconds()
-            again = f"tried again in {human_seconds(wait)}" if wait > 0 else "tried again"
+            again = f"retrying in {human_seconds(wait)}" if wait > 0 else "retrying"
             return _line(f"     {latest.label}  {again}: {retry.error}", "yellow")
         speed, left = flow.speed(now), flow.seconds_left(now)
         if flow.percent == 100:  # it only waits for its end: the speed of all of it

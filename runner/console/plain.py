@@ -1,4 +1,4 @@
-"""The face for logs: a line for each event worth telling, and one every few seconds for work that goes on."""
+"""The face for logs: a line for each event worth telling, and one every few seconds for work in progress."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ class PlainFace:
                 how = "resumes" if event.resumed else "begins"
                 return f"{event.job} {how} run {event.run} ({clock(event.at)} UTC)"
             case GraphKnown():
-                return f"{len(event.nodes)} nodes are known"
+                return f"{len(event.nodes)} nodes"
             case NodeKept():
                 return f"{event.node}  kept: {event.why}"
             case NodeStarted():
-                return f"{event.node}  begins: {event.why}"
+                return f"{event.node}  starts: {event.why}"
             case NodeProgress():
                 return self._progress(event)
             case NodeRetrying():
-                return f"{event.node}  failed, tried again in {human_seconds(event.wait)}: {event.error}"
+                return f"{event.node}  failed, retrying in {human_seconds(event.wait)}: {event.error}"
             case NodeFinished():
                 opened = self._fold.nodes[event.node].lifetime == "process"
                 return f"{event.node}  {'open' if opened else 'done'} after {human_seconds(event.seconds)}"

@@ -29,11 +29,11 @@ def headline(plan: Plan) -> str:
     if counts["open"]:
         parts.append(f"{counts['open']} {'process' if counts['open'] == 1 else 'processes'} to open")
     if counts["unknown"]:
-        parts.append(f"{counts['unknown']} known later")
-    begin = f"goes on with run {plan.resumes}" if plan.resumes else "begins a new run"
+        parts.append(f"{counts['unknown']} not known yet")
+    begin = f"resumes run {plan.resumes}" if plan.resumes else "starts a new run"
     if plan.holder is not None:
-        begin = f"is being worked on now, by {plan.holder}; what is left of it"
-    offline = " Offline: nothing but the job file was looked at." if plan.offline else ""
+        begin = f"is running now ({plan.holder}); still to do"
+    offline = " Offline: only the job file was read." if plan.offline else ""
     return f"{plan.job} {begin}: {', '.join(parts)}.{offline}"
 
 

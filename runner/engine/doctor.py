@@ -48,23 +48,20 @@ def local(
     yield observe(HERE, "ssh, for data", ssh_version)
     yield from (tool.here() for tool in tools)
     if place is not None and place.host == LOCAL:
-        yield _room(Path(place.path), remedy="name another place in the job's `state:`")
+        yield _room(Path(place.path), remedy="give another directory in the job's `state:`")
     else:
         yield _room(state)
 
 
-def _room(state: Path, *, remedy: str = "name another place with --state DIR") -> Observation:
+def _room(state: Path, *, remedy: str = "give another directory with --state DIR") -> Observation:
     there = next(path for path in (state, *state.parents) if os.access(path, os.F_OK))
     if not os.access(there, os.W_OK | os.X_OK):
-        found = (
-            f"nothing can be written to {there} as user {os.geteuid()}, so runs cannot keep records in "
-            f"{state}"
-        )
-        return wrong(HERE, "the records of runs", found, f"give that user the right to, or {remedy}")
+        found = f"user {os.geteuid()} cannot write to {there}, so runs cannot keep records in {state}"
+        return wrong(HERE, "the records of runs", found, f"give that user the permission, or {remedy}")
     free = shutil.disk_usage(there).free
     found = f"{human_bytes(free)} free for {state}"
     if free < LEAST_FREE:
-        return wrong(HERE, "free space for the records of runs", found, f"free some, or {remedy}")
+        return wrong(HERE, "free space for the records of runs", found, f"free some space, or {remedy}")
     return good(HERE, "free space for the records of runs", found)
 
 
@@ -105,7 +102,7 @@ def _of_steps(walk: Iterable[Visit]) -> Iterator[Observation]:
         yield noted(
             "the job",
             f"the steps {', '.join(unknown)}",
-            "what else they stand on is known only after what comes before them",
+            "what else they need is known only after the nodes before them",
         )
 
 

@@ -1,4 +1,4 @@
-"""What was looked at before anything is done, what was found there, and how to mend it: the lines of a
+"""What was looked at before anything is done, what was found there, and how to fix it: the lines of a
 checklist."""
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ State = Literal["good", "noted", "wrong"]
 
 
 class Observation(Model):
-    """`good`: as it must be. `noted`: a run goes on, but who relies on its result must know. `wrong`: a run
+    """`good`: as it must be. `noted`: a run continues, but a user of its result must know. `wrong`: a run
     would fail.
 
     `found` is a sentence without a full stop; of what is wrong, `remedy` says what to do, and is empty where
     `found` does."""
 
     subject: str
-    """``host hub``, ``vCenter prod``, ``VM pgtest1``, ``disk 2000``."""
+    """``host store``, ``vCenter prod``, ``VM pgtest1``, ``disk 2000``."""
     looked_at: str
     state: State
     found: str

@@ -35,7 +35,7 @@ class RunStarted(Event):
     by: str = ""
     """Who runs it where: ``backup@ci-3``."""
     resume: str | None = None
-    """The command line that goes on with this run."""
+    """The command line that resumes this run."""
     tools: dict[str, str] = {}
     """Versions by name, as far as they are known; of the others a `ToolSeen` tells."""
 
@@ -72,7 +72,7 @@ class NodeProgress(Event):
     where unknown.
 
     `read`: bytes that came from what is read, which a speed is counted of; None: all of `done`, but what was
-    zero or skipped. `seconds`: that this attempt took so far, by the clock of who does it."""
+    zero or skipped. `seconds`: that this attempt took so far, by the clock of the host that works."""
 
     type: Literal["node-progress"] = "node-progress"
     node: str
@@ -123,7 +123,7 @@ class NodeSkipped(Event):
 
 
 class NodeUndone(Event):
-    """A PROCESS node was closed, or a JOB node taken back."""
+    """A PROCESS node was closed, or a JOB node rolled back."""
 
     type: Literal["node-undone"] = "node-undone"
     node: str
@@ -140,7 +140,7 @@ class UndoFailed(Event):
 
 
 class Held(Event):
-    """Something stays after the run; `command` lets go of it."""
+    """Something stays after the run; `command` releases it."""
 
     type: Literal["held"] = "held"
     node: str

@@ -51,7 +51,7 @@ class Throughput(Model):
 
 
 class Flow:
-    """One node's phase while it goes on: the latest event whole, a thinned list of samples for the curve, and
+    """One node's phase while it runs: the latest event whole, a thinned list of samples for the curve, and
     the last seconds for the speed of now."""
 
     # Seconds that the speed of now is measured over: long enough to be read, short enough to be now.

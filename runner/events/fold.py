@@ -116,7 +116,7 @@ class Fold:
                 self._set(
                     event.node, step=event.step, state="done", seconds=event.seconds, output=event.output
                 )
-            # Whoever stops a run knows why: a node that was stopped is no failure of its own.
+            # The user stopped the run: a node that was stopped is no failure of its own.
             case NodeFailed(exit_code=Interrupted.exit_code):
                 self._set(event.node, step=event.step, state="stopped", seconds=event.seconds)
             case NodeFailed():
@@ -237,7 +237,7 @@ def fold(events: Iterable[Event], report_of: ReportOf) -> RunSummary:
 
 def _ended(node: NodeSummary, outcome: RunOutcome, alarm: Alarm | None) -> NodeSummary:
     if node.state == "waiting" and outcome in ("done", "alarm", "unwind-failed"):
-        return node.model_copy(update={"state": "unneeded", "why": "nothing needed it any more"})
+        return node.model_copy(update={"state": "unneeded", "why": "no longer needed"})
     if alarm is not None:
         state = "alarm" if node.state in ("done", "kept") else node.state
         return node.model_copy(update={"state": state, "alarm": alarm.text})

@@ -90,7 +90,7 @@ class Journal:
     """A listener that appends to `path` (made 0600), each line whole and at once; `close` makes it durable.
 
     A full disk must not keep the engine from its work: after the first failure nothing more is written, and
-    `failure` says so. A resumed run goes on in the same file; the torn last line of a killed one is cut off.
+    `failure` says so. A resumed run appends to the same file; the torn last line of a killed one is cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +103,7 @@ class Journal:
             # O_APPEND: of two writers each line is whole. To be read too, for the torn line of a killed run.
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StateError(f"the events cannot be written to {path}: {error.strerror}") from error
+            raise StateError(f"cannot write events to {path}: {error.strerror}") from error
         self._cut_torn_line()
 
     def __enter__(self) -> Self:
@@ -178,8 +178,8 @@ def _read_line(path: Path, number: int, line: bytes) -> Event:
         ) from error
     if isinstance(event, RunStarted) and event.schema_version > EVENTS_SCHEMA_VERSION:
         raise StateError(
-            f"{path}:{number}: events of version {event.schema_version}, this sendense reads up to "
-            f"{EVENTS_SCHEMA_VERSION}: read them with the version that wrote them"
+            f"{path}:{number}: events of version {event.schema_version}, and this sendense reads up to "
+            f"{EVENTS_SCHEMA_VERSION}: upgrade it"
         )
     return event
 

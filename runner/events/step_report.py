@@ -60,7 +60,7 @@ class Row(Model):
 
 class Statement(Model):
     """A sentence. `made`: exists now and did not before. `verified`: what was compared with what. `noted`:
-    what who relies on the result must know. `how`: how it came about, for reports only."""
+    what a user of the result must know. `how`: how it came about, for reports only."""
 
     about: Literal["made", "verified", "noted", "how"]
     text: str

@@ -33,7 +33,7 @@ class NodeSummary(Model):
     alarm: str | None = None
     """What it found that somebody must look at; its work is done."""
     undone: str | None = None
-    """Why it was closed or taken back; None while it stands."""
+    """Why it was closed or rolled back; None while it stands."""
     output: dict[str, JsonValue] = {}
 
 

@@ -116,10 +116,10 @@ class HeldLock:
         """Of one that has given it back since, and left no name."""
         run = token.partition(":")[0]
         if not run:
-            return "one that cannot be named, since the lock's file was removed or replaced meanwhile"
+            return "another process, unknown since the lock's file was removed or replaced"
         if run == self._holder.run:
-            return f"another process, which resumed this run {run} and has ended since"
-        return f"run {run}, which has ended since"
+            return f"another process that resumed this run {run} and has ended"
+        return f"run {run}, which has ended"
 
     def _lock_lost(self, holder: str, token: str, noticed: str) -> LockLostError:
         return LockLostError(self._what, holder, token, noticed=noticed)

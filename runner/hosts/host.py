@@ -98,7 +98,7 @@ class Lock(Protocol):
 
 class Host(Protocol):
     name: str
-    """The job's word for it (`hub`)."""
+    """The job's word for it (`store`)."""
 
     local: bool
 

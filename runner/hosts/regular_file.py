@@ -24,7 +24,7 @@ class NotAFileError(StateError):
 
     def __init__(self, where: str, path: str, kind: str) -> None:
         super().__init__(
-            f"{path} on {where} is {kind}, not a regular file: it is not used; put the file itself there"
+            f"{path} on {where} is {kind}, not a regular file, and is not read: put the file itself there"
         )
         self.where = where
         self.path = path
@@ -36,8 +36,8 @@ class TooLargeError(StateError):
 
     def __init__(self, where: str, path: str, limit: int) -> None:
         super().__init__(
-            f"{path} on {where} has more than {limit} bytes, the most that such a file can need: it is not "
-            "read; move it away, or restore it from a copy"
+            f"{path} on {where} has more than {limit} bytes, the most that such a file can need, and is "
+            "not read: move it away, or restore it from a copy"
         )
         self.where = where
         self.path = path
@@ -79,9 +79,7 @@ def open_regular(path: str, where: str, flags: int = os.O_RDONLY) -> int:
 
 def _refuse_unless_regular(mode: int, path: str, where: str) -> None:
     if not stat.S_ISREG(mode):
-        raise NotAFileError(
-            where, path, kind_in_words(_KINDS.get(stat.S_IFMT(mode), "thing of no known kind"))
-        )
+        raise NotAFileError(where, path, kind_in_words(_KINDS.get(stat.S_IFMT(mode), "file of unknown type")))
 
 
 def read_pieces(path: str, chunk: int, limit: int, where: str) -> Iterator[bytes]:

@@ -61,7 +61,7 @@ def resolve(reference: SecretRef) -> Secret:
             where = f"the environment variable {name}"
             if (found := os.environ.get(name)) is None:
                 raise UsageError(
-                    f"the environment variable {name} is not set; it should hold the secret the job refers to"
+                    f"the environment variable {name} is not set; set it to the secret that the job refers to"
                 )
             content = os.fsencode(found)
         case FromFile(file=path):
@@ -111,4 +111,4 @@ def _said(stderr: bytes | None) -> str:
     the secret."""
     lines = [line.strip() for line in (stderr or b"").decode(errors="replace").splitlines() if line.strip()]
     said = " / ".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
-    return f": {said}" if said else ", and it said nothing on standard error"
+    return f": {said}" if said else ", and it printed nothing on standard error"

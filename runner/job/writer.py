@@ -66,7 +66,7 @@ def write_from_template(job: Job, name: str, template: str, values: Mapping[str,
 
 
 def settings(job: Job) -> dict[str, str]:
-    """What `write_out` writes, a line for each setting: ``vars.hold`` → ``12h``, ``hosts.hub.port`` →
+    """What `write_out` writes, a line for each setting: ``vars.hold`` → ``12h``, ``hosts.store.port`` →
     ``22``."""
     found = {"name": flow(job.name)}
     found |= {f"vars.{name}": flow(value) for name, value in job.vars.items()}

@@ -37,7 +37,7 @@ WORST_FIRST: tuple[NodeState, ...] = (
 
 @dataclass(frozen=True)
 class Box:
-    """`x`, `y`: its upper left corner. `title` is the whole name, for who points at it."""
+    """`x`, `y`: its upper left corner. `title` is the whole name, shown as a tooltip."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""How a run is told, whoever tells it: the sentences; words, symbols and colours are
+"""How a run is described everywhere: the sentences; words, symbols and colours are
 `runner.events.outcomes`'."""
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _trouble(state: NodeState, text: str, nodes: Sequence[str]) -> Trouble:
 
 def story(node: NodeSummary) -> str:
     parts = [node.why] if node.why else []
-    parts += [f"tried again after: {error}" for error in node.retried]
+    parts += [f"retried after: {error}" for error in node.retried]
     parts += [why for why in (node.error, node.alarm) if why]
     if node.undone and node.lifetime != "process":  # that a process ends is not news
         parts.append(f"rolled back: {node.undone}")

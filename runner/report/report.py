@@ -36,7 +36,7 @@ def write_reports(summary: RunSummary, directory: Path) -> tuple[Path, ...]:
         for name, content in contents.items():
             files.write(str(directory / name), content.encode())
     except OSError as error:
-        raise StateError(f"the report cannot be written to {directory}: {error.strerror}") from error
+        raise StateError(f"cannot write the report to {directory}: {error.strerror}") from error
     return tuple(directory / name for name in contents)
 
 

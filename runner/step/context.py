@@ -30,13 +30,13 @@ class Run:
     job_digest: str
     git_commit: str | None
     tools: dict[str, str] = field(default_factory=dict, hash=False)
-    """Versions of what it stands on, by name (``qemu on hub``), as far as they were seen."""
+    """Versions of what it stands on, by name (``qemu on store``), as far as they were seen."""
     execution: str = ""
     """Which process works on the run: at a resume it is another."""
     break_locks: bool = False
-    """Whether to end the session of whoever holds a lock that this run needs."""
+    """Whether to take a lock that this run needs from the run that holds it."""
     discarded: frozenset[str] = frozenset()
-    """The ids of runs that are given up before this one begins: for a plan, which still sees what they
+    """The ids of runs that are discarded before this one starts: for a plan, which still sees what they
     hold."""
 
 
@@ -96,13 +96,13 @@ class Context:
         """Set when the work that this context is for is to end: the run's, or what cleaning up has time
         for."""
         self.unwind = unwind
-        """Takes back the JOB nodes that are due; returns what was released. For the step that is the end of a
+        """Releases the JOB nodes that are due; returns what was released. For the step that is the end of a
         job."""
         self._log = log
         self.previous_failure = previous_failure
         """`details` of the error with which this node failed before in this run."""
         self.closing = ExitStack()
-        """PROCESS steps register here, before each act, how to take it back; closed in reverse. A start that
+        """PROCESS steps register here, before each act, how to undo it; closed in reverse. A start that
         fails half-way then leaves as little as one that ended."""
         self.children: list[Child] = []
         self.explains: list[Callable[[SendenseError], SendenseError]] = []

@@ -48,6 +48,6 @@ class Registry:
         try:
             out = self.steps[step].Out.from_json_value(dict(output))
         except ValidationError:
-            text = f"What a step {step} gave was recorded by another version and is not told."
+            text = f"The result of a step {step} was recorded by another version and is not shown."
             return StepReport(statements=(Statement(about="noted", text=text),))
         return self.steps[step].report(out)

@@ -63,7 +63,7 @@ class SpaceNeeded(Model):
     def observation(self) -> Observation:
         subject, looked_at = (
             f"host {self.host}",
-            f"free space in {self.path} for all that is to be written there",
+            f"free space in {self.path} for everything that will be written there",
         )
         if self.fits == "no":
             return wrong(subject, looked_at, self._told("it does not fit"), self._remedy)
@@ -75,7 +75,7 @@ class SpaceNeeded(Model):
 
     @property
     def _remedy(self) -> str:
-        return f"free at least {human_bytes(self.least - self.free)} there, or write to another place"
+        return f"free at least {human_bytes(self.least - self.free)} there, or write to another disk"
 
     def _told(self, verdict: str) -> str:
         return f"{self.sentence}: {verdict} ({'; '.join(self.of)})"

@@ -60,13 +60,15 @@ class Program:
         return observe(f"host {host.name}", looked_at, lambda: f"{self.program} {self.require(ctx, host)}")
 
     def here(self) -> Observation:
-        """A note at most: nobody knows yet whether this is a machine that needs it."""
+        """A note at most: whether this machine needs it is not known yet."""
         looked_at = f"{self.name}, for {self.purpose}"
         try:
             return good(HERE, looked_at, f"{self.program} {self.version_on(LocalHost(HERE))}")
         except ToolMissing as missing:
             found = (
-                f"{self.program} {missing.found} is too old" if missing.found else f"{self.name} is not here"
+                f"{self.program} {missing.found} is too old"
+                if missing.found
+                else (f"{self.name} is not installed")
             )
             return noted(HERE, looked_at, found, f"install {self.package} if it is needed here")
         except SendenseError as error:

@@ -1,4 +1,4 @@
-"""base: what a disk's new image lies on, and which areas of the disk it must take."""
+"""choose-parent: the backing image of a disk's new image, and which areas of the disk it must take."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class ChooseParentIn(JobModel):
 class NoIncrementalError(SendenseError):
     def __init__(self, key: int, why: str) -> None:
         super().__init__(
-            f"disk {key} cannot be backed up incrementally: {why}; write `mode: auto` to make a full where "
-            "it must be one"
+            f"disk {key} cannot be backed up incrementally: {why}; `mode: auto` would make a full"
         )
 
 
 class ChooseParent(Step[ChooseParentIn, Empty, Base]):
-    """Decides for one disk whether its next image is a full or lies on the newest restore point's.
+    """Decides for one disk whether its next image is a full or an incremental, backed by the newest restore
+    point's.
 
     An incremental takes what was written since that point: its image, its changeId and its digests come from
     the one manifest of it. A disk that is new, grown, reverted, or whose tracking started over becomes a
@@ -88,7 +88,7 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
     errors = (
         "with mode: incremental: no incremental can be made (the reason is shown)",
         "the directory of the VM's restore points belongs to a VM of another vCenter",
-        "the vCenter's answer for the changed areas does not fit together",
+        "the vCenter's answer for the changed areas contradicts itself",
     )
 
     def check(self, ctx: Context, inputs: ChooseParentIn, recorded: Base | None) -> Base | None:
@@ -129,8 +129,8 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
         alarm = None
         if out.caught:
             text = (
-                f"disk {out.disk_key} could not be built on its last restore point: {out.caught}; this run "
-                f"made a full of it; no longer trusted: {', '.join(out.distrusted)}"
+                f"disk {out.disk_key} could not be backed by its last restore point: {out.caught}; this "
+                f"run made a full instead; no longer trusted: {', '.join(out.distrusted)}"
             )
             alarm = Alarm(
                 text=text,
@@ -151,9 +151,9 @@ def in_words(base: Base) -> str:
     if base.parent is None:
         return f"full: {base.reason}"
     if base.by == "digests":
-        how = "all of it is read, and what differs from that point's digests is written"
+        how = "the whole disk is read, and what does not match that point's digests is written"
     elif base.changed is None:
-        how = "how much changed is known once the snapshot is taken"
+        how = "how much changed is not known before the snapshot"
     else:
         how = f"{human_bytes(base.changed)} may have changed"
     return f"incremental on {base.parent.point}: {how}"
@@ -220,7 +220,7 @@ def _decide(ctx: Context, inputs: ChooseParentIn, ask: Callable[[Parent], int | 
         **identity,
         kind="incremental",
         by=inputs.incremental,
-        reason=f"built on {found.point}",
+        reason=f"backed by {found.point}",
         parent=found,
         changed=changed,
     )
@@ -242,8 +242,8 @@ def _parent(ctx: Context, inputs: ChooseParentIn, host: Host, root: str) -> Pare
             raise NoParentError(f"the job wants one every {every.days:g} days")
         if age < -APART:
             raise NoParentError(
-                f"the job wants one every {every.days:g} days, and the last is of {last.at:%Y-%m-%d %H:%M}, "
-                "which is to come"
+                f"the job wants one every {every.days:g} days, and the last is of "
+                f"{last.at:%Y-%m-%d %H:%M}, in the future"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""cleanup: what the run made for itself is taken back, and the report says what."""
+"""cleanup: releases what the run made for itself, and reports it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from runner.step.step import Empty, Lifetime, Step
 
 class Cleaned(Model):
     released: tuple[str, ...]
-    """In words, each thing that was taken back."""
+    """In words, each thing that was released."""
 
 
 class Cleanup(Step[Empty, Empty, Cleaned]):
-    """Takes back what is held for the run only, and reports it. That is the snapshot, once it is due. A job
+    """Releases what is held for the run only, and reports it. That is the snapshot, once it is due. A job
     without this step unwinds all the same, at its end."""
 
     name = "cleanup"
@@ -22,7 +22,7 @@ class Cleanup(Step[Empty, Empty, Cleaned]):
     In = Empty
     Out = Cleaned
     example = "uses: cleanup, needs: [publish], when: always"
-    errors = ("something could not be taken back (named, with the command that lets go of it)",)
+    errors = ("cleanup failed for something (named, with the command that releases it)",)
 
     def run(self, ctx: Context, inputs: Empty, live: Empty) -> Cleaned:
         return Cleaned(released=ctx.unwind())

@@ -41,7 +41,7 @@ class CreateQcow2In(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """Where restore points are kept."""
     base: Base | None = None
-    """What the image lies on; without it the image stands alone."""
+    """The image's backing image and how it is known what to write; without it the image is a full."""
 
 
 class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
@@ -63,7 +63,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         "the path is not a repository (is the disk mounted?)",
         "the VM's directory belongs to a VM of another vCenter with the same instance uuid",
         "the disk's capacity is not a multiple of 512 bytes",
-        "no space is left on the repository's host",
+        "no space is left on the repository host",
     )
 
     def check(self, ctx: Context, inputs: CreateQcow2In, recorded: Image | None) -> Image | None:
@@ -92,8 +92,8 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         host.sync(image.directory, posixpath.dirname(image.directory))
         if not _is_right(host, image):
             raise SendenseError(
-                f"qemu-img on {host.name} made {image.path}, but not as an image of {image.capacity} bytes; "
-                "look at it there"
+                f"qemu-img on {host.name} created {image.path}, but not with {image.capacity} bytes; check "
+                "the file and qemu-img there"
             )
         return image
 

@@ -54,7 +54,7 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
     read_only = True
     example = 'uses: discover, with: {vcenter: prod, vm: "${{ vars.vm }}", repository: main}'
     errors = (
-        "no VM fits (close names are shown), or several do (their paths, morefs and instance uuids are "
+        "no VM matches (close names are shown), or several do (their paths, morefs and instance uuids are "
         "shown)",
         "the VM that was backed up before has another instance uuid now (`sendense adopt JOB` shows both)",
         "a disk is not covered by a snapshot, and the job does not say skip-uncovered",
@@ -159,7 +159,7 @@ def _observed(ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:
 
 def _ready(client: Client, moref: str) -> str:
     machine.refuse_unless_ready(client, moref)
-    return "no template, no question open, no consolidation needed"
+    return "it is no template, has no question open and needs no consolidation"
 
 
 def _covered(inputs: DiscoverIn, found: machine.Machine) -> str:
@@ -173,7 +173,8 @@ def _settle_uncovered(ctx: Context, inputs: DiscoverIn, found: machine.Machine) 
     left_out = _left_out(inputs, found)
     if left_out:
         ctx.warn(
-            f"disks of {found.vm.name} are left out, since a snapshot does not cover them: {_named(left_out)}"
+            f"disks of {found.vm.name} are not backed up, since a snapshot does not cover them: "
+            f"{_named(left_out)}"
         )
 
 
@@ -185,8 +186,9 @@ def _left_out(inputs: DiscoverIn, found: machine.Machine) -> list[Uncovered]:
     if refused:
         keys = ", ".join(str(disk.key) for disk in found.uncovered)
         raise DisksNotCovered(
-            f"disks of {found.vm.name} are not covered by a snapshot: {_named(refused)}: leave them out with "
-            f"`skip-uncovered: [{keys}]` on discover (in `template: backup` the variable `skip_uncovered`)"
+            f"a snapshot does not cover these disks of {found.vm.name}: {_named(refused)}; leave them out "
+            f"with `skip-uncovered: [{keys}]` on discover (in `template: backup` the variable "
+            "`skip_uncovered`)"
         )
     return left_out
 

@@ -26,7 +26,7 @@ class Bounds:
 
 def bounds(ctx: Context, host: Host, directory: str | None, vm: VM, disk: Disk, base: Base | None) -> Bounds:
     """`directory` is the VM's in the repository, None if it has none yet. A full holds what the disk has that
-    is not zero: of a thin disk at most what is allocated, of a thick one nobody knows, unless the last point
+    is not zero: of a thin disk at most what is allocated, of a thick one it is unknown, unless the last point
     tells. An incremental holds what changed: as tracking says, else perhaps as much as the last time. Raises
     SendenseError where the vCenter does not answer."""
     last = None if directory is None else _last(ctx, host, directory, disk)
@@ -38,9 +38,9 @@ def bounds(ctx: Context, host: Host, directory: str | None, vm: VM, disk: Disk, 
     if last is not None and last.parent is not None:
         before = min(last.written * MiB, disk.capacity)
         return Bounds(
-            0, before, f"how much changed is known later; the last incremental took {human_bytes(before)}"
+            0, before, f"how much changed is not known yet; the last incremental took {human_bytes(before)}"
         )
-    return Bounds(0, disk.capacity, f"how much of its {human_bytes(disk.capacity)} changed is known later")
+    return Bounds(0, disk.capacity, f"how much of its {human_bytes(disk.capacity)} changed is not known yet")
 
 
 def _of_full(ctx: Context, vm: VM, disk: Disk, last: PointDisk | None) -> Bounds:
@@ -58,7 +58,9 @@ def _of_full(ctx: Context, vm: VM, disk: Disk, last: PointDisk | None) -> Bounds
             f"{human_bytes(last.data)} of {whole} in use at the last point",
         )
     kind = "thin" if disk.thin else "thick"
-    return Bounds(0, disk.capacity, f"{whole}, {kind}: how much of it is in use is known once it is read")
+    return Bounds(
+        0, disk.capacity, (f"{whole}, {kind}: how much of it is in use is not known before it is read")
+    )
 
 
 def _last(ctx: Context, host: Host, directory: str, disk: Disk) -> PointDisk | None:

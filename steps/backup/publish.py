@@ -31,8 +31,8 @@ from steps.values.verified import Verified
 class PointExistsError(SendenseError):
     def __init__(self, path: str, host: str) -> None:
         super().__init__(
-            f"{path} on {host} is another run's restore point and is never overwritten; run the job again "
-            "with --fresh"
+            f"{path} on {host} is the restore point of another run, which is never overwritten; run the "
+            "job again with --fresh"
         )
 
 
@@ -64,7 +64,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         "an incremental's parent is not a published point of the VM, or not what its image names",
         "another restore point has the name already",
         "the VM's configuration cannot be read from the vCenter",
-        "no space is left on the repository's host",
+        "no space is left on the repository host",
     )
 
     def check(self, ctx: Context, inputs: Unpublished, recorded: Published | None) -> Published | None:
@@ -106,7 +106,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         return _published(inputs, host, path)
 
     def undo(self, ctx: Context, inputs: Unpublished, out: Published) -> None:
-        """Takes the point from the list: it is a `.partial` again, whose disks can be let go of one by
+        """Takes the point from the list: it is a `.partial` again, whose disks can be deleted one by
         one."""
         host = ctx.host(out.host)
         if not host.exists(out.path):
@@ -118,6 +118,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         host.remove(posixpath.join(inputs.directory, layout.MANIFEST))
         host.remove(posixpath.join(inputs.directory, layout.VM_FILES), recursive=True)
 
+<<<<<<< HEAD
     def preflight(self, ctx: Context | None, known: Known[Unpublished, Published]) -> Preflight[Published]:
         unverified = "not at all: no step compares what was written with what was read"
         return Preflight(
@@ -125,6 +126,16 @@ class Publish(Step[Unpublished, Empty, Published]):
                 Setting(name="verify", text=unverified, fallback=True),
                 Setting(name="retention", text="none: every restore point stays", fallback=True),
             )
+=======
+    def about(self, told: Mapping[str, Any], out: Published | None) -> tuple[About, ...]:
+        return (
+            About(
+                name="verify",
+                text="not at all: no step compares what was written with what was read at the source",
+                fallback=True,
+            ),
+            About(name="retention", text="none: every restore point is kept", fallback=True),
+>>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
         )
 
     def report(self, out: Published) -> StepReport:

@@ -39,7 +39,7 @@ class SnapshotIn(JobModel):
     """Bring the guest's file systems and applications to rest first; with `try`, a failure is written down
     instead."""
     hold: Annotated[Duration, HOW] = 12 * HOUR
-    """How long the snapshot of a failed run may stay for a resume; 0 lets go at once."""
+    """How long the snapshot of a failed run is kept for a resume; 0 releases it at once."""
     min_free: Annotated[Percent, HOW] = 10.0
     """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
     cbt: Annotated[StopRequest, HOW] = "off"
@@ -53,9 +53,9 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
     """Takes one snapshot of the VM, from which all its disks are read.
 
     It is without memory; its own configuration says which files are frozen. It is named after the run, so
-    that a crash leaves nothing unknown. It is held after a failure, for a resume that reads the same moment,
-    until `hold` is over or a datastore runs full, and removed by exact reference when the work is done: the
-    undo ends only when the disks are merged."""
+    that a crash leaves nothing unknown. It is retained after a failure, for a resume that reads the same
+    moment, until `hold` is over or a datastore runs full, and removed by exact reference when the work is
+    done: the undo ends only when the disks are merged."""
 
     name = "snapshot"
     lifetime = Lifetime.JOB
@@ -113,12 +113,42 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             tracking_reset.tell(ctx, vm, taken.disks)
         return taken.model_copy(update={"untracked_remedy": reset.remedy})
 
+<<<<<<< HEAD
     def preflight(
         self, ctx: Context | None, known: Known[SnapshotIn, SnapshotTaken]
     ) -> Preflight[SnapshotTaken]:
         settings, inputs = _settings(known), known.inputs
         if ctx is None or inputs is None:
             return Preflight(settings=settings)
+=======
+    def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
+        """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its
+        removal merges the deltas above them. Raises LockedError for another run's: what it says of the disks
+        is no fault of theirs."""
+        client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
+        _refuse_foreign(client, vm, ctx.run)
+        names = _own(ctx.run)
+        own = next((found for found in snapshots.listed(client, vm.moref) if found.name in names), None)
+        disks = (
+            snapshots.foreseen(client, vm.moref)
+            if own is None
+            else snapshots.contents(client, vm.moref, own.moref).disks
+        )
+        return SnapshotTaken(
+            vcenter=vm.vcenter,
+            vm=vm.moref,
+            moref="",
+            name=name_of(ctx.run),
+            created=datetime.now(UTC),
+            quiesced="no",
+            datacenter=vm.datacenter,
+            disks=disks,
+            untracked_remedy=tracking.look_ahead(client, vm, inputs.cbt).remedy,
+            nvram=None,
+        )
+
+    def examine(self, ctx: Context, inputs: SnapshotIn) -> tuple[Observation, ...]:
+>>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         wanted = privileges.on_vm(vm.moref, vm.name)
         observations = (
@@ -152,11 +182,11 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
                     snapshots.remove(client, out.vm, found.moref)
             snapshots.consolidate_if_needed(client, out.vm)
         except Gone:
-            return  # the VM is no longer there, and its snapshots with it
+            return  # the VM no longer exists, and its snapshots with it
 
     def begun(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken | None:
-        """Whatever came of the quiescing. A creation that goes on after the run's end is waited for, as `run`
-        does; who only looks does not wait."""
+        """Whatever came of the quiescing. A creation that is still in progress after the run's end is waited
+        for, as `run` does; a plan does not wait."""
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         try:
             snapshots.settle(client, vm.moref)
@@ -170,24 +200,58 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         client = vcenter(ctx, out.vcenter)
         age = (client.now() - out.created).total_seconds()
         if age >= inputs.hold:
-            return f"its hold of {human_seconds(inputs.hold)} is over"
+            return f"its hold of {human_seconds(inputs.hold)} has expired"
         if age < -CLOCK_STEP:
-            return (
-                f"the vCenter's clock was set back by {human_seconds(-age)} or more, so its age is not known"
-            )
+            return f"the vCenter's clock was set back by {human_seconds(-age)} or more, so its age is unknown"
         try:
             short, _ = _short_datastores(client, inputs, out.disks)
         except Gone:
-            return "the VM is no longer there"
+            return "the VM no longer exists"
         return f"{', '.join(short)}, min-free is {inputs.min_free:g} %" if short else None
 
     def held(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str:
         until = out.created + timedelta(seconds=inputs.hold)
         return (
-            f"snapshot {out.name} of VM {inputs.vm.name} (created {_time(out.created)}, held until "
+            f"snapshot {out.name} of VM {inputs.vm.name} (created {_time(out.created)}, retained until "
             f"{_time(until)})"
         )
 
+<<<<<<< HEAD
+=======
+    def forecast(self, ctx: Context, inputs: SnapshotIn) -> Forecast:
+        client = vcenter(ctx, inputs.vm.vcenter)
+        problems = []
+        try:
+            machine.refuse_unless_ready(client, inputs.vm.moref)
+            _refuse_foreign(client, inputs.vm, ctx.run)
+        except SendenseError as error:
+            problems.append(error.message)
+        short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
+        notes = (
+            [f"after a failure the snapshot would be released at once: {', '.join(short)}"] if short else []
+        )
+        if unknown:
+            notes.append(
+                f"free space of datastore {', '.join(unknown)} cannot be read: min-free is not enforced there"
+            )
+        try:
+            notes += tracking.foresee(client, inputs.vm, inputs.cbt)
+        except TrackingOff as error:
+            problems.append(error.message)
+        return Forecast(notes=tuple(notes), problems=tuple(problems))
+
+    def about(self, told: Mapping[str, Any], out: SnapshotTaken | None) -> tuple[About, ...]:
+        found = [About(name=name, text=told[name]) for name in ("quiesce", "cbt") if name in told]
+        if "hold" in told:
+            kept = (
+                f"{human_seconds(told['hold'])} after a failure"
+                if told["hold"]
+                else "none: released at once after a failure"
+            )
+            found.append(About(name="hold", text=f"the snapshot, {kept}" if told["hold"] else kept))
+        return tuple(found)
+
+>>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
     def report(self, out: SnapshotTaken) -> StepReport:
         text = f"The VM was read as it was at {_time(out.created)}; quiesced: {out.quiesced}."
         return StepReport(statements=(Statement(about="noted", text=text),))
@@ -279,9 +343,7 @@ def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tupl
         if inputs.quiesce == "require":
             raise
         failed = f"failed: {error.reason}"
-        ctx.warn(
-            f"{inputs.vm.name} could not be quiesced, so the backup is as after a power cut: {error.reason}"
-        )
+        ctx.warn(f"{inputs.vm.name} could not be quiesced, so the backup is crash-consistent: {error.reason}")
         snapshots.create(client, vm, name, describe(ctx, inputs.vm.instance_uuid), quiesce=False)
     found = snapshots.find(client, vm, name)
     if found is None:
@@ -290,12 +352,12 @@ def _create(ctx: Context, client: Client, inputs: SnapshotIn, name: str) -> tupl
         )
     word = failed or _quiesced(client, inputs, found)
     if word and word.startswith("failed") and not failed:
-        ctx.warn(f"{inputs.vm.name} was not quiesced, so the backup is as after a power cut: {NOT_QUIESCED}")
+        ctx.warn(f"{inputs.vm.name} was not quiesced, so the backup is crash-consistent: {NOT_QUIESCED}")
     return found, word
 
 
 def _quiesced(client: Client, inputs: SnapshotIn, found: Found) -> str | None:
-    """What came of the wish; None if it was required and did not come true."""
+    """What came of it; None if it was required and did not happen."""
     if inputs.quiesce == "off":
         return "no"
     if found.quiesced:
@@ -326,9 +388,9 @@ def _refuse_foreign(client: Client, vm: VM, run: Run) -> None:
             owner = read_owner(found.description)
             whose = found.name if owner is None else f"run {owner.run} of {owner.job} on {owner.holder}"
             holder = (
-                f"{whose}, whose snapshot of {_time(found.created)} is on it; let that run end or resume it, "
-                "or let go of it with `sendense sweep JOB --abandon RUN`; of a run that is over, or whose "
-                "records are lost, with `sendense sweep JOB --orphans`"
+                f"{whose}, whose snapshot of {_time(found.created)} is on it; wait for that run or resume "
+                "it, or discard it with `sendense sweep JOB --abandon RUN`; if it is over, or its records "
+                "are lost, use `sendense sweep JOB --orphans`"
             )
             raise LockedError(f"VM {vm.name}", holder)
 

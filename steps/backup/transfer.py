@@ -44,7 +44,7 @@ BLOCKS_PER_CONNECTION = 4
 
 class TransferIn(JobModel):
     base: Base | None = None
-    """What the image lies on: the parent's part of the disk is taken over."""
+    """The image's parent, whose part of the disk is inherited."""
     sample: Annotated[Percent | None, HOW] = None
     """How much of what changed block tracking calls unchanged is read all the same, to compare it with the
     parent: a percentage of its blocks, at least 64 of them. Without it 0.5 %, at most 4096."""
@@ -80,7 +80,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
     """Copies a frozen disk into its image. Every block is read whole, holes that the source knows of are not
     read; the BLAKE3 of every 1 MiB block is kept beside the image. Onto a parent only what changed is
     written, and a sample of the rest is compared. It is done when a FLUSH has made the last byte durable.
-    What a FLUSH made safe is recorded: an interrupted copy goes on there, inside the disk."""
+    What a FLUSH made safe is recorded: an interrupted copy resumes there, inside the disk."""
 
     name = "transfer"
     lifetime = Lifetime.KEEP
@@ -96,9 +96,9 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         "source and target are of different disks (nothing is written)",
         "a range cannot be read or written: one is enough",
         "no byte moved for stall-timeout: it says which side it waits for",
-        "no space is left where the image lies",
-        "changed block tracking forgot a write: the chain is marked suspect, and the same run makes a full "
-        "of the disk (exit 5)",
+        "no space is left where the image is",
+        "changed block tracking missed a write: the chain is marked suspect, and the same run makes a "
+        "full of the disk (exit 5)",
     )
 
     def check(self, ctx: Context, inputs: TransferIn, recorded: Copied | None) -> Copied | None:
@@ -170,7 +170,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         return Preflight(settings=settings, observations=() if ctx is None else (nbd.LIBNBD.here(),))
 
     def undo(self, ctx: Context, inputs: TransferIn, out: Copied) -> None:
-        """The image itself is let go of by the step that made it."""
+        """The step that made the image deletes it."""
         host = ctx.host(out.image.host)
         host.remove(_marker(out.image))
         host.remove(out.digests)
@@ -191,10 +191,12 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
 def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:
     disk, backing = target.image.disk, target.image.backing
     if base is not None and base.disk_key != disk.key:
-        raise SwappedTargetsError(source, target, f"what it is to be built on is of disk {base.disk_key}")
+        raise SwappedTargetsError(source, target, f"its parent was chosen for disk {base.disk_key}")
     if backing != (base.parent.image if base is not None and base.parent is not None else None):
         raise SwappedTargetsError(
-            source, target, f"the image lies on {backing or 'nothing'}, not on what was decided"
+            source,
+            target,
+            (f"the image is backed by {backing or 'nothing'}, not by what choose-parent decided"),
         )
     if (source.disk_key, source.backing_uuid) != (disk.key, disk.backing_uuid):
         raise SwappedTargetsError(source, target, "these are two disks")

@@ -80,8 +80,8 @@ class DigestsDifferError(DifferenceError):
 
     def __init__(self, copied: Copied, why: str) -> None:
         super().__init__(
-            f"the digests of disk {copied.key} in {copied.digests} on {copied.image.host} are not "
-            f"those that were written ({why}); the next run copies the disk again"
+            f"the digests of disk {copied.key} in {copied.digests} on {copied.image.host} are not the ones "
+            f"that were written ({why}); the next run copies the disk again"
         )
 
 
@@ -90,9 +90,9 @@ class CorruptImageError(DifferenceError):
 
     def __init__(self, image: Image, report: img.CheckReport) -> None:
         super().__init__(
-            f"qemu-img check finds {report.corruptions} corruptions and {report.check_errors} errors in the "
-            f"image of disk {image.key}, {image.path} on {image.host}; run the same command again: the "
-            "image is made and filled anew"
+            f"qemu-img check finds {report.corruptions} corruptions and {report.check_errors} errors in "
+            f"the image of disk {image.key}, {image.path} on {image.host}; run the same command again: the "
+            "image is recreated and copied again"
         )
 
 
@@ -105,10 +105,9 @@ class ParentDiffersError(DifferenceError):
 
     def __init__(self, image: Image, difference: BlockDifference) -> None:
         super().__init__(
-            f"disk {image.key}: a block that {image.path} on {image.host} takes from its parents "
-            f"differs at offset {difference.offset}: BLAKE3 {difference.expected} was recorded, "
-            f"{difference.found} is read back; the points of that chain count as good no longer, and the "
-            "disk becomes a full",
+            f"disk {image.key}: a block that {image.path} on {image.host} takes from its parents differs "
+            f"at offset {difference.offset}: BLAKE3 {difference.expected} was recorded, {difference.found} "
+            "is read back; the points of that chain are no longer trusted, and the disk falls back to full",
             details={"offset": difference.offset, "disk": image.key},
         )
 
@@ -139,8 +138,8 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
     errors = (
         "a block differs: disk, offset and both digests are named, and the disk is copied again by the next "
         "run (exit 5)",
-        "a block that an incremental takes from its parents differs: the chain counts as good no longer, "
-        "and the same run makes a full",
+        "a block that an incremental inherits differs: the chain is no longer trusted, and the same run "
+        "falls back to full",
         "the image's tables are corrupt, or the digests file is not the one that was written (exit 5)",
     )
 

@@ -58,13 +58,13 @@ class Listener:
 def demo(keep: Path | None) -> None:
     """Back up a VM of a lab, and show the restore point.
 
-    The lab has a simulated vCenter with a VM of two disks, and a hub behind a real sshd. It is started for
-    the demo and stopped again; what was made is compared with the source, and then removed.
+    The lab has a simulated vCenter with a VM of two disks, and a repository host behind a real sshd. It is
+    started for the demo and stopped again; what was made is compared with the source, and then removed.
     """
     registry = Registry.installed()
     fold = Fold(registry.report)
     with _directory(keep) as directory, stop_on_signals() as stop:
-        click.echo("starting the lab: a simulated vCenter, and a hub behind sshd", err=True)
+        click.echo("starting the lab: a simulated vCenter, and a repository host behind sshd", err=True)
         lab = Lab.start(directory, leashed=True)
         try:
             with Console(registry.report) as console:

@@ -1,4 +1,5 @@
-"""sendense lab: a simulated vCenter and a hub on this machine, in the background; and what one does to it."""
+"""sendense lab: a simulated vCenter and a repository host on this machine, in the background, and what can be
+done to them."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class Bytes(click.ParamType[int]):
 def lab() -> None:
     """Start, break and stop a lab on this machine.
 
-    A lab is a simulated vCenter, and a hub behind a real sshd, on loopback only.
+    A lab is a simulated vCenter, and a repository host behind a real sshd, on loopback only.
     """
 
 

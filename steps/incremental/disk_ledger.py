@@ -96,7 +96,7 @@ class DiskLedger:
             compare(target, digests, stop=self._ctx.stop, blocks=blocks, stall_timeout=stall_timeout)
         except BlockDifference as difference:
             self._ctx.warn(
-                f"{difference}; what was recorded of this disk is not believed, it is copied from the start"
+                f"{difference}; the ledger of this disk is not trusted, it is copied from the start"
             )
             self.forget()
 

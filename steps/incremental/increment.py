@@ -54,8 +54,7 @@ class UnknownImageError(SendenseError):
 
     def __init__(self, image: Image) -> None:
         super().__init__(
-            f"the unfinished image {image.path} on {image.host} is not what was recorded of it: it is made "
-            "anew"
+            f"the unfinished image {image.path} on {image.host} does not match its record: it is recreated"
         )
 
 
@@ -122,7 +121,7 @@ class Increment:
             block = error.offset // BLOCK * BLOCK
             if (rot := self._rot(block)) is not None:
                 raise damaged(self._ctx, self._base, self._image, rot, block) from error
-            why = f"changed block tracking forgot a write at offset {error.offset}"
+            why = f"changed block tracking missed a write at offset {error.offset}"
             raise doubt(self._ctx, self._base, self._image, why) from error
 
     def _rot(self, offset: int) -> str | None:
@@ -137,7 +136,7 @@ class Increment:
                 with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}", stop=ctx.stop) as endpoint:
                     compare(endpoint, self._before, stop=ctx.stop, blocks=[offset])
         except BlockDifference:
-            return f"a block of the chain differs at offset {offset} when it is read back"
+            return f"a block of the chain does not match its digest at offset {offset}"
         except (stored.ChainError, StateError, BadImageError) as error:
             return error.message
         return None
@@ -170,7 +169,7 @@ class Increment:
             )
         except BlockDifference as difference:
             why = (
-                f"changed block tracking forgot a write between offsets {difference.offset} and "
+                f"changed block tracking missed a write between offsets {difference.offset} and "
                 f"{difference.offset + difference.length}"
             )
             raise doubt(self._ctx, self._base, self._image, why) from difference

@@ -2,6 +2,6 @@
 the tests.
 
 ``daemon`` is the background process: it holds the simulated vCenter and the sshd (``sshd``) that stands for
-the hub, and answers ``control``. ``lab`` starts it, speaks to it and ends it. ``record`` is what lab.json
-says, ``site`` what it writes into the directory for people to run.
+the repository host, and answers ``control``. ``lab`` starts it, speaks to it and ends it. ``record`` is what
+lab.json says, ``site`` what it writes into the directory for people to run.
 """

@@ -71,8 +71,8 @@ class Running:
                 ca=str(simulator.ca_path),
                 thumbprint=simulator.thumbprint,
             ),
-            hub=sshd.spec,
-            repository=str(directory / record.HUB / "repository"),
+            store=sshd.spec,
+            repository=str(directory / record.STORE / "repository"),
             site=str(directory / site.SITE),
             vms=site.describe_vms(load_inventory(inventory), simulator, directory),
         )
@@ -104,7 +104,7 @@ def running(directory: Path, inventory: Path, bell: Bell) -> Iterator[Running]:
         stack.callback(_lock(directory).release)
         before = record.read(directory)
         simulator = stack.enter_context(_simulator(directory, inventory, before))
-        sshd = Sshd(directory / record.HUB / "sshd")
+        sshd = Sshd(directory / record.STORE / "sshd")
         stack.callback(sshd.stop)
         sshd.stop()  # that of a killed lab may hold the port for a moment yet
         sshd.start()
@@ -154,12 +154,12 @@ def _simulator(directory: Path, inventory: Path, before: LabRecord | None) -> Si
 
 
 def _make_repository(lab: LabRecord) -> None:
-    """Through the hub's sshd, which proves that it serves."""
-    hub = connect("hub", lab.hub)
+    """Through the repository host's sshd, which proves that it serves."""
+    store = connect("store", lab.store)
     try:
-        marker.init(hub, lab.repository)
+        marker.init(store, lab.repository)
     finally:
-        hub.close()
+        store.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

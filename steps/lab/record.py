@@ -17,8 +17,8 @@ LOG = "log"
 LOCK = ".lock"
 PASSWORD = "password"
 VCENTER = "vcenter"
-HUB = "hub"
-BEGUN = frozenset({LOG, LOCK, PASSWORD, VCENTER, HUB})
+STORE = "store"
+BEGUN = frozenset({LOG, LOCK, PASSWORD, VCENTER, STORE})
 """What lies in the directory of a lab before its record does: all that a start which failed leaves."""
 
 
@@ -70,11 +70,12 @@ class LabRecord(Model):
     inventory: str
     """The file it was made from."""
     vcenter: VCenterAt
-    hub: SshSpec
+    store: SshSpec
+    """How the repository host is reached."""
     repository: str
-    """On the hub."""
+    """On the repository host."""
     site: str
-    """What jobs include to find vCenter, hub and repository."""
+    """What jobs include to find the vCenter, the repository host and the repository."""
     vms: tuple[LabVM, ...]
 
     def vm(self, wanted: str) -> LabVM:

@@ -45,7 +45,7 @@ def describe_vms(inventory: Inventory, simulator: Simulator, directory: Path) ->
 
 def write(directory: Path, record: LabRecord) -> None:
     """site.yaml and the job files; those of an earlier start are replaced."""
-    _write(directory / SITE, "lab/site", **_values(record.vcenter, record.hub, record.repository))
+    _write(directory / SITE, "lab/site", **_values(record.vcenter, record.store, record.repository))
     names = Counter(vm.name for vm in record.vms)
     for vm in record.vms:
         left_out: list[JsonValue] = [disk.key for disk in vm.disks if not disk.covered]
@@ -53,13 +53,13 @@ def write(directory: Path, record: LabRecord) -> None:
         _write(Path(vm.job), "lab/job", vm=wanted, skip_uncovered=left_out or False)
 
 
-def _values(vcenter: VCenterAt, hub: SshSpec, repository: str) -> dict[str, JsonValue]:
-    assert hub.identity is not None and hub.host_key is not None, "the lab's own sshd has both"
+def _values(vcenter: VCenterAt, store: SshSpec, repository: str) -> dict[str, JsonValue]:
+    assert store.identity is not None and store.host_key is not None, "the lab's own sshd has both"
     return {
-        "ssh": hub.ssh,
-        "ssh_port": hub.port,
-        "identity": hub.identity.file,
-        "host_key": hub.host_key,
+        "ssh": store.ssh,
+        "ssh_port": store.port,
+        "identity": store.identity.file,
+        "host_key": store.host_key,
         "server": vcenter.server,
         "port": vcenter.port,
         "username": vcenter.username,

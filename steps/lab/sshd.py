@@ -1,4 +1,4 @@
-"""An sshd of our own on 127.0.0.1: the hub of the lab, as root or as a plain user.
+"""An sshd of our own on 127.0.0.1: the repository host of the lab, as root or as a plain user.
 
 It has its own host key, client key, authorized keys and pid file in one directory and reads nothing of the
 system's sshd. ``StrictModes no`` since that directory may be in /tmp, ``UsePAM no`` since PAM needs root; an

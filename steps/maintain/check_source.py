@@ -60,8 +60,8 @@ class SourceDiffersError(DifferenceError):
         said = "; ".join(_difference(disk) for disk in disks if not disk.passed)
         super().__init__(
             f"{path} on {host.name} differs from the VM where changed block tracking says that nothing was "
-            f"written since: {said}; either a write was forgotten, or the point was read wrongly: it counts "
-            "as good no longer, and the next backup of the disk on it is a full"
+            f"written since: {said}; either tracking missed a write or the point was read wrongly: the "
+            "point is no longer trusted, and the next backup of that disk is a full"
         )
 
 
@@ -84,9 +84,9 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
     )
     errors = (
         "a block differs, or did before and could not be compared again: disk and offset are named, the "
-        "point is marked and counts as good no longer (exit code 5)",
+        "point is marked and no longer trusted (exit code 5)",
         "the point is of another VM",
-        "the vCenter's answer for the changed areas does not fit together",
+        "the vCenter's answer for the changed areas contradicts itself",
     )
 
     def check(
@@ -99,7 +99,7 @@ class CheckSource(Step[CheckSourceIn, CheckSourceLive, SourceChecked]):
         path = inputs.checked.path
         made = manifest.read(host, path)
         if made is None:
-            raise StateError(f"{path} on {host.name} has no manifest any more")
+            raise StateError(f"{path} on {host.name} no longer has a manifest")
         adopted = identities.read(host, posixpath.dirname(path))
         _refuse_another_vm(made, inputs.vm, adopted)
         strange = identities.why_not_believed(made.point, made.vm, inputs.vm, adopted)
@@ -210,7 +210,7 @@ def _with_unseen(
 
 
 def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
-    """What was written since the point. Raises TrackingError with the reason why nobody knows."""
+    """What was written since the point. Raises TrackingError with the reason why that is unknown."""
     snapshot, since = inputs.snapshot, disk.change_id
     now = next((frozen for frozen in snapshot.disks if frozen.key == disk.key), None)
     if now is None:

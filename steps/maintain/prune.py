@@ -77,16 +77,14 @@ class PruneLive(JobModel):
 
 class ProtectedMeanwhileError(SendenseError):
     def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{path} stays: it was protected while it was to be deleted; run the same command again"
-        )
+        super().__init__(f"{path} is kept: it was protected meanwhile; run the same command again")
 
 
 class Prune(Step[PruneIn, PruneLive, Pruned]):
     """Deletes the points of one VM that a policy does not keep. What is built on them is rebuilt first, on
     copies, and compared with the digests made at the source (of what was not written, a sample), before it
     takes its place. The VM's lock is held. Killed at any moment, every point that stays reads as before, and
-    the next prune goes on."""
+    the next prune resumes."""
 
     name = "prune"
     lifetime = Lifetime.KEEP
@@ -100,7 +98,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
     )
     errors = (
         "another run holds the VM (exit code 3; the holder is named)",
-        "there is no room for the images that must be rebuilt: nothing was begun",
+        "there is not enough space for the images that must be rebuilt: nothing was changed",
         "a rebuilt image differs from what was read at the source: nothing was replaced or deleted (exit "
         "code 5)",
     )
@@ -132,7 +130,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                     _rebuild(rebuilding, made)
                     moved += made.plan.moves
                 else:
-                    newest = made.plan.drops[-1]  # so that what is there has all that it lies on
+                    newest = made.plan.drops[-1]  # so that each point that is there has its whole chain
                     path = posixpath.join(directory, newest)
                     ctx.progress(
                         label,
@@ -147,7 +145,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                 made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
         except SendenseError as error:
             if gone.points:
-                error.add(f"of {label} these are deleted: {', '.join(sorted(gone.points))}")
+                error.add(f"deleted of {label}: {', '.join(sorted(gone.points))}")
             raise
         if made.refused is not None:
             ctx.warn(f"nothing {'more ' if moved or gone.points else ''}of {label} is pruned: {made.refused}")
@@ -164,6 +162,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         if ctx is None or inputs is None or known.out is not None:
             return Preflight(settings=settings)
         host, root = locate(ctx, inputs.repository)
+<<<<<<< HEAD
         programs = (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
         try:
             found = _foretold(host, root, inputs)
@@ -171,6 +170,33 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             # A backup is not kept from its point by what it would delete after it.
             found = Preflight(problems=(error.message,))
         return replace(found, settings=settings, observations=programs)
+=======
+        planned = inputs.planned
+        if planned is None:
+            return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
+        notes = [
+            (f"to delete: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}")
+        ]
+        if planned.plan.moves:
+            notes.append(f"to rebuild: {counted(len(planned.plan.moves), 'image')}")
+        if planned.work.copied:
+            notes.append(planned.work.sentence)
+        elif any(move.onto is None for move in planned.plan.moves):
+            notes.append(retention_plan.SHARED)
+        free = host.free_bytes(root)
+        problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
+        drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)
+        return Forecast(
+            size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems
+        )
+
+    def about(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[About, ...]:
+        return retention.about(told)
+
+    def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
+        host, _ = locate(ctx, inputs.repository)
+        return (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
+>>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
 
     def report(self, out: Pruned) -> StepReport:
         said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]
@@ -226,17 +252,26 @@ def _foretold(host: Host, root: str, inputs: PruneIn) -> Preflight[Pruned]:
 
 def _foreseen(after: VmPlan | None) -> Preflight[Pruned]:
     if after is None:
+<<<<<<< HEAD
         return Preflight(notes=("the VM has no restore points yet: none goes",))
+=======
+        return Forecast(notes=("the VM has no restore points yet: nothing to delete",))
+>>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
     if after.refused is not None:
         return Preflight(notes=(f"nothing would be pruned: {after.refused}",))
     drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
     told = (
-        f"to go: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}"
+        f"to delete: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}"
         if drops
-        else "no point would go"
+        else "no point to delete"
     )
+<<<<<<< HEAD
     return Preflight(
         removes=drops, notes=(f"{told}, once this run has published a good point; decided again then",)
+=======
+    return Forecast(
+        removes=drops, notes=(f"{told}, once this run has published a good point; evaluated again then",)
+>>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
     )
 
 
@@ -298,7 +333,9 @@ def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: V
     pinned: dict[str, str] = {}
     if before is not None:
         planned = set(before.plan.drops)
-        pinned = {entry.point: "not planned to go" for entry in vm.entries if entry.point not in planned}
+        pinned = {
+            entry.point: "not planned for deletion" for entry in vm.entries if entry.point not in planned
+        }
     now = inputs.now or datetime.now(UTC)
     own = {
         entry.point: "published by this run"
@@ -334,5 +371,5 @@ def _drop(host: Host, directory: str, point: str) -> None:
 
 
 def _words(move: Move) -> str:
-    lies = "stands alone now" if move.onto is None else f"lies on {move.onto} now"
-    return f"disk {move.key} of {move.point} {lies}, not on {move.parent}"
+    lies = "is now a full" if move.onto is None else f"is now backed by {move.onto}"
+    return f"disk {move.key} of {move.point} {lies}; it was backed by {move.parent}"

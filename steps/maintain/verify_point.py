@@ -50,7 +50,7 @@ class PointDamagedError(DifferenceError):
     def __init__(self, path: str, host: Host, disks: tuple[DiskVerified, ...], begun: datetime) -> None:
         """`begun`: when this verification was; what an earlier one found is said to be of that one."""
         said = "; ".join(_words(disk) + _since(disk, begun) for disk in disks if not disk.passed)
-        super().__init__(f"{path} on {host.name} is not as it was read at the source: {said}")
+        super().__init__(f"{path} on {host.name} differs from what was read at the source: {said}")
 
 
 class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
@@ -71,7 +71,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
         "there is no such point, or several may be meant (they are named)",
         "its chain seems damaged while another run holds the VM (exit code 3; the holder is named)",
         "it is damaged, or was found so before and not every block was read now: disks and offsets are "
-        "named, the point is marked and counts as good no longer (exit code 5)",
+        "named, the point is marked and no longer trusted (exit code 5)",
     )
 
     def check(
@@ -162,7 +162,7 @@ def _verified(
 ) -> tuple[DiskVerified, ...]:
     made = manifest.read(host, path)
     if made is None:
-        raise StateError(f"{path} on {host.name} has no manifest any more")
+        raise StateError(f"{path} on {host.name} no longer has a manifest")
     return tuple(_disk(ctx, host, root, path, disk, level, begun) for disk in made.disks)
 
 
@@ -220,7 +220,7 @@ def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level
 def _words(disk: DiskVerified) -> str:
     if disk.problem is not None:
         return f"disk {disk.key}: {disk.problem}"
-    ended = f"; it is not compared beyond {DIFFERENCES} of them" if len(disk.different) >= DIFFERENCES else ""
+    ended = f"; comparing stopped after {DIFFERENCES} of them" if len(disk.different) >= DIFFERENCES else ""
     return (
         f"disk {disk.key}: {len(disk.different)} of {disk.compared} compared blocks of 1 MiB differ, the "
         f"first at offset {disk.different[0]}{ended}"
@@ -231,6 +231,6 @@ def _since(disk: DiskVerified, begun: datetime) -> str:
     if disk.at == begun:
         return ""
     return (
-        f" (found on {disk.at:%Y-%m-%d %H:%M} UTC at level {disk.level}: only one at level chain that passes "
-        "lifts it)"
+        f" (found on {disk.at:%Y-%m-%d %H:%M} UTC at level {disk.level}: only a verification at level "
+        "chain that passes clears it)"
     )

@@ -1,6 +1,6 @@
 """What is built on a restore point, looked at at the moment at which it is to be deleted.
 
-Whoever decided that it may go had a list of the VM's points, and that list may have been short, or is old. So
+The decision to delete it was made from a list of the VM's points, which may have been short, or is old. So
 the manifests are read again, and the images are asked themselves: an image names the one below it whatever
 any manifest says, also that of an unfinished run, of a point that was renamed by hand, and of one that no
 manifest can be read of.
@@ -21,7 +21,7 @@ from steps.repository.vm_directory import VmDirectory
 class HasChildrenError(SendenseError):
     def __init__(self, path: str, children: list[str]) -> None:
         super().__init__(
-            f"{path} stays: {', '.join(children)} {'is' if len(children) == 1 else 'are'} built on it"
+            f"{path} is kept: {', '.join(children)} {'is' if len(children) == 1 else 'are'} backed by it"
         )
         self.path = path
         self.children = tuple(children)
@@ -31,7 +31,7 @@ class MayHaveChildrenError(SendenseError):
     """Of what is beside it, not all can be read."""
 
     def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} stays, since it is not known what is built on it: {why}")
+        super().__init__(f"{path} is kept, since it is unknown what is backed by it: {why}")
         self.path = path
 
 
@@ -48,7 +48,7 @@ def refuse_if_built_on(host: Host, directory: str, point: str) -> None:
 
 
 def _by_images(host: Host, seen: VmDirectory, path: str) -> list[str]:
-    """Images that lie on one of the point at `path`, by what they say themselves."""
+    """Images whose backing file is one of the point at `path`, by their own headers."""
     images = [
         image
         for image in sorted(seen.stored)

@@ -1,10 +1,10 @@
-"""One image of a restore point put on another image, or made a full, so that the point it lies on can go.
+"""One image of a restore point rebased onto another image, or made a full, so that its parent can be deleted.
 
     copy → rebase (→ commit) → compare with the digests → moving.json → rename over → manifest → moving.json
     goes
 
 Killed at any moment, the point reads as before: until the rename its own image is untouched, and after it the
-image's own backing name tells what the manifest must say. `finish` goes on from there.
+image's own backing name tells what the manifest must say. `finish` resumes from there.
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ class RebuiltDiffersError(DifferenceError):
         super().__init__(
             f"disk {move.key} of {move.point}, rebuilt without {move.parent}, differs at offset "
             f"{difference.offset} on {host.name}: BLAKE3 {difference.expected} was read at the source, "
-            f"{difference.found} is read back; nothing was replaced and nothing is deleted: `sendense "
-            f"verify` tells whether {move.point} itself is damaged"
+            f"{difference.found} is read back; nothing was replaced or deleted: `sendense verify` tells "
+            f"whether {move.point} itself is damaged"
         )
 
 
 class MovedMeanwhileError(SendenseError):
     def __init__(self, path: str, host: Host, found: str | None) -> None:
         super().__init__(
-            f"{path} on {host.name} lies on {found or 'nothing'}, which is neither what its manifest says "
-            "nor what a rebuilt image would: nothing is changed; compare manifest and image by hand"
+            f"{path} on {host.name} is backed by {found or 'nothing'}, which is neither what its manifest "
+            "says nor what a rebuilt image would have: nothing was changed; compare manifest and image by "
+            "hand"
         )
 
 
@@ -235,7 +236,7 @@ class Rebuilding:
     def _manifest(self, path: str) -> Manifest:
         made = manifest.read(self.host, path)
         if made is None:
-            raise StateError(f"{path} on {self.host.name} has no {layout.MANIFEST} any more")
+            raise StateError(f"{path} on {self.host.name} no longer has a {layout.MANIFEST}")
         return made
 
 
@@ -268,8 +269,8 @@ def _rebuilt(
         update={
             "parent": onto,
             "by": disk.by if own is not None else "all",
-            "reason": f"{'made a full' if onto is None else f'put on {onto}'} by a prune; "
-            f"it lay on {disk.parent}",
+            "reason": f"{'made a full' if onto is None else f'rebased onto {onto}'} by a prune; it was "
+            f"backed by {disk.parent}",
             "changed": None,  # what tracking named were the changes since the parent that it had
             "written": disk.blocks if own is None else len(own),
             "compared": len(compared),

@@ -85,8 +85,8 @@ class VmPlan(Model):
 class NoRoomError(SendenseError):
     def __init__(self, host: Host, vm: VmPlan, free: int) -> None:
         super().__init__(
-            f"nothing of {vm.label} is pruned: {human_bytes(vm.work.room)} must be free on {host.name} to "
-            f"rebuild its images, and {human_bytes(free)} are; make room, or keep its oldest points"
+            f"{vm.label} is not pruned: rebuilding its images needs {human_bytes(vm.work.room)} free on "
+            f"{host.name}, which has {human_bytes(free)}; make room, or keep its oldest points"
         )
 
 
@@ -116,7 +116,7 @@ def stays_but_for(vm: VmDirectory, points: Collection[str] | None) -> dict[str, 
     if points is None:
         return {}
     return {
-        entry.point: "it was not to go when this was decided"
+        entry.point: "it was not planned for deletion when this was decided"
         for entry in vm.entries
         if entry.point not in points
     }
@@ -139,7 +139,7 @@ def plan_of(
         try:
             held |= _stood_on(host, vm)
         except BadImageError as error:
-            refused = f"{error.message}: nobody knows what that run is built on"
+            refused = f"{error.message}, so that run's parent is unknown"
     made = retention.plan(vm.chains, policy, now, held) if refused is None else retention.nothing(vm.entries)
     return VmPlan(
         key=vm.name,
@@ -200,7 +200,7 @@ def unread(vm: VmDirectory) -> str:
 
 
 def may_share(host: Host, root: str) -> bool:
-    """Whether files there can share blocks, as far as the kind of its file system tells: for who only looks,
+    """Whether files there can share blocks, as far as the kind of its file system tells: for a plan,
     and writes nothing anywhere. An XFS that cannot be asked is believed to be as the default."""
     done = host.run(_FILE_SYSTEM.argv(root), timeout=MINUTE, ok=None)
     kind, *more = done.stdout.decode(errors="replace").split() or [""]
@@ -223,7 +223,7 @@ def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:
         if seen.backing_file is not None:
             point = posixpath.basename(posixpath.dirname(seen.backing_file))
             run = posixpath.basename(posixpath.dirname(path)).removesuffix(layout.PARTIAL)
-            found[point] = f"the unfinished run {run} is built on it"
+            found[point] = f"the unfinished run {run} is backed by it"
     return found
 
 

@@ -32,7 +32,7 @@ class ChainError(SendenseError):
     """A disk's images are not what the manifests say: nothing was opened."""
 
     def __init__(self, key: int, point: str, why: str) -> None:
-        super().__init__(f"disk {key} of {point} is not read: {why}; {REMEDY}")
+        super().__init__(f"disk {key} of {point} cannot be read: {why}; {REMEDY}")
 
 
 class NoSuchDiskError(UsageError):
@@ -126,7 +126,7 @@ def _manifest(host: Host, path: str) -> Manifest:
     found = manifest.read(host, path)
     if found is None:
         raise StateError(
-            f"{path} on {host.name} has no {layout.MANIFEST}: it is no restore point, or not one any more"
+            f"{path} on {host.name} has no {layout.MANIFEST}: it is not a restore point, or no longer one"
         )
     if found.point != posixpath.basename(path):
         raise StateError(f"{path} on {host.name} has the manifest of {found.point}: it was copied or renamed")
@@ -160,12 +160,12 @@ def _chain(host: Host, vm: str, made: Manifest, disk: PointDisk) -> list[_Link]:
     links = [_Link(made.point, disk, posixpath.join(vm, made.point, disk.image))]
     while disk.parent is not None:
         if any(link.point == disk.parent for link in links):
-            raise ChainError(top.key, made.point, f"its chain goes round through {disk.parent}")
+            raise ChainError(top.key, made.point, f"its chain has a cycle through {disk.parent}")
         below = manifest.read(host, posixpath.join(vm, disk.parent))
         found = None if below is None else below.disk(top.key)
         if found is None:
             raise ChainError(
-                top.key, made.point, f"it lies on {disk.parent}, which is gone or has no such disk"
+                top.key, made.point, f"it is backed by {disk.parent}, which is gone or has no such disk"
             )
         links.append(_Link(disk.parent, found, posixpath.join(vm, disk.parent, found.image)))
         disk = found
@@ -173,7 +173,7 @@ def _chain(host: Host, vm: str, made: Manifest, disk: PointDisk) -> list[_Link]:
 
 
 def _sound(host: Host, root: str, chains: dict[int, list[_Link]]) -> dict[int, list[_Link]]:
-    """As they are settled: all images are regular files in the repository, and lie on one another as the
+    """As they are settled: all images are regular files in the repository, and back one another as the
     manifests say. Two requests for all of them, since the host may be far away. Raises ChainError."""
     every = [(key, chain, link) for key, chain in chains.items() for link in chain]
     paths = [link.path for _, _, link in every]
@@ -190,8 +190,8 @@ def _sound(host: Host, root: str, chains: dict[int, list[_Link]]) -> dict[int, l
 
 
 def _settled(host: Host, chain: list[_Link], seen: dict[str, img.ImageInfo]) -> list[_Link]:
-    """Without the images that one above them no longer lies on: a prune may be killed once an image that it
-    rebuilt is in its place and before the manifest says so. Raises StateError."""
+    """Without the images that the one above no longer has as backing file: a prune may be killed once an
+    image that it rebuilt is in its place and before the manifest says so. Raises StateError."""
     found, left = [], chain
     while left:
         link, *left = left
@@ -218,7 +218,7 @@ def _real_paths(
         real_root, found = first.decode(), [name.decode() for name in rest.split(b"\0")[:-1]]
         if done.exit_code == _NO_FILE:
             key, chain, link = every[before + len(found)]
-            raise ChainError(key, chain[0].point, f"{link.path} is gone, or no regular file")
+            raise ChainError(key, chain[0].point, f"{link.path} is gone, or not a regular file")
         for path in found:
             yield root + path.removeprefix(real_root) if path.startswith(f"{real_root}/") else path
         before += len(found)
@@ -235,14 +235,14 @@ def _why_wrong(link: _Link, below: _Link | None, seen: img.ImageInfo, top: Point
         return (
             None
             if seen.backing_file is None
-            else f"lies on {seen.backing_file}, but is a full by its manifest"
+            else f"is backed by {seen.backing_file}, but is a full by its manifest"
         )
     if seen.backing_file is None:
-        return f"lies on nothing, but on {below.point} by its manifest"
+        return f"has no backing file, but is backed by {below.point} by its manifest"
     if posixpath.isabs(seen.backing_file) or _beside(link.path, seen.backing_file) != below.path:
-        return f"lies on {seen.backing_file}, but on {below.point} by its manifest"
+        return f"is backed by {seen.backing_file}, but by {below.point} by its manifest"
     if seen.backing_format != img.FORMAT:
-        return f"does not say that what it lies on is {img.FORMAT}"
+        return f"does not say that its backing file is {img.FORMAT}"
     return None
 
 

@@ -15,7 +15,7 @@ from steps.repository import layout, marker
 
 
 class Repository(Section):
-    """``{host: hub, path: /backup/repository}``"""
+    """``{host: store, path: /backup/repository}``"""
 
     host: HostName
     """The host that has it."""

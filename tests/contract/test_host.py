@@ -113,7 +113,7 @@ def test_a_command_that_does_not_read_its_stdin_is_no_error(host: Host) -> None:
 
 def test_a_command_over_its_time_is_killed_with_what_it_started(host: Host, tmp_path: Path) -> None:
     script = f"echo waiting >&2; sleep 600 & echo $! >{tmp_path}/pid; wait"
-    with pytest.raises(CommandError, match=f"on {host.name} did not end in time: waiting") as caught:
+    with pytest.raises(CommandError, match=f"on {host.name} timed out: waiting") as caught:
         host.run(shell(script), timeout=0.7)
     assert caught.value.exit_code_seen is None and caught.value.transient
     assert eventually(lambda: is_gone(pid_in(tmp_path / "pid")))

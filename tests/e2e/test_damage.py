@@ -66,7 +66,7 @@ class Row:
         return f"{Path(self.file).name}-{self.harm.__name__}"
 
 
-POINT = "hub/repository/*/*T*Z-????"
+POINT = "store/repository/*/*T*Z-????"
 ROWS = (
     *(Row("state/*/*/run.json", harm, {"status": 1, "plan": 1, "sweep": 1}) for harm in BROKEN),
     Row("state/*/*/run.json", of_the_future, {"status": 1, "plan": 0, "sweep": 1}),
@@ -96,7 +96,7 @@ def unfinished(lab: object, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert site.run("vm", break_off, stop=stop, parallel=1).exit_code == 130
     (record,) = site.directory.glob("state/*/*/nodes/transfer[[]i2001].json")
     record.unlink()  # as if it had been killed before it could tell: its ledger is what counts
-    (marker,) = site.directory.glob("hub/repository/*/*.partial/disk-2001.copied.json")
+    (marker,) = site.directory.glob("store/repository/*/*.partial/disk-2001.copied.json")
     marker.unlink()
     yield site
     ran = site.run("vm")

@@ -71,7 +71,7 @@ class Done:
 
     @property
     def point(self) -> Path:
-        (manifest,) = self.directory.glob("hub/repository/*/*/manifest.json")
+        (manifest,) = self.directory.glob("store/repository/*/*/manifest.json")
         return manifest.parent
 
     @property
@@ -164,7 +164,7 @@ def test_the_point_is_listed(demo: Done, lab: Lab, capsys: pytest.CaptureFixture
 
 def test_the_manifest_names_every_tool_that_had_a_part(demo: Done) -> None:
     tools = demo.manifest["tools"]
-    hub, here = "hub", "local"
+    hub, here = "store", "local"
     expected = {"sendense", "python", "libnbd", "ssh", "vCenter", f"qemu-img on {hub}", f"nbdkit on {here}"}
     assert expected <= set(tools)
     assert all(re.search(r"\d+\.\d+", version) for version in tools.values())

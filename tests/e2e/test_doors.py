@@ -164,8 +164,8 @@ def small_disk(door: Door) -> None:
 
 
 def refused_key(door: Door) -> None:
-    door.sshd("hub", {})
-    (door.directory / "hub" / "authorized_keys").write_text("")
+    door.sshd("store", {})
+    (door.directory / "store" / "authorized_keys").write_text("")
 
 
 def old(host: str, program: str, says: str) -> Callable[[Door], None]:
@@ -183,7 +183,7 @@ def no_nbdkit(door: Door) -> None:
 
 
 def no_forwards(door: Door) -> None:
-    door.sshd("hub", {"DisableForwarding": "yes"})
+    door.sshd("store", {"DisableForwarding": "yes"})
 
 
 def spoil(*path: str, value: Any) -> Callable[[Door], None]:
@@ -215,21 +215,21 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
         ("the job pins AB:AB", "write the new thumbprint"),
         1,
     ),
-    "wrong host key": (spoil("hosts", "hub", "host-key", value=OTHER_KEY), ("another host key", "`host-key`"), 1),
+    "wrong host key": (spoil("hosts", "store", "host-key", value=OTHER_KEY), ("another host key", "`host-key`"), 1),
     "refused key": (refused_key, ("refuses the key", "authorized_keys"), 1),
     "no qemu-nbd on the hub": (
-        lambda door: door.path_without("hub", "qemu-nbd"),
-        ("host hub has no qemu-nbd", "Debian package qemu-utils"),
+        lambda door: door.path_without("store", "qemu-nbd"),
+        ("host store has no qemu-nbd", "Debian package qemu-utils"),
         1,
     ),
     "old qemu-img on the hub": (
-        old("hub", "qemu-img", "qemu-img version 2.11.1"),
-        ("host hub has qemu-img 2.11.1, which is too old", "4.0 or newer"),
+        old("store", "qemu-img", "qemu-img version 2.11.1"),
+        ("host store has qemu-img 2.11.1, which is too old", "4.0 or newer"),
         1,
     ),
     "old qemu-nbd on the hub": (
-        old("hub", "qemu-nbd", "qemu-nbd 3.1.0"),
-        ("host hub has qemu-nbd 3.1.0, which is too old", "4.1 or newer"),
+        old("store", "qemu-nbd", "qemu-nbd 3.1.0"),
+        ("host store has qemu-nbd 3.1.0, which is too old", "4.1 or newer"),
         1,
     ),
     "old nbdkit on the node": (
@@ -237,8 +237,8 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
         ("host node has nbdkit 1.28.2, which is too old", "1.30 or newer"),
         1,
     ),
-    "no space on the repository": (small_disk, ("free on hub", "free some space there"), 1),
-    "consolidation needed": (
+    "no space on the repository": (small_disk, ("free on store", "free some space there"), 1),
+    "needs no consolidation": (
         spoil("vars", "vm", value="unmerged"),
         ("unmerged: its disks need consolidation", "consolidate them first"),
         1,
@@ -256,7 +256,7 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
     ),
     "repository without marker": (
         spoil("repositories", "main", "path", value="/nonexistent/repository"),
-        ("/nonexistent/repository on hub is not a repository", "`sendense init JOB`"),
+        ("/nonexistent/repository on store is not a repository", "`sendense init JOB`"),
         1,
     ),
     "no privilege": (lambda door: door.simulator(denied=DENIED), (*DENIED, "VM vm", "datastore datastore1"), 1),
@@ -270,7 +270,7 @@ DOORS: dict[str, tuple[Callable[[Door], None], tuple[str, ...], int]] = {
     "a disk that no snapshot covers": (spoil("vars", "vm", value="half"), ("2001", "`skip-uncovered: [2001]`"), 1),
     "no forwards": (
         no_forwards,
-        ("the sshd of hub forwards neither unix sockets nor port 10100",),
+        ("the sshd of store forwards neither unix sockets nor port 10100",),
         1,
     ),
 }
@@ -337,10 +337,10 @@ def test_hub_and_node_are_looked_at_though_the_vm_cannot_be(door: Door, blind: C
     found = diagnose(written(door), Options(state=door.directory / "state")).observations
     good = {(one.subject, one.looked_at) for one in found if one.state == "good"}
     for host, looked_at in (
-        ("hub", "that it can be reached as the job says"),
-        ("hub", "qemu-img, 4.0 or newer"),
-        ("hub", "qemu-nbd, 4.1 or newer"),
-        ("hub", "forwards through its sshd"),
+        ("store", "that it can be reached as the job says"),
+        ("store", "qemu-img, 4.0 or newer"),
+        ("store", "qemu-nbd, 4.1 or newer"),
+        ("store", "forwards through its sshd"),
         ("node", "that it can be reached as the job says"),
         ("node", "nbdkit with its curl plugin, 1.30 or newer"),
         ("node", "forwards to unix sockets through its sshd"),
@@ -354,7 +354,7 @@ def test_a_host_out_of_reach_is_asked_once_and_told_once(door: Door) -> None:
     door.document["vars"]["vm"] = "pair"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.listen()
-        door.document["hosts"]["hub"]["port"] = silent.getsockname()[1]
+        door.document["hosts"]["store"]["port"] = silent.getsockname()[1]
         came: list[socket.socket] = []
 
         def hang_up() -> None:
@@ -374,7 +374,7 @@ def test_a_host_out_of_reach_is_asked_once_and_told_once(door: Door) -> None:
             silent.shutdown(socket.SHUT_RDWR)
             answering.join(10)
     (wrong,) = [one for one in found if one.state == "wrong"]
-    assert wrong.subject == "host hub"
+    assert wrong.subject == "host store"
     assert "cannot be reached" in wrong.found
     assert len(came) == 1
 
@@ -408,9 +408,9 @@ def test_without_libnbd_what_needs_no_connection_works_and_the_rest_says_what_to
 
 
 def test_where_only_ports_are_forwarded_the_backup_takes_them_and_says_who_else_can(door: Door) -> None:
-    door.sshd("hub", {"AllowStreamLocalForwarding": "no"})
+    door.sshd("store", {"AllowStreamLocalForwarding": "no"})
     first = 20000 + os.getpid() % 10000
-    door.document["hosts"]["hub"]["ports"] = f"{first}-{first + 20}"
+    door.document["hosts"]["store"]["ports"] = f"{first}-{first + 20}"
     job = written(door)
     plan = plan_job(job, Options(state=door.directory / "state"), offline=False)
     assert plan.problems == ()

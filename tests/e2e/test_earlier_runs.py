@@ -64,7 +64,7 @@ def test_a_variable_that_its_user_wrote_or_writes_now_is_another_job(site: Estat
     run = stopped_at(site, job, "transfer[2000]")
     others = [{}, {"window": "32 MiB"}, {"window": "64 MiB", "stall-timeout": "61s"}]
     for other in (site.job(**settings) for settings in others):
-        with pytest.raises(Exception, match="was begun with other vars") as refused:
+        with pytest.raises(Exception, match="was started with other vars") as refused:
             site.run(other)
         assert getattr(refused.value, "exit_code", None) == 2
     ran = site.run(site.job(window="64 MiB"))
@@ -107,7 +107,7 @@ def test_a_run_that_another_version_began_is_discarded_and_the_job_starts_over(
     assert ran.exit_code == 0, ran.error
     assert ran.result.run != run
     assert said(ran) == [foretold]
-    assert f"the unfinished run {run} was begun by another version of sendense" in foretold
+    assert f"the unfinished run {run} was started by another version of sendense" in foretold
     assert not site.vcenter.snapshots(VM)
     assert not partials(site)
     assert (point / "manifest.json").exists()
@@ -142,7 +142,7 @@ def test_a_finished_run_that_cannot_be_read_is_named_and_passed_over(
     content = record.read_bytes()
 
     (named,) = site.plan(job).notes
-    assert named.startswith(f"run {other}, which has ended, is passed over: the record {record} ")
+    assert named.startswith(f"run {other} has finished and is ignored: the record {record} ")
     ran = site.run(job)
     assert (ran.exit_code, said(ran)) == (0, [named])
     heard: list[Event] = []
@@ -168,7 +168,7 @@ def test_of_an_unfinished_run_whose_record_is_damaged_the_snapshot_is_named_with
     assert f"run {run} of nightly" in ran.error and "`sendense sweep JOB --abandon RUN`" in ran.error
     (named,) = said(ran)
     command = f"`sendense sweep {job} --state={site.directory / 'state'} --abandon {run}` releases it"
-    assert f"run {run} is passed over: " in named and command in named
+    assert f"run {run} is ignored: " in named and command in named
     abandon_run(job, run, options(site))
     assert not site.vcenter.snapshots(VM)
     assert not partials(site)
@@ -209,7 +209,7 @@ def test_a_status_that_nothing_can_be_read_for_is_not_that_there_were_no_runs(
         sentence = f"{site.repository()} on local is not a repository: mount its disk"
     else:
         damage(run_record(site, run))
-        sentence = f"run {run}, which has ended, is passed over: the record {run_record(site, run)} is damaged"
+        sentence = f"run {run} has finished and is ignored: the record {run_record(site, run)} is damaged"
     for jobs in ([str(job)], [str(job), str(job)]):
         with pytest.raises(SystemExit, match=r"^1$"):
             main(["status", *jobs, f"--state={site.directory / 'state'}"])

@@ -55,7 +55,7 @@ def job_in(site: Site, repository: Path, state: dict[str, str]) -> Path:
         "include": "../site.yaml",
         "template": "backup",
         "vars": {"vm": "vm", "vcenter": "lab", "repository": "small", "transport": "https", "window": "4 MiB"},
-        "repositories": {"small": {"host": "hub", "path": str(repository)}},
+        "repositories": {"small": {"host": "store", "path": str(repository)}},
         "state": state,
     }
     path.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -68,11 +68,11 @@ def places(full: str, small: Path, large: Path) -> tuple[Path, dict[str, str]]:
         case "repository":
             return small / "repository", {"path": str(large / "state")}
         case "records":
-            return large / "repository", {"host": "hub", "path": str(small / "state")}
+            return large / "repository", {"host": "store", "path": str(small / "state")}
         case "records-and-events":
             return large / "repository", {"path": str(small / "state")}
         case _:
-            return small / "repository", {"host": "hub", "path": str(small / "repository" / ".state")}
+            return small / "repository", {"host": "store", "path": str(small / "repository" / ".state")}
 
 
 FULL = ("repository", "records-and-events", *(("records", "all") if "TORTURE" in os.environ else ()))

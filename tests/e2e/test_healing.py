@@ -103,7 +103,7 @@ def kill_tunnels(site: Site) -> None:
     """The ssh processes that carry data to this lab's hub, which their configuration names."""
     killed = 0
     for pid, argv in processes():
-        if argv[:2] == ["ssh", "-F"] and f"Port {site.lab.record.hub.port}\n" in content(argv[2]):
+        if argv[:2] == ["ssh", "-F"] and f"Port {site.lab.record.store.port}\n" in content(argv[2]):
             os.kill(pid, signal.SIGKILL)
             killed += 1
     assert killed
@@ -197,7 +197,7 @@ def test_a_frozen_server_is_named_within_the_stall_timeout_and_replaced(
 
 def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:
     """Every session and forward breaks, the VM's lock too, and nothing is let in until it is back."""
-    hub = Sshd(site.directory / "hub" / "sshd")
+    hub = Sshd(site.directory / "store" / "sshd")
     refused = 0
 
     def listener(event: Event) -> None:
@@ -219,7 +219,7 @@ def test_the_hubs_sshd_may_be_gone_for_a_while(site: Site, at_flush) -> None:
 def test_the_hubs_sshd_may_be_gone_at_the_last_words_of_a_run_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the snapshot is merged, before the run is recorded as finished, and while old records are removed: the point is
     there, so the run is done, says so, and is not made a second time."""
-    hub = Sshd(site.directory / "hub" / "sshd")
+    hub = Sshd(site.directory / "store" / "sshd")
     away: list[str] = []
 
     def before(place: object, name: str, when: Callable[..., bool] = lambda *_: True) -> None:
@@ -262,7 +262,7 @@ def test_a_lock_whose_session_does_not_end_changes_nothing_of_what_was_done(
             ) as workspace,
             workspace.lock("R"),
         ):
-            frozen += Sshd(site.directory / "hub" / "sshd").connections()
+            frozen += Sshd(site.directory / "store" / "sshd").connections()
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
     finally:
@@ -288,7 +288,7 @@ def test_a_network_that_is_cut_in_the_middle_of_a_copy_heals_though_nobody_hears
 
     def cut() -> None:
         left.extend(pids(site, "qemu-nbd"))
-        frozen.extend(Sshd(site.directory / "hub" / "sshd").connections())
+        frozen.extend(Sshd(site.directory / "store" / "sshd").connections())
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
 
@@ -389,7 +389,7 @@ def test_an_account_that_is_revoked_in_the_middle_is_permanent_at_once(site: Sit
 
 
 def test_32_disks_at_once_pass_a_server_that_takes_few_logins_at_a_time(site: Site) -> None:
-    hub = Sshd(site.directory / "hub" / "sshd", {"MaxStartups": "5:100:6"})
+    hub = Sshd(site.directory / "store" / "sshd", {"MaxStartups": "5:100:6"})
     hub.restart()
     each = {"disk": "${{ discover.disks }}"}
     steps = [
@@ -407,7 +407,7 @@ def test_32_disks_at_once_pass_a_server_that_takes_few_logins_at_a_time(site: Si
         ran = site.run(site.write_job("many", steps), parallel=32)
     finally:
         hub.stop()
-        Sshd(site.directory / "hub" / "sshd").start()
+        Sshd(site.directory / "store" / "sshd").start()
     assert ran.exit_code == 0, ran.error
     images = [ran.output(f"image[{disk['key']}]") for disk in ran.output("discover")["disks"]]
     assert len(images) == 32

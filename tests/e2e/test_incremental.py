@@ -154,7 +154,7 @@ def test_a_write_that_tracking_forgot_is_caught_and_the_same_run_makes_a_full(si
     site.vcenter.fault("cbt-lie", 2)
     caught = site.backup(job, exit_code=5)
     assert kinds(caught) == {2000: "all"}
-    assert "forgot a write" in of(caught, 2000).reason
+    assert "missed a write" in of(caught, 2000).reason
     assert [suspects(point) for point in (*points, caught)] == [{2000}, {2000}, set()]
     site.assert_all_equal()
     site.vcenter.write(VM, 2000, 3 * MiB, b"z" * KiB)
@@ -254,7 +254,7 @@ def test_without_tracking_all_is_read_and_what_differs_is_written(tmp_path: Path
         site.vcenter.write(VM, 2000, 5 * MiB, bytes(2 * MiB))
         (planned,) = [node for node in site.plan(job).nodes if node.id == "parent[2000]"]
         assert planned.notes == (
-            f"incremental on {first.name}: all of it is read, and what differs from that point's digests is written",
+            f"incremental on {first.name}: the whole disk is read, and what does not match that point's digests is written",
         )
         second = site.backup(job)
         assert kinds(second) == {2000: "digests"}
@@ -320,8 +320,16 @@ def test_what_cannot_be_built_on_gives_a_full_with_the_reason(site: Estate, faul
 @pytest.mark.parametrize(
     ("rot", "why"),
     [
-        pytest.param("inherited", "a block of the chain differs at offset", id="a block that nothing was written to"),
-        pytest.param("partly", "a block of the chain differs at offset", id="a block that was written to in part"),
+        pytest.param(
+            "inherited",
+            "a block of the chain does not match its digest at offset",
+            id="a block that nothing was written to",
+        ),
+        pytest.param(
+            "partly",
+            "a block of the chain does not match its digest at offset",
+            id="a block that was written to in part",
+        ),
         pytest.param("digests", "digests file .* is not the one that was written", id="its digests"),
     ],
 )
@@ -369,7 +377,7 @@ def test_a_parent_that_vanished_meanwhile_is_never_built_on(site: Estate) -> Non
 
     failed = site.run(job, hide)
     assert failed.exit_code == 1
-    assert f"disk 2000 is built on {first.name}, which is no restore point" in failed.error
+    assert f"disk 2000 is built on {first.name}, which is not a restore point" in failed.error
     site.references.clear()
     reason = of(site.backup(job), 2000).reason
     assert reason.startswith(f"{first} cannot be read (it has no manifest.json), so it is not known")

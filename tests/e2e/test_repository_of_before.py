@@ -99,7 +99,7 @@ def test_an_unfinished_run_of_before_is_discarded_with_a_sentence_and_its_snapsh
     job = site.job()
     (foretold,) = site.plan(job).notes
     point = site.backup(job)
-    assert f"the unfinished run {run} was begun by another version of sendense" in foretold
+    assert f"the unfinished run {run} was started by another version of sendense" in foretold
     assert not site.vcenter.snapshots(VM)
     assert not list(site.repository().glob("*/*.partial"))
     assert {one.id: one.phase for one in status_of(job, Options()).runs}[run] == "abandoned"

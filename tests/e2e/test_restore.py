@@ -67,9 +67,9 @@ def is_equal(file: Path, form: str, raw: Path) -> bool:
     [
         pytest.param(0, "raw", "{}", id="full as raw, here"),
         pytest.param(1, "raw", "{}", id="incremental as raw, here"),
-        pytest.param(2, "raw", "hub:{}", id="incremental on incremental as raw, on the hub"),
+        pytest.param(2, "raw", "store:{}", id="incremental on incremental as raw, on the hub"),
         pytest.param(2, "qcow2", "{}", id="incremental on incremental as qcow2, here"),
-        pytest.param(0, "vmdk", "hub:{}", id="full as vmdk, on the hub"),
+        pytest.param(0, "vmdk", "store:{}", id="full as vmdk, on the hub"),
         pytest.param(2, "vmdk-stream", "{}", id="incremental on incremental as a stream, here"),
     ],
 )
@@ -108,15 +108,15 @@ def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan
     site: Site, points: list[Reference], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     point = points[1].point
-    why = verification_records.Suspicion(key=2000, why="tracking forgot a write", run="r", at=datetime.now(UTC))
+    why = verification_records.Suspicion(key=2000, why="tracking missed a write", run="r", at=datetime.now(UTC))
     verification_records.suspect(LocalHost(), str(point), why)
     try:
         words = ("restore", point, "--to", tmp_path / "restored", "--disk", 2001)
         assert sendense(site, *words, "--dry-run") == 0
-        assert "Disk 2000 is suspect: tracking forgot a write." in " ".join(capsys.readouterr().out.split())
+        assert "Disk 2000 is suspect: tracking missed a write." in " ".join(capsys.readouterr().out.split())
         assert sendense(site, *words) == 0
         assert (
-            f"point  warning: {point.name}: Disk 2000 is suspect: tracking forgot a write." in capsys.readouterr().err
+            f"point  warning: {point.name}: Disk 2000 is suspect: tracking missed a write." in capsys.readouterr().err
         )
     finally:
         (point / verification_records.SUSPECT).unlink()

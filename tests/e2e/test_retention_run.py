@@ -36,7 +36,7 @@ def what_failed_after_the_point_is_published_is_made_up_for(site: Site, nightly:
     in_the_way.write_text("{")
     failed = site.run(nightly)
     assert failed.exit_code == 1
-    assert f"{layout.MOVING} on hub" in str(failed.error)
+    assert f"{layout.MOVING} on store" in str(failed.error)
     assert len(site.points()) == 3
     assert site.snapshots() == [], "nothing needs it any more"
     in_the_way.unlink()

@@ -52,7 +52,7 @@ def test_a_second_run_on_the_same_vm_and_repository_exits_3_and_names_the_holder
             {"id": "reserve", "uses": "reserve", "with": {"vm": "${{ discover.vm }}", "repository": "main"}},
             {"id": "image", "uses": "create-qcow2", "with": {"vm": "${{ discover.vm }}", "disk": "${{ discover.disks[0] }}", "repository": "main"}},
         ])  # fmt: skip
-        assert f"is being worked on now, by run {pause.run} of" in headline(
+        assert f"is running now (run {pause.run} of" in headline(
             plan_job(site.job("a"), Options(state=site.state), offline=False)
         )
         (problem,) = plan_job(other, Options(state=site.state), offline=False).problems
@@ -121,7 +121,7 @@ def test_a_byte_that_went_bad_publishes_nothing_and_the_next_run_heals_it(site: 
     assert again.exit_code == 5
     assert again.acted() == {"transfer[2000]", "verify[2000]", "cleanup"}
     assert "storage" in again.failures()["verify[2000]"]
-    assert "hub" in again.failures()["verify[2000]"]
+    assert "store" in again.failures()["verify[2000]"]
 
     healed = site.run("a")
     assert healed.exit_code == 0, healed.error

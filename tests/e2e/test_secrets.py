@@ -194,7 +194,7 @@ def core_limit(pid: int) -> str:
 
 def contents(site: Site, *more: Path) -> Iterator[tuple[Path, bytes]]:
     """Every file that a run may have written: not the vCenter's own, not the disks."""
-    directories = [site.directory / name for name in ("hub", "jobs", "state")]
+    directories = [site.directory / name for name in ("store", "jobs", "state")]
     for directory in (*directories, *more):
         for path in directory.rglob("*"):
             if path.is_file() and path.suffix != ".qcow2":

@@ -78,7 +78,7 @@ def test_nothing_runs_where_its_report_has_no_place(
     (tmp_path / "file").touch()
     points = site.points()
     assert call("run", "--report", tmp_path / where, site.job("vm")) == 2
-    assert f"reports cannot be written into {tmp_path / where}" in capsys.readouterr().err
+    assert f"cannot write reports into {tmp_path / where}" in capsys.readouterr().err
     assert site.points() == points
 
 

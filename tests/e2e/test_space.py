@@ -38,7 +38,7 @@ def job_of(site: Site, vm: str, small: Path) -> Path:
         "include": "../site.yaml",
         "template": "backup",
         "vars": {"vm": vm, "vcenter": "lab", "repository": "small", "transport": "https"},
-        "repositories": {"small": {"host": "hub", "path": str(small / "repository")}},
+        "repositories": {"small": {"host": "store", "path": str(small / "repository")}},
         "state": {"path": str(site.state)},
     }
     path.write_text(yaml.safe_dump(document, sort_keys=False))

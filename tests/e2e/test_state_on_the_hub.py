@@ -159,7 +159,7 @@ def test_a_frozen_run_keeps_its_lock_until_it_is_broken_and_then_writes_nothing(
         _, said = process.communicate(timeout=120)
     first.ended()
     assert process.returncode == 3, said
-    assert "to another process, which resumed this run " in said
+    assert "to another process that resumed this run " in said
     assert "locked by another run" not in said
     assert everything(site.repository) == left
     (run,) = records(site, "frozen").runs().known
@@ -216,8 +216,8 @@ def test_another_machine_is_told_by_the_records_how_far_a_run_is(
     assert (states["snapshot"], states["transfer[2000]"]) == ("done", "done")
     assert text.index(running[0].result.run) < text.index(before.result.run)
     assert "transfer[2000]" in text
-    assert "its events, which tell bytes and speeds, are on the machine that ran it" in text
-    assert "By the run's records" not in status()  # it is over
+    assert "Bytes and speeds are in its events, on the machine that ran it" in text
+    assert "From the run's records" not in status()  # it is over
 
 
 def test_no_record_is_made_where_the_repository_is_not_there(site: Site, tmp_path: Path) -> None:
@@ -267,4 +267,4 @@ def test_the_standard_job_keeps_its_records_on_the_hub(site: Site) -> None:
     job.write_text(yaml.safe_dump(document))
     place = read_job(job, Options()).state_place
     assert place is not None
-    assert (place.host, place.path) == ("hub", f"{site.repository}/.state")
+    assert (place.host, place.path) == ("store", f"{site.repository}/.state")

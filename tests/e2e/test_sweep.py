@@ -223,10 +223,10 @@ def test_only_who_has_the_jobs_lock_ends_what_the_run_left_since_it_may_be_alive
         assert eventually(lambda: left.pid in {one.process.pid for one in look(LocalHost()).processes})
         with open_workspace(site.job("vm"), Options(state=site.state), threading.Event(), ()) as workspace:
             workspace.run(new_record(workspace.job, LOST))
-            workspace.world.context("publish").host("hub")
+            workspace.world.context("publish").host("store")
             assert left.poll() is None
             with workspace.lock(LOST):
-                workspace.world.context("publish").host("hub")
+                workspace.world.context("publish").host("store")
             assert left.wait(10) is not None
     finally:
         left.kill()

@@ -201,7 +201,10 @@ def test_a_sweep_names_what_an_unfinished_run_holds(site: Estate, capsys: pytest
     with pytest.raises(SystemExit):
         main(["sweep", str(job), "--dry-run", f"--state={state.state}"])
     said = capsys.readouterr().err
-    assert f"run {run} is unfinished: run the job again, or let go of it with --abandon {run}; it holds:" in said
+    assert (
+        f"run {run} is unfinished: run the job again to resume it, or discard it with --abandon {run}; it holds:"
+        in said
+    )
     assert f"  snapshot sendense-{run} of VM {VM}" in said
     assert site.run(job).exit_code == 0
 

@@ -31,7 +31,7 @@ def zygote() -> Iterator[Zygote]:
 @pytest.fixture(scope="module")
 def hub(lab: Lab) -> Iterator[Sshd]:
     """The hub's sshd; once restarted it is a child of ours."""
-    hub = Sshd(lab.directory / "hub" / "sshd")
+    hub = Sshd(lab.directory / "store" / "sshd")
     yield hub
     hub.stop()
 

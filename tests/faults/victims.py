@@ -160,7 +160,7 @@ def _send(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def _listener(site: Site) -> int:
-    return int((site.directory / "hub" / "sshd" / "pid").read_text())
+    return int((site.directory / "store" / "sshd" / "pid").read_text())
 
 
 def _parents() -> Iterator[tuple[int, int]]:

@@ -81,5 +81,5 @@ def test_a_step_that_is_not_installed_says_nothing(registry: Registry) -> None:
 
 def test_of_an_output_of_another_version_it_is_said_that_it_is_not_told(registry: Registry) -> None:
     assert said(registry.report("open-source", SOURCE | {"novel": 1})) == [
-        "What a step open-source gave was recorded by another version and is not told."
+        "The result of a step open-source was recorded by another version and is not shown."
     ]

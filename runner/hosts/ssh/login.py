@@ -201,7 +201,7 @@ def _close(connection: fabric.Connection) -> None:
 
 
 def _split_port(server: str) -> tuple[str, int]:
-    """``[::1]:2222``, ``::1``, ``hub:2222`` or ``hub``."""
+    """``[::1]:2222``, ``::1``, ``store:2222`` or ``store``."""
     host, colon, port = server.rpartition(":")
     if colon and port.isdigit() and (host.endswith("]") or ":" not in host):
         return host.strip("[]"), int(port)

@@ -71,7 +71,7 @@ def test_of_several_files_a_part_that_jobs_include_is_left_out(
     site = jobs[0].parent / "site.yaml"
     assert exit_code(command, *jobs, site, "--state", jobs[0].parent) == 0
     said = capsys.readouterr().err
-    assert f"{site}: left out: a part that jobs include" in said
+    assert f"{site}: skipped, it is a part that jobs include" in said
     assert "is not a job" not in said
 
 

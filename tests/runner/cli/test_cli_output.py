@@ -110,7 +110,7 @@ def test_the_exit_code_of_a_run_is_the_works_whoever_can_be_told_of_it(
     if "--events" in more:
         assert "the run's events  warning: /dev/full is incomplete, make room there: No space left" in told
     if "--report" in more:
-        assert f"sendense: the report cannot be written to {report}: Is a directory" in told
+        assert f"sendense: cannot write the report to {report}: Is a directory" in told
 
 
 @pytest.mark.parametrize("how", [pytest.param(">&-", id="closed"), pytest.param(">/dev/full 2>&-", id="full")])

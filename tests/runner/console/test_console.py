@@ -246,7 +246,7 @@ def test_quiet_tells_troubles_and_the_end_only() -> None:
 
 def test_verbose_tells_why_nodes_begin_and_what_is_closed() -> None:
     text = told(done_run(), level="verbose")
-    assert "transfer[2000]  begins: not done yet" in text
+    assert "transfer[2000]  starts: not done yet" in text
     assert "tunnel[2000]  closed: no longer needed" in text
 
 
@@ -332,7 +332,7 @@ def test_what_a_disk_waits_for_is_said() -> None:
     story = copying()
     story.tell(NodeRetrying, node="transfer[2001]", error="the source closed the connection", wait=8.0, attempt=1)
     (line,) = [line for line in frame(story.events, later=3.0) if "disk 2001" in line]
-    assert "tried again in 5.0 s: the source closed the connection" in line
+    assert "retrying in 5.0 s: the source closed the connection" in line
     story.begin("transfer[2001]", attempt=2)
     (line,) = [line for line in frame(story.events) if "disk 2001" in line]
     assert "%" in line

@@ -56,7 +56,7 @@ def as_nobody(state: Path, place: StatePlace | None) -> Observation:
 @pytest.mark.parametrize(
     ("of_the_job", "remedy"),
     [
-        pytest.param(False, "name another place with --state DIR", id="this-machines"),
+        pytest.param(False, "give another directory with --state DIR", id="this-machines"),
         pytest.param(True, "name another place in the job's `state:`", id="the-jobs-own"),
     ],
 )
@@ -83,13 +83,13 @@ def test_a_user_without_a_home_is_told_where_records_could_lie(monkeypatch: pyte
 
 
 def test_a_place_for_records_that_no_event_could_tell_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not UTF-8 text: name another place"):
+    with pytest.raises(UsageError, match="is not UTF-8: give another directory"):
         state_directory(Options(state=tmp_path / os.fsdecode(b"st\xff")))
 
 
 def test_the_last_line_of_a_checklist_counts_what_is_to_be_known_of() -> None:
     stream = io.StringIO()
     print_checklist([good("a", "x", "fine"), noted("a", "y", "old"), good("a", "z", "fine")], stream)
-    assert stream.getvalue().splitlines()[-1] == "3 looked at: 2 ok, 1 to know of"
+    assert stream.getvalue().splitlines()[-1] == "3 looked at: 2 ok, 1 noted"
     print_checklist([good("a", "x", "fine"), wrong("a", "y", "gone")], stream)
     assert stream.getvalue().splitlines()[-1] == "2 looked at: 1 ok, 1 wrong"

@@ -102,7 +102,7 @@ def test_a_damaged_or_future_line_is_refused_by_its_number(tmp_path: Path, line:
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="No such file"):
         read_events(tmp_path / "none.jsonl")
-    with pytest.raises(StateError, match="cannot be written"):
+    with pytest.raises(StateError, match="cannot write"):
         Journal(tmp_path / "none" / "events.jsonl")
 
 

@@ -65,7 +65,7 @@ def test_a_secret_may_have_any_letters_of_any_locale(tmp_path: Path, monkeypatch
         ),
         pytest.param(
             "echo hunter2; kill -9 $$",
-            "failed with exit code 137 (killed by SIGKILL), and it said nothing on standard error",
+            "failed with exit code 137 (killed by SIGKILL), and it printed nothing on standard error",
             id="killed",
         ),
         pytest.param(

@@ -252,7 +252,7 @@ def test_reports_are_made_of_the_journal_alone(tmp_path: Path) -> None:
 
 def test_a_report_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StateError, match=r"the report cannot be written to .*: Not a directory"):
+    with pytest.raises(StateError, match=r"cannot write the report to .*: Not a directory"):
         write_reports(fold(done_run(), report_of), tmp_path / "file" / "out")
 
 

@@ -39,5 +39,5 @@ def test_the_sentence_names_numbers_disks_and_what_to_do() -> None:
     (found,) = summed([space(60, 60), space(50, 90)])
     assert found.problem == (
         "110.0 MiB at least, up to 150.0 MiB needed in /backup on hub, 100.0 MiB free: it does not fit (disk of 60; disk of 50); "
-        "free at least 10.0 MiB there, or write to another place"
+        "free at least 10.0 MiB there, or write to another disk"
     )

@@ -68,7 +68,7 @@ def test_a_program_that_is_new_enough_tells_its_version(programs: Path, version:
 @pytest.mark.parametrize(
     ("text", "ended"),
     [
-        pytest.param("kill -KILL $$", "exit code 137 (killed by SIGKILL): it said nothing", id="killed"),
+        pytest.param("kill -KILL $$", "exit code 137 (killed by SIGKILL): it printed nothing", id="killed"),
         pytest.param(
             "echo 'error while loading shared libraries: libfuse3.so.3' >&2; exit 127",
             "exit code 127: error while loading shared libraries: libfuse3.so.3",

@@ -62,7 +62,7 @@ def test_uncovered_disks_are_an_error_that_names_them_and_the_word_to_write(
     with pytest.raises(DisksNotCovered) as caught:
         lab.discover(**more)
     assert str(caught.value) == (
-        f"disks of pgtest1 are not covered by a snapshot: {', '.join(named)}: leave them out with `skip-uncovered: [2001, "
+        f"a snapshot does not cover these disks of pgtest1: {', '.join(named)}; leave them out with `skip-uncovered: [2001, "
         "2002]` on discover (in `template: backup` the variable `skip_uncovered`)"
     )
 

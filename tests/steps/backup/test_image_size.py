@@ -64,14 +64,14 @@ def test_a_thick_disk_may_be_all_zeroes_unless_the_last_point_tells(hub: Hub) ->
     assert needed(hub, thick) == (
         0,
         80 * MiB,
-        "disk 2000: 80.0 MiB, thick: how much of it is in use is known once it is read",
+        "disk 2000: 80.0 MiB, thick: how much of it is in use is not known before it is read",
     )
     Chain(Path(hub.root)).add({2000: None}, {2000: ((0, MiB, 1),)})
     hub.shared.clear()
     found = needed(hub, thick, base(None))
     assert found == (CAPACITY, 80 * MiB, "disk 2000: 4.0 MiB of 80.0 MiB in use at the last point")
     assert needed(hub, disk(2001, thin=False)) == (
-        0, 4 * MiB, "disk 2001: 4.0 MiB, thick: how much of it is in use is known once it is read"
+        0, 4 * MiB, "disk 2001: 4.0 MiB, thick: how much of it is in use is not known before it is read"
     )  # fmt: skip
 
 
@@ -87,11 +87,11 @@ def test_an_incremental_is_as_tracking_says_and_else_reckoned_as_the_last_time(h
     full = made.add({2000: None}, {2000: ((0, MiB, 1),)})
     assert needed(hub, disk(), base(full, changed=3 * MiB)) == (3 * MiB, 3 * MiB, "disk 2000: 3.0 MiB may have changed")
     found = needed(hub, disk(), base(full))
-    assert found == (0, 4 * MiB, "disk 2000: how much of its 4.0 MiB changed is known later")
+    assert found == (0, 4 * MiB, "disk 2000: how much of its 4.0 MiB changed is not known yet")
     second = made.add({2000: 0}, {2000: ((MiB, 512, 2),)}, written=1)
     hub.shared.clear()
     assert needed(hub, disk(), base(second)) == (
-        0, MiB, "disk 2000: how much changed is known later; the last incremental took 1.0 MiB"
+        0, MiB, "disk 2000: how much changed is not known yet; the last incremental took 1.0 MiB"
     )  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_a_run_that_came_while_the_session_was_broken_ends_this_one(hub_over_ssh
                 assert caught.value.exit_code == 3
                 words = "this run lost its lock on VM 'pgtest1' in repository main to run "
                 assert str(caught.value).startswith(f"{words}{OTHER_RUN}")
-                assert (", which has ended since (noticed 20" in str(caught.value)) is ended
+                assert (", which has ended (noticed 20" in str(caught.value)) is ended
 
 
 def test_a_run_that_another_process_resumed_meanwhile_is_not_told_that_it_locks_itself(hub_over_ssh: Hub) -> None:
@@ -143,7 +143,7 @@ def test_a_run_that_another_process_resumed_meanwhile_is_not_told_that_it_locks_
         assert eventually(lambda: is_lost(context, held))
         with pytest.raises(LockLostError) as caught:
             context.hold()
-        assert f" to another process, which resumed this run {RUN} and has ended since (noticed 20" in str(caught.value)
+        assert f" to another process that resumed this run {RUN} and has ended (noticed 20" in str(caught.value)
 
 
 def is_lost(context: Context, held: Reservation) -> bool:

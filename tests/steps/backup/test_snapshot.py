@@ -546,7 +546,7 @@ def test_the_plan_sees_what_would_stand_in_the_way_and_takes_nothing(start_vcent
     found = lab.discover()
     clear = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found)))
     assert clear.problems == ()
-    assert clear.notes == ("after a failure the snapshot would go at once: datastore ds1 has 9.0 % free",)
+    assert clear.notes == ("after a failure the snapshot would be released at once: datastore ds1 has 9.0 % free",)
     foreign(lab, found.vm.moref)
     seen = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found)))
     (problem,) = seen.problems

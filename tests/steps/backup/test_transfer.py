@@ -261,7 +261,7 @@ def test_a_ledger_that_is_not_true_is_not_believed(hub: Hub, large: Guest, harm:
         log.append(head_line(head) + ranges_line(ranges))
     transfer(hub, large.source(), image)
     assert equal(image, large)
-    assert any("not believed" in warning for warning in hub.warnings) == harm.startswith("image-")
+    assert any("not trusted" in warning for warning in hub.warnings) == harm.startswith("image-")
 
 
 def test_what_was_copied_of_a_snapshot_that_is_gone_is_looked_at_before_it_is_believed(hub: Hub, large: Guest) -> None:
@@ -271,7 +271,7 @@ def test_what_was_copied_of_a_snapshot_that_is_gone_is_looked_at_before_it_is_be
     img.create(hub.host, image.path, image.capacity)
     transfer(hub, large.source().model_copy(update={"snapshot": "snapshot-32"}), image)
     assert equal(image, large)
-    assert any("not believed" in warning for warning in hub.warnings)
+    assert any("not trusted" in warning for warning in hub.warnings)
 
 
 def test_a_ledger_damaged_in_the_middle_is_refused_with_a_sentence(hub: Hub, large: Guest) -> None:
@@ -368,7 +368,7 @@ def test_extents_that_fail_are_read_and_said(hub: Hub, guest: Guest) -> None:
     image = hub.image(guest.disk)
     transfer(hub, guest.source().model_copy(update={"uris": (blind.uri,)}), image)
     assert equal(image, guest)
-    assert hub.warnings == [f"disk 2000: no extents were told for {CAPACITY} bytes, which were read instead"]
+    assert hub.warnings == [f"disk 2000: the source gave no extents for {CAPACITY} bytes, which were read instead"]
 
 
 def test_check_agrees_with_the_record_while_the_world_does(any_hub: Hub, guest: Guest) -> None:

@@ -180,7 +180,8 @@ def test_corrupt_tables_are_an_error_that_says_what_to_do(hub: Hub, copied: Copi
         file.seek(block)
         file.write(bytes(64))
     with pytest.raises(
-        CorruptImageError, match=r"finds \d+ corruptions .* image of disk 2000, .*: the image is made and filled anew"
+        CorruptImageError,
+        match=r"finds \d+ corruptions .* image of disk 2000, .*: the image is recreated and copied again",
     ) as found:
         verify(hub, copied)
     assert (found.value.exit_code, found.value.invalidates) == (5, ("copied", "image"))

@@ -146,7 +146,7 @@ def test_a_point_that_is_damaged_ends_in_5_and_counts_no_longer(
 def test_what_was_verified_when_it_was_made_is_not_what_is_believed_now(
     hub: Hub, chain: Chain, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suspicion = Suspicion(key=2000, why="tracking forgot a write", run=hub.run, at=FIRST)
+    suspicion = Suspicion(key=2000, why="tracking missed a write", run=hub.run, at=FIRST)
     parent.doubt(hub.host, str(chain.directory), chain.points[1], suspicion)
     chain.add({2000: None}, {})
     assert sendense(chain, "points") == 0

@@ -50,7 +50,7 @@ def suspect(chain: Chain, number: int) -> None:
     verification_records.suspect(
         HOST,
         str(chain.path(number)),
-        verification_records.Suspicion(key=2000, why="a write was forgotten", run="r", at=AT),
+        verification_records.Suspicion(key=2000, why="tracking missed a write", run="r", at=AT),
     )
 
 
@@ -81,7 +81,7 @@ def sendense(command: str, site: Path, *arguments: object) -> int:
 @pytest.mark.parametrize(
     ("harm", "number", "good", "why"),
     [
-        pytest.param(suspect, 2, 1, "disk 2000 is suspect: a write was forgotten", id="suspect"),
+        pytest.param(suspect, 2, 1, "disk 2000 is suspect: tracking missed a write", id="suspect"),
         pytest.param(failed_at_rest, 2, 0, "disk 2000 did not pass its verification at rest", id="failed at rest"),
         pytest.param(differed, 2, 0, "disk 2000 differed from the VM", id="differed from the VM"),
         pytest.param(suspect, 1, 0, "is built on {1}, which is suspect", id="built on a suspect one"),
@@ -133,7 +133,7 @@ def test_once_it_was_accepted_it_is_restored_and_its_end_says_what_it_is(
     assert last.endswith(", from a point that is not to be relied on")
     told = json.loads(said.out)
     assert (told["outcome"], told["exit_code"], told["vm"]) == ("alarm", 5, "pgtest1")
-    assert told["doubts"] == ["disk 2000 is suspect: a write was forgotten"]
+    assert told["doubts"] == ["disk 2000 is suspect: tracking missed a write"]
     assert sorted(Path(file).name for file in told["files"]) == ["pgtest1-disk-2000.raw", "pgtest1-disk-2001.raw"]
     assert (tmp_path / "to" / "pgtest1-disk-2000.raw").read_bytes() == chain.reference[(chain.points[2], 2000)]
 
@@ -143,7 +143,7 @@ def test_on_a_terminal_it_is_asked(site: Path, chain: Chain, tmp_path: Path) -> 
     words = ("restore", str(site), str(chain.path(2)), "--to", str(tmp_path / "to"), f"--state={tmp_path / 'state'}")
     code, shown = on_a_terminal(b"n\n", *words)
     assert code == 2, shown
-    assert shown.index("is suspect: a write was forgotten") < shown.index("Restore it all the same? [y/N]")
+    assert shown.index("is suspect: tracking missed a write") < shown.index("Restore it all the same? [y/N]")
     assert not (tmp_path / "to").exists()
     code, shown = on_a_terminal(b"y\n", *words)
     assert code == 5, shown

@@ -139,7 +139,7 @@ def test_the_record_names_what_is_there(lab: Lab) -> None:
 
 
 def test_the_hub_has_a_repository(lab: Lab) -> None:
-    hub = connect("hub", lab.record.hub)
+    hub = connect("hub", lab.record.store)
     try:
         assert marker.require(hub, lab.record.repository).version == 1
     finally:
@@ -235,14 +235,14 @@ def test_a_stopped_lab_leaves_its_directory_alone_and_can_start_again(tmp_path: 
     first = lab.record
     assert lab.stop()
     assert traces(lab.directory) == [] and not Path(first.control).parent.exists()
-    assert not listens(first.vcenter.port) and not listens(first.hub.port)
+    assert not listens(first.vcenter.port) and not listens(first.store.port)
     assert not lab.stop()
     with pytest.raises(NotAnswering, match="start it again"):
         lab.status()
 
     again = Lab.start(lab.directory, leashed=True)
     try:
-        assert again.record.vcenter.port == first.vcenter.port and again.record.hub == first.hub
+        assert again.record.vcenter.port == first.vcenter.port and again.record.store == first.store
         assert [vm.path for vm in again.record.vms] == [vm.path for vm in first.vms]
         assert Path(first.vm("db").disk(2000).file).read_bytes()[:4096] == random.Random(3).randbytes(4096)
     finally:

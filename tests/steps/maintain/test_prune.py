@@ -63,7 +63,7 @@ def test_middle_and_oldest_points_go_and_what_stays_reads_as_it_did(any_hub: Hub
     assert [gone.point for gone in pruned.dropped] == made.points[:4]
     assert [gone.why for gone in pruned.dropped] == ["no rule keeps it"] * 4
     assert pruned.rebuilt == tuple(
-        f"disk {key} of {made.points[4]} stands alone now, not on {made.points[0]}" for key in (2000,)
+        f"disk {key} of {made.points[4]} is now a full; it was backed by {made.points[0]}" for key in (2000,)
     )
     assert (left(made), any_hub.warnings) == ([], [])
 
@@ -72,7 +72,9 @@ def test_the_middle_goes_though_the_block_that_changed_there_is_read_through_the
     made = chain(any_hub, 4)
     pruned = prune(any_hub, made, keep_last=2, keep_weekly=2)
     assert made.whole() == kept(made, 0, 2, 3)
-    assert pruned.rebuilt == (f"disk 2000 of {made.points[2]} lies on {made.points[0]} now, not on {made.points[1]}",)
+    assert pruned.rebuilt == (
+        f"disk 2000 of {made.points[2]} is now backed by {made.points[0]}; it was backed by {made.points[1]}",
+    )
     assert not any((made.directory / made.points[1]).parent.glob(f"{made.points[1]}*"))
     assert left(made) == []
 
@@ -204,7 +206,7 @@ def test_killed_while_an_image_takes_its_place_the_point_can_be_read_and_its_man
     recorded = disk_in_manifest(made, 3)
     lies_on = None if onto is None else made.points[onto]
     assert recorded.parent == (lies_on if moved else made.points[2])
-    assert f"it lay on {made.points[2]}" in recorded.reason or not moved
+    assert f"it was backed by {made.points[2]}" in recorded.reason or not moved
     assert (made.whole(), left(made)) == (kept(made, 0, 1, 2, 3), [])
 
 
@@ -242,7 +244,7 @@ def test_an_image_that_lies_on_neither_is_left_alone(hub: Hub, monkeypatch: pyte
         with pytest.raises(Killed):
             prune(hub, made, keep_last=1)
     made.image(2).write_bytes(made.image(1).read_bytes())
-    with pytest.raises(MovedMeanwhileError, match="nothing is changed"):
+    with pytest.raises(MovedMeanwhileError, match="nothing was changed"):
         prune(hub, made, keep_last=1)
 
 
@@ -297,7 +299,7 @@ def test_where_what_stays_was_found_damaged_meanwhile_another_takes_its_place(
     pruned = prune(hub, made, keep_last=count)
     assert made.whole() == kept(made, *stay)
     assert {gone.point for gone in pruned.dropped} == set(made.points) - made.whole()
-    assert pruned.rebuilt[-1].startswith(f"disk 2000 of {made.points[2]} stands alone now")
+    assert pruned.rebuilt[-1].startswith(f"disk 2000 of {made.points[2]} is now a full")
 
 
 def test_while_a_run_holds_the_vm_nothing_goes(any_hub: Hub) -> None:
@@ -325,7 +327,7 @@ def test_what_an_unfinished_run_is_built_on_stays(hub: Hub) -> None:
 def test_without_room_nothing_is_begun(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     made = chain(hub, 3)
     monkeypatch.setattr(hub.host, "free_bytes", lambda path: 65 * MiB)
-    with pytest.raises(NoRoomError, match=r"must be free on hub .* and 65.0 MiB are; make room"):
+    with pytest.raises(NoRoomError, match=r"free on hub, which has 65.0 MiB; make room"):
         prune(hub, made, keep_last=1)
     assert made.whole() == kept(made, 0, 1, 2)
 

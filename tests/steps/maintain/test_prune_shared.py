@@ -71,7 +71,7 @@ def test_a_point_that_becomes_a_full_shares_the_blocks_of_the_full_below_it(shar
     before = used(made.directory)
     pruned = prune(sharing, made, max_chain=2)
     assert used(made.directory) - before < CAPACITY // 4
-    assert pruned.rebuilt == (f"disk 2000 of {made.points[2]} stands alone now, not on {made.points[1]}",)
+    assert pruned.rebuilt == (f"disk 2000 of {made.points[2]} is now a full; it was backed by {made.points[1]}",)
     assert made.whole() == set(made.points)
     # The other way round: what was shared stays when the full goes, and so does what the points above it hold.
     prune(sharing, made, keep_last=1)

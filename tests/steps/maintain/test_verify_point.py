@@ -122,8 +122,8 @@ def test_every_block_that_differs_is_named(hub: Hub) -> None:
     [
         ("digests", "are not those that its manifest names"),
         ("parent", "which is gone or has no such disk"),
-        ("image", "is gone, or no regular file"),
-        ("backing", "but on"),
+        ("image", "is gone, or not a regular file"),
+        ("backing", "but is backed by"),
     ],
 )
 @pytest.mark.parametrize("level", ["metadata"])
@@ -170,7 +170,7 @@ def test_what_was_found_wrong_stands_until_every_block_is_read_and_right(hub: Hu
     made.image(0, 2001).write_bytes(whole)
     for level in ("metadata", "sample"):
         with pytest.raises(
-            PointDamagedError, match=r"disk 2001: .*found on .* at level chain: only one at level chain"
+            PointDamagedError, match=r"disk 2001: .*found on .* at level chain: only a verification at level chain"
         ):
             verify(hub, made.points[0], level)
         assert good(hub) == [False, False]

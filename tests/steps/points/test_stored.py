@@ -60,7 +60,7 @@ def test_only_the_disks_that_are_wanted(hub: Hub, chain: list[Reference]):
 
 
 def on(backing: str, *, form: str = "qcow2") -> Callable[[list[Reference]], None]:
-    """An image that lies on something else, without a look at that."""
+    """An image that is backed by something else, without a look at that."""
 
     def harm(chain: list[Reference]) -> None:
         image = chain[2].point / IMAGE
@@ -108,17 +108,19 @@ def going_round(chain: list[Reference]) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        pytest.param(on("/etc/passwd", form="raw"), "lies on /etc/passwd, but on", id="a file of the host"),
-        pytest.param(on("../../../../../etc/passwd"), "lies on ../../../../../etc/passwd", id="out of the repository"),
-        pytest.param(on(f"../20261123T170003Z-3f9a/{IMAGE}"), "but on 20261123T18", id="another point than its parent"),
-        pytest.param(on("nbd://127.0.0.1:9/x"), "lies on nbd:", id="a server"),
-        pytest.param(on('json:{"driver":"null-co"}'), "lies on json:", id="a description"),
+        pytest.param(on("/etc/passwd", form="raw"), "is backed by /etc/passwd, but by", id="a file of the host"),
+        pytest.param(
+            on("../../../../../etc/passwd"), "is backed by ../../../../../etc/passwd", id="out of the repository"
+        ),
+        pytest.param(on(f"../20261123T170003Z-3f9a/{IMAGE}"), "but by 20261123T18", id="another point than its parent"),
+        pytest.param(on("nbd://127.0.0.1:9/x"), "is backed by nbd:", id="a server"),
+        pytest.param(on('json:{"driver":"null-co"}'), "is backed by json:", id="a description"),
         pytest.param(through_a_link, "leads to", id="a symlink"),
-        pytest.param(without_its_format, "does not say that what it lies on is qcow2", id="a format to be guessed"),
+        pytest.param(without_its_format, "does not say that its backing file is qcow2", id="a format to be guessed"),
         pytest.param(with_its_data_elsewhere, "keeps its data in another file", id="an external data file"),
-        pytest.param(gone, "is gone, or no regular file", id="a missing image"),
+        pytest.param(gone, "is gone, or not a regular file", id="a missing image"),
         pytest.param(without_the_point_below, "is gone or has no such disk", id="a missing point"),
-        pytest.param(going_round, "goes round", id="a chain that goes round"),
+        pytest.param(going_round, "has a cycle", id="a chain that has a cycle"),
     ],
 )
 def test_a_chain_is_refused_that_leads_to(

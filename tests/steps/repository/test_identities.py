@@ -106,7 +106,7 @@ def newer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        pytest.param(damaged, "is damaged: its checksum is not that of what it says", id="damaged"),
+        pytest.param(damaged, "is damaged: its checksum does not match its content", id="damaged"),
         pytest.param(newer, "was written by a newer version of sendense", id="newer"),
     ],
 )

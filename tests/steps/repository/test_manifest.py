@@ -72,7 +72,7 @@ def test_a_disk_that_cannot_be_is_refused(content: bytes, changes: dict[str, Any
     (disk,) = document["disks"]
     manifest.parse(seal(document), "here")
     with pytest.raises(
-        StateError, match=r"^here was written by another version of this program, or tells what cannot be: "
+        StateError, match=r"^here was written by another version of sendense, or has a value that cannot be: "
     ):
         manifest.parse(seal({**document, "disks": [{**disk, **changes}]}), "here")
 
@@ -84,7 +84,7 @@ def test_a_time_that_cannot_be_compared_with_others_is_refused(content: bytes, c
     document = json.loads(content)
     document.pop(CHECKSUM)
     with pytest.raises(
-        StateError, match=r"^here was written by another version of this program, or tells what cannot be: created"
+        StateError, match=r"^here was written by another version of sendense, or has a value that cannot be: created"
     ):
         manifest.parse(seal({**document, "created": created}), "here")
 
@@ -162,7 +162,7 @@ def test_the_time_of_a_point_is_the_vcenters_where_another_clock_bears_it_out(
 def test_a_number_that_was_altered_is_refused(content: bytes) -> None:
     disks = json.loads(content)["disks"]
     disks[0]["data"] += 1
-    with pytest.raises(StateError, match="here is damaged: its checksum is not that of what it says"):
+    with pytest.raises(StateError, match="here is damaged: its checksum does not match its content"):
         manifest.parse(changed(content, disks=disks), "here")
 
 

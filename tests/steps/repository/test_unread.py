@@ -221,7 +221,7 @@ def test_that_a_point_is_of_a_newer_version_is_said(hub: Hub, bad_reads: BadRead
     made = chain(hub)
     manifest_of_a_newer_version(hub, made, bad_reads)
     (one,) = catalogue.read(hub.host, hub.root).unread
-    assert one.why == "manifest.json was written by a newer version of sendense (schema 99): upgrade this one"
+    assert one.why == "manifest.json was written by a newer version of sendense (schema 99): upgrade sendense here"
 
 
 def test_a_vms_directory_that_cannot_be_read_is_no_first_backup(any_hub: Hub, bad_reads: BadReads) -> None:
