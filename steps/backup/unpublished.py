@@ -56,7 +56,7 @@ class Unpublished(JobModel):
             if (of := frozen.get(key)) is None:
                 yield f"disk {key} is not one that the snapshot covers"
             elif (image.disk.backing_uuid, image.capacity) != (of.backing_uuid, of.capacity):
-                yield f"disk {key} in {image.path} is not the snapshot's disk {key}: backing or capacity differ"
+                yield f"{image.path} is not of the snapshot's disk {key}: backing or capacity differ"
             if copied.snapshot != self.snapshot.moref:
                 yield f"disk {key} was read from snapshot {copied.snapshot}, not from {self.snapshot.moref}"
             if image.path != posixpath.join(self.directory, layout.image(key)):

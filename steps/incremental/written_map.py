@@ -1,4 +1,4 @@
-"""disk-<key>.written.json, beside an image until it is published: which blocks an incremental holds itself."""
+"""disk-<key>.written.json, beside an image until it is published: the blocks an incremental holds itself."""
 
 from __future__ import annotations
 
