@@ -63,9 +63,9 @@ def render_template(name: str, values: Mapping[str, JsonValue]) -> str:
     values are quoted, so that a name with a colon in it stays a name; ``${{ }}`` passes untouched."""
     # Lines stay where they are, so that a mistake is told in the line of the template's own file.
     body = _FRONT.sub(lambda front: "\n" * front[0].count("\n"), template_text(name))
-    return (
-        _job_environment().from_string(_kept_expressions(body)).render({**values, "variables": dict(values)})
-    )
+    # `${{ x }}` holds what jinja2 takes for its own braces.
+    body = _EXPRESSION.sub(lambda expression: f"{{% raw %}}{expression[0]}{{% endraw %}}", body)
+    return _job_environment().from_string(body).render({**values, "variables": dict(values)})
 
 
 def render_report(name: str, values: Mapping[str, object]) -> str:
@@ -77,16 +77,8 @@ def quoted(value: object) -> str:
     """As JSON, which is YAML too once what JSON does not escape is escaped."""
     if isinstance(value, jinja2.Undefined):
         return str(value)  # raises UndefinedError, which names it
-    return _BARE_IN_YAML.sub(_escaped, json.dumps(value, ensure_ascii=False))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
-
-
-def _kept_expressions(text: str) -> str:
-    """``${{ x }}`` holds what jinja2 takes for its own braces."""
-    return _EXPRESSION.sub(lambda match: f"{{% raw %}}{match[0]}{{% endraw %}}", text)
+    text = json.dumps(value, ensure_ascii=False)
+    return _BARE_IN_YAML.sub(lambda bare: f"\\u{ord(bare[0]):04x}", text)
 
 
 @lru_cache(maxsize=1)

@@ -57,7 +57,8 @@ class PlainFace:
         if isinstance(event, NodeSkipped) and self._level != "verbose":
             self._skipped.setdefault(event.because, []).append(event.node)
             return
-        if self._level != "verbose" and (isinstance(event, VERBOSE) or _is_closing(event)):
+        closing = isinstance(event, NodeUndone) and event.lifetime == "process"
+        if self._level != "verbose" and (closing or isinstance(event, VERBOSE)):
             return
         # What one failure skips comes in a row: the next line of anything else ends it.
         text = self._text(event)
@@ -112,10 +113,6 @@ class PlainFace:
             return None
         self._told[key] = event.at
         return f"{event.node}  {event.label}: {event.phase} {describe(self._fold.flows[key], event.at)}"
-
-
-def _is_closing(event: Event) -> bool:
-    return isinstance(event, NodeUndone) and event.lifetime == "process"
 
 
 def describe(flow: Flow, now: datetime) -> str:

@@ -45,7 +45,10 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
     made, shared = TypeAdapter.json_schemas(adapters, by_alias=True, ref_template="#/$defs/{model}")
     found: dict[str, Schema] = {key: schema for (key, _), schema in made.items()}
     about = {**KEYS, **{name: f"{_summary(model)} By name." for name, model in registry.sections.items()}}
-    entries = {name: _entries(found[name]) for name in ("hosts", *registry.sections)}
+    entries: dict[str, Schema] = {
+        name: {"type": ["object", "null"], "additionalProperties": found[name]}
+        for name in ("hosts", *registry.sections)
+    }
     properties: dict[str, Schema] = {
         "version": {"const": VERSION},
         "name": {"type": "string"},
@@ -63,7 +66,9 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
         "additionalProperties": False,
         "properties": {key: {**schema, "description": about[key]} for key, schema in properties.items()},
         "allOf": [_of_template(name, found, tuple(registry.sections)) for name in job_templates()],
-        "$defs": {**_with_expressions(shared.get("$defs", {})), "expression": _expression()},
+        # Fields of hosts and sections may be variables too.
+        "$defs": {name: _open(schema) for name, schema in shared.get("$defs", {}).items()}
+        | {"expression": {"type": "string", "pattern": r"\$\{\{.*\}\}", "description": "${{ step.field }}"}},
     }
 
 
@@ -103,14 +108,6 @@ def _variable(variable: Variable, schema: Schema) -> Schema:
     return {**schema, "description": " ".join(told), "default": variable.default}
 
 
-def _expression() -> Schema:
-    return {"type": "string", "pattern": r"\$\{\{.*\}\}", "description": "${{ step.field }}"}
-
-
-def _entries(schema: Schema) -> Schema:
-    return {"type": ["object", "null"], "additionalProperties": schema}
-
-
 def _step(registry: Registry, found: dict[str, Schema]) -> Schema:
     docs = _docs(StepEntry)
     properties: dict[str, Schema] = {
@@ -140,26 +137,20 @@ def _kind(name: str, kind: AnyStep, found: dict[str, Schema]) -> Schema:
         "type": "object" if needed else ["object", "null"],
         "description": inspect.getdoc(type(kind)) or "",
         "additionalProperties": False,
-        "properties": {key: {**schema, **_described(docs.get(key))} for key, schema in every.items()},
+        "properties": {
+            key: {**schema, "description": docs[key]} if key in docs else schema
+            for key, schema in every.items()
+        },
         "required": needed,
     }
     then: Schema = {"properties": {"with": with_}, **({"required": ["with"]} if needed else {})}
     return {"if": {"properties": {"uses": {"const": name}}, "required": ["uses"]}, "then": then}
 
 
-def _described(text: str | None) -> Schema:
-    return {} if text is None else {"description": text}
-
-
 def _docs(model: type[BaseModel]) -> dict[str, str]:
     """By the field's name in YAML."""
     docs = field_docs(model)
     return {info.alias or name: docs[name] for name, info in model.model_fields.items() if name in docs}
-
-
-def _with_expressions(definitions: dict[str, Schema]) -> dict[str, Schema]:
-    """Fields of hosts and sections may be variables too."""
-    return {name: _open(schema) for name, schema in definitions.items()}
 
 
 def _open(schema: Schema) -> Schema:
