@@ -1,4 +1,4 @@
-"""The head of a plan: the settings that a reviewer of the job must see, as its steps tell them."""
+"""What a plan begins with: the settings that whoever reviews a job has to see, as its steps tell them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ class Setting(Model):
     text: str
     """As it is now, for a person."""
     change: str = ""
-<<<<<<< HEAD:runner/step/setting.py
     """What a change of it may do that nobody can undo, in a sentence; empty for nothing."""
-=======
-    """What a change of it may do that cannot be undone, in a sentence; empty for nothing."""
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted):runner/step/about.py
     fallback: bool = False
     """Holds only where no step says anything else under this name: that there is no retention is worth a line
     too."""

@@ -114,7 +114,6 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             extents=choice.extents,
         )
 
-<<<<<<< HEAD
     def preflight(self, ctx: Context | None, known: Known[OpenSourceIn, Source]) -> Preflight[Source]:
         if ctx is None:
             return Preflight()
@@ -122,15 +121,6 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             return Preflight(observations=_observed_early(ctx, known.told))
         inputs, disk = known.inputs, frozen_disk(known.inputs.snapshot, known.inputs.disk)
         host = ctx.host(inputs.host)
-=======
-    def forecast(self, ctx: Context, inputs: OpenSourceIn) -> Forecast:
-        """Only once there is a snapshot: before, it is unknown which files it will freeze."""
-        choice = choose(ctx, inputs, frozen_disk(inputs.snapshot, inputs.disk))
-        return Forecast(notes=(f"over {choice.transport}: {choice.why}",))
-
-    def examine(self, ctx: Context, inputs: OpenSourceIn) -> tuple[Observation, ...]:
-        disk, host = frozen_disk(inputs.snapshot, inputs.disk), ctx.host(inputs.host)
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
         subject, looked_at = f"disk {disk.key}", f"how it can be read from host {host.name}"
         try:
             choice = choose(ctx, inputs, disk)

@@ -36,8 +36,8 @@ class TooManyConnectionsError(SendenseError):
     def __init__(self, export: Export, connections: int) -> None:
         taken = _taken(export)
         super().__init__(
-            f"{connections} connections were asked for, but the exporter of disk {export.image.key} "
-            f"takes {taken}: write connections: {connections} on the start-nbd step too"
+            f"{connections} connections were asked for, but the exporter of disk {export.image.key} takes "
+            f"{taken}: set connections: {connections} on the start-nbd step too"
         )
 
 

@@ -118,24 +118,13 @@ class Publish(Step[Unpublished, Empty, Published]):
         host.remove(posixpath.join(inputs.directory, layout.MANIFEST))
         host.remove(posixpath.join(inputs.directory, layout.VM_FILES), recursive=True)
 
-<<<<<<< HEAD
     def preflight(self, ctx: Context | None, known: Known[Unpublished, Published]) -> Preflight[Published]:
-        unverified = "not at all: no step compares what was written with what was read"
+        unverified = "not at all: no step compares what was written with what was read at the source"
         return Preflight(
             settings=(
                 Setting(name="verify", text=unverified, fallback=True),
-                Setting(name="retention", text="none: every restore point stays", fallback=True),
+                Setting(name="retention", text="none: every restore point is kept", fallback=True),
             )
-=======
-    def about(self, told: Mapping[str, Any], out: Published | None) -> tuple[About, ...]:
-        return (
-            About(
-                name="verify",
-                text="not at all: no step compares what was written with what was read at the source",
-                fallback=True,
-            ),
-            About(name="retention", text="none: every restore point is kept", fallback=True),
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
         )
 
     def report(self, out: Published) -> StepReport:
@@ -223,7 +212,7 @@ def _orphaned(inputs: Unpublished, host: Host, directory: str) -> Iterator[str]:
         below = img.info(host, image.path, force_share=True).backing_file
         if below != (parent and parent.image):
             yield (
-                f"disk {image.key} in {image.path} lies on {below or 'nothing'}, not on "
+                f"disk {image.key} in {image.path} is backed by {below or 'nothing'}, not by "
                 f"{parent and parent.image}"
             )
         if parent is None:
@@ -231,6 +220,6 @@ def _orphaned(inputs: Unpublished, host: Host, directory: str) -> Iterator[str]:
         there = manifest.read(host, posixpath.join(directory, parent.point))
         if there is None or there.disk(image.key) is None:
             yield (
-                f"disk {image.key} is built on {parent.point}, which is no restore point of "
+                f"disk {image.key} is backed by {parent.point}, which is not a restore point of "
                 f"{inputs.vm.name} with that disk"
             )

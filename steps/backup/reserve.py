@@ -74,27 +74,10 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         if there.state == "wrong":
             return Preflight(settings=settings, observations=(there,))
         try:
-<<<<<<< HEAD
             notes = _foretold(ctx, inputs, host, root)
         except SendenseError as error:
             return Preflight(settings=settings, observations=(there,), problems=(error.message,))
         return Preflight(settings=settings, observations=(there,), notes=notes)
-=======
-            marker.require(host, root)
-            directory = vm_place.look(host, root, inputs.vm)
-            unread = reader.read(host, directory).unread
-            holder = holder_at(host, posixpath.join(directory, layout.LOCK))
-            # The job's own lock tells of a run that is running now.
-            if holder is not None and ctx.run.id not in holder:
-                raise LockedError(_named(inputs), holder)
-        except SendenseError as error:
-            return Forecast(problems=(error.message,))
-        passed_over = (f"{one.sentence}; it is ignored" for one in unread)
-        return Forecast(notes=(f"{directory} on {host.name}", *passed_over))
-
-    def about(self, told: Mapping[str, Any], out: Reservation | None) -> tuple[About, ...]:
-        return (About(name="repository", text=told["repository"]),) if "repository" in told else ()
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
 
     def report(self, out: Reservation) -> StepReport:
         cells = {
@@ -115,10 +98,10 @@ def _foretold(ctx: Context, inputs: ReserveIn, host: Host, root: str) -> tuple[s
     directory = vm_place.look(host, root, inputs.vm)
     unread = reader.read(host, directory).unread
     holder = holder_at(host, posixpath.join(directory, layout.LOCK))
-    # Of a run that goes on now, the job's own lock tells.
+    # The job's own lock tells of a run that is running now.
     if holder is not None and ctx.run.id not in holder:
         raise LockedError(_named(inputs), holder)
-    return (f"{directory} on {host.name}", *(f"{one.sentence}; it is passed over" for one in unread))
+    return (f"{directory} on {host.name}", *(f"{one.sentence}; it is ignored" for one in unread))
 
 
 def _named(inputs: ReserveIn) -> str:

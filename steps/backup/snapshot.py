@@ -113,42 +113,12 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             tracking_reset.tell(ctx, vm, taken.disks)
         return taken.model_copy(update={"untracked_remedy": reset.remedy})
 
-<<<<<<< HEAD
     def preflight(
         self, ctx: Context | None, known: Known[SnapshotIn, SnapshotTaken]
     ) -> Preflight[SnapshotTaken]:
         settings, inputs = _settings(known), known.inputs
         if ctx is None or inputs is None:
             return Preflight(settings=settings)
-=======
-    def foresee(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken:
-        """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its
-        removal merges the deltas above them. Raises LockedError for another run's: what it says of the disks
-        is no fault of theirs."""
-        client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
-        _refuse_foreign(client, vm, ctx.run)
-        names = _own(ctx.run)
-        own = next((found for found in snapshots.listed(client, vm.moref) if found.name in names), None)
-        disks = (
-            snapshots.foreseen(client, vm.moref)
-            if own is None
-            else snapshots.contents(client, vm.moref, own.moref).disks
-        )
-        return SnapshotTaken(
-            vcenter=vm.vcenter,
-            vm=vm.moref,
-            moref="",
-            name=name_of(ctx.run),
-            created=datetime.now(UTC),
-            quiesced="no",
-            datacenter=vm.datacenter,
-            disks=disks,
-            untracked_remedy=tracking.look_ahead(client, vm, inputs.cbt).remedy,
-            nvram=None,
-        )
-
-    def examine(self, ctx: Context, inputs: SnapshotIn) -> tuple[Observation, ...]:
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         wanted = privileges.on_vm(vm.moref, vm.name)
         observations = (
@@ -182,7 +152,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
                     snapshots.remove(client, out.vm, found.moref)
             snapshots.consolidate_if_needed(client, out.vm)
         except Gone:
-            return  # the VM no longer exists, and its snapshots with it
+            return  # the VM is no longer there, and its snapshots with it
 
     def begun(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken | None:
         """Whatever came of the quiescing. A creation that is still in progress after the run's end is waited
@@ -216,42 +186,6 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             f"{_time(until)})"
         )
 
-<<<<<<< HEAD
-=======
-    def forecast(self, ctx: Context, inputs: SnapshotIn) -> Forecast:
-        client = vcenter(ctx, inputs.vm.vcenter)
-        problems = []
-        try:
-            machine.refuse_unless_ready(client, inputs.vm.moref)
-            _refuse_foreign(client, inputs.vm, ctx.run)
-        except SendenseError as error:
-            problems.append(error.message)
-        short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
-        notes = (
-            [f"after a failure the snapshot would be released at once: {', '.join(short)}"] if short else []
-        )
-        if unknown:
-            notes.append(
-                f"free space of datastore {', '.join(unknown)} cannot be read: min-free is not enforced there"
-            )
-        try:
-            notes += tracking.foresee(client, inputs.vm, inputs.cbt)
-        except TrackingOff as error:
-            problems.append(error.message)
-        return Forecast(notes=tuple(notes), problems=tuple(problems))
-
-    def about(self, told: Mapping[str, Any], out: SnapshotTaken | None) -> tuple[About, ...]:
-        found = [About(name=name, text=told[name]) for name in ("quiesce", "cbt") if name in told]
-        if "hold" in told:
-            kept = (
-                f"{human_seconds(told['hold'])} after a failure"
-                if told["hold"]
-                else "none: released at once after a failure"
-            )
-            found.append(About(name="hold", text=f"the snapshot, {kept}" if told["hold"] else kept))
-        return tuple(found)
-
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
     def report(self, out: SnapshotTaken) -> StepReport:
         text = f"The VM was read as it was at {_time(out.created)}; quiesced: {out.quiesced}."
         return StepReport(statements=(Statement(about="noted", text=text),))
@@ -279,10 +213,10 @@ def _foretold(ctx: Context, client: Client, inputs: SnapshotIn) -> tuple[tuple[s
     except SendenseError as error:
         problems.append(error.message)
     short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))
-    notes = [f"after a failure the snapshot would go at once: {', '.join(short)}"] if short else []
+    notes = [f"after a failure the snapshot would be released at once: {', '.join(short)}"] if short else []
     if unknown:
         notes.append(
-            f"how full datastore {', '.join(unknown)} is cannot be read: min-free is not watched there"
+            f"free space of datastore {', '.join(unknown)} cannot be read: min-free is not enforced there"
         )
     try:
         notes += tracking.foresee(client, inputs.vm, inputs.cbt)
@@ -293,8 +227,8 @@ def _foretold(ctx: Context, client: Client, inputs: SnapshotIn) -> tuple[tuple[s
 
 def _foreseen(ctx: Context, client: Client, inputs: SnapshotIn) -> SnapshotTaken:
     """Where this run's own snapshot is to be replaced, the next one freezes the same files, since its removal
-    merges what lies on them. Raises LockedError for another run's: what it says of the disks is no fault of
-    theirs."""
+    merges the deltas above them. Raises LockedError for another run's: what it says of the disks is no fault
+    of theirs."""
     vm, names = inputs.vm, _own(ctx.run)
     _refuse_foreign(client, vm, ctx.run)
     own = next((found for found in snapshots.listed(client, vm.moref) if found.name in names), None)

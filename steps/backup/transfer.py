@@ -134,7 +134,8 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             done = _copy(ctx, inputs, live, digests, increment)
             if done.blind:
                 ctx.warn(
-                    f"disk {image.key}: no extents were told for {done.blind} bytes, which were read instead"
+                    f"disk {image.key}: the source gave no extents for {done.blind} bytes, which were read "
+                    "instead"
                 )
             path = posixpath.join(image.directory, layout.digests(image.key))
             host.write_sparse(path, digests.size, digests.pieces())

@@ -105,9 +105,10 @@ class ParentDiffersError(DifferenceError):
 
     def __init__(self, image: Image, difference: BlockDifference) -> None:
         super().__init__(
-            f"disk {image.key}: a block that {image.path} on {image.host} takes from its parents differs "
-            f"at offset {difference.offset}: BLAKE3 {difference.expected} was recorded, {difference.found} "
-            "is read back; the points of that chain are no longer trusted, and the disk falls back to full",
+            f"disk {image.key}: a block that {image.path} on {image.host} inherits does not match its "
+            f"digest at offset {difference.offset}: BLAKE3 {difference.expected} was recorded, "
+            f"{difference.found} is read back; the points of that chain are no longer trusted, and the "
+            "disk falls back to full",
             details={"offset": difference.offset, "disk": image.key},
         )
 
@@ -276,7 +277,7 @@ def _compare(
 
 def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:
     assert copied.base is not None
-    why = f"a block of the chain differs at offset {difference.offset} when it is read back"
+    why = f"a block of the chain does not match its digest at offset {difference.offset}"
     damaged(ctx, copied.base, copied.image, why, difference.offset)
     return ParentDiffersError(copied.image, difference)
 

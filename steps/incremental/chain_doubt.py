@@ -27,8 +27,8 @@ class ChainDoubtedError(DifferenceError):
 
     def __init__(self, key: int, point: str, why: str) -> None:
         super().__init__(
-            f"disk {key} cannot be built on {point}: {why}; the points of that chain count as good no "
-            "longer, and it becomes a full"
+            f"disk {key} cannot be backed by {point}: {why}; the points of that chain are no longer "
+            "trusted, and the disk falls back to full"
         )
 
 

@@ -35,7 +35,7 @@ class PlanRetentionIn(JobModel):
     policy: Policy
     """What stays"""
     vms: tuple[str, ...] = ()
-    """The VMs it is for, by name, inventory path or instance uuid; none: all VMs that have points there"""
+    """The VMs it is for, by name, inventory path or instance uuid; none: all that have points there"""
     confirmed: dict[str, tuple[str, ...]] | None = None
     """By instance uuid, the points that somebody was shown and agreed to: no other goes, and other VMs are
     left alone"""
@@ -72,20 +72,12 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
             refused=tuple(f"{plan.label}: {plan.refused}." for plan in plans if plan.refused is not None),
         )
 
-<<<<<<< HEAD
     def preflight(self, ctx: Context | None, known: Known[PlanRetentionIn, Chosen]) -> Preflight[Chosen]:
         settings = known.settings(repository="repository")
         if "vms" in known.told:
-            named = ", ".join(known.told["vms"]) or "all that have points there"
+            named = ", ".join(known.told["vms"]) or "all VMs that have points there"
             settings = (*settings, Setting(name="VMs", text=named))
         return Preflight(settings=(*settings, *retention.settings(known.told)))
-=======
-    def about(self, told: Mapping[str, Any], out: Chosen | None) -> tuple[About, ...]:
-        found = [About(name="repository", text=told["repository"])] if "repository" in told else []
-        if "vms" in told:
-            found.append(About(name="VMs", text=", ".join(told["vms"]) or "all VMs that have points there"))
-        return (*found, *retention.about(told))
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
 
     def report(self, out: Chosen) -> StepReport:
         # What goes is told by who deletes it.

@@ -162,7 +162,6 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         if ctx is None or inputs is None or known.out is not None:
             return Preflight(settings=settings)
         host, root = locate(ctx, inputs.repository)
-<<<<<<< HEAD
         programs = (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
         try:
             found = _foretold(host, root, inputs)
@@ -170,33 +169,6 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             # A backup is not kept from its point by what it would delete after it.
             found = Preflight(problems=(error.message,))
         return replace(found, settings=settings, observations=programs)
-=======
-        planned = inputs.planned
-        if planned is None:
-            return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
-        notes = [
-            (f"to delete: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}")
-        ]
-        if planned.plan.moves:
-            notes.append(f"to rebuild: {counted(len(planned.plan.moves), 'image')}")
-        if planned.work.copied:
-            notes.append(planned.work.sentence)
-        elif any(move.onto is None for move in planned.plan.moves):
-            notes.append(retention_plan.SHARED)
-        free = host.free_bytes(root)
-        problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
-        drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)
-        return Forecast(
-            size=planned.work.copied or None, removes=drops, notes=tuple(notes), problems=problems
-        )
-
-    def about(self, told: Mapping[str, Any], out: Pruned | None) -> tuple[About, ...]:
-        return retention.about(told)
-
-    def examine(self, ctx: Context, inputs: PruneIn) -> tuple[Observation, ...]:
-        host, _ = locate(ctx, inputs.repository)
-        return (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
 
     def report(self, out: Pruned) -> StepReport:
         said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]
@@ -237,9 +209,9 @@ def _foretold(host: Host, root: str, inputs: PruneIn) -> Preflight[Pruned]:
     if planned is None:
         # In a backup, whose point is not there yet.
         return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
-    notes = [f"to go: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
+    notes = [f"to delete: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
     if planned.plan.moves:
-        notes.append(f"to be rebuilt: {counted(len(planned.plan.moves), 'image')}")
+        notes.append(f"to rebuild: {counted(len(planned.plan.moves), 'image')}")
     if planned.work.copied:
         notes.append(planned.work.sentence)
     elif any(move.onto is None for move in planned.plan.moves):
@@ -252,11 +224,7 @@ def _foretold(host: Host, root: str, inputs: PruneIn) -> Preflight[Pruned]:
 
 def _foreseen(after: VmPlan | None) -> Preflight[Pruned]:
     if after is None:
-<<<<<<< HEAD
-        return Preflight(notes=("the VM has no restore points yet: none goes",))
-=======
-        return Forecast(notes=("the VM has no restore points yet: nothing to delete",))
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
+        return Preflight(notes=("the VM has no restore points yet: nothing to delete",))
     if after.refused is not None:
         return Preflight(notes=(f"nothing would be pruned: {after.refused}",))
     drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
@@ -265,13 +233,8 @@ def _foreseen(after: VmPlan | None) -> Preflight[Pruned]:
         if drops
         else "no point to delete"
     )
-<<<<<<< HEAD
     return Preflight(
-        removes=drops, notes=(f"{told}, once this run has published a good point; decided again then",)
-=======
-    return Forecast(
         removes=drops, notes=(f"{told}, once this run has published a good point; evaluated again then",)
->>>>>>> 7f807b0 (Plain words: messages, help and docstrings say released, resumed, backed by, no longer trusted)
     )
 
 
