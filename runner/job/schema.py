@@ -59,6 +59,13 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
         "steps": {"type": "array", "minItems": 1, "items": _step(registry, found)},
         **entries,
     }
+    # Fields of hosts and sections may be variables too.
+    definitions: Schema = {name: _open(schema) for name, schema in shared.get("$defs", {}).items()}
+    definitions["expression"] = {
+        "type": "string",
+        "pattern": r"\$\{\{.*\}\}",
+        "description": "${{ step.field }}",
+    }
     return {
         "$schema": DIALECT,
         "title": "Sendense job",
@@ -66,9 +73,7 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
         "additionalProperties": False,
         "properties": {key: {**schema, "description": about[key]} for key, schema in properties.items()},
         "allOf": [_of_template(name, found, tuple(registry.sections)) for name in job_templates()],
-        # Fields of hosts and sections may be variables too.
-        "$defs": {name: _open(schema) for name, schema in shared.get("$defs", {}).items()}
-        | {"expression": {"type": "string", "pattern": r"\$\{\{.*\}\}", "description": "${{ step.field }}"}},
+        "$defs": definitions,
     }
 
 
