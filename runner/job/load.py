@@ -269,7 +269,6 @@ class _Loader:
         return beside(self._sources.directories[at.file], value) if isinstance(value, str) and value else path
 
     def _raise_problems(self) -> None:
-        self._template.drop_what_is_said_twice()
         if self._problems:
             # As one reads: the job's own file first, then what it includes, each from its top.
             place = {file: number for number, file in reversed(list(enumerate(self._sources.files)))}

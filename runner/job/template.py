@@ -45,8 +45,6 @@ class TemplateReader:
         self._spelling = spelling
         self._overrides = overrides
         self._problems = sources.problems
-        self._refused: set[Location] = set()
-        """Where variables were set that are not of their type: what steps say of these is the same again."""
 
     def applied(self, part: Part, node: Node) -> Part:
         """`part` merged over what the template that `node` names gives."""
@@ -81,16 +79,6 @@ class TemplateReader:
             ):
                 self._check_variable(variable, entry)
         return merged
-
-    def drop_what_is_said_twice(self) -> None:
-        """Of problems where a variable was set that is not of its type, all but those that name the
-        variable."""
-        self._problems[:] = [
-            each
-            for each in self._problems
-            if Location(each.file, each.line, each.column) not in self._refused
-            or each.message.startswith("vars.")
-        ]
 
     def _with_variables(self, part: Part, known: Mapping[str, Variable]) -> Part:
         """With the template's variables, and what their values have below them, as they are spelled."""
@@ -128,7 +116,6 @@ class TemplateReader:
             words = problem.message.removeprefix(f"{owner}: ")
             sentence = f"{owner} {words}" if words.startswith(("should ", "is ")) else problem.message
             self._problems.append(replace(problem, message=sentence))
-            self._refused.add(at)
 
     def _check_unused(self, part: Part, merged: Part, template: str) -> None:
         """A misspelt variable of a template would otherwise be a default that nobody asked for."""
