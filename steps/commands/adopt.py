@@ -81,8 +81,7 @@ def _vms(job: Job) -> Iterator[tuple[str, str, str]]:
             yield vcenter, vm, repository
             continue
         raise UsageError(
-            f"{job.file} does not say by itself which VM is in which repository: write `repository:` on "
-            "discover"
+            f"{job.file} does not say which VM is in which repository: write `repository:` on discover"
         )
     if not told_by(job, "discover"):
         raise UsageError(f"{job.file} discovers no VM: name the VM's backup job")
@@ -93,7 +92,7 @@ def _agree(found: Comparison, *, given: bool, shown: bool) -> None:
     assert found.old is not None
     if shown:
         print_table(found.directory, ("", "seen", "as"), list(_rows(found.old, found.new)), stream=sys.stdout)
-    question = "Is this one VM, so that its backups continue these restore points?"
+    question = "Is this the same VM, so that its backups continue these restore points?"
     agree(question, given=given, option="--yes", untouched="nothing was adopted")
 
 
@@ -124,7 +123,7 @@ def _sentence(vm: str, found: Comparison) -> str:
         case "first":
             return f"nothing to adopt: '{vm}' has no restore points yet"
         case "known":
-            return f"nothing to adopt: {found.directory} is that of '{vm}' as it is"
+            return f"nothing to adopt: {found.directory} is already that of '{vm}'"
         case "differs":
             return (
                 f"adopted: '{vm}' continues the restore points in {found.directory}; its next backup is a "

@@ -12,7 +12,7 @@ from steps.repository.standing import Standing
 
 
 class Declined(UsageError):
-    """Whoever was asked said no: nothing was touched."""
+    """The person who was asked said no: nothing was changed."""
 
 
 def agree(question: str, *, given: bool, option: str, untouched: str) -> None:
@@ -24,7 +24,7 @@ def agree(question: str, *, given: bool, option: str, untouched: str) -> None:
     answer = ask(question)
     if answer is None:
         raise UsageError(
-            f"{untouched}: there is no terminal to ask on; to do it without being asked: {typed(option)}"
+            f"{untouched}: there is no terminal to ask on; to go ahead without a question: {typed(option)}"
         )
     if not answer:
         raise Declined(untouched)
@@ -34,7 +34,7 @@ def accept_suspect(known: Standing, what: str, *, given: bool) -> bool:
     """Whether the point is suspect or damaged; that is said first, and agreed to. `what` is the question.
     Raises as `agree`."""
     for doubt in known.doubts:
-        print(f"! {known.vm}/{known.point} is not to be relied on: {doubt}", file=sys.stderr)
+        print(f"! {known.vm}/{known.point} is not trusted: {doubt}", file=sys.stderr)
     if not known.doubts:
         return False
     print(f"! {known.remedy}", file=sys.stderr)

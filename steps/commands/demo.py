@@ -53,7 +53,7 @@ class Listener:
     "--keep",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Make all of it in this directory, and leave it there.",
+    help="Use this directory, and keep everything in it.",
 )
 def demo(keep: Path | None) -> None:
     """Back up a VM of a lab, and show the restore point.
@@ -84,13 +84,13 @@ def demo(keep: Path | None) -> None:
             print_ending(summary, sys.stdout)
         elif keep is None:
             click.echo(
-                "what the demo made is removed, and what it held with it; --keep DIR leaves it there",
+                "the demo's files are removed, with what its run held; --keep DIR keeps them",
                 err=True,
             )
     if result.exit_code == 0 and keep is None:
         click.echo(
-            "\nAll of it was removed again; `sendense demo --keep DIR` leaves it there, for these commands "
-            "to be tried."
+            "\nAll of it was removed again; `sendense demo --keep DIR` keeps it, so that you can try "
+            "these commands."
         )
     raise click.exceptions.Exit(result.exit_code)
 
@@ -115,7 +115,8 @@ def _proof(lab: Lab, result: Result, published: Published) -> Iterator[str]:
         image = posixpath.join(published.path, layout.image(disk.key))
         if not img.equals(here, image, disk.file):
             raise DifferenceError(
-                f"{image} is not equal to {disk.file}: this is a bug of run {result.run}, please report it"
+                f"{image} differs from {disk.file}: this is a bug in sendense (run {result.run}), please "
+                "report it"
             )
         yield (
             f"disk {disk.key}: {posixpath.basename(image)} is equal to {Path(disk.file).name} (qemu-img "

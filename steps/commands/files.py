@@ -38,7 +38,7 @@ FILES_SCHEMA_VERSION = 1
     "directory",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=Path(),
-    help="Where `get` puts what it copies.  [default: here]",
+    help="Where `get` puts the copies.  [default: the current directory]",
 )
 @repository_option
 @job_options
@@ -65,7 +65,7 @@ def files(
     if not paths and verb != "ls":
         raise UsageError(f"name what to {verb}: an absolute path in the guest, such as /etc/fstab")
     if as_json and verb == "cat":
-        raise UsageError("cat prints the files as they are, and --json is of ls and get")
+        raise UsageError("--json works with ls and get; cat prints the files as they are")
     options = options_from(settings, state)
     with _tree(site, options, repository, point, disks, accepted=accept_suspect) as tree:
         if verb == "ls":

@@ -42,8 +42,8 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: boo
             told.append({**there, "uuid": made.uuid, "made": True})
             mounted = host.run(["stat", "--format=%m", "--", path]).stdout.decode(errors="replace").strip()
             click.echo(
-                f"{place.name}: made a new, empty repository {made.uuid} in {path} on {host.name}: "
-                f"file system {mounted}, {human_bytes(host.free_bytes(path))} free",
+                f"{place.name}: created an empty repository {made.uuid} in {path} on {host.name}: file "
+                f"system {mounted}, {human_bytes(host.free_bytes(path))} free",
                 err=as_json,
             )
     if as_json:

@@ -99,7 +99,7 @@ def write(
     Changed block tracking sees it, a snapshot does not.
     """
     if file is not None and pattern is not None:
-        raise UsageError("write either --file or --pattern: both say what is to be written")
+        raise UsageError("give either --file or --pattern, not both")
     content: Iterator[bytes]
     if file is not None:
         content, known = content_of(file, length), length_of(file, length)
@@ -169,6 +169,6 @@ def _parameters(kind: FaultKind) -> str:
 @lab.command()
 @directory_option
 def stop(directory: Path) -> None:
-    """End the lab. Its directory stays; `lab start` goes on with it."""
+    """Stop the lab. Its directory stays; `lab start` starts it again."""
     ended = Lab(directory).stop()
-    click.echo(f"the lab in {directory} has ended" if ended else f"the lab in {directory} was not running")
+    click.echo(f"the lab in {directory} is stopped" if ended else f"the lab in {directory} was not running")

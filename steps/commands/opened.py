@@ -1,4 +1,4 @@
-"""A restore point that a command works with outside of any run: found, proven to be whole, and let go of at
+"""A restore point that a command works with outside of any run: found, checked to be whole, and released at
 the end."""
 
 from __future__ import annotations
@@ -40,11 +40,9 @@ def opened_point(
         place, path = find_point(job, places_of(job, ctx, repository), name)
         img.QEMU_IMG.require(ctx, place.host)
         point, known = stored.weighed(place.host, place.path, path, disks)
-        consent.accept_suspect(known, "Open it all the same?", given=accepted)
+        consent.accept_suspect(known, "Open it anyway?", given=accepted)
         with ctx.closing:
             yield ctx, point
     if point.doubts:
-        print(
-            f"! {point.vm}/{point.point} is not to be relied on: {'; '.join(point.doubts)}", file=sys.stderr
-        )
+        print(f"! {point.vm}/{point.point} is not trusted: {'; '.join(point.doubts)}", file=sys.stderr)
         raise click.exceptions.Exit(DifferenceError.exit_code)

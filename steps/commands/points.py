@@ -75,7 +75,7 @@ def _show(name: str, listed: Catalogue) -> None:
     if listed.unread:
         rows = [(one.path, one.why) for one in listed.unread]
         print_table(
-            "Cannot be read, so nothing of its VM is deleted", ("path", "why"), rows, stream=sys.stderr
+            "Cannot be read, so no point of its VM is deleted", ("path", "why"), rows, stream=sys.stderr
         )
     if listed.skipped:
         print_table(
@@ -86,8 +86,8 @@ def _show(name: str, listed: Catalogue) -> None:
 
 
 def trees(points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
-    """The points of one VM, each below what it lies on, with the lines that lead to it. A chain goes straight
-    down: only where several lie on one do all but the last step aside."""
+    """The points of one VM, each below its parent, with the lines that lead to it. A chain goes straight
+    down: only where several have one parent are all but the last indented."""
     order = {point.point: number for number, point in enumerate(points)}
     above: dict[str | None, list[Point]] = {}
     for point in points:
@@ -99,7 +99,7 @@ def trees(points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
         children = above.get(point.point, [])
         last = not children
         yield point, "" if root else f"{stem}{'└ ' if last else '├ '}"
-        # The straight line is gone on with last, below the branches.
+        # The straight line continues last, below the branches.
         for child in children[-1:]:
             pending.append((child, stem, False))
         for child in reversed(children[:-1]):
@@ -143,7 +143,7 @@ def _remarks(point: Point) -> Iterator[str]:
     if point.broken is not None:
         yield f"BROKEN: {point.broken}"
     for doubt in point.doubts:
-        yield f"NOT GOOD: {doubt}"
+        yield f"NOT TRUSTED: {doubt}"
     if point.protected is not None:
         yield f"protected until {point.protected.until:%Y-%m-%d}"
     if point.quiesced != "yes":

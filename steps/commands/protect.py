@@ -35,9 +35,11 @@ class Day(click.ParamType[datetime]):
 @click.command(cls=Work)
 @site_argument
 @click.argument("point")
-@click.option("--until", type=Day(), metavar="DATE", help="The last day that it stays, as 2026-12-31 (UTC).")
-@click.option("--reason", help="Why; it is shown to whoever wants to delete it.")
-@click.option("--lift", is_flag=True, help="Protect it no longer.")
+@click.option(
+    "--until", type=Day(), metavar="DATE", help=("The last day of protection, as 2026-12-31 (UTC).")
+)
+@click.option("--reason", help="Why; it is shown to anyone who tries to delete it.")
+@click.option("--lift", is_flag=True, help="Remove the protection.")
 @repository_option
 @job_options
 @json_option
@@ -59,19 +61,19 @@ def protect(
     good point.
     """
     if lift == (until is not None and reason is not None) or (lift and (until or reason)):
-        raise UsageError("write --until DATE and --reason TEXT, or --lift alone")
+        raise UsageError("give --until DATE and --reason TEXT, or --lift only")
     now = datetime.now(UTC)
     if until is not None and until <= now:
-        raise UsageError(f"--until {until:%Y-%m-%d} is over")
+        raise UsageError(f"--until {until:%Y-%m-%d} is in the past")
     job = read_job(site, options_from(settings, state), part=True)
     with repositories_of(job, repository) as places:
         place, path = find_point(job, places, point)
         if until is None or reason is None:
             verification_records.unprotect(place.host, path)
-            click.echo(f"{path} is protected no longer", err=as_json)
+            click.echo(f"{path} is no longer protected", err=as_json)
         else:
             verification_records.write(place.host, path, Protection(until=until, reason=reason, at=now))
-            click.echo(f"{path} stays until the end of {until:%Y-%m-%d}: {reason}", err=as_json)
+            click.echo(f"{path} is protected until the end of {until:%Y-%m-%d}: {reason}", err=as_json)
             for sentence in verification_records.against(verification_records.read(place.host, path)):
                 click.echo(f"{path}: {sentence}", err=True)
         against = (

@@ -50,7 +50,10 @@ RULES = {
 def rules(function: Callable[..., Any]) -> Callable[..., Any]:
     """--keep-last … --keep-yearly, --max-chain."""
     function = click.option(
-        "--max-chain", type=click.IntRange(2), metavar="N", help="Points that a disk is read from, at most."
+        "--max-chain",
+        type=click.IntRange(2),
+        metavar="N",
+        help=("The longest chain that a disk may be read from: a full and N - 1 incrementals."),
     )(function)
     for name, words in reversed(RULES.items()):
         function = click.option(f"--keep-{name}", type=click.IntRange(1), metavar="N", help=words)(function)
@@ -63,9 +66,9 @@ def rules(function: Callable[..., Any]) -> Callable[..., Any]:
 @rules
 @all_vms_option
 @click.option(
-    "--dry-run", is_flag=True, help="Show what would go and what would be rebuilt, and why; change nothing."
+    "--dry-run", is_flag=True, help="Show what would be deleted and rebuilt, and why; change nothing."
 )
-@click.option("--yes", is_flag=True, help="Delete what no rule keeps without asking: for cron and CI.")
+@click.option("--yes", is_flag=True, help="Delete without asking: for cron and CI.")
 @repository_option
 @job_options
 @json_option
@@ -83,17 +86,17 @@ def prune(
 ) -> None:
     """Delete the restore points that no rule keeps.
 
-    Of the VM that JOB is about, of those named after it, or of all VMs where JOB is a part like site.yaml or
-    --all-vms is given. What would go is shown first, and asked about; --yes answers, and without a terminal
-    it is needed. No other point goes than those that were shown.
+    It prunes the VM of JOB, the VMs named after it, or all VMs if JOB is a part like site.yaml or --all-vms
+    is given. It first shows what would be deleted and asks; --yes skips the question, and is required without
+    a terminal. Only points that were shown are deleted.
 
-    Only points whose every block was compared count; the last good one, protected ones and what an unfinished
-    run is built on stay. What is built on a point that goes is rebuilt before, and compared. Killed at any
-    moment, the same command goes on.
+    Only points whose every block was compared count; the last good one, protected ones and the parents of an
+    unfinished run stay. Before a point is deleted, images backed by it are rebuilt and compared. If the
+    command is killed, the same command resumes.
     """
     given: dict[str, JsonValue] = {name.replace("_", "-"): n for name, n in counts.items() if n is not None}
     if not given:
-        raise UsageError("say what stays: --keep-last, --keep-daily, … N, or --max-chain N")
+        raise UsageError("say what to keep: --keep-last N, --keep-daily N, …, or --max-chain N")
     options = options_from(settings, state)
     job = read_job(site, options, part=True)
     policy = Policy.model_validate({name.replace("-", "_"): count for name, count in given.items()})
@@ -128,7 +131,7 @@ def prune(
         "confirmed": {plan.instance_uuid: [*plan.plan.drops] for plan in due},
     }
     file = job_for(site, options, "prune", place.name, values, free=("confirmed",))
-    # What an unfinished prune decided was not shown now: it is decided anew, and what that one left is
+    # What an unfinished prune decided was not shown now: it is decided again, and what that one left is
     # finished first.
     result, summary = made.run_made(file, Options(state=state, fresh=True, typed=typed()))
     if as_json:
@@ -169,19 +172,19 @@ def _show(plans: Sequence[VmPlan], stream: TextIO, *, all_points: bool) -> None:
     """`all_points`: those that stay too."""
     for plan in plans:
         if plan.refused is not None:
-            print(f"{plan.label} is left alone: {plan.refused}", file=sys.stderr)
+            print(f"{plan.label} is not pruned: {plan.refused}", file=sys.stderr)
         elif plan.due:
             _show_vm(plan, stream, all_points=all_points)
     due = [plan for plan in plans if plan.due]
     if not due:
         stay = sum(len(plan.plan.decisions) for plan in plans)
-        stream.write(f"no point goes, {stay} {'stays' if stay == 1 else 'stay'}\n")
+        stream.write(f"nothing to delete; {stay} {'stays' if stay == 1 else 'stay'}\n")
         return
     gone, freed = sum(len(plan.plan.drops) for plan in due), human_bytes(sum(plan.work.freed for plan in due))
     rebuilt = sum(len(plan.plan.moves) for plan in due)
     stay = sum(len(plan.plan.decisions) for plan in plans) - gone
     stream.write(
-        f"{counted(gone, 'point')} would go ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; "
+        f"{counted(gone, 'point')} would be deleted ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; "
         f"{counted(rebuilt, 'image')} would be rebuilt\n"
     )
 
@@ -194,8 +197,8 @@ def _show_vm(plan: VmPlan, stream: TextIO, *, all_points: bool) -> None:
     ]
     print_table(plan.label, ("point", "", "why"), rows, stream=stream)
     for move in plan.plan.moves:
-        end = "becomes a full" if move.onto is None else f"is put on {move.onto}"
-        stream.write(f"  disk {move.key} of {move.point}, now on {move.parent}, {end}\n")
+        end = "is made a full" if move.onto is None else f"is rebased onto {move.onto}"
+        stream.write(f"  disk {move.key} of {move.point}, now backed by {move.parent}, {end}\n")
     if plan.work.copied:
         stream.write(f"  {plan.work.sentence}\n")
     elif any(move.onto is None for move in plan.plan.moves):

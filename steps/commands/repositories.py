@@ -31,9 +31,7 @@ from steps.repository.section import Repository
 site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=Path))
 """A job, or the part with the repositories that jobs include."""
 
-all_vms_option = click.option(
-    "--all-vms", is_flag=True, help="All VMs of the repository, whatever JOB is about."
-)
+all_vms_option = click.option("--all-vms", is_flag=True, help="All VMs of the repository, not only JOB's.")
 
 repository_option = click.option(
     "--repository", metavar="NAME", help="Which of the job's repositories.  [default: all]"
@@ -162,7 +160,7 @@ def _is_unfinished(job: Path, options: Options) -> bool:
 
 def _forget_old(commands: Path) -> None:
     """The same command makes its file again."""
-    with suppress(FileNotFoundError):  # another command forgets them meanwhile
+    with suppress(FileNotFoundError):  # another command deleted them meanwhile
         for old in sorted(commands.glob("*.yaml"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_COMMANDS]:
             old.unlink()
 

@@ -29,11 +29,11 @@ RESTORE_SCHEMA_VERSION = 1
 
 point_argument = click.argument("point")
 disk_option = click.option(
-    "--disk", "disks", type=int, multiple=True, metavar="KEY", help="Only this disk; repeatable."
+    "--disk", "disks", type=int, multiple=True, metavar="KEY", help="Only this disk; may be repeated."
 )
 
 accept_option = click.option(
-    "--accept-suspect", is_flag=True, help="Take POINT though it is suspect or damaged, without asking."
+    "--accept-suspect", is_flag=True, help="Use POINT even if it is suspect or damaged, without asking."
 )
 
 
@@ -41,7 +41,11 @@ accept_option = click.option(
 @site_argument
 @point_argument
 @click.option(
-    "--to", "place", required=True, metavar="DIR|HOST:DIR", help="Where to; HOST is one of the job's."
+    "--to",
+    "place",
+    required=True,
+    metavar="DIR|HOST:DIR",
+    help=("Where to write the files; HOST is a host of the job."),
 )
 @disk_option
 @click.option(
@@ -50,14 +54,12 @@ accept_option = click.option(
     type=click.Choice(["qcow2", "raw", "vmdk", "vmdk-stream"]),
     default="qcow2",
     show_default=True,
-    help="vmdk-stream is what an OVA holds.",
+    help="The format; vmdk-stream is the one in an OVA.",
 )
-@click.option(
-    "--overwrite", is_flag=True, help="Replace files that are there, once the new ones are verified."
-)
+@click.option("--overwrite", is_flag=True, help="Replace existing files, once the new ones are verified.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @renamed_option("--plan", "--dry-run", is_flag=True)
-@click.option("--fresh", is_flag=True, help="Abandon what an unfinished restore has so far, and begin anew.")
+@click.option("--fresh", is_flag=True, help="Discard an unfinished restore, and start over.")
 @accept_option
 @repository_option
 @job_options
@@ -79,9 +81,9 @@ def restore(
 ) -> None:
     """Restore the disks of POINT as files.
 
-    POINT is a restore point's name or the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest
-    where there is one VM, is the newest good point. What is restored is read back and compared with what was
-    read at the source; no file has its final name before. After a failure the same command goes on.
+    POINT is a restore point's name or any unambiguous prefix of it, VM/POINT, or its path; VM, VM/latest, or
+    latest where there is one VM, is the newest good point. What is restored is read back and compared with
+    what was read at the source; no file gets its final name before. After a failure the same command resumes.
     """
     options = options_from(settings, state)
     job = read_job(site, options, part=True)
@@ -90,7 +92,7 @@ def restore(
         found, path = find_point(job, places, point)
         stored.refuse_unknown_disks(found.host, path, disks)
         known = standing.read(found.host, path, disks)
-    suspect = not dry_run and consent.accept_suspect(known, "Restore it all the same?", given=accept_suspect)
+    suspect = not dry_run and consent.accept_suspect(known, "Restore it anyway?", given=accept_suspect)
     values: dict[str, JsonValue] = {
         "repository": found.name,
         "point": path,
@@ -153,7 +155,7 @@ def destination(place: str, hosts: Collection[str]) -> tuple[str, str]:
         known = ", ".join(hosts)
         raise UsageError(
             f"--to {place}: the job has no host '{host}'; it has {known}; write ./{place} for a directory "
-            "here"
+            "on this machine"
         )
     if host == LOCAL:
         return host, str(Path(directory).resolve())

@@ -24,7 +24,7 @@ _FIELDS = {"discover": "vm", "plan-retention": "vms", "prune": "vm"}
 
 class NoScopeError(UsageError):
     def __init__(self, job: Job, why: str) -> None:
-        super().__init__(f"{job.file}: {why}; name the VMs after the job, or say --all-vms")
+        super().__init__(f"{job.file}: {why}; name the VMs after the job, or give --all-vms")
 
 
 @dataclass(frozen=True)

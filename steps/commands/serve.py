@@ -32,7 +32,7 @@ LOOK = 0.5
 @site_argument
 @point_argument
 @disk_option
-@click.option("--writable", is_flag=True, help="Take writes, and throw them away at the end.")
+@click.option("--writable", is_flag=True, help="Accept writes, and discard them at the end.")
 @accept_option
 @repository_option
 @job_options
@@ -55,7 +55,7 @@ def serve(
     """
     options = options_from(settings, state)
     with (
-        stop_on_signals("the disks are served no more") as stop,
+        stop_on_signals("the disks are no longer served") as stop,
         opened_point(site, options, repository, point, disks, stop, accepted=accept_suspect) as (ctx, found),
     ):
         served = serve_point(ctx, found, writable=writable)
@@ -83,13 +83,9 @@ def document(point: StoredPoint, served: Sequence[Serving]) -> dict[str, object]
 
 def lines(point: StoredPoint, served: Sequence[Serving]) -> list[str]:
     """For a person, ready to paste."""
-    how = (
-        "read-only"
-        if all(one.read_only for one in served)
-        else "writable, and what is written is thrown away"
-    )
+    how = "read-only" if all(one.read_only for one in served) else "writable, writes are discarded at the end"
     found = [f"{point.vm} {point.point}, {how}, until Ctrl-C"]
-    found += [f"NOT TO BE RELIED ON: {doubt}" for doubt in point.doubts]
+    found += [f"NOT TRUSTED: {doubt}" for doubt in point.doubts]
     found += [f"note: {note}" for note in point.notes]
     for one in served:
         uri = one.uris[0]
@@ -126,5 +122,5 @@ def _wait(ctx: Context) -> None:
     while not ctx.stop.wait(LOOK):
         for child in ctx.children:
             if (code := child.poll()) is not None:
-                said = " ".join(child.stderr().split()) or "it said nothing"
+                said = " ".join(child.stderr().split()) or "it printed nothing"
                 raise SendenseError(f"{child.argv[0]} on {child.host} ended with exit code {code}: {said}")

@@ -43,7 +43,7 @@ VERIFY_SCHEMA_VERSION = 1
     "--all",
     "every",
     is_flag=True,
-    help="All points of JOB's VM, of the VMs named in place of POINT, or with a site of all VMs.",
+    help="All points: of JOB's VM, of the VMs named in place of POINT, or of all VMs if JOB is a site.",
 )
 @all_vms_option
 @click.option(
@@ -51,16 +51,14 @@ VERIFY_SCHEMA_VERSION = 1
     type=click.Choice(["chain", "sample", "metadata"]),
     default="chain",
     show_default=True,
-    help="Every block, a sample of them, or none: tables, chain and digests only.",
+    help="chain: every block; sample: some of them; metadata: no block, only tables, chain and digests.",
 )
 @click.option(
     "--against-source",
     is_flag=True,
-    help="Also read from a new snapshot what the VM did not write since, and compare.",
+    help="Also compare with the VM: read from a new snapshot what it did not write since.",
 )
-@click.option(
-    "--fresh", is_flag=True, help="Abandon the records of an unfinished verification, and begin anew."
-)
+@click.option("--fresh", is_flag=True, help="Discard an unfinished verification, and start over.")
 @repository_option
 @job_options
 @json_option
@@ -81,7 +79,7 @@ def verify(
 
     They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its
     path; VM, VM/latest, or latest where there is one VM, is the newest good point. The result is recorded
-    beside the manifest; a point that differs counts as good no longer (exit code 5). With --against-source,
+    beside the manifest; a point that differs is no longer trusted (exit code 5). With --against-source,
     JOB is best the VM's backup job: its variables say which vCenter has the VM, and from where it is read.
     """
     _refuse_misuse(points, every=every, all_vms=all_vms)
@@ -97,14 +95,14 @@ def verify(
     names = {place.name for place, _ in found}
     if len(names) > 1:
         raise UsageError(
-            f"these points lie in the repositories {', '.join(sorted(names))}: verify one's at a time"
+            f"these points are in the repositories {', '.join(sorted(names))}: verify those of one at a time"
         )
     paths = sorted({posixpath.relpath(path, place.path) for place, path in found})
     values: dict[str, JsonValue] = {"repository": names.pop(), "points": list(paths), "level": level}
     if against_source:
         values |= _with_vm(job, uuids)
     if every:
-        # Another day these are other points: what is unfinished is gone on with.
+        # Another day these are other points: an unfinished verification is resumed.
         told: list[JsonValue] = [job.file, found[0][0].path, *points, all_vms]
         file = job_for(site, options, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
     else:
@@ -122,7 +120,7 @@ def _refuse_misuse(points: Sequence[str], *, every: bool, all_vms: bool) -> None
     if all_vms and not every:
         raise UsageError("--all-vms goes with --all: all points of all VMs")
     if not points and not every:
-        raise UsageError("name the points to verify, or say --all; `sendense points JOB` lists them")
+        raise UsageError("name the points to verify, or give --all; `sendense points JOB` lists them")
 
 
 def _every(job: Job, place: Place, vms: Sequence[str], *, all_vms: bool) -> list[str]:

@@ -1,7 +1,7 @@
 """The digests of a disk: 32 bytes a block, in a sparse file that is never held whole.
 
 Entry i is the BLAKE3 of [i MiB, min((i+1) MiB, capacity)); 32 zero bytes stand for a block of zeroes, so that
-holes of the disk are holes of the file (64 TiB: 2 GiB, sparse). The file lies on this machine: what its
+holes of the disk are holes of the file (64 TiB: 2 GiB, sparse). The file is on this machine: what its
 system refuses is raised as NoSpaceError or HostError.
 """
 

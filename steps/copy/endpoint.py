@@ -66,7 +66,7 @@ _LASTING = frozenset(
 ENOTCONN; who runs the server may know that it only stands for a network's failure behind it."""
 
 _REMEDY = {
-    errno.EIO: "what it lies on cannot do it at this place",
+    errno.EIO: "the storage below it cannot do that at this offset",
     errno.ENOSPC: "make room there and run the same command again",
     errno.EDQUOT: "raise the quota there and run the same command again",
     errno.ENOTCONN: "the connection broke",

@@ -157,8 +157,8 @@ def _head(value: object, name: str) -> LedgerHead:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if not isinstance(value, dict) or version != SCHEMA_VERSION:
         raise StateError(
-            f"the ledger {name} has schema version {version}, this program reads {SCHEMA_VERSION}: "
-            "use the program that wrote it, or remove the file to copy the disk from the start"
+            f"the ledger {name} has schema version {version}, and this sendense reads {SCHEMA_VERSION}: "
+            "use the version that wrote it, or remove the file to copy the disk from the start"
         )
     return LedgerHead(**value)
 

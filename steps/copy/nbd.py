@@ -50,7 +50,7 @@ _CLOSE_TIMEOUT = 1.0
 
 
 OPEN_TIMEOUT = 120.0
-"""Seconds for a server's answer. nbdkit opens its disk anew for each connection, and VMware's library takes
+"""Seconds for a server's answer. nbdkit opens its disk again for each connection, and VMware's library takes
 long for that: a login, a ticket, and connections to two machines ("Connecting and disconnecting … can also be
 very slow", nbdkit-vddk-plugin(1)). A server that died is told at once all the same; this is only for one that
 is silent."""
@@ -163,7 +163,7 @@ class NbdChannel:
 
     def _connect(self, uri: str, timeout: float, stop: threading.Event) -> None:
         def late() -> ConnectFailed:
-            silent = f"it accepted the connection but said nothing for {timeout:.0f} s"
+            silent = f"it accepted the connection but sent nothing for {timeout:.0f} s"
             return ConnectFailed(self.name, uri, silent)
 
         def is_through() -> bool:
@@ -217,7 +217,7 @@ class NbdChannel:
             self._handle.aio_notify_write()
 
     def _mask(self) -> int:
-        """What libnbd waits for now; the answer to a read may end its wish to write, and a connection that
+        """What libnbd waits for now; the answer to a read may end its need to write, and a connection that
         ended waits for nothing."""
         if self._handle is None:
             return 0

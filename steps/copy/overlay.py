@@ -20,7 +20,7 @@ class UntouchedDiffers(CopyError):
 
     def __init__(self, name: str, offset: int) -> None:
         super().__init__(
-            f"the {name} has other bytes at offset {offset} than the source, though they are called unchanged"
+            f"the {name} differs from the source at offset {offset}, though tracking calls that unchanged"
         )
         self.offset = offset
 

@@ -73,7 +73,7 @@ class Tree:
         try:
             self._copy(self._entry(real), real, name, into, 0, tell)
         except FileExistsError as error:
-            raise GuestError(f"{directory / name} is there already and stays as it is") from error
+            raise GuestError(f"{directory / name} exists already and is not overwritten") from error
         except OSError as error:
             raise GuestError(f"{directory / name} cannot be written: {error.strerror}") from error
         finally:
@@ -96,7 +96,7 @@ class Tree:
         elif entry.kind == "link" and stays_inside(entry.target or "", depth - 1):
             os.symlink(entry.target or "", name, dir_fd=into)
         else:
-            tell(f"{path} is left out: {_why_left_out(entry, depth)}")
+            tell(f"{path} is skipped: {_why_left_out(entry, depth)}")
 
     def _copy_file(self, path: str, name: str, into: int) -> None:
         """With its holes; it gets its name when it is whole."""
@@ -170,7 +170,7 @@ def _why_left_out(entry: Entry, depth: int) -> str:
     if entry.mode is None:
         return "its name is no UTF-8, and libguestfs cannot be asked for it"
     if depth >= DEEPEST:
-        return "it lies too deep"
+        return "it is nested too deep"
     if entry.kind == "link":
         return f"it is a link to {'a name that is no UTF-8' if entry.target is None else entry.target}"
     return f"it is a {entry.kind}"

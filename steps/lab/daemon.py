@@ -1,7 +1,7 @@
 """The process that is the lab: ``python -m steps.lab.daemon DIRECTORY INVENTORY [--leashed]``.
 
 It writes one line to standard output, once it is ready or cannot be: ``{"ready": true}`` or ``{"error": "<a
-sentence>", "exit_code": 2}``. What else it says goes to standard error, which whoever starts it keeps in a
+sentence>", "exit_code": 2}``. What else it says goes to standard error, which its starter keeps in a
 file. It ends on SIGTERM, at the request ``stop``, and, with --leashed, when its standard input ends: when the
 process that started it is gone.
 """
@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _announce(line: Mapping[str, JsonValue]) -> None:
-    """Whoever started us waits for the end of this pipe, so nothing may keep it open."""
+    """The process that started us waits for the end of this pipe, so nothing may keep it open."""
     os.write(1, json.dumps(line).encode() + b"\n")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)

@@ -43,9 +43,7 @@ class NotStarted(SendenseError):
 
 class NotEnded(SendenseError):
     def __init__(self, pid: int) -> None:
-        super().__init__(
-            f"the lab's process {pid} does not end, not even by SIGKILL: it waits for the system"
-        )
+        super().__init__(f"the lab's process {pid} does not end, not even on SIGKILL: it hangs in the kernel")
 
 
 class Lab:
@@ -86,7 +84,7 @@ class Lab:
             *map(directory.joinpath, record.BEGUN),
         }:
             # A lab writes site.yaml and jobs: those of somebody's own must not be replaced.
-            raise UsageError(f"{directory} is not empty and no lab: give --dir a new directory")
+            raise UsageError(f"{directory} is not empty and not a lab: give --dir a new directory")
         process = _launch(directory, inventory.absolute(), leashed=leashed)
         lab = cls(directory)
         lab._process = process
@@ -215,7 +213,7 @@ def _await_ready(process: subprocess.Popen[bytes], directory: Path) -> None:
         line = said.readline()
     if not line:
         words = (directory / record.LOG).read_text(errors="replace").strip().splitlines()[-3:]
-        raise NotStarted(directory, " / ".join(words) or "it said nothing")
+        raise NotStarted(directory, " / ".join(words) or "it printed nothing")
     answer = json.loads(line)
     if "error" in answer:
         process.wait(KILL_TIMEOUT)

@@ -85,7 +85,7 @@ class Sshd:
             for connection in _connections(listener):
                 _signal(connection, signal.SIGKILL)
             _signal(listener, signal.SIGKILL)
-            _await(lambda: self._listener() is None, "the lab's sshd does not end")
+            _await(lambda: self._listener() is None, "the lab's sshd does not stop")
         self._path("pid").unlink(missing_ok=True)
         if self._child is not None:
             self._child.stop()
@@ -170,7 +170,7 @@ class Sshd:
         return f"listening on 127.0.0.1 port {self.port}." in self.log() and self._listener() is not None
 
     def _last_words(self) -> str:
-        return " / ".join(self.log().strip().splitlines()[-3:]) or "it said nothing"
+        return " / ".join(self.log().strip().splitlines()[-3:]) or "it printed nothing"
 
     def _listener(self) -> int | None:
         """Its pid, if the process of that number is ours: it has our log open. Its command line would not do:

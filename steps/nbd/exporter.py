@@ -174,7 +174,7 @@ def _serve(ctx: Context, host: Host, server: Server, at: str | int, directory: s
             ctx.children.remove(child)
             raise
         return cache
-    raise _error(host, server, "it asked for O_DIRECT though it was told not to")
+    raise _error(host, server, "it asked for O_DIRECT although it was told not to")
 
 
 def _await_ready(ctx: Context, host: Host, server: Server, child: Child, pid_file: str) -> None:
@@ -192,7 +192,7 @@ def _await_ready(ctx: Context, host: Host, server: Server, child: Child, pid_fil
 def _check_alive(host: Host, server: Server, child: Child) -> None:
     if (code := child.poll()) is None:
         return
-    said = " ".join(child.stderr().split()) or "it said nothing"
+    said = " ".join(child.stderr().split()) or "it printed nothing"
     if nbd_server.refuses_direct(said):
         raise _NoDirectReadsError
     if nbd_server.port_is_taken(said):

@@ -138,7 +138,7 @@ def _carries_sockets(ctx: Context, host: Host, argv: Callable[[str], tuple[str, 
 
 def _await_socket(ctx: Context, host: Host, child: Child, socket: str) -> None:
     def failure() -> HostError:
-        said = " ".join(child.stderr().split()) or "it said nothing"
+        said = " ".join(child.stderr().split()) or "it printed nothing"
         return HostError(
             f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}"
         )

@@ -17,7 +17,7 @@ def serve(
 ) -> Serving:
     """It ends with `ctx`. Raises ExporterError, ToolMissing, HostError, ConnectFailed, WrongSizeError."""
     if not host.exists(image.path):
-        raise exporter.ExporterError(host.name, image.key, image.path, "there is no such image any more")
+        raise exporter.ExporterError(host.name, image.key, image.path, "the image no longer exists")
     server = Server(
         key=image.key,
         path=image.path,

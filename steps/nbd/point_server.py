@@ -11,7 +11,7 @@ from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage, StoredDisk, StoredPoint
 
 CONNECTIONS = 4
-"""ssh processes a disk, where it lies on another host: as for a backup."""
+"""ssh processes per disk, if it is on another host: as for a backup."""
 
 
 def serve_point(ctx: Context, point: StoredPoint, *, writable: bool) -> tuple[Serving, ...]:

@@ -34,7 +34,7 @@ class Doubt:
 
     def seen_from(self, point: str) -> str:
         """To come after the disk of `point`, which it is or is built on."""
-        return self.why if self.point == point else f"is built on {self.point}, which {self.why}"
+        return self.why if self.point == point else f"is backed by {self.point}, which {self.why}"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Chains:
         """In words; None where it is good."""
         if self.good(entry):
             return None
-        return self.broken(entry) or next(self.doubts(entry), "not every block of it was compared")
+        return self.broken(entry) or next(self.doubts(entry), "not every block was compared")
 
     def _follow(self, entry: Entry, key: int) -> None:
         """Fills in what is known of disk `key` of `entry` and of all points below it."""
@@ -173,12 +173,12 @@ class Chains:
         if self._stored is not None:
             for name in (disk.image, disk.digests):
                 if posixpath.join(entry.path, name) not in self._stored:
-                    return Doubt(entry.point, f"has lost {name}: it is gone, or empty")
+                    return Doubt(entry.point, f"has lost {name}: it is missing or empty")
         if disk.parent is None:
             return None
         if below is not None:
             return below.broken
-        return Doubt(disk.parent, "cannot be read" if disk.parent in self._unread else "is not there")
+        return Doubt(disk.parent, "cannot be read" if disk.parent in self._unread else "does not exist")
 
     def _wrong_at_rest(
         self, entry: Entry, key: int, below: _State | None
@@ -221,9 +221,9 @@ def _found(wrong: DiskVerified) -> str:
 
 
 def _failed(wrong: DiskVerified) -> str:
-    return f"did not pass its verification at rest: {_found(wrong)}"
+    return f"failed verification at rest: {_found(wrong)}"
 
 
 def _differed(entry: Entry, key: int) -> str | None:
     found = None if entry.marks.against_source is None else entry.marks.against_source.disk(key)
-    return None if found is None or found.passed else "differed from the VM where that had not written"
+    return None if found is None or found.passed else "differed from the VM where the VM had not written"

@@ -91,7 +91,7 @@ class AdoptedTwiceError(SendenseError):
     def __init__(self, instance_uuid: str, directories: Sequence[str]) -> None:
         super().__init__(
             f"{' and '.join(directories)} were all adopted for the VM with instance uuid {instance_uuid}: "
-            f"move {layout.IDENTITIES} away from those that are not its own"
+            f"move {layout.IDENTITIES} out of those that are not its own"
         )
 
 
@@ -114,14 +114,14 @@ def parse(content: bytes, where: str) -> tuple[Adoption, ...]:
 
 
 def add(host: Host, directory: str, adoption: Adoption) -> None:
-    """For who has the VM's lock. Raises StateError for a file that cannot be read."""
+    """The caller has the VM's lock. Raises StateError for a file that cannot be read."""
     document = Identities(adopted=(*read(host, directory), adoption)).to_json_value()
     host.write(posixpath.join(directory, layout.IDENTITIES), seal(document))
 
 
 def adopted_as(host: Host, root: str, instance_uuid: str) -> str | None:
     """Path of the directory whose VM has that instance uuid now, though it is not named after it. Raises
-    StateError, AdoptedTwiceError, UnreadableError where a directory cannot be read: nobody knows whether it
+    StateError, AdoptedTwiceError, UnreadableError where a directory cannot be read: it is unknown whether it
     is that one."""
     wanted = instance_uuid.lower()
     argv = _FILES_WITH.argv(root, wanted, layout.IDENTITIES)
@@ -164,7 +164,7 @@ def why_not_believed(point: str, recorded: Recorded, vm: Recorded, adopted: Sequ
     if adopted and is_known(adopted[-1].new, vm):
         day = f"{adopted[-1].when.astimezone(UTC):%Y-%m-%d}"
         return (
-            f"{point} was made before the VM was adopted from another vCenter ({day}), whose changeIds mean "
-            "nothing here"
+            f"{point} was made before the VM was adopted from another vCenter ({day}), whose changeIds are "
+            "not valid here"
         )
     return f"{point} is of another VM"

@@ -133,7 +133,7 @@ def is_image(name: str) -> bool:
 
 
 def backing(point_name: str, disk_key: int) -> str:
-    """What an image says of the one that it lies on: relative, so that a repository can be moved."""
+    """An image's backing file name: relative, so that a repository can be moved."""
     return f"../{point_name}/{image(disk_key)}"
 
 

@@ -41,14 +41,14 @@ class AmbiguousPointError(UsageError):
         self.candidates = tuple(candidates)
         more = ", …" if len(candidates) > _SHOWN else ""
         super().__init__(
-            f"{name!r} may be any of {', '.join(candidates[:_SHOWN])}{more}; write more of it, or VM/POINT, "
-            "or its path"
+            f"{name!r} is ambiguous: {', '.join(candidates[:_SHOWN])}{more}; write more of it, or "
+            "VM/POINT, or its path"
         )
 
 
 class SeveralVmsError(UsageError):
     def __init__(self, root: str, count: int) -> None:
-        super().__init__(f"{root} has points of {count} VMs: write whose, as VM/{LATEST}")
+        super().__init__(f"{root} has points of {count} VMs: write VM/{LATEST}")
 
 
 def find(host: Host, root: str, name: str) -> Found:

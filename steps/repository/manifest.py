@@ -120,7 +120,7 @@ class PointDisk(Recorded):
 
     @property
     def backing(self) -> str | None:
-        """What the image says of the one that it lies on; None for a full."""
+        """The image's backing file; None for a full."""
         return None if self.parent is None else layout.backing(self.parent, self.key)
 
 
@@ -162,13 +162,13 @@ class Manifest(Recorded):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.schema_version > 1 and (self.sequence is None or self.stored is None):
-            raise ValueError("it has no sequence, or not the time of the repository's host")
+            raise ValueError("it has no sequence, or no time of the repository host")
         for disk in self.disks:
             if disk.parent == self.point:
-                raise ValueError(f"disk {disk.key} is built on itself")
+                raise ValueError(f"disk {disk.key} is backed by itself")
             if disk.blocks != -(-disk.capacity // MiB):
                 raise ValueError(
-                    f"disk {disk.key} has {disk.capacity} bytes, which are not {disk.blocks} blocks of 1 MiB"
+                    f"disk {disk.key} has {disk.capacity} bytes, which is not {disk.blocks} blocks of 1 MiB"
                 )
             if max(disk.compared, disk.written) > disk.blocks or disk.inherited > disk.compared:
                 raise ValueError(f"disk {disk.key} has fewer blocks than are said to be compared or written")

@@ -35,8 +35,8 @@ class NotARepositoryError(SendenseError):
 
     def __init__(self, host: str, path: str) -> None:
         super().__init__(
-            f"{path} on {host} is not a repository: mount its disk; only for a repository that never was: "
-            "`sendense init JOB`"
+            f"{path} on {host} is not a repository: mount its disk; `sendense init JOB` is only for a new "
+            "repository"
         )
 
 
@@ -45,8 +45,8 @@ class NoPlaceError(SendenseError):
 
     def __init__(self, host: str, path: str, parent: str) -> None:
         super().__init__(
-            f"{path} on {host} cannot be made, since there is no directory {parent}: mount the repository's "
-            "disk, or make that directory"
+            f"{path} on {host} cannot be created, since {parent} does not exist: mount the repository's "
+            "disk, or create that directory"
         )
 
 
@@ -55,8 +55,8 @@ class NotEmptyError(SendenseError):
 
     def __init__(self, host: str, path: str, names: list[str]) -> None:
         super().__init__(
-            f"{path} on {host} holds other files ({', '.join(names[:3])}…); "
-            "name an empty or a new directory as the repository's path"
+            f"{path} on {host} has other files ({', '.join(names[:3])}…); give an empty or a new directory "
+            "as the repository's path"
         )
 
 

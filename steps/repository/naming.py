@@ -37,8 +37,8 @@ class AmbiguousVmError(UsageError):
     def __init__(self, name: str, vms: Sequence[VmDirectory], root: str) -> None:
         self.candidates = tuple(told(vm) for vm in vms)
         super().__init__(
-            f"{root} has points of {len(vms)} VMs that are called {name!r}: write the uuid, or its "
-            f"beginning, of one of {'; '.join(self.candidates)}"
+            f"{root} has points of {len(vms)} VMs called {name!r}: write the uuid of one, or any "
+            f"unambiguous prefix of it: {'; '.join(self.candidates)}"
         )
 
 

@@ -1,8 +1,8 @@
-"""What a disk's next image can lie on: the newest restore point, if that has the disk and all below it can be
-relied on.
+"""The parent of a disk's next image: the newest restore point, if that has the disk and its whole chain can
+be relied on.
 
 Everything of a parent (its image, its digests, its changeId) comes from the one manifest of that point, so
-that an image can never lie on one moment and tell the changes since another.
+that an image can never be backed by one moment and hold the changes since another.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def _newest(seen: VmDirectory, sought: Sought) -> Entry:
         raise NoParentError(why)
     if (disk := entry.disk(sought.key)) is None:
         been = any(before.disk(sought.key) is not None for before in seen.entries)
-        raise NoParentError(f"it was not in {entry.point}" if been else "it is in no restore point yet")
+        raise NoParentError(
+            f"it was not in {entry.point}" if been else ("it is not in any restore point yet")
+        )
     if disk.backing_uuid != sought.backing_uuid:
         raise NoParentError(f"it is another disk than the one with its key in {entry.point}")
     return entry
@@ -115,7 +117,7 @@ def _chain(seen: VmDirectory, newest: Entry, key: int, run: str) -> list[Entry]:
         _refuse_unread(seen, ())
         missing = bottom.parent if bottom is not None else chain[-1].point
         raise NoParentError(
-            f"disk {key} of {newest.point} is built on {missing}, which is not there or has no such disk"
+            f"disk {key} of {newest.point} is backed by {missing}, which does not exist or has no such disk"
         )
     _refuse_unread(seen, chain[-1].manifest.unread)
     if (doubt := chains.doubt(newest, key)) is not None:
@@ -124,7 +126,7 @@ def _chain(seen: VmDirectory, newest: Entry, key: int, run: str) -> list[Entry]:
             raise NoParentError(why)
         raise NoParentError(why, doubt.cause, _distrusted(chains, newest, key))
     if lost is not None:
-        raise NoParentError(f"{lost.point}, which it would be built on, {lost.why}")
+        raise NoParentError(f"{lost.point}, which would back it, {lost.why}")
     return chain
 
 
@@ -147,7 +149,7 @@ def _refuse_unread(seen: VmDirectory, older: Container[str]) -> None:
     as long as nobody looks."""
     for one in seen.unread:
         if one.point not in older and not (one.point or "").endswith(layout.PARTIAL):
-            raise NoParentError(f"{one.sentence}, so it is not known what could be built on")
+            raise NoParentError(f"{one.sentence}, so the parent is unknown")
 
 
 def _last_full(chain: Sequence[Entry], key: int) -> LastFull:
@@ -161,7 +163,7 @@ def _last_full(chain: Sequence[Entry], key: int) -> LastFull:
 
 
 def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
-    """Whether `parent` is still there, as it was, and nobody doubts what it stands on."""
+    """Whether `parent` is still there, as it was, and its chain is trusted."""
     seen = _look(host, directory)
     entry = next((entry for entry in seen.entries if entry.point == parent.point), None)
     disk = None if entry is None else entry.disk(key)
@@ -176,7 +178,8 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
 
 def doubt(host: Host, directory: str, point: str, suspicion: Suspicion) -> None:
     """Marks the disk suspect in `point` and in all that it is built on, back to its full. The newest comes
-    first: it is what a next image would lie on, so that a crash between leaves no chain that looks sound."""
+    first: it is what a next image would be backed by, so that a crash between leaves no chain that looks
+    sound."""
     by_name = {entry.point: entry for entry in _look(host, directory).entries}
     below: str | None = point
     marked: set[str] = set()

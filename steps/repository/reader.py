@@ -1,6 +1,6 @@
 """The one reader of VMs' directories: a listing, and the small files of what it lists, become `VmDirectory`.
 
-What could not be read is never taken for absent. It belongs to the VM in whose directory it is: nobody knows
+What could not be read is never taken for absent. It belongs to the VM in whose directory it is: it is unknown
 what it is built on or what speaks against what, so of that VM nothing is deleted (`retention`) and next to
 nothing is built on (`parent`); all others are as they would be without it. Where it cannot be said whose it
 is, nothing is told at all (UnreadableError).
@@ -103,9 +103,13 @@ def _is_small(found: Found) -> bool:
 def _why_not(found: Found) -> str | None:
     """Why a small file is not read."""
     if found.kind != "f":
-        return "it is no regular file"
+        return "it is not a regular file"
     limit = layout.RECORD_LIMIT
-    return None if found.size <= limit else f"it has {found.size} bytes, and such a file has {limit} at most"
+    return (
+        None
+        if found.size <= limit
+        else (f"it has {found.size} bytes, more than the {limit} of any such file")
+    )
 
 
 def _parts(path: str) -> tuple[str, str, str]:
@@ -172,12 +176,12 @@ def _refuse_foreign(one: Found) -> None:
     """What is in the repository beside VMs' directories; files do not matter."""
     hidden = one.path.startswith(".") or one.path == "lost+found"
     if one.kind == "d" and "/" not in one.path and not hidden:
-        raise _Foreign("it is not a VM's directory; nothing in it is listed")
+        raise _Foreign("it is not the directory of a VM, and is not listed")
 
 
 def _refuse_other(one: Found) -> None:
     if one.kind != "d":
-        raise StateError("it is no directory")
+        raise StateError("it is not a directory")
 
 
 def _place(vm: VmDirectory, one: Found, name: str) -> bool:
@@ -190,7 +194,7 @@ def _place(vm: VmDirectory, one: Found, name: str) -> bool:
     elif layout.is_dropped(name):
         vm.leftovers = True
     elif one.kind == "d" and not is_point:
-        raise _Foreign("it is not named as a restore point")
+        raise _Foreign("its name is not that of a restore point")
     return is_point
 
 

@@ -30,7 +30,7 @@ def _in_utc(value: datetime) -> datetime:
 
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""With its time zone: without one nobody knows when it was, and it cannot be compared with others."""
+"""With its time zone: without one it names no moment, and cannot be compared with others."""
 
 Amount = Annotated[int, Field(ge=0, le=LARGEST)]
 """Of bytes or blocks."""
@@ -47,7 +47,7 @@ def different(*names: str) -> Callable[[Sequence[_T]], Sequence[_T]]:
             values = [getattr(item, name) for item in items]
             if len(set(values)) < len(values):
                 twice = next(value for value in values if values.count(value) > 1)
-                raise ValueError(f"it has the {name} {twice} twice")
+                raise ValueError(f"it lists the {name} {twice} twice")
         return items
 
     return check

@@ -57,10 +57,10 @@ def settings(told: Mapping[str, Any]) -> tuple[Setting, ...]:
     rest = (
         "; what no rule keeps is deleted"
         if policy.keeps
-        else "; no rule says what stays, so every point does"
+        else "; no rule says what to keep, so every point is kept"
     )
     change = (
-        "restore points that the new rules do not keep are deleted after the next success"
+        "restore points that the new rules do not keep are deleted after the next successful backup"
         if policy.keeps
         else ""
     )
@@ -105,7 +105,7 @@ class Move(Model):
     key: int
     """The disk's key"""
     parent: str
-    """The point that it lies on now"""
+    """Its parent now"""
     onto: str | None
     """The point that it is put on; none: it becomes a full"""
     root: str
@@ -141,7 +141,7 @@ def keep(
     if not policy.keeps:
         return tuple(_kept(entry, reasons[entry.point] or ["no rule is given"]) for entry in history)
     if not good:
-        return tuple(_kept(entry, reasons[entry.point] or ["no good point is there"]) for entry in history)
+        return tuple(_kept(entry, reasons[entry.point] or ["there is no good point"]) for entry in history)
     for entry, why in _picked(good, policy):
         reasons[entry.point].append(why)
     counted = {entry.point for entry in good}
@@ -181,7 +181,7 @@ def plan(chains: Chains, policy: Policy, now: datetime, pinned: Mapping[str, str
 
 def nothing(history: History) -> Plan:
     """Where nothing may be decided: all stays as it is."""
-    decisions = tuple(_kept(entry, ["nothing of this VM is pruned"]) for entry in history)
+    decisions = tuple(_kept(entry, ["this VM is not pruned"]) for entry in history)
     return Plan(decisions=decisions, moves=(), drops=())
 
 
@@ -198,7 +198,7 @@ def _untouchable(chains: Chains, now: datetime) -> Iterator[tuple[str, str]]:
             yield entry.point, f"damaged, {_advice(chains, entry)}: {why}"
             for disk in entry.manifest.disks:
                 for below in chains.of(entry, disk.key)[1:]:
-                    yield below.point, f"{entry.point}, which is damaged, is built on it"
+                    yield below.point, f"{entry.point}, which is damaged, is backed by it"
 
 
 def _advice(chains: Chains, entry: Entry) -> str:
@@ -206,14 +206,14 @@ def _advice(chains: Chains, entry: Entry) -> str:
     the bad ones."""
     for above in children(chains.history, entry.point):
         if chains.broken(above) is None:
-            return f"but {above.point} is built on it, so do not remove it"
+            return f"but {above.point} is backed by it, so do not remove it"
     if any(
         chains.doubt(below, disk.key)
         for disk in entry.manifest.disks
         for below in chains.of(entry, disk.key)[1:]
     ):
-        return "for you to remove once what it is built on was verified itself"
-    return "for you to remove"
+        return "remove it yourself once its parent was verified"
+    return "remove it yourself"
 
 
 def _damage(chains: Chains, entry: Entry) -> str | None:
@@ -285,7 +285,7 @@ def _shared_roots(moves: Iterable[Move], kept: set[str]) -> dict[str, str]:
         if move.onto is None and move.root not in kept:
             heirs.setdefault((move.root, move.key), []).append(move.point)
     return {
-        root: f"{' and '.join(points)} are built on it side by side"
+        root: f"{' and '.join(points)} are both backed by it"
         for (root, _), points in heirs.items()
         if len(points) > 1
     }

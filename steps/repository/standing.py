@@ -1,4 +1,4 @@
-"""What is to be said of a restore point before anyone relies on it, and which point of a VM is the one to
+"""What a user must know of a restore point before using it, and which point of a VM is the one to
 rely on."""
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ class SuspectPointError(UsageError):
     def __init__(self, standing: Standing, accepted: str) -> None:
         self.doubts = standing.doubts
         super().__init__(
-            f"{standing.point} is not to be relied on: {'; '.join(standing.doubts)}; {standing.remedy}; "
-            f"{accepted}"
+            f"{standing.point} is not trusted: {'; '.join(standing.doubts)}; {standing.remedy}; {accepted}"
         )
 
 
@@ -83,13 +82,13 @@ def latest(vm: VmDirectory) -> tuple[str, str | None] | None:
     good = vm.chains.newest_good
     taken = good or newest
     newer = [f"{newest.point} is not good: {vm.chains.why_not_good(newest)}"] if newest is not good else []
-    newer += [one.sentence for one in vm.unread]  # nobody knows whether it is newer
+    newer += [one.sentence for one in vm.unread]  # it may be newer
     if not newer:
         return taken.path, None
     name = vm.vm_name
     if good is None:
         return (
             taken.path,
-            f"no point of {name} is good; the newest, {taken.point}, is taken ({'; '.join(newer)})",
+            f"no point of {name} is good; using the newest, {taken.point} ({'; '.join(newer)})",
         )
-    return taken.path, f"{taken.point} is taken, the newest good point of {name} ({'; '.join(newer)})"
+    return taken.path, f"using {taken.point}, the newest good point of {name} ({'; '.join(newer)})"

@@ -109,7 +109,7 @@ class DiskCompared(Recorded):
     """Offsets (bytes) of the first that differ, a hundred at most; also of those found before that could not
     be compared again since."""
     why_not: str | None = None
-    """Why nobody knows what was written since: then none was compared."""
+    """Why it is unknown what was written since: then none was compared."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -251,12 +251,9 @@ def against(found: Marks) -> Iterator[str]:
     for suspicion in found.suspect.disks if found.suspect else ():
         yield f"Disk {suspicion.key} is suspect: {suspicion.why}."
     if found.verified is not None and not found.verified.passed:
-        yield f"It did not pass its verification at rest of {found.verified.at:%Y-%m-%d %H:%M} UTC."
+        yield f"It failed verification at rest at {found.verified.at:%Y-%m-%d %H:%M} UTC."
     if found.against_source is not None and not found.against_source.passed:
-        yield (
-            f"It differed from the VM when they were compared on {found.against_source.at:%Y-%m-%d %H:%M} "
-            "UTC."
-        )
+        yield (f"It differed from the VM when compared at {found.against_source.at:%Y-%m-%d %H:%M} UTC.")
 
 
 def _read(host: Host, point: str, kind: type[_Mark]) -> _Mark | None:

@@ -92,7 +92,7 @@ class VmDirectory:
 
     @property
     def next_sequence(self) -> int:
-        """One more than any point has; room is left for those that cannot be read. For who holds the VM's
+        """One more than any point has; room is left for those that cannot be read. The caller holds the VM's
         lock."""
         known = (entry.manifest.sequence or 0 for entry in self.entries)
         return max(known, default=0) + len(self.unread_points) + 1

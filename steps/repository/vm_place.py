@@ -24,8 +24,7 @@ class TwoDirectoriesError(SendenseError):
 
     def __init__(self, root: str, names: list[str]) -> None:
         super().__init__(
-            f"{' and '.join(names)} in {root} are directories of one VM; move the points of one into the "
-            "other"
+            f"{' and '.join(names)} in {root} are directories of one VM; move all points into one of them"
         )
 
 
@@ -63,7 +62,7 @@ def find(host: Host, root: str, instance_uuid: str) -> str | None:
 
 def look(host: Host, root: str, vm: Identified) -> str:
     """Where the VM's directory is or will be; changes nothing. What of its points cannot be read does not
-    matter here: any other tells whose they are. Where none does, nobody knows better than its name, and
+    matter here: any other tells whose they are. Where none does, only its name tells, and
     nothing is built on any of them. Raises TwoDirectoriesError, OtherVcenterError, StateError."""
     present = find(host, root, vm.instance_uuid)
     if present is None:
@@ -98,8 +97,8 @@ def point_of_run(host: Host, directory: str, run_id: str) -> str | None:
             path = posixpath.join(directory, name)
             if (made := manifest.read(host, path)) is None:
                 raise StateError(
-                    f"{path} on {host.name} has the name of what run {run_id} publishes, and no "
-                    f"{layout.MANIFEST}: look at what it is, and move it away"
+                    f"{path} on {host.name} has the name that run {run_id} publishes under, but no "
+                    f"{layout.MANIFEST}: check what it is, and move it away"
                 )
             if made.run == run_id:
                 return path

@@ -39,8 +39,8 @@ class RestoredDiffersError(DifferenceError):
     def __init__(self, target: Target, difference: BlockDifference) -> None:
         super().__init__(
             f"disk {target.disk.key} of {target.disk.point} in {target.image.path} on {target.image.host} "
-            f"differs at offset {difference.offset}: BLAKE3 {difference.expected} was read at the source, "
-            f"{difference.found} is read back; the same command restores it again",
+            f"does not match its digest at offset {difference.offset}: BLAKE3 {difference.expected} was "
+            f"read at the source, {difference.found} is read back; run the same command to restore it again",
             details={"offset": difference.offset, "disk": target.disk.key},
         )
 

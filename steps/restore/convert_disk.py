@@ -64,9 +64,9 @@ class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
         'with: {target: "${{ target }}", source: "${{ source }}"}, retries: 5'
     )
     errors = (
-        "the file is to lie on a third host",
+        "the file is to be on a third host",
         "qemu-img fails (its standard error is shown), or makes no progress",
-        "no space is left where the file lies",
+        "no space is left where the file is",
     )
 
     def check(self, ctx: Context, inputs: ConvertDiskIn, recorded: Restored | None) -> Restored | None:

@@ -62,7 +62,7 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
         'with: {disk: "${{ disk }}", directory: /restore, format: raw}'
     )
     errors = (
-        "a file of that name is there already",
+        "a file of that name exists already",
         "the disk's content does not fit into the free space",
         "no space is left on the host",
     )
@@ -81,7 +81,8 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
         _create(ctx, host, target)
         if not _is_right(host, target):
             raise SendenseError(
-                f"{target.image.path} on {host.name} was made, but is not as large as the disk; look at it"
+                f"{target.image.path} on {host.name} was created, but not with the size of the disk; check "
+                "it there"
             )
         return target
 
@@ -115,7 +116,7 @@ def _settings(known: Known[CreateTargetIn, Target]) -> tuple[Setting, ...]:
     told = known.told
     if not {"host", "directory", "format"} <= told.keys():
         return ()
-    replaced = "what is there is replaced" if told.get("overwrite") else "nothing that is there is replaced"
+    replaced = "existing files are replaced" if told.get("overwrite") else "existing files are not replaced"
     text = f"{told['directory']} on {told['host']} as {told['format']}; {replaced}"
     return (Setting(name="to", text=text),)
 
@@ -214,7 +215,7 @@ def _existing(host: Host, directory: str) -> str:
 
 
 def _room(host: Host, inputs: CreateTargetIn, subject: str) -> Observation:
-    """What is written is what is in use; a stream is compressed, nobody knows how well."""
+    """What is written is what is in use; how well a stream compresses is unknown."""
     place = _existing(host, inputs.directory)
     there = host.stat(place)
     if there is not None and not there.is_dir:
@@ -225,7 +226,5 @@ def _room(host: Host, inputs: CreateTargetIn, subject: str) -> Observation:
     looked_at = f"free space for its {human_bytes(data)} in use"
     found = f"{human_bytes(free)} free in {place} on {host.name}"
     if free < data and inputs.format != "vmdk-stream":
-        return wrong(
-            subject, looked_at, f"{human_bytes(data)} are to be restored, {found}", "make room there"
-        )
+        return wrong(subject, looked_at, f"{human_bytes(data)} to restore, {found}", "make room there")
     return good(subject, looked_at, found)

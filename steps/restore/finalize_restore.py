@@ -21,7 +21,7 @@ class Delivered(Model):
     point: str
     """Name of the restore point"""
     host: str
-    """The job's name of the host that the files lie on"""
+    """The job's name of the host that the files are on"""
     files: tuple[str, ...]
     """Their absolute paths there"""
     source: str = ""
@@ -37,7 +37,7 @@ class FinalizeRestoreIn(JobModel):
 
 class NothingToDeliverError(SendenseError):
     def __init__(self) -> None:
-        super().__init__("no disk was given, so nothing was restored; name at least one that the point has")
+        super().__init__("no disk was given, so nothing was restored; name at least one disk of the point")
 
 
 class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):

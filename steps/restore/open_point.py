@@ -19,10 +19,7 @@ from steps.repository import layout, lookup
 from steps.repository.section import locate
 from steps.values.stored_point import StoredPoint
 
-_ACCEPTED = (
-    "`accept_suspect: true` among the job's vars (`--accept-suspect` on the command line) takes it all the "
-    "same"
-)
+_ACCEPTED = "`accept_suspect: true` in the job's vars (`--accept-suspect` on the command line) uses it anyway"
 
 
 class OpenPointIn(JobModel):
@@ -51,10 +48,10 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
     example = "uses: open-point, with: {repository: main, point: pgtest1/20261123, disks: [2000]}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
-        "a point that it is built on is missing",
-        "something speaks against it or against what it is built on, and the job does not accept that (exit "
-        "code 2; the newest good point is named)",
-        "an image lies on another file than the manifests say, or leads out of the repository",
+        "a point of its chain is missing",
+        "it or a point of its chain is not trusted, and the job does not accept that (exit code 2; the "
+        "newest good point is named)",
+        "an image's backing file is not the one that the manifests say, or is outside of the repository",
     )
 
     def check(self, ctx: Context, inputs: OpenPointIn, recorded: StoredPoint | None) -> StoredPoint | None:
@@ -85,7 +82,7 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
             text = told["point"] if out is None else f"{out.path}, of {out.vm}"
             settings = (*settings, Setting(name="restore point", text=text))
         if told.get("accept_suspect"):
-            text = "accepted: also one that is suspect or damaged is taken"
+            text = "accepted, even if suspect or damaged"
             settings = (*settings, Setting(name="suspect points", text=text))
         return Preflight(settings=settings, notes=() if out is None else out.notes)
 
@@ -94,13 +91,13 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         kept = f"The configuration and NVRAM of {out.vm} are in {config} on {out.host}."
         alarm = None
         if out.doubts:
-            # That somebody accepted it makes it no better: whoever meets the result later sees the exit code
-            # alone.
-            text = f"it is from {out.vm}/{out.point}, which is not to be relied on: {'; '.join(out.doubts)}"
+            # That somebody accepted it makes it no better: the exit code shows it to later users of the
+            # result alone.
+            text = f"it is from {out.vm}/{out.point}, which is not trusted: {'; '.join(out.doubts)}"
             alarm = Alarm(
                 text=text,
                 exit_code=DifferenceError.exit_code,
-                brief="from a point that is not to be relied on",
+                brief="from a point that is not trusted",
             )
         return StepReport(statements=(Statement(about="noted", text=kept),), alarm=alarm)
 

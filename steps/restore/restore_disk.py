@@ -52,9 +52,9 @@ class PointDamagedError(DifferenceError):
 
     def __init__(self, disk: StoredDisk, offset: int) -> None:
         super().__init__(
-            f"disk {disk.key} of {disk.point} reads otherwise at offset {offset} than when it was backed up: "
-            f"{disk.image.path} on {disk.image.host}, or one that it lies on, is damaged; restore another "
-            "point",
+            f"disk {disk.key} of {disk.point} does not match its digest at offset {offset}: "
+            f"{disk.image.path} on {disk.image.host}, or one of its backing images, is damaged; restore "
+            "another point",
             details={"offset": offset, "disk": disk.key},
         )
 
@@ -62,7 +62,7 @@ class PointDamagedError(DifferenceError):
 class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
     """Copies a disk out of a restore point. What reads as zero is not written, so a sparse disk stays sparse.
     Every block that is read is compared with its digest of the time of the backup. What a FLUSH made safe is
-    recorded: an interrupted restore goes on there, inside the disk."""
+    recorded: an interrupted restore resumes there, inside the disk."""
 
     name = "restore-disk"
     lifetime = Lifetime.KEEP
@@ -78,7 +78,7 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
         "the restore point is damaged: disk and offset are named (exit 5)",
         "the point's digests file is not the one that its manifest names (exit 5)",
         "a range cannot be read or written: one is enough",
-        "no space is left where the file lies",
+        "no space is left where the file is",
     )
 
     def check(self, ctx: Context, inputs: RestoreDiskIn, recorded: Restored | None) -> Restored | None:

@@ -23,15 +23,15 @@ PROBE_TIMEOUT = 10.0
 
 class ServeImageIn(JobModel):
     image: DiskImage
-    """The image, with all that it lies on"""
+    """The image, with its backing images"""
     mode: Literal["write", "read-only"] = "read-only"
     """Whether it is to be written to"""
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
-    """ssh processes, where it lies on another host"""
+    """ssh processes, if it is on another host"""
 
 
 class ServeImage(Step[ServeImageIn, Empty, Serving]):
-    """Serves an image over NBD on its host, and leads local sockets to it. Each image that it lies on is
+    """Serves an image over NBD on its host, and leads local sockets to it. Each backing image is
     named to qemu-nbd with its format: none is probed, and nothing else is opened. It ends with the run."""
 
     name = "serve-image"

@@ -15,7 +15,7 @@ from steps.values.target import Target
 
 class TargetExistsError(SendenseError):
     def __init__(self, path: str, host: str) -> None:
-        super().__init__(f"{path} on {host} is there already and stays as it is; --overwrite replaces it")
+        super().__init__(f"{path} on {host} exists already and is not overwritten; --overwrite replaces it")
 
 
 def is_delivered(host: Host, target: Target) -> bool:

@@ -1,9 +1,9 @@
 """What runs left whose records are lost: snapshots in vCenter, what carries their mark on a host, and
 unfinished points.
 
-An orphan is let go of only when its repository is one of the job's and the VM's lock there is free, and while
+An orphan is released only when its repository is one of the job's and the VM's lock there is free, and while
 we hold that lock: a run that writes there and lives, wherever, has it. All others are named, with what stands
-in the way: of a run that is dead, another job may have the records, and goes on from its snapshot; what only
+blocks it: another job may have the records of a run that is dead, and resume its snapshot; what only
 reads a restore point needs no lock.
 """
 
@@ -73,7 +73,7 @@ def find_orphans(ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
     for place in where:
         for vm_directory in reader.read_all(place.host, place.root).vms.values():
             for one in vm_directory.unread:
-                ctx.warn(f"{one.sentence}, so what runs left there may be more than what is named")
+                ctx.warn(f"{one.sentence}, so runs may have left more there than is listed")
             for path in vm_directory.unfinished:
                 if (run := layout.run_of_partial(posixpath.basename(path))) is not None:
                     yield _unfinished(ctx, place, path, run, jobs.get(run), kept)
@@ -157,7 +157,7 @@ def _end(ctx: Context, place: Place, lock: str, process: Marked) -> None:
 
 def _left(what: str, run: str, why: str) -> Orphan:
     def refuse() -> None:
-        raise SendenseError(f"{what} stays: {why}")
+        raise SendenseError(f"{what} is kept: {why}")
 
     return Orphan(what, run, why, refuse)
 

@@ -50,4 +50,4 @@ def errors_in(stderr: str) -> list[str]:
 
 def last_words(stderr: str) -> str:
     """Where it said nothing that reads as an error."""
-    return " / ".join(stderr.strip().splitlines()[-3:]) or "nbdkit said nothing"
+    return " / ".join(stderr.strip().splitlines()[-3:]) or "nbdkit printed nothing"

@@ -1,7 +1,7 @@
 """nbdkit with its vddk plugin, which reads a disk through VMware's own library (VDDK) from the ESXi host that
 has it.
 
-The library is proprietary, so whoever uses it brings it. It reads any disk that a snapshot freezes, also on
+The library is proprietary, so its user provides it. It reads any disk that a snapshot freezes, also on
 vSAN and vVol and above other snapshots, and knows holes where the server tells them. Facts of the plugin:
 nbdkit-vddk-plugin(1), 1.42; of the library: Virtual Disk Development Kit Programming Guide 8.0.
 """
@@ -202,12 +202,12 @@ _REMEDIES: tuple[tuple[str, type[VSphereError], str], ...] = (
     (
         "virtual machine cannot be found",
         SourceFailed,
-        "the VM was registered anew or removed: run with --fresh",
+        "the VM was registered again or removed: run with --fresh",
     ),
     (
         "parameters supplied is invalid",
         SourceFailed,
-        "the snapshot is not there any more, or is another VM's: run with --fresh",
+        "the snapshot no longer exists, or is another VM's: run with --fresh",
     ),
     (
         "independent disk",

@@ -79,9 +79,9 @@ class OpenDisks:
 
     def _full(self, esxi: str) -> str:
         if self._open[esxi] >= self._limit[esxi]:
-            return f"{_disks(self._open[esxi])} of ESXi host {esxi} open: its NFC buffers allow no more"
+            return f"{_disks(self._open[esxi])} of ESXi host {esxi} open, the most that its NFC buffers allow"
         if (total := sum(self._open.values())) >= self._per_vcenter:
-            return f"{_disks(total)} open through this vCenter: it allows no more"
+            return f"{_disks(total)} open through this vCenter, the most that it allows"
         return ""
 
 

@@ -167,7 +167,7 @@ class SourceServer(ABC):
         return cause
 
     def _why_refused(self, stderr: str) -> VSphereError:
-        """The disk was opened a moment ago, so it may be again; if not, `open` says that it is for good."""
+        """The disk was opened a moment ago, so it may open again; if not, `open` raises a permanent error."""
         cause = self._failure_of(stderr)
         cause.transient = not isinstance(cause, PermissionMissing)
         return cause

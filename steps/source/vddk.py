@@ -69,7 +69,7 @@ class VddkServer(SourceServer):
 
     def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
         """The library has the same words for a bad sector and for a session that it lost: what fails at the
-        same place of a disk that was opened anew is the disk's."""
+        same place of a disk that was opened again is the disk's."""
         cause = self._failure_of(stderr)
         failed = self._ctx.once(("failed reads", self._disk.key), _FailedReads)
         if not isinstance(cause, PermissionMissing) and error.offset not in failed.offsets:
@@ -82,7 +82,7 @@ class VddkServer(SourceServer):
         esxi = machine.esxi_host(self._client, self._snapshot.vm)
 
         def waits(why: str) -> None:
-            self._ctx.warn(f"disk {self._disk.key} waits for another to be done; {why}")
+            self._ctx.warn(f"disk {self._disk.key} waits for another disk to finish: {why}")
 
         return self._ctx.closing.enter_context(disks.place(esxi, self._ctx.stop, waits))
 

@@ -1,4 +1,4 @@
-"""What a disk's new image lies on, and how it is known what to write."""
+"""The backing image of a disk's new image, and how it is known what to write."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Base(Model):
     snapshot: str
     """moref of the moment up to which it takes what changed; empty in a plan that has none yet."""
     kind: Literal["full", "incremental"]
-    """A full stands alone, an incremental lies on its parent's image."""
+    """A full has no backing file, an incremental is backed by its parent's image."""
     by: Literal["all", "cbt", "digests"]
     """How it is known what to write: `all` writes everything, `cbt` what changed block tracking names,
     `digests` what differs from the parent's digests, for which everything is read."""
     reason: str
-    """Why it is a full, or what the incremental is built on."""
+    """Why it is a full, or what backs the incremental."""
     parent: Parent | None = None
-    """What an incremental lies on."""
+    """The parent that backs an incremental."""
     changed: int | None = None
     """Bytes that changed block tracking names."""
     caught: str = ""

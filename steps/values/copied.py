@@ -27,7 +27,7 @@ class Copied(Model):
     """Bytes that it read at the source in that time: without holes, what was safe before, and what is the
     parent's."""
     base: Base | None = None
-    """What the image lies on, if it is not all by itself."""
+    """The choice of its parent; None for a full without one."""
     read: int = 0
     """Bytes of the blocks that were looked at; what the source called a hole was not read."""
     written: int = 0

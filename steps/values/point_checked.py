@@ -15,7 +15,7 @@ class PointChecked(Model):
     path: str
     """Absolute path of the point's directory"""
     host: str
-    """The job's name of the host it lies on"""
+    """The job's name of the host it is on"""
     level: Level
     """How much was read"""
     blocks: int

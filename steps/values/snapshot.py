@@ -21,7 +21,7 @@ class SnapshotTaken(Model):
     created: datetime
     """By the vCenter's clock."""
     quiesced: str
-    """yes, no (not wished, or the VM is off), or failed: <reason>"""
+    """yes, no (not requested, or the VM is off), or failed: <reason>"""
     datacenter: str
     """Inventory path of the VM's datacenter."""
     disks: tuple[FrozenDisk, ...]
@@ -45,7 +45,7 @@ def frozen_disk(snapshot: SnapshotTaken, disk: Disk) -> FrozenDisk:
     if expected != seen:
         raise WrongDisk(
             f"disk {disk.key} ({disk.label}) was discovered with backing {expected[0]} and {expected[1]} "
-            f"bytes, snapshot {snapshot.name} has backing {seen[0]} and {seen[1]} bytes at that key: the VM "
-            "was changed in between; run with --fresh"
+            f"bytes, snapshot {snapshot.name} has backing {seen[0]} and {seen[1]} bytes at that key: the "
+            "VM was changed in between; run again with --fresh"
         )
     return found

@@ -12,7 +12,7 @@ class SourceChecked(Model):
     path: str
     """Absolute path of the point's directory"""
     host: str
-    """The job's name of the host it lies on"""
+    """The job's name of the host it is on"""
     disks: tuple[DiskCompared, ...]
     """What this comparison found"""
     at: datetime

@@ -7,14 +7,14 @@ from steps.qemu.nodes import Format, Nodes
 
 
 class DiskImage(Model):
-    """A disk in an image file with all that the image lies on. Sizes in bytes."""
+    """A disk in an image file with its backing images. Sizes in bytes."""
 
     key: int
     """The disk's key in its VM"""
     capacity: int
     """The disk's size in bytes"""
     host: str
-    """The job's name of the host it lies on"""
+    """The job's name of the host it is on"""
     images: tuple[str, ...]
     """Absolute paths on that host, each lying on the next one; all but the last are qcow2"""
     format: Format = "qcow2"
@@ -62,7 +62,7 @@ class StoredPoint(Model):
     path: str
     """Absolute path of its directory"""
     host: str
-    """The job's name of the host it lies on"""
+    """The job's name of the host it is on"""
     disks: tuple[StoredDisk, ...]
     """Its disks, or those that were asked for"""
     notes: tuple[str, ...]

@@ -37,15 +37,15 @@ class AnotherVmError(SendenseError):
 class HasOwnPointsError(SendenseError):
     def __init__(self, vm: Identity, own: str, other: str) -> None:
         super().__init__(
-            f"VM {vm.name!r} has restore points of its own in {own}, so that it cannot continue those in "
-            f"{other}: move one of the two directories to another repository"
+            f"VM {vm.name!r} has its own restore points in {own}, so it cannot continue those in {other}: "
+            "move one of the two directories to another repository"
         )
 
 
 class ChangedMeanwhileError(SendenseError):
     def __init__(self, directory: str) -> None:
         super().__init__(
-            f"{directory} changed while it was looked at, and nothing was adopted: run the same command again"
+            f"{directory} changed meanwhile, and nothing was adopted: run the same command again"
         )
 
 

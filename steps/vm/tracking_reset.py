@@ -27,7 +27,7 @@ from steps.vsphere.owner import describe, reserved
 SUFFIX = "-reset"
 """Behind a run's name for its snapshot: of the one that only stuns the VM. Nothing is read from it."""
 
-LOOK = "see in vSphere, with the VM off, that its advanced setting ctkEnabled for that disk is TRUE"
+LOOK = "check in vSphere, with the VM off, that the advanced setting ctkEnabled of that disk is TRUE"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Outcome:
 
 NOT_WISHED = Outcome(False, "")
 LATER = Outcome(False, "the next run resets it")
-"""Where the run was interrupted and goes on with the snapshot that it has."""
+"""Where the run was interrupted and resumes the snapshot that it has."""
 
 
 def reset(ctx: Context, client: Client, vm: VM, snapshot: str, name: str) -> Outcome:
@@ -78,7 +78,7 @@ def reset(ctx: Context, client: Client, vm: VM, snapshot: str, name: str) -> Out
         return Outcome(False, why)
     ctx.warn(
         f"vSphere gives no changeId for {_named(disks)} of {vm.name}, though changed block tracking is on: "
-        "it is reset now, once, and this run reads all disks whole"
+        "resetting it once; this run reads all disks completely"
     )
     uuids = tuple(disk.backing_uuid for disk in disks)
     note = TrackingReset(run=ctx.run.id, at=datetime.now(UTC), disks=uuids)
@@ -99,8 +99,8 @@ def tell(ctx: Context, vm: VM, disks: Iterable[FrozenDisk]) -> None:
     """After a reset: of what it did not help."""
     if left := missing(disks):
         ctx.warn(
-            f"the reset of changed block tracking did not help {_named(left)} of {vm.name}, and is not tried "
-            f"again: {LOOK}"
+            f"resetting changed block tracking did not help {_named(left)} of {vm.name}, and is not "
+            f"repeated: {LOOK}"
         )
 
 

@@ -49,7 +49,7 @@ class Chosen:
     warnings: tuple[str, ...] = ()
     """What changed in vSphere since the last backup and must be looked at."""
     notes: tuple[str, ...] = ()
-    """What is so for good: sentences without a full stop."""
+    """Facts that stay true: sentences without a full stop."""
     before: Identity | None = None
 
     def changes(self, now: Identity) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class _Before:
 
 def choose(ctx: Context, client: Client, wanted: str, repository: str | None) -> Chosen:
     """`wanted`: what the job says. Raises NotFound, Ambiguous, NotAdopted. What cannot be read of the
-    repository keeps nobody from a VM that is named without doubt: the VM's lock is in the repository too, and
+    repository keeps no job from a VM that is named unambiguously: the VM's lock is in the repository too, and
     who takes it says what is wrong there."""
     found = find.matching(client, wanted)
     before = _before(ctx, client, wanted, repository, found)
@@ -168,16 +168,16 @@ def _another(client: Client, wanted: str, found: Sequence[Candidate], last: Back
         raise _with(Ambiguous(wanted, found), gone)
     (only,) = found
     warning = (
-        f"another VM than the one this job backed up before: '{wanted}' is {only} now; {gone}; this one gets "
-        "restore points of its own, beginning with a full"
+        f"another VM than the one this job backed up before: '{wanted}' is {only} now; {gone}; this one "
+        "gets its own restore points, starting with a full"
     )
     return Chosen(only.moref, (warning,), (_kept(last, wanted),))
 
 
 def _goes_on(wanted: str, chosen: Candidate, others: Sequence[Candidate]) -> str:
     return (
-        f"'{wanted}' may be any of {len(others) + 1} VMs: the backup continues with the one that was backed "
-        f"up before, {chosen}, and not with {'; '.join(map(str, others))}: write the path or the instance "
+        f"'{wanted}' matches {len(others) + 1} VMs: the backup continues with the one that was backed up "
+        f"before, {chosen}, and not with {'; '.join(map(str, others))}: write the path or the instance "
         f"uuid in the job, and a job for {'each of ' if len(others) > 1 else ''}the "
         f"other{'s' if len(others) > 1 else ''}"
     )
@@ -190,7 +190,7 @@ def _moved_on(wanted: str, chosen: Candidate, found: Sequence[Candidate]) -> str
     if not found:
         return f"{begin}; write in the job what it is called now, or its instance uuid"
     return (
-        f"{begin}, and not with {'; '.join(map(str, found))}, which is another VM: nobody backs that up by "
+        f"{begin}, and not with {'; '.join(map(str, found))}, which is another VM and is not backed up by "
         "this job; write the instance uuid or the path of the one that you mean"
     )
 

@@ -28,7 +28,7 @@ RECONFIGURE_DEADLINE = 10 * MINUTE
 
 REPEATS = 3
 """How often is asked again where the tracking file is locked or missing: a backup proxy or a migration that
-just ended lets go of it."""
+just ended releases it."""
 
 FIRST_PAUSE = 1.0
 """Seconds before the first of them; each one after it waits three times as long."""
@@ -64,8 +64,8 @@ def areas(
         end = int(page.startOffset) + int(page.length)
         if int(page.startOffset) != at or end <= at or end > capacity:
             raise VSphereError(
-                f"{doing} failed: the vCenter answered for bytes {page.startOffset} to {end} where {at} to "
-                f"at most {capacity} were asked for; back the disk up with `mode: full`"
+                f"{doing} failed: the vCenter answered for bytes {page.startOffset} to {end} when asked "
+                f"for {at} to at most {capacity}; back the disk up with `mode: full`"
             )
         yield from _within(page, doing, at, end)
         at = end

@@ -9,7 +9,7 @@ from runner.step.context import Context
 from steps.vsphere.client import vcenter
 
 NOTICE = timedelta(days=30)
-"""Ahead of a certificate's end: whoever renews it may need the change to be approved."""
+"""Ahead of a certificate's end: renewing it may need an approval."""
 
 
 RENEW = "renew it in vCenter, and where the job pins it, write `thumbprint: [old, new]` before that is done"
@@ -31,7 +31,7 @@ def certificate(ctx: Context, name: str) -> Observation:
         vcenter(ctx, name).certificate_ends,
     )
     if ends is None:
-        return noted(subject, looked_at, "it does not say")
+        return noted(subject, looked_at, "unknown")
     if warning := expiry(ends):
         return noted(subject, looked_at, warning, RENEW)
     return good(subject, looked_at, f"until {ends:%Y-%m-%d}")

@@ -77,7 +77,7 @@ class Client:
         keepalive: float = KEEPALIVE,
         keepalive_lent: float = KEEPALIVE_LENT,
     ) -> None:
-        """`hold` raises if nothing may be changed: whoever works for a run has its locks."""
+        """`hold` raises if nothing may be changed: a run has its locks."""
         self.name = name
         self.vcenter = vcenter
         self.stop: threading.Event = NEVER
@@ -222,7 +222,7 @@ class Client:
         return self.call(doing, work)
 
     def may_read(self, datacenter: str, file: DatastoreFile) -> bool:
-        """Whether a session of the account opens a datastore's file now; logs in anew if the session has
+        """Whether a session of the account opens a datastore's file now; logs in again if the session has
         ended. Raises LoginRefused, Gone if there is no such file, Unreachable (transient)."""
         self.renew()
 
@@ -291,7 +291,7 @@ class Client:
             try:
                 self.renew()
             except Unreachable:
-                continue  # may heal; who needs the vCenter meanwhile is told by its own call
+                continue  # may pass; a caller that needs the vCenter meanwhile is told by its own call
             except SendenseError:
                 # Trying a refused password again and again locks the account; the next call says why.
                 return

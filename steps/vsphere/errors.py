@@ -55,8 +55,8 @@ class Unset(VSphereError):
 
     def __init__(self, property_: str, whose: str) -> None:
         super().__init__(
-            f"vSphere gives no {property_} for {whose}, which a backup cannot do without: see in vSphere "
-            "whether it is whole and within reach, then run again"
+            f"vSphere gives no {property_} for {whose}, which a backup needs: check in vSphere that it is "
+            "whole and reachable, then run again"
         )
         self.property = property_
         self.whose = whose

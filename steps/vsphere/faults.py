@@ -45,7 +45,7 @@ _REMEDIES: tuple[tuple[type, type[SendenseError], str], ...] = (
     (
         vim.fault.TooManySnapshotLevels,
         SnapshotRefused,
-        "the VM has as many snapshots as vSphere allows: delete some",
+        "the VM has the most snapshots that vSphere allows: delete some",
     ),
     (
         vim.fault.SnapshotIncompatibleDeviceInVm,

@@ -48,7 +48,7 @@ class Ambiguous(VSphereError):
         self.candidates = tuple(candidates)
         listed = "; ".join(map(str, self.candidates))
         super().__init__(
-            f"'{wanted}' may be any of {len(self.candidates)} VMs: write the path, the moref or the instance "
+            f"'{wanted}' matches {len(self.candidates)} VMs: write the path, the moref or the instance "
             f"uuid of one instead: {listed}"
         )
 

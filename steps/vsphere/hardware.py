@@ -68,8 +68,8 @@ def _refuse_shared_keys(found: Sequence[Disk | Uncovered]) -> None:
         if count > 1:
             labels = ", ".join(disk.label for disk in found if disk.key == key)
             raise VSphereError(
-                f"vSphere gives the key {key} to {count} disks ({labels}), so that nobody can tell them "
-                "apart: see in vSphere whether the VM is whole, then run again"
+                f"vSphere gives the key {key} to {count} disks ({labels}), so they cannot be told apart: "
+                "check the VM in vSphere, then run again"
             )
 
 
@@ -177,8 +177,8 @@ def _backing_uuid(device: Any) -> str:
     uuid = getattr(device.backing, "uuid", None)
     if not uuid:
         raise VSphereError(
-            f"{named(device)} has no backing.uuid, so that nobody can tell it from another disk: "
-            f"leave it out with skip-uncovered after making it independent"
+            f"{named(device)} has no backing.uuid, so it cannot be told from another disk: make it "
+            "independent and leave it out with skip-uncovered"
         )
     return str(uuid)
 

@@ -79,7 +79,7 @@ class FrozenDisk(Model):
     """Its state for changed block tracking; None where it is not tracked."""
     untracked: Untracked = ""
     """Why there is none: tracking is off for the VM, vSphere cannot track such a disk, or it should and does
-    not; empty where there is one, or where nobody knows yet."""
+    not; empty where there is one, or where it is unknown yet."""
 
 
 class Network(Model):

@@ -112,7 +112,9 @@ def esxi_host(client: Client, moref: str) -> str:
     doing = f"looking which ESXi host has VM {moref}"
     host = read(client, vim.VirtualMachine, moref, ("runtime.host",), doing).get("runtime.host")
     if host is None:
-        raise VSphereError(f"{doing} failed: none has it: is it being moved, or its host disconnected?")
+        raise VSphereError(
+            f"{doing} failed: no host has it; it may be moving, or its host may be disconnected"
+        )
     named = read_many(client, vim.HostSystem, (host._moId,), ("name",), doing)
     return str(named.get(host._moId, {}).get("name", host._moId))
 

@@ -23,7 +23,7 @@ class Owner(Model):
     repository: str | None = None
     """The uuid in repository.json; None for a job that reserves nothing."""
     lock: str | None = None
-    """Path of the VM's lock on the repository's host: while it is held, the run may live."""
+    """Path of the VM's lock on the repository host: while it is held, the run may live."""
 
 
 class Reserved:

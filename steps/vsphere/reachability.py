@@ -1,7 +1,7 @@
 """Whether a vCenter can be reached at all, asked once a run.
 
 A connection that breaks hours into a copy comes back; one that was never made is a wrong name, a firewall or
-a machine that is off, and whoever waits for the answer wants it now.
+a machine that is off, and the caller waits for the answer.
 """
 
 from __future__ import annotations

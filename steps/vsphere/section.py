@@ -1,7 +1,7 @@
 """The job file's `vcenters:`: where a vCenter is, as whom we log in, and how we know that it is the right
 one.
 
-There is no way to skip the check: without it, whoever answers at that address gets the password.
+There is no way to skip the check: without it, any server that answers at that address gets the password.
 """
 
 from __future__ import annotations

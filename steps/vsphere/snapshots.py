@@ -42,7 +42,8 @@ _MERGE_TASKS = ("Snapshot.remove", "VirtualMachine.removeAllSnapshots", "Virtual
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`created` by the vCenter's clock; `quiesced` as vSphere says: false also where it ignored the wish."""
+    """`created` by the vCenter's clock; `quiesced` as vSphere says: false also where it ignored the
+    request."""
 
     moref: str
     name: str
@@ -176,7 +177,8 @@ def remove(client: Client, vm: str, moref: str) -> None:
             raise
     if any(snapshot.moref == moref for snapshot in listed(client, vm)):
         raise VSphereError(
-            f"{doing} ended, but it is still there: remove it in vSphere, or run the same command again"
+            f"{doing} ended, but the snapshot is still there: remove it in vSphere, or run the same "
+            "command again"
         )
 
 
@@ -197,8 +199,8 @@ def consolidate_if_needed(client: Client, vm: str) -> None:
     if consolidation_needed(client, vm):
         files = ", ".join(delta_files(client, vm)) or "no delta file is named"
         raise VSphereError(
-            f"the snapshot is gone but its disks could not be merged{cause}: see who holds them open, then "
-            f"consolidate VM {vm} in vSphere; files: {files}"
+            f"the snapshot is gone but its disks could not be merged{cause}: find out what holds them "
+            f"open, then consolidate VM {vm} in vSphere; files: {files}"
         )
 
 

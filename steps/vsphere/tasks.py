@@ -24,7 +24,7 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
     """Waits at most `deadline` seconds for the task of that moref and returns its result: a managed object or
     None.
 
-    Raises what the task ended with (`errors`), Gone if vCenter has forgotten the task (it forgets finished
+    Raises what the task ended with (`errors`), Gone if vCenter no longer has the task (it drops finished
     ones after a while, so the end is not known), VSphereError if it still runs then, Interrupted."""
 
     def result() -> tuple[object] | None:

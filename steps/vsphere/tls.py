@@ -56,7 +56,7 @@ def _trust_authorities(path: str) -> Trust:
 
 
 def _trust_certificate(vcenter: VCenter, accepted: Sequence[str]) -> Trust:
-    """An expired one is refused though it is the one that is pinned: whoever has its key by now may have had
+    """An expired one is refused even if it is pinned: an attacker may have had
     time to get it, and curl, which reads the disks, takes it no more either."""
     pem = _fetch(vcenter)
     found = thumbprint(pem)
@@ -82,7 +82,7 @@ def _trust_certificate(vcenter: VCenter, accepted: Sequence[str]) -> Trust:
 
 
 def _fetch(vcenter: VCenter) -> str:
-    """The certificate, from whoever answers; nothing else is said on that connection."""
+    """The certificate of the server that answers; nothing else is sent on that connection."""
     return ssl.get_server_certificate((vcenter.server, vcenter.port), timeout=FETCH_TIMEOUT)
 
 

@@ -1,4 +1,4 @@
-"""Changed block tracking as a job wishes it, seen to when the snapshot is taken whose stun puts it into
+"""Changed block tracking as a job sets it, ensured when the snapshot is taken whose stun puts it into
 effect."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTPS to a vCenter: answers of bounded size and bounded time, whoever sends them. The only room that opens
+"""HTTPS to a vCenter: answers of bounded size and bounded time, from any server. The only room that opens
 such connections.
 
 A timeout of a socket starts again with each byte, and a Content-Length is whatever the other side writes: a
@@ -135,7 +135,7 @@ class _SoapConnection(Connection):
             return answer
         try:
             if answer.getheader("Content-Encoding", "identity").lower() != "identity":
-                raise UnfitAnswer("is compressed, which nobody asked for")
+                raise UnfitAnswer("is compressed, though that was not requested")
             content = read(answer, LARGEST_ANSWER)
             if b"<!DOCTYPE" in content or b"\0" in content:
                 # Entities of entities grow without bound. SOAP 1.1, section 3: no document type declaration.

@@ -60,7 +60,7 @@ def test_every_point_of_a_changing_vm_is_the_disk_at_its_moment(tmp_path: Path) 
         vcenter.add_disk(VM, DiskSpec.from_json_value(disk(2002, "3 MiB", 3, content={"pattern": 4})))
         points.append(site.backup(job))
         assert kinds(points[-1]) == {2000: "cbt", 2001: "cbt", 2002: "all", 2016: "cbt"}
-        assert of(points[-1], 2002).reason == "it is in no restore point yet"
+        assert of(points[-1], 2002).reason == "it is not in any restore point yet"
 
         vcenter.write(VM, 2000, 4 * MiB, bytes(40 * MiB))  # all of it zeroes again: the parent's data must not show
         scribble(vcenter, 2002, 3 * MiB, seed=3)
@@ -295,7 +295,7 @@ def test_mode_incremental_says_why_none_can_be_made_and_changes_nothing(site: Es
         pytest.param("cbt-reset", "started over", id="reset"),
         pytest.param("lost", "refuses changeId", id="refused"),
         pytest.param("digests", "digests file", id="a digests file that rotted"),
-        pytest.param("image", "has lost disk-2000.qcow2: it is gone, or empty", id="an image that is gone"),
+        pytest.param("image", "has lost disk-2000.qcow2: it is missing or empty", id="an image that is gone"),
     ],
 )
 def test_what_cannot_be_built_on_gives_a_full_with_the_reason(site: Estate, fault: str, why: str) -> None:

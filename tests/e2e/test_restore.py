@@ -152,7 +152,7 @@ def test_the_shipped_job_restores(site: Site, points: list[Reference], tmp_path:
         assert filecmp.cmp(restored(tmp_path / "restored", key, "raw"), points[2].disks[key], shallow=False)
     again = site.run(shipped("jobs/restore.yaml"), **values)
     assert again.exit_code == 1
-    assert "is there already and stays as it is" in again.error
+    assert "exists already and is not overwritten" in again.error
 
 
 @pytest.fixture

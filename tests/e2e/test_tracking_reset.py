@@ -70,7 +70,7 @@ def test_a_reset_that_did_not_help_is_told_and_not_tried_again(started: Estate) 
     site, simulator = started, started.vcenter
     job = site.job(cbt="reset")
     first = site.run(job)
-    assert "did not help disk 2001 of db, and is not tried again: see in vSphere" in warnings(first)
+    assert "did not help disk 2001 of db, and is not repeated: check in vSphere" in warnings(first)
     assert simulator.calls["ReconfigVM_Task"] == 2
     second = site.run(job)
     assert kinds(second.points()[0]) == ["incremental", "full"]

@@ -51,7 +51,7 @@ def test_init_makes_the_jobs_repositories_and_says_which(tmp_path: Path, capsys:
         assert sendense("init", job_for(root)) == 0
     uuid = json.loads((root / "repository.json").read_bytes())["uuid"]
     made, found = capsys.readouterr().out.splitlines()
-    assert made.startswith(f"main: made a new, empty repository {uuid} in {root} on hub: file system /")
+    assert made.startswith(f"main: created an empty repository {uuid} in {root} on hub: file system /")
     assert re.search(r"file system /\S*, \d+(\.\d)? [KMGT]?i?B free$", made)
     assert found == f"main: {root} on hub is repository {uuid} already"
 
@@ -63,7 +63,7 @@ def test_init_makes_no_directory_that_a_disk_should_be_mounted_under(
     job = tmp_path / "job.yaml"
     job.write_text(JOB.format(root=root))
     assert sendense("init", str(job)) == 1
-    assert f"there is no directory {root.parent}: mount the repository's disk" in capsys.readouterr().err
+    assert f"{root.parent} does not exist: mount the repository's disk" in capsys.readouterr().err
     assert not (tmp_path / "mnt").exists()
 
 
@@ -72,7 +72,7 @@ def test_init_among_other_files_is_refused(tmp_path: Path, capsys: pytest.Captur
     root.mkdir()
     (root / "holiday.jpg").touch()
     assert sendense("init", job_for(root)) == 1
-    assert "holds other files (holiday.jpg" in capsys.readouterr().err
+    assert "has other files (holiday.jpg" in capsys.readouterr().err
 
 
 def test_points_shows_each_point_and_names_what_is_none(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,9 +102,9 @@ def test_what_was_found_at_rest_and_against_the_vm_is_told_apart(hub: Hub, capsy
     assert sendense("points", "--json", job) == 0
     (point,) = json.loads(capsys.readouterr().out)["repositories"][0]["points"]
     assert [point[name]["disks"][0]["different"] for name in ("at_rest", "against_source")] == [[0], []]
-    assert point["doubts"] == ["disk 2000 did not pass its verification at rest: blocks differ, the first at offset 0"]
+    assert point["doubts"] == ["disk 2000 failed verification at rest: blocks differ, the first at offset 0"]
     assert sendense("protect", job, made.path, "--until", "2999-12-31", "--reason", "audit") == 0
-    assert "It did not pass its verification at rest of" in capsys.readouterr().err
+    assert "It failed verification at rest at" in capsys.readouterr().err
 
 
 def test_points_as_json_is_one_document(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +124,7 @@ def test_a_vm_in_place_of_a_point_is_its_newest_good_one(
     made = points.publish(hub, machine=vm("pgtest1"))
     words = (name, "--until", "2999-12-31", "--reason", "audit")
     assert sendense("protect", job_for(Path(hub.root)), *words) == 0
-    assert capsys.readouterr().out == f"{made.path} stays until the end of 2999-12-31: audit\n"
+    assert capsys.readouterr().out == f"{made.path} is protected until the end of 2999-12-31: audit\n"
 
 
 @pytest.mark.parametrize(

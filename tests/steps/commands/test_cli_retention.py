@@ -107,13 +107,13 @@ def test_a_protected_point_is_shown_and_stays_until_that_is_lifted(
 @pytest.mark.parametrize(
     ("command", "arguments", "why"),
     [
-        ("prune", (), "say what stays"),
+        ("prune", (), "say what to keep"),
         ("prune", ("nobody", "--keep-last=1"), "no points of a VM called nobody"),
-        ("protect", ("20261101", "--until=2026-13-31", "--reason=x"), "is no day"),
-        ("protect", ("20261101", "--until=2020-01-01", "--reason=x"), "is over"),
-        ("protect", ("20261101", "--until=2199-01-01"), "--reason TEXT, or --lift alone"),
-        ("protect", ("20261101", "--lift", "--reason=x"), "--reason TEXT, or --lift alone"),
-        ("verify", ("2026",), "may be any of"),
+        ("protect", ("20261101", "--until=2026-13-31", "--reason=x"), "is not a date"),
+        ("protect", ("20261101", "--until=2020-01-01", "--reason=x"), "is in the past"),
+        ("protect", ("20261101", "--until=2199-01-01"), "--reason TEXT, or --lift only"),
+        ("protect", ("20261101", "--lift", "--reason=x"), "--reason TEXT, or --lift only"),
+        ("verify", ("2026",), "is ambiguous"),
         ("verify", ("20261101", "--against-source"), "does not say which vCenter has the VM"),
         ("points", ("nobody",), "there are no points of nobody"),
     ],
@@ -154,7 +154,7 @@ def test_what_was_verified_when_it_was_made_is_not_what_is_believed_now(
     told = {point: next(row for row in rows.values() if point in row) for point in chain.points}
     assert "when made: every block" in told[chain.points[0]]
     assert "when made: every new block" in told[chain.points[1]]
-    assert "NOT GOOD" in told[chain.points[1]]
+    assert "NOT TRUSTED" in told[chain.points[1]]
     assert "when made" not in told[chain.points[4]]
     assert "every block (last good)" in told[chain.points[4]]
 

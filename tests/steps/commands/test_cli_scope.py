@@ -184,7 +184,7 @@ def test_without_a_terminal_it_says_what_would_go_and_the_command_that_deletes_i
     assert f"{mine.points[0]}  goes  no rule keeps it" in said.out
     command = f"sendense prune --state={site.with_name('state')} {site} {' '.join(RULES)} --yes"
     assert said.err == (
-        f"sendense: nothing was deleted: there is no terminal to ask on; to do it without being asked: {command}\n"
+        f"sendense: nothing was deleted: there is no terminal to ask on; to go ahead without a question: {command}\n"
     )
     assert tree(mine.root) == before
 

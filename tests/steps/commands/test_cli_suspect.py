@@ -104,10 +104,10 @@ def test_a_point_that_is_not_to_be_relied_on_is_refused_with_the_one_that_is(
     for command, arguments in (("restore", ("--to", tmp_path / "to")), ("serve", ()), ("files", ("ls",))):
         assert sendense(command, site, chain.path(2), *arguments) == 2
         said = " ".join(capsys.readouterr().err.split())
-        assert f"! pgtest1/{chain.points[2]} is not to be relied on: " in said
+        assert f"! pgtest1/{chain.points[2]} is not trusted: " in said
         assert why.format(*chain.points) in said
         assert f"the newest good point of this VM is {chain.points[good]}" in said
-        assert "nothing was done: there is no terminal to ask on; to do it without being asked: sendense" in said
+        assert "nothing was done: there is no terminal to ask on; to go ahead without a question: sendense" in said
         assert said.endswith("--accept-suspect")
     assert not (tmp_path / "to").exists()
 
@@ -125,12 +125,10 @@ def test_once_it_was_accepted_it_is_restored_and_its_end_says_what_it_is(
     assert sendense("restore", site, *words) == 5
     said = capsys.readouterr()
     assert "✓" not in said.err
-    assert (
-        f"! point: it is from pgtest1/{chain.points[2]}, which is not to be relied on: disk 2000 is suspect" in said.err
-    )
+    assert f"! point: it is from pgtest1/{chain.points[2]}, which is not trusted: disk 2000 is suspect" in said.err
     last = said.err.splitlines()[-1]
     assert last.startswith("! Alarm: ")
-    assert last.endswith(", from a point that is not to be relied on")
+    assert last.endswith(", from a point that is not trusted")
     told = json.loads(said.out)
     assert (told["outcome"], told["exit_code"], told["vm"]) == ("alarm", 5, "pgtest1")
     assert told["doubts"] == ["disk 2000 is suspect: tracking missed a write"]
@@ -143,7 +141,7 @@ def test_on_a_terminal_it_is_asked(site: Path, chain: Chain, tmp_path: Path) -> 
     words = ("restore", str(site), str(chain.path(2)), "--to", str(tmp_path / "to"), f"--state={tmp_path / 'state'}")
     code, shown = on_a_terminal(b"n\n", *words)
     assert code == 2, shown
-    assert shown.index("is suspect: tracking missed a write") < shown.index("Restore it all the same? [y/N]")
+    assert shown.index("is suspect: tracking missed a write") < shown.index("Restore it anyway? [y/N]")
     assert not (tmp_path / "to").exists()
     code, shown = on_a_terminal(b"y\n", *words)
     assert code == 5, shown
@@ -164,7 +162,7 @@ def test_in_a_job_it_is_a_variable(
     assert sendense("run", file) == (5 if accepted else 2)
     said = " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "to").exists() is accepted
-    assert ("`accept_suspect: true` among the job's vars" in said) is not accepted
+    assert ("`accept_suspect: true` in the job's vars" in said) is not accepted
 
 
 @pytest.mark.parametrize("name", ["pgtest1", "pgtest1/latest", "latest"])
@@ -175,9 +173,7 @@ def test_the_newest_is_the_newest_good_one_and_that_is_said(
     assert sendense("restore", site, name, "--to", tmp_path / "to", "--format", "raw", "--json") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["point"] == chain.points[1]
-    assert (
-        f"! {chain.points[1]} is taken, the newest good point of pgtest1 ({chain.points[2]} is not good: " in said.err
-    )
+    assert f"! {chain.points[1]}, the newest good point of pgtest1 ({chain.points[2]} is not good: " in said.err
     values = {"repository": "main", "points": [name], "level": "metadata"}
     file = site.with_name("verify.yaml")
     file.write_text(
@@ -194,7 +190,7 @@ def test_where_no_point_is_good_the_newest_is_taken_and_asked_about(
         suspect(chain, number)
     assert sendense("restore", site, "latest", "--to", tmp_path / "to") == 2
     said = capsys.readouterr().err
-    assert f"no point of pgtest1 is good; the newest, {chain.points[2]}, is taken" in said
+    assert f"no point of pgtest1 is good; using the newest, {chain.points[2]}, is taken" in said
     assert "no point of this VM is good" in said
 
 

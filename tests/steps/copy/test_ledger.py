@@ -87,7 +87,7 @@ def test_damage_before_the_last_line_is_refused_in_a_sentence(position, flip):
 
 
 def test_a_ledger_from_the_future_is_refused():
-    with pytest.raises(StateError, match="ledger l has schema version 2, this program reads 1"):
+    with pytest.raises(StateError, match="ledger l has schema version 2, and this sendense reads 1"):
         read_ledger(head_line(replace(HEAD, schema_version=2)), "l")
 
 

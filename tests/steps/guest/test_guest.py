@@ -121,13 +121,13 @@ def test_what_is_copied_out_stays_below_its_directory(tree: Tree, tmp_path: Path
     assert (found / "deep" / "big").read_bytes() == b"start" + bytes(3 << 20) + b"end"
     assert (found / "deep" / "with\nnewline").read_bytes() == b""
     assert {path.name for path in found.rglob("*") if path.is_symlink()} == {"beside"}
-    assert sorted(text.partition(" is left out")[0] for text in told) == [
+    assert sorted(text.partition(" is skipped")[0] for text in told) == [
         "/sda1/etc/deep/out",
         "/sda1/etc/deep/pipe",
         "/sda1/etc/inside-the-guest",
     ]
     assert all(path.stat().st_mode & 0o077 == 0 for path in found.rglob("*") if not path.is_symlink())
-    with pytest.raises(GuestError, match="is there already and stays as it is"):
+    with pytest.raises(GuestError, match="exists already and is not overwritten"):
         tree.copy("/sda1/etc/hello", found, told.append)
 
 

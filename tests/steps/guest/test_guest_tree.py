@@ -150,7 +150,7 @@ def test_what_is_there_stays_as_it_is(root: Path, to: Path, tmp_path: Path, when
 
     if when == "before":
         (to / "big").write_bytes(b"mine")
-    with pytest.raises(GuestError, match=r"to/big is there already and stays as it is"):
+    with pytest.raises(GuestError, match=r"to/big exists already and is not overwritten"):
         Guest(root, tmp_path, put).copy("/etc/big", to, print)
     assert ((to / "big").read_bytes(), names(to)) == (b"mine", ["big"])
     assert ("reading /etc/big" in asked) == (when == "meanwhile")

@@ -296,7 +296,7 @@ def test_what_is_no_lab_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFi
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert sendense("lab", "start", "--dir", tmp_path) == 2
-    assert "is not empty and no lab: give --dir a new directory" in capsys.readouterr().err
+    assert "is not empty and not a lab: give --dir a new directory" in capsys.readouterr().err
     found = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
     assert found == files
 

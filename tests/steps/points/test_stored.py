@@ -178,8 +178,8 @@ def test_what_became_known_against_a_point_is_said(hub: Hub, chain: list[Referen
     misread = verification_records.DiskCompared(key=2000, at=CREATED, blocks=4, compared=4, changed=0, different=(0,))
     verification_records.write(hub.host, str(chain[1].point), verification_records.Comparison(disks=(misread,)))
     assert read(hub, chain[1].point).notes[1:] == (
-        f"It did not pass its verification at rest of {CREATED:%Y-%m-%d %H:%M} UTC.",
-        f"It differed from the VM when they were compared on {CREATED:%Y-%m-%d %H:%M} UTC.",
+        f"It failed verification at rest at {CREATED:%Y-%m-%d %H:%M} UTC.",
+        f"It differed from the VM when compared at {CREATED:%Y-%m-%d %H:%M} UTC.",
     )
     (chain[1].point / verification_records.SUSPECT).write_bytes(b"{")
     assert "suspect.json on hub is damaged" in read(hub, chain[1].point).notes[0]

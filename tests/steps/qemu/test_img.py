@@ -101,9 +101,9 @@ def test_a_missing_image_is_a_sentence(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_not_given_to_qemu(tmp_path: Path, put: Callable[[Path], object]) -> None:
     img.create(HOST, str(tmp_path / "image"), MiB)
     put(tmp_path / "disk.qcow2")
-    with pytest.raises(img.BadImageError, match=r"disk.qcow2 on hub cannot be opened .* it is no regular file"):
+    with pytest.raises(img.BadImageError, match=r"disk.qcow2 on hub cannot be opened .* it is not a regular file"):
         img.infos(HOST, [str(tmp_path / "image"), str(tmp_path / "disk.qcow2")])
-    with pytest.raises(img.BadImageError, match="it is no regular file"):
+    with pytest.raises(img.BadImageError, match="it is not a regular file"):
         img.info(HOST, str(tmp_path / "disk.qcow2"), force_share=True)
 
 

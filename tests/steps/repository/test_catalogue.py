@@ -116,12 +116,12 @@ def of_another_vm(hub: Hub, point: Path) -> Path:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (foreign_directory, "not a VM's directory"),
+        (foreign_directory, "not the directory of a VM"),
         (without_manifest, "has no manifest.json"),
-        (manifest_is_a_link, "no regular file"),
+        (manifest_is_a_link, "not a regular file"),
         (manifest_is_huge, "has 2097152 bytes"),
         (renamed, "copied or renamed"),
-        (misnamed, "not named as a restore point"),
+        (misnamed, "its name is not that of a restore point"),
         (of_another_vm, "copied or renamed"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

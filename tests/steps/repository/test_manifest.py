@@ -59,7 +59,7 @@ DISKS: dict[str, dict[str, Any]] = {
     "copied in no time known": {"copy_seconds": float("nan")},
     "copied for ever": {"copy_seconds": float("inf")},
     "of negative data": {"data": -1},
-    "built on itself": {"parent": "20261123T170003Z-3f9a"},
+    "backed by itself": {"parent": "20261123T170003Z-3f9a"},
     "verified nobody knows when": {"verified": "2026-11-23T17:00:03"},
     "less verified than its point": {"level": "metadata"},
 }

@@ -32,7 +32,7 @@ def test_init_refuses_a_directory_with_other_files(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
-@pytest.mark.parametrize("exists", [True, False], ids=["empty directory", "no directory"])
+@pytest.mark.parametrize("exists", [True, False], ids=["empty directory", "does not exist"])
 def test_a_path_without_marker_is_refused_with_the_way_out(tmp_path: Path, exists: bool) -> None:
     path = tmp_path if exists else tmp_path / "nothing"
     with pytest.raises(marker.NotARepositoryError, match=r"mount its disk; .*`sendense init JOB`"):

@@ -42,17 +42,17 @@ def suspect(key: int = 2000) -> Suspect:
     ("known", "why"),
     [
         pytest.param({}, None, id="nothing"),
-        pytest.param({1: at_rest(1, passed=False)}, "did not pass its verification at rest", id="damaged"),
-        pytest.param({0: at_rest(1, passed=False)}, "did not pass its verification at rest", id="damaged below"),
+        pytest.param({1: at_rest(1, passed=False)}, "failed verification at rest", id="damaged"),
+        pytest.param({0: at_rest(1, passed=False)}, "failed verification at rest", id="damaged below"),
         pytest.param(
             {0: at_rest(2, passed=False), 1: at_rest(1, passed=True)},
-            "did not pass its verification at rest: blocks differ",
+            "failed verification at rest: blocks differ",
             id="found damaged below after all was read",
         ),
         pytest.param({0: at_rest(1, passed=False), 1: at_rest(2, passed=True)}, None, id="all was read since"),
         pytest.param(
             {0: at_rest(3, passed=False), 1: at_rest(1, passed=False), 2: at_rest(2, passed=True)},
-            "did not pass its verification at rest",
+            "failed verification at rest",
             id="all was read between two that found damage",
         ),
         pytest.param({0: suspect(), 2: at_rest(2, passed=True)}, "is suspect: CBT forgot a write", id="suspect below"),

@@ -109,7 +109,7 @@ def test_what_is_not_good_takes_no_place_and_stays_as_long_as_it_would_if_it_wer
     decided = plan(Chains(history), Policy(keep_last=3), NOW)
     assert numbers(history, decided) == [0, 3, 4, 5, 6]
     assert decided.decisions[1].reasons == ("not good",)
-    assert decided.decisions[3].reasons == ("damaged, for you to remove: verification at rest failed on 2026-11-23",)
+    assert decided.decisions[3].reasons == ("damaged, remove it yourself: verification at rest failed on 2026-11-23",)
     assert decided.decisions[5].reasons == ("last, but not good: it takes no place",)
 
 
@@ -205,9 +205,9 @@ def test_the_one_point_that_can_be_relied_on_stays_when_a_chain_after_it_is_dama
     doubt = Chains(history).doubt(history[1], 2000)
     assert doubt is not None
     assert doubt.seen_from(history[1].point) == (
-        f"carries {history[3].point}, which did not pass its verification at rest: blocks differ, the first at offset 0"
+        f"carries {history[3].point}, which failed verification at rest: blocks differ, the first at offset 0"
     )
-    assert doubt.seen_from("another").startswith(f"is built on {history[1].point}, which carries ")
+    assert doubt.seen_from("another").startswith(f"is backed by {history[1].point}, which carries ")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_full_that_two_chains_would_need_a_copy_of_stays() -> None:
     history = [full, entry(1, parents={2000: full.point}), entry(2, parents={2000: full.point})]
     decided = plan(Chains(history), Policy(keep_last=2), NOW)
     assert (numbers(history, decided), decided.moves) == ([0, 1, 2], ())
-    assert "side by side" in decided.decisions[0].reasons[0]
+    assert "both backed by it" in decided.decisions[0].reasons[0]
 
 
 def test_chains_are_of_disks() -> None:
@@ -268,7 +268,7 @@ def test_a_broken_chain_is_left_as_it_is() -> None:
     history = [*whole[:1], *whole[2:], entry(3)]
     decided = plan(Chains(history), Policy(keep_last=1), NOW)
     assert numbers(history, decided) == [1, 2]
-    assert "damaged, for you to remove: disk 2000 is built on" in decided.decisions[1].reasons[0]
+    assert "damaged, remove it yourself: disk 2000 is backed by" in decided.decisions[1].reasons[0]
     assert decided.moves == ()
 
 
@@ -280,10 +280,12 @@ def test_a_chain_is_no_longer_than_it_may_be() -> None:
 @pytest.mark.parametrize(
     ("number", "day", "said"),
     [
-        pytest.param(0, 0, "damaged, but {1} is built on it, so do not remove it: verification", id="others lie on it"),
-        pytest.param(1, 9, "damaged, for you to remove once what it is built on was verified itself: ", id="on others"),
-        pytest.param(1, 5, "damaged, for you to remove: verification", id="on others that were verified since"),
-        pytest.param(2, 9, "damaged, for you to remove: verification", id="by itself"),
+        pytest.param(
+            0, 0, "damaged, but {1} is backed by it, so do not remove it: verification", id="others lie on it"
+        ),
+        pytest.param(1, 9, "damaged, remove it yourself once its parent was verified: ", id="on others"),
+        pytest.param(1, 5, "damaged, remove it yourself: verification", id="on others that were verified since"),
+        pytest.param(2, 9, "damaged, remove it yourself: verification", id="by itself"),
     ],
 )
 def test_what_is_to_be_done_with_a_damaged_point_is_said(number: int, day: int, said: str) -> None:

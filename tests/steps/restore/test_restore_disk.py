@@ -67,7 +67,7 @@ def test_a_damaged_point_is_named_with_the_offset(hub: Hub, chain: list[Referenc
     of = opened(hub, chain[0].point)
     spoil(chain[0].point / IMAGE, bytes([99]) * 4096)
     target = target_of(hub, of, tmp_path / "restored")
-    with pytest.raises(PointDamagedError, match=rf"reads otherwise at offset {2 * MiB} than when it was") as refused:
+    with pytest.raises(PointDamagedError, match=rf"does not match its digest at offset {2 * MiB}") as refused:
         restore(hub, target)
     assert refused.value.exit_code == 5
     assert not Path(target.final).exists()
@@ -150,4 +150,4 @@ def test_too_little_room_is_seen_before_anything_is_written(
     inputs = CreateTargetIn(disk=of, directory=str(tmp_path / "restored"), format="raw")
     (seen,) = CreateTarget().preflight(hub.context(), Known(inputs=inputs)).observations
     assert seen.state == "wrong"
-    assert seen.found.startswith("3.0 MiB are to be restored, 1.0 MiB free in ")
+    assert seen.found.startswith("3.0 MiB to restore, 1.0 MiB free in ")

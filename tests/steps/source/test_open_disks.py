@@ -50,7 +50,7 @@ def test_a_disk_over_the_limit_of_its_esxi_host_waits_for_one_to_be_done() -> No
         assert disk.opened.wait(10)
     third = Waiting(disks, "a")
     assert eventually(lambda: third.told)
-    assert third.told == ["2 disks of ESXi host a open: its NFC buffers allow no more"]
+    assert third.told == ["2 disks of ESXi host a open, the most that its NFC buffers allow"]
     assert not third.opened.is_set()
     other.end()
     assert not third.opened.is_set()
@@ -68,7 +68,7 @@ def test_a_vcenter_has_a_limit_of_its_own() -> None:
     assert second.opened.wait(10)
     third = Waiting(disks, "c")
     assert eventually(lambda: third.told)
-    assert third.told == ["2 disks open through this vCenter: it allows no more"]
+    assert third.told == ["2 disks open through this vCenter, the most that it allows"]
     first.end()
     assert third.opened.wait(10)
     second.end()

@@ -75,7 +75,7 @@ def test_a_vm_that_has_nothing_but_the_number_cannot(start_vcenter: Starts, root
 def test_a_vm_with_points_of_its_own_cannot(start_vcenter: Starts, root: Path) -> None:
     lab = start_vcenter(web(instance_uuid=SECOND), instance_uuid=REBUILT)
     backed_up(root, lab.discover("web"), job="another")
-    with pytest.raises(HasOwnPointsError, match=f"has restore points of its own in .*{SECOND}"):
+    with pytest.raises(HasOwnPointsError, match=f"has its own restore points in .*{SECOND}"):
         compare(lab, root)
 
 

@@ -80,7 +80,7 @@ def test_a_vm_that_was_recreated_is_another_one_and_the_points_of_the_first_are_
     assert warning == (
         f"another VM than the one this job backed up before: 'web' is DC1/vm/web (vm-16, instance uuid {SECOND}) now; the one "
         f"this job backed up before (DC1/vm/web, instance uuid {FIRST}, last backed up 2026-11-20 01:35 UTC) is not in vCenter "
-        "prod any more; this one gets restore points of its own, beginning with a full"
+        "prod any more; this one gets its own restore points, starting with a full"
     )
     (kept,) = found.kept
     assert kept == (
@@ -107,7 +107,7 @@ def test_of_two_vms_of_one_name_the_one_that_was_backed_up_is_meant(start_vcente
 
 def test_without_an_earlier_backup_two_vms_of_one_name_are_an_error(start_vcenter: Starts, root: Path) -> None:
     lab = start_vcenter(web(), other(folder="clones", directory="web2"))
-    with pytest.raises(Ambiguous, match=f"'web' may be any of 2 VMs: .*{SECOND}.*{FIRST}"):
+    with pytest.raises(Ambiguous, match=f"'web' matches 2 VMs: .*{SECOND}.*{FIRST}"):
         discover(lab, root)
 
 

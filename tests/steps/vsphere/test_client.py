@@ -303,7 +303,7 @@ def test_a_property_that_may_not_be_read_is_a_missing_privilege(start_vcenter: S
 @pytest.mark.parametrize(
     ("fault", "error", "says"),
     [
-        pytest.param("TooManySnapshotLevels", SnapshotRefused, "as many snapshots as vSphere allows", id="too-deep"),
+        pytest.param("TooManySnapshotLevels", SnapshotRefused, "the most snapshots that vSphere allows", id="too-deep"),
         pytest.param("SnapshotDisabled", SnapshotRefused, "allow them in vSphere", id="disabled"),
         pytest.param("SnapshotLocked", SnapshotRefused, "unlock them", id="locked"),
         pytest.param("NotSupported", SnapshotRefused, "a template, fault tolerance", id="not-supported"),

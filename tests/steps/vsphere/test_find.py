@@ -99,7 +99,7 @@ def test_what_is_not_there_is_said_with_the_number_of_vms_seen(lab: Lab, wanted:
 def test_a_name_that_looks_like_another_vms_moref_is_ambiguous(start_vcenter: Starts) -> None:
     moref = find(start_vcenter(machine("first"), machine("second")).client, "first")
     lab = start_vcenter(machine("first"), machine(moref))
-    with pytest.raises(Ambiguous, match=f"'{moref}' may be any of 2 VMs"):
+    with pytest.raises(Ambiguous, match=f"'{moref}' matches 2 VMs"):
         find(lab.client, moref)
     assert find(lab.client, "first") == moref
 
