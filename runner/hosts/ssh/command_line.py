@@ -5,7 +5,7 @@ sshd hands a command to the login shell of the account, or to a ForceCommand, an
 shell. csh takes `!` for history and ends a line at a newline even between single quotes, fish takes a
 backslash there for its own. So the words that travel hold printable ASCII without these, all else as octal
 escapes, and `sh` puts them together again (tried as login shells: bash, dash, zsh, ksh93, mksh, rc, csh, tcsh
-and fish; as `sh`: dash, bash, busybox, ksh93 and mksh).
+and fish; as `sh`: dash, bash and busybox).
 
 Before it becomes the command, that `sh` says a word of ours: what the session printed before it is not the
 command's (`runner.hosts.ssh.preamble`).
