@@ -118,7 +118,7 @@ def _is_to_be_resumed(workspace: Workspace, record: RunRecord) -> bool:
     differing = sorted(name for name in named if record.vars.get(name) != workspace.job.vars.get(name))
     if not differing:
         return True
-    if not workspace.has_acted(record):
+    if not workspace.recorded(record).has_acted():
         return False
     raise UsageError(
         f"run {record.id} of {record.job} is unfinished and was started with other vars "

@@ -15,6 +15,7 @@ from runner.base.errors import SendenseError
 from runner.engine import doctor
 from runner.engine.checkpoint import RunRecord
 from runner.engine.doctor import Diagnosis
+from runner.engine.held_snapshots import would_look_again
 from runner.engine.live_observer import LiveObserver
 from runner.engine.observer import Blind
 from runner.engine.plan import Plan, Planner
@@ -105,12 +106,11 @@ def _ahead(
     run = workspace.world.run = Run(
         record.id, workspace.job.name, workspace.job.digest, record.git_commit, discarded=discarded
     )
-    state = workspace.state.open(record.id)
+    recorded = workspace.recorded(record)
     nodes, resolver = workspace.nodes(run)
-    unwinding = workspace.unwinding(state)
-    stands = frozenset() if unfinished is None else workspace.stands(record, unwinding)
-    records = {} if unfinished is None else state.nodes()
-    if records and not stands and unwinding.would_look_again(nodes):
+    stands = frozenset() if unfinished is None else workspace.stands(record, recorded)
+    records = {} if unfinished is None else recorded.state.nodes()
+    if records and not stands and would_look_again(recorded, nodes):
         seen = {name for name, kind in workspace.registry.steps.items() if kind.read_only}
         records = {node: known for node, known in records.items() if known.step not in seen}
     observer = LiveObserver(workspace.world)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.engine.executor import Outcome
+from runner.engine.failures import Outcome
 from runner.events.events import RunFinished
 from runner.events.outcomes import worst
 from runner.events.step_report import Alarm

@@ -23,9 +23,8 @@ ASKING = "orphans"
 def foreign(workspace: Workspace, record: RunRecord) -> str | None:
     """Why this version of the program can neither resume nor roll back the run; None where it can. Raises
     StateError for records that are damaged."""
-    unwinding = workspace.unwinding(workspace.state.open(record.id))
     try:
-        misfits = unwinding.misfits()
+        misfits = workspace.recorded(record).misfits()
     except ForeignStateError as error:
         return error.message
     return f"the records of {', '.join(map(str, misfits))} do not fit" if misfits else None
@@ -35,19 +34,19 @@ def abandon(workspace: Workspace, record: RunRecord) -> None:
     """Releases all that the run holds. What only damaged records tell of, or those of another version, is
     found by the run's id. Raises what could not be released: the run stays unfinished then."""
     workspace.run(record)
-    state = workspace.state.open(record.id)
-    unwinding = workspace.unwinding(state)
+    recorded = workspace.recorded(record)
     try:
-        misfits = unwinding.misfits()
+        misfits = recorded.misfits()
         is_readable = True
     except StateError:
         misfits, is_readable = (), False
     if is_readable:
         # A run of which only the cleanup is left has published: its point stays.
-        unwinding.abandon(sealed=workspace.is_out(record, unwinding), but=misfits).raise_failures()
+        sealed = workspace.is_out(record, recorded)
+        workspace.unwinding(recorded).abandon(sealed=sealed, but=misfits).raise_failures()
     if misfits or not is_readable:
         release_all(orphans_of(workspace, record.id))
-    state.save(record.model_copy(update={"phase": "abandoned", "ended": now()}))
+    recorded.state.save(record.model_copy(update={"phase": "abandoned", "ended": now()}))
 
 
 def abandon_unread(workspace: Workspace, one: UnreadRun) -> None:

@@ -12,7 +12,7 @@ from runner.app.earlier_runs import of_unread
 from runner.app.workspace import EVENTS, Options, Workspace, open_workspace
 from runner.base.errors import SendenseError, StateError
 from runner.engine.checkpoint import NodeRecord, RunRecord
-from runner.engine.teardown import Hold
+from runner.engine.recorded import Hold
 from runner.events.fold import fold
 from runner.events.journal import read_events
 from runner.events.summary import RunSummary
@@ -96,8 +96,8 @@ def _last(workspace: Workspace, run: str, unseen: list[str]) -> RunSummary | Non
 
 def _held(workspace: Workspace, record: RunRecord) -> tuple[Hold, ...]:
     workspace.run(record)
-    unwinding = workspace.unwinding(workspace.state.open(record.id))
-    return unwinding.held(work_done=workspace.is_out(record, unwinding))
+    recorded = workspace.recorded(record)
+    return recorded.held(work_done=workspace.is_out(record, recorded))
 
 
 def _add_processes(workspace: Workspace, held: dict[str, tuple[Hold, ...]], unseen: list[str]) -> None:

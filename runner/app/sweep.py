@@ -15,7 +15,7 @@ from runner.app.release import abandon, abandon_unread, foreign, orphans, releas
 from runner.app.workspace import Options, Workspace, nothing_is_usage, open_workspace
 from runner.base.errors import LockedError, SendenseError, StateError, UsageError
 from runner.engine.checkpoint import RunRecord, now
-from runner.engine.teardown import Hold
+from runner.engine.recorded import Hold
 from runner.events.events import Event, Warned
 from runner.hosts.stray_processes import end, look
 from runner.step.section import Orphan
@@ -139,27 +139,27 @@ def _why_unknown(workspace: Workspace, record: RunRecord) -> str | None:
 def _sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
     """What was released, and what is still held; None if that finished the run."""
     workspace.run(record)
-    state = workspace.state.open(record.id)
-    unwinding = workspace.unwinding(state)
-    unwinding.settle()
-    is_out = workspace.is_out(record, unwinding)
-    unwound = unwinding.release(succeeded=is_out)
+    recorded = workspace.recorded(record)
+    recorded.settle()
+    is_out = workspace.is_out(record, recorded)
+    unwound = workspace.unwinding(recorded).release(succeeded=is_out)
     unwound.raise_failures()
     if record.phase == "unwinding":
-        state.save(record.model_copy(update={"phase": "finished", "ended": now()}))
+        ended = record.model_copy(update={"phase": "finished", "ended": now()})
+        recorded.state.save(ended)
         return unwound.released, None
-    return unwound.released, unwinding.held(work_done=is_out)
+    return unwound.released, recorded.held(work_done=is_out)
 
 
 def _would_sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
     workspace.run(record)
-    unwinding = workspace.unwinding(workspace.state.open(record.id))
-    is_out = workspace.is_out(record, unwinding)
-    found = unwinding.would_release(succeeded=is_out)
+    recorded = workspace.recorded(record)
+    is_out = workspace.is_out(record, recorded)
+    found = workspace.unwinding(recorded).would_release(succeeded=is_out)
     found.raise_failures()
     if record.phase == "unwinding":
         return found.released, None
-    return found.released, unwinding.held(work_done=is_out)
+    return found.released, recorded.held(work_done=is_out)
 
 
 def _leftovers(workspace: Workspace, *, dry_run: bool) -> Iterator[str]:

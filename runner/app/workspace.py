@@ -12,7 +12,8 @@ from pathlib import Path
 
 from runner.app.records import new_run_id, tools_seen
 from runner.base.errors import SendenseError, UsageError
-from runner.engine.checkpoint import KEPT_RUNS, JobState, RunRecord, RunState, is_run_id
+from runner.engine.checkpoint import KEPT_RUNS, JobState, RunRecord, is_run_id
+from runner.engine.recorded import RecordedRun
 from runner.engine.teardown import Unwinding
 from runner.engine.world import World
 from runner.events.events import Bus, Event, Warned
@@ -123,35 +124,32 @@ class Workspace:
         nodes = Nodes(self.job.steps, StepGraph(self.job.steps, self.registry), self.registry)
         return nodes, Resolver(self.job, nodes, self.world.identities(), run.id)
 
-    def unwinding(self, state: RunState) -> Unwinding:
-        return Unwinding(
-            state, self.registry, self.world, self.bus, self.options.command("sweep", self.job.file)
-        )
+    def recorded(self, record: RunRecord) -> RecordedRun:
+        """What the records of that run tell; to look into the world by it, `run` must have been called."""
+        return RecordedRun(self.state.open(record.id), self.registry, self.world)
 
-    def has_acted(self, record: RunRecord) -> bool:
-        """Whether the run may have made anything: what only looks leaves nothing that could be held."""
-        kinds = [self.registry.steps.get(node.step) for node in self.state.open(record.id).nodes().values()]
-        return not all(kind is not None and kind.read_only for kind in kinds)
+    def unwinding(self, recorded: RecordedRun) -> Unwinding:
+        return Unwinding(recorded, self.world, self.options.command("sweep", self.job.file))
 
-    def stands(self, record: RunRecord, unwinding: Unwinding) -> frozenset[str]:
+    def stands(self, record: RunRecord, recorded: RecordedRun) -> frozenset[str]:
         """The steps of an unfinished run that nothing is to be done for any more: all, once only taking back
         is left; once the run is sealed (a crash, or a step behind the seal, kept it from saying so), that
         step and all it stands on."""
         if record.phase == "unwinding":
             return frozenset(spec.id for spec in self.job.steps)
         seal = self._seal
-        if seal is None or not unwinding.is_sealed():
+        if seal is None or not recorded.is_sealed():
             return frozenset()
         return frozenset({seal, *StepGraph(self.job.steps, self.registry).ancestors(seal)})
 
-    def is_out(self, record: RunRecord, unwinding: Unwinding) -> bool:
+    def is_out(self, record: RunRecord, recorded: RecordedRun) -> bool:
         """Whether what the run holds is needed for nothing any more."""
-        return record.phase == "unwinding" or self.is_sealed(unwinding)
+        return record.phase == "unwinding" or self.is_sealed(recorded)
 
-    def is_sealed(self, unwinding: Unwinding) -> bool:
+    def is_sealed(self, recorded: RecordedRun) -> bool:
         """Whether the run's work is out in the world. Where a job seals more than once (one point for each of
         many VMs), one seal says nothing of the others."""
-        return self._seal is not None and unwinding.is_sealed()
+        return self._seal is not None and recorded.is_sealed()
 
     @property
     def _seal(self) -> str | None:

@@ -17,10 +17,12 @@ from pydantic import JsonValue
 from runner.base.errors import DifferenceError, LockedError, SendenseError, TransientError, UsageError
 from runner.base.model import HOW, JobModel, Model
 from runner.engine.checkpoint import JobState, RunRecord, now
-from runner.engine.executor import Executor, Outcome
+from runner.engine.executor import Executor
+from runner.engine.failures import Outcome
 from runner.engine.live_observer import LiveObserver
 from runner.engine.observer import Blind
 from runner.engine.plan import Plan, Planner
+from runner.engine.recorded import RecordedRun
 from runner.engine.standing import Standings
 from runner.engine.teardown import Unwinding, Unwound
 from runner.engine.walk import Walk
@@ -344,6 +346,7 @@ class End(Step[Empty, Empty, Ended]):
 
 STEPS = {kind.name: kind() for kind in (Look, Hold, Make, Serve, Relay, Copy, Prove, Join, Guard, End)}
 REGISTRY = Registry(STEPS, {})
+SWEEP = "sendense sweep toy.yaml"
 EACH = (("item", "${{ look.items }}"),)
 
 
@@ -420,16 +423,14 @@ class Bench:
         with World(job, bus, self.stop, self.root / "scratch") as world:
             world.run = Run(self.run_id, "toy", "0", None)
             nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
+            recorded = RecordedRun(state, REGISTRY, world)
             executor = Executor(
                 nodes=nodes,
-                registry=REGISTRY,
                 resolver=Resolver(job, nodes, world.identities(), self.run_id),
                 world=world,
-                state=state,
-                unwinding=Unwinding(state, REGISTRY, world, bus, "sendense sweep toy.yaml"),
-                bus=bus,
-                stop=self.stop,
-                jobs=self.jobs,
+                recorded=recorded,
+                unwinding=Unwinding(recorded, world, SWEEP),
+                at_once=self.jobs,
                 stands=self.stands,
                 is_sealed=lambda: False,
                 work_done=self.work_done,
@@ -441,7 +442,7 @@ class Bench:
         state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
         with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
             world.run = Run(self.run_id, "toy", "0", None)
-            return Unwinding(state, REGISTRY, world, Bus(), "sendense sweep toy.yaml").abandon(sealed=sealed)
+            return Unwinding(RecordedRun(state, REGISTRY, world), world, SWEEP).abandon(sealed=sealed)
 
     def named(self, guard: HeldLock) -> list[events.Held]:
         """What is named as held at the end of a run that holds `guard`."""
@@ -449,10 +450,10 @@ class Bench:
         bus = Bus()
         bus.subscribe(found.append)
         state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
-        with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
+        with World(self.job(), bus, self.stop, self.root / "scratch") as world:
             world.run = Run(self.run_id, "toy", "0", None)
             world.guards.append(guard)
-            unwinding = Unwinding(state, REGISTRY, world, bus, "sendense sweep toy.yaml")
+            unwinding = Unwinding(RecordedRun(state, REGISTRY, world), world, SWEEP)
             unwinding.name_what_is_held(self.run_id, work_done=False)
         return [event for event in found if isinstance(event, events.Held)]
 
