@@ -19,7 +19,8 @@ from runner.hosts.limits import limit_of, raise_soft_limits
 
 COMMANDS = {
     **dict.fromkeys(("validate", "plan", "render", "schema"), "job"),
-    **{name: name for name in ("run", "status", "sweep", "doctor", "steps", "templates", "ci", "completion")},
+    **{name: name for name in ("run", "status", "sweep", "doctor", "steps", "templates", "ci")},
+    **{name: name for name in ("completion", "help")},
 }
 """The engine's own: command → the module here that has it, under its own name."""
 

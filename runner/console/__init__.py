@@ -6,7 +6,8 @@ end alike (``ending``). ``print_table`` is for the commands that answer a questi
 
 from runner.console.diff import print_diff
 from runner.console.listener import Console
+from runner.console.page import print_page
 from runner.console.plain import Level
 from runner.console.tables import print_table
 
-__all__ = ["Console", "Level", "print_diff", "print_table"]
+__all__ = ["Console", "Level", "print_diff", "print_page", "print_table"]

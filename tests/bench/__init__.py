@@ -1,1 +1,1 @@
-"""Measurements, not tests: `make bench` prints them; the README quotes them with the machine they were made on."""
+"""Measurements, not tests: `make bench` prints them; `sendense help speed` says what is measured."""
