@@ -34,7 +34,7 @@ def compare(path: Path, options: Options, against: str) -> Difference:
 
 
 def of_deleted(path: Path, found: Difference) -> Plan:
-    """In the place of a plan of a job that is not there any more."""
+    """In the place of a plan of a job that no longer exists."""
     return Plan(job=str(path), file=str(path), offline=True, resumes=None, nodes=(), edges=(), against=found)
 
 

@@ -41,7 +41,7 @@ THIS_PROCESS = "this process"
 
 @dataclass(frozen=True)
 class Result:
-    """`directory` is local: events.jsonl lies there. `told`: whether all of the run's events do."""
+    """`directory` is local and has events.jsonl. `told`: whether all of the run's events are in it."""
 
     run: str
     job: Job

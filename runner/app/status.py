@@ -45,7 +45,7 @@ class Status:
 
     @property
     def running(self) -> str | None:
-        """The id of the run that goes on now."""
+        """The id of the run that is running now."""
         return self.runs[-1].id if self.runs and self.holder and self.runs[-1].id in self.holder else None
 
 

@@ -36,7 +36,7 @@ DEFAULT_NODES = 4
 class Options:
     overrides: Mapping[str, str] = field(default_factory=dict)
     state: Path | None = None
-    """Where the state of jobs without `state:` lies."""
+    """Where the state of jobs without `state:` is."""
     nodes: int = DEFAULT_NODES
     fresh: bool = False
     break_lock: bool = False
@@ -132,9 +132,9 @@ class Workspace:
         return Unwinding(recorded, self.world, self.options.command("sweep", self.job.file))
 
     def stands(self, record: RunRecord, recorded: RecordedRun) -> frozenset[str]:
-        """The steps of an unfinished run that nothing is to be done for any more: all, once only taking back
-        is left; once the run is sealed (a crash, or a step behind the seal, kept it from saying so), that
-        step and all it stands on."""
+        """The steps of an unfinished run that need no more work: all, once only the cleanup is left; once the
+        run is committed (a crash, or a step behind the commit, kept it from being recorded), that step and
+        all it depends on."""
         if record.phase == "unwinding":
             return frozenset(spec.id for spec in self.job.steps)
         seal = self._seal
@@ -143,7 +143,7 @@ class Workspace:
         return frozenset({seal, *StepGraph(self.job.steps, self.registry).ancestors(seal)})
 
     def is_out(self, record: RunRecord, recorded: RecordedRun) -> bool:
-        """Whether what the run holds is needed for nothing any more."""
+        """Whether what the run holds is no longer needed."""
         return record.phase == "unwinding" or self.is_sealed(recorded)
 
     def is_sealed(self, recorded: RecordedRun) -> bool:

@@ -80,7 +80,7 @@ def unless_stopped(
     def run() -> None:
         try:
             ended.set_result(context.run(work))
-        except BaseException as error:  # noqa: BLE001  whoever waits gets it
+        except BaseException as error:  # noqa: BLE001  the waiting thread gets it
             ended.set_exception(error)
 
     threading.Thread(target=run, name="may be left", daemon=True).start()

@@ -1,5 +1,5 @@
 """The command's standard output and error as something that may refuse: what nobody takes is dropped, and the
-command goes on to its end. A disk that is full, a reader that has gone (`| head`), a terminal that hung up, a
+command runs to its end. A disk that is full, a reader that has gone (`| head`), a terminal that hung up, a
 stream that was closed before we came (``>&-``) change nothing of what was done, so they change no exit code
 of it either."""
 
@@ -39,7 +39,7 @@ class Output:
 
     @property
     def drawn(self) -> Drawn:
-        """What takes the control sequences of who draws on a terminal."""
+        """The stream for control sequences of a drawing on a terminal."""
         return Drawn(self)
 
     def write(self, text: str | bytes) -> int:
@@ -78,7 +78,7 @@ class Output:
 
 
 class Drawn:
-    """The same output for who draws: what is drawn with was made printable before."""
+    """The same output for a drawing: its texts were made printable before."""
 
     def __init__(self, output: Output) -> None:
         self._output = output

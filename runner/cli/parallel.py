@@ -27,8 +27,8 @@ ONE_OF_SEVERAL = "--one-of-several"
 """The hidden option of a process that runs one job for another `sendense run`."""
 
 LOOK = 0.2
-"""Seconds until a wish to stop is passed on: signals within a second are one wish (`run.ONE_WISH`), and a
-terminal's Ctrl-C reaches our processes by itself too."""
+"""Seconds until a request to stop is passed on: signals within a second are one request (`run.ONE_REQUEST`),
+and a terminal's Ctrl-C reaches our processes by itself too."""
 
 _PR_SET_PDEATHSIG = 1
 """prctl(2), linux/prctl.h"""
@@ -82,7 +82,7 @@ class _Processes:
         self._writing = threading.Lock()
 
     def run(self, job: Path) -> Ended:
-        """To its end. Of a job that had not begun when the wish to stop came, that it was not reached."""
+        """To its end. A job that had not started when the request to stop came was not reached."""
         # Not a pipe: nobody reads it before the end, and a process whose pipe is full waits.
         with tempfile.TemporaryFile() as answer:
             with self._lock:

@@ -42,8 +42,8 @@ from runner.step.registry import Registry
 
 RUN_SCHEMA_VERSION = 1
 
-ONE_WISH = 1.0
-"""Seconds in which several signals are one wish to stop: timeout(1) signals its child and then its whole
+ONE_REQUEST = 1.0
+"""Seconds in which several signals are one request to stop: timeout(1) signals its child and then its whole
 group, and so do some runners of CI."""
 
 
@@ -63,7 +63,7 @@ def stop_on_signals(what: str = "closing what is open; what is done is kept") ->
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.asked is not None:
-            if number != signal.SIGHUP and time.monotonic() - stop.asked > ONE_WISH:
+            if number != signal.SIGHUP and time.monotonic() - stop.asked > ONE_REQUEST:
                 os._exit(130)
             return
         stop.asked = time.monotonic()

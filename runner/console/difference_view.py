@@ -16,9 +16,7 @@ def headline(found: Difference, job: str) -> str:
         case "new":
             return f"{job} is new: {found.against} does not have it."
         case "deleted":
-            return (
-                f"{job} is deleted: {found.against} has it. It is not run any more; its restore points stay."
-            )
+            return f"{job} is deleted: {found.against} has it. It no longer runs; its restore points stay."
         case "changed":
             settings, nodes = counted(len(found.settings), "setting"), counted(len(found.nodes), "node")
             parts = [settings] if found.settings else []

@@ -33,7 +33,7 @@ class Console:
     lines.
 
     A context manager, so that a terminal is never left as the display had it. Safe from any thread. Once
-    nobody reads the stream any more (a closed pipe) it is silent: that must not keep the engine from
+    nobody reads the stream (a closed pipe) it is silent: that must not keep the engine from
     unwinding.
     """
 

@@ -33,5 +33,5 @@ class Screen(RichConsole):
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether lines that were written can be written anew: not in a file, nor where TERM is ``dumb``."""
+    """Whether written lines can be redrawn: not in a file, nor where TERM is ``dumb``."""
     return stream.isatty() and not Screen(stream).is_dumb_terminal

@@ -1,6 +1,6 @@
 """What a run remembers: ``<state>/<job>/<run>/run.json`` and ``nodes/<node>.json``, each replaced whole.
 
-Everything goes through a Host, so that the state may lie on another machine. A file that is damaged or from a
+Everything goes through a Host, so that the state may be on another machine. A file that is damaged or from a
 newer version is refused with a sentence, never guessed at: each carries a checksum. One run that cannot be
 read says nothing of the job's others.
 """
@@ -39,7 +39,7 @@ KEPT_RUNS = 20
 
 
 class RunRecord(Model):
-    """`phase`: working; unwinding (all work is done, only taking back is left); finished; abandoned."""
+    """`phase`: working; unwinding (all work is done, only the cleanup is left); finished; abandoned."""
 
     schema_version: int = STATE_SCHEMA_VERSION
     id: str
@@ -170,7 +170,7 @@ class JobState:
         return text.token.partition(":")[0] if text.holder else None
 
     def require_place(self) -> None:
-        """For who only looks: that there is nothing is not believed of a disk that is not mounted. Raises
+        """For read-only commands: an empty directory is not believed of a disk that is not mounted. Raises
         what is wrong with the place."""
         if not self.host.exists(self.directory):
             self._ready(self.host)
@@ -242,7 +242,7 @@ class RunState:
         self.save(record)
 
     def tidy(self) -> None:
-        """For who goes on with the run and has its lock."""
+        """The caller resumes the run and has its lock."""
         remove_temporaries(
             self.host, self.directory, *(posixpath.join(self.directory, name) for name in ("nodes", "ledger"))
         )
@@ -299,7 +299,7 @@ def _parse(kind: type[RecordT], path: str, text: bytes) -> RecordT:
     except Damaged as error:
         kind_of_error = ForeignStateError if error.foreign else StateError
         raise kind_of_error(
-            f"the record {path} {error}; move its run's directory away to begin a new run"
+            f"the record {path} {error}; move its run's directory away to start a new run"
         ) from error
 
 

@@ -15,7 +15,7 @@ class Change(Model):
     before: str | None
     after: str | None
     warning: str = ""
-    """What it may do that nobody can take back, in a sentence."""
+    """What it may do that cannot be undone, in a sentence."""
 
 
 class Difference(Model):

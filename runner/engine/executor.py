@@ -8,7 +8,7 @@ execute
 │       └── Turns.take           (`turn`)
 │           ├── _keep            the record stands, or a crash came between doing and recording
 │           └── _act             open processes → intent record → run → done record; transient errors again
-└── Ending.finish                what the run holds is taken back as far as it may be (`teardown`)
+└── Ending.finish                what the run holds is released as far as it may be (`teardown`)
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ class Executor:
         work_done: Callable[[], None],
         look_ahead: LookAhead = lambda outputs: None,
     ) -> None:
-        """`at_once`: so many nodes. `stands`: the steps that an earlier execution has done for good, and that
-        are not looked at any more. `is_sealed`: whether the run's work is out in the world, so that nothing
-        needs what it holds. `work_done` is called once all is done; `look_ahead`, with the outputs known so
-        far, before a run's first node that changes something: it raises what keeps the run from
-        beginning."""
+        """`at_once`: so many nodes. `stands`: the steps that an earlier execution completed, and that are not
+        checked any more. `is_sealed`: whether the run's work is out in the world, so that nothing needs what
+        it holds. `work_done` is called once all is done; `look_ahead`, with the outputs known so far, before
+        a run's first node that changes something: it raises what keeps the run from beginning."""
         self._world = world
         self._at_once = at_once
         self._stands = stands
@@ -126,7 +125,7 @@ class Executor:
             self._schedule.set(node, Status.CLOSING)
             try:
                 self._processes.release(node)
-            except BaseException as error:  # noqa: BLE001  as above; whoever waits for this node must hear of it
+            except BaseException as error:  # noqa: BLE001  as above; a node that waits for this one must hear of it
                 self._stop_for(error)
             finally:
                 self._finished.put((node, status))

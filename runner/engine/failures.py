@@ -24,7 +24,7 @@ class Outcome:
 
     def exit_code_of(self, error: SendenseError) -> int:
         """2 says that nothing was touched: not of a run that changed something, whatever it met then (a
-        secret that cannot be read any more when it logs in again)."""
+        secret that can no longer be read when it logs in again)."""
         is_late = self.begun and error.exit_code == UsageError.exit_code
         return SendenseError.exit_code if is_late else error.exit_code
 

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 from runner.engine.checkpoint import NodeRecord
 from runner.job.inputs import Inputs
 
-STANDS = "done by an earlier execution, for good"
-"""Why a node is kept that is not looked at any more: the run's work is out in the world."""
+STANDS = "completed earlier"
+"""Why a node is reused without a check: the run's work is out in the world."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Weighing:
 
 def weigh(record: NodeRecord | None, inputs: Inputs, version: int) -> Weighing:
     if record is None:
-        return Weighing("no", None, "was not done before")
+        return Weighing("no", None, "not done yet")
     if record.state == "forgotten":
-        return Weighing("no", None, record.error or "its result was refused")
+        return Weighing("no", None, record.error or "a later step rejected its result")
     if record.step_version != version:
         return Weighing("no", None, f"step {record.step} changed (version {record.step_version} → {version})")
     changed = sorted(
@@ -41,7 +41,7 @@ def weigh(record: NodeRecord | None, inputs: Inputs, version: int) -> Weighing:
     if changed:
         return Weighing("no", None, f"input changed: {', '.join(changed)}")
     if record.state == "done":
-        return Weighing("recorded", record.out, "its result is no longer there")
+        return Weighing("recorded", record.out, "its result no longer exists")
     if record.state == "intent":
         return Weighing("adopt", None, "was interrupted")
     return Weighing("no", None, "failed before")
@@ -51,5 +51,5 @@ def why_kept(weighing: Weighing) -> str:
     return (
         "done before"
         if weighing.ask == "recorded"
-        else "was done, though not recorded, before the interruption"
+        else "completed before the interruption, which kept it from being recorded"
     )

@@ -21,7 +21,7 @@ class NotBegun(Exception):
     """The run does not begin; `at_fault`: ids of the nodes because of which, at least one."""
 
     def __init__(self, at_fault: Sequence[str]) -> None:
-        super().__init__("the run does not begin")
+        super().__init__("the run does not start")
         self.at_fault = at_fault
 
 

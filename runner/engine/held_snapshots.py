@@ -35,7 +35,7 @@ class HeldSnapshot:
     def why_gone(self) -> str | None:
         """None if it stands, and if it was never taken."""
         if self.due is None and not self.is_there and self.node.record.state == "done":
-            return "it is gone, and not by us"
+            return "somebody else removed it"
         return self.due
 
 
@@ -89,11 +89,11 @@ class HeldSnapshots:
             self._unwinding.undo(node, why)
         except SendenseError as error:
             refused = SendenseError(
-                f"{why}, and the run does not go on with what it cannot let go of: {error}"
+                f"{why}, and the run does not continue with what it cannot release: {error}"
             )
             self._failures.add(node.name, node.record.step, refused)
             return False
-        text = f"{node.name} is let go of ({why}): a new one is taken, and all is looked at and read again"
+        text = f"{node.name} is released ({why}): a new one is taken, and everything is read again"
         self._world.bus.emit(Warned(node=node.name, text=text))
         return True
 

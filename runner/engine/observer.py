@@ -34,7 +34,7 @@ class Blind:
     offline = True
 
     def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
-        raise AssertionError("a plan that is offline does not look")
+        raise AssertionError("an offline plan connects to nothing")
 
     def check(self, node: Node, inputs: Inputs, recorded: Model | None) -> Model | None:
         return None

@@ -34,7 +34,7 @@ class PlanNode(Model):
     """Restore points, files …, by name, that would be deleted."""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What a step that only looks warned of: what it found is not what it was."""
+    """What a read-only step warned of: what it found is not what it was."""
     problems: tuple[str, ...] = ()
 
 
@@ -133,7 +133,9 @@ class Planner:
     def _of_process(self, node: Node, planned: PlanNode, users: list[Node]) -> PlanNode:
         busy = [str(other.id) for other in users if self._planned[str(other.id)].action != "keep"]
         if users and not busy:
-            return _bare(planned).model_copy(update={"action": "idle", "why": "all that need it are done"})
+            return _bare(planned).model_copy(
+                update={"action": "idle", "why": ("all nodes that need it are done")}
+            )
         if node.step.guard:
             return planned.model_copy(update={"why": "held while the run lives"})
         needed = ", ".join(busy[:2]) + (" …" if len(busy) > 2 else "")
@@ -190,13 +192,7 @@ def _planned(visit: Visit, *, offline: bool) -> PlanNode:
             told.append(one.sentence)
     why = standing.why
     if not visit.waiting:
-        why = (
-            "it could not be looked at"
-            if errors
-            else "only looks; looked for this plan"
-            if visit.out
-            else why
-        )
+        why = "it could not be checked" if errors else "read-only; evaluated now" if visit.out else why
     return planned.model_copy(
         update={
             "why": why,

@@ -1,7 +1,7 @@
 """PROCESS nodes: opened when a node that is not done needs them, probed, closed when the last one that does
 is done.
 
-Closing goes in reverse of opening and happens in the thread of the node that let go last, before anything
+Closing goes in reverse of opening and happens in the thread of the node that needed it last, before anything
 that depends on that node can start. Guards (locks) stay open until the very end.
 """
 
@@ -43,7 +43,7 @@ class Processes:
     def __init__(
         self, nodes: Nodes, resolver: Resolver, world: World, bus: Bus, still_needs: Callable[[Node], bool]
     ) -> None:
-        """`still_needs(node)`: whether a KEEP or JOB node is neither done nor given up."""
+        """`still_needs(node)`: whether a KEEP or JOB node is neither done nor abandoned."""
         self._nodes = nodes
         self._resolver = resolver
         self._world = world
@@ -81,7 +81,7 @@ class Processes:
         if entry is not None:
             if not must_renew and process.step.probe(entry.ctx, entry.out):
                 return False
-            self._close(entry, "what it stands on was opened again" if must_renew else "it no longer serves")
+            self._close(entry, "what it depends on was reopened" if must_renew else "it stopped serving")
         self._start(process)
         return True
 
@@ -97,7 +97,7 @@ class Processes:
             inputs = self._resolver.inputs(process)
             out = process.step.run(ctx, inputs.values, self._resolver.live(process))
         except BaseException:
-            # What it had begun is taken back; that must not hide why it failed.
+            # What it had started is closed; that must not hide why it failed.
             self._close_stack(process, ctx)
             self._tell_closed(process, "it did not open")
             raise
@@ -115,13 +115,13 @@ class Processes:
         )
 
     def release(self, node: Node) -> None:
-        """Closes what no node needs any more, now that `node` is done."""
+        """Closes what no node needs, now that `node` is done."""
         self._close_idle(node, None, "the last node that needs it is done")
 
     def drop(self, node: Node) -> None:
         """Closes what only `node` stands on, so that its next attempt begins with new ones; others are probed
         then."""
-        self._close_idle(node, node, "to be opened again")
+        self._close_idle(node, node, "it is reopened")
 
     def _close_idle(self, node: Node, besides: Node | None, why: str) -> None:
         idle = [
@@ -163,7 +163,7 @@ class Processes:
 
     def _close(self, entry: _Open, why: str) -> None:
         identity = entry.node.id
-        # Not open any more before it closes: nobody may be given a socket that is about to go.
+        # No longer open before it closes: nobody may be given a socket that is about to go.
         with self._guard:
             self._open.pop(identity, None)
             self._order.remove(identity)
@@ -190,7 +190,7 @@ def _of_the_dead(entry: _Open) -> str:
     """What the first of its processes that ended said last; empty if all run."""
     for child in entry.ctx.children:
         if (code := child.poll()) is not None:
-            words = " / ".join(child.stderr().strip().splitlines()[-2:]) or "it said nothing"
+            words = " / ".join(child.stderr().strip().splitlines()[-2:]) or "it printed nothing"
             return (
                 f"{child.argv[0]} of {entry.node.id} on {child.host} had ended with exit code {code}: {words}"
             )

@@ -16,7 +16,7 @@ class Unready(SendenseError):
 
     def __init__(self, observations: Sequence[Observation]) -> None:
         sentences = [one.sentence for one in observations]
-        begin = "" if len(sentences) == 1 else f"{len(sentences)} things are in the way: "
+        begin = "" if len(sentences) == 1 else f"{len(sentences)} problems: "
         super().__init__(f"{begin}{'; '.join(sentences)}; nothing was changed")
         self.fix_first = not any(one.passing for one in observations)
 
@@ -40,7 +40,7 @@ class NotReady(SendenseError):
 
 
 def require_ready(walk: Iterable[Visit]) -> None:
-    """Raises NotReady; where another run is in the way, with that alone: it may be over soon."""
+    """Raises NotReady; where another run holds a lock, with that only: it may be over soon."""
     faults: dict[tuple[str, str], list[Observation]] = {}
     told: set[str] = set()
     space: list[Space] = []

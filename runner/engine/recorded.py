@@ -1,4 +1,4 @@
-"""A run's nodes as its records tell of them: for what takes back, and for what is told of a run that does not
+"""A run's nodes as its records tell of them: for the cleanup, and for what is told of a run that does not
 live. It needs the installed steps, and not the graph of the run that made the records."""
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class RecordedNode:
         try:
             return self.record.state == "done" or self.step.sealed(self.ctx, self.inputs)
         except MisfitError:
-            return False  # whoever acts on it looks again
+            return False  # a caller that acts on it checks again
 
     def fits(self) -> bool:
         """Whether this version of the program can resume the node or roll it back. What is out in the world
@@ -93,8 +93,8 @@ class RecordedRun:
         self._world = world
 
     def nodes(self, *, silent: bool = False) -> list[RecordedNode]:
-        """Last first; without those whose step is not installed (any more). `silent`: for who only looks, so
-        that nothing that happens is told."""
+        """Last first; without those whose step is not installed (any more). `silent`: for read-only commands,
+        so that nothing that happens is told."""
         return [
             RecordedNode(step, record, self._context(record, silent=silent))
             for record in self._reversed()
@@ -163,7 +163,7 @@ class RecordedRun:
             return "" if out is None else node.step.held(node.ctx, node.inputs, out)
         except SendenseError as error:
             named = "" if self._world.run is None else f" (with {self._world.run.id} in its name)"
-            return f"whatever {node.name} made{named}, which cannot be looked for now ({error})"
+            return f"whatever {node.name} made{named}, which cannot be checked now ({error})"
 
     def _context(self, record: NodeRecord, *, silent: bool) -> Callable[[], Context]:
         if silent:

@@ -83,7 +83,7 @@ class Recorder:
             for other in self._resolver.producers(node, name):
                 known = self._state.nodes().get(other.id)
                 if known is not None:
-                    why = f"{node.id} refused its result"
+                    why = f"{node.id} rejected its result"
                     self._state.put(
                         known.model_copy(update={"state": "forgotten", "error": why, "at": now()})
                     )

@@ -223,5 +223,5 @@ class Schedule:
 
 
 def is_at_end(node: Node) -> bool:
-    """A node that comes whatever happened, when all others are done or given up."""
+    """A node that runs whatever happened, when all others are done or abandoned."""
     return node.spec.when == AT_END

@@ -20,7 +20,7 @@ from runner.job.nodes import Node, NodeId
 @dataclass(frozen=True)
 class Standing:
     """What a KEEP or JOB node is ahead of a run. `kept`: it is done, and `out` is what it gave; `why` it is,
-    or runs. `settled`: it is done for good, and not looked at any more."""
+    or runs. `settled`: it completed earlier, and is not checked again."""
 
     why: str
     kept: bool = False
@@ -33,7 +33,7 @@ class Standing:
 
 class Standings:
     """As the next run will find them: by a run's records, which the world is asked about. `stands`: the steps
-    that are done for good."""
+    that completed earlier."""
 
     def __init__(
         self, records: Mapping[NodeId, NodeRecord], observer: Observer, stands: Collection[str] = ()
@@ -50,13 +50,13 @@ class Standings:
         if waiting := resolver.unknown(node):
             return Standing(f"after {', '.join(waiting)}")
         if self._observer.offline:
-            return Standing("offline: nothing was looked at")
+            return Standing("offline: not checked")
         try:
             return self._asked(node, record, resolver.inputs(node))
         except Interrupted:
             raise
         except SendenseError as error:
-            return Standing("it could not be looked at", error=error)
+            return Standing("it could not be checked", error=error)
 
     def _asked(self, node: Node, record: NodeRecord | None, inputs: Inputs) -> Standing:
         weighing = weigh(record, inputs, node.step.version)

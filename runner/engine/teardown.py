@@ -1,5 +1,5 @@
-"""Taking back: JOB nodes at success, or when they may be held no longer; everything of a run that is
-abandoned. And how an execution ends, which does so last.
+"""Cleanup: releases JOB nodes at success, or when they may be held no longer; rolls back everything of a run
+that is discarded. And how an execution ends, which does so last.
 
 It works from the records alone, so that it does not need the graph of the run that made them.
 """
@@ -32,7 +32,7 @@ class UnwindError(SendenseError):
 
 @dataclass
 class Unwound:
-    """`released`: sentences on what was taken back, or would be; `failures`: on what could not be."""
+    """`released`: sentences on what was released, or would be; `failures`: on what could not be."""
 
     released: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Unwinding:
         self._sweep = sweep
 
     def release(self, *, succeeded: bool, but: Collection[NodeId] = ()) -> Unwound:
-        """Takes back JOB nodes: all of them after success, else those that may be held no longer. `but`: as
+        """Releases JOB nodes: all of them after success, else those that may be held no longer. `but`: as
         in `abandon`."""
         done = Unwound()
         if not self._is_ours(done, patient=succeeded):
@@ -68,7 +68,7 @@ class Unwinding:
         return done
 
     def would_release(self, *, succeeded: bool) -> Unwound:
-        """What `release` would take back, by looking."""
+        """What `release` would release, by looking."""
         found = Unwound()
         for node in self._recorded.snapshots(silent=True):
             if why := _why_released(node, found, succeeded=succeeded):
@@ -76,7 +76,7 @@ class Unwinding:
         return found
 
     def abandon(self, *, sealed: bool, but: Collection[NodeId] = ()) -> Unwound:
-        """Takes back every node of the run that is not finished, also what is kept otherwise, but what is out
+        """Rolls back every node of the run that is not finished, also what is kept otherwise, but what is out
         in the world; if all of the run's work is (`sealed`), only what it holds. `but`: the misfits, which
         others see to."""
         self._recorded.settle()
@@ -86,7 +86,7 @@ class Unwinding:
         for node in self._recorded.nodes():
             if node.step.read_only or node.record.node in but or (node.step.commits and node.is_out()):
                 continue
-            self._undo(node, "the run is abandoned", done, begun=True)
+            self._undo(node, "the run is discarded", done, begun=True)
         return done
 
     def undo(self, node: RecordedNode, why: str) -> None:
@@ -107,9 +107,7 @@ class Unwinding:
         try:
             holds = self._recorded.held(work_done=work_done)
         except SendenseError as error:
-            what = (
-                f"whatever run {run} made (with {run} in its name), which cannot be looked for now ({error})"
-            )
+            what = f"whatever run {run} made (with {run} in its name), which cannot be checked now ({error})"
             holds = (Hold("the run's records", what, now()),)
         for hold in holds:
             self._bus.emit(Held(node=hold.node, what=hold.what, command=f"{self._sweep} --abandon {run}"))
@@ -119,7 +117,7 @@ class Unwinding:
         run that failed has waited long enough for what it cannot reach."""
         try:
             if patient:
-                self._patiently("taking back", self._world.hold)
+                self._patiently("the cleanup", self._world.hold)
             else:
                 self._world.hold()
         except SendenseError as error:
@@ -142,7 +140,7 @@ class Unwinding:
                 self._patiently(node.name, lambda: node.step.undo(node.ctx, node.inputs, out))
             self._patiently(node.name, lambda: self._recorded.forget(node))
         except SendenseError as error:
-            done.failures.append(f"{node.name} could not be taken back: {error}")
+            done.failures.append(f"cleanup of {node.name} failed: {error}")
             self._bus.emit(UndoFailed(node=node.name, step=node.record.step, error=str(error)))
             return
         if out is not None:
@@ -165,7 +163,7 @@ def _why_released(node: RecordedNode, done: Unwound, *, succeeded: bool) -> str 
 class Ending:
     """Of one execution: processes are closed, that all work is done is recorded, what the run holds is taken
     back as far as it may be, and the guards are closed last. `failures`: node → error; `unwind_failures`:
-    what could not be taken back."""
+    what could not be released."""
 
     def __init__(
         self,
@@ -191,7 +189,7 @@ class Ending:
         self.unwind_failures: list[str] = []
 
     def record_work_done(self) -> None:
-        """Before anything is taken back. If it cannot be written, the run has failed."""
+        """Before anything is released. If it cannot be written, the run has failed."""
         if self._recorded:
             return
         try:

@@ -44,7 +44,7 @@ class Turns:
         gate: Gate,
         stands: Collection[str],
     ) -> None:
-        """`stands`: the steps that an earlier execution has done for good."""
+        """`stands`: the steps that an earlier execution completed."""
         self._resolver = resolver
         self._world = world
         self._bus = world.bus
@@ -99,8 +99,8 @@ class Turns:
         return Status.SKIPPED
 
     def _stand_by(self, node: Node) -> None:
-        """The node's work was done by an earlier execution; a snapshot that is not recorded any more was
-        taken back."""
+        """The node's work was done by an earlier execution; a snapshot that is no longer recorded was
+        released."""
         record = self._state.nodes().get(node.id)
         out, acts = ({}, 0) if record is None else (record.out or {}, record.acts)
         self._kept(node, out, acts, STANDS)
@@ -119,7 +119,7 @@ class Turns:
         if found is None and weighing.ask == "recorded" and node.step.lifetime is Lifetime.JOB:
             # Its successor takes another list of disks than the one that is used by now.
             raise SendenseError(
-                f"{node.id} was there a moment ago and is gone: run the same command again, which begins a "
+                f"{node.id} existed a moment ago and is gone: run the same command again, which makes a "
                 "new one"
             )
         if found is None:
@@ -135,7 +135,7 @@ class Turns:
 
     def _act(self, node: Node, inputs: Inputs, why: str) -> None:
         began = time.monotonic()
-        # What comes at the end has nothing to take back of a run that never began.
+        # A node at the end has nothing to release of a run that never started.
         if not node.step.read_only and (not is_at_end(node) or self._gate.refused):
             self._gate.require(node)
         done: list[Model] = []

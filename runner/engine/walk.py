@@ -67,13 +67,13 @@ class Visit:
     def foretold(self) -> tuple[Observation, ...]:
         """What it would fail with."""
         problems = () if self.standing.kept else self.found.problems
-        return tuple(wrong(f"step {self.name}", "what it would meet", problem) for problem in problems)
+        return tuple(wrong(f"step {self.name}", "what it would find", problem) for problem in problems)
 
     @property
     def met(self) -> tuple[Observation, ...]:
         """What kept it from being looked at."""
         errors = (error for error in (self.error, self.found.locked) if error is not None)
-        return tuple(met(f"step {self.name}", "what it stands on", error) for error in errors)
+        return tuple(met(f"step {self.name}", "what it depends on", error) for error in errors)
 
     @property
     def locked(self) -> LockedError | None:

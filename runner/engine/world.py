@@ -123,7 +123,7 @@ class World:
 
     def _acting_host(self, name: str) -> Host:
         """For steps that act: what earlier executions of the run left there is ended before its first use.
-        Who only looks has claimed nothing: the run may be alive."""
+        A read-only command has claimed nothing: the run may be alive."""
         host = self.lasting_host(name)
         if not self._mark:
             return host

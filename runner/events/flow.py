@@ -83,8 +83,8 @@ class Flow:
             return None
         since = self._since(now)
         seconds, moved = _seconds(since, now), _moved(latest) - _moved(since)
-        # Younger than the window, so all of it, by the clock of who does the work: the first event came only
-        # when something was done.
+        # Younger than the window, so all of it, by the clock of the host that works: the first event came
+        # only when something was done.
         if latest.seconds is not None and latest.seconds + _seconds(latest, now) <= self.WINDOW:
             seconds, moved = latest.seconds + _seconds(latest, now), _moved(latest)
         return None if seconds < 2 * self.GRAIN else moved / seconds

@@ -10,7 +10,7 @@ from runner.base.waiting import NEVER
 from runner.hosts.host import Host
 
 CHANGING = frozenset({"run", "popen", "mkdir", "write", "write_sparse", "append", "rename", "remove"})
-"""Verbs that may change something there; all others only look, or make what ends with us."""
+"""Verbs that may change something there; all others are read-only, or make what ends with us."""
 
 
 _acting = threading.local()
@@ -36,7 +36,7 @@ def hold_still() -> None:
 
 
 def bare(host: Host) -> Host:
-    """The host itself: for whoever takes the locks, which are wanted until all is closed."""
+    """The host itself: for the code that takes the locks, which are needed until all is closed."""
     return (host._host if isinstance(host, _Guarded) else host).until(NEVER)
 
 

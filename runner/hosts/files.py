@@ -108,7 +108,7 @@ def write_sparse(path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, m
 
 
 def append(path: str, content: bytes, *, where: str = THIS_MACHINE) -> None:
-    """Appends and syncs; creates with mode 0600. A failed append takes back what it wrote. Raises
+    """Appends and syncs; creates with mode 0600. A failed append removes what it wrote. Raises
     NotAFileError, OSError."""
     file = open_regular(path, where, os.O_WRONLY | os.O_CREAT)
     try:
@@ -238,7 +238,7 @@ class FileLock:
 
 def _locked(path: str, where: str) -> int:
     """A descriptor that has the lock, of the file that is at `path`: between opening and locking somebody may
-    have removed it, and whoever comes next locks another."""
+    have removed it, and the next process locks another."""
     for _ in range(ATTEMPTS):
         file = open_regular(path, where, os.O_RDWR | os.O_CREAT)
         kept = False

@@ -24,7 +24,7 @@ class Holder(Model):
     job: str
     since: datetime
     execution: str
-    """One process that works on the run: two machines may go on with one run, one after the other."""
+    """One process that works on the run: two machines may resume one run, one after the other."""
 
     @property
     def token(self) -> str:
@@ -48,7 +48,7 @@ def holder_of(run: str, job: str, execution: str) -> Holder:
 
 class HeldLock:
     """Safe from any thread. It is free once everybody who took it has released it; lost once, it stays lost,
-    unless it is taken anew."""
+    unless it is taken afresh."""
 
     def __init__(self, host: Host, path: str, holder: Holder, what: str) -> None:
         """`what` names the lock in errors."""
@@ -63,13 +63,13 @@ class HeldLock:
         """To whom, their token, and when that was noticed."""
         self._taking = threading.RLock()
 
-    def take(self, *, by_force: bool = False, anew: bool = False) -> None:
+    def take(self, *, by_force: bool = False, afresh: bool = False) -> None:
         """For each there is to be one `release`. Raises LockedError with the holder, also if another had the
-        lock since we first took it; `anew`: not so where everybody had released it, since nothing rests on
+        lock since we first took it; `afresh`: not so where everybody had released it, since nothing rests on
         what was then. `by_force`: the holder's session is ended first, and with it everything that it holds
         on the lock's host."""
         with self._taking:
-            if anew and not self._takers:
+            if afresh and not self._takers:
                 self._lock = self._lost = None
             try:
                 self._ensure()
@@ -81,7 +81,7 @@ class HeldLock:
             self._takers += 1
 
     def hold(self) -> None:
-        """Before every write: returns if the lock is ours or nobody wants it any more, takes it again if its
+        """Before every write: returns if the lock is ours or no longer needed, takes it again if its
         session broke. Raises LockedError, and what keeps the host from being reached."""
         with self._taking:
             if self._takers:
@@ -94,7 +94,7 @@ class HeldLock:
                 self._lock.release()
 
     def _ensure(self) -> None:
-        # Taking it again wrote our own name into the file: who came between is told there no more.
+        # Taking it again wrote our own name into the file: the one between is no longer named there.
         if self._lost is not None:
             raise self._lock_lost(*self._lost)
         if self._lock is not None and self._lock.alive():
@@ -113,7 +113,7 @@ class HeldLock:
         self._lock = lock
 
     def _who(self, token: str) -> str:
-        """Of one that has given it back since, and left no name."""
+        """Of one that released it since, and left no name."""
         run = token.partition(":")[0]
         if not run:
             return "another process, unknown since the lock's file was removed or replaced"

@@ -87,7 +87,7 @@ class Forwards:
 
 class Lock(Protocol):
     before: str
-    """The token of whoever had it last."""
+    """The token of its last holder."""
 
     def alive(self) -> bool:
         """False once the session that holds the lock broke. On an SSH host it asks, if it did not hear from
@@ -178,9 +178,9 @@ class Host(Protocol):
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         """`flock` on `path`, taken without waiting; the file then says `holder`, and `token` (one word) also
-        when the lock was given back, see `runner.hosts.lock_file`. Raises LockedError with the text of the
-        present holder. Freed by our death, and where the network was cut, `runner.hosts.ssh.lock.LET_GO`
-        seconds after we were last heard of."""
+        when the lock was released, see `runner.hosts.lock_file`. Raises LockedError with the text of the
+        present holder. Freed by our death, and where the network was cut,
+        `runner.hosts.ssh.lock.RELEASE_AFTER` seconds after we were last heard of."""
 
     @property
     def account(self) -> str:
@@ -220,8 +220,8 @@ def portions(arguments: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
 
 def remove_temporaries(host: Host, *directories: str) -> None:
-    """What writes that a kill or a power cut interrupted left there. For who has the lock of those who write
-    there."""
+    """What writes that a kill or a power cut interrupted left there. The caller has the lock of those who
+    write there."""
     for directory in directories:
         for name in host.listdir(directory):
             if is_temporary(name):

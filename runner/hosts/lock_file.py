@@ -3,7 +3,7 @@
     run 20261123T170000Z-3f9a0c1e of nightly on ci-7, pid 4711, since 2026-11-23 17:00:00 UTC
     20261123T170000Z-3f9a0c1e:9c41aa02 4711 183344 0b6f8bd4-… 5ce0c0f4e1a2b3d4
 
-The first line is emptied when the lock is given back, the second stays: whoever takes the lock again sees by
+The first line is emptied when the lock is released, the second stays: its next holder sees by
 its token whether another had it meanwhile. Behind the token stands the identity of the process whose life the
 lock hangs on: the holder itself, or on an SSH host the shell there.
 """
@@ -25,7 +25,7 @@ class LockText:
     holder: str
     """Empty if it was given back."""
     token: str
-    """Of whoever took it last; empty if that is not known."""
+    """Of its last holder; empty if that is unknown."""
     process: Identity | None
 
 

@@ -149,7 +149,7 @@ class PipeWire:
     def close(self) -> None:
         self.hang_up()
         if self._receiving.acquire(blocking=False):
-            # Else whoever receives closes it at the end of the output.
+            # Else the receiving thread closes it at the end of the output.
             self._stdout.close()
             self._receiving.release()
 
@@ -197,7 +197,7 @@ def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
 
 
 def _await_end(process: subprocess.Popen[bytes]) -> None:
-    """Of one whose leash was let go."""
+    """Of one whose leash was released."""
     try:
         process.communicate(timeout=END_TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -212,7 +212,7 @@ def _kill(process: subprocess.Popen[bytes], writer: int) -> bytes:
     try:
         return process.communicate(timeout=_KILL_TIMEOUT)[1]
     except subprocess.TimeoutExpired:
-        # Cannot be killed (it waits for a dead NFS server): we go on without it.
+        # Cannot be killed (it waits for a dead NFS server): we continue without it.
         process.kill()
         return b""
 

@@ -93,7 +93,7 @@ def is_alive(host: Host, process: Identity) -> bool:
 
 def holder_at(host: Host, path: str) -> str | None:
     """Who holds the lock at `path`, in words, without touching it; None if nobody does, and if the process
-    that the file names is not there any more: a kill leaves the name."""
+    that the file names no longer exists: a kill leaves the name."""
     try:
         text = read_lock(host.read(path))
     except FileNotFoundError:

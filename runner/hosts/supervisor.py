@@ -9,7 +9,7 @@ without a terminal.)
 What travels through the wrapper's standard input: first `size` bytes that become the program's standard input
 (the program starts only when they are there whole, so it never acts on half of them), then one signal name a
 line. The end of it means TERM, and KILL five seconds later; after TERM comes CONT, since a frozen program
-takes TERM only once it goes on. The exit code is the program's, 128 + n if signal n ended it.
+takes TERM only once it continues. The exit code is the program's, 128 + n if signal n ended it.
 
 With a token, the wrapper says when the program was started and how it ended, and then waits for the end of
 its standard input. So an ssh session never ends while we may be sending a signal: paramiko can send that
@@ -47,7 +47,7 @@ from runner.hosts.script import load
 STDERR_TAIL = 64 * KiB
 START_TIMEOUT = 30.0
 END_TIMEOUT = 6.0
-"""Seconds in which a program ends whose leash was let go: it has five between TERM and KILL."""
+"""Seconds in which a program ends whose leash was released: it has five between TERM and KILL."""
 
 NOT_FOUND = 127
 """What a POSIX shell returns for a program that does not exist; ld.so(8) does so too, for one whose libraries
@@ -94,7 +94,7 @@ class Wire(Protocol):
         """Ends its standard input, for which it waits; twice is fine."""
 
     def close(self) -> None:
-        """Lets go of both pipes; twice is fine."""
+        """Closes both pipes; twice is fine."""
 
 
 def mark_of(run: str, execution: str) -> str:
@@ -139,7 +139,7 @@ class LeashedChild:
     ) -> None:
         """`start` starts a command line on a wire. Returns once the program was started. Raises CommandError
         if it could not be, Interrupted if `stop` comes first. `cut_off` is told the leash's token if the wire
-        broke or went silent: the program may go on at its far end."""
+        broke or went silent: the program may keep running at its far end."""
         if stop.is_set():
             raise Interrupted
         self.argv = tuple(argv)

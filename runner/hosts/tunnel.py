@@ -128,8 +128,8 @@ def explain(host: str, forwards: Forwards) -> HostError | None:
         if said := _NOT_CARRIED.search(_said(child).replace("\r", "")):
             return HostError(
                 f"the sshd of {host} does not connect to the socket there ({said[0]}): either nothing "
-                "listens on it any more, or sshd_config lacks AllowStreamLocalForwarding yes or has a "
-                "PermitOpen or DisableForwarding",
+                "listens on it, or sshd_config lacks AllowStreamLocalForwarding yes or has a PermitOpen "
+                "or DisableForwarding",
                 transient=True,
             )
     return None

@@ -51,6 +51,6 @@ class StepGraph(Dag[str]):
         guards = [name for name, kind in kinds.items() if kind is not None and kind.guard]
         guarded = [name for name, kind in kinds.items() if kind is None or not (kind.guard or kind.read_only)]
         for guard in guards:
-            # Looked up anew for each guard: the edges of one may make a step an ancestor of the next.
+            # Looked up again for each guard: the edges of one may make a step an ancestor of the next.
             before = self.ancestors(guard)
             self.add((guard, name) for name in guarded if name not in before)

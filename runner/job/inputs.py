@@ -205,8 +205,8 @@ def _values(
 class MisfitError(SendenseError):
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"the record of {what} does not fit this version: `sendense run --fresh` begins anew, and warns "
-            "of what may stay"
+            f"the record of {what} does not fit this version: `sendense run --fresh` starts over, and "
+            "warns of what may stay"
         )
 
 

@@ -57,7 +57,7 @@ def one_of(words: Iterable[str]) -> str:
 @dataclass(frozen=True)
 class Written:
     """Where a value stands: its node, and where the job's variables were set, since a field that is one
-    variable is mended there."""
+    variable is fixed there."""
 
     node: Node
     vars_at: Mapping[str, Location]
@@ -205,7 +205,7 @@ def _sentence(error: ErrorDetails, value: JsonValue) -> str:
 
 
 def _meant(several: list[Any], value: JsonValue) -> Any | None:
-    """The member of a union that whoever wrote `value` had in mind, if one stands out."""
+    """The member of a union that the author of `value` had in mind, if one stands out."""
     if isinstance(value, list):
         lists = [member for member in several if element(member) is not None]
         return lists[0] if len(lists) == 1 else None
@@ -214,7 +214,7 @@ def _meant(several: list[Any], value: JsonValue) -> Any | None:
     models = [(member, model) for member in several if (model := model_of(member)) is not None]
     if len(models) == 1:
         return models[0][0]
-    # The one with which it shares most keys: of `{ca: …, thumbprnt: …}` nobody knows.
+    # The one with which it shares most keys: of `{ca: …, thumbprnt: …}` it is unknown.
     shared = {id(member): len(value.keys() & fields(model).keys()) for member, model in models}
     most = max(shared.values(), default=0)
     best = [member for member, _ in models if shared[id(member)] == most]

@@ -30,8 +30,8 @@ class Variables:
         self._overrides: dict[str, str] = {}
 
     def set(self, entries: AbstractMapping[str, Entry], overrides: AbstractMapping[str, str]) -> None:
-        """Anew, from a file's entries. A value that was text stays text when it is overridden, so that a VM
-        called 2024 can be named; any other override is read as a YAML scalar."""
+        """Made again, from a file's entries. A value that was text stays text when it is overridden, so that
+        a VM called 2024 can be named; any other override is read as a YAML scalar."""
         self.values = {}
         self.at = {}
         for name, entry in entries.items():

@@ -75,7 +75,7 @@ class Commit:
         return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else None
 
     def _blob(self, path: Path) -> bytes | None:
-        """As it lies there: `git show` would run what the checkout's attributes and configuration say.
+        """As it is stored: `git show` would run what the checkout's attributes and configuration say.
         Answers of `cat-file` are a line `NAME blob SIZE` and the content, else a line of other words
         (git-cat-file(1), BATCH OUTPUT)."""
         within = self._within(path)

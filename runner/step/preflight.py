@@ -48,13 +48,13 @@ class Preflight(Generic[OutT]):
     """What the node would fail with, in sentences, if it ran now: a plan and a doctor show it. No reason for
     a run not to begin, which may get there later, and meets it itself."""
     locked: LockedError | None = None
-    """Another run is in the way, which may be over soon: a run does not begin, and ends with that alone."""
+    """Another run holds the lock, and may be over soon: a run does not start, and ends with that only."""
     notes: tuple[str, ...] = ()
     """What it will do, in sentences, for the node's line of a plan."""
     size: int | None = None
     """Bytes that it moves or makes."""
     removes: tuple[str, ...] = ()
-    """What it deletes for good, by name."""
+    """What it deletes, by name."""
     space: Space | None = None
     """What is still to be written because of it, for the sum that is held against what is free. Also of a
     node that is done, as its bytes may be another node's to write."""

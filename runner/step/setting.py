@@ -1,4 +1,4 @@
-"""What a plan begins with: the settings that whoever reviews a job has to see, as its steps tell them."""
+"""The head of a plan: the settings that a reviewer of the job must see, as its steps tell them."""
 
 from __future__ import annotations
 

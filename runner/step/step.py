@@ -3,7 +3,7 @@
     check(ctx, inputs, recorded) -> Out | None   changes nothing; what is there if the work is complete, by
     looking
     run(ctx, inputs, live) -> Out                does the difference
-    undo(ctx, inputs, out)                       takes it back; absent is fine
+    undo(ctx, inputs, out)                       rolls it back; absent is fine
 
 A step's `with:` is split by its two models: fields of `In` are values and make the input digest; fields of
 `Live` are references to PROCESS nodes (sockets, URIs) and count in the digest only by what those nodes are
@@ -115,7 +115,7 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     def preflight(self, ctx: Context | None, known: Known[InT, OutT]) -> Preflight[OutT]:
         """What can be told of a node before it runs: for a plan, for a doctor, and for the look that a run
         takes before it changes anything. Changes nothing. `ctx` is None where nothing may be asked of the
-        world: a plan that is offline, and what is done for good. Raises SendenseError for what cannot be
+        world: an offline plan, and what completed earlier. Raises SendenseError for what cannot be
         looked at, which keeps a run from beginning."""
         return Preflight()
 

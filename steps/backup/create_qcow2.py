@@ -45,7 +45,7 @@ class CreateQcow2In(JobModel):
 
 
 class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
-    """Makes an empty qcow2 image for one disk. It is as large as the disk to the byte, and lies in a
+    """Makes an empty qcow2 image for one disk. It is as large as the disk to the byte, in a
     directory of this run beside the VM's restore points. That of an incremental has its parent's image below
     it, by a relative name, and reads as the parent until it is written to. An image that is there already and
     right is kept with what is in it."""

@@ -13,7 +13,7 @@ from steps.values.image import Image
 
 
 def published(ctx: Context, host: Host, image: Image) -> bool:
-    """Whether this run has made the image part of a restore point: it then lies elsewhere, its markers are
+    """Whether this run has made the image part of a restore point: it is then elsewhere, its markers are
     gone."""
     return vm_place.point_of_run(host, posixpath.dirname(image.directory), ctx.run.id) is not None
 

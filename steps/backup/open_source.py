@@ -62,11 +62,11 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
     """Makes one disk of the snapshot readable over NBD.
 
     It is read on the host that is near vSphere. The disk is taken by its key and backing uuid out of the
-    snapshot's own configuration. With VDDK, one nbdkit reads it through VMware's library, which whoever uses
-    it brings; it logs in with the job's user and password, which it gets in a file that is gone once it runs,
-    and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS, several nbdkits read
-    its flat file from the datastore; the session's cookie reaches them in a file that is rewritten after each
-    login. TLS is verified as the job says. They end with this run, however it ends."""
+    snapshot's own configuration. With VDDK, one nbdkit reads it through VMware's library, which anyone who
+    uses it brings; it logs in with the job's user and password, which it gets in a file that is gone once it
+    runs, and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS, several nbdkits
+    read its flat file from the datastore; the session's cookie reaches them in a file that is rewritten after
+    each login. TLS is verified as the job says. They end with this run, however it ends."""
 
     name = "open-source"
     lifetime = Lifetime.PROCESS
@@ -175,11 +175,11 @@ def _observed_early(ctx: Context, told: Mapping[str, Any]) -> tuple[Observation,
     """By what the job file alone tells. Where the disk's file decides how it is read, what HTTPS takes."""
     if not told.keys() >= {"host", "transport", "vddk"}:
         return ()
-    host, wish = ctx.host(told["host"]), told["transport"]
-    missing = "" if wish == "https" else look_for_vddk(ctx, host, told["vddk"]).missing
-    if wish == "vddk" and missing:
+    host, asked = ctx.host(told["host"]), told["transport"]
+    missing = "" if asked == "https" else look_for_vddk(ctx, host, told["vddk"]).missing
+    if asked == "vddk" and missing:
         return (wrong(f"host {host.name}", "VMware's VDDK", missing),)
-    return _stands_on(ctx, host, "https" if wish == "https" or missing else "vddk")
+    return _stands_on(ctx, host, "https" if asked == "https" or missing else "vddk")
 
 
 def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:
@@ -204,9 +204,9 @@ class Choice:
 def choose(ctx: Context, inputs: OpenSourceIn, disk: FrozenDisk) -> Choice:
     """How the disk is to be read, by looking at what the host has; changes nothing. Raises NoTransport,
     HostError."""
-    name, wish = f"disk {disk.key} of snapshot {inputs.snapshot.name} ({disk.file})", inputs.transport
+    name, asked = f"disk {disk.key} of snapshot {inputs.snapshot.name} ({disk.file})", inputs.transport
     not_flat = "" if disk.flat else f"over HTTPS: {disk.why_not_flat}"
-    if wish == "https":
+    if asked == "https":
         if not_flat:
             raise NoTransport(
                 f"{name} cannot be read {not_flat}; such a disk takes VMware's VDDK: `transport: vddk`"
@@ -215,9 +215,9 @@ def choose(ctx: Context, inputs: OpenSourceIn, disk: FrozenDisk) -> Choice:
     host = ctx.host(inputs.host)
     found = look_for_vddk(ctx, host, inputs.vddk)
     if not found.missing:
-        why = "the job says so" if wish == "vddk" else f"VDDK {found.version} is on host {host.name}"
+        why = "the job says so" if asked == "vddk" else f"VDDK {found.version} is on host {host.name}"
         return Choice("vddk", why, found.version, found.extents)
-    if wish == "vddk":
+    if asked == "vddk":
         raise NoTransport(f"{name} cannot be read with VDDK: {found.missing}")
     if not_flat:
         raise NoTransport(f"{name} cannot be read {not_flat}; nor with VDDK: {found.missing}")

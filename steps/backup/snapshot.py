@@ -23,7 +23,7 @@ from steps.vsphere.errors import Gone, QuiesceFailed, TrackingOff
 from steps.vsphere.inventory import VM, FrozenDisk
 from steps.vsphere.owner import PREFIX, describe, read_owner
 from steps.vsphere.snapshots import Snapshot as Found
-from steps.vsphere.tracking import StopRequest
+from steps.vsphere.tracking import CbtSetting
 
 CLOCK_STEP = 60.0
 """Seconds by which a clock that is kept by NTP may have gone back between two looks: more is a clock that was
@@ -42,7 +42,7 @@ class SnapshotIn(JobModel):
     """How long the snapshot of a failed run is kept for a resume; 0 releases it at once."""
     min_free: Annotated[Percent, HOW] = 10.0
     """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
-    cbt: Annotated[StopRequest, HOW] = "off"
+    cbt: Annotated[CbtSetting, HOW] = "off"
     """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off,
     which takes effect when the VM is stunned, as this snapshot does; `reset` does that too, and where it is
     on and a disk is not tracked all the same, it switches it off and on again, once; `require` fails where it

@@ -58,7 +58,7 @@ def files(
 ) -> None:
     """List (ls), print (cat) or copy (get) files of POINT's guest.
 
-    Paths are absolute in the guest. Where no operating system is found on the disks, each file system lies
+    Paths are absolute in the guest. Where no operating system is found on the disks, each file system is
     below a directory that is called like its device. Takes libguestfs; the file systems are mounted in its
     own small VM, never on this machine.
     """

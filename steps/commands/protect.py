@@ -28,7 +28,7 @@ class Day(click.ParamType[datetime]):
         try:
             day = date.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value} is no day; write it as 2026-12-31", param, ctx)
+            self.fail(f"{value} is not a date; write it as 2026-12-31", param, ctx)
         return datetime.combine(day, time(23, 59, 59), UTC)
 
 

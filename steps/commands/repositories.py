@@ -132,9 +132,9 @@ def job_for(
     fresh: bool = False,
 ) -> Path:
     """A job file that does what a command was told: `template` with `values`, and the hosts, sections and
-    state of the job `site`. It lies with this machine's state, so that `run`, `status` and `sweep` take it as
-    any other; the same command gives the same file, also with other values of `free`. `about` (a VM, a point)
-    stands in its name.
+    state of the job `site`. It is kept with this machine's state, so that `run`, `status` and `sweep` take it
+    as any other; the same command gives the same file, also with other values of `free`. `about` (a VM, a
+    point) stands in its name.
 
     `typed_as`: what stood on the command line in place of the values of `free`, where that may mean others
     another day (the newest point): an unfinished run of the same command keeps what it began with, unless

@@ -62,6 +62,6 @@ def count(ranges: Sequence[tuple[int, int]]) -> int:
 
 
 def _beyond(ranges: Sequence[tuple[int, int]], start: int) -> list[tuple[int, int]]:
-    """What of them lies at `start` or after it."""
+    """The part of them at `start` or after it."""
     ends = ((offset, offset + length) for offset, length in ranges)
     return [(max(offset, start), end - max(offset, start)) for offset, end in ends if end > start]

@@ -1,8 +1,8 @@
-"""What a run found wrong with the points that it was to build on, recorded before anything relies on them.
+"""What a run found wrong with the points of its chain, recorded before anything relies on them.
 
 That changed block tracking forgot a write marks the disk suspect in all points of the chain; what no longer
 reads as it was read at the source (a block, the digests file) is recorded as what verifications at rest find,
-and as they do it can be disproved. Either has the disk decided anew: it becomes a full.
+and as they do it can be disproved. Either way the disk falls back to full.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from steps.values.image import Image
 
 
 class ChainDoubtedError(DifferenceError):
-    """The chain is marked; the disk is decided anew, in this run."""
+    """The chain is marked; its parent is chosen again, in this run."""
 
     invalidates = ("base",)
     self_healing = True
@@ -33,7 +33,7 @@ class ChainDoubtedError(DifferenceError):
 
 
 def doubt(ctx: Context, base: Base, image: Image, why: str) -> ChainDoubtedError:
-    """Marks the chain that `image` is built on, durably, before anything else relies on it."""
+    """Marks the chain that backs `image`, durably, before anything else relies on it."""
     assert base.parent is not None
     suspicion = Suspicion(key=image.key, why=why, run=ctx.run.id, at=datetime.now(UTC))
     parent.doubt(ctx.host(image.host), posixpath.dirname(image.directory), base.parent.point, suspicion)

@@ -37,7 +37,8 @@ LEAST, MOST = 64, 4096
 
 
 class RefusedSinceError(VSphereError):
-    """The areas were told when it was decided, and are not any more: it is decided anew, in this run."""
+    """The areas were given when the parent was chosen, and are refused now: it is chosen again, in this
+    run."""
 
     invalidates = ("base",)
     self_healing = True
@@ -47,7 +48,7 @@ class RefusedSinceError(VSphereError):
 
 
 class UnknownImageError(SendenseError):
-    """The image is not as it was recorded, so it is made anew, in this run."""
+    """The image does not match its record, so it is recreated, in this run."""
 
     invalidates = ("target",)
     self_healing = True

@@ -32,7 +32,7 @@ Operation = Callable[..., JsonValue]
 
 
 class NotAnswering(SendenseError):
-    """Nothing answers at the socket: the lab is not there, or not any more."""
+    """Nothing answers at the socket: the lab does not run."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(

@@ -19,7 +19,7 @@ PASSWORD = "password"
 VCENTER = "vcenter"
 STORE = "store"
 BEGUN = frozenset({LOG, LOCK, PASSWORD, VCENTER, STORE})
-"""What lies in the directory of a lab before its record does: all that a start which failed leaves."""
+"""What is in the directory of a lab before its record is: all that a start which failed leaves."""
 
 
 class VCenterAt(Model):

@@ -100,7 +100,7 @@ class Sshd:
         """Every connection breaks; new ones are taken."""
         if (listener := self._listener()) is None:
             return
-        # Stopped first: one that forks while we look would leave a child that nobody finds any more.
+        # Stopped first: one that forks while we look would leave a child that nobody finds.
         seen: set[int] = set()
         while fresh := set(_connections(listener)) - seen:
             seen |= fresh

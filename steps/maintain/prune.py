@@ -119,10 +119,10 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         rebuilding = Rebuilding(ctx, host, root, directory, retention_plan.can_share(host, directory))
         vm = _finished(rebuilding)
         made = _decided(rebuilding, vm, inputs, inputs.planned)
-        let_go, moved, gone = made, list[Move](), _Gone(ctx, made.instance_uuid)
+        agreed, moved, gone = made, list[Move](), _Gone(ctx, made.instance_uuid)
         label = made.label if inputs.planned is None else inputs.planned.label
-        # A verification may find meanwhile that what stays is damaged: before each point goes it is decided
-        # anew, of those that were let go at first.
+        # A verification may find meanwhile that what stays is damaged: before each deletion the plan is made
+        # again, from the points that were agreed on at first.
         try:
             while made.refused is None and (made.plan.moves or made.plan.drops):
                 ctx.check_stop()
@@ -142,7 +142,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
                     ctx.hold()
                     _drop(host, directory, newest)
                     gone.add(Dropped(point=newest, freed=vm.stored_in(path), why=made.plan.why(newest)))
-                made = _decided(rebuilding, _seen(rebuilding), inputs, let_go)
+                made = _decided(rebuilding, _seen(rebuilding), inputs, agreed)
         except SendenseError as error:
             if gone.points:
                 error.add(f"deleted of {label}: {', '.join(sorted(gone.points))}")
@@ -239,8 +239,8 @@ def _foreseen(after: VmPlan | None) -> Preflight[Pruned]:
 
 
 class _Gone:
-    """The points of one VM that this run deleted, also in executions that were killed: whoever resumes it is
-    told of all."""
+    """The points of one VM that this run deleted, also in executions that were killed: a run that resumes it
+    is told of all."""
 
     def __init__(self, ctx: Context, instance_uuid: str) -> None:
         self._log = ctx.log(f"pruned-{instance_uuid}")
@@ -334,5 +334,5 @@ def _drop(host: Host, directory: str, point: str) -> None:
 
 
 def _words(move: Move) -> str:
-    lies = "is now a full" if move.onto is None else f"is now backed by {move.onto}"
-    return f"disk {move.key} of {move.point} {lies}; it was backed by {move.parent}"
+    backing = "is now a full" if move.onto is None else f"is now backed by {move.onto}"
+    return f"disk {move.key} of {move.point} {backing}; it was backed by {move.parent}"

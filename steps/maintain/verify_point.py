@@ -1,4 +1,4 @@
-"""verify-point: a restore point as it lies there is compared with the digests that were made when it was read
+"""verify-point: a stored restore point is compared with the digests that were made when it was read
 at the source."""
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class VerifyPointIn(JobModel):
     """Its name, the beginning of it, VM/POINT, or the path of its directory; VM or VM/latest: its newest good
     one"""
     level: Level = "chain"
-    """chain: every block is read, wherever in the chain it lies; sample: 1 % of the blocks of content, at
-    least 1024; metadata: the images' tables, the chain and the digests file only"""
+    """chain: every block is read, in whichever image of the chain it is; sample: 1 % of the blocks of
+    content, at least 1024; metadata: the images' tables, the chain and the digests file only"""
 
 
 class PointDamagedError(DifferenceError):
@@ -97,7 +97,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
                 host,
                 directory,
                 f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}",
-                anew=True,
+                afresh=True,
             )
             disks = _verified(ctx, host, root, path, inputs.level, begun)
         before = verification_records.read(host, path).verified

@@ -60,8 +60,8 @@ class ForwardsForbidden(HostError):
 
 def stanza(host: Host, *, ports: bool = False) -> tuple[str, ...]:
     """For sshd_config(5): forwards to unix sockets, or to the host's `ports` only. A client that sshd has not
-    heard of for five minutes is gone, as for our locks (`runner.hosts.ssh.lock.LET_GO`); by itself sshd asks
-    nobody, and waits for hours."""
+    heard of for five minutes is gone, as for our locks (`runner.hosts.ssh.lock.RELEASE_AFTER`); by itself
+    sshd asks nobody, and waits for hours."""
     numbers = list(host.ports) if ports else []
     text = render_report("sshd_config.j2", {"host": host.name, "user": host.account, "ports": numbers})
     return tuple(line for line in text.splitlines() if line.strip())

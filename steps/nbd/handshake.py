@@ -50,7 +50,7 @@ def handshake_through(
 def handshake(
     ctx: Context, uri: str, name: str, *, timeout: float, alive: Callable[[], None] = lambda: None
 ) -> ExportInfo:
-    """Tries until `timeout` seconds are over; before each try `alive` raises if no answer can come any more.
+    """Tries until `timeout` seconds are over; before each try `alive` raises if no answer can come.
 
     Raises the last ConnectFailed, Interrupted, or what `alive` raises.
     """

@@ -242,7 +242,7 @@ class Rebuilding:
 
 @contextmanager
 def scope(ctx: Context) -> Iterator[None]:
-    """What is started within ends with the block, though the node goes on."""
+    """What is started within ends with the block, though the node continues."""
     outer, ctx.closing = ctx.closing, ExitStack()
     children = list(ctx.children)
     try:
@@ -283,7 +283,7 @@ def _rebuilt(
 
 def _full_of(disk: StoredDisk) -> str:
     """The point with the full that it is read down to now: a move before may have made one of what a plan saw
-    lie on another."""
+    are backed by another."""
     return posixpath.basename(posixpath.dirname(disk.image.images[-1]))
 
 

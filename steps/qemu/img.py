@@ -79,7 +79,7 @@ class ImageInfo(_Answer):
     """What it takes on the file system."""
     cluster_size: int | None = None
     backing_file: str | None = Field(default=None, alias="backing-filename")
-    """As written in the image; None for an image that stands alone."""
+    """As written in the image; None for an image without one."""
     backing_format: str | None = Field(default=None, alias="backing-filename-format")
     format_specific: _Specific = _Specific()
 
@@ -144,7 +144,7 @@ def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
 
 
 def infos(host: Host, paths: Sequence[str]) -> tuple[ImageInfo, ...]:
-    """`info` of each, in as few requests to the host as may be; what lies below an image is not opened.
+    """`info` of each, in as few requests to the host as may be; backing files are not opened.
     Raises BadImageError, CommandError."""
     return tuple(found for some in portions(paths) for found in _infos(host, some, "-U"))
 

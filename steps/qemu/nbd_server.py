@@ -24,7 +24,7 @@ QEMU_NBD = Program(
 Cache = Literal["writeback", "none"]
 
 Image = str | Nodes
-"""The path of a qcow2 image, or an image with all that lies below it."""
+"""The path of a qcow2 image, or an image with its backing images."""
 
 SPARE_CONNECTIONS = 2
 """Beyond those that carry data: one for a readiness probe and one for a connection that is dying

@@ -1,4 +1,4 @@
-"""Images with everything that lies below them, named to qemu node by node (qemu(1), "json:" file names; QAPI
+"""Images with their backing images, named to qemu node by node (qemu(1), "json:" file names; QAPI
 BlockdevOptions).
 
 So no format is probed, and no file is opened but those that are named: what an image's own header calls its

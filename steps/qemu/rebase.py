@@ -1,4 +1,4 @@
-"""qemu-img: an image on another one below it, or as one that stands alone (qemu-img(1), "rebase" and
+"""qemu-img: an image rebased onto another, or made one without a backing file (qemu-img(1), "rebase" and
 "commit").
 
 All of it on copies: each command line names a file that nobody else has open, and is run as a process of ours

@@ -26,7 +26,7 @@ class ListedDisk(Model):
     data: int
     """Of blocks that are not all zero."""
     parent: str | None
-    """The point that its image lies on; None for a full."""
+    """Its parent; None for a full."""
 
 
 class Point(Model):

@@ -4,7 +4,7 @@ Pure.
 What speaks against a disk in one point speaks against all that is built on it. A block that was found wrong
 may lie in any image below, so what was found in a point speaks against all that it is built on as well, and
 against what else is. One thing can be made good from above: what was found wrong at rest, by a later
-verification that read every block of a point on it, wherever it lies; whatever lies below that point waits
+verification that read every block of a point on it, in whichever image it is; what is below that point waits
 for one of its own. That says nothing of what was read wrongly at the source, since the digests then are of
 what was read.
 """
@@ -107,7 +107,7 @@ class Chains:
         return state.read_wrongly or (None if state.at_rest is None else state.at_rest[1])
 
     def compared(self, entry: Entry, key: int) -> bool:
-        """Whether every block of disk `key` of `entry` was compared, wherever in the chain it lies, then or
+        """Whether every block of disk `key` of `entry` was compared, in whichever image of the chain, then or
         later."""
         return self._states[(entry.point, key)].compared
 

@@ -75,5 +75,5 @@ def _place(entry: Entry, by_name: Mapping[str, Entry], places: dict[str, _Place]
 
 
 def children(history: History, point: str) -> tuple[Entry, ...]:
-    """Points with a disk whose image lies directly on one of `point`."""
+    """Points with a disk whose image is backed directly by one of `point`."""
     return tuple(entry for entry in history if any(disk.parent == point for disk in entry.manifest.disks))

@@ -1,4 +1,4 @@
-"""What lies in a repository, by one `find`, and the content of its small files, by one `tar`: a request for
+"""What is in a repository, by one `find`, and the content of its small files, by one `tar`: a request for
 each of 10,000 manifests takes minutes over SSH.
 
 What either could not read is told with its path and the reason: what is not listed is never taken for absent.
@@ -147,7 +147,7 @@ def read_files(host: Host, root: str, listing: Listing, paths: Iterable[str]) ->
 
 
 def is_gone(why: str) -> bool:
-    """Whether that is said of what was not there (any more)."""
+    """Whether that is said of what did not exist (any longer)."""
     return why.endswith(_GONE)
 
 

@@ -252,7 +252,7 @@ def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, s
 
 def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move]:
     """Each after those that it builds on. What is damaged stays as it is with all that it is built on: of a
-    chain that was cut nobody could tell any more where the damage is."""
+    chain that was cut it would be unknown where the damage is."""
     fixed = set(_damaged(chains))
     depths: dict[tuple[str, int], int] = {}
     cut: set[tuple[str, int]] = set()

@@ -2,7 +2,7 @@
 never changes.
 
 suspect.json         disks whose chain may lack changes: changed block tracking was caught lying
-verified.json        what verifications at rest found: the point as it lies there against the digests of what
+verified.json        what verifications at rest found: the stored point against the digests of what
 was read; also
                      what a backup came upon that was to be built on it
 against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
@@ -83,7 +83,7 @@ class DiskVerified(Recorded):
 
     @property
     def whole(self) -> bool:
-        """Whether every block was read, wherever in the chain it lies, and is right."""
+        """Whether every block was read, in whichever image of the chain, and is right."""
         return self.passed and self.level == "chain" and self.compared == self.blocks
 
     def upon(self, before: DiskVerified | None) -> DiskVerified:

@@ -11,9 +11,9 @@ from runner.step.context import Context
 from steps.repository import layout
 
 
-def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = False) -> str:
+def hold(ctx: Context, host: Host, directory: str, what: str, *, afresh: bool = False) -> str:
     """Takes the lock of the VM with this directory for as long as `ctx` is open, and lets nothing of this run
-    be written on any host without it; returns the lock file's path. `what` names the VM in messages, `anew`
+    be written on any host without it; returns the lock file's path. `what` names the VM in messages, `afresh`
     is that of `HeldLock.take`. Raises LockedError, and TransientError for a session of this run that
     broke."""
     path = posixpath.join(directory, layout.LOCK)
@@ -22,7 +22,7 @@ def hold(ctx: Context, host: Host, directory: str, what: str, *, anew: bool = Fa
     # One for the run: it knows, when it is taken again, whether another had it meanwhile, and who else still
     # needs it.
     lock = ctx.once(("reserve", host.name, path), lambda: HeldLock(host, path, holder, what))
-    lock.take(by_force=ctx.run.break_locks, anew=anew)
+    lock.take(by_force=ctx.run.break_locks, afresh=afresh)
     ctx.closing.callback(_release, ctx, lock)
     if lock not in ctx.guards:
         ctx.guards.append(lock)

@@ -51,7 +51,7 @@ class TooFarError(SendenseError):
 
 class ConvertDisk(Step[ConvertDiskIn, ConvertDiskLive, Restored]):
     """Writes a disk out of a restore point as a VMDK. qemu-img does that, from start to end: such a file has
-    no place where an interrupted restore could go on, so it starts again."""
+    no place where an interrupted restore could resume, so it starts over."""
 
     name = "convert-disk"
     lifetime = Lifetime.KEEP

@@ -56,7 +56,7 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
 
     def check(self, ctx: Context, inputs: OpenPointIn, recorded: StoredPoint | None) -> StoredPoint | None:
         """A run that is resumed stays with its point, whatever the newest is by then; it is looked at
-        anew."""
+        again."""
         if recorded is None:
             return None
         host, root = locate(ctx, inputs.repository)

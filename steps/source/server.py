@@ -176,7 +176,7 @@ class SourceServer(ABC):
         return self._failure_of(stderr)
 
     def _last_words(self, *children: Child) -> str:
-        """Their standard error, once the cause is there or will not come any more."""
+        """Their standard error, once the cause is there or cannot come."""
 
         def said() -> str:
             return "".join(child.stderr() for child in children)

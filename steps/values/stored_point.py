@@ -1,4 +1,4 @@
-"""A restore point as it lies in a repository: its disks, each with the images that it is read from."""
+"""A restore point as it is stored in a repository: its disks, each with the images that it is read from."""
 
 from __future__ import annotations
 
@@ -68,4 +68,4 @@ class StoredPoint(Model):
     notes: tuple[str, ...]
     """What speaks against it and what is missing in it, in sentences"""
     doubts: tuple[str, ...] = ()
-    """Why these disks are not to be relied on, in words; it was opened all the same"""
+    """Why these disks are not trusted, in words; it was opened anyway"""

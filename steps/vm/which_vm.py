@@ -152,15 +152,15 @@ def _is_here(one: BackedUp, client: Client) -> bool:
 
 
 def _another(client: Client, wanted: str, found: Sequence[Candidate], last: BackedUp) -> Chosen:
-    """What was backed up last is not there any more."""
+    """What was backed up last no longer exists."""
     for one in found or find.by_uuid(client, last.vm.bios_uuid, instance=False):
         seen = machine.describe(client, one.moref)
         if identity_of(seen).resembles(last.vm):
             raise NotAdopted(wanted, seen, last)
     gone = (
         f"the one this job backed up before ({last.vm.inventory_path}, instance uuid "
-        f"{last.vm.instance_uuid}, last backed up {_time(last.published)}) is not in vCenter {client.name} "
-        "any more"
+        f"{last.vm.instance_uuid}, last backed up {_time(last.published)}) is no longer in vCenter "
+        f"{client.name}"
     )
     if not found:
         raise _with(find.not_found(client, wanted), gone)

@@ -97,7 +97,7 @@ def _page(
         except vim.fault.FileFault as fault:
             raise _explain(fault, doing) from fault
         except vmodl.fault.InvalidArgument as fault:
-            # changeId: it does not know that one (any more); deviceKey: the disk cannot be tracked.
+            # changeId: it does not know that one (any longer); deviceKey: the disk cannot be tracked.
             raise TrackingLost(
                 f"{doing} failed: the vCenter refuses changeId {change_id} ({text_of(fault)})"
             ) from fault

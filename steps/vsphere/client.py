@@ -114,7 +114,7 @@ class Client:
 
     def until(self, stop: threading.Event) -> Client:
         """The same client, for work that ends when `stop` is set: what waits then, for an answer or for a
-        task's end, raises Interrupted. vCenter goes on with what it was asked to do."""
+        task's end, raises Interrupted. vCenter continues what it was asked to do."""
         bound = copy.copy(self)
         bound.stop = stop
         return bound

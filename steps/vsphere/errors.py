@@ -6,7 +6,7 @@ VSphereError                      the run failed
 ├── NotTrusted                    its certificate is not the one the job pins or its CA signed
 ├── PermissionMissing             the account lacks a privilege on an object
 ├── Unset                         a property that we need is not set
-├── Gone                          an object (VM, snapshot, task) is not there (any more)
+├── Gone                          an object (VM, snapshot, task) does not exist (any longer)
 ├── Busy              transient   another task holds the VM
 ├── Unreachable       transient   no answer, or none that is one
 ├── QuiesceFailed                 the guest could not be brought to rest

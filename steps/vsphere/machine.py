@@ -65,7 +65,7 @@ def describe(client: Client, moref: str) -> Machine:
 
 
 def identity(client: Client, moref: str) -> Identity | None:
-    """None if there is no such VM (any more)."""
+    """None if there is no such VM (any longer)."""
     try:
         seen = read(
             client,

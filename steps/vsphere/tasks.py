@@ -1,5 +1,5 @@
-"""Waiting for a task: to its end, unless the run is told to stop. vSphere then goes on with it; whoever asked
-for it named what it makes or removes, and looks for that name the next time."""
+"""Waiting for a task: to its end, unless the run is told to stop. vSphere then continues it; the code that
+asked for it named what it makes or removes, and looks for that name the next time."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
         )
     except Interrupted as stopped:
         raise Interrupted(
-            f"interrupted while {doing}; vSphere goes on with it ({task}): run the same command again to "
-            "resume"
+            f"interrupted while {doing}; vSphere continues it ({task}): run the same command again to resume"
         ) from stopped
     return found[0]
 

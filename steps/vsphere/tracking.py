@@ -13,7 +13,7 @@ from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingOff
 from steps.vsphere.inventory import VM
 
-StopRequest = Literal["enable", "reset", "require", "off"]
+CbtSetting = Literal["enable", "reset", "require", "off"]
 """`enable` switches it on where it is off, `reset` also off and on again where a disk is left out
 (`tracking_reset`), `require` fails where it is off, `off` leaves it as it is."""
 
@@ -30,11 +30,11 @@ class Seen:
     remedy: str = ""
 
 
-def ensure_cbt(ctx: Context, client: Client, vm: VM, wish: StopRequest) -> Seen:
+def ensure_cbt(ctx: Context, client: Client, vm: VM, setting: CbtSetting) -> Seen:
     """Before the snapshot is taken. Raises TrackingOff, PermissionMissing, Busy."""
-    if wish == "off" or cbt.is_on(client, vm.moref):
+    if setting == "off" or cbt.is_on(client, vm.moref):
         return Seen()
-    if why := _why_it_stays_off(client, vm, wish):
+    if why := _why_it_stays_off(client, vm, setting):
         ctx.warn(f"changed block tracking of {vm.name} stays off: {why}")
         return Seen(remedy=why)
     ctx.warn(f"changed block tracking of {vm.name} is switched on; it counts from this run's snapshot on")
@@ -42,40 +42,40 @@ def ensure_cbt(ctx: Context, client: Client, vm: VM, wish: StopRequest) -> Seen:
     return Seen(begins=True)
 
 
-def look_ahead(client: Client, vm: VM, wish: StopRequest) -> Seen:
+def look_ahead(client: Client, vm: VM, setting: CbtSetting) -> Seen:
     """What will have come of `ensure_cbt`, and of a reset."""
-    if wish in ("off", "require"):
+    if setting in ("off", "require"):
         return Seen()
     if cbt.is_on(client, vm.moref):
-        return Seen(remedy="this run resets it, unless that was done already" if wish == "reset" else "")
-    why = _why_it_stays_off(client, vm, wish)
+        return Seen(remedy="this run resets it, unless that was done already" if setting == "reset" else "")
+    why = _why_it_stays_off(client, vm, setting)
     return Seen(begins=why is None, remedy=why or "this run switches it on")
 
 
-def examine(client: Client, vm: VM, wish: StopRequest) -> Observation:
+def examine(client: Client, vm: VM, setting: CbtSetting) -> Observation:
     subject, looked_at = f"VM {vm.name}", "changed block tracking"
     if cbt.is_on(client, vm.moref):
         return good(subject, looked_at, "it is on")
-    if wish == "off":
+    if setting == "off":
         remedy = f"{REMEDY}; without it every backup is a full, or reads all with `incremental: digests`"
         return noted(subject, looked_at, "changed block tracking is off", remedy)
-    return good(subject, looked_at, f"it is off, and the job says `cbt: {wish}`")
+    return good(subject, looked_at, f"it is off, and the job says `cbt: {setting}`")
 
 
-def foresee(client: Client, vm: VM, wish: StopRequest) -> list[str]:
+def foresee(client: Client, vm: VM, setting: CbtSetting) -> list[str]:
     """What `ensure_cbt` would do, in words. Raises TrackingOff."""
-    if wish == "off" or cbt.is_on(client, vm.moref):
+    if setting == "off" or cbt.is_on(client, vm.moref):
         return []
-    if why := _why_it_stays_off(client, vm, wish):
+    if why := _why_it_stays_off(client, vm, setting):
         return [f"changed block tracking stays off: {why}"]
     return [
         "changed block tracking is off: it is switched on, and the stun of the snapshot puts it into effect"
     ]
 
 
-def _why_it_stays_off(client: Client, vm: VM, wish: StopRequest) -> str | None:
+def _why_it_stays_off(client: Client, vm: VM, setting: CbtSetting) -> str | None:
     """Why `enable` does not switch it on; None if it does. Raises TrackingOff with `require`."""
-    if wish == "require":
+    if setting == "require":
         raise TrackingOff(
             f"cbt: require, but changed block tracking of {vm.name} is off: write `cbt: enable`, or switch "
             "it on in vSphere"

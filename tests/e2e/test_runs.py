@@ -387,7 +387,7 @@ def test_a_snapshot_that_somebody_removed_is_replaced(site: Site):
     site.lab.fault("snapshot-gone")  # when the next call names it
     first = site.run("a")
     assert first.exit_code == 1
-    assert "no longer there" in first.error
+    assert "no longer exists" in first.error
     for key in (2000, 2001):
         site.lab.write("a", key, 2 << 20, iter([bytes([key & 0xFF, 7]) * 2048]))
     ran = site.run("a")

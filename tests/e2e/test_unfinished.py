@@ -216,7 +216,7 @@ def test_a_run_with_a_record_of_another_version_is_shown_and_given_up_with_all_t
     run = stopped_at(site, job, "transfer[2000]")
     rewrite(record_of(site, run, "image[[]i2000]"), lambda content: content["inputs"].pop("repository"))
     (told,) = status_of(job, state).held.values()
-    assert any(f"image[2000] made (with {run} in its name), which cannot be looked for now" in one.what for one in told)
+    assert any(f"image[2000] made (with {run} in its name), which cannot be checked now" in one.what for one in told)
     abandon_run(job, run, state)
     assert not site.vcenter.snapshots(VM)
     assert not list(site.repository().glob("*/*.partial"))

@@ -82,9 +82,9 @@ class RemoteFiles(ABC):
         leashed: bool = False,
     ) -> bytes:
         """Its output. A script that is given `stdin` reads it to the end; its time begins when it was
-        started. One that is `leashed` is ended when it is waited for no longer; any other one goes on there.
-        Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks, Interrupted
-        once `stop` is set."""
+        started. One that is `leashed` is ended when it is waited for no longer; any other one keeps running
+        there. Raises ScriptError, CommandError if it takes too long, HostError if the connection breaks,
+        Interrupted once `stop` is set."""
 
     @abstractmethod
     def stream(self, script: Script, *args: str) -> Generator[bytes, None, None]:

@@ -44,8 +44,8 @@ class SshHost(RemoteFiles):
         self._connections = Connections(name, spec, Account(name, self.account, warn))
         self._cut_off: set[str] = set()
         """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard
-        of it, and what is on the leash goes on: an exporter keeps its image locked. Directories too: where
-        the host went down, nobody removed them."""
+        of it, and what is on the leash keeps running: an exporter keeps its image locked. Directories too:
+        where the host went down, nobody removed them."""
 
     def until(self, stop: threading.Event) -> SshHost:
         bound = copy.copy(self)
@@ -97,7 +97,7 @@ class SshHost(RemoteFiles):
 
     def close(self) -> None:
         with contextlib.suppress(SendenseError):
-            # What cannot be reached now is found by its mark, by whoever looks there next.
+            # What cannot be reached now is found by its mark, by the next run or sweep there.
             self._end_cut_off()
         self._connections.close()
 

@@ -2,10 +2,10 @@
 
 The runner's death closes the session's standard input, and the lock is free. Where the network is cut nobody
 closes it: sshd would keep the session for as long as TCP does, which is two hours and more. So the shell
-wants to hear from us, a byte every `BEAT` seconds, answers each with a line, and lets go when it heard
-nothing for `LET_GO` seconds. Who was not answered for a moment asks before it relies on the lock: a process
-that was frozen may have lost it. A lock whose file was removed or replaced is no lock to whoever comes next,
-so the shell gives it up.
+wants to hear from us, a byte every `BEAT` seconds, answers each with a line, and releases the lock when it
+heard nothing for `RELEASE_AFTER` seconds. A holder that was not answered for a moment asks before it relies
+on the lock: a process that was frozen may have lost it. A lock whose file was removed or replaced is no lock
+to the next process, so the shell gives it up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from runner.hosts.ssh.session import Session
 from runner.hosts.supervisor import BROKEN, first_line
 
 BEAT = 30.0
-LET_GO = 300
+RELEASE_AFTER = 300
 """Ten beats: a network that is away for a minute costs a run nothing."""
 ANSWER_TIMEOUT = 60.0
 FRESH = 1.0
@@ -37,7 +37,7 @@ def take_lock(
 ) -> SshLock:
     """See `runner.hosts.host.Host.lock`; `start` starts a command line on a wire."""
     asked = _clock()
-    arguments = (path, holder, token or NOBODY, str(LET_GO), str(ATTEMPTS))
+    arguments = (path, holder, token or NOBODY, str(RELEASE_AFTER), str(ATTEMPTS))
     wire = start(_LOCK.argv(*arguments, name=mark or "lock"))
     try:
         answer, text = first_line(host, ("flock", path), wire)
@@ -71,7 +71,7 @@ def _rest(host: str, path: str, wire: Session) -> bytes:
 
 
 def _clock() -> float:
-    """Seconds that go on while the machine is asleep."""
+    """Seconds that count on while the machine is asleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -122,6 +122,6 @@ class SshLock:
             if answered:
                 self._asked = asked
             else:
-                # Not known any more is not held; the shell there hears that too, and lets go.
+                # Unknown is not held; the shell there hears that too, and releases it.
                 self._wire.close()
             return answered

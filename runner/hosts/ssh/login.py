@@ -27,7 +27,7 @@ from runner.hosts.connect_limits import (
 from runner.hosts.spec import SSH_PORT, SshSpec
 
 _UNACKNOWLEDGED = 60_000
-"""Milliseconds after which the kernel gives up a connection whose keepalives nobody acknowledges
+"""Milliseconds after which the kernel drops a connection whose keepalives nobody acknowledges
 (TCP_USER_TIMEOUT, tcp(7)): paramiko sends them, but waits for no answer."""
 
 # Its errors reach the user as ours; without a handler of its own, logging prints its tracebacks.

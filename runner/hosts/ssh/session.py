@@ -80,7 +80,7 @@ class Session:
             self._reader.start()
 
     def send(self, content: bytes) -> None:
-        """Raises BrokenPipeError if nobody reads any more, TimeoutError after 30 s."""
+        """Raises BrokenPipeError if the reader is gone, TimeoutError after 30 s."""
         self._send([content], time.monotonic() + SESSION_TIMEOUT)
 
     def receive(self, timeout: float | None) -> bytes:

@@ -11,7 +11,7 @@ STOPPING = """
 import signal, sys
 from runner.cli import run
 
-run.ONE_WISH = float(sys.argv[1])
+run.ONE_REQUEST = float(sys.argv[1])
 with run.stop_on_signals() as stop:
     for number in sys.argv[2:]:
         signal.raise_signal(int(number))
@@ -20,8 +20,8 @@ with run.stop_on_signals() as stop:
 """
 
 
-def stopped(one_wish: float, signals: Sequence[signal.Signals], how: str = "") -> tuple[int, str]:
-    argv = [sys.executable, "-c", STOPPING, str(one_wish), *(str(int(number)) for number in signals)]
+def stopped(one_request: float, signals: Sequence[signal.Signals], how: str = "") -> tuple[int, str]:
+    argv = [sys.executable, "-c", STOPPING, str(one_request), *(str(int(number)) for number in signals)]
     shell = ["sh", "-c", f'{how} exec "$@"', "sh", *argv]
     done = subprocess.run(shell, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
     return done.returncode, done.stdout
@@ -35,7 +35,7 @@ def stopped(one_wish: float, signals: Sequence[signal.Signals], how: str = "") -
         pytest.param((signal.SIGINT, signal.SIGTERM), id="two-that-differ"),
     ],
 )
-def test_signals_that_come_together_are_one_wish_to_stop(signals: tuple[signal.Signals, ...]) -> None:
+def test_signals_that_come_together_are_one_request_to_stop(signals: tuple[signal.Signals, ...]) -> None:
     assert stopped(60, signals) == (0, "closed what it had open\n")
 
 

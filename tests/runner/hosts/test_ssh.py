@@ -345,7 +345,7 @@ def test_a_lock_is_the_holders_while_the_server_hears_from_it(
 ) -> None:
     """A network that was cut closes nothing."""
     monkeypatch.setattr("runner.hosts.ssh.lock.BEAT", beat)
-    monkeypatch.setattr("runner.hosts.ssh.lock.LET_GO", 2)
+    monkeypatch.setattr("runner.hosts.ssh.lock.RELEASE_AFTER", 2)
     server = make()
     with behind(server.spec) as host, behind(server.spec) as another:
         lock = host.lock(f"{tmp_path}/lock", "us", "R:1")

@@ -46,7 +46,7 @@ def test_a_snapshot_whose_creation_is_left_is_found_by_the_next_run(start_vcente
     found = lab.discover()
     lab.simulator.fault("slow-task", method="CreateSnapshot_Task", seconds=4)
     said = ended_by_a_stop(lab, lambda: lab.snapshot(found), lambda: not lab.simulator.armed)
-    assert f"while creating the snapshot {NAME}; vSphere goes on with it (task-" in said
+    assert f"while creating the snapshot {NAME}; vSphere continues it (task-" in said
     assert lab.simulator.snapshots("pgtest1") == []
     assert lab.snapshot(found).name == NAME  # it waits for the one that is being created
     assert lab.simulator.calls["CreateSnapshot_Task"] == 1
