@@ -104,7 +104,6 @@ class Fold:
                     state="running",
                     why=event.why,
                     started=known.started or event.at,
-                    attempts=event.attempt,
                     error=None,
                     undone=None,
                 )

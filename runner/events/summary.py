@@ -24,7 +24,6 @@ class NodeSummary(Model):
     """Why it ran, was kept or was skipped."""
     started: datetime | None = None
     seconds: float | None = None
-    attempts: int = 0
     retried: tuple[str, ...] = ()
     """The errors after which it was tried again."""
     error: str | None = None

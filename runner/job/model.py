@@ -42,10 +42,6 @@ class StepSpec:
     retries: int = DEFAULT_RETRIES
     location: Location = NOWHERE
 
-    @property
-    def variables(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.each)
-
     def paired(self, other: StepSpec) -> int:
         """How many of `other`'s variables, counted from its first, this step shares: same name, same
         expression. On these a reference from this step to `other` pairs node by node; over the rest of them
