@@ -42,8 +42,8 @@ def abandon(workspace: Workspace, record: RunRecord) -> None:
         misfits, is_readable = (), False
     if is_readable:
         # A run of which only the cleanup is left has published: its point stays.
-        sealed = workspace.is_out(record, recorded)
-        workspace.unwinding(recorded).abandon(sealed=sealed, but=misfits).raise_failures()
+        committed = workspace.is_out(record, recorded)
+        workspace.unwinding(recorded).abandon(committed=committed, but=misfits).raise_failures()
     if misfits or not is_readable:
         release_all(orphans_of(workspace, record.id))
     recorded.state.save(record.model_copy(update={"phase": "abandoned", "ended": now()}))

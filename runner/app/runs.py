@@ -158,7 +158,7 @@ class _Execution:
             unwinding=self._unwinding,
             at_once=workspace.options.nodes,
             stands=stands,
-            is_sealed=lambda: workspace.is_sealed(recorded),
+            is_committed=lambda: workspace.is_committed(recorded),
             work_done=lambda: recorded.state.save(record.model_copy(update={"phase": "unwinding"})),
             look_ahead=partial(self._look_ahead, run),
         )

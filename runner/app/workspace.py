@@ -137,22 +137,22 @@ class Workspace:
         all it depends on."""
         if record.phase == "unwinding":
             return frozenset(spec.id for spec in self.job.steps)
-        seal = self._seal
-        if seal is None or not recorded.is_sealed():
+        step = self._committing
+        if step is None or not recorded.is_committed():
             return frozenset()
-        return frozenset({seal, *StepGraph(self.job.steps, self.registry).ancestors(seal)})
+        return frozenset({step, *StepGraph(self.job.steps, self.registry).ancestors(step)})
 
     def is_out(self, record: RunRecord, recorded: RecordedRun) -> bool:
         """Whether what the run holds is no longer needed."""
-        return record.phase == "unwinding" or self.is_sealed(recorded)
+        return record.phase == "unwinding" or self.is_committed(recorded)
 
-    def is_sealed(self, recorded: RecordedRun) -> bool:
-        """Whether the run's work is out in the world. Where a job seals more than once (one point for each of
-        many VMs), one seal says nothing of the others."""
-        return self._seal is not None and recorded.is_sealed()
+    def is_committed(self, recorded: RecordedRun) -> bool:
+        """Whether the run's work is out in the world. Where several nodes of a job commit (one point for each
+        of many VMs), one of them says nothing of the others."""
+        return self._committing is not None and recorded.is_committed()
 
     @property
-    def _seal(self) -> str | None:
+    def _committing(self) -> str | None:
         found = [spec for spec in self.job.steps if self.registry.steps[spec.uses].commits]
         return found[0].id if len(found) == 1 and not found[0].each else None
 

@@ -46,14 +46,14 @@ class Executor:
         unwinding: Unwinding,
         at_once: int,
         stands: Collection[str],
-        is_sealed: Callable[[], bool],
+        is_committed: Callable[[], bool],
         work_done: Callable[[], None],
         look_ahead: LookAhead = lambda outputs: None,
     ) -> None:
         """`at_once`: so many nodes. `stands`: the steps that an earlier execution completed, and that are not
-        checked any more. `is_sealed`: whether the run's work is out in the world, so that nothing needs what
-        it holds. `work_done` is called once all is done; `look_ahead`, with the outputs known so far, before
-        a run's first node that changes something: it raises what keeps the run from beginning."""
+        checked any more. `is_committed`: whether the run's work is out in the world, so that nothing needs
+        what it holds. `work_done` is called once all is done; `look_ahead`, with the outputs known so far,
+        before a run's first node that changes something: it raises what keeps the run from beginning."""
         self._world = world
         self._at_once = at_once
         self._stands = stands
@@ -73,7 +73,7 @@ class Executor:
             stands=stands,
         )
         self._ending = Ending(
-            self._schedule, self._processes, unwinding, world, is_sealed=is_sealed, work_done=work_done
+            self._schedule, self._processes, unwinding, world, is_committed=is_committed, work_done=work_done
         )
         world.unwind = self._ending.unwind
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()

@@ -103,7 +103,7 @@ def _look(node: RecordedNode) -> HeldSnapshot:
     if out is None:
         return HeldSnapshot(node, is_there=False)
     # Also of one that a crash kept from being recorded: it is as old as the other.
-    if due := node.step.release_due(node.ctx, node.inputs, out):
+    if (retained := node.retained(out)) is not None and (due := retained.due()):
         return HeldSnapshot(node, is_there=True, due=due)
     is_there = node.record.state != "done" or node.step.check(node.ctx, node.inputs, out) is not None
     return HeldSnapshot(node, is_there)

@@ -42,6 +42,6 @@ class LiveObserver:
         if node.step.lifetime is not Lifetime.JOB or record.out is None:
             return None
         inputs = parse_out(node.step.In, record.inputs, str(node.id))
-        return node.step.release_due(
-            self._world.unheard(node.id), inputs, parse_out(node.step.Out, record.out, str(node.id))
-        )
+        out = parse_out(node.step.Out, record.out, str(node.id))
+        kept = node.step.retained(self._world.unheard(node.id), inputs, out)
+        return None if kept is None else kept.due()

@@ -17,7 +17,7 @@ from runner.job.inputs import MisfitError, parse_out
 from runner.job.nodes import NodeId
 from runner.step.context import Context
 from runner.step.registry import Registry
-from runner.step.step import AnyStep, Lifetime
+from runner.step.step import AnyStep, Lifetime, Retained
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,17 @@ class RecordedNode:
 
     def due(self) -> str | None:
         """Why what a JOB node took may be held no longer."""
-        out = self.out()
-        return None if out is None else self.step.release_due(self.ctx, self.inputs, out)
+        retained = self.retained(self.out())
+        return None if retained is None else retained.due()
+
+    def retained(self, out: Any) -> Retained | None:
+        """`out`: what `out()` found."""
+        return None if out is None else self.step.retained(self.ctx, self.inputs, out)
 
     def is_out(self) -> bool:
         """Of a step that commits: whether its work is out in the world."""
         try:
-            return self.record.state == "done" or self.step.sealed(self.ctx, self.inputs)
+            return self.record.state == "done" or self.step.committed(self.ctx, self.inputs)
         except MisfitError:
             return False  # a caller that acts on it checks again
 
@@ -117,7 +121,7 @@ class RecordedRun:
         steps = [self._registry.steps.get(record.step) for record in self.state.nodes().values()]
         return not all(step is not None and step.read_only for step in steps)
 
-    def is_sealed(self) -> bool:
+    def is_committed(self) -> bool:
         """Whether the run's work is out in the world, by a node that commits it, also if a crash kept that
         from being recorded."""
         return any(node.is_out() for node in self.nodes() if node.step.commits)
@@ -159,8 +163,8 @@ class RecordedRun:
         try:
             if node.record.out is None and node.step.lifetime is not Lifetime.JOB:
                 return ""
-            out = node.out()
-            return "" if out is None else node.step.held(node.ctx, node.inputs, out)
+            retained = node.retained(node.out())
+            return "" if retained is None else retained.what
         except SendenseError as error:
             named = "" if self._world.run is None else f" (with {self._world.run.id} in its name)"
             return f"whatever {node.name} made{named}, which cannot be checked now ({error})"

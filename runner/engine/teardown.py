@@ -75,12 +75,12 @@ class Unwinding:
                 found.released.append(f"{node.name} ({why})")
         return found
 
-    def abandon(self, *, sealed: bool, but: Collection[NodeId] = ()) -> Unwound:
+    def abandon(self, *, committed: bool, but: Collection[NodeId] = ()) -> Unwound:
         """Rolls back every node of the run that is not finished, also what is kept otherwise, but what is out
-        in the world; if all of the run's work is (`sealed`), only what it holds. `but`: the misfits, which
+        in the world; if all of the run's work is (`committed`), only what it holds. `but`: the misfits, which
         others see to."""
         self._recorded.settle()
-        if sealed:
+        if committed:
             return self.release(succeeded=True, but=but)
         done = Unwound()
         for node in self._recorded.nodes():
@@ -130,7 +130,7 @@ class Unwinding:
 
         def look() -> Any:
             out = node.out()
-            return node.step.begun(node.ctx, node.inputs) if out is None and begun else out
+            return node.step.leftover(node.ctx, node.inputs) if out is None and begun else out
 
         try:
             # Each by itself: an undo that is tried again has no more to look for what the first one took
@@ -172,16 +172,16 @@ class Ending:
         unwinding: Unwinding,
         world: World,
         *,
-        is_sealed: Callable[[], bool],
+        is_committed: Callable[[], bool],
         work_done: Callable[[], None],
     ) -> None:
-        """`is_sealed`: whether the run's work is out in the world; `work_done` records that all of it is
+        """`is_committed`: whether the run's work is out in the world; `work_done` records that all of it is
         done."""
         self._schedule = schedule
         self._processes = processes
         self._unwinding = unwinding
         self._world = world
-        self._is_sealed = is_sealed
+        self._is_committed = is_committed
         self._work_done = work_done
         self._recorded = False
         self._unwound = False
@@ -222,6 +222,6 @@ class Ending:
         if self._schedule.work_is_done():
             return True
         try:
-            return self._is_sealed()
+            return self._is_committed()
         except SendenseError:
             return False  # it cannot be looked at now, so nothing is released now

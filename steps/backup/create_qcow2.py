@@ -13,7 +13,7 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.space import Space
-from runner.step.step import Empty, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.backup.image_size import bounds
 from steps.points.image_file import on_disk
 from steps.qemu import img
@@ -120,7 +120,7 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
             prospect=image,
         )
 
-    def begun(self, ctx: Context, inputs: CreateQcow2In) -> Image | None:
+    def leftover(self, ctx: Context, inputs: CreateQcow2In) -> Image | None:
         host, root = locate(ctx, inputs.repository)
         directory = vm_place.find(host, root, inputs.vm.instance_uuid)
         return None if directory is None else _image(ctx, inputs, host, directory)
@@ -134,8 +134,8 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         if not any(layout.is_image(name) for name in host.listdir(out.directory)):
             host.remove(out.directory, recursive=True)
 
-    def held(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> str:
-        return f"the unfinished image {out.path} on {out.host}"
+    def retained(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> Retained:
+        return Retained(f"the unfinished image {out.path} on {out.host}")
 
 
 def _space(ctx: Context, inputs: CreateQcow2In, host: Host, root: str) -> Space | None:

@@ -77,7 +77,7 @@ class Publish(Step[Unpublished, Empty, Published]):
             return None
         return _published(inputs, host, path)
 
-    def sealed(self, ctx: Context, inputs: Unpublished) -> bool:
+    def committed(self, ctx: Context, inputs: Unpublished) -> bool:
         if not inputs.disks:
             return False  # nor can it ever be: such a run is only there to be discarded
         host, root = locate(ctx, inputs.repository)

@@ -14,7 +14,7 @@ from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context, Run
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
-from runner.step.step import Empty, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.values.snapshot import SnapshotTaken
 from steps.vm import tracking_reset
 from steps.vsphere import datastores, machine, privileges, snapshots, tracking
@@ -154,7 +154,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         except Gone:
             return  # the VM is no longer there, and its snapshots with it
 
-    def begun(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken | None:
+    def leftover(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken | None:
         """Whatever came of the quiescing. A creation that is still in progress after the run's end is waited
         for, as `run` does; a plan does not wait."""
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
@@ -166,24 +166,11 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
         except Gone:
             return None
 
-    def release_due(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str | None:
-        client = vcenter(ctx, out.vcenter)
-        age = (client.now() - out.created).total_seconds()
-        if age >= inputs.hold:
-            return f"its hold of {human_seconds(inputs.hold)} has expired"
-        if age < -CLOCK_STEP:
-            return f"the vCenter's clock was set back by {human_seconds(-age)} or more, so its age is unknown"
-        try:
-            short, _ = _short_datastores(client, inputs, out.disks)
-        except Gone:
-            return "the VM no longer exists"
-        return f"{', '.join(short)}, min-free is {inputs.min_free:g} %" if short else None
-
-    def held(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str:
-        until = out.created + timedelta(seconds=inputs.hold)
-        return (
-            f"snapshot {out.name} of VM {inputs.vm.name} (created {_time(out.created)}, retained until "
-            f"{_time(until)})"
+    def retained(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> Retained:
+        created, until = _time(out.created), _time(out.created + timedelta(seconds=inputs.hold))
+        return Retained(
+            f"snapshot {out.name} of VM {inputs.vm.name} (created {created}, retained until {until})",
+            lambda: _why_due(ctx, inputs, out),
         )
 
     def report(self, out: SnapshotTaken) -> StepReport:
@@ -249,6 +236,21 @@ def _foreseen(ctx: Context, client: Client, inputs: SnapshotIn) -> SnapshotTaken
         untracked_remedy=tracking.look_ahead(client, vm, inputs.cbt).remedy,
         nvram=None,
     )
+
+
+def _why_due(ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> str | None:
+    client = vcenter(ctx, out.vcenter)
+    age = (client.now() - out.created).total_seconds()
+    if age >= inputs.hold:
+        return f"its hold of {human_seconds(inputs.hold)} has expired"
+    if age < -CLOCK_STEP:
+        back = human_seconds(-age)
+        return f"the vCenter's clock was set back by {back} or more, so its age is unknown"
+    try:
+        short, _ = _short_datastores(client, inputs, out.disks)
+    except Gone:
+        return "the VM no longer exists"
+    return f"{', '.join(short)}, min-free is {inputs.min_free:g} %" if short else None
 
 
 def name_of(run: Run) -> str:

@@ -15,7 +15,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.space import Space
-from runner.step.step import Empty, Lifetime, Step
+from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.qemu.nodes import Format
@@ -107,9 +107,9 @@ class CreateTarget(Step[CreateTargetIn, Empty, Target]):
     def undo(self, ctx: Context, inputs: CreateTargetIn, out: Target) -> None:
         ctx.host(out.image.host).remove(out.image.path)
 
-    def held(self, ctx: Context, inputs: CreateTargetIn, out: Target) -> str:
+    def retained(self, ctx: Context, inputs: CreateTargetIn, out: Target) -> Retained | None:
         there = ctx.host(out.image.host).exists(out.image.path)
-        return f"the unfinished file {out.image.path} on {out.image.host}" if there else ""
+        return Retained(f"the unfinished file {out.image.path} on {out.image.host}") if there else None
 
 
 def _settings(known: Known[CreateTargetIn, Target]) -> tuple[Setting, ...]:

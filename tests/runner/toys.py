@@ -38,7 +38,7 @@ from runner.job.model import Job, StepSpec
 from runner.job.nodes import NodeId, Nodes
 from runner.step.context import Context, Run
 from runner.step.registry import Registry
-from runner.step.step import Empty, Given, Lifetime, Step
+from runner.step.step import Empty, Given, Lifetime, Retained, Step
 from tests.eventually import eventually
 
 
@@ -144,11 +144,9 @@ class Hold(Step[HoldIn, Empty, Held]):
         self._file(ctx, inputs).unlink(missing_ok=True)
         trace(inputs.root, f"undo {ctx.node}")
 
-    def release_due(self, ctx: Context, inputs: HoldIn, out: Held) -> str | None:
-        return "its time is over" if (Path(inputs.root) / "hold-over").exists() else None
-
-    def held(self, ctx: Context, inputs: HoldIn, out: Held) -> str:
-        return f"moment {out.moment}"
+    def retained(self, ctx: Context, inputs: HoldIn, out: Held) -> Retained:
+        over = Path(inputs.root) / "hold-over"
+        return Retained(f"moment {out.moment}", lambda: "its time is over" if over.exists() else None)
 
 
 class MakeIn(JobModel):
@@ -432,17 +430,17 @@ class Bench:
                 unwinding=Unwinding(recorded, world, SWEEP),
                 at_once=self.jobs,
                 stands=self.stands,
-                is_sealed=lambda: False,
+                is_committed=lambda: False,
                 work_done=self.work_done,
                 look_ahead=self.look_ahead,
             )
             return executor.execute()
 
-    def abandon(self, *, sealed: bool = False) -> Unwound:
+    def abandon(self, *, committed: bool = False) -> Unwound:
         state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
         with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
             world.run = Run(self.run_id, "toy", "0", None)
-            return Unwinding(RecordedRun(state, REGISTRY, world), world, SWEEP).abandon(sealed=sealed)
+            return Unwinding(RecordedRun(state, REGISTRY, world), world, SWEEP).abandon(committed=committed)
 
     def named(self, guard: HeldLock) -> list[events.Held]:
         """What is named as held at the end of a run that holds `guard`."""

@@ -423,7 +423,7 @@ def test_when_only_taking_back_is_left_nothing_acts(bench: Bench):
     assert bench.trace() == ["open guard", "close guard"]
 
 
-def test_abandoning_takes_everything_back_unless_the_work_is_sealed(bench: Bench):
+def test_abandoning_takes_everything_back_unless_the_work_is_committed(bench: Bench):
     fail(bench, "join", "permanent")
     bench.run()
     bench.trace()
@@ -432,7 +432,7 @@ def test_abandoning_takes_everything_back_unless_the_work_is_sealed(bench: Bench
     fail(bench, "undo-hold", "permanent")
     bench.run()
     bench.trace()
-    bench.abandon(sealed=True)
+    bench.abandon(committed=True)
     assert bench.trace() == ["undo hold"]
 
 

@@ -129,7 +129,7 @@ def test_what_was_cut_short_is_taken_back_too_and_with_the_last_image_all_that_i
     (Path(image.directory) / "vm").mkdir()
     (Path(image.directory) / "vm/config.json").touch()
     assert STEP.check(hub.context(), inputs(), None) is None
-    begun = STEP.begun(hub.context(), inputs())
+    begun = STEP.leftover(hub.context(), inputs())
     assert begun == image
     STEP.undo(hub.context(), inputs(), begun)
     assert not Path(image.directory).exists()

@@ -93,7 +93,9 @@ def test_disks_on_datastores_with_brackets_in_their_names_are_read_watched_and_s
     forecast = Snapshot().preflight(lab.context(), Known(inputs=lab.snapshot_in(found)))
     assert "datastore ssd [prod] has 0.2 % free" in forecast.notes[0]
     taken = lab.snapshot(found)
-    assert "ssd [prod] has 0.2 % free" in (Snapshot().release_due(lab.context(), lab.snapshot_in(found), taken) or "")
+    assert "ssd [prod] has 0.2 % free" in (
+        Snapshot().retained(lab.context(), lab.snapshot_in(found), taken).due() or ""
+    )
     for disk_ in found.disks:
         with lab.source(found, taken, disk_.key) as opened:
             assert read_all(opened.source.uris[0]) == lab.simulator.disk_file("a//++b", disk_.key).read_bytes()

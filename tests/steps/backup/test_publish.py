@@ -343,4 +343,4 @@ def test_what_it_says_restores_the_disk(hub: Hub, given: Unpublished, tmp_path: 
 def test_what_was_given_no_disk_is_not_published(hub: Hub, given: Unpublished) -> None:
     nothing = given.model_copy(update={"disks": ()})
     assert STEP.check(hub.context(), nothing, None) is None
-    assert not STEP.sealed(hub.context(), nothing)
+    assert not STEP.committed(hub.context(), nothing)

@@ -223,11 +223,11 @@ def test_who_gives_a_run_up_takes_a_creation_back_that_still_goes_on(start_vcent
     found = lab.discover()
     inputs = lab.snapshot_in(found, quiesce="require")
     with dying(lab, found.vm.moref, 0.4):
-        begun = Snapshot().begun(lab.context(), inputs)
+        begun = Snapshot().leftover(lab.context(), inputs)
     assert begun is not None
     lab.undo(found, begun)
     assert lab.simulator.snapshots("pgtest1") == []
-    assert Snapshot().begun(lab.context(), inputs) is None
+    assert Snapshot().leftover(lab.context(), inputs) is None
 
 
 def test_a_record_stands_while_the_snapshot_is_there(start_vcenter: Starts) -> None:
@@ -488,7 +488,7 @@ def test_when_it_may_be_held_no_longer(
     found = lab.discover()
     taken = lab.snapshot(found)
     old = taken.model_copy(update={"created": taken.created - timedelta(seconds=age)})
-    assert Snapshot().release_due(lab.context(), lab.snapshot_in(found, **more), old) == reason
+    assert Snapshot().retained(lab.context(), lab.snapshot_in(found, **more), old).due() == reason
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_how_long_it_is_held_is_counted_by_the_clock_that_it_was_taken_by(
     clock_is(taken_at)
     taken = lab.snapshot(found)
     clock_is(looked_at)
-    due = Snapshot().release_due(lab.context(), lab.snapshot_in(found), taken)
+    due = Snapshot().retained(lab.context(), lab.snapshot_in(found), taken).due()
     assert (due or "")[: len(reason or "")] == (reason or "")
     assert bool(due) is bool(reason)
 
@@ -522,7 +522,7 @@ def test_what_is_held_is_said_in_words(start_vcenter: Starts) -> None:
     lab = start_vcenter()
     found = lab.discover()
     taken = lab.snapshot(found).model_copy(update={"created": datetime(2026, 11, 23, 17, 0, tzinfo=UTC)})
-    assert Snapshot().held(lab.context(), lab.snapshot_in(found), taken) == (
+    assert Snapshot().retained(lab.context(), lab.snapshot_in(found), taken).what == (
         f"snapshot {NAME} of VM pgtest1 (created 2026-11-23 17:00 UTC, held until 2026-11-24 05:00 UTC)"
     )
 

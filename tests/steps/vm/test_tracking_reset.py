@@ -72,7 +72,7 @@ def test_a_reset_that_a_kill_interrupted_is_ended_and_its_snapshot_goes(start_vc
     reset_record.write(lab.host, str(tmp_path / "vm"), TrackingReset(run=RUN, at=datetime.now(UTC), disks=uuids))
     cbt.disable(lab.client, found.vm.moref)
     snapshots.create(lab.client, found.vm.moref, f"{NAME}-reset", "", quiesce=False)
-    assert Snapshot().begun(lab.context(), lab.snapshot_in(found)) is not None
+    assert Snapshot().leftover(lab.context(), lab.snapshot_in(found)) is not None
     taken = lab.snapshot(found, cbt="reset")
     assert taken.disks[0].change_id is not None
     assert lab.simulator.snapshots("pgtest1") == [NAME]

@@ -57,7 +57,7 @@ def test_a_snapshot_whose_creation_is_left_is_released_by_who_discards_the_run(s
     found = lab.discover()
     lab.simulator.fault("slow-task", method="CreateSnapshot_Task", seconds=4)
     ended_by_a_stop(lab, lambda: lab.snapshot(found), lambda: not lab.simulator.armed)
-    begun = Snapshot().begun(lab.context(), lab.snapshot_in(found))
+    begun = Snapshot().leftover(lab.context(), lab.snapshot_in(found))
     assert begun is not None
     lab.undo(found, begun)
     assert lab.simulator.snapshots("pgtest1") == []
