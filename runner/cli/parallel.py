@@ -27,8 +27,8 @@ ONE_OF_SEVERAL = "--one-of-several"
 """The hidden option of a process that runs one job for another `sendense run`."""
 
 LOOK = 0.2
-"""Seconds until a request to stop is passed on: signals within a second are one request (`run.ONE_REQUEST`),
-and a terminal's Ctrl-C reaches our processes by itself too."""
+"""Seconds until a request to stop is passed on: signals within a second are one request
+(`signals.ONE_REQUEST`), and a terminal's Ctrl-C reaches our processes by itself too."""
 
 _PR_SET_PDEATHSIG = 1
 """prctl(2), linux/prctl.h"""

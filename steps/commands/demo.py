@@ -14,7 +14,7 @@ import click
 from runner.app import Options, Result, run_job
 from runner.base.errors import DifferenceError, UsageError
 from runner.base.render import shipped
-from runner.cli.run import stop_on_signals
+from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
 from runner.console import Console
 from runner.console.final_summary import print_ending

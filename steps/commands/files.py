@@ -14,7 +14,7 @@ from runner.app import Options
 from runner.base.errors import UsageError
 from runner.base.printable import printable
 from runner.cli.options import job_options, json_option, options_from, print_json
-from runner.cli.run import stop_on_signals
+from runner.cli.signals import stop_on_signals
 from runner.hosts.process import temporary_directory
 from steps.commands.opened import opened_point
 from steps.commands.repositories import repository_option, site_argument

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from runner.app import Options, Result, run_job
-from runner.cli.run import stop_on_signals
+from runner.cli.signals import stop_on_signals
 from runner.console import Console
 from runner.events.summary import RunSummary
 from runner.step.registry import Registry

@@ -12,7 +12,7 @@ import click
 from runner.base.errors import SendenseError
 from runner.base.units import human_bytes
 from runner.cli.options import job_options, json_option, options_from, print_json
-from runner.cli.run import stop_on_signals
+from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
 from runner.step.context import Context
 from steps.commands.opened import opened_point

@@ -9,10 +9,10 @@ import pytest
 
 STOPPING = """
 import signal, sys
-from runner.cli import run
+from runner.cli import signals
 
-run.ONE_REQUEST = float(sys.argv[1])
-with run.stop_on_signals() as stop:
+signals.ONE_REQUEST = float(sys.argv[1])
+with signals.stop_on_signals() as stop:
     for number in sys.argv[2:]:
         signal.raise_signal(int(number))
     assert stop.is_set()
