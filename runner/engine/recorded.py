@@ -116,8 +116,8 @@ class RecordedRun:
         return tuple(record.node for record in self._reversed() if record.node not in fitting)
 
     def has_acted(self) -> bool:
-        """Whether the run may have made anything: what only looks leaves nothing, and of a step that is not
-        installed nobody knows."""
+        """Whether the run may have made anything: what is read-only leaves nothing, and of a step that is not
+        installed it is unknown."""
         steps = [self._registry.steps.get(record.step) for record in self.state.nodes().values()]
         return not all(step is not None and step.read_only for step in steps)
 

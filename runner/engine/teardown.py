@@ -161,8 +161,8 @@ def _why_released(node: RecordedNode, done: Unwound, *, succeeded: bool) -> str 
 
 
 class Ending:
-    """Of one execution: processes are closed, that all work is done is recorded, what the run holds is taken
-    back as far as it may be, and the guards are closed last. `failures`: node → error; `unwind_failures`:
+    """Of one execution: processes are closed, that all work is done is recorded, what the run holds is
+    released as far as it may be, and the guards are closed last. `failures`: node → error; `unwind_failures`:
     what could not be released."""
 
     def __init__(
@@ -199,7 +199,7 @@ class Ending:
             self.failures.append((RUN, error))
 
     def unwind(self) -> tuple[str, ...]:
-        """Takes back what is due, for a node that does so; raises UnwindError."""
+        """Releases what is due, for a node that does so; raises UnwindError."""
         self._processes.close_all(guards=False)
         self._unwound = True
         unwound = self._unwinding.release(succeeded=self._is_out())

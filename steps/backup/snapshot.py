@@ -152,7 +152,7 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
                     snapshots.remove(client, out.vm, found.moref)
             snapshots.consolidate_if_needed(client, out.vm)
         except Gone:
-            return  # the VM is no longer there, and its snapshots with it
+            return  # the VM no longer exists, and its snapshots with it
 
     def leftover(self, ctx: Context, inputs: SnapshotIn) -> SnapshotTaken | None:
         """Whatever came of the quiescing. A creation that is still in progress after the run's end is waited

@@ -121,7 +121,7 @@ def explain(fault: vmodl.MethodFault, doing: str) -> SendenseError:
     if isinstance(fault, vim.fault.NoPermission):
         return _permission_missing(fault, doing)
     if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
-        return Gone(f"{doing} failed: {_name_of(fault.obj)} is no longer there")
+        return Gone(f"{doing} failed: {_name_of(fault.obj)} no longer exists")
     if isinstance(fault, vim.fault.NoDiskSpace):
         return SnapshotRefused(f"{doing} failed: datastore {fault.datastore} has no space left: free some")
     if isinstance(fault, _QUIESCE):

@@ -348,7 +348,7 @@ def is_of_the_new_moment(site: Site, ran: Ran, run: str) -> bool:
 
 
 @pytest.mark.parametrize("by", ["sweep", "run"])
-def test_a_snapshot_held_too_long_is_let_go_and_replaced_by_the_next_run(site: Site, by: str):
+def test_a_snapshot_held_too_long_is_released_and_replaced_by_the_next_run(site: Site, by: str):
     """The guest writes on meanwhile; every disk of the point is then of the new moment."""
     run = broken_off(site)
     (held,) = site.snapshots()

@@ -63,7 +63,7 @@ def exporter(site: Site, run: str, image: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, stdin=subprocess.PIPE)
 
 
-def test_what_a_lost_run_left_is_found_and_let_go_of_while_its_vm_is_locked(site: Site, forgotten: str) -> None:
+def test_what_a_lost_run_left_is_found_and_released_while_its_vm_is_locked(site: Site, forgotten: str) -> None:
     (partial,) = site.partials()
     process = exporter(site, forgotten, partial / "disk-2000.qcow2")
     options = Options()

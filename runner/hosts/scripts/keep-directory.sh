@@ -17,7 +17,7 @@ trap '' HUP INT PIPE
 trap '[ -z "$directory" ] || end; exit' TERM
 directory=
 directory=$(mktemp -d /tmp/sd-XXXXXXXX) || exit
-# Who keeps it, and in which pid namespace that has its number: for whoever finds it after a power cut.
+# Who keeps it, and in which pid namespace that has its number: for a sweep after a power cut.
 printf '%s %s %s\n' "$0" "$(readlink /proc/self/ns/pid)" "$(identity $$)" 2>/dev/null >"$directory/.owner" || {
     rm -rf "$directory"
     echo 'nothing can be written there: is it full?'

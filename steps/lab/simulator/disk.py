@@ -39,8 +39,7 @@ class Layer:
 
 
 class Disk:
-    """`directory` is the VM's on the disk's datastore. Not locked: the world's lock is held by whoever
-    calls."""
+    """`directory` is the VM's on the disk's datastore. Not locked: the caller holds the world's lock."""
 
     def __init__(self, spec: DiskSpec, directory: Path, name: str, uuid: str) -> None:
         """`name` is the descriptor's, without .vmdk. A disk that is there keeps its bytes, else it gets its

@@ -91,7 +91,7 @@ class Endpoint(ThreadingHTTPServer):
             self._all_closed.notify_all()
 
     def close_connections(self, timeout: float) -> None:
-        """Ends every connection and waits until their threads let go of them."""
+        """Ends every connection and waits until their threads have closed them."""
         with self._all_closed:
             for connection in self._connections:
                 try:

@@ -148,7 +148,7 @@ class World:
         """False when `deadline` (monotonic) passed, or the simulator stops, without a change since generation
         `since`.
 
-        The lock must be held; it is let go while waiting.
+        The lock must be held; it is released while waiting.
         """
         while self.generation == since:
             left = deadline - time.monotonic()

@@ -65,7 +65,7 @@ class Sessions:
         )
         session = Session(token, username, info, self._clock())
         with self._world.lock:
-            self.all()  # lets go of those whose time is over
+            self.all()  # drops those that have expired
             self._open[token] = session
         return session
 

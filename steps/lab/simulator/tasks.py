@@ -1,7 +1,7 @@
 """Tasks: queued → running → success or error, each on its own thread, for as long as it is told to take.
 
-What a task does happens at its end, all at once, under the world's lock: whoever stops waiting for it finds
-it done later all the same. A finished task is forgotten after a while, as vCenter forgets it.
+What a task does happens at its end, all at once, under the world's lock: a client that stops waiting for it
+finds it done later. A finished task is forgotten after a while, as vCenter forgets it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _COOKIE = re.compile(r'vmware_cgi_ticket="?([0-9a-f]+)"?')
 
 
 class Tickets:
-    """Not locked: the world's lock is held by whoever calls."""
+    """Not locked: the caller holds the world's lock."""
 
     def __init__(self) -> None:
         self._clones: dict[str, Session] = {}

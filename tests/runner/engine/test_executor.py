@@ -281,7 +281,7 @@ def test_a_changed_input_makes_stale_exactly_what_depends_on_it(bench: Bench):
     assert started["make[1]"] == "input changed: moment"
 
 
-def test_a_moment_held_too_long_is_let_go_and_all_that_came_of_it_is_stale(bench: Bench):
+def test_a_moment_held_too_long_is_released_and_all_that_came_of_it_is_stale(bench: Bench):
     fail(bench, "join", "permanent")
     bench.run()
     (bench.root / "hold-over").touch()
@@ -351,7 +351,7 @@ def test_a_moment_that_vanishes_after_the_look_is_not_replaced_under_what_was_se
     assert "run make[3]" in bench.trace()
 
 
-def test_hold_over_at_the_failure_is_let_go_at_once(bench: Bench):
+def test_hold_over_at_the_failure_is_released_at_once(bench: Bench):
     (bench.root / "hold-over").touch()
     fail(bench, "join", "permanent")
     bench.run()

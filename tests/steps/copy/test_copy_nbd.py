@@ -286,7 +286,7 @@ def _descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_buffers_are_let_go_of_once_their_requests_are_done(servers, tmp_path):
+def test_buffers_are_released_once_their_requests_are_done(servers, tmp_path):
     """A leaked reference keeps 16 MiB of every copy: a process that does many jobs grows by that."""
     server = servers.qemu_nbd(qcow2(tmp_path / "image", MiB), "qcow2")
     content = bytearray(MiB)

@@ -8,13 +8,13 @@
 #   $4   seconds without a byte after which it releases the lock
 #   $5   how often to try a file that is removed or replaced meanwhile
 #
-# First prints "taken TOKEN", with the token of whoever took it last, or "refused" and what the file says of its
+# First prints "taken TOKEN", with the token of its last holder, or "refused" and what the file says of its
 # holder, or words of what failed. Exits with 90 if $1 is no regular file.
 . ./prelude.sh
 . ../../scripts/identity.sh
 . ../../scripts/regular-file.sh
 # The shell holds the lock by its file descriptor 9. Between opening and locking somebody may remove the file,
-# and whoever comes next locks another.
+# and the next process locks another.
 # shellcheck disable=SC3013  # -ef is not in POSIX; dash, bash, ash and ksh have it
 is_at_path() { [ /proc/self/fd/9 -ef "$1" ]; }
 tries=$5
