@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from runner.app.release import abandon, abandon_unread, foreign
 from runner.app.workspace import Workspace
 from runner.base.errors import StateError, UsageError
-from runner.engine.checkpoint import RunRecord, Runs
+from runner.engine.checkpoint import RunRecord
+from runner.engine.job_state import Runs
 from runner.engine.unread import UnreadRun
 
 EARLIER = "earlier runs"

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from runner.app.records import new_record
 from runner.app.workspace import Workspace
 from runner.base.errors import SendenseError, StateError
-from runner.engine.checkpoint import ForeignStateError, JobState, RunRecord, now, record_of
+from runner.engine.checkpoint import ForeignStateError, RunRecord, now
+from runner.engine.job_state import JobState, record_of
 from runner.engine.teardown import UnwindError
 from runner.engine.unread import UnreadRun
 from runner.hosts.host import Host

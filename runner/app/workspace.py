@@ -12,7 +12,8 @@ from pathlib import Path
 
 from runner.app.records import new_run_id, tools_seen
 from runner.base.errors import SendenseError, UsageError
-from runner.engine.checkpoint import KEPT_RUNS, JobState, RunRecord, is_run_id
+from runner.engine.checkpoint import RunRecord
+from runner.engine.job_state import KEPT_RUNS, JobState, is_run_id
 from runner.engine.recorded import RecordedRun
 from runner.engine.teardown import Unwinding
 from runner.engine.world import World

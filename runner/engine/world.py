@@ -8,10 +8,10 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from runner.base.digest import Identities
 from runner.base.errors import HostError, Interrupted, SendenseError, UsageError
@@ -36,6 +36,9 @@ CLEANUP_TIMEOUT = 8 * MINUTE
 that the pipelines of `runner.cli.ci` leave it. The next run does the rest."""
 
 
+T = TypeVar("T")
+
+
 class World:
     """Use as a context manager: leaving it ends sessions and connections and removes the scratch space."""
 
@@ -57,7 +60,7 @@ class World:
         self._mark = ""
         self._lock = threading.RLock()
         self._hosts: dict[str, Host] = {}
-        self._shared: dict[object, tuple[Any, threading.Lock]] = {}
+        self._shared: dict[object, _Slot] = {}
         self._stack = ExitStack()
         self._cleanup: Deadline | None = None
 
@@ -102,7 +105,7 @@ class World:
         asking again: who looks at many things of one host waits once."""
         host = self.host(name)
         if not host.local:
-            found: _Reached = self.shared(("reached", name), lambda: nullcontext(_try(host)))
+            found = self.once(("reached", name), partial(_try, host))
             if found.failure:
                 raise HostError(found.failure, transient=found.passing)
         return host
@@ -130,11 +133,7 @@ class World:
         run = self.run
         assert run is not None, "a step acts for a run"
 
-        def tidied() -> AbstractContextManager[bool]:
-            tidy(host, run.id, self.execution)
-            return nullcontext(True)
-
-        self.shared(("tidied", name, run.id), tidied)
+        self.once(("tidied", name, run.id), lambda: tidy(host, run.id, self.execution))
         return guarded(host, self.hold)
 
     def section(self, section: str, name: str) -> Section:
@@ -147,18 +146,22 @@ class World:
     def shared(self, key: object, factory: Callable[[], AbstractContextManager[Any]]) -> Any:
         """One object a run. Other keys can be made meanwhile: a login may take its time."""
         with self._lock:
-            entry = self._shared.setdefault(key, (None, threading.Lock()))
-        with entry[1]:
-            made = self._shared[key][0]
-            if made is None:
+            slot = self._shared.setdefault(key, _Slot())
+        with slot.making:
+            if not slot.is_made:
                 manager = factory()
-                made = manager.__enter__()
+                slot.value = manager.__enter__()
                 with self._lock:
                     self._stack.callback(
                         self._close, _called(key), partial(manager.__exit__, None, None, None)
                     )
-                    self._shared[key] = (made, entry[1])
-            return made
+                slot.is_made = True
+            return slot.value
+
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """As `shared`, of what needs no closing."""
+        made: T = self.shared(key, lambda: nullcontext(make()))
+        return made
 
     def identities(self) -> Identities:
         return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
@@ -224,6 +227,15 @@ class World:
             previous_failure=previous_failure,
             guards=self.guards,
         )
+
+
+@dataclass
+class _Slot:
+    """Of what is shared."""
+
+    making: threading.Lock = field(default_factory=threading.Lock)
+    is_made: bool = False
+    value: Any = None
 
 
 @dataclass(frozen=True)

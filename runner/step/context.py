@@ -115,8 +115,8 @@ class Context:
         row."""
 
     def once(self, key: object, make: Callable[[], T]) -> T:
-        """What `make` returns, which must not be None: called by the first node of the run that asks for
-        `key`, the same for all others."""
+        """What `make` returns: called by the first node of the run that asks for `key`, the same for all
+        others."""
         made: T = self.shared(key, lambda: nullcontext(make()))
         return made
 

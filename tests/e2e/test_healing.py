@@ -16,7 +16,8 @@ import pytest
 from runner.app import Options
 from runner.app.workspace import open_workspace
 from runner.base.units import MiB
-from runner.engine.checkpoint import JobState, RunState
+from runner.engine.checkpoint import RunState
+from runner.engine.job_state import JobState
 from runner.events.events import Event, NodeProgress, NodeRetrying, NodeStarted, RunFinished, Warned
 from runner.hosts.host import Lock
 from runner.hosts.local import LocalHost

@@ -16,7 +16,7 @@ import pytest
 from runner.base.render import shipped
 from runner.base.units import MiB
 from runner.cli import main
-from runner.engine.checkpoint import JobState
+from runner.engine.job_state import JobState
 from runner.hosts.local import LocalHost
 from steps.lab.lab import Lab
 from steps.repository import verification_records

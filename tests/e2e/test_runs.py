@@ -17,7 +17,7 @@ import pytest
 from runner.app import Options, diagnose, plan_job, sweep_job
 from runner.base.errors import LockedError
 from runner.console.plan_view import headline
-from runner.engine.checkpoint import JobState
+from runner.engine.job_state import JobState
 from runner.events.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
 from steps.vsphere import snapshots

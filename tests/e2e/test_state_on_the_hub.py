@@ -22,7 +22,7 @@ from runner.app.workspace import open_workspace
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.cli import main
-from runner.engine.checkpoint import KEPT_RUNS, JobState
+from runner.engine.job_state import KEPT_RUNS, JobState
 from runner.events.events import NodeProgress
 from runner.events.journal import read_events
 from runner.hosts.local import LocalHost

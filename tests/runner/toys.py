@@ -16,9 +16,10 @@ from pydantic import JsonValue
 
 from runner.base.errors import DifferenceError, LockedError, SendenseError, TransientError, UsageError
 from runner.base.model import HOW, JobModel, Model
-from runner.engine.checkpoint import JobState, RunRecord, now
+from runner.engine.checkpoint import RunRecord, now
 from runner.engine.executor import Executor
 from runner.engine.failures import Outcome
+from runner.engine.job_state import JobState
 from runner.engine.live_observer import LiveObserver
 from runner.engine.observer import Blind
 from runner.engine.plan import Plan, Planner

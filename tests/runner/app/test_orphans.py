@@ -13,7 +13,7 @@ from runner.app import Options, abandon_run, sweep_orphans
 from runner.app.records import new_record
 from runner.base.errors import LockedError, SendenseError, UsageError
 from runner.base.model import HostName
-from runner.engine.checkpoint import JobState
+from runner.engine.job_state import JobState
 from runner.engine.teardown import UnwindError
 from runner.hosts.local import LocalHost
 from runner.hosts.state_place import StatePlace

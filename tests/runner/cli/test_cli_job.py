@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.cli import main
-from runner.engine.checkpoint import JobState
+from runner.engine.job_state import JobState
 from steps.backup.cleanup import Cleanup
 
 JOB = """

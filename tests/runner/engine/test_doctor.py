@@ -57,14 +57,14 @@ def as_nobody(state: Path, place: StatePlace | None) -> Observation:
     ("of_the_job", "remedy"),
     [
         pytest.param(False, "give another directory with --state DIR", id="this-machines"),
-        pytest.param(True, "name another place in the job's `state:`", id="the-jobs-own"),
+        pytest.param(True, "give another directory in the job's `state:`", id="the-jobs-own"),
     ],
 )
 def test_a_place_for_records_that_cannot_be_written_is_wrong(shut: Path, of_the_job: bool, remedy: str) -> None:
     place = StatePlace("local", str(shut / "below" / "state")) if of_the_job else None
     found = as_nobody(Path(tempfile.gettempdir()) if of_the_job else shut / "state", place)
     assert found.state == "wrong"
-    assert f"nothing can be written to {shut}" in found.found
+    assert f"cannot write to {shut}" in found.found
     assert remedy in found.remedy
 
 

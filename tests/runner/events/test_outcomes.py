@@ -17,8 +17,9 @@ from runner.base.errors import DifferenceError, JobFileError, LockedError, Sende
 from runner.cli import main
 from runner.cli.job_results import Ended, print_ended
 from runner.console import Console
-from runner.engine.checkpoint import JobState, RunRecord
+from runner.engine.checkpoint import RunRecord
 from runner.engine.failures import Outcome
+from runner.engine.job_state import JobState
 from runner.events.events import Event, NodeFailed, RunFinished, RunStarted, UndoFailed
 from runner.events.fold import fold
 from runner.events.journal import Journal

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.cli import main
-from runner.engine.checkpoint import JobState
+from runner.engine.job_state import JobState
 from runner.hosts.local import LocalHost
 from steps.repository import layout
 from steps.repository.manifest import dump, parse
