@@ -16,8 +16,8 @@ from runner.cli.options import job_argument, job_options, json_option, options_f
 from runner.cli.work import Work
 from runner.console import print_table
 from runner.job.model import Job
+from steps.commands.asked import tell_warning
 from steps.commands.consent import agree
-from steps.commands.repositories import tell_warning
 from steps.repository.identities import Identity, same
 from steps.vm import adoption
 from steps.vm.adoption import Comparison

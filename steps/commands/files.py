@@ -10,14 +10,13 @@ from pathlib import Path
 
 import click
 
-from runner.app import Options
 from runner.base.errors import UsageError
 from runner.base.printable import printable
-from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.options import print_json
 from runner.cli.signals import stop_on_signals
 from runner.hosts.process import temporary_directory
+from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.opened import opened_point
-from steps.commands.repositories import repository_option, site_argument
 from steps.commands.restore import accept_option, disk_option, point_argument
 from steps.guest.appliance import Appliance, describe
 from steps.guest.tree import Entry, Tree
@@ -40,21 +39,15 @@ FILES_SCHEMA_VERSION = 1
     default=Path(),
     help="Where `get` puts the copies.  [default: the current directory]",
 )
-@repository_option
-@job_options
-@json_option
+@on_repositories
 def files(
-    site: Path,
+    asked: Asked,
     point: str,
     verb: str,
     paths: tuple[str, ...],
     disks: tuple[int, ...],
     accept_suspect: bool,
     directory: Path,
-    repository: str | None,
-    settings: tuple[str, ...],
-    state: Path | None,
-    as_json: bool,
 ) -> None:
     """List (ls), print (cat) or copy (get) files of POINT's guest.
 
@@ -64,12 +57,11 @@ def files(
     """
     if not paths and verb != "ls":
         raise UsageError(f"name what to {verb}: an absolute path in the guest, such as /etc/fstab")
-    if as_json and verb == "cat":
+    if asked.as_json and verb == "cat":
         raise UsageError("--json works with ls and get; cat prints the files as they are")
-    options = options_from(settings, state)
-    with _tree(site, options, repository, point, disks, accepted=accept_suspect) as tree:
+    with _tree(asked, point, disks, accepted=accept_suspect) as tree:
         if verb == "ls":
-            _list(tree, paths or ("/",), as_json=as_json)
+            _list(tree, paths or ("/",), as_json=asked.as_json)
         elif verb == "cat":
             _print(piece for path in paths for piece in tree.read(path))
         else:
@@ -77,15 +69,13 @@ def files(
             copied = {path: str(tree.copy(path, directory, left_out.append)) for path in paths}
             for text in left_out:
                 _say(text)
-            if as_json:
+            if asked.as_json:
                 print_json({"schema_version": FILES_SCHEMA_VERSION, "copied": copied, "left_out": left_out})
 
 
 @contextmanager
 def _tree(
-    site: Path,
-    options: Options,
-    repository: str | None,
+    asked: Asked,
     point: str,
     disks: tuple[int, ...],
     *,
@@ -93,7 +83,7 @@ def _tree(
 ) -> Iterator[Tree]:
     with (
         stop_on_signals() as stop,
-        opened_point(site, options, repository, point, disks, stop, accepted=accepted) as (ctx, found),
+        opened_point(asked, point, disks, stop, accepted=accepted) as (ctx, found),
         temporary_directory() as scratch,
     ):
         for note in found.notes:

@@ -10,7 +10,7 @@ import click
 from runner.base.units import human_bytes
 from runner.cli.options import job_options, json_option, options_from, print_json
 from runner.cli.work import Work
-from steps.commands.repositories import repositories, site_argument
+from steps.commands.asked import Asked, site_argument
 from steps.repository import marker
 
 INIT_SCHEMA_VERSION = 1
@@ -28,7 +28,7 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: boo
     there.
     """
     told: list[dict[str, Any]] = []
-    with repositories(site, options_from(settings, state)) as places:
+    with Asked(site, options_from(settings, state), None, as_json).places() as places:
         for place in places:
             host, path = place.host, place.path
             there = {"name": place.name, "host": host.name, "path": path}

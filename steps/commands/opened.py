@@ -7,15 +7,15 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
-from runner.app import Options, context_outside_of_runs, read_job
+from runner.app import context_outside_of_runs
 from runner.base.errors import DifferenceError
 from runner.step.context import Context
 from steps.commands import consent
-from steps.commands.repositories import find_point, places_of, tell_warning
+from steps.commands.asked import Asked, tell_warning
+from steps.commands.find import find_point
 from steps.points import stored
 from steps.qemu import img
 from steps.values.stored_point import StoredPoint
@@ -23,9 +23,7 @@ from steps.values.stored_point import StoredPoint
 
 @contextmanager
 def opened_point(
-    site: Path,
-    options: Options,
-    repository: str | None,
+    asked: Asked,
     name: str,
     disks: Sequence[int],
     stop: threading.Event,
@@ -35,9 +33,8 @@ def opened_point(
     """What is started with the context ends with the block. A point that is suspect or damaged is asked
     about, unless that is `accepted`, and ends the command with the exit code of a difference. Raises what
     `find_point`, `stored.read` and `consent.agree` do."""
-    job = read_job(site, options, part=True)
-    with context_outside_of_runs(job, "point", stop, tell_warning) as ctx:
-        place, path = find_point(job, places_of(job, ctx, repository), name)
+    with context_outside_of_runs(asked.job, "point", stop, tell_warning) as ctx:
+        place, path = find_point(asked.job, asked.places_of(ctx), name)
         img.QEMU_IMG.require(ctx, place.host)
         point, known = stored.weighed(place.host, place.path, path, disks)
         consent.accept_suspect(known, "Open it anyway?", given=accepted)

@@ -7,15 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 
 import click
 
 from runner.base.errors import UsageError
 from runner.base.units import DAY, HOUR, counted, human_bytes
-from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.options import print_json
 from runner.console import print_table
-from steps.commands.repositories import repositories, repository_option, site_argument
+from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.figures import verified
 from steps.repository import catalogue
 from steps.repository.catalogue import Catalogue, Point
@@ -29,27 +28,23 @@ COLUMNS = ("point", "kind", "on disk", "changed", "age", "verified", "")
 @click.command()
 @site_argument
 @click.argument("vms", nargs=-1, metavar="[VM]…")
-@repository_option
-@job_options
-@json_option
+@on_repositories
 def points(
-    site: Path,
+    asked: Asked,
     vms: tuple[str, ...],
-    repository: str | None,
-    settings: tuple[str, ...],
-    state: Path | None,
-    as_json: bool,
 ) -> None:
     """List the restore points in the job's repositories.
 
     With VM, those of that one. What is listed is complete, and verified as far as it says. Of each VM an
     incremental stands below what it is built on.
     """
-    with repositories(site, options_from(settings, state), repository) as places:
+    with asked.places() as places:
         catalogues = {place.name: catalogue.read(place.host, place.path, vms) for place in places}
     if vms and not any(listed.points for listed in catalogues.values()):
-        raise UsageError(f"there are no points of {' or '.join(vms)}; `sendense points {site}` lists all")
-    if as_json:
+        raise UsageError(
+            f"there are no points of {' or '.join(vms)}; `sendense points {asked.site}` lists all"
+        )
+    if asked.as_json:
         found = [{"name": name, **listed.to_json_value()} for name, listed in catalogues.items()]
         print_json({"schema_version": POINTS_SCHEMA_VERSION, "repositories": found})
         return

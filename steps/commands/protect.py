@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
-from pathlib import Path
 from typing import Any
 
 import click
 
-from runner.app import read_job
 from runner.base.errors import UsageError
-from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.options import print_json
 from runner.cli.work import Work
-from steps.commands.repositories import find_point, repositories_of, repository_option, site_argument
+from steps.commands.asked import Asked, on_repositories, site_argument
+from steps.commands.find import find_point
 from steps.repository import verification_records
 from steps.repository.verification_records import Protection
 
@@ -40,19 +39,13 @@ class Day(click.ParamType[datetime]):
 )
 @click.option("--reason", help="Why; it is shown to anyone who tries to delete it.")
 @click.option("--lift", is_flag=True, help="Remove the protection.")
-@repository_option
-@job_options
-@json_option
+@on_repositories
 def protect(
-    site: Path,
+    asked: Asked,
     point: str,
     until: datetime | None,
     reason: str | None,
     lift: bool,
-    repository: str | None,
-    settings: tuple[str, ...],
-    state: Path | None,
-    as_json: bool,
 ) -> None:
     """Keep POINT until a day: nothing here deletes it before.
 
@@ -65,20 +58,19 @@ def protect(
     now = datetime.now(UTC)
     if until is not None and until <= now:
         raise UsageError(f"--until {until:%Y-%m-%d} is in the past")
-    job = read_job(site, options_from(settings, state), part=True)
-    with repositories_of(job, repository) as places:
-        place, path = find_point(job, places, point)
+    with asked.places() as places:
+        place, path = find_point(asked.job, places, point)
         if until is None or reason is None:
             verification_records.unprotect(place.host, path)
-            click.echo(f"{path} is no longer protected", err=as_json)
+            click.echo(f"{path} is no longer protected", err=asked.as_json)
         else:
             verification_records.write(place.host, path, Protection(until=until, reason=reason, at=now))
-            click.echo(f"{path} is protected until the end of {until:%Y-%m-%d}: {reason}", err=as_json)
-            for sentence in verification_records.against(verification_records.read(place.host, path)):
-                click.echo(f"{path}: {sentence}", err=True)
-        against = (
-            list(verification_records.against(verification_records.read(place.host, path))) if as_json else []
-        )
-    if as_json:
-        told = {"path": path, "until": None if until is None else until.isoformat(), "reason": reason}
-        print_json({"schema_version": PROTECT_SCHEMA_VERSION, **told, "against": against})
+            click.echo(f"{path} is protected until the end of {until:%Y-%m-%d}: {reason}", err=asked.as_json)
+        told = not lift or asked.as_json
+        against = [*verification_records.against(verification_records.read(place.host, path))] if told else []
+        for sentence in () if lift else against:
+            click.echo(f"{path}: {sentence}", err=True)
+    if asked.as_json:
+        day = None if until is None else until.isoformat()
+        document = {"path": path, "until": day, "reason": reason, "against": against}
+        print_json({"schema_version": PROTECT_SCHEMA_VERSION, **document})

@@ -5,29 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 import click
 from pydantic import JsonValue
 
-from runner.app import Options, read_job
 from runner.base.errors import UsageError
 from runner.base.units import counted, human_bytes
-from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.options import print_json
 from runner.cli.work import Work
 from runner.console import print_table
 from steps.commands import made
+from steps.commands.asked import Asked, Place, on_repositories, site_argument
 from steps.commands.consent import agree
-from steps.commands.repositories import (
-    Place,
-    all_vms_option,
-    job_for,
-    one,
-    repositories_of,
-    repository_option,
-    site_argument,
-)
+from steps.commands.find import all_vms_option, one
 from steps.commands.scope import chosen
 from steps.maintain.prune import Prune
 from steps.points import retention_plan
@@ -69,19 +60,13 @@ def rules(function: Callable[..., Any]) -> Callable[..., Any]:
     "--dry-run", is_flag=True, help="Show what would be deleted and rebuilt, and why; change nothing."
 )
 @click.option("--yes", is_flag=True, help="Delete without asking: for cron and CI.")
-@repository_option
-@job_options
-@json_option
+@on_repositories
 def prune(
-    site: Path,
+    asked: Asked,
     vms: tuple[str, ...],
     all_vms: bool,
     dry_run: bool,
     yes: bool,
-    repository: str | None,
-    settings: tuple[str, ...],
-    state: Path | None,
-    as_json: bool,
     **counts: int | None,
 ) -> None:
     """Delete the restore points that no rule keeps.
@@ -97,10 +82,9 @@ def prune(
     given: dict[str, JsonValue] = {name.replace("_", "-"): n for name, n in counts.items() if n is not None}
     if not given:
         raise UsageError("say what to keep: --keep-last N, --keep-daily N, …, or --max-chain N")
-    options = options_from(settings, state)
-    job = read_job(site, options, part=True)
+    job = asked.job
     policy = Policy.model_validate({name.replace("-", "_"): count for name, count in given.items()})
-    with repositories_of(job, repository) as places:
+    with asked.places() as places:
         place = one(places)
         names = Names.read(place.host, place.path)
         wanted = chosen(job, names, vms, all_vms=all_vms)
@@ -108,18 +92,18 @@ def prune(
         plans = retention_plan.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
         problems = _problems(place, plans)
     due, refused = [plan for plan in plans if plan.due], _refused(plans)
-    if dry_run and as_json:
+    if dry_run and asked.as_json:
         found: list[JsonValue] = [plan.to_json_value() for plan in plans]
         _print_document(dry_run=True, vms=found, problems=[*problems])
     else:
-        _show(plans, sys.stderr if as_json else sys.stdout, all_points=dry_run)
+        _show(plans, sys.stderr if asked.as_json else sys.stdout, all_points=dry_run)
     for problem in problems:
         print(problem, file=sys.stderr)
     if dry_run:
         raise click.exceptions.Exit(1 if problems or refused else 0)
     if not due:
         code = 1 if refused else 0
-        if as_json:
+        if asked.as_json:
             _print_document(dry_run=False, run=None, exit_code=code, vms=[], refused=refused)
         raise click.exceptions.Exit(code)
     agree(_question(due), given=yes, option="--yes", untouched="nothing was deleted")
@@ -130,15 +114,20 @@ def prune(
         "retention": given,
         "confirmed": {plan.instance_uuid: [*plan.plan.drops] for plan in due},
     }
-    file = job_for(site, options, "prune", place.name, values, free=("confirmed",))
+    raise click.exceptions.Exit(_run(asked, place, values, refused))
+
+
+def _run(asked: Asked, place: Place, values: dict[str, JsonValue], refused: list[JsonValue]) -> int:
+    """The exit code."""
+    file = made.job_for(asked, "prune", place.name, values, free=("confirmed",))
     # What an unfinished prune decided was not shown now: it is decided again, and what that one left is
     # finished first.
-    result, summary = made.run_made(file, Options(state=state, fresh=True, typed=typed()))
-    if as_json:
+    result, summary = made.run_made(file, asked.of_run(fresh=True))
+    if asked.as_json:
         pruned: list[JsonValue] = [*made.outputs(summary, Prune.name)]
         told = made.document(PRUNE_SCHEMA_VERSION, result, summary)
         print_json({**told, "dry_run": False, "vms": pruned, "refused": refused})
-    raise click.exceptions.Exit(result.exit_code or (1 if refused else 0))
+    return result.exit_code or (1 if refused else 0)
 
 
 def _print_document(**told: JsonValue) -> None:

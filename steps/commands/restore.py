@@ -10,15 +10,16 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
-from runner.app import Options, plan_job, read_job
+from runner.app import plan_job
 from runner.base.errors import UsageError
-from runner.cli.options import job_options, json_option, options_from, print_json, renamed_option, typed
+from runner.cli.options import print_json, renamed_option
 from runner.cli.work import Work
 from runner.console import plan_view
 from runner.events.summary import RunSummary
 from runner.job.model import LOCAL
 from steps.commands import consent, made
-from steps.commands.repositories import find_point, job_for, repositories_of, repository_option, site_argument
+from steps.commands.asked import Asked, on_repositories, site_argument
+from steps.commands.find import find_point
 from steps.points import stored
 from steps.repository import layout, standing
 from steps.repository.lookup import LATEST
@@ -61,11 +62,9 @@ accept_option = click.option(
 @renamed_option("--plan", "--dry-run", is_flag=True)
 @click.option("--fresh", is_flag=True, help="Discard an unfinished restore, and start over.")
 @accept_option
-@repository_option
-@job_options
-@json_option
+@on_repositories
 def restore(
-    site: Path,
+    asked: Asked,
     point: str,
     place: str,
     disks: tuple[int, ...],
@@ -74,10 +73,6 @@ def restore(
     dry_run: bool,
     fresh: bool,
     accept_suspect: bool,
-    repository: str | None,
-    settings: tuple[str, ...],
-    state: Path | None,
-    as_json: bool,
 ) -> None:
     """Restore the disks of POINT as files.
 
@@ -85,10 +80,9 @@ def restore(
     latest where there is one VM, is the newest good point. What is restored is read back and compared with
     what was read at the source; no file gets its final name before. After a failure the same command resumes.
     """
-    options = options_from(settings, state)
-    job = read_job(site, options, part=True)
+    job = asked.job
     host, directory = destination(place, job.hosts)
-    with repositories_of(job, repository) as places:
+    with asked.places() as places:
         found, path = find_point(job, places, point)
         stored.refuse_unknown_disks(found.host, path, disks)
         known = standing.read(found.host, path, disks)
@@ -103,35 +97,33 @@ def restore(
         "overwrite": overwrite,
         "accept_suspect": suspect or accept_suspect,
     }
-    file = _job_for(site, options, point, path, values, fresh=fresh)
-    own = Options(state=state, fresh=fresh, typed=typed())
+    file = _job_for(asked, point, path, values, fresh=fresh)
+    own = asked.of_run(fresh=fresh)
     if dry_run:
         plan = plan_job(file, own, offline=False)
-        if as_json:
+        if asked.as_json:
             print_json(plan.to_json_value())
         else:
             plan_view.print_text(plan, sys.stdout)
         raise click.exceptions.Exit(1 if plan.problems else 0)
     result, summary = made.run_made(file, own)
-    if as_json:
+    if asked.as_json:
         told = made.document(RESTORE_SCHEMA_VERSION, result, summary)
         print_json({**told, **_document(known, path, host, summary)})
     raise click.exceptions.Exit(result.exit_code)
 
 
-def _job_for(
-    site: Path, options: Options, point: str, path: str, values: Mapping[str, JsonValue], *, fresh: bool
-) -> Path:
+def _job_for(asked: Asked, point: str, path: str, values: Mapping[str, JsonValue], *, fresh: bool) -> Path:
     """Of the point at `path`, which was asked for as `point`."""
     directory, name = posixpath.split(path)
     vm = layout.slug_of(directory)
     free = ("overwrite", "accept_suspect")
     if name.startswith(posixpath.basename(point.rstrip("/"))):
-        return job_for(site, options, "restore", f"{vm}-{name}", values, free)
+        return made.job_for(asked, "restore", f"{vm}-{name}", values, free)
     # The newest is another one tomorrow: what is unfinished keeps the point that it began with.
-    told: list[JsonValue] = [read_job(site, options, part=True).file, directory, point]
+    told: list[JsonValue] = [asked.job.file, directory, point]
     about = f"{vm}-{LATEST}"
-    return job_for(site, options, "restore", about, values, (*free, "point"), typed_as=told, fresh=fresh)
+    return made.job_for(asked, "restore", about, values, (*free, "point"), typed_as=told, fresh=fresh)
 
 
 def _document(known: Standing, path: str, host: str, summary: RunSummary) -> dict[str, JsonValue]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from runner.base.errors import SendenseError
 from runner.base.units import human_bytes
-from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.options import print_json
 from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
 from runner.step.context import Context
+from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.opened import opened_point
-from steps.commands.repositories import repository_option, site_argument
 from steps.commands.restore import accept_option, disk_option, point_argument
 from steps.nbd.point_server import serve_point
 from steps.values.serving import Serving
@@ -34,32 +33,25 @@ LOOK = 0.5
 @disk_option
 @click.option("--writable", is_flag=True, help="Accept writes, and discard them at the end.")
 @accept_option
-@repository_option
-@job_options
-@json_option
+@on_repositories
 def serve(
-    site: Path,
+    asked: Asked,
     point: str,
     disks: tuple[int, ...],
     writable: bool,
     accept_suspect: bool,
-    repository: str | None,
-    settings: tuple[str, ...],
-    state: Path | None,
-    as_json: bool,
 ) -> None:
     """Serve the disks of POINT over NBD, until Ctrl-C.
 
     The lines to use them with are printed. The point itself never changes: what is written to a --writable
     export goes to a temporary file on the repository's host, and is gone afterwards.
     """
-    options = options_from(settings, state)
     with (
         stop_on_signals("the disks are no longer served") as stop,
-        opened_point(site, options, repository, point, disks, stop, accepted=accept_suspect) as (ctx, found),
+        opened_point(asked, point, disks, stop, accepted=accept_suspect) as (ctx, found),
     ):
         served = serve_point(ctx, found, writable=writable)
-        if as_json:
+        if asked.as_json:
             print_json(document(found, served))
         else:
             print("\n".join(lines(found, served)))

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import click
 from pydantic import JsonValue
 
-from runner.app import Options, read_job
 from runner.base.errors import UsageError
-from runner.cli.options import job_options, json_option, options_from, print_json, typed
+from runner.cli.options import print_json
 from runner.cli.work import Work
 from runner.events.summary import RunSummary
 from runner.job.model import Job
 from steps.commands import made
-from steps.commands.repositories import (
-    Place,
-    all_vms_option,
-    find_point,
-    job_for,
-    one,
-    repositories_of,
-    repository_option,
-    site_argument,
-)
+from steps.commands.asked import Asked, Place, on_repositories, site_argument
+from steps.commands.find import all_vms_option, find_point, one
 from steps.commands.scope import chosen
 from steps.maintain.check_source import CheckSource
 from steps.maintain.verify_point import VerifyPoint
@@ -59,21 +49,15 @@ VERIFY_SCHEMA_VERSION = 1
     help="Also compare with the VM: read from a new snapshot what it did not write since.",
 )
 @click.option("--fresh", is_flag=True, help="Discard an unfinished verification, and start over.")
-@repository_option
-@job_options
-@json_option
+@on_repositories
 def verify(
-    site: Path,
+    asked: Asked,
     points: tuple[str, ...],
     every: bool,
     all_vms: bool,
     level: str,
     against_source: bool,
     fresh: bool,
-    repository: str | None,
-    settings: tuple[str, ...],
-    state: Path | None,
-    as_json: bool,
 ) -> None:
     """Compare restore points with what was read at the source.
 
@@ -83,9 +67,8 @@ def verify(
     JOB is best the VM's backup job: its variables say which vCenter has the VM, and from where it is read.
     """
     _refuse_misuse(points, every=every, all_vms=all_vms)
-    options = options_from(settings, state)
-    job = read_job(site, options, part=True)
-    with repositories_of(job, repository) as places:
+    job = asked.job
+    with asked.places() as places:
         if every:
             place = one(places)
             found = [(place, path) for path in _every(job, place, points, all_vms=all_vms)]
@@ -104,12 +87,12 @@ def verify(
     if every:
         # Another day these are other points: an unfinished verification is resumed.
         told: list[JsonValue] = [job.file, found[0][0].path, *points, all_vms]
-        file = job_for(site, options, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
+        file = made.job_for(asked, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
     else:
         about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
-        file = job_for(site, options, "verify", about, values)
-    result, summary = made.run_made(file, Options(state=state, fresh=fresh, typed=typed()))
-    if as_json:
+        file = made.job_for(asked, "verify", about, values)
+    result, summary = made.run_made(file, asked.of_run(fresh=fresh))
+    if asked.as_json:
         told_of = {"points": _told(summary), "against_source": made.outputs(summary, CheckSource.name)}
         print_json({**made.document(VERIFY_SCHEMA_VERSION, result, summary), **told_of})
     raise click.exceptions.Exit(result.exit_code)

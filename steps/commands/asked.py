@@ -1,0 +1,112 @@
+"""What every command on a job's repositories is given: the job, which of its repositories, how to answer."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.app import Options, context_outside_of_runs, read_job
+from runner.base.errors import UsageError
+from runner.cli.options import job_options, json_option, options_from, typed
+from runner.events.events import Event, Warned
+from runner.hosts.host import Host
+from runner.job.model import Job
+from runner.step.context import Context
+from steps.repository.section import Repository
+
+site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=Path))
+"""A job, or the part with the repositories that jobs include."""
+
+repository_option = click.option(
+    "--repository", metavar="NAME", help="Which of the job's repositories.  [default: all]"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of a job's repositories."""
+
+    name: str
+    """As the job calls it."""
+    host: Host
+    path: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """On a command line."""
+
+    site: Path
+    options: Options
+    repository: str | None
+    as_json: bool
+
+    @cached_property
+    def job(self) -> Job:
+        return read_job(self.site, self.options, part=True)
+
+    @contextmanager
+    def places(self) -> Iterator[list[Place]]:
+        """The job's repositories, or the one that was named; the hosts are good until the block is left.
+        Raises UsageError."""
+        with context_outside_of_runs(self.job, "repositories", threading.Event(), tell_warning) as ctx:
+            yield self.places_of(ctx)
+
+    def places_of(self, ctx: Context) -> list[Place]:
+        """As `places`, by the hosts of a context that is open."""
+        site, only = self.job.file, self.repository
+        entries = {
+            name: entry
+            for name, entry in self.job.sections.get("repositories", {}).items()
+            if isinstance(entry, Repository)
+        }
+        if not entries:
+            raise UsageError(
+                f"{site} names no repositories; add `repositories: {{main: {{host: …, path: …}}}}`"
+            )
+        if only is not None and only not in entries:
+            raise UsageError(f"{site} has no repository {only!r}; it has {', '.join(entries)}")
+        return [
+            Place(name, ctx.host(entry.host), entry.path)
+            for name, entry in entries.items()
+            if only is None or name == only
+        ]
+
+    def of_run(self, *, fresh: bool) -> Options:
+        """For the run of a job that was made for the command: its --set are in that job already."""
+        return replace(self.options, overrides={}, fresh=fresh, typed=typed())
+
+
+def tell_warning(event: Event) -> None:
+    """A listener for what is no run."""
+    if isinstance(event, Warned):
+        click.echo(f"! {event.text}", err=True)
+
+
+def on_repositories(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose JOB, --repository, --set, --state and --json are its first argument, an `Asked`. JOB is
+    declared by the command itself, since it stands before the command's own arguments."""
+
+    @repository_option
+    @job_options
+    @json_option
+    @functools.wraps(function)
+    def command(
+        site: Path,
+        repository: str | None,
+        settings: tuple[str, ...],
+        state: Path | None,
+        as_json: bool,
+        **own: Any,
+    ) -> None:
+        function(Asked(site, options_from(settings, state), repository, as_json), **own)
+
+    return command
