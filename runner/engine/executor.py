@@ -65,7 +65,7 @@ class Executor:
         self._turns = Turns(
             resolver=resolver,
             world=world,
-            state=recorded.state,
+            recorded=recorded,
             schedule=self._schedule,
             processes=self._processes,
             failures=self._failures,

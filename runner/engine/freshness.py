@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from runner.engine.checkpoint import NodeRecord
 from runner.job.inputs import Inputs
+from runner.job.nodes import Node
 
 STANDS = "completed earlier"
 """Why a node is reused without a check: the run's work is out in the world."""
@@ -26,25 +27,35 @@ class Weighing:
     """Why it runs, if the world does not answer."""
 
 
-def weigh(record: NodeRecord | None, inputs: Inputs, version: int) -> Weighing:
+def weigh(record: NodeRecord | None, node: Node, inputs: Inputs) -> Weighing:
+    """`record` is the node's, `inputs` are those of now. The digest decides; the rest says what differs."""
     if record is None:
         return Weighing("no", None, "not done yet")
     if record.state == "forgotten":
         return Weighing("no", None, record.error or "a later step rejected its result")
-    if record.step_version != version:
-        return Weighing("no", None, f"step {record.step} changed (version {record.step_version} → {version})")
-    changed = sorted(
-        name
-        for name in record.fields.keys() | inputs.fields.keys()
-        if record.fields.get(name) != inputs.fields.get(name)
-    )
-    if changed:
-        return Weighing("no", None, f"input changed: {', '.join(changed)}")
+    if record.digest != inputs.digest or record.step != node.spec.uses:
+        return Weighing("no", None, _what_changed(record, node, inputs))
     if record.state == "done":
         return Weighing("recorded", record.out, "its result no longer exists")
     if record.state == "intent":
         return Weighing("adopt", None, "was interrupted")
     return Weighing("no", None, "failed before")
+
+
+def another_step(record: NodeRecord, uses: str) -> str | None:
+    """Why a record says nothing of a node whose job names another step by now; None if it names the same."""
+    return None if record.step == uses else f"the job uses {uses} for it now, not {record.step}"
+
+
+def _what_changed(record: NodeRecord, node: Node, inputs: Inputs) -> str:
+    if another := another_step(record, node.spec.uses):
+        return another
+    version = node.step.version
+    if record.step_version != version:
+        return f"step {record.step} changed (version {record.step_version} → {version})"
+    names = sorted(record.fields.keys() | inputs.fields.keys())
+    changed = [name for name in names if record.fields.get(name) != inputs.fields.get(name)]
+    return f"input changed: {', '.join(changed)}" if changed else "its record is of other inputs"
 
 
 def why_kept(weighing: Weighing) -> str:

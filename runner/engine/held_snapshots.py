@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from runner.base.errors import SendenseError
 from runner.engine.failures import Failures
+from runner.engine.freshness import another_step
 from runner.engine.recorded import RecordedNode, RecordedRun
 from runner.engine.retry import patiently
 from runner.engine.teardown import RUN, Unwinding
@@ -42,7 +43,7 @@ class HeldSnapshot:
 def would_look_again(recorded: RecordedRun, nodes: Nodes) -> bool:
     """Whether a run that resumes forgets what was seen, by looking: not if that cannot be told now."""
     try:
-        return _are_new(recorded, nodes, [_look(node) for node in recorded.snapshots(silent=True)])
+        return _are_new(recorded, nodes, [_look(node, nodes) for node in recorded.snapshots(silent=True)])
     except SendenseError:
         return False
 
@@ -82,7 +83,7 @@ class HeldSnapshots:
         return all(self._release(snapshot.node, why) for snapshot in found if (why := snapshot.why_gone))
 
     def _look(self, node: RecordedNode) -> HeldSnapshot:
-        return patiently(lambda _: _look(node), node.name, self._world.bus, self._world.stop)
+        return patiently(lambda _: _look(node, self._nodes), node.name, self._world.bus, self._world.stop)
 
     def _release(self, node: RecordedNode, why: str) -> bool:
         try:
@@ -98,10 +99,13 @@ class HeldSnapshots:
         return True
 
 
-def _look(node: RecordedNode) -> HeldSnapshot:
+def _look(node: RecordedNode, nodes: Nodes) -> HeldSnapshot:
     out = node.out()
     if out is None:
         return HeldSnapshot(node, is_there=False)
+    step = node.record.step_id
+    if step in nodes.order and (another := another_step(node.record, nodes.spec(step).uses)):
+        return HeldSnapshot(node, is_there=True, due=another)
     # Also of one that a crash kept from being recorded: it is as old as the other.
     if (retained := node.retained(out)) is not None and (due := retained.due()):
         return HeldSnapshot(node, is_there=True, due=due)

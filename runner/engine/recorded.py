@@ -105,6 +105,11 @@ class RecordedRun:
             if (step := self._registry.steps.get(record.step)) is not None
         ]
 
+    def node(self, record: NodeRecord, ctx: Context) -> RecordedNode | None:
+        """None if its step is not installed (any more)."""
+        step = self._registry.steps.get(record.step)
+        return None if step is None else RecordedNode(step, record, lambda: ctx)
+
     def snapshots(self, *, silent: bool = False) -> list[RecordedNode]:
         """The JOB nodes that were begun, last first."""
         return [node for node in self.nodes(silent=silent) if node.step.lifetime is Lifetime.JOB]

@@ -59,7 +59,7 @@ class Standings:
             return Standing("it could not be checked", error=error)
 
     def _asked(self, node: Node, record: NodeRecord | None, inputs: Inputs) -> Standing:
-        weighing = weigh(record, inputs, node.step.version)
+        weighing = weigh(record, node, inputs)
         if weighing.ask == "no":
             return Standing(weighing.why)
         due = self._observer.due(node, record) if record is not None and weighing.ask == "recorded" else None

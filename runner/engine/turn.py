@@ -12,11 +12,12 @@ from pydantic import JsonValue
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import Model, dump_value
-from runner.engine.checkpoint import RunState
+from runner.engine.checkpoint import NodeRecord
 from runner.engine.failures import Failures
 from runner.engine.freshness import STANDS, weigh, why_kept
 from runner.engine.gate import Gate, NotBegun
 from runner.engine.processes import Processes, ProcessFailed
+from runner.engine.recorded import RecordedRun
 from runner.engine.recording import Recorder
 from runner.engine.retry import patiently
 from runner.engine.schedule import Schedule, Status, is_at_end
@@ -24,6 +25,7 @@ from runner.engine.world import World
 from runner.events.events import NodeFinished, NodeKept, NodeRetrying, NodeStarted
 from runner.job.inputs import Inputs, Resolver, parse_out
 from runner.job.nodes import Node, NodeId
+from runner.step.context import Context
 from runner.step.step import Lifetime
 
 ResultT = TypeVar("ResultT")
@@ -37,7 +39,7 @@ class Turns:
         *,
         resolver: Resolver,
         world: World,
-        state: RunState,
+        recorded: RecordedRun,
         schedule: Schedule,
         processes: Processes,
         failures: Failures,
@@ -48,13 +50,14 @@ class Turns:
         self._resolver = resolver
         self._world = world
         self._bus = world.bus
-        self._state = state
+        self._recorded = recorded
+        self._state = recorded.state
         self._schedule = schedule
         self._processes = processes
         self._failures = failures
         self._gate = gate
         self._stands = stands
-        self._recorder = Recorder(state, resolver, world.bus)
+        self._recorder = Recorder(recorded.state, resolver, world.bus)
         self._healing: dict[NodeId, SendenseError] = {}
         """Nodes that had another turn, and why."""
 
@@ -108,7 +111,7 @@ class Turns:
     def _keep(self, node: Node, inputs: Inputs) -> str | None:
         """None if the node is done; else why it runs."""
         record = self._state.nodes().get(node.id)
-        weighing = weigh(record, inputs, node.step.version)
+        weighing = weigh(record, node, inputs)
         if weighing.ask == "no":
             return weighing.why
         ctx = self._world.context(node.id)
@@ -180,18 +183,31 @@ class Turns:
             prepare=lambda: self._processes.drop(node),
         )
 
+    def _roll_back(self, node: Node, before: NodeRecord, ctx: Context) -> None:
+        """Undoes what the node's next act would not replace: a result that was refused, and what another step
+        made in its place, before the job named this one."""
+        made = self._recorded.node(before, ctx)
+        if made is None or made.step.read_only:
+            return
+        if before.state == "forgotten" and before.out is not None:
+            made.step.undo(ctx, made.inputs, made.out())
+        elif before.step != node.spec.uses and not (made.step.commits and made.is_out()):
+            out = made.out() or made.step.leftover(ctx, made.inputs)
+            if out is not None:
+                made.step.undo(ctx, made.inputs, out)
+
     def _attempt(self, node: Node, inputs: Inputs, why: str, number: int, advanced: threading.Event) -> Model:
         self._processes.open_for(node)
         before = self._state.nodes().get(node.id)
-        details = {} if before is None else before.details
+        # What another step met says nothing to this one.
+        details = before.details if before is not None and before.step == node.spec.uses else {}
         lifetime = node.step.lifetime.value
         self._bus.emit(
             NodeStarted(node=str(node.id), step=node.step.name, lifetime=lifetime, why=why, attempt=number)
         )
         ctx = self._world.context(node.id, details)
-        if before is not None and before.state == "forgotten" and before.out is not None:
-            refused = parse_out(node.step.Out, before.out, str(node.id))
-            node.step.undo(ctx, parse_out(node.step.In, before.inputs, str(node.id)), refused)
+        if before is not None:
+            self._roll_back(node, before, ctx)
         self._recorder.intent(node, inputs, details)
         try:
             with ctx.closing:

@@ -185,6 +185,25 @@ class Make(Step[MakeIn, Empty, Made]):
         trace(inputs.root, f"undo {ctx.node}")
 
 
+class Remake(Make):
+    """Makes the file in another way."""
+
+    name = "remake"
+
+    def run(self, ctx: Context, inputs: MakeIn, live: Empty) -> Made:
+        trace(inputs.root, f"remake {ctx.node}")
+        path = Path(inputs.root) / f"made-{inputs.item.key}"
+        assert not path.exists(), "what make made was not undone"
+        path.write_text(inputs.item.text.upper())
+        return Made(item=inputs.item, path=str(path))
+
+
+class Rehold(Hold):
+    """Holds a moment in another way."""
+
+    name = "rehold"
+
+
 class ServeIn(JobModel):
     root: str
     made: Made
@@ -233,6 +252,12 @@ class Relay(Step[RelayIn, Through, Served]):
         trace(inputs.root, f"open {ctx.node}")
         maybe_fail(inputs.root, ctx.node)
         return live.served
+
+
+class Tube(Relay):
+    """Relays in another way."""
+
+    name = "tube"
 
 
 class Copied(Model):
@@ -343,7 +368,9 @@ class End(Step[Empty, Empty, Ended]):
         return Ended(released=ctx.unwind())
 
 
-STEPS = {kind.name: kind() for kind in (Look, Hold, Make, Serve, Relay, Copy, Prove, Join, Guard, End)}
+STEPS = {
+    kind.name: kind() for kind in (Look, Hold, Rehold, Make, Remake, Serve, Relay, Tube, Copy, Prove, Join, Guard, End)
+}
 REGISTRY = Registry(STEPS, {})
 SWEEP = "sendense sweep toy.yaml"
 EACH = (("item", "${{ look.items }}"),)
