@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,31 +18,14 @@ from runner.hosts.fencing import guarded
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from steps.lab.sshd import Sshd
-from tests.eventually import eventually, is_gone
+from tests.eventually import eventually
+from tests.programs import Programs
 
 IN_TIME = 5.0
 """Seconds in which work ends once the stop came."""
 
 HANGS = '#!/bin/sh\necho $$ >"$(dirname "$0")/pid"\nexec sleep 3600\n'
 DEAF = '#!/bin/sh\ntrap "" TERM\necho $$ >"$(dirname "$0")/pid"\nwhile :; do sleep 3600; done\n'
-
-
-class Programs:
-    """A directory that comes first where the host looks for programs."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        directory.mkdir()
-
-    def put(self, name: str, text: str) -> None:
-        (self.directory / name).write_text(text)
-        (self.directory / name).chmod(0o755)
-
-    def runs(self) -> bool:
-        return (self.directory / "pid").exists() and bool((self.directory / "pid").read_text())
-
-    def is_gone(self) -> bool:
-        return is_gone(int((self.directory / "pid").read_text()))
 
 
 @pytest.fixture
@@ -53,8 +35,7 @@ def programs(tmp_path: Path) -> Programs:
 
 @pytest.fixture
 def behind_sshd(tmp_path: Path, programs: Programs) -> Iterator[Host]:
-    path = f"{programs.directory}:/usr/sbin:/usr/bin:/sbin:/bin"
-    server = Sshd(tmp_path / "sshd", {"SetEnv": f"SHLVL=2 PATH={path}"})
+    server = Sshd(tmp_path / "sshd", {"SetEnv": f"SHLVL=2 PATH={programs.path}"})
     server.start()
     with contextlib.closing(connect("hub", server.spec)) as host:
         yield host
@@ -66,7 +47,7 @@ def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, progra
     if request.param == "ssh":
         behind: Host = request.getfixturevalue("behind_sshd")
         return behind
-    monkeypatch.setenv("PATH", f"{programs.directory}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", programs.path)
     return LocalHost("here")
 
 
