@@ -37,11 +37,11 @@ MAY_SEE: dict[str, str] = {
     "steps/backup": "LIBRARIES values nbd vm points source incremental",
     "steps/restore": "LIBRARIES values nbd vm points source incremental",
     "steps/maintain": "LIBRARIES values nbd vm points source incremental",
-    # What a job file's sections are, a vCenter that runs anywhere, and the commands.
+    # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
     "steps/sections": "LIBRARIES steps/guest values nbd vm points",
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts steps/repository steps/lab/simulator",
-    "steps/commands": "RUNNER ALL",
+    "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli STEPS",
 }
 LIBRARIES = "runner/base runner/hosts runner/events runner/step steps/vsphere steps/repository steps/qemu steps/copy"
 ROOMS = {
@@ -67,10 +67,9 @@ def room_of(path: Path) -> str | None:
 
 def seen_from(room: str) -> set[str]:
     words = MAY_SEE[room].replace("LIBRARIES", LIBRARIES).split()
-    everything = {other for other in MAY_SEE if other != room}
     house = room.split("/")[0]
-    seen = {word if "/" in word else f"{house}/{word}" for word in words if word not in ("RUNNER", "ALL")}
-    return everything if "ALL" in words else seen
+    seen = {word if "/" in word else f"{house}/{word}" for word in words if word != "STEPS"}
+    return seen | {other for other in MAY_SEE if "STEPS" in words and other != room and other.startswith("steps/")}
 
 
 def imports(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Signals of whoever wants a command to stop."""
+"""Signals that ask a command to stop: SIGINT, SIGTERM, and SIGHUP of a terminal that hangs up."""
 
 from __future__ import annotations
 
