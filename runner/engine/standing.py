@@ -49,10 +49,12 @@ class Standings:
             return Standing(STANDS, kept=True, out=record.out, acts=record.acts, settled=True)
         if waiting := resolver.unknown(node):
             return Standing(f"after {', '.join(waiting)}")
-        if self._observer.offline:
-            return Standing("offline: not checked")
         try:
-            return self._asked(node, record, resolver.inputs(node))
+            # Also offline: what the job file alone tells of a node must fit its step.
+            inputs = resolver.inputs(node)
+            if self._observer.offline:
+                return Standing("offline: not checked")
+            return self._asked(node, record, inputs)
         except Interrupted:
             raise
         except SendenseError as error:

@@ -187,15 +187,15 @@ def _values(
     node: Node, model: type[JobModel], raw: Mapping[str, JsonValue], scope: Mapping[str, JsonValue]
 ) -> JobModel:
     """`raw` with its expressions replaced, as the model. Raises StepValueError."""
+    owner = f"step {node.id.step}"
     try:
         values = {name: evaluate(value, scope) for name, value in raw.items()}
     except ExpressionError as error:
-        raise StepValueError(node.spec, f"{node.id}: {error.message}") from error
+        raise StepValueError(node.spec, f"{owner}: {error.message}") from error
     # As `validate` would say it, had the values been known then: of a field that is an expression the step's
     # own place is near enough.
-    made, problems = check_value(
-        model, values, Written(MappingNode(node.spec.location, {}, 1), {}), str(node.id)
-    )
+    written = Written(MappingNode(node.spec.location, {}, 1), {})
+    made, problems = check_value(model, values, written, owner)
     if problems:
         raise StepValueError(node.spec, problems[0].message)
     assert isinstance(made, model)

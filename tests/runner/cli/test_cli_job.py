@@ -100,3 +100,31 @@ def test_a_bug_in_one_job_is_told_and_the_others_run(
     assert "Traceback" in said.err
     assert "1 of 2 jobs is done" in said.err
     assert "a bug of ours" in said.err[said.err.index("1 of 2 jobs is done") :]
+
+
+def test_a_value_of_a_list_that_its_step_cannot_take_is_a_problem_of_the_offline_plan(
+    jobs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs[0].write_text(
+        """
+version: 1
+name: check
+include: site.yaml
+repositories: {main: {host: hub, path: /backup}}
+vars: {points: [{name: db, level: sampled}, {name: web, levle: full}]}
+steps:
+  - id: check
+    uses: verify-point
+    each: {one: "${{ vars.points }}"}
+    with: {repository: main, point: "${{ one.name }}", level: "${{ one.level }}"}
+"""
+    )
+    assert exit_code("validate", jobs[0]) == 0
+    assert exit_code("plan", "--offline", jobs[0]) == 1
+    said = capsys.readouterr().out
+    wrong, misspelt = (
+        "level should be 'metadata', 'sample' or 'chain'",
+        "one has no field 'level'; did you mean 'levle'?",
+    )
+    assert f"check[db]: {jobs[0]}:8:5: step check: {wrong}" in said
+    assert f"check[web]: {jobs[0]}:8:5: step check: ${{{{ one.level }}}}: {misspelt}" in said

@@ -67,7 +67,7 @@ def told(directory: Path, *steps: str) -> str:
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_told_where_its_step_stands(tmp_path: Path, field: str, problem: str) -> None:
     found = told(tmp_path, LOOK, MADE % field)
-    assert found.startswith("10:3: made: ") and problem in found if problem else not found, found
+    assert found.startswith("10:3: step made: ") and problem in found if problem else not found, found
 
 
 @pytest.mark.parametrize(
