@@ -96,11 +96,16 @@ def orphans(workspace: Workspace, abandoned: str = "") -> Iterator[Orphan]:
 
 
 def _places_of_records(workspace: Workspace) -> list[tuple[Host, str]]:
-    """Where runs of this job, and of others with the same sections, may have kept records."""
-    own = (workspace.state.host, posixpath.dirname(workspace.state.directory))
-    entries = [entry for section in workspace.job.sections.values() for entry in section.values()]
-    places = [place for entry in entries if (place := entry.state_place()) is not None]
-    return [own, *((workspace.world.reached(place.host), place.path) for place in places)]
+    """Where runs of this job, and of others with the same sections, may have kept records. Raises what is
+    wrong with such a place."""
+    found = [(workspace.state.host, posixpath.dirname(workspace.state.directory))]
+    for entry in (entry for section in workspace.job.sections.values() for entry in section.values()):
+        if (place := entry.state_place()) is not None:
+            host = workspace.world.reached(place.host)
+            # A disk that is not mounted has no records: that says nothing of the runs that it knows.
+            place.ready(host)
+            found.append((host, place.path))
+    return found
 
 
 def _kept(workspace: Workspace, places: Sequence[tuple[Host, str]], run: str, job: str | None) -> str | None:

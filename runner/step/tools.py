@@ -65,11 +65,8 @@ class Program:
         try:
             return good(HERE, looked_at, f"{self.program} {self.version_on(LocalHost(HERE))}")
         except ToolMissing as missing:
-            found = (
-                f"{self.program} {missing.found} is too old"
-                if missing.found
-                else (f"{self.name} is not installed")
-            )
+            old = f"{self.program} {missing.found} is too old"
+            found = old if missing.found else f"{self.name} is not installed"
             return noted(HERE, looked_at, found, f"install {self.package} if it is needed here")
         except SendenseError as error:
             return noted(HERE, looked_at, error.message)

@@ -2,9 +2,9 @@
 unfinished points.
 
 An orphan is released only when its repository is one of the job's and the VM's lock there is free, and while
-we hold that lock: a run that writes there and lives, wherever, has it. All others are named, with what stands
-blocks it: another job may have the records of a run that is dead, and resume its snapshot; what only
-reads a restore point needs no lock.
+we hold that lock: a run that writes there and lives, wherever, has it. All others are named, with what blocks
+them: another job may have the records of a dead run and resume on its snapshot, and what only reads a restore
+point needs no lock.
 """
 
 from __future__ import annotations

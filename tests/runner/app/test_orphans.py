@@ -15,6 +15,7 @@ from runner.base.errors import LockedError, SendenseError, UsageError
 from runner.base.model import HostName
 from runner.engine.job_state import JobState
 from runner.engine.teardown import UnwindError
+from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.state_place import StatePlace
 from runner.job.load import load
@@ -47,7 +48,11 @@ class Shed(Section):
                 yield Orphan(f"a barrow in {name}", run, stays, release, copied=state == "copied")
 
     def state_place(self) -> StatePlace:
-        return StatePlace(self.host, posixpath.join(self.path, ".records"))
+        def ready(host: Host) -> None:
+            if host.exists(posixpath.join(self.path, ".unmounted")):
+                raise SendenseError("the shed is not mounted")
+
+        return StatePlace(self.host, posixpath.join(self.path, ".records"), ready)
 
 
 def _taken(run: str) -> None:
@@ -116,6 +121,14 @@ def test_records_beside_an_entry_of_a_section_keep_what_their_run_left(shed: Pat
     remember(shed, shed / ".records", RUN)
     (stays,) = sweep_orphans(job(shed), Options()).stays
     assert f"--abandon {RUN}" in stays
+    assert (shed / RUN).exists()
+
+
+def test_records_that_cannot_be_seen_are_not_taken_for_absent(shed: Path) -> None:
+    (shed / RUN).write_text("free")
+    (shed / ".unmounted").touch()
+    with pytest.raises(SendenseError, match="not mounted"):
+        sweep_orphans(job(shed), Options())
     assert (shed / RUN).exists()
 
 

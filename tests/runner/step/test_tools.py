@@ -48,7 +48,7 @@ def asked(tool: Program) -> str:
 
 def test_a_program_that_is_not_there_is_to_be_installed(programs: Path) -> None:
     assert asked(LATHE) == "host hub has no lathe: install lathe 4.1 or newer there (Debian package lathe-utils)"
-    assert LATHE.here().sentence == "lathe is not here; install lathe-utils if it is needed here"
+    assert LATHE.here().sentence == "lathe is not installed; install lathe-utils if it is needed here"
 
 
 @pytest.mark.parametrize("version", ["4.0.99", "3.2"])
@@ -117,6 +117,9 @@ def test_a_doctor_without_a_job_looks_here_for_what_each_installed_step_and_sect
     found = doctor.diagnosis(None, doctor.local(programs, registry.tools()))
     told = {one.looked_at: (one.state, one.found) for one in found.observations}
     assert told["lathe, for things made here"] == ("good", "lathe 5.0")
-    assert told["lathe with its steel bit, for things bored here"] == ("noted", "lathe with its steel bit is not here")
+    assert told["lathe with its steel bit, for things bored here"] == (
+        "noted",
+        "lathe with its steel bit is not installed",
+    )
     assert told["oil"] == ("wrong", "there is no oil for this Python")
     assert not found.healthy
