@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,17 +16,9 @@ from tests.e2e.site import Site, disk, inventory
 INVENTORY = inventory({"name": "thin", "disks": [disk(2000, "24 MiB", 0, 1), disk(2001, "24 MiB", 1, 2)]})
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "small"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(path)]
-    done = subprocess.run(mount, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
-    marker.init(LocalHost("hub"), str(path / "repository"))
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=30)
+@pytest.fixture(autouse=True)
+def _repository(small: Path) -> None:
+    marker.init(LocalHost("hub"), str(small / "repository"))
 
 
 def job_of(site: Site, vm: str, small: Path) -> Path:

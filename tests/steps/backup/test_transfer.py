@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,17 +31,6 @@ from tests.points import publish
 from tests.transfers import CAPACITY, SNAPSHOT, Guest, content, opened, transfer
 
 STEP = Transfer()
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    with Servers() as started:
-        yield started
-
-
-@pytest.fixture
-def guest(servers: Servers, tmp_path: Path) -> Guest:
-    return Guest(servers, tmp_path)
 
 
 def check(hub: Hub, recorded: Copied | None) -> Copied | None:

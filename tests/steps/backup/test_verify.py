@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nbd
@@ -25,24 +25,12 @@ from steps.values.copied import Copied
 from steps.values.image import Image
 from steps.values.verified import Verified
 from tests.hub import Hub
-from tests.nbd_servers import Servers
 from tests.points import publish
 from tests.transfers import CAPACITY, Guest, content, opened, transfer, verify, verify_inputs
 
 STEP = Verify()
 BLOCKS = 13
 MARKER = "disk-2000.verified.json"
-
-
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    with Servers() as started:
-        yield started
-
-
-@pytest.fixture
-def guest(servers: Servers, tmp_path: Path) -> Guest:
-    return Guest(servers, tmp_path)
 
 
 @pytest.fixture

@@ -9,19 +9,11 @@ import pytest
 
 from runner.base.errors import LockedError
 from runner.hosts.local import LocalHost
-from steps.repository import identities, layout, marker, vm_place
+from steps.repository import identities, layout, vm_place
 from steps.vm import adoption
 from steps.vm.adoption import AnotherVmError, ChangedMeanwhileError, Comparison, HasOwnPointsError
 from tests.lives import FIRST, REBUILT, SECOND, backed_up, discover, web
-from tests.vcenter import Lab, Starts, disk, vcenters
-
-start_vcenter = vcenters
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    marker.init(LocalHost(), str(tmp_path / "repository"))
-    return tmp_path / "repository"
+from tests.vcenter import Lab, Starts, disk
 
 
 @pytest.fixture

@@ -10,21 +10,13 @@ import pytest
 from runner.base.errors import HostError
 from runner.hosts.host import Completed
 from runner.hosts.local import LocalHost
-from steps.repository import layout, marker
+from steps.repository import layout
 from steps.repository.vm_place import OtherVcenterError, look
 from steps.values.discovered import Discovered
 from steps.vm.which_vm import NotAdopted
 from steps.vsphere.find import Ambiguous, NotFound
 from tests.lives import BIOS, FIRST, REBUILT, SECOND, backed_up, discover, other, web
-from tests.vcenter import Starts, disk, machine, vcenters
-
-start_vcenter = vcenters
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    marker.init(LocalHost(), str(tmp_path / "repository"))
-    return tmp_path / "repository"
+from tests.vcenter import Starts, disk, machine
 
 
 @pytest.fixture
