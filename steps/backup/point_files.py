@@ -37,11 +37,14 @@ def complete(ctx: Context, inputs: Unpublished, host: Host, point: str) -> None:
     nvram = _save_nvram(ctx, inputs, host, vm_files, notes)
     tools = _tools(ctx, inputs, host, notes)
     files = (posixpath.join(directory, name(key)) for key in disks for name in (layout.image, layout.digests))
+    # Images and digests before the manifest that vouches for them: a power cut must not keep the manifest and
+    # lose what it describes.
     host.sync(*files)
     made = point_manifest.of(ctx, inputs, point, host, nvram=nvram, notes=tuple(notes), tools=tools)
     for sentence in made.clocks:
         ctx.warn(sentence)
     host.write(posixpath.join(directory, layout.MANIFEST), manifest.dump(made))
+    # The names of all files, too, before the rename that lists the point.
     host.sync(vm_files, directory)
 
 

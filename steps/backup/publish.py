@@ -102,6 +102,7 @@ class Publish(Step[Unpublished, Empty, Published]):
                 raise PointExistsError(path, host.name) from error
         # Only now, since until the rename a crash must find that the disks are copied and verified.
         host.remove(*(posixpath.join(path, name) for name in point_files.leftovers(host, path, inputs)))
+        # The rename is durable already (`Host.rename`); this is that the markers are gone.
         host.sync(path)
         return _published(inputs, host, path)
 

@@ -165,20 +165,24 @@ class _Copy:
         """Starts what there is room for."""
         while piece := self._survey.next():
             if piece.left_zero and piece.right_zero:
+                # Nothing to transfer and nothing to change: all of it at once, however long the hole is.
                 piece = self._survey.take(piece.length)
                 self._skipped += piece.length
                 self._settle(piece, b"")
             elif piece.left_zero:
+                # Zero requests hold no buffer, so nothing else bounds how many are under way.
                 if self._zeroing >= self._tuning.in_flight:
                     return
                 self._write_zeroes(self._survey.take(MAX_REQUEST), read=0)
             else:
+                # A window of less than a block would never admit one.
                 if not self._buffers or self._unflushed + BLOCK > max(self._tuning.window, BLOCK):
                     return
                 self._read(self._survey.take(BLOCK))
 
     def _read(self, piece: Piece) -> None:
         buffer = self._buffers.pop()
+        # Counted from the read on: a kill between read and FLUSH has the bytes read again.
         self._unflushed += piece.length
         block = buffer[: piece.length]
         self._traffic.read(self._source, piece.offset, block, lambda: self._have_read(piece, buffer, block))
@@ -189,17 +193,20 @@ class _Copy:
         if self._earlier is not None and self._earlier.holds(piece.offset, digest):
             self._buffers.append(buffer)
             self._skipped += piece.length
+            # The digests file has zeroes for a block of zeroes, which keeps it sparse.
             entry = b"" if digest == zero_digest(piece.length) else digest
             if entry:
                 self._digests.put(piece.offset, entry)
             self._settle(piece, entry, read=piece.length)
             return
+        # By the digest, not by the extents: a source may call a block content that holds only zeroes.
         if digest != zero_digest(piece.length):
             self._digests.put(piece.offset, digest)
             self._traffic.write(
                 self._target, piece.offset, block, lambda: self._have_written(piece, buffer, digest)
             )
             return
+        # Given back before the request: zeroing needs no bytes of ours.
         self._buffers.append(buffer)
         if piece.right_zero:
             self._skipped += piece.length
@@ -229,6 +236,7 @@ class _Copy:
 
     def _flush_if_due(self) -> None:
         """At half a window, so that the other half fills meanwhile; at an age; and once at the end."""
+        # One at a time: a second FLUSH would cover what the first one leaves out, and nothing sooner.
         if self._flushing:
             return
         last = self._survey.exhausted and self._traffic.busy == 0
@@ -244,6 +252,7 @@ class _Copy:
     def _have_flushed(self, covered: list[Flushed], read: int, last: bool) -> None:
         self._flushing = False
         self._unflushed -= read
+        # The ledger learns of it only here: a line in it is a promise that the bytes survive a power cut.
         if covered and self._on_flushed is not None:
             self._on_flushed(join(covered))
         self._finished = last

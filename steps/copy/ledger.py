@@ -103,6 +103,7 @@ def read_ledger(content: bytes | Iterable[bytes], name: str) -> Reading | None:
     damaged = False
     for number, line in enumerate(_lines((content,) if isinstance(content, bytes) else content), 1):
         size += len(line)
+        # A kill tears the last line only; a bad line with another behind it was harmed on the disk.
         if damaged:
             raise _damage(number - 1, name)
         value = _value(line[:-1]) if line.endswith(b"\n") else None
@@ -180,6 +181,7 @@ def _ranges(value: Any, head: LedgerHead, number: int, name: str) -> Iterable[Fl
 
 def _fits(one: Flushed, capacity: int) -> bool:
     blocks = -(-one.length // BLOCK)
+    # Half a block cannot be believed: its digest is of the whole, and nobody knows which half was written.
     whole = one.offset % BLOCK == 0 and (one.length % BLOCK == 0 or one.end == capacity)
     return whole and one.length > 0 and one.end <= capacity and len(one.digests) in (0, blocks * ENTRY)
 

@@ -46,6 +46,7 @@ class DiskLedger:
             self.forget()
             return
         if reading.torn:
+            # Before anything is appended: behind half a line, the next one would be damage.
             self._log.cut(reading.intact)
         *before, last = reading.segments
         self._begun = last.head == self._head
@@ -56,6 +57,7 @@ class DiskLedger:
             self.earlier = last.ranges
 
     def _is_of_this_image(self, segment: Segment) -> bool:
+        # The snapshot alone may differ: of an earlier one, what was written still saves writes.
         return replace(segment.head, snapshot=self._head.snapshot) == self._head
 
     @property
@@ -101,6 +103,7 @@ class DiskLedger:
             self.forget()
 
     def _sample(self, digests: Digests, ranges: Sequence[Flushed]) -> set[int]:
+        # By the run's id: a resume that fails does so again for the same blocks, and can be looked into.
         chance = random.Random(self._ctx.run.id)
         total = 0
         for one in ranges:

@@ -71,6 +71,8 @@ class Increment:
         self._before = before
         """The parent's digests."""
         self._changes: Changes | None = None
+        # Asked again though the decision asked already: areas are too many for a record, and the same
+        # snapshot gives the same answer.
         if base.by == "cbt":
             client = vcenter(ctx, base.vcenter)
             since = self._parent.change_id or ""
@@ -120,6 +122,7 @@ class Increment:
             yield
         except UntouchedDiffers as error:
             block = error.offset // BLOCK * BLOCK
+            # Either tracking forgot a write or the parent rotted: only reading the parent tells which.
             if (rot := self._rot(block)) is not None:
                 raise damaged(self._ctx, self._base, self._image, rot, block) from error
             why = f"changed block tracking missed a write at offset {error.offset}"

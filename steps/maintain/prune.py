@@ -294,6 +294,7 @@ def _seen(rebuilding: Rebuilding) -> VmDirectory:
 def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: VmPlan | None) -> VmPlan:
     """What goes now: of what was planned `before`, that which is still to go."""
     pinned: dict[str, str] = {}
+    # Time goes on while images are rebuilt; nothing may go that nobody was shown.
     if before is not None:
         planned = set(before.plan.drops)
         pinned = {
@@ -329,6 +330,8 @@ def _drop(host: Host, directory: str, point: str) -> None:
     if verification_records.protection(host, path, datetime.now(UTC)) is not None:
         raise ProtectedMeanwhileError(path)
     refuse_if_built_on(host, directory, point)
+    # A half-deleted point must not be listed: the rename takes it from the list in one act, and what a kill
+    # leaves is known by its name.
     host.rename(path, path + layout.DROPPED)
     host.remove(path + layout.DROPPED, recursive=True)
 

@@ -139,6 +139,7 @@ def _serve_on_a_port(
     ctx: Context, host: Host, server: Server, directory: str
 ) -> tuple[int, nbd_server.Cache]:
     """By trying to bind, in random order, since other disks look for one at the same time."""
+    # No asking which port is free: between the answer and the bind another exporter takes it.
     for port in random.sample(host.ports, len(host.ports)):
         try:
             return port, _serve(ctx, host, server, port, directory)
@@ -209,6 +210,7 @@ def reach(
     if host.local:
         uris, seen, _ = _open(ctx, host, expected, connections)
         return uris, seen
+    # How long the wire is shows only once a forward is open: a few first, the others if it is long.
     uris, seen, took = _open(ctx, host, expected, ssh_processes(connections))
     if more := ssh_processes(connections, handshake=took) - len(uris):
         further, seen, _ = _open(ctx, host, expected, more)
@@ -241,6 +243,7 @@ def _open(
         began = time.monotonic()
         seen = handshake_through(ctx, host.name, tunnel, uri, name, timeout=REACH_TIMEOUT)
         fastest = min(fastest, time.monotonic() - began)
+        # On a port another user's server may answer, and of another disk: size and export name tell.
         if seen.size != expected.capacity:
             raise WrongSizeError(host.name, expected, seen.size)
     return uris, seen, fastest

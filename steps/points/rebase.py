@@ -94,6 +94,7 @@ class Rebuilding:
         (disk,) = stored.read(host, self.root, self.point(move.point), (move.key,)).disks
         below = _below(disk.image, None if move.onto is None else self.point(move.onto))
         new = disk.image.path + layout.REBUILT
+        # Always a copy: until the rename the point reads as before, whenever this is killed.
         try:
             written = self._overlay(move, disk, new) if move.onto is not None else self._full(move, disk, new)
             host.sync(new)
@@ -118,6 +119,7 @@ class Rebuilding:
         disk = self._recorded(path, now.disk.key)
         image = posixpath.join(path, disk.image)
         found = img.info(self.host, image).backing_file
+        # The image itself tells on which side of the rename the kill came.
         if found == now.disk.backing:
             self._record(path, now.disk)
         elif found != disk.backing:
@@ -146,6 +148,7 @@ class Rebuilding:
             self._expect(new, None)
         finally:
             self.host.remove(top)
+        # Without shared blocks the copy itself may have gone wrong anywhere: every block is compared.
         return written if self.shares else None
 
     def _expect(self, path: str, backing: str | None) -> None:
@@ -199,6 +202,7 @@ class Rebuilding:
             found = {*_blocks_of(written), *_differing(digests, below)}
         total = digests.size // ENTRY
         wanted = min(total, max(SAMPLE_LEAST, min(SAMPLE_MOST, total // SAMPLE_SHARE)))
+        # Another run looks at other blocks; the same run, resumed, at the same.
         seed = f"{self.ctx.run.id} {move.point} {move.key}"
         return found | {block * BLOCK for block in random.Random(seed).sample(range(total), wanted)}
 
@@ -215,6 +219,7 @@ class Rebuilding:
 
     def _replace(self, new: str, image: str, changed: PointDisk) -> None:
         path = posixpath.dirname(image)
+        # The journal first: between the rename and the manifest, the image is not what the manifest says.
         rebase_journal.write(self.host, path, changed)
         self.host.rename(new, image, replace=True)
         self._record(path, changed)

@@ -66,6 +66,7 @@ class Chains:
         self._carries: dict[tuple[str, int], list[Entry]] = {}
         """Points with a disk that something was found wrong in, by what it is built on."""
         self._states: dict[tuple[str, int], _State] = {}
+        # First of all: what was found in a point speaks against those below it, which are followed next.
         for entry in history:
             for disk in entry.manifest.disks:
                 if _at_rest(entry, disk.key) is not None or _differed(entry, disk.key) is not None:
@@ -147,6 +148,7 @@ class Chains:
             if below is None:
                 break
             at = below
+        # From the bottom up and without recursion: a chain may have thousands of points.
         for one in reversed(path):
             self._states[(one.point, key)] = self._state(one, key)
 
@@ -158,10 +160,12 @@ class Chains:
         # A verification of an incremental may have read what is inherited as well.
         sound_below = below is None or below.compared or (disk is not None and disk.compared == disk.blocks)
         compared = disk is not None and disk.level == "full" and sound_below
+        # Found wrong in the very moment that it was read whole is wrong still.
         wrong = [one for one in self._wrong_at_rest(entry, key, below) if whole is None or one[0] >= whole]
         return _State(
             broken=self._broken(entry, key, below),
             compared=compared or whole is not None,
+            # No later verification at rest can disprove it: the digests are of the wrong bytes.
             read_wrongly=self._read_wrongly(entry, key) or (None if below is None else below.read_wrongly),
             at_rest=max(wrong, key=lambda one: one[0], default=None),
         )

@@ -121,6 +121,7 @@ def _find(host: Host, root: str, only: str | None, depth: int) -> Listing:
     listing = Listing({found.path: found for found in _parse(records)})
     if done.exit_code:
         listing.failed = dict(_failures(done.stderr))
+    # readdir(3) over NFS can come short without an error; the link count is then the only witness.
     if kind in _COUNTS_LINKS:
         listing.failed = {**_short(listing.found, depth), **listing.failed}
     if (first := only or ".") not in listing.found:

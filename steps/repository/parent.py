@@ -104,6 +104,7 @@ def _newest(seen: VmDirectory, sought: Sought) -> Entry:
         raise NoParentError(
             f"it was not in {entry.point}" if been else ("it is not in any restore point yet")
         )
+    # Keys are slots: a disk that was exchanged has its predecessor's key.
     if disk.backing_uuid != sought.backing_uuid:
         raise NoParentError(f"it is another disk than the one with its key in {entry.point}")
     return entry

@@ -123,6 +123,7 @@ def _contents(root: str, found: Listing) -> Contents:
     contents = Contents()
     points: list[tuple[str, str]] = []
     failed = dict(found.failed)
+    # One file that cannot be read puts all of its point in doubt: it may be what speaks against it.
     doubtful = {_parts(path)[:2] for path in failed}
 
     def of(vm: str) -> VmDirectory:
@@ -211,6 +212,7 @@ def _entry(vm: VmDirectory, name: str, contents: dict[str, bytes]) -> Entry:
     if content is None:
         raise StateError(f"it has no {layout.MANIFEST}")
     made = manifest.parse(content, layout.MANIFEST)
+    # A directory that was copied by hand would pass for a second point with the same image.
     if made.point != name or made.vm.instance_uuid.lower() not in vm.uuids:
         raise StateError(
             f"its {layout.MANIFEST} is that of {made.vm.name}, {made.point}; it was copied or renamed"

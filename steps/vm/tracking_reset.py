@@ -82,9 +82,12 @@ def reset(ctx: Context, client: Client, vm: VM, snapshot: str, name: str) -> Out
     )
     uuids = tuple(disk.backing_uuid for disk in disks)
     note = TrackingReset(run=ctx.run.id, at=datetime.now(UTC), disks=uuids)
+    # Before the first act: a run that dies in the middle must not have the next night do all of it again.
     reset_record.write(memory.host, memory.directory, note)
+    # A frozen disk keeps its tracking file: the setting changes nothing while a snapshot is there.
     _remove(client, vm, snapshot)
     cbt.disable(client, vm.moref)
+    # Of a running VM the setting takes effect with the next stun, and creating a snapshot is one.
     if machine.powered_on(client, vm.moref):
         stunned = snapshots.create(
             client, vm.moref, f"{name}{SUFFIX}", describe(ctx, vm.instance_uuid), quiesce=False
