@@ -471,9 +471,9 @@ def test_a_task_that_vcenter_forgot_is_judged_by_what_is_there(start_vcenter: St
     ("store", "more", "age", "reason"),
     [
         pytest.param({}, {}, 0, None, id="may-stay"),
-        pytest.param({}, {"hold": "1h"}, 3601, "its hold of 1 h 00 min is over", id="hold-over"),
+        pytest.param({}, {"hold": "1h"}, 3601, "its hold of 1 h 00 min has expired", id="hold-over"),
         pytest.param({}, {"hold": "1h"}, 3500, None, id="hold-not-over"),
-        pytest.param({}, {"hold": 0}, 0, "its hold of 0.0 s is over", id="hold-0-lets-go-at-once"),
+        pytest.param({}, {"hold": 0}, 0, "its hold of 0.0 s has expired", id="hold-0-lets-go-at-once"),
         pytest.param(
             {"capacity": "100 GiB", "free": "9 GiB"}, {}, 0, "datastore ds1 has 9.0 % free, min-free is 10 %", id="full"
         ),
@@ -495,7 +495,7 @@ def test_when_it_may_be_held_no_longer(
     ("taken_at", "looked_at", "reason"),
     [
         pytest.param(-24, -23, None, id="a-clock-a-day-behind"),
-        pytest.param(-24, -11, "its hold of 12 h 00 min is over", id="a-clock-a-day-behind-and-over-its-time"),
+        pytest.param(-24, -11, "its hold of 12 h 00 min has expired", id="a-clock-a-day-behind-and-over-its-time"),
         pytest.param(8760, 8761, None, id="a-clock-a-year-ahead"),
         pytest.param(8760, 1, "the vCenter's clock was set back by 364 d 23 h or more", id="a-clock-that-was-set-back"),
     ],
@@ -523,7 +523,7 @@ def test_what_is_held_is_said_in_words(start_vcenter: Starts) -> None:
     found = lab.discover()
     taken = lab.snapshot(found).model_copy(update={"created": datetime(2026, 11, 23, 17, 0, tzinfo=UTC)})
     assert Snapshot().retained(lab.context(), lab.snapshot_in(found), taken).what == (
-        f"snapshot {NAME} of VM pgtest1 (created 2026-11-23 17:00 UTC, held until 2026-11-24 05:00 UTC)"
+        f"snapshot {NAME} of VM pgtest1 (created 2026-11-23 17:00 UTC, retained until 2026-11-24 05:00 UTC)"
     )
 
 
