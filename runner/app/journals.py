@@ -35,6 +35,7 @@ class Journals:
                     else f"{file} cannot be made: {error.strerror}"
                 )
                 if file is asked_for:
+                    # Nothing was begun yet: who asked for it would otherwise learn of it after hours.
                     self._stack.close()
                     raise UsageError(text) from error
                 self._warn(text)

@@ -95,6 +95,7 @@ class Executor:
         return self._outcome
 
     def _loop(self, pool: ThreadPoolExecutor) -> None:
+        # Only this thread decides whose turn it is: workers report here and change no other node's turn.
         running = 0
         while True:
             for node in self._schedule.next()[: self._at_once - running]:
@@ -122,6 +123,7 @@ class Executor:
             else:
                 self._tell_bug(node, error)
         finally:
+            # What depends on this node may start only after: its exporter may hold the very image's lock.
             self._schedule.set(node, Status.CLOSING)
             try:
                 self._processes.release(node)

@@ -45,6 +45,7 @@ class Gate:
     def require(self, node: Node) -> None:
         """For `node`, which changes something. Raises NotBegun; what is wrong is told once, of the node whose
         fault it is."""
+        # Held while it looks: a second node that would change something waits for what the first one finds.
         with self._looking:
             if self._failures.outcome.begun:
                 return

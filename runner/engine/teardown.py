@@ -215,6 +215,7 @@ class Ending:
                     self.record_work_done()
                 self.unwind_failures = self._unwinding.release(succeeded=self._is_out()).failures
         finally:
+            # Last: while anything is still released, no other run may have the VM or the job.
             self._processes.close_all(guards=True)
 
     def _is_out(self) -> bool:
