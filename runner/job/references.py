@@ -49,14 +49,6 @@ class Place:
     takes: Takes
 
 
-class NoSuchPart(Exception):
-    """`message` completes a sentence that names the whole reference."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
 def whole_of(node: Node) -> Reference | None:
     """The reference that is all of the node; None also for a bad expression."""
     try:
@@ -96,7 +88,8 @@ def _kind(annotation: Any) -> str:
 
 
 def _part_of(annotation: Any, path: Sequence[str | int], walked: str) -> Any:
-    """What `path` leads to; `walked` is how messages call where it begins. Raises NoSuchPart."""
+    """What `path` leads to; `walked` is how messages call where it begins. Raises ExpressionError, whose
+    message is to come after the whole reference."""
     for part in path:
         look = [
             element(each, part) if isinstance(part, int) else field(each, part)
@@ -104,7 +97,7 @@ def _part_of(annotation: Any, path: Sequence[str | int], walked: str) -> Any:
         ]
         found = [each for each in look if each is not None]
         if not found:
-            raise NoSuchPart(_absent(annotation, part, walked))
+            raise ExpressionError(_absent(annotation, part, walked))
         annotation = _union(found)
         walked += f"[{part}]" if isinstance(part, int) else f".{part}"
     return annotation
@@ -165,7 +158,7 @@ class References:
             if root not in place.variables and root not in (ROOT, RUN):
                 return self._of_step(place, reference, at)
             annotation = self._of_value(place, reference)
-        except NoSuchPart as error:
+        except ExpressionError as error:
             self._say(at, f"{reference}: {error.message}")
             return None
         if place.takes is Takes.PROCESS:
@@ -182,7 +175,7 @@ class References:
             value = look_up(reference, self._variables.scope)
             return tuple if isinstance(value, list) else type(value)
         if len(reference.path) != 1 or reference.path[0] not in RUN_FIELDS:
-            raise NoSuchPart(f"of a run there are {' and '.join(f'run.{name}' for name in RUN_FIELDS)}")
+            raise ExpressionError(f"of a run there are {' and '.join(f'run.{name}' for name in RUN_FIELDS)}")
         return str
 
     def _of_step(self, place: Place, reference: Reference, at: Location) -> Any | None:
