@@ -29,9 +29,9 @@ INSTALLED = "sendense.commands"
 that name is."""
 
 EPILOG = (
-    "Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · "
-    "3 locked by another run · 4 of several jobs, some are done and some not · "
-    "5 verification found a difference · 130 interrupted, resumable."
+    "Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by "
+    "another run · 4 some of several jobs are not done · 5 verification found a difference · 130 "
+    "interrupted, resumable."
 )
 
 

@@ -17,10 +17,10 @@ from runner.console.checklist import print_checklist
 @job_options
 @json_option
 def doctor(job: Path | None, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Check everything a job depends on, and say how to fix it.
+    """Check everything a job depends on, and say how to fix what is wrong.
 
-    Without JOB, at this machine alone. Changes nothing; exit code 1 if a run would fail. It logs in to the
-    hosts and the vCenter that the job file names: not for files that are not trusted.
+    Without JOB it checks this machine only. Changes nothing; exit code 1 if a run would fail. It logs in to
+    the hosts and the vCenter that the job file names: not for files that are not trusted.
     """
     found = diagnose(job, options_from(settings, state))
     if as_json:

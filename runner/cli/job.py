@@ -27,9 +27,9 @@ RENDER_SCHEMA_VERSION = 1
 @job_options
 @json_option
 def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Check job files, and show every mistake at once.
+    """Check job files, and show all mistakes at once.
 
-    Each with file, line, column and what was meant. Touches nothing else.
+    Each mistake has its file, line and column. Nothing but the files is read.
     """
     registry = Registry.installed()
     problems: list[Problem] = []

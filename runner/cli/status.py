@@ -29,7 +29,7 @@ STATUS_SCHEMA_VERSION = 1
 @job_options
 @json_option
 def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Show a job's runs: running, resumable or finished.
+    """Show a job's runs and how far each is.
 
     Of several jobs it shows the newest run of each. Of a run that is running or can be resumed it shows each
     node and its bytes, if this machine has the run's events; else what its records say. With --json several
@@ -130,7 +130,11 @@ def _word(found: Status, record: RunRecord) -> str:
         return "died; resumable"
     ended = _outcome(found, record)
     how = "" if ended in (None, "unfinished") else f"{ENDINGS[ended].word}; "
-    words = {"working": f"{how}resumable", "unwinding": f"{how}resumable: only the cleanup is left"}
+    words = {
+        "working": f"{how}resumable",
+        "unwinding": f"{how}resumable: only the cleanup is left",
+        "abandoned": "discarded",
+    }
     return words.get(record.phase, ENDINGS[ended].word if ended is not None else record.phase)
 
 

@@ -32,6 +32,9 @@ Level = Literal["quiet", "normal", "verbose"]
 QUIET = (NodeFailed, UndoFailed, Warned)
 VERBOSE = (NodeStarted, GraphKnown)
 
+UNDONE = {"process": "closed", "job": "released"}
+"""What became of a node that is undone, by its lifetime."""
+
 
 class PlainFace:
     """`interval`: seconds between two lines about the same work, by the events' own clocks."""
@@ -76,12 +79,12 @@ class PlainFace:
     def _text(self, event: Event) -> str | None:
         match event:
             case RunStarted():
-                how = "resumes" if event.resumed else "begins"
+                how = "resumes" if event.resumed else "starts"
                 return f"{event.job} {how} run {event.run} ({clock(event.at)} UTC)"
             case GraphKnown():
                 return f"{len(event.nodes)} nodes"
             case NodeKept():
-                return f"{event.node}  kept: {event.why}"
+                return f"{event.node}  reused: {event.why}"
             case NodeStarted():
                 return f"{event.node}  starts: {event.why}"
             case NodeProgress():
@@ -96,9 +99,7 @@ class PlainFace:
             case NodeSkipped():
                 return f"{event.node}  skipped: {event.because}"
             case NodeUndone():
-                return (
-                    f"{event.node}  {'closed' if event.lifetime == 'process' else 'rolled back'}: {event.why}"
-                )
+                return f"{event.node}  {UNDONE.get(event.lifetime, 'rolled back')}: {event.why}"
             case UndoFailed():
                 return f"{event.node}  CLEANUP FAILED: {event.error}"
             case Warned():

@@ -13,7 +13,7 @@ from runner.engine.plan import Plan, PlanNode
 from runner.report.markdown import code, plain
 
 _SIGNS = {"run": "+", "keep": "=", "open": "~", "idle": "·", "unknown": "?"}
-_WORDS = {"run": "run", "keep": "keep", "open": "open", "idle": "not needed", "unknown": "?"}
+_WORDS = {"run": "run", "keep": "reuse", "open": "open", "idle": "not needed", "unknown": "?"}
 
 
 MOST_NAMED = 50
@@ -25,7 +25,7 @@ def headline(plan: Plan) -> str:
     counts = {word: sum(node.action == word for node in plan.nodes) for word in _SIGNS}
     parts = [f"{counts['run']} to run"]
     if counts["keep"]:
-        parts.append(f"{counts['keep']} kept")
+        parts.append(f"{counts['keep']} reused")
     if counts["open"]:
         parts.append(f"{counts['open']} {'process' if counts['open'] == 1 else 'processes'} to open")
     if counts["unknown"]:

@@ -137,7 +137,7 @@ class Planner:
                 update={"action": "idle", "why": ("all nodes that need it are done")}
             )
         if node.step.guard:
-            return planned.model_copy(update={"why": "held while the run lives"})
+            return planned.model_copy(update={"why": "held while the run is active"})
         needed = ", ".join(busy[:2]) + (" …" if len(busy) > 2 else "")
         return planned.model_copy(update={"why": f"for {needed}" if busy else "in case a node needs it"})
 

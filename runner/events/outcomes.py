@@ -64,7 +64,7 @@ ENDINGS: Mapping[JobOutcome, Ending] = {
 NODES: Mapping[NodeState, Ending] = {
     "done": Ending("done", "✓", "done", None),
     "alarm": Ending("alarm", "!", "failed", "failure"),
-    "kept": Ending("kept", "=", "kept", None),
+    "kept": Ending("reused", "=", "kept", None),
     "unneeded": Ending("not needed", "○", "waiting", "skipped"),
     "failed": Ending("failed", "✗", "failed", "failure"),
     "stopped": Ending("stopped", "■", "skipped", "skipped"),

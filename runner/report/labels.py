@@ -153,5 +153,5 @@ def story(node: NodeSummary) -> str:
     parts += [f"retried after: {error}" for error in node.retried]
     parts += [why for why in (node.error, node.alarm) if why]
     if node.undone and node.lifetime != "process":  # that a process ends is not news
-        parts.append(f"rolled back: {node.undone}")
+        parts.append(f"{'released' if node.lifetime == 'job' else 'rolled back'}: {node.undone}")
     return "; ".join(parts)

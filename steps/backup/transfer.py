@@ -165,7 +165,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         settings = tuple[Setting, ...]()
         if "window" in known.told:
             window = human_bytes(known.told["window"])
-            text = f"{window} of a disk are copied twice after a kill, at most"
+            text = f"at most {window} of a disk are copied twice after a kill"
             settings = (Setting(name="window", text=text),)
         # Also where nothing is known of the disk: it is this machine's.
         return Preflight(settings=settings, observations=() if ctx is None else (nbd.LIBNBD.here(),))

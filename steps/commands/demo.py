@@ -56,7 +56,7 @@ class Listener:
     help="Use this directory, and keep everything in it.",
 )
 def demo(keep: Path | None) -> None:
-    """Back up a VM of a lab, and show the restore point.
+    """Back up a VM of a test lab, and show the restore point.
 
     The lab has a simulated vCenter with a VM of two disks, and a repository host behind a real sshd. It is
     started for the demo and stopped again; what was made is compared with the source, and then removed.
@@ -78,9 +78,11 @@ def demo(keep: Path | None) -> None:
             lab.stop()
         if result.exit_code == 0:
             summary = fold.summary()
-            for command in summary.commands:
-                if command.detail:  # which a run leaves to its report: here they are to be tried
-                    click.echo(f"\n{command.purpose}:\n  {command.line}")
+            # Which a run leaves to its report: here they are to be tried.
+            commands = [command for command in summary.commands if command.detail]
+            for purpose in dict.fromkeys(command.purpose for command in commands):
+                lines = [command.line for command in commands if command.purpose == purpose]
+                click.echo("\n  ".join((f"\n{purpose}:", *lines)))
             print_ending(summary, sys.stdout)
         elif keep is None:
             click.echo(

@@ -21,11 +21,10 @@ INIT_SCHEMA_VERSION = 1
 @job_options
 @json_option
 def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Make the job's repositories, once.
+    """Create the job's repositories, once.
 
-    One that is there already is left as it is. A run refuses a path that was not made so: an unmounted disk
-    must not fill the root disk. For the same reason the directory that a repository is to lie in must be
-    there.
+    An existing repository is left as it is. A run refuses a path without one, so that backups cannot fill the
+    root disk when a disk is not mounted. For the same reason the repository's parent directory must exist.
     """
     told: list[dict[str, Any]] = []
     with Asked(site, options_from(settings, state), None, as_json).places() as places:

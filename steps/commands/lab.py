@@ -47,7 +47,7 @@ class Bytes(click.ParamType[int]):
 
 @click.group(cls=WorkGroup)
 def lab() -> None:
-    """Start, break and stop a lab on this machine.
+    """Start, break and stop a test lab on this machine.
 
     A lab is a simulated vCenter, and a repository host behind a real sshd, on loopback only.
     """

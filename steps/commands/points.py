@@ -35,8 +35,8 @@ def points(
 ) -> None:
     """List the restore points in the job's repositories.
 
-    With VM, those of that one. What is listed is complete, and verified as far as it says. Of each VM an
-    incremental stands below what it is built on.
+    With VM, only those of that VM. A listed point is complete, and verified as far as the list says. An
+    incremental is listed below its parent.
     """
     with asked.places() as places:
         catalogues = {place.name: catalogue.read(place.host, place.path, vms) for place in places}

@@ -47,11 +47,11 @@ def protect(
     reason: str | None,
     lift: bool,
 ) -> None:
-    """Keep POINT until a day: nothing here deletes it before.
+    """Protect POINT from deletion until a date.
 
-    What speaks against it is said. With --lift it is protected no longer. POINT is a restore point's name or
-    the beginning of it, VM/POINT, or its path; VM, VM/latest, or latest where there is one VM, is the newest
-    good point.
+    A warning is shown if the point is suspect or damaged. --lift removes the protection. POINT is a restore
+    point's name or any unambiguous prefix of it, VM/POINT, or its path; VM, VM/latest, or latest where there
+    is one VM, is the newest good point.
     """
     if lift == (until is not None and reason is not None) or (lift and (until or reason)):
         raise UsageError("give --until DATE and --reason TEXT, or --lift only")

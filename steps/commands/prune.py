@@ -167,24 +167,22 @@ def _show(plans: Sequence[VmPlan], stream: TextIO, *, all_points: bool) -> None:
     due = [plan for plan in plans if plan.due]
     if not due:
         stay = sum(len(plan.plan.decisions) for plan in plans)
-        stream.write(f"nothing to delete; {stay} {'stays' if stay == 1 else 'stay'}\n")
+        stream.write(f"nothing to delete; {counted(stay, 'point')} kept\n")
         return
     gone, freed = sum(len(plan.plan.drops) for plan in due), human_bytes(sum(plan.work.freed for plan in due))
     rebuilt = sum(len(plan.plan.moves) for plan in due)
     stay = sum(len(plan.plan.decisions) for plan in plans) - gone
-    stream.write(
-        f"{counted(gone, 'point')} would be deleted ({freed}), {stay} {'stays' if stay == 1 else 'stay'}; "
-        f"{counted(rebuilt, 'image')} would be rebuilt\n"
-    )
+    work = f"; {counted(rebuilt, 'image')} would be rebuilt" if rebuilt else ""
+    stream.write(f"{counted(gone, 'point')} would be deleted ({freed}), {stay} kept{work}\n")
 
 
 def _show_vm(plan: VmPlan, stream: TextIO, *, all_points: bool) -> None:
     rows = [
-        (decision.point, "stays" if decision.keep else "goes", "; ".join(decision.reasons))
+        (decision.point, "keep" if decision.keep else "delete", "; ".join(decision.reasons))
         for decision in plan.plan.decisions
         if all_points or not decision.keep
     ]
-    print_table(plan.label, ("point", "", "why"), rows, stream=stream)
+    print_table(plan.label, ("point", "what", "why"), rows, stream=stream)
     for move in plan.plan.moves:
         end = "is made a full" if move.onto is None else f"is rebased onto {move.onto}"
         stream.write(f"  disk {move.key} of {move.point}, now backed by {move.parent}, {end}\n")

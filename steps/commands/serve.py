@@ -43,8 +43,8 @@ def serve(
 ) -> None:
     """Serve the disks of POINT over NBD, until Ctrl-C.
 
-    The lines to use them with are printed. The point itself never changes: what is written to a --writable
-    export goes to a temporary file on the repository's host, and is gone afterwards.
+    It prints the commands to use them with. The point itself never changes: what is written to a --writable
+    export goes to a temporary file on the repository host, and is gone afterwards.
     """
     with (
         stop_on_signals("the disks are no longer served") as stop,

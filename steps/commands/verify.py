@@ -61,10 +61,10 @@ def verify(
 ) -> None:
     """Compare restore points with what was read at the source.
 
-    They are read as they lie there. POINT is a restore point's name or the beginning of it, VM/POINT, or its
-    path; VM, VM/latest, or latest where there is one VM, is the newest good point. The result is recorded
-    beside the manifest; a point that differs is no longer trusted (exit code 5). With --against-source,
-    JOB is best the VM's backup job: its variables say which vCenter has the VM, and from where it is read.
+    POINT is a restore point's name or any unambiguous prefix of it, VM/POINT, or its path; VM, VM/latest, or
+    latest where there is one VM, is the newest good point. The result is recorded beside the manifest; a
+    point that differs is no longer trusted (exit code 5). With --against-source, use the VM's backup job as
+    JOB: its variables say which vCenter has the VM, and how it is read.
     """
     _refuse_misuse(points, every=every, all_vms=all_vms)
     job = asked.job

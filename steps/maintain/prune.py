@@ -63,9 +63,9 @@ class PruneIn(JobModel):
     vm: str
     """The VM's instance uuid"""
     policy: Policy
-    """What stays"""
+    """What is kept"""
     planned: VmPlan | None = None
-    """What was decided before, by `retention`: nothing else goes; without it, it is decided now"""
+    """What was decided before, by `retention`: nothing else is deleted; without it, it is decided now"""
     now: datetime | None = None
     """When that was"""
 
@@ -174,7 +174,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         said = [Statement(about="noted", text=f"{out.vm}: {note}") for note in out.notes]
         said += [Statement(about="made", text=f"{out.vm}: {text}.") for text in out.rebuilt]
         cells = {
-            "Gone": Cell(value=len(out.dropped), unit="count"),
+            "Deleted": Cell(value=len(out.dropped), unit="count"),
             "Rebuilt": Cell(value=len(out.rebuilt), unit="count"),
             "Freed": Cell(value=sum(point.freed for point in out.dropped), unit="bytes"),
         }

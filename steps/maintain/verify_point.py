@@ -39,8 +39,8 @@ class VerifyPointIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """The repository that has it, an entry of `repositories`"""
     point: str
-    """Its name, the beginning of it, VM/POINT, or the path of its directory; VM or VM/latest: its newest good
-    one"""
+    """Its name, any unambiguous prefix of it, VM/POINT, or the path of its directory; VM or VM/latest: its
+    newest good one"""
     level: Level = "chain"
     """chain: every block is read, in whichever image of the chain it is; sample: 1 % of the blocks of
     content, at least 1024; metadata: the images' tables, the chain and the digests file only"""

@@ -39,7 +39,7 @@ SHARED = "fulls share their blocks, as files of its kind of file system can: onl
 
 
 class Work(Model):
-    """Bytes on the repository's host."""
+    """Bytes on the repository host."""
 
     room: int
     """That must be free at the beginning"""

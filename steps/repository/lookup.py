@@ -1,6 +1,6 @@
-"""A restore point by the name that a person gives it: ``20261123T170000Z-3f9a``, the beginning of it, the
-same behind a VM (``pgtest1/20261123``), or the path of its directory. ``pgtest1`` and ``pgtest1/latest`` are
-the VM's newest good point, and ``latest`` is that of the repository's only VM."""
+"""A restore point by the name that a person gives it: ``20261123T170000Z-3f9a``, any unambiguous prefix of
+it, the same behind a VM (``pgtest1/20261123``), or the path of its directory. ``pgtest1`` and
+``pgtest1/latest`` are the VM's newest good point, and ``latest`` is that of the repository's only VM."""
 
 from __future__ import annotations
 

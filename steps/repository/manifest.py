@@ -136,7 +136,7 @@ class Manifest(Recorded):
     published: UtcTime
     """By the clock of the machine that the run was on."""
     stored: UtcTime | None = None
-    """The same, by the clock of the repository's host. None: made before that was noted."""
+    """The same, by the clock of the repository host. None: made before that was noted."""
     unread: tuple[str, ...] = ()
     """Names of points of the VM that were there and could not be read when this one was published: they are
     older, and not built on it."""
@@ -186,7 +186,7 @@ class Manifest(Recorded):
     @property
     def moment(self) -> datetime:
         """When it was made, for periods, ages and people: the vCenter's time, which is that of the snapshot,
-        where another clock bears it out, else that of the repository's host (of the run's machine, where that
+        where another clock bears it out, else that of the repository host (of the run's machine, where that
         was not noted). A vCenter whose clock was a year ahead for a night is then known as such for ever
         after, and its points are of that night."""
         if self._bears_out(self.published) or (self.stored is not None and self._bears_out(self.stored)):
@@ -205,7 +205,7 @@ class Manifest(Recorded):
             )
         if self.stored is not None and abs(self.stored - self.published) > APART:
             found.append(
-                f"The clock of the repository's host was about {_apart(self.stored, self.published)} that of "
+                f"The clock of the repository host was about {_apart(self.stored, self.published)} that of "
                 f"the machine of the run: {_minute(self.stored)}, not {_minute(self.published)}."
             )
         return tuple(found)

@@ -17,7 +17,7 @@ from steps.repository import layout, reader
 from steps.repository.vm_directory import VmDirectory
 
 SHORTEST = 4
-"""Characters of the beginning of a uuid: with fewer a name that was misspelt passes for one."""
+"""Characters of a uuid's prefix: with fewer a misspelt name passes for one."""
 
 _Meaning = Callable[[VmDirectory, str], bool]
 

@@ -26,8 +26,8 @@ class OpenPointIn(JobModel):
     repository: Annotated[str, SectionName("repositories")]
     """The repository that has it, an entry of `repositories`"""
     point: str
-    """Its name, the beginning of it, or either behind the VM's name (`pgtest1/20261123`), or the path of its
-    directory; `pgtest1` and `pgtest1/latest` are the VM's newest good one"""
+    """Its name, any unambiguous prefix of it, or either after the VM's name (`pgtest1/20261123`), or the path
+    of its directory; `pgtest1` and `pgtest1/latest` are the VM's newest good one"""
     disks: tuple[int, ...] = ()
     """Keys of the disks that are wanted; none: all of them"""
     accept_suspect: bool = False

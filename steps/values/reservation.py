@@ -9,7 +9,7 @@ class Reservation(Given):
     repository: str
     """The job's name of the repository."""
     lock: str
-    """Path of the lock file on the repository's host."""
+    """Path of the lock file on the repository host."""
     host: str
     """The repository's."""
     uuid: str

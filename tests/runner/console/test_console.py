@@ -191,13 +191,13 @@ def test_each_node_has_its_line_and_closings_are_not_news() -> None:
     for node in ("discover", "snapshot", "image[2000]", "transfer[16000]", "publish"):
         assert len([line for line in lines_about(node, text) if " done after " in line]) == 1, node
     assert lines_about("tunnel[2000]", text) == [lines_about("tunnel[2000]", text)[0]]
-    assert lines_about("snapshot", text)[-1].endswith("rolled back: the run is done")
+    assert lines_about("snapshot", text)[-1].endswith("released: the run is done")
 
 
 def test_a_resumed_run_says_so_and_what_it_keeps() -> None:
     text = told(resumed_run())
     assert f"pgtest1-nightly resumes run {RUN}" in text
-    assert lines_about("transfer[2000]", text)[-1].endswith("kept: its record stands")
+    assert lines_about("transfer[2000]", text)[-1].endswith("reused: its record stands")
 
 
 def test_no_line_of_a_log_holds_an_escape_sequence_or_is_wrapped() -> None:

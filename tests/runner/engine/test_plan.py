@@ -169,7 +169,7 @@ def test_a_plan_is_a_document_that_can_be_read_back(bench: Bench):
 
 
 def test_one_process_is_one_and_a_column_that_says_nothing_is_left_out() -> None:
-    opened = PlanNode(id="lock", step="lock", lifetime="process", action="open", why="held while the run lives")
+    opened = PlanNode(id="lock", step="lock", lifetime="process", action="open", why="held while the run is active")
     plan = Plan(job="job", file="job.yaml", offline=False, resumes=None, nodes=(opened,), edges=())
     assert headline(plan) == "job starts a new run: 0 to run, 1 process to open."
     stream = io.StringIO()

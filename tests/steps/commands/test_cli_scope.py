@@ -181,7 +181,7 @@ def test_without_a_terminal_it_says_what_would_go_and_the_command_that_deletes_i
     before = tree(mine.root)
     assert sendense("prune", site, *RULES) == 2
     said = capsys.readouterr()
-    assert f"{mine.points[0]}  goes  no rule keeps it" in said.out
+    assert f"{mine.points[0]}  delete  no rule keeps it" in said.out
     command = f"sendense prune --state={site.with_name('state')} {site} {' '.join(RULES)} --yes"
     assert said.err == (
         f"sendense: nothing was deleted: there is no terminal to ask on; to go ahead without a question: {command}\n"
@@ -200,7 +200,7 @@ def test_on_a_terminal_what_would_go_is_shown_and_asked_about(
     argv = ("prune", str(site), *RULES, f"--state={site.with_name('state')}")
     found, shown = on_a_terminal(answer, *argv)
     assert found == code, shown
-    assert shown.index(f"{mine.points[0]} goes no rule keeps it") < shown.index("Delete 1 point of pgtest1? [y/N]")
+    assert shown.index(f"{mine.points[0]} delete no rule keeps it") < shown.index("Delete 1 point of pgtest1? [y/N]")
     assert ("nothing was deleted" in shown) is (code != 0)
     assert there(mine) == left
 
