@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, JsonValue
-from pydantic.fields import FieldInfo
 
 from runner.base.units import parse_duration, parse_percent, parse_size
 
@@ -51,13 +50,14 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 def fields(model: type[BaseModel]) -> Mapping[str, Any]:
     """Field name as YAML (or JSON) spells it → annotation with its metadata."""
     return {
-        info.alias or name: _annotated(info.annotation, tuple(info.metadata)) for name, info in _infos(model)
+        info.alias or name: _annotated(info.annotation, tuple(info.metadata))
+        for name, info in model.model_fields.items()
     }
 
 
 @lru_cache(maxsize=1024)
 def required(model: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(info.alias or name for name, info in _infos(model) if info.is_required())
+    return tuple(info.alias or name for name, info in model.model_fields.items() if info.is_required())
 
 
 def field(annotation: Any, name: str) -> Any | None:
@@ -129,10 +129,6 @@ def spelled(annotation: Any, either: str = "or") -> str:
         return between.join(dict.fromkeys(spelled(member, either) for member in several))
     names = {str: "text", int: "whole number", float: "number", bool: f"true{between}false"}
     return names.get(inner) or str(getattr(inner, "__name__", inner))
-
-
-def _infos(model: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
-    return list(model.model_fields.items())
 
 
 def _annotated(annotation: Any, around: tuple[Any, ...]) -> Any:
