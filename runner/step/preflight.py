@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -33,8 +34,15 @@ class Known(Generic[InT, OutT]):
         """Fields that speak for themselves, under the names that people know: ``settings(verify="level")``;
         nothing of a field that is not told."""
         return tuple(
-            Setting(name=name, text=self.told[field]) for name, field in shown.items() if field in self.told
+            Setting(name=name, text=_words(self.told[field]))
+            for name, field in shown.items()
+            if field in self.told
         )
+
+
+def _words(value: object) -> str:
+    """As the job file would have it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 @dataclass(frozen=True)

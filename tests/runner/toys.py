@@ -7,7 +7,8 @@ A file ``fail-<node>`` makes that node fail: its text is a list of ``transient``
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ from runner.engine.executor import Executor
 from runner.engine.failures import Outcome
 from runner.engine.job_state import JobState
 from runner.engine.live_observer import LiveObserver
-from runner.engine.observer import Blind
+from runner.engine.observer import Blind, Observer
 from runner.engine.plan import Plan, Planner
 from runner.engine.recorded import RecordedRun
 from runner.engine.standing import Standings
@@ -398,6 +399,26 @@ def backup_like(
     return tuple(steps)
 
 
+RUN = "20261123T170000Z-3f9a0c1e"
+
+
+def job_of(steps: tuple[StepSpec, ...]) -> Job:
+    hosts: dict[str, HostSpec] = {"local": "local"}
+    return Job("toy", {}, hosts, {}, None, steps, "toy.yaml", "0", {})
+
+
+@contextmanager
+def ahead(
+    root: Path, steps: tuple[StepSpec, ...], registry: Registry = REGISTRY, *, offline: bool = False, run: str = RUN
+) -> Iterator[tuple[Nodes, Resolver, Observer]]:
+    """What a walk ahead of a run takes."""
+    job = job_of(steps)
+    with World(job, Bus(), threading.Event(), root / "scratch") as world:
+        world.run = Run(run, "toy", "0", None)
+        nodes = Nodes(steps, StepGraph(steps, registry), registry)
+        yield nodes, Resolver(job, nodes, world.identities(), run), Blind() if offline else LiveObserver(world)
+
+
 @dataclass
 class Bench:
     """A root directory, a state directory, and runs of one job on them."""
@@ -405,7 +426,7 @@ class Bench:
     root: Path
     steps: tuple[StepSpec, ...]
     jobs: int = 4
-    run_id: str = "20261123T170000Z-3f9a0c1e"
+    run_id: str = RUN
     stands: frozenset[str] = frozenset()
     work_done: Callable[[], None] = lambda: None
     look_ahead: Callable[[Mapping[NodeId, JsonValue]], None] = lambda outputs: None
@@ -413,16 +434,11 @@ class Bench:
     events: list[Event] = field(default_factory=list)
 
     def job(self) -> Job:
-        hosts: dict[str, HostSpec] = {"local": "local"}
-        return Job("toy", {}, hosts, {}, None, self.steps, "toy.yaml", "0", {})
+        return job_of(self.steps)
 
     def plan(self, *, offline: bool = False) -> Plan:
         state = JobState(LocalHost("local"), str(self.root / "state"), "toy").open(self.run_id)
-        with World(self.job(), Bus(), self.stop, self.root / "scratch") as world:
-            world.run = Run(self.run_id, "toy", "0", None)
-            nodes = Nodes(self.steps, StepGraph(self.steps, REGISTRY), REGISTRY)
-            resolver = Resolver(self.job(), nodes, world.identities(), self.run_id)
-            observer = Blind() if offline else LiveObserver(world)
+        with ahead(self.root, self.steps, offline=offline, run=self.run_id) as (nodes, resolver, observer):
             records = {} if offline else state.nodes()
             walk = Walk(nodes, resolver, observer, Standings(records, observer))
             return Planner(nodes).plan(walk, "toy", "toy.yaml", None, offline=offline)
