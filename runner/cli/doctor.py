@@ -1,4 +1,4 @@
-"""sendense doctor: a checklist of what a job stands on."""
+"""sendense doctor: a checklist of what a job depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A question to the person at the terminal. It stands on standard error, since standard output may be
+"""A question to the person at the terminal. It is written to standard error, since standard output may be
 somebody's file."""
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class NodeRecord(Model):
     sequence: int
     """Order in which the nodes of this run first acted; undone in reverse."""
     acts: int
-    """How many times it acted; what stands on an earlier act is stale."""
+    """How many times it acted; what depends on an earlier act is stale."""
     digest: str
     fields: dict[str, str]
     """Input name → digest, to say which one changed."""

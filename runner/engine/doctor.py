@@ -1,5 +1,5 @@
 """What is looked at for a checklist: this machine, the job's hosts and sections, and what each of its steps
-stands on."""
+depends on."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _room(state: Path, *, remedy: str = "give another directory with --state DIR
 def of_job(
     job: Job, world: World, nodes: Nodes, resolver: Resolver, walk: Iterable[Visit]
 ) -> Iterator[Observation]:
-    """`world.run` must be set; no step acts. Hosts and sections first, those that the job names: what stands
+    """`world.run` must be set; no step acts. Hosts and sections first, those that the job names: what depends
     on them may say the same again, and they are looked at though the steps cannot be."""
     hosts, sections = named(job, nodes, resolver)
     for name in hosts:
@@ -135,7 +135,7 @@ def _reached(world: World, name: str) -> str:
 
 
 def diagnosis(job: str | None, observations: Iterable[Observation]) -> Diagnosis:
-    """Each thing once: several disks stand on one program."""
+    """Each thing once: several disks depend on one program."""
     found: dict[tuple[str, str], Observation] = {}
     told: set[str] = set()
     for one in observations:

@@ -4,7 +4,7 @@ unwound.
 execute
 ├── HeldSnapshots.release_gone   a snapshot that may be held no longer is replaced by a new one
 ├── _loop
-│   └── _turn(node)              in a worker thread; what the node alone stood on is closed at its end
+│   └── _turn(node)              in a worker thread; what the node alone depended on is closed at its end
 │       └── Turns.take           (`turn`)
 │           ├── _keep            the record stands, or a crash came between doing and recording
 │           └── _act             open processes → intent record → run → done record; transient errors again

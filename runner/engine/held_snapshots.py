@@ -114,7 +114,7 @@ def _look(node: RecordedNode, nodes: Nodes) -> HeldSnapshot:
 
 
 def _are_new(recorded: RecordedRun, nodes: Nodes, found: Sequence[HeldSnapshot]) -> bool:
-    """Whether the run takes one: it has not begun to, or one of those it took does not stand."""
+    """Whether the run takes one: it has not started to, or one of those it took does not stand."""
     begun = {node.record.step_id for node in recorded.snapshots(silent=True)}
     lacks = any(nodes.kind(step).lifetime is Lifetime.JOB and step not in begun for step in nodes.order)
     return lacks or not all(snapshot.stands for snapshot in found)

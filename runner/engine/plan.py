@@ -65,7 +65,7 @@ class Plan(Model):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Each once, behind the nodes that meet it: many stand on one host. Then what does not fit."""
+        """Each once, behind the nodes that meet it: many depend on one host. Then what does not fit."""
         met: dict[str, list[str]] = {}
         for node in self.nodes:
             for problem in node.problems:

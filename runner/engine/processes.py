@@ -57,8 +57,8 @@ class Processes:
         self._guard = threading.Lock()
 
     def open_for(self, node: Node) -> None:
-        """Opens and probes what `node` stands on. Raises ProcessFailed."""
-        # Each comes after those it stands on: a tunnel to an exporter that was opened again is opened again
+        """Opens and probes what `node` depends on. Raises ProcessFailed."""
+        # Each comes after those it depends on: a tunnel to an exporter that was opened again is opened again
         # too, though its ssh still runs, for the socket behind it is another.
         renewed: set[NodeId] = set()
         for process in self._nodes.processes_under(node):
@@ -119,8 +119,8 @@ class Processes:
         self._close_idle(node, None, "the last node that needs it is done")
 
     def drop(self, node: Node) -> None:
-        """Closes what only `node` stands on, so that its next attempt begins with new ones; others are probed
-        then."""
+        """Closes what only `node` depends on, so that its next attempt begins with new ones; others are
+        probed then."""
         self._close_idle(node, node, "it is reopened")
 
     def _close_idle(self, node: Node, besides: Node | None, why: str) -> None:
@@ -132,7 +132,7 @@ class Processes:
         self._close_all(idle, why)
 
     def explain(self, node: Node, error: SendenseError) -> SendenseError:
-        """The failure of `node` in the words of what it stands on, which is still as the failure left it."""
+        """The failure of `node` in the words of what it depends on, which is still as the failure left it."""
         for process in reversed(self._nodes.processes_under(node)):
             if (entry := self._open.get(process.id)) is not None:
                 for explain in entry.ctx.explains:

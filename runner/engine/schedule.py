@@ -1,5 +1,5 @@
-"""Whose turn it is: steps become nodes as lists become known, a node's turn comes when all it stands on is
-done, and what stands on a failure is skipped, with the reason.
+"""Whose turn it is: steps become nodes as lists become known, a node's turn comes when all it depends on is
+done, and what depends on a failure is skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class Status(enum.Enum):
     PENDING = "pending"
     RUNNING = "running"
     CLOSING = "closing"
-    """Its turn is over, and what it alone stood on is being closed: what depends on it may not start yet."""
+    """Its turn is over, and what it alone depended on is being closed: what depends on it may not start
+    yet."""
     DONE = "done"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -56,7 +57,7 @@ class Schedule:
         self._bus.emit(NodeSkipped(node=str(node.id), step=node.step.name, because=because))
 
     def again(self, nodes: Iterable[Node]) -> None:
-        """They have another turn, and so has what stands on them and is done; it is not what it was any
+        """They have another turn, and so has what depends on them and is done; it is not what it was any
         more."""
         reset = {node.id for node in nodes}
         for step in self._nodes.order:
@@ -67,7 +68,7 @@ class Schedule:
         self._status.update(dict.fromkeys(reset, Status.PENDING))
 
     def unfinished(self, node: Node) -> bool:
-        """Whether it still needs what it stands on."""
+        """Whether it still needs what it depends on."""
         return self._status.get(node.id) in (Status.PENDING, Status.RUNNING)
 
     def work_is_done(self) -> bool:
@@ -142,7 +143,7 @@ class Schedule:
         )
 
     def _skip_hopeless(self) -> None:
-        """In the order of the graph, so that one pass reaches everything that stands on a failure."""
+        """In the order of the graph, so that one pass reaches everything that depends on a failure."""
         for step in self._nodes.order:
             if step not in self._nodes.of_step:
                 self._skip_unexpanded(step)
@@ -196,7 +197,7 @@ class Schedule:
         return None
 
     def _why_not(self, node: Node) -> str | None:
-        """What failed that `node` is, or stands on; None where nothing did so far."""
+        """What failed that `node` is, or depends on; None where nothing did so far."""
         status = self._status.get(node.id)
         if status is Status.SKIPPED:
             return self._because.get(node.id, f"{node.id} skipped")

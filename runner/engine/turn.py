@@ -90,7 +90,7 @@ class Turns:
             return Status.FAILED
 
     def again(self, node: Node) -> None:
-        """What the node's failure invalidated is made again, and what stands on that; then the node has
+        """What the node's failure invalidated is made again, and what depends on that; then the node has
         another turn."""
         error = self._healing[node.id]
         invalid = [other for name in error.invalidates for other in self._resolver.producers(node, name)]

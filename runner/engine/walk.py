@@ -57,8 +57,8 @@ class Visit:
 
     @property
     def observations(self) -> tuple[Observation, ...]:
-        """What it stands on. What is made and kept needs nothing more; what a JOB node holds is released some
-        time."""
+        """What it depends on. What is made and kept needs nothing more; what a JOB node holds is released
+        some time."""
         if self.standing.kept and self.kind.lifetime is Lifetime.KEEP and not self.kind.read_only:
             return ()
         return self.found.observations
@@ -82,7 +82,7 @@ class Visit:
 
 class Walk:
     """Iterate over it once; raises Interrupted. `looks`: steps that are read-only are run. `thorough`: what
-    they stand on is looked at too, and what any step stands on by the job file alone where no more is
+    they depend on is looked at too, and what any step depends on by the job file alone where no more is
     known."""
 
     def __init__(

@@ -15,7 +15,7 @@ RunOutcome = Literal["done", "alarm", "failed", "unwind-failed", "interrupted", 
 """`alarm`: the work is done, and something was found that somebody must look at (changed block tracking lied,
 a chain went bad); `unfinished`: the events end without an end of the run: it is running, or was killed."""
 JobOutcome = RunOutcome | Literal["locked", "bad-job-file", "not-begun", "not-reached"]
-"""Also of a job that made no run. `not-reached`: of several jobs, one that was not begun since all were
+"""Also of a job that made no run. `not-reached`: of several jobs, one that was not started since all were
 stopped."""
 NodeState = Literal["waiting", "running", "done", "alarm", "kept", "unneeded", "failed", "stopped", "skipped"]
 """`alarm`: done, and it found what the run's alarm is about; `unneeded`: the run is done without it (a tunnel
@@ -57,8 +57,8 @@ ENDINGS: Mapping[JobOutcome, Ending] = {
     "unfinished": Ending("unfinished", "…", "skipped", "error"),
     "locked": Ending("locked", "✗", "failed", "failure", (3,)),
     "bad-job-file": Ending("bad job file", "✗", "failed", "failure", (2,)),
-    "not-begun": Ending("not begun", "✗", "failed", "failure", (1, 2, 3, 5, 130)),
-    "not-reached": Ending("not begun", "–", "skipped", "skipped"),
+    "not-begun": Ending("not started", "✗", "failed", "failure", (1, 2, 3, 5, 130)),
+    "not-reached": Ending("not started", "–", "skipped", "skipped"),
 }
 
 NODES: Mapping[NodeState, Ending] = {

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from runner.base.errors import StateError
 
 NOT_A_FILE, TOO_LARGE = 90, 91
-"""Exit codes of scripts; of the first, the kind stands on standard error."""
+"""Exit codes of scripts; of the first, the kind is on standard error."""
 
 
 class NotAFileError(StateError):

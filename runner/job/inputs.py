@@ -140,7 +140,7 @@ class Resolver:
         )
 
     def live(self, node: Node) -> JobModel:
-        """The `Live` of `node`, once the PROCESS nodes it stands on are open."""
+        """The `Live` of `node`, once the PROCESS nodes it depends on are open."""
         _, live = self._split(node)
         return _values(node, node.step.Live, live, self._scope(node, live, self.given))
 

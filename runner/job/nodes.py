@@ -121,7 +121,7 @@ class Nodes:
         return self.of_step[step]
 
     def matching(self, node: Node, step: str) -> tuple[Node, ...]:
-        """The nodes of `step` that `node` stands on when it refers to it: siblings pair by key, others
+        """The nodes of `step` that `node` depends on when it refers to it: siblings pair by key, others
         join."""
         if step not in self.of_step:
             return ()
@@ -157,7 +157,7 @@ class Nodes:
         )
 
     def processes_under(self, node: Node) -> tuple[Node, ...]:
-        """The PROCESS nodes that `node` stands on, itself excluded, each after those it stands on; guards
+        """The PROCESS nodes that `node` depends on, itself excluded, each after those it depends on; guards
         first."""
         found: dict[NodeId, Node] = {}
         self._collect_processes(node, found)

@@ -30,7 +30,7 @@ class Run:
     job_digest: str
     git_commit: str | None
     tools: dict[str, str] = field(default_factory=dict, hash=False)
-    """Versions of what it stands on, by name (``qemu on store``), as far as they were seen."""
+    """Versions of what it depends on, by name (``qemu on store``), as far as they were seen."""
     execution: str = ""
     """Which process works on the run: at a resume it is another."""
     break_locks: bool = False
@@ -106,7 +106,7 @@ class Context:
         fails half-way then leaves as little as one that ended."""
         self.children: list[Child] = []
         self.explains: list[Callable[[SendenseError], SendenseError]] = []
-        """What a PROCESS node knows of the failure of a node that stands on it: each gets the error and
+        """What a PROCESS node knows of the failure of a node that depends on it: each gets the error and
         returns it, or one that says more. Called while the processes are as the failure left them."""
         self.guards = guards if guards is not None else []
         """The locks without which nothing of this run is written on any host; a guard adds its own."""

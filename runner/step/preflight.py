@@ -50,7 +50,7 @@ class Preflight(Generic[OutT]):
     """What `Step.preflight` returns. Say what is known; what is not is left out, not guessed."""
 
     observations: tuple[Observation, ...] = ()
-    """What the node stands on but does not make (programs, forwards, privileges). A run looks at that of all
+    """What the node depends on but does not make (programs, forwards, privileges). A run looks at that of all
     its nodes before it changes anything, and does not begin if something is wrong."""
     problems: tuple[str, ...] = ()
     """What the node would fail with, in sentences, if it ran now: a plan and a doctor show it. No reason for

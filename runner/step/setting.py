@@ -11,7 +11,7 @@ class Setting(Model):
     """One of them in words: ``Setting(name="retention", text="keep-daily 30")``."""
 
     name: str
-    """One or two words; what several steps say under one name stands on one line."""
+    """One or two words; what several steps say under one name shares one line."""
     text: str
     """As it is now, for a person."""
     change: str = ""

@@ -39,7 +39,7 @@ def job_for(
     and `sweep` take it as any other; the same command gives the same file, also with other values of `free`.
     `about` (a VM, a point) stands in its name.
 
-    `typed_as`: what stood on the command line in place of the values of `free`, where that may mean others
+    `typed_as`: what was on the command line in place of the values of `free`, where that may mean others
     another day (the newest point): an unfinished run of the same command keeps what it began with, unless
     `fresh`."""
     fixed = {name: value for name, value in values.items() if name not in free}

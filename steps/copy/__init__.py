@@ -1,7 +1,7 @@
 """Bytes from one block device to another, proven: extents, endpoints (NBD, memory), the copy, digests, the
 ledger.
 
-It knows no host, step or vSphere and stands on `runner.base.errors` and `runner.base.units` alone: a library
+It knows no host, step or vSphere and depends on `runner.base.errors` and `runner.base.units` alone: a library
 of its own.
 
     extents.py    (pure) runs of zeroes and of content, windows, blocks

@@ -181,7 +181,7 @@ def _ranges(value: Any, head: LedgerHead, number: int, name: str) -> Iterable[Fl
 
 def _fits(one: Flushed, capacity: int) -> bool:
     blocks = -(-one.length // BLOCK)
-    # Half a block cannot be believed: its digest is of the whole, and nobody knows which half was written.
+    # Half a block cannot be believed: its digest is of the whole, and which half was written is unknown.
     whole = one.offset % BLOCK == 0 and (one.length % BLOCK == 0 or one.end == capacity)
     return whole and one.length > 0 and one.end <= capacity and len(one.digests) in (0, blocks * ENTRY)
 

@@ -45,7 +45,7 @@ def argv(
 
     `shared` connections at once, since the default of 1 lets the second wait for ever, and `--persistent`,
     since without it the first probe ends the server. With either cache a FLUSH is an fsync, which the promise
-    of the ledger stands on, so it is named even where it is the default. `none` opens the image with
+    of the ledger depends on, so it is named even where it is the default. `none` opens the image with
     O_DIRECT: what is read comes from storage.
     """
     return (

@@ -130,7 +130,7 @@ class Plan(Model):
 def keep(
     chains: Chains, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None
 ) -> tuple[Decision, ...]:
-    """What the rules say of each point, oldest first. `pinned`: points that something else stands on (an
+    """What the rules say of each point, oldest first. `pinned`: points that something else depends on (an
     unfinished run), and what."""
     history = chains.history
     good = [entry for entry in history if chains.good(entry)]

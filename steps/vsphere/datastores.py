@@ -48,7 +48,7 @@ def file_in(backing: Any, stores: Datastores, text: str) -> DatastoreFile:
 
 
 def chain(device: Any) -> Iterator[Any]:
-    """A disk's backing, and what it stands on down to the base. None of other devices."""
+    """A disk's backing, with its chain down to the base. None of other devices."""
     backing = device.backing if isinstance(device, vim.vm.device.VirtualDisk) else None
     while backing is not None:
         yield backing

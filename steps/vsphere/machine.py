@@ -88,7 +88,7 @@ def refuse_unless_ready(client: Client, moref: str) -> None:
 
 
 def consolidation_needed(client: Client, moref: str) -> bool:
-    """Snapshots were deleted whose disks are not merged: the live disk still stands on their files."""
+    """Snapshots were deleted whose disks are not merged: the live disk still depends on their files."""
     doing = f"looking whether VM {moref} needs consolidation"
     seen = read(client, vim.VirtualMachine, moref, ("runtime.consolidationNeeded",), doing)
     return bool(seen.get("runtime.consolidationNeeded"))
@@ -120,7 +120,7 @@ def esxi_host(client: Client, moref: str) -> str:
 
 
 def delta_files(client: Client, moref: str) -> tuple[str, ...]:
-    """Files of the live disks that stand on another file."""
+    """Files of the live disks that depend on another file."""
     doing = f"reading the disk files of VM {moref}"
     seen = read(client, vim.VirtualMachine, moref, ("config.hardware.device",), doing)
     backings = [disk.backing for disk in hardware.virtual_disks(seen.get("config.hardware.device", ()))]

@@ -47,7 +47,7 @@ def test_a_run_of_several_ends_with_a_line_for_each_what_needs_somebody_last(
     assert "done" in done and f"vm/{point.name}" in done
     assert "bad job file" in nope
     assert "failed" in lost and "discover: " in lost and "gone" in lost
-    assert "not begun" in keyless and "private key" in keyless
+    assert "not started" in keyless and "private key" in keyless
     # Each sentence above says whose it is.
     above = said.err[: said.err.index("1 of 4 jobs is done")]
     assert f"sendense: {jobs[3]}: the private key" in above
@@ -128,7 +128,7 @@ def test_jobs_run_at_once_and_one_signal_stops_them_all(site: Site, tmp_path: Pa
     assert len(site.points()) == before
     lines = {line.split()[0]: line for line in said[said.index("0 of 3 jobs are done") :].splitlines()[2:]}
     assert all("interrupted" in lines[f"{vm}-backup"] for vm in ("vm", "second")), said
-    assert "not begun" in lines[str(jobs[2])], said
+    assert "not started" in lines[str(jobs[2])], said
 
     assert call("run", "-q", "--parallel", "3", *jobs) == 0
     assert len(site.points()) == before + 3
