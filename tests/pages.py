@@ -203,12 +203,12 @@ class Reader:
         reader = cls(lab, directory)
         record = lab.record
         (directory / "home").mkdir()
-        hub = record.hub
-        assert hub.identity is not None
+        store = record.store
+        assert store.identity is not None
         (directory / "site.yaml").write_text(
             "version: 1\n"
-            f"hosts: {{store: {{ssh: '{hub.ssh}', port: {hub.port}, identity: {{file: {hub.identity.file}}}, "
-            f"host-key: {hub.host_key}}}}}\n"
+            f"hosts: {{store: {{ssh: '{store.ssh}', port: {store.port}, identity: {{file: {store.identity.file}}}, "
+            f"host-key: {store.host_key}}}}}\n"
             f"vcenters: {{prod: {{server: {record.vcenter.server}, port: {record.vcenter.port}, username: "
             f"{record.vcenter.username}, password: {{file: {record.vcenter.password_file}}}, tls: {{ca: {record.vcenter.ca}}}}}}}\n"
             f"repositories: {{main: {{host: store, path: {directory / 'repository'}}}}}\n"

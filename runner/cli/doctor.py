@@ -17,7 +17,7 @@ from runner.console.checklist import print_checklist
 @job_options
 @json_option
 def doctor(job: Path | None, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Check everything a job depends on, and say how to fix what is wrong.
+    """Check everything a job needs, and say how to fix problems.
 
     Without JOB it checks this machine only. Changes nothing; exit code 1 if a run would fail. It logs in to
     the hosts and the vCenter that the job file names: not for files that are not trusted.

@@ -99,7 +99,7 @@ def test_what_was_found_at_rest_and_against_the_vm_is_told_apart(hub: Hub, capsy
     shown = " ".join(capsys.readouterr().out.split())
     assert "chain FAILED 0 h ago" in shown
     assert "source ok 0 h ago" in shown
-    assert "NOT GOOD: disk 2000 did not pass" in shown
+    assert "NOT TRUSTED: disk 2000 failed" in shown
     assert sendense("points", "--json", job) == 0
     (point,) = json.loads(capsys.readouterr().out)["repositories"][0]["points"]
     assert [point[name]["disks"][0]["different"] for name in ("at_rest", "against_source")] == [[0], []]

@@ -82,12 +82,12 @@ def sendense(command: str, site: Path, *arguments: object) -> int:
     ("harm", "number", "good", "why"),
     [
         pytest.param(suspect, 2, 1, "disk 2000 is suspect: tracking missed a write", id="suspect"),
-        pytest.param(failed_at_rest, 2, 0, "disk 2000 did not pass its verification at rest", id="failed at rest"),
+        pytest.param(failed_at_rest, 2, 0, "disk 2000 failed verification at rest", id="failed at rest"),
         pytest.param(differed, 2, 0, "disk 2000 differed from the VM", id="differed from the VM"),
-        pytest.param(suspect, 1, 0, "is built on {1}, which is suspect", id="built on a suspect one"),
+        pytest.param(suspect, 1, 0, "is backed by {1}, which is suspect", id="built on a suspect one"),
         pytest.param(digests_lost, 1, 0, "has lost disk-2000.blake3", id="of a broken chain"),
         pytest.param(unreadable, 2, 1, "verified.json cannot be read", id="its marks cannot be read"),
-        pytest.param(unreadable, 1, 0, "is built on {1}, which cannot be read", id="those below cannot be read"),
+        pytest.param(unreadable, 1, 0, "is backed by {1}, which cannot be read", id="those below cannot be read"),
     ],
 )
 def test_a_point_that_is_not_to_be_relied_on_is_refused_with_the_one_that_is(
@@ -173,14 +173,14 @@ def test_the_newest_is_the_newest_good_one_and_that_is_said(
     assert sendense("restore", site, name, "--to", tmp_path / "to", "--format", "raw", "--json") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["point"] == chain.points[1]
-    assert f"! {chain.points[1]}, the newest good point of pgtest1 ({chain.points[2]} is not good: " in said.err
+    assert f"! using {chain.points[1]}, the newest good point of pgtest1 ({chain.points[2]} is not good: " in said.err
     values = {"repository": "main", "points": [name], "level": "metadata"}
     file = site.with_name("verify.yaml")
     file.write_text(
         yaml.safe_dump({"version": 1, "name": "v", "include": "site.yaml", "template": "verify", "vars": values})
     )
     assert sendense("run", file) == 0
-    assert f"{chain.points[1]} is taken" in capsys.readouterr().err
+    assert f"using {chain.points[1]}, the newest good point" in capsys.readouterr().err
 
 
 def test_where_no_point_is_good_the_newest_is_taken_and_asked_about(
@@ -190,7 +190,7 @@ def test_where_no_point_is_good_the_newest_is_taken_and_asked_about(
         suspect(chain, number)
     assert sendense("restore", site, "latest", "--to", tmp_path / "to") == 2
     said = capsys.readouterr().err
-    assert f"no point of pgtest1 is good; using the newest, {chain.points[2]}, is taken" in said
+    assert f"no point of pgtest1 is good; using the newest, {chain.points[2]}" in said
     assert "no point of this VM is good" in said
 
 
