@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, cast
 
 from runner.base.waiting import NEVER
@@ -13,7 +14,8 @@ CHANGING = frozenset({"run", "popen", "mkdir", "write", "write_sparse", "append"
 """Verbs that may change something there; all others are read-only, or make what ends with us."""
 
 
-_acting = threading.local()
+_acting: ContextVar[Callable[[], None] | None] = ContextVar("acting", default=None)
+"""How the act asks for the locks that this code runs in, also in a thread that does a part of it."""
 
 
 def guarded(host: Host, hold: Callable[[], None]) -> Host:
@@ -24,15 +26,14 @@ def guarded(host: Host, hold: Callable[[], None]) -> Host:
 
 
 def hold_still() -> None:
-    """Raises as `hold` does, of the guarded act that this thread is in; of any other it says nothing."""
-    hold: Callable[[], None] | None = getattr(_acting, "hold", None)
-    if hold is None:
+    """Raises as `hold` does, of the guarded act that this is a part of; of any other it says nothing."""
+    if (hold := _acting.get()) is None:
         return
-    _acting.hold = None  # taking a lock again needs sessions too
+    before = _acting.set(None)  # taking a lock again needs sessions too
     try:
         hold()
     finally:
-        _acting.hold = hold
+        _acting.reset(before)
 
 
 def bare(host: Host) -> Host:
@@ -57,10 +58,10 @@ class _Guarded:
 
         def act(*args: Any, **more: Any) -> Any:
             self._hold()
-            _acting.hold = self._hold
+            before = _acting.set(self._hold)
             try:
                 return verb(*args, **more)
             finally:
-                _acting.hold = None
+                _acting.reset(before)
 
         return act

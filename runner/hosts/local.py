@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runner.base.errors import CommandError
-from runner.base.waiting import NEVER, heeding
+from runner.base.waiting import NEVER, heeding, unless_stopped
 from runner.hosts import files, process
 from runner.hosts.host import LARGEST_LOG, LARGEST_RECORD, Child, Completed, FileStat, Forwards, Lock
 from runner.hosts.regular_file import read_pieces
@@ -154,8 +154,11 @@ class LocalHost:
         return range(0)
 
     def reach(self, server: str, port: int, timeout: float = 15.0) -> str:
-        try:
+        def connect() -> None:
             socket.create_connection((server, port), timeout).close()
+
+        try:
+            unless_stopped(connect, self._stop)
         except socket.gaierror as error:
             return f"its name cannot be resolved ({error.strerror})"
         except TimeoutError:

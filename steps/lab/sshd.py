@@ -12,11 +12,11 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runner.base.errors import SendenseError
+from runner.base.waiting import NEVER, until
 from runner.hosts import process
 from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
@@ -235,8 +235,5 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _await(condition: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SendenseError(f"{otherwise} after {START_TIMEOUT:.0f} s")
-        time.sleep(0.01)
+    late = SendenseError(f"{otherwise} after {START_TIMEOUT:.0f} s")
+    until(condition, stop=NEVER, timeout=START_TIMEOUT, late=lambda: late)

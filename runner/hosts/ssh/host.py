@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 from runner.base.errors import CommandError, HostError, Interrupted, SendenseError
-from runner.base.waiting import NEVER
+from runner.base.waiting import NEVER, unless_stopped
 from runner.hosts.fencing import hold_still
 from runner.hosts.host import Child, Completed, Forwards, Lock
 from runner.hosts.script import Script
@@ -60,11 +61,9 @@ class SshHost(RemoteFiles):
         timeout: float = 60.0,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
-        if self.stop.is_set():
-            raise Interrupted
         deadline = time.monotonic() + timeout
         content = stdin or b""
-        session = self._connections.start(leash(self.name, argv, size=len(content), mark=self.mark))
+        session = self._start(leash(self.name, argv, size=len(content), mark=self.mark), self.stop)
         ended = session.finish([content], deadline, stop=self.stop, leashed=True)
         if ok is not None and ended.exit_code not in ok:
             raise CommandError(self.name, argv, ended.exit_code, ended.stderr)
@@ -90,7 +89,7 @@ class SshHost(RemoteFiles):
         return self._spec.port_range
 
     def reach(self, server: str, port: int, timeout: float = 15.0) -> str | None:
-        return self._connections.reach(server, port, timeout)
+        return unless_stopped(lambda: self._connections.reach(server, port, timeout), self.stop)
 
     def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
         return open_forwards(self.name, self._spec, sockets, self.stop)
@@ -110,10 +109,8 @@ class SshHost(RemoteFiles):
         stop: threading.Event = NEVER,
         leashed: bool = False,
     ) -> bytes:
-        if stop.is_set():
-            raise Interrupted
         argv = script.argv(*args, name=self.mark or "sh")
-        session = self._connections.start(leash(self.name, argv, mark=self.mark) if leashed else argv)
+        session = self._start(leash(self.name, argv, mark=self.mark) if leashed else argv, stop)
         if stdin is not None:
             try:
                 hold_still()
@@ -127,7 +124,7 @@ class SshHost(RemoteFiles):
         return ended.stdout
 
     def stream(self, script: Script, *args: str) -> Generator[bytes, None, None]:
-        session = self._connections.start(script.argv(*args, name=self.mark or "sh"))
+        session = self._start(script.argv(*args, name=self.mark or "sh"), self.stop)
         try:
             while content := receive(session, _READ_TIMEOUT, self.stop):
                 yield content
@@ -147,4 +144,11 @@ class SshHost(RemoteFiles):
             self._cut_off -= left
 
     def _wire(self, argv: Sequence[str]) -> Session:
-        return self._connections.start(argv, merged=True)
+        return self._start(argv, self.stop, merged=True)
+
+    def _start(self, argv: Sequence[str], stop: threading.Event, *, merged: bool = False) -> Session:
+        """Raises HostError, Interrupted: a login may take its time, and is left to whoever comes next."""
+        if stop.is_set():
+            raise Interrupted
+        start = partial(self._connections.start, argv, merged=merged)
+        return unless_stopped(start, stop, drop=Session.close)

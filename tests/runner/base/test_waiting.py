@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from runner.base.errors import Interrupted
-from runner.base.waiting import NEVER, Deadline, again, until
+from runner.base.waiting import NEVER, Deadline, again, unless_stopped, until
+from tests.eventually import eventually
 
 
 class Refused(Exception):
@@ -20,6 +21,10 @@ class Late(Exception):
 
 def accepts(error: BaseException) -> bool:
     return isinstance(error, Refused)
+
+
+def refuse(why: str) -> None:
+    raise Refused(why)
 
 
 class Attempts:
@@ -147,6 +152,27 @@ def test_nothing_is_tried_again_after_the_stop() -> None:
     with pytest.raises(Refused):
         again(act, on=accepts, stop=stop)
     assert act.numbers == [1]
+
+
+def test_work_that_nobody_can_end_is_left_and_what_it_still_gives_is_dropped() -> None:
+    ends, dropped = threading.Event(), []
+
+    def work() -> str:
+        ends.wait(60)
+        return "a session"
+
+    with pytest.raises(Interrupted):
+        unless_stopped(work, stopped_after(0.05), drop=dropped.append)
+    assert dropped == []
+    ends.set()
+    assert eventually(lambda: dropped == ["a session"])
+
+
+@pytest.mark.parametrize("stop", [threading.Event(), NEVER], ids=["may-be-stopped", "never-stopped"])
+def test_work_that_is_not_stopped_gives_what_it_gives(stop: threading.Event) -> None:
+    assert unless_stopped(lambda: "a session", stop, drop=lambda session: pytest.fail("it is wanted")) == "a session"
+    with pytest.raises(Refused, match="no session"):
+        unless_stopped(lambda: refuse("no session"), stop)
 
 
 def test_a_deadline_is_a_stop_that_comes_by_itself() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,9 @@ from runner.hosts.local import LocalHost
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
 from tests.programs import Programs
+from tests.sshd import sshd
+
+__all__ = ["sshd"]
 
 IN_TIME = 5.0
 """Seconds in which work ends once the stop came."""
@@ -129,6 +134,16 @@ def test_a_sparse_file_of_which_more_is_to_be_sent_is_not_made(host: Host, tmp_p
     with pytest.raises(Interrupted):
         host.until(stop).write_sparse(f"{tmp_path}/disk.blake3", 2 * MiB, pieces())
     assert eventually(lambda: sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [])
+
+
+def test_a_server_that_is_silent_at_the_login_is_waited_for_no_longer(sshd: Sshd) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        spec = sshd.spec.model_copy(update={"port": silent.getsockname()[1]})
+        with contextlib.closing(connect("hub", spec)) as host:
+            took = ended_by_a_stop(
+                lambda stop: host.until(stop).run(("true",)), lambda: select.select([silent], [], [], 0)[0]
+            )
+    assert took < IN_TIME
 
 
 def test_nothing_is_started_after_the_stop(host: Host, tmp_path: Path) -> None:
