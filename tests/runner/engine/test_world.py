@@ -1,13 +1,17 @@
-"""What a run shares is closed at its end, all of it, and what does not close is told."""
+"""What a run shares is closed at its end, all of it, and what does not close is told; its hosts hear its stop."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from runner.base.errors import Interrupted
 from runner.engine.world import World
 from runner.events.events import Bus, Event, Warned
 from runner.job.model import Job
+from runner.step.context import Run
 
 
 def test_what_does_not_close_is_a_warning_and_keeps_nothing_else_open(tmp_path: Path):
@@ -31,3 +35,58 @@ def test_what_does_not_close_is_a_warning_and_keeps_nothing_else_open(tmp_path: 
     (told,) = events
     assert isinstance(told, Warned)
     assert (told.node, told.text) == ("vcenter prod", "could not be closed: no such session")
+
+
+JOB = Job("toy", {}, {"local": "local"}, {}, None, (), "toy.yaml", "0", {})
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def world(stop: threading.Event, tmp_path: Path) -> Iterator[World]:
+    with World(JOB, Bus(), stop, tmp_path / "scratch") as world:
+        world.claim("20261123T170000Z-3f9a0c1e")
+        world.run = Run("20261123T170000Z-3f9a0c1e", "toy", "0", None)
+        yield world
+
+
+def test_what_a_step_runs_ends_with_the_run(world: World, stop: threading.Event):
+    host = world.context("node").host("local")
+    stop.set()
+    for stopped in (
+        host,
+        world.context("node").host("local"),
+        world.unheard("node").host("local"),
+        world.host("local"),
+    ):
+        with pytest.raises(Interrupted):
+            stopped.run(("true",))
+
+
+def test_what_cleans_up_after_the_stop_has_time_of_its_own(world: World, stop: threading.Event):
+    stop.set()
+    for ctx in (world.context("node", cleanup=True), world.unheard("node", cleanup=True)):
+        assert ctx.host("local").run(("echo", "cleaned")).stdout == b"cleaned\n"
+    assert world.lasting_host("local").run(("echo", "recorded")).stdout == b"recorded\n"
+
+
+def test_all_that_cleans_up_after_the_stop_has_one_deadline(
+    world: World, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("runner.engine.world.CLEANUP_TIMEOUT", 0.3)
+    stop.set()
+    first = world.context("first", cleanup=True)
+    with pytest.raises(Interrupted):
+        first.host("local").run(("sleep", "3600"), timeout=3600)
+    with pytest.raises(Interrupted):
+        world.context("second", cleanup=True).host("local").run(("true",))
+
+
+def test_a_stop_ends_what_cleaned_up_before_it(world: World, stop: threading.Event):
+    ctx = world.context("node", cleanup=True)
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Interrupted):
+        ctx.host("local").run(("sleep", "3600"), timeout=3600)
