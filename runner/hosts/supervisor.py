@@ -283,4 +283,5 @@ def receive(wire: Wire, timeout: float, stop: threading.Event) -> bytes:
         except TimeoutError:
             return None
 
-    return until(heard, stop=stop, timeout=timeout, pause=0)[0]
+    # Most of it is there already: a file comes in pieces of 32 KiB, and to begin a wait takes 75 µs.
+    return (heard() or until(heard, stop=stop, timeout=timeout, pause=0))[0]
