@@ -1,9 +1,11 @@
 """The walk over a job's nodes ahead of a run, in their order: for the plan, the doctor and the look that a
 run takes before it changes anything.
 
-    Walk
-    ├── _standing    whether the node is done, and what it gave; a step that is read-only is run for that
-    └── _ahead       `Step.preflight`; the nodes behind it are looked at by the prospect that it gives
+    for each step, for each of its nodes
+    ├── _stand     whether it is done already, and what it gave
+    ├── _looked    a step that is read-only is run: its output says more than any look ahead
+    ├── _ahead     else `Step.preflight`; by the prospect that it gives the nodes behind it are looked at
+    └── _partly    where what comes before is not even foreseen: what the job file alone tells
 
 It does no I/O itself: all that it learns of the world comes through an `Observer`.
 """
@@ -72,8 +74,10 @@ class Visit:
     @property
     def met(self) -> tuple[Observation, ...]:
         """What kept it from being looked at."""
-        errors = (error for error in (self.error, self.found.locked) if error is not None)
-        return tuple(met(f"step {self.name}", "what it depends on", error) for error in errors)
+        errors = (self.standing.error, self.error, self.found.locked)
+        return tuple(
+            met(f"step {self.name}", "what it depends on", error) for error in errors if error is not None
+        )
 
     @property
     def locked(self) -> LockedError | None:
@@ -122,6 +126,8 @@ class Walk:
         if not node.is_process:
             visit = replace(visit, standing=self._stand(node))
         standing = visit.standing
+        # What completed earlier may stand on what is gone since (a vCenter that is down): nobody needs it
+        # now.
         if self._observer.offline or (standing.settled and not self._thorough):
             return replace(visit, found=visit.kind.preflight(None, told))
         if self._resolver.unknown(node, foreseen=True):
@@ -145,6 +151,7 @@ class Walk:
             visit = self._looked(visit, node)
         if self._thorough:
             return visit
+        # It was looked at just now: to ask its preflight of the world would be to look a second time.
         known = replace(told, out=visit.out or _given(node, standing))
         return replace(visit, found=visit.kind.preflight(None, known))
 
@@ -173,6 +180,7 @@ class Walk:
         except Interrupted:
             raise
         except SendenseError as error:
+            # A reviewer sees the settings of a node that cannot be looked at, too.
             return replace(visit, error=error, found=visit.kind.preflight(None, told))
 
     def _partly(self, visit: Visit, told: Known[Any, Any]) -> Visit:
