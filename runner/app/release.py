@@ -71,7 +71,7 @@ def release_all(left: Iterable[Orphan]) -> None:
                 raise SendenseError(orphan.stays)
             orphan.release()
         except SendenseError as error:
-            failures.append(f"{orphan.what} stays: {error}")
+            failures.append(f"{orphan.what} is kept: {error}")
     if failures:
         raise UnwindError("; ".join(failures))
 

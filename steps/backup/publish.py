@@ -39,7 +39,7 @@ class PointExistsError(SendenseError):
 class IsProtectedError(SendenseError):
     def __init__(self, path: str, protection: Protection) -> None:
         super().__init__(
-            f"{path} stays: it is protected until {protection.until:%Y-%m-%d} ({protection.reason}); "
+            f"{path} is kept: it is protected until {protection.until:%Y-%m-%d} ({protection.reason}); "
             "`sendense protect JOB POINT --lift` lifts that"
         )
 

@@ -9,6 +9,6 @@ share=$1 format=$2
 shift 2
 for image; do
     # qemu would wait for ever for what writes into a FIFO, and follow a link to anywhere.
-    if [ -L "$image" ] || { [ -e "$image" ] && [ ! -f "$image" ]; }; then echo "it is no regular file" >&2; exit 1; fi
+    if [ -L "$image" ] || { [ -e "$image" ] && [ ! -f "$image" ]; }; then echo "it is not a regular file" >&2; exit 1; fi
     qemu-img info --output=json -f "$format" ${share:+"$share"} "$image" || exit
 done

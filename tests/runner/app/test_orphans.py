@@ -143,7 +143,7 @@ def test_abandoning_a_lost_run_by_its_id_releases_all_it_left_and_nothing_else(s
 
 def test_abandoning_names_what_stays(shed: Path) -> None:
     (shed / RUN).write_text("busy")
-    with pytest.raises(UnwindError, match="a barrow in main stays: somebody sits on it"):
+    with pytest.raises(UnwindError, match="a barrow in main is kept: somebody sits on it"):
         abandon_run(job(shed), RUN, Options())
 
 

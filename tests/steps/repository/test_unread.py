@@ -310,6 +310,6 @@ def test_no_point_goes_that_an_image_lies_on_whatever_the_manifests_say(
     made = chain(any_hub)
     made.add({2000: None}, {})
     path = child(made)
-    with pytest.raises(SendenseError, match=f"{made.points[1]} stays: .*{path.name}"):
+    with pytest.raises(SendenseError, match=f"{made.points[1]} is kept: .*{path.name}"):
         prune(any_hub, made, keep_last=kept)
     assert made.path(1).exists()
