@@ -14,10 +14,11 @@ from blake3 import blake3
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
 from steps.copy.extents import BLOCK
-from steps.maintain.prune import Prune, Pruned
+from steps.maintain.prune import Prune
 from steps.repository import layout, marker
 from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity, dump
 from steps.repository.retention import Policy
+from steps.values.pruned import Pruned
 from tests.hub import INSTANCE, VCENTER, Hub
 
 CAPACITY = 4 * MiB

@@ -4,15 +4,12 @@ rebuilt before."""
 from __future__ import annotations
 
 import posixpath
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import ValidationError
-
 from runner.base.errors import SendenseError
-from runner.base.model import JobModel, Model, SectionName
+from runner.base.model import JobModel, SectionName
 from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Row, Statement, StepReport
@@ -21,40 +18,16 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Lifetime, Step
 from steps.points import retention_plan
-from steps.points.dependants import refuse_if_built_on
+from steps.points.pruning import Pruning
 from steps.points.rebase import Rebuilding
 from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.qemu import img, nbd_server
-from steps.repository import layout, marker, reader, retention, verification_records, vm_place
-from steps.repository.retention import Move, Policy
+from steps.repository import layout, marker, retention, vm_place
+from steps.repository.retention import Policy
 from steps.repository.section import locate
-from steps.repository.vm_directory import VmDirectory
 from steps.repository.vm_lock import hold
+from steps.values.pruned import Pruned
 from steps.values.reservation import Reservation
-
-
-class Dropped(Model):
-    """A point that is gone."""
-
-    point: str
-    """Its name"""
-    freed: int
-    """Bytes that it took"""
-    why: str
-    """Why nothing kept it"""
-
-
-class Pruned(Model):
-    vm: str
-    """The VM's name; with inventory path and uuid where another VM there has that name too"""
-    instance_uuid: str
-    """The VM's instance uuid"""
-    dropped: tuple[Dropped, ...]
-    """Points that are gone, oldest first"""
-    rebuilt: tuple[str, ...]
-    """Images that were put on others or made fulls, in words"""
-    notes: tuple[str, ...]
-    """What was not done, and why"""
 
 
 class PruneIn(JobModel):
@@ -73,11 +46,6 @@ class PruneIn(JobModel):
 class PruneLive(JobModel):
     reserved: Reservation | None = None
     """The VM's lock, where this run holds it already; without it, it is taken"""
-
-
-class ProtectedMeanwhileError(SendenseError):
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is kept: it was protected meanwhile; run the same command again")
 
 
 class Prune(Step[PruneIn, PruneLive, Pruned]):
@@ -117,45 +85,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         self._lock(ctx, host, directory, inputs, live)
         img.QEMU_IMG.require(ctx, host)
         rebuilding = Rebuilding(ctx, host, root, directory, retention_plan.can_share(host, directory))
-        vm = _finished(rebuilding)
-        made = _decided(rebuilding, vm, inputs, inputs.planned)
-        agreed, moved, gone = made, list[Move](), _Gone(ctx, made.instance_uuid)
-        label = made.label if inputs.planned is None else inputs.planned.label
-        # A verification may find meanwhile that what stays is damaged: before each deletion the plan is made
-        # again, from the points that were agreed on at first.
-        try:
-            while made.refused is None and (made.plan.moves or made.plan.drops):
-                ctx.check_stop()
-                if made.plan.moves:
-                    _rebuild(rebuilding, made)
-                    moved += made.plan.moves
-                else:
-                    newest = made.plan.drops[-1]  # so that each point that is there has its whole chain
-                    path = posixpath.join(directory, newest)
-                    ctx.progress(
-                        label,
-                        "delete",
-                        len(gone.points),
-                        len(gone.points) + len(made.plan.drops),
-                        noun="point",
-                    )
-                    ctx.hold()
-                    _drop(host, directory, newest)
-                    gone.add(Dropped(point=newest, freed=vm.stored_in(path), why=made.plan.why(newest)))
-                made = _decided(rebuilding, _seen(rebuilding), inputs, agreed)
-        except SendenseError as error:
-            if gone.points:
-                error.add(f"deleted of {label}: {', '.join(sorted(gone.points))}")
-            raise
-        if made.refused is not None:
-            ctx.warn(f"nothing {'more ' if moved or gone.points else ''}of {label} is pruned: {made.refused}")
-        return Pruned(
-            vm=label,
-            instance_uuid=made.instance_uuid,
-            dropped=tuple(gone.points[point] for point in sorted(gone.points)),
-            rebuilt=tuple(_words(move) for move in moved),
-            notes=() if made.refused is None else (f"{made.refused}.",),
-        )
+        return Pruning(rebuilding, inputs.policy, inputs.planned, inputs.now).run()
 
     def preflight(self, ctx: Context | None, known: Known[PruneIn, Pruned]) -> Preflight[Pruned]:
         settings, inputs = retention.settings(known.told), known.inputs
@@ -238,25 +168,6 @@ def _foreseen(after: VmPlan | None) -> Preflight[Pruned]:
     )
 
 
-class _Gone:
-    """The points of one VM that this run deleted, also in executions that were killed: a run that resumes it
-    is told of all."""
-
-    def __init__(self, ctx: Context, instance_uuid: str) -> None:
-        self._log = ctx.log(f"pruned-{instance_uuid}")
-        self.points: dict[str, Dropped] = {}
-        for line in (self._log.read() or b"").splitlines():
-            with suppress(ValidationError):  # torn by a kill
-                self._know(Dropped.model_validate_json(line))
-
-    def add(self, point: Dropped) -> None:
-        self._log.append(point.model_dump_json().encode() + b"\n")
-        self._know(point)
-
-    def _know(self, point: Dropped) -> None:
-        self.points[point.point] = point
-
-
 def _result(out: Pruned) -> Result:
     freed = sum(point.freed for point in out.dropped)
     return Result(
@@ -270,72 +181,3 @@ def _result(out: Pruned) -> Result:
         ),
         bytes=freed,
     )
-
-
-def _finished(rebuilding: Rebuilding) -> VmDirectory:
-    """The VM's directory, without what a killed prune left in it."""
-    host, directory = rebuilding.host, rebuilding.directory
-    vm = _seen(rebuilding)
-    if not vm.leftovers or vm.unread:
-        return vm
-    for name in host.listdir(directory):
-        if layout.is_dropped(name):
-            refuse_if_built_on(host, directory, name.removesuffix(layout.DROPPED))
-            host.remove(posixpath.join(directory, name), recursive=True)
-        elif layout.is_point(name):
-            rebuilding.finish(name)
-    return _seen(rebuilding)
-
-
-def _seen(rebuilding: Rebuilding) -> VmDirectory:
-    return reader.read(rebuilding.host, rebuilding.directory)
-
-
-def _decided(rebuilding: Rebuilding, vm: VmDirectory, inputs: PruneIn, before: VmPlan | None) -> VmPlan:
-    """What goes now: of what was planned `before`, that which is still to go."""
-    pinned: dict[str, str] = {}
-    # Time goes on while images are rebuilt; nothing may go that nobody was shown.
-    if before is not None:
-        planned = set(before.plan.drops)
-        pinned = {
-            entry.point: "not planned for deletion" for entry in vm.entries if entry.point not in planned
-        }
-    now = inputs.now or datetime.now(UTC)
-    own = {
-        entry.point: "published by this run"
-        for entry in vm.entries
-        if entry.manifest.run == rebuilding.ctx.run.id
-    }
-    return retention_plan.plan_of(
-        rebuilding.host, vm, inputs.policy, now, pinned | own, shares=rebuilding.shares
-    )
-
-
-def _rebuild(rebuilding: Rebuilding, made: VmPlan) -> None:
-    ctx, host = rebuilding.ctx, rebuilding.host
-    free = host.free_bytes(rebuilding.directory)
-    if free < made.work.room:
-        raise NoRoomError(host, made, free)
-    for number, move in enumerate(made.plan.moves):
-        ctx.check_stop()
-        ctx.progress(made.vm, "rebuild", number, len(made.plan.moves), noun="image")
-        ctx.hold()
-        rebuilding.put(move)
-        ctx.advanced.set()
-
-
-def _drop(host: Host, directory: str, point: str) -> None:
-    """From the list in one step, and then from the disk."""
-    path = posixpath.join(directory, point)
-    if verification_records.protection(host, path, datetime.now(UTC)) is not None:
-        raise ProtectedMeanwhileError(path)
-    refuse_if_built_on(host, directory, point)
-    # A half-deleted point must not be listed: the rename takes it from the list in one act, and what a kill
-    # leaves is known by its name.
-    host.rename(path, path + layout.DROPPED)
-    host.remove(path + layout.DROPPED, recursive=True)
-
-
-def _words(move: Move) -> str:
-    backing = "is now a full" if move.onto is None else f"is now backed by {move.onto}"
-    return f"disk {move.key} of {move.point} {backing}; it was backed by {move.parent}"

@@ -1,0 +1,166 @@
+"""Carrying out a policy on one VM: what is to go is decided again before each act, since much may change
+while images are rebuilt."""
+
+from __future__ import annotations
+
+import posixpath
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from runner.base.errors import SendenseError
+from runner.hosts.host import Host
+from runner.step.context import Context
+from steps.points import retention_plan
+from steps.points.dependants import refuse_if_built_on
+from steps.points.rebase import Rebuilding
+from steps.points.retention_plan import NoRoomError, VmPlan
+from steps.repository import layout, reader, verification_records
+from steps.repository.retention import Move, Policy
+from steps.repository.vm_directory import VmDirectory
+from steps.values.pruned import Dropped, Pruned
+
+
+class ProtectedMeanwhileError(SendenseError):
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is kept: it was protected meanwhile; run the same command again")
+
+
+class Pruning:
+    """Of the VM in the directory of `rebuilding`, whose lock is held. `planned`: what was decided before, and
+    nothing else goes. `now`: when that was, None for this moment."""
+
+    def __init__(
+        self, rebuilding: Rebuilding, policy: Policy, planned: VmPlan | None, now: datetime | None
+    ) -> None:
+        self._rebuilding = rebuilding
+        self._ctx = rebuilding.ctx
+        self._host = rebuilding.host
+        self._directory = rebuilding.directory
+        self._policy = policy
+        self._now = now
+        self._finish()
+        self._vm, self._due = self._decide(planned)
+        self._agreed = self._due
+        self._label = self._due.label if planned is None else planned.label
+        self._moved: list[Move] = []
+        self._gone = _Gone(self._ctx, self._due.instance_uuid)
+
+    def run(self) -> Pruned:
+        """Raises RebuiltDiffersError, NoRoomError, ProtectedMeanwhileError, HasChildrenError, Interrupted."""
+        gone = self._gone.points
+        # A verification may find meanwhile that what stays is damaged: before each deletion the plan is made
+        # again, from the points that were agreed on at first.
+        try:
+            while self._due.refused is None and (self._due.plan.moves or self._due.plan.drops):
+                self._ctx.check_stop()
+                if self._due.plan.moves:
+                    self._rebuild()
+                else:
+                    self._drop_newest()
+                self._vm, self._due = self._decide(self._agreed)
+        except SendenseError as error:
+            if gone:
+                error.add(f"deleted of {self._label}: {', '.join(sorted(gone))}")
+            raise
+        refused = self._due.refused
+        if refused is not None:
+            more = "more " if self._moved or gone else ""
+            self._ctx.warn(f"nothing {more}of {self._label} is pruned: {refused}")
+        return Pruned(
+            vm=self._label,
+            instance_uuid=self._due.instance_uuid,
+            dropped=tuple(gone[point] for point in sorted(gone)),
+            rebuilt=tuple(_words(move) for move in self._moved),
+            notes=() if refused is None else (f"{refused}.",),
+        )
+
+    def _finish(self) -> None:
+        """What a killed prune left."""
+        vm = reader.read(self._host, self._directory)
+        if not vm.leftovers or vm.unread:
+            return
+        for name in self._host.listdir(self._directory):
+            if layout.is_dropped(name):
+                refuse_if_built_on(self._host, self._directory, name.removesuffix(layout.DROPPED))
+                self._host.remove(posixpath.join(self._directory, name), recursive=True)
+            elif layout.is_point(name):
+                self._rebuilding.finish(name)
+
+    def _decide(self, before: VmPlan | None) -> tuple[VmDirectory, VmPlan]:
+        """What goes now: of what was planned `before`, that which is still to go."""
+        vm = reader.read(self._host, self._directory)
+        pinned: dict[str, str] = {}
+        # Time goes on while images are rebuilt; nothing may go that nobody was shown.
+        if before is not None:
+            planned = set(before.plan.drops)
+            pinned = {
+                entry.point: "not planned for deletion" for entry in vm.entries if entry.point not in planned
+            }
+        own = {
+            entry.point: "published by this run"
+            for entry in vm.entries
+            if entry.manifest.run == self._ctx.run.id
+        }
+        now, shares = self._now or datetime.now(UTC), self._rebuilding.shares
+        return vm, retention_plan.plan_of(self._host, vm, self._policy, now, pinned | own, shares=shares)
+
+    def _rebuild(self) -> None:
+        free = self._host.free_bytes(self._directory)
+        if free < self._due.work.room:
+            raise NoRoomError(self._host, self._due, free)
+        moves = self._due.plan.moves
+        for number, move in enumerate(moves):
+            self._ctx.check_stop()
+            self._ctx.progress(self._due.vm, "rebuild", number, len(moves), noun="image")
+            self._ctx.hold()
+            self._rebuilding.put(move)
+            self._ctx.advanced.set()
+        self._moved += moves
+
+    def _drop_newest(self) -> None:
+        """So that each point that is there has its whole chain, whenever this is killed."""
+        drops, done = self._due.plan.drops, len(self._gone.points)
+        newest = drops[-1]
+        self._ctx.progress(self._label, "delete", done, done + len(drops), noun="point")
+        self._ctx.hold()
+        _drop(self._host, self._directory, newest)
+        freed = self._vm.stored_in(posixpath.join(self._directory, newest))
+        self._gone.add(Dropped(point=newest, freed=freed, why=self._due.plan.why(newest)))
+
+
+class _Gone:
+    """The points of one VM that this run deleted, also in executions that were killed: a run that resumes it
+    is told of all."""
+
+    def __init__(self, ctx: Context, instance_uuid: str) -> None:
+        self._log = ctx.log(f"pruned-{instance_uuid}")
+        self.points: dict[str, Dropped] = {}
+        for line in (self._log.read() or b"").splitlines():
+            with suppress(ValidationError):  # torn by a kill
+                self._know(Dropped.model_validate_json(line))
+
+    def add(self, point: Dropped) -> None:
+        self._log.append(point.model_dump_json().encode() + b"\n")
+        self._know(point)
+
+    def _know(self, point: Dropped) -> None:
+        self.points[point.point] = point
+
+
+def _drop(host: Host, directory: str, point: str) -> None:
+    """From the list in one step, and then from the disk."""
+    path = posixpath.join(directory, point)
+    if verification_records.protection(host, path, datetime.now(UTC)) is not None:
+        raise ProtectedMeanwhileError(path)
+    refuse_if_built_on(host, directory, point)
+    # A half-deleted point must not be listed: the rename takes it from the list in one act, and what a kill
+    # leaves is known by its name.
+    host.rename(path, path + layout.DROPPED)
+    host.remove(path + layout.DROPPED, recursive=True)
+
+
+def _words(move: Move) -> str:
+    backing = "is now a full" if move.onto is None else f"is now backed by {move.onto}"
+    return f"disk {move.key} of {move.point} {backing}; it was backed by {move.parent}"
