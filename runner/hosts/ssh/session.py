@@ -242,9 +242,8 @@ class Session:
             try:
                 content = self._channel.recv_stderr(64 * KiB)
             except TimeoutError:
-                # That of the thread that reads the output; it acts on it by closing the channel.
-                if self._channel.closed:
-                    return
+                # That of the thread that reads the output. paramiko raises it also where content came
+                # meanwhile, and of a channel that was closed it gives what it has, and then the end.
                 continue
             except _GONE:
                 return

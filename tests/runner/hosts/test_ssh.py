@@ -441,3 +441,22 @@ def test_a_write_whose_content_came_in_part_changes_nothing(sshd: Sshd, tmp_path
                 host._stage(f"{tmp_path}/manifest", script, 100, 0o600, [b"0 50\n" * (sent // 5)], 60.0)
         assert host.read(f"{tmp_path}/manifest") == b"before"
         assert host.listdir(str(tmp_path)) == ["manifest"]
+
+
+def test_what_a_command_says_on_standard_error_is_heard_where_its_reader_is_slow(
+    ssh_host: SshHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = paramiko.Channel.recv_stderr
+    late: set[paramiko.Channel] = set()
+
+    def recv_stderr(channel: paramiko.Channel, size: int) -> bytes:
+        if channel not in late:
+            late.add(channel)
+            assert eventually(lambda: channel.closed)
+            raise TimeoutError
+        return at_once(channel, size)
+
+    monkeypatch.setattr(paramiko.Channel, "recv_stderr", recv_stderr)
+    with pytest.raises(CommandError, match="why it failed"):
+        ssh_host.run(("sh", "-c", "echo why it failed >&2; exit 1"))
+    assert late
