@@ -250,12 +250,6 @@ def _beside(path: str, name: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
 
 
-def notes(host: Host, path: str) -> tuple[str, ...]:
-    """What speaks against the point in the directory `path`, and what is missing in it, in sentences. Raises
-    StateError."""
-    return _notes(host, _manifest(host, path), path)
-
-
 def _notes(host: Host, made: Manifest, path: str) -> tuple[str, ...]:
     try:
         against = tuple(verification_records.against(verification_records.read(host, path)))

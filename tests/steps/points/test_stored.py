@@ -191,7 +191,6 @@ def test_disks_that_are_not_in_a_point_are_said_before_it_is_restored(hub: Hub, 
     noted = manifest_of(point).model_copy(update={"notes": (missing,)})
     (point / layout.MANIFEST).write_bytes(manifest.dump(noted))
     assert read(hub, point).notes == (missing,)
-    assert stored.notes(hub.host, str(point)) == (missing,)
 
 
 def test_digests_that_are_not_those_of_the_manifest_prove_nothing(hub: Hub, chain: list[Reference], tmp_path: Path):
