@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,6 @@ from tests.terminal import answered
 TIMEOUT = 120
 SHELLS = frozenset("<>|&;*$~")
 """What a shell is needed for."""
-DAY = "20261123"
-"""In a command, the day of the lab's points."""
 
 
 class Program:
@@ -182,8 +180,7 @@ class Reader:
             code, printed = self._interrupted(line, expected)
         else:
             code, printed = self._typed(line)
-        for name, here in self._places.items():
-            printed = printed.replace(here, name)
+        printed = self._as_in_the_pages(printed)
         if code != command.exit_code:
             yield f"`{line}` ended with exit code {code}, not {command.exit_code}:\n{printed}"
         elif command.expected is not None and not matches(expected, printed):
@@ -192,7 +189,7 @@ class Reader:
     def _here(self, text: str) -> str:
         for name, here in self._places.items():
             text = re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w)", here, text)
-        return text.replace(DAY, time.strftime("%Y%m%d", time.gmtime()))
+        return text
 
     def _typed(self, line: str) -> tuple[int, str]:
         words = shlex.split(line, comments=True)
@@ -221,18 +218,22 @@ class Reader:
             stderr=subprocess.STDOUT,
         ) as process:
             assert process.stdout is not None
+            late = threading.Timer(TIMEOUT, process.kill)
+            late.start()
             printed = b""
-            while not matches(expected, self._named(printed)) and (piece := os.read(process.stdout.fileno(), 4096)):
+            while not matches(expected, self._as_in_the_pages(printed.decode(errors="replace"))):
+                if not (piece := os.read(process.stdout.fileno(), 4096)):
+                    break
                 printed += piece
             process.send_signal(signal.SIGINT)
             printed += process.stdout.read()
+            late.cancel()
             return process.wait(TIMEOUT), printed.decode()
 
-    def _named(self, printed: bytes) -> str:
-        text = printed.decode(errors="replace")
+    def _as_in_the_pages(self, printed: str) -> str:
         for name, here in self._places.items():
-            text = text.replace(here, name)
-        return text
+            printed = printed.replace(here, name)
+        return printed
 
 
 def _vcenter(at: VCenterAt) -> dict[str, object]:

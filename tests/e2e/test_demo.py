@@ -133,6 +133,11 @@ def test_what_ran_came_from_the_wheel(installed: Path) -> None:
     assert all(Path(path).is_relative_to(installed) for path in where.split())
 
 
+def test_the_help_pages_travel_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    shown = call(installed / "bin" / "sendense", "help", "restore", cwd=tmp_path, env=bare(os.environ))
+    assert shown == (ROOT / "templates" / "help" / "restore.md").read_text()
+
+
 def test_each_published_image_equals_its_source(demo: Done, lab: Lab) -> None:
     disks = lab.record.vm("pgtest1").disks
     assert [disk.key for disk in disks] == [2000, 2001] and disks[0].size >= 64 << 20
