@@ -78,7 +78,7 @@ def test_anothers_export_is_refused_by_its_size(any_hub: Hub) -> None:
 
 def test_more_connections_than_the_server_takes_are_refused_before_one_hangs(hub: Hub) -> None:
     context = hub.context()
-    refused = pytest.raises(TooManyConnectionsError, match="write connections: 5 on the start-nbd step")
+    refused = pytest.raises(TooManyConnectionsError, match="set connections: 5 on the start-nbd step")
     with exported(hub) as export, context.closing, refused:
         open_tunnel(context, export, 5)
 

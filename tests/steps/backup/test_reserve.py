@@ -72,7 +72,7 @@ def test_a_lock_that_was_given_back_is_taken_again(hub: Hub) -> None:
 def break_session(held: Reservation) -> None:
     """Kills the shell on the hub that holds the lock."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and lock_words(entry)[-4:-3] == [held.lock]:
+        if entry.name.isdigit() and lock_words(entry)[-5:-4] == [held.lock]:
             os.kill(int(entry.name), signal.SIGKILL)
 
 
@@ -215,7 +215,7 @@ def test_a_newest_point_that_cannot_be_read_is_named_and_passed_over(any_hub: Hu
         assert reserve(context).lock == f"{made.directory}/.lock"
     (warned,) = any_hub.warnings
     assert warned.startswith(
-        f"{made.path(1)} cannot be read (manifest.json is damaged: it is not JSON): nothing of pgtest1"
+        f"{made.path(1)} cannot be read (manifest.json is damaged: it is not JSON): no restore point of pgtest1"
     )
     other = ReserveIn(vm=vm(vcenter_uuid="66666666-7777-8888-9999-000000000000"), repository="main")
     with pytest.raises(OtherVcenterError):

@@ -348,7 +348,7 @@ def test_a_point_that_lost_a_file_is_not_good_and_neither_is_what_lies_on_it(
     assert [(point.good, point.last_good) for point in listed] == [(True, False), (True, True), *[(False, False)] * 2]
     lost = f"has lost {name}: it is missing or empty"
     assert listed[2].broken == f"disk 2000 {lost}"
-    assert listed[3].broken == f"disk 2000 is built on {made.points[2]}, which {lost}"
+    assert listed[3].broken == f"disk 2000 is backed by {made.points[2]}, which {lost}"
     assert [gone.point for gone in prune(hub, made, keep_last=1).dropped] == made.points[:1]
     assert {path.name for path in made.directory.iterdir() if path.is_dir()} == kept(made, 1, 2, 3)
 

@@ -78,7 +78,7 @@ def test_a_file_that_changed_behind_us_is_restored_again(hub: Hub, chain: list[R
     done = restore(hub, target)
     spoil(Path(target.image.path), bytes([99]) * 4096)
     live = CheckRestoredLive(view=serve(hub, target.image))
-    with pytest.raises(RestoredDiffersError, match=rf"differs at offset {2 * MiB}") as refused:
+    with pytest.raises(RestoredDiffersError, match=rf"does not match its digest at offset {2 * MiB}") as refused:
         CheckRestored().run(hub.context(), CheckRestoredIn(restored=done), live)
     assert refused.value.invalidates == ("restored",)
 

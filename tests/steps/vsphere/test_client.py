@@ -349,7 +349,7 @@ def test_a_full_datastore_is_named(start_vcenter: Starts) -> None:
 
 def test_a_call_on_a_vm_that_is_gone_says_so(start_vcenter: Starts) -> None:
     lab = start_vcenter()
-    with pytest.raises(Gone, match="VirtualMachine vm-9999 is no longer there"):
+    with pytest.raises(Gone, match="VirtualMachine vm-9999 no longer exists"):
         machine.describe(lab.client, "vm-9999")
 
 
