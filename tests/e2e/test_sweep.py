@@ -154,7 +154,7 @@ def test_what_a_job_left_whose_records_cannot_be_looked_at_is_only_listed(site: 
         swept = sweep_orphans(site.job("vm"), Options())
         assert not [what for what in swept.released if run in what]
         for left in (f"sendense-{run}", f"{run}.partial"):
-            assert [f"of the job {records.parent.name}" in why for why in swept.stays if left in why] == [True]
+            assert [f"to the job {records.parent.name}" in why for why in swept.stays if left in why] == [True]
         assert site.snapshots() == [f"sendense-{run}"]
     finally:
         away.rename(records.parent)
