@@ -60,7 +60,7 @@ def _what_changed(record: NodeRecord, node: Node, inputs: Inputs) -> str:
 
 def why_kept(weighing: Weighing) -> str:
     return (
-        "done before"
+        "completed earlier"
         if weighing.ask == "recorded"
         else "completed before the interruption, which kept it from being recorded"
     )

@@ -147,7 +147,7 @@ class SshHost(RemoteFiles):
         return self._start(argv, self.stop, merged=True)
 
     def _start(self, argv: Sequence[str], stop: threading.Event, *, merged: bool = False) -> Session:
-        """Raises HostError, Interrupted: a login may take its time, and is left to whoever comes next."""
+        """Raises HostError, Interrupted: a login may take its time, and is left to the next caller."""
         if stop.is_set():
             raise Interrupted
         start = partial(self._connections.start, argv, merged=merged)

@@ -47,7 +47,7 @@ def test_a_node_whose_uses_changed_is_done_again_after_what_the_other_step_made_
 
 
 def test_what_stands_on_a_process_whose_uses_changed_is_done_again(bench: Bench):
-    assert why(bench, "copy[1]") == "done before"
+    assert why(bench, "copy[1]") == "completed earlier"
     uses(bench, "relay", "tube")
     assert why(bench, "copy[1]") == "input changed: served"
 
