@@ -371,7 +371,7 @@ def test_a_run_does_not_go_on_with_a_snapshot_over_its_hold_that_cannot_be_remov
     refused = site.run("three")
     assert refused.exit_code == 1
     assert refused.acted() == set()
-    assert "its hold of 12 h 00 min is over, and the run does not go on" in refused.failures()["snapshot"]
+    assert "its hold of 12 h 00 min has expired, and the run does not continue" in refused.failures()["snapshot"]
     assert len(site.snapshots()) == 1
     assert is_of_the_new_moment(site, site.run("three"), run)
 
