@@ -17,7 +17,7 @@ from runner.base.render import shipped
 from runner.cli import main
 
 PAGE = (shipped("templates/help") / "writing-a-step.md").read_text()
-LINES = 35
+LINES = 31
 """Of a step that is short enough to be read at a glance."""
 COMMAND = """
 import click
@@ -92,7 +92,7 @@ def job(tmp_path: Path) -> Path:
 
 def test_the_step_of_the_page_is_short_enough_to_be_read_at_a_glance() -> None:
     (step,) = shown("python")
-    assert len(step.splitlines()) <= LINES
+    assert len([line for line in step.splitlines() if line]) <= LINES
 
 
 def test_it_is_listed_and_documented(sendense: Sendense) -> None:
