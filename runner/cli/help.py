@@ -12,7 +12,8 @@ from runner.base.errors import UsageError
 from runner.base.render import shipped
 from runner.base.suggestion import did_you_mean
 from runner.cli.options import json_option, print_json
-from runner.console import print_page, print_table
+from runner.console import print_table
+from runner.console.page import print_page
 
 _LINK = re.compile(r"\[([^\]]+)\]\(([a-z-]+)\.md(?:#[^)]*)?\)")
 """From one page to another."""
