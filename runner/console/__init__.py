@@ -1,7 +1,7 @@
 """What a person sees while and after commands run. rich lives in this folder only.
 
 ``Console`` is a listener of events with two faces: ``live`` on a terminal, ``plain`` lines elsewhere; both
-end alike (``final_summary``). ``print_table`` is for the commands that answer a question. ``page`` is imported
+end alike (``final_summary``). ``print_table`` is for commands that answer a question. ``page`` is imported
 by what shows a page alone: a reader of Markdown comes with it, which no other command waits for.
 """
 
