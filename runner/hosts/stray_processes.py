@@ -40,7 +40,13 @@ class Marked:
     execution: str
     since: datetime
     command: tuple[str, ...]
-    """What stands behind the mark in its command line: of a leashed program, that program's own."""
+    """What stands behind the mark in its command line: the arguments of the script that it runs."""
+
+    @property
+    def program(self) -> str:
+        """What a supervisor runs (`supervise.sh`: its fourth argument on); ``sh`` for any other script."""
+        supervised = len(self.command) > 3 and self.command[0].isdigit() and " " in self.command[2]
+        return self.command[3] if supervised else "sh"
 
 
 @dataclass(frozen=True)

@@ -128,10 +128,7 @@ def _unfinished(ctx: Context, place: Place, path: str, run: str, job: str | None
 
 
 def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]) -> Orphan:
-    program = next(
-        (word for word in process.command if "/" not in word and word.isascii() and word[:1].isalpha()), "sh"
-    )
-    what = f"process {process.process.pid} ({program}) on {host.name}"
+    what = f"process {process.process.pid} ({posixpath.basename(process.program)}) on {host.name}"
     for place in where:
         if place.host.name != host.name:
             continue

@@ -59,7 +59,8 @@ def forgotten(site: Site) -> Iterator[str]:
 
 def exporter(site: Site, run: str, image: Path) -> subprocess.Popen[bytes]:
     """As one that its runner's death did not end, since the network was cut."""
-    argv = ["sh", "-c", "read line", mark_of(run, "0" * 8), "qemu-nbd", str(image)]
+    supervised = ["0", "", "qemu-nbd is not installed", "qemu-nbd", "--format=qcow2", str(image)]
+    argv = ["sh", "-c", "read line", mark_of(run, "0" * 8), *supervised]
     return subprocess.Popen(argv, stdin=subprocess.PIPE)
 
 
@@ -71,6 +72,7 @@ def test_what_a_lost_run_left_is_found_and_released_while_its_vm_is_locked(site:
         would = sweep_orphans(site.job("vm"), options, dry_run=True)
         assert len(would.released) == 2
         assert any(forgotten in what for what in would.released)
+        assert any(what.startswith(f"process {process.pid} (qemu-nbd) on ") for what in would.released)
         assert site.snapshots() == [f"sendense-{forgotten}"]
         assert process.poll() is None
 
