@@ -19,6 +19,7 @@ from runner.base.errors import Interrupted
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
+    from tenacity.stop import stop_base
 
 ResultT = TypeVar("ResultT")
 
@@ -153,21 +154,8 @@ def again(
     that failed.
 
     Raises the last error. A stop that comes in a pause raises Interrupted from that error."""
-    from tenacity import (
-        Retrying,
-        retry_if_exception,
-        stop_after_attempt,
-        stop_after_delay,
-        stop_never,
-        wait_exponential,
-    )
-    from tenacity.stop import stop_when_event_set
+    from tenacity import Retrying, retry_if_exception, wait_exponential
 
-    limits = stop_when_event_set(stop) | stop_never
-    if attempts is not None:
-        limits |= stop_after_attempt(attempts)
-    if timeout is not None:
-        limits |= stop_after_delay(timeout)
     accepted = retry_if_exception(on)
 
     def is_worth_it(state: RetryCallState) -> bool:
@@ -189,7 +177,7 @@ def again(
 
     trying = Retrying(
         retry=is_worth_it,
-        stop=limits,
+        stop=_limits(stop, attempts, timeout),
         wait=wait_exponential(multiplier=first, exp_base=growth, max=first if longest is None else longest),
         sleep=pause,
         before_sleep=tell,
@@ -199,6 +187,18 @@ def again(
         with attempt:
             result = act(attempt.retry_state.attempt_number)
     return result
+
+
+def _limits(stop: threading.Event, attempts: int | None, timeout: float | None) -> stop_base:
+    from tenacity import stop_after_attempt, stop_after_delay, stop_never
+    from tenacity.stop import stop_when_event_set
+
+    limits = stop_when_event_set(stop) | stop_never
+    if attempts is not None:
+        limits |= stop_after_attempt(attempts)
+    if timeout is not None:
+        limits |= stop_after_delay(timeout)
+    return limits
 
 
 def _error(state: RetryCallState) -> BaseException | None:
