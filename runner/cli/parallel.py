@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.cli.job_results import Ended
+from runner.cli.signals import ASKS_TO_STOP, ONE_REQUEST
 from runner.hosts.limits import limit_of
 from runner.hosts.process import exit_code_of
 
@@ -100,7 +101,15 @@ class _Processes:
             with self._lock:
                 self._running.discard(process)
             answer.seek(0)
-            return ended_of(job, exit_code_of(process.returncode), answer.read())
+            told = answer.read()
+            if not told and self._stopped_as_it_started(process.returncode):
+                return Ended(job)
+            return ended_of(job, exit_code_of(process.returncode), told)
+
+    def _stopped_as_it_started(self, returncode: int) -> bool:
+        """Whether a request to stop ended it before it had a handler for one, so before it began its job. The
+        signal may have reached both of us at once, and our own handler runs later."""
+        return -returncode in ASKS_TO_STOP and self._stop.wait(ONE_REQUEST)
 
     def stop(self) -> None:
         """Asks each once."""

@@ -114,9 +114,11 @@ def run(
             ended = run_at_once(jobs, parallel, _command(options, level, report), stop)
         else:
             ended = [each.run(job, stop) if not stop.is_set() else Ended(job) for job in jobs]
-    reached = [one for one in ended if one.outcome != "not-reached"]
-    if as_json:
-        print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [one.document() for one in reached]})
+        reached = [one for one in ended if one.outcome != "not-reached"]
+        if as_json:
+            # Before signals end us again: without an answer, the job of one of several was not begun.
+            print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [one.document() for one in reached]})
+            sys.stdout.flush()
     if len(jobs) > 1:
         print_ended(ended, sys.stderr)
     codes = [one.exit_code for one in ended if one.exit_code is not None]

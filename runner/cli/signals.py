@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+ASKS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 ONE_REQUEST = 1.0
 """Seconds in which several signals are one request to stop: timeout(1) signals its child and then its whole
 group, and so do some runners of CI."""
@@ -42,7 +44,7 @@ def stop_on_signals(what: str = "closing what is open; what is done is kept") ->
 
     before = {
         number: signal.signal(number, on_signal)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in ASKS_TO_STOP
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
     }
     try:

@@ -4,12 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.cli import parallel
+from runner.cli.job_results import Ended
 from tests.eventually import eventually
 from tests.runner.cli.test_cli_job import JOB, exit_code
 
@@ -77,6 +80,23 @@ def test_a_jobs_process_that_says_nothing_of_its_end_is_not_done(
     ended = parallel.ended_of(Path("one.yaml"), exit_code, answer)
     assert (ended.exit_code, ended.outcome) == (130 if exit_code == 130 else 1, outcome)
     assert words in ended.what
+
+
+def test_a_job_whose_process_is_stopped_as_it_starts_was_not_reached(
+    jobs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process dies by the signal, since it has no handler yet."""
+    code = "import os, pathlib, signal\npathlib.Path(__file__).with_name(f'{os.getpid()}.up').touch()\nsignal.pause()\n"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    stop = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(parallel.run_at_once, jobs, 2, ("run",), stop)
+        try:
+            assert eventually(lambda: len(list(tmp_path.glob("*.up"))) == 2)
+        finally:
+            stop.set()
+        assert ended.result(30) == [Ended(job) for job in jobs]
 
 
 def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
