@@ -1,6 +1,9 @@
 """The house: which room may see which. An import goes down the table only, and each foreign library has one room."""
 
 import ast
+import functools
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import networkx
@@ -15,10 +18,10 @@ MAY_SEE: dict[str, str] = {
     "runner/events": "base hosts",
     "runner/report": "base hosts events",
     "runner/step": "base hosts events",
-    "runner/job": "base hosts events step",
+    "runner/job": "base hosts step",
     "runner/engine": "base hosts events step job",
     "runner/app": "base hosts events step job engine",
-    "runner/console": "base events report job engine",
+    "runner/console": "base events report engine",
     "runner/cli": "base hosts events report step job engine app console",
     # Libraries: each knows one thing, none knows a step of the backup or another library.
     "steps/vsphere": "runner/base runner/hosts runner/events runner/step",
@@ -27,26 +30,31 @@ MAY_SEE: dict[str, str] = {
     "steps/copy": "runner/base runner/hosts runner/step",
     "steps/guest": "runner/base runner/hosts runner/step",
     # What steps hand each other, and what several of them share.
-    "steps/values": "LIBRARIES",
-    "steps/nbd": "LIBRARIES values",
-    "steps/vm": "LIBRARIES values",
-    "steps/points": "LIBRARIES values nbd",
-    "steps/source": "LIBRARIES values nbd",
-    "steps/incremental": "LIBRARIES values nbd points",
+    "steps/values": "runner/base runner/step vsphere repository qemu",
+    "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
+    "steps/vm": "runner/base runner/hosts runner/step vsphere repository",
+    "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
+    "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values",
+    "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
     # Steps: none imports another one.
-    "steps/backup": "LIBRARIES values nbd vm points source incremental",
-    "steps/restore": "LIBRARIES values nbd vm points source incremental",
-    "steps/maintain": "LIBRARIES values nbd vm points source incremental",
+    "steps/backup": "runner/base runner/hosts runner/events runner/step "
+    "vsphere repository qemu copy values nbd vm points source incremental",
+    "steps/restore": "runner/base runner/hosts runner/events runner/step "
+    "repository qemu copy values nbd points incremental",
+    "steps/maintain": "runner/base runner/hosts runner/events runner/step "
+    "vsphere repository qemu copy values nbd points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
-    "steps/sections": "LIBRARIES steps/guest values nbd vm points",
+    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm",
     "steps/lab/simulator": "runner/base",
-    "steps/lab": "runner/base runner/hosts steps/repository steps/lab/simulator",
-    "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli STEPS",
+    "steps/lab": "runner/base runner/hosts repository lab/simulator",
+    "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
+    "repository qemu guest values nbd vm points backup restore maintain lab lab/simulator",
 }
-LIBRARIES = "runner/base runner/hosts runner/events runner/step steps/vsphere steps/repository steps/qemu steps/copy"
-ROOMS = {
+"""Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""
+
+LIVES_IN = {
     "pyVmomi": "steps/vsphere/ steps/lab/simulator/",
-    "pyVim": "steps/vsphere/ steps/lab/simulator/",
+    "pyVim": "",  # nowhere: it comes with pyVmomi, and nothing here needs it
     "nbd": "steps/copy/nbd.py",
     "fabric": "runner/hosts/ssh/",
     "paramiko": "runner/hosts/ssh/",
@@ -56,8 +64,29 @@ ROOMS = {
     "rich": "runner/console/",
     "click": "runner/cli/ steps/commands/",
     "guestfs": "steps/guest/",
+    "tenacity": "runner/base/waiting.py",
+    "blake3": "steps/copy/",
+    "cryptography": "steps/vsphere/tls.py steps/lab/simulator/certificate.py",
 }
+"""Foreign library → the places that import it. pydantic is everywhere: models are what all rooms are written in."""
+
+LATE = {
+    ("runner/base/waiting.py", "tenacity"): "56 ms, and most commands wait for nothing",
+    ("runner/base/waiting.py", "tenacity.stop"): "as tenacity",
+    ("runner/cli/__init__.py", "import_module"): "a command is imported when it is asked for",
+    (
+        "runner/hosts/connect.py",
+        "import_module",
+    ): "only a host behind sshd needs Fabric and paramiko",
+}
+"""Imports within a function, and why they are not at the head of the module."""
+
 MODULES = sorted(path.relative_to(ROOT) for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.py"))
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
 
 
 def room_of(path: Path) -> str | None:
@@ -66,16 +95,14 @@ def room_of(path: Path) -> str | None:
 
 
 def seen_from(room: str) -> set[str]:
-    words = MAY_SEE[room].replace("LIBRARIES", LIBRARIES).split()
     house = room.split("/")[0]
-    seen = {word if "/" in word else f"{house}/{word}" for word in words if word != "STEPS"}
-    return seen | {other for other in MAY_SEE if "STEPS" in words and other != room and other.startswith("steps/")}
+    return {word if word.startswith(("runner/", "steps/")) else f"{house}/{word}" for word in MAY_SEE[room].split()}
 
 
 def imports(path: Path) -> list[str]:
     """Modules, also those that a package hands out: ``from steps.vsphere import cbt``."""
     found = []
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -92,16 +119,51 @@ def file_of(module: str) -> Path | None:
     return None
 
 
+def rooms_seen(path: Path) -> dict[str, str]:
+    """Other rooms that the module at `path` imports of → the name that it imports."""
+    files = {module: file_of(module) for module in imports(path)}
+    rooms = {room_of(file): module for module, file in files.items() if file is not None}
+    return {room: module for room, module in rooms.items() if room not in (None, room_of(path))}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_a_room_sees_only_what_the_table_says(path: Path):
     mine = room_of(path)
-    for module in imports(path):
-        file = file_of(module)
-        room = None if file is None else room_of(file)
-        if room is None or room == mine:
-            continue
+    for room, module in rooms_seen(path).items():
         assert mine is not None, f"{path} imports {module}: what stands above all rooms sees none"
         assert room in seen_from(mine), f"{path} imports {module}: {mine} may not see {room}"
+
+
+@pytest.mark.parametrize("room", MAY_SEE)
+def test_the_table_permits_nothing_that_is_not_imported(room: str):
+    seen = {other for path in MODULES if room_of(path) == room for other in rooms_seen(path)}
+    assert seen_from(room) <= seen, (
+        f"{room} imports nothing of {sorted(seen_from(room) - seen)}: take that from its row"
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_are_absolute(path: Path):
+    """A relative one says neither its room nor, after a move, the same."""
+    nodes = ast.walk(parsed(path))
+    relative = [node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+    assert not relative, f"{path} has relative imports in lines {relative}"
+
+
+def test_imports_within_functions_have_a_reason_and_no_others_exist():
+    assert {late for path in MODULES for late in late_imports(path)} == LATE.keys()
+
+
+def late_imports(path: Path) -> Iterator[tuple[str, str]]:
+    for function in ast.walk(parsed(path)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom):
+                    yield path.as_posix(), node.module or "."
+                elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+                    yield path.as_posix(), "import_module"
+                elif isinstance(node, ast.Import):
+                    yield from ((path.as_posix(), alias.name) for alias in node.names)
 
 
 def test_the_table_has_no_circle():
@@ -121,7 +183,7 @@ def test_no_modules_import_each_other_in_a_circle():
 def modules_of(path: Path) -> set[Path]:
     """Those that it imports: ``from steps.vsphere import cbt`` is of cbt, not of what the package itself hands out."""
     found = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {file_of(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -153,7 +215,64 @@ def test_a_room_says_in_a_sentence_what_it_is_for(room: str):
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_each_foreign_library_has_one_room(path: Path):
     for other in imports(path):
-        rooms = ROOMS.get(other.split(".")[0])
-        assert rooms is None or str(path).startswith(tuple(rooms.split())), (
-            f"{path} imports {other}: it lives in {rooms}"
+        places = LIVES_IN.get(other.split(".")[0])
+        assert places is None or str(path).startswith(tuple(places.split())), (
+            f"{path} imports {other}: it lives in {places}"
         )
+
+
+@pytest.mark.parametrize(
+    ("library", "place"), [(name, place) for name, places in LIVES_IN.items() for place in places.split()]
+)
+def test_a_foreign_library_is_imported_where_it_lives(library: str, place: str):
+    inside = [path for path in MODULES if path.as_posix().startswith(place)]
+    assert any(module.split(".")[0] == library for path in inside for module in imports(path)), f"{place}: no {library}"
+
+
+def test_names_of_modules_in_texts_exist():
+    pages = [ROOT / path for path in MODULES] + [*ROOT.glob("*.md"), *ROOT.glob(".github/**/*.md")]
+    pages += [*(ROOT / "templates").rglob("*.j2"), *(ROOT / "tests").rglob("*.py")]
+    gone = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for name in re.findall(r"`((?:runner|steps)(?:\.\w+)+)(?:\(\))?`", page.read_text())
+        if not is_in_the_house(name.split("."))
+    ]
+    assert gone == []
+
+
+def is_in_the_house(name: list[str]) -> bool:
+    """Whether it is a module, or a name in one: ``runner.hosts.host.Host.mark``."""
+    if file_of(".".join(name)) is not None:
+        return True
+    for parts in range(len(name) - 1, 0, -1):
+        if (file := file_of(".".join(name[:parts]))) is not None:
+            handed_out = file.name == "__init__.py" and name[parts:] in ([alias] for alias in imported(file))
+            return handed_out or is_in(parsed(file).body, name[parts:])
+    return False
+
+
+def imported(file: Path) -> set[str]:
+    nodes = [node for node in parsed(file).body if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name for node in nodes for alias in node.names}
+
+
+def is_in(body: list[ast.stmt], name: list[str]) -> bool:
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name == name[0]:
+            return len(name) == 1 or is_in(node.body, name[1:])
+        if name[0] in names_bound(node):
+            return len(name) == 1
+    return False
+
+
+def names_bound(node: ast.stmt) -> set[str]:
+    """By a definition or an assignment."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return {node.name}
+        case ast.Assign(targets=targets):
+            return {target.id for target in targets if isinstance(target, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()

@@ -1,4 +1,4 @@
-"""YAML text → nodes that know where they stand. PyYAML lives in this room and in the writer (`job_writer`).
+"""YAML text → nodes that know where they stand. PyYAML lives here and in `runner.job.writer`.
 
 Scalars are read by the core schema of YAML 1.2, as editors with a schema do: `true`, `false`, `null`, decimal
 numbers; everything else is text. So a VM called `no`, `on`, `007`, `12:30` or `2026-11-23` stays what was

@@ -1,4 +1,5 @@
-"""The command line: one family of commands a file. Only here is anything printed or exited."""
+"""The command line: one family of commands a file, and how the process ends. Commands of other packages are
+found by the entry points `sendense.commands`."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
-"""A run's summary as HTML, Markdown, JUnit and a picture of the graph, and the words that all of them
-share."""
+"""A run's summary as HTML, Markdown, JUnit, pictures of its graph and of its throughput, and the
+words that all of them share."""

@@ -1,1 +1,1 @@
-"""The steps of a backup, a file each, in the order of its job: from `discover` to `cleanup`."""
+"""The steps of a backup, a file each, from `discover` to `cleanup`, and what only they share."""

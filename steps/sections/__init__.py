@@ -1,1 +1,2 @@
-"""The sections of a job file that the backup brings, and what lost runs left behind their entries."""
+"""The sections of a job file that the backup brings, with what `doctor` looks at behind their entries, and
+what lost runs left there."""

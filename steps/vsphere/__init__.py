@@ -1,5 +1,4 @@
-"""A vCenter: the client (the only room with pyVmomi in it), the sources that read its disks, and a simulator
-of one.
+"""A vCenter as steps use it. Only here and in the simulator (`steps.lab.simulator`) is pyVmomi imported.
 
 ``section`` is what a job says of a vCenter, ``tls`` how its certificate is verified, ``session`` one login,
 ``client`` what steps talk to, all over ``transport``, which bounds what may come back. On the client stand

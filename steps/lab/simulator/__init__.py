@@ -9,7 +9,7 @@ From the wire inwards: ``endpoint`` (HTTPS), ``access`` and ``folder`` (files), 
 ``properties`` and ``filters``, ``service``, ``tasks``; the inventory tree in ``tree``, ``datastore`` and
 ``machine`` with ``devices``, ``configuration``, ``snapshots`` and ``changes``; below a VM its ``disk`` of
 layers (``rawfile``, ``ranges``), filled by ``content``, followed by ``tracking``. ``objects`` holds them
-together, ``faults`` breaks them on demand, ``vmodl`` is the only way to pyVmomi's types.
+together, ``faults`` breaks them on demand, ``vmodl`` has pyVmomi's types.
 """
 
 from steps.lab.simulator.faults import FAULTS, FaultKind
