@@ -39,41 +39,40 @@ class Pruning:
         self._host = rebuilding.host
         self._directory = rebuilding.directory
         self._policy = policy
+        self._planned = planned
         self._now = now
-        self._finish()
-        self._vm, self._due = self._decide(planned)
-        self._agreed = self._due
-        self._label = self._due.label if planned is None else planned.label
         self._moved: list[Move] = []
-        self._gone = _Gone(self._ctx, self._due.instance_uuid)
 
     def run(self) -> Pruned:
         """Raises RebuiltDiffersError, NoRoomError, ProtectedMeanwhileError, HasChildrenError, Interrupted."""
-        gone = self._gone.points
+        self._finish()
+        vm, due = self._decide(self._planned)
+        agreed = due
+        label = due.label if self._planned is None else self._planned.label
+        gone = _Gone(self._ctx, due.instance_uuid)
         # A verification may find meanwhile that what stays is damaged: before each deletion the plan is made
         # again, from the points that were agreed on at first.
         try:
-            while self._due.refused is None and (self._due.plan.moves or self._due.plan.drops):
+            while due.refused is None and (due.plan.moves or due.plan.drops):
                 self._ctx.check_stop()
-                if self._due.plan.moves:
-                    self._rebuild()
+                if due.plan.moves:
+                    self._rebuild(due)
                 else:
-                    self._drop_newest()
-                self._vm, self._due = self._decide(self._agreed)
+                    self._drop_newest(vm, due, label, gone)
+                vm, due = self._decide(agreed)
         except SendenseError as error:
-            if gone:
-                error.add(f"deleted of {self._label}: {', '.join(sorted(gone))}")
+            if gone.points:
+                error.add(f"deleted of {label}: {', '.join(sorted(gone.points))}")
             raise
-        refused = self._due.refused
-        if refused is not None:
-            more = "more " if self._moved or gone else ""
-            self._ctx.warn(f"nothing {more}of {self._label} is pruned: {refused}")
+        if due.refused is not None:
+            more = "more " if self._moved or gone.points else ""
+            self._ctx.warn(f"nothing {more}of {label} is pruned: {due.refused}")
         return Pruned(
-            vm=self._label,
-            instance_uuid=self._due.instance_uuid,
-            dropped=tuple(gone[point] for point in sorted(gone)),
+            vm=label,
+            instance_uuid=due.instance_uuid,
+            dropped=tuple(gone.points[point] for point in sorted(gone.points)),
             rebuilt=tuple(_words(move) for move in self._moved),
-            notes=() if refused is None else (f"{refused}.",),
+            notes=() if due.refused is None else (f"{due.refused}.",),
         )
 
     def _finish(self) -> None:
@@ -106,28 +105,28 @@ class Pruning:
         now, shares = self._now or datetime.now(UTC), self._rebuilding.shares
         return vm, retention_plan.plan_of(self._host, vm, self._policy, now, pinned | own, shares=shares)
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, due: VmPlan) -> None:
         free = self._host.free_bytes(self._directory)
-        if free < self._due.work.room:
-            raise NoRoomError(self._host, self._due, free)
-        moves = self._due.plan.moves
+        if free < due.work.room:
+            raise NoRoomError(self._host, due, free)
+        moves = due.plan.moves
         for number, move in enumerate(moves):
             self._ctx.check_stop()
-            self._ctx.progress(self._due.vm, "rebuild", number, len(moves), noun="image")
+            self._ctx.progress(due.vm, "rebuild", number, len(moves), noun="image")
             self._ctx.hold()
             self._rebuilding.put(move)
             self._ctx.advanced.set()
         self._moved += moves
 
-    def _drop_newest(self) -> None:
+    def _drop_newest(self, vm: VmDirectory, due: VmPlan, label: str, gone: _Gone) -> None:
         """So that each point that is there has its whole chain, whenever this is killed."""
-        drops, done = self._due.plan.drops, len(self._gone.points)
+        drops, done = due.plan.drops, len(gone.points)
         newest = drops[-1]
-        self._ctx.progress(self._label, "delete", done, done + len(drops), noun="point")
+        self._ctx.progress(label, "delete", done, done + len(drops), noun="point")
         self._ctx.hold()
         _drop(self._host, self._directory, newest)
-        freed = self._vm.stored_in(posixpath.join(self._directory, newest))
-        self._gone.add(Dropped(point=newest, freed=freed, why=self._due.plan.why(newest)))
+        freed = vm.stored_in(posixpath.join(self._directory, newest))
+        gone.add(Dropped(point=newest, freed=freed, why=due.plan.why(newest)))
 
 
 class _Gone:
