@@ -175,9 +175,11 @@ class RecordedRun:
             return f"whatever {node.name} made{named}, which cannot be checked now ({error})"
 
     def _context(self, record: NodeRecord, *, silent: bool) -> Callable[[], Context]:
+        # What records tell of is looked at and rolled back most of all once the run was told to stop: by the
+        # run's own stop, which is set then, nothing could be.
         if silent:
-            return lambda: self._world.unheard(record.node)
-        return lambda: self._world.context(record.node, record.details)
+            return lambda: self._world.unheard(record.node, cleanup=True)
+        return lambda: self._world.context(record.node, record.details, cleanup=True)
 
     def _reversed(self) -> list[NodeRecord]:
         return sorted(self.state.nodes().values(), key=lambda record: -record.sequence)

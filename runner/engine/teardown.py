@@ -149,7 +149,7 @@ class Unwinding:
             self._bus.emit(NodeUndone(node=node.name, step=node.record.step, lifetime=lifetime, why=why))
 
     def _patiently(self, what: str, act: Callable[[], ResultT]) -> ResultT:
-        return patiently(lambda _: act(), what, self._bus, self._world.stop)
+        return patiently(lambda _: act(), what, self._bus, self._world.stop_of_cleanup())
 
 
 def _why_released(node: RecordedNode, done: Unwound, *, succeeded: bool) -> str | None:

@@ -103,7 +103,10 @@ class World:
     def reached(self, name: str) -> Host:
         """The host, once a command ran there. Raises what kept it, for the rest of this execution and without
         asking again: who looks at many things of one host waits once."""
-        host = self.host(name)
+        return self._reached(name, self.stop)
+
+    def _reached(self, name: str, stop: threading.Event) -> Host:
+        host = self.lasting_host(name).until(stop)
         if not host.local:
             found = self.once(("reached", name), partial(_try, host))
             if found.failure:
@@ -172,9 +175,15 @@ class World:
         """For looking beforehand, or in a `cleanup`: what happens is told to nobody, or to `emit`, and
         nothing is remembered for the run."""
         assert self.run is not None, "a step looks for a run"
-        stop = self._stop_of_cleanup() if cleanup else self.stop
+        stop = self.stop_of_cleanup() if cleanup else self.stop
         return self._context(
-            node, replace(self.run, tools={}), emit or _unheard, None, None, host=self.reached, stop=stop
+            node,
+            replace(self.run, tools={}),
+            emit or _unheard,
+            None,
+            None,
+            host=lambda name: self._reached(name, stop),
+            stop=stop,
         )
 
     def context(
@@ -186,12 +195,12 @@ class World:
     ) -> Context:
         """`cleanup`: for what is rolled back or released, also once the run was told to stop."""
         assert self.run is not None, "a step acts for a run"
-        stop = self._stop_of_cleanup() if cleanup else self.stop
+        stop = self.stop_of_cleanup() if cleanup else self.stop
         return self._context(
             node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host, stop=stop
         )
 
-    def _stop_of_cleanup(self) -> threading.Event:
+    def stop_of_cleanup(self) -> threading.Event:
         """The run's own until it came; all that begins after it has `CLEANUP_TIMEOUT` together."""
         if not self.stop.is_set():
             return self.stop

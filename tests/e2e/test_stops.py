@@ -36,6 +36,13 @@ qemu-nbd "$@" & while [ ! -e "$ready" ]; do :; done; kill -STOP $!; wait
 """
 """It listens, takes connections, and says nothing."""
 
+SLOW_READS = """\
+#!/bin/sh
+case " $* " in *" --version "* | *" --dump-plugin "*) exec /usr/bin/nbdkit "$@" ;; esac
+exec /usr/bin/nbdkit --filter=delay "$@" rdelay=3600
+"""
+"""What reads the source waits until it is ended."""
+
 
 @dataclass
 class Scene:
@@ -57,9 +64,9 @@ class Scene:
             text=True,
         )
 
-    def run(self) -> subprocess.Popen[str]:
+    def run(self, *words: str) -> subprocess.Popen[str]:
         self.runs.append(self.directory / f"events-{len(self.runs)}")
-        return self.start("run", str(self.job), "--events", str(self.runs[-1]))
+        return self.start("run", str(self.job), *words, "--events", str(self.runs[-1]))
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Of the last run, so far."""
@@ -82,9 +89,9 @@ class Scene:
         owners = [read(path) for path in Path("/tmp").glob("sd-*/.owner")]
         return [text for text in (*shells, *owners) for run in runs if run in text]
 
-    def complete(self) -> None:
+    def complete(self, *words: str) -> None:
         """The next run does what is left of it."""
-        run = self.run()
+        run = self.run(*words)
         said, _ = run.communicate(timeout=120)
         assert run.returncode == 0, said
         (started,) = self.events("run-started")
@@ -194,6 +201,29 @@ def test_a_snapshot_that_is_being_removed_is_not_waited_for_and_not_lost(here: S
     here.complete()
     acted = {event["node"] for event in here.events("node-started") if event["lifetime"] != "process"}
     assert acted <= {"cleanup"}
+
+
+def test_a_snapshot_that_may_not_be_held_is_removed_after_the_stop_however_long_it_takes(here: Scene) -> None:
+    here.programs.put("nbdkit", SLOW_READS)
+    run = here.run("--set", "hold=0s")
+    assert eventually(lambda: _is_copying(here) or run.poll() is not None, 60)
+    assert run.poll() is None, run.communicate()[0]
+    assert here.site.snapshots() != []
+    here.site.lab.fault("slow-task", 1, {"method": "RemoveSnapshot_Task", "seconds": "2"})
+    run.send_signal(signal.SIGTERM)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert here.site.lab.status()["armed"] == {}
+    assert here.site.snapshots() == []
+    assert "CLEANUP FAILED" not in said
+    assert here.events("undo-failed") == []
+    assert [event["node"] for event in here.events("node-undone") if event["lifetime"] == "job"] == ["snapshot"]
+    (here.programs.directory / "nbdkit").unlink()
+    here.complete("--set", "hold=0s")
+
+
+def _is_copying(scene: Scene) -> bool:
+    return any(event["node"] == "transfer[2000]" for event in scene.events("node-started"))
 
 
 def test_a_handshake_that_nobody_answers_is_not_waited_for(here: Scene) -> None:
