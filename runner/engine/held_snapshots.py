@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.engine.failures import Failures
 from runner.engine.freshness import another_step
 from runner.engine.recorded import RecordedNode, RecordedRun
@@ -44,6 +44,8 @@ def would_look_again(recorded: RecordedRun, nodes: Nodes) -> bool:
     """Whether a run that resumes forgets what was seen, by looking: not if that cannot be told now."""
     try:
         return _are_new(recorded, nodes, [_look(node, nodes) for node in recorded.snapshots(silent=True)])
+    except Interrupted:
+        raise
     except SendenseError:
         return False
 

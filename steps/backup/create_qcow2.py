@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import Annotated
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, met, wrong
@@ -110,6 +110,8 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
         room = _room(there.subject, host, root, inputs)
         try:
             image = _image(ctx, inputs, host, vm_place.look(host, root, inputs.vm))
+        except Interrupted:
+            raise
         except SendenseError as error:
             directory = met(there.subject, "the VM's directory there", error)
             return Preflight(observations=(there, room, program, directory))

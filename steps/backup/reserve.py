@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import Annotated
 
-from runner.base.errors import LockedError, SendenseError
+from runner.base.errors import Interrupted, LockedError, SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.events.check_results import observe
 from runner.events.step_report import Cell, Row, StepReport
@@ -75,6 +75,8 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
             return Preflight(settings=settings, observations=(there,))
         try:
             notes = _foretold(ctx, inputs, host, root)
+        except Interrupted:
+            raise
         except SendenseError as error:
             return Preflight(settings=settings, observations=(there,), problems=(error.message,))
         return Preflight(settings=settings, observations=(there,), notes=notes)

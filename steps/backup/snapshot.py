@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from runner.base.errors import LockedError, SendenseError
+from runner.base.errors import Interrupted, LockedError, SendenseError
 from runner.base.model import HOW, Duration, JobModel, Percent
 from runner.base.units import HOUR, human_seconds
 from runner.events.check_results import observe
@@ -197,6 +197,8 @@ def _foretold(ctx: Context, client: Client, inputs: SnapshotIn) -> tuple[tuple[s
     try:
         machine.refuse_unless_ready(client, inputs.vm.moref)
         _refuse_foreign(client, inputs.vm, ctx.run)
+    except Interrupted:
+        raise
     except SendenseError as error:
         problems.append(error.message)
     short, unknown = _short_datastores(client, inputs, snapshots.foreseen(client, inputs.vm.moref))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import JobModel, SectionName
 from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
@@ -95,6 +95,8 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         programs = (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
         try:
             found = _foretold(host, root, inputs)
+        except Interrupted:
+            raise
         except SendenseError as error:
             # A backup is not kept from its point by what it would delete after it.
             found = Preflight(problems=(error.message,))

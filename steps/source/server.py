@@ -161,6 +161,8 @@ class SourceServer(ABC):
             cause: SendenseError = (
                 self._cause_of(error, words) if isinstance(error, RequestFailed) else self._why_refused(words)
             )
+        except Interrupted:
+            return error  # it says more than that nobody looks for its cause any longer
         except SendenseError as met:  # while looking whether the account is still let in
             cause = met
         cause.message = f"{error.message}: {cause.message}"
