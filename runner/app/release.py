@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from runner.app.records import new_record
 from runner.app.workspace import Workspace
 from runner.base.errors import SendenseError, StateError
+from runner.base.waiting import heeding
 from runner.engine.checkpoint import ForeignStateError, RunRecord, now
 from runner.engine.job_state import JobState, record_of
 from runner.engine.teardown import UnwindError
@@ -44,15 +45,16 @@ def abandon(workspace: Workspace, record: RunRecord) -> None:
     if is_readable:
         # A run of which only the cleanup is left has published: its point stays.
         committed = workspace.is_out(record, recorded)
-        workspace.unwinding(recorded).abandon(committed=committed, but=misfits).raise_failures()
+        unwinding, stop = workspace.unwinding(recorded), workspace.world.stop
+        unwinding.abandon(committed=committed, but=misfits, until=stop).raise_failures()
     if misfits or not is_readable:
-        release_all(orphans_of(workspace, record.id))
+        release_all(heeding(workspace.world.stop, orphans_of(workspace, record.id)))
     recorded.state.save(record.model_copy(update={"phase": "abandoned", "ended": now()}))
 
 
 def abandon_unread(workspace: Workspace, one: UnreadRun) -> None:
     """As `abandon`, of a run of which not even the first record can be read."""
-    release_all(orphans_of(workspace, one.run))
+    release_all(heeding(workspace.world.stop, orphans_of(workspace, one.run)))
     record = new_record(workspace.job, one.run)
     workspace.state.open(one.run).save(record.model_copy(update={"phase": "abandoned", "ended": now()}))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from typing import NamedTuple
 from runner.app.earlier_runs import EARLIER, of_foreign, of_unread, what_releases
 from runner.app.release import abandon, abandon_unread, foreign, orphans, release_all
 from runner.app.workspace import Options, Workspace, nothing_is_usage, open_workspace
-from runner.base.errors import LockedError, SendenseError, StateError, UsageError
+from runner.base.errors import Interrupted, LockedError, SendenseError, StateError, UsageError
+from runner.base.waiting import NEVER, heeding
 from runner.engine.checkpoint import RunRecord, now
 from runner.engine.recorded import Hold
 from runner.events.events import Event, Warned
@@ -43,11 +44,17 @@ class JobSwept(NamedTuple):
 
 
 def sweep_job(
-    path: Path, options: Options, listeners: Sequence[Callable[[Event], None]] = (), *, dry_run: bool = False
+    path: Path,
+    options: Options,
+    listeners: Sequence[Callable[[Event], None]] = (),
+    *,
+    dry_run: bool = False,
+    stop: threading.Event = NEVER,
 ) -> JobSwept:
     """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run
-    that is alive has the lock: LockedError. A dry run takes no lock and changes nothing."""
-    with _open(path, options, listeners, dry_run=dry_run) as workspace:
+    that is alive has the lock: LockedError. A dry run takes no lock and changes nothing. Raises Interrupted
+    once `stop` is set: what is being released ends in order, the rest is left."""
+    with _open(path, options, listeners, dry_run=dry_run, stop=stop) as workspace:
         if dry_run and (holder := workspace.state.holder()) is not None:
             raise LockedError(f"the job {workspace.job.name}", holder)
         if dry_run:
@@ -58,7 +65,7 @@ def sweep_job(
         unknown = [one.run for one in runs.unread if one.unfinished is not False]
         for text in of_unread(workspace, runs):
             workspace.bus.emit(Warned(node=EARLIER, text=text))
-        for record in runs.known:
+        for record in heeding(stop, runs.known):
             if not record.is_unfinished:
                 continue
             if why := _why_unknown(workspace, record):
@@ -74,12 +81,16 @@ def sweep_job(
         return JobSwept(tuple(released), holding, tuple(unknown))
 
 
-def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swept:
-    """Releases what runs whose records are lost left, as the job's sections find it. Raises LockedError while
-    a run of the job is alive."""
-    with _open(path, options, (), dry_run=dry_run) as workspace:
-        released, stays = [], []
-        for orphan in orphans(workspace):
+def sweep_orphans(
+    path: Path, options: Options, *, dry_run: bool = False, stop: threading.Event = NEVER
+) -> Swept:
+    """Releases what runs whose records are lost left, as the job's sections find it; once `stop` is set, no
+    more of it. Raises LockedError while a run of the job is alive."""
+    released: list[str] = []
+    stays: list[str] = []
+    # Interrupted: what was released before a stop is told all the same, by nothing else than the answer.
+    with _open(path, options, (), dry_run=dry_run, stop=stop) as workspace, suppress(Interrupted):
+        for orphan in heeding(stop, orphans(workspace)):
             if (why := _why_it_stays(workspace, orphan)) is not None:
                 stays.append(f"{orphan.what}: {why}")
                 continue
@@ -90,15 +101,24 @@ def sweep_orphans(path: Path, options: Options, *, dry_run: bool = False) -> Swe
                 stays.append(f"{orphan.what}: {error}")
             else:
                 released.append(orphan.what)
-        return Swept(tuple(released), tuple(stays))
+    return Swept(tuple(released), tuple(stays))
 
 
 def abandon_run(
-    path: Path, run_id: str, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
+    path: Path,
+    run_id: str,
+    options: Options,
+    listeners: Sequence[Callable[[Event], None]] = (),
+    *,
+    stop: threading.Event = NEVER,
 ) -> None:
     """Releases everything the unfinished run `run_id` holds; of one that nobody can resume, what is found.
-    Raises UsageError if there is no such run."""
-    with open_workspace(path, options, threading.Event(), listeners) as workspace, workspace.lock(run_id):
+    Raises UsageError if there is no such run, and Interrupted as `sweep_job`."""
+    with (
+        open_workspace(path, options, stop, listeners) as workspace,
+        workspace.lock(run_id),
+        _interrupted_by(stop),
+    ):
         runs = workspace.state.runs()
         known = [record for record in runs.known if record.id == run_id and record.is_unfinished]
         unread = [one for one in runs.unread if one.run == run_id and one.unfinished is not False]
@@ -111,20 +131,38 @@ def abandon_run(
                 abandon(workspace, record)
             for one in unread:
                 abandon_unread(workspace, one)
-            release_all(left)
+            release_all(heeding(stop, left))
 
 
 @contextmanager
 def _open(
-    path: Path, options: Options, listeners: Sequence[Callable[[Event], None]], *, dry_run: bool
+    path: Path,
+    options: Options,
+    listeners: Sequence[Callable[[Event], None]],
+    *,
+    dry_run: bool,
+    stop: threading.Event,
 ) -> Iterator[Workspace]:
     """With the job's lock, but for a dry run, which changes nothing."""
-    with open_workspace(path, options, threading.Event(), listeners) as workspace:
+    with open_workspace(path, options, stop, listeners) as workspace:
         if dry_run:
             yield workspace
         else:
-            with workspace.lock(SWEEP), nothing_is_usage():
+            with workspace.lock(SWEEP), nothing_is_usage(), _interrupted_by(stop):
                 yield workspace
+
+
+@contextmanager
+def _interrupted_by(stop: threading.Event) -> Iterator[None]:
+    """What fails once `stop` is set was stopped; the failure itself was told as it happened."""
+    try:
+        yield
+    except SendenseError as error:
+        if not stop.is_set():
+            raise
+        raise Interrupted(
+            "interrupted; what is not released yet is left: run the same command again"
+        ) from error
 
 
 def _why_unknown(workspace: Workspace, record: RunRecord) -> str | None:
@@ -142,7 +180,7 @@ def _sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Ho
     recorded = workspace.recorded(record)
     recorded.settle()
     is_out = workspace.is_out(record, recorded)
-    unwound = workspace.unwinding(recorded).release(succeeded=is_out)
+    unwound = workspace.unwinding(recorded).release(succeeded=is_out, until=workspace.world.stop)
     unwound.raise_failures()
     if record.phase == "unwinding":
         ended = record.model_copy(update={"phase": "finished", "ended": now()})

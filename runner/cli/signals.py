@@ -25,11 +25,13 @@ class StopRequest(threading.Event):
 
 
 @contextmanager
-def stop_on_signals(what: str = "closing what is open; what is done is kept") -> Iterator[StopRequest]:
+def stop_on_signals(
+    what: str = "closing what is open; what is done is kept", stop: StopRequest | None = None
+) -> Iterator[StopRequest]:
     """The first SIGINT, SIGTERM or SIGHUP asks the run to stop cleanly; one that comes later leaves the rest
     to the next run. A terminal that hangs up may say so more than once, and not at all where it was told to
-    be silent (nohup)."""
-    stop = StopRequest()
+    be silent (nohup). `stop`: the one to set, where a command is open to signals for a part of its work."""
+    stop = stop or StopRequest()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.asked is not None:

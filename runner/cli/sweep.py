@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from runner.app import Options, abandon_run, sweep_job, sweep_orphans
 from runner.base.errors import SendenseError
 from runner.cli.multi_job import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
+from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console import Console
 from runner.events.outcomes import of_several
 from runner.step.registry import Registry
 
 SWEEP_SCHEMA_VERSION = 1
+
+STOPPING = "what is not released yet is left to the next sweep"
 
 
 @click.command(cls=Work)
@@ -58,35 +63,42 @@ def sweep(
         raise click.UsageError("--abandon discards one run: name its job only")
     options = options_from(settings, state)
     if abandon is not None:
-        with Console(Registry.installed().report) as console:
-            abandon_run(jobs[0], abandon, options, [console])
+        with stop_on_signals(STOPPING) as stop, Console(Registry.installed().report) as console:
+            abandon_run(jobs[0], abandon, options, [console], stop=stop)
         print(f"run {abandon} was discarded; all it held is released", file=sys.stderr)
         if as_json:
             print_json({"schema_version": SWEEP_SCHEMA_VERSION, "abandoned": abandon})
         return
     codes, told = [], list[dict[str, Any]]()
-    for job in jobs:
-        whose = f"{job}: " if len(jobs) > 1 else ""
-        try:
-            answer = _sweep(job, options, whose, dry_run=dry_run, orphans=orphans)
-            told.append({"file": str(job), **answer})
-            codes.append(1 if answer["unknown"] else 0)
-        except SendenseError as error:
-            say_error(job, error, jobs)
-            told.append({"file": str(job), "error": error.message})
-            codes.append(error.exit_code)
+    # A dry run is read-only: it may die by the signal.
+    with nullcontext(StopRequest()) if dry_run else stop_on_signals(STOPPING) as stop:
+        for job in jobs:
+            if stop.is_set():
+                print(f"sendense: {job}: not swept", file=sys.stderr)
+                continue
+            whose = f"{job}: " if len(jobs) > 1 else ""
+            try:
+                answer = _sweep(job, options, whose, stop, dry_run=dry_run, orphans=orphans)
+                told.append({"file": str(job), **answer})
+                codes.append(1 if answer["unknown"] else 0)
+            except SendenseError as error:
+                say_error(job, error, jobs)
+                told.append({"file": str(job), "error": error.message})
+                codes.append(error.exit_code)
     if as_json:
         print_json({"schema_version": SWEEP_SCHEMA_VERSION, "dry_run": dry_run, "jobs": told})
-    raise click.exceptions.Exit(of_several(codes))
+    raise click.exceptions.Exit(130 if stop.is_set() else of_several(codes))
 
 
-def _sweep(job: Path, options: Options, whose: str, *, dry_run: bool, orphans: bool) -> dict[str, Any]:
+def _sweep(
+    job: Path, options: Options, whose: str, stop: threading.Event, *, dry_run: bool, orphans: bool
+) -> dict[str, Any]:
     """`whose`: the job's file, where it is one of several. What was, or would be, released and what is held,
     for JSON."""
     done = "would be released:" if dry_run else "released"
     with Console(Registry.installed().report) as console:
-        released, holding, unknown = sweep_job(job, options, [console], dry_run=dry_run)
-        swept = sweep_orphans(job, options, dry_run=dry_run) if orphans else None
+        released, holding, unknown = sweep_job(job, options, [console], dry_run=dry_run, stop=stop)
+        swept = sweep_orphans(job, options, dry_run=dry_run, stop=stop) if orphans else None
     for what in (*released, *(swept.released if swept else ())):
         print(f"{whose}{done} {what}", file=sys.stderr)
     for what in swept.stays if swept else ():

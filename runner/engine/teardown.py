@@ -6,11 +6,13 @@ It works from the records alone, so that it does not need the graph of the run t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runner.base.errors import LockedError, SendenseError
+from runner.base.waiting import NEVER, heeding
 from runner.engine.checkpoint import now
 from runner.engine.processes import Processes
 from runner.engine.recorded import Hold, RecordedNode, RecordedRun
@@ -52,13 +54,15 @@ class Unwinding:
         self._bus = world.bus
         self._sweep = sweep
 
-    def release(self, *, succeeded: bool, but: Collection[NodeId] = ()) -> Unwound:
-        """Releases JOB nodes: all of them after success, else those that may be held no longer. `but`: as
-        in `abandon`."""
+    def release(
+        self, *, succeeded: bool, but: Collection[NodeId] = (), until: threading.Event = NEVER
+    ) -> Unwound:
+        """Releases JOB nodes: all of them after success, else those that may be held no longer. `but` and
+        `until`: as in `abandon`."""
         done = Unwound()
         if not self._is_ours(done, patient=succeeded):
             return done
-        for node in self._recorded.snapshots():
+        for node in heeding(until, self._recorded.snapshots()):
             if node.record.node in but:
                 continue
             if why := _why_released(node, done, succeeded=succeeded):
@@ -75,15 +79,17 @@ class Unwinding:
                 found.released.append(f"{node.name} ({why})")
         return found
 
-    def abandon(self, *, committed: bool, but: Collection[NodeId] = ()) -> Unwound:
+    def abandon(
+        self, *, committed: bool, but: Collection[NodeId] = (), until: threading.Event = NEVER
+    ) -> Unwound:
         """Rolls back every node of the run that is not finished, also what is kept otherwise, but what is out
         in the world; if all of the run's work is (`committed`), only what it holds. `but`: the misfits, which
-        others see to."""
+        others see to. Raises Interrupted once `until` is set and leaves the rest."""
         self._recorded.settle()
         if committed:
-            return self.release(succeeded=True, but=but)
+            return self.release(succeeded=True, but=but, until=until)
         done = Unwound()
-        for node in self._recorded.nodes():
+        for node in heeding(until, self._recorded.nodes()):
             if node.step.read_only or node.record.node in but or (node.step.commits and node.is_out()):
                 continue
             self._undo(node, "the run is discarded", done, begun=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,9 @@ from pydantic import JsonValue
 
 from runner.app import context_outside_of_runs, read_job, told_by
 from runner.base.errors import UsageError
+from runner.base.waiting import heeding
 from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
+from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console import print_table
 from runner.job.model import Job
@@ -51,13 +52,16 @@ def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, a
     told: list[JsonValue] = []
     refusal: UsageError | None = None
     read = read_job(job, options_from(settings, state))
-    with context_outside_of_runs(read, "adopt", threading.Event(), tell_warning) as ctx:
-        for vcenter, vm, repository in _vms(read):
+    stop = StopRequest()
+    with context_outside_of_runs(read, "adopt", stop, tell_warning) as ctx:
+        for vcenter, vm, repository in heeding(stop, _vms(read)):
             found = adoption.compare(ctx, vcenter, vm, repository)
             try:
                 if found.state == "differs":
                     _agree(found, given=yes, shown=not as_json)
-                    adoption.adopt(ctx, found)
+                    # Not around the question, which a signal ends by itself.
+                    with stop_on_signals("what is not adopted yet is left", stop):
+                        adoption.adopt(ctx, found)
             except UsageError as error:
                 refusal = error
                 told.append(_document(found, adopted=False))

@@ -15,6 +15,7 @@ import click
 
 from runner.app import Options, context_outside_of_runs, read_job
 from runner.base.errors import UsageError
+from runner.base.waiting import NEVER
 from runner.cli.options import job_options, json_option, options_from, typed
 from runner.events.events import Event, Warned
 from runner.hosts.host import Host
@@ -54,10 +55,10 @@ class Asked:
         return read_job(self.site, self.options, part=True)
 
     @contextmanager
-    def places(self) -> Iterator[list[Place]]:
-        """The job's repositories, or the one that was named; the hosts are good until the block is left.
-        Raises UsageError."""
-        with context_outside_of_runs(self.job, "repositories", threading.Event(), tell_warning) as ctx:
+    def places(self, stop: threading.Event = NEVER) -> Iterator[list[Place]]:
+        """The job's repositories, or the one that was named; the hosts are good until the block is left, and
+        end what they do once `stop` is set. Raises UsageError."""
+        with context_outside_of_runs(self.job, "repositories", stop, tell_warning) as ctx:
             yield self.places_of(ctx)
 
     def places_of(self, ctx: Context) -> list[Place]:

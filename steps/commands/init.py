@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from runner.base.units import human_bytes
+from runner.base.waiting import heeding
 from runner.cli.options import job_options, json_option, options_from, print_json
+from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
 from steps.commands.asked import Asked, site_argument
 from steps.repository import marker
@@ -27,8 +29,9 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: boo
     root disk when a disk is not mounted. For the same reason the repository's parent directory must exist.
     """
     told: list[dict[str, Any]] = []
-    with Asked(site, options_from(settings, state), None, as_json).places() as places:
-        for place in places:
+    asked = Asked(site, options_from(settings, state), None, as_json)
+    with stop_on_signals("what is not created yet is left") as stop, asked.places(stop) as places:
+        for place in heeding(stop, places):
             host, path = place.host, place.path
             there = {"name": place.name, "host": host.name, "path": path}
             if (found := marker.read(host, path)) is not None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,3 +267,24 @@ def test_no_process_is_taken_for_the_holder_of_a_lock_by_its_number_alone(tmp_pa
     finally:
         bystander.send_signal(signal.SIGKILL)
         bystander.wait(10)
+
+
+def test_a_sweep_that_is_stopped_leaves_the_rest_to_the_next_one(site: Site) -> None:
+    """In the middle of a removal: what is left is still known from the records, and nobody holds the job."""
+    run = break_off(site)
+    site.lab.fault("slow-task", parameters={"method": "RemoveSnapshot_Task", "seconds": "4"})
+    words = [sys.executable, "-m", "runner.cli", "sweep", str(site.job("vm")), "--abandon", run]
+    with subprocess.Popen([*words, f"--state={site.state}"], stderr=subprocess.PIPE, text=True) as sweeping:
+        assert eventually(lambda: not site.lab.status()["armed"] or sweeping.poll() is not None, 60)
+        sweeping.send_signal(signal.SIGTERM)
+        said = sweeping.communicate(timeout=60)[1]
+    assert sweeping.returncode == 130, said
+    assert "what is not released yet is left to the next sweep" in said
+    assert "Traceback" not in said
+    options = Options(state=site.state)
+    with open_workspace(site.job("vm"), options, threading.Event(), ()) as workspace:
+        assert workspace.state.holder() is None
+        (record,) = (record for record in workspace.state.runs().known if record.id == run)
+        assert record.is_unfinished
+    abandon_run(site.job("vm"), run, options)
+    assert site.snapshots() == site.partials() == []
