@@ -8,7 +8,7 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,9 @@ from runner.base.waiting import LOOK, NEVER, until
 from runner.hosts.supervisor import END_TIMEOUT, LeashedChild, kept_directory, leash
 
 LOCAL = "local"
+
+WHOLE_ENVIRONMENT = "SENDENSE_WHOLE_ENVIRONMENT"
+"""What tells ``scripts/supervise.sh`` to leave the program's environment as it is."""
 
 _INHERITED = ("PATH", "HOME", "TMPDIR")
 _KILL_TIMEOUT = 5.0
@@ -54,16 +57,20 @@ def run(
     ok: Sequence[int] | None = (0,),
     host: str = LOCAL,
     mark: str = "",
+    whole_environment: bool = False,
     stop: threading.Event = NEVER,
 ) -> Completed:
-    """Runs to the end, with the environment of `runner.hosts.supervisor`. Raises CommandError if the exit
-    code is not in `ok` (None: any) or `timeout` seconds are over; its process group is killed then. Raises
-    Interrupted once `stop` is set; its process group had a TERM then, and a KILL if it did not heed that."""
+    """Runs to the end, with the environment of `runner.hosts.supervisor`, or all of ours. Raises
+    CommandError if the exit code is not in `ok` (None: any) or `timeout` seconds are over; its process group
+    is killed then. Raises Interrupted once `stop` is set; its process group had a TERM then, and a KILL if it
+    did not heed that."""
     if stop.is_set():
         raise Interrupted
     deadline = time.monotonic() + timeout
     content = stdin or b""
-    process, writer = _spawn(leash(host, argv, size=len(content), mark=mark), stderr=subprocess.PIPE)
+    leashed_argv = leash(host, argv, size=len(content), mark=mark)
+    inherited = {**os.environ, WHOLE_ENVIRONMENT: "yes"} if whole_environment else environment()
+    process, writer = _spawn(leashed_argv, stderr=subprocess.PIPE, inherited=inherited)
     with process, ExitStack() as leashed:
         leashed.callback(os.close, writer)
         try:
@@ -109,7 +116,7 @@ class PipeWire:
     """A `runner.hosts.supervisor.Wire` to a shell on this machine."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self._process, self._writer = _spawn(argv, stderr=subprocess.STDOUT)
+        self._process, self._writer = _spawn(argv, stderr=subprocess.STDOUT, inherited=environment())
         assert self._process.stdout is not None
         self._stdout = self._process.stdout
         self._receiving = threading.Lock()
@@ -154,7 +161,9 @@ class PipeWire:
             self._receiving.release()
 
 
-def _spawn(argv: Sequence[str], *, stderr: int) -> tuple[subprocess.Popen[bytes], int]:
+def _spawn(
+    argv: Sequence[str], *, stderr: int, inherited: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
     """The process and the writing end of its standard input. A session of its own: Ctrl-C on our terminal is
     for us, and the children end in the order of our unwinding."""
     reader, writer = os.pipe()
@@ -164,7 +173,7 @@ def _spawn(argv: Sequence[str], *, stderr: int) -> tuple[subprocess.Popen[bytes]
             stdin=reader,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=environment(),
+            env=inherited,
             start_new_session=True,
         )
     except BaseException:

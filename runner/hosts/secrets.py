@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import threading
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from runner.base.errors import UsageError, ending
+from runner.base.errors import CommandError, UsageError, ending
 from runner.base.model import FilePath, JobModel
-from runner.hosts.process import exit_code_of
+from runner.base.waiting import NEVER
+from runner.hosts.process import run
+from runner.hosts.supervisor import is_missing
 
 EXEC_TIMEOUT = 30.0
 LAST_LINES, LAST_CHARACTERS = 6, 600
@@ -53,9 +55,9 @@ class FromExec(JobModel):
 SecretRef = FromEnv | FromFile | FromExec
 
 
-def resolve(reference: SecretRef) -> Secret:
+def resolve(reference: SecretRef, stop: threading.Event = NEVER) -> Secret:
     """The secret, without a trailing newline: one line of text. Raises UsageError with a sentence that does
-    not quote it."""
+    not quote it; Interrupted if `stop` comes while a command is to print it, which ends then."""
     match reference:
         case FromEnv(env=name):
             where = f"the environment variable {name}"
@@ -72,7 +74,7 @@ def resolve(reference: SecretRef) -> Secret:
                 raise UsageError(f"the secret file {path} cannot be read: {error.strerror}") from error
         case FromExec(exec=argv):
             where = f"the command {argv[0]!r}"
-            content = _output_of(argv)
+            content = _output_of(argv, stop)
     content = content.rstrip(b"\r\n")
     if not content:
         raise UsageError(f"the secret from {where} is empty")
@@ -86,29 +88,29 @@ def resolve(reference: SecretRef) -> Secret:
         ) from None  # its cause quotes the secret
 
 
-def _output_of(argv: tuple[str, ...]) -> bytes:
+def _output_of(argv: tuple[str, ...], stop: threading.Event) -> bytes:
     # The one child that gets our whole environment: keepers of secrets are told there where they are and who
     # asks.
     try:
-        done = subprocess.run(
-            argv, capture_output=True, timeout=EXEC_TIMEOUT, check=False, stdin=subprocess.DEVNULL
-        )
+        done = run(argv, timeout=EXEC_TIMEOUT, ok=None, whole_environment=True, stop=stop)
     except OSError as error:
         raise UsageError(f"the command {argv[0]!r} for a secret failed: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
+    except CommandError as error:
         # Its cause has what it printed so far.
         raise UsageError(
             f"the command {argv[0]!r} for a secret did not end within {EXEC_TIMEOUT:g} s{_said(error.stderr)}"
         ) from None
-    if done.returncode != 0:
-        how = ending(exit_code_of(done.returncode))
+    if done.exit_code != 0:
+        if is_missing(done.exit_code, done.stderr):
+            raise UsageError(f"the command {argv[0]!r} for a secret failed: No such file or directory")
+        how = ending(done.exit_code)
         raise UsageError(f"the command {argv[0]!r} for a secret failed with {how}{_said(done.stderr)}")
     return done.stdout
 
 
-def _said(stderr: bytes | None) -> str:
+def _said(stderr: str) -> str:
     """The last words of a keeper of secrets that failed: of its standard error alone, the other stream is for
     the secret."""
-    lines = [line.strip() for line in (stderr or b"").decode(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     said = " / ".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
     return f": {said}" if said else ", and it printed nothing on standard error"

@@ -89,7 +89,9 @@ class VddkServer(SourceServer):
     def _start_one(self, directory: str, password_file: str) -> Child:
         configuration_file = posixpath.join(directory, "vddk.conf")
         self._host.write(configuration_file, nbdkit_vddk.configuration(directory).encode())
-        self._host.write(password_file, resolve(self._client.vcenter.password).reveal().encode())
+        self._host.write(
+            password_file, resolve(self._client.vcenter.password, self._ctx.stop).reveal().encode()
+        )
         thumbprint = self._client.sha1_thumbprint()
 
         def command(socket: str, pid_file: str) -> tuple[str, ...]:

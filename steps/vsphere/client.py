@@ -273,7 +273,7 @@ class Client:
                         None  # it is known by its certificate alone, which may be the other one now
                     )
                 with explained(self._server, doing):
-                    self._now.session = Session(self.vcenter, self.trust())
+                    self._now.session = Session(self.vcenter, self.trust(), self.stop)
                 for take, failed in self._borrowers:
                     try:
                         take(self._now.session.cookie)

@@ -4,6 +4,7 @@ another."""
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import GetServiceVersions, ManagedObject, versionIdMap
 
 from runner.base.units import MiB
+from runner.base.waiting import NEVER
 from runner.hosts.secrets import resolve
 from steps.vsphere.errors import Unreachable, VSphereError
 from steps.vsphere.faults import CONNECTION_FAILURES
@@ -35,13 +37,14 @@ class Session:
 
     Raises vmodl faults and connection failures as they come: `faults.explained` is around every use."""
 
-    def __init__(self, vcenter: VCenter, trust: Trust) -> None:
-        """Connects and logs in."""
+    def __init__(self, vcenter: VCenter, trust: Trust, stop: threading.Event = NEVER) -> None:
+        """Connects and logs in. `stop` ends the command that prints the password, if there is one."""
         self._vcenter = vcenter
         version, self.certificate_ends = _api_version(vcenter, trust)
         self._stub: Any = Stub(vcenter.server, vcenter.port, version, trust.context, IDLE_CONNECTION)
         self.content: Any = self.object(vim.ServiceInstance, "ServiceInstance").RetrieveContent()
-        self.service("sessionManager").Login(vcenter.username, resolve(vcenter.password).reveal(), None)
+        password = resolve(vcenter.password, stop).reveal()
+        self.service("sessionManager").Login(vcenter.username, password, None)
 
     def service(self, name: str) -> Any:
         """One of those that the vCenter names at the login: ``searchIndex``, ``rootFolder``, ``about``.

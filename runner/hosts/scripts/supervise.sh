@@ -8,6 +8,8 @@
 #   $3   what to say if there is no such program
 #   $4…  its command line
 #
+# The program has a small fixed environment; all of this shell's if SENDENSE_WHOLE_ENVIRONMENT is set in that.
+#
 # Exits with the program's code, 128 + n if signal n ended it; 126 if its input came in part, 127 if it is not
 # there.
 size=$1 token=$2 missing=$3
@@ -28,8 +30,12 @@ command -v "$1" >/dev/null || { printf '%s\n' "$missing" >&2; exit 127; }
 [ -z "$token" ] || exec 2>&1
 exec 6>&1
 [ -z "$token" ] || echo "$token"
-env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 LC_ALL=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" \
-    setsid "$@" <&4 3<&- 4<&- 6>&- &
+if [ -n "${SENDENSE_WHOLE_ENVIRONMENT-}" ]; then
+    set -- env -u SENDENSE_WHOLE_ENVIRONMENT setsid "$@"
+else
+    set -- env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 LC_ALL=C.UTF-8 TMPDIR="${TMPDIR:-/tmp}" setsid "$@"
+fi
+"$@" <&4 3<&- 4<&- 6>&- &
 child=$! watch=
 # Not before: a child that is being made would take the signal of its first moment for the shell's own.
 # shellcheck disable=SC2086  # `watch` is a number or nothing
