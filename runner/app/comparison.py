@@ -44,7 +44,7 @@ def _before(path: Path, options: Options, registry: Registry, version: Version) 
     except JobFileError as error:
         several = f" ({len(error.problems)} mistakes; the first)" if len(error.problems) > 1 else ""
         raise VersionError(
-            f"{version.name} cannot be compared with, since the job is wrong there{several}: "
+            f"there is no comparison with {version.name}, where the job file is wrong{several}: "
             f"{error.problems[0]}"
         ) from error
 

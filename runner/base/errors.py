@@ -42,8 +42,8 @@ class SendenseError(Exception):
     """Names of the failed node's inputs whose nodes must run again, whatever their records say;
     ``copied/base`` is the `base` of its `copied`."""
     self_healing: bool = False
-    """What it forgets is made again by this very execution, once, and the failed node has another turn
-    then."""
+    """The nodes of `invalidates` run again in this very execution, once, and then the failed node has another
+    turn."""
 
     def __init__(self, message: str, *, details: dict[str, object] | None = None) -> None:
         super().__init__(message)

@@ -92,7 +92,10 @@ class _Processes:
                 try:
                     process = self._start(job, answer)
                 except OSError as error:
-                    return Ended(job).but(limit_of(error) or SendenseError(f"its process: {error.strerror}"))
+                    return Ended(job).but(
+                        limit_of(error)
+                        or SendenseError(f"its process could not be started: {error.strerror}")
+                    )
                 self._running.add(process)
             with process:
                 assert process.stderr is not None

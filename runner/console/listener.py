@@ -23,7 +23,8 @@ class Face(Protocol):
     def start(self) -> None: ...
 
     def stop(self, *, ended: bool) -> None:
-        """`ended`: the end of the run is told by others; else it must not take troubles with it."""
+        """`ended`: others tell how the run ended; else a display that goes leaves its warnings and
+        errors behind as lines."""
 
     def tell(self, event: Event) -> None: ...
 

@@ -10,9 +10,15 @@ from pydantic import JsonValue
 from runner.engine.checkpoint import NodeRecord
 from runner.job.inputs import Inputs
 from runner.job.nodes import Node
+from runner.step.step import Step
 
 STANDS = "completed earlier"
 """Why a node is reused without a check: the run's work is out in the world."""
+
+
+GONE = "its result is gone or has changed"
+EACH_TIME = "runs each time"
+"""Why a node that is done runs all the same."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,15 @@ def weigh(record: NodeRecord | None, node: Node, inputs: Inputs) -> Weighing:
     if record.digest != inputs.digest or record.step != node.spec.uses:
         return Weighing("no", None, _what_changed(record, node, inputs))
     if record.state == "done":
-        return Weighing("recorded", record.out, "its result no longer exists")
+        return Weighing("recorded", record.out, GONE if is_checked(node) else EACH_TIME)
     if record.state == "intent":
         return Weighing("adopt", None, "was interrupted")
     return Weighing("no", None, "failed before")
+
+
+def is_checked(node: Node) -> bool:
+    """Whether its step can find its work done: one that looks at nothing runs in each execution."""
+    return type(node.step).check is not Step.check
 
 
 def another_step(record: NodeRecord, uses: str) -> str | None:

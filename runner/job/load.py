@@ -157,7 +157,7 @@ class _Loader:
         entry = part.entries.get("name")
         if entry is None:
             if "steps" in part.entries:
-                self._say(part.at, "name is missing: runs and their state go by it")
+                self._say(part.at, "name is missing: runs and their state are kept under it")
             return ""
         node = entry.node
         if not isinstance(node, Scalar) or not isinstance(node.value, str):

@@ -28,11 +28,11 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
 class Entry(Model):
-    """`mode` with the file's type, as in stat(2). Names are bytes; of one that is no UTF-8 nothing else is
+    """`mode` with the file's type, as in stat(2). Names are bytes; of one that is not UTF-8 nothing else is
     known, since libguestfs's binding cannot be asked for it."""
 
     name: str
-    """What is no UTF-8 in it is written as ``\\xe9``."""
+    """What is not UTF-8 in it is written as ``\\xe9``."""
     mode: int | None = None
     size: int | None = None
     modified: datetime | None = None
@@ -168,11 +168,11 @@ class Tree:
 
 def _why_left_out(entry: Entry, depth: int) -> str:
     if entry.mode is None:
-        return "its name is no UTF-8, and libguestfs cannot be asked for it"
+        return "its name is not UTF-8, and libguestfs cannot be asked for it"
     if depth >= DEEPEST:
         return "it is nested too deep"
     if entry.kind == "link":
-        return f"it is a link to {'a name that is no UTF-8' if entry.target is None else entry.target}"
+        return f"it is a link to {'a name that is not UTF-8' if entry.target is None else entry.target}"
     return f"it is a {entry.kind}"
 
 

@@ -46,7 +46,9 @@ def backing_files(host: Host, paths: Sequence[str]) -> tuple[str | None, ...]:
 def _backing(path: str, header: bytes) -> str | None:
     magic, _, offset, length = _FIELDS.unpack_from(header)
     if magic != _MAGIC:
-        raise BadImageError(f"{path} is no qcow2 image")
+        raise BadImageError(f"{path} is not a qcow2 image")
     if offset + length > _HEADER:
-        raise BadImageError(f"{path} names its backing file where no image of ours does")
+        raise BadImageError(
+            f"{path} does not name its backing file in its first {_HEADER} bytes, where qemu-img puts it"
+        )
     return header[offset : offset + length].decode("utf-8", "backslashreplace") if offset else None

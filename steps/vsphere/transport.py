@@ -188,10 +188,10 @@ class Stub(_Adapter):  # type: ignore[misc]
             raise
         except Exception as error:
             raise HTTPException(
-                f"its answer is none of the vSphere API ({type(error).__name__}: {error})"
+                f"its answer is not one of the vSphere API ({type(error).__name__}: {error})"
             ) from error
         if result is None and info.result is not type(None) and not info.resultFlags & F_OPTIONAL:
-            raise HTTPException("its answer is none of the vSphere API: it is empty")
+            raise HTTPException("its answer is not one of the vSphere API: it is empty")
         return result
 
 

@@ -181,7 +181,7 @@ def test_what_cannot_be_compared_with_is_a_sentence_and_the_plan_is_shown_all_th
     shown, said = checkout.plan("jobs/db.yaml", "--against", "main", code=2)
     assert "+  cleanup" in shown
     assert (
-        "main cannot be compared with, since the job is wrong there: jobs/db.yaml:8:15: vars.retention: unknown key 'keep-dayly'"
+        "there is no comparison with main, where the job file is wrong: jobs/db.yaml:8:15: vars.retention: unknown key 'keep-dayly'"
         in said
     )
 

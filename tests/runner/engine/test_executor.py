@@ -204,7 +204,15 @@ def test_a_result_that_vanished_is_made_again(bench: Bench):
     bench.run()
     assert "run make[1]" in bench.trace()
     started = {event.node: event.why for event in bench.events if isinstance(event, NodeStarted)}
-    assert started["make[1]"] == "its result no longer exists"
+    assert started["make[1]"] == "its result is gone or has changed"
+
+
+def test_a_step_that_finds_nothing_done_runs_each_time_and_its_reason_says_so(bench: Bench):
+    fail(bench, "join", "permanent")
+    bench.run()
+    bench.run()
+    why = [event.why for event in bench.events if isinstance(event, NodeStarted) and event.node == "end"]
+    assert why == ["runs each time"]
 
 
 def test_a_transient_error_opens_anew_what_the_node_stood_on_and_tries_again(bench: Bench):

@@ -175,6 +175,6 @@ def test_names_and_links_of_any_bytes_are_listed_and_what_cannot_be_asked_for_is
     assert names(to / "etc") == ["big", r"caf\xe9", "hello"]
     assert (to / "etc" / r"caf\xe9").read_bytes() == b"these very characters"
     assert told == [
-        r"/etc/caf\xe9 is skipped: its name is no UTF-8, and libguestfs cannot be asked for it",
-        "/etc/link is skipped: it is a link to a name that is no UTF-8",
+        r"/etc/caf\xe9 is skipped: its name is not UTF-8, and libguestfs cannot be asked for it",
+        "/etc/link is skipped: it is a link to a name that is not UTF-8",
     ]
