@@ -66,16 +66,11 @@ _KEEP_DIRECTORY = load("runner/hosts/scripts/keep-directory.sh")
 
 _DEBIAN_PACKAGES = {
     "flock": "util-linux",
-    "guestfish": "libguestfs-tools",
-    "nbdinfo": "libnbd-bin",
-    "nbdkit": "nbdkit",
-    "qemu-img": "qemu-utils",
-    "qemu-io": "qemu-utils",
-    "qemu-nbd": "qemu-utils",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "/usr/sbin/sshd": "openssh-server",
 }
+"""Of OpenSSH's programs and of locks; a step has its own in `runner.step.tools.Program.package`."""
 
 
 class Wire(Protocol):

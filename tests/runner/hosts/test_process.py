@@ -88,11 +88,11 @@ def test_a_missing_program_names_its_debian_package(monkeypatch: pytest.MonkeyPa
     for name in ("sh", "mktemp", "printf"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
     monkeypatch.setenv("PATH", str(tmp_path))
-    if shutil.which("qemu-nbd", path="/usr/local/sbin:/usr/sbin:/sbin"):
-        pytest.skip("qemu-nbd is in a directory that is always searched")
+    if shutil.which("flock", path="/usr/local/sbin:/usr/sbin:/sbin"):
+        pytest.skip("flock is in a directory that is always searched")
     for start in (process.run, process.start):
-        with pytest.raises(CommandError, match="qemu-nbd is not installed on local; on Debian: apt install qemu-utils"):
-            start(("qemu-nbd", "--version"))
+        with pytest.raises(CommandError, match="flock is not installed on local; on Debian: apt install util-linux"):
+            start(("flock", "--version"))
 
 
 def test_programs_of_the_administrator_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
