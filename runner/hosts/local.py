@@ -56,7 +56,7 @@ class LocalHost:
         return self.stat(path) is not None
 
     def stat(self, path: str) -> FileStat | None:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             try:
                 found = Path(path).stat()
             except (FileNotFoundError, NotADirectoryError):
@@ -70,35 +70,35 @@ class LocalHost:
         )
 
     def listdir(self, path: str) -> list[str]:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             try:
                 return sorted(entry.name for entry in Path(path).iterdir())
             except FileNotFoundError:
                 return []
 
     def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             files.make_directory(path, mode=mode, parents=parents)
 
     def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
         return b"".join(self.read_chunks(path, limit=limit))
 
     def read_chunks(self, path: str, chunk: int = 1 << 20, *, limit: int = LARGEST_LOG) -> Iterator[bytes]:
-        with self._sentences(path, FileNotFoundError):
+        with self._translate_os_errors(path, FileNotFoundError):
             yield from heeding(self._stop, read_pieces(path, chunk, limit, self.name))
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             files.write(path, content, mode=mode)
 
     def write_sparse(
         self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
     ) -> None:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             files.write_sparse(path, size, heeding(self._stop, pieces), mode=mode)
 
     def append(self, path: str, content: bytes) -> None:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             files.append(path, content, where=self.name)
 
     def sync(self, *paths: str) -> None:
@@ -116,7 +116,7 @@ class LocalHost:
                 self._raise(path, done)
 
     def rename(self, old: str, new: str, *, replace: bool = False) -> None:
-        with self._sentences(old, FileNotFoundError, FileExistsError):
+        with self._translate_os_errors(old, FileNotFoundError, FileExistsError):
             if replace:
                 files.replace(old, new)
             else:
@@ -124,14 +124,14 @@ class LocalHost:
 
     def remove(self, *paths: str, recursive: bool = False) -> None:
         for path in (each.rstrip("/") for each in paths):
-            with self._sentences(path), contextlib.suppress(FileNotFoundError):
+            with self._translate_os_errors(path), contextlib.suppress(FileNotFoundError):
                 if recursive and Path(path).is_dir() and not Path(path).is_symlink():
                     shutil.rmtree(path)
                 else:
                     Path(path).unlink()
 
     def free_bytes(self, path: str) -> int:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
 
@@ -139,7 +139,7 @@ class LocalHost:
         return process.temporary_directory(self.name, self.mark, self._stop)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
-        with self._sentences(path):
+        with self._translate_os_errors(path):
             return files.FileLock(path, holder, token, where=self.name)
 
     @property
@@ -177,9 +177,9 @@ class LocalHost:
     def _raise(self, path: str, ended: Completed) -> NoReturn:
         """What a program of this machine said of its failure with `path`."""
         if (code := files.errno_said(ended.stderr)) is not None:
-            with self._sentences(path):
+            with self._translate_os_errors(path):
                 raise OSError(code, os.strerror(code), path)
         raise CommandError(self.name, ended.argv, ended.exit_code, ended.stderr)
 
-    def _sentences(self, path: str, *passed_on: type[OSError]) -> AbstractContextManager[None]:
+    def _translate_os_errors(self, path: str, *passed_on: type[OSError]) -> AbstractContextManager[None]:
         return files.translate_os_errors(self.name, path, *passed_on)

@@ -36,7 +36,9 @@ def doubt(ctx: Context, base: Base, image: Image, why: str) -> ChainDoubtedError
     """Marks the chain that backs `image`, durably, before anything else relies on it."""
     assert base.parent is not None
     suspicion = Suspicion(key=image.key, why=why, run=ctx.run.id, at=datetime.now(UTC))
-    parent.doubt(ctx.host(image.host), posixpath.dirname(image.directory), base.parent.point, suspicion)
+    parent.mark_suspect(
+        ctx.host(image.host), posixpath.dirname(image.directory), base.parent.point, suspicion
+    )
     return ChainDoubtedError(image.key, base.parent.point, why)
 
 

@@ -177,7 +177,7 @@ def is_sound(host: Host, directory: str, parent: Parent, key: int) -> bool:
     return True
 
 
-def doubt(host: Host, directory: str, point: str, suspicion: Suspicion) -> None:
+def mark_suspect(host: Host, directory: str, point: str, suspicion: Suspicion) -> None:
     """Marks the disk suspect in `point` and in all that it is built on, back to its full. The newest comes
     first: it is what a next image would be backed by, so that a crash between leaves no chain that looks
     sound."""

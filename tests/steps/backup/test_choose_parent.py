@@ -72,7 +72,7 @@ def test_every_point_that_is_no_longer_trusted_is_named(hub: Hub, what: str) -> 
     host, run = hub.host, hub.context().run.id
     if what == "a lie of tracking":
         found = Suspicion(key=2000, why=what, run=run, at=FIRST)
-        parent.doubt(host, str(made.directory), made.points[-1], found)
+        parent.mark_suspect(host, str(made.directory), made.points[-1], found)
     else:
         verified = DiskVerified(key=2000, at=FIRST, level="sample", blocks=4, compared=1, problem=what, run=run)
         verification_records.damaged(host, str(made.path(-1)), verified)

@@ -147,7 +147,7 @@ def test_what_was_verified_when_it_was_made_is_not_what_is_believed_now(
     hub: Hub, chain: Chain, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suspicion = Suspicion(key=2000, why="tracking missed a write", run=hub.run, at=FIRST)
-    parent.doubt(hub.host, str(chain.directory), chain.points[1], suspicion)
+    parent.mark_suspect(hub.host, str(chain.directory), chain.points[1], suspicion)
     chain.add({2000: None}, {})
     assert sendense(chain, "points") == 0
     rows = {row.split()[-1 if "full" in row else 0]: row for row in capsys.readouterr().out.splitlines()}
