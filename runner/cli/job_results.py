@@ -1,7 +1,8 @@
-"""How jobs ended: a line for each."""
+"""How jobs ended, a line for each; and whose an error is where it is one of several jobs'."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,3 +101,11 @@ def print_ended(ended: Sequence[Ended], stream: TextIO) -> None:
     title = f"{done} of {len(ended)} jobs {'is' if done == 1 else 'are'} done"
     stream.write("\n")
     print_table(title, ("job", "state", ""), rows, stream=stream)
+
+
+def say_error(job: Path, error: SendenseError, jobs: Sequence[Path]) -> None:
+    """On standard error; with the job's file before it where it is one of several, unless the sentence begins
+    with it."""
+    sentence = str(error)
+    whose = f"{job}: " if len(jobs) > 1 and not sentence.startswith(str(job)) else ""
+    print(f"sendense: {whose}{sentence}", file=sys.stderr)

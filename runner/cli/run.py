@@ -13,8 +13,7 @@ import click
 
 from runner.app import DEFAULT_NODES, EVENTS, Options, Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
-from runner.cli.job_results import Ended, print_ended
-from runner.cli.multi_job import say_error
+from runner.cli.job_results import Ended, print_ended, say_error
 from runner.cli.options import (
     job_options,
     jobs_argument,

@@ -13,7 +13,7 @@ from runner.app import Status, status_of
 from runner.base.errors import SendenseError
 from runner.base.printable import printable
 from runner.base.units import amount, human_bytes, human_seconds
-from runner.cli.multi_job import say_error
+from runner.cli.job_results import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
 from runner.console import print_table
 from runner.engine.checkpoint import NodeRecord, RunRecord

@@ -12,7 +12,7 @@ import click
 
 from runner.app import Options, abandon_run, sweep_job, sweep_orphans
 from runner.base.errors import SendenseError
-from runner.cli.multi_job import say_error
+from runner.cli.job_results import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work

@@ -15,7 +15,7 @@ from runner.base.units import counted, human_bytes
 from runner.cli.options import print_json
 from runner.cli.work import Work
 from runner.console import print_table
-from steps.commands import made
+from steps.commands import command_jobs
 from steps.commands.asked import Asked, Place, on_repositories, site_argument
 from steps.commands.consent import agree
 from steps.commands.find import all_vms_option, one
@@ -119,13 +119,13 @@ def prune(
 
 def _run(asked: Asked, place: Place, values: dict[str, JsonValue], refused: list[JsonValue]) -> int:
     """The exit code."""
-    file = made.job_for(asked, "prune", place.name, values, free=("confirmed",))
+    file = command_jobs.job_for(asked, "prune", place.name, values, free=("confirmed",))
     # What an unfinished prune decided was not shown now: it is decided again, and what that one left is
     # finished first.
-    result, summary = made.run_made(file, asked.of_run(fresh=True))
+    result, summary = command_jobs.run_made(file, asked.of_run(fresh=True))
     if asked.as_json:
-        pruned: list[JsonValue] = [*made.outputs(summary, Prune.name)]
-        told = made.document(PRUNE_SCHEMA_VERSION, result, summary)
+        pruned: list[JsonValue] = [*command_jobs.outputs(summary, Prune.name)]
+        told = command_jobs.document(PRUNE_SCHEMA_VERSION, result, summary)
         print_json({**told, "dry_run": False, "vms": pruned, "refused": refused})
     return result.exit_code or (1 if refused else 0)
 

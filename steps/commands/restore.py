@@ -17,7 +17,7 @@ from runner.cli.work import Work
 from runner.console import plan_view
 from runner.events.summary import RunSummary
 from runner.job.model import LOCAL
-from steps.commands import consent, made
+from steps.commands import command_jobs, consent
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.find import find_point
 from steps.points import stored
@@ -106,9 +106,9 @@ def restore(
         else:
             plan_view.print_text(plan, sys.stdout)
         raise click.exceptions.Exit(1 if plan.problems else 0)
-    result, summary = made.run_made(file, own)
+    result, summary = command_jobs.run_made(file, own)
     if asked.as_json:
-        told = made.document(RESTORE_SCHEMA_VERSION, result, summary)
+        told = command_jobs.document(RESTORE_SCHEMA_VERSION, result, summary)
         print_json({**told, **_document(known, path, host, summary)})
     raise click.exceptions.Exit(result.exit_code)
 
@@ -119,15 +119,19 @@ def _job_for(asked: Asked, point: str, path: str, values: Mapping[str, JsonValue
     vm = layout.slug_of(directory)
     free = ("overwrite", "accept_suspect")
     if name.startswith(posixpath.basename(point.rstrip("/"))):
-        return made.job_for(asked, "restore", f"{vm}-{name}", values, free)
+        return command_jobs.job_for(asked, "restore", f"{vm}-{name}", values, free)
     # The newest is another one tomorrow: what is unfinished keeps the point that it began with.
     told: list[JsonValue] = [asked.job.file, directory, point]
     about = f"{vm}-{LATEST}"
-    return made.job_for(asked, "restore", about, values, (*free, "point"), typed_as=told, fresh=fresh)
+    return command_jobs.job_for(asked, "restore", about, values, (*free, "point"), typed_as=told, fresh=fresh)
 
 
 def _document(known: Standing, path: str, host: str, summary: RunSummary) -> dict[str, JsonValue]:
-    files = (file for out in made.outputs(summary, FinalizeRestore.name) for file in made.texts(out["files"]))
+    files = (
+        file
+        for out in command_jobs.outputs(summary, FinalizeRestore.name)
+        for file in command_jobs.texts(out["files"])
+    )
     return {
         "vm": known.vm,
         "point": known.point,

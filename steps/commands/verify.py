@@ -13,7 +13,7 @@ from runner.cli.options import print_json
 from runner.cli.work import Work
 from runner.events.summary import RunSummary
 from runner.job.model import Job
-from steps.commands import made
+from steps.commands import command_jobs
 from steps.commands.asked import Asked, Place, on_repositories, site_argument
 from steps.commands.find import all_vms_option, find_point, one
 from steps.commands.scope import chosen
@@ -87,14 +87,17 @@ def verify(
     if every:
         # Another day these are other points: an unfinished verification is resumed.
         told: list[JsonValue] = [job.file, found[0][0].path, *points, all_vms]
-        file = made.job_for(asked, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
+        file = command_jobs.job_for(asked, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
     else:
         about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
-        file = made.job_for(asked, "verify", about, values)
-    result, summary = made.run_made(file, asked.of_run(fresh=fresh))
+        file = command_jobs.job_for(asked, "verify", about, values)
+    result, summary = command_jobs.run_made(file, asked.of_run(fresh=fresh))
     if asked.as_json:
-        told_of = {"points": _told(summary), "against_source": made.outputs(summary, CheckSource.name)}
-        print_json({**made.document(VERIFY_SCHEMA_VERSION, result, summary), **told_of})
+        told_of = {
+            "points": _told(summary),
+            "against_source": command_jobs.outputs(summary, CheckSource.name),
+        }
+        print_json({**command_jobs.document(VERIFY_SCHEMA_VERSION, result, summary), **told_of})
     raise click.exceptions.Exit(result.exit_code)
 
 

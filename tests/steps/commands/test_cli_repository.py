@@ -12,7 +12,7 @@ import pytest
 from runner.app import Options
 from runner.cli import main
 from runner.hosts.local import LocalHost
-from steps.commands import made
+from steps.commands import command_jobs
 from steps.commands.asked import Asked
 from steps.repository import verification_records
 from tests import points
@@ -172,10 +172,10 @@ def test_a_job_without_repositories_is_told_what_to_add(tmp_path: Path, capsys: 
 def test_of_the_jobs_that_commands_made_the_newest_are_kept(hub: Hub, tmp_path: Path) -> None:
     values = {"repository": "main", "point": "pgtest1/20261123", "level": "metadata"}
     asked = Asked(Path(job_for(Path(hub.root))), Options(state=tmp_path / "state"), None, False)
-    file = made.job_for(asked, "verify", "pgtest1", values)
-    others = [file.with_name(f"restore-{number:03}.yaml") for number in range(made.KEPT_COMMANDS)]
+    file = command_jobs.job_for(asked, "verify", "pgtest1", values)
+    others = [file.with_name(f"restore-{number:03}.yaml") for number in range(command_jobs.KEPT_COMMANDS)]
     for age, other in enumerate(others):
         other.touch()
         os.utime(other, (0, 1000 - age))
-    assert made.job_for(asked, "verify", "pgtest1", values) == file
+    assert command_jobs.job_for(asked, "verify", "pgtest1", values) == file
     assert set(file.parent.iterdir()) == {file, *others[:-1]}
