@@ -102,7 +102,7 @@ class Workspace:
             yield
         finally:
             try:
-                held.release()
+                held.close()
             except SendenseError as error:  # it changes nothing of what came of the work
                 self.bus.emit(Warned(node="the job's lock", text=error.message))
 

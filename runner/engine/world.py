@@ -62,12 +62,15 @@ class World:
         self._hosts: dict[str, Host] = {}
         self._shared: dict[object, _Slot] = {}
         self._stack = ExitStack()
+        self._ended = False
         self._cleanup: Deadline | None = None
 
     def __enter__(self) -> World:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._ended = True
         try:
             self._stack.close()
         finally:
@@ -94,6 +97,8 @@ class World:
         """For what is done also once the run was told to stop: its records."""
         with self._lock:
             if name not in self._hosts:
+                if self._ended:
+                    raise Interrupted
                 host = connect(name, host_spec(self.job, name), partial(self._odd, name))
                 host.mark = self._mark
                 self._stack.callback(self._close, f"host {name}", host.close)
@@ -147,19 +152,31 @@ class World:
         return entries[name]
 
     def shared(self, key: object, factory: Callable[[], AbstractContextManager[Any]]) -> Any:
-        """One object a run. Other keys can be made meanwhile: a login may take its time."""
+        """One object a run. Other keys can be made meanwhile: a login may take its time.
+
+        Raises Interrupted once the world has ended, in a thread that a stop left behind: what is made only
+        then is closed at once."""
         with self._lock:
             slot = self._shared.setdefault(key, _Slot())
         with slot.making:
             if not slot.is_made:
+                if self._ended:
+                    raise Interrupted
                 manager = factory()
-                slot.value = manager.__enter__()
-                with self._lock:
-                    self._stack.callback(
-                        self._close, _called(key), partial(manager.__exit__, None, None, None)
-                    )
-                slot.is_made = True
+                value = manager.__enter__()
+                close = partial(manager.__exit__, None, None, None)
+                if not self._keep(key, close):
+                    close()
+                    raise Interrupted
+                slot.value, slot.is_made = value, True
             return slot.value
+
+    def _keep(self, key: object, close: Callable[[], object]) -> bool:
+        """Has it closed when the world ends; False if that was before."""
+        with self._lock:
+            if not self._ended:
+                self._stack.callback(self._close, _called(key), close)
+            return not self._ended
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """As `shared`, of what needs no closing."""

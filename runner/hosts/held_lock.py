@@ -59,6 +59,7 @@ class HeldLock:
         self._lock: Lock | None = None
         """The last one we had, None before the first."""
         self._takers = 0
+        self._closed = False
         self._lost: tuple[str, str, str] | None = None
         """To whom, their token, and when that was noticed."""
         self._taking = threading.RLock()
@@ -82,8 +83,12 @@ class HeldLock:
 
     def hold(self) -> None:
         """Before every write: returns if the lock is ours or no longer needed, takes it again if its
-        session broke. Raises LockedError, and what keeps the host from being reached."""
+        session broke. Raises LockedError, also once it was closed, and what keeps the host from being
+        reached."""
         with self._taking:
+            if self._closed:
+                words = f"run {self._holder.run} has released {self._what}: it writes nothing more"
+                raise LockedError(self._what, str(self._holder), self._holder.token, sentence=words)
             if self._takers:
                 self._ensure()
 
@@ -92,6 +97,13 @@ class HeldLock:
             self._takers -= 1
             if self._takers == 0 and self._lock is not None:
                 self._lock.release()
+
+    def close(self) -> None:
+        """The last `release`, at the end of the run: a thread that the run left behind is refused by `hold`
+        from now on, also where another run has the lock by then."""
+        with self._taking:
+            self._closed = True
+            self.release()
 
     def _ensure(self) -> None:
         # Taking it again wrote our own name into the file: the one between is no longer named there.

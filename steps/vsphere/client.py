@@ -63,6 +63,7 @@ class _Now:
     trust: Trust | None = None
     uuid: str = ""
     session: Session | None = None
+    closed: bool = False
 
 
 class Client:
@@ -85,9 +86,11 @@ class Client:
         self._hold = hold
         self._keepalive = keepalive
         self._keepalive_lent = keepalive_lent
+        # A login may hang, and who leaves the client or lends a cookie must not wait for it: so the lock of
+        # what changes is another.
+        self._logging_in = threading.Lock()
         self._lock = threading.RLock()
         self._wake = threading.Condition()
-        self._closing = False
         self._borrowers: list[tuple[Callable[[str], None], Callable[[SendenseError], None]]] = []
         self._now = _Now()
         self._thread = threading.Thread(target=self._keep_alive, name=f"keepalive-{name}", daemon=True)
@@ -103,14 +106,14 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._wake:
-            self._closing = True
+            self._now.closed = True
             self._wake.notify()
         self._thread.join(timeout=JOIN_TIMEOUT)
         with self._lock:
-            if self._now.session is not None:
-                with suppress(Interrupted):
-                    unless_stopped(self._now.session.close, Deadline(LOGOUT_TIMEOUT))
-                self._now.session = None
+            session, self._now.session = self._now.session, None
+        if session is not None:
+            with suppress(Interrupted):
+                unless_stopped(session.close, Deadline(LOGOUT_TIMEOUT))
 
     def until(self, stop: threading.Event) -> Client:
         """The same client, for work that ends when `stop` is set: what waits then, for an answer or for a
@@ -139,11 +142,10 @@ class Client:
         return self._current().certificate_ends
 
     def trust(self) -> Trust:
-        """The verified certificates."""
-        with self._lock:
-            if self._now.trust is None:
-                self._now.trust = trust(self.vcenter)
-            return self._now.trust
+        """The certificates that the last login verified."""
+        if self._now.trust is None:
+            raise RuntimeError("the client is used outside its context")
+        return self._now.trust
 
     def sha1_thumbprint(self) -> str:
         """``AB:CD:…`` of its certificate, verified now. Raises NotTrusted, Unreachable (transient)."""
@@ -175,6 +177,10 @@ class Client:
 
         def held(session: Session) -> ResultT:
             self._hold()
+            # A thread that a stop left in a slow login comes here once the run may have ended: nobody waits
+            # for what it does any more, and the VM may be another run's.
+            if self.stop.is_set():
+                raise Interrupted
             return work(session)
 
         return self.call(doing, held, repeatable=repeatable)
@@ -258,35 +264,50 @@ class Client:
         return f"vCenter {self.vcenter.authority}"
 
     def _current(self) -> Session:
-        with self._lock:
-            if self._now.session is None:
-                raise RuntimeError("the client is used outside its context")
-            return self._now.session
+        session = self._now.session  # once: the client may be left meanwhile
+        if session is None:
+            raise RuntimeError("the client is used outside its context")
+        return session
 
     def _login_instead_of(self, ended: Session | None) -> Session:
-        """One thread logs in, the others find it done."""
+        """One thread logs in, the others find it done. Raises Interrupted once the client was left: a login
+        that ends only then is ended at once."""
+        with self._logging_in:
+            current = self._now.session
+            if current is not None and current is not ended:
+                return current
+            if self._now.closed:
+                raise Interrupted
+            with explained(self._server, f"logging in at {self._server} as {self.vcenter.username}"):
+                # Of several pins the vCenter is known by its certificate alone, which may be another by now.
+                if self._now.trust is None or self._pins_several():
+                    self._now.trust = trust(self.vcenter)
+                session = Session(self.vcenter, self._now.trust, self.stop)
+            if not self._adopt(session):
+                session.close()
+                raise Interrupted
+            return session
+
+    def _adopt(self, session: Session) -> bool:
+        """Makes it the session of all calls, and tells those who borrowed the last one's cookie; False if the
+        client was left meanwhile."""
         with self._lock:
-            if self._now.session is None or self._now.session is ended:
-                doing = f"logging in at {self._server} as {self.vcenter.username}"
-                if self._pins_several():
-                    self._now.trust = (
-                        None  # it is known by its certificate alone, which may be the other one now
-                    )
-                with explained(self._server, doing):
-                    self._now.session = Session(self.vcenter, self.trust(), self.stop)
-                for take, failed in self._borrowers:
-                    try:
-                        take(self._now.session.cookie)
-                    except SendenseError as error:
-                        failed(error)
-            return self._now.session
+            if self._now.closed:
+                return False
+            self._now.session = session
+            for take, failed in self._borrowers:
+                try:
+                    take(session.cookie)
+                except SendenseError as error:
+                    failed(error)
+            return True
 
     def _keep_alive(self) -> None:
         while True:
             with self._wake:
-                if not self._closing:
+                if not self._now.closed:
                     self._wake.wait(self._keepalive_lent if self._borrowers else self._keepalive)
-                if self._closing:
+                if self._now.closed:
                     return
             try:
                 self.renew()

@@ -309,6 +309,20 @@ def test_a_run_whose_lock_was_removed_stops_though_nobody_else_has_it(
     held.release()
 
 
+def test_who_had_a_lock_writes_nothing_more_once_it_is_closed(host: Host, tmp_path: Path) -> None:
+    held = HeldLock(host, f"{tmp_path}/lock", holder_of("R", "nightly", "1"), "the job's state")
+    held.take()
+    held.hold()
+    held.close()
+    with pytest.raises(LockedError, match=r"^run R has released the job's state: it writes nothing more$"):
+        held.hold()
+    next_one = lock_when_free(host, f"{tmp_path}/lock")
+    with pytest.raises(LockedError, match=r"it writes nothing more$"):
+        held.hold()
+    assert next_one.alive()
+    next_one.release()
+
+
 def test_many_that_lock_what_is_removed_again_and_again_are_never_two(host: Host, tmp_path: Path) -> None:
     path, inside, seen = tmp_path / "lock", threading.Lock(), []
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from runner.base.errors import Interrupted
+from runner.base.waiting import unless_stopped
 from runner.engine.world import World
 from runner.events.events import Bus, Event, Warned
 from runner.job.model import Job
 from runner.step.context import Run
+from tests.eventually import eventually
 
 
 def test_what_does_not_close_is_a_warning_and_keeps_nothing_else_open(tmp_path: Path):
@@ -90,3 +92,33 @@ def test_a_stop_ends_what_cleaned_up_before_it(world: World, stop: threading.Eve
     threading.Timer(0.2, stop.set).start()
     with pytest.raises(Interrupted):
         ctx.host("local").run(("sleep", "3600"), timeout=3600)
+
+
+def test_what_is_made_only_after_the_end_is_closed_at_once_and_nothing_more_is_made(tmp_path: Path):
+    stop, made = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    @contextmanager
+    def session() -> Iterator[str]:
+        told.append("logging in")
+        stop.set()
+        made.wait(60)
+        yield "a session"
+        told.append("logged out")
+
+    with World(JOB, Bus(), stop, tmp_path / "scratch") as world:
+        known = world.once("known", lambda: "made in time")
+        with pytest.raises(Interrupted):
+            unless_stopped(lambda: world.shared(("vcenter", "prod"), session), stop, drop=told.append)
+    assert told == ["logging in"]
+    made.set()
+    assert eventually(lambda: told == ["logging in", "logged out"])
+    for refused in (
+        lambda: world.shared(("vcenter", "prod"), session),
+        lambda: world.shared(("vcenter", "other"), session),
+        lambda: world.host("local"),
+    ):
+        with pytest.raises(Interrupted):
+            refused()
+    assert told == ["logging in", "logged out"]
+    assert world.once("known", lambda: "made again") == known

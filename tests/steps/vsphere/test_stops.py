@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +18,7 @@ from runner.base.units import MINUTE
 from steps.backup.snapshot import Snapshot
 from steps.vsphere import cbt, client, snapshots
 from tests.eventually import eventually
-from tests.vcenter import NAME, Lab, Starts, vcenters
+from tests.vcenter import NAME, PASSWORD, Lab, Starts, vcenters
 
 start_vcenter = vcenters
 
@@ -132,3 +137,78 @@ def test_who_is_not_stopped_has_its_answer_though_others_of_the_run_are(start_vc
         stopped.call("asking", lambda session: threading.Event().wait(10 * MINUTE))
     lab.stop = threading.Event()
     assert lab.client.now() is not None
+
+
+class SlowPassword:
+    """The lab's next login waits for `give`, which returns once all that was left behind has ended."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._path = lab.scratch / "slow-password"
+        self._writer = -1
+        self._others = set(threading.enumerate())
+        os.mkfifo(self._path)
+        lab.shared["vcenter", "prod"].vcenter = lab.vcenter(password={"file": str(self._path)})
+
+    def is_awaited(self) -> bool:
+        try:
+            self._writer = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO  # nobody reads it
+            return False
+        return True
+
+    def give(self) -> None:
+        os.write(self._writer, PASSWORD.encode())
+        os.close(self._writer)
+        assert eventually(self._nobody_is_left)
+
+    def _nobody_is_left(self) -> bool:
+        return not any(one.name == "may be left" for one in {*threading.enumerate()} - self._others)
+
+
+def leaves_in_time(leave: Callable[[], object]) -> bool:
+    """Before a login that hangs has ended, which has 30 seconds for its first answer."""
+    leaving = threading.Thread(target=leave, daemon=True)
+    leaving.start()
+    return eventually(lambda: not leaving.is_alive(), timeout=20)
+
+
+def test_an_act_that_a_stop_left_in_a_login_is_not_begun_after_it(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    found = lab.discover()
+    password = SlowPassword(lab)
+    lab.simulator.fault("session-expire", method="CreateSnapshot_Task")
+    ended_by_a_stop(lab, lambda: lab.snapshot(found), password.is_awaited)
+    password.give()
+    assert lab.simulator.calls["Login"] == 2
+    assert lab.simulator.calls["CreateSnapshot_Task"] == 1  # the one that met the expired session
+    assert lab.simulator.snapshots("pgtest1") == []
+
+
+def test_a_login_that_ends_after_the_client_was_left_is_logged_out(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    lab.discover()
+    password = SlowPassword(lab)
+    lab.simulator.fault("session-expire")
+    ended_by_a_stop(lab, lambda: lab.client.now(), password.is_awaited)
+    assert leaves_in_time(lab.stack.close)
+    assert lab.simulator.calls["Logout"] == 1
+    password.give()
+    assert (lab.simulator.calls["Login"], lab.simulator.calls["Logout"]) == (2, 2)
+
+
+def test_who_leaves_waits_for_no_login_at_a_vcenter_that_says_nothing(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    lab.discover()
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent, contextlib.ExitStack() as lent:
+        lent.enter_context(lab.client.lend_cookie(lambda cookie: None, lambda error: None))
+        lab.shared["vcenter", "prod"].vcenter = lab.vcenter(port=silent.getsockname()[1])
+        lab.simulator.fault("session-expire")
+        ended_by_a_stop(lab, lambda: lab.client.now(), lambda: select.select([silent], [], [], 0)[0])
+
+        def leave() -> None:
+            lent.close()
+            lab.stack.close()
+
+        assert leaves_in_time(leave)
+    assert lab.simulator.calls["Logout"] == 1
