@@ -265,6 +265,8 @@ class Client:
 
     def _current(self) -> Session:
         session = self._now.session  # once: the client may be left meanwhile
+        if self._now.closed:
+            raise Interrupted  # a thread that a stop left behind
         if session is None:
             raise RuntimeError("the client is used outside its context")
         return session

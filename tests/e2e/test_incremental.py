@@ -268,7 +268,7 @@ def test_a_full_comes_when_the_job_wants_it(site: Estate) -> None:
     or what was missed at the source would be taken over for ever."""
     plain = site.job("plain", retention={"keep-last": 1})
     first = site.backup(plain)
-    assert of(site.backup(plain), 2000).reason == f"made a full by a prune; it lay on {first.name}"
+    assert of(site.backup(plain), 2000).reason == f"made a full by a prune; it was backed by {first.name}"
     wishes = {
         "the job wants one every 2 points": {"full_every": {"points": 2}},
         "the job wants one every 1e-07 days": {"full_every": {"days": 0.0000001}},
@@ -377,10 +377,10 @@ def test_a_parent_that_vanished_meanwhile_is_never_built_on(site: Estate) -> Non
 
     failed = site.run(job, hide)
     assert failed.exit_code == 1
-    assert f"disk 2000 is built on {first.name}, which is not a restore point" in failed.error
+    assert f"disk 2000 is backed by {first.name}, which is not a restore point" in failed.error
     site.references.clear()
     reason = of(site.backup(job), 2000).reason
-    assert reason.startswith(f"{first} cannot be read (it has no manifest.json), so it is not known")
+    assert reason.startswith(f"{first} cannot be read (it has no manifest.json), so the parent is unknown")
     site.assert_all_equal()
 
 

@@ -43,7 +43,7 @@ def test_a_run_that_goes_on_shows_who_holds_it_and_how_far_each_node_is(
     nodes = {node["node"]: node for node in said["nodes"]}
     assert (nodes["transfer[2000]"]["state"], nodes["publish"]["state"]) == ("done", "waiting")
     assert nodes["transfer[2000]"]["bytes"][0]["done"] == nodes["transfer[2000]"]["bytes"][0]["total"] == 5 << 20
-    assert "It goes on now: run" in text and f"pid {os.getpid()}" in text
+    assert "Running now: " in text and f"pid {os.getpid()}" in text
     assert any("transfer[2000]" in line and "5.0 MiB of 5.0 MiB" in line for line in text.splitlines())
     assert first[0].exit_code == 0  # looking did not disturb it
 

@@ -49,7 +49,7 @@ def test_a_disk_without_a_change_id_is_named_and_a_reset_makes_it_incremental_ag
     job = site.job(cbt="reset")
     assert "this run resets it" in reason(site, job)
     second = site.run(job)
-    told = "no changeId for disk 2001 of db, though changed block tracking is on: it is reset now, once"
+    told = "no changeId for disk 2001 of db, though changed block tracking is on: resetting it once"
     assert told in warnings(second)
     (point,) = second.points()
     assert kinds(point) == ["full", "full"]
