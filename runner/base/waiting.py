@@ -153,7 +153,7 @@ def again(
     begin again. `before_pause` gets the error, the seconds until the next attempt and the number of the one
     that failed.
 
-    Raises the last error. A stop that comes in a pause raises Interrupted from that error."""
+    Raises the last error. Where it would be tried again and `stop` is set, Interrupted from that error."""
     from tenacity import Retrying, retry_if_exception, wait_exponential
 
     accepted = retry_if_exception(on)
@@ -169,7 +169,8 @@ def again(
         nonlocal failed
         failed, action = _error(state), state.next_action
         assert failed is not None and action is not None
-        before_pause(failed, action.sleep, state.attempt_number)
+        if not stop.is_set():  # else there is no pause, and no attempt behind it
+            before_pause(failed, action.sleep, state.attempt_number)
 
     def pause(seconds: float) -> None:
         if stop.wait(seconds):
@@ -177,7 +178,7 @@ def again(
 
     trying = Retrying(
         retry=is_worth_it,
-        stop=_limits(stop, attempts, timeout),
+        stop=_limits(attempts, timeout),
         wait=wait_exponential(multiplier=first, exp_base=growth, max=first if longest is None else longest),
         sleep=pause,
         before_sleep=tell,
@@ -189,15 +190,14 @@ def again(
     return result
 
 
-def _limits(stop: threading.Event, attempts: int | None, timeout: float | None) -> stop_base:
-    from tenacity import stop_after_attempt, stop_after_delay, stop_never
-    from tenacity.stop import stop_when_event_set
+def _limits(attempts: int | None, timeout: float | None) -> stop_base:
+    from tenacity import stop_after_attempt, stop_after_delay, stop_any, stop_never
 
-    limits = stop_when_event_set(stop) | stop_never
+    limits: stop_base = stop_any(stop_never)
     if attempts is not None:
-        limits |= stop_after_attempt(attempts)
+        limits = stop_any(limits, stop_after_attempt(attempts))
     if timeout is not None:
-        limits |= stop_after_delay(timeout)
+        limits = stop_any(limits, stop_after_delay(timeout))
     return limits
 
 

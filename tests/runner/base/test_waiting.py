@@ -149,9 +149,11 @@ def test_nothing_is_tried_again_after_the_stop() -> None:
     stop = threading.Event()
     stop.set()
     act = Attempts(5)
-    with pytest.raises(Refused):
-        again(act, on=accepts, stop=stop)
-    assert act.numbers == [1]
+    told: list[int] = []
+    with pytest.raises(Interrupted) as stopped:
+        again(act, on=accepts, stop=stop, before_pause=lambda error, pause, number: told.append(number))
+    assert isinstance(stopped.value.__cause__, Refused)
+    assert (act.numbers, told) == ([1], [])
 
 
 def test_work_that_nobody_can_end_is_left_and_what_it_still_gives_is_dropped() -> None:
