@@ -40,7 +40,7 @@ MAY_CATCH_IT: dict[str, str] = {
     "steps/lab/simulator/tasks.py _run": NO_RUN,
     "steps/repository/vm_lock.py _release": CLOSING,
     "steps/vsphere/client.py _keep_alive": "a thread that waits for no run's stop",
-    "steps/vsphere/client.py _login_instead_of": "the borrower of the cookie is told, and decides",
+    "steps/vsphere/client.py _adopt": "the borrower of the cookie is told, and decides",
 }
 """``file function`` → why a stop may be taken for an error there."""
 

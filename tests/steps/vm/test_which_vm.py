@@ -71,8 +71,8 @@ def test_a_vm_that_was_recreated_is_another_one_and_the_points_of_the_first_are_
     (warning,) = lab.warnings
     assert warning == (
         f"another VM than the one this job backed up before: 'web' is DC1/vm/web (vm-16, instance uuid {SECOND}) now; the one "
-        f"this job backed up before (DC1/vm/web, instance uuid {FIRST}, last backed up 2026-11-20 01:35 UTC) is not in vCenter "
-        "prod any more; this one gets its own restore points, starting with a full"
+        f"this job backed up before (DC1/vm/web, instance uuid {FIRST}, last backed up 2026-11-20 01:35 UTC) is no longer in vCenter "
+        "prod; this one gets its own restore points, starting with a full"
     )
     (kept,) = found.kept
     assert kept == (
