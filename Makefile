@@ -20,8 +20,8 @@ lint: install        # style, types, shell
 test: lint           # everything that decides whether a change may land
 	$(bin)/pytest
 
-test-fast: install   # what can be told in a minute: no whole runs, no kills
-	$(bin)/pytest --ignore tests/e2e --ignore tests/faults
+test-fast: install   # what can be told in a minute: no whole runs, no kills, nothing marked slow
+	$(bin)/pytest -m 'not slow' --ignore tests/e2e --ignore tests/faults
 
 test-debian12: install  # all tests in a Debian 12 that is made for it; as root
 	.ci/test-debian bookworm

@@ -25,7 +25,7 @@ from tests.e2e.site import disk, inventory
 from tests.pages import NOT_RUN, PAGES, README, ROOT, alike, blocks, commands, matches, not_run
 from tests.reader import Reader
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """All of the README is read before the first test: a minute on a quiet machine."""
 REGISTRY = Registry.installed()
 SCHEMA = job_schema(REGISTRY)

@@ -30,6 +30,8 @@ from steps.lab.sshd import Sshd
 from tests.eventually import eventually, is_gone
 from tests.sshd import sshd  # noqa: F401  # a fixture
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = {
     "space": "a b",
     "quotes": "'single' \"double\"",

@@ -67,7 +67,7 @@ def test_swapped_targets_are_refused_before_byte_0_and_both_disks_are_named(site
         assert "2001" in ran.failures()[node]
     for image in site.partials()[0].glob("*.qcow2"):
         assert image.stat().st_blocks * 512 < 512 * 1024, "something was written"
-    assert len(site.snapshots()) == 1  # held for the resume; abandoning lets go of it
+    assert len(site.snapshots()) == 1  # retained for the resume; abandoning releases it
     abandon_run(site.directory / "jobs" / "swapped.yaml", ran.result.run, Options(state=site.state))
     assert site.snapshots() == []
     assert site.partials() == []

@@ -30,7 +30,7 @@ from steps.source import nbdkit_curl
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from tests.e2e.site import Ran, Site, disk, inventory, processes, same
-from tests.e2e.test_state_on_the_hub import job_on_the_hub, records
+from tests.e2e.test_state_in_the_repository import job_on_the_hub, records
 from tests.eventually import eventually
 
 INVENTORY = inventory(

@@ -95,7 +95,7 @@ def test_every_point_of_a_changing_vm_is_the_disk_at_its_moment(tmp_path: Path) 
 
 
 def reverted(vcenter, by) -> None:
-    """The guest writes, and all of it is taken back by a snapshot that somebody made in vSphere."""
+    """The guest writes, and all of it is undone by reverting to a snapshot that somebody made in vSphere."""
     client = Client.of(vcenter)
     vm = client.vm(f"DC1/vm/{VM}")
     taken = client.snapshot(vm, "before an update")
@@ -397,7 +397,7 @@ def test_areas_that_are_refused_after_all_give_a_full_in_the_same_run(site: Esta
 
     def refuse(event: Event) -> None:
         if isinstance(event, NodeFinished) and event.node == "parent[2000]" and event.output["kind"] == "incremental":
-            for _ in range(2):  # transfer asks, and base anew
+            for _ in range(2):  # transfer asks, and choose-parent asks again
                 site.vcenter.fault("fail-call", method="QueryChangedDiskAreas", fault="InvalidArgument")
 
     assert "refuses changeId" in of(site.backup(job, refuse), 2000).reason

@@ -175,7 +175,7 @@ def test_disks_that_do_not_fit_together_are_a_sentence_before_anything_is_writte
     assert "it does not fit (disk 2000: " in said
     assert "nothing was changed" in said
     assert list(small.iterdir()) == []
-    # With room, the same command goes on.
+    # With room, the same command resumes it.
     subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
     assert sendense(site, "restore", points[0].point, "--to", small, "--format", "raw") == 0
     assert "resumes run" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""What runs leave that do not live: found by identity, let go of by `sweep`, orphans only where nobody can be using them."""
+"""What dead runs leave: found by identity, released by `sweep`, orphans only where nobody can be using them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from runner.hosts.stray_processes import end_session, holder_at, look, tidy
 from runner.hosts.supervisor import mark_of
 from steps.repository.layout import vm_directory
 from tests.e2e.site import Site, disk, inventory
-from tests.e2e.test_state_on_the_hub import job_on_the_hub
+from tests.e2e.test_state_in_the_repository import job_on_the_hub
 from tests.eventually import eventually
 
 INVENTORY = inventory(

@@ -4,7 +4,7 @@ A moment is a word and a name, such as ``intent snapshot``. The words:
 
     intent, acted, done    of a KEEP or JOB node: its intent is recorded; its work is done and not recorded; it is recorded
     opened, closed         of a PROCESS node
-    dropped                a node's record is gone: it was taken back
+    dropped                a node's record is gone: it was rolled back
     phase                  the run's own record says ``working``, ``unwinding`` or ``finished``
     asking, asked          before and after a call of the vCenter: ``create`` or ``remove`` a snapshot
     writing                a local file of that name is written, but has not got it yet

@@ -1,4 +1,4 @@
-"""A run is killed, and what goes on with it is killed too: resuming, unwinding, sweeping, replacing a lost snapshot."""
+"""A run is killed, and what resumes it is killed too: resuming, cleaning up, sweeping, replacing a lost snapshot."""
 
 from __future__ import annotations
 

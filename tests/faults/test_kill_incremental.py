@@ -41,7 +41,7 @@ NIGHTS = count(1)
 
 
 INCREMENTAL = tuple(replace(step, acted="again") if step.node == "image[*]" else step for step in STEPS)
-"""An image on another one is made anew as long as it is not recorded: it may be of an earlier moment."""
+"""An image backed by another one is recreated as long as it is not recorded: it may be of an earlier moment."""
 
 
 def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
@@ -58,7 +58,7 @@ def parent(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def night(site: Site, hub: Sshd, zygote: Zygote, parent: Path, tmp_path: Path) -> Iterator[Scene]:
-    """After a day in which the guest wrote most of the first disk anew, and a little of the second."""
+    """After a day in which the guest rewrote most of the first disk, and a little of the second."""
     chance = random.Random(next(NIGHTS))
     half = SIZES[0] // 2 * MiB
     site.lab.write("vm", KEYS[0], half // 2, (chance.randbytes(MiB) for _ in range(half // MiB)))

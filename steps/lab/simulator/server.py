@@ -112,7 +112,7 @@ class Simulator:
 
     def stop(self) -> None:
         """Ends every connection and task. The disk files stay, each as its guest sees it: snapshots are not
-        kept, so that another can go on with the directory."""
+        kept, so that another can continue with the directory."""
         self._world.stopping.set()
         self._world.changed()
         if self._thread.is_alive():

@@ -13,6 +13,8 @@ from runner.app import Options, status_of
 from runner.hosts.local import LocalHost
 from steps.repository import marker
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (sys.executable, "-m", "runner.cli", "steps")
 
 

@@ -16,6 +16,8 @@ from runner.cli.job_results import Ended
 from tests.eventually import eventually
 from tests.runner.cli.test_cli_job import JOB, exit_code
 
+pytestmark = pytest.mark.slow
+
 BAD = "{version: 1, name: bad, steps: [{id: a, uses: nothing}]}"
 
 

@@ -17,6 +17,8 @@ from steps.repository import layout, manifest
 from tests import points
 from tests.hub import Hub, hub_on, vm
 
+pytestmark = pytest.mark.slow
+
 TITLE = "\x1b]0;owned\x07"
 LINK = "\x1b]8;;https://example.com\x1b\\"
 C1 = "\x9b2J"

@@ -1,4 +1,4 @@
-"""The executor, with steps that leave traces: what runs, what is kept, what is taken back, whatever fails."""
+"""The executor, with steps that leave traces: what runs, what is kept, what is rolled back, whatever fails."""
 
 import threading
 from pathlib import Path

@@ -18,6 +18,8 @@ from runner.hosts.local import LocalHost
 from steps.repository import marker
 from tests.runner.cli.test_cli_output import JOB
 
+pytestmark = pytest.mark.slow
+
 FEW_FILES = "import os\nwhile os.open('/dev/null', os.O_RDONLY) < 58: pass"
 SMALL_THREADS = "import sys, threading; threading.stack_size(1 << 46)"
 """No address space has room for such a stack: the kernel refuses the thread, as it does at pids.max."""

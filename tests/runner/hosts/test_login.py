@@ -24,6 +24,8 @@ from runner.hosts.supervisor import mark_of
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 Enter = Callable[..., SshHost]
 
 WRAPPER = """\

@@ -16,6 +16,8 @@ from runner.hosts import process
 from runner.hosts.supervisor import LeashedChild, kept_directory, leash
 from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["dash", "bash", "busybox"])
 def sh(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:

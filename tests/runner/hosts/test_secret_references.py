@@ -13,6 +13,8 @@ from runner.hosts import secrets
 from runner.hosts.secrets import FromEnv, FromExec, FromFile, SecretRef, resolve
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", ["env", "file", "exec"])
 def test_an_empty_secret_is_told_with_where_it_came_from(

@@ -31,6 +31,8 @@ from runner.hosts.supervisor import first_line, mark_of
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Sshd]
 
 

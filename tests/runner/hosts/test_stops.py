@@ -24,6 +24,8 @@ from tests.eventually import eventually
 from tests.programs import Programs
 from tests.sshd import sshd
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["sshd"]
 
 IN_TIME = 5.0

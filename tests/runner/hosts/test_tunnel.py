@@ -20,6 +20,8 @@ from runner.hosts.tunnel import explain, open_forwards
 from steps.lab.sshd import Sshd
 from tests.eventually import children_of_ours, eventually
 
+pytestmark = pytest.mark.slow
+
 PIDFD_GETFD = 438
 """Its number, on every architecture."""
 

@@ -28,6 +28,8 @@ from tests.eventually import eventually
 from tests.sshd import ssh_host, sshd
 from tests.vcenter import Lab, Starts, disk, machine, vcenters
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["ssh_host", "sshd"]
 
 start_vcenter = vcenters

@@ -16,6 +16,8 @@ from steps.values.export import Export
 from steps.values.tunnel import Tunnel
 from tests.hub import Hub, disk
 
+pytestmark = pytest.mark.slow
+
 STEP = OpenTunnel()
 
 

@@ -29,6 +29,8 @@ from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 from tests.records import rewrite
 from tests.vcenter import Starts, vcenters
 
+pytestmark = pytest.mark.slow
+
 start_vcenter = vcenters
 
 STEP = Publish()

@@ -22,6 +22,8 @@ from tests.chain import Chain
 from tests.eventually import eventually
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, tree, vm
 
+pytestmark = pytest.mark.slow
+
 STEP = Reserve()
 INPUTS = ReserveIn(vm=vm(), repository="main")
 

@@ -1,4 +1,4 @@
-"""The snapshot step against the simulator: taken once, held, taken back by exact reference."""
+"""The snapshot step against the simulator: taken once, retained, removed by exact reference."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from steps.vsphere.names import datastore_file
 from steps.vsphere.owner import Owner
 from tests.eventually import eventually
 from tests.vcenter import NAME, RUN, Lab, Starts, disk, machine, vcenters
+
+pytestmark = pytest.mark.slow
 
 start_vcenter = vcenters
 
@@ -356,7 +358,7 @@ def test_a_run_that_lost_its_locks_changes_nothing_in_vcenter(
     assert lab.simulator.calls[method] == before
 
 
-# taken back
+# removed
 
 
 def test_undo_removes_it_and_merges_the_disks(start_vcenter: Starts) -> None:

@@ -23,6 +23,8 @@ from steps.values.export import Export
 from steps.values.image import Image
 from tests.hub import Hub, hub_on, vm
 
+pytestmark = pytest.mark.slow
+
 STEP = StartNbd()
 
 

@@ -30,6 +30,8 @@ from tests.nbd_servers import Servers, raw
 from tests.points import publish
 from tests.transfers import CAPACITY, SNAPSHOT, Guest, content, opened, transfer
 
+pytestmark = pytest.mark.slow
+
 STEP = Transfer()
 
 

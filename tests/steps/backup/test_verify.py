@@ -28,6 +28,8 @@ from tests.hub import Hub
 from tests.points import publish
 from tests.transfers import CAPACITY, Guest, content, opened, transfer, verify, verify_inputs
 
+pytestmark = pytest.mark.slow
+
 STEP = Verify()
 BLOCKS = 13
 MARKER = "disk-2000.verified.json"

@@ -18,6 +18,8 @@ from steps.repository import identities, marker
 from tests.lives import DISK, FIRST, REBUILT, backed_up, discover, web
 from tests.vcenter import USER, Lab, Starts, vcenters
 
+pytestmark = pytest.mark.slow
+
 start_vcenter = vcenters
 
 

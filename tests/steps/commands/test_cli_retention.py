@@ -16,6 +16,8 @@ from steps.repository.verification_records import Suspicion
 from tests.chain import FIRST, Chain
 from tests.hub import INSTANCE, Hub, hub_on, tree
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:

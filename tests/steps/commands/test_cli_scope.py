@@ -18,6 +18,8 @@ from tests.chain import Chain
 from tests.hub import INSTANCE, Hub, hub_on, tree
 from tests.terminal import on_a_terminal
 
+pytestmark = pytest.mark.slow
+
 OTHER = "77777777-9f10-4a5e-8b32-0123456789ab"
 RULES = ("--keep-last=1",)
 

@@ -19,6 +19,8 @@ from tests.chain import Chain
 from tests.hub import Hub, hub_on
 from tests.terminal import on_a_terminal
 
+pytestmark = pytest.mark.slow
+
 HOST = LocalHost("hub")
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -20,6 +20,8 @@ from steps.copy.nbd import NbdEndpoint, probe
 from tests.eventually import eventually
 from tests.nbd_servers import Servers, qcow2, raw
 
+pytestmark = pytest.mark.slow
+
 SIZE = 24 * MiB + 512
 
 

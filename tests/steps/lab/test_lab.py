@@ -26,6 +26,8 @@ from steps.vsphere.errors import VSphereError
 from steps.vsphere.section import VCenter
 from tests.eventually import eventually, is_gone
 
+pytestmark = pytest.mark.slow
+
 PVSCSI = {"key": 1000, "kind": "pvscsi"}
 SIZE = 1 << 20
 SENDENSE = Path(sys.executable).with_name("sendense")

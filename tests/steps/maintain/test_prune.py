@@ -22,6 +22,8 @@ from steps.repository.vm_directory import VmDirectory
 from tests.chain import FIRST, NOW, Chain, manifest_of, prune
 from tests.hub import Hub
 
+pytestmark = pytest.mark.slow
+
 
 def chain(hub: Hub, count: int = 4, keys: tuple[int, ...] = (2000,)) -> Chain:
     """A full and incrementals: data, a piece of a block, zeroes over data."""
@@ -318,7 +320,7 @@ def test_what_an_unfinished_run_is_built_on_stays(hub: Hub) -> None:
     partial = made.directory / "20261130T000000Z-0a0a0a0a.partial"
     partial.mkdir()
     image = partial / "disk-2000.qcow2"
-    image.write_bytes(made.image(2).read_bytes())  # it lies on the second point
+    image.write_bytes(made.image(2).read_bytes())  # it is backed by the second point
     prune(hub, made, keep_last=1)
     assert made.whole() == kept(made, 1, 2)
     assert image.exists()

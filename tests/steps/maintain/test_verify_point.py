@@ -16,6 +16,8 @@ from steps.values.point_checked import PointChecked
 from tests.chain import Chain
 from tests.hub import OTHER_RUN, Hub
 
+pytestmark = pytest.mark.slow
+
 
 def chain(hub: Hub) -> Chain:
     made = Chain(Path(hub.root))
@@ -82,7 +84,7 @@ def test_a_point_that_was_moved_just_while_it_was_looked_at_is_looked_at_again(
     def read_beside_a_prune(host: Host, root: str, path: str, keys: Sequence[int] = ()) -> stored.StoredPoint:
         if moving:
             moving.pop()
-            raise stored.ChainError(2000, path, "it lies on another image than its manifest says")
+            raise stored.ChainError(2000, path, "it is backed by another image than its manifest says")
         return read(host, root, path, keys)
 
     monkeypatch.setattr(stored, "read", read_beside_a_prune)

@@ -20,6 +20,8 @@ from steps.nbd import forwards
 from steps.nbd.exporter import ExporterError
 from tests.hub import Hub, hub_on
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def hub(directory: Path, options: dict[str, str], ports: str) -> Iterator[tuple[Hub, Host, Sshd]]:

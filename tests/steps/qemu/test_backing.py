@@ -1,4 +1,4 @@
-"""Many images are asked for what they lie on in one request, however long their names are together."""
+"""Many images are asked for their backing images in one request, however long their names are together."""
 
 from __future__ import annotations
 

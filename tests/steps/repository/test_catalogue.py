@@ -17,6 +17,8 @@ from tests import points
 from tests.chain import many
 from tests.hub import CREATED, INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 
+pytestmark = pytest.mark.slow
+
 
 def listed(hub: Hub) -> catalogue.Catalogue:
     return catalogue.read(hub.host, hub.root)

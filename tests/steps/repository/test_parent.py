@@ -1,4 +1,4 @@
-"""What a next image may lie on is what retention counts on: both know the same of a chain."""
+"""What a next image may be backed by is what retention counts on: both know the same of a chain."""
 
 from __future__ import annotations
 

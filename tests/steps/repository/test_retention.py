@@ -308,7 +308,7 @@ def test_a_chain_that_something_damaged_is_built_on_is_not_cut() -> None:
 
 @dataclass
 class World:
-    """What a repository holds of one VM: the bytes that each image adds, and what it lies on."""
+    """What a repository holds of one VM: the bytes that each image adds, and what it is backed by."""
 
     images: dict[tuple[str, int], tuple[dict[int, int], str | None]]
 
@@ -499,6 +499,6 @@ def test_whatever_the_history_and_the_policy(
             for disk in one.manifest.disks
         )
     again = plan(Chains(left), policy, NOW, pinned)
-    # What was written anew and compared may be good now, though it lay on what was not: then it takes a place.
+    # What was rewritten and compared may be good now, though it was backed by what was not: then it takes a place.
     if [one.point for one in left if Chains(left).good(one)] == [point for point in good if point not in drops]:
         assert (again.drops, again.moves) == ((), ()), "what was carried out is not to be done again"

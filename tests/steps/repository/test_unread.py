@@ -23,6 +23,8 @@ from tests.bad_reads import BadReads, bad_reads, library
 from tests.chain import CAPACITY, Chain, prune
 from tests.hub import INSTANCE, VCENTER, Hub
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["bad_reads", "library"]
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)

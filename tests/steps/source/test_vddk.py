@@ -31,6 +31,8 @@ from tests.sshd import ssh_host, sshd
 from tests.vcenter import PASSWORD, Lab, Starts, disk, machine, vcenters
 from tests.vddk_library import Vddk, vddk, vddk_distribution
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["ssh_host", "sshd", "vddk", "vddk_distribution"]
 
 start_vcenter = vcenters

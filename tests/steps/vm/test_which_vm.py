@@ -18,6 +18,8 @@ from steps.vsphere.find import Ambiguous, NotFound
 from tests.lives import BIOS, FIRST, REBUILT, SECOND, backed_up, discover, other, web
 from tests.vcenter import Starts, disk, machine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def before(start_vcenter: Starts, root: Path) -> Discovered:

@@ -20,6 +20,8 @@ from steps.vsphere import cbt, client, snapshots
 from tests.eventually import eventually
 from tests.vcenter import NAME, PASSWORD, Lab, Starts, vcenters
 
+pytestmark = pytest.mark.slow
+
 start_vcenter = vcenters
 
 IN_TIME = 2.0

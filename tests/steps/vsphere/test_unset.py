@@ -20,6 +20,8 @@ from steps.vsphere.errors import VSphereError
 from tests.vcenter import Lab, Starts, disk, vcenters
 from tests.vcenter import machine as vm
 
+pytestmark = pytest.mark.slow
+
 start_vcenter = vcenters
 
 OPTIONAL = frozenset(

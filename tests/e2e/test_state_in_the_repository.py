@@ -1,4 +1,4 @@
-"""The records of runs lie with the repository, so that any machine goes on with a run."""
+"""The records of runs lie with the repository, so that any machine can resume a run."""
 
 from __future__ import annotations
 
