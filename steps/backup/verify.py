@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -262,7 +263,7 @@ def _compare(
                 digests,
                 stop=ctx.stop,
                 blocks=scope.blocks,
-                on_progress=lambda done, total: ctx.progress(f"disk {image.key}", "verify", done, total),
+                on_progress=lambda now: ctx.progress(f"disk {image.key}", "verify", **asdict(now)),
             )
     except BlockDifference as difference:
         if not scope.is_own(difference.offset):

@@ -37,6 +37,19 @@ class BlockDifference(DifferenceError):
         self.length = length
         self.expected = expected
         self.found = found
+        self.read = 0
+        """Bytes that the comparison had read when it ended with this."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Bytes that were looked at, and those of all that are to be; `read` of them were read, the others are
+    holes on both sides; `seconds` since the comparison began."""
+
+    done: int
+    total: int
+    read: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -58,11 +71,11 @@ def compare(
     ranges: Iterable[tuple[int, int]] | None = None,
     in_flight: int = 16,
     stall_timeout: float = 60.0,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Compared], None] | None = None,
 ) -> Comparison:
     """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets
     `blocks` (in order). A block is taken as zero without reading only if its digest says zero and the image's
-    extents do, which is not asked of single `blocks`; `on_progress` gets bytes done and bytes in all.
+    extents do, which is not asked of single `blocks`; `on_progress` is told now and then, and at the end.
 
     Raises BlockDifference for the first difference by offset, CopyError, Interrupted.
     """
@@ -94,7 +107,7 @@ class _Comparison:
         ranges: Iterable[tuple[int, int]] | None,
         in_flight: int,
         stall_timeout: float,
-        on_progress: Callable[[int, int], None] | None,
+        on_progress: Callable[[Compared], None] | None,
     ) -> None:
         self._image = image
         self._digests = digests
@@ -111,8 +124,8 @@ class _Comparison:
         self._total = sum(length for _, length in wanted)
         self._buffers = [memoryview(bytearray(BLOCK)) for _ in range(in_flight)]
         self._differences: list[BlockDifference] = []
-        self._done = self._compared = self._read = 0
-        self._reported = time.monotonic()
+        self._done = self._compared = self._read = self._bytes_read = 0
+        self._began = self._reported = time.monotonic()
 
     def _holes(self, offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:
         self._traffic.extents(self._image, offset, length, then)
@@ -129,7 +142,9 @@ class _Comparison:
             self._buffers.clear()  # else they stay until the cycles through our callbacks are collected
         if self._differences:
             # Blocks are read in order, so the smallest offset among those in flight is the smallest of all.
-            raise min(self._differences, key=lambda one: one.offset)
+            first = min(self._differences, key=lambda one: one.offset)
+            first.read = self._bytes_read
+            raise first
         self._report(last=True)
         return Comparison(self._digests.size // ENTRY, self._compared, self._read)
 
@@ -155,6 +170,7 @@ class _Comparison:
             )
         self._buffers.append(buffer)
         self._read += 1
+        self._bytes_read += piece.length
         self._count(piece)
 
     def _count(self, piece: Piece) -> None:
@@ -165,7 +181,7 @@ class _Comparison:
         now = time.monotonic()
         if self._on_progress is not None and (last or now - self._reported >= _PROGRESS_INTERVAL):
             self._reported = now
-            self._on_progress(self._done, self._total)
+            self._on_progress(Compared(self._done, self._total, self._bytes_read, now - self._began))
 
 
 def _unknown(offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:

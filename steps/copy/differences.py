@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from steps.copy.compare import BlockDifference, compare
+from steps.copy.compare import BlockDifference, Compared, compare
 from steps.copy.digests import Digests
 from steps.copy.endpoint import Endpoint
 from steps.copy.extents import BLOCK
@@ -28,7 +29,7 @@ def differences(
     most: int,
     blocks: Sequence[int] | None = None,
     ranges: Sequence[tuple[int, int]] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Compared], None] | None = None,
 ) -> Differences:
     """Of all blocks, of `ranges`, or of `blocks` (as compare() takes them) those that differ, at most `most`.
     Raises CopyError, Interrupted."""
@@ -39,9 +40,12 @@ def differences(
         ranges = [(0, capacity)]
     size = sum(length for _, length in ranges)
 
-    def tell(done: int, of: int) -> None:
+    began, read = time.monotonic(), 0
+
+    def tell(now: Compared) -> None:
         if on_progress is not None:
-            on_progress(size - of + done, size)
+            done = size - now.total + now.done
+            on_progress(Compared(done, size, read + now.read, time.monotonic() - began))
 
     found: list[int] = []
     left = list(ranges)
@@ -52,6 +56,7 @@ def differences(
             left = []
         except BlockDifference as difference:
             found.append(difference.offset)
+            read += difference.read
             left = _beyond(left, difference.offset + difference.length)
     return Differences(tuple(found), count(ranges) - count(left))
 

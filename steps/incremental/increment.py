@@ -6,6 +6,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from runner.base.errors import SendenseError, StateError
 from runner.step.context import Context
@@ -169,7 +170,7 @@ class Increment:
                 self._before,
                 stop=self._ctx.stop,
                 blocks=blocks,
-                on_progress=lambda done, total: self._ctx.progress(f"disk {key}", "check", done, total),
+                on_progress=lambda now: self._ctx.progress(f"disk {key}", "check", **asdict(now)),
             )
         except BlockDifference as difference:
             why = (

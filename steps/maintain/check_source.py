@@ -6,6 +6,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -242,7 +243,7 @@ def _compare(
             stop=ctx.stop,
             most=DIFFERENCES,
             ranges=gaps(digests.capacity, written),
-            on_progress=lambda done, of: ctx.progress(label, "compare", done, of),
+            on_progress=lambda now: ctx.progress(label, "compare", **asdict(now)),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import posixpath
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -213,7 +214,7 @@ def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level
                 stop=ctx.stop,
                 most=DIFFERENCES,
                 blocks=sample(digests, seed=ctx.run.id) if level == "sample" else None,
-                on_progress=lambda done, of: ctx.progress(label, "compare", done, of),
+                on_progress=lambda now: ctx.progress(label, "compare", **asdict(now)),
             )
 
 

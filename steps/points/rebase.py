@@ -14,7 +14,7 @@ import random
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from runner.base.errors import CommandError, DifferenceError, SendenseError, StateError
@@ -185,8 +185,8 @@ class Rebuilding:
                         digests,
                         stop=ctx.stop,
                         blocks=blocks,
-                        on_progress=lambda done, total: ctx.progress(
-                            f"{move.point} disk {move.key}", "compare", done, total
+                        on_progress=lambda now: ctx.progress(
+                            f"{move.point} disk {move.key}", "compare", **asdict(now)
                         ),
                     )
                 except BlockDifference as difference:

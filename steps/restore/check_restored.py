@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from runner.base.errors import DifferenceError
@@ -111,7 +112,7 @@ def _compare(ctx: Context, target: Target, view: Serving) -> Comparison:
                     endpoint,
                     digests,
                     stop=ctx.stop,
-                    on_progress=lambda done, total: ctx.progress(f"disk {disk.key}", "verify", done, total),
+                    on_progress=lambda now: ctx.progress(f"disk {disk.key}", "verify", **asdict(now)),
                 )
         except BlockDifference as difference:
             raise RestoredDiffersError(target, difference) from difference

@@ -11,6 +11,7 @@ import pytest
 
 from runner.base.units import MiB
 from runner.events.events import NodeProgress
+from runner.events.flow import Flow
 from steps.backup.verify import (
     CorruptImageError,
     DigestsDifferError,
@@ -66,6 +67,8 @@ def test_a_copied_disk_verifies_and_says_so_in_a_marker(any_hub: Hub, guest: Gue
     assert Verified.from_json_value(json.loads(marker(copied.image).read_text())["verified"]) == verified
     last = [event for event in any_hub.events if isinstance(event, NodeProgress)][-1]
     assert (last.label, last.phase, last.done, last.total) == ("disk 2000", "verify", CAPACITY, CAPACITY)
+    flow = Flow(last)  # of a disk that is done within one report, nothing else is told
+    assert flow.summary().moved == copied.data, "a report says how much was read back"
 
 
 def test_check_takes_place_beside_a_read_only_exporter(hub: Hub, copied: Copied) -> None:

@@ -120,8 +120,11 @@ def test_chosen_blocks_are_read_even_where_both_sides_have_holes(copied):
 
 def test_progress_ends_at_the_total(copied):
     told = []
-    copied.compare(on_progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (SIZE, SIZE)
+    found = copied.compare(on_progress=told.append)
+    assert (told[-1].done, told[-1].total) == (SIZE, SIZE)
+    assert 0 < told[-1].read < SIZE, "holes on both sides are not read"
+    assert told[-1].read <= found.read * MiB < told[-1].read + MiB
+    assert told[-1].seconds > 0
 
 
 @pytest.mark.parametrize(
@@ -142,12 +145,19 @@ def test_all_differences_are_found_and_counted_is_what_was_compared(copied, want
         copied.disk.write(offset, b"wrong")
     told = []
     image = MemoryEndpoint(copied.disk, "image", connections=2, read_only=True)
-    found = differences(
-        image, copied.digests, stop=threading.Event(), most=most, on_progress=lambda *of: told.append(of), **wanted
-    )
+    found = differences(image, copied.digests, stop=threading.Event(), most=most, on_progress=told.append, **wanted)
     assert found == Differences(tuple(block * MiB for block in offsets), compared)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert len({of for _, of in told}) <= 1
+    assert [now.done for now in told] == sorted(now.done for now in told)
+    assert len({now.total for now in told}) <= 1
+
+
+def test_what_was_read_before_a_difference_counts_as_read(copied):
+    whole, told = [], []
+    copied.compare(on_progress=whole.append)
+    copied.disk.write(0, b"wrong")
+    image = MemoryEndpoint(copied.disk, "image", connections=2, read_only=True)
+    differences(image, copied.digests, stop=threading.Event(), most=9, on_progress=told.append)
+    assert told[-1].read >= whole[-1].read
 
 
 def test_the_stop_flag_ends_a_comparison(copied):
