@@ -42,7 +42,7 @@ TOOLS = {
 }
 DISKS = {"2000": 40 * GiB, "2001": 12 * GiB + 512, "16000": 6 * GiB}
 HEAD = ("discover", "reserve", "snapshot")
-PER_DISK = ("image", "export", "tunnel", "source", "transfer", "readback", "view", "verify")
+PER_DISK = ("image", "export", "tunnel", "source", "transfer", "verify")
 TAIL = ("publish", "cleanup")
 KINDS = {
     "parent": ("choose-parent", "keep"),
@@ -50,8 +50,6 @@ KINDS = {
     "export": ("start-nbd", "process"),
     "tunnel": ("open-tunnel", "process"),
     "source": ("open-source", "process"),
-    "readback": ("start-nbd", "process"),
-    "view": ("open-tunnel", "process"),
     "reserve": ("reserve", "process"),
     "snapshot": ("snapshot", "job"),
 }
@@ -62,10 +60,6 @@ EDGES_PER_DISK = (
     ("snapshot", "source"),
     ("source", "transfer"),
     ("tunnel", "transfer"),
-    ("transfer", "readback"),
-    ("image", "readback"),
-    ("readback", "view"),
-    ("view", "verify"),
     ("transfer", "verify"),
     ("verify", "publish"),
     ("reserve", "image"),
@@ -201,15 +195,11 @@ def done_run(disks: Mapping[str, int] = DISKS, *, speed: float = 240 * MiB) -> l
         for step in ("source", "tunnel", "export"):
             story.close(f"{step}[{key}]")
     for key in disks:
-        story.quick(f"readback[{key}]", 0.2)
-        story.quick(f"view[{key}]", 0.3)
         story.begin(f"verify[{key}]")
     began = story.now
     story.bytes("verify", "compare", {key: 2.1 * speed / (1 + index) for index, key in enumerate(disks)})
     for key, size in disks.items():
         story.finish(f"verify[{key}]", story.now - began, {"key": key, "blocks": -(-size // MiB)})
-        for step in ("view", "readback"):
-            story.close(f"{step}[{key}]")
     story.quick(
         "publish", 1.2, {"vm": "pgtest1", "point": POINT.rpartition("/")[2], "path": POINT, "disks": list(disks)}
     )
@@ -244,14 +234,13 @@ def failed_run(*, at: float = 0.0) -> list[Event]:
         story.progress("transfer", "copy", key, DISKS[key])
         story.finish(f"transfer[{key}]", story.now - began, copied(key, DISKS[key], story.now - began))
     for key in ("2000", "16000"):
-        for step in ("readback", "view", "verify"):
-            story.quick(f"{step}[{key}]", 0.3)
-    for node in ("readback[2001]", "view[2001]", "verify[2001]", "publish"):
+        story.quick(f"verify[{key}]", 0.3)
+    for node in ("verify[2001]", "publish"):
         step = story.kind(node)[0]
         story.tell(NodeSkipped, node=node, step=step, because="transfer[2001] failed")
     story.quick("cleanup", 0.1)
     for key in DISKS:
-        for step in ("view", "readback", "source", "tunnel", "export"):
+        for step in ("source", "tunnel", "export"):
             story.close(f"{step}[{key}]", "the run ends")
     story.close("reserve", "the run ends")
     story.tell(

@@ -33,16 +33,17 @@ MAY_SEE: dict[str, str] = {
     "steps/values": "runner/base runner/step vsphere repository qemu",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
     "steps/vm": "runner/base runner/hosts runner/step vsphere repository",
+    "steps/readback": "runner/hosts runner/step repository qemu copy values nbd",
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy values nbd vm points source incremental",
+    "vsphere repository qemu copy values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
     "repository qemu copy values nbd points incremental",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy values nbd points source",
+    "vsphere repository qemu copy values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
     "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm",
     "steps/lab/simulator": "runner/base",

@@ -12,7 +12,7 @@ from runner.step.context import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.backup.transfer import Transfer, TransferIn, TransferLive
-from steps.backup.verify import Verify, VerifyIn, VerifyLive
+from steps.backup.verify import Verify, VerifyIn
 from steps.values.copied import Copied
 from steps.values.image import Image
 from steps.values.source import Source
@@ -62,11 +62,11 @@ class Guest:
 
 
 @contextmanager
-def opened(hub: Hub, image: Image, mode: str = "write") -> Iterator[tuple[Tunnel, Context]]:
+def opened(hub: Hub, image: Image) -> Iterator[tuple[Tunnel, Context]]:
     """The image behind an exporter and forwards of its own, and the context that holds their processes."""
     context = hub.context("view")
     with context.closing:
-        inputs = StartNbdIn.from_json_value({"image": image.to_json_value(), "mode": mode, "connections": 2})
+        inputs = StartNbdIn.from_json_value({"image": image.to_json_value(), "connections": 2})
         export = StartNbd().run(context, inputs, StartNbd.Live())
         live = OpenTunnelLive(export=export)
         yield OpenTunnel().run(context, OpenTunnelIn(connections=2), live), context
@@ -79,9 +79,7 @@ def transfer(hub: Hub, source: Source, image: Image, context: Context | None = N
 
 
 def verify(hub: Hub, copied: Copied, level: str = "full", context: Context | None = None) -> Verified:
-    inputs = verify_inputs(copied, level)
-    with opened(hub, copied.image, "read-only") as (tunnel, _):
-        return Verify().run(context or hub.context("verify"), inputs, VerifyLive(image=tunnel))
+    return Verify().run(context or hub.context("verify"), verify_inputs(copied, level), Verify.Live())
 
 
 def verify_inputs(copied: Copied, level: str = "full") -> VerifyIn:

@@ -135,6 +135,8 @@ class _Checks:
                 except ExpressionError as error:  # such as a list inside a text
                     self._say(entry.node.at, error.message)
                     later.add((key,))
+            elif key in kind.removed:
+                self._say(entry.at, f"{owner}: {kind.name} no longer has '{key}': {kind.removed[key]}")
             else:
                 known = [*inputs, *live]
                 # Nor is the field missing that was meant.

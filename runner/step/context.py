@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -132,6 +132,17 @@ class Context:
         self.closing.callback(child.stop)
         self.children.append(child)
         return child
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """What is started within ends with the block, though the node continues."""
+        outer, children = self.closing, list(self.children)
+        self.closing = ExitStack()
+        try:
+            with self.closing:
+                yield
+        finally:
+            self.closing, self.children[:] = outer, children
 
     def hold(self) -> None:
         """Before what must not be done without the run's locks. Raises LockedError. What changes a host does

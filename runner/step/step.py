@@ -32,8 +32,9 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from runner.base.model import JobModel, Model
@@ -85,6 +86,8 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     name: ClassVar[str]
     formerly: ClassVar[tuple[str, ...]] = ()
     """Names it had in earlier versions: a job file that still uses one is told the new name."""
+    removed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Fields it had in earlier versions → what a job file that still has one is told to do."""
     version: ClassVar[int] = 1
     """Raised when the same inputs lead to another result: what was recorded before is then done again."""
     lifetime: ClassVar[Lifetime]

@@ -43,8 +43,8 @@ class TooManyConnectionsError(SendenseError):
 
 class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
     """Leads local unix sockets to an export. That goes through SSH where the export is on another host, and
-    each socket is proved by an NBD handshake. An exporter that is written to and has no multi-conn (qemu
-    before 7.1) gets one connection."""
+    each socket is proved by an NBD handshake. An exporter without multi-conn (qemu before 7.1) gets one
+    connection."""
 
     name = "open-tunnel"
     lifetime = Lifetime.PROCESS
@@ -71,16 +71,14 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
             export.image.key, export.address, export.export, export.image.capacity
         )
         uris, seen = exporter.reach(ctx, host, expected, inputs.connections)
-        if not (seen.multi_conn or seen.read_only):
-            # A FLUSH covers its own connection only; who just reads does not mind.
+        if not seen.multi_conn:
+            # A FLUSH covers its own connection only.
             uris = uris[:1]
         return Tunnel(
             image=export.image,
             uris=uris,
             size=seen.size,
-            read_only=seen.read_only,
             multi_conn=seen.multi_conn,
-            cached=export.cached,
         )
 
     def probe(self, ctx: Context, out: Tunnel) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -23,26 +23,25 @@ from steps.values.image import Image
 class StartNbdIn(JobModel):
     image: Image
     """The image to serve."""
-    mode: Literal["write", "read-only"] = "write"
-    """To write, or to read back what was written."""
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
     """That carry data at once; the server takes a few more"""
 
 
 class StartNbd(Step[StartNbdIn, Empty, Export]):
-    """Serves an image over NBD on its host. For writing or, past the host's page cache, for reading back, on
-    a unix socket; where the host's sshd forwards no unix sockets, on one of the host's `ports` of 127.0.0.1.
-    It is ready when it answered an NBD handshake; it ends with the run."""
+    """Serves an image over NBD on its host, for writing. On a unix socket; where the host's sshd forwards no
+    unix sockets, on one of the host's `ports` of 127.0.0.1. It is ready when it answered an NBD handshake; it
+    ends with the run."""
 
     name = "start-nbd"
     lifetime = Lifetime.PROCESS
     In = StartNbdIn
     Out = Export
     tools = (nbd_server.QEMU_NBD,)
-    example = (
-        'uses: start-nbd, each: {disk: "${{ discover.disks }}"}, with: {image: "${{ image }}", mode: '
-        "read-only}"
-    )
+    removed = {
+        "mode": "verify serves the image that it reads back itself: remove this line, or the whole step if "
+        "it says read-only"
+    }
+    example = 'uses: start-nbd, each: {disk: "${{ discover.disks }}"}, with: {image: "${{ image }}"}'
     errors = (
         "the image is missing or has another size than the disk",
         "qemu-nbd ended at once (its standard error is shown)",
@@ -61,7 +60,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
             image=image.path,
             capacity=image.capacity,
             export=layout.export(layout.slug_of(posixpath.dirname(image.directory)), image.key),
-            read_only=inputs.mode == "read-only",
+            read_only=False,
             connections=inputs.connections,
         )
         served = exporter.start(ctx, host, server)
@@ -70,9 +69,7 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
             host=host.name,
             socket=served.at if isinstance(served.at, str) else "",
             export=served.export,
-            read_only=server.read_only,
             shared=server.shared,
-            cached=served.cached,
             nbd_targets=f"{image.key}:{served.uri}",
             port=served.at if isinstance(served.at, int) else None,
         )

@@ -7,27 +7,27 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from runner.base.errors import DifferenceError, SendenseError, StateError
+from runner.base.errors import DifferenceError, StateError
 from runner.base.model import JobModel, Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
-from runner.step.step import Lifetime, Step
+from runner.step.step import Empty, Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
 from steps.copy.compare import BlockDifference, Comparison, compare
 from steps.copy.digests import ENTRY, Digests, file_size
-from steps.copy.nbd import NbdEndpoint
 from steps.incremental.chain_doubt import damaged
 from steps.incremental.read_back import Scope, scope_of
 from steps.points.figures import verified
 from steps.qemu import img
+from steps.readback import wire
+from steps.readback.image import of_backup
 from steps.repository import layout
 from steps.values.copied import Copied
 from steps.values.image import Image
-from steps.values.tunnel import Tunnel
 from steps.values.verified import Level, Verified
 
 
@@ -38,11 +38,6 @@ class VerifyIn(JobModel):
     """full: every block that was written is read back, and of an incremental 1 % of those it takes from its
     parents, at least 64 and at most 4096; chain: those all; sample: 1 % of the blocks of content, at least
     1024; metadata: the image's tables and the digests file only."""
-
-
-class VerifyLive(JobModel):
-    image: Tunnel
-    """A read-only view."""
 
 
 class _Marker(Model):
@@ -87,7 +82,7 @@ class DigestsDifferError(DifferenceError):
 
 
 class CorruptImageError(DifferenceError):
-    invalidates = ("copied", "image")
+    invalidates = ("copied", "copied/target")
 
     def __init__(self, image: Image, report: img.CheckReport) -> None:
         super().__init__(
@@ -114,29 +109,20 @@ class ParentDiffersError(DifferenceError):
         )
 
 
-class WrongViewError(SendenseError):
-    def __init__(self, copied: Copied, view: Tunnel) -> None:
-        super().__init__(
-            f"disk {copied.key} was copied to {copied.image.path}, but the view to compare with "
-            f"is {'read-only' if view.read_only else 'writable'}, of disk {view.image.key} in "
-            f"{view.image.path}; give verify a read-only export of the image that was copied"
-        )
-
-
-class Verify(Step[VerifyIn, VerifyLive, Verified]):
+class Verify(Step[VerifyIn, Empty, Verified]):
     """Compares an image with what was read at the source. First `qemu-img check` of its tables, then every
     block, read back through a read-only export, against the digest made of the source's bytes."""
 
     name = "verify"
     lifetime = Lifetime.KEEP
+    removed = {
+        "image": "it serves the image itself: remove this line, and the start-nbd and open-tunnel steps that "
+        "stood before it"
+    }
     In = VerifyIn
-    Live = VerifyLive
     Out = Verified
     tools = (nbd.LIBNBD,)
-    example = (
-        'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}", image: "${{ '
-        'view }}"}'
-    )
+    example = 'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}"}'
     errors = (
         "a block differs: disk, offset and both digests are named, and the disk is copied again by the next "
         "run (exit 5)",
@@ -156,25 +142,23 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
             return None
         return marker.verified if (marker.size, marker.mtime_ns) == _state(host, image) else None
 
-    def run(self, ctx: Context, inputs: VerifyIn, live: VerifyLive) -> Verified:
+    def run(self, ctx: Context, inputs: VerifyIn, live: Empty) -> Verified:
         copied, image = inputs.copied, inputs.copied.image
         host = ctx.host(image.host)
-        if live.image.image != image or not live.image.read_only:
-            raise WrongViewError(copied, live.image)
         host.remove(_marker(image))
         # Of before the comparison: a write in the middle of it then makes the marker void.
         size, mtime_ns = _state(host, image)
         leaks = _check_tables(host, image)
         with _fetch_digests(ctx, host, copied) as digests:
             scope = scope_of(ctx, copied, inputs.level, digests)
-            compared, inherited = _compare(ctx, inputs, live.image, digests, scope)
+            compared, cached = _compare(ctx, inputs, digests, scope)
             found = Verified(
                 copied=copied,
                 level=inputs.level,
                 blocks=digests.size // ENTRY,
                 compared=compared.compared,
-                inherited=inherited,
-                cached=live.image.cached,
+                inherited=scope.inherited(compared.compared),
+                cached=cached,
                 leaks=leaks,
                 at=datetime.now(UTC),
             )
@@ -222,8 +206,8 @@ class Verify(Step[VerifyIn, VerifyLive, Verified]):
 
 
 def _check_tables(host: Host, image: Image) -> int:
-    """Leaked clusters; raises CorruptImageError. The exporter beside it only reads, so what check sees stands
-    still."""
+    """Leaked clusters; raises CorruptImageError."""
+    # The exporter of an earlier attempt, which only reads, may be about to end.
     report = img.check(host, image.path, force_share=True)
     if report.corruptions or report.check_errors:
         raise CorruptImageError(image, report)
@@ -249,22 +233,21 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     return digests
 
 
-def _compare(
-    ctx: Context, inputs: VerifyIn, view: Tunnel, digests: Digests, scope: Scope
-) -> tuple[Comparison, int]:
-    """With it, how many of the blocks are a parent's."""
+def _compare(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> tuple[Comparison, bool]:
+    """With it, whether the blocks may have come from the host's page cache."""
     image = inputs.copied.image
     if inputs.level == "metadata":
-        return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), 0
+        return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), False
     try:
-        with NbdEndpoint(view.uris, f"image of disk {image.key} on {image.host}", stop=ctx.stop) as endpoint:
+        with wire.opened(ctx, ctx.host(image.host), of_backup(image)) as view:
             compared = compare(
-                endpoint,
+                view.endpoint,
                 digests,
                 stop=ctx.stop,
                 blocks=scope.blocks,
                 on_progress=lambda now: ctx.progress(f"disk {image.key}", "verify", **asdict(now)),
             )
+            return compared, view.cached
     except BlockDifference as difference:
         if not scope.is_own(difference.offset):
             raise _parent_differs(ctx, inputs.copied, difference) from difference
@@ -273,7 +256,6 @@ def _compare(
         # What was recorded of the copy is proven wrong: the next one begins at byte 0.
         ctx.log(layout.ledger(image.key)).remove()
         raise ImageDiffersError(image, difference, again=again) from difference
-    return compared, scope.inherited(compared.compared)
 
 
 def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:

@@ -22,7 +22,6 @@ from steps.copy.overlay import Overlay, UntouchedDiffers
 from steps.incremental.chain_doubt import damaged, doubt
 from steps.nbd.image_server import serve
 from steps.points import stored
-from steps.points.rebase import scope
 from steps.qemu.img import BadImageError
 from steps.values.base import Base
 from steps.values.image import Image
@@ -136,7 +135,7 @@ class Increment:
         root = posixpath.dirname(posixpath.dirname(path))
         try:
             (disk,) = stored.read(host, root, path, (self._image.disk.key,)).disks
-            with scope(ctx):
+            with ctx.scope():
                 served = serve(ctx, host, disk.image, "read-only", connections=1)
                 with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}", stop=ctx.stop) as endpoint:
                     compare(endpoint, self._before, stop=ctx.stop, blocks=[offset])

@@ -22,11 +22,10 @@ from steps.copy.compare import sample
 from steps.copy.differences import Differences, differences
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
-from steps.copy.nbd import NbdEndpoint
-from steps.nbd.image_server import serve
 from steps.points import stored
-from steps.points.rebase import scope
 from steps.qemu import img, nbd_server
+from steps.readback import wire
+from steps.readback.image import of_point
 from steps.repository import layout, lookup, manifest, verification_records
 from steps.repository.manifest import PointDisk
 from steps.repository.section import locate
@@ -205,17 +204,15 @@ def _check_tables(host: Host, disk: StoredDisk) -> None:
 
 def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level: Level) -> Differences:
     label = f"{disk.point} disk {disk.key}"
-    with scope(ctx):
-        served = serve(ctx, host, disk.image, "read-only", connections=4)
-        with NbdEndpoint(served.uris, f"disk {disk.key} of {disk.point}", stop=ctx.stop) as endpoint:
-            return differences(
-                endpoint,
-                digests,
-                stop=ctx.stop,
-                most=DIFFERENCES,
-                blocks=sample(digests, seed=ctx.run.id) if level == "sample" else None,
-                on_progress=lambda now: ctx.progress(label, "compare", **asdict(now)),
-            )
+    with wire.opened(ctx, host, of_point(disk)) as view:
+        return differences(
+            view.endpoint,
+            digests,
+            stop=ctx.stop,
+            most=DIFFERENCES,
+            blocks=sample(digests, seed=ctx.run.id) if level == "sample" else None,
+            on_progress=lambda now: ctx.progress(label, "compare", **asdict(now)),
+        )
 
 
 def _words(disk: DiskVerified) -> str:

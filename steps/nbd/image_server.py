@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from runner.hosts.host import Host
@@ -12,12 +13,36 @@ from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage
 
 
+@dataclass(frozen=True)
+class Connected:
+    there: str
+    """NBD URI on the server's host."""
+    uris: tuple[str, ...]
+    """NBD URIs here, one a connection; each passed a handshake."""
+    size: int
+    read_only: bool
+    cached: bool
+    """Reads may come from the host's page cache."""
+
+
+def connect(ctx: Context, host: Host, server: Server) -> Connected:
+    """Starts it, and what leads there; both end with `ctx`. Raises ExporterError, ToolMissing, HostError,
+    ConnectFailed, WrongSizeError, Interrupted."""
+    if not host.exists(server.path):
+        raise exporter.ExporterError(host.name, server.key, server.path, "the image no longer exists")
+    served = exporter.start(ctx, host, server)
+    expected = ExpectedExport(server.key, served.address, served.export, server.capacity)
+    uris, seen = exporter.reach(ctx, host, expected, server.connections)
+    if not (seen.multi_conn or seen.read_only):
+        # A FLUSH covers its own connection only; who just reads does not mind.
+        uris = uris[:1]
+    return Connected(served.uri, uris, seen.size, seen.read_only, served.cached)
+
+
 def serve(
     ctx: Context, host: Host, image: DiskImage, mode: Literal["write", "read-only"], connections: int
 ) -> Serving:
-    """It ends with `ctx`. Raises ExporterError, ToolMissing, HostError, ConnectFailed, WrongSizeError."""
-    if not host.exists(image.path):
-        raise exporter.ExporterError(host.name, image.key, image.path, "the image no longer exists")
+    """As `connect`."""
     server = Server(
         key=image.key,
         path=image.path,
@@ -27,17 +52,12 @@ def serve(
         read_only=mode == "read-only",
         connections=connections,
     )
-    served = exporter.start(ctx, host, server)
-    expected = ExpectedExport(image.key, served.address, served.export, image.capacity)
-    uris, seen = exporter.reach(ctx, host, expected, connections)
-    if not (seen.multi_conn or seen.read_only):
-        # A FLUSH covers its own connection only; who just reads does not mind.
-        uris = uris[:1]
+    served = connect(ctx, host, server)
     return Serving(
         image=image,
-        there=served.uri,
-        uris=uris,
-        size=seen.size,
-        read_only=seen.read_only,
+        there=served.there,
+        uris=served.uris,
+        size=served.size,
+        read_only=served.read_only,
         cached=served.cached,
     )

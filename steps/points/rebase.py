@@ -13,7 +13,7 @@ import posixpath
 import random
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -156,7 +156,7 @@ class Rebuilding:
             raise MovedMeanwhileError(path, self.host, found)
 
     def _run(self, argv: Sequence[str]) -> None:
-        with scope(self.ctx):
+        with self.ctx.scope():
             child = self.ctx.start(self.host, argv)
 
             def failure(code: int | None = None) -> CommandError:
@@ -173,7 +173,7 @@ class Rebuilding:
         self, move: Move, disk: StoredDisk, image: DiskImage, written: list[tuple[int, int]] | None
     ) -> _Found:
         ctx = self.ctx
-        with scope(ctx), self._digests(move.point, move.key) as digests:
+        with ctx.scope(), self._digests(move.point, move.key) as digests:
             blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
             served = serve(ctx, self.host, image, "read-only", connections=2)
             with NbdEndpoint(
@@ -243,18 +243,6 @@ class Rebuilding:
         if made is None:
             raise StateError(f"{path} on {self.host.name} no longer has a {layout.MANIFEST}")
         return made
-
-
-@contextmanager
-def scope(ctx: Context) -> Iterator[None]:
-    """What is started within ends with the block, though the node continues."""
-    outer, ctx.closing = ctx.closing, ExitStack()
-    children = list(ctx.children)
-    try:
-        with ctx.closing:
-            yield
-    finally:
-        ctx.closing, ctx.children[:] = outer, children
 
 
 def _below(image: DiskImage, onto: str | None) -> tuple[str, ...]:

@@ -15,12 +15,8 @@ class Export(Given):
     """Unix socket on the host; empty where it listens on `port`."""
     export: str
     """NBD export name: <vm slug>-disk-<key>"""
-    read_only: bool
-    """It cannot be written to."""
     shared: int
     """Connections the server takes at once."""
-    cached: bool
-    """Reads may come from the host's page cache."""
     nbd_targets: str
     """The target as ``<disk key>:<NBD URI>``, such as ``2000:nbd+unix:///pgtest1-disk-2000?socket=…``."""
     port: int | None = None

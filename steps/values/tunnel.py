@@ -15,9 +15,5 @@ class Tunnel(Given):
     """NBD URIs, one a connection; each socket passed a handshake and shows `size`."""
     size: int
     """Bytes."""
-    read_only: bool
-    """It cannot be written to."""
     multi_conn: bool
     """One FLUSH serves all connections."""
-    cached: bool
-    """Reads may come from the host's page cache."""

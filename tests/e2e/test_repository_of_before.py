@@ -8,6 +8,7 @@ copy, made by the version before steps were renamed and their modules moved; `wr
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -122,14 +123,22 @@ def test_an_incremental_is_backed_by_a_point_of_before(site: Estate, contents: d
     site.assert_all_equal()
 
 
-def test_a_job_file_of_before_says_what_its_steps_are_called_now(
-    site: Estate, capsys: pytest.CaptureFixture[str]
-) -> None:
+CHANGED_SINCE = (
+    ("uses: ", "base\n", "renamed to 'choose-parent'"),
+    ("", "mode: read-only", "no longer has 'mode': .* remove .* the whole step"),
+    ("", 'image: "${{ view }}"', "no longer has 'image': .* remove this line, and the start-nbd and open-tunnel steps"),
+)
+"""What stands in a job file of before, behind what, and what is told of its place."""
+
+
+def test_a_job_file_of_before_is_told_what_to_change(site: Estate, capsys: pytest.CaptureFixture[str]) -> None:
     job = site.directory / "written-out.yaml"
     job.write_text((BEFORE / "written-out.yaml").read_text().replace("/srv/before", str(site.directory)))
     with pytest.raises(SystemExit) as ended:
         main(["validate", str(job)])
     assert ended.value.code == 2
-    line = next(n for n, text in enumerate(job.read_text().splitlines(), 1) if text.strip() == "uses: base")
-    assert f"{job}:{line}:11: " in (said := capsys.readouterr().err)
-    assert "renamed to" in said and "choose-parent" in said
+    said = capsys.readouterr().err
+    for behind, written, words in CHANGED_SINCE:
+        before, _, _ = job.read_text().partition(behind + written)
+        line, column = before.count("\n") + 1, len((before + behind).rpartition("\n")[2]) + 1
+        assert re.search(rf"{re.escape(str(job))}:{line}:{column}: .*{words}", said), said

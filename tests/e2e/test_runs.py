@@ -105,7 +105,7 @@ def test_a_byte_that_went_bad_publishes_nothing_and_the_next_run_heals_it(site: 
     source = site.source("a", 2000)
 
     def rot(event: Event) -> None:
-        if isinstance(event, NodeStarted) and event.node == "readback[2000]":
+        if isinstance(event, NodeStarted) and event.node == "verify[2000]":
             (partial,) = site.partials()
             flipped.append(flip(partial / "disk-2000.qcow2", source))
 
@@ -144,7 +144,7 @@ def corrupt_tables(image: Path) -> None:
 
 def test_an_image_whose_tables_went_bad_is_made_and_filled_anew(site: Site):
     def rot(event: Event) -> None:
-        if isinstance(event, NodeStarted) and event.node == "readback[2000]":
+        if isinstance(event, NodeStarted) and event.node == "verify[2000]":
             (partial,) = site.partials()
             corrupt_tables(partial / "disk-2000.qcow2")
 

@@ -54,8 +54,6 @@ def small_job(site: Site) -> Path:
     document = yaml.safe_load(write_out(read_job(site.job("vm"), Options(overrides={"connections": str(connections)}))))
     by_id = {step["id"]: step for step in document["steps"]}
     by_id["transfer"]["with"]["window"] = WINDOW
-    for step in ("readback", "view"):
-        by_id[step]["with"]["connections"] = connections
     path = site.directory / "jobs" / "killed.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     return path

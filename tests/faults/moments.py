@@ -40,7 +40,7 @@ STEPS = (
     Step("cleanup", ("sshd",), "again", "again", "again"),
 )
 
-PROCESSES = ("reserve", "export[*]", "tunnel[*]", "source[*]", "readback[*]", "view[*]")
+PROCESSES = ("reserve", "export[*]", "tunnel[*]", "source[*]")
 
 RENAMED = "did rename RUN.partial"
 """The point is published, and still has in it what only a run needs."""

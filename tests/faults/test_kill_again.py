@@ -37,7 +37,7 @@ RESUMING = (
     "copied 2000:20",
     "opened tunnel[2000]",
     "copied 2000:20",
-    *thorough("copied 2000:10", "acted transfer[2000]", "closed view[2000]"),
+    *thorough("copied 2000:10", "acted transfer[2000]", "closed tunnel[2000]"),
 )
 UNWINDING = (
     *thorough("asking remove"),

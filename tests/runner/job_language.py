@@ -149,6 +149,7 @@ class End(Kind):
 
     name, lifetime, In, Out = "end", Lifetime.KEEP, Empty, Gone
     formerly = ("finish",)
+    removed = {"colour": "everything is grey: remove this line"}
 
 
 class Ca(JobModel):

@@ -41,7 +41,7 @@ from tests.run_events import DISKS, FAILURE, RUN, START, Story, done_run, failed
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
-DONE = "Done: pgtest1, full, 4.0 GiB copied, every block verified, 4 min 24 s, point pgtest1/20261123T170003Z-3f9a"
+DONE = "Done: pgtest1, full, 4.0 GiB copied, every block verified, 4 min 22 s, point pgtest1/20261123T170003Z-3f9a"
 
 
 def told(events: list[Event], **options: object) -> str:
@@ -104,7 +104,7 @@ def terminal(columns: int = 100, rows: int = 30) -> Iterator[Terminal]:
 
 
 LAST = (
-    "✗ Failed: pgtest1-nightly, 2 min 11 s, transfer[2001] failed, 4 of 29 nodes did not run; "
+    "✗ Failed: pgtest1-nightly, 2 min 10 s, transfer[2001] failed, 2 of 23 nodes did not run; "
     "to resume: sendense run jobs/pgtest1.yaml\n"
 )
 
@@ -113,7 +113,7 @@ def test_a_failure_ends_with_what_is_retained_and_then_the_outcome() -> None:
     text = told(failed_run())
     marks = [
         f"transfer[2001]  FAILED after 2 min 01 s: {FAILURE}",
-        "readback[2001] and 3 more  skipped: transfer[2001] failed",
+        "verify[2001], publish  skipped: transfer[2001] failed",
         f"snapshot sendense-{RUN} of VM pgtest1",
         f"to release it: sendense sweep jobs/pgtest1.yaml --abandon {RUN}",
         f"{RUN}.partial",

@@ -49,6 +49,11 @@ def test_the_job_of_the_tests_is_right(tmp_path: Path) -> None:
         pytest.param("{id: a, uses: end, retries: -1}", "retries should be greater than or equal to 0", id="retries"),
         pytest.param("{id: a, uses: end, retries: '5'}", "retries should be a whole number, not text", id="retries-text"),
         pytest.param("{id: a, uses: end, with: [b]}", "9:28: step a: with should be a mapping, not a list", id="with-list"),
+        pytest.param(
+            "{id: a, uses: end, with: {colour: red}}",
+            "9:29: step a: end no longer has 'colour': everything is grey: remove this line",
+            id="removed",
+        ),
         pytest.param("{id: a, uses: end, with: {b: 1}}", "9:29: step a: end has no field 'b'", id="no-fields"),
         pytest.param("{id: a, uses: end, each: {b: c}}", '9:32: each takes expressions: {disk: "${{', id="each-text"),
         pytest.param("{id: a, uses: end, each: {b: '${{ vars.thing }}'}}", "9:32: each takes a list, and", id="each-scalar"),

@@ -91,7 +91,7 @@ def evil_report(step: str, output: object) -> StepReport:
 def test_the_page_says_what_an_auditor_asks() -> None:
     sections = page(done_run()).sections
     assert (
-        "Done: pgtest1, full, 4.0 GiB copied, every block verified, 4 min 24 s, point pgtest1/20261123T170003Z-3f9a"
+        "Done: pgtest1, full, 4.0 GiB copied, every block verified, 4 min 22 s, point pgtest1/20261123T170003Z-3f9a"
         in sections[""]
     )
     assert RUN in sections[""]
@@ -155,7 +155,7 @@ def test_the_page_needs_no_network_and_no_script() -> None:
 def test_the_drawings_are_well_formed() -> None:
     html = render_html(fold(done_run(), report_of))
     drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    assert len(drawings) == 2 + 29  # graph, throughput, and a bar a node
+    assert len(drawings) == 2 + 23  # graph, throughput, and a bar a node
     for drawing in drawings:
         ElementTree.fromstring(drawing)
 
@@ -216,7 +216,7 @@ def test_names_from_elsewhere_are_text_in_markdown() -> None:
 def test_junit_counts_what_it_lists() -> None:
     (suite,) = ElementTree.fromstring(render_junit(fold(failed_run(), report_of)))
     cases = suite.findall("testcase")
-    assert suite.attrib["tests"] == str(len(cases)) == "29"
+    assert suite.attrib["tests"] == str(len(cases)) == "23"
     for what, number in (("failure", "failures"), ("skipped", "skipped"), ("error", "errors")):
         assert suite.attrib[number] == str(sum(case.find(what) is not None for case in cases)), what
     failed = next(case for case in cases if case.find("failure") is not None)
@@ -273,7 +273,7 @@ def test_every_outcome_has_a_sentence() -> None:
         assert verdict(summary).word == word
         render_html(summary)
         render_markdown(summary)
-    assert "1 of 29 nodes did not run" in verdict(fold(runs["interrupted"], report_of)).line
+    assert "1 of 23 nodes did not run" in verdict(fold(runs["interrupted"], report_of)).line
     assert "What went wrong" not in page(runs["interrupted"]).sections
 
 

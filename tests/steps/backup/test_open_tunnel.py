@@ -22,9 +22,9 @@ STEP = OpenTunnel()
 
 
 @contextmanager
-def exported(hub: Hub, mode: str = "write", key: int = 2000) -> Iterator[Export]:
+def exported(hub: Hub, key: int = 2000) -> Iterator[Export]:
     context = hub.context("export")
-    inputs = {"image": hub.image(disk(key, (key - 1998) * 2 * MiB)).to_json_value(), "mode": mode}
+    inputs = {"image": hub.image(disk(key, (key - 1998) * 2 * MiB)).to_json_value()}
     with context.closing:
         yield StartNbd().run(context, StartNbdIn.from_json_value(inputs), StartNbd.Live())
 
@@ -38,7 +38,7 @@ def test_each_connection_passes_a_handshake(any_hub: Hub) -> None:
     with exported(any_hub) as export, context.closing:
         tunnel = open_tunnel(context, export)
         assert len(tunnel.uris) == (4 if any_hub.host.local else 2 * len(set(tunnel.uris)))
-        assert (tunnel.size, tunnel.read_only, tunnel.multi_conn, tunnel.cached) == (4 * MiB, False, True, False)
+        assert (tunnel.size, tunnel.multi_conn) == (4 * MiB, True)
         assert {probe(uri, 10).size for uri in tunnel.uris} == {4 * MiB}
         assert STEP.probe(context, tunnel)
     assert not STEP.probe(context, tunnel)
@@ -57,17 +57,6 @@ def test_a_long_wire_gets_more_ssh_processes_than_there_are_cores(
     with exported(hub_over_ssh) as export, context.closing:
         tunnel = open_tunnel(context, export)
         assert (len(tunnel.uris), len(set(tunnel.uris)), len(context.children)) == (2 * processes, processes, processes)
-
-
-def test_a_read_only_view_says_whether_the_cache_answers(any_hub: Hub) -> None:
-    context = any_hub.context()
-    with exported(any_hub, "read-only") as export, context.closing:
-        tunnel = open_tunnel(context, export, 2)
-        assert (len(tunnel.uris), tunnel.read_only, tunnel.cached) == (
-            2 if any_hub.host.local else 2 * len(set(tunnel.uris)),
-            True,
-            False,
-        )
 
 
 def test_anothers_export_is_refused_by_its_size(any_hub: Hub) -> None:
