@@ -13,17 +13,21 @@ command's (`runner.hosts.ssh.preamble`).
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from runner.hosts.script import load
 
-_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
+_NOT_PLAIN = re.compile(rb"[^ -~]|['\\!]")
 
 _LONGEST_WORD = 800
 """Old csh knows none of more than 1024 bytes."""
+
+_PIECE = re.compile(rb".{1,%d}(?<!\\)(?<!\\.)(?<!\\..)(?<!\\...)" % _LONGEST_WORD)
+"""No escape is cut in two: each is a backslash and four digits, and no other backslash travels."""
 
 _LOGIN = load("runner/hosts/ssh/scripts/login.sh").line
 _MERGED = load("runner/hosts/ssh/scripts/login-merged.sh").line
@@ -57,13 +61,6 @@ def command_line(argv: Sequence[str], word: Word, *, merged: bool) -> bytes:
     return b" ".join([start.encode(), *(b"'%b'" % piece for piece in _pieces(command))])
 
 
-def _pieces(command: bytes) -> Iterator[bytes]:
-    """As `printf %b` takes them; no escape is cut in two."""
-    piece = b""
-    for number in command:
-        escaped = bytes([number]) if number in _PLAIN else b"\\0%03o" % number
-        if len(piece) + len(escaped) > _LONGEST_WORD:
-            yield piece
-            piece = b""
-        piece += escaped
-    yield piece
+def _pieces(command: bytes) -> list[bytes]:
+    """As `printf %b` takes them."""
+    return _PIECE.findall(_NOT_PLAIN.sub(lambda found: b"\\0%03o" % found[0][0], command))

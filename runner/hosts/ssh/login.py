@@ -8,7 +8,7 @@ import logging
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import fabric
 import paramiko
@@ -114,11 +114,21 @@ def _unopened(
             "banner_timeout": CONNECT_TIMEOUT,
             "auth_timeout": CONNECT_TIMEOUT,
             "channel_timeout": CONNECT_TIMEOUT,
+            "transport_factory": _prefer_gcm,
         },
     )
     # Fabric's own policy adds every unknown key.
     connection.client.set_missing_host_key_policy(_RefuseUnknown(name, spec))
     return connection
+
+
+def _prefer_gcm(*args: Any, **settings: Any) -> paramiko.Transport:
+    """AES-GCM first, of paramiko versions that have it: else each packet that comes has its HMAC compared by
+    a loop of Python, which took a seventh of a session's CPU time."""
+    transport = paramiko.Transport(*args, **settings)
+    options = transport.get_security_options()
+    options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)
+    return transport
 
 
 class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
