@@ -94,14 +94,14 @@ class _Execution:
     def execute(self, said: Sequence[str]) -> Result:
         """`said` of earlier runs. Raises RunBroke."""
         workspace, record = self._workspace, self._record
-        commit = git_commit(Path(workspace.job.file).parent)
+        commit = git_commit(Path(workspace.job.file).parent) if self._resumed else record.git_commit
         update = {"job_digest": workspace.job.digest, "git_commit": commit}
-        run = workspace.run(record.model_copy(update=update))
         with Journals(workspace.bus, self._directory / EVENTS, workspace.options.events) as journals:
             if self._resumed:
                 self._recorded.state.tidy()
             else:
                 self._recorded.state.create(record)
+            run = workspace.run(record.model_copy(update=update), self._recorded.state)
             self._tell_begin(run, said)
             try:
                 outcome = _within_limits(lambda: self._work(run))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.app.records import new_run_id, tools_seen
 from runner.base.errors import SendenseError, UsageError
-from runner.engine.checkpoint import RunRecord
+from runner.engine.checkpoint import RunRecord, RunState
 from runner.engine.job_state import KEPT_RUNS, JobState, is_run_id
 from runner.engine.recorded import RecordedRun
 from runner.engine.teardown import Unwinding
@@ -106,9 +106,9 @@ class Workspace:
             except SendenseError as error:  # it changes nothing of what came of the work
                 self.bus.emit(Warned(node="the job's lock", text=error.message))
 
-    def run(self, record: RunRecord) -> Run:
-        """What steps know of that run from now on."""
-        state = self.state.open(record.id)
+    def run(self, record: RunRecord, state: RunState | None = None) -> Run:
+        """What steps know of that run from now on; `state` are its records, if they were opened before."""
+        state = state or self.state.open(record.id)
         self.world.run = Run(
             record.id,
             record.job,
@@ -160,11 +160,10 @@ class Workspace:
     def forget_old(self) -> None:
         """Of the runs that are remembered no longer, all: also their events, where these lie apart from the
         records."""
-        self.state.forget_old()
+        known = self.state.forget_old()
         if self.state.host.local:
             return
         here, directory = LocalHost(), str(self.local / Path(self.state.directory).name)
-        known = self.state.runs().ids
         # The newest may be of a job of the same name with its state elsewhere, which may be running now.
         for name in sorted(filter(is_run_id, here.listdir(directory)))[:-KEPT_RUNS]:
             events = f"{directory}/{name}"

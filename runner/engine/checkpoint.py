@@ -92,13 +92,15 @@ class RunState:
         self.directory = directory
         self._nodes: dict[NodeId, NodeRecord] | None = None
         self._logs: dict[str, FileLog] = {}
+        self._is_new = False
+        """It was created by this object, and has nothing but what that wrote."""
         self._lock = threading.Lock()
 
     def create(self, record: RunRecord) -> None:
-        self.host.mkdir(self.directory, parents=True)
-        for name in ("nodes", "ledger"):
-            self.host.mkdir(posixpath.join(self.directory, name))
+        folders = (posixpath.join(self.directory, name) for name in ("nodes", "ledger"))
+        self.host.mkdir(self.directory, *folders, parents=True)
         self.save(record)
+        self._nodes, self._is_new = {}, True
 
     def tidy(self) -> None:
         """The caller resumes the run and has its lock."""
@@ -141,7 +143,8 @@ class RunState:
         apart."""
         with self._lock:
             if name not in self._logs:
-                self._logs[name] = FileLog(self.host, posixpath.join(self.directory, "ledger", name))
+                path = posixpath.join(self.directory, "ledger", name)
+                self._logs[name] = FileLog(self.host, path, new=self._is_new)
             return self._logs[name]
 
     def _path(self, node: NodeId) -> str:

@@ -3,8 +3,10 @@ be read says nothing of the others."""
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,12 +20,15 @@ from runner.hosts.file_log import read_if_there
 from runner.hosts.held_lock import HeldLock, Holder
 from runner.hosts.host import Host
 from runner.hosts.lock_file import read_lock
+from runner.hosts.script import load
 from runner.hosts.stray_processes import holder_at
 
 LOCK = ".lock"
 
 KEPT_RUNS = 20
 """Finished runs whose records stay, for `status` and for questions the week after."""
+
+_RUN_RECORDS = load("runner/engine/scripts/run-records.sh")
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
@@ -94,42 +99,73 @@ class JobState:
             self._ready(self.host)
 
     def runs(self) -> Runs:
-        known, unreadable = [], []
-        for name in filter(is_run_id, self.host.listdir(self.directory)):
-            path = posixpath.join(self.directory, name, "run.json")
+        # Where each request takes a round trip, that of 20 files is felt.
+        contents = None if self.host.local else self._archived()
+        contents, unreadable = self._one_by_one() if contents is None else (contents, [])
+        known = []
+        for name, content in sorted(contents.items()):
             try:
-                text = read_if_there(self.host, path)
+                known.append(unseal(content, RunRecord, STATE_SCHEMA_VERSION))
+            except Damaged as why:
+                unreadable.append(unread(name, self._record_path(name), content, why))
+        return Runs(
+            tuple(sorted(known, key=lambda record: (record.started, record.id))),
+            tuple(sorted(unreadable, key=lambda one: one.run)),
+        )
+
+    def _archived(self) -> dict[str, bytes] | None:
+        """The content of each run's record, by one request. None unless all came without a word: what is
+        wrong with which is found by asking for each."""
+        done = self.host.run(_RUN_RECORDS.argv(self.directory), ok=None)
+        if done.exit_code or done.stderr:
+            return None
+        found: dict[str, bytes] = {}
+        with tarfile.open(fileobj=io.BytesIO(done.stdout), mode="r:", errors="surrogateescape") as archive:
+            for member in archive:
+                name = posixpath.basename(posixpath.dirname(member.name))
+                if is_run_id(name) and (content := archive.extractfile(member)) is not None:
+                    found[name] = content.read()
+        return found
+
+    def _one_by_one(self) -> tuple[dict[str, bytes], list[UnreadRun]]:
+        """As `_archived`, and the runs with a record that cannot be read."""
+        found: dict[str, bytes] = {}
+        unreadable = []
+        for name in filter(is_run_id, self.host.listdir(self.directory)):
+            path = self._record_path(name)
+            try:
+                content = read_if_there(self.host, path)
             except HostError as error:
                 # A host that is away for the moment has not lost its records.
                 if error.transient:
                     raise
-                unreadable.append(
-                    UnreadRun(name, path, f"cannot be read: {error}", foreign=False, unfinished=None)
-                )
+                why = f"cannot be read: {error}"
+                unreadable.append(UnreadRun(name, path, why, foreign=False, unfinished=None))
                 continue
-            if text is None:
-                continue
-            try:
-                known.append(unseal(text, RunRecord, STATE_SCHEMA_VERSION))
-            except Damaged as why:
-                unreadable.append(unread(name, path, text, why))
-        return Runs(tuple(sorted(known, key=lambda record: (record.started, record.id))), tuple(unreadable))
+            if content is not None:
+                found[name] = content
+        return found, unreadable
+
+    def _record_path(self, run: str) -> str:
+        return posixpath.join(self.directory, run, "run.json")
 
     def open(self, run: str) -> RunState:
         return RunState(guarded(self.host, self.hold), posixpath.join(self.directory, run))
 
-    def forget_old(self) -> None:
-        """Removes all but the last finished runs, and those that died before they had a record."""
+    def forget_old(self) -> frozenset[str]:
+        """Removes all but the last finished runs, and those that died before they had a record. Returns the
+        ids of those that stay."""
         self.hold()
         # A run whose record cannot be read has one: `ids` are of both.
         runs = self.runs()
         for name in self.host.listdir(self.directory):
             if is_run_id(name) and name not in runs.ids:
                 self.host.remove(posixpath.join(self.directory, name), recursive=True)
-        ended = [record for record in runs.known if not record.is_unfinished]
-        for record in ended[:-KEPT_RUNS]:
+        old = [record.id for record in runs.known if not record.is_unfinished][:-KEPT_RUNS]
+        for run in old:
             self.hold()
-            self.host.remove(posixpath.join(self.directory, record.id), recursive=True)
+            self.host.remove(posixpath.join(self.directory, run), recursive=True)
+        return runs.ids.difference(old)
 
 
 def slug(name: str) -> str:

@@ -23,6 +23,7 @@ from runner.hosts.fencing import guarded
 from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.held_lock import HeldLock, Holder, holder_of
 from runner.hosts.host import Host
+from runner.hosts.remembering import Answers, remembering
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.hosts.stray_processes import tidy
 from runner.hosts.supervisor import mark_of
@@ -187,19 +188,29 @@ class World:
         return Identities(lambda name: host_identity(host_spec(self.job, name)), self.section)
 
     def unheard(
-        self, node: NodeId | str, emit: Callable[[Event], None] | None = None, *, cleanup: bool = False
+        self,
+        node: NodeId | str,
+        emit: Callable[[Event], None] | None = None,
+        *,
+        cleanup: bool = False,
+        answers: Answers | None = None,
     ) -> Context:
         """For looking beforehand, or in a `cleanup`: what happens is told to nobody, or to `emit`, and
-        nothing is remembered for the run."""
+        nothing is remembered for the run. `answers`: what one look has learnt of hosts so far."""
         assert self.run is not None, "a step looks for a run"
         stop = self.stop_of_cleanup() if cleanup else self.stop
+
+        def reached(name: str) -> Host:
+            host = self._reached(name, stop)
+            return host if answers is None else remembering(host, answers)
+
         return self._context(
             node,
             replace(self.run, tools={}),
             emit or _unheard,
             None,
             None,
-            host=lambda name: self._reached(name, stop),
+            host=reached,
             stop=stop,
         )
 

@@ -12,16 +12,20 @@ from runner.hosts.host import Host
 class FileLog:
     """A file on a host that only grows. Several threads may append to it, by one object."""
 
-    def __init__(self, host: Host, path: str) -> None:
+    def __init__(self, host: Host, path: str, *, new: bool = False) -> None:
+        """`new`: its directory is there and it is not, and nobody else makes it."""
         self._host = host
         self.path = path
-        self._has_directory = False
+        self._has_directory = new
+        self._is_absent = new
         self._appending = threading.Lock()
 
     def read(self) -> bytes | None:
-        return read_if_there(self._host, self.path)
+        return None if self._is_absent else read_if_there(self._host, self.path)
 
     def pieces(self) -> Iterator[bytes]:
+        if self._is_absent:
+            return
         try:
             yield from self._host.read_chunks(self.path)
         except (FileNotFoundError, NotADirectoryError):
@@ -35,6 +39,7 @@ class FileLog:
                 # instead.
                 self._host.mkdir(posixpath.dirname(self.path))
                 self._has_directory = True
+            self._is_absent = False
             self._host.append(self.path, content)
 
     def cut(self, length: int) -> None:
@@ -45,7 +50,7 @@ class FileLog:
 
     def remove(self) -> None:
         """Durably: a power cut must not bring back what tells of a file that is another one by then."""
-        if self._host.exists(self.path):
+        if not self._is_absent and self._host.exists(self.path):
             self._host.remove(self.path)
             self._host.sync(posixpath.dirname(self.path))
 

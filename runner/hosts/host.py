@@ -135,8 +135,8 @@ class Host(Protocol):
     def listdir(self, path: str) -> list[str]:
         """Names, sorted; empty if the directory is absent."""
 
-    def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
-        """Existing is fine."""
+    def mkdir(self, *paths: str, mode: int = 0o700, parents: bool = False) -> None:
+        """In this order, durably. Existing is fine. `parents`: also those of the first."""
 
     def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
         """A regular file of at most `limit` bytes. Raises FileNotFoundError, NotAFileError (a symbolic link

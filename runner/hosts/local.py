@@ -76,9 +76,10 @@ class LocalHost:
             except FileNotFoundError:
                 return []
 
-    def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
-        with self._translate_os_errors(path):
-            files.make_directory(path, mode=mode, parents=parents)
+    def mkdir(self, *paths: str, mode: int = 0o700, parents: bool = False) -> None:
+        for path in paths:
+            with self._translate_os_errors(path):
+                files.make_directory(path, mode=mode, parents=parents and path == paths[0])
 
     def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
         return b"".join(self.read_chunks(path, limit=limit))

@@ -490,6 +490,13 @@ def test_a_file_is_read_up_to_the_size_that_it_may_have(host: Host, tmp_path: Pa
                 read()
 
 
+def test_several_directories_are_made_at_once_and_only_the_first_ones_parents(host: Host, tmp_path: Path) -> None:
+    host.mkdir(f"{tmp_path}/a/b", f"{tmp_path}/a/b/c", f"{tmp_path}/a/b/d", parents=True)
+    assert host.listdir(f"{tmp_path}/a/b") == ["c", "d"]
+    with pytest.raises(HostError, match="No such file"):
+        host.mkdir(f"{tmp_path}/a", f"{tmp_path}/absent/x", parents=True)
+
+
 def test_mkdir_twice_is_fine_and_keeps_the_mode(host: Host, tmp_path: Path) -> None:
     host.mkdir(f"{tmp_path}/a", mode=0o750)
     host.mkdir(f"{tmp_path}/a")

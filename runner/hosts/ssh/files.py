@@ -114,9 +114,9 @@ class RemoteFiles(ABC):
             return []
         return sorted(name.decode("utf-8", "surrogateescape") for name in output.split(b"\0")[:-1])
 
-    def mkdir(self, path: str, *, mode: int = 0o700, parents: bool = False) -> None:
-        arguments = (_plain(path), f"{mode:o}", _parent(path), "parents" if parents else "")
-        self._do(path, _MKDIR, *arguments, changes=True)
+    def mkdir(self, *paths: str, mode: int = 0o700, parents: bool = False) -> None:
+        pairs = [word for path in paths for word in (_plain(path), _parent(path))]
+        self._do(paths[0], _MKDIR, f"{mode:o}", "parents" if parents else "", *pairs, changes=True)
 
     def read(self, path: str, *, limit: int = LARGEST_RECORD) -> bytes:
         output = self._do(path, _READ, _plain(path), str(limit), answers=(FileNotFoundError,), limit=limit)

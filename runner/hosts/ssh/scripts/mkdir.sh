@@ -1,9 +1,16 @@
 #!/bin/sh
-# Makes a directory; one that is there is fine, and keeps its mode.
+# Makes directories, in this order; one that is there is fine, and keeps its mode.
 #
-#   $1 path  $2 mode  $3 its parent  $4 "parents" to make those too, or nothing
+#   $1 mode  $2 "parents" to make those of the first too, or nothing  $3… path and its parent, each
 . ./prelude.sh
-if [ -d "$1" ]; then exit 0; fi
-if [ -n "$4" ]; then mkdir -p "$3" || exit; fi
-mkdir -m "$2" "$1" || { code=$?; [ -d "$1" ] && exit 0; exit "$code"; }
-sync "$3"
+mode=$1 parents=$2
+shift 2
+while [ $# -gt 0 ]; do
+    if [ ! -d "$1" ]; then
+        if [ -n "$parents" ]; then mkdir -p "$2" || exit; fi
+        mkdir -m "$mode" "$1" || { code=$?; [ -d "$1" ] || exit "$code"; }
+        sync "$2" || exit
+    fi
+    parents=
+    shift 2
+done
