@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from runner.app import Options, plan_job, run_job
+from runner.app.inspection import plan_job
+from runner.app.options import Options
+from runner.app.runs import run_job
 from runner.base.units import KiB, MiB
 from runner.engine.plan import Plan
 from runner.events.events import Event

@@ -72,6 +72,15 @@ LIVES_IN = {
 """Foreign library → the places that import it. pydantic is everywhere: models are what all rooms are written in."""
 
 LATE = {
+    ("runner/base/dag.py", "networkx"): "105 ms and 18 MB: it names cycles, which a job has by mistake alone",
+    ("runner/base/render.py", "jinja2"): "40 ms: only jobs with a template, pages and reports need it",
+    ("runner/base/render.py", "jinja2.sandbox"): "as jinja2",
+    ("runner/console/diff.py", "rich.text"): "as in tables",
+    ("runner/console/diff.py", "runner.console.screen"): "as in tables",
+    ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
+    ("steps/sections/entries.py", "steps.nbd"): "a doctor alone looks at forwards, with libnbd",
+    ("steps/sections/entries.py", "steps.sections.orphans"): "a sweep alone asks vCenters, with 90 ms of pyVmomi",
+    ("steps/sections/entries.py", "steps.vsphere.checks"): "a doctor alone asks vCenters, with pyVmomi as well",
     ("runner/base/waiting.py", "tenacity"): "56 ms, and most commands wait for nothing",
     ("runner/base/waiting.py", "tenacity.stop"): "as tenacity",
     ("runner/cli/__init__.py", "import_module"): "a command is imported when it is asked for",

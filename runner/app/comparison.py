@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.app.inspection import plan_offline
-from runner.app.workspace import Options
+from runner.app.options import Options
 from runner.base.errors import JobFileError
 from runner.engine.difference import Difference, changes
 from runner.engine.plan import Plan

@@ -9,8 +9,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from runner.app.earlier_runs import EARLIER, earlier
+from runner.app.options import Options, read_job, state_directory
 from runner.app.records import new_record, new_run_id
-from runner.app.workspace import Options, Workspace, open_workspace, read_job, state_directory
+from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import SendenseError
 from runner.engine import doctor
 from runner.engine.checkpoint import RunRecord

@@ -15,9 +15,10 @@ from pydantic import JsonValue
 
 from runner.app.earlier_runs import EARLIER, discard, earlier
 from runner.app.journals import Journals
+from runner.app.options import EVENTS, Options
 from runner.app.outcome import verdict_of
 from runner.app.records import account, git_commit, new_record, new_run_id
-from runner.app.workspace import EVENTS, Options, Workspace, nothing_is_usage, open_workspace
+from runner.app.workspace import Workspace, nothing_is_usage, open_workspace
 from runner.base.errors import Interrupted, SendenseError
 from runner.engine.checkpoint import RunRecord, now
 from runner.engine.executor import Executor

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.app.earlier_runs import of_unread
-from runner.app.workspace import EVENTS, Options, Workspace, open_workspace
+from runner.app.options import EVENTS, Options
+from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import SendenseError, StateError
 from runner.engine.checkpoint import NodeRecord, RunRecord
 from runner.engine.recorded import Hold

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.app.earlier_runs import EARLIER, of_foreign, of_unread, what_releases
+from runner.app.options import Options
 from runner.app.release import abandon, abandon_unread, foreign, orphans, release_all
-from runner.app.workspace import Options, Workspace, nothing_is_usage, open_workspace
+from runner.app.workspace import Workspace, nothing_is_usage, open_workspace
 from runner.base.errors import Interrupted, LockedError, SendenseError, StateError, UsageError
 from runner.base.waiting import NEVER, heeding
 from runner.engine.checkpoint import RunRecord, now

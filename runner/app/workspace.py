@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from runner.app.records import new_run_id, tools_seen
+from runner.app.options import Options, read_job, state_directory
+from runner.app.outside import scratch_of
+from runner.app.records import tools_seen
 from runner.base.errors import SendenseError, UsageError
 from runner.engine.checkpoint import RunRecord, RunState
 from runner.engine.job_state import KEPT_RUNS, JobState, is_run_id
@@ -19,66 +19,12 @@ from runner.engine.teardown import Unwinding
 from runner.engine.world import World
 from runner.events.events import Bus, Event, Warned
 from runner.hosts.local import LocalHost
-from runner.hosts.process import temporary_directory
 from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
-from runner.job.load import load
 from runner.job.model import Job
 from runner.job.nodes import Nodes
-from runner.step.context import TOOLS, Context, Run
+from runner.step.context import TOOLS, Run
 from runner.step.registry import Registry
-
-EVENTS = "events.jsonl"
-DEFAULT_NODES = 4
-"""Nodes that run at once: enough for both cores while others wait on the network."""
-
-
-@dataclass(frozen=True)
-class Options:
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    state: Path | None = None
-    """Where the state of jobs without `state:` is."""
-    nodes: int = DEFAULT_NODES
-    fresh: bool = False
-    break_lock: bool = False
-    """Take a needed lock from the run that holds it: end its session and its exporters on that lock's
-    host."""
-    events: Path | None = None
-    typed: str = ""
-    """The command line that wrote the job file and resumes its run; empty for a job that people wrote."""
-
-    def command(self, verb: str, job: str) -> str:
-        """The command line that does `verb` to the same job with the same state."""
-        settings = [f"--set={name}={value}" for name, value in self.overrides.items()]
-        state = [] if self.state is None else [f"--state={self.state}"]
-        return shlex.join(("sendense", verb, job, *settings, *state))
-
-
-def state_directory(options: Options) -> Path:
-    """Raises UsageError where there is none, or one that no event could tell."""
-    path = options.state.absolute() if options.state is not None else _own_state()
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the path {path} is not UTF-8: give another directory with --state DIR") from error
-    return path
-
-
-def _own_state() -> Path:
-    if base := os.environ.get("XDG_STATE_HOME"):
-        return Path(base) / "sendense"
-    try:
-        return Path.home() / ".local" / "state" / "sendense"
-    except RuntimeError as error:
-        raise UsageError(
-            f"user {os.geteuid()} has no home directory for the records of runs: give a directory with "
-            "--state DIR"
-        ) from error
-
-
-def read_job(path: Path, options: Options, registry: Registry | None = None, *, part: bool = False) -> Job:
-    """`part`: as `load`. Raises JobFileError."""
-    return load(path, registry or Registry.installed(), options.overrides, part=part)
 
 
 @dataclass
@@ -196,7 +142,7 @@ def open_workspace(
     bus = Bus()
     for listener in listeners:
         bus.subscribe(listener)
-    with _scratch(bus) as scratch, World(job, bus, stop, scratch) as world:
+    with scratch_of(bus) as scratch, World(job, bus, stop, scratch) as world:
         local = state_directory(options)
         place = job.state_place
         if place is None:
@@ -204,27 +150,3 @@ def open_workspace(
         else:
             state = JobState(world.lasting_host(place.host), place.path, job.name, place.ready)
         yield Workspace(job, options, registry, bus, world, state, local)
-
-
-@contextmanager
-def context_outside_of_runs(
-    job: Job, command: str, stop: threading.Event, listener: Callable[[Event], None]
-) -> Iterator[Context]:
-    """What a step may use, for a `command` that works on the job's hosts and entries in no run of it. What is
-    opened ends with the block."""
-    bus = Bus()
-    bus.subscribe(listener)
-    with _scratch(bus) as scratch, World(job, bus, stop, scratch) as world:
-        world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
-        yield world.context(command)
-
-
-@contextmanager
-def _scratch(bus: Bus) -> Iterator[Path]:
-    """What cannot be removed of it changes nothing of what came of the work."""
-    with ExitStack() as stack:
-        yield Path(stack.enter_context(temporary_directory()))
-        try:
-            stack.close()
-        except SendenseError as error:
-            bus.emit(Warned(node="the temporary directory", text=error.message))

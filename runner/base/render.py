@@ -12,10 +12,12 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    import jinja2
 
 JOB_TEMPLATE = ".yaml.j2"
 
@@ -75,24 +77,32 @@ def render_report(name: str, values: Mapping[str, object]) -> str:
 
 def quoted(value: object) -> str:
     """As JSON, which is YAML too once what JSON does not escape is escaped."""
-    if isinstance(value, jinja2.Undefined):
-        return str(value)  # raises UndefinedError, which names it
     text = json.dumps(value, ensure_ascii=False)
     return _BARE_IN_YAML.sub(lambda bare: f"\\u{ord(bare[0]):04x}", text)
 
 
 @lru_cache(maxsize=1)
 def _job_environment() -> jinja2.Environment:
+    import jinja2
+    import jinja2.sandbox
+
+    def written(value: object) -> str:
+        # That of an undefined one raises UndefinedError, which names it.
+        return str(value) if isinstance(value, jinja2.Undefined) else quoted(value)
+
     # Undefined is an error: a variable that a template misspells would be an empty text in a job. Sandboxed,
     # though templates are ours: values come from files of branches that nobody has reviewed.
-    return ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, autoescape=False, finalize=quoted, keep_trailing_newline=True
+    return jinja2.sandbox.ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, autoescape=False, finalize=written, keep_trailing_newline=True
     )
 
 
 @lru_cache(maxsize=1)
 def _report_environment() -> jinja2.Environment:
-    return ImmutableSandboxedEnvironment(
+    import jinja2
+    import jinja2.sandbox
+
+    return jinja2.sandbox.ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(shipped("templates")),
         undefined=jinja2.StrictUndefined,
         autoescape=lambda name: name is not None and name.endswith((".html", ".html.j2")),

@@ -12,7 +12,8 @@ import click
 from pydantic import BaseModel
 
 from runner import __version__
-from runner.app import Options, named_by, read_job
+from runner.app.inspection import named_by
+from runner.app.options import Options, read_job
 from runner.base.errors import UsageError
 from runner.base.render import render_report
 from runner.cli.options import jobs_argument

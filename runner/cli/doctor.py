@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from runner.app import diagnose
+from runner.app.inspection import diagnose
 from runner.cli.options import job_options, json_option, options_from, print_json
 from runner.console.checklist import print_checklist
 

@@ -12,8 +12,8 @@ from runner.base.errors import UsageError
 from runner.base.render import shipped
 from runner.base.suggestion import did_you_mean
 from runner.cli.options import json_option, print_json
-from runner.console import print_table
 from runner.console.page import print_page
+from runner.console.tables import print_table
 
 _LINK = re.compile(r"\[([^\]]+)\]\(([a-z-]+)\.md(?:#[^)]*)?\)")
 """From one page to another."""

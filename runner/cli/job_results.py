@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from runner.app import Result
+from runner.app.runs import Result
 from runner.base.errors import JobFileError, LockedError, SendenseError
-from runner.console import print_table
+from runner.console.tables import print_table
 from runner.events.outcomes import ENDINGS, JobOutcome
 from runner.events.result import document, in_a_line
 from runner.events.summary import RunSummary

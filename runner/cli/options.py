@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from runner.app import Options
+from runner.app.options import Options
 from runner.base.errors import UsageError
 from runner.job.load import is_part
 from runner.step.registry import Registry

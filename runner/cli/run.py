@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from runner.app import DEFAULT_NODES, EVENTS, Options, Result, RunBroke, run_job
+from runner.app.options import DEFAULT_NODES, EVENTS, Options
+from runner.app.runs import Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
 from runner.cli.job_results import Ended, print_ended, say_error
 from runner.cli.options import (
@@ -25,7 +26,8 @@ from runner.cli.options import (
 from runner.cli.parallel import ONE_OF_SEVERAL, end_with, run_at_once
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
-from runner.console import Console, Level
+from runner.console.listener import Console
+from runner.console.plain import Level
 from runner.events.fold import fold
 from runner.events.journal import read_events
 from runner.events.outcomes import of_several

@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
-from runner.app import Status, status_of
+from runner.app.status import Status, status_of
 from runner.base.errors import SendenseError
 from runner.base.printable import printable
 from runner.base.units import amount, human_bytes, human_seconds
 from runner.cli.job_results import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
-from runner.console import print_table
+from runner.console.tables import print_table
 from runner.engine.checkpoint import NodeRecord, RunRecord
 from runner.events.outcomes import ENDINGS, NODES, JobOutcome, of_several
 from runner.events.summary import NodeSummary, RunSummary

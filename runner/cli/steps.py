@@ -18,7 +18,7 @@ from runner.base.model import HOST, HOW, SectionName, marks_of
 from runner.base.suggestion import did_you_mean
 from runner.base.units import HOUR, human_bytes
 from runner.cli.options import json_option, print_json
-from runner.console import print_table
+from runner.console.tables import print_table
 from runner.step.registry import Registry
 from runner.step.step import AnyStep
 
@@ -56,9 +56,9 @@ def steps(name: str | None, as_json: bool) -> None:
         else:
             print_table("Steps", ("step", "lifetime", "what it does"), rows, stream=sys.stdout)
         return
-    if name in registry.renamed:
-        raise UsageError(f"the step '{name}' was renamed to '{registry.renamed[name]}'")
     if name not in registry.steps:
+        if name in registry.renamed:
+            raise UsageError(f"the step '{name}' was renamed to '{registry.renamed[name]}'")
         hint = did_you_mean(name, registry.steps) or f"; there are {', '.join(registry.steps)}"
         raise UsageError(f"there is no step '{name}'{hint}")
     step = registry.steps[name]

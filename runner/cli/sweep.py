@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from runner.app import Options, abandon_run, sweep_job, sweep_orphans
+from runner.app.options import Options
+from runner.app.sweep import abandon_run, sweep_job, sweep_orphans
 from runner.base.errors import SendenseError
 from runner.cli.job_results import say_error
 from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
-from runner.console import Console
+from runner.console.listener import Console
 from runner.events.outcomes import of_several
 from runner.step.registry import Registry
 

@@ -13,7 +13,7 @@ from runner.base.render import job_templates, template_summary
 from runner.base.suggestion import did_you_mean
 from runner.cli.options import json_option, print_json
 from runner.cli.steps import paragraphs, type_name
-from runner.console import print_table
+from runner.console.tables import print_table
 from runner.job.template_variables import Variable, declared
 from runner.job.writer import flow
 from runner.step.registry import Registry

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TextIO
 
-from rich.text import Text
-
-from runner.console.screen import Screen
-
 _STYLES = {"-": "red", "+": "green", "@": "cyan", "!": "bold yellow"}
 
 
@@ -16,6 +12,10 @@ def print_diff(lines: Iterable[str], stream: TextIO) -> None:
     if not stream.isatty():
         stream.writelines(f"{line}\n" for line in lines)
         return
+    from rich.text import Text
+
+    from runner.console.screen import Screen
+
     console = Screen(stream)
     for line in lines:
         bold = line.startswith(("--- ", "+++ "))

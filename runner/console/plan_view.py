@@ -7,7 +7,9 @@ from typing import TextIO
 from runner.base.dag import Dag
 from runner.base.printable import printable
 from runner.base.units import human_bytes
-from runner.console import difference_view, print_diff, print_table
+from runner.console import difference_view
+from runner.console.diff import print_diff
+from runner.console.tables import print_table
 from runner.engine.difference import Difference
 from runner.engine.plan import Plan, PlanNode
 from runner.report.markdown import code, plain

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
@@ -12,23 +14,59 @@ from runner.step.section import Section
 from runner.step.step import AnyStep
 from runner.step.tools import Tool
 
+Kind = TypeVar("Kind")
+
+
+class Installed(Mapping[str, Kind]):
+    """What packages bring by entry points of a group, by name in order. Each is imported when it is asked
+    for: a job of backups need not wait for what restores, nor a list of names for any of them. `made`: from
+    what the entry point names."""
+
+    def __init__(self, group: str, made: Callable[[Any], Kind]) -> None:
+        self._entries = _entries(group)
+        self._made = made
+        self._known: dict[str, Kind] = {}
+
+    def __getitem__(self, name: str) -> Kind:
+        if name not in self._known:
+            self._known.setdefault(name, self._made(self._entries[name].load()))
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@cache
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
+
 
 class Registry:
     """The kinds of steps and sections that are installed, by the names used in YAML."""
 
     def __init__(self, steps: Mapping[str, AnyStep], sections: Mapping[str, type[Section]]) -> None:
-        self.steps = dict(steps)
-        self.sections = dict(sections)
-        self.renamed = {old: name for name, step in self.steps.items() for old in step.formerly}
-        """Earlier names of steps, and what each is called now."""
+        self.steps = steps
+        self.sections = sections
 
     @classmethod
     def installed(cls) -> Registry:
         """From the entry-point groups `sendense.steps` (a Step class) and `sendense.sections` (a Section
         class)."""
-        steps = {entry.name: entry.load()() for entry in entry_points(group="sendense.steps")}
-        sections = {entry.name: entry.load() for entry in entry_points(group="sendense.sections")}
-        return cls(dict(sorted(steps.items())), dict(sorted(sections.items())))
+        return cls(
+            Installed("sendense.steps", lambda step: step()),
+            Installed("sendense.sections", lambda section: section),
+        )
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """Earlier names of steps, and what each is called now."""
+        return {old: name for name, step in self.steps.items() for old in step.formerly}
 
     def tools(self) -> list[Tool]:
         """Of all steps and sections, each once, by name."""

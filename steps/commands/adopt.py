@@ -9,13 +9,15 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
-from runner.app import context_outside_of_runs, read_job, told_by
+from runner.app.inspection import told_by
+from runner.app.options import read_job
+from runner.app.outside import context_outside_of_runs
 from runner.base.errors import UsageError
 from runner.base.waiting import heeding
 from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
-from runner.console import print_table
+from runner.console.tables import print_table
 from runner.job.model import Job
 from steps.commands.asked import tell_warning
 from steps.commands.consent import agree

@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from runner.app import Options, context_outside_of_runs, read_job
+from runner.app.options import Options, read_job
+from runner.app.outside import context_outside_of_runs
 from runner.base.errors import UsageError
 from runner.base.waiting import NEVER
 from runner.cli.options import job_options, json_option, options_from, typed

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from runner.app import Options, Result, run_job, state_directory, status_of
+from runner.app.options import Options, state_directory
+from runner.app.runs import Result, run_job
+from runner.app.status import status_of
 from runner.cli.signals import stop_on_signals
-from runner.console import Console
+from runner.console.listener import Console
 from runner.events.summary import RunSummary
 from runner.hosts import files
 from runner.job.writer import write_from_template

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import click
 
-from runner.app import Options, Result, run_job
+from runner.app.options import Options
+from runner.app.runs import Result, run_job
 from runner.base.errors import DifferenceError, UsageError
 from runner.base.render import shipped
 from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
-from runner.console import Console
 from runner.console.final_summary import print_ending
+from runner.console.listener import Console
 from runner.events.events import Event, NodeFinished, RunFinished
 from runner.events.fold import Fold
 from runner.hosts.local import LocalHost

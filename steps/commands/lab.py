@@ -14,7 +14,7 @@ from runner.base.errors import UsageError
 from runner.base.units import parse_size
 from runner.cli.options import json_option, print_json
 from runner.cli.work import WorkGroup
-from runner.console import print_table
+from runner.console.tables import print_table
 from steps.lab.lab import Lab, content_of, length_of, seeded
 from steps.lab.simulator import FAULTS, FaultKind
 

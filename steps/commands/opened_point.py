@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from runner.app import context_outside_of_runs
+from runner.app.outside import context_outside_of_runs
 from runner.base.errors import DifferenceError
 from runner.step.context import Context
 from steps.commands import consent

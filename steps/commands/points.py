@@ -13,7 +13,7 @@ import click
 from runner.base.errors import UsageError
 from runner.base.units import DAY, HOUR, counted, human_bytes
 from runner.cli.options import print_json
-from runner.console import print_table
+from runner.console.tables import print_table
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.figures import verified
 from steps.repository import catalogue

@@ -14,7 +14,7 @@ from runner.base.errors import UsageError
 from runner.base.units import counted, human_bytes
 from runner.cli.options import print_json
 from runner.cli.work import Work
-from runner.console import print_table
+from runner.console.tables import print_table
 from steps.commands import command_jobs
 from steps.commands.asked import Asked, Place, on_repositories, site_argument
 from steps.commands.consent import agree

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
-from runner.app import plan_job
+from runner.app.inspection import plan_job
 from runner.base.errors import UsageError
 from runner.cli.options import print_json, renamed_option
 from runner.cli.work import Work

@@ -14,12 +14,9 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.section import Orphan, Surroundings
 from steps.guest.guestfish import GUESTFISH
-from steps.nbd import forwards
 from steps.qemu import img, nbd_server
 from steps.repository.marker import marked
 from steps.repository.section import Repository
-from steps.sections.orphans import find_orphans
-from steps.vsphere.checks import answers, certificate
 from steps.vsphere.section import VCenter
 
 LEAST_FREE = MiB
@@ -34,11 +31,15 @@ class RepositoryEntry(Repository):
     @classmethod
     def orphans(cls, ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
         """Also those in vCenters: whether a snapshot is one, the lock in its repository tells."""
+        from steps.sections.orphans import find_orphans
+
         return find_orphans(ctx, surroundings)
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         """The programs and forwards are for images on it, which are written and read through exporters
         there."""
+        from steps.nbd import forwards
+
         host = ctx.host(self.host)
         there = marked(host, name, self.path)
         exporter = nbd_server.QEMU_NBD.observe(ctx, host)
@@ -55,6 +56,8 @@ class VCenterEntry(VCenter):
     __doc__ = VCenter.__doc__
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
+        from steps.vsphere.checks import answers, certificate
+
         found = answers(ctx, name)
         return (found,) if found.state == "wrong" else (found, certificate(ctx, name))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from runner.app import Options, plan_job, read_job
+from runner.app.inspection import plan_job
+from runner.app.options import Options, read_job
 
 VMS = 200
 STEPS_A_VM = 10

@@ -7,7 +7,8 @@ import threading
 import time
 from pathlib import Path
 
-from runner.app import Options, run_job
+from runner.app.options import Options
+from runner.app.runs import run_job
 from runner.base.render import shipped
 from runner.events.events import Event, NodeFinished, NodeStarted
 from steps.lab.lab import Lab

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from runner.app import Options, Result, run_job
+from runner.app.options import Options
+from runner.app.runs import Result, run_job
 from runner.events.events import Event, NodeFailed, NodeFinished, NodeKept, NodeStarted, RunFinished, RunStarted
 from steps.lab.lab import Lab
 from tests.eventually import eventually

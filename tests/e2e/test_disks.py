@@ -2,7 +2,8 @@
 
 import yaml
 
-from runner.app import Options, abandon_run
+from runner.app.options import Options
+from runner.app.sweep import abandon_run
 from tests.e2e.site import Site, disk, inventory
 
 ODD = {

@@ -19,7 +19,8 @@ import pytest
 import yaml
 from cryptography.x509 import DNSName
 
-from runner.app import Options, diagnose, plan_job
+from runner.app.inspection import diagnose, plan_job
+from runner.app.options import Options
 from runner.base.errors import SendenseError
 from runner.events.events import NodeRetrying
 from runner.hosts.local import LocalHost

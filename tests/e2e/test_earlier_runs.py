@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from runner.app import Options, abandon_run, diagnose, status_of, sweep_job
+from runner.app.inspection import diagnose
+from runner.app.options import Options
+from runner.app.status import status_of
+from runner.app.sweep import abandon_run, sweep_job
 from runner.base.errors import SendenseError, StateError, UsageError
 from runner.cli import main
 from runner.engine.checkpoint import STATE_SCHEMA_VERSION

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.app import Options, read_job
+from runner.app.options import Options, read_job
 from runner.events.events import Event, NodeFinished, NodeStarted, RunStarted
 from runner.job.writer import write_out
 from tests.e2e.site import Site, disk, inventory, processes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options
+from runner.app.options import Options
 from runner.app.workspace import open_workspace
 from runner.base.units import MiB
 from runner.engine.checkpoint import RunState

@@ -17,7 +17,8 @@ from typing import Any, cast
 
 import pytest
 
-from runner.app import Options, read_job, status_of
+from runner.app.options import Options, read_job
+from runner.app.status import status_of
 from runner.base.units import MiB
 from runner.cli import main
 from runner.events.events import Warned

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.app import Options, plan_job
+from runner.app.inspection import plan_job
+from runner.app.options import Options
 from runner.base.render import shipped
 from runner.base.units import KiB
 from runner.cli import main

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, diagnose, plan_job, sweep_job
+from runner.app.inspection import diagnose, plan_job
+from runner.app.options import Options
+from runner.app.sweep import sweep_job
 from runner.base.errors import LockedError
 from runner.console.plan_view import headline
 from runner.engine.job_state import JobState

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.app import Options, read_job
+from runner.app.options import Options, read_job
 from runner.cli import main
 from runner.job.writer import write_out
 from steps.lab.lab import Lab

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, read_job
+from runner.app.options import Options, read_job
 from runner.base.render import shipped
 
 SITE = "site.yaml"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.app import Options, plan_job
+from runner.app.inspection import plan_job
+from runner.app.options import Options
 from runner.engine.plan import Plan
 from runner.hosts.local import LocalHost
 from steps.repository import marker

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.app import Options, plan_job, read_job
+from runner.app.inspection import plan_job
+from runner.app.options import Options, read_job
 from runner.app.records import new_record
 from runner.app.workspace import open_workspace
 from runner.base.errors import SendenseError

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, abandon_run, sweep_job, sweep_orphans
+from runner.app.options import Options
 from runner.app.records import new_record
+from runner.app.sweep import abandon_run, sweep_job, sweep_orphans
 from runner.app.workspace import open_workspace
 from runner.base.errors import UsageError
 from runner.engine.teardown import UnwindError

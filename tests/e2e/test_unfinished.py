@@ -11,7 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from runner.app import Options, abandon_run, diagnose, read_job, status_of, sweep_job
+from runner.app.inspection import diagnose
+from runner.app.options import Options, read_job
+from runner.app.status import status_of
+from runner.app.sweep import abandon_run, sweep_job
 from runner.base.units import MiB
 from runner.cli import main
 from runner.engine.doctor import Diagnosis

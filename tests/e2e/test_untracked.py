@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.app import Options, diagnose
+from runner.app.inspection import diagnose
+from runner.app.options import Options
 from runner.events.check_results import Observation
 from tests.estate import Estate, disk, estate, inventory, machine
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import yaml
 
-from runner.app import Options, read_job
+from runner.app.options import Options, read_job
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from tests.faults import ending

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, abandon_run, sweep_orphans
+from runner.app.options import Options
 from runner.app.records import new_record
+from runner.app.sweep import abandon_run, sweep_orphans
 from runner.base.errors import LockedError, SendenseError, UsageError
 from runner.base.model import HostName
 from runner.engine.job_state import JobState

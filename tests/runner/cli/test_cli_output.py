@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, status_of
+from runner.app.options import Options
+from runner.app.status import status_of
 from runner.hosts.local import LocalHost
 from steps.repository import marker
 

@@ -17,8 +17,10 @@ import pytest
 from rich.console import Console as RichConsole
 
 from runner.base.units import GiB, MiB
-from runner.console import Console, Level, print_table
+from runner.console.listener import Console
 from runner.console.live import LiveFace
+from runner.console.plain import Level
+from runner.console.tables import print_table
 from runner.events.events import (
     Bus,
     Event,

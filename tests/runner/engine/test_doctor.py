@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, state_directory
+from runner.app.options import Options, state_directory
 from runner.base.errors import UsageError
 from runner.console.checklist import print_checklist
 from runner.engine import doctor

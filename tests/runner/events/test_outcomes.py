@@ -11,12 +11,13 @@ from xml.etree import ElementTree
 import pytest
 from pydantic import JsonValue
 
-from runner.app import Options, Result, read_job
+from runner.app.options import Options, read_job
 from runner.app.outcome import verdict_of
+from runner.app.runs import Result
 from runner.base.errors import DifferenceError, JobFileError, LockedError, SendenseError
 from runner.cli import main
 from runner.cli.job_results import Ended, print_ended
-from runner.console import Console
+from runner.console.listener import Console
 from runner.engine.checkpoint import RunRecord
 from runner.engine.failures import Outcome
 from runner.engine.job_state import JobState

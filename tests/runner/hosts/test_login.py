@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options, diagnose
+from runner.app.inspection import diagnose
+from runner.app.options import Options
 from runner.base.errors import HostError, LockedError
 from runner.hosts.regular_file import NotAFileError
 from runner.hosts.ssh.host import SshHost

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.app import Options
+from runner.app.options import Options
 from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.commands import command_jobs

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.app import Options, read_job
+from runner.app.options import Options, read_job
 from runner.base.errors import SendenseError, UsageError
 from runner.cli import main
 from runner.hosts.connect import connect
