@@ -4,12 +4,13 @@ for reading."""
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator
 
 from runner.base.units import KiB
-from steps.copy.extents import BLOCK, gaps
+from steps.copy.extents import BLOCK
 
 CLUSTER = 64 * KiB
 """An overlay stores what is written in clusters of this size; a part of one would be filled up from the
@@ -34,6 +35,15 @@ class Changes:
         """(offset, length) of the runs of whole blocks that anything changed in."""
         spans = ((start, end - start) for start, end in self.parts)
         return [(start, end - start) for start, end in _rounded(spans, BLOCK, self.capacity)]
+
+    def partly(self) -> list[tuple[int, int]]:
+        """(offset, length) of each block that changed in part: an edge of what changed lies inside it."""
+        found: list[int] = []
+        for edge in itertools.chain.from_iterable(self.parts):
+            block = edge // BLOCK * BLOCK
+            if edge not in (block, self.capacity) and (not found or found[-1] != block):
+                found.append(block)
+        return [(block, min(BLOCK, self.capacity - block)) for block in found]
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
         """(start, end) of what changed in [start, end)."""
@@ -74,28 +84,21 @@ def _rounded(areas: Iterable[tuple[int, int]], unit: int, capacity: int) -> Iter
 
 
 def spread(
-    ranges: Iterable[tuple[int, int]],
-    capacity: int,
-    *,
-    seed: str,
-    share: float | None,
-    one_in: int,
-    least: int,
-    most: int,
+    runs: Iterable[tuple[int, int]], *, seed: str, share: float | None, one_in: int, least: int, most: int
 ) -> list[int]:
-    """Offsets of sample blocks outside of `ranges` (offset, length: whole blocks), in order: one at random
+    """Offsets of sample blocks of `runs` (offset, length: whole blocks, in order), in order: one at random
     from each of as many equal parts of them. `share` (0 to 1) is taken as it is, though not below `least`
     blocks; without it one block `one_in` so many is taken, between `least` and `most`."""
-    outside = [(offset, -(-length // BLOCK)) for offset, length in gaps(capacity, ranges)]
-    total = sum(blocks for _, blocks in outside)
+    counted = [(offset, -(-length // BLOCK)) for offset, length in runs]
+    total = sum(blocks for _, blocks in counted)
     wanted = min(total // one_in, most) if share is None else math.ceil(total * share)
-    return _pick(outside, total, min(total, max(wanted, least)), seed)
+    return _pick(counted, total, min(total, max(wanted, least)), seed)
 
 
-def _pick(outside: list[tuple[int, int]], total: int, wanted: int, seed: str) -> list[int]:
+def _pick(counted: list[tuple[int, int]], total: int, wanted: int, seed: str) -> list[int]:
     chance = random.Random(seed)
     found: list[int] = []
-    runs, before = iter(outside), 0
+    runs, before = iter(counted), 0
     offset, blocks = next(runs, (0, 0))
     for number in range(wanted):
         low, high = number * total // wanted, (number + 1) * total // wanted

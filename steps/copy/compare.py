@@ -127,7 +127,7 @@ class _Comparison:
         self._done = self._compared = self._read = self._bytes_read = 0
         self._began = self._reported = time.monotonic()
 
-    def _holes(self, offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:
+    def _holes(self, offset: int, length: int, then: Callable[[list[Extent] | None], None]) -> None:
         self._traffic.extents(self._image, offset, length, then)
 
     def run(self) -> Comparison:
@@ -184,5 +184,5 @@ class _Comparison:
             self._on_progress(Compared(self._done, self._total, self._bytes_read, now - self._began))
 
 
-def _unknown(offset: int, length: int, then: Callable[[list[Extent]], None]) -> None:
+def _unknown(offset: int, length: int, then: Callable[[list[Extent] | None], None]) -> None:
     then([Extent(offset, length, False)])

@@ -68,6 +68,10 @@ class Copy:
 
 _PROGRESS_INTERVAL = 0.5
 
+Reading = Callable[[Traffic, Piece, memoryview, Callable[[int], None]], None]
+"""``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, at most one block,
+and calls ``then(read)`` in a turn of `traffic`, with how many of them came from the source."""
+
 
 def copy(
     source: Endpoint,
@@ -79,6 +83,7 @@ def copy(
     done: Iterable[Flushed] = (),
     inherited: Iterable[tuple[int, int]] = (),
     earlier: Earlier | None = None,
+    reading: Reading | None = None,
     on_flushed: Callable[[Sequence[Flushed]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Copy:
@@ -88,12 +93,30 @@ def copy(
     `done` is safe already (what a ledger lists): only its digests are taken over. What is `inherited`, ranges
     (offset, length) of whole blocks, is left alone: the target has it from its backing file, and `digests`
     holds its digests. What the target holds from an `earlier` moment is read and digested like all else, and
-    not written where it is the same. `on_flushed` gets what has become safe, after each FLUSH: ranges whose
+    not written where it is the same. Without a `reading` every block that is not a hole is read whole at the
+    source. `on_flushed` gets what has become safe, after each FLUSH: ranges whose
     writes completed before it was issued. Raises CopyError, Interrupted, and what the callbacks raise.
     """
     return _Copy(
-        source, target, digests, stop, tuning or Tuning(), done, inherited, earlier, on_flushed, on_progress
+        source,
+        target,
+        digests,
+        stop,
+        tuning or Tuning(),
+        done,
+        inherited,
+        earlier,
+        reading or _whole(source),
+        on_flushed,
+        on_progress,
     ).run()
+
+
+def _whole(source: Endpoint) -> Reading:
+    def read(traffic: Traffic, piece: Piece, into: memoryview, then: Callable[[int], None]) -> None:
+        traffic.read(source, piece.offset, into, lambda: then(piece.length))
+
+    return read
 
 
 class _Copy:
@@ -107,15 +130,16 @@ class _Copy:
         done: Iterable[Flushed],
         inherited: Iterable[tuple[int, int]],
         earlier: Earlier | None,
+        reading: Reading,
         on_flushed: Callable[[Sequence[Flushed]], None] | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         _refuse_wrong_ends(source, target, digests)
-        self._source = source
         self._target = target
         self._digests = digests
         self._tuning = tuning
         self._earlier = earlier
+        self._reading = reading
         self._on_flushed = on_flushed
         self._on_progress = on_progress
         self._begun = self._reported = time.monotonic()
@@ -159,7 +183,7 @@ class _Copy:
                 self._report()
         finally:
             self._buffers.clear()  # else they stay until the cycles through our callbacks are collected
-        return Copy(self._report(last=True), self._traffic.blind)
+        return Copy(self._report(last=True), self._survey.blind)
 
     def _issue(self) -> None:
         """Starts what there is room for."""
@@ -185,10 +209,10 @@ class _Copy:
         # Counted from the read on: a kill between read and FLUSH has the bytes read again.
         self._unflushed += piece.length
         block = buffer[: piece.length]
-        self._traffic.read(self._source, piece.offset, block, lambda: self._have_read(piece, buffer, block))
+        self._reading(self._traffic, piece, block, lambda read: self._have_read(piece, buffer, block, read))
 
-    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview) -> None:
-        self._read_bytes += piece.length
+    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview, read: int) -> None:
+        self._read_bytes += read
         digest = digest_of(block)
         if self._earlier is not None and self._earlier.holds(piece.offset, digest):
             self._buffers.append(buffer)

@@ -6,17 +6,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from steps.copy.extents import Extent, Piece, overlay, whole_blocks, windows
+from steps.copy.extents import Extent, Piece, overlay, whole_blocks, windows, within
 
-Ask = Callable[[int, int, Callable[[list[Extent]], None]], None]
-"""``ask(offset, length, then)`` calls ``then(extents)`` now or later, with extents that cover the range."""
+Ask = Callable[[int, int, Callable[[list[Extent] | None], None]], None]
+"""``ask(offset, length, then)`` calls ``then(extents)`` now or later, with extents that cover the range; None
+if they could not be told."""
 
 
 class Survey:
     """The pieces of `ranges` (offset, length), in order. Only what is known so far can be taken; `top_up`
-    learns more."""
+    learns more. What could not be told is content."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]], left: Ask, right: Ask) -> None:
+        self.blind = 0
+        """Bytes of ranges whose extents a side failed to tell."""
         self._windows = windows(ranges)
         self._left = left
         self._right = right
@@ -39,17 +42,21 @@ class Survey:
             return
         self._asking = True
         answers: dict[str, list[Extent]] = {}
-        offset, length = window
+        offset, end = window[0][0], sum(window[-1])
+        wanted = sum(length for _, length in window)
 
-        def learn(side: str, extents: list[Extent]) -> None:
-            answers[side] = whole_blocks(extents, offset, length)
+        def learn(side: str, extents: list[Extent] | None) -> None:
+            if extents is None:
+                self.blind += wanted
+                extents = [Extent(offset, end - offset, False)]
+            answers[side] = whole_blocks(extents, offset, end - offset)
             if len(answers) == 2:
-                self._pieces.extend(overlay(answers["left"], answers["right"]))
-                self._known += length
+                self._pieces.extend(within(overlay(answers["left"], answers["right"]), window))
+                self._known += wanted
                 self._asking = False
 
-        self._left(offset, length, lambda extents: learn("left", extents))
-        self._right(offset, length, lambda extents: learn("right", extents))
+        self._left(offset, end - offset, lambda extents: learn("left", extents))
+        self._right(offset, end - offset, lambda extents: learn("right", extents))
 
     def next(self) -> Piece | None:
         """The piece that `take` would take from; None if no more is known."""

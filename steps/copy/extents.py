@@ -17,6 +17,11 @@ by one answer instead of by a whole disk's, while the holes of 64 TiB take 32,76
 minutes). It is the largest power of two that fits the 32 bits of an NBD request's length, and a multiple of
 BLOCK."""
 
+NEAR = 64 * MiB
+"""Ranges less than this apart are asked about together: an answer costs a round trip, in which nothing else
+is learned, and what changed in a day lies in thousands of places. Farther apart, servers that are slow to
+answer would look at too much that nobody needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -123,8 +128,34 @@ def gaps(capacity: int, done: Iterable[tuple[int, int]]) -> list[tuple[int, int]
     return left
 
 
-def windows(ranges: Iterable[tuple[int, int]], window: int = WINDOW) -> Iterator[tuple[int, int]]:
-    """`ranges` in parts of at most `window` bytes."""
+def windows(ranges: Iterable[tuple[int, int]], window: int = WINDOW) -> Iterator[list[tuple[int, int]]]:
+    """`ranges` (in order) in groups that span at most `window` bytes; what is longer is cut. Within a group
+    they lie less than `NEAR` apart."""
+    group: list[tuple[int, int]] = []
     for offset, length in ranges:
         for start in range(offset, offset + length, window):
-            yield start, min(window, offset + length - start)
+            part = (start, min(window, offset + length - start))
+            if group and not _is_near(group, part, window):
+                yield group
+                group = []
+            group.append(part)
+    if group:
+        yield group
+
+
+def _is_near(group: list[tuple[int, int]], part: tuple[int, int], window: int) -> bool:
+    return part[0] - sum(group[-1]) < NEAR and sum(part) - group[0][0] <= window
+
+
+def within(pieces: Iterable[Piece], ranges: Iterable[tuple[int, int]]) -> Iterator[Piece]:
+    """What of `pieces` lies in `ranges`; both in order, and `pieces` without gaps over all of them."""
+    left = iter(pieces)
+    piece: Piece | None = None
+    for offset, length in ranges:
+        at = offset
+        while at < offset + length:
+            while piece is None or piece.end <= at:
+                piece = next(left)
+            end = min(piece.end, offset + length)
+            yield Piece(at, end - at, piece.left_zero, piece.right_zero)
+            at = end

@@ -1,9 +1,7 @@
-"""An image on a parent, as a target: of each block only what changed is written, and the rest is compared
-with the parent.
+"""An image on a parent, as a target: of each block only what changed is written.
 
-The copy hands over whole blocks, since digests are of whole blocks. What the block's tracking calls unchanged
-is read from the image, where the parent shows through, before anything of the block is written: if the source
-has other bytes there, a write was forgotten, and neither this image nor its parents can be trusted.
+The copy hands over whole blocks, since digests are of whole blocks. That the rest of a block is what the
+image has is seen by who reads it (`patch.py`), and here for the holes of the source, which nobody reads.
 """
 
 from __future__ import annotations
@@ -41,6 +39,8 @@ class Overlay:
 
 
 class _Channel:
+    """Writes and zeroes are of whole blocks."""
+
     def __init__(self, below: Channel, name: str, changes: Changes) -> None:
         self.label = below.label
         self._below = below
@@ -64,57 +64,55 @@ class _Channel:
         def write(start: int, end: int, then: Done) -> None:
             self._below.write(start, content[start - offset : end - offset], then)
 
-        self._change(offset, len(content), content, write, done)
+        _each(self._changes.within(offset, offset + len(content)), write, done)
 
     def zero(self, offset: int, length: int, done: Done) -> None:
         """A run of blocks; those that changed in parts are compared one by one, so that no run is read at
         once."""
+        _each(list(_runs(self._changes, offset, length)), self._zero_run, done)
 
-        def write(start: int, end: int, then: Done) -> None:
-            self._below.zero(start, end - start, then)
+    def _zero_run(self, start: int, end: int, done: Done) -> None:
+        parts = self._changes.split(start, end)
 
-        pieces = list(_runs(self._changes, offset, length))
-        then = _gathered(len(pieces), done)
-        for start, end in pieces:
-            self._change(start, end - start, None, write, then)
+        def zero_changed() -> None:
+            _each([(low, high) for low, high, is_changed in parts if is_changed], self._zero_part, done)
 
-    def _change(
-        self,
-        offset: int,
-        length: int,
-        content: memoryview | None,
-        write: Callable[[int, int, Done], None],
-        done: Done,
-    ) -> None:
-        """`content` is None for zeroes."""
-        parts = self._changes.split(offset, offset + length)
-        changed = [(start, end) for start, end, is_changed in parts if is_changed]
-
-        def write_all() -> None:
-            if not changed:
-                done(None)
-                return
-            then = _gathered(len(changed), done)
-            for start, end in changed:
-                write(start, end, then)
-
-        if len(changed) == len(parts):
-            write_all()
+        if all(is_changed for _, _, is_changed in parts):
+            zero_changed()
             return
-        there = memoryview(bytearray(length))
+        there = bytearray(end - start)
 
         def have_read(failed: RequestFailed | None) -> None:
             if failed is not None:
                 done(failed)
                 return
-            for start, end, is_changed in parts:
-                low, high = start - offset, end - offset
-                expected = bytes(high - low) if content is None else content[low:high]
-                if not is_changed and there[low:high] != expected:
-                    raise UntouchedDiffers(self._name, start)
-            write_all()
+            for low, high, is_changed in parts:
+                if not is_changed and there[low - start : high - start] != bytes(high - low):
+                    raise UntouchedDiffers(self._name, low)
+            zero_changed()
 
-        self._below.read(offset, there, have_read)
+        self._below.read(start, memoryview(there), have_read)
+
+    def _zero_part(self, start: int, end: int, done: Done) -> None:
+        self._below.zero(start, end - start, done)
+
+
+def _each(ranges: Sequence[tuple[int, int]], request: Callable[[int, int, Done], None], done: Done) -> None:
+    """A request for each range (start, end); `done` once they have ended, with the first failure among
+    them."""
+    left, first = len(ranges), None
+
+    def one(failed: RequestFailed | None) -> None:
+        nonlocal left, first
+        left -= 1
+        first = first or failed
+        if left == 0:
+            done(first)
+
+    if not ranges:
+        done(None)
+    for start, end in ranges:
+        request(start, end, one)
 
 
 def _runs(changes: Changes, offset: int, length: int) -> Iterator[tuple[int, int]]:
@@ -132,17 +130,3 @@ def _runs(changes: Changes, offset: int, length: int) -> Iterator[tuple[int, int
         yield start, end
     if whole:
         yield whole
-
-
-def _gathered(count: int, done: Done) -> Done:
-    """Calls `done` once, when `count` requests have ended, with the first failure among them."""
-    left, first = count, None
-
-    def one(failed: RequestFailed | None) -> None:
-        nonlocal left, first
-        left -= 1
-        first = first or failed
-        if left == 0:
-            done(first)
-
-    return one

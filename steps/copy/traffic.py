@@ -43,8 +43,6 @@ class Traffic:
     """Each verb starts a request on the least busy channel; `then` is called in `turn` when it succeeded."""
 
     def __init__(self, stop: threading.Event, stall_timeout: float) -> None:
-        self.blind = 0
-        """Bytes of ranges whose extents a side failed to tell."""
         self._stop = stop
         self._stall_timeout = stall_timeout
         self._requests: dict[int, _Request] = {}
@@ -78,16 +76,16 @@ class Traffic:
         channel.flush(self._start(_Request(endpoint, channel, "flush", 0, 0), then))
 
     def extents(
-        self, endpoint: Endpoint, offset: int, length: int, then: Callable[[list[Extent]], None]
+        self, endpoint: Endpoint, offset: int, length: int, then: Callable[[list[Extent] | None], None]
     ) -> None:
-        """A query that fails answers one extent of unknown content: the range is then read."""
+        """A query that fails answers None."""
         channel = _least_busy(endpoint)
-        found: list[Extent] = []
+        found: list[Extent] | None = None
         done = self._start(_Request(endpoint, channel, "extents", offset, length), lambda: then(found))
 
         def answered(extents: list[Extent], failed: RequestFailed | None) -> None:
-            self.blind += length if failed else 0
-            found.extend(extents if failed is None else [Extent(offset, length, False)])
+            nonlocal found
+            found = extents if failed is None else None
             done(None)
 
         channel.extents(offset, length, answered)

@@ -1,12 +1,11 @@
-"""One disk's copy onto its parent: what is read, what is written, what is taken over, and the check of what
-is believed."""
+"""One disk's copy onto its parent: what is read, what is written, what is taken over, and what is read only
+to check what is believed."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from runner.base.errors import SendenseError, StateError
 from runner.step.context import Context
@@ -15,15 +14,18 @@ from steps.copy.compare import BlockDifference, compare
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import Endpoint
+from steps.copy.engine import Reading
 from steps.copy.extents import BLOCK, gaps
 from steps.copy.ledger import Flushed
 from steps.copy.nbd import NbdEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
+from steps.copy.patch import Patching
 from steps.incremental.chain_doubt import damaged, doubt
 from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.qemu.img import BadImageError
 from steps.values.base import Base
+from steps.values.copied import Checked
 from steps.values.image import Image
 from steps.vsphere import cbt
 from steps.vsphere.client import vcenter
@@ -34,6 +36,10 @@ SHARE = 200
 
 LEAST, MOST = 64, 4096
 """Blocks of a sample, if the job does not say how large it is to be: on a disk of 64 TiB 4 GiB are read."""
+
+PARTLY_SHARE, PARTLY_LEAST = 16, 16
+"""One in so many of the blocks that changed in part is read whole, and so many at least. More than of the
+others: what a driver that tracks writes forgets lies beside what it was told at the same time."""
 
 
 class RefusedSinceError(VSphereError):
@@ -62,7 +68,15 @@ class UnknownImageError(SendenseError):
 class Increment:
     """`base` has a parent. Good while `opened` is."""
 
-    def __init__(self, ctx: Context, base: Base, image: Image, snapshot: str, before: Digests) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        base: Base,
+        image: Image,
+        snapshot: str,
+        before: Digests,
+        share: float | None,
+    ) -> None:
         assert base.parent is not None
         self._ctx = ctx
         self._base = base
@@ -81,27 +95,53 @@ class Increment:
                 self._changes = Changes(areas, image.capacity)
             except TrackingError as error:
                 raise RefusedSinceError(error) from error
-        self.sampled = 0
-        """Bytes that were read to check what is believed."""
+        self._unchanged, self._partly = self._sample(share)
+        self._patching: Patching | None = None
+
+    def _sample(self, share: float | None) -> tuple[list[tuple[int, int]], frozenset[int]]:
+        """Blocks (offset, length) of those without changes, and offsets of those that changed in part."""
+        if self._changes is None:
+            return [], frozenset()
+        # By the run's id: a resume looks at the same blocks.
+        seed, capacity = f"{self._ctx.run.id} {self._image.key}", self._image.capacity
+        outside = gaps(capacity, self._changes.blocks())
+        unchanged = spread(outside, seed=seed, share=share, one_in=SHARE, least=LEAST, most=MOST)
+        partly = spread(
+            self._changes.partly(),
+            seed=seed,
+            share=None if share is None else max(share, 1 / PARTLY_SHARE),
+            one_in=PARTLY_SHARE,
+            least=PARTLY_LEAST,
+            most=MOST,
+        )
+        return [(block, min(BLOCK, capacity - block)) for block in unchanged], frozenset(partly)
 
     @classmethod
     @contextmanager
-    def opened(cls, ctx: Context, base: Base, image: Image, snapshot: str) -> Iterator[Increment]:
-        """Raises ChainDoubtedError if the parent's digests are not those of its manifest, TrackingError."""
+    def opened(
+        cls, ctx: Context, base: Base, image: Image, snapshot: str, share: float | None
+    ) -> Iterator[Increment]:
+        """`share`: of what tracking calls unchanged, 0 to 1, that is read to check it; None: the usual one.
+        Raises ChainDoubtedError if the parent's digests are not those of its manifest, TrackingError."""
         assert base.parent is not None
         with _digests_of_parent(ctx, base, image) as before:
-            yield cls(ctx, base, image, snapshot, before)
+            yield cls(ctx, base, image, snapshot, before, share)
 
-    def target(self, image: Endpoint) -> Endpoint:
-        return image if self._changes is None else Overlay(image, self._changes)
+    def between(self, source: Endpoint, image: Endpoint) -> tuple[Endpoint, Reading | None]:
+        """The target of the copy, and how it reads."""
+        if self._changes is None:
+            return image, None
+        target = Overlay(image, self._changes)
+        self._patching = Patching(source, target, self._changes, self._before, self._partly)
+        return target, self._patching.read
 
     def inherit(self, digests: Digests, done: Iterable[Flushed]) -> list[tuple[int, int]]:
         """The ranges that are left alone, whose digests `digests` gets; what is `done` already is not among
-        them."""
+        them, nor what is read to check it."""
         if self._changes is None:
             return []
         ranges = [(one.offset, one.length) for one in done]
-        inherited = gaps(self._image.capacity, [*self._changes.blocks(), *ranges])
+        inherited = gaps(self._image.capacity, [*self._changes.blocks(), *self._unchanged, *ranges])
         for offset, length in inherited:
             for start in range(offset, offset + length, _STRIDE):
                 blocks = -(-min(_STRIDE, offset + length - start) // BLOCK)
@@ -110,9 +150,13 @@ class Increment:
                     digests.put(start, entries)
         return inherited
 
-    def earlier(self) -> Earlier | None:
-        """What the parent holds, where every block is read."""
-        return Earlier.whole(self._before) if self._changes is None else None
+    def earlier(self) -> Earlier:
+        """What the image has from its parent of what is read and may be the same: every block, or those that
+        are never written."""
+        if self._changes is None:
+            return Earlier.whole(self._before)
+        parents = (Flushed(offset, length, self._before.get(offset)) for offset, length in self._unchanged)
+        return Earlier(self._before, parents)
 
     @contextmanager
     def doubting(self) -> Iterator[None]:
@@ -151,32 +195,20 @@ class Increment:
         if self._changes is None:
             raise UnknownImageError(self._image)
 
-    def check(self, source: Endpoint, share: float | None) -> None:
-        """Reads a sample of what is called unchanged at the source; `share` (0 to 1) as for `spread`. Raises
-        ChainDoubtedError."""
+    def check(self, digests: Digests) -> None:
+        """`digests` are those of the copy. Raises ChainDoubtedError if a block that tracking calls unchanged
+        is not what it was in the parent."""
+        for offset, length in self._unchanged:
+            if digests.get(offset) != self._before.get(offset):
+                missed = f"missed a write between offsets {offset} and {offset + length}"
+                raise doubt(self._ctx, self._base, self._image, f"changed block tracking {missed}")
+
+    def checked(self) -> Checked | None:
         if self._changes is None:
-            return
-        key = self._image.disk.key
-        seed = f"{self._ctx.run.id} {key}"
-        capacity = self._image.capacity
-        blocks = spread(
-            self._changes.blocks(), capacity, seed=seed, share=share, one_in=SHARE, least=LEAST, most=MOST
+            return None
+        return Checked(
+            unchanged=len(self._unchanged), partly=len(self._partly), of=len(self._changes.partly())
         )
-        self.sampled = sum(min(BLOCK, capacity - offset) for offset in blocks)
-        try:
-            compare(
-                source,
-                self._before,
-                stop=self._ctx.stop,
-                blocks=blocks,
-                on_progress=lambda now: self._ctx.progress(f"disk {key}", "check", **asdict(now)),
-            )
-        except BlockDifference as difference:
-            why = (
-                f"changed block tracking missed a write between offsets {difference.offset} and "
-                f"{difference.offset + difference.length}"
-            )
-            raise doubt(self._ctx, self._base, self._image, why) from difference
 
     def written(self, digests: Digests) -> list[tuple[int, int]]:
         """(offset, length) of the runs of blocks that this image holds, not its parent; `digests` are those
@@ -186,10 +218,17 @@ class Increment:
         return list(_differing(self._before, digests))
 
     def read(self) -> int:
-        """Bytes of the blocks that were looked at, source and sample."""
-        if self._changes is None:
+        """Bytes that a copy without interruption reads at the source, and what this one read beyond that."""
+        changes = self._changes
+        if changes is None:
             return self._image.capacity
-        return sum(length for _, length in self._changes.blocks()) + self.sampled
+        whole = sum(
+            min(BLOCK, changes.capacity - block)
+            - sum(end - start for start, end in changes.within(block, block + BLOCK))
+            for block in self._partly
+        )
+        beyond = 0 if self._patching is None else self._patching.unproven
+        return changes.size + whole + sum(length for _, length in self._unchanged) + beyond
 
 
 _STRIDE = 1024 * BLOCK

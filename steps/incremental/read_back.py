@@ -10,7 +10,7 @@ from runner.step.context import Context
 from steps.copy.changes import spread
 from steps.copy.compare import sample
 from steps.copy.digests import Digests
-from steps.copy.extents import BLOCK
+from steps.copy.extents import BLOCK, gaps
 from steps.incremental.increment import LEAST, MOST
 from steps.incremental.written_map import blocks_of, read_map
 from steps.values.copied import Copied
@@ -50,8 +50,7 @@ def scope_of(ctx: Context, copied: Copied, level: Level, digests: Digests) -> Sc
     if level == "chain" or own is None:
         return Scope(own, None)
     seed = f"{ctx.run.id} {copied.key}"
-    some = spread(
-        own, digests.capacity, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST
-    )
+    inherited = gaps(digests.capacity, own)
+    some = spread(inherited, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST)
     mine = (block for offset, length in own for block in range(offset, offset + length, BLOCK))
     return Scope(own, list(heapq.merge(mine, some)))

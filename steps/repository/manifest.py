@@ -97,7 +97,7 @@ class PointDisk(Recorded):
     changed: Amount | None = None
     """Bytes that changed block tracking named since the parent."""
     read: Amount = 0
-    """Bytes of the blocks that were looked at in the source."""
+    """Bytes that were read at the source; what it called a hole was not read."""
     image: FileName
     digests: FileName
     digest: str

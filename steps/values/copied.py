@@ -8,6 +8,17 @@ from steps.values.base import Base
 from steps.values.image import Image
 
 
+class Checked(Model):
+    """Blocks of 1 MiB that were read whole only to check changed block tracking."""
+
+    unchanged: int
+    """Of those that it calls unchanged."""
+    partly: int
+    """Of those that it calls changed in part."""
+    of: int
+    """How many it calls changed in part."""
+
+
 class Copied(Model):
     image: Image
     """What was written."""
@@ -29,7 +40,10 @@ class Copied(Model):
     base: Base | None = None
     """The choice of its parent; None for a full without one."""
     read: int = 0
-    """Bytes of the blocks that were looked at; what the source called a hole was not read."""
+    """Bytes that were read at the source, those that check changed block tracking among them; what the
+    source called a hole was not read."""
+    checked: Checked | None = None
+    """None where changed block tracking was not believed: of a full, and of an incremental by digests."""
     written: int = 0
     """Blocks of 1 MiB that this image holds itself."""
     copied: int = 0

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -131,13 +132,21 @@ def test_an_incremental_reads_and_writes_little_more_than_what_changed(tmp_path:
             clusters |= set(range(offset // (64 * KiB), (offset + length - 1) // (64 * KiB) + 1))
             blocks |= set(range(offset // MiB, (offset + length - 1) // MiB + 1))
         before = served(site)
-        plain = site.backup(job)
+        copied: list[dict[str, Any]] = []
+
+        def keep(event: Event) -> None:
+            if isinstance(event, NodeFinished) and event.node == "transfer[2000]":
+                copied.append(event.output)
+
+        plain = site.backup(job, keep)
         read_there = served(site) - before
         made = of(plain, 2000)
         assert made.changed == len(clusters) * 64 * KiB
         assert allocated(plain / "disk-2000.qcow2") <= made.changed * 1.02
-        assert made.read == (len(blocks) + 64) * MiB
-        assert read_there <= made.read + 4 * KiB  # whether a file can be read is seen a byte at a time
+        (checked,) = [one["checked"] for one in copied]
+        assert checked == {"unchanged": 64, "partly": 16, "of": len(blocks)}
+        assert made.changed + 64 * MiB < made.read < made.changed + (64 + 16) * MiB
+        assert made.read <= read_there <= made.read + 4 * KiB  # whether a file can be read is seen a byte at a time
         assert (made.written, made.compared, made.inherited) == (len(blocks), len(blocks) + 64, 64)
         site.assert_all_equal()
 

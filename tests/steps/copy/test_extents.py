@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.base.units import GiB, MiB
-from steps.copy.extents import BLOCK, WINDOW, Extent, Piece, gaps, merge, overlay, whole_blocks, windows
+from steps.copy.extents import BLOCK, NEAR, WINDOW, Extent, Piece, gaps, merge, overlay, whole_blocks, windows, within
 
 SECTOR = BLOCK // 4
 """Coarse, so that a disk of some blocks is some dozen sectors."""
@@ -80,10 +80,23 @@ def test_gaps_are_what_is_not_done(done, left):
     assert gaps(10, done) == left
 
 
-def test_windows_split_ranges_and_fit_a_request():
-    assert list(windows([(0, 3), (10, 1)], window=2)) == [(0, 2), (2, 1), (10, 1)]
+def test_windows_split_long_ranges_join_near_ones_and_fit_a_request():
+    assert list(windows([(0, 3), (10, 1)], window=2)) == [[(0, 2)], [(2, 1)], [(10, 1)]]
+    assert list(windows([(0, 1), (2, 2), (NEAR, 1), (2 * NEAR + 1, 1)])) == [
+        [(0, 1), (2, 2), (NEAR, 1)],
+        [(2 * NEAR + 1, 1)],
+    ]
     assert 4 * GiB > WINDOW
     assert WINDOW % BLOCK == 0
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=20), st.lists(st.booleans(), min_size=1, max_size=20))
+def test_what_of_pieces_lies_in_ranges_is_cut_to_them(zeroes, wanted):
+    pieces = overlay([Extent(number, 1, zero) for number, zero in enumerate(zeroes)], [Extent(0, len(zeroes), False)])
+    ranges = [(number, 1) for number, is_wanted in enumerate(wanted) if is_wanted and number < len(zeroes)]
+    whole = [Piece(0, len(zeroes), True, False)]
+    assert list(within(pieces, ranges)) == [Piece(at, 1, zeroes[at], False) for at, _ in ranges]
+    assert list(within(whole, ranges)) == [Piece(at, 1, True, False) for at, _ in ranges]
 
 
 def test_a_piece_is_split_at_a_length():
