@@ -12,7 +12,8 @@ writing of files (`runner.hosts.files`) and how a binding that is missing is rep
     engine.py     copy()            compare.py   compare()
     differences.py     all that differs, not only the first
     changes.py    what changed since the parent     earlier.py   what the target is known to hold
-    overlay.py    an image on a parent, as a target     patch.py      its blocks that changed in part, as they are read
+    overlay.py    an image on a parent, as a target
+    patch.py      reading of blocks that changed in part
     digests.py    the BLAKE3 of every 1 MiB block, as a sparse file
     ledger.py     the flushed ranges of a copy, as a file that survives a crash
 """
