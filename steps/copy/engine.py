@@ -180,10 +180,11 @@ class _Copy:
                 self._issue()
                 self._flush_if_due()
                 self._traffic.turn()
-                self._report()
+                if (now := time.monotonic()) - self._reported >= _PROGRESS_INTERVAL:
+                    self._report(now)
         finally:
             self._buffers.clear()  # else they stay until the cycles through our callbacks are collected
-        return Copy(self._report(last=True), self._survey.blind)
+        return Copy(self._report(time.monotonic()), self._survey.blind)
 
     def _issue(self) -> None:
         """Starts what there is room for."""
@@ -281,11 +282,10 @@ class _Copy:
             self._on_flushed(join(covered))
         self._finished = last
 
-    def _report(self, *, last: bool = False) -> Progress:
-        now = time.monotonic()
+    def _report(self, now: float) -> Progress:
+        self._reported = now
         progress = Progress(self._data, self._zero, self._skipped, self._read_bytes, now - self._begun)
-        if self._on_progress is not None and (last or now - self._reported >= _PROGRESS_INTERVAL):
-            self._reported = now
+        if self._on_progress is not None:
             self._on_progress(progress)
         return progress
 

@@ -8,7 +8,9 @@ URIs are those of the NBD URI specification: ``nbd+unix:///<export>?socket=<path
 from __future__ import annotations
 
 import errno
+import os
 import select
+import socket
 import sys
 import threading
 import time
@@ -44,7 +46,15 @@ except ImportError as _error:  # what needs no connection works without it: help
 ExportInfo = Abilities
 """What `probe` answers, by the name NBD gives it."""
 
+_POLL_FOR = (0, select.POLLIN, select.POLLOUT, select.POLLIN | select.POLLOUT)
+"""By what nbd_aio_get_direction(3) answers."""
+
 _ZEROES = memoryview(bytes(MiB))
+_SEND_BUFFER = 2 * MiB
+"""Of a unix socket, for two requests. By default it takes 208 KiB, and each MiB is sent in eight system calls
+with a wake-up before each; Linux gives twice what is asked for up to net.core.wmem_max, so at least twice
+the default (socket(7))."""
+
 _CLOSE_TIMEOUT = 1.0
 """Seconds for a server to take our goodbyes, on all its connections; one that hangs is left as it is."""
 
@@ -153,6 +163,7 @@ class NbdChannel:
         try:
             self._connect(uri, timeout, stop)
             self._descriptor = int(self._handle.aio_get_fd())
+            _widen(self._descriptor)
             self.abilities = self._ask_abilities()
         except nbd.Error as error:
             self._handle = None
@@ -210,20 +221,17 @@ class NbdChannel:
             self._settled.popleft()()
 
     def _notify(self, ready: int) -> None:
+        # A connection that broke is looked at by whichever of the two libnbd waits for.
         broken = ready & (select.POLLHUP | select.POLLERR | select.POLLNVAL)
-        if (ready & select.POLLIN or broken) and self._mask() & select.POLLIN:
+        if ready & select.POLLIN or (broken and self._mask() & select.POLLIN):
             self._handle.aio_notify_read()
+        # The answer to a read may end its need to write.
         if (ready & select.POLLOUT or broken) and self._mask() & select.POLLOUT:
             self._handle.aio_notify_write()
 
     def _mask(self) -> int:
-        """What libnbd waits for now; the answer to a read may end its need to write, and a connection that
-        ended waits for nothing."""
-        if self._handle is None:
-            return 0
-        direction = self._handle.aio_get_direction()
-        read = select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0
-        return read | (select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0)
+        """What libnbd waits for now; a connection that ended waits for nothing."""
+        return 0 if self._handle is None else _POLL_FOR[self._handle.aio_get_direction()]
 
     def _alive(self) -> bool:
         return self._handle is not None and not (self._handle.aio_is_dead() or self._handle.aio_is_closed())
@@ -359,3 +367,10 @@ class NbdChannel:
                 while self._alive() and time.monotonic() < deadline:
                     self._wait(deadline - time.monotonic())
         self._parting, self._handle = False, None
+
+
+def _widen(descriptor: int) -> None:
+    # A TCP socket's grows by itself, unless it was set (tcp(7), tcp_wmem).
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        if same.family == socket.AF_UNIX:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)

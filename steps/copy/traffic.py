@@ -10,7 +10,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.base.errors import Interrupted
 from runner.base.units import human_seconds
@@ -24,8 +24,7 @@ _LONGEST_TURN = 1.0
 wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     endpoint: Endpoint
     channel: Channel
     verb: str
@@ -46,9 +45,14 @@ class Traffic:
         self._stop = stop
         self._stall_timeout = stall_timeout
         self._requests: dict[int, _Request] = {}
-        self._channels: set[Channel] = set()
-        """Those that ever had one."""
-        self._number = 0
+        self._poller = select.poll()
+        self._polled: dict[int, Channel] = {}
+        """By descriptor."""
+        self._waiting: dict[Channel, int] = {}
+        """What each is polled for."""
+        self._stirred: set[Channel] = set()
+        """Those that may wait for something else than before: they got a request, or were advanced."""
+        self._number = self._completed = 0
         self._failed: RequestFailed | None = None
         self._waited = 0.0
 
@@ -94,10 +98,11 @@ class Traffic:
         self._number += 1
         number = self._number
         self._requests[number] = request
-        self._channels.add(request.channel)
+        self._stirred.add(request.channel)
 
         def done(failed: RequestFailed | None) -> None:
             del self._requests[number]
+            self._completed += 1
             self._waited = 0.0
             if failed is not None:
                 self._failed = self._failed or failed
@@ -107,39 +112,55 @@ class Traffic:
         return done
 
     def turn(self) -> None:
-        """Waits until something in flight moves, at most a tick; not at all if nothing is in flight. Raises
-        what failed first (RequestFailed), Stalled, Interrupted."""
+        """Waits until a request completed, at most a tick; not at all if nothing is in flight. Raises what
+        failed first (RequestFailed), Stalled, Interrupted."""
         if self._stop.is_set():
             raise Interrupted()
         if not self._requests:
             return
-        begun = time.monotonic()
-        self._advance()
+        begun, completed = time.monotonic(), self._completed
+        took = 0.0
+        # A request takes several wake-ups, since it does not fit into a socket; what to do next is no
+        # question until one completed.
+        while self._completed == completed and took < _TICK:
+            self._advance(_TICK - took)
+            took = time.monotonic() - begun
         if self._failed is not None:
             raise self._failed
-        self._waited += min(time.monotonic() - begun, _LONGEST_TURN)
+        self._waited += min(took, _LONGEST_TURN)
         if self._waited >= self._stall_timeout:
             raise Stalled(self._why_stalled())
 
-    def _advance(self) -> None:
-        poller = select.poll()
-        waiting: dict[int, Channel] = {}
-        at_once: list[Channel] = []
-        for channel in self._channels:
-            if channel.in_flight == 0:
-                continue
-            wanted = channel.wanted()
-            if wanted:
-                descriptor = channel.fileno()
-                poller.register(descriptor, wanted)
-                waiting[descriptor] = channel
-            else:
-                at_once.append(channel)
-        ready = poller.poll(0 if at_once else _TICK * 1000)
+    def _advance(self, seconds: float) -> None:
+        """Moves what can be moved; waits until something can, at most so long."""
+        at_once = self._arm()
+        ready = self._poller.poll(0 if at_once else seconds * 1000)
         for channel in at_once:
             channel.advance(0)
         for descriptor, mask in ready:
-            waiting[descriptor].advance(mask)
+            channel = self._polled[descriptor]
+            self._stirred.add(channel)
+            channel.advance(mask)
+
+    def _arm(self) -> list[Channel]:
+        """Polls for what the channels wait for now; returns those with requests that need not wait. One whose
+        server hung up waits for nothing any more, else it would wake us for ever."""
+        at_once: list[Channel] = []
+        for channel in self._stirred:
+            wanted = channel.wanted()
+            if channel.in_flight and not wanted:
+                at_once.append(channel)
+            if wanted == self._waiting.get(channel, 0):
+                continue
+            descriptor = channel.fileno()
+            if wanted:
+                self._poller.register(descriptor, wanted)
+                self._polled[descriptor] = channel
+            else:
+                self._poller.unregister(descriptor)
+            self._waiting[channel] = wanted
+        self._stirred = set(at_once)
+        return at_once
 
     def _why_stalled(self) -> str:
         oldest: dict[str, _Request] = {}

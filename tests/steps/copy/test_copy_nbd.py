@@ -17,6 +17,7 @@ from steps.copy.digests import Digests
 from steps.copy.endpoint import ConnectFailed, RequestFailed, Stalled
 from steps.copy.engine import Progress, Tuning, copy
 from steps.copy.nbd import NbdEndpoint, probe
+from steps.copy.traffic import Traffic
 from tests.eventually import eventually
 from tests.nbd_servers import Servers, qcow2, raw
 
@@ -142,6 +143,26 @@ def test_a_server_that_dies_in_the_middle_fails_the_copy_at_once(servers, tmp_pa
     assert failed.value.transient
 
 
+def test_waiting_for_one_server_costs_nothing_though_another_hung_up(servers):
+    gone, slow = servers.nbdkit("memory", str(SIZE)), servers.nbdkit("memory", str(SIZE))
+    with NbdEndpoint([gone.uri], "gone") as idle, NbdEndpoint([slow.uri], "slow") as busy:
+        traffic = Traffic(threading.Event(), stall_timeout=20)
+        traffic.read(idle, 0, memoryview(bytearray(MiB)), lambda: None)
+        while traffic.busy:
+            traffic.turn()
+        gone.process.kill()
+        gone.process.wait(10)
+        slow.process.send_signal(signal.SIGSTOP)
+        traffic.read(busy, 0, memoryview(bytearray(MiB)), lambda: None)
+        began, used = time.monotonic(), time.thread_time()
+        for _ in range(3):
+            traffic.turn()
+        assert time.thread_time() - used < (time.monotonic() - began) / 4
+        slow.process.send_signal(signal.SIGCONT)
+        while traffic.busy:
+            traffic.turn()
+
+
 def test_a_request_after_the_connection_broke_is_called_that_and_may_heal(servers):
     server = servers.nbdkit("memory", "1M")
     with NbdEndpoint([server.uri], "source of disk 2000") as endpoint:
@@ -191,6 +212,7 @@ from pathlib import Path
 from steps.copy.digests import Digests
 from steps.copy.engine import copy
 from steps.copy.nbd import NbdEndpoint
+from steps.copy.traffic import Traffic
 
 source, target, digests = sys.argv[1:]
 with (
