@@ -38,6 +38,7 @@ _COUNTS_LINKS = frozenset({"ext2/ext3", "xfs", "tmpfs", "zfs", "nfs"})
 """File systems, as `stat -f` calls them, whose directories have a link for each directory in them."""
 
 _FIND = load("steps/repository/scripts/find.sh")
+_READ_VM = load("steps/repository/scripts/read-vm.sh")
 _READ_FILES = load("steps/repository/scripts/read-files.sh")
 
 _LISTED = tuple(word for name in (layout.MOVING, *READ) for word in ("-o", "-name", name))
@@ -47,6 +48,8 @@ _SOME_FAILED, _NOT_ENTERED = 1, 3
 """find: of some it said on standard error why; the script: it is no directory, or none for us."""
 _CHANGED, _TAR_FAILED = 1, 2
 """tar: a file changed while it was read; some could not be read. Its standard error says which."""
+_BESIDE_TAR = 16
+"""What the script of both adds to tar's exit code where find failed."""
 
 _QUOTED = re.compile(r"'(?P<path>\.(?:/[^']*)?)'(?:: (?P<why>.*))?")
 _OF_TAR = re.compile(r"tar: (?P<path>\./[^:]+): (?P<why>.*)")
@@ -94,9 +97,40 @@ def find(host: Host, root: str, only: str | None = None, *, depth: int = 3) -> L
         found = _find(host, root, only, depth)
         if not vanished(found, only):
             break
-    if "." in found.failed:
-        raise UnreadableError(root, host.name, found.failed["."])
+    refuse_unknown(host, root, found)
     return found
+
+
+def refuse_unknown(host: Host, root: str, listing: Listing) -> None:
+    """Raises UnreadableError if it is unknown what there is at all."""
+    if "." in listing.failed:
+        raise UnreadableError(root, host.name, listing.failed["."])
+
+
+def read_vm(host: Host, root: str, vm: str) -> Listing:
+    """`find` of a VM's directory, with the contents of its small files and of the repository's marker, by one
+    request. A content that is missing says nothing: `read_files` tells why."""
+    argv = _READ_VM.argv(root, f"./{vm}", "2", layout.DROPPED, *_LISTED)
+    ok = (*(tar + find for tar in (0, _CHANGED, _TAR_FAILED) for find in (0, _BESIDE_TAR)), _NOT_ENTERED)
+    done = host.run(argv, timeout=TIMEOUT, ok=ok)
+    if done.exit_code == _NOT_ENTERED:
+        return _not_entered(host, root)
+    listed, archive = _apart(done.stdout)
+    found = _listing(listed, done.stderr, vm, 3, failed=done.exit_code >= _BESIDE_TAR)
+    said = _said_by_tar(done.stderr)
+    for name, content in _unpack(root, host, archive).items():
+        if said.get(name, _WHOLE) == _WHOLE:
+            found.contents[name.removeprefix("./")] = content
+    return found
+
+
+def _apart(stdout: bytes) -> tuple[bytes, bytes]:
+    """What find said, and the archive, of the script of both: there is a NUL more than find's last."""
+    kind, newline, rest = stdout.partition(b"\n")
+    if rest.startswith(b"\0"):
+        return kind + newline, rest[1:]
+    records, end, archive = rest.partition(b"\0\0")
+    return kind + newline + records + end[:1], archive
 
 
 def names(host: Host, directory: str) -> list[str]:
@@ -116,11 +150,20 @@ def _find(host: Host, root: str, only: str | None, depth: int) -> Listing:
     argv = _FIND.argv(root, start, str(below), layout.DROPPED, *_LISTED)
     done = host.run(argv, timeout=TIMEOUT, ok=ok)
     if done.exit_code == _NOT_ENTERED:
-        return Listing(failed={} if host.stat(root) is None else {".": "it cannot be entered"})
-    kind, _, records = done.stdout.decode("utf-8", "backslashreplace").partition("\n")
+        return _not_entered(host, root)
+    return _listing(done.stdout, done.stderr, only, depth, failed=done.exit_code != 0)
+
+
+def _not_entered(host: Host, root: str) -> Listing:
+    return Listing(failed={} if host.stat(root) is None else {".": "it cannot be entered"})
+
+
+def _listing(stdout: bytes, stderr: str, only: str | None, depth: int, *, failed: bool) -> Listing:
+    """Of what find said; `failed`: not all could be read."""
+    kind, _, records = stdout.decode("utf-8", "backslashreplace").partition("\n")
     listing = Listing({found.path: found for found in _parse(records)})
-    if done.exit_code:
-        listing.failed = dict(_failures(done.stderr))
+    if failed:
+        listing.failed = dict(_failures(stderr))
     # readdir(3) over NFS can come short without an error; the link count is then the only witness.
     if kind in _COUNTS_LINKS:
         listing.failed = {**_short(listing.found, depth), **listing.failed}
@@ -137,7 +180,7 @@ def read_files(host: Host, root: str, listing: Listing, paths: Iterable[str]) ->
     names = b"".join(name.encode() + b"\0" for name in wanted)
     ok = (0, _CHANGED, _TAR_FAILED)
     done = host.run(_READ_FILES.argv(root), stdin=names, timeout=TIMEOUT, ok=ok)
-    said = {line["path"]: line["why"] for line in map(_OF_TAR.fullmatch, done.stderr.splitlines()) if line}
+    said = _said_by_tar(done.stderr)
     delivered = _unpack(root, host, done.stdout)
     for name in wanted:
         path, why = name.removeprefix("./"), said.get(name, "")
@@ -145,6 +188,11 @@ def read_files(host: Host, root: str, listing: Listing, paths: Iterable[str]) ->
             listing.contents[path] = delivered[name]
         else:
             listing.failed[path] = why or "it was listed, and not read"
+
+
+def _said_by_tar(stderr: str) -> dict[str, str]:
+    """What is wrong with which of the names that tar was given."""
+    return {line["path"]: line["why"] for line in map(_OF_TAR.fullmatch, stderr.splitlines()) if line}
 
 
 def is_gone(why: str) -> bool:

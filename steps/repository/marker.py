@@ -90,6 +90,19 @@ def read(host: Host, path: str) -> Marker | None:
         content = host.read(posixpath.join(path, layout.MARKER), limit=layout.RECORD_LIMIT)
     except FileNotFoundError:
         return None
+    return parse(host, path, content)
+
+
+def check(host: Host, path: str, content: bytes | None) -> None:
+    """As `require`, of a marker that was read with other files; None: it did not come."""
+    if content is None:
+        require(host, path)
+    else:
+        parse(host, path, content)
+
+
+def parse(host: Host, path: str, content: bytes) -> Marker:
+    """Raises StateError."""
     try:
         return Marker.model_validate_json(content)
     except ValidationError as error:

@@ -50,8 +50,9 @@ def read_all(host: Host, root: str, *, newest_only: bool = False) -> Contents:
 def read(host: Host, directory: str) -> VmDirectory:
     """What is in a VM's directory; nothing if it is not there. Raises as `read_all`."""
     root, name = posixpath.split(directory)
-    marker.require(host, root)
     found = _listed(host, root, name)
+    marker.check(host, root, found.contents.get(layout.MARKER))
+    listing.refuse_unknown(host, root, found)
     if name not in found.found and listing.is_gone(found.failed.get(name, "")):
         return VmDirectory(directory)
     return _contents(root, found).vms.get(name) or VmDirectory(directory)
@@ -66,12 +67,13 @@ def points_in(listed: Listing) -> list[str]:
 def _listed(host: Host, root: str, only: str | None = None, *, newest_only: bool = False) -> Listing:
     """With the contents of small files."""
     for _ in range(listing.ATTEMPTS):
-        found = listing.find(host, root, only)
+        found = listing.find(host, root) if only is None else listing.read_vm(host, root, only)
         if newest_only:
             found.found = _newest(found)
         small = [one for one in found.found.values() if _is_small(one)]
         found.failed.update((one.path, why) for one in small if (why := _why_not(one)) is not None)
-        listing.read_files(host, root, found, (one.path for one in small if one.path not in found.failed))
+        known = found.failed.keys() | found.contents.keys()
+        listing.read_files(host, root, found, (one.path for one in small if one.path not in known))
         # A run that publishes or deletes meanwhile moved something: what was read is of no one moment.
         if not listing.vanished(found, only):
             break

@@ -81,11 +81,13 @@ def ensure(host: Host, root: str, vm: Identified) -> str:
 
 
 def known_as(host: Host, directory: str) -> Identity | None:
-    """`VmDirectory.known` of this directory, whose points need not be read where it was adopted. Raises
+    """`VmDirectory.known` of this directory, whose points need not be readable where it was adopted. Raises
     StateError where whom it was adopted for cannot be read."""
-    if adopted := identities.read(host, directory):
-        return adopted[-1].new
-    return reader.read(host, directory).known
+    vm = reader.read(host, directory)
+    for one in vm.unread:
+        if one.path == posixpath.join(directory, layout.IDENTITIES):
+            raise StateError(one.sentence)
+    return vm.known
 
 
 def point_of_run(host: Host, directory: str, run_id: str) -> str | None:
