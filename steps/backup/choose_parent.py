@@ -18,6 +18,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
+from steps.backup import vm_directory
 from steps.repository import parent, vm_place
 from steps.repository.manifest import APART
 from steps.repository.parent import NoParentError, Parent, Sought
@@ -96,7 +97,7 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
         if recorded is None or recorded.parent is None:
             return recorded
         host, root = locate(ctx, inputs.repository)
-        directory = vm_place.look(host, root, inputs.vm)
+        directory = vm_directory.look(ctx, host, root, inputs.vm)
         if vm_place.point_of_run(host, directory, ctx.run.id) is not None:
             return recorded
         return recorded if parent.is_sound(host, directory, recorded.parent, recorded.disk_key) else None
@@ -229,7 +230,7 @@ def _decide(ctx: Context, inputs: ChooseParentIn, ask: Callable[[Parent], int | 
 def _parent(ctx: Context, inputs: ChooseParentIn, host: Host, root: str) -> Parent:
     """Raises NoParentError."""
     vm, disk = inputs.vm, inputs.disk
-    directory = vm_place.look(host, root, vm)
+    directory = vm_directory.look(ctx, host, root, vm)
     sought = Sought(disk.key, disk.backing_uuid, disk.capacity, vm.vcenter_uuid, vm.instance_uuid)
     found = parent.find(host, directory, sought, ctx.run.id)
     every, last = inputs.full_every, found.last_full

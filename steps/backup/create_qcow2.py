@@ -14,10 +14,11 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.space import Space
 from runner.step.step import Empty, Lifetime, Retained, Step
+from steps.backup import vm_directory
 from steps.backup.image_size import bounds
 from steps.points.image_file import on_disk
 from steps.qemu import img
-from steps.repository import layout, marker, vm_place
+from steps.repository import layout, vm_place
 from steps.repository.marker import marked
 from steps.repository.section import locate
 from steps.values.base import Base
@@ -80,16 +81,14 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def run(self, ctx: Context, inputs: CreateQcow2In, live: Empty) -> Image:
         host, root = locate(ctx, inputs.repository)
-        marker.require(host, root)
-        image = _image(ctx, inputs, host, vm_place.ensure(host, root, inputs.vm))
-        if _is_right(host, image) and not _must_be_new(inputs):
+        image = _image(ctx, inputs, host, vm_directory.ensure(ctx, host, root, inputs.vm))
+        if not _must_be_new(inputs) and _is_right(host, image):
             return image
         img.QEMU_IMG.require(ctx, host)
         host.mkdir(image.directory)
         ctx.log(layout.ledger(inputs.disk.key)).remove()  # it tells of another image
         _remove(host, image)
         img.create(host, image.path, image.capacity, backing=image.backing)
-        host.sync(image.directory, posixpath.dirname(image.directory))
         if not _is_right(host, image):
             raise SendenseError(
                 f"qemu-img on {host.name} created {image.path}, but not with {image.capacity} bytes; check "
@@ -196,8 +195,6 @@ def _must_be_new(inputs: CreateQcow2In) -> bool:
 
 
 def _is_right(host: Host, image: Image) -> bool:
-    if not host.exists(image.path):
-        return False
     try:
         # An exporter of this run may have it open.
         seen = img.info(host, image.path, force_share=True)

@@ -71,7 +71,8 @@ def _save_nvram(ctx: Context, inputs: Unpublished, host: Host, vm_files: str, no
 def _tools(ctx: Context, inputs: Unpublished, host: Host, notes: list[str]) -> dict[str, str]:
     """Of this run, and of what wrote the images and was asked for them, though an earlier execution did
     that."""
-    ctx.uses(f"qemu-img on {host.name}", img.version(host))
+    if (qemu := f"qemu-img on {host.name}") not in ctx.run.tools:
+        ctx.uses(qemu, img.version(host))
     try:
         ctx.uses("vCenter", vcenter(ctx, inputs.snapshot.vcenter).version)
     except Interrupted:

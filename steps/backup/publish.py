@@ -16,12 +16,13 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
-from steps.backup import point_files
+from steps.backup import point_files, vm_directory
 from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
 from steps.qemu import img
-from steps.repository import layout, manifest, marker, verification_records, vm_place
+from steps.repository import layout, manifest, verification_records, vm_place
+from steps.repository.manifest import Manifest
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
 from steps.values.published import Published, PublishedDisk
@@ -88,8 +89,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         if problems := list(inputs.mixed_up()):
             raise MixedUpError(problems)
         host, root = locate(ctx, inputs.repository)
-        marker.require(host, root)
-        directory = vm_place.look(host, root, inputs.vm)
+        directory = vm_directory.look(ctx, host, root, inputs.vm)
         path = vm_place.point_of_run(host, directory, ctx.run.id)
         if path is None:
             path = posixpath.join(directory, layout.point(inputs.snapshot.created, ctx.run.id))
@@ -209,8 +209,10 @@ def _made(of: Verified) -> PublishedDisk:
 def _orphaned(inputs: Unpublished, host: Host, directory: str) -> Iterator[str]:
     """What is wrong with the parents of incremental images, in words: each must be a published point of this
     VM, and be what the image itself names."""
-    for image, parent in ((disk.image, disk.copied.parent) for disk in inputs.disks):
-        below = img.info(host, image.path, force_share=True).backing_file
+    seen = img.infos(host, [disk.image.path for disk in inputs.disks])
+    points: dict[str, Manifest | None] = {}
+    for disk, found in zip(inputs.disks, seen, strict=True):
+        image, parent, below = disk.image, disk.copied.parent, found.backing_file
         if below != (parent and parent.image):
             yield (
                 f"disk {image.key} in {image.path} is backed by {below or 'nothing'}, not by "
@@ -218,7 +220,9 @@ def _orphaned(inputs: Unpublished, host: Host, directory: str) -> Iterator[str]:
             )
         if parent is None:
             continue
-        there = manifest.read(host, posixpath.join(directory, parent.point))
+        if parent.point not in points:
+            points[parent.point] = manifest.read(host, posixpath.join(directory, parent.point))
+        there = points[parent.point]
         if there is None or there.disk(image.key) is None:
             yield (
                 f"disk {image.key} is backed by {parent.point}, which is not a restore point of "

@@ -85,12 +85,14 @@ class StartNbd(Step[StartNbdIn, Empty, Export]):
 
 
 def _check_image(host: Host, image: Image) -> None:
-    if not host.exists(image.path):
-        raise ExporterError(
-            host.name, image.key, image.path, "there is no such image; run the job again to make it"
-        )
-    # Another exporter of ours may have it open.
-    size = img.info(host, image.path, force_share=True).virtual_size
+    try:
+        # Another exporter of ours may have it open.
+        size = img.info(host, image.path, force_share=True).virtual_size
+    except img.BadImageError:
+        if host.exists(image.path):
+            raise
+        why = "there is no such image; run the job again to make it"
+        raise ExporterError(host.name, image.key, image.path, why) from None
     if size != image.capacity:
         why = f"the image has {size} bytes, the disk {image.capacity}"
         raise ExporterError(host.name, image.key, image.path, why)

@@ -7,6 +7,7 @@ Facts about options, exit codes and JSON fields are from qemu's manual (qemu-img
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -52,6 +53,7 @@ _CORRUPTIONS, _LEAKS, _UNSUPPORTED = 2, 3, 63
 _DIFFERENT = 1
 
 _MAKE_EMPTY = load("steps/qemu/scripts/make-empty.sh")
+_CREATE = load("steps/qemu/scripts/create.sh")
 _INFO = load("steps/qemu/scripts/info.sh")
 
 
@@ -111,30 +113,32 @@ class BadImageError(SendenseError):
 
 def create(host: Host, path: str, size: int, *, backing: str | None = None) -> None:
     """An empty image of exactly `size` bytes; only the owner can read it. `backing` is a name relative to the
-    image's directory. An existing file is emptied. Raises BadImageError, CommandError, NoSpaceError."""
+    image's directory. An existing file is replaced. It and its name are durable. Raises BadImageError,
+    CommandError, NoSpaceError."""
     if size <= 0 or size % SECTOR:
         raise BadImageError(
             f"a qcow2 image cannot have exactly {size} bytes; its size must be a multiple of {SECTOR}"
         )
-    # qemu-img makes files that all may read, but keeps the mode of one that is there.
-    make_empty(host, path)
     options = f"compat=1.1,cluster_size={CLUSTER},preallocation=off,lazy_refcounts=off"
     below = () if backing is None else ("-b", backing, "-F", FORMAT)
-    host.run(
-        ("qemu-img", "create", "-q", "-f", FORMAT, "-o", options, *below, path, str(size)), timeout=QUICK
-    )
-    host.sync(path)
+    told = ("-q", "-f", FORMAT, "-o", options, *below, path, str(size))
+    argv = _CREATE.argv(path, posixpath.dirname(path) or ".", *told)
+    _make(host, path, argv, ("qemu-img", "create", *told))
 
 
 def make_empty(host: Host, path: str, size: int = 0) -> None:
     """A file of `size` zero bytes that only the owner can read, all of it a hole; one that is there is
     replaced. A kill leaves nothing beside it. Raises CommandError, NoSpaceError."""
-    try:
-        host.run(_MAKE_EMPTY.argv(path, str(size)), timeout=QUICK)
-    except CommandError as error:
-        if is_full(error.stderr):
-            raise NoSpaceError(host.name, path) from error
-        raise
+    _make(host, path, _MAKE_EMPTY.argv(path, str(size)), ("truncate", "-s", str(size), path))
+
+
+def _make(host: Host, path: str, argv: Sequence[str], shown: Sequence[str]) -> None:
+    """`shown` is the command of the script that a failure is told of."""
+    done = host.run(argv, timeout=QUICK, ok=None)
+    if is_full(done.stderr):
+        raise NoSpaceError(host.name, path)
+    if done.exit_code:
+        raise CommandError(host.name, shown, done.exit_code, done.stderr)
 
 
 def info(host: Host, path: str, *, force_share: bool = False) -> ImageInfo:
