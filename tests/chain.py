@@ -227,6 +227,6 @@ def many(root: Path, vms: int, points: int) -> None:
             (directory / made.point).mkdir()
             (directory / made.point / layout.MANIFEST).write_bytes(dump(made))
             for key in parents:
-                for name in (layout.image(key), layout.digests(key)):
-                    (directory / made.point / name).write_bytes(b"-")
+                for file in (layout.image(key), layout.digests(key)):
+                    (directory / made.point / file).write_bytes(b"-")
             parent = made.point

@@ -7,6 +7,8 @@ from __future__ import annotations
 def printable(text: str) -> str:
     """`text` without control characters, which names from elsewhere may hold: they would rule a terminal, and
     XML does not allow them."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else " " if character in "\n\r\t" else f"\\x{ord(character):02x}"
         for character in text

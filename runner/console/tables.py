@@ -39,11 +39,11 @@ def _print_plain(
 ) -> None:
     lines = [list(columns), *cells]
     widths = [max(cell_len(line[index]) for line in lines) for index in range(len(columns))]
-    if title:
-        stream.write(f"{printable(title)}\n")
+    text = [printable(title)] if title else []
     for line in lines:
         padded = [_padded(cell, widths[index], right=right[index]) for index, cell in enumerate(line)]
-        stream.write("  ".join(padded).rstrip() + "\n")
+        text.append("  ".join(padded).rstrip())
+    stream.write("\n".join([*text, ""]))
 
 
 def _padded(cell: str, width: int, *, right: bool) -> str:

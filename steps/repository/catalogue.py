@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -17,8 +18,11 @@ from steps.repository.reader import Skipped
 from steps.repository.verification_records import Comparison, Protection, Suspicion, Verification
 from steps.repository.vm_directory import Unread, VmDirectory
 
+# Dataclasses: these are made of what was validated, thousands of them.
 
-class ListedDisk(Model):
+
+@dataclass(frozen=True, slots=True)
+class ListedDisk:
     """One disk of a point. Sizes in bytes."""
 
     key: int
@@ -29,7 +33,8 @@ class ListedDisk(Model):
     """Its parent; None for a full."""
 
 
-class Point(Model):
+@dataclass(frozen=True, slots=True)
+class Point:
     """One restore point, as a list shows it. Sizes in bytes."""
 
     vm: str

@@ -11,7 +11,6 @@ what was read.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,8 +86,10 @@ class Chains:
     def of(self, entry: Entry, key: int) -> list[Entry]:
         """`entry` first, as far down as the points are there."""
         found = [entry]
-        while (below := self.parent(found[-1], key)) is not None and below not in found:
+        names = {entry.point}
+        while (below := self.parent(found[-1], key)) is not None and below.point not in names:
             found.append(below)
+            names.add(below.point)
         return found
 
     def broken(self, entry: Entry) -> str | None:
@@ -176,7 +177,7 @@ class Chains:
             return None
         if self._stored is not None:
             for name in (disk.image, disk.digests):
-                if posixpath.join(entry.path, name) not in self._stored:
+                if f"{entry.path}/{name}" not in self._stored:
                     return Doubt(entry.point, f"has lost {name}: it is missing or empty")
         if disk.parent is None:
             return None

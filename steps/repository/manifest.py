@@ -177,7 +177,11 @@ class Manifest(Recorded):
         return self
 
     def disk(self, key: int) -> PointDisk | None:
-        return next((disk for disk in self.disks if disk.key == key), None)
+        # A loop: it is asked for each disk of thousands of points again and again.
+        for disk in self.disks:
+            if disk.key == key:
+                return disk
+        return None
 
     @property
     def kind(self) -> Literal["full", "incremental"]:

@@ -129,7 +129,9 @@ def _contents(root: str, found: Listing) -> Contents:
     doubtful = {_parts(path)[:2] for path in failed}
 
     def of(vm: str) -> VmDirectory:
-        return contents.vms.setdefault(vm, VmDirectory(posixpath.join(root, vm)))
+        if vm not in contents.vms:
+            contents.vms[vm] = VmDirectory(posixpath.join(root, vm))
+        return contents.vms[vm]
 
     for one in sorted(found.found.values(), key=lambda one: one.path):
         vm, point, name = _parts(one.path)
@@ -147,7 +149,7 @@ def _contents(root: str, found: Listing) -> Contents:
                 if _place(of(vm), one, point) and (vm, point) not in doubtful:
                     points.append((vm, point))
             elif name not in listing.READ:
-                _size(of(vm), one, root)
+                _size(of(vm), one, point, name)
         except _Foreign as foreign:
             contents.skipped.append(Skipped(path=posixpath.join(root, one.path), why=foreign.message))
         except StateError as error:
@@ -201,16 +203,17 @@ def _place(vm: VmDirectory, one: Found, name: str) -> bool:
     return is_point
 
 
-def _size(vm: VmDirectory, one: Found, root: str) -> None:
+def _size(vm: VmDirectory, one: Found, point: str, name: str) -> None:
     """Of what belongs to a disk."""
     if one.kind == "f" and one.size:
-        vm.stored[posixpath.join(root, one.path)] = one.taken
-    vm.leftovers |= one.path.endswith((layout.REBUILT, layout.MOVING))
+        vm.stored[f"{vm.path}/{point}/{name}"] = one.taken
+    vm.leftovers |= name.endswith((layout.REBUILT, layout.MOVING))
 
 
 def _entry(vm: VmDirectory, name: str, contents: dict[str, bytes]) -> Entry:
     directory = f"{vm.name}/{name}"
-    content = contents.get(f"{directory}/{layout.MANIFEST}")
+    # Taken out: of thousands the texts need not stay beside the models.
+    content = contents.pop(f"{directory}/{layout.MANIFEST}", None)
     if content is None:
         raise StateError(f"it has no {layout.MANIFEST}")
     made = manifest.parse(content, layout.MANIFEST)
@@ -226,6 +229,7 @@ _NO_MARKS = Marks()
 
 
 def _marks(directory: str, contents: dict[str, bytes]) -> Marks:
-    if not any(f"{directory}/{name}" in contents for name in verification_records.NAMES.values()):
+    found = {name: contents.get(f"{directory}/{name}") for name in verification_records.NAMES.values()}
+    if all(content is None for content in found.values()):
         return _NO_MARKS
-    return verification_records.gather(lambda name: contents.get(f"{directory}/{name}"), str)
+    return verification_records.gather(found.__getitem__, str)

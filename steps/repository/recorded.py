@@ -4,7 +4,7 @@ say what cannot be."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
@@ -22,6 +22,8 @@ class Recorded(Model):
 
 
 def _in_utc(value: datetime) -> datetime:
+    if MINYEAR < value.year < MAXYEAR:
+        return value
     try:
         value.astimezone(UTC)
     except OverflowError:
@@ -43,6 +45,8 @@ def different(*names: str) -> Callable[[Sequence[_T]], Sequence[_T]]:
     ask."""
 
     def check(items: Sequence[_T]) -> Sequence[_T]:
+        if len(items) < 2:
+            return items
         for name in names:
             values = [getattr(item, name) for item in items]
             if len(set(values)) < len(values):

@@ -105,7 +105,7 @@ class VmDirectory:
     def _stored_in(self) -> Counter[str]:
         found = Counter[str]()
         for path, size in self.stored.items():
-            found[posixpath.dirname(path)] += size
+            found[path.rpartition("/")[0]] += size
         return found
 
 
