@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -29,6 +31,23 @@ def is_gone(pid: int) -> bool:
 def children_of_ours() -> set[int]:
     """The processes that this one started, of any thread."""
     return {int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()}
+
+
+def ssh_processes() -> set[int]:
+    """Those of this process and below it that are logged in somewhere, not those that ask them for something."""
+    found, parents = set(), {os.getpid()}
+    while parents:
+        children: set[int] = set()
+        for parent in parents:
+            for path in Path(f"/proc/{parent}/task").glob("*/children"):
+                with suppress(OSError):  # it ended
+                    children |= {int(pid) for pid in path.read_text().split()}
+        for pid in children:
+            with suppress(OSError):
+                argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                found |= {pid} if argv[0] == b"ssh" and b"-O" not in argv and b"-W" not in argv else set()
+        parents = children
+    return found
 
 
 def open_descriptors() -> int:

@@ -1,12 +1,24 @@
 """What every way of connecting to a server shares: how many connections start at once, timeouts, host
-keys."""
+keys.
+
+At once counts the runs of one user on this machine: twelve runs that a timer or `--parallel` starts meet at
+the same sshd. So the slots are files under `flock`, which a process that dies gives back.
+"""
 
 from __future__ import annotations
 
-import functools
+import fcntl
+import hashlib
+import os
+import stat
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
+from runner.base.waiting import until
 from runner.hosts.spec import SSH_PORT, SshSpec
 
 CONNECT_TIMEOUT = 15
@@ -22,14 +34,73 @@ started at once, 5 were refused), and others connect too."""
 USER_KNOWN_HOSTS = Path("~/.ssh/known_hosts")
 
 
-@functools.cache
-def _slots(server: str, port: int) -> threading.BoundedSemaphore:
-    return threading.BoundedSemaphore(STARTS_AT_ONCE)
+SLOT_TIMEOUT = 60.0
+"""Seconds that a login waits for the others, which take at most as long. Then it is tried all the same: the
+slots of a process that was frozen are no reason to do nothing."""
+
+_SLOT_PAUSE = 0.01
+_LONGEST_SLOT_PAUSE = 0.1
 
 
-def start_slot(spec: SshSpec) -> threading.BoundedSemaphore:
-    """Held while a connection to that server starts, until it is logged in."""
-    return _slots(spec.server, spec.port)
+@contextmanager
+def start_slot(spec: SshSpec, stop: threading.Event) -> Iterator[None]:
+    """Held while a connection to that server starts, until it is logged in; a jump host has slots too. Raises
+    Interrupted."""
+    servers = ([spec.jump.rpartition("@")[2]] if spec.jump else []) + [f"{address(spec)}:{spec.port}"]
+    with ExitStack() as held:
+        for server in servers:
+            held.enter_context(_slot(server, stop))
+        yield
+
+
+@contextmanager
+def _slot(server: str, stop: threading.Event) -> Iterator[None]:
+    taken = None
+    # Late, or without a place for the files: no reason not to log in. sshd refuses what is too much for it.
+    with suppress(OSError):
+        # The first look is without `until`, whose first call is a costly import.
+        taken = _free_slot(server) or until(
+            partial(_free_slot, server),
+            stop=stop,
+            timeout=SLOT_TIMEOUT,
+            pause=_SLOT_PAUSE,
+            longest_pause=_LONGEST_SLOT_PAUSE,
+        )
+    try:
+        yield
+    finally:
+        if taken is not None:
+            taken.close()
+
+
+def _free_slot(server: str) -> BinaryIO | None:
+    """A lock file that this process holds until it closes it; None if others hold all of them."""
+    name = hashlib.sha256(server.encode()).hexdigest()[:16]
+    for number in range(STARTS_AT_ONCE):
+        slot = (_slot_directory() / f"{name}-{number}").open("ab")
+        try:
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            slot.close()
+        else:
+            return slot
+    return None
+
+
+def _slot_directory() -> Path:
+    """The same for all runs of this user, whatever their environment, and for nobody else's. Raises OSError
+    where another user took its name."""
+    path = _place()
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise NotADirectoryError(f"{path} is not a directory of ours alone")
+    return path
+
+
+def _place() -> Path:
+    runtime = Path(f"/run/user/{os.getuid()}")  # pam_systemd(8); a container may not have it
+    return runtime / "sendense-logins" if runtime.is_dir() else Path(f"/tmp/sendense-logins-{os.getuid()}")
 
 
 def known_hosts(spec: SshSpec) -> Path:

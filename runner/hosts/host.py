@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,6 +83,8 @@ class Forwards:
 
     sockets: tuple[str, ...]
     children: tuple[Child, ...]
+    retire: Callable[[], None] = lambda: None
+    """For who hears nothing through a socket, though ssh is alive: later forwards do not share that ssh."""
 
 
 class Lock(Protocol):
@@ -195,10 +197,11 @@ class Host(Protocol):
         """Makes a TCP connection from there, and ends it: empty if that can be done, else why not. None where
         it cannot be asked, since the host's sshd connects nowhere for us."""
 
-    def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
-        """Local unix sockets that lead to `sockets` (unix sockets on this host, or ``127.0.0.1:10100``), one
-        ssh process each; on the local host they are `sockets` themselves. Not yet probed: the caller makes
-        its own handshake through them, since a server that prohibits forwards shows it only there."""
+    def forward(self, sockets: Sequence[str], *, dedicated: bool = False) -> AbstractContextManager[Forwards]:
+        """Local unix sockets that lead to `sockets` (unix sockets on this host, or ``127.0.0.1:10100``),
+        through the ssh process that small work shares, or through a `dedicated` one for each; on the local
+        host they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them,
+        since a server that prohibits forwards shows it only there."""
 
     def close(self) -> None: ...
 

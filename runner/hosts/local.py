@@ -169,7 +169,7 @@ class LocalHost:
         return ""
 
     @contextlib.contextmanager
-    def forward(self, sockets: Sequence[str]) -> Iterator[Forwards]:
+    def forward(self, sockets: Sequence[str], *, dedicated: bool = False) -> Iterator[Forwards]:
         yield Forwards(tuple(sockets), ())
 
     def close(self) -> None:

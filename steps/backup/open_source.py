@@ -112,6 +112,7 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
             uris=uris,
             # nbdkit offers base:allocation for every plugin; for curl it calls the whole disk allocated.
             extents=choice.extents,
+            wire=server.wire,
         )
 
     def preflight(self, ctx: Context | None, known: Known[OpenSourceIn, Source]) -> Preflight[Source]:

@@ -1,5 +1,4 @@
-"""open-tunnel: local sockets that lead to an export, one ssh process each; ready by NBD handshake through
-each."""
+"""open-tunnel: a local socket that leads to an export; ready by NBD handshake through it."""
 
 from __future__ import annotations
 
@@ -23,8 +22,9 @@ PROBE_TIMEOUT = 10.0
 
 class OpenTunnelIn(JobModel):
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
-    """ssh processes at most, which carry two NBD connections each: on a short wire, no more of them than this
-    machine has cores. A single one leaves a core idle, since it waits on its channels' windows."""
+    """ssh processes at most, which carry two NBD connections each. It begins with one, which all disks on
+    that host share, and a disk of which much is moved gets more: on a short wire, no more than this machine
+    has cores."""
 
 
 class OpenTunnelLive(JobModel):
@@ -42,9 +42,9 @@ class TooManyConnectionsError(SendenseError):
 
 
 class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
-    """Leads local unix sockets to an export. That goes through SSH where the export is on another host, and
-    each socket is proved by an NBD handshake. An exporter without multi-conn (qemu before 7.1) gets one
-    connection."""
+    """Leads a local unix socket to an export. That goes through SSH where the export is on another host, and
+    the socket is proved by an NBD handshake. All disks on a host share one ssh process until much of a disk
+    is moved. An exporter without multi-conn (qemu before 7.1) gets one connection."""
 
     name = "open-tunnel"
     lifetime = Lifetime.PROCESS
@@ -65,20 +65,16 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
         export, host = live.export, ctx.host(live.export.host)
         if inputs.connections > _taken(export):
             raise TooManyConnectionsError(export, inputs.connections)
-        # All at once, since logging in takes longest; an exporter of before qemu 7.1 leaves the others
-        # unused.
         expected = exporter.ExpectedExport(
             export.image.key, export.address, export.export, export.image.capacity
         )
-        uris, seen = exporter.reach(ctx, host, expected, inputs.connections)
-        if not seen.multi_conn:
-            # A FLUSH covers its own connection only.
-            uris = uris[:1]
+        uris, seen, wire = exporter.reach(ctx, host, expected, inputs.connections)
         return Tunnel(
             image=export.image,
             uris=uris,
             size=seen.size,
             multi_conn=seen.multi_conn,
+            wire=wire,
         )
 
     def probe(self, ctx: Context, out: Tunnel) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from contextlib import ExitStack, nullcontext
 from datetime import UTC
-from functools import partial
 from typing import Annotated
 
 from pydantic import Field, ValidationError
@@ -28,6 +27,7 @@ from steps.copy.nbd import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
 from steps.incremental.increment import Increment
 from steps.incremental.written_map import blocks_of, content_of, write_map
+from steps.nbd.more_connections import MoreConnections, most_connections
 from steps.points.figures import speed_of
 from steps.qemu import img
 from steps.repository import layout
@@ -231,6 +231,8 @@ def _copy(
 ) -> Copy:
     key, capacity = live.source.disk_key, live.source.capacity
     with (
+        MoreConnections(ctx, live.source.wire) as more_to_read,
+        MoreConnections(ctx, live.target.wire) as more_to_write,
         NbdEndpoint(live.source.uris, endpoint_name(key), stop=ctx.stop) as source,
         NbdEndpoint(
             live.target.uris, f"image of disk {key} on {live.target.image.host}", stop=ctx.stop
@@ -242,12 +244,19 @@ def _copy(
                     live.source, live.target, f"the {what} NBD export has {size} bytes, not {capacity}"
                 )
         ledger = DiskLedger(ctx, _head(live.source, live.target.image))
+        connections = most_connections(live.target.wire, live.target.uris)
         tuning = Tuning(
-            in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * len(target.channels)),
+            in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * connections),
             stall_timeout=inputs.stall_timeout,
             window=inputs.window,
             flush_interval=inputs.flush_interval,
         )
+
+        def progressed(now: Progress) -> None:
+            _report(ctx, f"disk {key}", capacity, now)
+            more_to_read.moved(source, now.read, capacity - now.done)
+            more_to_write.moved(target, now.data, capacity - now.done)
+
         with (
             Digests.create(ctx.scratch / "recorded", capacity) as recorded,
             Digests.create(ctx.scratch / "earlier", capacity) as earlier,
@@ -271,7 +280,7 @@ def _copy(
                     earlier=held if increment is None else increment.earlier(),
                     reading=reading,
                     on_flushed=ledger.record,
-                    on_progress=partial(_report, ctx, f"disk {key}", capacity),
+                    on_progress=progressed,
                 )
         if increment is not None:
             increment.check(digests)

@@ -17,7 +17,7 @@ from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
-from steps.copy.compare import BlockDifference, Comparison, compare
+from steps.copy.compare import BlockDifference, Compared, Comparison, compare
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.incremental.chain_doubt import damaged
 from steps.incremental.read_back import Scope, scope_of
@@ -240,12 +240,13 @@ def _compare(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> 
         return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), False
     try:
         with wire.opened(ctx, ctx.host(image.host), of_backup(image)) as view:
+
+            def progressed(now: Compared) -> None:
+                ctx.progress(f"disk {image.key}", "verify", **asdict(now))
+                view.progressed(now)
+
             compared = compare(
-                view.endpoint,
-                digests,
-                stop=ctx.stop,
-                blocks=scope.blocks,
-                on_progress=lambda now: ctx.progress(f"disk {image.key}", "verify", **asdict(now)),
+                view.endpoint, digests, stop=ctx.stop, blocks=scope.blocks, on_progress=progressed
             )
             return compared, view.cached
     except BlockDifference as difference:

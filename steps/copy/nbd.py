@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -43,8 +43,15 @@ try:
 except ImportError as _error:  # what needs no connection works without it: help, validate, steps
     _MISSING = str(_error)
 
-ExportInfo = Abilities
-"""What `probe` answers, by the name NBD gives it."""
+
+@dataclass(frozen=True)
+class ExportInfo(Abilities):
+    """What `probe` answers, by the name NBD gives it."""
+
+    round_trip: float
+    """Seconds from a small request to its answer, while nothing else was under way; 0 if it was not
+    measured."""
+
 
 _POLL_FOR = (0, select.POLLIN, select.POLLOUT, select.POLLIN | select.POLLOUT)
 """By what nbd_aio_get_direction(3) answers."""
@@ -55,6 +62,10 @@ _SEND_BUFFER = 2 * MiB
 with a wake-up before each; Linux gives twice what is asked for up to net.core.wmem_max, so at least twice
 the default (socket(7))."""
 
+_ROUND_TRIPS = 3
+"""Are measured at most, for the shortest of them: a busy machine makes single ones longer."""
+_SHORT = 0.001
+"""Seconds: no need to look again."""
 _CLOSE_TIMEOUT = 1.0
 """Seconds for a server to take our goodbyes, on all its connections; one that hangs is left as it is."""
 
@@ -85,17 +96,33 @@ def version() -> str:
 LIBNBD = Binding("libnbd's Python binding", lambda: f"libnbd {version()}")
 
 
-def probe(uri: str, timeout: float, name: str = "the export", *, stop: threading.Event = NEVER) -> ExportInfo:
+def probe(
+    uri: str,
+    timeout: float,
+    name: str = "the export",
+    *,
+    stop: threading.Event = NEVER,
+    measure: bool = False,
+) -> ExportInfo:
     """What a handshake says. An open socket proves nothing: a forward accepts and then drops what it may not
-    forward.
+    forward. To `measure` the round trip costs three at most.
 
     Raises ConnectFailed after at most `timeout` seconds, Interrupted.
     """
     channel = NbdChannel(uri, name, "probe", timeout, stop)
     try:
-        return channel.abilities
+        took = _round_trip(channel, timeout, stop) if measure else 0.0
+        return ExportInfo(**vars(channel.abilities), round_trip=took)
     finally:
         channel.close()
+
+
+def _round_trip(channel: NbdChannel, timeout: float, stop: threading.Event) -> float:
+    shortest = timeout
+    for _ in range(_ROUND_TRIPS):
+        if (shortest := min(shortest, channel.answer_time(timeout, stop))) < _SHORT:
+            break
+    return shortest
 
 
 class NbdEndpoint:
@@ -113,6 +140,9 @@ class NbdEndpoint:
     ) -> None:
         self.name = name
         self.channels: list[NbdChannel] = []
+        """Grows while it is used, see `add`."""
+        self._changing = threading.Lock()
+        self._closed = False
         try:
             for number, uri in enumerate(uris, 1):
                 channel = NbdChannel(uri, name, f"connection {number} of {len(uris)}", timeout, stop)
@@ -127,8 +157,24 @@ class NbdEndpoint:
         every = [channel.abilities for channel in self.channels]
         self.abilities = replace(every[0], can_extents=all(one.can_extents for one in every))
 
+    def add(self, uri: str, *, timeout: float = OPEN_TIMEOUT, stop: threading.Event = NEVER) -> None:
+        """One more connection to the same bytes, from any thread; requests that start from now on may take
+        it. Only where several are of use: for reading, or with multi_conn. Raises ConnectFailed, Interrupted
+        once `stop` is set."""
+        channel = NbdChannel(uri, self.name, f"connection {len(self.channels) + 1}", timeout, stop)
+        if channel.abilities != self.channels[0].abilities:
+            channel.close()
+            raise ConnectFailed(self.name, uri, f"its export is not the one at {self.channels[0].uri}")
+        with self._changing:
+            if not self._closed:
+                self.channels.append(channel)
+                return
+        channel.close()
+
     def close(self) -> None:
         """Says goodbye on all of them before it waits: a server that hangs keeps us but once."""
+        with self._changing:
+            self._closed = True
         for channel in self.channels:
             channel.say_goodbye()
         deadline = time.monotonic() + _CLOSE_TIMEOUT
@@ -150,6 +196,7 @@ class NbdChannel:
     ) -> None:
         self.name = name
         self.label = label
+        self.uri = uri
         self.in_flight = 0
         self._parting = False
         self._settled: deque[Callable[[], None]] = deque()
@@ -199,6 +246,25 @@ class NbdChannel:
             can_extents=handle.can_meta_context(nbd.CONTEXT_BASE_ALLOCATION),
             max_request=min(limit or MAX_REQUEST, MAX_REQUEST),
         )
+
+    def answer_time(self, timeout: float, stop: threading.Event) -> float:
+        """Seconds until a query of extents is answered; none where the server has none. Raises ConnectFailed
+        if it is not, Interrupted."""
+        answered: list[RequestFailed | None] = []
+        began = time.monotonic()
+        self.extents(0, min(self.abilities.size, MiB), lambda extents, failed: answered.append(failed))
+
+        def late() -> ConnectFailed:
+            return ConnectFailed(self.name, self.uri, f"no answer to a request for {timeout:.0f} s")
+
+        def has_answered() -> bool:
+            if not self._settled:
+                self._wait(min(timeout, LOOK))
+            self.advance(0)
+            return bool(answered)
+
+        until(has_answered, stop=stop, timeout=timeout, late=late, pause=0)
+        return time.monotonic() - began
 
     # the event loop's side
 

@@ -30,9 +30,15 @@ class Overlay:
         self.name = image.name
         self.abilities = image.abilities
         self._image = image
-        self.channels: Sequence[Channel] = [
-            _Channel(channel, image.name, changes) for channel in image.channels
-        ]
+        self._changes = changes
+        self._channels: list[Channel] = []
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """As many as the image has by now."""
+        for channel in self._image.channels[len(self._channels) :]:
+            self._channels.append(_Channel(channel, self.name, self._changes))
+        return self._channels
 
     def close(self) -> None:
         self._image.close()

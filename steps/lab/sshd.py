@@ -113,6 +113,10 @@ class Sshd:
         """The processes that serve them."""
         return [] if (listener := self._listener()) is None else _connections(listener)
 
+    def logins(self) -> int:
+        """How many were let in since it was started."""
+        return self.log().count("Accepted publickey for ")
+
     def log(self) -> str:
         return self._path("log").read_text(errors="replace")
 

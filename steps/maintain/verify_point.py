@@ -18,7 +18,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.copy import nbd
-from steps.copy.compare import sample
+from steps.copy.compare import Compared, sample
 from steps.copy.differences import Differences, differences
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
@@ -205,13 +205,18 @@ def _check_tables(host: Host, disk: StoredDisk) -> None:
 def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level: Level) -> Differences:
     label = f"{disk.point} disk {disk.key}"
     with wire.opened(ctx, host, of_point(disk)) as view:
+
+        def progressed(now: Compared) -> None:
+            ctx.progress(label, "compare", **asdict(now))
+            view.progressed(now)
+
         return differences(
             view.endpoint,
             digests,
             stop=ctx.stop,
             most=DIFFERENCES,
             blocks=sample(digests, seed=ctx.run.id) if level == "sample" else None,
-            on_progress=lambda now: ctx.progress(label, "compare", **asdict(now)),
+            on_progress=progressed,
         )
 
 

@@ -4,11 +4,9 @@ shows the handshake through the forwards that the data will take."""
 
 from __future__ import annotations
 
-import os
 import posixpath
 import random
 import secrets
-import time
 from dataclasses import dataclass, replace
 
 from runner.base.errors import BY_SIGNAL, SendenseError
@@ -16,10 +14,13 @@ from runner.base.waiting import until
 from runner.hosts.host import Child, Host
 from runner.hosts.tunnel import ssh_version
 from runner.step.context import Context
+from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import ExportInfo
 from steps.nbd import forwards
-from steps.nbd.handshake import handshake_through
+from steps.nbd.handshake import ATTEMPT, handshake_through
+from steps.nbd.parallelism import choose
 from steps.qemu import nbd_server
+from steps.values.wire import Wire
 
 START_TIMEOUT = 30.0
 """Until it serves. qemu-nbd opens the image first, which takes a busy disk seconds."""
@@ -33,11 +34,6 @@ CACHES: tuple[nbd_server.Cache, ...] = ("none", "writeback")
 """The second where the first is not to be had. Past the page cache a read proves what storage has, and a
 FLUSH has nothing left to write: 1 GiB with 569 MiB of data was written and flushed in 1.35 s, through the
 page cache in 2.14 s."""
-
-
-LONG_WIRE = 0.05
-"""Seconds that a handshake takes, some five round trips: more than that, and waiting costs more than ssh
-processes do."""
 
 
 @dataclass(frozen=True)
@@ -204,46 +200,52 @@ def _check_alive(host: Host, server: Server, child: Child) -> None:
 
 def reach(
     ctx: Context, host: Host, expected: ExpectedExport, connections: int
-) -> tuple[tuple[str, ...], ExportInfo]:
-    """URIs of sockets here that each passed a handshake, and what the last one said. Raises WrongSizeError,
-    ConnectFailed, HostError, Interrupted."""
+) -> tuple[tuple[str, ...], ExportInfo, Wire | None]:
+    """URIs of a socket here that passed a handshake, what it said, and how more connections are opened once
+    much is moved: to another host, these go through the ssh process that its small work shares. Raises
+    WrongSizeError, ConnectFailed, HostError, Interrupted."""
+    uri, seen = _open_shared(ctx, host, expected)
+    if not (seen.multi_conn or seen.read_only):
+        # A FLUSH covers its own connection only; who just reads does not mind.
+        return (uri,), seen, None
+    limit = connections * nbd_server.CONNECTIONS_PER_FORWARD
     if host.local:
-        uris, seen, _ = _open(ctx, host, expected, connections)
-        return uris, seen
-    # How long the wire is shows only once a forward is open: a few first, the others if it is long.
-    uris, seen, took = _open(ctx, host, expected, ssh_processes(connections))
-    if more := ssh_processes(connections, handshake=took) - len(uris):
-        further, seen, _ = _open(ctx, host, expected, more)
-        uris += further
-    return uris * nbd_server.CONNECTIONS_PER_FORWARD, seen
+        return (uri,) * choose(round_trip=None, limit=limit).connections, seen, None
+    chosen = choose(round_trip=seen.round_trip, limit=limit)
+    wire = Wire(
+        host=host.name,
+        addresses=(expected.address,),
+        export=expected.export,
+        ssh_processes=chosen.ssh_processes,
+        connections=chosen.connections,
+    )
+    return (uri,) * wire.connections_each, seen, wire
 
 
-def ssh_processes(connections: int, *, handshake: float = 0.0) -> int:
-    """How many carry a disk's `connections`, where an NBD handshake through one takes so many seconds. On a
-    short wire no more than there are cores, since each costs some of one (1 GiB with 569 MiB of data on two
-    cores: 2.7 s through two,
-    3.4 s through four, for 0.7 CPU seconds more); on a long one all, since each has a TCP window of its
-    own."""
-    return connections if handshake > LONG_WIRE else min(connections, len(os.sched_getaffinity(0)))
+def _open_shared(ctx: Context, host: Host, expected: ExpectedExport) -> tuple[str, ExportInfo]:
+    """An ssh that logged in before the network was cut may live and carry nothing: then a fresh one."""
+    if host.local:
+        return _open(ctx, host, expected, REACH_TIMEOUT)
+    try:
+        return _open(ctx, host, expected, min(ATTEMPT, REACH_TIMEOUT))
+    except ConnectFailed:
+        return _open(ctx, host, expected, REACH_TIMEOUT)
 
 
-def _open(
-    ctx: Context, host: Host, expected: ExpectedExport, several: int
-) -> tuple[tuple[str, ...], ExportInfo, float]:
-    """URIs through as many forwards, what the last one said, and the seconds that the fastest handshake
-    took."""
-    tunnel = ctx.closing.enter_context(host.forward((expected.address,) * several))
+def _open(ctx: Context, host: Host, expected: ExpectedExport, timeout: float) -> tuple[str, ExportInfo]:
+    """The URI through a forward, and what the handshake said."""
+    tunnel = ctx.closing.enter_context(host.forward((expected.address,)))
     if tunnel.children:
         ctx.uses("ssh", ssh_version())
+    uri = nbd_server.uri(tunnel.sockets[0], expected.export)
+    name = f"the export of disk {expected.key} on {host.name}"
+    try:
+        seen = handshake_through(ctx, host.name, tunnel, uri, name, timeout=timeout)
+    except ConnectFailed:
+        tunnel.retire()
+        raise
     ctx.children.extend(tunnel.children)
-    uris = tuple(nbd_server.uri(socket, expected.export) for socket in tunnel.sockets)
-    fastest = REACH_TIMEOUT
-    for number, uri in enumerate(uris, 1):
-        name = f"the export of disk {expected.key} on {host.name} (forward {number} of {several})"
-        began = time.monotonic()
-        seen = handshake_through(ctx, host.name, tunnel, uri, name, timeout=REACH_TIMEOUT)
-        fastest = min(fastest, time.monotonic() - began)
-        # On a port another user's server may answer, and of another disk: size and export name tell.
-        if seen.size != expected.capacity:
-            raise WrongSizeError(host.name, expected, seen.size)
-    return uris, seen, fastest
+    # On a port another user's server may answer, and of another disk: size and export name tell.
+    if seen.size != expected.capacity:
+        raise WrongSizeError(host.name, expected, seen.size)
+    return uri, seen

@@ -60,7 +60,8 @@ def handshake(
         ctx.check_stop()
         alive()
         try:
-            return probe(uri, min(ATTEMPT, max(0.1, ends - time.monotonic())), name, stop=ctx.stop)
+            left = min(ATTEMPT, max(0.1, ends - time.monotonic()))
+            return probe(uri, left, name, stop=ctx.stop, measure=True)
         except ConnectFailed:
             alive()
             raise

@@ -11,6 +11,7 @@ from steps.nbd import exporter
 from steps.nbd.exporter import ExpectedExport, Server
 from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage
+from steps.values.wire import Wire
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Connected:
     read_only: bool
     cached: bool
     """Reads may come from the host's page cache."""
+    wire: Wire | None
+    """What more connections can be opened over, if it is another host's."""
 
 
 def connect(ctx: Context, host: Host, server: Server) -> Connected:
@@ -32,11 +35,8 @@ def connect(ctx: Context, host: Host, server: Server) -> Connected:
         raise exporter.ExporterError(host.name, server.key, server.path, "the image no longer exists")
     served = exporter.start(ctx, host, server)
     expected = ExpectedExport(server.key, served.address, served.export, server.capacity)
-    uris, seen = exporter.reach(ctx, host, expected, server.connections)
-    if not (seen.multi_conn or seen.read_only):
-        # A FLUSH covers its own connection only; who just reads does not mind.
-        uris = uris[:1]
-    return Connected(served.uri, uris, seen.size, seen.read_only, served.cached)
+    uris, seen, wire = exporter.reach(ctx, host, expected, server.connections)
+    return Connected(served.uri, uris, seen.size, seen.read_only, served.cached, wire)
 
 
 def serve(
@@ -60,4 +60,5 @@ def serve(
         size=served.size,
         read_only=served.read_only,
         cached=served.cached,
+        wire=served.wire,
     )

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from runner.hosts.host import Host
 from runner.step.context import Context
+from steps.copy.compare import Compared
 from steps.copy.nbd import NbdEndpoint
 from steps.nbd import image_server
 from steps.nbd.exporter import Server
+from steps.nbd.more_connections import MoreConnections
 from steps.readback.image import ImageAtRest
 
 CONNECTIONS = 4
@@ -22,6 +24,11 @@ class View:
     endpoint: NbdEndpoint
     cached: bool
     """Reads may come from the host's page cache."""
+    more: MoreConnections
+
+    def progressed(self, now: Compared) -> None:
+        """To be told of a comparison's progress: more connections are opened once they are worth it."""
+        self.more.moved(self.endpoint, now.read, now.total - now.done)
 
 
 @contextmanager
@@ -39,5 +46,8 @@ def opened(ctx: Context, host: Host, image: ImageAtRest) -> Iterator[View]:
     )
     with ctx.scope():
         served = image_server.connect(ctx, host, server)
-        with NbdEndpoint(served.uris, image.name, stop=ctx.stop) as endpoint:
-            yield View(endpoint, served.cached)
+        with (
+            MoreConnections(ctx, served.wire) as more,
+            NbdEndpoint(served.uris, image.name, stop=ctx.stop) as endpoint,
+        ):
+            yield View(endpoint, served.cached, more)

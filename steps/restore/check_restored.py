@@ -12,8 +12,9 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.copy import nbd
-from steps.copy.compare import BlockDifference, Comparison, compare
+from steps.copy.compare import BlockDifference, Compared, Comparison, compare
 from steps.copy.nbd import NbdEndpoint
+from steps.nbd.more_connections import MoreConnections
 from steps.points.stored import receive_digests
 from steps.restore.target_files import WrongPairError, is_delivered
 from steps.values.checked import Checked
@@ -107,13 +108,16 @@ def _compare(ctx: Context, target: Target, view: Serving) -> Comparison:
     name = f"{target.image.path} on {target.image.host}"
     with receive_digests(ctx.host(disk.image.host), disk, ctx.scratch / "digests") as digests:
         try:
-            with NbdEndpoint(view.uris, name, stop=ctx.stop) as endpoint:
-                return compare(
-                    endpoint,
-                    digests,
-                    stop=ctx.stop,
-                    on_progress=lambda now: ctx.progress(f"disk {disk.key}", "verify", **asdict(now)),
-                )
+            with (
+                MoreConnections(ctx, view.wire) as more,
+                NbdEndpoint(view.uris, name, stop=ctx.stop) as endpoint,
+            ):
+
+                def progressed(now: Compared) -> None:
+                    ctx.progress(f"disk {disk.key}", "verify", **asdict(now))
+                    more.moved(endpoint, now.read, now.total - now.done)
+
+                return compare(endpoint, digests, stop=ctx.stop, on_progress=progressed)
         except BlockDifference as difference:
             raise RestoredDiffersError(target, difference) from difference
 

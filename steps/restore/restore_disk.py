@@ -19,6 +19,7 @@ from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
+from steps.nbd.more_connections import MoreConnections, most_connections
 from steps.points.stored import receive_digests
 from steps.restore.target_files import WrongPairError, is_there, row_of
 from steps.values.restored import Restored
@@ -105,7 +106,7 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
 def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: Digests) -> Copy:
     disk, target = inputs.target.disk, inputs.target
 
-    def report(now: Progress) -> None:
+    def progressed(now: Progress) -> None:
         ctx.progress(
             f"disk {disk.key}",
             "restore",
@@ -117,8 +118,12 @@ def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: D
             read=now.read,
             seconds=now.seconds,
         )
+        more_to_read.moved(source, now.read, disk.capacity - now.done)
+        more_to_write.moved(into, now.data, disk.capacity - now.done)
 
     with (
+        MoreConnections(ctx, live.source.wire) as more_to_read,
+        MoreConnections(ctx, live.into.wire) as more_to_write,
         NbdEndpoint(
             live.source.uris, f"image of disk {disk.key} on {disk.image.host}", stop=ctx.stop
         ) as source,
@@ -127,7 +132,8 @@ def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: D
     ):
         ledger = _ledger(ctx, target)
         ledger.believe(into, recorded)
-        in_flight = max(Tuning.in_flight, BLOCKS_PER_CONNECTION * len(into.channels))
+        connections = most_connections(live.into.wire, live.into.uris)
+        in_flight = max(Tuning.in_flight, BLOCKS_PER_CONNECTION * connections)
         return copy(
             source,
             into,
@@ -136,7 +142,7 @@ def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: D
             tuning=Tuning(in_flight=in_flight, stall_timeout=inputs.stall_timeout, window=inputs.window),
             done=ledger.done,
             on_flushed=ledger.record,
-            on_progress=report,
+            on_progress=progressed,
         )
 
 

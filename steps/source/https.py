@@ -6,9 +6,11 @@ import posixpath
 
 from runner.hosts.host import Host
 from runner.step.context import Context
+from steps.nbd.parallelism import choose
 from steps.source import nbdkit_curl
 from steps.source.server import SourceServer
 from steps.values.snapshot import SnapshotTaken
+from steps.values.wire import Wire
 from steps.vsphere import folder
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
@@ -21,6 +23,7 @@ class HttpsServer(SourceServer):
 
     handshake_timeout = nbdkit_curl.REQUEST_TIMEOUT + 15.0
     complaints_are_final = True
+    takes_more_connections = True
 
     def __init__(
         self,
@@ -48,7 +51,17 @@ class HttpsServer(SourceServer):
             )
 
         children = self._start(directory, [command] * self._connections)
-        return self._connect(directory, children)
+        uris = self._connect(directory, children)
+        if not self._host.local:
+            chosen = choose(round_trip=self.round_trip, limit=len(children))
+            self.wire = Wire(
+                host=self._host.name,
+                addresses=self._sockets(directory, len(children)),
+                export="",
+                ssh_processes=chosen.ssh_processes,
+                connections=len(children),
+            )
+        return uris
 
     def _file(self) -> DatastoreFile:
         return folder.flat_file(datastore_file(self._disk.file, (self._disk.datastore,)))

@@ -22,6 +22,7 @@ from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import ExportInfo, probe
 from steps.source.nbdkit import SourceFailed, errors_in
 from steps.values.snapshot import SnapshotTaken
+from steps.values.wire import Wire
 from steps.vsphere.client import Client
 from steps.vsphere.errors import PermissionMissing, VSphereError, WrongDisk
 from steps.vsphere.inventory import FrozenDisk
@@ -50,6 +51,9 @@ class SourceServer(ABC):
     complaints_are_final: bool
     """Whether what nbdkit calls an error while it opens the disk means that it will not open."""
 
+    takes_more_connections = False
+    """Whether a further connection costs vSphere no more than the first one's."""
+
     def __init__(
         self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
     ) -> None:
@@ -62,6 +66,11 @@ class SourceServer(ABC):
             f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
         )
         self._children: list[Child] = []
+
+    wire: Wire | None = None
+    """What more connections can be opened over, once it is open."""
+    round_trip = 0.0
+    """Seconds, to the last nbdkit that answered."""
 
     @abstractmethod
     def open(self) -> tuple[str, ...]:
@@ -92,14 +101,19 @@ class SourceServer(ABC):
         self._ctx.explains.append(self._explain)
         return children
 
-    def _connect(self, directory: str, children: Sequence[Child]) -> tuple[str, ...]:
-        sockets = [posixpath.join(directory, f"{number}.sock") for number in range(len(children))]
-        forwards = self._ctx.closing.enter_context(self._host.forward(sockets))
+    def _connect(
+        self, directory: str, children: Sequence[Child], *, dedicated: bool = False
+    ) -> tuple[str, ...]:
+        sockets = self._sockets(directory, len(children))
+        forwards = self._ctx.closing.enter_context(self._host.forward(sockets, dedicated=dedicated))
         self._ctx.children.extend(forwards.children)
         uris = tuple(f"nbd+unix:///?socket={socket}" for socket in forwards.sockets)
         for uri, child in zip(uris, children, strict=True):
             self._shake_hands(uri, child, forwards)
         return uris
+
+    def _sockets(self, directory: str, count: int) -> tuple[str, ...]:
+        return tuple(posixpath.join(directory, f"{number}.sock") for number in range(count))
 
     def _await_listening(self, child: Child, pid_file: str) -> None:
         def listens() -> bool:
@@ -123,7 +137,9 @@ class SourceServer(ABC):
             if errors_in(words):
                 raise self._failure_of(words) from error
             # nbdkit knows nothing of it: the way there failed.
+            forwards.retire()
             raise explain(self._host.name, forwards) or error from error
+        self.round_trip = info.round_trip
         self._compare(info)
 
     def _compare(self, info: ExportInfo) -> None:
@@ -138,7 +154,14 @@ class SourceServer(ABC):
         """Of the handshake. Newer nbdkits (seen with 1.42) ask for the file's size after the disk was opened,
         and their retry filter asks again and again, so its first complaint ends the wait."""
         with ThreadPoolExecutor(1, thread_name_prefix="handshake") as pool:
-            answer = pool.submit(probe, uri, self.handshake_timeout, self._what, stop=self._ctx.stop)
+            answer = pool.submit(
+                probe,
+                uri,
+                self.handshake_timeout,
+                self._what,
+                stop=self._ctx.stop,
+                measure=self.takes_more_connections,
+            )
             while not wait([answer], PAUSE).done:
                 if self.complaints_are_final and errors_in(words := child.stderr()):
                     child.stop()  # so that the handshake ends too

@@ -57,7 +57,8 @@ class VddkServer(SourceServer):
         self._ctx.closing.callback(self._look_back, started, place)
         started.append(child := self._start_one(directory, password_file))
         self._host.remove(password_file)
-        uris = self._connect(directory, [child])
+        # At once: to move to an ssh of its own later would open the disk once more.
+        uris = self._connect(directory, [child], dedicated=True)
         self._serving = True
         return uris
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.step.step import Given
 from steps.values.stored_point import DiskImage
+from steps.values.wire import Wire
 
 
 class Serving(Given):
@@ -19,3 +20,5 @@ class Serving(Given):
     """Whether it refuses writes"""
     cached: bool
     """Whether reads may come from the host's page cache"""
+    wire: Wire | None = None
+    """What more connections can be opened over, if the image is on another host"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from runner.step.step import Given
+from steps.values.wire import Wire
 
 
 class Source(Given):
@@ -26,3 +27,5 @@ class Source(Given):
     """NBD URIs, all of the same bytes; each passed a handshake."""
     extents: bool
     """Whether the source can tell its holes."""
+    wire: Wire | None = None
+    """What more connections can be opened over, if another host reads it and each costs vSphere nothing."""

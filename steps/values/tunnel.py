@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.step.step import Given
 from steps.values.image import Image
+from steps.values.wire import Wire
 
 
 class Tunnel(Given):
@@ -17,3 +18,5 @@ class Tunnel(Given):
     """Bytes."""
     multi_conn: bool
     """One FLUSH serves all connections."""
+    wire: Wire | None = None
+    """What more connections can be opened over, if the image is on another host."""

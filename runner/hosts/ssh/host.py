@@ -16,6 +16,7 @@ from runner.base.waiting import NEVER, unless_stopped
 from runner.hosts.fencing import hold_still
 from runner.hosts.host import Child, Completed, Forwards, Lock
 from runner.hosts.script import Script
+from runner.hosts.shared_tunnel import SharedTunnel
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh.connections import Connections
 from runner.hosts.ssh.files import SCRIPT_TIMEOUT, RemoteFiles, ScriptError
@@ -43,6 +44,7 @@ class SshHost(RemoteFiles):
         self.stop: threading.Event = NEVER
         self._spec = spec
         self._connections = Connections(name, spec, Account(name, self.account, warn))
+        self._tunnel = SharedTunnel(name, spec)
         self._cut_off: set[str] = set()
         """Tokens of leashes whose session broke or went silent. Where the network was cut sshd has not heard
         of it, and what is on the leash keeps running: an exporter keeps its image locked. Directories too:
@@ -91,13 +93,16 @@ class SshHost(RemoteFiles):
     def reach(self, server: str, port: int, timeout: float = 15.0) -> str | None:
         return unless_stopped(lambda: self._connections.reach(server, port, timeout), self.stop)
 
-    def forward(self, sockets: Sequence[str]) -> AbstractContextManager[Forwards]:
-        return open_forwards(self.name, self._spec, sockets, self.stop)
+    def forward(self, sockets: Sequence[str], *, dedicated: bool = False) -> AbstractContextManager[Forwards]:
+        if dedicated:
+            return open_forwards(self.name, self._spec, sockets, self.stop)
+        return self._tunnel.forward(sockets, self.stop)
 
     def close(self) -> None:
         with contextlib.suppress(SendenseError):
             # What cannot be reached now is found by its mark, by the next run or sweep there.
             self._end_cut_off()
+        self._tunnel.close()
         self._connections.close()
 
     def script(

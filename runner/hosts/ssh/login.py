@@ -16,6 +16,7 @@ from paramiko.hostkeys import HostKeyEntry
 from paramiko.pkey import UnknownKeyType
 
 from runner.base.errors import HostError
+from runner.base.waiting import NEVER
 from runner.hosts.connect_limits import (
     CONNECT_TIMEOUT,
     KEEPALIVE,
@@ -55,7 +56,7 @@ class Login:
 def log_in(name: str, spec: SshSpec) -> Login:
     """Connects and logs in. Raises HostError: transient if the server cannot be reached, final if it is
     another machine than the job says or refuses our key."""
-    with start_slot(spec):
+    with start_slot(spec, NEVER):
         connection = _prepare(name, spec)
         try:
             connection.open()

@@ -14,6 +14,7 @@ from steps.copy.nbd import probe
 from steps.nbd.exporter import WrongSizeError
 from steps.values.export import Export
 from steps.values.tunnel import Tunnel
+from tests.eventually import ssh_processes
 from tests.hub import Hub, disk
 
 pytestmark = pytest.mark.slow
@@ -33,30 +34,39 @@ def open_tunnel(context: Context, export: Export, connections: int = 4) -> Tunne
     return STEP.run(context, OpenTunnelIn(connections=connections), OpenTunnelLive(export=export))
 
 
-def test_each_connection_passes_a_handshake(any_hub: Hub) -> None:
+def test_it_passed_a_handshake(any_hub: Hub) -> None:
     context = any_hub.context()
     with exported(any_hub) as export, context.closing:
         tunnel = open_tunnel(context, export)
-        assert len(tunnel.uris) == (4 if any_hub.host.local else 2 * len(set(tunnel.uris)))
+        assert len(set(tunnel.uris)) == 1
         assert (tunnel.size, tunnel.multi_conn) == (4 * MiB, True)
         assert {probe(uri, 10).size for uri in tunnel.uris} == {4 * MiB}
         assert STEP.probe(context, tunnel)
     assert not STEP.probe(context, tunnel)
 
 
+def test_the_disks_of_a_host_share_one_ssh_until_much_is_moved(hub_over_ssh: Hub) -> None:
+    before = ssh_processes()
+    context = hub_over_ssh.context()
+    with exported(hub_over_ssh) as one, exported(hub_over_ssh, key=2001) as two, context.closing:
+        tunnels = [open_tunnel(context, export) for export in (one, two)]
+        assert len(ssh_processes() - before) == 1
+        assert [len(set(tunnel.uris)) for tunnel in tunnels] == [1, 1]
+        assert [probe(tunnel.uris[0], 10).size for tunnel in tunnels] == [4 * MiB, 6 * MiB]
+
+
 @pytest.mark.parametrize(
-    ("long_wire", "processes"),
-    [pytest.param(1000.0, 2, id="short: as many as cores"), pytest.param(0.0, 4, id="long: as many as asked for")],
+    ("round_trip", "processes"), [pytest.param(0.0001, 1, id="short"), pytest.param(0.1, 4, id="long")]
 )
-def test_a_long_wire_gets_more_ssh_processes_than_there_are_cores(
-    hub_over_ssh: Hub, monkeypatch: pytest.MonkeyPatch, long_wire: float, processes: int
+def test_how_many_ssh_processes_it_may_get_depends_on_the_measured_round_trip(
+    hub_over_ssh: Hub, monkeypatch: pytest.MonkeyPatch, round_trip: float, processes: int
 ) -> None:
-    monkeypatch.setattr("steps.nbd.exporter.LONG_WIRE", long_wire)
+    monkeypatch.setattr("steps.copy.nbd.NbdChannel.answer_time", lambda *_: round_trip)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     context = hub_over_ssh.context()
     with exported(hub_over_ssh) as export, context.closing:
-        tunnel = open_tunnel(context, export)
-        assert (len(tunnel.uris), len(set(tunnel.uris)), len(context.children)) == (2 * processes, processes, processes)
+        wire = open_tunnel(context, export).wire
+        assert wire is not None and (wire.host, wire.ssh_processes) == (export.host, processes)
 
 
 def test_anothers_export_is_refused_by_its_size(any_hub: Hub) -> None:
