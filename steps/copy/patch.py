@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from steps.copy.changes import Changes
-from steps.copy.digests import Digests, digest_of, zero_digest
+from steps.copy.digests import Digests, digest_of, zero_digest, zeroes
 from steps.copy.endpoint import Endpoint
 from steps.copy.extents import Piece
 from steps.copy.overlay import UntouchedDiffers
@@ -65,7 +65,7 @@ class Patching:
             traffic.read(self._source, piece.offset, into, have_read)
 
         if piece.right_zero:
-            into[:] = bytes(piece.length)
+            into[:] = zeroes(piece.length)
             have_there(zero_digest(piece.length))
         else:
             traffic.read(self._image, piece.offset, into, lambda: have_there(digest_of(into)))

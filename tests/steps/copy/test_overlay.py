@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runner.base.errors import Interrupted
 from runner.base.units import KiB, MiB
 from steps.copy.changes import CLUSTER, Changes, spread
 from steps.copy.digests import Digests, digest_of
-from steps.copy.engine import copy
+from steps.copy.engine import Tuning, copy
 from steps.copy.extents import BLOCK, Extent, gaps
+from steps.copy.ledger import Flushed
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
 from steps.copy.patch import Patching
@@ -85,6 +87,7 @@ class Onto:
         target = Overlay(MemoryEndpoint(self.image, "image", connections=2), self.changes)
         self.patching = Patching(reader, target, self.changes, self.before, sample)
         digests = Digests.create(self.scratch / "digests", self.source.size)
+        how.setdefault("stop", threading.Event())
         inherited = gaps(self.source.size, self.changes.blocks())
         for offset, length in inherited:
             digests.put(offset, self.before.get(offset, -(-length // BLOCK)))
@@ -92,7 +95,6 @@ class Onto:
             reader,
             target,
             digests,
-            stop=threading.Event(),
             inherited=inherited,
             reading=self.patching.read,
             **how,
@@ -224,6 +226,58 @@ def test_a_block_of_the_image_that_is_not_the_parents_is_read_whole_and_compared
     with pytest.raises(UntouchedDiffers) as found:
         Onto(parent, bytes(source), areas, tmp_path, bytes(rotten)).copy()
     assert found.value.offset == 2 * MiB + 64 * KiB
+
+
+@pytest.mark.parametrize("flushes", range(1, 6))
+def test_a_copy_that_was_stopped_resumes_and_reads_whole_only_what_it_wrote_unrecorded(
+    tmp_path: Path, flushes: int
+) -> None:
+    """Stopped after a FLUSH; two blocks that were written after it are not in the ledger."""
+    chance = random.Random(flushes)
+    parent = chance.randbytes(3 * MiB) + bytes(4 * MiB) + chance.randbytes(5 * MiB + 512)
+    source = bytearray(parent)
+    areas = [(block + chance.randrange(0, MiB, CLUSTER), 3 * KiB) for block in range(0, 12 * MiB, MiB)]
+    for offset, length in areas:
+        source[offset : offset + length] = chance.randbytes(length)
+    first = Onto(parent, bytes(source), areas, tmp_path)
+    ledger: list[Flushed] = []
+    stop, left = threading.Event(), flushes
+
+    def record(ranges: Sequence[Flushed]) -> None:
+        nonlocal left
+        ledger.extend(ranges)
+        left -= 1
+        if left == 0:
+            stop.set()
+
+    with pytest.raises(Interrupted):
+        first.copy(stop=stop, tuning=Tuning(in_flight=2, window=4 * MiB), on_flushed=record)
+    assert ledger
+    again = Onto(parent, bytes(source), areas, tmp_path, whole(first.image))
+    with again.copy(done=ledger) as digests:
+        again.assert_right(digests)
+    assert again.patching.unproven <= 4 * (MiB - CLUSTER)
+    assert not {start for start, _ in again.source.reads} & {
+        start for one in ledger for start, _ in again.changes.within(one.offset, one.end)
+    }
+
+
+AREAS = st.lists(st.tuples(st.integers(0, 100), st.integers(1, 40)), max_size=6)
+
+
+@given(areas=AREAS, rest=st.sampled_from([0, 512, CLUSTER, CLUSTER + 512]))
+def test_blocks_that_changed_in_part_are_those_with_clusters_of_both_kinds(
+    areas: list[tuple[int, int]], rest: int
+) -> None:
+    capacity = 8 * MiB + rest
+    named = sorted((start * CLUSTER, min(length * CLUSTER, capacity - start * CLUSTER)) for start, length in areas)
+    changed = clusters((start, start + length) for start, length in named)
+    wanted = []
+    for start in range(0, capacity, BLOCK):
+        length = min(BLOCK, capacity - start)
+        if 0 < len(clusters([(start, start + length)]) & changed) < -(-length // CLUSTER):
+            wanted.append((start, length))
+    assert Changes(named, capacity).partly() == wanted
 
 
 def test_a_block_without_changes_is_not_written_even_if_it_is_handed_over(tmp_path: Path) -> None:
