@@ -14,7 +14,7 @@ from tests.e2e.site import Site, disk, inventory
 
 INVENTORY = inventory({"name": VM, "disks": [disk(2000, "8 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)]})
 
-MOST_COMMANDS = 145
+MOST_COMMANDS = 142
 """Of two disks, to the repository's host; it was 270 once, and 4 more for each run that was remembered."""
 
 MOST_CALLS = 90
@@ -35,8 +35,10 @@ def test_a_night_in_which_nothing_changed_asks_little(lab: Lab, site: Site, job:
             ran = site.run(job)
         assert ran.exit_code == 0 and {disk["kind"] for disk in ran.output("publish")["made"]} == {"incremental"}
         calls = soap_calls(lab) - before
-        asked.append(len(night.commands))
+        # How often is asked whether a server's pid file is there yet, the machine's load decides.
+        commands = [command for command in night.commands if not command[-1].startswith("/tmp/sd-")]
+        asked.append(len(commands))
         assert night.logins <= 2, "more connections than sessions need"
-        assert len(night.commands) <= MOST_COMMANDS, Counter(command[:1] for command in night.commands)
+        assert len(commands) <= MOST_COMMANDS, Counter(command[-1] for command in commands)
         assert calls.total() <= MOST_CALLS, calls
     assert abs(asked[1] - asked[0]) <= 6, "it asks more with each run that is remembered"
