@@ -67,7 +67,7 @@ class MoreConnections:
         except Interrupted:
             return
         except SendenseError as error:
-            self._ctx.warn(f"{endpoint.name}: no more than {len(endpoint.channels)} connections: {error}")
+            self._ctx.warn(f"the {endpoint.name} gets no more connections, which may make it slower: {error}")
 
 
 def most_connections(wire: Wire | None, uris: Sequence[str]) -> int:

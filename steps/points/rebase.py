@@ -22,11 +22,12 @@ from runner.base.units import HOUR
 from runner.base.waiting import until
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.copy.compare import BlockDifference, compare
+from steps.copy.compare import BlockDifference, Compared, compare
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.extents import BLOCK
 from steps.copy.nbd import NbdEndpoint
 from steps.nbd.image_server import serve
+from steps.nbd.more_connections import MoreConnections
 from steps.points import stored
 from steps.qemu import img, rebase
 from steps.repository import layout, manifest, rebase_journal
@@ -176,19 +177,18 @@ class Rebuilding:
         with ctx.scope(), self._digests(move.point, move.key) as digests:
             blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
             served = serve(ctx, self.host, image, "read-only", connections=2)
-            with NbdEndpoint(
-                served.uris, f"rebuilt disk {move.key} of {move.point}", stop=self.ctx.stop
-            ) as endpoint:
+            name = f"rebuilt disk {move.key} of {move.point}"
+            with (
+                MoreConnections(ctx, served.wire) as more,
+                NbdEndpoint(served.uris, name, stop=ctx.stop) as endpoint,
+            ):
+
+                def progressed(now: Compared) -> None:
+                    ctx.progress(f"{move.point} disk {move.key}", "compare", **asdict(now))
+                    more.moved(endpoint, now.read, now.total - now.done)
+
                 try:
-                    compare(
-                        endpoint,
-                        digests,
-                        stop=ctx.stop,
-                        blocks=blocks,
-                        on_progress=lambda now: ctx.progress(
-                            f"{move.point} disk {move.key}", "compare", **asdict(now)
-                        ),
-                    )
+                    compare(endpoint, digests, stop=ctx.stop, blocks=blocks, on_progress=progressed)
                 except BlockDifference as difference:
                     raise RebuiltDiffersError(self.host, move, difference) from difference
         return _Found(blocks, served.cached, datetime.now(UTC))

@@ -27,7 +27,7 @@ class ServeImageIn(JobModel):
     mode: Literal["write", "read-only"] = "read-only"
     """Whether it is to be written to"""
     connections: Annotated[int, HOW, Field(ge=1, le=32)] = 4
-    """ssh processes, if it is on another host"""
+    """ssh processes at most, if it is on another host and much is moved"""
 
 
 class ServeImage(Step[ServeImageIn, Empty, Serving]):
