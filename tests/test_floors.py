@@ -33,7 +33,7 @@ MAY_SEE: dict[str, str] = {
     "steps/values": "runner/base runner/step vsphere repository qemu",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
     "steps/vm": "runner/base runner/hosts runner/step vsphere repository",
-    "steps/readback": "runner/hosts runner/step repository qemu copy values nbd",
+    "steps/readback": "runner/base runner/hosts runner/step repository qemu copy values nbd",
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",

@@ -174,9 +174,10 @@ class Host(Protocol):
     def free_bytes(self, path: str) -> int:
         """Free for us on the file system of `path`, which exists."""
 
-    def tempdir(self) -> AbstractContextManager[str]:
+    def tempdir(self, room: int = 0) -> AbstractContextManager[str]:
         """A 0700 directory for sockets and password files, removed at the end. Its path has 40 bytes at most,
-        since a unix socket's may have no more than 107."""
+        since a unix socket's may have no more than 107. One for `room` bytes of content is in memory where
+        that has so much free, else in the host's TMPDIR; raises HostError if neither has."""
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         """`flock` on `path`, taken without waiting; the file then says `holder`, and `token` (one word) also

@@ -136,8 +136,8 @@ class LocalHost:
             found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
 
-    def tempdir(self) -> AbstractContextManager[str]:
-        return process.temporary_directory(self.name, self.mark, self._stop)
+    def tempdir(self, room: int = 0) -> AbstractContextManager[str]:
+        return process.temporary_directory(self.name, self.mark, self._stop, room)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         with self._translate_os_errors(path):

@@ -99,10 +99,10 @@ def start(
 
 
 def temporary_directory(
-    host: str = LOCAL, mark: str = "", stop: threading.Event = NEVER
+    host: str = LOCAL, mark: str = "", stop: threading.Event = NEVER, room: int = 0
 ) -> AbstractContextManager[str]:
     """See `runner.hosts.supervisor.kept_directory`."""
-    return kept_directory(host, PipeWire, mark, stop=stop)
+    return kept_directory(host, PipeWire, mark, stop=stop, room=room)
 
 
 def environment() -> dict[str, str]:

@@ -39,8 +39,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from runner.base.errors import CommandError, Interrupted
-from runner.base.units import KiB
+from runner.base.errors import CommandError, HostError, Interrupted
+from runner.base.units import KiB, human_bytes
 from runner.base.waiting import LOOK, NEVER, until
 from runner.hosts.script import load
 
@@ -59,6 +59,9 @@ BROKEN = 255
 """The exit code of a wire that broke, as ssh(1) gives it; the shell at its far end sees its standard input
 end."""
 
+_NO_ROOM = 28
+"""ENOSPC, as the exit code of ``keep-directory.sh``."""
+
 _MARK = "sendense:"
 
 _SUPERVISE = load("runner/hosts/scripts/supervise.sh")
@@ -71,6 +74,10 @@ _DEBIAN_PACKAGES = {
     "/usr/sbin/sshd": "openssh-server",
 }
 """Of OpenSSH's programs and of locks; a step has its own in `runner.step.tools.Program.package`."""
+
+
+class NoRoomError(HostError):
+    """For a temporary directory with content."""
 
 
 class Wire(Protocol):
@@ -217,18 +224,25 @@ def kept_directory(
     mark: str = "",
     cut_off: Callable[[str], None] = lambda directory: None,
     stop: threading.Event = NEVER,
+    room: int = 0,
 ) -> Iterator[str]:
-    """A new 0700 directory with a short name, removed at the end, also at the end of this process by SIGKILL:
-    the shell that made it removes it when its standard input closes. `start` starts a command line on a wire;
-    `cut_off` is told the directory if the wire broke: who keeps it may be dead. Raises CommandError,
-    Interrupted if `stop` comes before it was made."""
+    """A new 0700 directory, removed at the end, also at the end of this process by SIGKILL: the shell that
+    made it removes it when its standard input closes. `start` starts a command line on a wire; `cut_off` is
+    told the directory if the wire broke: who keeps it may be dead. `room` as for `Host.tempdir`. Raises
+    CommandError, HostError where there is no room, Interrupted if `stop` comes before it was made."""
     if stop.is_set():
         raise Interrupted
-    argv = _KEEP_DIRECTORY.argv(name=mark or "directory")
+    argv = _KEEP_DIRECTORY.argv(str(room), name=mark or "directory")
     wire = start(argv)
     try:
-        directory, _ = first_line(host, argv, wire, stop)
-        if not directory.startswith("/tmp/"):
+        try:
+            directory, _ = first_line(host, argv, wire, stop)
+        except CommandError as error:
+            if error.exit_code_seen == _NO_ROOM:
+                places = "/dev/shm, TMPDIR and /tmp"
+                raise NoRoomError(f"{host} has no {human_bytes(room)} free in {places}") from None
+            raise
+        if "/sd-" not in directory:
             raise CommandError(host, ("mktemp", "/tmp/sd-…"), wire.wait(START_TIMEOUT), directory)
     except BaseException:
         wire.close()

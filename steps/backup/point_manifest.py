@@ -114,6 +114,7 @@ def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
         compared=verified.compared,
         inherited=verified.inherited,
         cached=verified.cached,
+        readback=verified.readback,
         leaks=verified.leaks,
         verified=verified.at,
     )

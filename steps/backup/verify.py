@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from runner.base.errors import DifferenceError, StateError
-from runner.base.model import JobModel, Model
+from runner.base.model import HOW, JobModel, Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
@@ -17,13 +17,15 @@ from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
-from steps.copy.compare import BlockDifference, Compared, Comparison, compare
+from steps.copy.compare import BlockDifference
+from steps.copy.differences import Differences
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.incremental.chain_doubt import damaged
 from steps.incremental.read_back import Scope, scope_of
-from steps.points.figures import verified
+from steps.points.figures import digested_by, verified
 from steps.qemu import img
-from steps.readback import wire
+from steps.readback import on_host
+from steps.readback.comparison import ImageReader, ReadBack, Readback
 from steps.readback.image import of_backup
 from steps.repository import layout
 from steps.values.copied import Copied
@@ -38,6 +40,10 @@ class VerifyIn(JobModel):
     """full: every block that was written is read back, and of an incremental 1 % of those it takes from its
     parents, at least 64 and at most 4096; chain: those all; sample: 1 % of the blocks of content, at least
     1024; metadata: the image's tables and the digests file only."""
+    readback: Annotated[Readback, HOW] = "auto"
+    """wire: the image is read over NBD, and digested here; host: its host reads it and makes the digests, by
+    qemu-img and b3sum, and some blocks are read over NBD too; auto: that where the image is on another host
+    that has both, and it was measured to be faster."""
 
 
 class _Marker(Model):
@@ -111,7 +117,7 @@ class ParentDiffersError(DifferenceError):
 
 class Verify(Step[VerifyIn, Empty, Verified]):
     """Compares an image with what was read at the source. First `qemu-img check` of its tables, then every
-    block, read back through a read-only export, against the digest made of the source's bytes."""
+    block, read from disk by another process, against the digest made of the source's bytes."""
 
     name = "verify"
     lifetime = Lifetime.KEEP
@@ -121,7 +127,7 @@ class Verify(Step[VerifyIn, Empty, Verified]):
     }
     In = VerifyIn
     Out = Verified
-    tools = (nbd.LIBNBD,)
+    tools = (nbd.LIBNBD, on_host.B3SUM)
     example = 'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}"}'
     errors = (
         "a block differs: disk, offset and both digests are named, and the disk is copied again by the next "
@@ -151,14 +157,18 @@ class Verify(Step[VerifyIn, Empty, Verified]):
         leaks = _check_tables(host, image)
         with _fetch_digests(ctx, host, copied) as digests:
             scope = scope_of(ctx, copied, inputs.level, digests)
-            compared, cached = _compare(ctx, inputs, digests, scope)
+            seen = _compare(ctx, inputs, digests, scope)
             found = Verified(
                 copied=copied,
                 level=inputs.level,
                 blocks=digests.size // ENTRY,
-                compared=compared.compared,
-                inherited=scope.inherited(compared.compared),
-                cached=cached,
+                compared=seen.found.compared,
+                inherited=scope.inherited(seen.found.compared),
+                cached=seen.cached,
+                readback=seen.by,
+                reread=seen.reread,
+                tools=seen.tools,
+                why=seen.why,
                 leaks=leaks,
                 at=datetime.now(UTC),
             )
@@ -170,7 +180,7 @@ class Verify(Step[VerifyIn, Empty, Verified]):
         ctx.host(out.copied.image.host).remove(_marker(out.copied.image))
 
     def preflight(self, ctx: Context | None, known: Known[VerifyIn, Verified]) -> Preflight[Verified]:
-        return Preflight(settings=known.settings(verify="level"))
+        return Preflight(settings=known.settings(verify="level", readback="readback"))
 
     def report(self, out: Verified) -> StepReport:
         key = out.copied.key
@@ -190,9 +200,13 @@ class Verify(Step[VerifyIn, Empty, Verified]):
         said = [f"Disk {key}: qemu-img check found no damage"]
         if out.compared:
             said.append(
-                f"{blocks} were read back {past} and equal the BLAKE3 digests made while reading the source"
+                f"{blocks} were read back {past}{digested_by(out.tools, out.reread)} and equal the BLAKE3 "
+                "digests made while reading the source"
             )
         statements = [Statement(about="verified", text=f"{'; '.join(said)}.")]
+        if out.why:
+            where = "by its own host" if out.readback == "host" else "over the wire"
+            statements.append(Statement(about="noted", text=f"Disk {key} was read back {where}: {out.why}."))
         if out.leaks:
             wasted = (
                 f"Disk {key}: {out.leaks} leaked clusters waste space in its image; no byte of it is wrong."
@@ -233,30 +247,29 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     return digests
 
 
-def _compare(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> tuple[Comparison, bool]:
-    """With it, whether the blocks may have come from the host's page cache."""
-    image = inputs.copied.image
+def _compare(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> ReadBack:
+    copied, image = inputs.copied, inputs.copied.image
     if inputs.level == "metadata":
-        return Comparison(blocks=digests.size // ENTRY, compared=0, read=0), False
-    try:
-        with wire.opened(ctx, ctx.host(image.host), of_backup(image)) as view:
-
-            def progressed(now: Compared) -> None:
-                ctx.progress(f"disk {image.key}", "verify", **asdict(now))
-                view.progressed(now)
-
-            compared = compare(
-                view.endpoint, digests, stop=ctx.stop, blocks=scope.blocks, on_progress=progressed
-            )
-            return compared, view.cached
-    except BlockDifference as difference:
+        return ReadBack(Differences((), 0), "wire", cached=False)
+    depth = 1 if copied.parent is None else 1 + copied.parent.last_full.points
+    reader = ImageReader(
+        ctx,
+        ctx.host(image.host),
+        of_backup(image, depth),
+        digests,
+        most=1,
+        tell=lambda now: ctx.progress(f"disk {image.key}", "verify", **asdict(now)),
+    )
+    seen = reader.read_back(scope.blocks, inputs.readback)
+    for difference in seen.found.blocks:
         if not scope.is_own(difference.offset):
-            raise _parent_differs(ctx, inputs.copied, difference) from difference
+            raise _parent_differs(ctx, copied, difference)
         before = ctx.previous_failure or {}
         again = (before.get("offset"), before.get("disk")) == (difference.offset, image.key)
         # What was recorded of the copy is proven wrong: the next one begins at byte 0.
         ctx.log(layout.ledger(image.key)).remove()
-        raise ImageDiffersError(image, difference, again=again) from difference
+        raise ImageDiffersError(image, difference, again=again)
+    return seen
 
 
 def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:

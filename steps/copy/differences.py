@@ -15,10 +15,15 @@ from steps.copy.extents import BLOCK
 
 @dataclass(frozen=True)
 class Differences:
-    offsets: tuple[int, ...]
-    """Of the blocks that differ, bytes, in order."""
+    blocks: tuple[BlockDifference, ...]
+    """Those that differ, in order."""
     compared: int
     """Blocks: all that were wanted, or those up to the last difference that was looked for."""
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Of the blocks that differ, bytes, in order."""
+        return tuple(block.offset for block in self.blocks)
 
 
 def differences(
@@ -47,7 +52,7 @@ def differences(
             done = size - now.total + now.done
             on_progress(Compared(done, size, read + now.read, time.monotonic() - began))
 
-    found: list[int] = []
+    found: list[BlockDifference] = []
     left = list(ranges)
     while left and len(found) < most:
         alone = None if blocks is None else [offset for offset, _ in left]
@@ -55,7 +60,7 @@ def differences(
             compare(image, digests, stop=stop, blocks=alone, ranges=left, on_progress=tell)
             left = []
         except BlockDifference as difference:
-            found.append(difference.offset)
+            found.append(difference)
             read += difference.read
             left = _beyond(left, difference.offset + difference.length)
     return Differences(tuple(found), count(ranges) - count(left))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from runner.base.errors import DifferenceError, SendenseError, StateError
-from runner.base.model import JobModel, SectionName
+from runner.base.model import HOW, JobModel, SectionName
 from runner.events.result import Amount, Result
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
@@ -18,13 +18,15 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.copy import nbd
-from steps.copy.compare import Compared, sample
-from steps.copy.differences import Differences, differences
+from steps.copy.compare import sample
+from steps.copy.differences import Differences
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.points import stored
+from steps.points.figures import digested_by
 from steps.qemu import img, nbd_server
-from steps.readback import wire
+from steps.readback import on_host
+from steps.readback.comparison import ImageReader, ReadBack, Readback
 from steps.readback.image import of_point
 from steps.repository import layout, lookup, manifest, verification_records
 from steps.repository.manifest import PointDisk
@@ -44,6 +46,10 @@ class VerifyPointIn(JobModel):
     level: Level = "chain"
     """chain: every block is read, in whichever image of the chain it is; sample: 1 % of the blocks of
     content, at least 1024; metadata: the images' tables, the chain and the digests file only"""
+    readback: Annotated[Readback, HOW] = "auto"
+    """wire: the images are read over NBD, and digested here; host: their host reads them and makes the
+    digests, by qemu-img and b3sum, and some blocks are read over NBD too; auto: that where they are on
+    another host that has both, and it was measured to be faster"""
 
 
 class PointDamagedError(DifferenceError):
@@ -65,7 +71,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
     In = VerifyPointIn
     Out = PointChecked
     makes = ("points",)
-    tools = (img.QEMU_IMG, nbd_server.QEMU_NBD, nbd.LIBNBD)
+    tools = (img.QEMU_IMG, nbd_server.QEMU_NBD, nbd.LIBNBD, on_host.B3SUM)
     example = "uses: verify-point, with: {repository: main, point: pgtest1/20261123, level: chain}"
     errors = (
         "there is no such point, or several may be meant (they are named)",
@@ -87,7 +93,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
             ctx.warn(found.note)
         path = found.path
         begun = datetime.now(UTC)
-        disks = _verified(ctx, host, root, path, inputs.level, begun)
+        disks, seen = _verified(ctx, host, root, path, inputs, begun)
         if any(disk.problem is not None for disk in disks):
             # Beside a prune an image may be put on another one while it is looked at, which passes for
             # damage. (No lock before: reading a large point takes hours, in which its VM is to be backed up.)
@@ -99,7 +105,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
                 f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}",
                 afresh=True,
             )
-            disks = _verified(ctx, host, root, path, inputs.level, begun)
+            disks, seen = _verified(ctx, host, root, path, inputs, begun)
         before = verification_records.read(host, path).verified
         verified = Verification(
             disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks)
@@ -113,13 +119,16 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
             level=inputs.level,
             blocks=sum(disk.blocks for disk in disks),
             compared=sum(disk.compared for disk in disks),
+            on_host=sum(one.found.compared for one in seen if one.by == "host"),
+            reread=sum(one.reread for one in seen),
+            tools=next((one.tools for one in seen if one.tools), ""),
             at=begun,
         )
 
     def preflight(
         self, ctx: Context | None, known: Known[VerifyPointIn, PointChecked]
     ) -> Preflight[PointChecked]:
-        settings = known.settings(repository="repository", verify="level")
+        settings = known.settings(repository="repository", verify="level", readback="readback")
         if ctx is None or known.inputs is None:
             return Preflight(settings=settings)
         host, _ = locate(ctx, known.inputs.repository)
@@ -130,6 +139,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
         name = posixpath.basename(out.path)
         some = f"all {out.blocks}" if out.compared == out.blocks else f"{out.compared} of {out.blocks}"
         whole = f"{some} blocks of 1 MiB equal, by their BLAKE3 digests, what was read at the source"
+        whole += digested_by(out.tools, out.reread)
         said = whole if out.compared else "tables, chain and digests file are whole; no block was read"
         cells = {"Verified": Cell(value=out.level), "Blocks": Cell(value=out.compared, unit="count")}
         return StepReport(
@@ -158,18 +168,21 @@ def _name_of(path: str) -> str:
 
 
 def _verified(
-    ctx: Context, host: Host, root: str, path: str, level: Level, begun: datetime
-) -> tuple[DiskVerified, ...]:
+    ctx: Context, host: Host, root: str, path: str, inputs: VerifyPointIn, begun: datetime
+) -> tuple[tuple[DiskVerified, ...], tuple[ReadBack, ...]]:
     made = manifest.read(host, path)
     if made is None:
         raise StateError(f"{path} on {host.name} no longer has a manifest")
-    return tuple(_disk(ctx, host, root, path, disk, level, begun) for disk in made.disks)
+    both = [_disk(ctx, host, root, path, disk, inputs, begun) for disk in made.disks]
+    return tuple(disk for disk, _ in both), tuple(seen for _, seen in both)
 
 
 def _disk(
-    ctx: Context, host: Host, root: str, path: str, disk: PointDisk, level: Level, begun: datetime
-) -> DiskVerified:
+    ctx: Context, host: Host, root: str, path: str, disk: PointDisk, inputs: VerifyPointIn, begun: datetime
+) -> tuple[DiskVerified, ReadBack]:
+    level = inputs.level
     blank = DiskVerified(key=disk.key, at=begun, level=level, blocks=-(-disk.capacity // BLOCK), compared=0)
+    seen = ReadBack(Differences((), 0), "wire", cached=False)
     try:
         (found,) = stored.read(host, root, path, (disk.key,)).disks
         _check_tables(host, found)
@@ -177,8 +190,8 @@ def _disk(
             local = ctx.scratch / f"{posixpath.basename(path)}-{disk.key}"
             digests = stack.enter_context(stored.receive_digests(host, found, local))
             stack.callback(local.unlink)
-            nothing = Differences(offsets=(), compared=0)
-            seen = nothing if level == "metadata" else _compare(ctx, host, found, digests, level)
+            if level != "metadata":
+                seen = _compare(ctx, host, found, digests, inputs)
     except (
         stored.ChainError,
         stored.DigestsDamagedError,
@@ -186,8 +199,9 @@ def _disk(
         StateError,
         img.BadImageError,
     ) as error:
-        return blank.model_copy(update={"problem": error.message})
-    return blank.model_copy(update={"compared": seen.compared, "different": seen.offsets})
+        return blank.model_copy(update={"problem": error.message}), seen
+    update = {"compared": seen.found.compared, "different": seen.found.offsets, "readback": seen.by}
+    return blank.model_copy(update=update), seen
 
 
 class _TablesError(SendenseError):
@@ -202,22 +216,19 @@ def _check_tables(host: Host, disk: StoredDisk) -> None:
             raise _TablesError(f"qemu-img check finds {report.corruptions} corruptions in {path}")
 
 
-def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, level: Level) -> Differences:
+def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, inputs: VerifyPointIn) -> ReadBack:
     label = f"{disk.point} disk {disk.key}"
-    with wire.opened(ctx, host, of_point(disk)) as view:
-
-        def progressed(now: Compared) -> None:
-            ctx.progress(label, "compare", **asdict(now))
-            view.progressed(now)
-
-        return differences(
-            view.endpoint,
-            digests,
-            stop=ctx.stop,
-            most=DIFFERENCES,
-            blocks=sample(digests, seed=ctx.run.id) if level == "sample" else None,
-            on_progress=progressed,
-        )
+    reader = ImageReader(
+        ctx,
+        host,
+        of_point(disk),
+        digests,
+        DIFFERENCES,
+        lambda now: ctx.progress(label, "compare", **asdict(now)),
+    )
+    return reader.read_back(
+        sample(digests, seed=ctx.run.id) if inputs.level == "sample" else None, inputs.readback
+    )
 
 
 def _words(disk: DiskVerified) -> str:

@@ -13,6 +13,7 @@ verified    how far the blocks were compared with what was read at the source wh
 
 from __future__ import annotations
 
+from runner.base.units import counted
 from runner.events.step_report import Cell
 from steps.repository.manifest import Level
 
@@ -23,6 +24,13 @@ def speed_of(seconds: float, read: int) -> dict[str, Cell]:
         "Copy time": Cell(value=seconds, unit="seconds"),
         "Read speed": Cell(value=read / max(seconds, 0.001), unit="bytes/s"),
     }
+
+
+def digested_by(tools: str, reread: int) -> str:
+    """Of blocks that were read back on their own host, with what; `reread` of them over the wire too."""
+    if not tools:
+        return ""
+    return f", digested on that host by {tools} ({counted(reread, 'block')} of them read over the wire too)"
 
 
 def verified(level: Level, compared: int, blocks: int) -> str:

@@ -269,6 +269,7 @@ def _rebuilt(
             "compared": len(compared),
             "inherited": 0 if own is None else sum(block not in own for block in compared),
             "cached": found.cached,
+            "readback": "wire",
             "verified": found.at,
         }
     )

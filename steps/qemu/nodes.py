@@ -30,6 +30,17 @@ class Nodes:
         return f"json:{json.dumps(_node(self.images, self.format))}"
 
 
+def in_json(image: str | Nodes, *, direct: bool) -> str:
+    """The image as one node, for a command that lays another node over it. A path is that of a qcow2 image
+    whose own header names what it is backed by. `direct`: past the page cache, which its backing images
+    inherit."""
+    if isinstance(image, Nodes):
+        node = _node(image.images, image.format)
+    else:
+        node = {"driver": "qcow2", "file": {"driver": "file", "filename": image}}
+    return json.dumps({**node, "cache": {"direct": direct}})
+
+
 def _node(images: Sequence[str], last: Format) -> dict[str, Any]:
     path, *below = images
     node: dict[str, Any] = {

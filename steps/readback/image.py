@@ -25,9 +25,11 @@ class ImageAtRest:
     capacity: int
     export: str
     """NBD export name, where it is served."""
+    depth: int = 1
+    """Images of its chain at most."""
 
 
-def of_backup(image: Image) -> ImageAtRest:
+def of_backup(image: Image, depth: int) -> ImageAtRest:
     """Of an unfinished restore point: its header, which `qemu-img` restores by, is verified with it."""
     return ImageAtRest(
         key=image.key,
@@ -36,6 +38,7 @@ def of_backup(image: Image) -> ImageAtRest:
         opens=image.path,
         capacity=image.capacity,
         export=layout.export(layout.slug_of(posixpath.dirname(image.directory)), image.key),
+        depth=depth,
     )
 
 
@@ -48,4 +51,5 @@ def of_point(disk: StoredDisk) -> ImageAtRest:
         opens=image.nodes,
         capacity=image.capacity,
         export=image.export,
+        depth=len(image.images),
     )

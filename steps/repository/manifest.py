@@ -26,6 +26,10 @@ Level = Literal["full", "sample", "metadata"]
 LEVELS: tuple[Level, ...] = ("metadata", "sample", "full")
 """How far blocks were read back and compared with the source; the weakest first."""
 
+ReadBy = Literal["host", "wire"]
+"""Where the digests of what is read back are made: by the host that has the image, or by the run, which reads
+it over the wire."""
+
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -114,6 +118,8 @@ class PointDisk(Recorded):
     """Those among the compared that a parent holds."""
     cached: bool
     """Blocks read back may have come from the host's page cache."""
+    readback: ReadBy = "wire"
+    """By whom they were; of a point of before this was noted, by the run."""
     leaks: Amount
     verified: UtcTime
     """When; as the three before, of the image that is there now, which a prune may have rebuilt."""

@@ -25,6 +25,7 @@ from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.hosts.host import Host
 from steps.repository import layout
+from steps.repository.manifest import ReadBy
 from steps.repository.recorded import Amount, Recorded, UtcTime, different
 
 SUSPECT = "suspect.json"
@@ -64,6 +65,7 @@ class DiskVerified(Recorded):
     """How much of what it holds was read."""
     blocks: Amount
     compared: Amount
+    readback: ReadBy = "wire"
     different: tuple[int, ...] = ()
     """Offsets (bytes) of the first that differ, a hundred at most."""
     problem: str | None = None

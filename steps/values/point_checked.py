@@ -22,5 +22,11 @@ class PointChecked(Model):
     """Of its disks, 1 MiB each"""
     compared: int
     """Those that were compared"""
+    on_host: int = 0
+    """Those among them whose digests the host made itself"""
+    reread: int = 0
+    """Those among these that were read over the wire too"""
+    tools: str = ""
+    """What it made them with"""
     at: datetime
     """When it was begun"""

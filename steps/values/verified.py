@@ -24,6 +24,14 @@ class Verified(Model):
     """Those among them that are a parent's."""
     cached: bool
     """They may have come from the host's page cache."""
+    readback: manifest.ReadBy = "wire"
+    """Whether their digests were made by the host that has the image, or here."""
+    reread: int = 0
+    """Blocks that the host digested and that were read over the wire too."""
+    tools: str = ""
+    """What the host digested them with; empty if it did not."""
+    why: str = ""
+    """What decided how they were read back: what was measured, or what the host lacks."""
     leaks: int
     """Leaked clusters that `qemu-img check` counted: wasted space, no wrong bytes."""
     at: datetime

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.base.errors import CommandError, HostError, LockedError
+from runner.base.units import MiB
 from runner.hosts.connect import connect
 from runner.hosts.files import NoSpaceError, is_temporary
 from runner.hosts.held_lock import HeldLock, holder_of
@@ -356,6 +357,14 @@ def test_a_temporary_directory_is_short_private_and_removed(host: Host) -> None:
         host.mkdir(f"{directory}/a/b", parents=True)
         host.write(f"{directory}/a/b/c", b"x")
     assert not host.exists(directory)
+
+
+def test_a_temporary_directory_for_content_is_in_memory_where_there_is_room(host: Host) -> None:
+    with host.tempdir(room=MiB) as directory:
+        assert directory.startswith("/dev/shm/")
+    assert not host.exists(directory)
+    with pytest.raises(HostError, match=r"has no .* free in /dev/shm, TMPDIR and /tmp"), host.tempdir(room=2**62):
+        pass
 
 
 # Files

@@ -21,7 +21,9 @@ for file in $(grep -lzs '^sendense:' /proc/[0-9]*/cmdline); do
     since=$((now - up + start / $(getconf CLK_TCK)))
     echo "process $since $(base64 -w 0 <"$file" 2>/dev/null) $who"
 done
-for directory in /tmp/sd-*; do
+tmpdir=${TMPDIR:-/tmp}
+[ "$tmpdir" != /tmp ] || tmpdir=
+for directory in /tmp/sd-* /dev/shm/sd-* ${tmpdir:+"$tmpdir"/sd-*}; do
     { [ -d "$directory" ] && [ ! -L "$directory" ] && [ -O "$directory" ]; } || continue
     since=$(stat -c %Y "$directory") || continue
     if [ -f "$directory/.owner" ]; then

@@ -75,8 +75,8 @@ class SshHost(RemoteFiles):
         self._end_cut_off()
         return LeashedChild(argv, self.name, self._wire, self.mark, self._cut_off.add, self.stop)
 
-    def tempdir(self) -> AbstractContextManager[str]:
-        return kept_directory(self.name, self._wire, self.mark, self._cut_off.add, self.stop)
+    def tempdir(self, room: int = 0) -> AbstractContextManager[str]:
+        return kept_directory(self.name, self._wire, self.mark, self._cut_off.add, self.stop, room)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         return take_lock(self.name, self._wire, path, holder, token, self.mark)

@@ -1,0 +1,212 @@
+"""Digests of an image's blocks that its own host makes, by stock tools: only the digests travel."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import secrets
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+
+from runner.base.errors import CommandError, SendenseError
+from runner.base.units import MINUTE, MiB, human_seconds
+from runner.hosts.host import Host
+from runner.hosts.script import load
+from runner.step.context import Context
+from runner.step.tools import Program, ToolMissing
+from steps.copy.digests import digest_of
+from steps.copy.extents import BLOCK
+from steps.qemu import img
+from steps.qemu.nodes import Nodes, in_json
+from steps.readback.image import ImageAtRest
+
+B3SUM = Program(
+    program="b3sum",
+    asks=("b3sum", "--version"),
+    answers=r"^b3sum (\d+\.\d+\S*)",
+    minimum=(1, 0),
+    package="b3sum",
+    purpose="digests that a repository host makes of its own images",
+)
+
+_MAPS = replace(img.QEMU_IMG, minimum=(5, 1))
+"""`qemu-img map` of a part of an image (ChangeLog/5.1: --start-offset, --max-length)."""
+
+WINDOW = 64
+"""Blocks that are read at a time (569 MiB of data: 2.3 CPU seconds with 64, 2.7 with 16, 3.1 with 8: a
+process of qemu-img takes 30 ms)."""
+
+BATCH = 4
+"""Windows for one command there: a command costs some round trips."""
+
+SIDE_BY_SIDE = 2
+"""Commands at once: while one reads, the other one digests."""
+
+ROOM = SIDE_BY_SIDE * 2 * WINDOW * BLOCK + 64 * MiB
+"""A window lies there twice while it is split."""
+
+STALL = MINUTE
+"""Seconds that a window may take: at less than 1 MiB a second nothing moves."""
+
+_OPEN_FILES = 256
+"""Images that one qemu-img has open at most: it opens the whole chain for each run of blocks, and a process
+may have 1024 files."""
+
+_DIGEST = load("steps/readback/scripts/digest-blocks.sh")
+_ZERO_RUNS = load("steps/readback/scripts/zero-runs.sh")
+_LINE = re.compile(r"[0-9a-f]{64}")
+_RUN = re.compile(r"(\d+) (\d+)")
+_MAP_TIMEOUT = 10 * MINUTE
+
+
+class ToolsError(SendenseError):
+    """`why`: in words, of the host's tools."""
+
+    def __init__(self, host: Host, why: str) -> None:
+        super().__init__(
+            f"the digests that qemu-img and b3sum make on host {host.name} cannot be used: {why}"
+        )
+
+
+class StalledError(SendenseError):
+    transient = True
+
+    def __init__(self, host: Host, image: ImageAtRest, seconds: float) -> None:
+        super().__init__(
+            f"the {image.name} is read by host {host.name} itself, and no block came in "
+            f"{human_seconds(seconds)}: look at the storage under {posixpath.dirname(image.path)}"
+        )
+
+
+class HostDigests:
+    """Good while `opened` is."""
+
+    def __init__(
+        self, host: Host, image: ImageAtRest, directory: str, *, cached: bool, tools: str = ""
+    ) -> None:
+        self.tools = tools
+        """What makes them, in words."""
+        self._host = host
+        self._image = image
+        self._directory = directory
+        self._node = in_json(image.opens, direct=not cached)
+        self._runs = max(1, min(WINDOW, _OPEN_FILES // image.depth))
+
+    @classmethod
+    @contextmanager
+    def opened(cls, ctx: Context, host: Host, image: ImageAtRest, *, cached: bool) -> Iterator[HostDigests]:
+        """`cached`: its file system has no reads past the page cache. The tools have proven themselves then.
+        Raises ToolMissing, ToolsError, HostError, Interrupted."""
+        tools = f"b3sum {B3SUM.require(ctx, host)} and qemu-img {_require_map(ctx, host)}"
+        with host.tempdir(room=ROOM) as directory:
+            _prove(host, directory)
+            yield cls(host, image, directory, cached=cached, tools=tools)
+
+    def digests(self, blocks: Iterable[int]) -> Generator[tuple[int, bytes], None, None]:
+        """Each of the blocks (offsets, in order) with its digest. Raises ToolsError, StalledError, HostError,
+        Interrupted. To be closed."""
+        batches = _chunks(self._windows(blocks), BATCH)
+        running: deque[tuple[Sequence[Sequence[int]], Future[list[bytes]]]] = deque()
+        with ThreadPoolExecutor(SIDE_BY_SIDE, "digests") as pool:
+            for batch in batches:
+                running.append((batch, pool.submit(self._digest, batch)))
+                if len(running) == SIDE_BY_SIDE:
+                    yield from _paired(*running.popleft())
+            while running:
+                yield from _paired(*running.popleft())
+
+    def zeroes(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The runs of blocks (first offset, end; whole blocks) in [start, end) that read as zero by the
+        image's tables, in order. Raises ToolsError, HostError, Interrupted."""
+        argv = _ZERO_RUNS.argv(str(BLOCK), self._node, str(start), str(end))
+        done = self._host.run(argv, timeout=_MAP_TIMEOUT, ok=None)
+        *lines, last = done.stdout.decode(errors="replace").splitlines() or [""]
+        found = [_RUN.fullmatch(line) for line in lines]
+        if done.exit_code or last != f"end {end}" or None in found:
+            raise ToolsError(self._host, f"`qemu-img map` of {self._image.path}: {_said(done.stderr)}")
+        runs = ((int(one[1]), int(one[1]) + int(one[2])) for one in found if one is not None)
+        return [(first * BLOCK, min(last * BLOCK, self._image.capacity)) for first, last in runs]
+
+    def _windows(self, blocks: Iterable[int]) -> Iterator[list[int]]:
+        window: list[int] = []
+        runs = 0
+        for block in blocks:
+            starts = not window or block != window[-1] + BLOCK
+            if len(window) == WINDOW or (starts and runs == self._runs):
+                yield window
+                window, runs, starts = [], 0, True
+            window.append(block)
+            runs += starts
+        if window:
+            yield window
+
+    def _digest(self, windows: Sequence[Sequence[int]]) -> list[bytes]:
+        asked = "".join(f"{self._line(window)}\n" for window in windows)
+        return _run(self._host, self._image, self._directory, self._node, asked, sum(map(len, windows)))
+
+    def _line(self, window: Sequence[int]) -> str:
+        runs: list[list[int]] = []
+        for block in window:
+            length = min(BLOCK, self._image.capacity - block)
+            if runs and sum(runs[-1]) == block:
+                runs[-1][1] += length
+            else:
+                runs.append([block, length])
+        return " ".join(f"{offset} {length}" for offset, length in runs)
+
+
+def _require_map(ctx: Context, host: Host) -> str:
+    """The version of qemu-img. Raises ToolMissing, HostError."""
+    version = img.QEMU_IMG.require(ctx, host)
+    if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < _MAPS.minimum:
+        raise ToolMissing(host.name, _MAPS, version)
+    return version
+
+
+def _prove(host: Host, directory: str) -> None:
+    """The whole way, with random blocks whose digests are known here: tools that lack what is needed, or that
+    print anything else, show it."""
+    sample = secrets.token_bytes(BLOCK + img.SECTOR)
+    path = posixpath.join(directory, "known")
+    host.write(path, sample)
+    known = ImageAtRest(0, "random blocks sent there", path, Nodes((path,), "raw"), len(sample), "")
+    node = in_json(known.opens, direct=False)
+    if _run(host, known, directory, node, f"0 {len(sample)}\n", 2) != [
+        digest_of(sample[:BLOCK]),
+        digest_of(sample[BLOCK:]),
+    ]:
+        raise ToolsError(host, "b3sum printed another digest than that of random blocks that were sent there")
+    host.remove(path)
+
+
+def _run(host: Host, image: ImageAtRest, directory: str, node: str, asked: str, blocks: int) -> list[bytes]:
+    argv = _DIGEST.argv(directory, str(BLOCK), node)
+    timeout = STALL * asked.count("\n")
+    try:
+        done = host.run(argv, stdin=asked.encode(), timeout=timeout, ok=None)
+    except CommandError as error:
+        raise StalledError(host, image, timeout) from error
+    lines = done.stdout.decode(errors="replace").split()
+    if done.exit_code:
+        raise ToolsError(host, _said(done.stderr))
+    if len(lines) != blocks or not all(map(_LINE.fullmatch, lines)):
+        raise ToolsError(host, f"b3sum printed {len(lines)} lines for {blocks} blocks, or no digests")
+    return [bytes.fromhex(line) for line in lines]
+
+
+def _said(stderr: str) -> str:
+    return " ".join(stderr.split()) or "it printed nothing"
+
+
+def _paired(windows: Sequence[Sequence[int]], made: Future[list[bytes]]) -> Iterator[tuple[int, bytes]]:
+    blocks = (block for window in windows for block in window)
+    return zip(blocks, made.result(), strict=True)
+
+
+def _chunks(windows: Iterator[list[int]], size: int) -> Iterator[list[list[int]]]:
+    while chunk := list(islice(windows, size)):
+        yield chunk

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Prints the BLAKE3 digests of blocks of an image, a line a block, as they are read from it anew.
+#
+#   $1  a directory for what is read
+#   $2  bytes a block
+#   $3  the image, in qemu's JSON
+#
+# Each line of standard input is a window, OFFSET SIZE of every run of blocks in it: qemu-img joins them, so that
+# they are read by one process. Only the image's last block may be shorter.
+#
+# Exits with the code of what failed.
+directory=$(mktemp -d "$1/digest-XXXXXX") || exit
+block=$2 image=$3
+while read -r runs; do
+    # shellcheck disable=SC2086  # a list of numbers
+    set -- $runs
+    left=$#
+    while [ "$left" -gt 0 ]; do
+        set -- "$@" "json:{\"driver\":\"raw\",\"offset\":$1,\"size\":$2,\"file\":$image}"
+        shift 2
+        left=$((left - 2))
+    done
+    qemu-img convert -U -W -O raw "$@" "$directory/window" || exit
+    split -b "$block" -a 3 "$directory/window" "$directory/block-" || exit
+    rm "$directory/window"
+    b3sum --no-names --num-threads 1 "$directory"/block-* || exit
+    rm "$directory"/block-*
+done
+rmdir "$directory"

@@ -1,0 +1,82 @@
+"""Which blocks of an image are compared, and in which order they are read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from runner.base.units import GiB
+from steps.copy.digests import ENTRY, Digests
+from steps.copy.extents import BLOCK
+
+REREAD_SHARE = 0.005
+"""Of the blocks of content that the host digests, so many are read over the wire too, at least one."""
+
+_SPAN = 256 * GiB
+"""Bytes of the disk whose digests (8 MiB) and runs of zeroes are held at a time."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`blocks`: their offsets, in order; None for all from `start` on."""
+
+    digests: Digests
+    blocks: Sequence[int] | None
+    start: int = 0
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """(offset, length) of runs of whole blocks."""
+        capacity = self.digests.capacity
+        if self.blocks is None:
+            return [(self.start, capacity - self.start)]
+        return [(offset, min(BLOCK, capacity - offset)) for offset in self.blocks]
+
+    def beyond(self, offset: int) -> Wanted:
+        """Those of them from `offset` on."""
+        if self.blocks is None:
+            return Wanted(self.digests, None, offset)
+        return Wanted(self.digests, [block for block in self.blocks if block >= offset])
+
+    def content(self) -> Iterator[int]:
+        """The offsets of those whose digests say that they are not all zero."""
+        if self.blocks is None:
+            yield from self.digests.data_blocks()
+        else:
+            yield from (block for block in self.blocks if self.digests.get(block).strip(b"\0"))
+
+    def reread(self, chance: random.Random) -> tuple[int, list[int]]:
+        """How many blocks of content there are, and the offsets, in order, of those to be read over the wire
+        too."""
+        count, chosen, one = 0, [], 0
+        for block in self.content():
+            count += 1
+            if chance.random() < REREAD_SHARE:
+                chosen.append(block)
+            elif chance.random() * count < 1:
+                one = block
+        return count, chosen or [one][:count]
+
+    def to_read(self, zeroes: Callable[[int, int], list[tuple[int, int]]]) -> Iterator[int]:
+        """The offsets of those that are to be read, in order: a block is taken as zero only if its digest
+        says zero and the image's tables do, which `zeroes(start, end)` tells; it is not asked of single
+        blocks."""
+        if self.blocks is not None:
+            yield from self.blocks
+            return
+        for start in range(self.start, self.digests.capacity, _SPAN):
+            end = min(start + _SPAN, self.digests.capacity)
+            at = start
+            for zero, stop in [*zeroes(start, end), (end, end)]:
+                yield from range(at, zero, BLOCK)
+                yield from self._content_in(zero, stop)
+                at = stop
+
+    def _content_in(self, start: int, end: int) -> Iterator[int]:
+        count = -(-(end - start) // BLOCK)
+        entries = self.digests.get(start, count) if count else b""
+        if entries.strip(b"\0"):
+            for number in range(count):
+                if entries[number * ENTRY : (number + 1) * ENTRY].strip(b"\0"):
+                    yield start + number * BLOCK

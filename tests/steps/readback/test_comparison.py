@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import os
+import random
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.base.errors import Interrupted
+from runner.base.units import GiB, KiB, MiB, TiB
+from runner.hosts.local import LocalHost
+from runner.hosts.supervisor import NoRoomError
+from runner.step.tools import ToolMissing
+from steps.copy.digests import Digests
+from steps.readback import comparison, on_host, wanted
+from steps.readback.on_host import StalledError
+from steps.readback.wanted import Wanted
+from tests.eventually import eventually
+from tests.hub import Hub, hub_on
+from tests.programs import Programs
+from tests.steps.readback.images import BLOCKS, CONTENT, Stored, stored, with_overlay
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = 'a, "b" driver=raw,x:y;{$HOME} \'ü'
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Stored:
+    return stored(tmp_path / "full")
+
+
+@pytest.fixture
+def increment(full: Stored, tmp_path: Path) -> Stored:
+    return with_overlay(full, tmp_path / "increment")
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """The first programs that a local host finds."""
+    made = Programs(tmp_path / "bin")
+    monkeypatch.setenv("PATH", made.path)
+    return made
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Hub]:
+    """A host that counts as another machine, with what a local host finds."""
+
+    class Far(LocalHost):
+        local = False
+
+    with hub_on(Far("hub"), str(tmp_path / "repository"), tmp_path) as hub:
+        yield hub
+
+
+@pytest.fixture(autouse=True)
+def used_there(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
+    """The directories with content that were used on a host; none of them is left at the end."""
+    used: list[Path] = []
+    prove = on_host._prove
+
+    def record(host: Host, directory: str) -> None:
+        used.append(Path(directory))
+        prove(host, directory)
+
+    monkeypatch.setattr(on_host, "_prove", record)
+    yield used
+    assert not [path for path in used if path.exists()]
+
+
+@pytest.mark.parametrize("how", ["host", "wire"])
+def test_a_disk_with_holes_and_a_short_last_block_is_equal(
+    any_hub: Hub, full: Stored, how: comparison.Readback
+) -> None:
+    seen = full.read_back(any_hub, how)
+    assert (seen.found.offsets, seen.found.compared, seen.by, seen.cached) == ((), BLOCKS, how, False)
+    assert seen.reread == (how == "host")
+    assert not any_hub.warnings
+
+
+def test_a_sparse_disk_of_five_gib_and_a_sector_is_equal(hub: Hub, tmp_path: Path) -> None:
+    large = stored(tmp_path / "large", 5 * GiB + 512, (0, 4097, 5 * 1024))
+    seen = large.read_back(hub)
+    assert (seen.found.offsets, seen.found.compared, seen.by) == ((), 5 * 1024 + 1, "host")
+
+
+def test_a_name_means_nothing_to_qemu_or_a_shell(any_hub: Hub, tmp_path: Path) -> None:
+    assert stored(tmp_path / HOSTILE).read_back(any_hub).by == "host"
+
+
+def test_what_an_incremental_inherits_is_read_through_its_chain(any_hub: Hub, increment: Stored) -> None:
+    seen = increment.read_back(any_hub)
+    assert (seen.found.offsets, seen.found.compared, seen.by) == ((), BLOCKS, "host")
+
+
+def test_single_blocks_are_read_alone(hub: Hub, increment: Stored) -> None:
+    blocks = [0, MiB, 8 * MiB, 12 * MiB, 40 * MiB]
+    increment.write(2 * MiB, MiB, 1)
+    assert increment.read_back(hub, blocks=blocks).found.blocks == ()
+    increment.write(12 * MiB, 512, 1)
+    assert increment.read_back(hub, blocks=blocks).found.offsets == (12 * MiB,)
+
+
+def rot(stored: Stored) -> None:
+    stored.write(20 * MiB + 501 * KiB, 1, 3)
+
+
+def rot_below(stored: Stored) -> None:
+    Stored(stored.raw, stored.images[-1:], stored.digests).write(33 * MiB, 512, 3)
+
+
+def zeroed(stored: Stored) -> None:
+    stored.write(7 * MiB, 64 * KiB, 0)
+
+
+def in_a_hole(stored: Stored) -> None:
+    stored.write(25 * MiB + 900 * KiB, 512, 3)
+
+
+def in_the_last_sector(stored: Stored) -> None:
+    stored.write(40 * MiB, 512, 3)
+
+
+def truncated(stored: Stored) -> None:
+    os.truncate(stored.images[-1], stored.images[-1].stat().st_size - 3 * MiB)
+
+
+def several(stored: Stored) -> None:
+    for damage in (rot, zeroed, in_a_hole, in_the_last_sector):
+        damage(stored)
+
+
+DAMAGES = [rot, rot_below, zeroed, in_a_hole, in_the_last_sector, truncated, several]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_host_finds_what_the_wire_finds(hub: Hub, increment: Stored, damage: Callable[[Stored], None]) -> None:
+    damage(increment)
+    over_wire = increment.read_back(hub, "wire").found
+    assert over_wire.blocks
+    for most in (100, 1):
+        seen = increment.read_back(hub, most=most)
+        assert [(one.offset, one.expected, one.found) for one in seen.found.blocks] == [
+            (one.offset, one.expected, one.found) for one in over_wire.blocks[:most]
+        ]
+    assert seen.found.compared == over_wire.offsets[0] // MiB + 1
+    assert not hub.warnings
+
+
+def lies(how: str, put: str = "b3sum") -> tuple[str, str]:
+    return put, f"#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n{how}\n"
+
+
+CONSTANT = (
+    "for file; do case $file in */*) echo 00000000000000000000000000000000000000000000000000000000000000ff;; esac; done"
+)
+LIARS = {
+    "a constant": lies(f'[ "$1" = --version ] && exec b3sum "$@"\n{CONSTANT}'),
+    "right once, then a constant": lies(
+        f'if [ "$1" = --version ] || ! [ -e "$(dirname "$0")/known" ]; then touch "$(dirname "$0")/known"; exec b3sum "$@"; fi\n{CONSTANT}'
+    ),
+    "too few lines": lies('if [ $# -gt 8 ]; then b3sum "$@" | sed 1d; else exec b3sum "$@"; fi'),
+    "half of them": lies('if [ $# -gt 8 ]; then b3sum "$@" | head -n 2; kill -9 $$; else exec b3sum "$@"; fi'),
+    "no digests": lies('if [ $# -gt 8 ]; then b3sum "$@" | tr a-f x; else exec b3sum "$@"; fi'),
+    "a map of nothing": lies('case $1 in map) echo "[]";; *) exec qemu-img "$@";; esac', "qemu-img"),
+    "no split": lies("exit 1", "split"),
+}
+
+
+@pytest.mark.parametrize("liar", LIARS.values(), ids=LIARS.keys())
+@pytest.mark.parametrize("damage", [None, rot])
+def test_tools_that_lie_or_fail_are_named_and_all_is_read_over_the_wire(
+    hub: Hub, full: Stored, programs: Programs, liar: tuple[str, str], damage: Callable[[Stored], None] | None
+) -> None:
+    if damage is not None:
+        damage(full)
+    programs.put(*liar)
+    seen = full.read_back(hub)
+    assert (seen.found.offsets, seen.by) == (() if damage is None else (20 * MiB,), "wire")
+    (said,) = hub.warnings
+    assert said.startswith("disk 2000: the digests that qemu-img and b3sum make on host hub cannot be used: ")
+    assert said.endswith("; all of it is read over the wire")
+    assert "\n" not in said
+
+
+def test_a_difference_that_the_host_does_not_admit_is_found_by_the_share_that_is_read_over_the_wire(
+    hub: Hub, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digests file lies beside the image: tools that say what it says are right about everything they print."""
+    expected = "".join(f"{full.digests.expected(block * MiB).hex()}\n" for block in CONTENT)
+    programs.put(*lies(f"if [ $# -gt 8 ]; then printf '{expected}'; else exec b3sum \"$@\"; fi"))
+    rot(full)
+    monkeypatch.setattr(wanted, "REREAD_SHARE", 0.0)
+    assert full.read_back(hub, "host").found.offsets in ((), (20 * MiB,)), "one block in eight is looked at"
+    monkeypatch.setattr(wanted, "REREAD_SHARE", 1.0)
+    seen = full.read_back(hub, "host")
+    assert (seen.found.offsets, seen.by, seen.reread) == ((20 * MiB,), "host", len(CONTENT))
+
+
+def test_where_tools_are_missing_auto_reads_over_the_wire_and_host_fails(
+    far: Hub, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "SMALL", 1)
+    monkeypatch.setattr("tests.programs.ELSEWHERE", "")
+    without_b3sum(programs, monkeypatch)
+    seen = full.read_back(far, "auto")
+    assert (seen.found.blocks, seen.by) == ((), "wire")
+    assert "host hub has no b3sum: install b3sum 1.0 or newer there (Debian package b3sum)" in seen.why
+    assert not far.warnings
+    with pytest.raises(ToolMissing, match="host hub has no b3sum"):
+        full.read_back(far, "host")
+
+
+def without_b3sum(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PATH that leads to everything else. (Supervised programs find those of /usr/sbin and /sbin too.)"""
+    for place in ("/bin", "/usr/bin"):
+        for program in Path(place).iterdir():
+            link = programs.directory / program.name
+            if program.name != "b3sum" and not link.is_symlink():
+                link.symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs.directory))
+
+
+def test_without_room_auto_reads_over_the_wire_and_host_fails(
+    far: Hub, full: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "SMALL", 1)
+    monkeypatch.setattr(on_host, "ROOM", 2**60)
+    seen = full.read_back(far, "auto")
+    assert (seen.by, "hub has no " in seen.why) == ("wire", True)
+    with pytest.raises(NoRoomError, match=r"hub has no .* free"):
+        full.read_back(far, "host")
+
+
+@pytest.mark.parametrize(("speed", "by"), [(0.0, "host"), (1e15, "wire")], ids=["the host is faster", "the wire is"])
+@pytest.mark.parametrize("damage", [None, zeroed, in_the_last_sector])
+def test_auto_reads_the_rest_by_what_was_measured_to_be_faster(
+    far: Hub,
+    full: Stored,
+    monkeypatch: pytest.MonkeyPatch,
+    speed: float,
+    by: str,
+    damage: Callable[[Stored], None] | None,
+) -> None:
+    if damage is not None:
+        damage(full)
+    expected = full.read_back(far, "wire").found
+    monkeypatch.setattr(comparison, "SMALL", 1)
+    monkeypatch.setattr(comparison, "_MEASURED", 4)
+    check = comparison._Check._compare_speeds
+    monkeypatch.setattr(comparison._Check, "_compare_speeds", lambda self, wire, there: check(self, speed, there))
+    seen = full.read_back(far, "auto")
+    assert (seen.found.offsets, seen.found.compared, seen.by) == (expected.offsets, expected.compared, by)
+    assert "/s over the wire" in seen.why
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_auto_pays_for_nothing_where_the_image_is_here_or_small(
+    far: Hub, hub: Hub, full: Stored, small: bool, programs: Programs
+) -> None:
+    programs.put(*lies("exit 1"))
+    assert full.read_back(far if small else hub, "auto").by == "wire"
+
+
+def test_a_stop_ends_it_within_seconds_and_nothing_is_left_there(
+    far: Hub, full: Stored, programs: Programs, used_there: list[Path]
+) -> None:
+    programs.once("b3sum", "*block-aah*")
+    outcome: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            full.read_back(far)
+        except BaseException as error:  # noqa: BLE001  # the test looks at it
+            outcome.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        assert eventually(programs.runs)
+        assert used_there[0].exists()
+        far.stop.set()
+        thread.join(8)
+        assert not thread.is_alive()
+    finally:
+        far.stop.set()
+        thread.join()
+    assert [type(error) for error in outcome] == [Interrupted]
+    assert eventually(programs.is_gone)
+
+
+def test_what_does_not_move_is_given_up_and_may_be_tried_again(
+    hub: Hub, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs.once("b3sum", "*block-aah*")
+    monkeypatch.setattr(on_host, "STALL", 2.0)
+    with pytest.raises(StalledError, match=r"no block came in 2\.0 s") as found:
+        full.read_back(hub)
+    assert found.value.transient
+    assert eventually(programs.is_gone)
+
+
+def test_a_share_of_the_content_is_read_over_the_wire_too_and_another_one_each_time(tmp_path: Path) -> None:
+    digests = Digests.create(tmp_path / "digests", 4 * TiB)
+    for block in range(0, 40_000, 2):
+        digests.put(block * MiB, b"x" * 32)
+    chosen = [Wanted(digests, None).reread(random.SystemRandom()) for _ in range(2)]
+    for count, blocks in chosen:
+        assert count == 20_000
+        assert 50 < len(blocks) < 200
+        assert blocks == sorted(set(blocks)) and all(block % (2 * MiB) == 0 for block in blocks)
+    assert chosen[0] != chosen[1]
+    assert Wanted(digests, [2 * MiB, 3 * MiB]).reread(random.SystemRandom()) == (1, [2 * MiB])
+    assert Wanted(digests, [3 * MiB]).reread(random.SystemRandom()) == (0, [])
+
+
+def test_what_is_to_be_read_of_62_tib_is_never_held(tmp_path: Path) -> None:
+    digests = Digests.create(tmp_path / "digests", 62 * TiB)
+    for tebibyte in range(62):
+        digests.put(tebibyte * TiB + 7 * MiB, b"x" * 32)
+    tracemalloc.start()
+    try:
+        found = sum(1 for _ in Wanted(digests, None).to_read(lambda start, end: [(start, end - MiB)]))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == 62 + 62 * 4, "of each TiB its content, and of each question what the image does not call zero"
+    assert peak < 40 * MiB
