@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def stored(directory: Path, capacity: int = CAPACITY, content: Sequence[int] = C
             file.write(chance.randbytes(4 * KiB if block == 20 else min(MiB, left)))
     image = directory / "disk.qcow2"
     command("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
-    return Stored(raw, (image,), digests_of(raw, directory / "digests"))
+    return Stored(raw, (image,), digests_of(raw, directory / "digests", content))
 
 
 def with_overlay(below: Stored, directory: Path) -> Stored:
@@ -76,14 +76,15 @@ def with_overlay(below: Stored, directory: Path) -> Stored:
     changes = ("write -P 7 1M 64k", "write -z 8M 1M", "write -P 9 30M 1M", "write -P 5 40M 512")
     command("qemu-io", "-f", "qcow2", *(word for change in changes for word in ("-c", change)), image)
     command("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, raw)
-    return Stored(raw, (image, *below.images), digests_of(raw, directory / "digests"))
+    return Stored(raw, (image, *below.images), digests_of(raw, directory / "digests", range(BLOCKS)))
 
 
-def digests_of(raw: Path, path: Path) -> Digests:
+def digests_of(raw: Path, path: Path, blocks: Iterable[int]) -> Digests:
     digests = Digests.create(path, raw.stat().st_size)
     with raw.open("rb") as file:
-        for offset in range(0, digests.capacity, MiB):
+        for number in blocks:
+            file.seek(number * MiB)
             block = file.read(MiB)
             if block.strip(b"\0"):
-                digests.put(offset, blake3(block).digest())
+                digests.put(number * MiB, blake3(block).digest())
     return digests
