@@ -8,9 +8,12 @@ from pydantic import Field
 
 from runner.base.errors import SendenseError
 from runner.base.model import HOW, JobModel
+from runner.base.units import human_bytes
+from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.copy.endpoint import ConnectFailed
+from steps.copy.extents import BLOCK
 from steps.copy.nbd import probe
 from steps.nbd import exporter
 from steps.qemu import nbd_server
@@ -76,6 +79,15 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
             multi_conn=seen.multi_conn,
             wire=wire,
         )
+
+    def report(self, out: Tunnel) -> StepReport:
+        several = len(out.uris) if out.wire is None else out.wire.connections
+        text = f"The image of disk {out.image.key} gets {several} NBD connection{'s' if several > 1 else ''}"
+        if (wire := out.wire) is not None:
+            processes = f"{wire.ssh_processes} ssh process{'es' if wire.ssh_processes > 1 else ''}"
+            text += f" through {processes} at most: a round trip took {wire.round_trip * 1000:.1f} ms"
+        text += f". A request is of {human_bytes(BLOCK)}."
+        return StepReport(statements=(Statement(about="how", text=text),))
 
     def probe(self, ctx: Context, out: Tunnel) -> bool:
         try:

@@ -218,6 +218,7 @@ def reach(
         export=expected.export,
         ssh_processes=chosen.ssh_processes,
         connections=chosen.connections,
+        round_trip=seen.round_trip,
     )
     return (uri,) * wire.connections_each, seen, wire
 

@@ -60,6 +60,7 @@ class HttpsServer(SourceServer):
                 export="",
                 ssh_processes=chosen.ssh_processes,
                 connections=len(children),
+                round_trip=self.round_trip,
             )
         return uris
 

@@ -18,6 +18,8 @@ class Wire(Given):
     """How many carry it at most, with the shared one."""
     connections: int
     """NBD connections through all of these."""
+    round_trip: float
+    """Seconds, as measured: what these two follow from"""
 
     @property
     def connections_each(self) -> int:

@@ -1,24 +1,27 @@
-"""The engine against nbdcopy, on the same servers and file system, one after the other in turns.
+"""The engine against nbdcopy, on the same servers and file system, in pairs of which now one, now the other goes first.
 
 Both read the disk from one `nbdkit file` and write a new qcow2 through the exporter that start-nbd runs: over its unix
-socket; through SSH; and through SSH with a round trip of 20 ms. Through SSH the engine has the forwards that open-tunnel
-makes. nbdcopy has what its user has who types `ssh -N -L` and `nbdcopy`: one forward, ssh's own choice of a cipher, and
-nbdcopy's own choice of connections and requests. It knows, as the engine does, that the target is blank. What nbdcopy
-makes of our cipher and of twice the connections is measured too, and decides nothing.
+socket; through SSH; and through SSH with a round trip of 20 ms. Through SSH the engine has the forwards that a copy gets.
+nbdcopy is measured twice: as its user types it (`ssh -N -L`, ssh's own choice of a cipher, its own connections and
+requests), and with the best of SETTINGS, which a first round over one ssh of our cipher finds, for each route. It knows, as
+the engine does, that the target is blank. All of it is measured on the machine as it is, and with a process that spins for
+each core.
 """
 
 from __future__ import annotations
 
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.base.units import human_bytes
+from runner.base.units import KiB, human_bytes
 from runner.hosts.local import LocalHost
 from runner.hosts.process import start
 from runner.hosts.spec import SshSpec
@@ -28,17 +31,18 @@ from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
 from steps.lab.sshd import Sshd
 from steps.nbd import exporter
+from steps.nbd.parallelism import DIRECT, choose
 from steps.qemu import img, nbd_server
 from tests.bench.disk import SIZE, make_disk
 from tests.bench.measure import Cost, median, run_engine, run_program
 
 ROUND_TRIP = 0.020
-HANDSHAKE = 5
-"""Round trips of an NBD handshake, at least."""
+NARROW = 25e6
+"""Bytes a second: 200 Mbit/s."""
 READY_TIMEOUT = 20.0
-CONNECTIONS = OpenTunnelIn().connections
-TUNED_CONNECTIONS = 8
-"""Twice nbdcopy's default."""
+SETTINGS = [(1, 1024, 8), (1, 4096, 8), (4, 256, 64), (4, 1024, 8), (8, 1024, 8), (8, 256, 64), (16, 1024, 8)]
+"""Of nbdcopy: connections, KiB a request, requests in flight a connection."""
+MOST_CONNECTIONS = max(connections for connections, _, _ in SETTINGS)
 EXPORT = "disk"
 
 
@@ -53,14 +57,16 @@ class Peer:
 
 @dataclass(frozen=True)
 class Route:
-    """`aim`: how many times as fast as nbdcopy the engine shall be. `many`: sockets for the engine; `typed`: nbdcopy as its
-    user has it; `tuned`: the best of it; `apart`: processes that are no part of the copy."""
+    """`typed` and `best`: how many times as fast as nbdcopy the engine shall be. `many`: sockets for the engine, one a
+    connection; `peer`: nbdcopy as its user has it; `tuned`: the socket for its best settings; `apart`: processes that are no
+    part of the copy."""
 
     name: str
-    aim: float
+    typed: float
+    best: float | None
     many: Sequence[str]
-    typed: Peer
-    tuned: Peer
+    peer: Peer
+    tuned: str
     apart: tuple[int, ...] = ()
 
 
@@ -114,7 +120,7 @@ class Bench:
             socket,
             EXPORT,
             read_only=False,
-            shared=max(TUNED_CONNECTIONS, nbd_server.CONNECTIONS_PER_FORWARD * CONNECTIONS) + 2,
+            shared=MOST_CONNECTIONS + nbd_server.SPARE_CONNECTIONS,
             cache=exporter.CACHES[0],
             pid_file=f"{self._sockets}/pid-{number}",
         )
@@ -125,7 +131,7 @@ class Bench:
 
     def engine(self, route: Route, *, check: bool = False) -> Cost:
         with self.target() as image:
-            ends = {"source": [self.source] * CONNECTIONS, "target": [_uri(socket) for socket in route.many]}
+            ends = {"source": [self.source] * DIRECT, "target": [_uri(socket) for socket in route.many]}
             cost = run_engine([ends], apart=route.apart)
             if check:
                 self._compare(image)
@@ -155,10 +161,7 @@ class Bench:
     def two_at_once(self, forwards: Sequence[Sequence[str]]) -> Cost:
         with self.target(0), self.target(1):
             return run_engine(
-                [
-                    {"source": [self.source] * CONNECTIONS, "target": [_uri(socket) for socket in many]}
-                    for many in forwards
-                ]
+                [{"source": [self.source] * DIRECT, "target": [_uri(socket) for socket in many]} for many in forwards]
             )
 
     def _compare(self, image: Path) -> None:
@@ -171,8 +174,8 @@ def _uri(socket: str) -> str:
 
 
 @contextmanager
-def _delayed(spec: SshSpec) -> Iterator[tuple[SshSpec, int]]:
-    argv = (sys.executable, "-m", "tests.bench.delay", str(spec.port), str(ROUND_TRIP / 2))
+def _delayed(spec: SshSpec, *rate: float) -> Iterator[tuple[SshSpec, int]]:
+    argv = (sys.executable, "-m", "tests.bench.delay", str(spec.port), str(ROUND_TRIP / 2), *map(str, rate))
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as proxy:
         try:
             assert proxy.stdout is not None
@@ -182,38 +185,67 @@ def _delayed(spec: SshSpec) -> Iterator[tuple[SshSpec, int]]:
             proxy.kill()
 
 
-def in_turns(bench: Bench, route: Route, pairs: int) -> float:
-    """Prints the medians and the ratio to nbdcopy as typed, which it returns: over 1, the engine is faster."""
-    peers = (route.typed, route.tuned)
-    for peer in peers:
-        bench.nbdcopy(route, peer, check=True)
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """A process that spins for each core."""
+    spinning = [subprocess.Popen((sys.executable, "-c", "while True: pass")) for _ in os.sched_getaffinity(0)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
+def best_of(bench: Bench, route: Route) -> Peer:
+    """nbdcopy with the settings that took least, of one run each."""
+    peers = [
+        Peer(
+            f"nbdcopy, {connections} connections, {several} requests of {size} KiB",
+            route.tuned,
+            (f"--connections={connections}", f"--request-size={size * KiB}", f"--requests={several}"),
+        )
+        for connections, size, several in SETTINGS
+    ]
+    return min(peers, key=lambda peer: bench.nbdcopy(route, peer).seconds)
+
+
+def in_turns(bench: Bench, route: Route, pairs: int) -> None:
+    """Prints nbdcopy's time over the engine's: over 1, the engine is faster."""
+    bench.nbdcopy(route, route.peer, check=True)
     bench.engine(route, check=True)
+    best = best_of(bench, route)
+    for machine, load in (("as it is", nullcontext), ("busy cores", busy_cores)):
+        with load():
+            for peer, aim in ((route.peer, route.typed), (best, route.best)):
+                _print_pairs(f"{route.name}, machine {machine}", bench, route, peer, aim, pairs)
+
+
+def _print_pairs(name: str, bench: Bench, route: Route, peer: Peer, aim: float | None, pairs: int) -> None:
     ours: list[Cost] = []
-    theirs: dict[Peer, list[Cost]] = {peer: [] for peer in peers}
-    for _ in range(pairs):
-        ours.append(bench.engine(route))
-        for peer in peers:
-            theirs[peer].append(bench.nbdcopy(route, peer))
-    typed, tuned = (median(theirs[peer]).seconds / median(ours).seconds for peer in peers)
-    aim = f"aim {route.aim:.1f}: {'met' if typed >= route.aim else 'NOT met'}"
-    print(f"{route.name}: {typed:.2f} × nbdcopy as typed ({aim}; {pairs} pairs), {tuned:.2f} × nbdcopy tuned")
+    theirs: list[Cost] = []
+    for number in range(pairs):
+        turns = [(ours, lambda: bench.engine(route)), (theirs, lambda: bench.nbdcopy(route, peer))]
+        for costs, run in turns if number % 2 else reversed(turns):
+            costs.append(run())
+    ratios = [their.seconds / our.seconds for our, their in zip(ours, theirs, strict=True)]
+    middle = statistics.median(ratios)
+    met = "" if aim is None else f"; aim {aim:.1f}: {'met' if middle >= aim else 'NOT met'}"
+    print(f"{name}: {min(ratios):.2f} – {middle:.2f} – {max(ratios):.2f} × nbdcopy ({pairs} pairs{met})")
     print(_line(f"engine, {_shape(route.many)}", ours))
-    for peer in peers:
-        print(_line(peer.given, theirs[peer]), flush=True)
-    return typed
+    print(_line(peer.given, theirs), flush=True)
 
 
 def _shape(sockets: Sequence[str]) -> str:
-    several = len(set(sockets))
-    return f"{len(sockets)} connections" + (f" over {several} ssh" if several > 1 else "")
+    return f"{len(sockets)} connections through {len(set(sockets))} sockets"
 
 
 def _line(who: str, costs: Sequence[Cost]) -> str:
     cost = median(costs)
-    seconds = " ".join(f"{cost.seconds:.2f}" for cost in costs)
+    least, most = (end(cost.seconds for cost in costs) for end in (min, max))
     return (
-        f"    {who:<54} {cost.seconds:5.2f} s   CPU {cost.cpu:4.2f} s, servers and ssh {cost.servers:5.2f} s   "
-        f"memory {human_bytes(cost.memory):>9}   [{seconds}]"
+        f"    {who:<54} {least:5.2f} – {cost.seconds:5.2f} – {most:5.2f} s   CPU {cost.cpu:4.2f} s, servers and ssh "
+        f"{cost.servers:5.2f} s   memory {human_bytes(cost.memory):>9}"
     )
 
 
@@ -226,50 +258,49 @@ def main(pairs: int = 5) -> None:
         sshd = Sshd(directory / "sshd")
         sshd.start()
         stack.callback(sshd.stop)
-        print(f"a disk of {human_bytes(SIZE)}, {human_bytes(bench.data)} of it random data")
+        print(f"a disk of {human_bytes(SIZE)}, {human_bytes(bench.data)} of it random data; least – median – most")
         served = bench.exporter()
         typed = Peer("nbdcopy as typed: its own connections", served)
-        tuned = Peer(f"nbdcopy tuned: {TUNED_CONNECTIONS} connections", served, _tuning())
-        in_turns(bench, Route("direct", 1.0, [served] * CONNECTIONS, typed, tuned), pairs)
+        in_turns(bench, Route("direct", 1.0, 0.9, [served] * DIRECT, typed, served), pairs)
         with _through(bench, sshd.spec) as (many, typed, tuned):
-            in_turns(bench, Route("through SSH", 1.5, many, typed, tuned), pairs)
-            with _forwards(sshd.spec, bench.exporter(1), CONNECTIONS) as others:
+            in_turns(bench, Route("through SSH", 1.0, 1.0, many, typed, tuned), pairs)
+            with _forwards(sshd.spec, bench.exporter(1)) as others:
                 _print_two_at_once(bench, many, others)
         with _delayed(sshd.spec) as (spec, proxy), _through(bench, spec, round_trip=ROUND_TRIP) as (many, typed, tuned):
             name = f"through SSH, {ROUND_TRIP * 1000:.0f} ms round trip"
-            in_turns(bench, Route(name, 2.0, many, typed, tuned, apart=(proxy,)), pairs)
-
-
-def _tuning() -> tuple[str, ...]:
-    return (f"--connections={TUNED_CONNECTIONS}",)
+            in_turns(bench, Route(name, 1.0, 1.0, many, typed, tuned, apart=(proxy,)), pairs)
+        with (
+            _delayed(sshd.spec, NARROW) as (spec, proxy),
+            _through(bench, spec, round_trip=ROUND_TRIP) as (many, typed, tuned),
+        ):
+            name = f"through SSH, {ROUND_TRIP * 1000:.0f} ms round trip, {NARROW * 8 / 1e6:.0f} Mbit/s"
+            route = Route(name, 1.0, None, many, typed, tuned, apart=(proxy,))
+            _print_pairs(name, bench, route, typed, None, pairs=1)
 
 
 @contextmanager
-def _through(bench: Bench, spec: SshSpec, *, round_trip: float = 0.0) -> Iterator[tuple[Sequence[str], Peer, Peer]]:
+def _through(bench: Bench, spec: SshSpec, *, round_trip: float = 0.0) -> Iterator[tuple[Sequence[str], Peer, str]]:
     """What the engine and nbdcopy have through SSH."""
     served = bench.exporter()
     with (
-        _forwards(spec, served, CONNECTIONS, round_trip=round_trip) as many,
+        _forwards(spec, served, round_trip=round_trip) as many,
         bench.typed_forward(spec) as typed,
-        _forwards(spec, served, 1) as one,
+        open_forwards("the bench's sshd", spec, [served]) as one,
     ):
-        yield (
-            many,
-            Peer("nbdcopy as typed: one ssh -L, its own connections", typed),
-            Peer(f"nbdcopy tuned: one ssh, our cipher, {TUNED_CONNECTIONS} connections", one[0], _tuning()),
-        )
+        yield many, Peer("nbdcopy as typed: one ssh -L, its own connections", typed), one.sockets[0]
 
 
 @contextmanager
-def _forwards(spec: SshSpec, socket: str, connections: int, *, round_trip: float = 0.0) -> Iterator[Sequence[str]]:
-    """Sockets as open-tunnel gives them to the engine: each as often as it carries connections."""
-    several = exporter.ssh_processes(connections, handshake=HANDSHAKE * round_trip)
-    with open_forwards("the bench's sshd", spec, [socket] * several) as forwards:
-        yield forwards.sockets * nbd_server.CONNECTIONS_PER_FORWARD
+def _forwards(spec: SshSpec, socket: str, *, round_trip: float = 0.0) -> Iterator[Sequence[str]]:
+    """Sockets as a copy gets them of which much is moved: each as often as it carries connections."""
+    limit = OpenTunnelIn().connections * nbd_server.CONNECTIONS_PER_FORWARD
+    chosen = choose(round_trip=round_trip, limit=limit)
+    with open_forwards("the bench's sshd", spec, [socket] * chosen.ssh_processes) as forwards:
+        yield forwards.sockets * (chosen.connections // chosen.ssh_processes)
 
 
 def _print_two_at_once(bench: Bench, many: Sequence[str], others: Sequence[str]) -> None:
-    direct = [[bench.exporter(number)] * CONNECTIONS for number in (0, 1)]
+    direct = [[bench.exporter(number)] * DIRECT for number in (0, 1)]
     for name, forwards in (("direct", direct), ("through SSH", [many, others])):
         costs = [bench.two_at_once(forwards) for _ in range(3)]
         cores = median([*costs])

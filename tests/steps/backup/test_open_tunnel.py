@@ -65,8 +65,12 @@ def test_how_many_ssh_processes_it_may_get_depends_on_the_measured_round_trip(
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     context = hub_over_ssh.context()
     with exported(hub_over_ssh) as export, context.closing:
-        wire = open_tunnel(context, export).wire
+        tunnel = open_tunnel(context, export)
+        wire = tunnel.wire
         assert wire is not None and (wire.host, wire.ssh_processes) == (export.host, processes)
+    (said,) = STEP.report(tunnel).statements
+    assert f"through {processes} ssh process" in said.text
+    assert f"a round trip took {round_trip * 1000:.1f} ms. A request is of 1.0 MiB." in said.text
 
 
 def test_anothers_export_is_refused_by_its_size(any_hub: Hub) -> None:
