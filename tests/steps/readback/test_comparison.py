@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import socket
+import socketserver
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -11,11 +16,13 @@ import pytest
 
 from runner.base.errors import Interrupted
 from runner.base.units import GiB, KiB, MiB, TiB
+from runner.hosts.connect import connect
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.supervisor import NoRoomError
 from runner.step.tools import ToolMissing
 from steps.copy.digests import Digests
+from steps.lab.sshd import Sshd
 from steps.readback import comparison, on_host, wanted
 from steps.readback.on_host import StalledError
 from steps.readback.wanted import Wanted
@@ -331,3 +338,83 @@ def test_what_is_to_be_read_of_many_tib_is_never_held(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert found == 8 + 8 * 4, "of each TiB its content, and of each question what the image does not call zero"
     assert peak < 40 * MiB
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from runner.hosts.connect import connect
+from runner.hosts.spec import SshSpec
+from steps.copy.digests import Digests
+from tests.hub import hub_on
+from tests.steps.readback.images import CAPACITY, Stored
+
+there, host = Path(sys.argv[2]), connect("hub", SshSpec.model_validate_json(sys.argv[1]))
+digests = Digests(there / "digests", CAPACITY, os.O_RDONLY)
+with hub_on(host, str(there / "repository"), there) as hub:
+    Stored(there / "source.raw", (there / "disk.qcow2",), digests).read_back(hub)
+"""
+
+
+def test_nothing_is_left_on_a_host_whose_runner_was_killed(full: Stored, tmp_path: Path) -> None:
+    programs = Programs(tmp_path / "bin")
+    programs.once("b3sum", "*block-aah*", 'echo "$@" >"$here/given"; exec sleep 3600')
+    server = Sshd(tmp_path / "sshd", {"SetEnv": f"SHLVL=2 PATH={programs.path}"})
+    server.start()
+    try:
+        spec = server.spec.model_dump_json(by_alias=True)
+        argv = [sys.executable, "-c", KILLED, spec, str(full.raw.parent)]
+        with subprocess.Popen(argv, cwd=Path(__file__).parents[3]) as runner:
+            assert eventually(programs.runs)
+            directory = Path((programs.directory / "given").read_text().split()[-1]).parent.parent
+            assert directory.name.startswith("sd-") and directory.exists()
+            runner.kill()
+        assert eventually(programs.is_gone)
+        assert eventually(lambda: not directory.exists())
+    finally:
+        server.stop()
+
+
+class Counting(socketserver.BaseRequestHandler):
+    """What a server on loopback sends to whom it connects with, counted."""
+
+    server: CountingServer
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.port)) as far:
+            threading.Thread(target=self._hand_on, args=(self.request, far, False), daemon=True).start()
+            self._hand_on(far, self.request, True)
+
+    def _hand_on(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(1 << 16):
+                self.server.carried += len(content) * counts
+                target.sendall(content)
+            target.shutdown(socket.SHUT_WR)
+
+
+class CountingServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), Counting)
+        self.port = port
+        self.carried = 0
+
+
+def test_what_travels_is_the_share_that_is_reread_and_one_percent_at_most(sshd: Sshd, tmp_path: Path) -> None:
+    data = 128 * MiB
+    large = stored(tmp_path / "large", 2 * data, range(128))
+    with CountingServer(sshd.port) as counting:
+        threading.Thread(target=counting.serve_forever, daemon=True).start()
+        host = connect("hub", sshd.spec.model_copy(update={"port": counting.server_address[1]}))
+        try:
+            with hub_on(host, str(tmp_path / "repository"), tmp_path) as hub:
+                before = counting.carried
+                seen = large.read_back(hub)
+                carried = counting.carried - before
+        finally:
+            host.close()
+            counting.shutdown()
+    assert (seen.found.blocks, seen.by) == ((), "host")
+    assert seen.reread * MiB < carried < data // 100 + seen.reread * MiB
