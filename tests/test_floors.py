@@ -33,7 +33,7 @@ MAY_SEE: dict[str, str] = {
     "steps/values": "runner/base runner/step vsphere repository qemu",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
     "steps/vm": "runner/base runner/hosts runner/step vsphere repository",
-    "steps/readback": "runner/base runner/hosts runner/step repository qemu copy values nbd",
+    "steps/readback": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
@@ -45,7 +45,7 @@ MAY_SEE: dict[str, str] = {
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
-    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm",
+    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback",
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
@@ -79,6 +79,7 @@ LATE = {
     ("runner/console/diff.py", "runner.console.screen"): "as in tables",
     ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
     ("steps/sections/entries.py", "steps.nbd"): "a doctor alone looks at forwards, with libnbd",
+    ("steps/sections/entries.py", "steps.readback"): "a doctor alone looks at what digests images, with libnbd",
     ("steps/sections/entries.py", "steps.sections.orphans"): "a sweep alone asks vCenters, with 90 ms of pyVmomi",
     ("steps/sections/entries.py", "steps.vsphere.checks"): "a doctor alone asks vCenters, with pyVmomi as well",
     ("runner/base/waiting.py", "tenacity"): "56 ms, and most commands wait for nothing",

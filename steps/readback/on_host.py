@@ -14,6 +14,7 @@ from itertools import islice
 
 from runner.base.errors import CommandError, SendenseError
 from runner.base.units import MINUTE, MiB, human_seconds
+from runner.events.check_results import Observation, good, noted
 from runner.hosts.host import Host
 from runner.hosts.script import load
 from runner.step.context import Context
@@ -157,6 +158,18 @@ class HostDigests:
             else:
                 runs.append([block, length])
         return " ".join(f"{offset} {length}" for offset, length in runs)
+
+
+def examine(ctx: Context, host: Host) -> Observation:
+    """Whether `host` can digest its images itself; a note at most, since they can be read over the wire."""
+    subject, looked_at = f"host {host.name}", "b3sum and qemu-img, to verify its images without the wire"
+    try:
+        return good(
+            subject, looked_at, f"b3sum {B3SUM.require(ctx, host)}, qemu-img {_require_map(ctx, host)}"
+        )
+    except ToolMissing as missing:
+        remedy = "until then each byte that is verified is sent over the wire"
+        return noted(subject, looked_at, missing.message, remedy)
 
 
 def _require_map(ctx: Context, host: Host) -> str:

@@ -39,6 +39,7 @@ class RepositoryEntry(Repository):
         """The programs and forwards are for images on it, which are written and read through exporters
         there."""
         from steps.nbd import forwards
+        from steps.readback import on_host
 
         host = ctx.host(self.host)
         there = marked(host, name, self.path)
@@ -49,6 +50,7 @@ class RepositoryEntry(Repository):
             img.QEMU_IMG.observe(ctx, host),
             exporter,
             *(() if exporter.state == "wrong" else (forwards.examine(ctx, host),)),
+            *(() if host.local or exporter.state == "wrong" else (on_host.examine(ctx, host),)),
         )
 
 

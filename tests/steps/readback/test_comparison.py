@@ -418,3 +418,14 @@ def test_what_travels_is_the_share_that_is_reread_and_one_percent_at_most(sshd: 
             counting.shutdown()
     assert (seen.found.blocks, seen.by) == ((), "host")
     assert seen.reread * MiB < carried < data // 100 + seen.reread * MiB
+
+
+def test_doctor_says_whether_a_host_can_digest_its_images(
+    far: Hub, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = on_host.examine(far.context(), far.host)
+    assert seen.state == "good" and "b3sum 1" in seen.found
+    without_b3sum(programs, monkeypatch)
+    far.shared.clear()
+    seen = on_host.examine(far.context(), far.host)
+    assert (seen.state, "Debian package b3sum" in seen.found) == ("noted", True)
