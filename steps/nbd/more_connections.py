@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -36,6 +36,7 @@ class MoreConnections:
         self._over = threading.Event()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="more connections")
         self._closing = ExitStack()
+        self._opening: Future[None] | None = None
 
     def __enter__(self) -> MoreConnections:
         return self
@@ -46,6 +47,8 @@ class MoreConnections:
         self._over.set()
         self._worker.shutdown()
         self._closing.close()
+        if self._opening is not None and error is None:
+            self._opening.result()  # what is not for a warning is a bug, and a traceback
 
     def moved(self, endpoint: NbdEndpoint, done: int, left: int) -> None:
         """To be told now and then how many bytes went over the wire, and how many may yet. Returns at
@@ -53,7 +56,7 @@ class MoreConnections:
         if self._wire is None or min(done, left) < MUCH:
             return
         wire, self._wire = self._wire, None
-        self._worker.submit(self._open, wire, endpoint)
+        self._opening = self._worker.submit(self._open, wire, endpoint)
 
     def _open(self, wire: Wire, endpoint: NbdEndpoint) -> None:
         host = self._ctx.host(wire.host).until(self._over)
