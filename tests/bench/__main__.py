@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from tests.bench import big_job, copying, incremental, job, night, repository, serving
+from tests.bench import big_job, copying, incremental, job, night, readback, repository, serving
 
 if __name__ == "__main__":
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -15,5 +15,6 @@ if __name__ == "__main__":
     night.main()
     serving.main()
     copying.main()
+    readback.main()
     incremental.main()
     repository.main()

@@ -174,7 +174,7 @@ def _uri(socket: str) -> str:
 
 
 @contextmanager
-def _delayed(spec: SshSpec, *rate: float) -> Iterator[tuple[SshSpec, int]]:
+def delayed(spec: SshSpec, *rate: float) -> Iterator[tuple[SshSpec, int]]:
     argv = (sys.executable, "-m", "tests.bench.delay", str(spec.port), str(ROUND_TRIP / 2), *map(str, rate))
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as proxy:
         try:
@@ -266,11 +266,11 @@ def main(pairs: int = 5) -> None:
             in_turns(bench, Route("through SSH", 1.0, 1.0, many, typed, tuned), pairs)
             with _forwards(sshd.spec, bench.exporter(1)) as others:
                 _print_two_at_once(bench, many, others)
-        with _delayed(sshd.spec) as (spec, proxy), _through(bench, spec, round_trip=ROUND_TRIP) as (many, typed, tuned):
+        with delayed(sshd.spec) as (spec, proxy), _through(bench, spec, round_trip=ROUND_TRIP) as (many, typed, tuned):
             name = f"through SSH, {ROUND_TRIP * 1000:.0f} ms round trip"
             in_turns(bench, Route(name, 1.0, 1.0, many, typed, tuned, apart=(proxy,)), pairs)
         with (
-            _delayed(sshd.spec, NARROW) as (spec, proxy),
+            delayed(sshd.spec, NARROW) as (spec, proxy),
             _through(bench, spec, round_trip=ROUND_TRIP) as (many, typed, tuned),
         ):
             name = f"through SSH, {ROUND_TRIP * 1000:.0f} ms round trip, {NARROW * 8 / 1e6:.0f} Mbit/s"
