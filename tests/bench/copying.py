@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.base.units import KiB, human_bytes
@@ -186,11 +186,16 @@ def delayed(spec: SshSpec, *rate: float) -> Iterator[tuple[SshSpec, int]]:
 
 
 @contextmanager
-def busy_cores() -> Iterator[None]:
-    """A process that spins for each core."""
+def idle_cores() -> Iterator[tuple[int, ...]]:
+    yield ()
+
+
+@contextmanager
+def busy_cores() -> Iterator[tuple[int, ...]]:
+    """A process that spins for each core; their pids."""
     spinning = [subprocess.Popen((sys.executable, "-c", "while True: pass")) for _ in os.sched_getaffinity(0)]
     try:
-        yield
+        yield tuple(process.pid for process in spinning)
     finally:
         for process in spinning:
             process.kill()
@@ -215,10 +220,11 @@ def in_turns(bench: Bench, route: Route, pairs: int) -> None:
     bench.nbdcopy(route, route.peer, check=True)
     bench.engine(route, check=True)
     best = best_of(bench, route)
-    for machine, load in (("as it is", nullcontext), ("busy cores", busy_cores)):
-        with load():
+    for machine, load in (("as it is", idle_cores), ("busy", busy_cores)):
+        with load() as spinning:
+            loaded = replace(route, apart=(*route.apart, *spinning))
             for peer, aim in ((route.peer, route.typed), (best, route.best)):
-                _print_pairs(f"{route.name}, machine {machine}", bench, route, peer, aim, pairs)
+                _print_pairs(f"{route.name}, machine {machine}", bench, loaded, peer, aim, pairs)
 
 
 def _print_pairs(name: str, bench: Bench, route: Route, peer: Peer, aim: float | None, pairs: int) -> None:
@@ -237,7 +243,7 @@ def _print_pairs(name: str, bench: Bench, route: Route, peer: Peer, aim: float |
 
 
 def _shape(sockets: Sequence[str]) -> str:
-    return f"{len(sockets)} connections through {len(set(sockets))} sockets"
+    return f"connections: {len(sockets)}, sockets: {len(set(sockets))}"
 
 
 def _line(who: str, costs: Sequence[Cost]) -> str:

@@ -20,7 +20,7 @@ def test_on_a_short_wire_the_cores_decide(cores: int, processes: int) -> None:
 
 @pytest.mark.parametrize(
     ("round_trip", "chosen"),
-    [(0.005, Parallelism(1, 1)), (0.02, Parallelism(2, 4)), (0.1, Parallelism(4, 16)), (1.0, Parallelism(4, 16))],
+    [(0.005, Parallelism(1, 2)), (0.02, Parallelism(4, 8)), (0.1, Parallelism(4, 16)), (1.0, Parallelism(4, 16))],
 )
 def test_a_long_wire_gets_as_many_windows_as_fill_it(round_trip: float, chosen: Parallelism) -> None:
     assert choose(round_trip=round_trip, cores=2) == chosen
