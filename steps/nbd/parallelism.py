@@ -31,7 +31,7 @@ _TCP_WINDOW = 4 * MiB
 
 _RATE = 800 * MiB
 """Bytes a second that a long wire is filled for: twice what two cores encrypt, decrypt, digest and store,
-since a window is seldom full. At 20 ms that is eight connections over four ssh processes (569 MiB: 2.6 s, where
+since a window is seldom full. At 20 ms that is eight connections over four ssh processes (569 MiB: 2.6 s;
 nbdcopy took 3.7 s with eight over one)."""
 
 _CORES_PER_SSH = 2
