@@ -37,6 +37,9 @@ class StandInVcenter:
     def until(self, stop: object) -> StandInVcenter:
         return self
 
+    def ask(self, key: object, doing: str, work: object) -> list[Any]:
+        return self.call(doing, work)
+
     def call(self, doing: str, work: object) -> list[Any]:
         """The one property that publish reads: a snapshot's configuration."""
         entry = vmodl.DynamicProperty(name="config", val=self.config)

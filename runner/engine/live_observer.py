@@ -9,10 +9,9 @@ from runner.base.model import Model
 from runner.engine.checkpoint import NodeRecord
 from runner.engine.world import World
 from runner.events.events import Event, Warned
-from runner.hosts.remembering import Answers
 from runner.job.inputs import Inputs, parse_out
 from runner.job.nodes import Node, NodeId
-from runner.step.context import Context
+from runner.step.context import Answers, Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import AnyStep, Lifetime
 

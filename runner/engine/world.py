@@ -23,13 +23,13 @@ from runner.hosts.fencing import guarded
 from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.held_lock import HeldLock, Holder, holder_of
 from runner.hosts.host import Host
-from runner.hosts.remembering import Answers, remembering
+from runner.hosts.remembering import remembering
 from runner.hosts.spec import HostSpec, SshSpec
 from runner.hosts.stray_processes import tidy
 from runner.hosts.supervisor import mark_of
 from runner.job.model import Job
 from runner.job.nodes import NodeId
-from runner.step.context import Context, Log, Run
+from runner.step.context import Answers, Context, Log, Run
 from runner.step.section import Section
 
 CLEANUP_TIMEOUT = 8 * MINUTE
@@ -212,6 +212,7 @@ class World:
             None,
             host=reached,
             stop=stop,
+            answers=answers,
         )
 
     def context(
@@ -246,6 +247,7 @@ class World:
         *,
         host: Callable[[str], Host],
         stop: threading.Event,
+        answers: Answers | None = None,
     ) -> Context:
         scratch = self._scratch / (node.file_name if isinstance(node, NodeId) else str(node))
         with translate_os_errors(THIS_MACHINE, str(scratch)):
@@ -263,6 +265,7 @@ class World:
             log=log,
             previous_failure=previous_failure,
             guards=self.guards,
+            answers=answers,
         )
 
 

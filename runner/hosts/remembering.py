@@ -10,10 +10,8 @@ from runner.hosts.host import Host
 READING = frozenset({"run", "stat", "exists", "listdir", "read", "free_bytes", "reach"})
 """Verbs whose answers are remembered, of a host that nothing is changed on meanwhile."""
 
-Answers = dict[object, Any]
 
-
-def remembering(host: Host, answers: Answers) -> Host:
+def remembering(host: Host, answers: dict[object, Any]) -> Host:
     """`host`, for a look at it that ends with `answers` and in which nothing is changed. That something is
     absent is not remembered, since what is waited for comes; nor is a failure. What starts something makes
     all forgotten."""
@@ -23,7 +21,7 @@ def remembering(host: Host, answers: Answers) -> Host:
 class _Remembering:
     """Hands every verb on as it is called, so that none can drift from the host's own."""
 
-    def __init__(self, host: Host, answers: Answers) -> None:
+    def __init__(self, host: Host, answers: dict[object, Any]) -> None:
         self._host = host
         self._answers = answers
 

@@ -17,6 +17,9 @@ from runner.hosts.host import Child, Host
 
 T = TypeVar("T")
 
+Answers = dict[object, Any]
+"""What one look has learnt of the world so far, by what was asked."""
+
 TOOLS = "tools"
 """The log with the versions that a run saw: a resumed run did not see those of its earlier executions."""
 
@@ -78,6 +81,7 @@ class Context:
         log: Callable[[str], Log] | None = None,
         previous_failure: Mapping[str, object] | None = None,
         guards: list[HeldLock] | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self.run = run
         self.node = node
@@ -110,6 +114,9 @@ class Context:
         returns it, or one that says more. Called while the processes are as the failure left them."""
         self.guards = guards if guards is not None else []
         """The locks without which nothing of this run is written on any host; a guard adds its own."""
+        self.answers = answers
+        """Of a look ahead, in which nothing is changed: what all its nodes have asked so far, and need not
+        ask again. None for a step that acts."""
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a
         row."""

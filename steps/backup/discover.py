@@ -72,7 +72,8 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         )
 
     def run(self, ctx: Context, inputs: DiscoverIn, live: Empty) -> Discovered:
-        client = vcenter(ctx, inputs.vcenter)
+        # A look at one moment, also where it is no look ahead.
+        client = vcenter(ctx, inputs.vcenter).remembering({} if ctx.answers is None else ctx.answers)
         ctx.uses("vCenter", client.version)
         if client.certificate_ends and (warning := expiry(client.certificate_ends)):
             ctx.warn(f"the certificate of vCenter {inputs.vcenter}: {warning}: {RENEW}")

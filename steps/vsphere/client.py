@@ -24,7 +24,7 @@ from pyVmomi import vim
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import MINUTE
 from runner.base.waiting import NEVER, Deadline, again, unless_stopped
-from runner.step.context import Context
+from runner.step.context import Answers, Context
 from steps.vsphere import folder, reachability, service
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
@@ -83,6 +83,8 @@ class Client:
         self.vcenter = vcenter
         self.stop: threading.Event = NEVER
         """What ends its calls and waits, see `until`."""
+        self.answers: Answers | None = None
+        """What a look has learnt so far, see `remembering`."""
         self._hold = hold
         self._keepalive = keepalive
         self._keepalive_lent = keepalive_lent
@@ -120,6 +122,13 @@ class Client:
         task's end, raises Interrupted. vCenter continues what it was asked to do."""
         bound = copy.copy(self)
         bound.stop = stop
+        return bound
+
+    def remembering(self, answers: Answers) -> Client:
+        """The same client, for a look that ends with `answers` and in which nothing is changed: what `ask`
+        was told it does not ask again."""
+        bound = copy.copy(self)
+        bound.answers = answers
         return bound
 
     @property
@@ -171,6 +180,15 @@ class Client:
             longest=LONGEST_PAUSE,
             growth=3,
         )
+
+    def ask(self, key: object, doing: str, work: Callable[[Session], ResultT]) -> ResultT:
+        """As `call`, of what is read-only; `key` says all that the answer depends on."""
+        if self.answers is None:
+            return self.call(doing, work)
+        known: ResultT | None = self.answers.get((self.name, key))
+        if known is None:
+            known = self.answers[self.name, key] = self.call(doing, work)
+        return known
 
     def act(self, doing: str, work: Callable[[Session], ResultT], *, repeatable: bool = True) -> ResultT:
         """As `call`, of what changes something. Raises also LockedError."""
@@ -330,4 +348,5 @@ def vcenter(ctx: Context, name: str) -> Client:
         return Client(name, section, hold=ctx.hold)
 
     client: Client = unless_stopped(lambda: ctx.shared(("vcenter", name), make), ctx.stop)
-    return client.until(ctx.stop)
+    client = client.until(ctx.stop)
+    return client if ctx.answers is None else client.remembering(ctx.answers)

@@ -120,6 +120,8 @@ def _missing(client: Client, wanted: Wanted) -> Sequence[str]:
             entity=[session.object(wanted.kind, wanted.moref)], sessionId=key, privId=list(wanted.privileges)
         )
 
-    told = [privilege for answer in client.call(doing, ask) or () for privilege in answer.privAvailability]
+    asked = (wanted.kind.__name__, wanted.moref, *wanted.privileges)
+    answers = client.ask(asked, doing, ask) or ()
+    told = [privilege for answer in answers for privilege in answer.privAvailability]
     granted = {str(privilege.privId) for privilege in told if privilege.isGranted}
     return [privilege for privilege in wanted.privileges if privilege not in granted]

@@ -37,7 +37,7 @@ def read(
         spec = _Collector.ObjectSpec(obj=session.object(kind, moref))
         return _retrieve(session, kind, [spec], paths)
 
-    contents = client.call(doing, work)
+    contents = client.ask((kind.__name__, moref, *paths), doing, work)
     if len(contents) != 1:
         raise VSphereError(
             f"{doing} failed: vCenter answered for {len(contents)} objects where one was asked for; run again"
@@ -60,7 +60,8 @@ def read_many(
         specs = [_Collector.ObjectSpec(obj=session.object(kind, moref)) for moref in wanted]
         return _retrieve(session, kind, specs, paths)
 
-    return _by_moref(client.call(doing, work), doing)
+    contents = client.ask((kind.__name__, wanted, *paths), doing, work)
+    return _by_moref(contents, doing)
 
 
 def read_all(
