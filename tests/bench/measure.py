@@ -85,6 +85,12 @@ def peak_memory(pid: str) -> int:
     return next((int(line.split()[1]) * KiB for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
+def spent_below(pid: int) -> float:
+    """CPU seconds so far of a process and of all below it that it waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / _TICKS
+
+
 def _servers(apart: Iterable[int]) -> dict[int, float]:
     """CPU seconds so far of each process below this one but those below `apart`."""
     found: dict[int, tuple[int, float]] = {}

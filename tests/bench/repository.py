@@ -1,43 +1,55 @@
-"""How long a repository of 10,000 manifests takes to be listed, and to be planned for."""
+"""What commands on a repository of 10,000 restore points take, on this machine and through SSH."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.hosts.local import LocalHost
-from steps.points import retention_plan
-from steps.repository import catalogue
-from steps.repository.naming import Names
-from steps.repository.retention import Policy
+from steps.lab.sshd import Sshd
+from tests.bench.command import show, take
+from tests.bench.measure import spent_below
 from tests.chain import many
 
 AIM = 3.0
-
-
-def seconds(act: Callable[[], object]) -> float:
-    """The better of two."""
-    found = []
-    for _ in range(2):
-        began = time.perf_counter()
-        act()
-        found.append(time.perf_counter() - began)
-    return min(found)
-
-
-def plan(host: LocalHost, root: str, policy: Policy) -> None:
-    names = Names.read(host, root)
-    retention_plan.of_vms(host, names, names.vms, policy, datetime.now(UTC), shares=False)
+POLICY = ("--keep-last=3", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
 
 
 def main() -> None:
-    host, policy = LocalHost(), Policy(keep_last=3, keep_daily=7, keep_weekly=5, keep_monthly=12)
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory) / "repository"
+    with tempfile.TemporaryDirectory(prefix="sb-") as name:
+        directory = Path(name)
+        root = directory / "repository"
         many(root, vms=100, points=100)
-        listed = seconds(lambda: catalogue.read(host, str(root)))
-        planned = seconds(lambda: plan(host, str(root), policy))
-    print(f"10,000 manifests: points {listed:.1f} s, prune --dry-run {planned:.1f} s (aim {AIM:.0f} s)", flush=True)
+        site = directory / "site.yaml"
+        site.write_text(f"version: 1\nrepositories: {{main: {{host: local, path: {root}}}}}\n")
+        _measure(site, "here")
+        sshd = Sshd(directory / "sshd")
+        sshd.start()
+        try:
+            far = directory / "far.yaml"
+            spec = sshd.spec.model_dump_json(by_alias=True, exclude_none=True)
+            far.write_text(
+                f"version: 1\nhosts: {{store: {spec}}}\nrepositories: {{main: {{host: store, path: {root}}}}}\n"
+            )
+            _measure(far, "through SSH", lambda: _spent(sshd, directory / "sshd" / "pid"))
+        finally:
+            sshd.stop()
+
+
+def _spent(sshd: Sshd, pid: Path) -> float:
+    """What a session took is its server's once it has ended."""
+    while sshd.connections():
+        time.sleep(0.01)
+    return spent_below(int(pid.read_text()))
+
+
+def _measure(site: Path, where: str, far: Callable[[], float] = lambda: 0.0) -> None:
+    print(f"10,000 restore points {where}, min / median / max:")
+    show("  points", take(["points", str(site)], far), AIM)
+    show("  points --json", take(["points", str(site), "--json"], far), AIM)
+    show("  prune --dry-run", take(["prune", str(site), *POLICY, "--dry-run"], far), AIM)
+
+
+if __name__ == "__main__":
+    main()

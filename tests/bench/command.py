@@ -1,0 +1,78 @@
+"""One `sendense` command in a process of its own, again and again: seconds, CPU seconds, peak memory, modules."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from runner.base.units import KiB, human_bytes
+
+ROUNDS = 5
+
+_TELLS = """
+import sys
+from runner.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(len(sys.modules), file=sys.stderr)
+"""
+
+
+@dataclass(frozen=True)
+class Took:
+    """`cpu`: seconds, of the command and of what it started on this machine; `far`: of what served it elsewhere."""
+
+    seconds: float
+    cpu: float
+    far: float
+    memory: int
+    modules: int
+
+
+def take(words: Sequence[str], far: Callable[[], float] = lambda: 0.0) -> list[Took]:
+    """`far`: CPU seconds so far of what serves the command. A first round, which writes Python's byte code, is left out."""
+    return [_once(words, far) for _ in range(ROUNDS + 1)][1:]
+
+
+def show(what: str, took: Sequence[Took], aim: float) -> None:
+    """`aim`: seconds."""
+    seconds = [one.seconds for one in took]
+    middle = statistics.median(seconds)
+    far = statistics.median(one.far for one in took)
+    print(
+        f"{what}: {min(seconds):.2f} / {middle:.2f} / {max(seconds):.2f} s (aim {aim:g} s: "
+        f"{'met' if middle <= aim else 'NOT met'}), CPU {statistics.median(one.cpu for one in took):.2f} s"
+        f"{f' and {far:.2f} s at the repository host' if far else ''}, "
+        f"{human_bytes(max(one.memory for one in took))}, {took[-1].modules} modules",
+        flush=True,
+    )
+
+
+def _once(words: Sequence[str], far: Callable[[], float]) -> Took:
+    argv = [sys.executable, "-c", _TELLS, *words]
+    # As it is installed: without byte code a start would be half compiling.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    before = far()
+    began = time.perf_counter()
+    with subprocess.Popen(
+        argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as command:
+        assert command.stderr is not None
+        said = command.stderr.read()
+        _, status, used = os.wait4(command.pid, 0)
+        command.returncode = os.waitstatus_to_exitcode(status)
+    if command.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed: {said}")
+    return Took(
+        seconds=time.perf_counter() - began,
+        cpu=used.ru_utime + used.ru_stime,
+        far=far() - before,
+        memory=used.ru_maxrss * KiB,
+        modules=int(said.splitlines()[-1]),
+    )
