@@ -169,7 +169,8 @@ CONSTANT = (
 LIARS = {
     "a constant": lies(f'[ "$1" = --version ] && exec b3sum "$@"\n{CONSTANT}'),
     "right once, then a constant": lies(
-        f'if [ "$1" = --version ] || ! [ -e "$(dirname "$0")/known" ]; then touch "$(dirname "$0")/known"; exec b3sum "$@"; fi\n{CONSTANT}'
+        '[ "$1" = --version ] && exec b3sum "$@"\nif ! [ -e "$(dirname "$0")/known" ]; then touch "$(dirname "$0")/known"; '
+        f'exec b3sum "$@"; fi\n{CONSTANT}'
     ),
     "too few lines": lies('if [ $# -gt 8 ]; then b3sum "$@" | sed 1d; else exec b3sum "$@"; fi'),
     "half of them": lies('if [ $# -gt 8 ]; then b3sum "$@" | head -n 2; kill -9 $$; else exec b3sum "$@"; fi'),
@@ -177,6 +178,14 @@ LIARS = {
     "a map of nothing": lies('case $1 in map) echo "[]";; *) exec qemu-img "$@";; esac', "qemu-img"),
     "no split": lies("exit 1", "split"),
 }
+
+
+SEEN_BY = {
+    LIARS["a constant"]: "another digest than that of random blocks",
+    LIARS["right once, then a constant"]: "a wrong digest of the block at offset 0 of",
+    LIARS["too few lines"]: "b3sum printed 7 lines for 8 blocks",
+}
+"""What shows it."""
 
 
 @pytest.mark.parametrize("liar", LIARS.values(), ids=LIARS.keys())
@@ -193,6 +202,7 @@ def test_tools_that_lie_or_fail_are_named_and_all_is_read_over_the_wire(
     assert said.startswith("disk 2000: the digests that qemu-img and b3sum make on host hub cannot be used: ")
     assert said.endswith("; all of it is read over the wire")
     assert "\n" not in said
+    assert SEEN_BY.get(liar, "") in said
 
 
 def test_a_difference_that_the_host_does_not_admit_is_found_by_the_share_that_is_read_over_the_wire(
