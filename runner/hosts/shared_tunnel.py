@@ -163,9 +163,11 @@ class _Connection:
         return near
 
     def cancel(self, near: Sequence[str], sockets: Sequence[str]) -> None:
-        """Whatever state ssh is in: one that does not answer ends with the run, and is not used again."""
+        """Whatever state ssh is in: one that does not answer ends with its last forward, and is not used
+        again."""
         try:
-            if self.child.poll() is None:
+            # One that is retired may not answer: many forwards would wait for that one after the other.
+            if self.child.poll() is None and not self.retired:
                 self._ask("cancel", near, sockets, NEVER)
         except SendenseError:
             self.retired = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 
 from runner.base.errors import HostError, Interrupted
 from runner.base.waiting import NEVER
-from runner.hosts import process
+from runner.hosts import process, shared_tunnel
 from runner.hosts.secrets import FromFile
 from runner.hosts.shared_tunnel import SharedTunnel
 from runner.hosts.tunnel import carried, explain
@@ -100,6 +100,22 @@ def test_one_that_carries_nothing_is_retired_and_ends_with_its_last_forward(tunn
             assert say(first.sockets[0]) == b"hello"
             assert len(ssh_processes()) == 2
     assert eventually(lambda: len(ssh_processes()) == 1 and not ssh_processes() & before)
+
+
+def test_an_ssh_that_does_not_answer_is_waited_for_once(
+    tunnel: SharedTunnel, echo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_tunnel, "ANSWER_TIMEOUT", 1.0)
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(tunnel.forward([echo]))
+        (pid,) = ssh_processes()
+        os.kill(pid, signal.SIGSTOP)
+        asked: list[Sequence[str]] = []
+        run = process.run
+        monkeypatch.setattr(process, "run", lambda argv, **more: (asked.append(argv), run(argv, **more))[1])
+    assert len(asked) == 1
+    assert eventually(lambda: not ssh_processes())
 
 
 def test_a_login_that_is_refused_is_told_to_all_who_wait_for_it(sshd: Sshd, tmp_path: Path) -> None:
