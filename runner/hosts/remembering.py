@@ -37,7 +37,7 @@ class _Remembering:
             if name not in READING:
                 self._answers.clear()
                 return verb(*args, **more)
-            key = (self._host.name, name, args, tuple(sorted(more.items())))
+            key = (self._host.name, name, _hashable(args), _hashable(sorted(more.items())))
             if (known := self._answers.get(key)) is not None:
                 return known
             answer = verb(*args, **more)
@@ -46,3 +46,8 @@ class _Remembering:
             return answer
 
         return ask
+
+
+def _hashable(asked: object) -> object:
+    """A step may well give its argv as a list."""
+    return tuple(map(_hashable, asked)) if isinstance(asked, list | tuple) else asked

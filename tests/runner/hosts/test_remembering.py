@@ -55,6 +55,16 @@ def test_another_question_is_another(tmp_path: Path) -> None:
     assert look.run(("echo", "one")).stdout != look.run(("echo", "two")).stdout
 
 
+def test_an_argv_may_be_a_list(tmp_path: Path) -> None:
+    """Which a step of somebody else's may have."""
+    (tmp_path / "file").write_text("content")
+    host = Noting()
+    look = remembering(cast("Host", host), {})
+    for _ in range(2):
+        assert look.run(["cat", f"{tmp_path}/file"], ok=[0]).stdout == b"content"
+    assert host.asked == ["run"]
+
+
 def test_what_is_waited_for_is_seen_when_it_comes(tmp_path: Path) -> None:
     look = remembering(LocalHost(), {})
     assert not look.exists(f"{tmp_path}/socket") and look.stat(f"{tmp_path}/socket") is None
