@@ -14,13 +14,15 @@ from runner.base.units import KiB, human_bytes
 
 ROUNDS = 5
 
+# VmHWM, since ru_maxrss of a new process starts with that of the process that started it.
 _TELLS = """
 import sys
 from runner.cli import main
 try:
     main(sys.argv[1:])
 finally:
-    print(len(sys.modules), file=sys.stderr)
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+    print(len(sys.modules), peak.split()[1], file=sys.stderr)
 """
 
 
@@ -69,10 +71,11 @@ def _once(words: Sequence[str], far: Callable[[], float]) -> Took:
         command.returncode = os.waitstatus_to_exitcode(status)
     if command.returncode:
         raise RuntimeError(f"{' '.join(words)} failed: {said}")
+    modules, peak = map(int, said.splitlines()[-1].split())
     return Took(
         seconds=time.perf_counter() - began,
         cpu=used.ru_utime + used.ru_stime,
         far=far() - before,
-        memory=used.ru_maxrss * KiB,
-        modules=int(said.splitlines()[-1]),
+        memory=peak * KiB,
+        modules=modules,
     )
