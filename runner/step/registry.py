@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -23,7 +24,7 @@ class Installed(Mapping[str, Kind]):
     what the entry point names."""
 
     def __init__(self, group: str, made: Callable[[Any], Kind]) -> None:
-        self._entries = _entries(group)
+        self._entries = _entries(group, tuple(sys.path))
         self._made = made
         self._known: dict[str, Kind] = {}
 
@@ -43,7 +44,8 @@ class Installed(Mapping[str, Kind]):
 
 
 @cache
-def _entries(group: str) -> dict[str, EntryPoint]:
+def _entries(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """`path`: where Python looks for packages; what is found along another one is not what was kept."""
     return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
 
 
