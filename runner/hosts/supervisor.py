@@ -242,7 +242,8 @@ def kept_directory(
                 places = "/dev/shm, TMPDIR and /tmp"
                 raise NoRoomError(f"{host} has no {human_bytes(room)} free in {places}") from None
             raise
-        if "/sd-" not in directory:
+        # Absolute, where mktemp's complaint begins with its name and has the template in it.
+        if not (directory.startswith("/") and "/sd-" in directory):
             raise CommandError(host, ("mktemp", "/tmp/sd-…"), wire.wait(START_TIMEOUT), directory)
     except BaseException:
         wire.close()

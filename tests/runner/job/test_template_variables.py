@@ -117,7 +117,7 @@ def test_a_wrong_value_of_the_command_line_is_told_with_its_option(tmp_path: Pat
 
 def test_what_means_something_only_with_another_is_not_there_without_it(tmp_path: Path) -> None:
     job = read(tmp_path, "verify", "{repository: main, points: [db/2026]}")
-    assert set(job.vars) == {"repository", "points", "level", "against_source"}
+    assert set(job.vars) == {"repository", "points", "level", "readback", "against_source"}
     (found,) = refused(tmp_path, "verify", "{repository: main, points: [db/2026], against_source: true}")
     assert "needs the variables vm, vcenter" in found
 
