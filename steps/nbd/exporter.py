@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 from runner.base.errors import BY_SIGNAL, SendenseError
 from runner.base.waiting import until
-from runner.hosts.host import Child, Host
+from runner.hosts.host import Host
 from runner.hosts.tunnel import ssh_version
 from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import ExportInfo
 from steps.nbd import forwards
+from steps.nbd.announced import Announced
 from steps.nbd.handshake import ATTEMPT, handshake_through
 from steps.nbd.parallelism import choose
 from steps.qemu import nbd_server
@@ -160,23 +161,20 @@ def _serve(ctx: Context, host: Host, server: Server, at: str | int, directory: s
             cache=cache,
             pid_file=pid_file,
         )
-        child = ctx.start(host, argv)
+        child = Announced(host, argv, pid_file)
+        ctx.closing.callback(child.stop)
         try:
-            _await_ready(ctx, host, server, child, pid_file)
+            _await_ready(ctx, host, server, child)
         except _NoDirectReadsError:
-            # Its death is no news about the node: the next one serves.
-            ctx.children.remove(child)
             continue
-        except _PortTakenError:
-            ctx.children.remove(child)
-            raise
+        ctx.children.append(child)
         return cache
     raise _error(host, server, "it asked for O_DIRECT although it was told not to")
 
 
-def _await_ready(ctx: Context, host: Host, server: Server, child: Child, pid_file: str) -> None:
+def _await_ready(ctx: Context, host: Host, server: Server, child: Announced) -> None:
     def is_ready() -> bool:
-        if not (ready := host.exists(pid_file)):
+        if not (ready := child.ready()):
             _check_alive(host, server, child)
         return ready
 
@@ -186,7 +184,7 @@ def _await_ready(ctx: Context, host: Host, server: Server, child: Child, pid_fil
     until(is_ready, stop=ctx.stop, timeout=START_TIMEOUT, late=late)
 
 
-def _check_alive(host: Host, server: Server, child: Child) -> None:
+def _check_alive(host: Host, server: Server, child: Announced) -> None:
     if (code := child.poll()) is None:
         return
     said = " ".join(child.stderr().split()) or "it printed nothing"

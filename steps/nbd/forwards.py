@@ -17,11 +17,12 @@ from runner.base.errors import HostError
 from runner.base.render import render_report
 from runner.base.waiting import until
 from runner.events.check_results import Observation, good, noted, wrong
-from runner.hosts.host import Child, Forwards, Host
+from runner.hosts.host import Forwards, Host
 from runner.hosts.tunnel import carried, explain
 from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed
 from steps.copy.nbd import probe
+from steps.nbd.announced import Announced
 from steps.nbd.handshake import ATTEMPT
 from steps.qemu import nbd_server
 
@@ -127,24 +128,24 @@ def _carries_sockets(ctx: Context, host: Host, argv: Callable[[str], tuple[str, 
     """`argv`: the command line of an exporter of nothing on a socket."""
     with host.tempdir() as directory:
         socket = posixpath.join(directory, "nbd")
-        child = host.popen(argv(socket))
+        child = Announced(host, argv(socket), socket)
         try:
-            _await_socket(ctx, host, child, socket)
+            _await_socket(ctx, child)
             with host.forward((socket,)) as forwards:
                 return _answers(ctx, host, forwards)
         finally:
             child.stop()
 
 
-def _await_socket(ctx: Context, host: Host, child: Child, socket: str) -> None:
+def _await_socket(ctx: Context, child: Announced) -> None:
     def failure() -> HostError:
         said = " ".join(child.stderr().split()) or "it printed nothing"
         return HostError(
-            f"{child.argv[0]} on {host.name} does not listen on a unix socket in /tmp there: {said}"
+            f"{child.argv[0]} on {child.host} does not listen on a unix socket in /tmp there: {said}"
         )
 
     def is_there() -> bool:
-        if not (there := host.exists(socket)) and child.poll() is not None:
+        if not (there := child.ready()) and child.poll() is not None:
             raise failure()
         return there
 
