@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from runner import __version__
 from runner.base.errors import SendenseError
+from runner.base.plugins import BrokenPluginError, load
 from runner.cli.output import Outputs
 from runner.cli.summary import summary
 from runner.cli.work import Work, WorkGroup
@@ -56,7 +57,7 @@ class Commands(click.Group):
             command: click.Command = getattr(import_module(_module(cmd_name)), cmd_name)
             return command
         if (entry := _installed().get(cmd_name)) is not None:
-            installed: click.Command = entry.load()
+            installed: click.Command = load(entry)
             return installed
         return None
 
@@ -65,21 +66,27 @@ class Commands(click.Group):
         # As click does: two columns of spaces before, between and behind.
         limit = formatter.width - 6 - max(map(len, names))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self._summary(ctx, name, limit)) for name in names])
+            formatter.write_dl(list(self._summaries(ctx, names, limit)))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        found = [CompletionItem(name, help=self._summary(ctx, name)) for name in names]
+        found = [CompletionItem(name, help=said) for name, said in self._summaries(ctx, names)]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
-    def _summary(self, ctx: click.Context, name: str, limit: int = 45) -> str:
-        if name in COMMANDS:
-            said = summary(_module(name), name, limit)
-        else:
-            said = summary(_installed()[name].module, _installed()[name].attr, limit)
-        if said is None and (command := self.get_command(ctx, name)) is not None:
-            return command.get_short_help_str(limit)
-        return said or ""
+    def _summaries(
+        self, ctx: click.Context, names: Iterable[str], limit: int = 45
+    ) -> Iterator[tuple[str, str]]:
+        """Of those that are not hidden."""
+        for name in names:
+            said = summary(*_where(name), limit)
+            try:
+                if said is None and (command := self.get_command(ctx, name)) is not None:
+                    if command.hidden:
+                        continue
+                    said = command.get_short_help_str(limit)
+            except BrokenPluginError:  # no reason not to list the others; who calls it is told
+                said = "(cannot be loaded)"
+            yield name, said or ""
 
 
 @cache
@@ -90,6 +97,13 @@ def _installed() -> dict[str, EntryPoint]:
 def _module(name: str) -> str:
     """That of a command of the engine."""
     return f"{__name__}.{COMMANDS[name]}"
+
+
+def _where(name: str) -> tuple[str, str]:
+    """The module of a command, and its name there."""
+    if name in COMMANDS:
+        return _module(name), name
+    return _installed()[name].module, _installed()[name].attr
 
 
 @click.group(
@@ -117,8 +131,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _answers(words: Sequence[str]) -> bool:
     name = next((word for word in words if not word.startswith("-")), "")
-    with click.Context(cli) as ctx:
-        command = cli.get_command(ctx, name)
+    try:
+        with click.Context(cli) as ctx:
+            command = cli.get_command(ctx, name)
+    except BrokenPluginError:  # the call told it
+        return True
     return not isinstance(command, Work | WorkGroup) or "--dry-run" in words
 
 

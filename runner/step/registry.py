@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from runner.base.plugins import load
 from runner.events.step_report import Statement, StepReport
 from runner.step.section import Section
 from runner.step.step import AnyStep
@@ -30,7 +31,7 @@ class Installed(Mapping[str, Kind]):
 
     def __getitem__(self, name: str) -> Kind:
         if name not in self._known:
-            self._known.setdefault(name, self._made(self._entries[name].load()))
+            self._known.setdefault(name, self._made(load(self._entries[name])))
         return self._known[name]
 
     def __contains__(self, name: object) -> bool:

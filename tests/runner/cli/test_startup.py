@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -37,6 +39,38 @@ except SystemExit as ending:
 finally:
     print(*sys.modules, file=sys.stderr)
 """
+
+PLUGIN = {
+    "plugin/__init__.py": "",
+    "plugin/whole.py": """
+import click
+@click.command()
+def documented():
+    \"\"\"Says it in its docstring.\"\"\"
+@click.command(help="Says it in an argument.")
+def told():
+    pass
+@click.command(hidden=True)
+def hidden():
+    \"\"\"Is not listed.\"\"\"
+""",
+    "plugin/unfinished.py": "def (:",
+    "plugin/needy.py": "import nothing_of_that_name",
+    "plugin-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: plugin\nVersion: 1\n",
+    "plugin-1.dist-info/entry_points.txt": """
+[sendense.commands]
+x-documented = plugin.whole:documented
+x-told = plugin.whole:told
+x-hidden = plugin.whole:hidden
+x-unfinished = plugin.unfinished:command
+x-needy = plugin.needy:command
+x-absent = plugin.whole:absent
+x-gone = gone.whole:command
+[sendense.steps]
+x-step = plugin.needy:Step
+""",
+}
+"""A package of somebody else's, with what is wrong with such packages."""
 
 SITE = """
 version: 1
@@ -83,3 +117,50 @@ def test_a_list_says_of_a_command_what_the_command_says(name: str) -> None:
     assert listed[name] == command.get_short_help_str()
     assert listed[name], f"{name} says nothing"
     assert name not in COMMANDS or command.name == name
+
+
+@pytest.fixture
+def sendense(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs it where PLUGIN is installed."""
+    for name, content in PLUGIN.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def sendense(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "runner.cli", *words]
+        return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    return sendense
+
+
+def test_commands_of_other_packages_are_listed_as_they_want_though_some_are_broken(
+    sendense: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = sendense("--help")
+    assert done.returncode == 0, done.stderr
+    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  x-"))
+    broken = dict.fromkeys(("x-unfinished", "x-needy", "x-absent", "x-gone"), "(cannot be loaded)")
+    assert listed == {
+        "x-documented": "Says it in its docstring.",
+        "x-told": "Says it in an argument.",
+        **broken,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        pytest.param(["x-unfinished"], "the command x-unfinished", id="a command with an error"),
+        pytest.param(["x-needy"], "the command x-needy", id="a command that imports what is not there"),
+        pytest.param(["x-gone"], "the command x-gone", id="a command whose module is not there"),
+        pytest.param(["steps"], "the step x-step", id="a step"),
+    ],
+)
+def test_a_broken_package_is_told_in_a_sentence(
+    sendense: Callable[..., subprocess.CompletedProcess[str]], words: list[str], named: str
+) -> None:
+    done = sendense(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"sendense: {named} of the package plugin cannot be loaded (")
+    assert done.stderr.count("\n") == 1
