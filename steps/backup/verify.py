@@ -23,7 +23,7 @@ from steps.copy.digests import ENTRY, Digests, file_size
 from steps.incremental.chain_doubt import damaged
 from steps.incremental.read_back import Scope, scope_of
 from steps.points.figures import digested_by, verified
-from steps.qemu import img
+from steps.qemu import img, nbd_server
 from steps.readback import on_host
 from steps.readback.comparison import ImageReader, ReadBack, Readback
 from steps.readback.image import of_backup
@@ -127,7 +127,7 @@ class Verify(Step[VerifyIn, Empty, Verified]):
     }
     In = VerifyIn
     Out = Verified
-    tools = (nbd.LIBNBD, on_host.B3SUM)
+    tools = (img.QEMU_IMG, nbd_server.QEMU_NBD, nbd.LIBNBD, on_host.B3SUM)
     example = 'uses: verify, each: {disk: "${{ discover.disks }}"}, with: {copied: "${{ transfer }}"}'
     errors = (
         "a block differs: disk, offset and both digests are named, and the disk is copied again by the next "

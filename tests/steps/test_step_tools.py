@@ -21,6 +21,7 @@ def test_a_tool_of_an_installed_step_tells_its_version(tool: Program | Binding) 
 
 def test_the_steps_of_a_backup_and_a_restore_name_what_they_run() -> None:
     assert [tool.name for tool in TOOLS] == [
+        "b3sum",
         "guestfish",
         "libnbd's Python binding",
         "nbdkit",
@@ -28,3 +29,9 @@ def test_the_steps_of_a_backup_and_a_restore_name_what_they_run() -> None:
         "qemu-img",
         "qemu-nbd",
     ]
+
+
+@pytest.mark.parametrize("step", ["verify", "verify-point"])
+def test_what_reads_images_back_names_all_that_it_runs(step: str) -> None:
+    named = {tool.name for tool in Registry.installed().steps[step].tools}
+    assert named == {"b3sum", "libnbd's Python binding", "qemu-img", "qemu-nbd"}
