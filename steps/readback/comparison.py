@@ -3,7 +3,7 @@
 What the host's tools say is believed as far as it is checked. Before anything they digest random blocks that
 were sent there; a share of the blocks that they digest, which they cannot know, is read over the wire too;
 and no block is called different before it was read over the wire. Where that shows that they are wrong, or
-they fail, all is read over the wire. No expected digest travels there.
+they fail, all is read over the wire. They are not told which digests are expected.
 """
 
 from __future__ import annotations
