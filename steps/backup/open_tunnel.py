@@ -8,7 +8,7 @@ from pydantic import Field
 
 from runner.base.errors import SendenseError
 from runner.base.model import HOW, JobModel
-from runner.base.units import human_bytes
+from runner.base.units import counted, human_bytes
 from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
@@ -81,12 +81,13 @@ class OpenTunnel(Step[OpenTunnelIn, OpenTunnelLive, Tunnel]):
         )
 
     def report(self, out: Tunnel) -> StepReport:
-        several = len(out.uris) if out.wire is None else out.wire.connections
-        text = f"The image of disk {out.image.key} gets {several} NBD connection{'s' if several > 1 else ''}"
-        if (wire := out.wire) is not None:
-            processes = f"{wire.ssh_processes} ssh process{'es' if wire.ssh_processes > 1 else ''}"
-            text += f" through {processes} at most: a round trip took {wire.round_trip * 1000:.1f} ms"
-        text += f". A request is of {human_bytes(BLOCK)}."
+        wire = out.wire
+        several = len(out.uris) if wire is None else wire.connections
+        text = f"Disk {out.image.key} is written through at most {counted(several, 'NBD connection')}"
+        if wire is not None:
+            over = "one ssh process" if wire.ssh_processes == 1 else f"{wire.ssh_processes} ssh processes"
+            text += f" over {over} (a round trip took {wire.round_trip * 1000:.1f} ms)"
+        text += f", in requests of {human_bytes(BLOCK)} at most."
         return StepReport(statements=(Statement(about="how", text=text),))
 
     def probe(self, ctx: Context, out: Tunnel) -> bool:
