@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from runner.base.errors import HostError, Interrupted, SendenseError
+from runner.base.errors import CommandError, HostError, Interrupted, SendenseError
 from runner.base.waiting import LOOK, NEVER, until
 from runner.hosts import process, ssh_process
 from runner.hosts.files import THIS_MACHINE, translate_os_errors
@@ -169,7 +169,7 @@ class _Connection:
             # One that is retired may not answer: many forwards would wait for that one after the other.
             if self.child.poll() is None and not self.retired:
                 self._ask("cancel", near, sockets, NEVER)
-        except SendenseError:
+        except SendenseError:  # also where it says that it cannot
             self.retired = True
         for path in near:
             Path(path).unlink(missing_ok=True)
@@ -178,7 +178,12 @@ class _Connection:
         pairs = zip(near, sockets, strict=True)
         options = [word for here, there in pairs for word in forward_option(here, there)]
         argv = ("ssh", "-F", self.config, "-O", command, *options, "server")
-        asked = process.run(argv, timeout=ANSWER_TIMEOUT, ok=None, stop=stop)
+        try:
+            asked = process.run(argv, timeout=ANSWER_TIMEOUT, ok=None, stop=stop)
+        except CommandError as error:
+            self.retired = True  # else all that come later would ask it too
+            late = f"ssh to {self.host} did not answer within {ANSWER_TIMEOUT:.0f} s"
+            raise HostError(late, transient=True) from error
         if asked.exit_code == 0:
             return
         if self.child.poll() is not None:

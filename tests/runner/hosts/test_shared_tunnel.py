@@ -118,6 +118,23 @@ def test_an_ssh_that_does_not_answer_is_waited_for_once(
     assert eventually(lambda: not ssh_processes())
 
 
+def test_an_ssh_that_does_not_answer_gets_no_more_forwards(
+    tunnel: SharedTunnel, sshd: Sshd, echo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_tunnel, "ANSWER_TIMEOUT", 1.0)
+    logins = sshd.logins()
+    with tunnel.forward([echo]):
+        (pid,) = ssh_processes()
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(HostError, match="ssh to hub did not answer") as caught, tunnel.forward([echo]):
+            raise AssertionError("it opened")
+        assert caught.value.transient
+        with tunnel.forward([echo]) as forwards:
+            assert say(forwards.sockets[0]) == b"hello"
+    assert sshd.logins() - logins == 2
+    assert len(ssh_processes()) == 1
+
+
 def test_a_login_that_is_refused_is_told_to_all_who_wait_for_it(sshd: Sshd, tmp_path: Path) -> None:
     process.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{tmp_path}/stranger"))
     before = children_of_ours()
