@@ -181,13 +181,15 @@ class _Check:
                     done = self._at - self._wanted.start if self._wanted.blocks is None else digested * BLOCK
                     self._tell(done, digested * BLOCK)
                 if digested == _MEASURED and self._measures:
-                    self._compare_speeds(wire_speed, digested * BLOCK / (time.monotonic() - began))
+                    self._compare_speeds(wire_speed, digested * BLOCK, time.monotonic() - began)
             self._at = self._reader.digests.capacity
 
-    def _compare_speeds(self, over_wire: float, there: float) -> None:
+    def _compare_speeds(self, over_wire: float, digested: int, seconds: float) -> None:
+        there = digested / seconds
         self.speeds = f"{_speed(there)} there, {_speed(over_wire)} over the wire"
         if there < over_wire:
-            raise _SlowerError(self._at, f"measured: {self.speeds}")
+            first = f"the first {human_bytes(digested)} were digested by its host, which was slower"
+            raise _SlowerError(self._at, f"{first} ({self.speeds})")
 
     def _confirm(self, offset: int) -> None:
         """What the host calls different. Raises ToolsError if it is not."""

@@ -270,10 +270,12 @@ def test_auto_reads_the_rest_by_what_was_measured_to_be_faster(
     monkeypatch.setattr(comparison, "SMALL", 1)
     monkeypatch.setattr(comparison, "_MEASURED", 4)
     check = comparison._Check._compare_speeds
-    monkeypatch.setattr(comparison._Check, "_compare_speeds", lambda self, wire, there: check(self, speed, there))
+    monkeypatch.setattr(comparison._Check, "_compare_speeds", lambda self, wire, *there: check(self, speed, *there))
     seen = full.read_back(far, "auto")
     assert (seen.found.offsets, seen.found.compared, seen.by) == (expected.offsets, expected.compared, by)
     assert "/s over the wire" in seen.why
+    # What was digested there is not said to have come over the wire.
+    assert ("the first 4.0 MiB were digested by its host, which was slower" in seen.why) == (by == "wire")
 
 
 @pytest.mark.parametrize("small", [True, False])
