@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted(path for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.py"))
 SCRIPTS = sorted(path.relative_to(ROOT) for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.sh"))
 LOADER = ROOT / "runner/hosts/script.py"
-STARTERS = {ROOT / "runner/hosts/ssh/command_line.py", ROOT / "runner/hosts/tunnel.py"}
+STARTERS = {ROOT / "runner/hosts/ssh/command_line.py", ROOT / "runner/hosts/ssh_process.py"}
 """These write the line that a login shell is given: `exec sh -c` and a script in one line."""
 
 SHELL = re.compile(
