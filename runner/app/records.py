@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import pwd
@@ -15,7 +14,6 @@ from runner import __version__
 from runner.engine.checkpoint import RunRecord, now
 from runner.hosts import process
 from runner.job.model import Job
-from runner.step.context import Log
 
 
 def new_run_id() -> str:
@@ -46,16 +44,8 @@ def account() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-def tools_seen(seen: Log) -> dict[str, str]:
-    """Our own versions, and what earlier executions of this run saw; the steps tell of the others."""
-    tools: dict[str, str] = {}
-    for line in (seen.read() or b"").splitlines():
-        try:
-            tool, version = json.loads(line)
-        except ValueError:
-            continue  # torn by a kill
-        tools[tool] = version
-    return tools | {"sendense": __version__, "python": platform.python_version()}
+def own_versions() -> dict[str, str]:
+    return {"sendense": __version__, "python": platform.python_version()}
 
 
 def git_commit(directory: Path) -> str | None:

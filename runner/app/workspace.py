@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.app.options import Options, read_job, state_directory
 from runner.app.outside import scratch_of
-from runner.app.records import tools_seen
+from runner.app.records import own_versions
 from runner.base.errors import SendenseError, UsageError
 from runner.engine.checkpoint import RunRecord, RunState
 from runner.engine.job_state import KEPT_RUNS, JobState, is_run_id
@@ -23,7 +23,7 @@ from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
 from runner.job.model import Job
 from runner.job.nodes import Nodes
-from runner.step.context import TOOLS, Run
+from runner.step.context import Run
 from runner.step.registry import Registry
 
 
@@ -53,14 +53,16 @@ class Workspace:
                 self.bus.emit(Warned(node="the job's lock", text=error.message))
 
     def run(self, record: RunRecord, state: RunState | None = None) -> Run:
-        """What steps know of that run from now on; `state` are its records, if they were opened before."""
+        """What steps know of that run from now on; `state` are its records, of a run that is executed, which
+        goes on with the tools that its earlier executions saw."""
+        seen = {} if state is None else state.tools()
         state = state or self.state.open(record.id)
         self.world.run = Run(
             record.id,
             record.job,
             record.job_digest,
             record.git_commit,
-            tools_seen(state.log(TOOLS)),
+            seen | own_versions(),
             execution=self.world.execution,
             break_locks=self.options.break_lock,
         )

@@ -70,6 +70,8 @@ class NodeRecord(Model):
     out: dict[str, JsonValue] | None = None
     error: str | None = None
     details: dict[str, JsonValue] = {}
+    tools: dict[str, str] = {}
+    """What the run had seen of `runner.step.context.Run.tools` by then."""
     at: datetime
 
     @property
@@ -126,6 +128,13 @@ class RunState:
                     record = parse_record(NodeRecord, path, text)
                     self._nodes[record.node] = record
         return self._nodes
+
+    def tools(self) -> dict[str, str]:
+        """The versions that the run saw, the latest of each. Raises StateError."""
+        found: dict[str, str] = {}
+        for record in sorted(self.nodes().values(), key=lambda record: record.at):
+            found |= record.tools
+        return found
 
     def put(self, record: NodeRecord) -> None:
         # On the disk first: what is not there did not happen.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import JsonValue
@@ -18,10 +19,12 @@ from runner.job.nodes import Node
 class Recorder:
     """Of one run; called from the threads of its nodes."""
 
-    def __init__(self, state: RunState, resolver: Resolver, bus: Bus) -> None:
+    def __init__(self, state: RunState, resolver: Resolver, bus: Bus, tools: Mapping[str, str]) -> None:
+        """`tools`: those that the run has seen so far, at any moment."""
         self._state = state
         self._resolver = resolver
         self._bus = bus
+        self._tools = tools
         self._sequence = max((record.sequence for record in state.nodes().values()), default=0)
         self._lock = threading.Lock()
 
@@ -57,6 +60,7 @@ class Recorder:
                 state=state,
                 out=None if out is None else out.to_json_value(),
                 details=details,
+                tools=dict(self._tools),
                 at=now(),
             )
         )
@@ -89,8 +93,5 @@ class Recorder:
                     )
         record = self._state.nodes()[node.id]
         details = dump_value(error.details) if error.details else record.details
-        self._state.put(
-            record.model_copy(
-                update={"state": "failed", "error": str(error), "details": details, "at": now()}
-            )
-        )
+        failed = {"state": "failed", "error": str(error), "details": details, "tools": dict(self._tools)}
+        self._state.put(record.model_copy(update={**failed, "at": now()}))

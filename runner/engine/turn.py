@@ -57,7 +57,8 @@ class Turns:
         self._failures = failures
         self._gate = gate
         self._stands = stands
-        self._recorder = Recorder(recorded.state, resolver, world.bus)
+        assert world.run is not None, "a run is known before its nodes have their turns"
+        self._recorder = Recorder(recorded.state, resolver, world.bus, world.run.tools)
         self._healing: dict[NodeId, SendenseError] = {}
         """Nodes that had another turn, and why."""
 

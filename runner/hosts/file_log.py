@@ -1,4 +1,4 @@
-"""A file on a host that only grows: a ledger, a list of tools that were seen."""
+"""A file on a host that only grows: a ledger."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -20,9 +19,6 @@ T = TypeVar("T")
 Answers = dict[object, Any]
 """What one look has learnt of the world so far, by what was asked."""
 
-TOOLS = "tools"
-"""The log with the versions that a run saw: a resumed run did not see those of its earlier executions."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -33,7 +29,8 @@ class Run:
     job_digest: str
     git_commit: str | None
     tools: dict[str, str] = field(default_factory=dict, hash=False)
-    """Versions of what it depends on, by name (``qemu on store``), as far as they were seen."""
+    """Versions of what it depends on, by name (``qemu on store``), as far as they were seen. Each record of a
+    node holds them: a resumed run did not see those of its earlier executions."""
     execution: str = ""
     """Which process works on the run: at a resume it is another."""
     break_locks: bool = False
@@ -200,8 +197,6 @@ class Context:
             return
         self.run.tools[tool] = version
         self.emit(ToolSeen(tool=tool, version=version))
-        if self._log is not None:
-            self.log(TOOLS).append(json.dumps([tool, version]).encode() + b"\n")
 
     def warn(self, text: str) -> None:
         self.emit(Warned(node=self.node, text=text))

@@ -108,8 +108,8 @@ def test_a_new_runs_logs_are_known_to_be_empty_and_then_what_was_appended(tmp_pa
     host = Behind()
     state = RunState(host, str(tmp_path / "new"))
     state.create(JobState(LocalHost(), str(job.parent), "nightly").runs().known[0])
-    log = state.log("tools")
+    log = state.log("disk-2000")
     assert log.read() is None and list(log.pieces()) == [] and host.asked == 0
     log.append(b"line")
     assert log.read() == b"line"
-    assert RunState(host, state.directory).log("tools").read() == b"line"
+    assert RunState(host, state.directory).log("disk-2000").read() == b"line"
