@@ -152,10 +152,17 @@ class Host(Protocol):
         NoSpaceError."""
 
     def write_sparse(
-        self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
+        self,
+        path: str,
+        size: int,
+        pieces: Iterable[tuple[int, bytes]],
+        *,
+        mode: int = 0o600,
+        then: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """A file of `size` bytes with `pieces` (offset, content) in it and holes elsewhere; atomic and
-        durable."""
+        durable. `then`: the names and contents of further files beside it, each as `write` makes it once the
+        one before is durable: who finds the last may rely on all."""
 
     def append(self, path: str, content: bytes) -> None:
         """Appends and syncs; creates with mode 0600. Raises NotAFileError."""

@@ -93,10 +93,18 @@ class LocalHost:
             files.write(path, content, mode=mode)
 
     def write_sparse(
-        self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
+        self,
+        path: str,
+        size: int,
+        pieces: Iterable[tuple[int, bytes]],
+        *,
+        mode: int = 0o600,
+        then: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         with self._translate_os_errors(path):
             files.write_sparse(path, size, heeding(self._stop, pieces), mode=mode)
+        for name, content in then:
+            self.write(os.path.join(os.path.dirname(path), name), content, mode=mode)  # noqa: PTH118, PTH120
 
     def append(self, path: str, content: bytes) -> None:
         with self._translate_os_errors(path):

@@ -26,7 +26,7 @@ from steps.copy.ledger import LedgerHead
 from steps.copy.nbd import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
 from steps.incremental.increment import Increment
-from steps.incremental.written_map import blocks_of, content_of, write_map
+from steps.incremental.written_map import blocks_of, content_of, map_file
 from steps.nbd.more_connections import MoreConnections, most_connections
 from steps.points.figures import speed_of
 from steps.qemu import img
@@ -147,11 +147,8 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                     "instead"
                 )
             path = posixpath.join(image.directory, layout.digests(image.key))
-            host.write_sparse(path, digests.size, digests.pieces())
             data, zero = digests.counts()
-            if increment is not None:
-                ranges = increment.written(digests)
-                write_map(ctx, image, ranges)
+            ranges = [] if increment is None else increment.written(digests)
             copied = Copied(
                 image=image,
                 snapshot=source.snapshot,
@@ -167,8 +164,10 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                 written=digests.size // ENTRY if increment is None else blocks_of(ranges),
                 copied=data if increment is None else content_of(digests, ranges),
             )
-        # Last: who finds it may rely on all the rest.
-        host.write(_marker(image), copied.model_dump_json(indent=1).encode())
+            marker = posixpath.basename(_marker(image)), copied.model_dump_json(indent=1).encode()
+            beside = (marker,) if increment is None else (map_file(image, ranges), marker)
+            # The marker last: who finds it may rely on all the rest.
+            host.write_sparse(path, digests.size, digests.pieces(), then=beside)
         return copied
 
     def preflight(self, ctx: Context | None, known: Known[TransferIn, Copied]) -> Preflight[Copied]:

@@ -47,10 +47,9 @@ class _Map(Model):
     ranges: tuple[tuple[int, int], ...]
 
 
-def write_map(ctx: Context, image: Image, ranges: list[tuple[int, int]]) -> None:
-    """Beside the image, for its verification: which blocks it holds itself."""
-    path = posixpath.join(image.directory, layout.written(image.key))
-    ctx.host(image.host).write(path, seal(_Map(ranges=tuple(ranges)).to_json_value()))
+def map_file(image: Image, ranges: list[tuple[int, int]]) -> tuple[str, bytes]:
+    """Name and content of a file beside the image, for its verification: which blocks it holds itself."""
+    return layout.written(image.key), seal(_Map(ranges=tuple(ranges)).to_json_value())
 
 
 def read_map(ctx: Context, image: Image, blocks: int) -> list[tuple[int, int]] | None:

@@ -528,6 +528,19 @@ def test_a_sparse_file_has_its_pieces_and_holes_between(host: Host, tmp_path: Pa
     assert found is not None and (found.size, found.allocated) == (3 << 30, 0)
 
 
+def test_further_files_are_written_behind_a_sparse_one_in_their_order(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    files = [("a $'", b"map\n\0"), ("empty", b""), ("marker", b"x" * 200_001)]
+    host.write_sparse(f"{tmp_path}/digests", 4096, [(8, b"x")], mode=0o640, then=files)
+    assert {name: (tmp_path / name).read_bytes() for name, _ in files} == dict(files)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_file()} == {0o640}
+    with pytest.raises(HostError):
+        host.write_sparse(f"{tmp_path}/digests", 8, [(0, b"new")], then=[("b", b"a directory"), ("marker", b"new")])
+    assert (tmp_path / "digests").read_bytes() == b"new".ljust(8, b"\0")
+    assert (tmp_path / "marker").read_bytes() == files[-1][1], "it came before what it stands for"
+    assert eventually(lambda: not [name for name in host.listdir(str(tmp_path)) if name.startswith(".sd-")])
+
+
 def test_a_write_that_breaks_off_leaves_what_was_there(host: Host, tmp_path: Path) -> None:
     host.write(f"{tmp_path}/digests", b"before")
 

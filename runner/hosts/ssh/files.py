@@ -13,8 +13,9 @@ import posixpath
 import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import PurePosixPath
 
 from runner.base.errors import CommandError, HostError
@@ -145,10 +146,17 @@ class RemoteFiles(ABC):
         self._stage(path, _WRITE, len(content), mode, [content], RECORD_TIMEOUT)
 
     def write_sparse(
-        self, path: str, size: int, pieces: Iterable[tuple[int, bytes]], *, mode: int = 0o600
+        self,
+        path: str,
+        size: int,
+        pieces: Iterable[tuple[int, bytes]],
+        *,
+        mode: int = 0o600,
+        then: Sequence[tuple[str, bytes]] = (),
     ) -> None:
-        content = _framed(heeding(self.stop, pieces), size)
-        self._stage(path, _WRITE_SPARSE, size, mode, content, SYNC_TIMEOUT)
+        content = chain(_framed(heeding(self.stop, pieces), size), (content for _, content in then))
+        further = [word for name, content in then for word in (f"{_parent(path)}/{name}", str(len(content)))]
+        self._stage(path, _WRITE_SPARSE, size, mode, content, SYNC_TIMEOUT, further)
 
     def append(self, path: str, content: bytes) -> None:
         self._stage(path, _APPEND, len(content), 0o600, [content], RECORD_TIMEOUT)
@@ -191,11 +199,12 @@ class RemoteFiles(ABC):
         mode: int,
         content: Iterable[bytes],
         timeout: float,
+        further: Sequence[str] = (),
     ) -> None:
         directory = _parent(path)
         temporary = f"{directory}/{temporary_name()}"
         arguments = (_plain(path), directory, temporary, str(size), f"{mode:o}", str(int(timeout * 100)))
-        self._do(path, script, *arguments, stdin=content, timeout=timeout, changes=True)
+        self._do(path, script, *arguments, *further, stdin=content, timeout=timeout, changes=True)
 
     def _do(
         self,

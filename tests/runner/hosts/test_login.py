@@ -70,9 +70,10 @@ def use(host: SshHost, place: Path) -> None:
     assert (done.stdout, done.stderr, done.exit_code) == (b"a\0b", "c\n", 3)
     content = os.urandom(3_000_000)
     assert host.run(("cat",), stdin=content).stdout == content
+    host.write_sparse(f"{place}/sparse", 1 << 20, [(4096, b"x" * 300_000)], then=[("file", content[:70_000])])
+    assert host.read(f"{place}/file") == content[:70_000]
     host.write(f"{place}/file", content)
     host.append(f"{place}/file", b"more")
-    host.write_sparse(f"{place}/sparse", 1 << 20, [(4096, b"x" * 300_000)])
     assert host.read(f"{place}/file") == content + b"more"
     assert b"".join(host.read_chunks(f"{place}/file")) == content + b"more"
     assert host.listdir(str(place)) == ["file", "sparse"]

@@ -9,17 +9,24 @@ import pytest
 
 from runner.base.units import MiB
 from steps.copy.extents import BLOCK
-from steps.incremental.written_map import read_map, write_map
+from steps.incremental.written_map import map_file, read_map
 from steps.repository import layout
+from steps.values.image import Image
 from tests.hub import Hub, disk
 
 RANGES = [(0, 2 * BLOCK), (5 * BLOCK, BLOCK), (9 * BLOCK, 512)]
 WRITTEN = 4
 
 
+def write_map(image: Image) -> None:
+    name, content = map_file(image, RANGES)
+    Path(image.directory, name).write_bytes(content)
+
+
 def test_the_map_of_what_an_image_holds_is_read_as_it_was_written(any_hub: Hub) -> None:
     image = any_hub.image(disk(capacity=9 * MiB + 512))
-    write_map(any_hub.context(), image, RANGES)
+    name, content = map_file(image, RANGES)
+    any_hub.context().host(image.host).write(f"{image.directory}/{name}", content)
     assert read_map(any_hub.context(), image, WRITTEN) == RANGES
 
 
@@ -34,7 +41,7 @@ def test_the_map_of_what_an_image_holds_is_read_as_it_was_written(any_hub: Hub) 
 )
 def test_a_map_that_is_not_as_it_was_written_is_none(hub: Hub, harm: Callable[[bytes], bytes]) -> None:
     image = hub.image(disk())
-    write_map(hub.context(), image, RANGES)
+    write_map(image)
     path = Path(image.directory, layout.written(image.disk.key))
     harmed = harm(before := path.read_bytes())
     assert harmed != before
@@ -44,5 +51,5 @@ def test_a_map_that_is_not_as_it_was_written_is_none(hub: Hub, harm: Callable[[b
 
 def test_a_map_of_another_copy_is_none(hub: Hub) -> None:
     image = hub.image(disk())
-    write_map(hub.context(), image, RANGES)
+    write_map(image)
     assert read_map(hub.context(), image, WRITTEN + 1) is None

@@ -5,3 +5,4 @@
 . ./prelude.sh
 . ./stage.sh
 . ./put-in-place.sh
+put_in_place "$1"
