@@ -81,7 +81,7 @@ class Digests:
         digests = cls.create(path, capacity)
         at = 0
         for chunk in chunks:
-            if at + len(chunk) <= digests.size and chunk.strip(b"\0"):
+            if at + len(chunk) <= digests.size and chunk != bytes(len(chunk)):
                 digests._write(chunk, at)
             at += len(chunk)
         if at != digests.size:
@@ -123,18 +123,30 @@ class Digests:
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """(offset in the file, bytes): what is not a hole, at most 1 MiB each."""
-        for start, stop in self._written():
+        return self._pieces(0, self.size)
+
+    def _pieces(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
+        for start, stop in self._written(first, end):
             for at in range(start, stop, _CHUNK):
                 content = os.pread(self._file, min(_CHUNK, stop - at), at)
-                if content.strip(b"\0"):
+                if content != bytes(len(content)):
                     yield at, content
 
-    def data_blocks(self) -> Iterator[int]:
-        """The offsets of the blocks that are not all zero, in order."""
-        for at, content in self.pieces():
-            for start in range(0, len(content), ENTRY):
-                if content[start : start + ENTRY] != _ZERO:
-                    yield (at + start) // ENTRY * BLOCK
+    def entries(self, offset: int, length: int) -> Iterator[tuple[int, bytes]]:
+        """(offset, entries of the blocks from there on) of what is not a hole in a range that starts and ends
+        with blocks; entries of 32 GiB at most each."""
+        first = offset // BLOCK * ENTRY
+        for at, content in self._pieces(first, first + file_size(length)):
+            yield at // ENTRY * BLOCK, content
+
+    def data_blocks(self, offset: int = 0, length: int | None = None) -> Iterator[int]:
+        """The offsets of the blocks that are not all zero, in order: of all, or of a range that starts and
+        ends with blocks."""
+        length = self.capacity - offset if length is None else length
+        for at, entries in self.entries(offset, length):
+            for number in range(len(entries) // ENTRY):
+                if entries[number * ENTRY : (number + 1) * ENTRY] != _ZERO:
+                    yield at + number * BLOCK
 
     def counts(self) -> tuple[int, int]:
         """Bytes of the disk in blocks of content and in blocks of zeroes."""
@@ -152,11 +164,10 @@ class Digests:
         _hash_zeroes(hasher, self.size - at)
         return str(hasher.hexdigest())
 
-    def _written(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of the file's parts that are not holes; file systems make holes of whole sectors, so
-        of whole entries."""
-        stop = 0
-        while stop < self.size:
+    def _written(self, stop: int, end: int) -> Iterator[tuple[int, int]]:
+        """(start, stop) of what is not a hole between two offsets in the file; file systems make holes of
+        whole sectors, so of whole entries."""
+        while stop < end:
             try:
                 start = os.lseek(self._file, stop, os.SEEK_DATA)
             except OSError as error:
@@ -164,7 +175,8 @@ class Digests:
                     return
                 raise
             stop = os.lseek(self._file, start, os.SEEK_HOLE)
-            yield start, stop
+            if start < end:
+                yield start, min(stop, end)
 
     def _write(self, content: bytes, at: int) -> None:
         with self._sentences():

@@ -143,11 +143,8 @@ class Increment:
         ranges = [(one.offset, one.length) for one in done]
         inherited = gaps(self._image.capacity, [*self._changes.blocks(), *self._unchanged, *ranges])
         for offset, length in inherited:
-            for start in range(offset, offset + length, _STRIDE):
-                blocks = -(-min(_STRIDE, offset + length - start) // BLOCK)
-                entries = self._before.get(start, blocks)
-                if entries.strip(b"\0"):
-                    digests.put(start, entries)
+            for start, entries in self._before.entries(offset, length):
+                digests.put(start, entries)
         return inherited
 
     def earlier(self) -> Earlier:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from runner.base.units import GiB
-from steps.copy.digests import ENTRY, Digests
+from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 
 REREAD_SHARE = 0.005
 """Of the blocks of content that the host digests, so many are read over the wire too, at least one."""
 
 _SPAN = 256 * GiB
-"""Bytes of the disk whose digests (8 MiB) and runs of zeroes are held at a time."""
+"""Bytes of the disk whose runs of zeroes are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,5 @@ class Wanted:
             at = start
             for zero, stop in [*zeroes(start, end), (end, end)]:
                 yield from range(at, zero, BLOCK)
-                yield from self._content_in(zero, stop)
+                yield from self.digests.data_blocks(zero, stop - zero)
                 at = stop
-
-    def _content_in(self, start: int, end: int) -> Iterator[int]:
-        count = -(-(end - start) // BLOCK)
-        entries = self.digests.get(start, count) if count else b""
-        if entries.strip(b"\0"):
-            for number in range(count):
-                if entries[number * ENTRY : (number + 1) * ENTRY].strip(b"\0"):
-                    yield start + number * BLOCK

@@ -64,6 +64,23 @@ def test_digest_and_pieces_are_those_of_the_whole_file(tmp_path_factory, numbers
         assert rebuilt == content
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.integers(0, 3_000), max_size=40), st.integers(0, 3_000), st.integers(0, 3_000))
+def test_the_blocks_of_content_of_a_range_are_those_between_its_ends(tmp_path_factory, numbers, first, count):
+    with Digests.create(tmp_path_factory.mktemp("digests") / "d", 6_001 * BLOCK + 512) as digests:
+        for number in numbers:
+            digests.put(number * BLOCK, _entry(number))
+        expected = [number * BLOCK for number in sorted(numbers) if first <= number < first + count]
+        assert list(digests.data_blocks(first * BLOCK, count * BLOCK)) == expected
+        found = [
+            at + place * BLOCK
+            for at, entries in digests.entries(first * BLOCK, count * BLOCK)
+            for place in range(len(entries) // 32)
+            if any(entries[place * 32 : place * 32 + 32])
+        ]
+        assert found == expected
+
+
 def test_a_received_file_is_the_same_and_as_sparse(tmp_path):
     with Digests.create(tmp_path / "a", 40_000 * BLOCK) as digests:
         digests.put(39_000 * BLOCK, _entry(1))
