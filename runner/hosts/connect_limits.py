@@ -38,6 +38,10 @@ SLOT_TIMEOUT = 60.0
 """Seconds that a login waits for the others, which take at most as long. Then it is tried all the same: the
 slots of a process that was frozen are no reason to do nothing."""
 
+_PLACE = "/tmp/sendense-logins"
+"""Not in /run/user, which is there only while its user is logged in: a run of cron would not meet one of a
+session."""
+
 _SLOT_PAUSE = 0.01
 _LONGEST_SLOT_PAUSE = 0.1
 
@@ -90,17 +94,12 @@ def _free_slot(server: str) -> BinaryIO | None:
 def _slot_directory() -> Path:
     """The same for all runs of this user, whatever their environment, and for nobody else's. Raises OSError
     where another user took its name."""
-    path = _place()
+    path = Path(f"{_PLACE}-{os.getuid()}")
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise NotADirectoryError(f"{path} is not a directory of ours alone")
     return path
-
-
-def _place() -> Path:
-    runtime = Path(f"/run/user/{os.getuid()}")  # pam_systemd(8); a container may not have it
-    return runtime / "sendense-logins" if runtime.is_dir() else Path(f"/tmp/sendense-logins-{os.getuid()}")
 
 
 def known_hosts(spec: SshSpec) -> Path:

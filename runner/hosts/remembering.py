@@ -13,7 +13,8 @@ READING = frozenset({"run", "stat", "exists", "listdir", "read", "free_bytes", "
 
 def remembering(host: Host, answers: dict[object, Any]) -> Host:
     """`host`, for a look at it that ends with `answers` and in which nothing is changed. That something is
-    absent is not remembered, since what is waited for comes; nor is a failure. What starts something makes
+    absent is not remembered, since what is waited for comes; nor is what
+    is raised. What starts something makes
     all forgotten."""
     return cast("Host", _Remembering(host, answers))
 

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from runner.base.errors import CommandError, SendenseError
 from runner.base.model import Model
 from runner.base.units import HOUR, KiB
-from runner.hosts.files import NoSpaceError
+from runner.hosts.files import SYNC_TIMEOUT, NoSpaceError
 from runner.hosts.host import Host, portions
 from runner.hosts.script import load
 from runner.step.tools import Program
@@ -134,7 +134,8 @@ def make_empty(host: Host, path: str, size: int = 0) -> None:
 
 def _make(host: Host, path: str, argv: Sequence[str], shown: Sequence[str]) -> None:
     """`shown` is the command of the script that a failure is told of."""
-    done = host.run(argv, timeout=QUICK, ok=None)
+    # It syncs: on a disk that others copy to, the journal's turn comes late.
+    done = host.run(argv, timeout=SYNC_TIMEOUT, ok=None)
     if is_full(done.stderr):
         raise NoSpaceError(host.name, path)
     if done.exit_code:

@@ -95,9 +95,9 @@ def test_slots_that_are_never_given_back_only_delay_a_login(spec: SshSpec, monke
 
 
 def test_a_place_that_is_not_ours_is_not_used(spec: SshSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    open_to_all = tmp_path / "open"
+    open_to_all = tmp_path / f"open-{os.getuid()}"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    monkeypatch.setattr(connect_limits, "_place", lambda: open_to_all)
+    monkeypatch.setattr(connect_limits, "_PLACE", str(tmp_path / "open"))
     with start_slot(spec, NEVER):
         assert not list(open_to_all.iterdir())
