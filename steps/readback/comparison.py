@@ -3,7 +3,8 @@
 What the host's tools say is believed as far as it is checked. Before anything they digest random blocks that
 were sent there; a share of the blocks that they digest, which they cannot know, is read over the wire too;
 and no block is called different before it was read over the wire. Where that shows that they are wrong, or
-they fail, all is read over the wire. They are not told which digests are expected.
+they fail, all is read over the wire, and so it is by `auto` where the host proves slower than the wire.
+They are not told which digests are expected.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from runner.base.units import human_bytes
@@ -39,7 +40,7 @@ _PROBE = 64
 """Blocks that are read over the wire at once, at most, to see how fast it is."""
 
 _MEASURED = SIDE_BY_SIDE * BATCH * WINDOW
-"""Blocks that the host has digested when it shows how fast it is."""
+"""Blocks that the host has digested when it shows how fast it is; over the wire they are read again if it is slow."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,9 @@ class ReadBack:
 
 
 class _SlowerError(Exception):
-    """The host digests its blocks slower than the wire carries them; `offset` is that of the next one."""
+    """The host digests its blocks slower than the wire carries them."""
 
-    def __init__(self, offset: int, why: str) -> None:
-        self.offset = offset
+    def __init__(self, why: str) -> None:
         self.why = why
 
 
@@ -91,6 +91,9 @@ class ImageReader:
             if how == "host":
                 raise
             why = error.message
+        except _SlowerError as slower:
+            why = slower.why
+        # All of it, also what the host has digested: a disk is read back in one way, which can be said of it.
         return self._over_wire(wanted, why)
 
     def _over_wire(self, wanted: Wanted, why: str = "") -> ReadBack:
@@ -117,13 +120,8 @@ class ImageReader:
             HostDigests.opened(self.ctx, self.host, self.image, cached=view.cached) as there,
         ):
             check = _Check(self, view, there, wanted, measures=measures)
-            try:
-                found = check.run(reread)
-                return ReadBack(found, "host", view.cached, len(reread), there.tools, check.speeds)
-            except _SlowerError as slower:
-                rest, why = wanted.beyond(slower.offset), slower.why
-        after = self._over_wire(rest, why)
-        return replace(after, found=check.joined(after.found))
+            found = check.run(reread)
+            return ReadBack(found, "host", view.cached, len(reread), there.tools, check.speeds)
 
 
 class _Check:
@@ -159,12 +157,6 @@ class _Check:
         self._tell(self._total)
         return Differences(found, count(self._wanted.ranges))
 
-    def joined(self, after: Differences) -> Differences:
-        """With those of the blocks that were read over the wire instead."""
-        before = tuple(one for one in self._found() if one.offset < self._at)
-        found = (*before, *after.blocks)[: self._reader.most]
-        return Differences(found, self._compared_before(self._at) + after.compared)
-
     def _digest(self, wire_speed: float) -> None:
         began, met, digested = time.monotonic(), 0, 0
         with closing(self._there.digests(self._wanted.to_read(self._there.zeroes))) as made:
@@ -178,7 +170,7 @@ class _Check:
                 if met == self._reader.most:
                     return
                 if digested % WINDOW == 0:
-                    done = self._at - self._wanted.start if self._wanted.blocks is None else digested * BLOCK
+                    done = self._at if self._wanted.blocks is None else digested * BLOCK
                     self._tell(done, digested * BLOCK)
                 if digested == _MEASURED and self._measures:
                     self._compare_speeds(wire_speed, digested * BLOCK, time.monotonic() - began)
@@ -188,8 +180,7 @@ class _Check:
         there = digested / seconds
         self.speeds = f"{_speed(there)} there, {_speed(over_wire)} over the wire"
         if there < over_wire:
-            first = f"the first {human_bytes(digested)} were digested by its host, which was slower"
-            raise _SlowerError(self._at, f"{first} ({self.speeds})")
+            raise _SlowerError(f"its host was measured to be slower ({self.speeds})")
 
     def _confirm(self, offset: int) -> None:
         """What the host calls different. Raises ToolsError if it is not."""

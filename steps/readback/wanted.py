@@ -19,25 +19,18 @@ _SPAN = 256 * GiB
 
 @dataclass(frozen=True)
 class Wanted:
-    """`blocks`: their offsets, in order; None for all from `start` on."""
+    """`blocks`: their offsets, in order; None for all."""
 
     digests: Digests
     blocks: Sequence[int] | None
-    start: int = 0
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """(offset, length) of runs of whole blocks."""
         capacity = self.digests.capacity
         if self.blocks is None:
-            return [(self.start, capacity - self.start)]
+            return [(0, capacity)]
         return [(offset, min(BLOCK, capacity - offset)) for offset in self.blocks]
-
-    def beyond(self, offset: int) -> Wanted:
-        """Those of them from `offset` on."""
-        if self.blocks is None:
-            return Wanted(self.digests, None, offset)
-        return Wanted(self.digests, [block for block in self.blocks if block >= offset])
 
     def content(self) -> Iterator[int]:
         """The offsets of those whose digests say that they are not all zero."""
@@ -65,7 +58,7 @@ class Wanted:
         if self.blocks is not None:
             yield from self.blocks
             return
-        for start in range(self.start, self.digests.capacity, _SPAN):
+        for start in range(0, self.digests.capacity, _SPAN):
             end = min(start + _SPAN, self.digests.capacity)
             at = start
             for zero, stop in [*zeroes(start, end), (end, end)]:

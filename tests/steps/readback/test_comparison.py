@@ -21,6 +21,7 @@ from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.supervisor import NoRoomError
 from runner.step.tools import ToolMissing
+from steps.copy.compare import Compared
 from steps.copy.digests import Digests
 from steps.lab.sshd import Sshd
 from steps.readback import comparison, on_host, wanted
@@ -256,7 +257,7 @@ def test_without_room_auto_reads_over_the_wire_and_host_fails(
 
 @pytest.mark.parametrize(("speed", "by"), [(0.0, "host"), (1e15, "wire")], ids=["the host is faster", "the wire is"])
 @pytest.mark.parametrize("damage", [None, zeroed, in_the_last_sector])
-def test_auto_reads_the_rest_by_what_was_measured_to_be_faster(
+def test_auto_reads_all_of_it_by_what_was_measured_to_be_faster(
     far: Hub,
     full: Stored,
     monkeypatch: pytest.MonkeyPatch,
@@ -271,11 +272,14 @@ def test_auto_reads_the_rest_by_what_was_measured_to_be_faster(
     monkeypatch.setattr(comparison, "_MEASURED", 4)
     check = comparison._Check._compare_speeds
     monkeypatch.setattr(comparison._Check, "_compare_speeds", lambda self, wire, *there: check(self, speed, *there))
-    seen = full.read_back(far, "auto")
+    told: list[Compared] = []
+    seen = full.reader(far, tell=told.append).read_back(None, "auto")
     assert (seen.found.offsets, seen.found.compared, seen.by) == (expected.offsets, expected.compared, by)
     assert "/s over the wire" in seen.why
-    # What was digested there is not said to have come over the wire.
-    assert ("the first 4.0 MiB were digested by its host, which was slower" in seen.why) == (by == "wire")
+    assert ("its host was measured to be slower" in seen.why) == (by == "wire")
+    assert bool(seen.tools) == (by == "host")
+    if by == "wire" and damage is None:
+        assert told[-1].read >= (len(CONTENT) - 1) * MiB, "what the host had digested is read over the wire too"
 
 
 @pytest.mark.parametrize("small", [True, False])
