@@ -59,12 +59,9 @@ def show(what: str, took: Sequence[Took], aim: float) -> None:
 def _once(words: Sequence[str], far: Callable[[], float]) -> Took:
     argv = [sys.executable, "-c", _TELLS, *words]
     # As it is installed: without byte code a start would be half compiling.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = far()
     began = time.perf_counter()
-    with subprocess.Popen(
-        argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-    ) as command:
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as command:
         assert command.stderr is not None
         said = command.stderr.read()
         _, status, used = os.wait4(command.pid, 0)
