@@ -28,6 +28,15 @@ _NO_WAY = 2
 """SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1); sshd's own words paramiko keeps to itself."""
 
 
+class _Answer(threading.Event):
+    """Of a channel: paramiko's exec_command waits for it without a deadline."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not super().wait(SESSION_TIMEOUT if timeout is None else timeout):
+            raise TimeoutError(f"no answer in {SESSION_TIMEOUT:.0f} s")
+        return True
+
+
 @dataclass(eq=False)
 class _Link:
     login: Login
@@ -145,16 +154,14 @@ class Connections:
             channel.close()
             self._release(link)
             raise
-        # exec_command waits for the answer without a deadline.
-        watchdog = threading.Timer(SESSION_TIMEOUT, link.login.close)
-        watchdog.start()
+        channel.event = _Answer()
         try:
             channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self._release(link)
+            if isinstance(error, TimeoutError):
+                link.login.close()
             raise HostError(f"{self._name} did not start a command: {error}", transient=True) from error
-        finally:
-            watchdog.cancel()
         return channel
 
     def _no_session(self, link: _Link) -> HostError:

@@ -280,6 +280,21 @@ def test_a_write_that_meets_silence_is_transient_and_never_comes_through_later(
         assert host.listdir(str(tmp_path)) == ["record", "server"]
 
 
+@pytest.mark.usefixtures("soon")
+def test_a_server_that_goes_silent_before_it_starts_a_command_is_left(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, before_the_command = make(), "runner.hosts.ssh.connections.hold_still"
+    with contextlib.ExitStack() as silence, behind(server.spec) as host:
+        host.run(("true",))
+        monkeypatch.setattr(before_the_command, lambda: silence.enter_context(silent(server)))
+        with pytest.raises(HostError, match="hub did not start a command: no answer in 1 s") as caught:
+            host.run(("true",))
+        assert caught.value.transient
+        monkeypatch.setattr(before_the_command, lambda: None)
+        assert host.run(("echo", "again")).stdout == b"again\n"
+
+
 def shells_about(path: str) -> list[Path]:
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
