@@ -53,8 +53,8 @@ class Workspace:
                 self.bus.emit(Warned(node="the job's lock", text=error.message))
 
     def run(self, record: RunRecord, state: RunState | None = None) -> Run:
-        """What steps know of that run from now on; `state` are its records, of a run that is executed, which
-        goes on with the tools that its earlier executions saw."""
+        """What steps know of that run from now on; `state` are its records, of a run that is executed: they
+        tell which tools its earlier executions saw."""
         seen = {} if state is None else state.tools()
         state = state or self.state.open(record.id)
         self.world.run = Run(
