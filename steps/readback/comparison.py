@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.base.errors import CommandError
 from runner.base.units import human_bytes
 from runner.hosts.host import Host
 from runner.hosts.supervisor import NoRoomError
@@ -27,7 +28,7 @@ from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.readback import wire
 from steps.readback.image import ImageAtRest
-from steps.readback.on_host import BATCH, SIDE_BY_SIDE, WINDOW, HostDigests, ToolsError
+from steps.readback.on_host import BATCH, SIDE_BY_SIDE, WINDOW, HostDigests, StalledError, ToolsError
 from steps.readback.wanted import Wanted
 from steps.repository.manifest import ReadBy
 
@@ -40,7 +41,7 @@ _PROBE = 64
 """Blocks that are read over the wire at once, at most, to see how fast it is."""
 
 _MEASURED = SIDE_BY_SIDE * BATCH * WINDOW
-"""Blocks that the host has digested when it shows how fast it is; over the wire they are read again if it is slow."""
+"""Blocks that the host has digested when it shows how fast it is."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,16 @@ class ImageReader:
 
     def read_back(self, blocks: Sequence[int] | None, how: Readback) -> ReadBack:
         """Of all blocks, or those at the offsets `blocks` (in order). Raises ExporterError, ToolMissing,
-        HostError, CopyError, Interrupted."""
+        HostError, CopyError, Interrupted; where the host is to do it, StalledError and CommandError too."""
         wanted = Wanted(self.digests, blocks)
         content, reread = wanted.reread(random.SystemRandom())
         if how == "wire" or not content or (how == "auto" and (self.host.local or content < SMALL)):
             return self._over_wire(wanted)
         try:
             return self._on_host(wanted, reread, measures=how == "auto")
-        except ToolsError as error:
+        except (ToolsError, StalledError, CommandError) as error:
+            if how == "host" and not isinstance(error, ToolsError):
+                raise
             why = f"{error.message}; all of it is read over the wire"
             self.ctx.warn(f"disk {self.image.key}: {why}")
         except (ToolMissing, NoRoomError) as error:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 
 from runner.base.errors import CommandError, SendenseError
-from runner.base.units import MINUTE, MiB, human_seconds
+from runner.base.units import MINUTE, KiB, MiB, human_seconds
 from runner.events.check_results import Observation, good, noted
 from runner.hosts.host import Host
 from runner.hosts.script import load
@@ -51,7 +51,10 @@ ROOM = SIDE_BY_SIDE * 2 * WINDOW * BLOCK + 64 * MiB
 """A window lies there twice while it is split."""
 
 STALL = MINUTE
-"""Seconds that a window may take: at less than 1 MiB a second nothing moves."""
+"""Seconds that a command may take to begin."""
+
+SLOWEST = 100 * KiB
+"""Bytes a second of a command that moves: what is slower hangs."""
 
 _OPEN_FILES = 256
 """Images that one qemu-img has open at most: it opens the whole chain for each run of blocks, and a process
@@ -78,7 +81,7 @@ class StalledError(SendenseError):
 
     def __init__(self, host: Host, image: ImageAtRest, seconds: float) -> None:
         super().__init__(
-            f"the {image.name} is read by host {host.name} itself, and no block came in "
+            f"the {image.name} is read by host {host.name} itself, and nothing came in "
             f"{human_seconds(seconds)}: look at the storage under {posixpath.dirname(image.path)}"
         )
 
@@ -101,7 +104,7 @@ class HostDigests:
     @contextmanager
     def opened(cls, ctx: Context, host: Host, image: ImageAtRest, *, cached: bool) -> Iterator[HostDigests]:
         """`cached`: its file system has no reads past the page cache. The tools have proven themselves then.
-        Raises ToolMissing, ToolsError, HostError, Interrupted."""
+        Raises ToolMissing, ToolsError, StalledError, NoRoomError, CommandError, HostError, Interrupted."""
         tools = f"b3sum {B3SUM.require(ctx, host)} and qemu-img {_require_map(ctx, host)}"
         with host.tempdir(room=ROOM) as directory:
             _prove(host, directory)
@@ -122,9 +125,12 @@ class HostDigests:
 
     def zeroes(self, start: int, end: int) -> list[tuple[int, int]]:
         """The runs of blocks (first offset, end; whole blocks) in [start, end) that read as zero by the
-        image's tables, in order. Raises ToolsError, HostError, Interrupted."""
+        image's tables, in order. Raises ToolsError, StalledError, HostError, Interrupted."""
         argv = _ZERO_RUNS.argv(str(BLOCK), self._node, str(start), str(end))
-        done = self._host.run(argv, timeout=_MAP_TIMEOUT, ok=None)
+        try:
+            done = self._host.run(argv, timeout=_MAP_TIMEOUT, ok=None)
+        except CommandError as error:
+            raise StalledError(self._host, self._image, _MAP_TIMEOUT) from error
         *lines, last = done.stdout.decode(errors="replace").splitlines() or [""]
         found = [_RUN.fullmatch(line) for line in lines]
         if done.exit_code or last != f"end {end}" or None in found:
@@ -198,7 +204,7 @@ def _prove(host: Host, directory: str) -> None:
 
 def _run(host: Host, image: ImageAtRest, directory: str, node: str, asked: str, blocks: int) -> list[bytes]:
     argv = _DIGEST.argv(directory, str(BLOCK), node)
-    timeout = STALL * asked.count("\n")
+    timeout = STALL + blocks * BLOCK / SLOWEST
     try:
         done = host.run(argv, stdin=asked.encode(), timeout=timeout, ok=None)
     except CommandError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.errors import Interrupted
+from runner.base.errors import CommandError, Interrupted
 from runner.base.units import GiB, KiB, MiB, TiB
 from runner.hosts.connect import connect
 from runner.hosts.host import Host
@@ -317,15 +317,45 @@ def test_a_stop_ends_it_within_seconds_and_nothing_is_left_there(
     assert eventually(programs.is_gone)
 
 
-def test_what_does_not_move_is_given_up_and_may_be_tried_again(
+@pytest.mark.parametrize("what", [("b3sum", "*block-aah*"), ("qemu-img", r"\ map\ ")], ids=["digests", "map"])
+def test_what_does_not_move_is_given_up_and_may_be_tried_again_and_auto_turns_to_the_wire(
+    far: Hub, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch, what: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(on_host, "STALL", 1.0)
+    monkeypatch.setattr(on_host, "_MAP_TIMEOUT", 1.0)
+    monkeypatch.setattr(on_host, "SLOWEST", 1024 * MiB)
+    programs.once(*what)
+    with pytest.raises(StalledError, match=r"nothing came in 1\.0 s") as found:
+        full.read_back(far, "host")
+    assert found.value.transient and not far.warnings
+    assert eventually(programs.is_gone)
+    monkeypatch.setattr(comparison, "SMALL", 1)
+    programs.once(*what)
+    seen = full.read_back(far, "auto")
+    assert (seen.found.blocks, seen.found.compared, seen.by) == ((), BLOCKS, "wire")
+    (said,) = far.warnings
+    assert "nothing came in 1.0 s" in said and said.endswith("; all of it is read over the wire")
+    assert eventually(programs.is_gone)
+
+
+def test_a_slow_host_has_time_by_what_it_is_to_read(
     hub: Hub, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs.once("b3sum", "*block-aah*")
-    monkeypatch.setattr(on_host, "STALL", 2.0)
-    with pytest.raises(StalledError, match=r"no block came in 2\.0 s") as found:
-        full.read_back(hub)
-    assert found.value.transient
-    assert eventually(programs.is_gone)
+    programs.once("b3sum", "*block-aah*", "sleep 1")
+    monkeypatch.setattr(on_host, "STALL", 0.1)
+    assert full.read_back(hub, "host").by == "host"
+
+
+@pytest.mark.parametrize("broken", [("b3sum", "exit 3"), ("b3sum", "kill -9 $$"), ("qemu-img", "exit 3")])
+def test_tools_that_do_not_even_start_are_no_trouble_for_auto(
+    far: Hub, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(comparison, "SMALL", 1)
+    programs.put(*lies(broken[1], broken[0]))
+    assert full.read_back(far, "auto").by == "wire"
+    assert len(far.warnings) == 1 and far.warnings[0].endswith("; all of it is read over the wire")
+    with pytest.raises(CommandError, match=broken[0]):
+        full.read_back(far, "host")
 
 
 def test_a_share_of_the_content_is_read_over_the_wire_too_and_another_one_each_time(tmp_path: Path) -> None:
