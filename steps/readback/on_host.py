@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import posixpath
 import re
 import secrets
@@ -13,10 +15,12 @@ from dataclasses import replace
 from itertools import islice
 
 from runner.base.errors import CommandError, SendenseError
-from runner.base.units import MINUTE, KiB, MiB, human_seconds
+from runner.base.units import MINUTE, KiB, human_seconds
 from runner.events.check_results import Observation, good, noted
+from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Host
 from runner.hosts.script import load
+from runner.hosts.supervisor import NoRoomError
 from runner.step.context import Context
 from runner.step.tools import Program, ToolMissing
 from steps.copy.digests import digest_of
@@ -37,9 +41,9 @@ B3SUM = Program(
 _MAPS = replace(img.QEMU_IMG, minimum=(5, 1))
 """`qemu-img map` of a part of an image (ChangeLog/5.1: --start-offset, --max-length)."""
 
-WINDOW = 64
+WINDOW = 32
 """Blocks that are read at a time (569 MiB of data: 2.3 CPU seconds with 64, 2.7 with 16, 3.1 with 8: a
-process of qemu-img takes 30 ms)."""
+process of qemu-img takes 30 ms). They may lie in memory, and so may those of the other disks of a run."""
 
 BATCH = 4
 """Windows for one command there: a command costs some round trips."""
@@ -47,8 +51,9 @@ BATCH = 4
 SIDE_BY_SIDE = 2
 """Commands at once: while one reads, the other one digests."""
 
-ROOM = SIDE_BY_SIDE * 2 * WINDOW * BLOCK + 64 * MiB
-"""A window lies there twice while it is split."""
+ROOM = 4 * SIDE_BY_SIDE * 2 * WINDOW * BLOCK
+"""A window lies there twice while it is split. The room is looked at, not reserved: so it is four times that,
+for the disks that begin at the same moment."""
 
 STALL = MINUTE
 """Seconds that a command may take to begin."""
@@ -65,6 +70,8 @@ _ZERO_RUNS = load("steps/readback/scripts/zero-runs.sh")
 _LINE = re.compile(r"[0-9a-f]{64}")
 _RUN = re.compile(r"(\d+) (\d+)")
 _MAP_TIMEOUT = 10 * MINUTE
+_ENOSPC = os.strerror(errno.ENOSPC)
+"""As programs print it in the locale that they get, see `Host.run`."""
 
 
 class ToolsError(SendenseError):
@@ -111,8 +118,8 @@ class HostDigests:
             yield cls(host, image, directory, cached=cached, tools=tools)
 
     def digests(self, blocks: Iterable[int]) -> Generator[tuple[int, bytes], None, None]:
-        """Each of the blocks (offsets, in order) with its digest. Raises ToolsError, StalledError, HostError,
-        Interrupted. To be closed."""
+        """Each of the blocks (offsets, in order) with its digest. Raises ToolsError, StalledError,
+        NoRoomError, HostError, Interrupted. To be closed."""
         batches = _chunks(self._windows(blocks), BATCH)
         running: deque[tuple[Sequence[Sequence[int]], Future[list[bytes]]]] = deque()
         with ThreadPoolExecutor(SIDE_BY_SIDE, "digests") as pool:
@@ -191,7 +198,10 @@ def _prove(host: Host, directory: str) -> None:
     print anything else, show it."""
     sample = secrets.token_bytes(BLOCK + img.SECTOR)
     path = posixpath.join(directory, "known")
-    host.write(path, sample)
+    try:
+        host.write(path, sample)
+    except NoSpaceError as error:
+        raise _no_room(host, directory) from error
     known = ImageAtRest(0, "random blocks sent there", path, Nodes((path,), "raw"), len(sample), "")
     node = in_json(known.opens, direct=False)
     if _run(host, known, directory, node, f"0 {len(sample)}\n", 2) != [
@@ -211,10 +221,17 @@ def _run(host: Host, image: ImageAtRest, directory: str, node: str, asked: str, 
         raise StalledError(host, image, timeout) from error
     lines = done.stdout.decode(errors="replace").split()
     if done.exit_code:
-        raise ToolsError(host, _said(done.stderr))
+        raise _no_room(host, directory) if _ENOSPC in done.stderr else ToolsError(host, _said(done.stderr))
     if len(lines) != blocks or not all(map(_LINE.fullmatch, lines)):
         raise ToolsError(host, f"b3sum printed {len(lines)} lines for {blocks} blocks, or no digests")
     return [bytes.fromhex(line) for line in lines]
+
+
+def _no_room(host: Host, directory: str) -> NoRoomError:
+    return NoRoomError(
+        f"{host.name} has no room left in {posixpath.dirname(directory)}, where it digests the blocks of its "
+        "images: make room there, or verify with `readback: wire`"
+    )
 
 
 def _said(stderr: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runner.base.errors import CommandError, Interrupted
-from runner.base.units import GiB, KiB, MiB, TiB
+from runner.base.units import GiB, KiB, MiB, TiB, human_bytes
 from runner.hosts.connect import connect
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
@@ -253,6 +253,29 @@ def test_without_room_auto_reads_over_the_wire_and_host_fails(
     assert (seen.by, "hub has no " in seen.why) == ("wire", True)
     with pytest.raises(NoRoomError, match=r"hub has no .* free"):
         full.read_back(far, "host")
+
+
+FILLS = 'if [ "$(stat -c %s "$5")" -gt 2000000 ]; then exec cat "$5" >/dev/full; fi; exec split "$@"'
+
+
+def test_room_that_runs_out_on_the_way_is_no_fault_of_the_tools(
+    far: Hub, full: Stored, monkeypatch: pytest.MonkeyPatch, programs: Programs
+) -> None:
+    monkeypatch.setattr(comparison, "SMALL", 1)
+    programs.put(*lies(FILLS, "split"))
+    seen = full.read_back(far, "auto")
+    assert (seen.found.blocks, seen.by, seen.why.startswith("hub has no room left in /")) == ((), "wire", True)
+    assert not far.warnings
+    with pytest.raises(NoRoomError, match=r"^hub has no room left in /\S+, where it digests .*: make room there"):
+        full.read_back(far, "host")
+
+
+def test_the_help_says_what_auto_asks_for_and_when_it_is_measured() -> None:
+    page = Path("templates/help/topologies.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| `auto` |"))
+    measured = human_bytes(comparison._MEASURED * MiB).replace(".0", "")
+    for said in (human_bytes(on_host.ROOM).replace(".0", ""), f"{comparison.SMALL} MiB", measured):
+        assert said in row
 
 
 @pytest.mark.parametrize(("speed", "by"), [(0.0, "host"), (1e15, "wire")], ids=["the host is faster", "the wire is"])
