@@ -49,7 +49,7 @@ class VerifyPointIn(JobModel):
     readback: Annotated[Readback, HOW] = "auto"
     """wire: the images are read over NBD, and digested here; host: their host reads them and makes the
     digests, by qemu-img and b3sum, and some blocks are read over NBD too; auto: that where they are on
-    another host that has both, and it was measured to be faster"""
+    another host that has both, unless the wire was measured to be faster"""
 
 
 class PointDamagedError(DifferenceError):

@@ -278,6 +278,13 @@ def test_the_help_says_what_auto_asks_for_and_when_it_is_measured() -> None:
         assert said in row
 
 
+def test_the_help_says_where_what_is_digested_lies_on_the_host() -> None:
+    page = Path("templates/help/security.md").read_text()
+    (entry,) = (entry for entry in page.split("\n- ") if "readback" in entry)
+    for said in ("`/dev/shm`", "TMPDIR", "`/tmp`", "0700", "sendense sweep"):
+        assert said in entry
+
+
 @pytest.mark.parametrize(("speed", "by"), [(0.0, "host"), (1e15, "wire")], ids=["the host is faster", "the wire is"])
 @pytest.mark.parametrize("damage", [None, zeroed, in_the_last_sector])
 def test_auto_reads_all_of_it_by_what_was_measured_to_be_faster(
