@@ -43,7 +43,7 @@ class VerifyIn(JobModel):
     readback: Annotated[Readback, HOW] = "auto"
     """wire: the image is read over NBD, and digested here; host: its host reads it and makes the digests, by
     qemu-img and b3sum, and some blocks are read over NBD too; auto: that where the image is on another host
-    that has both, and it was measured to be faster."""
+    that has both, unless the wire was measured to be faster."""
 
 
 class _Marker(Model):
@@ -201,7 +201,7 @@ class Verify(Step[VerifyIn, Empty, Verified]):
         if out.compared:
             said.append(
                 f"{blocks} were read back {past}{digested_by(out.tools, out.reread)} and equal the BLAKE3 "
-                "digests made while reading the source"
+                f"digests made while {_digested(out.copied)}"
             )
         statements = [Statement(about="verified", text=f"{'; '.join(said)}.")]
         if out.why:
@@ -217,6 +217,17 @@ class Verify(Step[VerifyIn, Empty, Verified]):
             rows=(Row(table="Disks", key=str(key), cells={"Verified": cell}),),
             statements=tuple(statements),
         )
+
+
+def _digested(copied: Copied) -> str:
+    """While what the digests were made, and of whose bytes."""
+    checked = copied.checked
+    if checked is None or checked.partly == checked.of:
+        return "reading the source"
+    return (
+        "copying; of blocks that changed in part they cover the changed bytes as read at the source and the "
+        "parent's bytes between, which equal the parent's digest"
+    )
 
 
 def _check_tables(host: Host, image: Image) -> int:

@@ -20,7 +20,7 @@ from steps.backup.verify import (
 )
 from steps.copy.digests import zero_digest
 from steps.qemu import img
-from steps.values.copied import Copied
+from steps.values.copied import Checked, Copied
 from steps.values.image import Image
 from steps.values.verified import Verified
 from tests.hub import Hub
@@ -144,6 +144,25 @@ def test_levels_say_how_much_was_compared(hub: Hub, copied: Copied, level: str, 
     assert (verified.level, verified.compared, verified.blocks) == (level, compared, BLOCKS)
     (row,) = STEP.report(verified).rows
     assert row.cells["Verified"].value == ("every block" if compared else "tables only")
+
+
+@pytest.mark.parametrize(
+    ("checked", "made"),
+    [
+        (None, "reading the source."),
+        (Checked(unchanged=64, partly=4, of=4), "reading the source."),
+        (Checked(unchanged=64, partly=16, of=20), "copying; of blocks that changed in part they cover"),
+    ],
+    ids=["full", "all read whole", "some patched"],
+)
+def test_the_report_says_whose_bytes_the_digests_were_made_of(
+    hub: Hub, copied: Copied, checked: Checked | None, made: str
+) -> None:
+    verified = verify(hub, copied)
+    verified = verified.model_copy(update={"copied": copied.model_copy(update={"checked": checked})})
+    (said,) = STEP.report(verified).statements
+    assert f"equal the BLAKE3 digests made while {made}" in said.text
+    assert ("the parent's bytes between, which equal the parent's digest" in said.text) == ("copying" in made)
 
 
 DIGEST_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
