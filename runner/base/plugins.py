@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
+import sys
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from runner.base.errors import SendenseError
@@ -20,6 +22,17 @@ class BrokenPluginError(SendenseError):
             f"the {kind} {entry.name} of the package {package} cannot be loaded ({type(error).__name__}: "
             f"{error}): update that package, or uninstall it"
         )
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Of all packages that Python finds now, by name in order."""
+    return _installed(group, tuple(sys.path))
+
+
+@cache
+def _installed(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    # `path`: what is found along one is not what is found along another.
+    return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
 
 
 def load(entry: EntryPoint) -> Any:

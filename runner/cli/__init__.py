@@ -7,16 +7,14 @@ import gc
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 
 import click
 from click.shell_completion import CompletionItem
 
 from runner import __version__
 from runner.base.errors import SendenseError
-from runner.base.plugins import BrokenPluginError, load
+from runner.base.plugins import BrokenPluginError, installed, load
 from runner.cli.output import Outputs
 from runner.cli.summary import summary
 from runner.cli.work import Work, WorkGroup
@@ -50,15 +48,15 @@ class Commands(click.Group):
     vCenter, nor a list for any of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*COMMANDS, *_installed()})
+        return sorted({*COMMANDS, *installed(INSTALLED)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
             command: click.Command = getattr(import_module(_module(cmd_name)), cmd_name)
             return command
-        if (entry := _installed().get(cmd_name)) is not None:
-            installed: click.Command = load(entry)
-            return installed
+        if (entry := installed(INSTALLED).get(cmd_name)) is not None:
+            theirs: click.Command = load(entry)
+            return theirs
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,11 +87,6 @@ class Commands(click.Group):
             yield name, said or ""
 
 
-@cache
-def _installed() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=INSTALLED)}
-
-
 def _module(name: str) -> str:
     """That of a command of the engine."""
     return f"{__name__}.{COMMANDS[name]}"
@@ -103,7 +96,7 @@ def _where(name: str) -> tuple[str, str]:
     """The module of a command, and its name there."""
     if name in COMMANDS:
         return _module(name), name
-    return _installed()[name].module, _installed()[name].attr
+    return installed(INSTALLED)[name].module, installed(INSTALLED)[name].attr
 
 
 @click.group(

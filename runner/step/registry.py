@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, cached_property
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from runner.base.plugins import load
+from runner.base.plugins import installed, load
 from runner.events.step_report import Statement, StepReport
 from runner.step.section import Section
 from runner.step.step import AnyStep
@@ -25,7 +23,7 @@ class Installed(Mapping[str, Kind]):
     what the entry point names."""
 
     def __init__(self, group: str, made: Callable[[Any], Kind]) -> None:
-        self._entries = _entries(group, tuple(sys.path))
+        self._entries = installed(group)
         self._made = made
         self._known: dict[str, Kind] = {}
 
@@ -42,12 +40,6 @@ class Installed(Mapping[str, Kind]):
 
     def __len__(self) -> int:
         return len(self._entries)
-
-
-@cache
-def _entries(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
-    """`path`: where Python looks for packages; what is found along another one is not what was kept."""
-    return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
 
 
 class Registry:
