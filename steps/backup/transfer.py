@@ -23,7 +23,7 @@ from steps.copy import nbd
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
 from steps.incremental.increment import Increment
 from steps.incremental.written_map import blocks_of, content_of, map_file

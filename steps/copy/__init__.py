@@ -6,7 +6,8 @@ writing of files (`runner.hosts.files`) and how a binding that is missing is rep
 
     extents.py    (pure) runs of zeroes and of content, windows, blocks
     endpoint.py   the protocol of what can be copied from and to; its errors
-    nbd.py        endpoints over NBD; libnbd lives here only       memory.py   endpoints in memory
+    nbd.py        a connection over NBD; libnbd lives here only
+    nbd_endpoint.py    one or more of them                memory.py   endpoints in memory
     traffic.py    requests in flight on several connections, in one event loop; stop and stall
     extent_walk.py     what a disk's next pieces are, asked a window at a time
     engine.py     copy()            compare.py   compare()

@@ -1,4 +1,4 @@
-"""Endpoints over NBD. libnbd is used here only, by its asynchronous calls (libnbd(3), "Issuing asynchronous
+"""Connections over NBD. libnbd is used here only, by its asynchronous calls (libnbd(3), "Issuing asynchronous
 commands").
 
 URIs are those of the NBD URI specification: ``nbd+unix:///<export>?socket=<path>``,
@@ -15,10 +15,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any
 
 from runner.base.errors import Interrupted
@@ -66,7 +65,7 @@ _ROUND_TRIPS = 3
 """Are measured at most, for the shortest of them: a busy machine makes single ones longer."""
 _SHORT = 0.001
 """Seconds: no need to look again."""
-_CLOSE_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 1.0
 """Seconds for a server to take our goodbyes, on all its connections; one that hangs is left as it is."""
 
 
@@ -123,71 +122,6 @@ def _round_trip(channel: NbdChannel, timeout: float, stop: threading.Event) -> f
         if (shortest := min(shortest, channel.answer_time(timeout, stop))) < _SHORT:
             break
     return shortest
-
-
-class NbdEndpoint:
-    """One channel for each URI, all of the same bytes. On a writable export without multi_conn only the first
-    is used: a FLUSH there says nothing of other connections. Raises ConnectFailed, Interrupted once `stop` is
-    set."""
-
-    def __init__(
-        self,
-        uris: Sequence[str],
-        name: str,
-        *,
-        timeout: float = OPEN_TIMEOUT,
-        stop: threading.Event = NEVER,
-    ) -> None:
-        self.name = name
-        self.channels: list[NbdChannel] = []
-        """Grows while it is used, see `add`."""
-        self._changing = threading.Lock()
-        self._closed = False
-        try:
-            for number, uri in enumerate(uris, 1):
-                channel = NbdChannel(uri, name, f"connection {number} of {len(uris)}", timeout, stop)
-                self.channels.append(channel)
-                if channel.abilities.size != self.channels[0].abilities.size:
-                    raise ConnectFailed(name, uri, f"its size is not the one that {uris[0]} has")
-                if not (channel.abilities.read_only or channel.abilities.multi_conn):
-                    break
-        except BaseException:
-            self.close()
-            raise
-        every = [channel.abilities for channel in self.channels]
-        self.abilities = replace(every[0], can_extents=all(one.can_extents for one in every))
-
-    def add(self, uri: str, *, timeout: float = OPEN_TIMEOUT, stop: threading.Event = NEVER) -> None:
-        """One more connection to the same bytes, from any thread; requests that start from now on may take
-        it. Only where several are of use: for reading, or with multi_conn. Raises ConnectFailed, Interrupted
-        once `stop` is set."""
-        channel = NbdChannel(uri, self.name, f"connection {len(self.channels) + 1}", timeout, stop)
-        if channel.abilities != self.channels[0].abilities:
-            channel.close()
-            raise ConnectFailed(self.name, uri, f"its export is not the one at {self.channels[0].uri}")
-        with self._changing:
-            if not self._closed:
-                self.channels.append(channel)
-                return
-        channel.close()
-
-    def close(self) -> None:
-        """Says goodbye on all of them before it waits: a server that hangs keeps us but once."""
-        with self._changing:
-            self._closed = True
-        for channel in self.channels:
-            channel.say_goodbye()
-        deadline = time.monotonic() + _CLOSE_TIMEOUT
-        for channel in self.channels:
-            channel.hang_up(deadline)
-
-    def __enter__(self) -> NbdEndpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class NbdChannel:
@@ -415,7 +349,7 @@ class NbdChannel:
 
     def close(self) -> None:
         self.say_goodbye()
-        self.hang_up(time.monotonic() + _CLOSE_TIMEOUT)
+        self.hang_up(time.monotonic() + CLOSE_TIMEOUT)
 
     def say_goodbye(self) -> None:
         """If nothing is in flight; whatever is will be dropped."""

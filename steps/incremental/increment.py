@@ -17,7 +17,7 @@ from steps.copy.endpoint import Endpoint
 from steps.copy.engine import Reading
 from steps.copy.extents import BLOCK, gaps
 from steps.copy.ledger import Flushed
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
 from steps.copy.patch import Patching
 from steps.incremental.chain_doubt import damaged, doubt

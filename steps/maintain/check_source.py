@@ -22,7 +22,7 @@ from steps.copy.changes import Changes
 from steps.copy.differences import Differences, count, differences
 from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK, gaps
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.points import stored
 from steps.repository import identities, manifest, verification_records
 from steps.repository.identities import Adoption

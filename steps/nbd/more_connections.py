@@ -16,7 +16,7 @@ from types import TracebackType
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import MiB
 from runner.step.context import Context
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.qemu import nbd_server
 from steps.values.wire import Wire
 

@@ -25,7 +25,7 @@ from runner.step.context import Context
 from steps.copy.compare import BlockDifference, Compared, compare
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.extents import BLOCK
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.nbd.image_server import serve
 from steps.nbd.more_connections import MoreConnections
 from steps.points import stored

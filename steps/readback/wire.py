@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.copy.compare import Compared
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.nbd import image_server
 from steps.nbd.exporter import Server
 from steps.nbd.more_connections import MoreConnections

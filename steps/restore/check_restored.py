@@ -13,7 +13,7 @@ from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.copy import nbd
 from steps.copy.compare import BlockDifference, Compared, Comparison, compare
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.nbd.more_connections import MoreConnections
 from steps.points.stored import receive_digests
 from steps.restore.target_files import WrongPairError, is_delivered

@@ -17,7 +17,7 @@ from steps.copy import nbd
 from steps.copy.digests import Digests
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
 from steps.nbd.more_connections import MoreConnections, most_connections
 from steps.points.stored import receive_digests

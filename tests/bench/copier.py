@@ -19,7 +19,7 @@ from typing import TypedDict
 from steps.backup.transfer import BLOCKS_PER_CONNECTION
 from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from tests.bench.measure import peak_memory
 
 

@@ -12,7 +12,7 @@ from runner.base.units import KiB, MiB
 from steps.copy.endpoint import Endpoint, RequestFailed
 from steps.copy.extents import Extent, whole_blocks
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.copy.traffic import Traffic
 from tests.nbd_servers import Servers, qcow2, raw
 

@@ -20,7 +20,7 @@ from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, read_ledger
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.nbd.exporter import CACHES
 from steps.qemu import img, nbd_server
 from tests.eventually import eventually

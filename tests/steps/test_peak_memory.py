@@ -20,7 +20,7 @@ from runner.hosts.local import LocalHost
 from steps.copy.differences import differences
 from steps.copy.digests import Digests, digest_of
 from steps.copy.engine import copy
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.incremental import increment
 from steps.incremental.increment import Increment
 from steps.qemu.nodes import Nodes

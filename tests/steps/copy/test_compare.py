@@ -11,7 +11,7 @@ from steps.copy.digests import Digests, digest_of, zero_digest
 from steps.copy.endpoint import WrongEndpoint
 from steps.copy.engine import copy
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from tests.nbd_servers import Servers, qcow2
 
 SIZE = 40 * MiB + 512

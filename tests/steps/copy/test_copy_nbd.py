@@ -16,7 +16,8 @@ from runner.base.units import GiB, KiB, MiB, TiB
 from steps.copy.digests import Digests
 from steps.copy.endpoint import ConnectFailed, RequestFailed, Stalled
 from steps.copy.engine import Progress, Tuning, copy
-from steps.copy.nbd import NbdEndpoint, probe
+from steps.copy.nbd import probe
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.copy.traffic import Traffic
 from tests.eventually import eventually
 from tests.nbd_servers import Servers, qcow2, raw
@@ -208,7 +209,7 @@ import sys, threading
 from pathlib import Path
 from steps.copy.digests import Digests
 from steps.copy.engine import copy
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.copy.traffic import Traffic
 
 source, target, digests = sys.argv[1:]

@@ -12,7 +12,7 @@ from runner.base.units import MiB
 from runner.step.context import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.nbd.more_connections import MUCH, MoreConnections
 from steps.values.tunnel import Tunnel
 from tests.eventually import eventually, ssh_processes

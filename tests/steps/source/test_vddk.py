@@ -15,7 +15,7 @@ from runner.hosts.local import LocalHost
 from runner.step.preflight import Known
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn
 from steps.copy.endpoint import ConnectFailed, RequestFailed
-from steps.copy.nbd import NbdEndpoint
+from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.source import nbdkit_vddk as transport
 from steps.source import reachability
 from steps.source.nbdkit import SourceFailed
