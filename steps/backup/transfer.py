@@ -23,11 +23,10 @@ from steps.copy import nbd
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
-from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
 from steps.incremental.increment import Increment
 from steps.incremental.written_map import blocks_of, content_of, map_file
-from steps.nbd.more_connections import MoreConnections, most_connections
+from steps.nbd.growing_endpoint import GrowingEndpoint, most_connections
 from steps.points.figures import speed_of
 from steps.qemu import img
 from steps.repository import layout
@@ -230,11 +229,9 @@ def _copy(
 ) -> Copy:
     key, capacity = live.source.disk_key, live.source.capacity
     with (
-        MoreConnections(ctx, live.source.wire) as more_to_read,
-        MoreConnections(ctx, live.target.wire) as more_to_write,
-        NbdEndpoint(live.source.uris, endpoint_name(key), stop=ctx.stop) as source,
-        NbdEndpoint(
-            live.target.uris, f"image of disk {key} on {live.target.image.host}", stop=ctx.stop
+        GrowingEndpoint(ctx, live.source.uris, live.source.wire, endpoint_name(key)) as source,
+        GrowingEndpoint(
+            ctx, live.target.uris, live.target.wire, f"image of disk {key} on {live.target.image.host}"
         ) as target,
     ):
         for what, size in (("source's", source.abilities.size), ("target's", target.abilities.size)):
@@ -253,8 +250,8 @@ def _copy(
 
         def progressed(now: Progress) -> None:
             _report(ctx, f"disk {key}", capacity, now)
-            more_to_read.moved(source, now.read, capacity - now.done)
-            more_to_write.moved(target, now.data, capacity - now.done)
+            source.moved(now.read, capacity - now.done)
+            target.moved(now.data, capacity - now.done)
 
         with (
             Digests.create(ctx.scratch / "recorded", capacity) as recorded,

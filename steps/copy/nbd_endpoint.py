@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
+from typing import Self
 
 from runner.base.waiting import NEVER
 from steps.copy.endpoint import ConnectFailed
@@ -69,7 +70,7 @@ class NbdEndpoint:
         for channel in self.channels:
             channel.hang_up(deadline)
 
-    def __enter__(self) -> NbdEndpoint:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -25,9 +25,8 @@ from runner.step.context import Context
 from steps.copy.compare import BlockDifference, Compared, compare
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.extents import BLOCK
-from steps.copy.nbd_endpoint import NbdEndpoint
+from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.nbd.image_server import serve
-from steps.nbd.more_connections import MoreConnections
 from steps.points import stored
 from steps.qemu import img, rebase
 from steps.repository import layout, manifest, rebase_journal
@@ -178,14 +177,11 @@ class Rebuilding:
             blocks = None if written is None else sorted(self._suspects(move, disk, digests, written))
             served = serve(ctx, self.host, image, "read-only", connections=2)
             name = f"rebuilt disk {move.key} of {move.point}"
-            with (
-                MoreConnections(ctx, served.wire) as more,
-                NbdEndpoint(served.uris, name, stop=ctx.stop) as endpoint,
-            ):
+            with GrowingEndpoint(ctx, served.uris, served.wire, name) as endpoint:
 
                 def progressed(now: Compared) -> None:
                     ctx.progress(f"{move.point} disk {move.key}", "compare", **asdict(now))
-                    more.moved(endpoint, now.read, now.total - now.done)
+                    endpoint.moved(now.read, now.total - now.done)
 
                 try:
                     compare(endpoint, digests, stop=ctx.stop, blocks=blocks, on_progress=progressed)

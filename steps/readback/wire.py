@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.copy.compare import Compared
-from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.nbd import image_server
 from steps.nbd.exporter import Server
-from steps.nbd.more_connections import MoreConnections
+from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.readback.image import ImageAtRest
 
 CONNECTIONS = 4
@@ -21,14 +20,13 @@ CONNECTIONS = 4
 
 @dataclass(frozen=True)
 class View:
-    endpoint: NbdEndpoint
+    endpoint: GrowingEndpoint
     cached: bool
     """Reads may come from the host's page cache."""
-    more: MoreConnections
 
     def progressed(self, now: Compared) -> None:
         """To be told of a comparison's progress: more connections are opened once they are worth it."""
-        self.more.moved(self.endpoint, now.read, now.total - now.done)
+        self.endpoint.moved(now.read, now.total - now.done)
 
 
 @contextmanager
@@ -46,8 +44,5 @@ def opened(ctx: Context, host: Host, image: ImageAtRest) -> Iterator[View]:
     )
     with ctx.scope():
         served = image_server.connect(ctx, host, server)
-        with (
-            MoreConnections(ctx, served.wire) as more,
-            NbdEndpoint(served.uris, image.name, stop=ctx.stop) as endpoint,
-        ):
-            yield View(endpoint, served.cached, more)
+        with GrowingEndpoint(ctx, served.uris, served.wire, image.name) as endpoint:
+            yield View(endpoint, served.cached)

@@ -13,8 +13,7 @@ from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.copy import nbd
 from steps.copy.compare import BlockDifference, Compared, Comparison, compare
-from steps.copy.nbd_endpoint import NbdEndpoint
-from steps.nbd.more_connections import MoreConnections
+from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.points.stored import receive_digests
 from steps.restore.target_files import WrongPairError, is_delivered
 from steps.values.checked import Checked
@@ -108,14 +107,11 @@ def _compare(ctx: Context, target: Target, view: Serving) -> Comparison:
     name = f"{target.image.path} on {target.image.host}"
     with receive_digests(ctx.host(disk.image.host), disk, ctx.scratch / "digests") as digests:
         try:
-            with (
-                MoreConnections(ctx, view.wire) as more,
-                NbdEndpoint(view.uris, name, stop=ctx.stop) as endpoint,
-            ):
+            with GrowingEndpoint(ctx, view.uris, view.wire, name) as endpoint:
 
                 def progressed(now: Compared) -> None:
                     ctx.progress(f"disk {disk.key}", "verify", **asdict(now))
-                    more.moved(endpoint, now.read, now.total - now.done)
+                    endpoint.moved(now.read, now.total - now.done)
 
                 return compare(endpoint, digests, stop=ctx.stop, on_progress=progressed)
         except BlockDifference as difference:

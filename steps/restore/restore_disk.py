@@ -17,9 +17,8 @@ from steps.copy import nbd
 from steps.copy.digests import Digests
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
-from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.incremental.disk_ledger import DiskLedger
-from steps.nbd.more_connections import MoreConnections, most_connections
+from steps.nbd.growing_endpoint import GrowingEndpoint, most_connections
 from steps.points.stored import receive_digests
 from steps.restore.target_files import WrongPairError, is_there, row_of
 from steps.values.restored import Restored
@@ -118,16 +117,16 @@ def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: D
             read=now.read,
             seconds=now.seconds,
         )
-        more_to_read.moved(source, now.read, disk.capacity - now.done)
-        more_to_write.moved(into, now.data, disk.capacity - now.done)
+        source.moved(now.read, disk.capacity - now.done)
+        into.moved(now.data, disk.capacity - now.done)
 
     with (
-        MoreConnections(ctx, live.source.wire) as more_to_read,
-        MoreConnections(ctx, live.into.wire) as more_to_write,
-        NbdEndpoint(
-            live.source.uris, f"image of disk {disk.key} on {disk.image.host}", stop=ctx.stop
+        GrowingEndpoint(
+            ctx, live.source.uris, live.source.wire, f"image of disk {disk.key} on {disk.image.host}"
         ) as source,
-        NbdEndpoint(live.into.uris, f"{target.image.path} on {target.image.host}", stop=ctx.stop) as into,
+        GrowingEndpoint(
+            ctx, live.into.uris, live.into.wire, f"{target.image.path} on {target.image.host}"
+        ) as into,
         Digests.create(ctx.scratch / "recorded", disk.capacity) as recorded,
     ):
         ledger = _ledger(ctx, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from steps.lab.sshd import Sshd
 from tests.bench.command import show, take
 from tests.bench.measure import spent_below
 from tests.chain import many
+from tests.eventually import eventually
 
 AIM = 3.0
 POLICY = ("--keep-last=3", "--keep-daily=7", "--keep-weekly=5", "--keep-monthly=12")
@@ -39,8 +39,7 @@ def main() -> None:
 
 def _spent(sshd: Sshd, pid: Path) -> float:
     """What a session took is its server's once it has ended."""
-    while sshd.connections():
-        time.sleep(0.01)
+    assert eventually(lambda: not sshd.connections())
     return spent_below(int(pid.read_text()))
 
 

@@ -13,7 +13,7 @@ from runner.step.context import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.nbd_endpoint import NbdEndpoint
-from steps.nbd.more_connections import MUCH, MoreConnections
+from steps.nbd.growing_endpoint import MUCH, GrowingEndpoint
 from steps.values.tunnel import Tunnel
 from tests.eventually import eventually, ssh_processes
 from tests.hub import Hub, disk
@@ -48,14 +48,14 @@ def write(endpoint: NbdEndpoint) -> None:
 def test_they_come_once_much_has_moved_and_much_may_come_and_end_with_the_copy(hub_over_ssh: Hub) -> None:
     with opened(hub_over_ssh) as (context, tunnel):
         before = ssh_processes()
-        with MoreConnections(context, tunnel.wire) as more, NbdEndpoint(tunnel.uris, "image") as endpoint:
-            more.moved(endpoint, MUCH - 1, 1000 * MUCH)
-            more.moved(endpoint, 1000 * MUCH, MUCH - 1)
+        with GrowingEndpoint(context, tunnel.uris, tunnel.wire, "image") as endpoint:
+            endpoint.moved(MUCH - 1, 1000 * MUCH)
+            endpoint.moved(1000 * MUCH, MUCH - 1)
             assert not eventually(lambda: len(endpoint.channels) > 1, 0.3)
-            more.moved(endpoint, MUCH, MUCH)
+            endpoint.moved(MUCH, MUCH)
             assert eventually(lambda: len(endpoint.channels) == 2)
             write(endpoint)
-            more.moved(endpoint, 2 * MUCH, MUCH)
+            endpoint.moved(2 * MUCH, MUCH)
             assert len(ssh_processes() - before) == 1
         assert ssh_processes() == before
 
@@ -63,8 +63,8 @@ def test_they_come_once_much_has_moved_and_much_may_come_and_end_with_the_copy(h
 def test_a_copy_that_ends_meanwhile_waits_for_none(hub_over_ssh: Hub) -> None:
     with opened(hub_over_ssh) as (context, tunnel):
         before = ssh_processes()
-        with MoreConnections(context, tunnel.wire) as more, NbdEndpoint(tunnel.uris, "image") as endpoint:
-            more.moved(endpoint, MUCH, MUCH)
+        with GrowingEndpoint(context, tunnel.uris, tunnel.wire, "image") as endpoint:
+            endpoint.moved(MUCH, MUCH)
         assert ssh_processes() == before
         assert len(endpoint.channels) <= 2
 
@@ -73,8 +73,8 @@ def test_a_copy_goes_on_without_those_that_cannot_be_had(hub_over_ssh: Hub, monk
     with opened(hub_over_ssh) as (context, tunnel):
         assert tunnel.wire is not None
         wire = tunnel.wire.model_copy(update={"addresses": ("/tmp/nobody",)})
-        with MoreConnections(context, wire) as more, NbdEndpoint(tunnel.uris, "image") as endpoint:
-            more.moved(endpoint, MUCH, MUCH)
+        with GrowingEndpoint(context, tunnel.uris, wire, "image") as endpoint:
+            endpoint.moved(MUCH, MUCH)
             assert eventually(lambda: hub_over_ssh.warnings)
             write(endpoint)
         assert hub_over_ssh.warnings[0].startswith(
@@ -86,6 +86,6 @@ def test_without_another_host_there_is_nothing_to_open(hub: Hub) -> None:
     with opened(hub) as (context, tunnel):
         assert tunnel.wire is None
         threads = threading.active_count()
-        with MoreConnections(context, tunnel.wire) as more, NbdEndpoint(tunnel.uris, "image") as endpoint:
-            more.moved(endpoint, MUCH, MUCH)
+        with GrowingEndpoint(context, tunnel.uris, tunnel.wire, "image") as endpoint:
+            endpoint.moved(MUCH, MUCH)
             assert threading.active_count() == threads

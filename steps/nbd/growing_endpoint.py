@@ -25,40 +25,41 @@ MUCH = 64 * MiB
 wire, as long as a login takes with all that belongs to it; what moved much will most likely move more."""
 
 
-class MoreConnections:
-    """A context inside of which `endpoint`, which leads over `wire`, may get more connections. It is entered
-    before the endpoint and left after it, so that the goodbyes come through."""
+class GrowingEndpoint(NbdEndpoint):
+    """An endpoint that leads over `wire`, and gets more connections through ssh processes that end with it;
+    without a wire it stays as it is. Raises as NbdEndpoint."""
 
-    def __init__(self, ctx: Context, wire: Wire | None) -> None:
-        """Without a wire there is nothing to be opened."""
+    def __init__(self, ctx: Context, uris: Sequence[str], wire: Wire | None, name: str) -> None:
         self._ctx = ctx
         self._wire = wire if wire is not None and wire.ssh_processes > 1 else None
         self._over = threading.Event()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="more connections")
         self._closing = ExitStack()
         self._opening: Future[None] | None = None
+        super().__init__(uris, name, stop=ctx.stop)
 
-    def __enter__(self) -> MoreConnections:
-        return self
+    def close(self) -> None:
+        self._over.set()
+        super().close()  # first, so that the goodbyes come through
+        self._worker.shutdown()
+        self._closing.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._worker.shutdown()
-        self._closing.close()
+        super().__exit__(kind, error, at)
         if self._opening is not None and error is None:
             self._opening.result()  # what is not for a warning is a bug, and a traceback
 
-    def moved(self, endpoint: NbdEndpoint, done: int, left: int) -> None:
+    def moved(self, done: int, left: int) -> None:
         """To be told now and then how many bytes went over the wire, and how many may yet. Returns at
         once."""
         if self._wire is None or min(done, left) < MUCH:
             return
         wire, self._wire = self._wire, None
-        self._opening = self._worker.submit(self._open, wire, endpoint)
+        self._opening = self._worker.submit(self._open, wire)
 
-    def _open(self, wire: Wire, endpoint: NbdEndpoint) -> None:
+    def _open(self, wire: Wire) -> None:
         host = self._ctx.host(wire.host).until(self._over)
         count = wire.ssh_processes - 1
         far = [wire.addresses[-1 - number % len(wire.addresses)] for number in range(count)]
@@ -66,11 +67,11 @@ class MoreConnections:
             forwards = self._closing.enter_context(host.forward(far, dedicated=True))
             uris = [nbd_server.uri(socket, wire.export) for socket in forwards.sockets]
             for uri in uris * wire.connections_each:
-                endpoint.add(uri, stop=self._over)
+                self.add(uri, stop=self._over)
         except Interrupted:
             return
         except SendenseError as error:
-            self._ctx.warn(f"the {endpoint.name} gets no more connections, which may make it slower: {error}")
+            self._ctx.warn(f"the {self.name} gets no more connections, which may make it slower: {error}")
 
 
 def most_connections(wire: Wire | None, uris: Sequence[str]) -> int:
