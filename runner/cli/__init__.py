@@ -82,7 +82,7 @@ class Commands(click.Group):
                     if command.hidden:
                         continue
                     said = command.get_short_help_str(limit)
-            except BrokenPluginError:  # no reason not to list the others; who calls it is told
+            except BrokenPluginError:  # no reason not to list the others; calling it tells why
                 said = "(cannot be loaded)"
             yield name, said or ""
 

@@ -84,7 +84,7 @@ class Forwards:
     sockets: tuple[str, ...]
     children: tuple[Child, ...]
     retire: Callable[[], None] = lambda: None
-    """For who hears nothing through a socket, though ssh is alive: later forwards do not share that ssh."""
+    """To be called where nothing comes through a socket, though ssh is alive: later forwards do not share that ssh."""
 
 
 class Lock(Protocol):
@@ -162,7 +162,7 @@ class Host(Protocol):
     ) -> None:
         """A file of `size` bytes with `pieces` (offset, content) in it and holes elsewhere; atomic and
         durable. `then`: the names and contents of further files beside it, each as `write` makes it once the
-        one before is durable: who finds the last may rely on all."""
+        one before is durable: that the last is there proves all of them."""
 
     def append(self, path: str, content: bytes) -> None:
         """Appends and syncs; creates with mode 0600. Raises NotAFileError."""

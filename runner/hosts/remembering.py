@@ -1,4 +1,4 @@
-"""A host as it is at one moment: who looks at many things of it asks for each once."""
+"""A host as it is at one moment: a look at many things of it asks for each once."""
 
 from __future__ import annotations
 

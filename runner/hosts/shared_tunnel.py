@@ -6,7 +6,7 @@ living ssh and taken from it again (ssh(1), ``-O forward`` and ``-O cancel``; 5 
 takes 60). Work that moves much gets ssh processes of its own, see `runner.hosts.tunnel`.
 
 Where that ssh dies all forwards through it are dead, and the next one logs in again. One that is alive and
-carries nothing, since the network was cut and nobody heard of it, is told only by who uses it (`retire`):
+carries nothing, since the network was cut and nobody heard of it, shows only to its users (`retire`):
 then the next forward logs in anew, and the old ssh ends with the last forward that it carries.
 """
 
@@ -70,8 +70,8 @@ class SharedTunnel:
             connection.closing.close()
 
     def _take(self, stop: threading.Event) -> _Connection:
-        """The one that lives, for one more forward. Who comes while it logs in waits for it, and gets the
-        same failure."""
+        """The one that lives, for one more forward. A caller that comes while it logs in waits for it,
+        and gets the same failure."""
         while True:
             with self._lock:
                 opening, begins = self._opening, self._opening is None
@@ -98,7 +98,7 @@ class SharedTunnel:
     def _log_in(self, opening: Future[_Connection], stop: threading.Event) -> None:
         try:
             connection = _Connection.begun(self._host, self._spec, stop)
-        except BaseException as error:  # noqa: BLE001  who waits for it raises it, as we do
+        except BaseException as error:  # noqa: BLE001  those that wait for it raise it, as we do
             with self._lock:
                 self._opening = None
             opening.set_exception(error)

@@ -228,7 +228,7 @@ def kept_directory(
 ) -> Iterator[str]:
     """A new 0700 directory, removed at the end, also at the end of this process by SIGKILL: the shell that
     made it removes it when its standard input closes. `start` starts a command line on a wire; `cut_off` is
-    told the directory if the wire broke: who keeps it may be dead. `room` as for `Host.tempdir`. Raises
+    told the directory if the wire broke: its keeper may be dead. `room` as for `Host.tempdir`. Raises
     CommandError, HostError where there is no room, Interrupted if `stop` comes before it was made."""
     if stop.is_set():
         raise Interrupted

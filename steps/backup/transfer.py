@@ -165,7 +165,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             )
             marker = posixpath.basename(_marker(image)), copied.model_dump_json(indent=1).encode()
             beside = (marker,) if increment is None else (map_file(image, ranges), marker)
-            # The marker last: who finds it may rely on all the rest.
+            # The marker last: that it is there proves all the rest.
             host.write_sparse(path, digests.size, digests.pieces(), then=beside)
         return copied
 

@@ -1,7 +1,7 @@
 """An image on a parent, as a target: of each block only what changed is written.
 
 The copy hands over whole blocks, since digests are of whole blocks. That the rest of a block is what the
-image has is seen by who reads it (`patch.py`), and here for the holes of the source, which nobody reads.
+image has is seen as it is read (`patch.py`), and here for the holes of the source, which nobody reads.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def reach(
     WrongSizeError, ConnectFailed, HostError, Interrupted."""
     uri, seen = _open_shared(ctx, host, expected)
     if not (seen.multi_conn or seen.read_only):
-        # A FLUSH covers its own connection only; who just reads does not mind.
+        # A FLUSH covers its own connection only; a reader does not mind.
         return (uri,), seen, None
     limit = connections * nbd_server.CONNECTIONS_PER_FORWARD
     if host.local:

@@ -1,4 +1,4 @@
-"""The way to an export on another host, for who moves much over it."""
+"""The way to an export on another host, where much may be moved over it."""
 
 from __future__ import annotations
 
