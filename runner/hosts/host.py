@@ -84,7 +84,7 @@ class Forwards:
     sockets: tuple[str, ...]
     children: tuple[Child, ...]
     retire: Callable[[], None] = lambda: None
-    """To be called where nothing comes through a socket, though ssh is alive: later forwards do not share that ssh."""
+    """To be called where nothing comes through a socket though ssh is alive: later forwards get another one."""
 
 
 class Lock(Protocol):
