@@ -75,7 +75,7 @@ class Cut:
 
 
 def one_round(scene: Scene, number: int) -> None:
-    """Done; killed from outside and gone on with here; cut and healed; failed and run again."""
+    """Done; killed from outside and resumed here; cut and healed; failed and run again."""
     kind, job = number % 4, scene.job
     if kind == 1:
         assert scene.kill(Kill("runner", "copied 2000:30")) == -9
