@@ -84,7 +84,7 @@ class Forwards:
     sockets: tuple[str, ...]
     children: tuple[Child, ...]
     retire: Callable[[], None] = lambda: None
-    """To be called where nothing comes through a socket though ssh is alive: later forwards get another one."""
+    """For a socket through which nothing comes, though ssh is alive: later forwards get another ssh."""
 
 
 class Lock(Protocol):
