@@ -198,9 +198,10 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         if out.checked is None:
             return StepReport(rows=rows)
         seen = out.checked
+        partly = f" and {seen.partly} of {seen.of} that it calls changed in part" if seen.of else ""
         text = (
             f"Disk {out.image.key}: to check changed block tracking, {seen.unchanged} blocks that it calls "
-            f"unchanged and {seen.partly} of {seen.of} that it calls changed in part were read whole."
+            f"unchanged{partly} were read whole."
         )
         return StepReport(rows=rows, statements=(Statement(about="how", text=text),))
 

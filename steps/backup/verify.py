@@ -192,10 +192,9 @@ class Verify(Step[VerifyIn, Empty, Verified]):
             else f"{out.compared} of {out.blocks} blocks of 1 MiB"
         )
         if out.inherited and not whole:
-            blocks = (
-                f"all {own} blocks of 1 MiB that this run wrote and {out.inherited} of the "
-                f"{out.blocks - own} inherited ones"
-            )
+            written = f"all {own} blocks of 1 MiB that this run wrote and " if own else ""
+            inherited = "inherited ones" if own else "blocks of 1 MiB, which are all inherited,"
+            blocks = f"{written}{out.inherited} of the {out.blocks - own} {inherited}"
         past = "from the host, perhaps from its page cache" if out.cached else "past the host's page cache"
         said = [f"Disk {key}: qemu-img check found no damage"]
         if out.compared:

@@ -22,7 +22,7 @@ from steps.copy.ledger import head_line, ranges_line, read_ledger
 from steps.incremental.disk_ledger import DiskLedger
 from steps.qemu import img
 from steps.repository import layout
-from steps.values.copied import Copied
+from steps.values.copied import Checked, Copied
 from steps.values.image import Image
 from tests.eventually import eventually
 from tests.hub import CREATED, Hub, disk, tree
@@ -419,3 +419,15 @@ def test_the_report_shows_a_line_by_disk(hub: Hub, guest: Guest) -> None:
         "Zeroes": 10 * MiB,
         "BLAKE3": copied.digest,
     }
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [(32, "calls unchanged and 16 of 32 that it calls changed in part were read"), (0, "calls unchanged were read")],
+    ids=["some", "none"],
+)
+def test_the_report_says_how_far_tracking_was_checked(hub: Hub, guest: Guest, of: int, words: str) -> None:
+    copied = transfer(hub, guest.source(), hub.image(guest.disk))
+    checked = Checked(unchanged=64, partly=min(of, 16), of=of)
+    (said,) = STEP.report(copied.model_copy(update={"checked": checked})).statements
+    assert f"64 blocks that it {words} whole." in said.text

@@ -165,6 +165,22 @@ def test_the_report_says_whose_bytes_the_digests_were_made_of(
     assert ("the parent's bytes between, which equal the parent's digest" in said.text) == ("copying" in made)
 
 
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (1, "; all 1 blocks of 1 MiB that this run wrote and 1 of the 3 inherited ones were read back"),
+        (0, "; 1 of the 4 blocks of 1 MiB, which are all inherited, were read back"),
+    ],
+    ids=["something", "nothing"],
+)
+def test_the_report_tells_what_was_written_from_what_was_inherited(
+    hub: Hub, copied: Copied, written: int, words: str
+) -> None:
+    counts = {"blocks": 4, "compared": written + 1, "inherited": 1}
+    (said,) = STEP.report(verify(hub, copied).model_copy(update=counts)).statements
+    assert words in said.text
+
+
 DIGEST_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "changed": (lambda path: path.write_bytes(bytes(32) * BLOCKS), "BLAKE3 [0-9a-f]{64}, not [0-9a-f]{64}"),
     "shorter": (lambda path: path.write_bytes(bytes(32)), "has 32 bytes"),
