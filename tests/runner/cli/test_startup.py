@@ -40,6 +40,17 @@ finally:
     print(*sys.modules, file=sys.stderr)
 """
 
+SHOWS_GARBAGE = """
+import gc, sys
+from runner.cli import main
+def show(phase, looked):
+    if phase == "start":
+        print(sum(len(gc.get_objects(age)) for age in range(looked["generation"] + 1)), file=sys.stderr)
+gc.callbacks.append(show)
+main(sys.argv[1:])
+"""
+"""A line each time that Python looks for garbage: in how many objects."""
+
 PLUGIN = {
     "plugin/__init__.py": "",
     "plugin/whole.py": """
@@ -105,6 +116,20 @@ def test_a_command_imports_only_what_it_needs(words: list[str], needed: set[str]
     found = set(done.stderr.splitlines()[-1].split())
     assert found & HEAVY == needed
     assert len(found) <= most, f"{len(found)} modules"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["validate", "jobs/full.yaml"], id="validate"),
+        pytest.param(["plan", "jobs/full.yaml", "--offline"], id="plan"),
+    ],
+)
+def test_modules_are_not_searched_for_garbage(words: list[str]) -> None:
+    """Neither while they are imported nor before the process ends: that took a quarter of a validate."""
+    argv = [sys.executable, "-c", SHOWS_GARBAGE, *words]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert sum(int(line) for line in done.stderr.splitlines() if line.isdigit()) < 1000
 
 
 @pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
