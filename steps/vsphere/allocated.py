@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pyVmomi import vim
-
+from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.properties import read
 
@@ -15,7 +14,7 @@ def allocated(client: Client, vm: str) -> dict[int, int]:
     not tell. Of a thin disk that is what was ever written (API reference: the effective space usage of such a
     disk is in VirtualMachineFileLayoutEx), of a thick one its capacity."""
     layout = read(
-        client, vim.VirtualMachine, vm, ("layoutEx",), f"reading what the disks of VM {vm} take"
+        client, vmomi.vim.VirtualMachine, vm, ("layoutEx",), f"reading what the disks of VM {vm} take"
     ).get("layoutEx")
     if layout is None:
         return {}

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pyVmomi import vim, vmodl
-
 from runner.base.units import MINUTE
 from runner.base.waiting import again
+from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingLost, TrackingOff, TrackingSilent, VSphereError
 from steps.vsphere.faults import text_of
@@ -88,15 +87,15 @@ def _page(
     client: Client, doing: str, vm: str, snapshot: str | None, key: int, start: int, change_id: str
 ) -> Any:
     def work(session: Session) -> Any:
-        machine = session.object(vim.VirtualMachine, vm)
-        moment = None if snapshot is None else session.object(vim.vm.Snapshot, snapshot)
+        machine = session.object(vmomi.vim.VirtualMachine, vm)
+        moment = None if snapshot is None else session.object(vmomi.vim.vm.Snapshot, snapshot)
         try:
             return machine.QueryChangedDiskAreas(
                 snapshot=moment, deviceKey=key, startOffset=start, changeId=change_id
             )
-        except vim.fault.FileFault as fault:
+        except vmomi.vim.fault.FileFault as fault:
             raise _explain(fault, doing) from fault
-        except vmodl.fault.InvalidArgument as fault:
+        except vmomi.vmodl.fault.InvalidArgument as fault:
             # changeId: it does not know that one (any longer); deviceKey: the disk cannot be tracked.
             raise TrackingLost(
                 f"{doing} failed: the vCenter refuses changeId {change_id} ({text_of(fault)})"
@@ -127,14 +126,14 @@ def _explain(fault: Any, doing: str) -> VSphereError:
 def is_on(client: Client, vm: str) -> bool:
     """As it is in effect; after `enable` of a VM that runs, only from its next stun on."""
     doing = f"looking whether changed block tracking of VM {vm} is on"
-    seen = read(client, vim.VirtualMachine, vm, ("config.changeTrackingEnabled",), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.changeTrackingEnabled",), doing)
     return bool(seen.get("config.changeTrackingEnabled"))
 
 
 def is_supported(client: Client, vm: str) -> bool:
     """Virtual hardware from version 7 on (API reference, capability.changeTrackingSupported)."""
     doing = f"looking whether VM {vm} can track changed blocks"
-    seen = read(client, vim.VirtualMachine, vm, ("capability.changeTrackingSupported",), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, vm, ("capability.changeTrackingSupported",), doing)
     return bool(seen.get("capability.changeTrackingSupported"))
 
 
@@ -143,7 +142,7 @@ def is_on_for(client: Client, vm: str, place: str) -> bool:
     is tracked (Broadcom KB 422164)."""
     doing = f"looking whether changed block tracking of {place} of VM {vm} is on"
     path = f'config.extraConfig["{place}.ctkEnabled"]'
-    option = read(client, vim.VirtualMachine, vm, (path,), doing).get(path)
+    option = read(client, vmomi.vim.VirtualMachine, vm, (path,), doing).get(path)
     return str(getattr(option, "value", "")).upper() == "TRUE"
 
 
@@ -160,9 +159,9 @@ def disable(client: Client, vm: str) -> None:
 
 def _switch(client: Client, vm: str, doing: str, *, on: bool) -> None:
     def work(session: Session) -> str:
-        wanted: Any = vim.vm.ConfigSpec
+        wanted: Any = vmomi.vim.vm.ConfigSpec
         return str(
-            session.object(vim.VirtualMachine, vm)
+            session.object(vmomi.vim.VirtualMachine, vm)
             .ReconfigVM_Task(spec=wanted(changeTrackingEnabled=on))
             ._moId
         )

@@ -19,13 +19,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import TypeVar
 
-from pyVmomi import vim
-
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import MINUTE
 from runner.base.waiting import NEVER, Deadline, again, unless_stopped
 from runner.step.context import Answers, Context
-from steps.vsphere import folder, reachability, service
+from steps.vsphere import folder, reachability, service, vmomi
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
 from steps.vsphere.names import DatastoreFile
@@ -208,7 +206,7 @@ class Client:
             session = self._current()
             try:
                 return work(session)
-            except vim.fault.NotAuthenticated:
+            except vmomi.vim.fault.NotAuthenticated:
                 return work(self._login_instead_of(session))
             except ssl.SSLCertVerificationError:
                 if not self._pins_several():

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from pyVmomi.VmomiSupport import DataObject, ManagedObject
+
+from steps.vsphere import vmomi
 
 
 def as_json(value: Any) -> JsonValue:
@@ -17,9 +18,9 @@ def as_json(value: Any) -> JsonValue:
     match value:
         case None | bool() | float():
             return value
-        case DataObject():
+        case vmomi.DataObject():
             return _object(value)
-        case ManagedObject():
+        case vmomi.ManagedObject():
             return f"{_name(value)}:{value._moId}"
         case datetime():
             return value.isoformat()

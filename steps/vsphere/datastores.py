@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyVmomi import vim
-
+from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.names import DatastoreFile, datastore_file, unescape
 from steps.vsphere.properties import read, read_many
@@ -49,7 +48,7 @@ def file_in(backing: Any, stores: Datastores, text: str) -> DatastoreFile:
 
 def chain(device: Any) -> Iterator[Any]:
     """A disk's backing, with its chain down to the base. None of other devices."""
-    backing = device.backing if isinstance(device, vim.vm.device.VirtualDisk) else None
+    backing = device.backing if isinstance(device, vmomi.vim.vm.device.VirtualDisk) else None
     while backing is not None:
         yield backing
         backing = getattr(backing, "parent", None)
@@ -65,7 +64,7 @@ def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float | No
     """Percent free of the VM's datastores of those names, None where vSphere does not say: the account may
     not read it, or the datastore cannot be reached."""
     doing = f"reading the datastores of VM {vm}"
-    seen = read_many(client, vim.Datastore, _of_vm(client, vm, doing), ("name", "summary"), doing)
+    seen = read_many(client, vmomi.vim.Datastore, _of_vm(client, vm, doing), ("name", "summary"), doing)
     found: dict[str, float | None] = dict.fromkeys(sorted(unescape(name) for name in names))
     for entry in seen.values():
         summary = entry.get("summary")
@@ -85,12 +84,12 @@ def _percent_free(summary: Any) -> float | None:
 def _of_vm(client: Client, vm: str, doing: str) -> list[str]:
     return [
         str(store._moId)
-        for store in read(client, vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())
+        for store in read(client, vmomi.vim.VirtualMachine, vm, ("datastore",), doing).get("datastore", ())
     ]
 
 
 def _read(client: Client, morefs: Iterable[str], doing: str) -> Datastores:
-    seen = read_many(client, vim.Datastore, morefs, ("name", "summary.type"), doing)
+    seen = read_many(client, vmomi.vim.Datastore, morefs, ("name", "summary.type"), doing)
     return {
         moref: Datastore(str(entry.get("name", "")), str(entry.get("summary.type", "")))
         for moref, entry in seen.items()

@@ -7,13 +7,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.client import HTTPException
 from xml.parsers.expat import ExpatError
 
-from pyVmomi import vim, vmodl
-from pyVmomi.VmomiSupport import ManagedObject
-
 from runner.base.errors import SendenseError
+from steps.vsphere import vmomi
 from steps.vsphere.errors import (
     Busy,
     Gone,
@@ -34,53 +33,6 @@ document."""
 _OUT_OF_TIME = (9, 10)
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (OpenSSL, X509_STORE_CTX_get_error(3))."""
 
-_QUIESCE = (vim.fault.ApplicationQuiesceFault, vim.fault.FilesystemQuiesceFault)
-
-_REMEDIES: tuple[tuple[type, type[SendenseError], str], ...] = (
-    (
-        vim.fault.TaskInProgress,
-        Busy,
-        "another task of the VM is still running: wait for it, or end it in vSphere",
-    ),
-    (
-        vim.fault.TooManySnapshotLevels,
-        SnapshotRefused,
-        "the VM has the most snapshots that vSphere allows: delete some",
-    ),
-    (
-        vim.fault.SnapshotIncompatibleDeviceInVm,
-        SnapshotRefused,
-        "it has a raw disk or a controller with a shared bus, which vSphere cannot snapshot: make the disk "
-        "independent",
-    ),
-    (
-        vim.fault.MemorySnapshotOnIndependentDisk,
-        SnapshotRefused,
-        "the suspended VM's memory cannot be left out and it has independent disks: resume it or switch it "
-        "off",
-    ),
-    (
-        vim.fault.MultipleSnapshotsNotSupported,
-        SnapshotRefused,
-        "the VM may have one snapshot only: delete the one it has",
-    ),
-    (
-        vim.fault.SnapshotDisabled,
-        SnapshotRefused,
-        "snapshots are switched off for this VM: allow them in vSphere",
-    ),
-    (vim.fault.SnapshotLocked, SnapshotRefused, "the VM's snapshots are locked: unlock them in vSphere"),
-    (
-        vmodl.fault.NotSupported,
-        SnapshotRefused,
-        "vSphere does not support it for this VM (a template, fault tolerance)",
-    ),
-    (vmodl.fault.RequestCanceled, VSphereError, "somebody cancelled the task in vSphere: run it again"),
-    (vim.fault.InvalidState, VSphereError, "the VM's state does not allow it now: look at it in vSphere"),
-    (vim.fault.HostConnectFault, Unreachable, "vCenter cannot reach the VM's host"),
-    (vmodl.fault.HostCommunication, Unreachable, "vCenter cannot reach the VM's host"),
-)
-
 
 @contextmanager
 def explained(server: str, doing: str) -> Iterator[None]:
@@ -88,7 +40,7 @@ def explained(server: str, doing: str) -> Iterator[None]:
     ``creating the snapshot of pgtest1``; `server` ends some."""
     try:
         yield
-    except vmodl.MethodFault as fault:
+    except vmomi.vmodl.MethodFault as fault:
         raise explain(fault, doing) from fault
     except ssl.SSLCertVerificationError as error:
         remedy = (
@@ -111,35 +63,85 @@ def explained(server: str, doing: str) -> Iterator[None]:
         raise Unreachable(f"{doing} failed: {server} does not answer as it should: {_said(error)}") from error
 
 
-def explain(fault: vmodl.MethodFault, doing: str) -> SendenseError:
+def explain(fault: vmomi.vmodl.MethodFault, doing: str) -> SendenseError:
     """The error for a fault that a call threw or a task ended with."""
-    if isinstance(fault, vim.fault.InvalidLogin):
+    if isinstance(fault, vmomi.vim.fault.InvalidLogin):
         return LoginRefused(
             f"{doing} failed: wrong user name or password ({text_of(fault)}): correct `username`, or "
             "the secret that `password` names"
         )
-    if isinstance(fault, vim.fault.NoPermission):
+    if isinstance(fault, vmomi.vim.fault.NoPermission):
         return _permission_missing(fault, doing)
-    if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
+    if isinstance(fault, vmomi.vmodl.fault.ManagedObjectNotFound):
         return Gone(f"{doing} failed: {_name_of(fault.obj)} no longer exists")
-    if isinstance(fault, vim.fault.NoDiskSpace):
+    if isinstance(fault, vmomi.vim.fault.NoDiskSpace):
         return SnapshotRefused(f"{doing} failed: datastore {fault.datastore} has no space left: free some")
-    if isinstance(fault, _QUIESCE):
+    if isinstance(fault, (vmomi.vim.fault.ApplicationQuiesceFault, vmomi.vim.fault.FilesystemQuiesceFault)):
         reason = text_of(fault)
         return QuiesceFailed(
             f"{doing} failed: the guest could not be quiesced ({reason}): look at its VMware Tools, scripts "
             "and VSS writers, or write quiesce: try",
             reason,
         )
-    if isinstance(fault, vim.fault.FileFault):
+    if isinstance(fault, vmomi.vim.fault.FileFault):
         return VSphereError(f"{doing} failed: {text_of(fault)} (file {fault.file})")
-    for kind, error, remedy in _REMEDIES:
+    for kind, error, remedy in _remedies():
         if isinstance(fault, kind):
             return error(f"{doing} failed: {remedy} ({text_of(fault)})")
     return VSphereError(f"{doing} failed: {text_of(fault)}")
 
 
-def text_of(fault: vmodl.MethodFault) -> str:
+@cache
+def _remedies() -> tuple[tuple[type, type[SendenseError], str], ...]:
+    """Types of faults, and what is said of each; the first that fits."""
+    vim, vmodl = vmomi.vim, vmomi.vmodl
+    return (
+        (
+            vim.fault.TaskInProgress,
+            Busy,
+            "another task of the VM is still running: wait for it, or end it in vSphere",
+        ),
+        (
+            vim.fault.TooManySnapshotLevels,
+            SnapshotRefused,
+            "the VM has the most snapshots that vSphere allows: delete some",
+        ),
+        (
+            vim.fault.SnapshotIncompatibleDeviceInVm,
+            SnapshotRefused,
+            "it has a raw disk or a controller with a shared bus, which vSphere cannot snapshot: make the "
+            "disk independent",
+        ),
+        (
+            vim.fault.MemorySnapshotOnIndependentDisk,
+            SnapshotRefused,
+            "the suspended VM's memory cannot be left out and it has independent disks: resume it or switch "
+            "it off",
+        ),
+        (
+            vim.fault.MultipleSnapshotsNotSupported,
+            SnapshotRefused,
+            "the VM may have one snapshot only: delete the one it has",
+        ),
+        (
+            vim.fault.SnapshotDisabled,
+            SnapshotRefused,
+            "snapshots are switched off for this VM: allow them in vSphere",
+        ),
+        (vim.fault.SnapshotLocked, SnapshotRefused, "the VM's snapshots are locked: unlock them in vSphere"),
+        (
+            vmodl.fault.NotSupported,
+            SnapshotRefused,
+            "vSphere does not support it for this VM (a template, fault tolerance)",
+        ),
+        (vmodl.fault.RequestCanceled, VSphereError, "somebody cancelled the task in vSphere: run it again"),
+        (vim.fault.InvalidState, VSphereError, "the VM's state does not allow it now: look at it in vSphere"),
+        (vim.fault.HostConnectFault, Unreachable, "vCenter cannot reach the VM's host"),
+        (vmodl.fault.HostCommunication, Unreachable, "vCenter cannot reach the VM's host"),
+    )
+
+
+def text_of(fault: vmomi.vmodl.MethodFault) -> str:
     """What the server says of it, else the fault's type; without a full stop."""
     # `msg` is pyVmomi's own: the localizedMessage beside the fault, which its type stubs leave out.
     words = [getattr(fault, "msg", None), *(message.message for message in fault.faultMessage or ())]
@@ -147,9 +149,9 @@ def text_of(fault: vmodl.MethodFault) -> str:
     return str(said).rstrip(".")
 
 
-def _permission_missing(fault: vim.fault.NoPermission, doing: str) -> SendenseError:
+def _permission_missing(fault: vmomi.vim.fault.NoPermission, doing: str) -> SendenseError:
     if isinstance(
-        fault, vim.fault.NotAuthenticated
+        fault, vmomi.vim.fault.NotAuthenticated
     ):  # a NoPermission by type; a fresh login was refused as well
         return Unreachable(f"{doing} failed: vCenter ends each session as soon as it begins")
     privilege = fault.privilegeId or "a privilege that vCenter does not name"
@@ -164,7 +166,7 @@ def _permission_missing(fault: vim.fault.NoPermission, doing: str) -> SendenseEr
 def _name_of(reference: object) -> str:
     """``VirtualMachine vm-16``, from the managed object alone: asking for its name could fail the same
     way."""
-    if isinstance(reference, ManagedObject):
+    if isinstance(reference, vmomi.ManagedObject):
         return f"{type(reference).__name__.rpartition('.')[2]} {reference._moId}"
     return "the object"
 

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pyVmomi import vim
-
+from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.names import unescape
@@ -100,7 +99,7 @@ def only(wanted: str, found: Sequence[Candidate]) -> str:
 
 def candidates(client: Client, morefs: Iterable[str]) -> tuple[Candidate, ...]:
     doing = "reading what tells VMs from each other"
-    seen = read_many(client, vim.VirtualMachine, sorted(morefs), ("config.instanceUuid",), doing)
+    seen = read_many(client, vmomi.vim.VirtualMachine, sorted(morefs), ("config.instanceUuid",), doing)
     found = (
         Candidate(locate(client, moref).path, moref, str(seen[moref].get("config.instanceUuid", "")))
         for moref in seen
@@ -126,7 +125,7 @@ def locate(client: Client, vm: str) -> Place:
     does."""
     doing = f"reading where {vm} is"
     root = client.call(doing, lambda session: session.service("rootFolder")._moId)
-    seen = read(client, vim.VirtualMachine, vm, ("name", "parent", "parentVApp"), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, vm, ("name", "parent", "parentVApp"), doing)
     names = [str(given(seen, "name", f"VM {vm}"))]
     above = seen.get("parent") or seen.get("parentVApp")
     datacenter: list[str] = []
@@ -135,7 +134,7 @@ def locate(client: Client, vm: str) -> Place:
             break
         seen = read(client, type(above), above._moId, ("name", "parent"), doing)
         names.append(str(given(seen, "name", f"{above._moId}, which has VM {vm}")))
-        if isinstance(above, vim.Datacenter):
+        if isinstance(above, vmomi.vim.Datacenter):
             datacenter = names[-1:]
         elif datacenter:
             datacenter.append(names[-1])
@@ -163,14 +162,14 @@ def _by_path(client: Client, wanted: str, doing: str) -> set[str]:
         return set()
     path = wanted.strip("/")
     found = client.call(doing, lambda session: session.service("searchIndex").FindByInventoryPath(path))
-    return {found._moId} if isinstance(found, vim.VirtualMachine) else set()
+    return {found._moId} if isinstance(found, vmomi.vim.VirtualMachine) else set()
 
 
 def _by_moref(client: Client, wanted: str, doing: str) -> set[str]:
     if not _MOREF.fullmatch(wanted):
         return set()
     try:
-        read(client, vim.VirtualMachine, wanted, ("name",), doing)
+        read(client, vmomi.vim.VirtualMachine, wanted, ("name",), doing)
     except Gone:
         return set()
     return {wanted}
@@ -180,5 +179,5 @@ def _all_names(client: Client, doing: str) -> dict[str, str]:
     """By moref."""
     return {
         moref: str(seen.get("name", ""))
-        for moref, seen in read_all(client, vim.VirtualMachine, ("name",), doing).items()
+        for moref, seen in read_all(client, vmomi.vim.VirtualMachine, ("name",), doing).items()
     }

@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyVmomi import vim
-
 from runner.base.units import KiB
+from steps.vsphere import vmomi
 from steps.vsphere.datastores import Datastores, chain, file_in, store_of
 from steps.vsphere.errors import Unset, VSphereError
 from steps.vsphere.inventory import Controller, Disk, FrozenDisk, Network, Uncovered, Untracked
 from steps.vsphere.names import unescape
 from steps.vsphere.unset import given
-
-_Device: Any = vim.vm.device
-_Disk: Any = vim.vm.device.VirtualDisk
 
 _CONTROLLERS = {
     "ParaVirtualSCSIController": "pvscsi",
@@ -28,16 +24,6 @@ _CONTROLLERS = {
     "VirtualNVMEController": "nvme",
 }
 
-_TRACKABLE = (
-    _Disk.FlatVer2BackingInfo,
-    _Disk.SparseVer2BackingInfo,
-    _Disk.SeSparseBackingInfo,
-    _Disk.RawDiskMappingVer1BackingInfo,
-    _Disk.RawDiskVer2BackingInfo,
-)
-"""Backings that have a changeId (Virtual Disk Development Kit, "Gathering Changed Block Information"; API
-reference)."""
-
 NO_FLAT_FILES = {"vsan": "vSAN", "VVOL": "a vVol datastore"}
 """Datastore.summary.type of those that keep disks as objects: there, -flat.vmdk does not exist."""
 
@@ -47,7 +33,8 @@ def disks(
 ) -> tuple[tuple[Disk, ...], tuple[Uncovered, ...]]:
     """What a snapshot covers, and what it does not with the reason, each in key order. `tracking` is the VM's
     changeTrackingEnabled. Raises Unset, VSphereError for a covered disk without a uuid or a controller."""
-    controllers = {device.key: device for device in devices if isinstance(device, _Device.VirtualController)}
+    controller = _device().VirtualController
+    controllers = {device.key: device for device in devices if isinstance(device, controller)}
     covered: list[Disk] = []
     uncovered: list[Uncovered] = []
     for device in sorted(virtual_disks(devices), key=lambda disk: int(disk.key)):
@@ -74,7 +61,7 @@ def _refuse_shared_keys(found: Sequence[Disk | Uncovered]) -> None:
 
 
 def virtual_disks(devices: Sequence[Any]) -> list[Any]:
-    return [device for device in devices if isinstance(device, _Disk)]
+    return [device for device in devices if isinstance(device, _disk_type())]
 
 
 def not_covered(disk: Any, controllers: Mapping[int, Any]) -> str:
@@ -85,7 +72,7 @@ def not_covered(disk: Any, controllers: Mapping[int, Any]) -> str:
         return f"independent ({mode})"
     if getattr(backing, "compatibilityMode", None) == "physicalMode":
         return "physical RDM"
-    if isinstance(backing, _Disk.RawDiskVer2BackingInfo):
+    if isinstance(backing, _disk_type().RawDiskVer2BackingInfo):
         return "raw disk"
     if getattr(backing, "sharing", None) == "sharingMultiWriter":
         return "shared between VMs (multi-writer)"
@@ -128,14 +115,14 @@ def frozen(disk: Any, stores: Datastores, *, tracking: bool | None) -> FrozenDis
 
 
 def _why_untracked(backing: Any, *, tracking: bool) -> Untracked:
-    if not isinstance(backing, _TRACKABLE):
+    if not _has_change_id(backing):
         return "never"
     return "missing" if tracking else "off"
 
 
 def networks(devices: Sequence[Any], portgroups: Mapping[str, str]) -> tuple[Network, ...]:
     """`portgroups`: names of distributed port groups by key."""
-    cards = [device for device in devices if isinstance(device, _Device.VirtualEthernetCard)]
+    cards = [device for device in devices if isinstance(device, _device().VirtualEthernetCard)]
     return tuple(
         Network(
             key=card.key,
@@ -168,7 +155,7 @@ def _disk(device: Any, controllers: Mapping[int, Any], stores: Datastores, *, tr
         datastore=file_in(base, stores, _file_name(device, base)).datastore,
         mode=getattr(backing, "diskMode", None) or "",
         thin=bool(getattr(backing, "thinProvisioned", None)),
-        change_tracking=tracking and isinstance(backing, _TRACKABLE),
+        change_tracking=tracking and _has_change_id(backing),
     )
 
 
@@ -188,7 +175,7 @@ def _file_name(disk: Any, backing: Any) -> str:
 
 
 def _why_not_flat(backing: Any, datastore_kind: str) -> str:
-    if not isinstance(backing, _Disk.FlatVer2BackingInfo):
+    if not isinstance(backing, _disk_type().FlatVer2BackingInfo):
         return (
             f"its backing is {_type_name(backing).removeprefix('VirtualDisk').removesuffix('BackingInfo')}, "
             "not flat"
@@ -231,3 +218,27 @@ def _label(device: Any) -> str:
 def _type_name(value: Any) -> str:
     """``VirtualAHCIController``: the type's name in the API."""
     return type(value).__name__.rpartition(".")[2]
+
+
+def _has_change_id(backing: Any) -> bool:
+    """Virtual Disk Development Kit, "Gathering Changed Block Information"; API reference."""
+    disk = _disk_type()
+    return isinstance(
+        backing,
+        (
+            disk.FlatVer2BackingInfo,
+            disk.SparseVer2BackingInfo,
+            disk.SeSparseBackingInfo,
+            disk.RawDiskMappingVer1BackingInfo,
+            disk.RawDiskVer2BackingInfo,
+        ),
+    )
+
+
+def _disk_type() -> Any:
+    return _device().VirtualDisk
+
+
+def _device() -> Any:
+    """The namespace of the types of devices."""
+    return vmomi.vim.vm.device

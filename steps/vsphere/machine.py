@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyVmomi import vim
-
 from runner.base.units import MiB
-from steps.vsphere import datastores, hardware
+from steps.vsphere import datastores, hardware, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, SnapshotRefused, VSphereError
 from steps.vsphere.find import locate
@@ -48,9 +46,8 @@ class Identity:
 def describe(client: Client, moref: str) -> Machine:
     """Raises Gone, PermissionMissing, VSphereError if its configuration cannot be read now."""
     doing = f"reading the configuration of VM {moref}"
-    seen = read(
-        client, vim.VirtualMachine, moref, ("name", "config", "network", "runtime.connectionState"), doing
-    )
+    wanted = ("name", "config", "network", "runtime.connectionState")
+    seen = read(client, vmomi.vim.VirtualMachine, moref, wanted, doing)
     config = seen.get("config")
     if config is None:
         state = seen.get("runtime.connectionState", "unknown")
@@ -69,7 +66,7 @@ def identity(client: Client, moref: str) -> Identity | None:
     try:
         seen = read(
             client,
-            vim.VirtualMachine,
+            vmomi.vim.VirtualMachine,
             moref,
             ("config.instanceUuid",),
             f"looking whether VM {moref} is still there",
@@ -81,7 +78,8 @@ def identity(client: Client, moref: str) -> Identity | None:
 
 def refuse_unless_ready(client: Client, moref: str) -> None:
     """Raises SnapshotRefused with the reason why no snapshot can be taken of the VM, before it is tried."""
-    seen = read(client, vim.VirtualMachine, moref, _STATE, f"looking whether VM {moref} can be snapshotted")
+    doing = f"looking whether VM {moref} can be snapshotted"
+    seen = read(client, vmomi.vim.VirtualMachine, moref, _STATE, doing)
     why = _why_not(seen)
     if why:
         raise SnapshotRefused(f"no snapshot can be taken of {unescape(str(seen.get('name', moref)))}: {why}")
@@ -90,39 +88,39 @@ def refuse_unless_ready(client: Client, moref: str) -> None:
 def consolidation_needed(client: Client, moref: str) -> bool:
     """Snapshots were deleted whose disks are not merged: the live disk still depends on their files."""
     doing = f"looking whether VM {moref} needs consolidation"
-    seen = read(client, vim.VirtualMachine, moref, ("runtime.consolidationNeeded",), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, moref, ("runtime.consolidationNeeded",), doing)
     return bool(seen.get("runtime.consolidationNeeded"))
 
 
 def powered_on(client: Client, moref: str) -> bool:
     doing = f"looking whether VM {moref} runs"
-    seen = read(client, vim.VirtualMachine, moref, ("runtime.powerState",), doing)
-    return bool(seen.get("runtime.powerState") == vim.VirtualMachine.PowerState.poweredOn)
+    seen = read(client, vmomi.vim.VirtualMachine, moref, ("runtime.powerState",), doing)
+    return bool(seen.get("runtime.powerState") == vmomi.vim.VirtualMachine.PowerState.poweredOn)
 
 
 def vmx_file(client: Client, moref: str) -> DatastoreFile:
     """``[ds] dir/name.vmx``. Raises Unset."""
     doing = f"looking for the configuration file of VM {moref}"
-    seen = read(client, vim.VirtualMachine, moref, ("config.files.vmPathName",), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, moref, ("config.files.vmPathName",), doing)
     return datastores.file_of(client, moref, str(given(seen, "config.files.vmPathName", f"VM {moref}")))
 
 
 def esxi_host(client: Client, moref: str) -> str:
     """The name of the ESXi host that has the VM now; its moref where the account may not read the name."""
     doing = f"looking which ESXi host has VM {moref}"
-    host = read(client, vim.VirtualMachine, moref, ("runtime.host",), doing).get("runtime.host")
+    host = read(client, vmomi.vim.VirtualMachine, moref, ("runtime.host",), doing).get("runtime.host")
     if host is None:
         raise VSphereError(
             f"{doing} failed: no host has it; it may be moving, or its host may be disconnected"
         )
-    named = read_many(client, vim.HostSystem, (host._moId,), ("name",), doing)
+    named = read_many(client, vmomi.vim.HostSystem, (host._moId,), ("name",), doing)
     return str(named.get(host._moId, {}).get("name", host._moId))
 
 
 def delta_files(client: Client, moref: str) -> tuple[str, ...]:
     """Files of the live disks that depend on another file."""
     doing = f"reading the disk files of VM {moref}"
-    seen = read(client, vim.VirtualMachine, moref, ("config.hardware.device",), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, moref, ("config.hardware.device",), doing)
     backings = [disk.backing for disk in hardware.virtual_disks(seen.get("config.hardware.device", ()))]
     return tuple(
         str(backing.fileName) for backing in backings if getattr(backing, "parent", None) is not None
@@ -176,8 +174,8 @@ def _vm(client: Client, moref: str, seen: Properties, config: Any) -> VM:
 
 
 def _networks(client: Client, devices: Sequence[Any], connected: Sequence[Any]) -> tuple[Network, ...]:
-    distributed = [net._moId for net in connected if isinstance(net, vim.dvs.DistributedVirtualPortgroup)]
-    kind = vim.dvs.DistributedVirtualPortgroup
+    kind = vmomi.vim.dvs.DistributedVirtualPortgroup
+    distributed = [net._moId for net in connected if isinstance(net, kind)]
     groups = read_many(client, kind, distributed, ("key", "name"), "reading the names of port groups")
     names = {
         str(group["key"]): str(group["name"]) for group in groups.values() if group.keys() >= {"key", "name"}

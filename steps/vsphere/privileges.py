@@ -6,10 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyVmomi import vim
-from pyVmomi.VmomiSupport import ManagedObject
-
-from steps.vsphere import datastores
+from steps.vsphere import datastores, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, PermissionMissing
 from steps.vsphere.hardware import virtual_disks
@@ -39,21 +36,21 @@ VDDK = ("Global.DisableMethods", "Global.EnableMethods")
 class Wanted:
     """`name` is what people call the object: ``VM pgtest1``."""
 
-    kind: type[ManagedObject]
+    kind: type[vmomi.ManagedObject]
     moref: str
     name: str
     privileges: tuple[str, ...]
 
 
 def on_vm(moref: str, name: str) -> tuple[Wanted, ...]:
-    return (Wanted(vim.VirtualMachine, moref, f"VM {name}", BACKUP),)
+    return (Wanted(vmomi.vim.VirtualMachine, moref, f"VM {name}", BACKUP),)
 
 
 def on_vcenter(client: Client) -> tuple[Wanted, ...]:
     root = client.call(
         "looking for the root folder", lambda session: str(session.service("rootFolder")._moId)
     )
-    return (Wanted(vim.Folder, root, "the vCenter's root folder", VDDK),)
+    return (Wanted(vmomi.vim.Folder, root, "the vCenter's root folder", VDDK),)
 
 
 def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[Wanted, ...]:
@@ -65,7 +62,7 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
     if datastore not in stores:
         raise Gone(f"{doing} failed: its disks are on {', '.join(sorted(stores)) or 'none'}")
     place = client.call(doing, lambda session: session.service("searchIndex").FindByInventoryPath(datacenter))
-    if not isinstance(place, vim.Datacenter):
+    if not isinstance(place, vmomi.vim.Datacenter):
         named = ", ".join(FOLDER)
         raise PermissionMissing(
             f"the account {client.vcenter.username} cannot see datacenter {unescape(datacenter)}: give its "
@@ -74,14 +71,14 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
             f"datacenter {unescape(datacenter)}",
         )
     return (
-        Wanted(vim.Datastore, stores[datastore], f"datastore {datastore}", FOLDER),
-        Wanted(vim.Datacenter, place._moId, f"datacenter {unescape(datacenter)}", FOLDER),
+        Wanted(vmomi.vim.Datastore, stores[datastore], f"datastore {datastore}", FOLDER),
+        Wanted(vmomi.vim.Datacenter, place._moId, f"datacenter {unescape(datacenter)}", FOLDER),
     )
 
 
 def _datastores(client: Client, vm: str, doing: str) -> dict[str, str]:
     """Moref by name, as the files of the VM's disks have it, those that its snapshots freeze too."""
-    seen = read(client, vim.VirtualMachine, vm, ("config.hardware.device",), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.hardware.device",), doing)
     disks = virtual_disks(seen.get("config.hardware.device", ()))
     stores = datastores.of_disks(client, disks)
     return {
@@ -112,7 +109,7 @@ def require(client: Client, wanted: Iterable[Wanted]) -> str:
 
 def _missing(client: Client, wanted: Wanted) -> Sequence[str]:
     doing = f"asking for the account's privileges on {wanted.name}"
-    seen = read(client, vim.SessionManager, "SessionManager", ("currentSession",), doing)
+    seen = read(client, vmomi.vim.SessionManager, "SessionManager", ("currentSession",), doing)
     key = given(given(seen, "currentSession", "the login"), "key", "the session of the login")
 
     def ask(session: Session) -> Any:

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pyVmomi import vim, vmodl
-from pyVmomi.VmomiSupport import ManagedObject
-
+from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.faults import explain
@@ -25,16 +23,14 @@ Properties = dict[str, Any]
 PAGE = 500
 """Objects an answer. The server may send fewer, and then gives a token for the next."""
 
-_Collector: Any = vmodl.query.PropertyCollector
-
 
 def read(
-    client: Client, kind: type[ManagedObject], moref: str, paths: Sequence[str], doing: str
+    client: Client, kind: type[vmomi.ManagedObject], moref: str, paths: Sequence[str], doing: str
 ) -> Properties:
     """Of one object. Raises Gone, PermissionMissing."""
 
     def work(session: Session) -> list[Any]:
-        spec = _Collector.ObjectSpec(obj=session.object(kind, moref))
+        spec = _collector().ObjectSpec(obj=session.object(kind, moref))
         return _retrieve(session, kind, [spec], paths)
 
     contents = client.ask((kind.__name__, moref, *paths), doing, work)
@@ -49,7 +45,11 @@ def read(
 
 
 def read_many(
-    client: Client, kind: type[ManagedObject], morefs: Iterable[str], paths: Sequence[str], doing: str
+    client: Client,
+    kind: type[vmomi.ManagedObject],
+    morefs: Iterable[str],
+    paths: Sequence[str],
+    doing: str,
 ) -> dict[str, Properties]:
     """By moref. What may not be read is left out."""
     wanted = tuple(morefs)
@@ -57,7 +57,7 @@ def read_many(
         return {}
 
     def work(session: Session) -> list[Any]:
-        specs = [_Collector.ObjectSpec(obj=session.object(kind, moref)) for moref in wanted]
+        specs = [_collector().ObjectSpec(obj=session.object(kind, moref)) for moref in wanted]
         return _retrieve(session, kind, specs, paths)
 
     contents = client.ask((kind.__name__, wanted, *paths), doing, work)
@@ -65,7 +65,7 @@ def read_many(
 
 
 def read_all(
-    client: Client, kind: type[ManagedObject], paths: Sequence[str], doing: str
+    client: Client, kind: type[vmomi.ManagedObject], paths: Sequence[str], doing: str
 ) -> dict[str, Properties]:
     """Of all objects of that kind that the account can see, also those in vApps. What may not be read is left
     out."""
@@ -74,10 +74,10 @@ def read_all(
         # A view ends with its session too, so one that a failure leaves behind does not stay.
         views, root = session.service("viewManager"), session.service("rootFolder")
         view = views.CreateContainerView(container=root, type=[kind], recursive=True)
-        members = _Collector.TraversalSpec(
-            name="members", type=vim.view.ContainerView, path="view", skip=False
+        members = _collector().TraversalSpec(
+            name="members", type=vmomi.vim.view.ContainerView, path="view", skip=False
         )
-        spec = _Collector.ObjectSpec(obj=view, skip=True, selectSet=[members])
+        spec = _collector().ObjectSpec(obj=view, skip=True, selectSet=[members])
         contents = _retrieve(session, kind, [spec], paths)
         view.DestroyView()
         return contents
@@ -93,13 +93,13 @@ def _by_moref(contents: list[Any], doing: str) -> dict[str, Properties]:
 
 
 def _retrieve(
-    session: Session, kind: type[ManagedObject], objects: list[Any], paths: Sequence[str]
+    session: Session, kind: type[vmomi.ManagedObject], objects: list[Any], paths: Sequence[str]
 ) -> list[Any]:
     collector = session.service("propertyCollector")
-    wanted = _Collector.PropertySpec(type=kind, all=False, pathSet=list(paths))
-    spec = _Collector.FilterSpec(objectSet=objects, propSet=[wanted])
+    wanted = _collector().PropertySpec(type=kind, all=False, pathSet=list(paths))
+    spec = _collector().FilterSpec(objectSet=objects, propSet=[wanted])
     contents: list[Any] = []
-    page = collector.RetrievePropertiesEx([spec], _Collector.RetrieveOptions(maxObjects=PAGE))
+    page = collector.RetrievePropertiesEx([spec], _collector().RetrieveOptions(maxObjects=PAGE))
     while page is not None:  # unset when nothing matches
         contents.extend(page.objects)
         page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
@@ -108,3 +108,8 @@ def _retrieve(
 
 def _properties(content: Any) -> Properties:
     return {entry.name: entry.val for entry in content.propSet or ()}
+
+
+def _collector() -> Any:
+    """The types of what it is asked."""
+    return vmomi.vmodl.query.PropertyCollector

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyVmomi import vim, vmodl
-
+from steps.vsphere import vmomi
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.faults import explain
 from steps.vsphere.session import Session
@@ -14,8 +13,6 @@ ESXI_HOST = "ha-host"
 """The moref of itself on every ESXi host (govmomi, simulator/esx/host_system.go, captured from one)."""
 
 _UUID = "hardware.systemInfo.uuid"
-
-_Collector: Any = vmodl.query.PropertyCollector
 
 
 def identify(session: Session, doing: str) -> str:
@@ -29,11 +26,11 @@ def identify(session: Session, doing: str) -> str:
         raise VSphereError(
             f"{doing} failed: {about.fullName} does not say its instance uuid (about.instanceUuid)"
         )
-    spec = _Collector.FilterSpec(
-        objectSet=[_Collector.ObjectSpec(obj=session.object(vim.HostSystem, ESXI_HOST))],
-        propSet=[_Collector.PropertySpec(type=vim.HostSystem, pathSet=[_UUID])],
+    spec = _collector().FilterSpec(
+        objectSet=[_collector().ObjectSpec(obj=session.object(vmomi.vim.HostSystem, ESXI_HOST))],
+        propSet=[_collector().PropertySpec(type=vmomi.vim.HostSystem, pathSet=[_UUID])],
     )
-    found = session.service("propertyCollector").RetrievePropertiesEx([spec], _Collector.RetrieveOptions())
+    found = session.service("propertyCollector").RetrievePropertiesEx([spec], _collector().RetrieveOptions())
     for content in found.objects if found is not None else ():
         for missing in content.missingSet or ():
             raise explain(missing.fault, doing)
@@ -43,3 +40,8 @@ def identify(session: Session, doing: str) -> str:
         f"{doing} failed: ESXi host {about.fullName} does not say the uuid of its hardware ({_UUID}), and "
         "has no other by which its VMs are told from those of other hosts"
     )
+
+
+def _collector() -> Any:
+    """The types of what it is asked."""
+    return vmomi.vmodl.query.PropertyCollector

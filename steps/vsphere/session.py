@@ -10,17 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
-from pyVmomi import vim, vmodl
-from pyVmomi.VmomiSupport import GetServiceVersions, ManagedObject, versionIdMap
-
 from runner.base.units import MiB
 from runner.base.waiting import NEVER
 from runner.hosts.secrets import resolve
+from steps.vsphere import vmomi
 from steps.vsphere.errors import Unreachable, VSphereError
 from steps.vsphere.faults import CONNECTION_FAILURES
 from steps.vsphere.section import VCenter
 from steps.vsphere.tls import FETCH_TIMEOUT, Trust
-from steps.vsphere.transport import Stub, UnfitAnswer, get
+from steps.vsphere.transport import UnfitAnswer, get
 from steps.vsphere.unset import given
 
 IDLE_CONNECTION = 20.0
@@ -39,10 +37,12 @@ class Session:
 
     def __init__(self, vcenter: VCenter, trust: Trust, stop: threading.Event = NEVER) -> None:
         """Connects and logs in. `stop` ends the command that prints the password, if there is one."""
+        from steps.vsphere.soap import Stub
+
         self._vcenter = vcenter
         version, self.certificate_ends = _api_version(vcenter, trust)
         self._stub: Any = Stub(vcenter.server, vcenter.port, version, trust.context, IDLE_CONNECTION)
-        self.content: Any = self.object(vim.ServiceInstance, "ServiceInstance").RetrieveContent()
+        self.content: Any = self.object(vmomi.vim.ServiceInstance, "ServiceInstance").RetrieveContent()
         password = resolve(vcenter.password, stop).reveal()
         self.service("sessionManager").Login(vcenter.username, password, None)
 
@@ -51,7 +51,7 @@ class Session:
         Raises Unset."""
         return given(self.content, name, "the vCenter")
 
-    def object(self, kind: type[ManagedObject], moref: str) -> Any:
+    def object(self, kind: type[vmomi.ManagedObject], moref: str) -> Any:
         """The object of that reference; asks nothing. Any, since pyVmomi's stubs take all that is returned
         for optional."""
         return kind(moref, self._stub)
@@ -64,14 +64,14 @@ class Session:
     def current_time(self) -> datetime:
         """By the vCenter's clock. Any call keeps a session from idling out after 30 minutes; this is the
         cheapest one."""
-        answer: datetime = self.object(vim.ServiceInstance, "ServiceInstance").CurrentTime()
+        answer: datetime = self.object(vmomi.vim.ServiceInstance, "ServiceInstance").CurrentTime()
         return answer
 
     def close(self) -> None:
         """Logs out if it can."""
         try:
             self.service("sessionManager").Logout()
-        except (vmodl.MethodFault, UnfitAnswer, *CONNECTION_FAILURES):
+        except (vmomi.vmodl.MethodFault, UnfitAnswer, *CONNECTION_FAILURES):
             # The session is over, or will be when it has been idle; a closing run can do no more about it.
             pass
         finally:
@@ -88,8 +88,8 @@ def _api_version(vcenter: VCenter, trust: Trust) -> tuple[str, datetime | None]:
         vcenter.server, vcenter.port, trust.context, path, limit=LARGEST_VERSIONS, timeout=FETCH_TIMEOUT
     )
     spoken = _versions_in(answer.content)
-    for version in GetServiceVersions("vim25"):  # type: ignore[no-untyped-call]
-        if versionIdMap[version] in spoken:
+    for version in vmomi.GetServiceVersions("vim25"):  # type: ignore[no-untyped-call]
+        if vmomi.versionIdMap[version] in spoken:
             return str(version), _end_of(answer.certificate)
     said = f"GET {path} was answered with status {answer.status}"
     if answer.status >= 500:

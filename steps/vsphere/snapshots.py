@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import JsonValue
-from pyVmomi import vim
 
 from runner.base.units import HOUR, MINUTE
 from runner.base.waiting import again
-from steps.vsphere import datastores, hardware
+from steps.vsphere import datastores, hardware, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.configuration import as_json
 from steps.vsphere.errors import Busy, Gone, VSphereError
@@ -62,7 +61,7 @@ class Contents:
 
 def listed(client: Client, vm: str) -> tuple[Snapshot, ...]:
     """All of the VM's, parents first. Raises Gone if there is no such VM."""
-    seen = read(client, vim.VirtualMachine, vm, ("snapshot",), f"reading the snapshots of VM {vm}")
+    seen = read(client, vmomi.vim.VirtualMachine, vm, ("snapshot",), f"reading the snapshots of VM {vm}")
     tree = seen.get("snapshot")  # unset where there are none
     return tuple(_walk(tree.rootSnapshotList)) if tree is not None else ()
 
@@ -81,7 +80,7 @@ def find(client: Client, vm: str, name: str) -> Snapshot | None:
 def named(client: Client, prefix: str) -> Iterator[tuple[str, str, Snapshot]]:
     """All snapshots in the vCenter whose names begin so, each with its VM's moref and name."""
     machines = read_all(
-        client, vim.VirtualMachine, ("name", "snapshot"), f"looking for snapshots called {prefix}…"
+        client, vmomi.vim.VirtualMachine, ("name", "snapshot"), f"looking for snapshots called {prefix}…"
     )
     for moref, seen in machines.items():
         tree = seen.get("snapshot")
@@ -110,7 +109,7 @@ def create(client: Client, vm: str, name: str, description: str, *, quiesce: boo
     doing = f"creating the snapshot {name}"
 
     def work(session: Session) -> str:
-        machine = session.object(vim.VirtualMachine, vm)
+        machine = session.object(vmomi.vim.VirtualMachine, vm)
         task = machine.CreateSnapshot_Task(name=name, description=description, memory=False, quiesce=quiesce)
         return str(task._moId)
 
@@ -131,13 +130,13 @@ def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
     """The disks as a snapshot taken now would freeze them: each file that is written now is the one it would
     keep."""
     doing = f"reading the disks of VM {vm}"
-    seen = read(client, vim.VirtualMachine, vm, ("config.hardware.device",), doing)
+    seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.hardware.device",), doing)
     return _frozen(client, seen.get("config.hardware.device") or (), tracking=None)
 
 
 def _frozen(client: Client, devices: Sequence[Any], *, tracking: bool | None) -> tuple[FrozenDisk, ...]:
     controllers = {
-        device.key: device for device in devices if isinstance(device, vim.vm.device.VirtualController)
+        device.key: device for device in devices if isinstance(device, vmomi.vim.vm.device.VirtualController)
     }
     covered = [
         disk for disk in hardware.virtual_disks(devices) if not hardware.not_covered(disk, controllers)
@@ -163,7 +162,7 @@ def remove(client: Client, vm: str, moref: str) -> None:
     doing = f"removing the snapshot {moref}"
 
     def start(session: Session) -> str:
-        snapshot = session.object(vim.vm.Snapshot, moref)
+        snapshot = session.object(vmomi.vim.vm.Snapshot, moref)
         return str(snapshot.RemoveSnapshot_Task(removeChildren=False, consolidate=True)._moId)
 
     try:
@@ -189,7 +188,7 @@ def consolidate_if_needed(client: Client, vm: str) -> None:
     doing = f"consolidating the disks of VM {vm}"
 
     def start(session: Session) -> str:
-        return str(session.object(vim.VirtualMachine, vm).ConsolidateVMDisks_Task()._moId)
+        return str(session.object(vmomi.vim.VirtualMachine, vm).ConsolidateVMDisks_Task()._moId)
 
     cause = ""
     try:
@@ -238,14 +237,14 @@ def _walk(trees: Any) -> Iterator[Snapshot]:
 def _config(client: Client, snapshot: str) -> Any:
     doing = f"reading the configuration at the snapshot {snapshot}"
     return given(
-        read(client, vim.vm.Snapshot, snapshot, ("config",), doing), "config", f"snapshot {snapshot}"
+        read(client, vmomi.vim.vm.Snapshot, snapshot, ("config",), doing), "config", f"snapshot {snapshot}"
     )
 
 
 def _nvram(client: Client, vm: str, config: Any) -> str | None:
     """``[ds] dir/x.nvram``. A VM that never ran has none; where the file list cannot be read, extraConfig
     names the file, without its directory."""
-    layout = read(client, vim.VirtualMachine, vm, ("layoutEx",), f"reading the files of VM {vm}").get(
+    layout = read(client, vmomi.vim.VirtualMachine, vm, ("layoutEx",), f"reading the files of VM {vm}").get(
         "layoutEx"
     )
     if layout is not None:

@@ -3,11 +3,10 @@ asked for it named what it makes or removes, and looks for that name the next ti
 
 from __future__ import annotations
 
-from pyVmomi import vim
-
 from runner.base.errors import Interrupted
 from runner.base.units import human_seconds
 from runner.base.waiting import until
+from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.faults import explain
@@ -28,11 +27,11 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
     ones after a while, so the end is not known), VSphereError if it still runs then, Interrupted."""
 
     def result() -> tuple[object] | None:
-        seen = read(client, vim.Task, task, ("info.state", "info.error", "info.result"), doing)
+        seen = read(client, vmomi.vim.Task, task, ("info.state", "info.error", "info.result"), doing)
         match given(seen, "info.state", task):
-            case vim.TaskInfo.State.success:
+            case vmomi.vim.TaskInfo.State.success:
                 return (seen.get("info.result"),)
-            case vim.TaskInfo.State.error:
+            case vmomi.vim.TaskInfo.State.error:
                 raise explain(given(seen, "info.error", task), doing)
         return None
 
@@ -60,13 +59,13 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
 
 def running(client: Client, vm: str, doing: str) -> tuple[tuple[str, str], ...]:
     """The (moref, descriptionId) of the VM's tasks that are queued or running."""
-    recent = read(client, vim.VirtualMachine, vm, ("recentTask",), doing).get("recentTask") or ()
+    recent = read(client, vmomi.vim.VirtualMachine, vm, ("recentTask",), doing).get("recentTask") or ()
     found = []
     for task in recent:
         try:
-            info = read(client, vim.Task, task._moId, ("info.state", "info.descriptionId"), doing)
+            info = read(client, vmomi.vim.Task, task._moId, ("info.state", "info.descriptionId"), doing)
         except Gone:
             continue  # it ended, and was forgotten since the VM was read
-        if info.get("info.state") in (vim.TaskInfo.State.queued, vim.TaskInfo.State.running):
+        if info.get("info.state") in (vmomi.vim.TaskInfo.State.queued, vmomi.vim.TaskInfo.State.running):
             found.append((str(task._moId), str(info.get("info.descriptionId", "a task"))))
     return tuple(found)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
-
 from runner.base.errors import UsageError
 from steps.vsphere.errors import NotTrusted
 from steps.vsphere.section import CaFile, Thumbprint, VCenter
@@ -58,6 +56,8 @@ def _trust_authorities(path: str) -> Trust:
 def _trust_certificate(vcenter: VCenter, accepted: Sequence[str]) -> Trust:
     """An expired one is refused even if it is pinned: an attacker may have had
     time to get it, and curl, which reads the disks, takes it no more either."""
+    from cryptography import x509
+
     pem = _fetch(vcenter)
     found = thumbprint(pem)
     if not any(hmac.compare_digest(found, one) for one in accepted):

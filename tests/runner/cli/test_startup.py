@@ -26,7 +26,7 @@ HEAVY = {
 JOB = {"pydantic", "yaml"}
 PRUNE = {*JOB, "blake3", "nbd", "rich.console"}
 """It may rebuild images, in a job that is shown."""
-BACKUP = {*JOB, "jinja2", "blake3", "cryptography", "nbd", "pyVmomi"}
+BACKUP = {*JOB, "jinja2", "blake3", "nbd"}
 """Its template is rendered, and its steps say what they take and give."""
 
 SHOWS_MODULES = """

@@ -104,7 +104,7 @@ WRONG_TYPE = ENVELOPE.format(
 def test_an_answer_that_no_vcenter_gives_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soap: Script, says: str, transient: bool
 ) -> None:
-    monkeypatch.setattr(transport, "LARGEST_ANSWER", MiB)
+    monkeypatch.setattr("steps.vsphere.soap.LARGEST_ANSWER", MiB)
     monkeypatch.setattr(transport, "ANSWER_DEADLINE", 0.5)
     with server(tmp_path, soap=soap) as vcenter, pytest.raises(VSphereError) as caught, Client("prod", vcenter):
         pass
