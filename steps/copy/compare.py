@@ -13,7 +13,7 @@ from runner.base.errors import DifferenceError
 from steps.copy.digests import ENTRY, Digests, digest_of
 from steps.copy.endpoint import Endpoint, WrongEndpoint
 from steps.copy.extent_walk import Survey
-from steps.copy.extents import BLOCK, Extent, Piece
+from steps.copy.extents import BLOCK, WHOLE, Extent, Piece
 from steps.copy.traffic import Traffic
 
 _PROGRESS_INTERVAL = 0.5
@@ -74,8 +74,8 @@ def compare(
     on_progress: Callable[[Compared], None] | None = None,
 ) -> Comparison:
     """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets
-    `blocks` (in order). A block is taken as zero without reading only if its digest says zero and the image's
-    extents do, which is not asked of single `blocks`; `on_progress` is told now and then, and at the end.
+    `blocks` (in order). What the image's extents call zero is not read but taken for zeroes; of single
+    `blocks` every byte is read. `on_progress` is told now and then, and at the end.
 
     Raises BlockDifference for the first difference by offset, CopyError, Interrupted.
     """
@@ -150,7 +150,7 @@ class _Comparison:
 
     def _issue(self) -> None:
         while piece := self._survey.next():
-            if piece.left_zero and piece.right_zero:
+            if not piece.left and not piece.right:
                 self._count(self._survey.take(piece.length))
             elif self._buffers:
                 self._start(self._survey.take(BLOCK))
@@ -160,9 +160,16 @@ class _Comparison:
     def _start(self, piece: Piece) -> None:
         buffer = self._buffers.pop()
         block = buffer[: piece.length]
-        self._traffic.read(self._image, piece.offset, block, lambda: self._have_read(piece, buffer, block))
+        # All of it where the digest says content and the extents say none: what differs is seen in its bytes.
+        self._traffic.read_parts(
+            self._image,
+            piece.offset,
+            piece.right or WHOLE,
+            block,
+            lambda read: self._have_read(piece, buffer, block, read),
+        )
 
-    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview) -> None:
+    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview, read: int) -> None:
         found, expected = digest_of(block), self._digests.expected(piece.offset)
         if found != expected:
             self._differences.append(
@@ -170,7 +177,7 @@ class _Comparison:
             )
         self._buffers.append(buffer)
         self._read += 1
-        self._bytes_read += piece.length
+        self._bytes_read += read
         self._count(piece)
 
     def _count(self, piece: Piece) -> None:

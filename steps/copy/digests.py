@@ -20,7 +20,7 @@ from blake3 import blake3
 from runner.base.errors import StateError
 from runner.base.units import MiB
 from runner.hosts.files import THIS_MACHINE, pwrite, translate_os_errors
-from steps.copy.extents import BLOCK, Extent, merge
+from steps.copy.extents import BLOCK, PART, Extent, merge
 
 ENTRY = 32
 _ZERO = bytes(ENTRY)
@@ -33,12 +33,23 @@ _FIRST = bytes(64)
 
 
 def digest_of(block: memoryview | bytes) -> bytes:
-    # Most content shows at once that it is not zero. To compare all of a block of zeroes takes a fifth of the
-    # time that its BLAKE3 takes (measured: 52 against 247 µs a MiB), and a source without extents is full of
-    # them.
-    if block[: len(_FIRST)] == _FIRST[: len(block)] and bytes(block) == zeroes(len(block)):
-        return zero_digest(len(block))
-    return blake3(block).digest()
+    # To compare all of a block of zeroes takes a fifth of the time that its BLAKE3 takes (measured: 52
+    # against 247 µs a MiB), and a source without extents is full of them.
+    return zero_digest(len(block)) if _is_zero(block) else blake3(block).digest()
+
+
+def content_of(block: memoryview) -> int:
+    """The mask (see `extents`) of the parts of a block that are not all zeroes."""
+    mask = 0
+    for number, first in enumerate(bytes(block[::PART])):
+        if first or not _is_zero(block[number * PART : (number + 1) * PART]):
+            mask |= 1 << number
+    return mask
+
+
+def _is_zero(content: memoryview | bytes) -> bool:
+    # Most content shows at once that it is not zero.
+    return content[: len(_FIRST)] == _FIRST[: len(content)] and bytes(content) == zeroes(len(content))
 
 
 @functools.cache

@@ -1,13 +1,12 @@
 """copy(): every byte of a source into a target of the same size, with the digest of every block.
 
-    survey what is next ─→ read a block ─→ digest ─→ content: write it  ┐
-                        │                         └→ zeroes ┐           ├→ settled ─→ FLUSH ─→ safe:
-                        on_flushed └→ a run of zeroes ─────────────────┴→ zero it, ┘
-                                                               or skip it where the target reads as zero
-                                                               already
+    survey what is next ─┬→ read a block ─→ digest ─┬→ its content: write it ──────────┬→ settled ─→ FLUSH
+                         └→ a run of zeroes ────────┴→ its zeroes: zero them, or leave ┘             ─→ safe:
+                                                       them where the target reads so              on_flushed
 
-Whether a block is zero is said by the source's extents or by its digest, which is of all its bytes. What the
-target reads as is asked of the target: a skipped hole is one that would change nothing.
+Blocks are read, digested, counted and made safe as a whole. Of a block only what the source's extents call
+content is read, and only what holds more than zeroes is written: both by parts of 64 KiB, see `extents`. What
+the target reads as is asked of the target: a skipped hole is one that would change nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from runner.base.units import MiB
-from steps.copy.digests import Digests, digest_of, zero_digest
+from steps.copy.digests import Digests, content_of, digest_of, zero_digest
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
 from steps.copy.extent_walk import Survey
-from steps.copy.extents import BLOCK, Piece, gaps
+from steps.copy.extents import BLOCK, Piece, gaps, ranges
 from steps.copy.ledger import Flushed, join
-from steps.copy.traffic import Traffic
+from steps.copy.traffic import Traffic, after
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class Copy:
 _PROGRESS_INTERVAL = 0.5
 
 Reading = Callable[[Traffic, Piece, memoryview, Callable[[int], None]], None]
-"""``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, at most one block,
-and calls ``then(read)`` in a turn of `traffic`, with how many of them came from the source."""
+"""``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, one block, and
+calls ``then(read)`` in a turn of `traffic`, with how many of them came from the source."""
 
 
 def copy(
@@ -93,8 +92,8 @@ def copy(
     `done` is safe already (what a ledger lists): only its digests are taken over. What is `inherited`, ranges
     (offset, length) of whole blocks, is left alone: the target has it from its backing file, and `digests`
     holds its digests. What the target holds from an `earlier` moment is read and digested like all else, and
-    not written where it is the same. Without a `reading` every block that is not a hole is read whole at the
-    source. `on_flushed` gets what has become safe, after each FLUSH: ranges whose
+    not written where it is the same. Without a `reading` all that the source's extents call content is read
+    there. `on_flushed` gets what has become safe, after each FLUSH: ranges whose
     writes completed before it was issued. Raises CopyError, Interrupted, and what the callbacks raise.
     """
     return _Copy(
@@ -106,15 +105,15 @@ def copy(
         done,
         inherited,
         earlier,
-        reading or _whole(source),
+        reading or _content(source),
         on_flushed,
         on_progress,
     ).run()
 
 
-def _whole(source: Endpoint) -> Reading:
+def _content(source: Endpoint) -> Reading:
     def read(traffic: Traffic, piece: Piece, into: memoryview, then: Callable[[int], None]) -> None:
-        traffic.read(source, piece.offset, into, lambda: then(piece.length))
+        traffic.read_parts(source, piece.offset, piece.left, into, then)
 
     return read
 
@@ -189,12 +188,12 @@ class _Copy:
     def _issue(self) -> None:
         """Starts what there is room for."""
         while piece := self._survey.next():
-            if piece.left_zero and piece.right_zero:
+            if not piece.left and not piece.right:
                 # Nothing to transfer and nothing to change: all of it at once, however long the hole is.
                 piece = self._survey.take(piece.length)
                 self._skipped += piece.length
                 self._settle(piece, b"")
-            elif piece.left_zero:
+            elif not piece.left:
                 # Zero requests hold no buffer, so nothing else bounds how many are under way.
                 if self._zeroing >= self._tuning.in_flight:
                     return
@@ -224,25 +223,37 @@ class _Copy:
                 self._digests.put(piece.offset, entry)
             self._settle(piece, entry, read=piece.length)
             return
-        # By the digest, not by the extents: a source may call a block content that holds only zeroes.
-        if digest != zero_digest(piece.length):
+        # By the bytes, not by the extents: a source may call content what holds only zeroes.
+        if content := content_of(block):
             self._digests.put(piece.offset, digest)
-            self._traffic.write(
-                self._target, piece.offset, block, lambda: self._have_written(piece, buffer, digest)
-            )
+            self._write(piece, content, buffer, digest)
             return
         # Given back before the request: zeroing needs no bytes of ours.
         self._buffers.append(buffer)
-        if piece.right_zero:
+        if piece.right:
+            self._write_zeroes(piece, read=piece.length)
+        else:
             self._skipped += piece.length
             self._settle(piece, b"", read=piece.length)
-        else:
-            self._write_zeroes(piece, read=piece.length)
 
-    def _have_written(self, piece: Piece, buffer: memoryview, digest: bytes) -> None:
-        self._buffers.append(buffer)
-        self._data += piece.length
-        self._settle(piece, digest, read=piece.length)
+    def _write(self, piece: Piece, content: int, buffer: memoryview, digest: bytes) -> None:
+        """The parts in `content`, and zeroes where the target has other bytes; where it reads as zero it is
+        left alone."""
+        written, zeroed = (ranges(mask, piece.length) for mask in (content, piece.right & ~content))
+
+        def have_written() -> None:
+            self._buffers.append(buffer)
+            data, zero = (sum(end - start for start, end in parts) for parts in (written, zeroed))
+            self._data += data
+            self._zero += zero
+            self._skipped += piece.length - data - zero
+            self._settle(piece, digest, read=piece.length)
+
+        done = after(len(written) + len(zeroed), have_written)
+        for start, end in written:
+            self._traffic.write(self._target, piece.offset + start, buffer[start:end], done)
+        for start, end in zeroed:
+            self._traffic.zero(self._target, piece.offset + start, end - start, done)
 
     def _write_zeroes(self, piece: Piece, read: int) -> None:
         self._zeroing += 1

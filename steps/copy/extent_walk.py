@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from steps.copy.extents import Extent, Piece, overlay, whole_blocks, windows, within
+from steps.copy.extents import Blocks, Extent, Piece, by_blocks, overlay, windows, within
 
 Ask = Callable[[int, int, Callable[[list[Extent] | None], None]], None]
 """``ask(offset, length, then)`` calls ``then(extents)`` now or later, with extents that cover the range; None
@@ -41,7 +41,7 @@ class Survey:
             self._at_end = True
             return
         self._asking = True
-        answers: dict[str, list[Extent]] = {}
+        answers: dict[str, list[Blocks]] = {}
         offset, end = window[0][0], sum(window[-1])
         wanted = sum(length for _, length in window)
 
@@ -49,7 +49,7 @@ class Survey:
             if extents is None:
                 self.blind += wanted
                 extents = [Extent(offset, end - offset, False)]
-            answers[side] = whole_blocks(extents, offset, end - offset)
+            answers[side] = by_blocks(extents, offset, end - offset)
             if len(answers) == 2:
                 self._pieces.extend(within(overlay(answers["left"], answers["right"]), window))
                 self._known += wanted

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from runner.base.units import GiB, MiB
+from runner.base.units import GiB, KiB, MiB
 
 BLOCK = MiB
 """The unit of reading, hashing and writing: block i is [i MiB, min((i+1) MiB, capacity)). Requests of 1 MiB
 keep pace with nbdcopy, 256 KiB ones do not (measured with libnbd 1.14 and qemu-nbd 7.2: 1.2 s a GiB)."""
+
+PART = 64 * KiB
+"""What of a block is content is known by this much, rounded outward: bit i of a mask stands for the block's
+bytes from i * PART on, and is set unless all of them are zero. A qcow2 file stores clusters of this size, and
+VDDK tells allocation by it; a finer grid would only make more requests of the same bytes."""
+
+WHOLE = (1 << BLOCK // PART) - 1
+"""The mask of a block that is content all over."""
 
 WINDOW = 2 * GiB
 """Extents are asked for this much at a time. Servers that are slow to answer (VDDK) then delay the first byte
@@ -37,35 +46,63 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Whole blocks (the disk's last one may be shorter) of which two sides are known: see `overlay`."""
+class Blocks:
+    """Whole blocks (the disk's last one may be shorter), in each of which the same parts are `content`, a
+    mask; the bits of parts beyond the disk's end are not set."""
 
     offset: int
     length: int
-    left_zero: bool
-    right_zero: bool
+    content: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Whole blocks, as `Blocks`, of which two sides are known, each by its mask: see `overlay`."""
+
+    offset: int
+    length: int
+    left: int
+    right: int
 
     @property
     def end(self) -> int:
         return self.offset + self.length
 
     def split(self, length: int) -> tuple[Piece, Piece | None]:
-        """The first `length` bytes and the rest, if any."""
+        """The first `length` bytes, whole blocks, and the rest, if any."""
         if length >= self.length:
             return self, None
         return (
-            Piece(self.offset, length, self.left_zero, self.right_zero),
-            Piece(self.offset + length, self.length - length, self.left_zero, self.right_zero),
+            Piece(self.offset, length, self.left, self.right),
+            Piece(self.offset + length, self.length - length, self.left, self.right),
         )
 
 
+def ranges(mask: int, length: int) -> list[tuple[int, int]]:
+    """(start, end) of the runs of parts that `mask` has, in bytes of a block of `length`; in order, apart
+    from each other."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    while left := mask >> at:
+        at += (left & -left).bit_length() - 1
+        run = mask >> at
+        parts = (~run & (run + 1)).bit_length() - 1
+        found.append((at * PART, min((at + parts) * PART, length)))
+        at += parts
+    return found
+
+
 def merge(extents: Iterable[Extent]) -> list[Extent]:
-    """Neighbours of the same kind become one; `extents` are in order, without gaps or overlaps."""
+    """Neighbours of the same kind become one; `extents` are in order, without overlaps."""
     merged: list[Extent] = []
     for extent in extents:
         if extent.length == 0:
             continue
-        if merged and merged[-1].zero == extent.zero:
+        if merged and merged[-1].zero == extent.zero and merged[-1].end == extent.offset:
             extent = Extent(merged[-1].offset, extent.end - merged[-1].offset, extent.zero)
             merged[-1] = extent
         else:
@@ -73,43 +110,66 @@ def merge(extents: Iterable[Extent]) -> list[Extent]:
     return merged
 
 
-def whole_blocks(extents: Iterable[Extent], offset: int, length: int) -> list[Extent]:
-    """[offset, offset + length) as runs of whole blocks: a block counts as zero only if all of its bytes do.
+def by_blocks(extents: Iterable[Extent], offset: int, length: int) -> list[Blocks]:
+    """[offset, offset + length), whole blocks, in runs of those with the same parts of content. A part is
+    zero only if all of its bytes are; what `extents` (in order) leave out counts as content."""
+    runs: list[Blocks] = []
+    at, mask = offset, 0
+    for start, end, zero in _by_parts(extents, offset, offset + length):
+        for low, high in _cut(start, end):
+            if not zero:
+                mask |= _mask(low % BLOCK, min(high - low, BLOCK))
+            if high % BLOCK and high != offset + length:
+                continue  # the next run says what the rest of this block is
+            if runs and runs[-1].content == mask:
+                at = runs.pop().offset
+            runs.append(Blocks(at, high - at, mask))
+            at, mask = high, 0
+    return runs
 
-    `offset` is the start of a block; what `extents` (in order) leave out counts as content.
-    """
-    end = offset + length
-    runs: list[Extent] = []
-    at = offset
-    for extent in _zeroes(extents):
-        start = min(end, max(at, -(-extent.offset // BLOCK) * BLOCK))
-        stop = end if extent.end >= end else extent.end // BLOCK * BLOCK
-        if stop > start:
-            runs += [Extent(at, start - at, False), Extent(start, stop - start, True)]
+
+def _by_parts(extents: Iterable[Extent], at: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """[at, end) as (start, end, whether all is zero), in whole parts."""
+    # Joined first: the two halves of a part may be two extents.
+    for extent in merge(extents):
+        start = max(at, -(-extent.offset // PART) * PART)
+        stop = end if extent.end >= end else extent.end // PART * PART
+        if extent.zero and stop > start:
+            if start > at:
+                yield at, start, False
+            yield start, stop, True
             at = stop
-    return merge([*runs, Extent(at, end - at, False)])
+    if end > at:
+        yield at, end, False
 
 
-def _zeroes(extents: Iterable[Extent]) -> Iterator[Extent]:
-    """The runs of zeroes among them, joined: two halves of a block may be two extents."""
-    return (extent for extent in merge(extents) if extent.zero)
+def _cut(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """[start, end) as (start, end) of what lies in one block, and of the whole blocks between."""
+    first, last = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
+    cuts = sorted({start, min(first, end), max(last, start), end})
+    yield from itertools.pairwise(cuts)
 
 
-def overlay(left: Iterable[Extent], right: Iterable[Extent]) -> list[Piece]:
-    """Two views of the same bytes, both in order, without gaps and of the same range, laid over each
+def _mask(start: int, length: int) -> int:
+    """Of the parts that [start, start + length) of a block touches."""
+    return (1 << -(-(start + length) // PART)) - (1 << start // PART)
+
+
+def overlay(left: Iterable[Blocks], right: Iterable[Blocks]) -> list[Piece]:
+    """Two views of the same blocks, both in order, without gaps and of the same range, laid over each
     other."""
     pieces: list[Piece] = []
     rights = iter(right)
     other = next(rights, None)
-    for extent in left:
-        at = extent.offset
-        while at < extent.end:
+    for run in left:
+        at = run.offset
+        while at < run.end:
             while other is not None and other.end <= at:
                 other = next(rights, None)
             if other is None:
-                raise ValueError(f"the second view ends before offset {extent.end}")
-            end = min(extent.end, other.end)
-            pieces.append(Piece(at, end - at, extent.zero, other.zero))
+                raise ValueError(f"the second view ends before offset {run.end}")
+            end = min(run.end, other.end)
+            pieces.append(Piece(at, end - at, run.content, other.content))
             at = end
     return pieces
 
@@ -157,5 +217,5 @@ def within(pieces: Iterable[Piece], ranges: Iterable[tuple[int, int]]) -> Iterat
             while piece is None or piece.end <= at:
                 piece = next(left)
             end = min(piece.end, offset + length)
-            yield Piece(at, end - at, piece.left_zero, piece.right_zero)
+            yield Piece(at, end - at, piece.left, piece.right)
             at = end

@@ -64,7 +64,7 @@ class Patching:
 
             traffic.read(self._source, piece.offset, into, have_read)
 
-        if piece.right_zero:
+        if not piece.right:
             into[:] = zeroes(piece.length)
             have_there(zero_digest(piece.length))
         else:

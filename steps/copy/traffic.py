@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from runner.base.errors import Interrupted
 from runner.base.units import human_seconds
+from steps.copy.digests import zeroes
 from steps.copy.endpoint import Channel, Endpoint, RequestFailed, Stalled, describe
-from steps.copy.extents import Extent
+from steps.copy.extents import Extent, ranges
 
 _TICK = 0.2
 """Seconds between two looks at the stop flag while nothing happens."""
@@ -64,6 +65,21 @@ class Traffic:
     def read(self, endpoint: Endpoint, offset: int, into: memoryview, then: Callable[[], None]) -> None:
         channel = _least_busy(endpoint)
         channel.read(offset, into, self._start(_Request(endpoint, channel, "read", offset, len(into)), then))
+
+    def read_parts(
+        self, endpoint: Endpoint, offset: int, mask: int, into: memoryview, then: Callable[[int], None]
+    ) -> None:
+        """Of the block at `offset` the parts that `mask` has, at least one, and zeroes for the others;
+        ``then(read)`` with the bytes that were read."""
+        wanted = ranges(mask, len(into))
+        size, at = sum(end - start for start, end in wanted), 0
+        for start, end in wanted:
+            into[at:start] = zeroes(start - at)
+            at = end
+        into[at:] = zeroes(len(into) - at)
+        done = after(len(wanted), lambda: then(size))
+        for start, end in wanted:
+            self.read(endpoint, offset + start, into[start:end], done)
 
     def write(self, endpoint: Endpoint, offset: int, content: memoryview, then: Callable[[], None]) -> None:
         channel = _least_busy(endpoint)
@@ -168,6 +184,19 @@ class Traffic:
             oldest.setdefault(request.endpoint.name, request)
         whom = " and for ".join(str(request) for request in oldest.values())
         return f"no byte moved for {human_seconds(self._stall_timeout)}: the copy waits for {whom}"
+
+
+def after(count: int, then: Callable[[], None]) -> Callable[[], None]:
+    """What calls `then` when it is called for the `count`-th time."""
+    left = count
+
+    def one() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            then()
+
+    return one
 
 
 def _least_busy(endpoint: Endpoint) -> Channel:

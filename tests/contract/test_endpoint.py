@@ -10,7 +10,7 @@ import pytest
 
 from runner.base.units import KiB, MiB
 from steps.copy.endpoint import Endpoint, RequestFailed
-from steps.copy.extents import Extent, whole_blocks
+from steps.copy.extents import WHOLE, Blocks, Extent, by_blocks
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
 from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.copy.traffic import Traffic
@@ -187,8 +187,8 @@ def test_extents_know_what_was_never_written(disk, request):
         return
     disk.write(10 * MiB, _content(MiB))
     disk.flush()
-    runs = whole_blocks(disk.extents(0, SIZE), 0, SIZE)
-    assert runs == [Extent(0, 10 * MiB, True), Extent(10 * MiB, MiB, False), Extent(11 * MiB, SIZE - 11 * MiB, True)]
+    runs = by_blocks(disk.extents(0, SIZE), 0, SIZE)
+    assert runs == [Blocks(0, 10 * MiB, 0), Blocks(10 * MiB, MiB, WHOLE), Blocks(11 * MiB, SIZE - 11 * MiB, 0)]
 
 
 def test_many_requests_in_flight_each_complete_once(endpoint):

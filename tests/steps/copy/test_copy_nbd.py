@@ -73,7 +73,7 @@ def test_a_sparse_disk_of_5_gib_and_a_sector_arrives_though_the_server_is_killed
     done = _copy(tmp_path, servers.qemu_nbd(disk, "raw", "--read-only"), target)
     target.process.send_signal(signal.SIGKILL)
     target.process.wait(10)
-    assert done.progress == Progress(data=4 * MiB + 512, zero=0, skipped=5 * GiB - 4 * MiB)
+    assert done.progress == Progress(data=5 * 64 * KiB + 512, zero=0, skipped=5 * GiB - 5 * 64 * KiB)
     _assert_equal(image, disk)
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from runner.base.errors import Interrupted
 from runner.base.units import GiB, KiB, MiB, TiB
@@ -14,7 +16,7 @@ from runner.hosts.files import NoSpaceError
 from steps.copy.digests import Digests, digest_of
 from steps.copy.endpoint import RequestFailed, WrongEndpoint
 from steps.copy.engine import Progress, Tuning, copy
-from steps.copy.extents import Extent
+from steps.copy.extents import BLOCK, PART, Extent
 from steps.copy.ledger import Flushed
 from steps.copy.memory import MemoryChannel, MemoryDisk, MemoryEndpoint
 
@@ -85,6 +87,12 @@ class Watched(MemoryEndpoint):
 
         return noted
 
+    def ranges(self, *verbs):
+        return [asked for asked in self.asked if asked[0] in verbs]
+
+    def moved(self, verb):
+        return sum(length for _, _, length in self.ranges(verb))
+
     def count(self, verb):
         return sum(1 for asked in self.asked if asked[0] == verb)
 
@@ -101,15 +109,84 @@ def test_every_byte_arrives_and_every_block_has_its_digest(bench):
         expected = digest_of(content) if any(content) else bytes(32)
         assert entries[block * 32 : block * 32 + 32] == expected
     assert bench.counts == (3 * MiB + 512, 9 * MiB)
-    assert done.progress == Progress(data=3 * MiB + 512, zero=0, skipped=9 * MiB)
+    written = 2 * MiB + 64 * KiB + 512
+    assert done.progress == Progress(data=written, zero=0, skipped=SIZE - written)
 
 
 def test_4k_of_data_in_the_middle_of_a_hole_arrives(tmp_path):
     bench = Bench(tmp_path, 64 * MiB)
     bench.source.write(32 * MiB + 510 * KiB, _content(4 * KiB))
     source = Watched(bench.source, "source", extents="one", read_only=True)
-    assert bench.copy(source=source).progress.data == MiB
+    assert bench.copy(source=source).progress.data == 2 * 64 * KiB
     assert bench.bytes_of(bench.target, 32 * MiB + 510 * KiB, 4 * KiB) == _content(4 * KiB)
+
+
+def test_of_a_block_that_is_content_in_part_only_that_is_read_and_written(bench):
+    bench.source.write(5 * MiB + 70 * KiB, _content(512))
+    bench.source.write(5 * MiB + 640 * KiB, _content(100 * KiB))
+    source = Watched(bench.source, "source", read_only=True)
+    target = Watched(bench.target, "target")
+    done = bench.copy(source=source, target=target)
+    assert bench.same()
+    parts = [(5 * MiB + 64 * KiB, 64 * KiB), (5 * MiB + 640 * KiB, 128 * KiB)]
+    assert sorted(source.asked) == [("read", *part) for part in parts]
+    assert sorted(target.asked) == [("flush",), *(("write", *part) for part in parts)]
+    assert done.progress == Progress(data=192 * KiB, zero=0, skipped=SIZE - 192 * KiB)
+    assert done.progress.read == 192 * KiB
+    assert bench.path.read_bytes()[5 * 32 : 6 * 32] == digest_of(bench.bytes_of(bench.source, 5 * MiB, MiB))
+
+
+SMALL = 3 * MiB + 512
+RANGES = st.lists(
+    st.tuples(st.integers(0, SMALL - 1), st.sampled_from([1, 512, 4 * KiB, 60 * KiB, 200 * KiB, 2 * MiB])), max_size=6
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=RANGES, zeroes=RANGES, old=RANGES, tells=st.booleans())
+def test_any_disk_arrives_over_any_other_and_no_more_is_moved_than_its_content(tmp_path, content, zeroes, old, tells):
+    """`zeroes` were written, so extents call them content; `old` is what the target held before."""
+    bench, noise = Bench(tmp_path, SMALL), _content(4 * MiB)
+
+    def fill(disk, ranges):
+        for offset, length in ranges:
+            disk.write(offset, noise[offset % 97 :][: min(length, SMALL - offset)])
+
+    fill(bench.source, content)
+    for offset, length in zeroes:
+        bench.source.write(offset, bytes(min(length, SMALL - offset)))
+    fill(bench.target, old)
+    called = sum(extent.length for extent in bench.source.extents(0, SMALL) if not extent.zero)
+    source = Watched(bench.source, "source", extents="tell" if tells else "one", connections=2, read_only=True)
+    target = Watched(bench.target, "target", connections=2)
+    done = bench.copy(source=source, target=target, tuning=Tuning(in_flight=3))
+    assert bench.same()
+    whole = bench.bytes_of(bench.source, 0, SMALL)
+    for at in range(0, SMALL, BLOCK):
+        block = whole[at : at + BLOCK]
+        assert bench.path.read_bytes()[at // BLOCK * 32 :][:32] == (digest_of(block) if any(block) else bytes(32))
+    assert done.progress.done == SMALL
+    assert done.progress.read == source.moved("read") == (called if tells else SMALL)
+    assert (done.progress.data, done.progress.zero) == (target.moved("write"), target.moved("zero"))
+    written = {
+        part for _, at, length in target.ranges("write") for part in range(at // PART, -(-(at + length) // PART))
+    }
+    assert written == {at // PART for at in range(0, SMALL, PART) if any(whole[at : at + PART])}
+
+
+def test_zeroes_in_a_block_are_zeroed_where_the_target_has_other_bytes(bench):
+    """As it is after a kill, or where a backing file shows through."""
+    bench.source.write(2 * MiB, _content(64 * KiB))
+    bench.source.write(2 * MiB + 512 * KiB, bytes(64 * KiB))
+    bench.target.write(2 * MiB + 300 * KiB, _content(400 * KiB, seed=2))
+    target = Watched(bench.target, "target")
+    done = bench.copy(target=target)
+    assert bench.same()
+    assert sorted(target.ranges("write", "zero")) == [
+        ("write", 2 * MiB, 64 * KiB),
+        ("zero", 2 * MiB + 256 * KiB, 448 * KiB),
+    ]
+    assert done.progress == Progress(data=64 * KiB, zero=448 * KiB, skipped=SIZE - 512 * KiB)
 
 
 def test_holes_that_the_source_knows_are_not_read(bench):
@@ -293,7 +370,7 @@ def test_64_tib_of_holes_take_seconds_and_single_blocks_are_found(tmp_path):
         bench.source.write(offset, b"x" * 512)
     flushed = []
     done = bench.copy(on_flushed=flushed.extend)
-    assert done.progress == Progress(data=3 * MiB, zero=0, skipped=64 * TiB - 3 * MiB)
+    assert done.progress == Progress(data=3 * PART, zero=0, skipped=64 * TiB - 3 * PART)
     assert bench.bytes_of(bench.target, 64 * TiB - 512, 512) == b"x" * 512
     assert len(flushed) < 100
     assert bench.counts == (3 * MiB, 64 * TiB - 3 * MiB)

@@ -4,42 +4,88 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.base.units import GiB, MiB
-from steps.copy.extents import BLOCK, NEAR, WINDOW, Extent, Piece, gaps, merge, overlay, whole_blocks, windows, within
+from runner.base.units import GiB, KiB, MiB, TiB
+from steps.copy.extents import (
+    BLOCK,
+    NEAR,
+    PART,
+    WHOLE,
+    WINDOW,
+    Blocks,
+    Extent,
+    Piece,
+    by_blocks,
+    gaps,
+    merge,
+    overlay,
+    ranges,
+    windows,
+    within,
+)
 
-SECTOR = BLOCK // 4
-"""Coarse, so that a disk of some blocks is some dozen sectors."""
+SECTOR = 16 * KiB
+"""Coarse, so that a disk of some blocks is some hundred sectors; four of them are a part."""
 
 
 @st.composite
-def layouts(draw, blocks=6):
+def layouts(draw, most=5 * BLOCK // SECTOR):
     """Extents of a disk and, by sector, whether it reads as zero."""
-    sectors = draw(st.lists(st.booleans(), min_size=1, max_size=blocks * 4))
+    runs = draw(st.lists(st.tuples(st.integers(1, 150), st.booleans()), min_size=1, max_size=20))
+    sectors = [zero for length, zero in runs for _ in range(length)][:most]
     return [Extent(number * SECTOR, SECTOR, zero) for number, zero in enumerate(sectors)], sectors
 
 
+def content_of(sectors):
+    """By part, in one list for each block, whether any of it is content."""
+    parts = [not all(sectors[at : at + 4]) for at in range(0, len(sectors), 4)]
+    return [parts[at : at + 16] for at in range(0, len(parts), 16)]
+
+
+def bits(mask, parts):
+    assert mask < 1 << parts, "beyond the end there is nothing"
+    return [bool(mask >> part & 1) for part in range(parts)]
+
+
 @given(layouts())
-def test_a_block_counts_as_zero_only_if_all_of_it_does(layout):
+def test_a_part_of_a_block_is_zero_only_if_all_of_it_is(layout):
     extents, sectors = layout
     size = len(sectors) * SECTOR
-    runs = whole_blocks(merge(extents), 0, size)
-    assert sum(run.length for run in runs) == size
-    by_block = {
-        offset // BLOCK: run.zero for run in runs for offset in range(run.offset, run.end, BLOCK)
-    }  # fmt: skip
-    assert by_block == {block: all(sectors[block * 4 : block * 4 + 4]) for block in range(-(-size // BLOCK))}
+    runs = by_blocks(merge(extents), 0, size)
+    expected = content_of(sectors)
+    said = [
+        bits(run.content, len(expected[offset // BLOCK]))
+        for run in runs
+        for offset in range(run.offset, run.end, BLOCK)
+    ]
+    assert said == expected
     assert all(run.offset % BLOCK == 0 for run in runs)
+    assert [run.end for run in runs] == [*(run.offset for run in runs[1:]), size]
+    assert all(one.content != other.content for one, other in itertools.pairwise(runs))
 
 
 @given(layouts(), layouts())
-def test_an_overlay_says_of_every_byte_what_both_views_say(left, right):
+def test_an_overlay_says_of_every_part_what_both_views_say(left, right):
     size = min(len(left[1]), len(right[1]))
-    views = [merge(Extent(i * SECTOR, SECTOR, zero) for i, zero in enumerate(side[1][:size])) for side in (left, right)]
+    views = [by_blocks(side[0], 0, size * SECTOR) for side in (left, right)]
     pieces = overlay(*views)
-    said = [
-        (piece.left_zero, piece.right_zero) for piece in pieces for _ in range(piece.offset, piece.end, SECTOR)
-    ]  # fmt: skip
-    assert said == list(zip(left[1][:size], right[1][:size], strict=True))
+    for side, name in ((left, "left"), (right, "right")):
+        expected = content_of(side[1][:size])
+        said = [
+            bits(getattr(piece, name), len(expected[offset // BLOCK]))
+            for piece in pieces
+            for offset in range(piece.offset, piece.end, BLOCK)
+        ]
+        assert said == expected
+
+
+@given(st.integers(0, WHOLE), st.integers(1, BLOCK))
+def test_the_ranges_of_a_mask_are_its_parts_joined(mask, length):
+    mask &= (1 << -(-length // PART)) - 1
+    found = ranges(mask, length)
+    inside = [any(start <= part * PART < end for start, end in found) for part in range(16)]
+    assert inside == bits(mask, 16)
+    assert all(start % PART == 0 and (end % PART == 0 or end == length) for start, end in found)
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(found))
 
 
 @given(layouts())
@@ -51,20 +97,35 @@ def test_merged_extents_alternate_and_cover_the_same(layout):
 
 
 def test_what_extents_leave_out_counts_as_content():
-    assert whole_blocks([Extent(2 * MiB, MiB, True)], 0, 4 * MiB) == [
-        Extent(0, 2 * MiB, False),
-        Extent(2 * MiB, MiB, True),
-        Extent(3 * MiB, MiB, False),
+    assert by_blocks([Extent(2 * MiB, MiB, True), Extent(3 * MiB + PART, PART, True)], 0, 4 * MiB) == [
+        Blocks(0, 2 * MiB, WHOLE),
+        Blocks(2 * MiB, MiB, 0),
+        Blocks(3 * MiB, MiB, WHOLE - 2),
     ]
 
 
-def test_a_short_last_block_can_be_zero():
-    assert whole_blocks([Extent(MiB, 512, True)], MiB, 512) == [Extent(MiB, 512, True)]
+def test_of_a_range_only_its_own_blocks_are_told():
+    extents = [Extent(0, 3 * MiB + PART, True), Extent(3 * MiB + PART, 9 * MiB, False)]
+    assert by_blocks(extents, 2 * MiB, 3 * MiB) == [
+        Blocks(2 * MiB, MiB, 0),
+        Blocks(3 * MiB, MiB, WHOLE - 1),
+        Blocks(4 * MiB, MiB, WHOLE),
+    ]
+
+
+def test_a_short_last_block_has_only_the_parts_that_are_there():
+    assert by_blocks([Extent(MiB, 512, True)], MiB, 512) == [Blocks(MiB, 512, 0)]
+    assert by_blocks([Extent(MiB, 512, False)], MiB, 512) == [Blocks(MiB, 512, 1)]
+
+
+def test_64_tib_of_one_kind_are_one_run():
+    assert by_blocks([Extent(0, 64 * TiB, True)], 0, 64 * TiB) == [Blocks(0, 64 * TiB, 0)]
+    assert by_blocks([Extent(0, 64 * TiB, False)], 0, 64 * TiB) == [Blocks(0, 64 * TiB, WHOLE)]
 
 
 def test_views_of_different_lengths_are_a_bug():
-    with pytest.raises(ValueError, match="ends before offset 2048"):
-        overlay([Extent(0, 2048, True)], [Extent(0, 1024, True)])
+    with pytest.raises(ValueError, match="ends before offset 2097152"):
+        overlay([Blocks(0, 2 * MiB, 0)], [Blocks(0, MiB, 0)])
 
 
 @pytest.mark.parametrize(
@@ -91,15 +152,15 @@ def test_windows_split_long_ranges_join_near_ones_and_fit_a_request():
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=20), st.lists(st.booleans(), min_size=1, max_size=20))
-def test_what_of_pieces_lies_in_ranges_is_cut_to_them(zeroes, wanted):
-    pieces = overlay([Extent(number, 1, zero) for number, zero in enumerate(zeroes)], [Extent(0, len(zeroes), False)])
-    ranges = [(number, 1) for number, is_wanted in enumerate(wanted) if is_wanted and number < len(zeroes)]
-    whole = [Piece(0, len(zeroes), True, False)]
-    assert list(within(pieces, ranges)) == [Piece(at, 1, zeroes[at], False) for at, _ in ranges]
-    assert list(within(whole, ranges)) == [Piece(at, 1, True, False) for at, _ in ranges]
+def test_what_of_pieces_lies_in_ranges_is_cut_to_them(content, wanted):
+    pieces = [Piece(number, 1, int(one), WHOLE) for number, one in enumerate(content)]
+    chosen = [(number, 1) for number, is_wanted in enumerate(wanted) if is_wanted and number < len(content)]
+    whole = [Piece(0, len(content), 0, WHOLE)]
+    assert list(within(pieces, chosen)) == [Piece(at, 1, int(content[at]), WHOLE) for at, _ in chosen]
+    assert list(within(whole, chosen)) == [Piece(at, 1, 0, WHOLE) for at, _ in chosen]
 
 
 def test_a_piece_is_split_at_a_length():
-    piece = Piece(0, 3 * MiB, True, False)
-    assert piece.split(MiB) == (Piece(0, MiB, True, False), Piece(MiB, 2 * MiB, True, False))
+    piece = Piece(0, 3 * MiB, 5, WHOLE)
+    assert piece.split(MiB) == (Piece(0, MiB, 5, WHOLE), Piece(MiB, 2 * MiB, 5, WHOLE))
     assert piece.split(3 * MiB) == (piece, None)
