@@ -50,11 +50,14 @@ class Server:
     read_only: bool
     connections: int
     """Forwards that carry data at once."""
+    beside: int = 0
+    """Connections of programs on the same host."""
 
     @property
     def shared(self) -> int:
         """Connections it takes at once."""
-        return self.connections * nbd_server.CONNECTIONS_PER_FORWARD + nbd_server.SPARE_CONNECTIONS
+        forwarded = self.connections * nbd_server.CONNECTIONS_PER_FORWARD
+        return forwarded + nbd_server.SPARE_CONNECTIONS + self.beside
 
 
 @dataclass(frozen=True)

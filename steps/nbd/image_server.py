@@ -8,7 +8,7 @@ from typing import Literal
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.nbd import exporter
-from steps.nbd.exporter import ExpectedExport, Server
+from steps.nbd.exporter import ExpectedExport, Exporter, Server
 from steps.values.serving import Serving
 from steps.values.stored_point import DiskImage
 from steps.values.wire import Wire
@@ -16,14 +16,11 @@ from steps.values.wire import Wire
 
 @dataclass(frozen=True)
 class Connected:
-    there: str
-    """NBD URI on the server's host."""
+    exporter: Exporter
     uris: tuple[str, ...]
     """NBD URIs here, one a connection; each passed a handshake."""
     size: int
     read_only: bool
-    cached: bool
-    """Reads may come from the host's page cache."""
     wire: Wire | None
     """What more connections can be opened over, if it is another host's."""
 
@@ -36,7 +33,7 @@ def connect(ctx: Context, host: Host, server: Server) -> Connected:
     served = exporter.start(ctx, host, server)
     expected = ExpectedExport(server.key, served.address, served.export, server.capacity)
     uris, seen, wire = exporter.reach(ctx, host, expected, server.connections)
-    return Connected(served.uri, uris, seen.size, seen.read_only, served.cached, wire)
+    return Connected(served, uris, seen.size, seen.read_only, wire)
 
 
 def serve(
@@ -55,10 +52,10 @@ def serve(
     served = connect(ctx, host, server)
     return Serving(
         image=image,
-        there=served.there,
+        there=served.exporter.uri,
         uris=served.uris,
         size=served.size,
         read_only=served.read_only,
-        cached=served.cached,
+        cached=served.exporter.cached,
         wire=served.wire,
     )

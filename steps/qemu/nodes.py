@@ -41,6 +41,17 @@ def in_json(image: str | Nodes, *, direct: bool) -> str:
     return json.dumps({**node, "cache": {"direct": direct}})
 
 
+def served_in_json(at: str | int, export: str) -> str:
+    """As `in_json`, of an image that qemu-nbd serves on the same machine: `at` is its unix socket, or its
+    port of 127.0.0.1."""
+    server = (
+        {"type": "unix", "path": at}
+        if isinstance(at, str)
+        else {"type": "inet", "host": "127.0.0.1", "port": str(at)}
+    )
+    return json.dumps({"driver": "nbd", "server": server, "export": export})
+
+
 def _node(images: Sequence[str], last: Format) -> dict[str, Any]:
     path, *below = images
     node: dict[str, Any] = {

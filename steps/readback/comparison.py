@@ -28,7 +28,7 @@ from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.readback import wire
 from steps.readback.image import ImageAtRest
-from steps.readback.on_host import BATCH, SIDE_BY_SIDE, WINDOW, HostDigests, StalledError, ToolsError
+from steps.readback.on_host import BATCH, CLIENTS, SIDE_BY_SIDE, WINDOW, HostDigests, StalledError, ToolsError
 from steps.readback.wanted import Wanted
 from steps.repository.manifest import ReadBy
 
@@ -119,8 +119,8 @@ class ImageReader:
 
     def _on_host(self, wanted: Wanted, reread: Sequence[int], *, measures: bool) -> ReadBack:
         with (
-            wire.opened(self.ctx, self.host, self.image) as view,
-            HostDigests.opened(self.ctx, self.host, self.image, cached=view.cached) as there,
+            wire.opened(self.ctx, self.host, self.image, beside=CLIENTS) as view,
+            HostDigests.opened(self.ctx, self.host, self.image, view.exporter) as there,
         ):
             check = _Check(self, view, there, wanted, measures=measures)
             found = check.run(reread)

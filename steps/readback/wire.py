@@ -10,7 +10,7 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.copy.compare import Compared
 from steps.nbd import image_server
-from steps.nbd.exporter import Server
+from steps.nbd.exporter import Exporter, Server
 from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.readback.image import ImageAtRest
 
@@ -21,8 +21,12 @@ CONNECTIONS = 4
 @dataclass(frozen=True)
 class View:
     endpoint: GrowingEndpoint
-    cached: bool
-    """Reads may come from the host's page cache."""
+    exporter: Exporter
+
+    @property
+    def cached(self) -> bool:
+        """Reads may come from the host's page cache."""
+        return self.exporter.cached
 
     def progressed(self, now: Compared) -> None:
         """To be told of a comparison's progress: more connections are opened once they are worth it."""
@@ -30,9 +34,10 @@ class View:
 
 
 @contextmanager
-def opened(ctx: Context, host: Host, image: ImageAtRest) -> Iterator[View]:
-    """Its server and what leads there end with the block. Raises ExporterError, ToolMissing, HostError,
-    ConnectFailed, WrongSizeError, Interrupted."""
+def opened(ctx: Context, host: Host, image: ImageAtRest, *, beside: int = 0) -> Iterator[View]:
+    """`beside`: connections that programs on `host` itself make, at most. Its server and what leads there end
+    with the block. Raises ExporterError, ToolMissing, HostError, ConnectFailed, WrongSizeError,
+    Interrupted."""
     server = Server(
         key=image.key,
         path=image.path,
@@ -41,8 +46,9 @@ def opened(ctx: Context, host: Host, image: ImageAtRest) -> Iterator[View]:
         export=image.export,
         read_only=True,
         connections=CONNECTIONS,
+        beside=beside,
     )
     with ctx.scope():
         served = image_server.connect(ctx, host, server)
         with GrowingEndpoint(ctx, served.uris, served.wire, image.name) as endpoint:
-            yield View(endpoint, served.cached)
+            yield View(endpoint, served.exporter)

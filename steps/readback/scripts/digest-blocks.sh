@@ -4,14 +4,21 @@
 #   $1  a directory for what is read
 #   $2  bytes a block
 #   $3  the image, in qemu's JSON
+#   $4  the image as a server on this machine has it open, in qemu's JSON
 #
-# Each line of standard input is a window, OFFSET SIZE of every run of blocks in it: qemu-img joins them, so that
-# they are read by one process. Only the image's last block may be shorter.
+# Each line of standard input is a window: "files" or "server", which of the two is read, and OFFSET SIZE of every run
+# of blocks in it: qemu-img joins them, so that they are read by one process. It opens the image again for each run.
+# Only the image's last block may be shorter.
 #
 # Exits with the code of what failed.
 directory=$(mktemp -d "$1/digest-XXXXXX") || exit
-block=$2 image=$3
-while read -r runs; do
+block=$2 files=$3 server=$4
+while read -r from runs; do
+    case $from in
+        files) image=$files ;;
+        server) image=$server ;;
+        *) exit 2 ;;
+    esac
     # shellcheck disable=SC2086  # a list of numbers
     set -- $runs
     left=$#

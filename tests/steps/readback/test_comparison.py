@@ -24,12 +24,14 @@ from runner.step.tools import ToolMissing
 from steps.copy.compare import Compared
 from steps.copy.digests import Digests
 from steps.lab.sshd import Sshd
+from steps.nbd import forwards
 from steps.readback import comparison, on_host, wanted
 from steps.readback.on_host import StalledError
 from steps.readback.wanted import Wanted
 from tests.eventually import eventually
 from tests.hub import Hub, hub_on
 from tests.programs import Programs
+from tests.steps.nbd.test_forwards import free_ports
 from tests.steps.readback.images import BLOCKS, CONTENT, Stored, stored, with_overlay
 
 pytestmark = pytest.mark.slow
@@ -112,6 +114,48 @@ def test_single_blocks_are_read_alone(hub: Hub, increment: Stored) -> None:
     assert increment.read_back(hub, blocks=blocks).found.blocks == ()
     increment.write(12 * MiB, 512, 1)
     assert increment.read_back(hub, blocks=blocks).found.offsets == (12 * MiB,)
+
+
+@pytest.fixture
+def chain(increment: Stored, tmp_path: Path) -> Stored:
+    """Of four images."""
+    return with_overlay(with_overlay(increment, tmp_path / "second"), tmp_path / "third")
+
+
+APART = [0, 2 * MiB, 8 * MiB, 20 * MiB, 30 * MiB, 33 * MiB, 40 * MiB]
+"""Blocks of which no two are neighbours."""
+
+
+@pytest.fixture(params=["sockets", "ports"])
+def served_at(
+    request: pytest.FixtureRequest, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hub]:
+    """A host whose servers are reached on sockets, or on ports."""
+    monkeypatch.setattr(forwards, "kind_for", lambda ctx, host: request.param)
+    first, last = free_ports(3)
+    host = connect("hub", sshd.spec.model_copy(update={"ports": f"{first}-{last}"}))
+    try:
+        with hub_on(host, str(tmp_path / "repository"), tmp_path) as made:
+            yield made
+    finally:
+        host.close()
+
+
+def test_a_block_alone_in_a_long_chain_costs_no_opening_of_that_chain(
+    served_at: Hub, chain: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has it open already: qemu-img would open each image again for each run of blocks."""
+    asked: list[bytes] = []
+    run = on_host._run
+    monkeypatch.setattr(on_host, "_run", lambda *told: asked.append(told[4].encode()) or run(*told))
+    chain.write(2 * MiB, 64 * KiB, 1)
+    rot_below(chain)
+    seen = chain.read_back(served_at, blocks=APART)
+    assert (seen.found.offsets, seen.by) == ((2 * MiB, 33 * MiB), "host")
+    together = chain.read_back(served_at, blocks=range(2 * MiB, 34 * MiB, MiB))
+    assert (together.found.offsets, together.by) == ((2 * MiB, 33 * MiB), "host")
+    assert [line.split()[0] for line in asked] == [b"files", b"server", b"files", b"files"]
+    assert len(asked[1].split()) == 1 + 2 * len(APART)
 
 
 def rot(stored: Stored) -> None:
