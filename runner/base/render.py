@@ -23,11 +23,9 @@ JOB_TEMPLATE = ".yaml.j2"
 
 _FRONT = re.compile(r"\{#- variables\n(?P<front>.*?)#\}", re.DOTALL)
 _EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
-_BARE_IN_YAML = re.compile(
-    "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
-"""What a double-quoted YAML text must escape: controls, the line breaks of other alphabets, the byte order
-mark."""
+_BARE_IN_YAML = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What a double-quoted YAML text must escape: controls, the line breaks of other alphabets, surrogates, the
+byte order mark and what is no character. (All others as a negated set take 3 ms to compile.)"""
 
 
 def shipped(name: str) -> Path:
