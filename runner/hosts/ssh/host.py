@@ -73,10 +73,10 @@ class SshHost(RemoteFiles):
 
     def popen(self, argv: Sequence[str]) -> Child:
         self._end_cut_off()
-        return LeashedChild(argv, self.name, self._wire, self.mark, self._cut_off.add, self.stop)
+        return LeashedChild(argv, self.name, self._wire, self.mark, self._lost, self.stop)
 
     def tempdir(self, room: int = 0) -> AbstractContextManager[str]:
-        return kept_directory(self.name, self._wire, self.mark, self._cut_off.add, self.stop, room)
+        return kept_directory(self.name, self._wire, self.mark, self._lost, self.stop, room)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         return take_lock(self.name, self._wire, path, holder, token, self.mark)
@@ -140,6 +140,10 @@ class SshHost(RemoteFiles):
             session.close()
         if ended.exit_code != 0:
             raise ScriptError(ended.exit_code, ended.stderr)
+
+    def _lost(self, token: str) -> None:
+        self._cut_off.add(token)
+        self._connections.doubt()
 
     def _end_cut_off(self) -> None:
         if left := self._cut_off.copy():

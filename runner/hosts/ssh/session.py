@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import paramiko
@@ -14,11 +14,9 @@ from runner.base.errors import CommandError, HostError, Interrupted, SendenseErr
 from runner.base.units import KiB
 from runner.base.waiting import NEVER
 from runner.hosts.ssh.command_line import Word
+from runner.hosts.ssh.link import SESSION_TIMEOUT, Answer, Place
 from runner.hosts.ssh.preamble import Account, NoisyLoginError, NoShellError, Preamble
 from runner.hosts.supervisor import BROKEN, END_TIMEOUT, receive
-
-SESSION_TIMEOUT = 30.0
-"""Seconds for sshd to answer a request that needs no work."""
 
 SHELL_TIMEOUT = 30.0
 """Seconds for a login shell, its start-up files, and the shell that it starts for us."""
@@ -53,7 +51,7 @@ class Session:
         argv: Sequence[str],
         word: Word,
         channel: paramiko.Channel,
-        release: Callable[[], None],
+        place: Place,
         *,
         merged: bool,
     ) -> None:
@@ -61,7 +59,7 @@ class Session:
         self._host = account.host
         self._argv = tuple(argv)
         self._channel = channel
-        self._release = release
+        self._place = place
         self._merged = merged
         self._preamble = Preamble(word.line, account)
         self._held = b""
@@ -71,6 +69,7 @@ class Session:
         self._failure: HostError | None = None
         """Why we ended it."""
         self._told = False
+        self._answers_by = time.monotonic() + SESSION_TIMEOUT
         self._starts_by = time.monotonic() + SHELL_TIMEOUT
         self._lost = False
         """The connection broke, though its channels may not know yet."""
@@ -110,7 +109,7 @@ class Session:
     def close(self) -> None:
         with contextlib.suppress(*_GONE):
             self._channel.close()
-        self._release()
+        self._place.release()
 
     def finish(
         self,
@@ -141,6 +140,7 @@ class Session:
             if self._broken():
                 raise self._break()
         except TimeoutError:
+            self._place.doubt()
             if not self._preamble.over:
                 raise self._unstarted() from None
             raise CommandError(self._host, self._argv, None, self._said_on_errors()) from None
@@ -167,6 +167,7 @@ class Session:
                 content = self._receive(min(1.0, _left(deadline)))
             except TimeoutError:
                 self._skip_errors()
+                self._check_answer()
                 if _left(self._starts_by) == 0:
                     raise self._unstarted() from None
                 if _left(deadline) == 0:
@@ -179,6 +180,14 @@ class Session:
                 raise self._no_shell(code)
             self._held = self._preamble.strip(content)
             self._skip_errors()
+
+    def _check_answer(self) -> None:
+        """Raises HostError (transient) once sshd had time enough to say whether it starts the command."""
+        answer = self._channel.event
+        if isinstance(answer, Answer) and not answer.came and _left(self._answers_by) == 0:
+            self._place.give_up()
+            why = f"no answer in {SESSION_TIMEOUT:.0f} s"
+            raise HostError(f"{self._host} did not start a command: {why}", transient=True)
 
     def _skip_errors(self) -> None:
         """Of a session whose standard error is its output from the command's start on."""
@@ -228,7 +237,7 @@ class Session:
         while True:
             self._channel.settimeout(timeout)
             try:
-                return self._channel.recv(256 * KiB)
+                content = self._channel.recv(256 * KiB)
             except TimeoutError:
                 if timeout is not None:
                     raise
@@ -236,6 +245,10 @@ class Session:
             except _GONE:
                 self._lost = True
                 return b""
+            else:
+                if content:
+                    self._place.heard()
+                return content
 
     def _read_errors(self) -> None:
         while True:

@@ -248,7 +248,8 @@ def silent(server: Sshd) -> Iterator[None]:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for an answer as long as for a real server."""
     monkeypatch.setattr("runner.hosts.supervisor.START_TIMEOUT", 1.0)
-    monkeypatch.setattr("runner.hosts.ssh.connections.SESSION_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.ssh.session.SESSION_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.ssh.link.SESSION_TIMEOUT", 1.0)
     monkeypatch.setattr("runner.hosts.ssh.files.RECORD_TIMEOUT", 1.0)
 
 
@@ -293,6 +294,31 @@ def test_a_server_that_goes_silent_before_it_starts_a_command_is_left(
         assert caught.value.transient
         monkeypatch.setattr(before_the_command, lambda: None)
         assert host.run(("echo", "again")).stdout == b"again\n"
+
+
+def test_a_command_that_follows_another_waits_for_nothing_but_its_output(make: Make) -> None:
+    server = make()
+    with behind(server.spec) as host:
+        host.run(("true",))
+        link = host._connections._links[0]
+        assert eventually(lambda: link._ahead is not None and link._ahead.done())
+        with silent(server):
+            session = host._connections.start(("echo", "hi"))
+        assert session.finish(None, time.monotonic() + 10).stdout == b"hi\n"
+    assert server.log().count("Accepted publickey") == 1
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_command_that_comes_later_asks_first_whether_its_server_is_there(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not lost to a connection that went silent meanwhile."""
+    server = make()
+    with behind(server.spec) as host:
+        host.run(("true",))
+        monkeypatch.setattr("runner.hosts.ssh.link.FRESH", 0.0)
+        with silent(server):
+            assert host.run(("echo", "again")).stdout == b"again\n"
 
 
 def shells_about(path: str) -> list[Path]:
