@@ -1,19 +1,21 @@
 """PROCESS nodes: opened when a node that is not done needs them, probed, closed when the last one that does
 is done.
 
-Closing goes in reverse of opening and happens in the thread of the node that needed it last, before anything
-that depends on that node can start. Guards (locks) stay open until the very end.
+Closing goes in reverse of opening and is over before anything can start that depends on the node that needed
+it last. What does not depend on each other opens and closes side by side. Guards (locks) stay open until the
+very end.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runner.base.errors import SendenseError
 from runner.base.model import Model, dump_value
+from runner.engine.branches import side_by_side
 from runner.engine.world import World
 from runner.events.events import Bus, NodeFinished, NodeStarted, NodeUndone, Warned
 from runner.job.inputs import Resolver
@@ -57,23 +59,32 @@ class Processes:
         self._guard = threading.Lock()
 
     def open_for(self, node: Node) -> None:
-        """Opens and probes what `node` depends on. Raises ProcessFailed."""
+        """Opens and probes what `node` depends on, side by side what does not wait for each other: a disk's
+        source beside the way to its image. Guards come first. Raises ProcessFailed."""
         # Each comes after those it depends on: a tunnel to an exporter that was opened again is opened again
         # too, though its ssh still runs, for the socket behind it is another.
         renewed: set[NodeId] = set()
-        for process in self._nodes.processes_under(node):
-            stands_on = {other.id for other in self._nodes.predecessors(process)}
+
+        def open_one(process: Node) -> None:
             # Of two nodes that need it at once the second waits for the first one's opening, and probes it.
             with self._lock_of(process.id):
                 if process.id in self._failed:
                     raise ProcessFailed(process, self._failed[process.id], told=True)
                 try:
-                    if self._ensure(process, must_renew=bool(stands_on & renewed)):
+                    if self._ensure(process, must_renew=not renewed.isdisjoint(self._below(process))):
                         renewed.add(process.id)
                 except SendenseError as error:
                     if not error.transient:
                         self._failed[process.id] = error
                     raise ProcessFailed(process, error, told=False) from error
+
+        wanted = self._nodes.processes_under(node)
+        for guard in (process for process in wanted if process.step.guard):
+            open_one(guard)
+        side_by_side([process for process in wanted if not process.step.guard], self._below, open_one)
+
+    def _below(self, process: Node) -> set[NodeId]:
+        return {other.id for other in self._nodes.predecessors(process)}
 
     def _ensure(self, process: Node, *, must_renew: bool) -> bool:
         """True if it was opened now."""
@@ -154,12 +165,20 @@ class Processes:
                 return True
         return False
 
-    def _close_all(self, nodes: Iterable[Node], why: str) -> None:
+    def _close_all(self, nodes: Sequence[Node], why: str) -> None:
+        """Each once those that depend on it are closed."""
+        above: dict[NodeId, set[NodeId]] = {}
         for node in nodes:
+            for below in self._below(node):
+                above.setdefault(below, set()).add(node.id)
+
+        def close(node: Node) -> None:
             with self._lock_of(node.id):
                 entry = self._open.get(node.id)
                 if entry is not None:
                     self._close(entry, why)
+
+        side_by_side(nodes, lambda node: above.get(node.id, set()), close)
 
     def _close(self, entry: _Open, why: str) -> None:
         identity = entry.node.id

@@ -288,6 +288,21 @@ class Copy(Step[CopyIn, Through, Copied]):
         return Copied(made=live.served.made, size=len(Path(live.served.made.path).read_text()))
 
 
+class Ends(JobModel):
+    near: Served
+    far: Served
+
+
+class Bridge(Step[CopyIn, Ends, Copied]):
+    """Copies between two that are served."""
+
+    name, lifetime, In, Live, Out, example = "bridge", Lifetime.KEEP, CopyIn, Ends, Copied, ""
+
+    def run(self, ctx: Context, inputs: CopyIn, live: Ends) -> Copied:
+        trace(inputs.root, f"run {ctx.node}")
+        return Copied(made=live.near.made, size=0)
+
+
 class ProveIn(JobModel):
     root: str
     copied: Copied
@@ -370,7 +385,8 @@ class End(Step[Empty, Empty, Ended]):
 
 
 STEPS = {
-    kind.name: kind() for kind in (Look, Hold, Rehold, Make, Remake, Serve, Relay, Tube, Copy, Prove, Join, Guard, End)
+    kind.name: kind()
+    for kind in (Look, Hold, Rehold, Make, Remake, Serve, Relay, Tube, Copy, Bridge, Prove, Join, Guard, End)
 }
 REGISTRY = Registry(STEPS, {})
 SWEEP = "sendense sweep toy.yaml"

@@ -77,6 +77,52 @@ def test_what_follows_waits_for_a_slow_close_also_when_another_node_ends_meanwhi
     assert trace.index("run prove[2]") < trace.index("close serve[1]") < trace.index("open again[1]")
 
 
+@pytest.mark.parametrize(
+    "waits",
+    [
+        pytest.param({"near[1]": "until open relay[1]"}, id="opening"),
+        pytest.param({"far[1]": "until open near[1]"}, id="opening-the-other"),
+        pytest.param({"close-near[1]": "until close relay[1]"}, id="closing"),
+        pytest.param({"close-far[1]": "until close near[1]"}, id="closing-the-other"),
+    ],
+)
+def test_what_does_not_depend_on_each_other_opens_and_closes_side_by_side(bench: Bench, waits: dict[str, str]):
+    """Each waits for one that would come after it if they came one by one."""
+    bench.steps = _bridged(bench.root)
+    for node, how in waits.items():
+        fail(bench, node, how)
+    assert bench.run().work_done
+    trace = bench.trace()
+    assert trace.index("open far[1]") < trace.index("open relay[1]") < trace.index("run bridge[1]")
+    assert trace.index("close relay[1]") < trace.index("close far[1]")
+    assert left_over(bench) == []
+
+
+def test_where_one_side_does_not_open_the_other_is_closed(bench: Bench):
+    bench.steps = _bridged(bench.root)
+    fail(bench, "near[1]", "permanent")
+    outcome = bench.run()
+    assert [node for node, _ in outcome.failures] == ["near[1]"]
+    trace = bench.trace()
+    assert "run bridge[1]" not in trace
+    assert sorted(line[5:] for line in trace if line.startswith("open ")) == sorted(
+        line[6:] for line in trace if line.startswith("close ")
+    )
+
+
+def _bridged(root: Path) -> tuple[StepSpec, ...]:
+    (root / "items").write_text("1=one")
+    base = {"root": str(root)}
+    return (
+        StepSpec("look", "look", base),
+        StepSpec("make", "make", {**base, "item": "${{ item }}"}, EACH),
+        StepSpec("near", "serve", {**base, "made": "${{ make }}"}, EACH),
+        StepSpec("far", "serve", {**base, "made": "${{ make }}"}, EACH),
+        StepSpec("relay", "relay", {**base, "served": "${{ far }}"}, EACH),
+        StepSpec("bridge", "bridge", {**base, "near": "${{ near }}", "far": "${{ relay }}"}, EACH),
+    )
+
+
 def test_work_is_not_done_before_the_nodes_of_a_list_are(bench: Bench):
     """A run that is killed between would be taken for done."""
     moment = {"root": str(bench.root), "item": "${{ item }}", "speed": 1, "moment": "now"}
