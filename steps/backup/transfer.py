@@ -139,7 +139,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                     )
                 )
             )
-            done = _copy(ctx, inputs, live, digests, increment)
+            done, read_before = _copy(ctx, inputs, live, digests, increment)
             if done.blind:
                 ctx.warn(
                     f"disk {image.key}: the source gave no extents for {done.blind} bytes, which were read "
@@ -158,7 +158,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                 seconds=done.progress.seconds,
                 moved=done.progress.read,
                 base=inputs.base,
-                read=image.capacity if increment is None else increment.read(),
+                read=done.progress.read + read_before,
                 checked=None if increment is None else increment.checked(),
                 written=digests.size // ENTRY if increment is None else blocks_of(ranges),
                 copied=data if increment is None else content_of(digests, ranges),
@@ -227,7 +227,8 @@ def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:
 
 def _copy(
     ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests, increment: Increment | None
-) -> Copy:
+) -> tuple[Copy, int]:
+    """The copy, and bytes that attempts before it had read at the source."""
     key, capacity = live.source.disk_key, live.source.capacity
     with (
         GrowingEndpoint(ctx, live.source.uris, live.source.wire, endpoint_name(key)) as source,
@@ -281,7 +282,8 @@ def _copy(
                 )
         if increment is not None:
             increment.check(digests)
-        return done
+            return done, increment.read_before(ledger.done)
+        return done, sum(one.length for one in ledger.done if one.digests)
 
 
 def _report(ctx: Context, label: str, capacity: int, progress: Progress) -> None:

@@ -9,10 +9,9 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 
-from runner.base.units import KiB
-from steps.copy.extents import BLOCK
+from steps.copy.extents import BLOCK, PART, mask_of
 
-CLUSTER = 64 * KiB
+CLUSTER = PART
 """An overlay stores what is written in clusters of this size; a part of one would be filled up from the
 parent. Trackers name areas in blocks of 64 KiB or more."""
 
@@ -53,6 +52,13 @@ class Changes:
             if low >= end:
                 break
             found.append((max(low, start), min(high, end)))
+        return found
+
+    def mask(self, offset: int, length: int) -> int:
+        """The parts that changed of the block at `offset`, see `extents`."""
+        found = 0
+        for start, end in self.within(offset, offset + length):
+            found |= mask_of(start - offset, end - start)
         return found
 
     def split(self, start: int, end: int) -> list[tuple[int, int, bool]]:

@@ -69,7 +69,7 @@ _PROGRESS_INTERVAL = 0.5
 
 Reading = Callable[[Traffic, Piece, memoryview, Callable[[int], None]], None]
 """``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, one block, and
-calls ``then(read)`` in a turn of `traffic`, with how many of them came from the source."""
+calls ``then(read)``, now or in a turn of `traffic`, with how many of them came from the source."""
 
 
 def copy(

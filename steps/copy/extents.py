@@ -82,6 +82,16 @@ class Piece:
         )
 
 
+def mask_of(start: int, length: int) -> int:
+    """Of the parts that [start, start + length) of a block touches."""
+    return (1 << -(-(start + length) // PART)) - (1 << start // PART)
+
+
+def parts_of(length: int) -> int:
+    """The mask of all parts of a block of `length`."""
+    return mask_of(0, length)
+
+
 def ranges(mask: int, length: int) -> list[tuple[int, int]]:
     """(start, end) of the runs of parts that `mask` has, in bytes of a block of `length`; in order, apart
     from each other."""
@@ -118,7 +128,7 @@ def by_blocks(extents: Iterable[Extent], offset: int, length: int) -> list[Block
     for start, end, zero in _by_parts(extents, offset, offset + length):
         for low, high in _cut(start, end):
             if not zero:
-                mask |= _mask(low % BLOCK, min(high - low, BLOCK))
+                mask |= mask_of(low % BLOCK, min(high - low, BLOCK))
             if high % BLOCK and high != offset + length:
                 continue  # the next run says what the rest of this block is
             if runs and runs[-1].content == mask:
@@ -148,11 +158,6 @@ def _cut(start: int, end: int) -> Iterator[tuple[int, int]]:
     first, last = -(-start // BLOCK) * BLOCK, end // BLOCK * BLOCK
     cuts = sorted({start, min(first, end), max(last, start), end})
     yield from itertools.pairwise(cuts)
-
-
-def _mask(start: int, length: int) -> int:
-    """Of the parts that [start, start + length) of a block touches."""
-    return (1 << -(-(start + length) // PART)) - (1 << start // PART)
 
 
 def overlay(left: Iterable[Blocks], right: Iterable[Blocks]) -> list[Piece]:

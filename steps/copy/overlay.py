@@ -1,7 +1,8 @@
 """An image on a parent, as a target: of each block only what changed is written.
 
-The copy hands over whole blocks, since digests are of whole blocks. That the rest of a block is what the
-image has is seen as it is read (`patch.py`), and here for the holes of the source, which nobody reads.
+The copy hands over what it knows of a block, since digests are of whole blocks. That the rest of a block is
+what the image has is seen as it is read (`patch.py`), and here for the blocks that are holes of the source,
+which nobody reads.
 """
 
 from __future__ import annotations
@@ -45,8 +46,6 @@ class Overlay:
 
 
 class _Channel:
-    """Writes and zeroes are of whole blocks."""
-
     def __init__(self, below: Channel, name: str, changes: Changes) -> None:
         self.label = below.label
         self._below = below
@@ -73,9 +72,12 @@ class _Channel:
         _each(self._changes.within(offset, offset + len(content)), write, done)
 
     def zero(self, offset: int, length: int, done: Done) -> None:
-        """A run of blocks; those that changed in parts are compared one by one, so that no run is read at
-        once."""
-        _each(list(_runs(self._changes, offset, length)), self._zero_run, done)
+        """Of a run of blocks that nobody read those that changed in part are compared, one by one, so that no
+        run is read at once. Parts of a block are zeroed only once it was read."""
+        if offset % BLOCK or (length % BLOCK and offset + length != self._changes.capacity):
+            _each(self._changes.within(offset, offset + length), self._zero_part, done)
+        else:
+            _each(list(_runs(self._changes, offset, length)), self._zero_run, done)
 
     def _zero_run(self, start: int, end: int, done: Done) -> None:
         parts = self._changes.split(start, end)

@@ -1,11 +1,11 @@
 """Reading a block that changed in part: its changed clusters from the source, the rest from the image, where
 the parent shows through.
 
-The image's block is read first. If its BLAKE3 is the one that was recorded when the parent was read at the
-source, then its unchanged bytes are those that the source had at that moment, and what tracking does not name
-the source has still. That tracking forgot nothing in such a block is checked by sample: some are read whole
-at the source and compared. So is a block whose BLAKE3 is another one: a resumed copy may have written to it,
-or the parent rotted.
+The image's block is read first, as far as its extents call it content. If its BLAKE3 is the one that was
+recorded when the parent was read at the source, then its unchanged bytes are those that the source had at
+that moment, and what tracking does not name the source has still. That tracking forgot nothing in such a
+block is checked by sample: some are read whole at the source and compared. So is a block whose BLAKE3 is
+another one: a resumed copy may have written to it, or the parent rotted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Callable, Container
 from steps.copy.changes import Changes
 from steps.copy.digests import Digests, digest_of, zero_digest, zeroes
 from steps.copy.endpoint import Endpoint
-from steps.copy.extents import Piece
+from steps.copy.extents import Piece, parts_of, ranges
 from steps.copy.overlay import UntouchedDiffers
-from steps.copy.traffic import Traffic
+from steps.copy.traffic import Traffic, after
 
 
 class Patching:
@@ -38,59 +38,57 @@ class Patching:
         self._changes = changes
         self._before = before
         self._sample = sample
-        self.unproven = 0
-        """Bytes that were read at the source only because the image's blocks were not the parent's."""
 
     def read(self, traffic: Traffic, piece: Piece, into: memoryview, then: Callable[[int], None]) -> None:
-        """Raises UntouchedDiffers in a turn of `traffic`."""
-        changed = self._changes.within(piece.offset, piece.end)
-        size = sum(end - start for start, end in changed)
-        if size in (0, piece.length):
-            traffic.read(self._source, piece.offset, into, lambda: then(piece.length))
+        """Raises UntouchedDiffers, here or in a turn of `traffic`."""
+        changed = self._changes.mask(piece.offset, piece.length)
+        if changed in (0, parts_of(piece.length)):
+            traffic.read_parts(self._source, piece.offset, piece.left, into, then)
             return
 
-        def have_there(digest: bytes) -> None:
-            proven = digest == self._before.expected(piece.offset)
-            if proven and piece.offset not in self._sample:
-                self._read_changed(traffic, piece, changed, into, lambda: then(size))
-                return
-            if not proven:
-                self.unproven += piece.length - size
-            there = bytes(into)
+        def have_there(found: bytes) -> None:
+            """`into` is what the image has, and `found` the BLAKE3 of that."""
+            if found == self._before.expected(piece.offset) and piece.offset not in self._sample:
+                self._read_changed(traffic, piece, changed, into, then)
+            else:
+                self._read_whole(traffic, piece, changed, into, then)
 
-            def have_read() -> None:
-                self._compare(piece, into, there)
-                then(piece.length)
-
-            traffic.read(self._source, piece.offset, into, have_read)
-
-        if not piece.right:
+        if piece.right:
+            traffic.read_parts(
+                self._image, piece.offset, piece.right, into, lambda _: have_there(digest_of(into))
+            )
+        else:
             into[:] = zeroes(piece.length)
             have_there(zero_digest(piece.length))
-        else:
-            traffic.read(self._image, piece.offset, into, lambda: have_there(digest_of(into)))
 
     def _read_changed(
-        self,
-        traffic: Traffic,
-        piece: Piece,
-        changed: list[tuple[int, int]],
-        into: memoryview,
-        then: Callable[[], None],
+        self, traffic: Traffic, piece: Piece, changed: int, into: memoryview, then: Callable[[int], None]
     ) -> None:
-        left = len(changed)
+        # What the source calls a hole costs no reading, so it is compared without any sample.
+        self._compare(piece, ~changed & ~piece.left, into, zeroes(piece.length))
+        for start, end in ranges(changed & ~piece.left, piece.length):
+            into[start:end] = zeroes(end - start)
+        wanted = ranges(changed & piece.left, piece.length)
+        size = sum(end - start for start, end in wanted)
+        if not wanted:
+            then(size)
+            return
+        done = after(len(wanted), lambda: then(size))
+        for start, end in wanted:
+            traffic.read(self._source, piece.offset + start, into[start:end], done)
 
-        def have_one() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                then()
+    def _read_whole(
+        self, traffic: Traffic, piece: Piece, changed: int, into: memoryview, then: Callable[[int], None]
+    ) -> None:
+        there = bytes(into)
 
-        for start, end in changed:
-            traffic.read(self._source, start, into[start - piece.offset : end - piece.offset], have_one)
+        def have_read(size: int) -> None:
+            self._compare(piece, ~changed, into, there)
+            then(size)
 
-    def _compare(self, piece: Piece, block: memoryview, there: bytes) -> None:
-        for start, end, is_changed in self._changes.split(piece.offset, piece.end):
-            part = slice(start - piece.offset, end - piece.offset)
-            if not is_changed and bytes(block[part]) != there[part]:
-                raise UntouchedDiffers(self._image.name, start)
+        traffic.read_parts(self._source, piece.offset, piece.left, into, have_read)
+
+    def _compare(self, piece: Piece, parts: int, block: memoryview, other: bytes) -> None:
+        for start, end in ranges(parts & parts_of(piece.length), piece.length):
+            if bytes(block[start:end]) != other[start:end]:
+                raise UntouchedDiffers(self._image.name, piece.offset + start)

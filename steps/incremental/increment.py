@@ -96,7 +96,6 @@ class Increment:
             except TrackingError as error:
                 raise RefusedSinceError(error) from error
         self._unchanged, self._partly = self._sample(share)
-        self._patching: Patching | None = None
 
     def _sample(self, share: float | None) -> tuple[list[tuple[int, int]], frozenset[int]]:
         """Blocks (offset, length) of those without changes, and offsets of those that changed in part."""
@@ -132,8 +131,7 @@ class Increment:
         if self._changes is None:
             return image, None
         target = Overlay(image, self._changes)
-        self._patching = Patching(source, target, self._changes, self._before, self._partly)
-        return target, self._patching.read
+        return target, Patching(source, target, self._changes, self._before, self._partly).read
 
     def inherit(self, digests: Digests, done: Iterable[Flushed]) -> list[tuple[int, int]]:
         """The ranges that are left alone, whose digests `digests` gets; what is `done` already is not among
@@ -195,6 +193,7 @@ class Increment:
     def check(self, digests: Digests) -> None:
         """`digests` are those of the copy. Raises ChainDoubtedError if a block that tracking calls unchanged
         is not what it was in the parent."""
+        # Both are of bytes of the source, at two moments: whatever the image holds, they differ by a write.
         for offset, length in self._unchanged:
             if digests.get(offset) != self._before.get(offset):
                 missed = f"missed a write between offsets {offset} and {offset + length}"
@@ -214,18 +213,20 @@ class Increment:
             return self._changes.blocks()
         return list(_differing(self._before, digests))
 
-    def read(self) -> int:
-        """Bytes that a copy without interruption reads at the source, and what this one read beyond that."""
-        changes = self._changes
-        if changes is None:
-            return self._image.capacity
-        whole = sum(
-            min(BLOCK, changes.capacity - block)
-            - sum(end - start for start, end in changes.within(block, block + BLOCK))
-            for block in self._partly
+    def read_before(self, done: Iterable[Flushed]) -> int:
+        """Bytes that were read at the source for the content among what is `done`."""
+        content = [one for one in done if one.digests]
+        if self._changes is None:
+            return sum(one.length for one in content)
+        return sum(
+            self._read_for(self._changes, block, min(BLOCK, one.end - block))
+            for one in content
+            for block in range(one.offset, one.end, BLOCK)
         )
-        beyond = 0 if self._patching is None else self._patching.unproven
-        return changes.size + whole + sum(length for _, length in self._unchanged) + beyond
+
+    def _read_for(self, changes: Changes, block: int, length: int) -> int:
+        changed = sum(end - start for start, end in changes.within(block, block + length))
+        return changed if changed and block not in self._partly else length
 
 
 _STRIDE = 1024 * BLOCK
