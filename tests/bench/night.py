@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from steps.lab import record
 from steps.lab.lab import Lab
 
 AIM = 1.2
-"""CPU seconds of the runner and of the programs it starts, beside Python's own start."""
+"""CPU seconds of the runner and of the programs it starts, beside those of a Python that does nothing."""
 AIM_LOGINS = 4
 """At the repository's host."""
 VM = "pgtest1"
@@ -62,15 +62,15 @@ def _measure(lab: Lab, directory: Path) -> None:
     nights = [_run(job, directory) for _ in range(RUNS)]
     logins = (_logins(sshd) - logged_in) / RUNS
     calls = (soap_calls(lab) - before).total() / RUNS
-    python = statistics.median(_python() for _ in range(RUNS))
-    cpu = [night["own"] + night["children"] - python for night in nights]
+    python = statistics.median(_used([sys.executable, "-c", "pass"]) for _ in range(RUNS))
+    cpu = [night["cpu"] - python for night in nights]
     middle = {name: statistics.median(night[name] for night in nights) for name in nights[0] if name != "events"}
     print(
         f"a night in which nothing changed, two disks: {middle['seconds']:.2f} s ({_spread(n['seconds'] for n in nights)}); "
-        f"CPU seconds beside Python's start of {python:.2f}: {statistics.median(cpu):.2f} ({_spread(cpu)}), of that "
-        f"{middle['children']:.2f} of ssh and nbdkit (aim ≤ {AIM:.1f}: "
-        f"{'met' if statistics.median(cpu) <= AIM else 'NOT met'}); {middle['commands']:.0f} commands through "
-        f"{logins:.0f} logins (aim ≤ {AIM_LOGINS}), {calls:.0f} SOAP calls, {middle['modules']:.0f} modules. Where its time went:"
+        f"CPU seconds beside Python's start and end of {python:.2f}: {statistics.median(cpu):.2f} ({_spread(cpu)}) "
+        f"(aim ≤ {AIM:.1f}: {'met' if statistics.median(cpu) <= AIM else 'NOT met'}); {middle['commands']:.0f} "
+        f"commands through {logins:.0f} logins (aim ≤ {AIM_LOGINS}), {middle['programs']:.0f} programs here, "
+        f"{calls:.0f} SOAP calls, {middle['modules']:.0f} modules. Where its time went:"
     )
     parts = _parts(nights[-1]["events"], nights[-1]["seconds"])
     for part in sorted(parts, key=lambda part: -parts[part])[:SHOWN]:
@@ -82,11 +82,9 @@ def _run(job: Path, directory: Path) -> dict[str, Any]:
     events.unlink(missing_ok=True)
     words = ["run", str(job), "--quiet", f"--state={directory / 'state'}", f"--events={events}"]
     argv = [sys.executable, "-m", "tests.bench.counted", str(report), *words]
-    done = subprocess.run(argv, capture_output=True, check=False, timeout=TIMEOUT)
-    if done.returncode:
-        raise RuntimeError(f"the night failed: {done.stderr.decode(errors='replace')}")
+    cpu = _used(argv)
     told = [json.loads(line) for line in events.read_text().splitlines()]
-    return {**json.loads(report.read_text()), "events": told}
+    return {**json.loads(report.read_text()), "cpu": cpu, "events": told}
 
 
 def _logins(log: Path) -> int:
@@ -94,12 +92,14 @@ def _logins(log: Path) -> int:
     return log.read_text(errors="replace").count("Accepted publickey for ")
 
 
-def _python() -> float:
-    """CPU seconds of a Python that does nothing."""
-    before = os.times()
-    subprocess.run([sys.executable, "-c", "pass"], check=True, timeout=TIMEOUT)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+def _used(argv: Sequence[str]) -> float:
+    """CPU seconds of a program and of those that it starts, from its first moment to its last."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(argv, capture_output=True, check=False, timeout=TIMEOUT)
+    if done.returncode:
+        raise RuntimeError(f"{argv} failed: {done.stderr.decode(errors='replace')}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _parts(events: Sequence[dict[str, Any]], seconds: float) -> dict[str, float]:
