@@ -48,7 +48,8 @@ class OpenSourceIn(JobModel):
     """How the disk is read: `https` takes the datastore's files, `vddk` VMware's library; `auto` takes `vddk`
     where the host has it, else `https` where the disk allows it."""
     connections: Annotated[int, Field(ge=1, le=16), HOW] = 4
-    """Processes that read the disk over HTTPS, one connection each; VDDK has one connection a disk."""
+    """That read the disk over HTTPS at most: it begins with one, and the others come once 16 MiB were read.
+    VDDK has one connection a disk."""
     vddk: Annotated[VddkOptions, HOW] = VddkOptions()
     """Where VMware's library is, and how it is to read: `libdir`, `plugin`, `transports` (nbdssl, nbd, san,
     hotadd), `compression` (none, zlib, fastlz, skipz), `nfc-host-port`."""
@@ -64,9 +65,10 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
     It is read on the host that is near vSphere. The disk is taken by its key and backing uuid out of the
     snapshot's own configuration. With VDDK, one nbdkit reads it through VMware's library, which anyone who
     uses it brings; it logs in with the job's user and password, which it gets in a file that is gone once it
-    runs, and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS, several nbdkits
-    read its flat file from the datastore; the session's cookie reaches them in a file that is rewritten after
-    each login. TLS is verified as the job says. They end with this run, however it ends."""
+    runs, and a disk over what its ESXi host can serve at once waits for its turn. Over HTTPS, nbdkit reads
+    its flat file from the datastore, over several connections where much is read; the session's cookie
+    reaches it in a file that is rewritten after each login. TLS is verified as the job says. It ends with
+    this run, however it ends."""
 
     name = "open-source"
     lifetime = Lifetime.PROCESS
@@ -132,9 +134,9 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
         return Preflight(observations=observations, notes=(how,))
 
     def report(self, out: Source) -> StepReport:
-        connections = f"{len(out.uris)} connection{'s' if len(out.uris) > 1 else ''}"
+        several = f"at most {len(out.uris)} connections" if len(out.uris) > 1 else "1 connection"
         text = (
-            f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {connections}: "
+            f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {several}: "
             f"{out.why}."
         )
         return StepReport(statements=(Statement(about="how", text=text),))

@@ -46,10 +46,14 @@ class NbdEndpoint:
         every = [channel.abilities for channel in self.channels]
         self.abilities = replace(every[0], can_extents=all(one.can_extents for one in every))
 
+    @property
+    def takes_several(self) -> bool:
+        """Whether more than one connection is of use: for reading, or with multi_conn."""
+        return self.abilities.read_only or self.abilities.multi_conn
+
     def add(self, uri: str, *, timeout: float = OPEN_TIMEOUT, stop: threading.Event = NEVER) -> None:
         """One more connection to the same bytes, from any thread; requests that start from now on may take
-        it. Only where several are of use: for reading, or with multi_conn. Raises ConnectFailed, Interrupted
-        once `stop` is set."""
+        it. Only where it `takes_several`. Raises ConnectFailed, Interrupted once `stop` is set."""
         channel = NbdChannel(uri, self.name, f"connection {len(self.channels) + 1}", timeout, stop)
         if channel.abilities != self.channels[0].abilities:
             channel.close()

@@ -215,7 +215,7 @@ def reach(
     chosen = choose(round_trip=seen.round_trip, limit=limit)
     wire = Wire(
         host=host.name,
-        addresses=(expected.address,),
+        address=expected.address,
         export=expected.export,
         ssh_processes=chosen.ssh_processes,
         connections=chosen.connections,

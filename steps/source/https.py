@@ -1,4 +1,4 @@
-"""A frozen disk served by nbdkits that read its flat file over HTTPS."""
+"""A frozen disk served by an nbdkit that reads its flat file over HTTPS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from steps.vsphere.names import DatastoreFile, datastore_file
 
 
 class HttpsServer(SourceServer):
-    """Several nbdkits on the disk's flat file, one connection each; they share one session's cookie."""
+    """One nbdkit on the disk's flat file. Each NBD connection to it is an HTTPS connection of its own; these
+    read in parallel (SERIALIZE_REQUESTS in nbdkit-plugin(3): one request at a time on each)."""
 
     handshake_timeout = nbdkit_curl.REQUEST_TIMEOUT + 15.0
     complaints_are_final = True
@@ -50,19 +51,18 @@ class HttpsServer(SourceServer):
                 url, cookie_file=cookie_file, ca_file=ca_file, socket=socket, pid_file=pid_file
             )
 
-        children = self._start(directory, [command] * self._connections)
-        uris = self._connect(directory, children)
+        uri = self._connect(directory, self._start(directory, command))
         if not self._host.local:
-            chosen = choose(round_trip=self.round_trip, limit=len(children))
+            chosen = choose(round_trip=self.round_trip, limit=self._connections)
             self.wire = Wire(
                 host=self._host.name,
-                addresses=self._sockets(directory, len(children)),
+                address=self._socket(directory),
                 export="",
                 ssh_processes=chosen.ssh_processes,
-                connections=len(children),
+                connections=self._connections,
                 round_trip=self.round_trip,
             )
-        return uris
+        return (uri,) * self._connections
 
     def _file(self) -> DatastoreFile:
         return folder.flat_file(datastore_file(self._disk.file, (self._disk.datastore,)))

@@ -1,8 +1,7 @@
 """nbdkit with its curl plugin on the -flat.vmdk of a frozen disk.
 
-One process serializes its requests and knows no extents (nbdkit-curl-plugin(1), tried with 1.32), so several
-read one file. What a client sees of a failure is an export that does not exist; the cause is on standard
-error.
+It serializes the requests of a connection and knows no extents (tried with 1.32), so several connections read
+one file. What a client sees of a failure is an export that does not exist; the cause is on standard error.
 """
 
 from __future__ import annotations

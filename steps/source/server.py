@@ -1,5 +1,5 @@
-"""nbdkit processes on the host near vSphere that serve one frozen disk over NBD: what the classes of all
-transports share.
+"""An nbdkit on the host near vSphere that serves one frozen disk over NBD: what the classes of all transports
+share.
 
 Everything is registered to be closed before it is made. Ready means a handshake through the very path the
 data will take.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import posixpath
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from runner.base.errors import BY_SIGNAL, CommandError, Interrupted, SendenseError
@@ -65,17 +65,17 @@ class SourceServer(ABC):
         self._what = (
             f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
         )
-        self._children: list[Child] = []
+        self._child: Child | None = None
 
     wire: Wire | None = None
-    """What more connections can be opened over, once it is open."""
+    """What more ssh processes can lead to, once it is open."""
     round_trip = 0.0
-    """Seconds, to the last nbdkit that answered."""
+    """Seconds, to the nbdkit that answered; 0 if it was not measured."""
 
     @abstractmethod
     def open(self) -> tuple[str, ...]:
-        """NBD URIs of the same bytes, each of which passed a handshake. Raises VSphereErrors, HostErrors,
-        ConnectFailed, WrongDisk, Interrupted."""
+        """NBD URIs of the same bytes, one for each connection that may be made; a handshake passed through
+        the first. Raises VSphereErrors, HostErrors, ConnectFailed, WrongDisk, Interrupted."""
 
     @abstractmethod
     def _file(self) -> str | DatastoreFile:
@@ -85,35 +85,27 @@ class SourceServer(ABC):
     def _failure_of(self, stderr: str) -> VSphereError:
         """What nbdkit's words mean."""
 
-    def _start(
-        self, directory: str, commands: Sequence[Callable[[str, str], tuple[str, ...]]]
-    ) -> list[Child]:
-        """One nbdkit for each of `commands` (socket and pid file → command line); all listen when this
-        returns."""
-        places = [posixpath.join(directory, str(number)) for number in range(len(commands))]
-        children = [
-            self._ctx.start(self._host, command(f"{place}.sock", f"{place}.pid"))
-            for command, place in zip(commands, places, strict=True)
-        ]
-        for child, place in zip(children, places, strict=True):
-            self._await_listening(child, f"{place}.pid")
-        self._children = children
+    def _start(self, directory: str, command: Callable[[str, str], tuple[str, ...]]) -> Child:
+        """The nbdkit of `command` (socket and pid file → command line), which listens when this returns."""
+        pid_file = posixpath.join(directory, "pid")
+        child = self._ctx.start(self._host, command(self._socket(directory), pid_file))
+        self._await_listening(child, pid_file)
+        self._child = child
         self._ctx.explains.append(self._explain)
-        return children
+        return child
 
-    def _connect(
-        self, directory: str, children: Sequence[Child], *, dedicated: bool = False
-    ) -> tuple[str, ...]:
-        sockets = self._sockets(directory, len(children))
-        forwards = self._ctx.closing.enter_context(self._host.forward(sockets, dedicated=dedicated))
+    def _connect(self, directory: str, child: Child, *, dedicated: bool = False) -> str:
+        """The URI of a socket here that leads to it."""
+        forwards = self._ctx.closing.enter_context(
+            self._host.forward((self._socket(directory),), dedicated=dedicated)
+        )
         self._ctx.children.extend(forwards.children)
-        uris = tuple(f"nbd+unix:///?socket={socket}" for socket in forwards.sockets)
-        for uri, child in zip(uris, children, strict=True):
-            self._shake_hands(uri, child, forwards)
-        return uris
+        uri = f"nbd+unix:///?socket={forwards.sockets[0]}"
+        self._shake_hands(uri, child, forwards)
+        return uri
 
-    def _sockets(self, directory: str, count: int) -> tuple[str, ...]:
-        return tuple(posixpath.join(directory, f"{number}.sock") for number in range(count))
+    def _socket(self, directory: str) -> str:
+        return posixpath.join(directory, "nbd")
 
     def _await_listening(self, child: Child, pid_file: str) -> None:
         def listens() -> bool:
@@ -160,7 +152,7 @@ class SourceServer(ABC):
                 self.handshake_timeout,
                 self._what,
                 stop=self._ctx.stop,
-                measure=self.takes_more_connections,
+                measure=self.takes_more_connections and not self._host.local,
             )
             while not wait([answer], PAUSE).done:
                 if self.complaints_are_final and errors_in(words := child.stderr()):
@@ -178,7 +170,7 @@ class SourceServer(ABC):
             return error
         if isinstance(error, RequestFailed) and error.number != errno.EIO:
             return error
-        if not errors_in(words := self._last_words(*self._children)):
+        if self._child is None or not errors_in(words := self._last_words(self._child)):
             return error
         try:
             cause: SendenseError = (
@@ -200,17 +192,13 @@ class SourceServer(ABC):
     def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
         return self._failure_of(stderr)
 
-    def _last_words(self, *children: Child) -> str:
-        """Their standard error, once the cause is there or cannot come."""
-
-        def said() -> str:
-            return "".join(child.stderr() for child in children)
-
+    def _last_words(self, child: Child) -> str:
+        """Its standard error, once the cause is there or cannot come."""
         try:
             return until(
-                lambda: words if errors_in(words := said()) else None,
+                lambda: words if errors_in(words := child.stderr()) else None,
                 stop=self._ctx.stop,
                 timeout=LAST_WORDS,
             )
         except (TimeoutError, Interrupted):
-            return said()
+            return child.stderr()

@@ -58,9 +58,9 @@ class VddkServer(SourceServer):
         started.append(child := self._start_one(directory, password_file))
         self._host.remove(password_file)
         # At once: to move to an ssh of its own later would open the disk once more.
-        uris = self._connect(directory, [child], dedicated=True)
+        uri = self._connect(directory, child, dedicated=True)
         self._serving = True
-        return uris
+        return (uri,)
 
     def _file(self) -> str:
         return self._disk.file
@@ -109,8 +109,7 @@ class VddkServer(SourceServer):
                 pid_file=pid_file,
             )
 
-        (child,) = self._start(directory, [command])
-        return child
+        return self._start(directory, command)
 
     def _look_back(self, started: Sequence[Child], place: Place) -> None:
         """At its end: who reads sees only that a read failed, the cause is on nbdkit's standard error."""

@@ -24,7 +24,8 @@ class Source(Given):
     why: str
     """Why this transport."""
     uris: tuple[str, ...]
-    """NBD URIs, all of the same bytes; each passed a handshake."""
+    """NBD URIs of the same bytes, one for each connection that may be made; a handshake passed through the
+    first."""
     extents: bool
     """Whether the source can tell its holes."""
     wire: Wire | None = None

@@ -10,8 +10,8 @@ class Wire(Given):
 
     host: str
     """The job's name of the host."""
-    addresses: tuple[str, ...]
-    """What listens there: unix sockets, or ``127.0.0.1:port``; the same bytes behind each."""
+    address: str
+    """What listens there: a unix socket, or ``127.0.0.1:port``."""
     export: str
     """NBD export name"""
     ssh_processes: int

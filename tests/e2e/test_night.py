@@ -17,6 +17,9 @@ INVENTORY = inventory({"name": VM, "disks": [disk(2000, "8 MiB", 0, 1), disk(200
 MOST_COMMANDS = 124
 """Of two disks, to the repository's host; it was 270 once, and 4 more for each run that was remembered."""
 
+NBDKITS = 1 + 2 + 1
+"""One says its version, two serve a disk each, and one tries whether files can be read before there is a snapshot."""
+
 MOST_CALLS = 70
 """Of two disks, to the vCenter; they were 81."""
 
@@ -36,6 +39,7 @@ def test_a_night_in_which_nothing_changed_asks_little(lab: Lab, site: Site, job:
         assert ran.exit_code == 0 and {disk["kind"] for disk in ran.output("publish")["made"]} == {"incremental"}
         calls = soap_calls(lab) - before
         asked.append(len(night.commands))
+        assert sum(argv[0] == "nbdkit" for argv in night.programs) <= NBDKITS
         assert night.logins <= 2, "more connections than sessions need"
         assert asked[-1] <= MOST_COMMANDS, Counter(command[-1] for command in night.commands)
         assert calls.total() <= MOST_CALLS, calls

@@ -1,4 +1,4 @@
-"""ssh processes that a disk gets once much of it has moved."""
+"""Connections and ssh processes that a disk gets once much of it has moved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.step.context import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.nbd_endpoint import NbdEndpoint
-from steps.nbd.growing_endpoint import MUCH, GrowingEndpoint
+from steps.nbd.growing_endpoint import MUCH, SOME, GrowingEndpoint
 from steps.values.tunnel import Tunnel
 from tests.eventually import eventually, ssh_processes
 from tests.hub import Hub, disk
@@ -72,7 +72,7 @@ def test_a_copy_that_ends_meanwhile_waits_for_none(hub_over_ssh: Hub) -> None:
 def test_a_copy_goes_on_without_those_that_cannot_be_had(hub_over_ssh: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(hub_over_ssh) as (context, tunnel):
         assert tunnel.wire is not None
-        wire = tunnel.wire.model_copy(update={"addresses": ("/tmp/nobody",)})
+        wire = tunnel.wire.model_copy(update={"address": "/tmp/nobody"})
         with GrowingEndpoint(context, tunnel.uris, wire, "image") as endpoint:
             endpoint.moved(MUCH, MUCH)
             assert eventually(lambda: hub_over_ssh.warnings)
@@ -89,3 +89,17 @@ def test_without_another_host_there_is_nothing_to_open(hub: Hub) -> None:
         with GrowingEndpoint(context, tunnel.uris, tunnel.wire, "image") as endpoint:
             endpoint.moved(MUCH, MUCH)
             assert threading.active_count() == threads
+
+
+def test_further_connections_come_once_some_bytes_moved_and_more_may_come(hub: Hub) -> None:
+    with opened(hub) as (context, tunnel):
+        uris = tunnel.uris[:1] * 4
+        with GrowingEndpoint(context, uris, None, "image") as endpoint:
+            endpoint.moved(SOME - 1, 1000 * SOME)
+            endpoint.moved(1000 * SOME, SOME - 1)
+            assert not eventually(lambda: len(endpoint.channels) > 1, 0.3)
+            endpoint.moved(SOME, SOME)
+            assert eventually(lambda: len(endpoint.channels) == 4)
+            endpoint.moved(2 * SOME, SOME)
+            write(endpoint)
+        assert len(endpoint.channels) == 4
