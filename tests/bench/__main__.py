@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from tests.bench import big_job, copying, incremental, job, night, readback, repository, serving, starting
+from tests.bench import big_job, copying, incremental, job, narrow, night, readback, repository, serving, starting
 
 if __name__ == "__main__":
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -17,5 +17,6 @@ if __name__ == "__main__":
     serving.main()
     copying.main()
     readback.main()
+    narrow.main()
     incremental.main()
     repository.main()

@@ -55,11 +55,11 @@ def soap_calls(lab: Lab) -> Counter[str]:
 
 def _measure(lab: Lab, directory: Path) -> None:
     job = write_job(lab)
-    _run(job, directory)  # the full
+    run_counted(job, directory)  # the full
     before = soap_calls(lab)
     sshd = lab.directory / record.STORE / "sshd" / "log"
     logged_in = _logins(sshd)
-    nights = [_run(job, directory) for _ in range(RUNS)]
+    nights = [run_counted(job, directory) for _ in range(RUNS)]
     logins = (_logins(sshd) - logged_in) / RUNS
     calls = (soap_calls(lab) - before).total() / RUNS
     python = statistics.median(_used([sys.executable, "-c", "pass"]) for _ in range(RUNS))
@@ -77,7 +77,7 @@ def _measure(lab: Lab, directory: Path) -> None:
         print(f"    {part:<34} {parts[part]:5.2f} s")
 
 
-def _run(job: Path, directory: Path) -> dict[str, Any]:
+def run_counted(job: Path, directory: Path) -> dict[str, Any]:
     report, events = directory / "report.json", directory / "events.jsonl"
     events.unlink(missing_ok=True)
     words = ["run", str(job), "--quiet", f"--state={directory / 'state'}", f"--events={events}"]
