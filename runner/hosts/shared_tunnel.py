@@ -2,8 +2,8 @@
 
 A run in which little changed moves a few MiB, and logging in is most of what its forwards cost: both
 machines, and sshd's MaxStartups. So the first forward of a run logs in, and further ones are added to the
-living ssh and taken from it again (ssh(1), ``-O forward`` and ``-O cancel``; 5 ms of a core each, a login
-takes 60). Work that moves much gets ssh processes of its own, see `runner.hosts.tunnel`.
+living ssh and taken from it again, see `runner.hosts.ssh_control`. Work that moves much gets ssh processes of
+its own, see `runner.hosts.tunnel`.
 
 Where that ssh dies all forwards through it are dead, and the next one logs in again. One that is alive and
 carries nothing, since the network was cut and nobody heard of it, shows only to its users (`retire`):
@@ -22,17 +22,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from runner.base.errors import CommandError, HostError, Interrupted, SendenseError
+from runner.base.errors import HostError, Interrupted, SendenseError
 from runner.base.waiting import LOOK, NEVER, until
-from runner.hosts import process, ssh_process
+from runner.hosts import process, ssh_control, ssh_process
 from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.host import Child, Forwards
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh_config import CONTROL, write_config
-from runner.hosts.tunnel import forward_option
+from runner.hosts.tunnel import checked
 
 ANSWER_TIMEOUT = 15.0
-"""Seconds for an ssh of this machine to do what another one asks of it, which takes no round trip."""
+"""Seconds for an ssh of this machine to do what it is asked, which takes no round trip."""
 
 
 class SharedTunnel:
@@ -135,7 +135,6 @@ class _Connection:
     """An ssh that is logged in, and takes forwards through its control socket."""
 
     host: str
-    config: str
     directory: str
     child: Child
     closing: ExitStack
@@ -155,7 +154,7 @@ class _Connection:
             # ssh gives it this name once it listens there (mux.c, muxserver_listen).
             options = ("-F", config, "-M")
             child = ssh_process.start(closing, host, spec, options, control, Path.is_socket, stop)
-            return cls(host, config, directory, child, closing.pop_all(), itertools.count())
+            return cls(host, directory, child, closing.pop_all(), itertools.count())
 
     def add(self, sockets: Sequence[str], stop: threading.Event) -> tuple[str, ...]:
         near = tuple(f"{self.directory}/{next(self.names)}" for _ in sockets)
@@ -174,21 +173,20 @@ class _Connection:
         for path in near:
             Path(path).unlink(missing_ok=True)
 
-    def _ask(self, command: str, near: Sequence[str], sockets: Sequence[str], stop: threading.Event) -> None:
-        pairs = zip(near, sockets, strict=True)
-        options = [word for here, there in pairs for word in forward_option(here, there)]
-        argv = ("ssh", "-F", self.config, "-O", command, *options, "server")
+    def _ask(
+        self, verb: ssh_control.Verb, near: Sequence[str], sockets: Sequence[str], stop: threading.Event
+    ) -> None:
+        pairs = list(zip(near, map(checked, sockets), strict=True))
         try:
-            asked = process.run(argv, timeout=ANSWER_TIMEOUT, ok=None, stop=stop)
-        except CommandError as error:
+            ssh_control.ask(f"{self.directory}/{CONTROL}", verb, pairs, ANSWER_TIMEOUT, stop)
+        except TimeoutError as error:
             self.retired = True  # else all that come later would ask it too
             late = f"ssh to {self.host} did not answer within {ANSWER_TIMEOUT:.0f} s"
             raise HostError(late, transient=True) from error
-        if asked.exit_code == 0:
-            return
-        if self.child.poll() is not None:
-            raise ssh_process.failure(self.host, self.child)
-        raise HostError(f"ssh to {self.host} adds no forward: {asked.stderr.strip()}", transient=True)
+        except (OSError, ssh_control.Refused) as error:
+            if self.child.poll() is not None:
+                raise ssh_process.failure(self.host, self.child) from error
+            raise HostError(f"ssh to {self.host} adds no forward: {error}", transient=True) from error
 
 
 class _Share:

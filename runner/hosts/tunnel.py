@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from runner.base.errors import HostError
@@ -56,14 +56,13 @@ def open_forwards(
         yield Forwards(tuple(local), tuple(future.result() for future in opening))
 
 
-def forward_option(near: str, far: str) -> tuple[str, str]:
-    """What tells ssh to lead the socket `near` to `far`. Raises ValueError for paths that it cannot name."""
-    if not (_PORT.fullmatch(far) or (posixpath.isabs(far) and ":" not in far)) or ":" in near:
+def checked(far: str) -> str:
+    """Itself. Raises ValueError for what no forward can lead to."""
+    if not (_PORT.fullmatch(far) or (posixpath.isabs(far) and ":" not in far)):
         raise ValueError(f"not a socket path that ssh -L can name: {far}")
-    return "-L", f"{near}:{far}"
+    return far
 
 
-@lru_cache(maxsize=1)
 def ssh_version() -> str:
     """Of the ssh that carries forwards, such as ``OpenSSH_9.2p1 Debian-2+deb12u5``. Raises CommandError."""
     return process.run(("ssh", "-V")).stderr.strip().partition(",")[0]
@@ -97,5 +96,5 @@ def carried(forwards: Forwards) -> bool | None:
 def _open(
     closing: ExitStack, host: str, spec: SshSpec, config: str, stop: threading.Event, near: str, far: str
 ) -> Child:
-    options = ("-F", config, *forward_option(near, far))
+    options = ("-F", config, "-L", f"{near}:{checked(far)}")
     return ssh_process.start(closing, host, spec, options, Path(near), ssh_process.listens, stop)

@@ -238,7 +238,7 @@ def _open(ctx: Context, host: Host, expected: ExpectedExport, timeout: float) ->
     """The URI through a forward, and what the handshake said."""
     tunnel = ctx.closing.enter_context(host.forward((expected.address,)))
     if tunnel.children:
-        ctx.uses("ssh", ssh_version())
+        ctx.uses("ssh", ctx.once("ssh", ssh_version))
     uri = nbd_server.uri(tunnel.sockets[0], expected.export)
     name = f"the export of disk {expected.key} on {host.name}"
     try:

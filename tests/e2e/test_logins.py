@@ -74,6 +74,7 @@ def test_a_full_and_an_incremental_of_two_disks_make_few_logins_and_a_plan_no_mo
 def test_a_disk_of_which_much_is_moved_gets_more_ssh_processes_then(
     tmp_path: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(growing_endpoint, "SOME", 4 * MiB)
     monkeypatch.setattr(growing_endpoint, "MUCH", 8 * MiB)
     monkeypatch.setattr("steps.copy.engine._PROGRESS_INTERVAL", 0.0)
     monkeypatch.setattr("steps.copy.nbd.NbdChannel.answer_time", lambda *_: 0.1)  # of a long wire: four are wanted

@@ -39,6 +39,7 @@ def test_a_night_in_which_nothing_changed_asks_little(lab: Lab, site: Site, job:
         assert ran.exit_code == 0 and {disk["kind"] for disk in ran.output("publish")["made"]} == {"incremental"}
         calls = soap_calls(lab) - before
         asked.append(len(night.commands))
+        assert sum(argv[0] == "ssh" for argv in night.programs) <= 2, "one says its version, one carries all forwards"
         assert sum(argv[0] == "nbdkit" for argv in night.programs) <= NBDKITS
         assert night.logins <= 2, "more connections than sessions need"
         assert asked[-1] <= MOST_COMMANDS, Counter(command[-1] for command in night.commands)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 
 from runner.base.errors import HostError, Interrupted
 from runner.base.waiting import NEVER
-from runner.hosts import process, shared_tunnel
+from runner.hosts import process, shared_tunnel, ssh_control
 from runner.hosts.secrets import FromFile
 from runner.hosts.shared_tunnel import SharedTunnel
 from runner.hosts.tunnel import carried, explain
@@ -66,6 +66,25 @@ def test_a_forward_that_ended_is_taken_from_the_living_ssh(tunnel: SharedTunnel,
     assert forwards.children[0].poll() is None
 
 
+def test_no_program_is_started_for_a_forward_of_a_living_ssh(
+    tunnel: SharedTunnel, echo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tunnel.forward([echo]):
+        monkeypatch.setattr("subprocess.Popen", None)
+        with tunnel.forward([echo, echo]) as forwards:
+            assert [say(path) for path in forwards.sockets] == [b"hello"] * 2
+
+
+def test_what_ssh_refuses_is_told_in_its_words(tunnel: SharedTunnel, echo: str) -> None:
+    with tunnel.forward([echo]) as first:
+        Path(first.sockets[0]).with_name("1").mkdir()
+        refused = pytest.raises(HostError, match="ssh to hub adds no forward: Port forwarding failed")
+        with refused as caught, tunnel.forward([echo]):
+            raise AssertionError("it opened")
+        assert caught.value.transient
+        assert say(first.sockets[0]) == b"hello"
+
+
 def test_what_failed_before_is_not_said_of_a_later_forward(tunnel: SharedTunnel, echo: str, tmp_path: Path) -> None:
     with tunnel.forward([f"{tmp_path}/nobody"]) as first:
         assert say(first.sockets[0]) == b""
@@ -111,9 +130,9 @@ def test_an_ssh_that_does_not_answer_is_waited_for_once(
             stack.enter_context(tunnel.forward([echo]))
         (pid,) = ssh_processes()
         os.kill(pid, signal.SIGSTOP)
-        asked: list[Sequence[str]] = []
-        run = process.run
-        monkeypatch.setattr(process, "run", lambda argv, **more: (asked.append(argv), run(argv, **more))[1])
+        asked: list[str] = []
+        ask = ssh_control.ask
+        monkeypatch.setattr(ssh_control, "ask", lambda control, *more: (asked.append(control), ask(control, *more))[1])
     assert len(asked) == 1
     assert eventually(lambda: not ssh_processes())
 
