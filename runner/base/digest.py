@@ -20,6 +20,9 @@ HostIdentity = Callable[[str], str]
 SectionEntry = Callable[[str, str], BaseModel]
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 class Identities:
     """Turns inputs into what they are of. `host` and `section` look names up in the job."""
 
@@ -57,4 +60,4 @@ def digest(value: JsonValue) -> str:
 
 def canonical(value: JsonValue) -> str:
     """JSON that is the same for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
