@@ -21,6 +21,7 @@ from runner.app.records import account, git_commit, new_record, new_run_id
 from runner.app.workspace import Workspace, nothing_is_usage, open_workspace
 from runner.base.errors import Interrupted, SendenseError
 from runner.engine.checkpoint import RunRecord, now
+from runner.engine.early_look import early_look
 from runner.engine.executor import Executor
 from runner.engine.failures import Outcome
 from runner.engine.live_observer import LiveObserver
@@ -162,6 +163,7 @@ class _Execution:
             is_committed=lambda: workspace.is_committed(recorded),
             work_done=lambda: recorded.state.save(record.model_copy(update={"phase": "unwinding"})),
             look_ahead=partial(self._look_ahead, run),
+            look_early=partial(early_look, nodes, resolver, LiveObserver(workspace.world)),
         )
         return executor.execute()
 

@@ -3,6 +3,7 @@ unwound.
 
 execute
 ├── HeldSnapshots.release_gone   a snapshot that may be held no longer is replaced by a new one
+├── early_look                   beside the first nodes: logins, and what the job file alone lets us ask
 ├── _loop
 │   └── _turn(node)              in a worker thread; what the node alone depended on is closed at its end
 │       └── Turns.take           (`turn`)
@@ -17,6 +18,7 @@ import queue
 import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 from runner.engine.failures import Failures, Outcome
 from runner.engine.gate import Gate, LookAhead
@@ -49,15 +51,18 @@ class Executor:
         is_committed: Callable[[], bool],
         work_done: Callable[[], None],
         look_ahead: LookAhead = lambda outputs: None,
+        look_early: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`at_once`: so many nodes. `stands`: the steps that an earlier execution completed, and that are not
         checked any more. `is_committed`: whether the run's work is out in the world, so that nothing needs
         what it holds. `work_done` is called once all is done; `look_ahead`, with the outputs known so far,
-        before a run's first node that changes something: it raises what keeps the run from beginning."""
+        before a run's first node that changes something: it raises what keeps the run from beginning.
+        `look_early`: what of it goes on beside the nodes, of a run that has changed nothing so far."""
         self._world = world
         self._at_once = at_once
         self._stands = stands
         self._outcome = Outcome(begun=recorded.has_acted())
+        self._look_early = nullcontext if self._outcome.begun else look_early
         self._failures = Failures(self._outcome, world.bus)
         self._held = HeldSnapshots(recorded, nodes, unwinding, self._failures, world)
         self._schedule = Schedule(nodes, resolver, world.bus, world.stop)
@@ -86,7 +91,10 @@ class Executor:
             self._outcome.interrupted |= self._world.stop.is_set()
             return self._outcome
         try:
-            with ThreadPoolExecutor(self._at_once, thread_name_prefix="node") as pool:
+            with (
+                self._look_early(),
+                ThreadPoolExecutor(self._at_once, thread_name_prefix="node") as pool,
+            ):
                 self._loop(pool)
         finally:
             self._finish()

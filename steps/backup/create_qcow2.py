@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import JobModel, SectionName
@@ -16,6 +17,7 @@ from runner.step.space import Space
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.backup import vm_directory
 from steps.backup.image_size import bounds
+from steps.nbd import forwards
 from steps.points.image_file import on_disk
 from steps.qemu import img
 from steps.repository import layout, vm_place
@@ -98,8 +100,10 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def preflight(self, ctx: Context | None, known: Known[CreateQcow2In, Image]) -> Preflight[Image]:
         inputs = known.inputs
-        if ctx is None or inputs is None:
+        if ctx is None:
             return Preflight()
+        if inputs is None:
+            return Preflight(observations=_observed_early(ctx, known.told))
         host, root = locate(ctx, inputs.repository)
         if known.out is not None:
             return Preflight(space=_space(ctx, inputs, host, root))
@@ -137,6 +141,14 @@ class CreateQcow2(Step[CreateQcow2In, Empty, Image]):
 
     def retained(self, ctx: Context, inputs: CreateQcow2In, out: Image) -> Retained:
         return Retained(f"the unfinished image {out.path} on {out.host}")
+
+
+def _observed_early(ctx: Context, told: Mapping[str, Any]) -> tuple[Observation, ...]:
+    """By what the job file alone tells: also how an image there can be written to."""
+    if "repository" not in told:
+        return ()
+    host, _ = locate(ctx, told["repository"])
+    return img.QEMU_IMG.observe(ctx, host), forwards.examine(ctx, host)
 
 
 def _space(ctx: Context, inputs: CreateQcow2In, host: Host, root: str) -> Space | None:

@@ -1,0 +1,43 @@
+"""The part of the look ahead that can begin when the run does: what steps depend on by the job file alone.
+
+A login takes several round trips, and so does the proof that a host's sshd carries forwards: both are over
+when the first steps are. Steps learn such things once a run (`Context.once`), so the look that decides
+whether the run may begin finds them; what fails here is asked again there, and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from runner.base.errors import SendenseError
+from runner.engine.observer import Observer
+from runner.job.inputs import Resolver
+from runner.job.nodes import Nodes
+from runner.step.preflight import Known
+
+AT_ONCE = 4
+"""Steps that are asked side by side; most have nothing to ask."""
+
+
+@contextmanager
+def early_look(nodes: Nodes, resolver: Resolver, observer: Observer) -> Iterator[None]:
+    """Looks beside the block, and is over with it."""
+
+    def ask(step: str) -> None:
+        try:
+            observer.preflight(step, nodes.kind(step), Known[Any, Any](resolver.told_values(step)))
+        except SendenseError:
+            return  # told by the look ahead, which asks again
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="early look") as pool:
+        asking: list[Future[None]] = [pool.submit(ask, step) for step in nodes.order]
+        try:
+            yield
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for asked in asking:
+        if not asked.cancelled():
+            asked.result()  # a bug is a traceback
