@@ -270,7 +270,7 @@ def _compare(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> 
         most=1,
         tell=lambda now: ctx.progress(f"disk {image.key}", "verify", **asdict(now)),
     )
-    seen = reader.read_back(scope.blocks, inputs.readback)
+    seen = reader.read_back(scope.ranges, inputs.readback)
     for difference in seen.found.blocks:
         if not scope.is_own(difference.offset):
             raise _parent_differs(ctx, copied, difference)

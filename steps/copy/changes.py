@@ -9,7 +9,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 
-from steps.copy.extents import BLOCK, PART, mask_of
+from steps.copy.extents import BLOCK, PART, mask_of, one_by_one
 
 CLUSTER = PART
 """An overlay stores what is written in clusters of this size; a part of one would be filled up from the
@@ -42,7 +42,7 @@ class Changes:
             block = edge // BLOCK * BLOCK
             if edge not in (block, self.capacity) and (not found or found[-1] != block):
                 found.append(block)
-        return [(block, min(BLOCK, self.capacity - block)) for block in found]
+        return one_by_one(found, self.capacity)
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
         """(start, end) of what changed in [start, end)."""

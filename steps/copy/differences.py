@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from steps.copy.compare import BlockDifference, Compared, compare
 from steps.copy.digests import Digests
 from steps.copy.endpoint import Endpoint
-from steps.copy.extents import BLOCK
+from steps.copy.extents import BLOCK, one_by_one
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def differences(
     Raises CopyError, Interrupted."""
     capacity = digests.capacity
     if blocks is not None:
-        ranges = [(offset, min(BLOCK, capacity - offset)) for offset in blocks]
+        ranges = one_by_one(blocks, capacity)
     elif ranges is None:
         ranges = [(0, capacity)]
     size = sum(length for _, length in ranges)

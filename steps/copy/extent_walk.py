@@ -4,7 +4,7 @@ time."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from steps.copy.extents import Blocks, Extent, Piece, by_blocks, overlay, windows, within
 
@@ -24,39 +24,42 @@ class Survey:
         self._left = left
         self._right = right
         self._pieces: deque[Piece] = deque()
-        self._known = 0
-        self._asking = False
+        self._asked: deque[_Question] = deque()
+        """Windows whose answers are under way, in order."""
+        self._ahead = 0
+        """Bytes of `_pieces` and of `_asked`."""
         self._at_end = False
 
     @property
     def exhausted(self) -> bool:
-        return self._at_end and not self._asking and not self._pieces
+        return self._at_end and not self._asked and not self._pieces
 
     def top_up(self, ahead: int) -> None:
-        """Asks for the next window if less than `ahead` bytes are known and no answer is under way."""
-        if self._asking or self._at_end or self._known >= ahead:
-            return
-        window = next(self._windows, None)
-        if window is None:
-            self._at_end = True
-            return
-        self._asking = True
-        answers: dict[str, list[Blocks]] = {}
-        offset, end = window[0][0], sum(window[-1])
-        wanted = sum(length for _, length in window)
+        """Asks for further windows as long as less than `ahead` bytes are known or under way. Of blocks that
+        lie far apart each is a window, and if one answer had to wait for the other, each block would take a
+        round trip."""
+        while not self._at_end and self._ahead < ahead:
+            window = next(self._windows, None)
+            if window is None:
+                self._at_end = True
+            else:
+                self._ask(_Question(window))
+
+    def _ask(self, question: _Question) -> None:
+        self._asked.append(question)
+        self._ahead += question.wanted
+        start, length = question.start, question.length
 
         def learn(side: str, extents: list[Extent] | None) -> None:
             if extents is None:
-                self.blind += wanted
-                extents = [Extent(offset, end - offset, False)]
-            answers[side] = by_blocks(extents, offset, end - offset)
-            if len(answers) == 2:
-                self._pieces.extend(within(overlay(answers["left"], answers["right"]), window))
-                self._known += wanted
-                self._asking = False
+                self.blind += question.wanted
+                extents = [Extent(start, length, False)]
+            question.answers[side] = by_blocks(extents, start, length)
+            while self._asked and len(self._asked[0].answers) == 2:
+                self._pieces.extend(self._asked.popleft().pieces())
 
-        self._left(offset, end - offset, lambda extents: learn("left", extents))
-        self._right(offset, end - offset, lambda extents: learn("right", extents))
+        self._left(start, length, lambda extents: learn("left", extents))
+        self._right(start, length, lambda extents: learn("right", extents))
 
     def next(self) -> Piece | None:
         """The piece that `take` would take from; None if no more is known."""
@@ -67,5 +70,18 @@ class Survey:
         piece, rest = self._pieces.popleft().split(length)
         if rest is not None:
             self._pieces.appendleft(rest)
-        self._known -= piece.length
+        self._ahead -= piece.length
         return piece
+
+
+class _Question:
+    def __init__(self, window: list[tuple[int, int]]) -> None:
+        self.window = window
+        self.start = window[0][0]
+        self.length = sum(window[-1]) - self.start
+        self.wanted = sum(length for _, length in window)
+        self.answers: dict[str, list[Blocks]] = {}
+        """By side; complete with both."""
+
+    def pieces(self) -> Iterator[Piece]:
+        return within(overlay(self.answers["left"], self.answers["right"]), self.window)

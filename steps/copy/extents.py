@@ -193,6 +193,11 @@ def gaps(capacity: int, done: Iterable[tuple[int, int]]) -> list[tuple[int, int]
     return left
 
 
+def one_by_one(offsets: Iterable[int], capacity: int) -> list[tuple[int, int]]:
+    """Each of the blocks at `offsets` as a range (offset, length)."""
+    return [(offset, min(BLOCK, capacity - offset)) for offset in offsets]
+
+
 def windows(ranges: Iterable[tuple[int, int]], window: int = WINDOW) -> Iterator[list[tuple[int, int]]]:
     """`ranges` (in order) in groups that span at most `window` bytes; what is longer is cut. Within a group
     they lie less than `NEAR` apart."""

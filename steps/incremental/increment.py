@@ -15,7 +15,7 @@ from steps.copy.digests import ENTRY, Digests, file_size
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import Endpoint
 from steps.copy.engine import Reading
-from steps.copy.extents import BLOCK, gaps
+from steps.copy.extents import BLOCK, gaps, one_by_one
 from steps.copy.ledger import Flushed
 from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
@@ -113,7 +113,7 @@ class Increment:
             least=PARTLY_LEAST,
             most=MOST,
         )
-        return [(block, min(BLOCK, capacity - block)) for block in unchanged], frozenset(partly)
+        return one_by_one(unchanged, capacity), frozenset(partly)
 
     @classmethod
     @contextmanager

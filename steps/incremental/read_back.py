@@ -10,7 +10,7 @@ from runner.step.context import Context
 from steps.copy.changes import spread
 from steps.copy.compare import sample
 from steps.copy.digests import Digests
-from steps.copy.extents import BLOCK, gaps
+from steps.copy.extents import gaps, one_by_one
 from steps.incremental.increment import LEAST, MOST
 from steps.incremental.written_map import blocks_of, read_map
 from steps.values.copied import Copied
@@ -22,11 +22,12 @@ INHERITED_SHARE = 100
 
 @dataclass(frozen=True)
 class Scope:
-    """`own`: runs of blocks (offset, length) that the image holds itself, None if it holds all; `blocks`:
-    offsets of those that are compared, in order, None for every one."""
+    """`own`: runs of blocks (offset, length) that the image holds itself, None if it holds all; `ranges`:
+    runs of those that are compared, in order, None for all. Each of these is the image's own, or none of it
+    is."""
 
     own: list[tuple[int, int]] | None
-    blocks: list[int] | None
+    ranges: list[tuple[int, int]] | None
 
     def is_own(self, offset: int) -> bool:
         if self.own is None:
@@ -38,19 +39,21 @@ class Scope:
         """How many of the `compared` blocks are a parent's."""
         if self.own is None:
             return 0
-        if self.blocks is None:
+        if self.ranges is None:
             return compared - blocks_of(self.own)
-        return sum(not self.is_own(block) for block in self.blocks)
+        return blocks_of(run for run in self.ranges if not self.is_own(run[0]))
 
 
 def scope_of(ctx: Context, copied: Copied, level: Level, digests: Digests) -> Scope:
+    """A block that holds anything of this image is read back whole, what it inherits too. The inherited part
+    was read through this image while it was copied, and proven by the parent's digest; but the block's own
+    digest, which that becomes a part of, covers all of it, so nothing less can be compared with it."""
     own = None if copied.parent is None else read_map(ctx, copied.image, copied.written)
     if level == "sample":
-        return Scope(own, sample(digests, seed=ctx.run.id))
+        return Scope(own, one_by_one(sample(digests, seed=ctx.run.id), digests.capacity))
     if level == "chain" or own is None:
         return Scope(own, None)
     seed = f"{ctx.run.id} {copied.key}"
     inherited = gaps(digests.capacity, own)
     some = spread(inherited, seed=seed, share=None, one_in=INHERITED_SHARE, least=LEAST, most=MOST)
-    mine = (block for offset, length in own for block in range(offset, offset + length, BLOCK))
-    return Scope(own, list(heapq.merge(mine, some)))
+    return Scope(own, list(heapq.merge(own, one_by_one(some, digests.capacity))))

@@ -21,7 +21,7 @@ from steps.copy import nbd
 from steps.copy.compare import sample
 from steps.copy.differences import Differences
 from steps.copy.digests import Digests
-from steps.copy.extents import BLOCK
+from steps.copy.extents import BLOCK, one_by_one
 from steps.points import stored
 from steps.points.figures import digested_by
 from steps.qemu import img, nbd_server
@@ -226,9 +226,8 @@ def _compare(ctx: Context, host: Host, disk: StoredDisk, digests: Digests, input
         DIFFERENCES,
         lambda now: ctx.progress(label, "compare", **asdict(now)),
     )
-    return reader.read_back(
-        sample(digests, seed=ctx.run.id) if inputs.level == "sample" else None, inputs.readback
-    )
+    some = one_by_one(sample(digests, seed=ctx.run.id), disk.capacity) if inputs.level == "sample" else None
+    return reader.read_back(some, inputs.readback)
 
 
 def _words(disk: DiskVerified) -> str:

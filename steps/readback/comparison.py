@@ -76,10 +76,11 @@ class ImageReader:
     most: int
     tell: Callable[[Compared], None]
 
-    def read_back(self, blocks: Sequence[int] | None, how: Readback) -> ReadBack:
-        """Of all blocks, or those at the offsets `blocks` (in order). Raises ExporterError, ToolMissing,
-        HostError, CopyError, Interrupted; where the host is to do it, StalledError and CommandError too."""
-        wanted = Wanted(self.digests, blocks)
+    def read_back(self, some: Sequence[tuple[int, int]] | None, how: Readback) -> ReadBack:
+        """Of all blocks, or of `some`: runs of them (offset, length), in order. Raises ExporterError,
+        ToolMissing, HostError, CopyError, Interrupted; where the host is to do it, StalledError and
+        CommandError too."""
+        wanted = Wanted(self.digests, some)
         content, reread = wanted.reread(random.SystemRandom())
         if how == "wire" or not content or (how == "auto" and (self.host.local or content < SMALL)):
             return self._over_wire(wanted)
@@ -111,8 +112,7 @@ class ImageReader:
                 self.digests,
                 stop=self.ctx.stop,
                 most=self.most,
-                blocks=wanted.blocks,
-                ranges=None if wanted.blocks is not None else wanted.ranges,
+                ranges=wanted.ranges,
                 on_progress=progressed,
             )
             return ReadBack(found, "wire", view.cached, why=why)
@@ -173,7 +173,7 @@ class _Check:
                 if met == self._reader.most:
                     return
                 if digested % WINDOW == 0:
-                    done = self._at if self._wanted.blocks is None else digested * BLOCK
+                    done = self._at if self._wanted.some is None else digested * BLOCK
                     self._tell(done, digested * BLOCK)
                 if digested == _MEASURED and self._measures:
                     self._compare_speeds(wire_speed, digested * BLOCK, time.monotonic() - began)

@@ -19,25 +19,20 @@ _SPAN = 256 * GiB
 
 @dataclass(frozen=True)
 class Wanted:
-    """`blocks`: their offsets, in order; None for all."""
+    """`some`: runs of whole blocks (offset, length), in order; None for all."""
 
     digests: Digests
-    blocks: Sequence[int] | None
+    some: Sequence[tuple[int, int]] | None
 
     @property
-    def ranges(self) -> list[tuple[int, int]]:
+    def ranges(self) -> Sequence[tuple[int, int]]:
         """(offset, length) of runs of whole blocks."""
-        capacity = self.digests.capacity
-        if self.blocks is None:
-            return [(0, capacity)]
-        return [(offset, min(BLOCK, capacity - offset)) for offset in self.blocks]
+        return [(0, self.digests.capacity)] if self.some is None else self.some
 
     def content(self) -> Iterator[int]:
         """The offsets of those whose digests say that they are not all zero."""
-        if self.blocks is None:
-            yield from self.digests.data_blocks()
-        else:
-            yield from (block for block in self.blocks if self.digests.get(block).strip(b"\0"))
+        for offset, length in self.ranges:
+            yield from self.digests.data_blocks(offset, length)
 
     def reread(self, chance: random.Random) -> tuple[int, list[int]]:
         """How many blocks of content there are, and the offsets, in order, of those to be read over the wire
@@ -53,10 +48,11 @@ class Wanted:
 
     def to_read(self, zeroes: Callable[[int, int], list[tuple[int, int]]]) -> Iterator[int]:
         """The offsets of those that are to be read, in order: a block is taken as zero only if its digest
-        says zero and the image's tables do, which `zeroes(start, end)` tells; it is not asked of single
-        blocks."""
-        if self.blocks is not None:
-            yield from self.blocks
+        says zero and the image's tables do, which `zeroes(start, end)` tells; it is not asked of `some`,
+        which are content but for a few."""
+        if self.some is not None:
+            for offset, length in self.some:
+                yield from range(offset, offset + length, BLOCK)
             return
         for start in range(0, self.digests.capacity, _SPAN):
             end = min(start + _SPAN, self.digests.capacity)

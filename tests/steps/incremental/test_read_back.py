@@ -9,6 +9,7 @@ import pytest
 
 from runner.base.units import MiB
 from steps.copy.extents import BLOCK
+from steps.incremental.read_back import Scope
 from steps.incremental.written_map import map_file, read_map
 from steps.repository import layout
 from steps.values.image import Image
@@ -47,6 +48,13 @@ def test_a_map_that_is_not_as_it_was_written_is_none(hub: Hub, harm: Callable[[b
     assert harmed != before
     path.write_bytes(harmed)
     assert read_map(hub.context(), image, WRITTEN) is None
+
+
+def test_what_is_inherited_is_told_from_what_the_image_holds() -> None:
+    blocks = [(0, 2 * BLOCK), (3 * BLOCK, BLOCK), (5 * BLOCK, BLOCK), (9 * BLOCK, 512)]
+    assert Scope(RANGES, blocks).inherited(5) == 1
+    assert Scope(RANGES, None).inherited(10) == 6
+    assert Scope(None, None).inherited(10) == 0
 
 
 def test_a_map_of_another_copy_is_none(hub: Hub) -> None:

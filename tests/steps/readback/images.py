@@ -13,6 +13,7 @@ from blake3 import blake3
 from runner.base.units import KiB, MiB
 from steps.copy.compare import Compared
 from steps.copy.digests import Digests
+from steps.copy.extents import one_by_one
 from steps.qemu.nodes import Nodes
 from steps.readback.comparison import ImageReader, ReadBack, Readback
 from steps.readback.image import ImageAtRest
@@ -45,7 +46,8 @@ class Stored:
     def read_back(
         self, hub: Hub, how: Readback = "host", blocks: Sequence[int] | None = None, most: int = 100
     ) -> ReadBack:
-        return self.reader(hub, most).read_back(blocks, how)
+        some = None if blocks is None else one_by_one(blocks, self.digests.capacity)
+        return self.reader(hub, most).read_back(some, how)
 
     def write(self, offset: int, length: int, byte: int) -> None:
         """Into the image, behind the digests' back."""

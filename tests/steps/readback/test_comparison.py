@@ -116,6 +116,16 @@ def test_single_blocks_are_read_alone(hub: Hub, increment: Stored) -> None:
     assert increment.read_back(hub, blocks=blocks).found.offsets == (12 * MiB,)
 
 
+def test_of_some_blocks_only_content_is_read_over_the_wire(hub: Hub, increment: Stored) -> None:
+    told: list[Compared] = []
+    blocks = [(7 * MiB, 2 * MiB), (20 * MiB, 6 * MiB), (40 * MiB, 512)]
+    seen = increment.reader(hub, tell=told.append).read_back(blocks, "wire")
+    assert (seen.found.blocks, seen.found.compared) == ((), 9)
+    assert told[-1].read == MiB + 64 * KiB + 512, "block 8 became zero, and of block 20 one cluster is content"
+    increment.write(25 * MiB, 512, 1)
+    assert increment.reader(hub).read_back(blocks, "wire").found.offsets == (25 * MiB,)
+
+
 @pytest.fixture
 def chain(increment: Stored, tmp_path: Path) -> Stored:
     """Of four images."""
@@ -443,8 +453,8 @@ def test_a_share_of_the_content_is_read_over_the_wire_too_and_another_one_each_t
         assert 50 < len(blocks) < 200
         assert blocks == sorted(set(blocks)) and all(block % (2 * MiB) == 0 for block in blocks)
     assert chosen[0] != chosen[1]
-    assert Wanted(digests, [2 * MiB, 3 * MiB]).reread(random.SystemRandom()) == (1, [2 * MiB])
-    assert Wanted(digests, [3 * MiB]).reread(random.SystemRandom()) == (0, [])
+    assert Wanted(digests, [(2 * MiB, 2 * MiB)]).reread(random.SystemRandom()) == (1, [2 * MiB])
+    assert Wanted(digests, [(3 * MiB, MiB)]).reread(random.SystemRandom()) == (0, [])
 
 
 def test_what_is_to_be_read_of_many_tib_is_never_held(tmp_path: Path) -> None:
