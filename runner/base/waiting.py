@@ -1,8 +1,7 @@
 """The one way to wait for a condition, and the one way to try again: both have a limit, and both end at once
 when the run is told to stop.
 
-`tenacity` counts, paces and limits; a stop is an event that its pauses wait for. It is imported at the first
-wait: its import takes 56 ms of a `sendense plan --offline`, which waits for nothing.
+What is tried again is counted, paced and limited by `tenacity`; a stop is an event that all pauses wait for.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.base.errors import Interrupted
 
@@ -86,11 +86,20 @@ def unless_stopped(
 
     threading.Thread(target=run, name="may be left", daemon=True).start()
     try:
-        until(lambda: wait([ended], LOOK).done, stop=stop, timeout=math.inf, pause=0)
+        until(partial(has_ended, ended), stop=stop, timeout=math.inf, pause=0)
     except Interrupted:
         ended.add_done_callback(lambda late: None if late.exception() else drop(late.result()))
         raise
     return ended.result()
+
+
+def has_ended(work: Future[Any]) -> bool:
+    """Within LOOK seconds."""
+    try:
+        work.exception(LOOK)
+    except TimeoutError:
+        return False
+    return True
 
 
 def until(
@@ -107,28 +116,16 @@ def until(
 
     Raises Interrupted once `stop` is set, what `late` makes once `timeout` seconds are over, and what `ready`
     raises."""
-    from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_exponential, wait_fixed
-    from tenacity.stop import stop_when_event_set
-
-    def pause_or_stop(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise Interrupted
-
-    asking = Retrying(
-        retry=retry_if_result(lambda answer: not answer),
-        stop=stop_when_event_set(stop) | stop_after_delay(timeout),
-        wait=wait_fixed(pause)
-        if longest_pause is None
-        else wait_exponential(multiplier=pause, exp_base=1.5, max=longest_pause),
-        sleep=pause_or_stop,
-    )
-    try:
-        answer = asking(ready)
-    except RetryError:
+    ends = time.monotonic() + timeout
+    while not (answer := ready()):
         if stop.is_set():
-            raise Interrupted from None
-        raise late() from None
-    assert answer is not None
+            raise Interrupted
+        if time.monotonic() >= ends:
+            raise late()
+        if stop.wait(pause):
+            raise Interrupted
+        if longest_pause is not None:
+            pause = min(pause * 1.5, longest_pause)
     return answer
 
 
@@ -154,6 +151,14 @@ def again(
     that failed.
 
     Raises the last error. Where it would be tried again and `stop` is set, Interrupted from that error."""
+    began = time.monotonic()
+    try:
+        return act(1)
+    except BaseException as error:
+        if not on(error):
+            raise
+        first_error = error
+    # What fails is rare, and the import of what counts and paces further attempts takes 15 ms.
     from tenacity import Retrying, retry_if_exception, wait_exponential
 
     accepted = retry_if_exception(on)
@@ -178,7 +183,7 @@ def again(
 
     trying = Retrying(
         retry=is_worth_it,
-        stop=_limits(attempts, timeout),
+        stop=_limits(attempts, None if timeout is None else timeout - (time.monotonic() - began)),
         wait=wait_exponential(multiplier=first, exp_base=growth, max=first if longest is None else longest),
         sleep=pause,
         before_sleep=tell,
@@ -186,6 +191,8 @@ def again(
     )
     for attempt in trying:
         with attempt:
+            if attempt.retry_state.attempt_number == 1:
+                raise first_error
             result = act(attempt.retry_state.attempt_number)
     return result
 

@@ -16,14 +16,14 @@ import itertools
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from runner.base.errors import HostError, Interrupted, SendenseError
-from runner.base.waiting import LOOK, NEVER, until
+from runner.base.waiting import NEVER, has_ended, until
 from runner.hosts import process, ssh_control, ssh_process
 from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.host import Child, Forwards
@@ -80,7 +80,7 @@ class SharedTunnel:
             if begins:
                 self._log_in(opening, stop)
             else:
-                until(partial(_has_ended, opening), stop=stop, timeout=math.inf, pause=0)
+                until(partial(has_ended, opening), stop=stop, timeout=math.inf, pause=0)
             try:
                 connection = opening.result()
             except Interrupted:
@@ -124,10 +124,6 @@ class SharedTunnel:
                 return
             self._open.remove(connection)
         connection.closing.close()
-
-
-def _has_ended(opening: Future[_Connection]) -> bool:
-    return bool(wait([opening], LOOK).done)
 
 
 @dataclass(eq=False)
