@@ -9,6 +9,7 @@ is, nothing is told at all (UnreadableError).
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from runner.base.errors import StateError
@@ -96,6 +97,9 @@ def _is_point(vm: str, point: str, name: str) -> bool:
 
 
 def _is_small(found: Found) -> bool:
+    # By its name first: most are files of disks.
+    if found.path.rpartition("/")[2] not in (*listing.READ, layout.IDENTITIES):
+        return False
     vm, point, name = _parts(found.path)
     if layout.uuid_of_vm_directory(vm) is None:
         return False
@@ -123,7 +127,7 @@ def _parts(path: str) -> tuple[str, str, str]:
 
 def _contents(root: str, found: Listing) -> Contents:
     contents = Contents()
-    points: list[tuple[str, str]] = []
+    points: dict[str, list[str]] = {}
     failed = dict(found.failed)
     # One file that cannot be read puts all of its point in doubt: it may be what speaks against it.
     doubtful = {_parts(path)[:2] for path in failed}
@@ -133,8 +137,8 @@ def _contents(root: str, found: Listing) -> Contents:
             contents.vms[vm] = VmDirectory(posixpath.join(root, vm))
         return contents.vms[vm]
 
-    for one in sorted(found.found.values(), key=lambda one: one.path):
-        vm, point, name = _parts(one.path)
+    for path, one in sorted(found.found.items()):
+        vm, point, name = _parts(path)
         uuid = layout.uuid_of_vm_directory(vm)
         try:
             if uuid is None:
@@ -147,19 +151,17 @@ def _contents(root: str, found: Listing) -> Contents:
                     of(vm).adopted = identities.parse(content, point)
             elif not name:
                 if _place(of(vm), one, point) and (vm, point) not in doubtful:
-                    points.append((vm, point))
+                    points.setdefault(vm, []).append(point)
             elif name not in listing.READ:
-                _size(of(vm), one, point, name)
+                _size(of(vm), one, f"{point}/{name}")
         except _Foreign as foreign:
             contents.skipped.append(Skipped(path=posixpath.join(root, one.path), why=foreign.message))
         except StateError as error:
             failed.setdefault(one.path, error.message)
-    entries: dict[str, list[Entry]] = {}
-    for vm, point in points:
-        try:
-            entries.setdefault(vm, []).append(_entry(of(vm), point, found.contents))
-        except StateError as error:
-            failed[f"{vm}/{point}"] = error.message
+    for vm, names in points.items():
+        entries, why = _entries(of(vm), names, found.contents)
+        of(vm).entries = oldest_first(entries)
+        failed.update((f"{vm}/{point}", said) for point, said in why.items())
     for path, why in sorted(failed.items()):
         vm, point, _ = _parts(path)
         absolute = posixpath.join(root, path)
@@ -168,8 +170,6 @@ def _contents(root: str, found: Listing) -> Contents:
         else:
             named = point if point and point != layout.IDENTITIES else None
             of(vm).unread.append(Unread(path=absolute, why=why, point=named))
-    for vm, some in entries.items():
-        of(vm).entries = oldest_first(some)
     return contents
 
 
@@ -203,26 +203,41 @@ def _place(vm: VmDirectory, one: Found, name: str) -> bool:
     return is_point
 
 
-def _size(vm: VmDirectory, one: Found, point: str, name: str) -> None:
-    """Of what belongs to a disk."""
+def _size(vm: VmDirectory, one: Found, path: str) -> None:
+    """Of what belongs to a disk; `path` is relative to the VM's directory."""
     if one.kind == "f" and one.size:
-        vm.stored[f"{vm.path}/{point}/{name}"] = one.taken
-    vm.leftovers |= name.endswith((layout.REBUILT, layout.MOVING))
+        vm.stored[f"{vm.path}/{path}"] = one.taken
+    vm.leftovers |= path.endswith((layout.REBUILT, layout.MOVING))
 
 
-def _entry(vm: VmDirectory, name: str, contents: dict[str, bytes]) -> Entry:
-    directory = f"{vm.name}/{name}"
+def _entries(
+    vm: VmDirectory, points: Iterable[str], contents: dict[str, bytes]
+) -> tuple[list[Entry], dict[str, str]]:
+    """Of the points that can be read, and why the others cannot, by their names."""
+    entries: list[Entry] = []
+    failed: dict[str, str] = {}
+    uuids = vm.uuids
+    for point in points:
+        try:
+            entries.append(_entry(f"{vm.path}/{point}", uuids, contents))
+        except StateError as error:
+            failed[point] = error.message
+    return entries, failed
+
+
+def _entry(path: str, uuids: Container[str], contents: dict[str, bytes]) -> Entry:
+    directory, name = "/".join(path.rsplit("/", 2)[1:]), path.rpartition("/")[2]
     # Taken out: of thousands the texts need not stay beside the models.
     content = contents.pop(f"{directory}/{layout.MANIFEST}", None)
     if content is None:
         raise StateError(f"it has no {layout.MANIFEST}")
     made = manifest.parse(content, layout.MANIFEST)
     # A directory that was copied by hand would pass for a second point with the same image.
-    if made.point != name or made.vm.instance_uuid.lower() not in vm.uuids:
+    if made.point != name or made.vm.instance_uuid.lower() not in uuids:
         raise StateError(
             f"its {layout.MANIFEST} is that of {made.vm.name}, {made.point}; it was copied or renamed"
         )
-    return Entry(posixpath.join(vm.path, name), made, _marks(directory, contents))
+    return Entry(path, made, _marks(directory, contents))
 
 
 _NO_MARKS = Marks()
