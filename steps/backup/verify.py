@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import posixpath
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from runner.base.errors import DifferenceError, StateError
-from runner.base.model import HOW, JobModel, Model
-from runner.base.sealed import Damaged, seal, unseal
+from runner.base.errors import DifferenceError, Interrupted, SendenseError, StateError
+from runner.base.model import HOW, JobModel
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
+from steps.backup import verified_marker
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
 from steps.copy.compare import BlockDifference
@@ -44,17 +44,6 @@ class VerifyIn(JobModel):
     """wire: the image is read over NBD, and digested here; host: its host reads it and makes the digests, by
     qemu-img and b3sum, and some blocks are read over NBD too; auto: that where the image is on another host
     that has both, unless the wire was measured to be faster."""
-
-
-class _Marker(Model):
-    """What was verified, and of which state of the image file."""
-
-    VERSION: ClassVar[int] = 1
-
-    schema_version: int = VERSION
-    size: int
-    mtime_ns: int
-    verified: Verified
 
 
 class ImageDiffersError(DifferenceError):
@@ -141,43 +130,36 @@ class Verify(Step[VerifyIn, Empty, Verified]):
         host, image = ctx.host(inputs.copied.image.host), inputs.copied.image
         if recorded is not None and published(ctx, host, image):
             return recorded
-        marker = _read_marker(host, image)
+        marker = verified_marker.read(host, image)
         if marker is None or (marker.verified.copied, marker.verified.level) != (inputs.copied, inputs.level):
             return None
         if recorded not in (None, marker.verified) or not digests_are_there(host, inputs.copied):
             return None
-        return marker.verified if (marker.size, marker.mtime_ns) == _state(host, image) else None
+        return (
+            marker.verified
+            if (marker.size, marker.mtime_ns) == verified_marker.state_of(host, image)
+            else None
+        )
 
     def run(self, ctx: Context, inputs: VerifyIn, live: Empty) -> Verified:
-        copied, image = inputs.copied, inputs.copied.image
-        host = ctx.host(image.host)
-        host.remove(_marker(image))
+        image, host = inputs.copied.image, ctx.host(inputs.copied.image.host)
+        verified_marker.remove(host, image)
         # Of before the comparison: a write in the middle of it then makes the marker void.
-        size, mtime_ns = _state(host, image)
-        leaks = _check_tables(host, image)
-        with _fetch_digests(ctx, host, copied) as digests:
-            scope = scope_of(ctx, copied, inputs.level, digests)
-            seen = _compare(ctx, inputs, digests, scope)
-            found = Verified(
-                copied=copied,
-                level=inputs.level,
-                blocks=digests.size // ENTRY,
-                compared=seen.found.compared,
-                inherited=scope.inherited(seen.found.compared),
-                cached=seen.cached,
-                readback=seen.by,
-                reread=seen.reread,
-                tools=seen.tools,
-                why=seen.why,
-                leaks=leaks,
-                at=datetime.now(UTC),
-            )
-        marker = _Marker(size=size, mtime_ns=mtime_ns, verified=found)
-        host.write(_marker(image), seal(marker.to_json_value()))
+        state = verified_marker.state_of(host, image)
+        with ThreadPoolExecutor(1, thread_name_prefix="qemu-img check") as beside:
+            tables = beside.submit(_check_tables, host, image)
+            try:
+                found = _compared(ctx, inputs, tables)
+            except Interrupted:
+                raise
+            except SendenseError:
+                tables.result()  # what is wrong with them explains all else
+                raise
+        verified_marker.write(host, image, state, found)
         return found
 
     def undo(self, ctx: Context, inputs: VerifyIn, out: Verified) -> None:
-        ctx.host(out.copied.image.host).remove(_marker(out.copied.image))
+        verified_marker.remove(ctx.host(out.copied.image.host), out.copied.image)
 
     def preflight(self, ctx: Context | None, known: Known[VerifyIn, Verified]) -> Preflight[Verified]:
         return Preflight(settings=known.settings(verify="level", readback="readback"))
@@ -238,6 +220,32 @@ def _check_tables(host: Host, image: Image) -> int:
     return report.leaks
 
 
+def _compared(ctx: Context, inputs: VerifyIn, tables: Future[int]) -> Verified:
+    """`tables`: the leaks that `_check_tables` finds meanwhile, or what it raises."""
+    copied = inputs.copied
+    with _fetch_digests(ctx, ctx.host(copied.image.host), copied) as digests:
+        scope = scope_of(ctx, copied, inputs.level, digests)
+        seen = _read_back(ctx, inputs, digests, scope)
+        # Who reads through corrupt tables blames the copy, or the parents, for what he finds.
+        leaks = tables.result()
+        for difference in seen.found.blocks:
+            raise _differs(ctx, copied, scope, difference)
+        return Verified(
+            copied=copied,
+            level=inputs.level,
+            blocks=digests.size // ENTRY,
+            compared=seen.found.compared,
+            inherited=scope.inherited(seen.found.compared),
+            cached=seen.cached,
+            readback=seen.by,
+            reread=seen.reread,
+            tools=seen.tools,
+            why=seen.why,
+            leaks=leaks,
+            at=datetime.now(UTC),
+        )
+
+
 def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     local = ctx.scratch / layout.digests(copied.key)
     try:
@@ -257,7 +265,7 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     return digests
 
 
-def _compare(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> ReadBack:
+def _read_back(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> ReadBack:
     copied, image = inputs.copied, inputs.copied.image
     if inputs.level == "metadata":
         return ReadBack(Differences((), 0), "wire", cached=False)
@@ -270,16 +278,18 @@ def _compare(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> 
         most=1,
         tell=lambda now: ctx.progress(f"disk {image.key}", "verify", **asdict(now)),
     )
-    seen = reader.read_back(scope.ranges, inputs.readback)
-    for difference in seen.found.blocks:
-        if not scope.is_own(difference.offset):
-            raise _parent_differs(ctx, copied, difference)
-        before = ctx.previous_failure or {}
-        again = (before.get("offset"), before.get("disk")) == (difference.offset, image.key)
-        # What was recorded of the copy is proven wrong: the next one begins at byte 0.
-        ctx.log(layout.ledger(image.key)).remove()
-        raise ImageDiffersError(image, difference, again=again)
-    return seen
+    return reader.read_back(scope.ranges, inputs.readback)
+
+
+def _differs(ctx: Context, copied: Copied, scope: Scope, difference: BlockDifference) -> DifferenceError:
+    image = copied.image
+    if not scope.is_own(difference.offset):
+        return _parent_differs(ctx, copied, difference)
+    before = ctx.previous_failure or {}
+    again = (before.get("offset"), before.get("disk")) == (difference.offset, image.key)
+    # What was recorded of the copy is proven wrong: the next one begins at byte 0.
+    ctx.log(layout.ledger(image.key)).remove()
+    return ImageDiffersError(image, difference, again=again)
 
 
 def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -> ParentDiffersError:
@@ -287,21 +297,3 @@ def _parent_differs(ctx: Context, copied: Copied, difference: BlockDifference) -
     why = f"a block of the chain does not match its digest at offset {difference.offset}"
     damaged(ctx, copied.base, copied.image, why, difference.offset)
     return ParentDiffersError(copied.image, difference)
-
-
-def _state(host: Host, image: Image) -> tuple[int, int]:
-    """Size and time of last change of the image file; zeroes if it is gone, which no file is."""
-    found = host.stat(image.path)
-    return (found.size, found.mtime_ns) if found else (0, 0)
-
-
-def _marker(image: Image) -> str:
-    return posixpath.join(image.directory, layout.markers(image.key)[1])
-
-
-def _read_marker(host: Host, image: Image) -> _Marker | None:
-    try:
-        return unseal(host.read(_marker(image)), _Marker, _Marker.VERSION)
-    except (FileNotFoundError, StateError, Damaged):
-        # Absent, damaged or not of this version: the work is done again, which makes it right.
-        return None

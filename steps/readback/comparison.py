@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.base.errors import CommandError
+from runner.base.side_by_side import both
 from runner.base.units import human_bytes
 from runner.hosts.host import Host
 from runner.hosts.supervisor import NoRoomError
@@ -28,7 +29,16 @@ from steps.copy.digests import Digests
 from steps.copy.extents import BLOCK
 from steps.readback import wire
 from steps.readback.image import ImageAtRest
-from steps.readback.on_host import BATCH, CLIENTS, SIDE_BY_SIDE, WINDOW, HostDigests, StalledError, ToolsError
+from steps.readback.on_host import (
+    BATCH,
+    CLIENTS,
+    SIDE_BY_SIDE,
+    WINDOW,
+    HostDigests,
+    StalledError,
+    ToolsError,
+    proven_tools,
+)
 from steps.readback.wanted import Wanted
 from steps.repository.manifest import ReadBy
 
@@ -118,10 +128,10 @@ class ImageReader:
             return ReadBack(found, "wire", view.cached, why=why)
 
     def _on_host(self, wanted: Wanted, reread: Sequence[int], *, measures: bool) -> ReadBack:
-        with (
-            wire.opened(self.ctx, self.host, self.image, beside=CLIENTS) as view,
-            HostDigests.opened(self.ctx, self.host, self.image, view.exporter) as there,
-        ):
+        with both(
+            wire.opened(self.ctx, self.host, self.image, beside=CLIENTS), proven_tools(self.ctx, self.host)
+        ) as (view, tools):
+            there = HostDigests(tools, self.image, view.exporter)
             check = _Check(self, view, there, wanted, measures=measures)
             found = check.run(reread)
             return ReadBack(found, "host", view.cached, len(reread), there.tools, check.speeds)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -96,32 +96,39 @@ class StalledError(SendenseError):
         )
 
 
-class HostDigests:
-    """Good while `opened` is."""
+@dataclass(frozen=True)
+class ProvenTools:
+    """A host's, which made the digests of random blocks. `directory`: room there for what they read;
+    `words`: what they are."""
 
-    def __init__(
-        self, host: Host, image: ImageAtRest, directory: str, served: Exporter, tools: str = ""
-    ) -> None:
-        self.tools = tools
-        """What makes them, in words."""
-        self._host = host
+    host: Host
+    directory: str
+    words: str
+
+
+@contextmanager
+def proven_tools(ctx: Context, host: Host) -> Iterator[ProvenTools]:
+    """The room is theirs for as long as the block. Raises ToolMissing, ToolsError, StalledError, NoRoomError,
+    CommandError, HostError, Interrupted."""
+    words = f"b3sum {B3SUM.require(ctx, host)} and qemu-img {_require_map(ctx, host)}"
+    with host.tempdir(room=ROOM) as directory:
+        _prove(host, directory)
+        yield ProvenTools(host, directory, words)
+
+
+class HostDigests:
+    """Of `image`, by the tools of its host. `served`: the image on that host, read-only, for `CLIENTS`
+    connections more than others make."""
+
+    def __init__(self, tools: ProvenTools, image: ImageAtRest, served: Exporter) -> None:
+        self.tools = tools.words
+        self._host = tools.host
         self._image = image
-        self._directory = directory
+        self._directory = tools.directory
         self._nodes = (
             in_json(image.opens, direct=not served.cached),
             served_in_json(served.at, served.export),
         )
-
-    @classmethod
-    @contextmanager
-    def opened(cls, ctx: Context, host: Host, image: ImageAtRest, served: Exporter) -> Iterator[HostDigests]:
-        """`served`: the image on that host, read-only, for `CLIENTS` connections more than others make. The
-        tools have proven themselves then. Raises ToolMissing, ToolsError, StalledError, NoRoomError,
-        CommandError, HostError, Interrupted."""
-        tools = f"b3sum {B3SUM.require(ctx, host)} and qemu-img {_require_map(ctx, host)}"
-        with host.tempdir(room=ROOM) as directory:
-            _prove(host, directory)
-            yield cls(host, image, directory, served, tools)
 
     def digests(self, blocks: Iterable[int]) -> Generator[tuple[int, bytes], None, None]:
         """Each of the blocks (offsets, in order) with its digest. Raises ToolsError, StalledError,

@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbd
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from runner.base.units import MiB
 from runner.events.events import NodeProgress
 from runner.events.flow import Flow
+from runner.hosts.host import Host
 from steps.backup.verify import (
     CorruptImageError,
     DigestsDifferError,
@@ -21,6 +24,7 @@ from steps.backup.verify import (
 from steps.copy.digests import zero_digest
 from steps.copy.extents import PART
 from steps.qemu import img
+from steps.readback.comparison import ImageReader, ReadBack
 from steps.values.copied import Checked, Copied
 from steps.values.image import Image
 from steps.values.verified import Verified
@@ -215,6 +219,29 @@ def test_corrupt_tables_are_an_error_that_says_what_to_do(hub: Hub, copied: Copi
     ) as found:
         verify(hub, copied)
     assert (found.value.exit_code, found.value.invalidates) == (5, ("copied", "copied/target"))
+
+
+def test_corrupt_tables_explain_what_reads_otherwise_though_both_are_looked_for_at_once(
+    hub: Hub, copied: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are checked until the image was read: a difference that comes of them is not called the copy's."""
+    flip(copied.image, content(MiB)[:512])
+    read, read_back = threading.Event(), ImageReader.read_back
+
+    def reading(self: ImageReader, *asked: Any) -> ReadBack:
+        seen = read_back(self, *asked)
+        assert seen.found.blocks
+        read.set()
+        return seen
+
+    def check(host: Host, path: str, **_: object) -> img.CheckReport:
+        assert read.wait(30)
+        return img.CheckReport(corruptions=1)
+
+    monkeypatch.setattr(ImageReader, "read_back", reading)
+    monkeypatch.setattr(img, "check", check)
+    with pytest.raises(CorruptImageError):
+        verify(hub, copied)
 
 
 def test_leaked_clusters_are_counted_and_no_error(hub: Hub, copied: Copied) -> None:
