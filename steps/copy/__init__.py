@@ -15,6 +15,7 @@ writing of files (`runner.hosts.files`) and how a binding that is missing is rep
     changes.py    what changed since the parent     earlier.py   what the target is known to hold
     overlay.py    an image on a parent, as a target
     patch.py      reading of blocks that changed in part
+    buffers.py    memory for the blocks on their way
     digests.py    the BLAKE3 of every 1 MiB block, as a sparse file
     ledger.py     the flushed ranges of a copy, as a file that survives a crash
 """

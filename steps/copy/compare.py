@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from runner.base.errors import DifferenceError
+from steps.copy.buffers import buffers
 from steps.copy.digests import ENTRY, Digests, digest_of
 from steps.copy.endpoint import Endpoint, WrongEndpoint
 from steps.copy.extent_walk import Survey
@@ -122,7 +123,7 @@ class _Comparison:
             wanted = [(offset, min(BLOCK, size - offset)) for offset in blocks]
             self._survey = Survey(wanted, left=_unknown, right=_unknown)
         self._total = sum(length for _, length in wanted)
-        self._buffers = [memoryview(bytearray(BLOCK)) for _ in range(in_flight)]
+        self._buffers = buffers(in_flight)
         self._differences: list[BlockDifference] = []
         self._done = self._compared = self._read = self._bytes_read = 0
         self._began = self._reported = time.monotonic()

@@ -38,11 +38,12 @@ def digest_of(block: memoryview | bytes) -> bytes:
     return zero_digest(len(block)) if _is_zero(block) else blake3(block).digest()
 
 
-def content_of(block: memoryview) -> int:
-    """The mask (see `extents`) of the parts of a block that are not all zeroes."""
+def content_of(block: memoryview, among: int) -> int:
+    """The mask (see `extents`) of the parts of a block that are not all zeroes, among those that another mask
+    has."""
     mask = 0
     for number, first in enumerate(bytes(block[::PART])):
-        if first or not _is_zero(block[number * PART : (number + 1) * PART]):
+        if among >> number & 1 and (first or not _is_zero(block[number * PART : (number + 1) * PART])):
             mask |= 1 << number
     return mask
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from runner.base.units import MiB
+from steps.copy.buffers import buffers
 from steps.copy.digests import Digests, content_of, digest_of, zero_digest
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
@@ -68,8 +69,9 @@ class Copy:
 _PROGRESS_INTERVAL = 0.5
 
 Reading = Callable[[Traffic, Piece, memoryview, Callable[[int], None]], None]
-"""``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, one block, and
-calls ``then(read)``, now or in a turn of `traffic`, with how many of them came from the source."""
+"""``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, one block: zeroes
+outside the parts that `piece.left` has. It calls ``then(read)``, now or in a turn of `traffic`, with how many
+of them came from the source."""
 
 
 def copy(
@@ -149,7 +151,7 @@ class _Copy:
             left=lambda offset, length, then: self._traffic.extents(source, offset, length, then),
             right=lambda offset, length, then: self._traffic.extents(target, offset, length, then),
         )
-        self._buffers = [memoryview(bytearray(BLOCK)) for _ in range(tuning.in_flight)]
+        self._buffers = buffers(tuning.in_flight)
         self._zeroing = 0
         """Zero requests in flight."""
         self._unflushed = 0
@@ -224,7 +226,7 @@ class _Copy:
             self._settle(piece, entry, read=piece.length)
             return
         # By the bytes, not by the extents: a source may call content what holds only zeroes.
-        if content := content_of(block):
+        if content := content_of(block, piece.left):
             self._digests.put(piece.offset, digest)
             self._write(piece, content, buffer, digest)
             return

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from runner.base.errors import HostError, StateError
 from runner.base.units import GiB, MiB, TiB
 from runner.hosts.files import NoSpaceError
-from steps.copy.digests import Digests, digest_of, file_size, zero_digest
-from steps.copy.extents import BLOCK, Extent
+from steps.copy.digests import Digests, content_of, digest_of, file_size, zero_digest
+from steps.copy.extents import BLOCK, PART, WHOLE, Extent
 
 CAPACITY = 5 * GiB + 512
 """5121 blocks, the last one of a sector."""
@@ -130,3 +130,12 @@ def test_one_byte_anywhere_makes_a_block_content(length):
         block = memoryview(bytearray(length))
         block[at] = 1
         assert digest_of(block) == blake3(block).digest() != zero_digest(length)
+
+
+@given(st.integers(1, BLOCK), st.lists(st.integers(0, BLOCK - 1), max_size=5), st.integers(0, WHOLE))
+def test_the_parts_of_a_block_that_hold_a_byte_are_its_content_as_far_as_they_are_asked_for(length, places, among):
+    block = bytearray(length)
+    for place in places:
+        block[place % length] = 1
+    expected = sum({1 << place % length // PART for place in places})
+    assert content_of(memoryview(block), among) == expected & among
