@@ -4,68 +4,115 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.hosts.files import is_temporary
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.backup import point_manifest
-from steps.backup.unpublished import Unpublished
+from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.qemu import img
 from steps.repository import layout, manifest
+from steps.repository.manifest import Manifest
 from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
 
+_BESIDE = 3
+"""Things that are asked and done while the VM's files are saved."""
+
 
 def complete(ctx: Context, inputs: Unpublished, host: Host, point: str) -> None:
-    """Everything of the point is in the `.partial` directory and on stable storage."""
+    """Everything of the point is in the `.partial` directory and on stable storage. What does not wait for
+    each other goes side by side."""
     directory = inputs.directory
-    vm_files = posixpath.join(directory, layout.VM_FILES)
-    disks = sorted(disk.copied.key for disk in inputs.disks)
-    wanted = {
-        name for key in disks for name in (layout.image(key), layout.digests(key), *layout.markers(key))
-    }
-    # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
-    others = set(host.listdir(directory)) - wanted
-    host.remove(*(posixpath.join(directory, name) for name in others), recursive=True)
-    host.mkdir(vm_files)
-    # Read only now, and written only there: guests are given passwords in it.
-    saved = snapshots.configuration(vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.moref)
-    config = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False)
-    host.write(posixpath.join(vm_files, layout.VM_CONFIG), config.encode() + b"\n")
-    notes = [f"Disk {left.key} ({left.label}, {left.why}) is not in this point." for left in inputs.uncovered]
-    nvram = _save_nvram(ctx, inputs, host, vm_files, notes)
-    tools = _tools(ctx, inputs, host, notes)
-    files = (posixpath.join(directory, name(key)) for key in disks for name in (layout.image, layout.digests))
-    # Images and digests before the manifest that vouches for them: a power cut must not keep the manifest and
-    # lose what it describes.
-    host.sync(*files)
-    made = point_manifest.of(ctx, inputs, point, host, nvram=nvram, notes=tuple(notes), tools=tools)
+    keys = sorted(disk.copied.key for disk in inputs.disks)
+    files = [posixpath.join(directory, name(key)) for key in keys for name in (layout.image, layout.digests)]
+    with ThreadPoolExecutor(_BESIDE, thread_name_prefix="publish") as beside:
+        synced = beside.submit(host.sync, *files)
+        wrong = beside.submit(lambda: list(orphaned(inputs, host)))
+        there = beside.submit(point_manifest.there, host, posixpath.dirname(directory))
+        notes = [
+            f"Disk {left.key} ({left.label}, {left.why}) is not in this point." for left in inputs.uncovered
+        ]
+        nvram = _save_vm(ctx, inputs, host, keys, notes)
+        tools = _tools(ctx, inputs, host, notes)
+        if problems := wrong.result():
+            raise MixedUpError(problems)
+        made = point_manifest.of(
+            ctx, inputs, point, there.result(), nvram=nvram, notes=tuple(notes), tools=tools
+        )
+        # Images and digests before the manifest that vouches for them: a power cut must not keep the manifest
+        # and lose what it describes.
+        synced.result()
     for sentence in made.clocks:
         ctx.warn(sentence)
     host.write(posixpath.join(directory, layout.MANIFEST), manifest.dump(made))
     # The names of all files, too, before the rename that lists the point.
-    host.sync(vm_files, directory)
+    host.sync(posixpath.join(directory, layout.VM_FILES), directory)
 
 
-def _save_nvram(ctx: Context, inputs: Unpublished, host: Host, vm_files: str, notes: list[str]) -> str | None:
-    """Its file name in `vm_files`. A point without it still restores every disk: a failure is noted, not
-    raised."""
+def orphaned(inputs: Unpublished, host: Host) -> Iterator[str]:
+    """What is wrong with the parents of incremental images, in words: each must be a published point of this
+    VM, and be what the image itself names."""
+    directory = posixpath.dirname(inputs.directory)
+    seen = img.infos(host, [disk.image.path for disk in inputs.disks])
+    points: dict[str, Manifest | None] = {}
+    for disk, found in zip(inputs.disks, seen, strict=True):
+        image, parent, below = disk.image, disk.copied.parent, found.backing_file
+        if below != (parent and parent.image):
+            yield (
+                f"disk {image.key} in {image.path} is backed by {below or 'nothing'}, not by "
+                f"{parent and parent.image}"
+            )
+        if parent is None:
+            continue
+        if parent.point not in points:
+            points[parent.point] = manifest.read(host, posixpath.join(directory, parent.point))
+        there = points[parent.point]
+        if there is None or there.disk(image.key) is None:
+            yield (
+                f"disk {image.key} is backed by {parent.point}, which is not a restore point of "
+                f"{inputs.vm.name} with that disk"
+            )
+
+
+def _save_vm(
+    ctx: Context, inputs: Unpublished, host: Host, keys: Sequence[int], notes: list[str]
+) -> str | None:
+    """The VM's configuration, and its NVRAM, whose file name is returned."""
+    directory = inputs.directory
+    wanted = {name for key in keys for name in (layout.image(key), layout.digests(key), *layout.markers(key))}
+    # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
+    others = set(host.listdir(directory)) - wanted
+    host.remove(*(posixpath.join(directory, name) for name in others), recursive=True)
+    vm_files = posixpath.join(directory, layout.VM_FILES)
+    host.mkdir(vm_files)
+    # Read only now, and written only there: guests are given passwords in it.
+    saved = snapshots.configuration(vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.moref)
+    config = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    content = _nvram(ctx, inputs, notes)
+    name = None if content is None else f"{layout.slug(inputs.vm.name)}.nvram"
+    beside = () if name is None or content is None else ((name, content),)
+    host.write_sparse(posixpath.join(vm_files, layout.VM_CONFIG), len(config), [(0, config)], then=beside)
+    return name
+
+
+def _nvram(ctx: Context, inputs: Unpublished, notes: list[str]) -> bytes | None:
+    """A point without it still restores every disk: a failure is noted, not raised."""
     if inputs.snapshot.nvram is None:
         return None
     try:
         client = vcenter(ctx, inputs.snapshot.vcenter)
         file = datastores.file_of(client, inputs.snapshot.vm, inputs.snapshot.nvram)
-        content = client.download(inputs.snapshot.datacenter, file)
+        return client.download(inputs.snapshot.datacenter, file)
     except Interrupted:
         raise
     except SendenseError as error:
         notes.append(f"The NVRAM file {inputs.snapshot.nvram} could not be saved: {error.message}")
         ctx.warn(notes[-1])
         return None
-    name = f"{layout.slug(inputs.vm.name)}.nvram"
-    host.write(posixpath.join(vm_files, name), content)
-    return name
 
 
 def _tools(ctx: Context, inputs: Unpublished, host: Host, notes: list[str]) -> dict[str, str]:

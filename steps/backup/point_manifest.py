@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,32 +11,44 @@ from runner.step.context import Context
 from steps.backup.unpublished import Unpublished
 from steps.repository import layout, manifest, reader
 from steps.repository.manifest import LastFull, Manifest, PointDisk, VmIdentity
+from steps.repository.vm_directory import VmDirectory
 from steps.values.copied import Copied
 from steps.values.snapshot import SnapshotTaken
 from steps.values.verified import Verified
+
+
+@dataclass(frozen=True)
+class There:
+    """What a new point finds: the others of its VM, and the time by the host's own clock."""
+
+    seen: VmDirectory
+    clock: datetime
+
+
+def there(host: Host, directory: str) -> There:
+    """In a VM's directory, whose lock is held. Raises UnreadableError, CommandError."""
+    return There(reader.read(host, directory), _clock(host))
 
 
 def of(
     ctx: Context,
     inputs: Unpublished,
     point: str,
-    host: Host,
+    there: There,
     *,
     nvram: str | None,
     notes: tuple[str, ...],
     tools: dict[str, str],
 ) -> Manifest:
-    """Of the point called `point`, whose images are on `host`. The VM's lock is held. Raises UnreadableError,
-    CommandError."""
-    vm, snapshot = inputs.vm, inputs.snapshot
-    seen = reader.read(host, posixpath.dirname(inputs.disks[0].copied.image.directory))
+    """Of the point called `point`."""
+    vm, snapshot, seen = inputs.vm, inputs.snapshot, there.seen
     made = Manifest(
         point=point,
         sequence=seen.next_sequence,
         run=ctx.run.id,
         created=snapshot.created,
         published=datetime.now(UTC),
-        stored=_clock(host),
+        stored=there.clock,
         unread=tuple(sorted(name for name in seen.unread_points if layout.is_point(name))),
         vm=VmIdentity(
             vcenter_uuid=vm.vcenter_uuid,
@@ -63,7 +75,6 @@ def of(
 
 
 def _clock(host: Host) -> datetime:
-    """By the host's own clock."""
     return datetime.fromtimestamp(int(host.run(("date", "+%s")).stdout), UTC)
 
 

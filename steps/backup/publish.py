@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from runner.base.errors import SendenseError
@@ -20,9 +19,7 @@ from steps.backup import point_files, vm_directory
 from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
-from steps.qemu import img
 from steps.repository import layout, manifest, verification_records, vm_place
-from steps.repository.manifest import Manifest
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
 from steps.values.published import Published, PublishedDisk
@@ -93,8 +90,6 @@ class Publish(Step[Unpublished, Empty, Published]):
         path = vm_place.point_of_run(host, directory, ctx.run.id)
         if path is None:
             path = posixpath.join(directory, layout.point(inputs.snapshot.created, ctx.run.id))
-            if problems := list(_orphaned(inputs, host, directory)):
-                raise MixedUpError(problems)
             point_files.complete(ctx, inputs, host, posixpath.basename(path))
             try:
                 host.rename(inputs.directory, path)
@@ -204,27 +199,3 @@ def _made(of: Verified) -> PublishedDisk:
         blocks=of.blocks,
         compared=of.compared,
     )
-
-
-def _orphaned(inputs: Unpublished, host: Host, directory: str) -> Iterator[str]:
-    """What is wrong with the parents of incremental images, in words: each must be a published point of this
-    VM, and be what the image itself names."""
-    seen = img.infos(host, [disk.image.path for disk in inputs.disks])
-    points: dict[str, Manifest | None] = {}
-    for disk, found in zip(inputs.disks, seen, strict=True):
-        image, parent, below = disk.image, disk.copied.parent, found.backing_file
-        if below != (parent and parent.image):
-            yield (
-                f"disk {image.key} in {image.path} is backed by {below or 'nothing'}, not by "
-                f"{parent and parent.image}"
-            )
-        if parent is None:
-            continue
-        if parent.point not in points:
-            points[parent.point] = manifest.read(host, posixpath.join(directory, parent.point))
-        there = points[parent.point]
-        if there is None or there.disk(image.key) is None:
-            yield (
-                f"disk {image.key} is backed by {parent.point}, which is not a restore point of "
-                f"{inputs.vm.name} with that disk"
-            )
