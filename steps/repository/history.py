@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.verification_records import Marks
@@ -17,9 +18,16 @@ class Entry:
     manifest: Manifest
     marks: Marks
 
-    @property
+    # Both are asked for each rule and each chain of thousands of points again and again.
+
+    @cached_property
     def point(self) -> str:
         return self.manifest.point
+
+    @cached_property
+    def moment(self) -> datetime:
+        """See `Manifest.moment`."""
+        return self.manifest.moment
 
     def disk(self, key: int) -> PointDisk | None:
         return self.manifest.disk(key)

@@ -159,9 +159,9 @@ def _contents(root: str, found: Listing) -> Contents:
         except StateError as error:
             failed.setdefault(one.path, error.message)
     for vm, names in points.items():
-        entries, why = _entries(of(vm), names, found.contents)
+        entries, unread = _entries(of(vm), names, found.contents)
         of(vm).entries = oldest_first(entries)
-        failed.update((f"{vm}/{point}", said) for point, said in why.items())
+        failed.update((f"{vm}/{point}", why) for point, why in unread.items())
     for path, why in sorted(failed.items()):
         vm, point, _ = _parts(path)
         absolute = posixpath.join(root, path)

@@ -244,7 +244,7 @@ def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, s
         for entry in reversed(entries):
             if len(periods) >= (getattr(policy, rule.field) or 0):
                 break
-            period = rule.period(entry.manifest.moment.astimezone(UTC))
+            period = rule.period(entry.moment.astimezone(UTC))
             if period not in periods:
                 periods.add(period)
                 yield entry, f"{rule.field.removeprefix('keep_')} {period}"
