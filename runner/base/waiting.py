@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from runner.base import workers
 from runner.base.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def unless_stopped(
         except BaseException as error:  # noqa: BLE001  the waiting thread gets it
             ended.set_exception(error)
 
-    threading.Thread(target=run, name="may be left", daemon=True).start()
+    workers.start(run, "may be left")
     try:
         until(partial(has_ended, ended), stop=stop, timeout=math.inf, pause=0)
     except Interrupted:

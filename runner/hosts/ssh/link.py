@@ -17,9 +17,11 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 import paramiko
 
+from runner.base import workers
 from runner.hosts.ssh.login import Login
 
 SESSION_TIMEOUT = 30.0
@@ -119,9 +121,8 @@ class Link:
             if self._ahead is not None or self._sparse or self.held >= self.places:
                 return
             ahead = self._ahead = Future()
-        opening = threading.Thread(target=self._open_next, args=(ahead,), name="next session", daemon=True)
         try:
-            opening.start()
+            workers.start(partial(self._open_next, ahead), "next session")
         except RuntimeError:  # this machine has no thread left
             ahead.set_result(None)
             raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import paramiko
 
+from runner.base import workers
 from runner.base.errors import CommandError, HostError, Interrupted, SendenseError
 from runner.base.units import KiB
 from runner.base.waiting import NEVER
@@ -73,10 +74,11 @@ class Session:
         self._starts_by = time.monotonic() + SHELL_TIMEOUT
         self._lost = False
         """The connection broke, though its channels may not know yet."""
-        self._reader: threading.Thread | None = None
-        if not merged:
-            self._reader = threading.Thread(target=self._read_errors, daemon=True)
-            self._reader.start()
+        self._errors_over = threading.Event()
+        if merged:
+            self._errors_over.set()
+        else:
+            workers.start(self._follow_errors, f"errors of {argv[0]}")
 
     def send(self, content: bytes) -> None:
         """Raises BrokenPipeError if the reader is gone, TimeoutError after 30 s."""
@@ -151,8 +153,7 @@ class Session:
             raise
         finally:
             self.close()
-            if self._reader is not None:
-                self._reader.join(SESSION_TIMEOUT)
+            self._errors_over.wait(SESSION_TIMEOUT)
         return Ended(code, bytes(output), self._said_on_errors())
 
     def _said_on_errors(self) -> str:
@@ -208,8 +209,7 @@ class Session:
         return HostError(f"{self._host} started no command within {SHELL_TIMEOUT:.0f} s", transient=True)
 
     def _no_shell(self, code: int | None) -> NoShellError:
-        if self._reader is not None:
-            self._reader.join(_END_TIMEOUT)
+        self._errors_over.wait(_END_TIMEOUT)
         self._skip_errors()
         return NoShellError(self._host, self._account.name, code, self._printed())
 
@@ -249,6 +249,12 @@ class Session:
                 if content:
                     self._place.heard()
                 return content
+
+    def _follow_errors(self) -> None:
+        try:
+            self._read_errors()
+        finally:
+            self._errors_over.set()
 
     def _read_errors(self) -> None:
         while True:

@@ -147,7 +147,7 @@ class SlowPassword:
     def __init__(self, lab: Lab) -> None:
         self._path = lab.scratch / "slow-password"
         self._writer = -1
-        self._others = set(threading.enumerate())
+        self._others = left_behind()
         os.mkfifo(self._path)
         lab.shared["vcenter", "prod"].vcenter = lab.vcenter(password={"file": str(self._path)})
 
@@ -165,7 +165,11 @@ class SlowPassword:
         assert eventually(self._nobody_is_left)
 
     def _nobody_is_left(self) -> bool:
-        return not any(one.name == "may be left" for one in {*threading.enumerate()} - self._others)
+        return left_behind() <= self._others
+
+
+def left_behind() -> set[threading.Thread]:
+    return {one for one in threading.enumerate() if one.name == "may be left"}
 
 
 def leaves_in_time(leave: Callable[[], object]) -> bool:
