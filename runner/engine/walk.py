@@ -12,8 +12,10 @@ It does no I/O itself: all that it learns of the world comes through an `Observe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from runner.base.errors import Interrupted, LockedError, SendenseError
@@ -25,6 +27,9 @@ from runner.job.inputs import MisfitError, Resolver, parse_out
 from runner.job.nodes import Node, Nodes
 from runner.step.preflight import Known, Preflight
 from runner.step.step import AnyStep, Lifetime
+
+SIDE_BY_SIDE = 4
+"""Nodes of one step, where they ask the world: as many as run at once."""
 
 
 class Knows(Protocol):
@@ -115,10 +120,21 @@ class Walk:
             if scope is None:
                 yield self._partly(Visit(step, kind), told)
                 continue
-            for node in self._nodes.expand(step, scope):
-                waiting = self._resolver.unknown(node)
-                visit = Visit(step, kind, node, waiting=waiting)
-                yield self._read_only(visit, told) if kind.read_only else self._visit(visit, told)
+            yield from self._all(self._nodes.expand(step, scope), partial(self._node, kind, told))
+
+    def _all(self, nodes: Sequence[Node], visit: Callable[[Node], Visit]) -> Iterator[Visit]:
+        """In their order. What the first one asks the others need not ask again; of a VM with many disks they
+        are visited side by side."""
+        yield from map(visit, nodes[:1])
+        if self._observer.offline:
+            yield from map(visit, nodes[1:])
+        elif len(nodes) > 1:
+            with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="look") as pool:
+                yield from pool.map(visit, nodes[1:])
+
+    def _node(self, kind: AnyStep, told: Known[Any, Any], node: Node) -> Visit:
+        visit = Visit(node.id.step, kind, node, waiting=self._resolver.unknown(node))
+        return self._read_only(visit, told) if kind.read_only else self._visit(visit, told)
 
     def _visit(self, visit: Visit, told: Known[Any, Any]) -> Visit:
         node = visit.node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,19 @@ class Count(Step[Empty, Empty, Stone]):
 REGISTRY = Registry({kind.name: kind() for kind in (Lay, Hold, Count)}, {})
 
 
+class Stones(Model):
+    keys: tuple[int, ...]
+
+
+class Heap(Step[Empty, Empty, Stones]):
+    """Lists stones."""
+
+    name, lifetime, In, Out, example, read_only = "heap", Lifetime.KEEP, Empty, Stones, "", True
+
+    def run(self, ctx: Context, inputs: Empty, live: Empty) -> Stones:
+        return Stones(keys=(1, 2, 3))
+
+
 @pytest.fixture(autouse=True)
 def nothing_asked() -> None:
     ASKED.clear()
@@ -119,6 +133,30 @@ def test_the_nodes_behind_one_are_looked_at_by_what_it_will_give(tmp_path: Path)
     assert [visit.found.notes for visit in visits] == [("on 0",), ("on 1",), ("on 2",)]
     assert [visit.waiting for visit in visits] == [(), ("a",), ("b",)]
     assert ASKED == ["a", "b", "c"]
+
+
+def test_many_nodes_of_a_step_are_looked_at_side_by_side_once_the_first_was_and_told_in_their_order(
+    tmp_path: Path,
+) -> None:
+    both = threading.Barrier(2)
+    seen: list[str] = []
+
+    class Together(Lay):
+        name = "together"
+
+        def preflight(self, ctx: Context | None, known: Known[StoneIn, Stone]) -> Preflight[Stone]:
+            assert ctx is not None
+            seen.append(ctx.node)
+            if ctx.node != "lay[1]":
+                both.wait(10)
+            return Preflight()
+
+    registry = Registry({"heap": Heap(), "together": Together()}, {})
+    steps = (StepSpec("heap", "heap", {}), StepSpec("lay", "together", {}, (("stone", "${{ heap.keys }}"),)))
+    with ahead(tmp_path, steps, registry) as (nodes, resolver, observer):
+        visits = list(Walk(nodes, resolver, observer, Standings({}, observer)))
+    assert [visit.name for visit in visits] == ["heap", "lay[1]", "lay[2]", "lay[3]"]
+    assert (seen[0], sorted(seen[1:])) == ("lay[1]", ["lay[2]", "lay[3]"])
 
 
 def test_behind_what_cannot_be_foreseen_only_a_doctor_looks_and_only_at_what_the_job_file_tells(tmp_path: Path) -> None:
