@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.base.units import MiB
+from runner.base.units import KiB, MiB
 from steps.copy.digests import Digests
 from steps.copy.engine import Tuning, copy
 from steps.copy.ledger import Ledger, LedgerHead, read_ledger
@@ -96,10 +96,21 @@ def _bytes_of(disk, offset, length):
     return bytes(content)
 
 
+LAYOUTS = {
+    "hole": [],
+    "whole": [(0, MiB)],
+    "edges": [(0, 5 * KiB), (900 * KiB + 512, MiB)],
+    "middle": [(70 * KiB, 71 * KiB), (300 * KiB, 500 * KiB)],
+}
+"""What of a block is content, as (start, end)."""
+DISKS = st.lists(st.sampled_from(sorted(LAYOUTS)), min_size=BLOCKS, max_size=BLOCKS)
+
+
 def _fill(disk, blocks, seed):
-    for block, filled in enumerate(blocks):
-        if filled:
-            disk.write(block * MiB, random.Random(seed + block).randbytes(min(MiB, SIZE - block * MiB)))
+    for block, layout in enumerate(blocks):
+        for start, end in LAYOUTS[layout]:
+            length = min(end, SIZE - block * MiB) - start
+            disk.write(block * MiB + start, random.Random(seed + block).randbytes(length))
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +120,10 @@ def scratch(tmp_path_factory):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.booleans(), min_size=BLOCKS, max_size=BLOCKS),
-    st.lists(st.booleans(), min_size=BLOCKS, max_size=BLOCKS),
+    DISKS,
+    DISKS,
     st.integers(0, 1000),
-    st.lists(st.integers(0, 40), max_size=3),
+    st.lists(st.integers(0, 60), max_size=3),
     st.booleans(),
 )
 def test_what_the_ledger_lists_is_durable_and_a_resume_makes_the_rest(scratch, content, old, seed, cuts, multi):
