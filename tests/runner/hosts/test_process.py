@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from runner.base.errors import CommandError
 from runner.hosts import process
+from runner.hosts.script import load
 from runner.hosts.supervisor import LeashedChild, kept_directory, leash
 from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
 
@@ -136,3 +138,21 @@ def test_what_was_ended_from_without_may_heal_and_what_failed_does_not(sh: str) 
             with pytest.raises(CommandError) as caught:
                 start()
             assert caught.value.transient is transient, caught.value
+
+
+def test_who_keeps_a_temporary_directory_is_looked_at_without_a_program(tmp_path: Path) -> None:
+    """A run looks at all of them at its start."""
+    digests = tmp_path / "sha256sum"
+    digests.write_text(f"#!/bin/sh\necho >>{tmp_path}/asked\nexec /usr/bin/sha256sum\n")
+    digests.chmod(0o700)
+    kept = 8
+    with ExitStack() as stack:
+        directories = {stack.enter_context(process.temporary_directory()) for _ in range(kept)}
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        argv = load("runner/hosts/scripts/find-strays.sh").argv()
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    asked = tmp_path / "asked"
+    marked = len([line for line in lines if line[0] == "process"])
+    assert not directories & {line[2] for line in lines}
+    assert (asked.read_text().count("\n") if asked.exists() else 0) < marked + kept
