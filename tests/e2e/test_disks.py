@@ -1,9 +1,16 @@
 """Disks as they really are: odd keys, odd sizes, data at the edges; and targets that were swapped."""
 
+import threading
+
+import pytest
 import yaml
 
 from runner.app.options import Options
 from runner.app.sweep import abandon_run
+from runner.events.events import Event, NodeFinished
+from runner.step.context import Context
+from steps.backup.transfer import Transfer, TransferIn, TransferLive
+from steps.values.copied import Copied
 from tests.e2e.site import Site, disk, inventory
 
 ODD = {
@@ -72,3 +79,22 @@ def test_swapped_targets_are_refused_before_byte_0_and_both_disks_are_named(site
     abandon_run(site.directory / "jobs" / "swapped.yaml", ran.result.run, Options(state=site.state))
     assert site.snapshots() == []
     assert site.partials() == []
+
+
+def test_a_disk_is_verified_while_another_is_still_copied(site: Site, monkeypatch: pytest.MonkeyPatch):
+    verified = threading.Event()
+    copy = Transfer.run
+
+    def late(self: Transfer, ctx: Context, inputs: TransferIn, live: TransferLive) -> Copied:
+        assert live.source.disk_key == 2000 or verified.wait(60), "disk 2001 waits for its turn"
+        return copy(self, ctx, inputs, live)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, NodeFinished) and event.node == "verify[2000]":
+            verified.set()
+
+    monkeypatch.setattr(Transfer, "run", late)
+    ran = site.run("pair", listen)
+    assert ran.exit_code == 0, ran.error
+    ended = [event.node for event in ran.events if isinstance(event, NodeFinished)]
+    assert ended.index("verify[2000]") < ended.index("transfer[2001]") < ended.index("verify[2001]")

@@ -14,7 +14,7 @@ from tests.e2e.site import Site, disk, inventory
 
 INVENTORY = inventory({"name": VM, "disks": [disk(2000, "8 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)]})
 
-MOST_COMMANDS = 124
+MOST_COMMANDS = 120
 """Of two disks, to the repository's host; it was 270 once, and 4 more for each run that was remembered."""
 
 NBDKITS = 1 + 2 + 1
