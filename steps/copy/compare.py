@@ -171,7 +171,8 @@ class _Comparison:
         )
 
     def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview, read: int) -> None:
-        found, expected = digest_of(block), self._digests.expected(piece.offset)
+        expected = self._digests.expected(piece.offset)
+        found = digest_of(block, is_content=piece.left != 0)
         if found != expected:
             self._differences.append(
                 BlockDifference(self._image.name, piece.offset, piece.length, expected.hex(), found.hex())

@@ -32,10 +32,13 @@ _ZERO_CHUNK = bytes(_CHUNK)
 _FIRST = bytes(64)
 
 
-def digest_of(block: memoryview | bytes) -> bytes:
+def digest_of(block: memoryview | bytes, *, is_content: bool = False) -> bytes:
+    """`is_content`: that all of it is zero is not to be expected."""
     # To compare all of a block of zeroes takes a fifth of the time that its BLAKE3 takes (measured: 52
     # against 247 µs a MiB), and a source without extents is full of them.
-    return zero_digest(len(block)) if _is_zero(block) else blake3(block).digest()
+    if not is_content and _is_zero(block):
+        return zero_digest(len(block))
+    return blake3(block).digest()
 
 
 def content_of(block: memoryview, among: int) -> int:

@@ -22,7 +22,7 @@ from steps.copy.digests import Digests, content_of, digest_of, zero_digest
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
 from steps.copy.extent_walk import Survey
-from steps.copy.extents import BLOCK, Piece, gaps, ranges
+from steps.copy.extents import BLOCK, WHOLE, Piece, gaps, ranges
 from steps.copy.ledger import Flushed, join
 from steps.copy.traffic import Traffic, after
 
@@ -68,10 +68,13 @@ class Copy:
 
 _PROGRESS_INTERVAL = 0.5
 
-Reading = Callable[[Traffic, Piece, memoryview, Callable[[int], None]], None]
-"""``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, one block: zeroes
-outside the parts that `piece.left` has. It calls ``then(read)``, now or in a turn of `traffic`, with how many
-of them came from the source."""
+HaveRead = Callable[[int, int], None]
+"""``then(read, parts)``: how many bytes came from the source, and the mask of the parts beside which there
+are only zeroes."""
+
+Reading = Callable[[Traffic, Piece, memoryview, HaveRead], None]
+"""``reading(traffic, piece, into, then)`` fills `into` with the source's bytes of `piece`, one block, and
+calls `then`, now or in a turn of `traffic`."""
 
 
 def copy(
@@ -114,8 +117,8 @@ def copy(
 
 
 def _content(source: Endpoint) -> Reading:
-    def read(traffic: Traffic, piece: Piece, into: memoryview, then: Callable[[int], None]) -> None:
-        traffic.read_parts(source, piece.offset, piece.left, into, then)
+    def read(traffic: Traffic, piece: Piece, into: memoryview, then: HaveRead) -> None:
+        traffic.read_parts(source, piece.offset, piece.left, into, lambda read: then(read, piece.left))
 
     return read
 
@@ -211,11 +214,16 @@ class _Copy:
         # Counted from the read on: a kill between read and FLUSH has the bytes read again.
         self._unflushed += piece.length
         block = buffer[: piece.length]
-        self._reading(self._traffic, piece, block, lambda read: self._have_read(piece, buffer, block, read))
 
-    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview, read: int) -> None:
-        self._read_bytes += read
-        digest = digest_of(block)
+        def have_read(read: int, parts: int) -> None:
+            self._read_bytes += read
+            self._have_read(piece, buffer, block, parts)
+
+        self._reading(self._traffic, piece, block, have_read)
+
+    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview, parts: int) -> None:
+        # A source without extents calls zeroes content too, but never a part of a block.
+        digest = digest_of(block, is_content=parts != WHOLE)
         if self._earlier is not None and self._earlier.holds(piece.offset, digest):
             self._buffers.append(buffer)
             self._skipped += piece.length
@@ -226,7 +234,7 @@ class _Copy:
             self._settle(piece, entry, read=piece.length)
             return
         # By the bytes, not by the extents: a source may call content what holds only zeroes.
-        if content := content_of(block, piece.left):
+        if content := content_of(block, parts):
             self._digests.put(piece.offset, digest)
             self._write(piece, content, buffer, digest)
             return

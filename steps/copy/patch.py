@@ -10,11 +10,12 @@ another one: a resumed copy may have written to it, or the parent rotted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Container
 
 from steps.copy.changes import Changes
 from steps.copy.digests import Digests, digest_of, zero_digest, zeroes
 from steps.copy.endpoint import Endpoint
+from steps.copy.engine import HaveRead
 from steps.copy.extents import Piece, parts_of, ranges
 from steps.copy.overlay import UntouchedDiffers
 from steps.copy.traffic import Traffic, after
@@ -39,11 +40,13 @@ class Patching:
         self._before = before
         self._sample = sample
 
-    def read(self, traffic: Traffic, piece: Piece, into: memoryview, then: Callable[[int], None]) -> None:
+    def read(self, traffic: Traffic, piece: Piece, into: memoryview, then: HaveRead) -> None:
         """Raises UntouchedDiffers, here or in a turn of `traffic`."""
         changed = self._changes.mask(piece.offset, piece.length)
         if changed in (0, parts_of(piece.length)):
-            traffic.read_parts(self._source, piece.offset, piece.left, into, then)
+            traffic.read_parts(
+                self._source, piece.offset, piece.left, into, lambda read: then(read, piece.left)
+            )
             return
 
         def have_there(found: bytes) -> None:
@@ -54,37 +57,39 @@ class Patching:
                 self._read_whole(traffic, piece, changed, into, then)
 
         if piece.right:
-            traffic.read_parts(
-                self._image, piece.offset, piece.right, into, lambda _: have_there(digest_of(into))
-            )
+
+            def have_read(read: int) -> None:
+                have_there(digest_of(into, is_content=True))
+
+            traffic.read_parts(self._image, piece.offset, piece.right, into, have_read)
         else:
             into[:] = zeroes(piece.length)
             have_there(zero_digest(piece.length))
 
     def _read_changed(
-        self, traffic: Traffic, piece: Piece, changed: int, into: memoryview, then: Callable[[int], None]
+        self, traffic: Traffic, piece: Piece, changed: int, into: memoryview, then: HaveRead
     ) -> None:
         # What the source calls a hole costs no reading, so it is compared without any sample.
         self._compare(piece, ~changed & ~piece.left, into, zeroes(piece.length))
         for start, end in ranges(changed & ~piece.left, piece.length):
             into[start:end] = zeroes(end - start)
         wanted = ranges(changed & piece.left, piece.length)
-        size = sum(end - start for start, end in wanted)
+        size, parts = sum(end - start for start, end in wanted), (changed | piece.right) & piece.left
         if not wanted:
-            then(size)
+            then(size, parts)
             return
-        done = after(len(wanted), lambda: then(size))
+        done = after(len(wanted), lambda: then(size, parts))
         for start, end in wanted:
             traffic.read(self._source, piece.offset + start, into[start:end], done)
 
     def _read_whole(
-        self, traffic: Traffic, piece: Piece, changed: int, into: memoryview, then: Callable[[int], None]
+        self, traffic: Traffic, piece: Piece, changed: int, into: memoryview, then: HaveRead
     ) -> None:
         there = bytes(into)
 
         def have_read(size: int) -> None:
             self._compare(piece, ~changed, into, there)
-            then(size)
+            then(size, piece.left)
 
         traffic.read_parts(self._source, piece.offset, piece.left, into, have_read)
 
