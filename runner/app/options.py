@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.base.errors import UsageError
+from runner.hosts.connect import OpenHosts
 from runner.job.load import load
 from runner.job.model import Job
 from runner.step.registry import Registry
@@ -29,6 +30,8 @@ class Options:
     """Take a needed lock from the run that holds it: end its session and its exporters on that lock's
     host."""
     events: Path | None = None
+    hosts: OpenHosts | None = None
+    """What the command has open already; None: each run and each look opens its own."""
     typed: str = ""
     """The command line that wrote the job file and resumes its run; empty for a job that people wrote."""
 

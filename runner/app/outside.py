@@ -11,6 +11,7 @@ from runner.app.records import new_run_id
 from runner.base.errors import SendenseError
 from runner.engine.world import World
 from runner.events.events import Bus, Event, Warned
+from runner.hosts.connect import OpenHosts
 from runner.hosts.process import temporary_directory
 from runner.job.model import Job
 from runner.step.context import Context, Run
@@ -18,13 +19,17 @@ from runner.step.context import Context, Run
 
 @contextmanager
 def context_outside_of_runs(
-    job: Job, command: str, stop: threading.Event, listener: Callable[[Event], None]
+    job: Job,
+    command: str,
+    stop: threading.Event,
+    listener: Callable[[Event], None],
+    hosts: OpenHosts | None = None,
 ) -> Iterator[Context]:
     """What a step may use, for a `command` that works on the job's hosts and entries in no run of it. What is
-    opened ends with the block."""
+    opened ends with the block, but for `hosts`."""
     bus = Bus()
     bus.subscribe(listener)
-    with scratch_of(bus) as scratch, World(job, bus, stop, scratch) as world:
+    with scratch_of(bus) as scratch, World(job, bus, stop, scratch, hosts) as world:
         world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
         yield world.context(command)
 

@@ -144,7 +144,7 @@ def open_workspace(
     bus = Bus()
     for listener in listeners:
         bus.subscribe(listener)
-    with scratch_of(bus) as scratch, World(job, bus, stop, scratch) as world:
+    with scratch_of(bus) as scratch, World(job, bus, stop, scratch, options.hosts) as world:
         local = state_directory(options)
         place = job.state_place
         if place is None:

@@ -18,7 +18,7 @@ from runner.base.errors import HostError, Interrupted, SendenseError, UsageError
 from runner.base.units import MINUTE
 from runner.base.waiting import Deadline
 from runner.events.events import Bus, Event, Warned
-from runner.hosts.connect import connect
+from runner.hosts.connect import OpenHosts, connect
 from runner.hosts.fencing import guarded
 from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.held_lock import HeldLock, Holder, holder_of
@@ -43,8 +43,17 @@ T = TypeVar("T")
 class World:
     """Use as a context manager: leaving it ends sessions and connections and removes the scratch space."""
 
-    def __init__(self, job: Job, bus: Bus, stop: threading.Event, scratch: Path) -> None:
+    def __init__(
+        self,
+        job: Job,
+        bus: Bus,
+        stop: threading.Event,
+        scratch: Path,
+        open_hosts: OpenHosts | None = None,
+    ) -> None:
+        """`open_hosts`: what is opened there stays open."""
         self.job = job
+        self._open_hosts = open_hosts
         self.run: Run | None = None
         """Which run it is, known once the state was read; no step acts before."""
         self.bus = bus
@@ -100,9 +109,13 @@ class World:
             if name not in self._hosts:
                 if self._ended:
                     raise Interrupted
-                host = connect(name, host_spec(self.job, name), partial(self._odd, name))
+                spec, odd = host_spec(self.job, name), partial(self._odd, name)
+                if self._open_hosts is None:
+                    host = connect(name, spec, odd)
+                    self._stack.callback(self._close, f"host {name}", host.close)
+                else:
+                    host = self._open_hosts.host(name, spec, odd)
                 host.mark = self._mark
-                self._stack.callback(self._close, f"host {name}", host.close)
                 self._hosts[name] = host
             return self._hosts[name]
 

@@ -19,6 +19,7 @@ from runner.base.errors import UsageError
 from runner.base.waiting import NEVER
 from runner.cli.options import job_options, json_option, options_from, typed
 from runner.events.events import Event, Warned
+from runner.hosts.connect import OpenHosts
 from runner.hosts.host import Host
 from runner.job.model import Job
 from runner.step.context import Context
@@ -59,7 +60,7 @@ class Asked:
     def places(self, stop: threading.Event = NEVER) -> Iterator[list[Place]]:
         """The job's repositories, or the one that was named; the hosts are good until the block is left, and
         end what they do once `stop` is set. Raises UsageError."""
-        with context_outside_of_runs(self.job, "repositories", stop, tell_warning) as ctx:
+        with context_outside_of_runs(self.job, "repositories", stop, tell_warning, self.options.hosts) as ctx:
             yield self.places_of(ctx)
 
     def places_of(self, ctx: Context) -> list[Place]:
@@ -109,6 +110,8 @@ def on_repositories(function: Callable[..., None]) -> Callable[..., None]:
         as_json: bool,
         **own: Any,
     ) -> None:
-        function(Asked(site, options_from(settings, state), repository, as_json), **own)
+        with OpenHosts() as hosts:
+            options = options_from(settings, state, hosts=hosts)
+            function(Asked(site, options, repository, as_json), **own)
 
     return command

@@ -33,7 +33,7 @@ def opened_point(
     """What is started with the context ends with the block. A point that is suspect or damaged is asked
     about, unless that is `accepted`, and ends the command with the exit code of a difference. Raises what
     `find_point`, `stored.read` and `consent.agree` do."""
-    with context_outside_of_runs(asked.job, "point", stop, tell_warning) as ctx:
+    with context_outside_of_runs(asked.job, "point", stop, tell_warning, asked.options.hosts) as ctx:
         place, path = find_point(asked.job, asked.places_of(ctx), name)
         img.QEMU_IMG.require(ctx, place.host)
         point, known = stored.weighed(place.host, place.path, path, disks)

@@ -71,6 +71,38 @@ def test_a_full_and_an_incremental_of_two_disks_make_few_logins_and_a_plan_no_mo
         site.assert_all_equal()
 
 
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [
+        pytest.param(["points"], 1, id="points"),
+        pytest.param(["verify", "latest"], 2, id="verify"),
+        pytest.param(["restore", "latest", "--to", "DIRECTORY"], 2, id="restore"),
+    ],
+)
+def test_a_command_logs_in_once_for_commands_and_once_for_forwards(
+    tmp_path: Path, server: Sshd, words: list[str], most: int
+) -> None:
+    """Though it first finds the points, and then runs a job that was made for them."""
+    with estate(tmp_path, {"prod": inventory(machine(disk(2000, "6 MiB", 0, content={"pattern": 1})))}) as site:
+        remote = behind_sshd(site, server)
+        site.backup(site.job())
+        before = server.logins()
+        name, *more = [str(tmp_path / "restored") if word == "DIRECTORY" else word for word in words]
+        argv = [
+            sys.executable,
+            "-m",
+            "runner.cli",
+            name,
+            str(site.job()),
+            *more,
+            "--state",
+            str(site.directory / "state"),
+        ]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert remote.sshd.logins() - before <= most
+
+
 def test_a_disk_of_which_much_is_moved_gets_more_ssh_processes_then(
     tmp_path: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
