@@ -323,10 +323,13 @@ class Client:
     def _keep_alive(self) -> None:
         while True:
             with self._wake:
-                if not self._now.closed:
-                    self._wake.wait(self._keepalive_lent if self._borrowers else self._keepalive)
+                is_lent = not self._now.closed and self._wake.wait(
+                    self._keepalive_lent if self._borrowers else self._keepalive
+                )
                 if self._now.closed:
                     return
+            if is_lent:
+                continue  # just now, and who lends it looks first: from here on it is looked at more often
             try:
                 self.renew()
             except Unreachable:

@@ -61,7 +61,11 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
     stores = _datastores(client, vm, doing)
     if datastore not in stores:
         raise Gone(f"{doing} failed: its disks are on {', '.join(sorted(stores)) or 'none'}")
-    place = client.call(doing, lambda session: session.service("searchIndex").FindByInventoryPath(datacenter))
+    place = client.ask(
+        ("inventory path", datacenter),
+        doing,
+        lambda session: session.service("searchIndex").FindByInventoryPath(datacenter),
+    )
     if not isinstance(place, vmomi.vim.Datacenter):
         named = ", ".join(FOLDER)
         raise PermissionMissing(
@@ -92,7 +96,12 @@ def _datastores(client: Client, vm: str, doing: str) -> dict[str, str]:
 def require(client: Client, wanted: Iterable[Wanted]) -> str:
     """What the account has, in words. Raises PermissionMissing that names all it lacks."""
     objects = tuple(wanted)
-    lacks = [(one, missing) for one in objects if (missing := _missing(client, one))]
+    granted = _granted(client, objects)
+    lacks = [
+        (one, missing)
+        for one in objects
+        if (missing := [name for name in one.privileges if (one.moref, name) not in granted])
+    ]
     if lacks:
         listed = "; ".join(f"{', '.join(missing)} on {one.name}" for one, missing in lacks)
         raise PermissionMissing(
@@ -107,18 +116,28 @@ def require(client: Client, wanted: Iterable[Wanted]) -> str:
     )
 
 
-def _missing(client: Client, wanted: Wanted) -> Sequence[str]:
-    doing = f"asking for the account's privileges on {wanted.name}"
-    seen = read(client, vmomi.vim.SessionManager, "SessionManager", ("currentSession",), doing)
-    key = given(given(seen, "currentSession", "the login"), "key", "the session of the login")
+def _granted(client: Client, objects: Sequence[Wanted]) -> set[tuple[str, str]]:
+    """Moref and privilege. Objects on which the same is wanted are asked for at once."""
+    groups: dict[tuple[str, ...], list[Wanted]] = {}
+    for one in objects:
+        groups.setdefault(one.privileges, []).append(one)
+    found: set[tuple[str, str]] = set()
+    for privileges, group in groups.items():
+        doing = f"asking for the account's privileges on {', '.join(one.name for one in group)}"
+        for answer in _ask(client, group, privileges, doing):
+            moref = str(given(answer, "entity", f"an answer to {doing}")._moId)
+            told = answer.privAvailability or ()
+            found |= {(moref, str(privilege.privId)) for privilege in told if privilege.isGranted}
+    return found
 
+
+def _ask(client: Client, group: Sequence[Wanted], privileges: Sequence[str], doing: str) -> Sequence[Any]:
     def ask(session: Session) -> Any:
         return session.service("authorizationManager").HasPrivilegeOnEntities(
-            entity=[session.object(wanted.kind, wanted.moref)], sessionId=key, privId=list(wanted.privileges)
+            entity=[session.object(one.kind, one.moref) for one in group],
+            sessionId=session.key,
+            privId=list(privileges),
         )
 
-    asked = (wanted.kind.__name__, wanted.moref, *wanted.privileges)
-    answers = client.ask(asked, doing, ask) or ()
-    told = [privilege for answer in answers for privilege in answer.privAvailability]
-    granted = {str(privilege.privId) for privilege in told if privilege.isGranted}
-    return [privilege for privilege in wanted.privileges if privilege not in granted]
+    asked = ("privileges", *((one.kind.__name__, one.moref) for one in group), *privileges)
+    return client.ask(asked, doing, ask) or ()

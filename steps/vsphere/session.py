@@ -31,7 +31,8 @@ LARGEST_VERSIONS = 1 * MiB
 
 
 class Session:
-    """`certificate_ends`: until when the certificate that it was begun with is valid.
+    """`certificate_ends`: until when the certificate that it was begun with is valid; `key`: what the vCenter
+    calls it.
 
     Raises vmodl faults and connection failures as they come: `faults.explained` is around every use."""
 
@@ -44,7 +45,8 @@ class Session:
         self._stub: Any = Stub(vcenter.server, vcenter.port, version, trust.context, IDLE_CONNECTION)
         self.content: Any = self.object(vmomi.vim.ServiceInstance, "ServiceInstance").RetrieveContent()
         password = resolve(vcenter.password, stop).reveal()
-        self.service("sessionManager").Login(vcenter.username, password, None)
+        login = self.service("sessionManager").Login(vcenter.username, password, None)
+        self.key = str(given(login, "key", "the session of the login"))
 
     def service(self, name: str) -> Any:
         """One of those that the vCenter names at the login: ``searchIndex``, ``rootFolder``, ``about``.

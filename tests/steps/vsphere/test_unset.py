@@ -54,7 +54,6 @@ OPTIONAL = frozenset(
 """What a backup reads here and can do without. (A VM's directory in a repository is made of its instance uuid, which is asked for there.)"""
 
 NAMED = (
-    "SessionManager.currentSession",
     "UserSession.key",
     "Task.info",
     "TaskInfo.result",
