@@ -22,7 +22,7 @@ from steps.copy.digests import Digests, content_of, digest_of, zero_digest
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
 from steps.copy.extent_walk import Survey
-from steps.copy.extents import BLOCK, WHOLE, Piece, gaps, ranges
+from steps.copy.extents import BLOCK, Piece, gaps, ranges
 from steps.copy.ledger import Flushed, join
 from steps.copy.traffic import Traffic, after
 
@@ -222,29 +222,23 @@ class _Copy:
         self._reading(self._traffic, piece, block, have_read)
 
     def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview, parts: int) -> None:
-        # A source without extents calls zeroes content too, but never a part of a block.
-        digest = digest_of(block, is_content=parts != WHOLE)
-        if self._earlier is not None and self._earlier.holds(piece.offset, digest):
-            self._buffers.append(buffer)
-            self._skipped += piece.length
-            # The digests file has zeroes for a block of zeroes, which keeps it sparse.
-            entry = b"" if digest == zero_digest(piece.length) else digest
-            if entry:
-                self._digests.put(piece.offset, entry)
-            self._settle(piece, entry, read=piece.length)
-            return
         # By the bytes, not by the extents: a source may call content what holds only zeroes.
-        if content := content_of(block, parts):
+        content = content_of(block, parts)
+        digest = digest_of(block, is_content=True) if content else zero_digest(piece.length)
+        is_there = self._earlier is not None and self._earlier.holds(piece.offset, digest)
+        if content:
+            # The digests file has zeroes for a block of zeroes, which keeps it sparse.
             self._digests.put(piece.offset, digest)
+        if content and not is_there:
             self._write(piece, content, buffer, digest)
             return
-        # Given back before the request: zeroing needs no bytes of ours.
+        # Given back before any request: zeroing needs no bytes of ours.
         self._buffers.append(buffer)
-        if piece.right:
+        if piece.right and not is_there:
             self._write_zeroes(piece, read=piece.length)
         else:
             self._skipped += piece.length
-            self._settle(piece, b"", read=piece.length)
+            self._settle(piece, digest if content else b"", read=piece.length)
 
     def _write(self, piece: Piece, content: int, buffer: memoryview, digest: bytes) -> None:
         """The parts in `content`, and zeroes where the target has other bytes; where it reads as zero it is
