@@ -174,8 +174,9 @@ class HostDigests:
 
     def _from(self, window: Sequence[int], runs: Sequence[Sequence[int]]) -> str:
         # qemu-img opens the whole chain for each run, half a millisecond of CPU an image. The server has it
-        # open, and costs 0.7 ms for each MiB that goes through its socket: 1216 blocks anywhere take 1.9 CPU
-        # seconds from two files and 1.7 from their server, from 31 files 19.8 and 1.8.
+        # open, and costs a connection for each run and 0.3 ms for each MiB that goes through its socket: 1216
+        # blocks anywhere take 1.7 CPU seconds from two files and 1.6 from their server, from 31 files 19.8
+        # and 1.6.
         opens = len(runs) * (self._image.depth - 1)
         return "server" if 2 * opens > 3 * len(window) else "files"
 
