@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posixpath
 import re
@@ -120,11 +121,13 @@ class Host(Protocol):
         *,
         stdin: bytes | None = None,
         timeout: float = 60.0,
+        silence: float = math.inf,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
-        """Runs to the end. Raises CommandError if the exit code is not in `ok` (None: any) or time is up,
-        HostError (transient) if the host cannot be reached, Interrupted. Children never inherit secrets: the
-        environment is a fixed small one (PATH, HOME, LANG=C.UTF-8, LC_ALL=C.UTF-8, TMPDIR)."""
+        """Runs to the end. Raises CommandError if the exit code is not in `ok` (None: any), or time is up:
+        `timeout` seconds for all, `silence` seconds without standard output; HostError (transient) if the
+        host cannot be reached, Interrupted. Children never inherit secrets: the environment is a fixed small
+        one (PATH, HOME, LANG=C.UTF-8, LC_ALL=C.UTF-8, TMPDIR)."""
 
     def popen(self, argv: Sequence[str]) -> Child:
         """Starts a leashed process."""

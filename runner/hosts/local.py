@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import getpass
+import math
 import os
 import shutil
 import socket
@@ -43,10 +44,18 @@ class LocalHost:
         *,
         stdin: bytes | None = None,
         timeout: float = 60.0,
+        silence: float = math.inf,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
         return process.run(
-            argv, stdin=stdin, timeout=timeout, ok=ok, host=self.name, mark=self.mark, stop=self._stop
+            argv,
+            stdin=stdin,
+            timeout=timeout,
+            silence=silence,
+            ok=ok,
+            host=self.name,
+            mark=self.mark,
+            stop=self._stop,
         )
 
     def popen(self, argv: Sequence[str]) -> Child:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import select
@@ -11,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 
 from runner.base.errors import CommandError, Interrupted
 from runner.base.units import KiB
@@ -54,6 +54,7 @@ def run(
     *,
     stdin: bytes | None = None,
     timeout: float = 60.0,
+    silence: float = math.inf,
     ok: Sequence[int] | None = (0,),
     host: str = LOCAL,
     mark: str = "",
@@ -61,9 +62,9 @@ def run(
     stop: threading.Event = NEVER,
 ) -> Completed:
     """Runs to the end, with the environment of `runner.hosts.supervisor`, or all of ours. Raises
-    CommandError if the exit code is not in `ok` (None: any) or `timeout` seconds are over; its process group
-    is killed then. Raises Interrupted once `stop` is set; its process group had a TERM then, and a KILL if it
-    did not heed that."""
+    CommandError if the exit code is not in `ok` (None: any), `timeout` seconds are over, or `silence` seconds
+    without standard output; its process group is killed then. Raises Interrupted once `stop` is set; its
+    process group had a TERM then, and a KILL if it did not heed that."""
     if stop.is_set():
         raise Interrupted
     deadline = time.monotonic() + timeout
@@ -76,7 +77,8 @@ def run(
         try:
             _feed(writer, content, deadline, stop)
             left = deadline - time.monotonic()
-            stdout, stderr = until(partial(_output, process), stop=stop, timeout=left, pause=0)
+            heard = _Heard(process, silence)
+            stdout, stderr = until(heard.output, stop=stop, timeout=left, pause=0)
         except TimeoutError:
             stderr = _kill(process, writer)
             raise CommandError(host, argv, None, stderr.decode(errors="replace")) from None
@@ -197,11 +199,24 @@ def _feed(writer: int, content: bytes, deadline: float, stop: threading.Event) -
             rest = rest[os.write(writer, rest) :]
 
 
-def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
-    """Both outputs once it has ended; asking again loses nothing of them."""
-    try:
-        return process.communicate(timeout=LOOK)
-    except subprocess.TimeoutExpired:
+class _Heard:
+    def __init__(self, process: subprocess.Popen[bytes], silence: float) -> None:
+        self._process = process
+        self._silence = silence
+        self._last = time.monotonic()
+        self._size = 0
+        """Bytes of standard output so far."""
+
+    def output(self) -> tuple[bytes, bytes] | None:
+        """Both outputs once it has ended; asking again loses nothing of them. Raises TimeoutError."""
+        try:
+            return self._process.communicate(timeout=LOOK)
+        except subprocess.TimeoutExpired as late:
+            size = len(late.output or b"")
+        if size > self._size:
+            self._size, self._last = size, time.monotonic()
+        if time.monotonic() - self._last > self._silence:
+            raise TimeoutError
         return None
 
 

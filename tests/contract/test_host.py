@@ -122,6 +122,18 @@ def test_a_command_over_its_time_is_killed_with_what_it_started(host: Host, tmp_
     assert eventually(lambda: is_gone(pid_in(tmp_path / "pid")))
 
 
+def test_a_command_that_says_nothing_for_too_long_is_killed_and_one_that_speaks_is_not(
+    host: Host, tmp_path: Path
+) -> None:
+    """`silence` is of its standard output, from the start and after each piece."""
+    spoken = host.run(shell("for each in 1 2 3 4; do sleep 0.4; echo $each; done"), silence=1.2)
+    assert spoken.stdout == b"1\n2\n3\n4\n"
+    script = f"echo begun; echo $$ >{tmp_path}/pid; while :; do echo waiting >&2; sleep 0.1; done"
+    with pytest.raises(CommandError, match=f"on {host.name} timed out: waiting"):
+        host.run(shell(script), silence=0.7)
+    assert eventually(lambda: is_gone(pid_in(tmp_path / "pid")))
+
+
 def test_a_program_that_ignores_term_is_killed_too(host: Host, tmp_path: Path) -> None:
     child = host.popen(shell(f"trap '' TERM; echo $$ >{tmp_path}/pid; while :; do sleep 0.1; done"))
     pid = pid_in(tmp_path / "pid")

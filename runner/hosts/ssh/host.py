@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import getpass
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -61,12 +62,13 @@ class SshHost(RemoteFiles):
         *,
         stdin: bytes | None = None,
         timeout: float = 60.0,
+        silence: float = math.inf,
         ok: Sequence[int] | None = (0,),
     ) -> Completed:
         deadline = time.monotonic() + timeout
         content = stdin or b""
         session = self._start(leash(self.name, argv, size=len(content), mark=self.mark), self.stop)
-        ended = session.finish([content], deadline, stop=self.stop, leashed=True)
+        ended = session.finish([content], deadline, silence=silence, stop=self.stop, leashed=True)
         if ok is not None and ended.exit_code not in ok:
             raise CommandError(self.name, argv, ended.exit_code, ended.stderr)
         return Completed(tuple(argv), ended.exit_code, ended.stdout, ended.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -118,6 +119,7 @@ class Session:
         stdin: Iterable[bytes] | None,
         deadline: float,
         *,
+        silence: float = math.inf,
         hang_up: bool = False,
         stop: threading.Event = NEVER,
         leashed: bool = False,
@@ -126,8 +128,9 @@ class Session:
         before it read what is sent: paramiko may send after it confirmed the session's end, and sshd then
         drops the whole connection ("packet referred to nonexistent channel"). For the same reason a command
         over its time is not told so: the closing of its session ends the leash. Raises CommandError if
-        `deadline` (of time.monotonic) passes first, HostError (transient) if the connection breaks,
-        Interrupted once `stop` is set; a command that is `leashed` was given the time to end then."""
+        `deadline` (of time.monotonic) passes first or no standard output comes for `silence` seconds,
+        HostError (transient) if the connection breaks, Interrupted once `stop` is set; a command that is
+        `leashed` was given the time to end then."""
         output = bytearray()
         try:
             with contextlib.suppress(BrokenPipeError):
@@ -135,7 +138,7 @@ class Session:
                 self._send(stdin or (), deadline)
             if hang_up:
                 self.hang_up()
-            while content := receive(self, _left(deadline), stop):
+            while content := receive(self, min(silence, _left(deadline)), stop):
                 output += content
             if (code := self.wait(_left(deadline))) is None:
                 raise TimeoutError

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prints the BLAKE3 digests of blocks of an image, a line a block, as they are read from it anew.
+# Prints the BLAKE3 digests of blocks of an image, a line a block, as they are read from it anew, and between them what
+# qemu-img says of its progress: who waits for the digests sees that it moves.
 #
 #   $1  a directory for what is read
 #   $2  bytes a block
@@ -27,7 +28,7 @@ while read -r from runs; do
         shift 2
         left=$((left - 2))
     done
-    qemu-img convert -U -W -O raw "$@" "$directory/window" || exit
+    qemu-img convert -p -U -W -O raw "$@" "$directory/window" || exit
     split -b "$block" -a 3 "$directory/window" "$directory/block-" || exit
     rm "$directory/window"
     b3sum --no-names --num-threads 1 "$directory"/block-* || exit

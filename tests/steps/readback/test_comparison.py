@@ -408,7 +408,6 @@ def test_what_does_not_move_is_given_up_and_may_be_tried_again_and_auto_turns_to
 ) -> None:
     monkeypatch.setattr(on_host, "STALL", 1.0)
     monkeypatch.setattr(on_host, "_MAP_TIMEOUT", 1.0)
-    monkeypatch.setattr(on_host, "SLOWEST", 1024 * MiB)
     programs.once(*what)
     with pytest.raises(StalledError, match=r"nothing came in 1\.0 s") as found:
         full.read_back(far, "host")
@@ -423,12 +422,15 @@ def test_what_does_not_move_is_given_up_and_may_be_tried_again_and_auto_turns_to
     assert eventually(programs.is_gone)
 
 
-def test_a_slow_host_has_time_by_what_it_is_to_read(
-    hub: Hub, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["hub", "far"])
+def test_a_slow_host_is_waited_for_as_long_as_it_moves(
+    request: pytest.FixtureRequest, full: Stored, programs: Programs, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    programs.once("b3sum", "*block-aah*", "sleep 1")
-    monkeypatch.setattr(on_host, "STALL", 0.1)
-    assert full.read_back(hub, "host").by == "host"
+    """Windows of one command come one by one, each in less than the time that is waited for a sign of it."""
+    monkeypatch.setattr(on_host, "WINDOW", 1)
+    monkeypatch.setattr(on_host, "STALL", 2.0)
+    programs.put("b3sum", 'sleep 0.7; exec /usr/bin/b3sum "$@"')
+    assert full.read_back(request.getfixturevalue(place), "host").by == "host"
 
 
 @pytest.mark.parametrize("broken", [("b3sum", "exit 3"), ("b3sum", "kill -9 $$"), ("qemu-img", "exit 3")])
