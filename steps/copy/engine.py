@@ -98,8 +98,8 @@ def copy(
     (offset, length) of whole blocks, is left alone: the target has it from its backing file, and `digests`
     holds its digests. What the target holds from an `earlier` moment is read and digested like all else, and
     not written where it is the same. Without a `reading` all that the source's extents call content is read
-    there. `on_flushed` gets what has become safe, after each FLUSH: ranges whose
-    writes completed before it was issued. Raises CopyError, Interrupted, and what the callbacks raise.
+    there. `on_flushed` gets what has become safe, after each FLUSH: ranges whose writes completed before it
+    was issued. Raises CopyError, Interrupted, and what the callbacks raise.
     """
     return _Copy(
         source,

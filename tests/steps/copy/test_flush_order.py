@@ -14,7 +14,7 @@ from steps.copy.engine import Tuning, copy
 from steps.copy.ledger import Ledger, LedgerHead, read_ledger
 from steps.copy.memory import MemoryDisk, MemoryEndpoint
 
-BLOCKS = 12
+BLOCKS = 8
 SIZE = BLOCKS * MiB - 512
 
 
