@@ -163,7 +163,7 @@ class _Execution:
             is_committed=lambda: workspace.is_committed(recorded),
             work_done=lambda: recorded.state.save(record.model_copy(update={"phase": "unwinding"})),
             look_ahead=partial(self._look_ahead, run),
-            look_early=partial(early_look, nodes, resolver, LiveObserver(workspace.world)),
+            look_early=partial(early_look, nodes, resolver, partial(LiveObserver, workspace.world)),
         )
         return executor.execute()
 

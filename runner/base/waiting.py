@@ -58,6 +58,23 @@ class Deadline(threading.Event):
         return self.is_set()
 
 
+class FirstOf(threading.Event):
+    """A stop that comes with the first of several."""
+
+    def __init__(self, *stops: threading.Event) -> None:
+        super().__init__()
+        self._stops = stops
+
+    def is_set(self) -> bool:
+        return super().is_set() or any(stop.is_set() for stop in self._stops)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        ends = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and (left := ends - time.monotonic()) > 0:
+            super().wait(min(LOOK, left))
+        return self.is_set()
+
+
 def heeding(stop: threading.Event, items: Iterable[ResultT]) -> Iterator[ResultT]:
     """The items as they come, until `stop` is set: then Interrupted."""
     for item in items:

@@ -7,7 +7,8 @@ whether the run may begin finds them; what fails here is asked again there, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +24,13 @@ AT_ONCE = 4
 
 
 @contextmanager
-def early_look(nodes: Nodes, resolver: Resolver, observer: Observer) -> Iterator[None]:
-    """Looks beside the block, and is over with it."""
+def early_look(
+    nodes: Nodes, resolver: Resolver, observing: Callable[[threading.Event], Observer]
+) -> Iterator[None]:
+    """Looks beside the block. `observing`: who looks until the event is set, which it is at the block's end:
+    nobody waits for a host then that does not answer."""
+    over = threading.Event()
+    observer = observing(over)
 
     def ask(step: str) -> None:
         try:
@@ -37,6 +43,7 @@ def early_look(nodes: Nodes, resolver: Resolver, observer: Observer) -> Iterator
         try:
             yield
         finally:
+            over.set()
             pool.shutdown(cancel_futures=True)
     for asked in asking:
         if not asked.cancelled():

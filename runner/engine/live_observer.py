@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from runner.base.model import Model
+from runner.base.waiting import FirstOf
 from runner.engine.checkpoint import NodeRecord
 from runner.engine.world import World
 from runner.events.events import Event, Warned
@@ -22,8 +24,10 @@ class LiveObserver:
 
     offline = False
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, until: threading.Event | None = None) -> None:
+        """It looks until the run's stop is set, or `until` is."""
         self._world = world
+        self._until = None if until is None else FirstOf(world.stop, until)
         self._answers: Answers = {}
 
     def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
@@ -41,7 +45,7 @@ class LiveObserver:
         return kind.preflight(ctx, known)
 
     def _context(self, node: NodeId | str, emit: Callable[[Event], None] | None = None) -> Context:
-        return self._world.unheard(node, emit, answers=self._answers)
+        return self._world.unheard(node, emit, answers=self._answers, until=self._until)
 
     def due(self, node: Node, record: NodeRecord) -> str | None:
         if node.step.lifetime is not Lifetime.JOB or record.out is None:

@@ -207,11 +207,13 @@ class World:
         *,
         cleanup: bool = False,
         answers: Answers | None = None,
+        until: threading.Event | None = None,
     ) -> Context:
         """For looking beforehand, or in a `cleanup`: what happens is told to nobody, or to `emit`, and
-        nothing is remembered for the run. `answers`: what one look has learnt of hosts so far."""
+        nothing is remembered for the run. `answers`: what one look has learnt of hosts so far; `until`: what
+        ends it instead of the run's stop."""
         assert self.run is not None, "a step looks for a run"
-        stop = self.stop_of_cleanup() if cleanup else self.stop
+        stop = until or (self.stop_of_cleanup() if cleanup else self.stop)
 
         def reached(name: str) -> Host:
             host = self._reached(name, stop)

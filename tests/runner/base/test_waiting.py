@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from runner.base.errors import Interrupted
-from runner.base.waiting import NEVER, Deadline, again, unless_stopped, until
+from runner.base.waiting import NEVER, Deadline, FirstOf, again, unless_stopped, until
 from tests.eventually import eventually
 
 
@@ -189,3 +189,12 @@ def test_nothing_can_set_the_stop_of_what_is_never_stopped() -> None:
     with pytest.raises(RuntimeError):
         NEVER.set()
     assert not NEVER.is_set()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_first_of_two_stops_ends_a_wait(which: int) -> None:
+    stops = threading.Event(), threading.Event()
+    stop = FirstOf(*stops)
+    assert not stop.is_set() and not stop.wait(0.001)
+    threading.Timer(0.01, stops[which].set).start()
+    assert stop.wait(30) and stop.is_set()

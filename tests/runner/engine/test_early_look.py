@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.errors import HostError
+from runner.base.errors import HostError, Interrupted
 from runner.engine.early_look import early_look
 from runner.engine.observer import Blind
 from runner.job.nodes import NodeId
@@ -32,7 +32,10 @@ class Asked(Blind):
 
 def look(root: Path, answer: Callable[[str, dict[str, Any]], None], beside: Callable[[], object]) -> None:
     (root / "items").write_text("1=one")
-    with ahead(root, backup_like(root)) as (nodes, resolver, _), early_look(nodes, resolver, Asked(answer)):
+    with (
+        ahead(root, backup_like(root)) as (nodes, resolver, _),
+        early_look(nodes, resolver, lambda over: Asked(answer)),
+    ):
         beside()
 
 
@@ -71,3 +74,18 @@ def test_a_bug_in_an_early_look_is_raised(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         look(tmp_path, answer, lambda: asked.wait(10))
+
+
+def test_what_does_not_answer_is_left_at_the_end(tmp_path: Path) -> None:
+    waits = threading.Event()
+
+    def observing(over: threading.Event) -> Asked:
+        def answer(step: str, known: dict[str, Any]) -> None:
+            waits.set()
+            assert over.wait(30)
+            raise Interrupted
+
+        return Asked(answer)
+
+    with ahead(tmp_path, backup_like(tmp_path)) as (nodes, resolver, _), early_look(nodes, resolver, observing):
+        assert waits.wait(10)
