@@ -16,8 +16,8 @@ from runner.cli.options import print_json
 from runner.cli.signals import stop_on_signals
 from runner.hosts.process import temporary_directory
 from steps.commands.asked import Asked, on_repositories, site_argument
+from steps.commands.find import accept_option, disk_option, point_argument
 from steps.commands.opened_point import opened_point
-from steps.commands.restore import accept_option, disk_option, point_argument
 from steps.guest.appliance import Appliance, describe
 from steps.guest.tree import Entry, Tree
 from steps.nbd.point_server import serve_point

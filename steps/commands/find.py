@@ -1,4 +1,4 @@
-"""The restore point, or the one repository, that a command line names."""
+"""The restore point, or the one repository, that a command line names, and how it names them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from steps.commands import scope
 from steps.commands.asked import Place
 from steps.repository import lookup
 from steps.repository.naming import Names
+
+point_argument = click.argument("point")
+disk_option = click.option(
+    "--disk", "disks", type=int, multiple=True, metavar="KEY", help="Only this disk; may be repeated."
+)
+
+accept_option = click.option(
+    "--accept-suspect", is_flag=True, help="Use POINT even if it is suspect or damaged, without asking."
+)
 
 all_vms_option = click.option("--all-vms", is_flag=True, help="All VMs of the repository, not only JOB's.")
 

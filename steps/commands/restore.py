@@ -19,7 +19,7 @@ from runner.events.summary import RunSummary
 from runner.job.model import LOCAL
 from steps.commands import command_jobs, consent
 from steps.commands.asked import Asked, on_repositories, site_argument
-from steps.commands.find import find_point
+from steps.commands.find import accept_option, disk_option, find_point, point_argument
 from steps.points import stored
 from steps.repository import layout, standing
 from steps.repository.lookup import LATEST
@@ -27,15 +27,6 @@ from steps.repository.standing import Standing
 from steps.restore.finalize_restore import FinalizeRestore
 
 RESTORE_SCHEMA_VERSION = 1
-
-point_argument = click.argument("point")
-disk_option = click.option(
-    "--disk", "disks", type=int, multiple=True, metavar="KEY", help="Only this disk; may be repeated."
-)
-
-accept_option = click.option(
-    "--accept-suspect", is_flag=True, help="Use POINT even if it is suspect or damaged, without asking."
-)
 
 
 @click.command(cls=Work)

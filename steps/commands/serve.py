@@ -15,8 +15,8 @@ from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
 from runner.step.context import Context
 from steps.commands.asked import Asked, on_repositories, site_argument
+from steps.commands.find import accept_option, disk_option, point_argument
 from steps.commands.opened_point import opened_point
-from steps.commands.restore import accept_option, disk_option, point_argument
 from steps.nbd.point_server import serve_point
 from steps.values.serving import Serving
 from steps.values.stored_point import StoredPoint
