@@ -12,7 +12,7 @@ from runner.base.units import MiB
 from runner.hosts.host import Host
 from steps.repository import reader
 from steps.repository.history import Entry
-from steps.repository.manifest import Level, PointDisk
+from steps.repository.manifest import Level, PointDisk, ReadBy
 from steps.repository.naming import Names
 from steps.repository.reader import Skipped
 from steps.repository.verification_records import Comparison, Protection, Suspicion, Verification
@@ -31,6 +31,8 @@ class ListedDisk:
     """Of blocks that are not all zero."""
     parent: str | None
     """Its parent; None for a full."""
+    readback: ReadBy
+    """By whom it was read back when it was made, or its image rebuilt since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def _point(vm: VmDirectory, entry: Entry, label: str, *, last_good: bool) -> Poi
         moment=manifest.moment,
         kind=manifest.kind,
         disks=tuple(
-            ListedDisk(key=disk.key, capacity=disk.capacity, data=disk.data, parent=disk.parent)
+            ListedDisk(disk.key, disk.capacity, disk.data, disk.parent, disk.readback)
             for disk in manifest.disks
         ),
         capacity=sum(disk.capacity for disk in manifest.disks),

@@ -17,6 +17,7 @@ from steps.commands.asked import Asked
 from steps.repository import verification_records
 from tests import points
 from tests.hub import Hub, hub_on, tree, vm
+from tests.records import rewrite
 
 JOB = """\
 version: 1
@@ -116,6 +117,15 @@ def test_points_as_json_is_one_document(hub: Hub, capsys: pytest.CaptureFixture[
     (repository,) = document["repositories"]
     assert (repository["name"], repository["host"], repository["repository"]) == ("main", "hub", hub.root)
     assert [(point["path"], point["last_good"]) for point in repository["points"]] == [(made.path, True)]
+
+
+@pytest.mark.parametrize("by", ["host", "wire"])
+def test_points_tell_by_whom_each_disk_was_read_back(hub: Hub, capsys: pytest.CaptureFixture[str], by: str) -> None:
+    made = points.publish(hub)
+    rewrite(Path(made.path, layout.MANIFEST), lambda document: document["disks"][0].update(readback=by))
+    assert sendense("points", "--json", job_for(Path(hub.root))) == 0
+    (point,) = json.loads(capsys.readouterr().out)["repositories"][0]["points"]
+    assert [disk["readback"] for disk in point["disks"]] == [by]
 
 
 @pytest.mark.parametrize("name", ["pgtest1", "pgtest1/latest", "latest"])
