@@ -14,7 +14,7 @@ from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.commands import command_jobs
 from steps.commands.asked import Asked
-from steps.repository import verification_records
+from steps.repository import layout, verification_records
 from tests import points
 from tests.hub import Hub, hub_on, tree, vm
 from tests.records import rewrite
