@@ -13,7 +13,9 @@ from steps.vsphere.owner import reserved
 
 def reserved_directory(ctx: Context, host: Host, root: str, vm: VM) -> str | None:
     """The directory with the lock that this run holds: nobody adopts, moves or deletes it meanwhile, so the
-    host need not be asked again. None if the run holds none there."""
+    host need not be asked again. None if the run holds none there. Nor need it be asked for the repository's
+    marker: the lock's open file keeps the file system mounted, and where that is unmounted by force the
+    directory is gone, in which things are made but which is not made."""
     place = reserved(ctx, vm.instance_uuid)
     if place.lock is None or place.host is None or place.host.name != host.name:
         return None

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.errors import HostError, LockedError, LockLostError
+from runner.base.errors import CommandError, HostError, LockedError, LockLostError
 from runner.hosts.local import LocalHost
 from runner.hosts.lock_file import read_lock
 from runner.step.context import Context
 from runner.step.preflight import Known
+from steps.backup.create_qcow2 import CreateQcow2, CreateQcow2In
 from steps.backup.reserve import Reserve, ReserveIn
 from steps.repository import layout, marker
 from steps.repository.vm_lock import hold
@@ -20,7 +21,7 @@ from steps.repository.vm_place import OtherVcenterError
 from steps.values.reservation import Reservation
 from tests.chain import Chain
 from tests.eventually import eventually
-from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, tree, vm
+from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +185,20 @@ def test_nothing_is_written_where_no_repository_is(hub: Hub) -> None:
     assert list(Path(hub.root).iterdir()) == []
     (seen,) = STEP.preflight(hub.context(), Known(inputs=INPUTS)).observations
     assert "mount its disk" in seen.sentence
+
+
+def test_nothing_is_written_where_the_repository_was_though_its_lock_was_held(any_hub: Hub) -> None:
+    """As if its disk were unmounted while the run has the lock's file open: the marker is not asked for again then."""
+    root = Path(any_hub.root)
+    context = any_hub.context()
+    with context.closing:
+        reserve(context)
+        root.rename(root.with_name("unmounted"))
+        root.mkdir()
+        step = CreateQcow2()
+        with pytest.raises((HostError, CommandError)):
+            step.run(context, CreateQcow2In(disk=disk(), vm=vm(), repository="main"), step.Live())
+        assert tree(root) == {}
 
 
 def test_a_look_ahead_names_the_lock_and_does_not_take_it(hub: Hub) -> None:
