@@ -107,7 +107,7 @@ def test_the_password_is_in_no_command_line_and_in_no_file_once_nbdkit_listens(
     found, taken = prepared(lab, vddk)
     with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
         directory = Path(opened.source.uris[0].partition("socket=")[2]).parent
-        pid = int((directory / "0.pid").read_text())
+        pid = int((directory / "pid").read_text())
         process = Path("/proc") / str(pid)
         assert b"vddk" in (process / "cmdline").read_bytes()  # it ran itself again, and is the same process
         public = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
@@ -115,7 +115,7 @@ def test_the_password_is_in_no_command_line_and_in_no_file_once_nbdkit_listens(
         public += " ".join(opened.ctx.children[0].argv).encode()
         assert PASSWORD.encode() not in public
         assert lab.client.cookie().partition('"')[2].rstrip('"').encode() not in public
-        assert sorted(path.name for path in directory.iterdir()) == [".owner", "0.pid", "0.sock", "vddk.conf"]
+        assert sorted(path.name for path in directory.iterdir()) == [".owner", "nbd", "pid", "vddk.conf"]
         assert directory.stat().st_mode & 0o777 == 0o700
         assert OpenSource().probe(opened.ctx, opened.source)
     assert not directory.exists()
