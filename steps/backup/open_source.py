@@ -17,6 +17,7 @@ from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from runner.step.tools import ToolMissing
 from steps.nbd import forwards
+from steps.nbd.growing_endpoint import most_connections
 from steps.source import nbdkit, nbdkit_curl, nbdkit_vddk, reachability
 from steps.source.https import HttpsServer
 from steps.source.nbdkit_vddk import VddkOptions
@@ -134,7 +135,8 @@ class OpenSource(Step[OpenSourceIn, Empty, Source]):
         return Preflight(observations=observations, notes=(how,))
 
     def report(self, out: Source) -> StepReport:
-        several = f"at most {len(out.uris)} connections" if len(out.uris) > 1 else "1 connection"
+        most = most_connections(out.wire, out.uris)
+        several = f"at most {most} connections" if most > 1 else "1 connection"
         text = (
             f"Disk {out.disk_key} was read from snapshot {out.snapshot} over {out.transport}, {several}: "
             f"{out.why}."

@@ -52,17 +52,18 @@ class HttpsServer(SourceServer):
             )
 
         uri = self._connect(directory, self._start(directory, command))
-        if not self._host.local:
-            chosen = choose(round_trip=self.round_trip, limit=self._connections)
-            self.wire = Wire(
-                host=self._host.name,
-                address=self._socket(directory),
-                export="",
-                ssh_processes=chosen.ssh_processes,
-                connections=self._connections,
-                round_trip=self.round_trip,
-            )
-        return (uri,) * self._connections
+        if self._host.local:
+            return (uri,) * self._connections
+        chosen = choose(round_trip=self.round_trip, limit=self._connections)
+        self.wire = Wire(
+            host=self._host.name,
+            address=self._socket(directory),
+            export="",
+            ssh_processes=chosen.ssh_processes,
+            connections=self._connections,
+            round_trip=self.round_trip,
+        )
+        return (uri,) * self.wire.connections_each
 
     def _file(self) -> DatastoreFile:
         return folder.flat_file(datastore_file(self._disk.file, (self._disk.datastore,)))

@@ -18,6 +18,7 @@ from runner.step.preflight import Known
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk
 from steps.backup.snapshot import Snapshot
 from steps.copy.endpoint import RequestFailed
+from steps.nbd.growing_endpoint import MUCH, GrowingEndpoint
 from steps.source import nbdkit_curl
 from steps.source.server import endpoint_name
 from steps.values.snapshot import frozen_disk
@@ -490,3 +491,20 @@ def test_a_disk_is_read_on_another_host_and_reaches_us_through_ssh(start_vcenter
         assert lab.client.renew()
         assert ssh_host.read(f"{directory}/cookie").decode() == lab.client.cookie()
     assert not ssh_host.exists(directory)
+
+
+@pytest.mark.parametrize("cores", [2, 4, 8])
+def test_a_disk_of_which_much_is_read_through_ssh_gets_no_more_connections_than_the_job_says(
+    start_vcenter: Starts, ssh_host: Host, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+    lab: Lab = start_vcenter(machine(disks=[PATTERN]))
+    lab.host = ssh_host
+    found = lab.discover()
+    with lab.source(found, lab.snapshot(found), connections=4) as opened:
+        with GrowingEndpoint(opened.ctx, opened.source.uris, opened.source.wire, "source") as endpoint:
+            endpoint.moved(MUCH, MUCH)
+            assert eventually(lambda: len(endpoint.channels) == 4)
+            endpoint._worker.shutdown()
+            assert len(endpoint.channels) == 4
+        assert "at most 4 connections" in str(OpenSource().report(opened.source))
