@@ -53,7 +53,10 @@ class Answer(threading.Event):
         return True
 
     def wait(self, timeout: float | None = None) -> bool:
-        self._channel.event_ready = True  # else paramiko takes it for a refusal
+        # Else paramiko takes it for a refusal. It is waited for once: a channel that has an event that has the
+        # channel would be there until garbage is looked for.
+        self._channel.event_ready = True
+        del self._channel
         return True
 
 
@@ -96,24 +99,30 @@ class Link:
     def channel(self) -> paramiko.Channel | None:
         """For a command, by one who holds a place. None if it takes no further session (`refusal`) or is
         dead."""
-        ahead = None
-        if time.monotonic() - self._heard < FRESH:
-            with self._lock:
-                ahead, self._ahead = self._ahead, None
-        if ahead is not None and (channel := ahead.result()) is not None and not channel.closed:
-            return channel
+        if time.monotonic() - self._heard < FRESH and (ready := self._take_ahead()) is not None:
+            return ready
         began = time.monotonic()
         try:
             channel = self._open()
         except _REFUSED as error:
-            if self.login.active() and time.monotonic() - began < SESSION_TIMEOUT:
-                # Refused; when two threads were at once, paramiko gives the reason to one of them only.
-                self.refusal = error.text if isinstance(error, paramiko.ChannelException) else str(error)
-            else:
+            if not self.login.active() or time.monotonic() - began >= SESSION_TIMEOUT:
                 self.login.close()
+                return None
+            # The refusal came from the server, which is there: of few sessions the last is the one that lies
+            # ready.
+            if (ready := self._take_ahead()) is not None:
+                return ready
+            # When two threads were at once, paramiko gives the reason to one of them only.
+            self.refusal = error.text if isinstance(error, paramiko.ChannelException) else str(error)
             return None
         self.proven = True
         return channel
+
+    def _take_ahead(self) -> paramiko.Channel | None:
+        with self._lock:
+            ahead, self._ahead = self._ahead, None
+        channel = None if ahead is None else ahead.result()
+        return None if channel is None or channel.closed else channel
 
     def open_ahead(self) -> None:
         """To be told when a command is started: another one will follow. Returns at once."""
@@ -133,12 +142,14 @@ class Link:
             self.places = max(1, self.held)
 
     def _open_next(self, ahead: Future[paramiko.Channel | None]) -> None:
+        channel = None
         try:
-            ahead.set_result(self._open())
+            channel = self._open()
         except _REFUSED:
             # Nobody needs it so far: who does asks again, and is told why.
             self._sparse = True
-            ahead.set_result(None)
+        finally:
+            ahead.set_result(channel)  # somebody may wait for it, whatever came
 
     def _open(self) -> paramiko.Channel:
         channel = self.login.transport.open_session(timeout=SESSION_TIMEOUT)

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,8 @@ from runner.hosts.secrets import FromFile
 from runner.hosts.spec import SshSpec
 from runner.hosts.ssh import files
 from runner.hosts.ssh.host import SshHost
+from runner.hosts.ssh.link import Link
+from runner.hosts.ssh.login import log_in
 from runner.hosts.ssh.session import Ended, Session
 from runner.hosts.stray_processes import end, look
 from runner.hosts.supervisor import first_line, mark_of
@@ -414,6 +417,48 @@ def test_a_server_of_few_sessions_gets_more_connections(make: Make, sessions: st
         assert [child.poll() for child in children] == [None] * 7
         for child in children:
             child.stop()
+
+
+@pytest.fixture
+def link(make: Make) -> Iterator[Link]:
+    """To a server of one session, of which somebody holds the place."""
+    found = Link(log_in("hub", make(MaxSessions="1").spec))
+    with contextlib.closing(found.login):
+        assert found.hold()
+        yield found
+
+
+def test_of_few_sessions_the_last_is_the_one_that_lies_ready(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.hosts.ssh.link.FRESH", 0.0)
+    link.open_ahead()
+    assert eventually(lambda: link._ahead is not None and link._ahead.done())
+    assert (only := link.channel()) is not None and not only.closed
+    assert link.channel() is None and link.login.active() and link.refusal
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_session_ahead_that_a_bug_kept_from_coming(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patching:
+        patching.setattr(link.login.transport, "open_session", bug)
+        link.open_ahead()
+        assert eventually(lambda: link._ahead is not None and link._ahead.done())
+    link.heard()
+    assert link.channel() is not None
+
+
+def test_a_session_that_ended_needs_no_search_for_garbage(sshd: Sshd) -> None:
+    with behind(sshd.spec) as host:
+        session = host._connections.start(("true",))
+        channel = weakref.ref(session._channel)
+        assert session.finish(None, time.monotonic() + 10).exit_code == 0
+        del session
+        host.run(("true",))  # paramiko's thread still has the channel of the last packet
+        assert eventually(lambda: channel() is None)
 
 
 def test_a_server_of_no_sessions_is_an_error_after_few_logins(make: Make) -> None:
