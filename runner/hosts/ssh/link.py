@@ -53,9 +53,8 @@ class Answer(threading.Event):
         return True
 
     def wait(self, timeout: float | None = None) -> bool:
-        # Else paramiko takes it for a refusal. It is waited for once: a channel that has an event that has the
-        # channel would be there until garbage is looked for.
-        self._channel.event_ready = True
+        self._channel.event_ready = True  # else paramiko takes it for a refusal
+        # It is waited for once. Each has the other: neither would go before Python looks for garbage.
         del self._channel
         return True
 
