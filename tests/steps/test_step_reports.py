@@ -49,7 +49,7 @@ def said(report: StepReport) -> list[str]:
 
 def test_how_a_disk_was_read_is_noted(registry: Registry) -> None:
     assert said(registry.report("open-source", SOURCE)) == [
-        "Disk 2000 was read from snapshot snapshot-7 over https, 2 connections: its file is a flat base file."
+        "Disk 2000 was read from snapshot snapshot-7 over https, at most 2 connections: its file is a flat base file."
     ]
 
 
