@@ -163,7 +163,9 @@ class _Execution:
             is_committed=lambda: workspace.is_committed(recorded),
             work_done=lambda: recorded.state.save(record.model_copy(update={"phase": "unwinding"})),
             look_ahead=partial(self._look_ahead, run),
-            look_early=partial(early_look, nodes, resolver, partial(LiveObserver, workspace.world)),
+            look_early=partial(
+                early_look, nodes, resolver, partial(LiveObserver, workspace.world), workspace.bus.emit
+            ),
         )
         return executor.execute()
 
