@@ -1,4 +1,4 @@
-"""All measurements, one after the other; about five minutes on a quiet machine."""
+"""All measurements, one after the other; about ten minutes on a quiet machine."""
 
 from __future__ import annotations
 
