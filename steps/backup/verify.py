@@ -17,7 +17,7 @@ from runner.step.step import Empty, Lifetime, Step
 from steps.backup import verified_marker
 from steps.backup.digest_file import digests_are_there, published
 from steps.copy import nbd
-from steps.copy.compare import BlockDifference
+from steps.copy.compare import BlockDifference, Compared
 from steps.copy.differences import Differences
 from steps.copy.digests import ENTRY, Digests, file_size
 from steps.incremental.chain_doubt import damaged
@@ -225,7 +225,7 @@ def _compared(ctx: Context, inputs: VerifyIn, tables: Future[int]) -> Verified:
     copied = inputs.copied
     with _fetch_digests(ctx, ctx.host(copied.image.host), copied) as digests:
         scope = scope_of(ctx, copied, inputs.level, digests)
-        seen = _read_back(ctx, inputs, digests, scope)
+        seen = _read_back(ctx, inputs, digests, scope, tables)
         # Who reads through corrupt tables blames the copy, or the parents, for what he finds.
         leaks = tables.result()
         for difference in seen.found.blocks:
@@ -265,8 +265,16 @@ def _fetch_digests(ctx: Context, host: Host, copied: Copied) -> Digests:
     return digests
 
 
-def _read_back(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -> ReadBack:
+def _read_back(
+    ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope, tables: Future[int]
+) -> ReadBack:
     copied, image = inputs.copied, inputs.copied.image
+
+    def tell(now: Compared) -> None:
+        ctx.progress(f"disk {image.key}", "verify", **asdict(now))
+        if tables.done():
+            tables.result()  # what is read through corrupt ones, perhaps for hours, proves nothing
+
     if inputs.level == "metadata":
         return ReadBack(Differences((), 0), "wire", cached=False)
     depth = 1 if copied.parent is None else 1 + copied.parent.last_full.points
@@ -276,7 +284,7 @@ def _read_back(ctx: Context, inputs: VerifyIn, digests: Digests, scope: Scope) -
         of_backup(image, depth),
         digests,
         most=1,
-        tell=lambda now: ctx.progress(f"disk {image.key}", "verify", **asdict(now)),
+        tell=tell,
     )
     return reader.read_back(scope.ranges, inputs.readback)
 

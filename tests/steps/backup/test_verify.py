@@ -4,6 +4,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from steps.backup.verify import (
     ImageDiffersError,
     Verify,
 )
+from steps.copy.compare import Compared
 from steps.copy.digests import zero_digest
 from steps.copy.extents import PART
 from steps.qemu import img
@@ -240,6 +242,22 @@ def test_corrupt_tables_explain_what_reads_otherwise_though_both_are_looked_for_
 
     monkeypatch.setattr(ImageReader, "read_back", reading)
     monkeypatch.setattr(img, "check", check)
+    with pytest.raises(CorruptImageError):
+        verify(hub, copied)
+
+
+def test_an_image_whose_tables_are_corrupt_is_not_read_to_its_end(
+    hub: Hub, copied: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading(self: ImageReader, *asked: Any) -> ReadBack:
+        """As long as nobody says that it is of no use."""
+        ends = time.monotonic() + 10
+        while time.monotonic() < ends:
+            self.tell(Compared(MiB, BLOCKS * MiB, MiB, 1.0))
+        raise AssertionError("it reads on")
+
+    monkeypatch.setattr(ImageReader, "read_back", reading)
+    monkeypatch.setattr(img, "check", lambda host, path, **_: img.CheckReport(corruptions=1))
     with pytest.raises(CorruptImageError):
         verify(hub, copied)
 
