@@ -59,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy that ended well. `blind`: bytes of ranges whose extents a side failed to tell, which were
+    """A copy that ended well. `blind`: bytes of ranges whose extents the source failed to tell, which were
     read."""
 
     progress: Progress

@@ -19,7 +19,7 @@ class Survey:
 
     def __init__(self, ranges: Iterable[tuple[int, int]], left: Ask, right: Ask) -> None:
         self.blind = 0
-        """Bytes of ranges whose extents a side failed to tell."""
+        """Bytes of ranges whose extents the left side failed to tell."""
         self._windows = windows(ranges)
         self._left = left
         self._right = right
@@ -52,7 +52,7 @@ class Survey:
 
         def learn(side: str, extents: list[Extent] | None) -> None:
             if extents is None:
-                self.blind += question.wanted
+                self.blind += question.wanted if side == "left" else 0
                 extents = [Extent(start, length, False)]
             question.answers[side] = by_blocks(extents, start, length)
             while self._asked and len(self._asked[0].answers) == 2:

@@ -41,8 +41,8 @@ class Copied(Model):
     """The choice of its parent; None for a full without one."""
     read: int = 0
     """Bytes that were read at the source, those that check changed block tracking among them; what the
-    source called a hole was not read. Of attempts before the last one: of blocks of content that it found
-    safe."""
+    source called a hole was not read. Attempts before the last one count with the whole blocks of content
+    that they had made safe."""
     checked: Checked | None = None
     """None where changed block tracking was not believed: of a full, and of an incremental by digests."""
     written: int = 0

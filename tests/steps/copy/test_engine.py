@@ -208,6 +208,14 @@ def test_zeroes_are_found_in_the_data_where_the_source_does_not_tell(bench, exte
     assert done.blind == (SIZE if extents == "fail" else 0)
 
 
+def test_a_target_that_fails_to_tell_is_not_said_to_be_the_source(bench):
+    bench.source.write(5 * MiB, _content(MiB))
+    source = Watched(bench.source, "source", read_only=True)
+    assert bench.copy(source=source, target=Watched(bench.target, "target", extents="fail")).blind == 0
+    assert source.moved("read") == MiB
+    assert bench.same()
+
+
 @pytest.mark.parametrize("source_extents", ["tell", "one"], ids=["hole", "zeroes-in-the-data"])
 def test_a_zero_block_is_written_where_the_target_has_other_bytes(bench, source_extents):
     bench.target.write(0, _content(6 * MiB))
