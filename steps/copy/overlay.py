@@ -77,7 +77,7 @@ class _Channel:
         if offset % BLOCK or (length % BLOCK and offset + length != self._changes.capacity):
             _each(self._changes.within(offset, offset + length), self._zero_part, done)
         else:
-            _each(list(_runs(self._changes, offset, length)), self._zero_run, done)
+            _in_turn(_runs(self._changes, offset, length), self._zero_run, done)
 
     def _zero_run(self, start: int, end: int, done: Done) -> None:
         parts = self._changes.split(start, end)
@@ -121,6 +121,22 @@ def _each(ranges: Sequence[tuple[int, int]], request: Callable[[int, int, Done],
         done(None)
     for start, end in ranges:
         request(start, end, one)
+
+
+def _in_turn(
+    ranges: Iterator[tuple[int, int]], request: Callable[[int, int, Done], None], done: Done
+) -> None:
+    """As `_each`, but each request once the one before it has ended, and none after one that failed. None of
+    them may end at once."""
+
+    def ended(failed: RequestFailed | None) -> None:
+        wanted = None if failed is not None else next(ranges, None)
+        if wanted is None:
+            done(failed)
+        else:
+            request(*wanted, ended)
+
+    ended(None)
 
 
 def _runs(changes: Changes, offset: int, length: int) -> Iterator[tuple[int, int]]:

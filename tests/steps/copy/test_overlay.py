@@ -16,10 +16,11 @@ from runner.base.errors import Interrupted
 from runner.base.units import KiB, MiB
 from steps.copy.changes import CLUSTER, Changes, spread
 from steps.copy.digests import Digests, digest_of
+from steps.copy.endpoint import Done
 from steps.copy.engine import Tuning, copy
 from steps.copy.extents import BLOCK, Extent, gaps
 from steps.copy.ledger import Flushed
-from steps.copy.memory import MemoryDisk, MemoryEndpoint
+from steps.copy.memory import MemoryChannel, MemoryDisk, MemoryEndpoint
 from steps.copy.overlay import Overlay, UntouchedDiffers
 from steps.copy.patch import Patching
 
@@ -207,6 +208,27 @@ def test_of_a_block_that_changed_in_part_only_what_is_content_is_read_at_either_
         (4 * MiB, 5 * MiB),
     ]
     assert sorted(onto.image.touched) == [(start, start + length) for start, length in areas]
+
+
+def test_of_a_long_hole_over_blocks_that_changed_in_part_one_is_held_at_a_time(tmp_path: Path) -> None:
+    """A request to zero may span 32 of them, and many are under way."""
+    onto = Onto(bytes(SIZE), bytes(SIZE), [(block, 64 * KiB) for block in range(0, SIZE, BLOCK)], tmp_path)
+    for block in range(0, SIZE - 512, BLOCK):
+        MemoryDisk.write(onto.image, block, bytes(BLOCK))  # zeroes that the image stores
+    asked: list[int] = []
+    reads = MemoryChannel.read
+
+    def read(channel: MemoryChannel, offset: int, into: memoryview, done: Done) -> None:
+        asked.append(channel.in_flight)
+        reads(channel, offset, into, done)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MemoryChannel, "read", read)
+        with onto.copy() as digests:
+            onto.assert_right(digests)
+    assert len(asked) == 6
+    assert set(asked) == {0}
+    assert sorted(onto.image.touched) == [(block, block + 64 * KiB) for block in range(0, SIZE - 512, BLOCK)]
 
 
 def test_a_forgotten_write_that_left_a_hole_beside_one_that_was_told_is_found_without_a_sample(tmp_path: Path) -> None:
