@@ -159,3 +159,44 @@ def test_what_the_ledger_lists_is_durable_and_a_resume_makes_the_rest(scratch, c
         straight = MemoryEndpoint(MemoryDisk(SIZE), "target")
         copy(MemoryEndpoint(source, "source", read_only=True), straight, digests, stop=threading.Event())
         assert digests.digest() == resumed
+
+
+@pytest.mark.parametrize("late", [("write", 0), ("write", 896 * KiB), ("zero", 320 * KiB)], ids=lambda one: one[0])
+def test_a_block_is_listed_once_all_that_it_takes_has_ended(tmp_path, monkeypatch, late):
+    """It takes two writes and a zeroing, one of which is answered after the blocks behind it were flushed; its bytes are
+    not those of a block that was read meanwhile."""
+    source, image = MemoryDisk(SIZE), MemoryDisk(SIZE)
+    _fill(source, ["edges"] * BLOCKS, 1)
+    image.write(320 * KiB, b"old" * 1024)
+    held: list[Callable[[], None]] = []
+    target = MemoryEndpoint(image, "target")
+    (channel,) = target.channels
+    for verb in ("write", "zero"):
+        issue = getattr(channel, verb)
+
+        def request(offset, *rest, issue=issue, verb=verb):
+            if (verb, offset) == late:
+                held.append(lambda: issue(offset, *rest))
+            else:
+                issue(offset, *rest)
+
+        monkeypatch.setattr(channel, verb, request)
+    flushed = []
+
+    def on_flushed(ranges):
+        flushed.append([one.offset for one in ranges])
+        if len(flushed) == 3:
+            held.pop()()
+
+    with Digests.create(tmp_path / "d", SIZE) as digests:
+        copy(
+            MemoryEndpoint(source, "source", read_only=True),
+            target,
+            digests,
+            stop=threading.Event(),
+            tuning=Tuning(in_flight=2, window=2 * MiB),
+            on_flushed=on_flushed,
+        )
+    assert not any(0 in offsets for offsets in flushed[:3])
+    assert sum(0 in offsets for offsets in flushed) == 1
+    assert _bytes_of(image, 0, SIZE) == _bytes_of(source, 0, SIZE)
