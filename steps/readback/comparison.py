@@ -16,8 +16,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.base.entering import enter_both
 from runner.base.errors import CommandError
-from runner.base.side_by_side import both
 from runner.base.units import human_bytes
 from runner.hosts.host import Host
 from runner.hosts.supervisor import NoRoomError
@@ -128,7 +128,7 @@ class ImageReader:
             return ReadBack(found, "wire", view.cached, why=why)
 
     def _on_host(self, wanted: Wanted, reread: Sequence[int], *, measures: bool) -> ReadBack:
-        with both(
+        with enter_both(
             wire.opened(self.ctx, self.host, self.image, beside=CLIENTS), proven_tools(self.ctx, self.host)
         ) as (view, tools):
             there = HostDigests(tools, self.image, view.exporter)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from runner.base.side_by_side import both
+from runner.base.entering import enter_both
 
 
 def test_neither_waits_for_the_other_and_the_second_is_left_first() -> None:
@@ -20,7 +20,7 @@ def test_neither_waits_for_the_other_and_the_second_is_left_first() -> None:
         yield name
         left.append(name)
 
-    with both(context("first"), context("second")) as names:
+    with enter_both(context("first"), context("second")) as names:
         assert names == ("first", "second") and left == []
     assert left == ["second", "first"]
 
@@ -45,6 +45,6 @@ def test_where_one_cannot_be_entered_the_other_is_left(fails: str, raised: str) 
             left.append(name)
             raise
 
-    with pytest.raises(OSError, match=raised), both(kept("a"), kept("b")):
+    with pytest.raises(OSError, match=raised), enter_both(kept("a"), kept("b")):
         raise AssertionError("it was not entered whole")
     assert sorted(left) == ["a", "b"]
