@@ -8,14 +8,16 @@ the copy, which takes them as they come.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
 
-from runner.base.errors import Interrupted, SendenseError
+from runner.base.errors import Interrupted, SendenseError, is_transient
 from runner.base.units import MiB
+from runner.base.waiting import again
 from runner.step.context import Context
 from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.qemu import nbd_server
@@ -27,6 +29,11 @@ SOME = 16 * MiB
 MUCH = 64 * MiB
 """Bytes that have moved, and that are still to come at least. One ssh moves them in half a second on a short
 wire, as long as a login takes with all that belongs to it; what moved much will most likely move more."""
+
+ATTEMPTS = 4
+PAUSE = 2.0
+"""Seconds before the second attempt to open one, then twice as long each time. A vCenter that is busy for a
+moment would else have a disk read through one connection for hours."""
 
 
 class GrowingEndpoint(NbdEndpoint):
@@ -69,11 +76,21 @@ class GrowingEndpoint(NbdEndpoint):
     def _open(self, uris: Iterable[str]) -> None:
         try:
             for uri in uris:
-                self.add(uri, stop=self._over)
+                self._open_one(uri)
         except Interrupted:
             return
         except SendenseError as error:
             self._ctx.warn(f"the {self.name} gets no more connections, which may make it slower: {error}")
+
+    def _open_one(self, uri: str) -> None:
+        again(
+            lambda number: self.add(uri, stop=self._over),
+            on=is_transient,
+            stop=self._over,
+            attempts=ATTEMPTS,
+            first=PAUSE,
+            longest=math.inf,
+        )
 
     def _forwarded(self, wire: Wire) -> Iterator[str]:
         """Through ssh processes of its own."""

@@ -18,7 +18,8 @@ from runner.step.preflight import Known
 from steps.backup.open_source import NoTransport, OpenSource, OpenSourceIn, WrongDisk
 from steps.backup.snapshot import Snapshot
 from steps.copy.endpoint import RequestFailed
-from steps.nbd.growing_endpoint import MUCH, GrowingEndpoint
+from steps.nbd import growing_endpoint
+from steps.nbd.growing_endpoint import MUCH, SOME, GrowingEndpoint
 from steps.source import nbdkit_curl
 from steps.source.server import endpoint_name
 from steps.values.snapshot import frozen_disk
@@ -469,6 +470,45 @@ def test_a_file_of_another_size_than_the_disk_is_refused(start_vcenter: Starts) 
     frozen = taken.model_copy(update={"disks": (taken.disks[0].model_copy(update=size),)})
     with pytest.raises(WrongDisk, match="the file is not the disk's"), lab.source(larger, frozen):
         pass
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_vcenter_that_takes_no_more_connections_leaves_the_disk_with_the_one_it_has(
+    start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it refused is not blamed for what fails later."""
+    monkeypatch.setattr(growing_endpoint, "PAUSE", 0.01)
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    with lab.source(found, lab.snapshot(found), connections=4) as opened:
+        with GrowingEndpoint(opened.ctx, opened.source.uris, None, "source") as endpoint:
+            lab.simulator.fault("http-503", count=growing_endpoint.ATTEMPTS, method="HEAD")
+            endpoint.moved(SOME, SOME)
+            assert eventually(lambda: lab.warnings)
+            assert lab.warnings[0].startswith("the source gets no more connections, which may make it slower: ")
+            (channel,) = endpoint.channels
+            content, done = memoryview(bytearray(MiB)), list[RequestFailed | None]()
+            channel.read(0, content, done.append)
+            assert eventually(lambda: channel.advance(channel.wanted()) or done)
+            assert done == [None]
+            assert content == lab.simulator.disk_file("pgtest1", 2000).read_bytes()[:MiB]
+        lab.simulator.fault("http-404", count=50, method="GET")
+        read_and_fail(opened.source.uris[0])
+        assert "status 404" in str(explained(opened.ctx, io_error()))
+
+
+def test_a_vcenter_that_is_busy_when_more_connections_are_opened_is_asked_again(
+    start_vcenter: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing_endpoint, "PAUSE", 0.01)
+    lab = start_vcenter(machine(disks=[PATTERN]))
+    found = lab.discover()
+    with lab.source(found, lab.snapshot(found), connections=4) as opened:
+        with GrowingEndpoint(opened.ctx, opened.source.uris, None, "source") as endpoint:
+            lab.simulator.fault("http-503", count=2, method="HEAD")
+            endpoint.moved(SOME, SOME)
+            assert eventually(lambda: len(endpoint.channels) == 4)
+    assert not lab.warnings
 
 
 def test_how_it_is_read_does_not_make_a_disk_stale() -> None:

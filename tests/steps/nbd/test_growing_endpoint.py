@@ -13,6 +13,7 @@ from runner.step.context import Context
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.nbd_endpoint import NbdEndpoint
+from steps.nbd import growing_endpoint
 from steps.nbd.growing_endpoint import MUCH, SOME, GrowingEndpoint
 from steps.values.tunnel import Tunnel
 from tests.eventually import eventually, ssh_processes
@@ -70,6 +71,7 @@ def test_a_copy_that_ends_meanwhile_waits_for_none(hub_over_ssh: Hub) -> None:
 
 
 def test_a_copy_goes_on_without_those_that_cannot_be_had(hub_over_ssh: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growing_endpoint, "PAUSE", 0.01)
     with opened(hub_over_ssh) as (context, tunnel):
         assert tunnel.wire is not None
         wire = tunnel.wire.model_copy(update={"address": "/tmp/nobody"})
