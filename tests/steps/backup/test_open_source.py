@@ -503,11 +503,13 @@ def test_a_vcenter_that_is_busy_when_more_connections_are_opened_is_asked_again(
     monkeypatch.setattr(growing_endpoint, "PAUSE", 0.01)
     lab = start_vcenter(machine(disks=[PATTERN]))
     found = lab.discover()
-    with lab.source(found, lab.snapshot(found), connections=4) as opened:
-        with GrowingEndpoint(opened.ctx, opened.source.uris, None, "source") as endpoint:
-            lab.simulator.fault("http-503", count=2, method="HEAD")
-            endpoint.moved(SOME, SOME)
-            assert eventually(lambda: len(endpoint.channels) == 4)
+    with (
+        lab.source(found, lab.snapshot(found), connections=4) as opened,
+        GrowingEndpoint(opened.ctx, opened.source.uris, None, "source") as endpoint,
+    ):
+        lab.simulator.fault("http-503", count=2, method="HEAD")
+        endpoint.moved(SOME, SOME)
+        assert eventually(lambda: len(endpoint.channels) == 4)
     assert not lab.warnings
 
 

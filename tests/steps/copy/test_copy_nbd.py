@@ -291,6 +291,54 @@ def test_connections_to_disks_of_different_sizes_are_refused(servers):
         NbdEndpoint(uris, "source of disk 2000")
 
 
+def test_a_connection_to_another_disk_is_not_added(servers, tmp_path):
+    uris = [servers.nbdkit("-r", "memory", f"size={size}").uri for size in (MiB, 2 * MiB)]
+    other = servers.qemu_nbd(raw(tmp_path / "disk.raw", MiB), "raw").uri
+    with NbdEndpoint(uris[:1], "source of disk 2000") as endpoint:
+        for uri in (uris[1], other):
+            with pytest.raises(ConnectFailed, match="its export is not the one at"):
+                endpoint.add(uri)
+        assert len(endpoint.channels) == 1
+        endpoint.add(uris[0])
+        assert len(endpoint.channels) == 2
+
+
+def test_a_connection_that_comes_after_the_end_is_closed(servers):
+    uri = servers.nbdkit("-r", "memory", f"size={MiB}").uri
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    endpoint = NbdEndpoint([uri], "source of disk 2000")
+    endpoint.close()
+    endpoint.add(uri)
+    assert len(endpoint.channels) == 1
+    del endpoint
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_connections_that_are_added_while_requests_are_under_way_carry_further_ones(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr("steps.copy.engine._PROGRESS_INTERVAL", 0.0)
+    disk, image = _filled(tmp_path / "source.raw"), qcow2(tmp_path / "image.qcow2", SIZE)
+    source, target = servers.nbdkit("-r", "file", str(disk)), servers.qemu_nbd(image, "qcow2")
+    used = set()
+    with (
+        NbdEndpoint([source.uri], "source") as reader,
+        NbdEndpoint([target.uri], "image") as writer,
+        Digests.create(tmp_path / "digests", SIZE) as digests,
+    ):
+
+        def grow(now):
+            used.update(channel.label for channel in (*reader.channels, *writer.channels) if channel.in_flight)
+            if now.read > 4 * MiB and len(writer.channels) < 3:
+                reader.add(source.uri)
+                writer.add(target.uri)
+
+        copy(reader, writer, digests, stop=threading.Event(), tuning=Tuning(window=4 * MiB), on_progress=grow)
+    target.process.kill()
+    target.process.wait(10)
+    assert used == {"connection 1 of 1", "connection 2", "connection 3"}
+    _assert_equal(image, disk)
+
+
 def test_no_descriptor_stays_open_after_copies_and_failures(servers, tmp_path):
     source = servers.nbdkit("memory", "1M")
     target = servers.nbdkit("memory", "1M")
