@@ -250,6 +250,7 @@ class Relay(Step[RelayIn, Through, Served]):
     def run(self, ctx: Context, inputs: RelayIn, live: Through) -> Served:
         assert Path(live.served.socket).exists()
         ctx.closing.callback(trace, inputs.root, f"close {ctx.node}")
+        ctx.closing.callback(maybe_fail, inputs.root, f"close-{ctx.node}")
         trace(inputs.root, f"open {ctx.node}")
         maybe_fail(inputs.root, ctx.node)
         return live.served

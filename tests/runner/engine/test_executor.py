@@ -84,6 +84,7 @@ def test_what_follows_waits_for_a_slow_close_also_when_another_node_ends_meanwhi
         pytest.param({"far[1]": "until open near[1]"}, id="opening-the-other"),
         pytest.param({"close-near[1]": "until close relay[1]"}, id="closing"),
         pytest.param({"close-far[1]": "until close near[1]"}, id="closing-the-other"),
+        pytest.param({"close-relay[1]": "until close near[1]"}, id="closing-what-another-waits-for"),
     ],
 )
 def test_what_does_not_depend_on_each_other_opens_and_closes_side_by_side(bench: Bench, waits: dict[str, str]):

@@ -242,6 +242,19 @@ def test_corrupt_tables_explain_what_reads_otherwise_though_both_are_looked_for_
 
     monkeypatch.setattr(ImageReader, "read_back", reading)
     monkeypatch.setattr(img, "check", check)
+    monkeypatch.setattr(
+        "steps.backup.verify._differs", lambda *_: pytest.fail("what was recorded of the copy is removed")
+    )
+    with pytest.raises(CorruptImageError):
+        verify(hub, copied)
+
+
+@pytest.mark.parametrize("damage", [damage for damage, _ in DIGEST_DAMAGE.values()], ids=DIGEST_DAMAGE.keys())
+def test_corrupt_tables_explain_what_keeps_the_image_from_being_read(
+    hub: Hub, copied: Copied, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    damage(Path(copied.digests))
+    monkeypatch.setattr(img, "check", lambda host, path, **_: img.CheckReport(corruptions=1))
     with pytest.raises(CorruptImageError):
         verify(hub, copied)
 
