@@ -75,8 +75,9 @@ def compare(
     on_progress: Callable[[Compared], None] | None = None,
 ) -> Comparison:
     """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets
-    `blocks` (in order). What the image's extents call zero is not read but taken for zeroes; of single
-    `blocks` every byte is read. `on_progress` is told now and then, and at the end.
+    `blocks` (in order). What the image's extents call zero is taken for zeroes, but a whole block of them is
+    read if its digest says content; of single `blocks` every byte is read. `on_progress` is told now and
+    then, and at the end.
 
     Raises BlockDifference for the first difference by offset, CopyError, Interrupted.
     """

@@ -291,6 +291,31 @@ def test_connections_to_disks_of_different_sizes_are_refused(servers):
         NbdEndpoint(uris, "source of disk 2000")
 
 
+def _telling(servers, disk, extents):
+    """A server of `disk` whose extents are told by a script: $4 is the offset, $3 how many bytes are asked about."""
+    pread = f"pread=dd if={disk} skip=$4 count=$3 iflag=count_bytes,skip_bytes status=none"
+    return servers.nbdkit("-r", "eval", f"get_size=echo {SIZE}", pread, "can_extents=exit 0", f"extents={extents}")
+
+
+def test_a_server_that_tells_less_than_it_is_asked_is_asked_for_the_rest(servers, tmp_path):
+    asked = tmp_path / "asked"
+    script = f'echo $4 >>{asked}; echo "$4 $((SIZE - $4 < 1048576 ? SIZE - $4 : 1048576)) hole,zero"'
+    source = _telling(servers, raw(tmp_path / "source.raw", SIZE), script.replace("SIZE", str(SIZE)))
+    done = _copy(tmp_path, source, servers.qemu_nbd(qcow2(tmp_path / "image.qcow2", SIZE), "qcow2"), connections=1)
+    assert (done.progress.read, done.progress.skipped) == (0, SIZE)
+    assert [int(line) for line in asked.read_text().split()] == list(range(0, SIZE, MiB))
+
+
+def test_a_hole_that_is_not_said_to_be_zero_is_read(servers, tmp_path):
+    """It may read as anything (NBD protocol, base:allocation)."""
+    disk, image = _filled(tmp_path / "source.raw"), qcow2(tmp_path / "image.qcow2", SIZE)
+    target = servers.qemu_nbd(image, "qcow2")
+    assert _copy(tmp_path, _telling(servers, disk, 'echo "$4 $3 hole"'), target).progress.read == SIZE
+    target.process.kill()
+    target.process.wait(10)
+    _assert_equal(image, disk)
+
+
 def test_a_connection_to_another_disk_is_not_added(servers, tmp_path):
     uris = [servers.nbdkit("-r", "memory", f"size={size}").uri for size in (MiB, 2 * MiB)]
     other = servers.qemu_nbd(raw(tmp_path / "disk.raw", MiB), "raw").uri
