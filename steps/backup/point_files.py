@@ -61,10 +61,11 @@ def orphaned(inputs: Unpublished, host: Host) -> Iterator[str]:
     points: dict[str, Manifest | None] = {}
     for disk, found in zip(inputs.disks, seen, strict=True):
         image, parent, below = disk.image, disk.copied.parent, found.backing_file
-        if below != (parent and parent.image):
+        expected = None if parent is None else parent.image
+        if below != expected:
             yield (
-                f"disk {image.key} in {image.path} is backed by {below or 'nothing'}, not by "
-                f"{parent and parent.image}"
+                f"disk {image.key} in {image.path} is backed by {below or 'nothing'} instead of "
+                f"{expected or 'nothing'}"
             )
         if parent is None:
             continue

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.errors import SendenseError
+from runner.base.errors import HostError, SendenseError
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
 from steps.backup.publish import IsProtectedError, PointExistsError, Publish
@@ -217,6 +217,30 @@ def test_disks_that_do_not_match_the_snapshot_are_not_published(
     with pytest.raises(MixedUpError, match=said):
         publish(hub, given.model_copy(update=change(given)))
     assert tree(Path(hub.root)) == before
+
+
+def test_an_image_that_names_another_parent_than_its_copy_had_is_not_published(hub: Hub, given: Unpublished) -> None:
+    image = given.disks[0].copied.image.path
+    hub.host.run(("qemu-img", "create", "-q", "-f", "qcow2", f"{hub.root}/other", "4M"))
+    hub.host.run(("qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", f"{hub.root}/other", image))
+    with pytest.raises(MixedUpError, match=rf"disk 2000 in {image} is backed by {hub.root}/other instead of nothing"):
+        publish(hub, given)
+    assert list(Path(hub.root).rglob("manifest.json")) == []
+
+
+def test_images_that_are_not_on_storage_get_no_manifest(
+    hub: Hub, given: Unpublished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are synced while the VM is saved."""
+
+    def failing(self: LocalHost, *paths: str) -> None:
+        assert sorted(Path(path).suffix for path in paths) == [".blake3", ".blake3", ".qcow2", ".qcow2"]
+        raise HostError("the storage failed")
+
+    monkeypatch.setattr(LocalHost, "sync", failing)
+    with pytest.raises(HostError, match="the storage failed"):
+        publish(hub, given)
+    assert list(Path(hub.root).rglob("manifest.json")) == []
 
 
 def test_a_published_point_is_found_without_a_record(hub: Hub, given: Unpublished) -> None:
