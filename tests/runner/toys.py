@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -447,6 +447,7 @@ class Bench:
     stands: frozenset[str] = frozenset()
     work_done: Callable[[], None] = lambda: None
     look_ahead: Callable[[Mapping[NodeId, JsonValue]], None] = lambda outputs: None
+    look_early: Callable[[], AbstractContextManager[None]] = nullcontext
     stop: threading.Event = field(default_factory=threading.Event)
     events: list[Event] = field(default_factory=list)
 
@@ -494,6 +495,7 @@ class Bench:
                 is_committed=lambda: False,
                 work_done=self.work_done,
                 look_ahead=self.look_ahead,
+                look_early=self.look_early,
             )
             return executor.execute()
 

@@ -116,6 +116,19 @@ def test_the_last_error_is_raised_when_a_limit_is_reached(limit: dict) -> None:
     assert len(act.numbers) > 1
 
 
+def test_a_first_attempt_that_takes_all_the_time_is_the_last() -> None:
+    calls = []
+
+    def slow(number: int) -> None:
+        calls.append(number)
+        threading.Event().wait(0.1)
+        raise OSError
+
+    with pytest.raises(OSError):
+        again(slow, on=lambda error: True, stop=threading.Event(), timeout=0.1, first=0.0)
+    assert calls == [1]
+
+
 def test_pauses_between_attempts_grow_to_the_longest() -> None:
     told: list[float] = []
     again(

@@ -1,6 +1,8 @@
 """The executor, with steps that leave traces: what runs, what is kept, what is rolled back, whatever fails."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,21 @@ def _bridged(root: Path) -> tuple[StepSpec, ...]:
         StepSpec("relay", "relay", {**base, "served": "${{ far }}"}, EACH),
         StepSpec("bridge", "bridge", {**base, "near": "${{ near }}", "far": "${{ relay }}"}, EACH),
     )
+
+
+def test_only_a_run_that_has_changed_nothing_looks_early(bench: Bench):
+    looked: list[list[str]] = []
+
+    @contextmanager
+    def looking() -> Iterator[None]:
+        looked.append(bench.trace())
+        yield
+
+    bench.look_early = looking
+    fail(bench, "copy[2]", "permanent")
+    assert not bench.run().work_done
+    assert bench.run().work_done
+    assert looked == [[]]
 
 
 def test_work_is_not_done_before_the_nodes_of_a_list_are(bench: Bench):
