@@ -49,6 +49,10 @@ START_TIMEOUT = 30.0
 END_TIMEOUT = 6.0
 """Seconds in which a program ends whose leash was released: it has five between TERM and KILL."""
 
+_TERMS = 5
+"""Times that TERM is sent before KILL: a qemu-nbd that is about to serve forgets one that came before it does
+(qemu-nbd.c, `state`)."""
+
 NOT_FOUND = 127
 """What a POSIX shell returns for a program that does not exist; ld.so(8) does so too, for one whose libraries
 do not."""
@@ -180,12 +184,12 @@ class LeashedChild:
             return self._tail.decode(errors="replace")
 
     def stop(self, timeout: float = 10.0) -> None:
-        for signals in (b"TERM\nCONT\n", b"KILL\n"):
+        for signals, pause in (*[(b"TERM\nCONT\n", timeout / 2 / _TERMS)] * _TERMS, (b"KILL\n", timeout / 2)):
             if self.poll() is None:
                 with contextlib.suppress(BrokenPipeError, TimeoutError):
                     # The wire broke or is silent, or the wrapper was killed: all of it shows in `poll`.
                     self._wire.send(signals)
-                self._over.wait(timeout / 2)
+                self._over.wait(pause)
         self._wire.hang_up()
         self._tell_if_cut_off()
         if self.poll() is None:

@@ -59,6 +59,15 @@ def test_a_process_is_stopped_by_term_and_then_by_kill(sh: str, tmp_path: Path) 
     assert stubborn.poll() == 137
 
 
+def test_a_process_that_forgot_the_first_term_gets_another(sh: str, tmp_path: Path) -> None:
+    """As a qemu-nbd does that is about to serve."""
+    forgets = f"""trap "trap 'exit 5' TERM" TERM; touch {tmp_path}/ready; while :; do sleep 0.05; done"""
+    forgetful = process.start(("sh", "-c", forgets))
+    assert eventually((tmp_path / "ready").exists)
+    forgetful.stop(timeout=2.0)
+    assert forgetful.poll() == 5
+
+
 def test_the_end_of_the_leash_ends_the_process_group(sh: str, tmp_path: Path) -> None:
     script = f"sleep 600 & echo $! >{tmp_path}/child; exec sleep 600"
     with subprocess.Popen(leash("here", ("sh", "-c", script)), stdin=subprocess.PIPE) as wrapper:
