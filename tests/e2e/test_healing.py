@@ -276,7 +276,8 @@ def test_a_lock_whose_session_does_not_end_changes_nothing_of_what_was_done(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who gets no answer from a host waits for seconds, not for a minute."""
     monkeypatch.setattr("runner.hosts.supervisor.START_TIMEOUT", 2.0)
-    monkeypatch.setattr("runner.hosts.ssh.connections.SESSION_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.ssh.session.SESSION_TIMEOUT", 1.0)
+    monkeypatch.setattr("runner.hosts.ssh.link.SESSION_TIMEOUT", 1.0)
     monkeypatch.setattr("runner.hosts.ssh.lock.ANSWER_TIMEOUT", 1.0)
     monkeypatch.setattr(LeashedChild.stop, "__defaults__", (0.5,))
 

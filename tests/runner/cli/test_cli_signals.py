@@ -22,7 +22,8 @@ with signals.stop_on_signals() as stop:
 
 def stopped(one_request: float, signals: Sequence[signal.Signals], how: str = "") -> tuple[int, str]:
     argv = [sys.executable, "-c", STOPPING, str(one_request), *(str(int(number)) for number in signals)]
-    shell = ["sh", "-c", f'{how} exec "$@"', "sh", *argv]
+    # Where the tests themselves run under nohup, HUP would be ignored.
+    shell = ["env", "--default-signal=HUP", "sh", "-c", f'{how} exec "$@"', "sh", *argv]
     done = subprocess.run(shell, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
     return done.returncode, done.stdout
 

@@ -190,7 +190,7 @@ def connections_to(port: int) -> dict[str, bool]:
     """Which programs hold TCP connections to or from the port, and whether all of these have TCP_NODELAY. Since OpenSSH 9.8 a
     program of its own, sshd-session, serves a connection."""
     found: dict[str, bool] = {}
-    for path in Path("/proc").glob("[0-9]*/fd/*"):
+    for path in _descriptors():
         with contextlib.suppress(OSError):
             if not path.readlink().name.startswith("socket:"):
                 continue
@@ -198,6 +198,12 @@ def connections_to(port: int) -> dict[str, bool]:
             if name in ("ssh", "sshd") and (sets := no_delay(int(path.parts[2]), int(path.name), port)) is not None:
                 found[name] = found.get(name, True) and sets
     return found
+
+
+def _descriptors() -> Iterator[Path]:
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            yield from (directory / "fd").iterdir()
 
 
 def no_delay(pid: int, descriptor: int, port: int) -> bool | None:
