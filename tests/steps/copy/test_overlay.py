@@ -389,3 +389,31 @@ def test_a_sample_is_spread_over_all_that_is_outside_and_the_same_for_one_seed(
     assert share != 1.0 or found == free
     for number, block in enumerate(found):  # one from each of as many equal parts
         assert number * len(free) // len(found) <= free.index(block) < (number + 1) * len(free) // len(found)
+
+
+@pytest.mark.parametrize("verb", ["write", "zero"])
+def test_what_goes_to_several_places_is_done_once_all_of_them_are(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """Else a FLUSH would be believed to cover a part that is still under way."""
+    endpoint = MemoryEndpoint(MemoryDisk(SIZE), "image")
+    (below,), held = endpoint.channels, []
+    (channel,) = Overlay(endpoint, Changes([(MiB, 1), (MiB + 300 * KiB, 1)], SIZE)).channels
+    issue = getattr(below, verb)
+
+    def request(offset: int, *rest: Any) -> None:
+        if offset == MiB:
+            held.append(lambda: issue(offset, *rest))
+        else:
+            issue(offset, *rest)
+
+    monkeypatch.setattr(below, verb, request)
+    done: list[object] = []
+    if verb == "write":
+        channel.write(MiB, memoryview(bytes(MiB)), done.append)
+    else:
+        channel.zero(MiB, MiB, done.append)
+    for _ in range(3):  # of a zeroed block it reads first
+        channel.advance(0)
+    assert (len(held), done) == (1, [])
+    held.pop()()
+    channel.advance(0)
+    assert done == [None]
