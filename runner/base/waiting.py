@@ -186,25 +186,13 @@ def again(
             state.attempt_number = 1
         return accepted(state)
 
-    failed: BaseException | None = None
-
-    def tell(state: RetryCallState) -> None:
-        nonlocal failed
-        failed, action = _error(state), state.next_action
-        assert failed is not None and action is not None
-        if not stop.is_set():  # else there is no pause, and no attempt behind it
-            before_pause(failed, action.sleep, state.attempt_number)
-
-    def pause(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise Interrupted from failed
-
+    pauses = _Pauses(stop, before_pause)
     trying = Retrying(
         retry=is_worth_it,
         stop=_limits(attempts, None if timeout is None else timeout - (time.monotonic() - began)),
         wait=wait_exponential(multiplier=first, exp_base=growth, max=first if longest is None else longest),
-        sleep=pause,
-        before_sleep=tell,
+        sleep=pauses.wait,
+        before_sleep=pauses.tell,
         reraise=True,
     )
     for attempt in trying:
@@ -213,6 +201,25 @@ def again(
                 raise first_error
             result = act(attempt.retry_state.attempt_number)
     return result
+
+
+class _Pauses:
+    """Between attempts."""
+
+    def __init__(self, stop: threading.Event, before: Callable[[BaseException, float, int], None]) -> None:
+        self._stop = stop
+        self._before = before
+        self._failed: BaseException | None = None
+
+    def tell(self, state: RetryCallState) -> None:
+        self._failed, action = _error(state), state.next_action
+        assert self._failed is not None and action is not None
+        if not self._stop.is_set():  # else there is no pause, and no attempt behind it
+            self._before(self._failed, action.sleep, state.attempt_number)
+
+    def wait(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise Interrupted from self._failed
 
 
 def _limits(attempts: int | None, timeout: float | None) -> stop_base:
