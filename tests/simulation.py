@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import http.client
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pyVim.connect import SmartConnect
 from pyVmomi import vim, vmodl
 
 from steps.lab.simulator import Inventory, Simulator
+from tests.eventually import eventually
 
 PASSWORD = "correct horse"
 USER = "backup@vsphere.local"
@@ -109,10 +109,7 @@ class Client:
         self.wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(changeTrackingEnabled=True)))
 
     def await_calls(self, method: str, count: int) -> None:
-        deadline = time.monotonic() + 10
-        while self.sim.calls[method] < count:
-            assert time.monotonic() < deadline, f"no {method} came"
-            time.sleep(0.005)
+        assert eventually(lambda: self.sim.calls[method] >= count), f"no {method} came"
 
     def http(
         self, target: str, method: str = "GET", body: bytes | None = None, *, login: bool = True, **headers: str

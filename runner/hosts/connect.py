@@ -44,7 +44,7 @@ class OpenHosts:
         self._stack.close()
 
     def host(self, name: str, spec: HostSpec, warn: Callable[[str], None]) -> Host:
-        """As `connect`; it stays open. `warn` is heeded of the first who asks for it."""
+        """As `connect`; it stays open. It has the `warn` of the first call."""
         with self._lock:
             known = self._open.get(name)
             if known is not None and known[0] == spec:

@@ -135,11 +135,7 @@ class Verify(Step[VerifyIn, Empty, Verified]):
             return None
         if recorded not in (None, marker.verified) or not digests_are_there(host, inputs.copied):
             return None
-        return (
-            marker.verified
-            if (marker.size, marker.mtime_ns) == verified_marker.state_of(host, image)
-            else None
-        )
+        return marker.verified if marker.state == verified_marker.state_of(host, image) else None
 
     def run(self, ctx: Context, inputs: VerifyIn, live: Empty) -> Verified:
         image, host = inputs.copied.image, ctx.host(inputs.copied.image.host)
@@ -226,7 +222,7 @@ def _compared(ctx: Context, inputs: VerifyIn, tables: Future[int]) -> Verified:
     with _fetch_digests(ctx, ctx.host(copied.image.host), copied) as digests:
         scope = scope_of(ctx, copied, inputs.level, digests)
         seen = _read_back(ctx, inputs, digests, scope, tables)
-        # Who reads through corrupt tables blames the copy, or the parents, for what he finds.
+        # First: corrupt tables make the copy, or the parents, look wrong.
         leaks = tables.result()
         for difference in seen.found.blocks:
             raise _differs(ctx, copied, scope, difference)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from runner.base.units import GiB, KiB, MiB
 
 BLOCK = MiB
-"""The unit of reading, hashing and writing: block i is [i MiB, min((i+1) MiB, capacity)). Requests of 1 MiB
-keep pace with nbdcopy, 256 KiB ones do not (measured with libnbd 1.14 and qemu-nbd 7.2: 1.2 s a GiB)."""
+"""The unit of digests, and of what is safe: block i is [i MiB, min((i+1) MiB, capacity)). Where all of it is
+content it is read and written in one request. Requests of 1 MiB keep pace with nbdcopy, 256 KiB ones do not
+(measured with libnbd 1.14 and qemu-nbd 7.2: 1.2 s a GiB)."""
 
 PART = 64 * KiB
 """What of a block is content is known by this much, rounded outward: bit i of a mask stands for the block's

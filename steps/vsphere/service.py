@@ -26,11 +26,12 @@ def identify(session: Session, doing: str) -> str:
         raise VSphereError(
             f"{doing} failed: {about.fullName} does not say its instance uuid (about.instanceUuid)"
         )
-    spec = _collector().FilterSpec(
-        objectSet=[_collector().ObjectSpec(obj=session.object(vmomi.vim.HostSystem, ESXI_HOST))],
-        propSet=[_collector().PropertySpec(type=vmomi.vim.HostSystem, pathSet=[_UUID])],
+    of: Any = vmomi.vmodl.query.PropertyCollector
+    spec = of.FilterSpec(
+        objectSet=[of.ObjectSpec(obj=session.object(vmomi.vim.HostSystem, ESXI_HOST))],
+        propSet=[of.PropertySpec(type=vmomi.vim.HostSystem, pathSet=[_UUID])],
     )
-    found = session.service("propertyCollector").RetrievePropertiesEx([spec], _collector().RetrieveOptions())
+    found = session.service("propertyCollector").RetrievePropertiesEx([spec], of.RetrieveOptions())
     for content in found.objects if found is not None else ():
         for missing in content.missingSet or ():
             raise explain(missing.fault, doing)
@@ -40,8 +41,3 @@ def identify(session: Session, doing: str) -> str:
         f"{doing} failed: ESXi host {about.fullName} does not say the uuid of its hardware ({_UUID}), and "
         "has no other by which its VMs are told from those of other hosts"
     )
-
-
-def _collector() -> Any:
-    """The types of what it is asked."""
-    return vmomi.vmodl.query.PropertyCollector

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from steps.nbd.parallelism import DIRECT, choose
 from steps.qemu import img, nbd_server
 from tests.bench.disk import SIZE, make_disk
 from tests.bench.measure import Cost, median, run_engine, run_program
+from tests.eventually import eventually
 
 ROUND_TRIP = 0.020
 NARROW = 25e6
@@ -74,7 +74,7 @@ class Bench:
     """`directory` holds the disk and the images, `sockets` what is short enough to be a socket's path."""
 
     def __init__(self, directory: Path, sockets: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._sockets = sockets
         self._host = LocalHost()
         self.disk = directory / "disk.raw"
@@ -91,15 +91,9 @@ class Bench:
     def serving(self, argv: Sequence[str], uri: str) -> Iterator[None]:
         child = start(argv)
         try:
-            deadline = time.monotonic() + READY_TIMEOUT
-            while True:
-                try:
-                    probe(uri, READY_TIMEOUT)
-                    break
-                except ConnectFailed:
-                    if child.poll() is not None or time.monotonic() > deadline:
-                        raise RuntimeError(f"{argv[0]} does not serve: {child.stderr()}") from None
-                    time.sleep(0.01)
+            settled = eventually(lambda: child.poll() is not None or _serves(uri), READY_TIMEOUT)
+            if not settled or child.poll() is not None:
+                raise RuntimeError(f"{argv[0]} does not serve: {child.stderr()}")
             yield
         finally:
             child.stop()
@@ -113,7 +107,7 @@ class Bench:
     @contextmanager
     def target(self, number: int = 0) -> Iterator[Path]:
         """A new image and its exporter, as create-qcow2 and start-nbd make them."""
-        image, socket = self._directory / f"image-{number}.qcow2", self.exporter(number)
+        image, socket = self.directory / f"image-{number}.qcow2", self.exporter(number)
         img.create(self._host, str(image), SIZE)
         argv = nbd_server.argv(
             str(image),
@@ -129,10 +123,10 @@ class Bench:
         Path(socket).unlink(missing_ok=True)
         image.unlink()
 
-    def engine(self, route: Route, *, check: bool = False) -> Cost:
+    def engine(self, many: Sequence[str], apart: Sequence[int] = (), *, check: bool = False) -> Cost:
         with self.target() as image:
-            ends = {"source": [self.source] * DIRECT, "target": [_uri(socket) for socket in route.many]}
-            cost = run_engine([ends], apart=route.apart)
+            ends = {"source": [self.source] * DIRECT, "target": [_uri(socket) for socket in many]}
+            cost = run_engine([ends], apart=apart)
             if check:
                 self._compare(image)
         return cost
@@ -149,7 +143,7 @@ class Bench:
     def typed_forward(self, spec: SshSpec) -> Iterator[str]:
         """A forward as one types it: ssh says who the server is, and nothing else."""
         assert spec.identity is not None
-        socket, known = f"{self._sockets}/typed-{spec.port}", self._directory / f"known-{spec.port}"
+        socket, known = f"{self._sockets}/typed-{spec.port}", self.directory / f"known-{spec.port}"
         known.write_text(f"[{spec.server}]:{spec.port} {spec.host_key}\n")
         options = ("-F", "none", "-p", str(spec.port), "-i", spec.identity.file, "-o", f"UserKnownHostsFile={known}")
         argv = ("ssh", *options, "-N", "-L", f"{socket}:{self.exporter()}", spec.ssh)
@@ -171,6 +165,28 @@ class Bench:
 
 def _uri(socket: str) -> str:
     return nbd_server.uri(socket, EXPORT)
+
+
+def _serves(uri: str) -> bool:
+    try:
+        probe(uri, READY_TIMEOUT)
+    except ConnectFailed:
+        return False
+    return True
+
+
+@contextmanager
+def bench_and_sshd() -> Iterator[tuple[Bench, Sshd]]:
+    """The disk is served, and the sshd listens."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sendense-bench-")))
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
+        bench = Bench(directory, sockets)
+        stack.enter_context(bench.reading())
+        sshd = Sshd(directory / "sshd")
+        sshd.start()
+        stack.callback(sshd.stop)
+        yield bench, sshd
 
 
 @contextmanager
@@ -218,7 +234,7 @@ def best_of(bench: Bench, route: Route) -> Peer:
 def in_turns(bench: Bench, route: Route, pairs: int) -> None:
     """Prints nbdcopy's time over the engine's: over 1, the engine is faster."""
     bench.nbdcopy(route, route.peer, check=True)
-    bench.engine(route, check=True)
+    bench.engine(route.many, route.apart, check=True)
     best = best_of(bench, route)
     for machine, load in (("as it is", idle_cores), ("busy", busy_cores)):
         with load() as spinning:
@@ -231,7 +247,7 @@ def _print_pairs(name: str, bench: Bench, route: Route, peer: Peer, aim: float |
     ours: list[Cost] = []
     theirs: list[Cost] = []
     for number in range(pairs):
-        turns = [(ours, lambda: bench.engine(route)), (theirs, lambda: bench.nbdcopy(route, peer))]
+        turns = [(ours, lambda: bench.engine(route.many, route.apart)), (theirs, lambda: bench.nbdcopy(route, peer))]
         for costs, run in turns if number % 2 else reversed(turns):
             costs.append(run())
     ratios = [their.seconds / our.seconds for our, their in zip(ours, theirs, strict=True)]
@@ -256,21 +272,14 @@ def _line(who: str, costs: Sequence[Cost]) -> str:
 
 
 def main(pairs: int = 5) -> None:
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sendense-bench-")))
-        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
-        bench = Bench(directory, sockets)
-        stack.enter_context(bench.reading())
-        sshd = Sshd(directory / "sshd")
-        sshd.start()
-        stack.callback(sshd.stop)
+    with bench_and_sshd() as (bench, sshd):
         print(f"a disk of {human_bytes(SIZE)}, {human_bytes(bench.data)} of it random data; least – median – most")
         served = bench.exporter()
         typed = Peer("nbdcopy as typed: its own connections", served)
         in_turns(bench, Route("direct", 1.0, 0.9, [served] * DIRECT, typed, served), pairs)
         with _through(bench, sshd.spec) as (many, typed, tuned):
             in_turns(bench, Route("through SSH", 1.0, 1.0, many, typed, tuned), pairs)
-            with _forwards(sshd.spec, bench.exporter(1)) as others:
+            with copy_forwards(sshd.spec, bench.exporter(1)) as others:
                 _print_two_at_once(bench, many, others)
         with delayed(sshd.spec) as (spec, proxy), _through(bench, spec, round_trip=ROUND_TRIP) as (many, typed, tuned):
             name = f"through SSH, {ROUND_TRIP * 1000:.0f} ms round trip"
@@ -289,7 +298,7 @@ def _through(bench: Bench, spec: SshSpec, *, round_trip: float = 0.0) -> Iterato
     """What the engine and nbdcopy have through SSH."""
     served = bench.exporter()
     with (
-        _forwards(spec, served, round_trip=round_trip) as many,
+        copy_forwards(spec, served, round_trip=round_trip) as many,
         bench.typed_forward(spec) as typed,
         open_forwards("the bench's sshd", spec, [served]) as one,
     ):
@@ -297,7 +306,7 @@ def _through(bench: Bench, spec: SshSpec, *, round_trip: float = 0.0) -> Iterato
 
 
 @contextmanager
-def _forwards(spec: SshSpec, socket: str, *, round_trip: float = 0.0) -> Iterator[Sequence[str]]:
+def copy_forwards(spec: SshSpec, socket: str, *, round_trip: float = 0.0) -> Iterator[Sequence[str]]:
     """Sockets as a copy gets them of which much is moved: each as often as it carries connections."""
     limit = OpenTunnelIn().connections * nbd_server.CONNECTIONS_PER_FORWARD
     chosen = choose(round_trip=round_trip, limit=limit)

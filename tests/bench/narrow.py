@@ -8,7 +8,6 @@ same bytes through the same wire, with its forwards already open.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,8 +20,7 @@ import yaml
 from runner.base.units import human_bytes
 from steps.lab import record
 from steps.lab.lab import Lab
-from steps.lab.sshd import Sshd
-from tests.bench.copying import NARROW, ROUND_TRIP, Bench, delayed
+from tests.bench.copying import NARROW, ROUND_TRIP, bench_and_sshd, delayed
 from tests.bench.disk import SIZE
 from tests.bench.night import VM, run_counted, write_job
 from tests.bench.readback import copy_alone
@@ -37,14 +35,8 @@ SHOWN = 6
 
 def main() -> None:
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sendense-bench-")))
-        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
-        bench = Bench(directory, sockets)
-        stack.enter_context(bench.reading())
-        sshd = Sshd(directory / "sshd")
-        sshd.start()
-        stack.callback(sshd.stop)
-        lab = stack.enter_context(_lab(directory, bench.disk))
+        bench, sshd = stack.enter_context(bench_and_sshd())
+        lab = stack.enter_context(_lab(bench.directory, bench.disk))
         job = write_job(lab)
         store = lab.record.store
         _point_at(job, stack.enter_context(delayed(store, NARROW))[0].port)
@@ -53,7 +45,7 @@ def main() -> None:
         copies: list[float] = []
         for _ in range(PAIRS):
             copies.append(copy_alone(bench, spec, proxy))
-            jobs.append(_full(job, directory))
+            jobs.append(_full(job, bench.directory))
         _print(bench.data, copies, jobs)
 
 

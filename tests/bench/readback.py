@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from blake3 import blake3
@@ -18,17 +18,12 @@ from runner.hosts.connect import connect
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.spec import SshSpec
-from runner.hosts.tunnel import open_forwards
 from steps.copy.digests import Digests
-from steps.lab.sshd import Sshd
-from steps.nbd.parallelism import choose
-from steps.qemu import nbd_server
 from steps.qemu.nodes import Nodes
 from steps.readback.comparison import ImageReader, Readback
 from steps.readback.image import ImageAtRest
-from tests.bench.copying import EXPORT, NARROW, ROUND_TRIP, Bench, delayed
+from tests.bench.copying import NARROW, ROUND_TRIP, Bench, bench_and_sshd, copy_forwards, delayed
 from tests.bench.disk import SIZE
-from tests.bench.measure import run_engine
 from tests.hub import hub_on
 
 AIM = 1.25
@@ -88,24 +83,13 @@ def compare(name: str, image: Image, spec: SshSpec | None, pairs: int) -> float:
 
 def copy_alone(bench: Bench, spec: SshSpec, proxy: int) -> float:
     """Seconds."""
-    chosen = choose(round_trip=ROUND_TRIP)
-    sockets = [bench.exporter()] * chosen.ssh_processes
-    with bench.target(), open_forwards("the bench's sshd", spec, sockets) as there:
-        each = chosen.connections // chosen.ssh_processes
-        target = [nbd_server.uri(socket, EXPORT) for socket in there.sockets * each]
-        return run_engine([{"source": [bench.source], "target": target}], apart=(proxy,)).seconds
+    with copy_forwards(spec, bench.exporter(), round_trip=ROUND_TRIP) as many:
+        return bench.engine(many, (proxy,)).seconds
 
 
 def main(pairs: int = 3) -> None:
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sendense-bench-")))
-        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sb-")))
-        bench = Bench(directory, sockets)
-        stack.enter_context(bench.reading())
-        image = Image(directory, bench.disk)
-        sshd = Sshd(directory / "sshd")
-        sshd.start()
-        stack.callback(sshd.stop)
+    with bench_and_sshd() as (bench, sshd):
+        image = Image(bench.directory, bench.disk)
         print(f"an image of {human_bytes(bench.data)}; min, median, max")
         compare("direct", image, None, pairs)
         compare("through SSH", image, sshd.spec, pairs)

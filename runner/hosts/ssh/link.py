@@ -6,8 +6,8 @@ is its answer: a command then takes one round trip instead of two, and one that 
 instead of three (with a round trip of 20 ms: 29 ms instead of 50, and 52 instead of 73). sshd starts no
 process for a channel without a command, and gives it no window to send into.
 
-Who asks for a channel learns before the command is sent whether the server is still there, and who takes
-the one that lies ready does not: so that is taken only just after the server was heard of.
+To ask for a channel shows before the command is sent whether the server is still there; to take the one that
+lies ready does not. So that one is taken only just after the server was heard of.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _REFUSED = (paramiko.SSHException, OSError, EOFError)
 
 
 class Answer(threading.Event):
-    """Of sshd to a channel's request. paramiko's exec_command waits for it without a deadline; here it is
-    looked for by who waits for the output."""
+    """Of sshd to a channel's request. paramiko's exec_command waits for it without a deadline; here the
+    session looks for it while it waits for output."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         super().__init__()
@@ -131,9 +131,8 @@ class Link:
             ahead = self._ahead = Future()
         try:
             workers.start(partial(self._open_next, ahead), "next session")
-        except RuntimeError:  # this machine has no thread left
+        except RuntimeError:  # this machine has no thread left: the next one is opened when it is asked for
             ahead.set_result(None)
-            raise
 
     def refuses(self) -> None:
         """It takes no more sessions than it has now."""

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the BLAKE3 digests of blocks of an image, a line a block, as they are read from it anew, and between them what
-# qemu-img says of its progress: who waits for the digests sees that it moves.
+# qemu-img says of its progress, which shows that it moves.
 #
 #   $1  a directory for what is read
 #   $2  bytes a block

@@ -18,6 +18,7 @@ from typing import Any
 import paramiko
 import pytest
 
+from runner.base import workers
 from runner.base.errors import CommandError, HostError, LockedError
 from runner.hosts import process
 from runner.hosts.connect import connect
@@ -322,6 +323,22 @@ def test_a_command_that_comes_later_asks_first_whether_its_server_is_there(
         monkeypatch.setattr("runner.hosts.ssh.link.FRESH", 0.0)
         with silent(server):
             assert host.run(("echo", "again")).stdout == b"again\n"
+
+
+def test_commands_go_on_where_no_thread_is_left_to_open_the_next_session(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = workers.start
+
+    def full(work: Callable[[], object], name: str) -> None:
+        if name == "next session":
+            raise RuntimeError("can't start new thread")
+        start(work, name)
+
+    monkeypatch.setattr(workers, "start", full)
+    with behind(make().spec) as host:
+        for word in ("one", "two"):
+            assert host.run(("echo", word)).stdout.decode() == f"{word}\n"
 
 
 def shells_about(path: str) -> list[Path]:

@@ -266,7 +266,7 @@ def test_the_live_disk_may_change_meanwhile(start_vcenter: Starts) -> None:
     assert lab.snapshot(found) == taken
 
 
-# what stands in the way
+# what keeps a snapshot from being made
 
 
 def test_another_runs_snapshot_is_exit_code_3_and_names_the_way_out(start_vcenter: Starts) -> None:
