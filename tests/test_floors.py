@@ -20,6 +20,7 @@ MAY_SEE: dict[str, str] = {
     "runner/step": "base hosts events",
     "runner/job": "base hosts step",
     "runner/engine": "base hosts events step job",
+    "runner/sets": "base step",
     "runner/app": "base hosts events step job engine",
     "runner/console": "base events report engine",
     "runner/cli": "base hosts events report step job engine app console",

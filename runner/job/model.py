@@ -13,6 +13,7 @@ from runner.base.model import HostName, JobModel
 from runner.base.yaml_nodes import NOWHERE, Location
 from runner.hosts.spec import HostSpec
 from runner.hosts.state_place import StatePlace
+from runner.step.items import Where
 from runner.step.section import Section
 
 LOCAL: Literal["local"] = "local"
@@ -80,9 +81,33 @@ class StateIn(JobModel):
 
 
 @dataclass(frozen=True)
+class Selection:
+    """``select:`` of a set."""
+
+    section: str
+    entry: str
+    """``vcenters`` and ``prod`` of ``from: vcenters.prod``: who lists the items."""
+    variable: str
+    """Which variable of a child has its item's id."""
+    where: Where
+    at_least: int = 1
+    location: Location = NOWHERE
+
+
+@dataclass(frozen=True)
+class ChildOf:
+    """Which item of which set a child job is for."""
+
+    set: str
+    """The name of the set."""
+    item: str
+    """The item's id."""
+
+
+@dataclass(frozen=True)
 class Job:
     name: str
-    """Resolved."""
+    """Resolved. Of a child ``<set>/<slug of the item's name>-<the item's id>``."""
     vars: Mapping[str, JsonValue]
     hosts: Mapping[str, HostSpec]
     """`local` is always there."""
@@ -98,9 +123,17 @@ class Job:
     """Of each of them alone, as sha256sum(1) tells it, by its name."""
     notes: tuple[Problem, ...] = ()
     """What is no mistake and yet not as it should be written."""
+    select: Selection | None = None
+    """None for a job that is no set. A set has no run of its own: each of its children has."""
+    child_of: ChildOf | None = None
     given: frozenset[str] = frozenset()
     """The names of the variables that its user wrote, in these files or with --set: all others are defaults
     of a template."""
+
+    @property
+    def key(self) -> str:
+        """What its runs are kept under: the name, but of a child what stays when its item is renamed."""
+        return self.name if self.child_of is None else f"{self.child_of.set}@{self.child_of.item}"
 
     @property
     def state_place(self) -> StatePlace | None:

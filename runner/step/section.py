@@ -3,7 +3,7 @@ behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from runner.base.model import JobModel
 from runner.events.check_results import Observation
 from runner.hosts.state_place import StatePlace
 from runner.step.context import Context
+from runner.step.items import Census, Claim, Item, Where
 from runner.step.tools import Tool
 
 
@@ -51,6 +52,21 @@ class Section(JobModel):
 
     tools: ClassVar[tuple[Tool, ...]] = ()
     """What commands on such an entry need of the machine they run on, for a doctor that knows of no job."""
+
+    Rule: ClassVar[type[JobModel] | None] = None
+    """One rule of `select:` for what this entry lists; None: it lists nothing. Keys of one rule hold
+    together, rules of a list each by itself."""
+
+    def census(self, ctx: Context, name: str, wheres: Sequence[Where]) -> Census:
+        """All items behind the entry `name`, by one pass; `wheres` are all that will be asked of it, so that
+        what only their rules need is looked up too. Raises SendenseError: what could not be read is never
+        taken for absent."""
+        raise NotImplementedError(f"{type(self).__name__} lists nothing")
+
+    def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
+        """What a child job that works on `item` and names the entry `name` takes of this entry's limits;
+        `item` may be of another section's entry: a repository counts its disks."""
+        return ()
 
     @classmethod
     def orphans(cls, ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:

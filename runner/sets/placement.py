@@ -1,0 +1,74 @@
+"""Where children run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from runner.base.model import Model
+
+
+class Order(Model):
+    """All that a process needs to run one child, wherever it stands. No secret is in it: they are references,
+    and are resolved where the child runs."""
+
+    schema_version: int = 1
+    key: str
+    """`Job.key`"""
+    name: str
+    """`Job.name`"""
+    set: str
+    item: str
+    job: str
+    """The job written out, as `sendense render` shows it, paths absolute: YAML."""
+    file: str
+    """The set's job file, for records and for the command lines that messages name."""
+    digest: str
+    """Of the files that it was read from, `Job.digest`."""
+    digests: dict[str, str]
+    git_commit: str | None = None
+    resume: str = ""
+    """The command line that resumes this child."""
+    options: dict[str, JsonValue] = {}
+    """nodes, fresh, break-lock …: those of `sendense run` that are a child's too."""
+    host: str = ""
+    """`hosts` entry of the node host that reads the disks: where the child runs, if there is a
+    choice."""
+
+
+@dataclass(frozen=True)
+class ChildEnded:
+    """`exit_code` is that of `sendense run`; `document` what `run --json` says of the run, empty where it
+    said nothing: it died."""
+
+    key: str
+    exit_code: int
+    document: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    """Why it could not be started, or died."""
+
+
+Told = Callable[[str, dict[str, JsonValue]], None]
+"""``told(key, event)``: an event of that child, as events.jsonl has it."""
+
+
+class Placement(Protocol):
+    """Starts children somewhere and says how they ended. Who may start, the queue decides."""
+
+    def room(self) -> int:
+        """How many more may be started now."""
+
+    def start(self, order: Order) -> None:
+        """Returns at once. Events go to `Told`, the end to `ended`."""
+
+    def stop(self) -> None:
+        """Asks each that runs to stop in order, as SIGTERM does; they end, and are reported."""
+
+    def ended(self, timeout: float) -> list[ChildEnded]:
+        """Those that ended since the last call; waits for the first, `timeout` seconds at most."""
+
+    def close(self) -> None:
+        """Nothing of it is left afterwards."""

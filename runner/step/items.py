@@ -1,0 +1,109 @@
+"""What a set of jobs is made for: the items that a section's entry lists, what selects them, and what work on
+one of them takes of which limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runner.base.model import JobModel
+from runner.step.context import Answers
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which items are meant: those that one of `any` fits and none of `none`. No rule at all: every one."""
+
+    any: tuple[JobModel, ...] = ()
+    """Each of the section's `Rule`."""
+    none: tuple[JobModel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """Something that an item stands on: the host that runs it, a datastore."""
+
+    key: str
+    """The same for everybody, whatever a job calls it: ``<vCenter's uuid>/host-12``."""
+    name: str
+    """For people: ``esx1``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What one child job is made for."""
+
+    id: str
+    """Stable: it names the child, its records and its restore points. Of a VM the instance uuid."""
+    name: str
+    path: str
+    """Names no other item of the same census: an inventory path."""
+    rule: str = ""
+    """Which rule selected it, in words: ``tag backup/gold``."""
+    stands_on: Mapping[str, tuple[Footing, ...]] = field(default_factory=dict)
+    """By kind: ``vcenter``, ``host``, ``datastore``."""
+    disks: int | None = None
+    """How many there are to copy; None until `Census.detailed`."""
+    size: int | None = None
+    """Their bytes."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """For people and programs: ``power: on``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An item that a set does not take, though a rule fits it."""
+
+    item: Item
+    why: str
+    """In words: ``template``, ``not: name *-test``."""
+    by_rule: bool = False
+    """A `not:` rule of the job says so; False: it cannot be worked on."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """What `where` selects, by path."""
+
+    chosen: tuple[Item, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    """Rules of the job that fit nothing, in words, with what is close: a tag was renamed, a folder is
+    gone."""
+
+
+class Census(Protocol):
+    """All items behind one entry, at one moment. Nothing but `detailed` asks anybody anything."""
+
+    key: str
+    """Of what it is: the vCenter's uuid."""
+    everything: Sequence[Item]
+    """By path; also those that no job can take."""
+    unworkable: Mapping[str, str]
+    """Id → why no job can take it: a template, inaccessible."""
+
+    def select(self, where: Where) -> Items:
+        """Pure."""
+
+    def detailed(self, items: Sequence[Item]) -> tuple[Item, ...]:
+        """The same items with their disks, read in pages."""
+
+    def answers(self, item: Item) -> Answers:
+        """What a look at that item would ask and need not ask again, for a context with `answers`; empty
+        for one that `detailed` was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one child takes of one limit while it works."""
+
+    resource: str
+    """The same for every runner, whatever a job calls it: ``vcenter <uuid> disks``."""
+    amount: int
+    """At most `limit`: an item that needs more takes all of it, and its parts take turns."""
+    limit: int
+    what: str
+    """In words, for who waits: ``disks read in vCenter prod at once``."""
+    divided: bool = False
+    """Whether the item needs more than `limit`."""
