@@ -61,6 +61,7 @@ LIVES_IN = {
     "fabric": "runner/hosts/ssh/",
     "paramiko": "runner/hosts/ssh/",
     "jinja2": "runner/base/render.py",
+    "cronsim": "runner/job/schedule.py",
     "yaml": "runner/base/yaml_nodes.py runner/job/writer.py",
     "networkx": "runner/base/dag.py",
     "rich": "runner/console/",
@@ -86,6 +87,7 @@ LATE = {
     ("steps/vsphere/session.py", "steps.vsphere.soap"): "a class on one of pyVmomi's: most commands ask no vCenter",
     ("steps/vsphere/tls.py", "cryptography"): "17 ms: only a pinned certificate is looked into",
     ("steps/vsphere/vmomi.py", "import_module"): "65 ms and 20 MB of pyVmomi, which only a vCenter needs",
+    ("runner/job/schedule.py", "cronsim"): "most jobs are planned and run without asking when they are due",
     ("runner/base/waiting.py", "tenacity"): "15 ms with asyncio, and in most nights nothing fails",
     ("runner/cli/__init__.py", "import_module"): "a command is imported when it is asked for",
     (
