@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from pydantic import JsonValue
 
+from runner.base.errors import SendenseError
 from runner.base.model import Model
+from runner.step.items import Claim
 
 
 class Order(Model):
@@ -16,6 +18,9 @@ class Order(Model):
     and are resolved where the child runs."""
 
     schema_version: int = 1
+    id: str = ""
+    """The same whenever this order is given again. A run that it began and that is done is its answer: what
+    came of a process that nobody could ask any more is not made twice."""
     key: str
     """`Job.key`"""
     name: str
@@ -55,11 +60,20 @@ Told = Callable[[str, dict[str, JsonValue]], None]
 """``told(key, event)``: an event of that child, as events.jsonl has it."""
 
 
+class PlacementLostError(SendenseError):
+    """Nothing can be started any more, nor be heard of what runs: it stops by itself, in order. What is known
+    of children is known; another `sendense run` resumes the others."""
+
+
 class Placement(Protocol):
     """Starts children somewhere and says how they ended. Who may start, the queue decides."""
 
     def room(self) -> int:
-        """How many more may be started now."""
+        """How many more may be started now. Raises PlacementLostError."""
+
+    def claims(self, host: str) -> tuple[Claim, ...]:
+        """What a child whose node host is `host` (`Order.host`) takes of the places themselves, beside what
+        sections say: one that waits for a place on one machine must not keep those of others empty."""
 
     def start(self, order: Order) -> None:
         """Returns at once. Events go to `Told`, the end to `ended`."""
@@ -68,7 +82,9 @@ class Placement(Protocol):
         """Asks each that runs to stop in order, as SIGTERM does; they end, and are reported."""
 
     def ended(self, timeout: float) -> list[ChildEnded]:
-        """Those that ended since the last call; waits for the first, `timeout` seconds at most."""
+        """Those that ended since the last call; waits for the first, `timeout` seconds at most. A child whose
+        process was lost, or runs on where nobody can reach it, is started again by the placement and is not
+        among them: it may still work, so what it claims stays claimed. Raises PlacementLostError."""
 
     def close(self) -> None:
         """Nothing of it is left afterwards."""
