@@ -20,10 +20,10 @@ MAY_SEE: dict[str, str] = {
     "runner/step": "base hosts events",
     "runner/job": "base hosts step",
     "runner/engine": "base hosts events step job",
-    "runner/sets": "base step",
-    "runner/app": "base hosts events step job engine",
+    "runner/sets": "base hosts step",
+    "runner/app": "base hosts events report step job engine sets",
     "runner/console": "base events report engine",
-    "runner/cli": "base hosts events report step job engine app console",
+    "runner/cli": "base hosts events report step job engine sets app console",
     # Libraries: each knows one thing, none knows a step of the backup or another library.
     "steps/vsphere": "runner/base runner/hosts runner/events runner/step",
     "steps/repository": "runner/base runner/hosts runner/events runner/step",

@@ -20,6 +20,15 @@ DEFAULT_NODES = 4
 
 
 @dataclass(frozen=True)
+class Placed:
+    """What the controller knows that placed the job here: here are no files of it."""
+
+    only: str = ""
+    """What names the child of a set, and no other, on a command line: ``run SET --only …``."""
+    git_commit: str | None = None
+
+
+@dataclass(frozen=True)
 class Options:
     overrides: Mapping[str, str] = field(default_factory=dict)
     state: Path | None = None
@@ -34,12 +43,15 @@ class Options:
     """What the command has open already; None: each run and each look opens its own."""
     typed: str = ""
     """The command line that wrote the job file and resumes its run; empty for a job that people wrote."""
+    placed: Placed | None = None
+    """None for a job that this process read from its file."""
 
     def command(self, verb: str, job: str) -> str:
         """The command line that does `verb` to the same job with the same state."""
         settings = [f"--set={name}={value}" for name, value in self.overrides.items()]
         state = [] if self.state is None else [f"--state={self.state}"]
-        return shlex.join(("sendense", verb, job, *settings, *state))
+        only = [f"--only={self.placed.only}"] if self.placed is not None and self.placed.only else []
+        return shlex.join(("sendense", verb, job, *only, *settings, *state))
 
 
 def state_directory(options: Options) -> Path:
@@ -64,6 +76,11 @@ def _own_state() -> Path:
         ) from error
 
 
-def read_job(path: Path, options: Options, registry: Registry | None = None, *, part: bool = False) -> Job:
-    """`part`: as `load`. Raises JobFileError."""
-    return load(path, registry or Registry.installed(), options.overrides, part=part)
+def read_job(
+    job: Path | Job, options: Options, registry: Registry | None = None, *, part: bool = False
+) -> Job:
+    """The job of that file, or the job itself where it was read before. `part`: as `load`. Raises
+    JobFileError."""
+    if isinstance(job, Job):
+        return job
+    return load(job, registry or Registry.installed(), options.overrides, part=part)

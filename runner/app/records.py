@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from runner import __version__
+from runner.app.options import Options
 from runner.engine.checkpoint import RunRecord, now
 from runner.hosts import process
 from runner.job.model import Job
@@ -21,7 +22,8 @@ def new_run_id() -> str:
     return f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def new_record(job: Job, run_id: str) -> RunRecord:
+def new_record(job: Job, run_id: str, commit: str | None = None) -> RunRecord:
+    """`commit`: see `commit_of`; a run that only looks or releases needs none."""
     return RunRecord(
         id=run_id,
         job=job.name,
@@ -29,7 +31,7 @@ def new_record(job: Job, run_id: str) -> RunRecord:
         given=tuple(sorted(job.given)),
         job_file=job.file,
         job_digest=job.digest,
-        git_commit=git_commit(Path(job.file).parent),
+        git_commit=commit,
         started=now(),
         phase="working",
     )
@@ -46,6 +48,11 @@ def account() -> str:
 
 def own_versions() -> dict[str, str]:
     return {"sendense": __version__, "python": platform.python_version()}
+
+
+def commit_of(job: Job, options: Options) -> str | None:
+    """Of the files it was read from, wherever they are."""
+    return git_commit(Path(job.file).parent) if options.placed is None else options.placed.git_commit
 
 
 def git_commit(directory: Path) -> str | None:

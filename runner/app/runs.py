@@ -17,7 +17,7 @@ from runner.app.earlier_runs import EARLIER, discard, earlier
 from runner.app.journals import Journals
 from runner.app.options import EVENTS, Options
 from runner.app.outcome import verdict_of
-from runner.app.records import account, git_commit, new_record, new_run_id
+from runner.app.records import account, commit_of, new_record, new_run_id
 from runner.app.workspace import Workspace, nothing_is_usage, open_workspace
 from runner.base.errors import Interrupted, SendenseError
 from runner.engine.checkpoint import RunRecord, now
@@ -62,12 +62,15 @@ class RunBroke(Exception):
 
 
 def run_job(
-    path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]] = ()
+    job: Path | Job,
+    options: Options,
+    stop: threading.Event,
+    listeners: Sequence[Callable[[Event], None]] = (),
 ) -> Result:
     """Runs the job, or resumes its unfinished run. What fails in a node comes back as the exit code,
     what keeps the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises
     RunBroke for a bug."""
-    with open_workspace(path, options, stop, listeners) as workspace, ExitStack() as stack:
+    with open_workspace(job, options, stop, listeners) as workspace, ExitStack() as stack:
         candidate = earlier(workspace, fresh=options.fresh).resumed
         run_id = new_run_id() if candidate is None else candidate.id
         stack.enter_context(workspace.lock(run_id))
@@ -77,7 +80,7 @@ def run_job(
                 discard(workspace, found)
         if found.resumed is None and candidate is not None:
             run_id = new_run_id()  # it was finished by another, just before we had the lock
-        record = found.resumed or new_record(workspace.job, run_id)
+        record = found.resumed or new_record(workspace.job, run_id, commit_of(workspace.job, options))
         return _Execution(workspace, record, resumed=found.resumed is not None).execute(found.said)
 
 
@@ -96,7 +99,7 @@ class _Execution:
     def execute(self, said: Sequence[str]) -> Result:
         """`said` of earlier runs. Raises RunBroke."""
         workspace, record = self._workspace, self._record
-        commit = git_commit(Path(workspace.job.file).parent) if self._resumed else record.git_commit
+        commit = commit_of(workspace.job, workspace.options) if self._resumed else record.git_commit
         update = {"job_digest": workspace.job.digest, "git_commit": commit}
         with Journals(workspace.bus, self._directory / EVENTS, workspace.options.events) as journals:
             if self._resumed:

@@ -137,10 +137,10 @@ def nothing_is_usage() -> Iterator[None]:
 
 @contextmanager
 def open_workspace(
-    path: Path, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]]
+    job: Path | Job, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]]
 ) -> Iterator[Workspace]:
     registry = Registry.installed()
-    job = read_job(path, options, registry)
+    job = read_job(job, options, registry)
     bus = Bus()
     for listener in listeners:
         bus.subscribe(listener)
@@ -148,7 +148,7 @@ def open_workspace(
         local = state_directory(options)
         place = job.state_place
         if place is None:
-            state = JobState(LocalHost("local"), str(local), job.name)
+            state = JobState(LocalHost("local"), str(local), job.key)
         else:
-            state = JobState(world.lasting_host(place.host), place.path, job.name, place.ready)
+            state = JobState(world.lasting_host(place.host), place.path, job.key, place.ready)
         yield Workspace(job, options, registry, bus, world, state, local)

@@ -14,6 +14,7 @@ import click
 from runner.app.options import DEFAULT_NODES, EVENTS, Options
 from runner.app.runs import Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
+from runner.cli.child import run_child
 from runner.cli.job_results import Ended, print_ended, say_error
 from runner.cli.options import (
     job_options,
@@ -37,6 +38,12 @@ from runner.report.report import write_reports
 from runner.step.registry import Registry
 
 RUN_SCHEMA_VERSION = 1
+
+
+def _as_child(context: click.Context, option: click.Parameter, value: bool) -> None:
+    """Before anything else: the job is told on standard input, with all that it needs."""
+    if value:
+        raise click.exceptions.Exit(run_child())
 
 
 @click.command(cls=Work)
@@ -83,6 +90,7 @@ RUN_SCHEMA_VERSION = 1
 )
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
+@click.option("--child", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_as_child)
 @click.option(ONE_OF_SEVERAL, "parent", type=int, metavar="PID", hidden=True)
 def run(
     jobs: tuple[Path, ...],

@@ -26,11 +26,12 @@ class StopRequest(threading.Event):
 
 @contextmanager
 def stop_on_signals(
-    what: str = "closing what is open; what is done is kept", stop: StopRequest | None = None
+    what: str | None = "closing what is open; what is done is kept", stop: StopRequest | None = None
 ) -> Iterator[StopRequest]:
     """The first SIGINT, SIGTERM or SIGHUP asks the run to stop cleanly; one that comes later leaves the rest
     to the next run. A terminal that hangs up may say so more than once, and not at all where it was told to
-    be silent (nohup). `stop`: the one to set, where a command is open to signals for a part of its work."""
+    be silent (nohup). `what` is said then; None: another process says it. `stop`: the one to set, where a
+    command is open to signals for a part of its work."""
     stop = stop or StopRequest()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -41,8 +42,9 @@ def stop_on_signals(
         stop.asked = time.monotonic()
         stop.set()
         # Not `print`: the signal may have come in the midst of one, which holds the stream's lock.
-        with suppress(OSError):  # nobody may be there to read it
-            os.write(2, f"\nstopping: {what}; press Ctrl-C again to quit at once\n".encode())
+        if what is not None:
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(2, f"\nstopping: {what}; press Ctrl-C again to quit at once\n".encode())
 
     before = {
         number: signal.signal(number, on_signal)

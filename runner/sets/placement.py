@@ -12,12 +12,14 @@ from runner.base.errors import SendenseError
 from runner.base.model import Model
 from runner.step.items import Claim
 
+ORDER_SCHEMA_VERSION = 1
+
 
 class Order(Model):
-    """All that a process needs to run one child, wherever it stands. No secret is in it: they are references,
-    and are resolved where the child runs."""
+    """All that a process needs to run one job, a child of a set or not, wherever it stands. No secret is in
+    it: they are references, and are resolved where the job runs."""
 
-    schema_version: int = 1
+    schema_version: int = ORDER_SCHEMA_VERSION
     id: str = ""
     """The same whenever this order is given again. A run that it began and that is done is its answer: what
     came of a process that nobody could ask any more is not made twice."""
@@ -25,20 +27,30 @@ class Order(Model):
     """`Job.key`"""
     name: str
     """`Job.name`"""
-    set: str
-    item: str
+    called: str
+    """For people, in a line of a terminal: the item's name."""
+    set: str = ""
+    """Empty for a job that is no child of a set."""
+    item: str = ""
     job: str
     """The job written out, as `sendense render` shows it, paths absolute: YAML."""
     file: str
-    """The set's job file, for records and for the command lines that messages name."""
+    """The set's job file, or the job's, for records and for the command lines that messages name."""
     digest: str
     """Of the files that it was read from, `Job.digest`."""
     digests: dict[str, str]
+    given: tuple[str, ...] = ()
+    """`Job.given`"""
     git_commit: str | None = None
-    resume: str = ""
-    """The command line that resumes this child."""
-    options: dict[str, JsonValue] = {}
-    """nodes, fresh, break-lock …: those of `sendense run` that are a child's too."""
+    only: str = ""
+    """What names this child of its set, and no other, on a command line: ``run SET --only …``."""
+    settings: dict[str, str] = {}
+    """What ``--set`` gave, for command lines: `job` has it."""
+    state: str | None = None
+    """``--state``"""
+    nodes: int
+    fresh: bool = False
+    break_lock: bool = False
     host: str = ""
     """`hosts` entry of the node host that reads the disks: where the child runs, if there is a
     choice."""
