@@ -21,7 +21,7 @@ MAY_SEE: dict[str, str] = {
     "runner/job": "base hosts step",
     "runner/engine": "base hosts events step job",
     "runner/sets": "base hosts step",
-    "runner/app": "base hosts events report step job engine sets",
+    "runner/app": "base hosts events step job engine",
     "runner/console": "base events report engine",
     "runner/cli": "base hosts events report step job engine sets app console",
     # Libraries: each knows one thing, none knows a step of the backup or another library.
