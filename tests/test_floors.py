@@ -19,6 +19,7 @@ MAY_SEE: dict[str, str] = {
     "runner/report": "base hosts events",
     "runner/step": "base hosts events",
     "runner/job": "base hosts step",
+    "runner/timers": "base hosts job",
     "runner/engine": "base hosts events step job",
     "runner/sets": "base hosts step",
     "runner/app": "base hosts events step job engine",

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from pydantic import BaseModel
 
 from runner import __version__
-from runner.app.inspection import named_by
 from runner.app.options import Options, read_job
+from runner.app.secrets_named import secrets_named
 from runner.base.errors import UsageError
 from runner.base.render import render_report
 from runner.cli.options import jobs_argument
@@ -106,20 +105,7 @@ def _word(text: str, what: str) -> str:
 
 
 def _variables(job: Job) -> Iterator[str]:
-    """The environment variables from which the secrets come that the job's steps need; a site file has
-    others' too."""
-    hosts, sections = named_by(job)
-    for section, name in sections:
-        yield from _in(job.sections[section][name])
-    for name in hosts:
-        if isinstance(spec := job.hosts[name], BaseModel):
-            yield from _in(spec)
-
-
-def _in(model: BaseModel) -> Iterator[str]:
-    if isinstance(model, FromEnv) and _VARIABLE.fullmatch(model.env):
-        yield model.env
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            yield from _in(value)
+    """The environment variables from which the secrets come that the job's steps need."""
+    for secret in secrets_named(job):
+        if isinstance(secret, FromEnv) and _VARIABLE.fullmatch(secret.env):
+            yield secret.env

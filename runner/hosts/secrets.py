@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -69,7 +71,7 @@ def resolve(reference: SecretRef, stop: threading.Event = NEVER) -> Secret:
         case FromFile(file=path):
             where = f"the file {path}"
             try:
-                content = Path(path).read_bytes()
+                content = path_of(reference).read_bytes()
             except OSError as error:
                 raise UsageError(f"the secret file {path} cannot be read: {error.strerror}") from error
         case FromExec(exec=argv):
@@ -86,6 +88,24 @@ def resolve(reference: SecretRef, stop: threading.Event = NEVER) -> Secret:
         raise UsageError(
             f"the secret from {where} is not UTF-8 text"
         ) from None  # its cause quotes the secret
+
+
+def credential(path: str) -> str:
+    """The name under which a service's manager hands over the file at `path` (systemd's ``LoadCredential=``):
+    the same for all jobs that name it so."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", os.path.basename(path))  # noqa: PTH119  a name, maybe of elsewhere
+    return f"{name[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+
+
+def path_of(reference: FromFile) -> Path:
+    """Where its file can be read: there, or where the manager of this service put it because this account
+    cannot read it there."""
+    path = Path(reference.file).expanduser()
+    handed_over = os.environ.get("CREDENTIALS_DIRECTORY")
+    if handed_over and not os.access(path, os.R_OK):
+        there = Path(handed_over) / credential(reference.file)
+        return there if there.exists() else path
+    return path
 
 
 def _output_of(argv: tuple[str, ...], stop: threading.Event) -> bytes:

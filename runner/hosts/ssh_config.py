@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from runner.hosts.connect_limits import CONNECT_TIMEOUT, KEEPALIVE, address, known_hosts
+from runner.hosts.secrets import path_of
 from runner.hosts.spec import SshSpec
 
 _OPTIONS = {
@@ -50,7 +51,7 @@ def write_config(directory: Path, spec: SshSpec) -> str:
         "IdentityAgent": os.environ.get("SSH_AUTH_SOCK", "none"),
     }
     if spec.identity is not None:
-        key = Path(spec.identity.file).expanduser().absolute()
+        key = path_of(spec.identity).absolute()
         for suffix in ("", ".pub", "-cert.pub"):
             (directory / f"identity{suffix}").symlink_to(f"{key}{suffix}")
         every |= {"IdentityFile": f"{directory}/identity", "IdentitiesOnly": "yes"}

@@ -1,6 +1,6 @@
-"""`schedule:` of a job: when systemd, CI or the hub starts it.
+"""`schedule:` of a job: when systemd or CI starts it.
 
-The language is what all three clocks can say: five fields of cron(5), without the extensions that only some
+The language is what every such clock can say: five fields of cron(5), without the extensions that only some
 know. Which moments they mean is told by cronsim, which does as Debian's cron: where clocks go forward over
 a time of day it comes with the next one that exists, and where they go back it comes once.
 """
@@ -104,6 +104,14 @@ class Schedule(JobModel):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
+
+    @property
+    def weekdays(self) -> frozenset[int]:
+        """Those of its fifth field, from 0 for Sunday."""
+        from cronsim import CronSim
+
+        found = CronSim(self.cron, datetime.now(UTC)).weekdays
+        return frozenset(day % 7 for day in found if isinstance(day, int))
 
     def after(self, moment: datetime) -> Iterator[datetime]:
         """When it is due, from the first time after `moment` on, in its own time zone."""

@@ -79,6 +79,11 @@ class Section(JobModel):
         """For `doctor`: what is there behind the entry `name`. Changes nothing."""
         return ()
 
+    def writes(self) -> StatePlace | None:
+        """The directory that runs of jobs which name this entry write into, for who says what they may; None
+        if there is none."""
+        return None
+
     def state_place(self) -> StatePlace | None:
         """Where records of runs lie if a job says ``state: {in: <section>.<entry>}``; None if it has no place
         for them."""

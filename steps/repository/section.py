@@ -22,6 +22,9 @@ class Repository(Section):
     path: str
     """Absolute, on `host`."""
 
+    def writes(self) -> StatePlace:
+        return StatePlace(self.host, self.path)
+
     def state_place(self) -> StatePlace:
         """Beside the VMs' directories, where no list of points looks."""
 

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import fabric
@@ -25,6 +24,7 @@ from runner.hosts.connect_limits import (
     known_name,
     start_slot,
 )
+from runner.hosts.secrets import path_of
 from runner.hosts.spec import SSH_PORT, SshSpec
 
 _UNACKNOWLEDGED = 60_000
@@ -147,7 +147,7 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
 def _private_key(name: str, spec: SshSpec) -> paramiko.PKey | None:
     if spec.identity is None:
         return None
-    path = Path(spec.identity.file).expanduser()
+    path = path_of(spec.identity)
     try:
         return paramiko.PKey.from_path(path)
     except OSError as error:

@@ -10,7 +10,7 @@ import pytest
 
 from runner.base.errors import Interrupted, UsageError
 from runner.hosts import secrets
-from runner.hosts.secrets import FromEnv, FromExec, FromFile, SecretRef, resolve
+from runner.hosts.secrets import FromEnv, FromExec, FromFile, SecretRef, credential, resolve
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -140,3 +140,13 @@ def group_lives(leader: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_file_that_cannot_be_read_is_taken_from_what_the_service_manager_handed_over(tmp_path, monkeypatch):
+    file = tmp_path / "root-only" / "password"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / credential(str(file))).write_text("handed over\n")
+    assert resolve(FromFile(file=str(file))).reveal() == "handed over"
+    file.parent.mkdir()
+    file.write_text("its own\n")
+    assert resolve(FromFile(file=str(file))).reveal() == "its own"
