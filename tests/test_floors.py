@@ -84,6 +84,7 @@ LATE = {
     ("steps/sections/entries.py", "steps.nbd"): "a doctor alone looks at forwards, with libnbd",
     ("steps/sections/entries.py", "steps.readback"): "a doctor alone looks at what digests images, with libnbd",
     ("steps/sections/entries.py", "steps.sections.orphans"): "a sweep alone asks vCenters, with 90 ms of pyVmomi",
+    ("steps/sections/entries.py", "steps.vsphere"): "a set alone lists VMs, with pyVmomi as well",
     ("steps/sections/entries.py", "steps.vsphere.checks"): "a doctor alone asks vCenters, with pyVmomi as well",
     ("steps/vsphere/session.py", "steps.vsphere.soap"): "a class on one of pyVmomi's: most commands ask no vCenter",
     ("steps/vsphere/tls.py", "cryptography"): "17 ms: only a pinned certificate is looked into",

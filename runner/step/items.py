@@ -70,7 +70,10 @@ class Items:
     left_out: tuple[LeftOut, ...] = ()
     unfit: Mapping[str, str] = field(default_factory=dict)
     """Rules of the job that fit nothing, in words, with what is close: a tag was renamed, a folder is
-    gone."""
+    gone. Those of `not:` begin with ``not: ``."""
+    unread: tuple[LeftOut, ...] = ()
+    """Those of which nobody can tell whether they are chosen, since what decides it could not be read. With
+    one of these the set is not complete: a command that shows it says so, and ends with an error."""
 
 
 class Census(Protocol):

@@ -6,12 +6,13 @@ its VM is, so that all of it can be looked at though there may be no VM.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.items import Census, Where
 from runner.step.section import Orphan, Surroundings
 from steps.guest.guestfish import GUESTFISH
 from steps.qemu import img, nbd_server
@@ -56,6 +57,11 @@ class RepositoryEntry(Repository):
 
 class VCenterEntry(VCenter):
     __doc__ = VCenter.__doc__
+
+    def census(self, ctx: Context, name: str, wheres: Sequence[Where]) -> Census:
+        from steps.vsphere import census
+
+        return census.take(ctx, name, wheres)
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         from steps.vsphere.checks import answers, certificate

@@ -7,7 +7,8 @@ Optional Properties"), one that may not be read is in `missingSet`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from steps.vsphere import vmomi
@@ -33,15 +34,15 @@ def read(
         spec = _collector().ObjectSpec(obj=session.object(kind, moref))
         return _retrieve(session, kind, [spec], paths)
 
-    contents = client.ask((kind.__name__, moref, *paths), doing, work)
-    if len(contents) != 1:
+    found = client.ask((kind.__name__, moref, *paths), doing, work)
+    if len(found) != 1:
         raise VSphereError(
-            f"{doing} failed: vCenter answered for {len(contents)} objects where one was asked for; run again"
+            f"{doing} failed: vCenter answered for {len(found)} objects where one was asked for; run again"
         )
-    (content,) = contents
+    (content,) = found
     for missing in content.missingSet or ():
         raise explain(missing.fault, doing)
-    return _properties(content)
+    return properties_of(content)
 
 
 def read_many(
@@ -60,8 +61,7 @@ def read_many(
         specs = [_collector().ObjectSpec(obj=session.object(kind, moref)) for moref in wanted]
         return _retrieve(session, kind, specs, paths)
 
-    contents = client.ask((kind.__name__, wanted, *paths), doing, work)
-    return _by_moref(contents, doing)
+    return _by_moref(client.ask((kind.__name__, wanted, *paths), doing, work), doing)
 
 
 def read_all(
@@ -71,42 +71,55 @@ def read_all(
     out."""
 
     def work(session: Session) -> list[Any]:
-        # A view ends with its session too, so one that a failure leaves behind does not stay.
-        views, root = session.service("viewManager"), session.service("rootFolder")
-        view = views.CreateContainerView(container=root, type=[kind], recursive=True)
-        members = _collector().TraversalSpec(
-            name="members", type=vmomi.vim.view.ContainerView, path="view", skip=False
-        )
-        spec = _collector().ObjectSpec(obj=view, skip=True, selectSet=[members])
-        contents = _retrieve(session, kind, [spec], paths)
-        view.DestroyView()
-        return contents
+        with view(session, (kind,)) as objects:
+            return list(contents(session, objects, {kind: paths}))
 
     return _by_moref(client.call(doing, work), doing)
 
 
-def _by_moref(contents: list[Any], doing: str) -> dict[str, Properties]:
+@contextmanager
+def view(session: Session, kinds: Iterable[type[vmomi.ManagedObject]]) -> Iterator[list[Any]]:
+    """Object specs for `contents`: all objects of these types that the account can see, at any depth. A view
+    that a failure leaves behind ends with its session."""
+    root = session.service("rootFolder")
+    made = session.service("viewManager").CreateContainerView(
+        container=root, type=list(kinds), recursive=True
+    )
+    members = _collector().TraversalSpec(
+        name="members", type=vmomi.vim.view.ContainerView, path="view", skip=False
+    )
+    yield [_collector().ObjectSpec(obj=made, skip=True, selectSet=[members])]
+    made.DestroyView()
+
+
+def contents(
+    session: Session, objects: list[Any], wanted: Mapping[type[vmomi.ManagedObject], Sequence[str]]
+) -> Iterator[Any]:
+    """ObjectContents, a page at a time. `wanted`: paths by type."""
+    collector = session.service("propertyCollector")
+    specs = [
+        _collector().PropertySpec(type=kind, all=False, pathSet=list(paths)) for kind, paths in wanted.items()
+    ]
+    spec = _collector().FilterSpec(objectSet=objects, propSet=specs)
+    page = collector.RetrievePropertiesEx([spec], _collector().RetrieveOptions(maxObjects=PAGE))
+    while page is not None:  # unset when nothing matches
+        yield from page.objects
+        page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+
+
+def _by_moref(found: list[Any], doing: str) -> dict[str, Properties]:
     return {
-        str(given(content, "obj", f"an answer to {doing}")._moId): _properties(content)
-        for content in contents
+        str(given(content, "obj", f"an answer to {doing}")._moId): properties_of(content) for content in found
     }
 
 
 def _retrieve(
     session: Session, kind: type[vmomi.ManagedObject], objects: list[Any], paths: Sequence[str]
 ) -> list[Any]:
-    collector = session.service("propertyCollector")
-    wanted = _collector().PropertySpec(type=kind, all=False, pathSet=list(paths))
-    spec = _collector().FilterSpec(objectSet=objects, propSet=[wanted])
-    contents: list[Any] = []
-    page = collector.RetrievePropertiesEx([spec], _collector().RetrieveOptions(maxObjects=PAGE))
-    while page is not None:  # unset when nothing matches
-        contents.extend(page.objects)
-        page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
-    return contents
+    return list(contents(session, objects, {kind: paths}))
 
 
-def _properties(content: Any) -> Properties:
+def properties_of(content: Any) -> Properties:
     return {entry.name: entry.val for entry in content.propSet or ()}
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from runner.base.model import HOW, FilePath, JobModel
 from runner.hosts.secrets import SecretRef
 from runner.step.section import Section
+from steps.vsphere.rule import Rule
 
 HTTPS_PORT = 443
 
@@ -65,6 +66,8 @@ def _digits_of(value: str) -> str:
 
 class VCenter(Section):
     """A vCenter Server."""
+
+    Rule = Rule
 
     server: str
     """Host name or IP address, as in its certificate."""
