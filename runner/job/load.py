@@ -4,6 +4,8 @@ sources              files and what they include, merged into one mapping whose 
 spelling             keys in the one spelling that all below knows
 variables            `vars`, with what --set gave
 template             rendered with them, and merged below the file
+selection            what a set gives to its children
+top_level            all keys but the steps
 field_roles          paths made absolute, names of hosts and entries looked up
 problems             a value against its pydantic model: errors become sentences with places
 steps, step_checks   each step alone; then references, through `references`, and the graph
@@ -13,25 +15,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from runner.base.errors import JobFileError, Problem
 from runner.base.render import job_templates
-from runner.base.suggestion import did_you_mean
-from runner.base.yaml_nodes import Entry, Location, Node, Scalar, kind_of
-from runner.hosts.spec import HostSpec, SshSpec
+from runner.base.yaml_nodes import Entry, Location, Scalar, kind_of
 from runner.job.expressions import ExpressionError, evaluate
-from runner.job.field_roles import Surroundings, with_absolute_paths
-from runner.job.model import LOCAL, Job, StateIn, StateSpec
-from runner.job.problems import Written, check_value, each_once
+from runner.job.field_roles import Surroundings
+from runner.job.model import LOCAL, Job
+from runner.job.problems import each_once
+from runner.job.selection import EACH, Given, given_by
 from runner.job.sources import KEYS, Part, Sources, beside, content_of
 from runner.job.spelling import Spelling
 from runner.job.step_checks import check_steps
 from runner.job.steps import WrittenSteps, read_steps
-from runner.job.template import TemplateReader, named
-from runner.job.variables import Unsettled, Variables, only_variables
+from runner.job.template import TemplateReader
+from runner.job.top_level import TopLevel, named, spelled
+from runner.job.variables import Unsettled, Variables, only_variables, variables_in
 from runner.step.registry import Registry
-from runner.step.section import Section
 
 MAX_NAME = 200
 """Characters; a file name has 255 bytes."""
@@ -88,7 +88,7 @@ class _Loader:
         self._template = TemplateReader(
             path, registry, self._sources, self._variables, self._spelling, overrides
         )
-        self._around = Surroundings((), {})
+        self._given: Mapping[str, Given] = {}
 
     def job(self) -> Job:
         part = self._read()
@@ -96,35 +96,42 @@ class _Loader:
         self._raise_problems()
         entries = part.entries
         # Also entries with mistakes of their own: who names one of them has made none.
-        self._around = Surroundings(
+        around = Surroundings(
             hosts=(LOCAL, *(name for name in named(entries, "hosts") if name != LOCAL)),
             sections={name: list(named(entries, name)) for name in self._registry.sections},
         )
         name = self._name(part)
-        hosts = self._hosts(named(entries, "hosts"))
-        sections: dict[str, dict[str, Section]] = {
-            name: self._values(model, name, named(entries, name))
-            for name, model in self._registry.sections.items()
-        }
-        state = self._state(entries.get("state"), hosts, sections)
+        top = TopLevel(entries, self._registry, self._variables, around, self._absolute, self._problems)
+        keys = top.keys()
         steps = self._steps(part)
-        check_steps(steps, self._registry, self._variables, self._around, self._problems)
+        if "select" in entries:
+            self._check_used(part)
+        check_steps(steps, self._registry, self._variables, around, self._problems)
         self._raise_problems()
         return Job(
             name=name,
-            vars=self._variables.values,
-            hosts=hosts,
-            sections=sections,
-            state=state,
+            vars={key: value for key, value in self._variables.values.items() if key not in self._given},
+            hosts=top.hosts,
+            sections=top.sections,
+            state=top.state,
             steps=tuple(step.spec for step in steps.steps),
             file=str(self._path),
             digest=self._sources.digest,
             digests=self._sources.digests,
             notes=tuple(self._spelling.notes),
-            given=self._given(),
+            given=self._written(),
+            **keys,
         )
 
-    def _given(self) -> frozenset[str]:
+    def _check_used(self, part: Part) -> None:
+        """That the runs of a set differ."""
+        for name, given in self._given.items():
+            steps = [part.entries["steps"].node] if "steps" in part.entries else []
+            if given.value is None and steps and name not in variables_in(steps):
+                uses = f"${{{{ vars.{name} }}}}"
+                self._say(given.at, f"no step uses {uses}: all runs of this set would be the same")
+
+    def _written(self) -> frozenset[str]:
         # A template's defaults are variables too once it was merged, and a new version of it has others: a
         # run is still that of this job if what its user wrote is the same.
         templates = {f"template {name}" for name in job_templates()}
@@ -132,6 +139,10 @@ class _Loader:
 
     def _read(self) -> Part:
         part = self._spelled(self._sources.read(self._path))
+        self._given = given_by(part.entries)
+        if self._given:
+            self._check_given(part)
+            self._variables.give(self._given)
         # Before the template, which is rendered with them.
         self._variables.set(named(part.entries, "vars"), self._overrides)
         template = part.entries.get("template")
@@ -142,27 +153,41 @@ class _Loader:
         return part
 
     def _spelled(self, part: Part) -> Part:
-        """With the fields of hosts, sections, state and steps as they are spelled."""
-        kinds: dict[str, Any] = {"hosts": HostSpec, **self._registry.sections}
-        entries = dict(part.entries)
-        for key in entries.keys() & kinds.keys():
-            entries[key] = Entry(entries[key].at, self._spelling.each(kinds[key], entries[key].node))
-        if (state := entries.get("state")) is not None:
-            entries["state"] = Entry(state.at, self._spelling.of(StateSpec | StateIn, state.node))
+        """With the fields of all keys as they are spelled."""
+        entries = spelled(part.entries, self._spelling, self._registry)
         if (steps := entries.get("steps")) is not None:
             entries["steps"] = Entry(steps.at, self._spelling.steps(steps.node, self._registry))
         return Part(entries, part.at)
 
+    def _check_given(self, part: Part) -> None:
+        """That nobody sets what the set itself gives to each child."""
+        select = part.entries["select"].at
+        for name in self._given:
+            if (entry := named(part.entries, "vars").get(name)) is not None:
+                where = "" if entry.at.file == select.file else f"{select.file}, "
+                self._say(
+                    entry.at, f"vars.{name} is given by select ({where}line {select.line}): remove it here"
+                )
+            if name in self._overrides:
+                self._say(
+                    Location(f"--set {name}", 0, 0),
+                    f"a set gives {name} to each of its runs: name the ones to run with --only",
+                )
+
     def _name(self, part: Part) -> str:
         entry = part.entries.get("name")
         if entry is None:
-            if "steps" in part.entries:
+            if "steps" in part.entries or "select" in part.entries:
                 self._say(part.at, "name is missing: runs and their state are kept under it")
             return ""
         node = entry.node
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             quotes = ": put it in quotes" if isinstance(node, Scalar) and node.text else ""
             self._say(node.at, f"name should be text, not {kind_of(node)}{quotes}")
+            return ""
+        if EACH in node.value:  # a template's
+            at = part.entries["select"].at
+            self._say(at, "a set needs a name: the records of its runs are kept under it")
             return ""
         try:
             name = self._variables.settled(node, node.value, "the name of a job")
@@ -185,54 +210,6 @@ class _Loader:
                 return self._variables.at[variable], f"vars.{variable} stands in the job's name, which"
         return node.at, "a name"
 
-    def _hosts(self, entries: Mapping[str, Entry]) -> dict[str, HostSpec]:
-        hosts: dict[str, HostSpec] = {LOCAL: LOCAL, **self._values(HostSpec, "hosts", entries)}
-        if isinstance(hosts[LOCAL], SshSpec):
-            at = entries[LOCAL].at
-            self._say(at, "the host 'local' is the machine sendense runs on: call this one something else")
-        return hosts
-
-    def _values(self, annotation: Any, section: str, entries: Mapping[str, Entry]) -> dict[str, Any]:
-        """Of a section, by name; without those that are none."""
-        found = {
-            name: self._value(annotation, one.node, f"{section}.{name}") for name, one in entries.items()
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _state(
-        self,
-        entry: Entry | None,
-        hosts: Mapping[str, HostSpec],
-        sections: Mapping[str, Mapping[str, Section]],
-    ) -> StateSpec | StateIn | None:
-        if entry is None:
-            return None
-        state: StateSpec | StateIn | None = self._value(StateSpec | StateIn, entry.node, "state")
-        if isinstance(state, StateIn):
-            return self._state_in(state, entry.node.at, sections)
-        if state is not None and hosts.get(state.host) == LOCAL:
-            return StateSpec(host=state.host, path=self._absolute(state.path, entry.node.at))
-        if state is not None and not state.path.startswith("/"):
-            self._say(entry.node.at, f"state: path is on the host {state.host}: make it absolute, /…")
-        return state
-
-    def _state_in(
-        self, state: StateIn, at: Location, sections: Mapping[str, Mapping[str, Section]]
-    ) -> StateIn | None:
-        known = [f"{section}.{name}" for section, names in self._around.sections.items() for name in names]
-        if state.in_ not in known:
-            example = "; write a section and an entry, such as repositories.main"
-            hint = did_you_mean(state.in_, known) or example
-            self._say(at, f"state: in: there is no '{state.in_}'{hint}")
-            return None
-        found = sections[state.section].get(state.entry)
-        if found is None:
-            return None  # what is wrong with that entry was said
-        if found.state_place() is None:
-            self._say(at, f"state: in: {state.in_} has no place for records of runs; a repository has")
-            return None
-        return state
-
     def _steps(self, part: Part) -> WrittenSteps:
         entry = part.entries.get("steps")
         if entry is None:
@@ -246,18 +223,6 @@ class _Loader:
                 )
             return WrittenSteps((), frozenset())
         return read_steps(entry.node, self._registry, self._absolute, self._problems)
-
-    def _value(self, annotation: Any, node: Node, owner: str) -> Any:
-        """What stands there as the annotated type; None, and said, if it is none."""
-        raw = with_absolute_paths(annotation, node, self._absolute)
-        try:
-            value = self._variables.settled(node, raw, "hosts, state and sections")
-        except Unsettled:
-            return None
-        written = Written(node, self._variables.at)
-        made, problems = check_value(annotation, value, written, owner)
-        self._problems += problems + self._around.unknown_names(annotation, value, written, owner)
-        return made
 
     def _absolute(self, path: str, at: Location) -> str:
         """Where the path is known now; what is wrong with an expression is said where expressions are

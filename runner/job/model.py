@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
@@ -15,6 +15,10 @@ from runner.hosts.spec import HostSpec
 from runner.hosts.state_place import StatePlace
 from runner.step.items import Where
 from runner.step.section import Section
+
+if TYPE_CHECKING:  # most jobs have none of these keys
+    from runner.job.keys import Fleet, Notify, Priority
+    from runner.job.schedule import Schedule
 
 LOCAL: Literal["local"] = "local"
 """The host that every job has: the machine `sendense` runs on."""
@@ -95,6 +99,16 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Excuse:
+    """One entry of ``unprotected:``: items that may be in no job."""
+
+    section: str
+    entry: str
+    where: Where
+    reason: str
+
+
+@dataclass(frozen=True)
 class ChildOf:
     """Which item of which set a child job is for."""
 
@@ -129,6 +143,15 @@ class Job:
     given: frozenset[str] = frozenset()
     """The names of the variables that its user wrote, in these files or with --set: all others are defaults
     of a template."""
+    priority: Priority | None = None
+    rpo: float | None = None
+    """Seconds: how old the newest good point may be."""
+    schedule: Schedule | None = None
+    slots: StateSpec | StateIn | None = None
+    """Where runners tell each other what they take of which limit."""
+    fleet: Fleet | None = None
+    notify: Notify | None = None
+    unprotected: tuple[Excuse, ...] = ()
 
     @property
     def key(self) -> str:
@@ -138,8 +161,16 @@ class Job:
     @property
     def state_place(self) -> StatePlace | None:
         """None where the job does not say: it is this machine's own then."""
-        if isinstance(self.state, StateIn):
-            place = self.sections[self.state.section][self.state.entry].state_place()
-            assert place is not None, "a job was read whose `state:` has no place"
+        return self._place(self.state)
+
+    @property
+    def slots_place(self) -> StatePlace | None:
+        """None where the job does not say."""
+        return self._place(self.slots)
+
+    def _place(self, of: StateSpec | StateIn | None) -> StatePlace | None:
+        if isinstance(of, StateIn):
+            place = self.sections[of.section][of.entry].state_place()
+            assert place is not None, "a job was read that names a place which is none"
             return place
-        return None if self.state is None else StatePlace(self.state.host, self.state.path)
+        return None if of is None else StatePlace(of.host, of.path)

@@ -13,10 +13,12 @@ from runner.base.field_docs import field_docs
 from runner.base.model import JobModel
 from runner.base.render import job_templates
 from runner.hosts.spec import HostSpec
+from runner.job.keys import kinds
 from runner.job.model import DEFAULT_RETRIES, StateIn, StateSpec
 from runner.job.sources import KEYS, VERSION
 from runner.job.steps import ID, StepEntry
 from runner.job.template_variables import Variable, declared
+from runner.job.top_level import KEYS_OF_SETS
 from runner.step.registry import Registry
 from runner.step.step import AnyStep
 
@@ -33,6 +35,8 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
     wanted: list[tuple[str, Any]] = [
         ("hosts", HostSpec),
         ("state", StateSpec | StateIn),
+        ("slots", StateSpec | StateIn),
+        *kinds(registry).items(),
         *registry.sections.items(),
     ]
     for name, kind in registry.steps.items():
@@ -57,6 +61,7 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
         "vars": {"type": ["object", "null"]},
         "state": found["state"],
         "steps": {"type": "array", "minItems": 1, "items": _step(registry, found)},
+        **{key: found[key] for key in KEYS_OF_SETS},
         **entries,
     }
     # Fields of hosts and sections may be variables too.

@@ -24,6 +24,7 @@ from runner.base.yaml_nodes import (
     kind_of,
     position,
 )
+from runner.job.selection import given_by
 from runner.job.variables import Unsettled, Variables, variables_in
 
 MAX_BYTES = 4 * MiB
@@ -33,6 +34,13 @@ MAX_INCLUDES = 20
 """One below the other."""
 
 VERSION = 1
+
+ONCE = {
+    "steps": "a job has them in one place",
+    "slots": "all who share limits name the same place, so keep it in the file that they include",
+    "unprotected": "what is in no job is said in one place",
+}
+"""Keys of which no file may have another value than the one that it includes, and why."""
 
 KEYS = {
     "version": "Of this language: 1.",
@@ -47,6 +55,15 @@ KEYS = {
     "state": "Where records of runs are kept, so that a run can be resumed: a host and a path, or `in:` an "
     "entry of a section.",
     "steps": "The work. Steps that refer to each other make a graph.",
+    "select": "Makes the job a set: it runs once for each VM that the rules find.",
+    "priority": "Who of those that wait for their turn goes first.",
+    "rpo": "How old the newest good point of a VM may be: `26h`.",
+    "schedule": "When the job runs.",
+    "slots": "Where runners tell each other what they take of the limits: a host and a path, or `in:` an "
+    "entry of a section.",
+    "fleet": "Which machines run the children of a set, where others than this one do.",
+    "notify": "Where failures, recoveries and breached rpo are told.",
+    "unprotected": "Which VMs may be in no job, and why.",
 }
 """The keys that a job file can have beside those of the installed sections, and what they mean."""
 
@@ -115,11 +132,9 @@ class Sources:
             # The same entry comes two ways where two files include a third.
             if below is None or below is entry:
                 entries[key] = entry
-            elif key == "steps":
+            elif key in ONCE:
                 other = below.at
-                self._say(
-                    entry.at, f"steps stand in {other.file}:{other.line} too: a job has them in one place"
-                )
+                self._say(entry.at, f"{key} stand in {other.file}:{other.line} too: {ONCE[key]}")
             elif key in self._merged and isinstance(below.node, Mapping) and isinstance(entry.node, Mapping):
                 both = {**below.node.entries, **entry.node.entries}
                 entries[key] = Entry(
@@ -234,6 +249,7 @@ class Sources:
         problems: list[Problem] = []
         variables = Variables(problems)
         vars_ = part.entries["vars"].node if "vars" in part.entries else None
+        variables.give(given_by(part.entries))
         variables.set(vars_.entries if isinstance(vars_, Mapping) else {}, self._overrides)
         problems.clear()  # what is wrong with the variables themselves is said where all of them are known
         try:

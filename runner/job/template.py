@@ -9,23 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from runner.base.annotations import bare
 from runner.base.render import job_templates, render_template, template_text
 from runner.base.suggestion import did_you_mean
 from runner.base.yaml_nodes import Entry, Location, Node, Scalar
 from runner.base.yaml_nodes import Mapping as MappingNode
 from runner.job.problems import Written, check_value
+from runner.job.selection import EACH
 from runner.job.sources import Part, Sources
 from runner.job.spelling import Spelling
 from runner.job.template_variables import MissingVariables, Variable, declared, settled
-from runner.job.variables import Variables, variables_in
+from runner.job.top_level import named
+from runner.job.variables import Variables, scalars, variables_in
 from runner.step.registry import Registry
 
-
-def named(entries: Mapping[str, Entry], section: str) -> Mapping[str, Entry]:
-    """The entries of a section, which may be absent."""
-    entry = entries.get(section)
-    return entry.node.entries if entry is not None and isinstance(entry.node, MappingNode) else {}
+OTHER = EACH[::-1]
+"""What a template is rendered for once more."""
 
 
 class TemplateReader:
@@ -56,7 +57,8 @@ class TemplateReader:
         name = node.text
         part = self._with_variables(part, declared(name))
         try:
-            text = render_template(name, settled(name, self._variables.values))
+            values = settled(name, self._variables.values)
+            text = render_template(name, values)
         except MissingVariables as error:
             self._say(node.at, error.message)
             self._check_unused(part, part, name)
@@ -66,6 +68,12 @@ class TemplateReader:
         fragment = self._sources.fragment(text, f"template {name}", self._path.resolve().parent)
         if fragment is None:
             return part
+        if EACH in values.values() and not self._is_for_each(name, values, text, fragment):
+            self._say(
+                node.at,
+                f"the template '{name}' makes other steps of other items, so no set can use it: "
+                "write the steps",
+            )
         merged = self._sources.merge(fragment, part)
         self._variables.set(named(merged.entries, "vars"), self._overrides)
         readable = sorted(declared(name).keys() | named(merged.entries, "vars").keys())
@@ -79,6 +87,15 @@ class TemplateReader:
             ):
                 self._check_variable(variable, entry)
         return merged
+
+    def _is_for_each(self, name: str, values: Mapping[str, JsonValue], text: str, fragment: Part) -> bool:
+        """Whether it gives the same steps whatever the item of a set is: its id is in their expressions
+        only."""
+        other = {key: OTHER if value == EACH else value for key, value in values.items()}
+        if render_template(name, other) != text.replace(EACH, OTHER):
+            return False
+        steps = fragment.entries.get("steps")
+        return steps is None or not any(EACH in scalar.text for scalar in scalars(steps.node))
 
     def _with_variables(self, part: Part, known: Mapping[str, Variable]) -> Part:
         """With the template's variables, and what their values have below them, as they are spelled."""

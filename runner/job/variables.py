@@ -11,6 +11,7 @@ from runner.base.errors import JobFileError, Problem
 from runner.base.suggestion import did_you_mean
 from runner.base.yaml_nodes import Entry, Location, Mapping, Node, Scalar, Sequence, compose, resolve
 from runner.job.expressions import NAME, ExpressionError, Reference, evaluate, look_up, references
+from runner.job.selection import EACH, Given
 
 ROOT = "vars"
 
@@ -27,7 +28,11 @@ class Variables:
         self.values: dict[str, JsonValue] = {}
         self.at: dict[str, Location] = {}
         self._problems = problems
-        self._overrides: dict[str, str] = {}
+        self._given: AbstractMapping[str, Given] = {}
+
+    def give(self, given: AbstractMapping[str, Given]) -> None:
+        """What a set gives to its children, from the next `set` on."""
+        self._given = given
 
     def set(self, entries: AbstractMapping[str, Entry], overrides: AbstractMapping[str, str]) -> None:
         """Made again, from a file's entries. A value that was text stays text when it is overridden, so that
@@ -53,10 +58,12 @@ class Variables:
                 self._say(self.at[name], "an expression cannot be the value of a variable")
             if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
                 self._say(self.at[name], "not UTF-8 text")
+        for name, one in self._given.items():
+            self.values[name], self.at[name] = one.value or EACH, one.at
 
     def check_overrides(self, overrides: AbstractMapping[str, str], known: Collection[str]) -> None:
         for name in overrides:
-            if name not in known:
+            if name not in known and name not in self._given:
                 hint = did_you_mean(name, known) or (f"; known are {', '.join(known)}" if known else "")
                 self._say(self.at[name], f"the job has no variable '{name}'{hint}")
 
@@ -86,6 +93,11 @@ class Variables:
             return False
         return True
 
+    def differs(self, reference: Reference) -> bool:
+        """Whether each child of the set has its own value of it."""
+        given = self._given.get(str(reference.path[0])) if reference.path else None
+        return reference.root == ROOT and given is not None and given.value is None
+
     def settled(self, node: Node, value: JsonValue, where: str) -> JsonValue:
         """`value` (of `node`) with its variables put in. Raises Unsettled if it refers to anything else or
         unknown."""
@@ -104,8 +116,12 @@ class Variables:
                     self._say(
                         scalar.at, f"{reference}: only variables (${{{{ vars.… }}}}) can stand in {where}"
                     )
-                else:
-                    self.knows(reference, scalar.at)
+                elif self.knows(reference, scalar.at) and self.differs(reference):
+                    self._say(
+                        scalar.at,
+                        f"{reference} differs from run to run of a set: it can stand in steps only, not in "
+                        f"{where}",
+                    )
         if len(self._problems) > before:
             raise Unsettled
         try:

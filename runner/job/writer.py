@@ -11,6 +11,8 @@ from pydantic import BaseModel, JsonValue
 
 from runner.base.yaml_nodes import resolve
 from runner.job.model import DEFAULT_RETRIES, LOCAL, Job, StepSpec
+from runner.job.selection import VARIABLE
+from runner.step.items import Where
 
 LINE = 100
 """Characters of a `with` that still reads well on one line."""
@@ -52,6 +54,7 @@ def written(job: Job) -> dict[str, Any]:
 
 def _whole(job: Job) -> dict[str, Any]:
     document: dict[str, Any] = {"version": 1, "name": job.name}
+    document |= _of_set(job)
     if job.vars:
         document["vars"] = dict(job.vars)
     document |= _surroundings(job)
@@ -69,6 +72,9 @@ def settings(job: Job) -> dict[str, str]:
     """What `write_out` writes, a line for each setting: ``vars.hold`` → ``12h``, ``hosts.store.port`` →
     ``22``."""
     found = {"name": flow(job.name)}
+    for key, value in _of_set(job).items():
+        fields = value if isinstance(value, dict) else {"": value}
+        found |= {f"{key}{name and '.'}{name}": flow(one) for name, one in fields.items()}
     found |= {f"vars.{name}": flow(value) for name, value in job.vars.items()}
     for section, entries in _surroundings(job).items():
         if section == "state":
@@ -105,6 +111,35 @@ def _surroundings(job: Job) -> dict[str, Any]:
     if job.state is not None:
         document["state"] = _written(job.state)
     return document
+
+
+def _of_set(job: Job) -> dict[str, Any]:
+    """The keys that say which items it is for, and when and how it runs; none of a child, for which its set
+    has seen to them."""
+    if job.child_of is not None:
+        return {}
+    document: dict[str, Any] = {}
+    if (select := job.select) is not None:
+        document["select"] = {
+            "from": f"{select.section}.{select.entry}",
+            **({} if select.variable == VARIABLE else {"as": select.variable}),
+            **_where(select.where),
+            **({} if select.at_least == 1 else {"at-least": select.at_least}),
+        }
+    for key in ("priority", "rpo", "schedule", "slots", "fleet", "notify"):
+        if (value := getattr(job, key)) is not None:
+            document[key] = _written(value)
+    if job.unprotected:
+        document["unprotected"] = [
+            {"from": f"{one.section}.{one.entry}", **_where(one.where), "reason": one.reason}
+            for one in job.unprotected
+        ]
+    return document
+
+
+def _where(where: Where) -> dict[str, Any]:
+    found = {"any": [_written(rule) for rule in where.any], "not": [_written(rule) for rule in where.none]}
+    return {key: rules for key, rules in found.items() if rules}
 
 
 def _dumped(document: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from runner.base.errors import Interrupted, SendenseError
+from runner.base.slug import slug
 from runner.hosts.files import is_temporary
 from runner.hosts.host import Host
 from runner.step.context import Context
@@ -94,7 +95,7 @@ def _save_vm(
     saved = snapshots.configuration(vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.moref)
     config = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     content = _nvram(ctx, inputs, notes)
-    name = None if content is None else f"{layout.slug(inputs.vm.name)}.nvram"
+    name = None if content is None else f"{slug(inputs.vm.name)}.nvram"
     beside = () if name is None or content is None else ((name, content),)
     host.write_sparse(posixpath.join(vm_files, layout.VM_CONFIG), len(config), [(0, config)], then=beside)
     return name

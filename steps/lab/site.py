@@ -9,13 +9,13 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from runner.base.render import render_template
+from runner.base.slug import slug
 from runner.hosts import files
 from runner.hosts.spec import SshSpec
 from steps.lab.record import LabDisk, LabRecord, LabVM, VCenterAt
 from steps.lab.simulator import Inventory, Simulator
 from steps.lab.simulator.entities import escape, unescape
 from steps.lab.simulator.inventory import DatacenterSpec, DiskSpec, MachineSpec
-from steps.repository.layout import slug
 
 SITE = "site.yaml"
 JOBS = "jobs"

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
+from runner.base.slug import slug
 from runner.hosts.host import Host
 from steps.repository import layout, reader, vm_place
 from steps.repository.identities import Identity
@@ -35,12 +36,12 @@ def as_called(host: Host, root: str, wanted: str, uuids: Collection[str]) -> tup
     name of its first backup, so that a VM backed up first under another name is not found by this one. What
     of their points cannot be read is left out: who builds on it, lists it or prunes says so. Raises
     UnreadableError, CommandError, HostError."""
-    slug = layout.slug(wanted.rstrip("/").rpartition("/")[2])
+    called = slug(wanted.rstrip("/").rpartition("/")[2])
     named = {uuid.lower() for uuid in (*uuids, wanted)}
     directories = [
         posixpath.join(root, name)
         for name, uuid in vm_place.every(host, root).items()
-        if uuid in named or layout.slug_of(name) == slug
+        if uuid in named or layout.slug_of(name) == called
     ]
     seen = (_seen(reader.read(host, directory), wanted) for directory in directories)
     return tuple(sorted(filter(None, seen), key=lambda one: one.published))

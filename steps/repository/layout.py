@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from datetime import UTC, datetime
 
 from runner.base.errors import SendenseError
+from runner.base.slug import SLUG_LENGTH, slug
 from runner.base.units import MiB
 
 MARKER = "repository.json"
@@ -42,9 +42,6 @@ MOVING = "moving.json"
 RECORD_LIMIT = 1 * MiB
 """A larger manifest or mark is damage: 64 disks with all their fields are 60 KiB."""
 
-SLUG_LENGTH = 40
-"""Leaves room for a uuid and more in a name of 255 bytes, and in a terminal's line."""
-
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 _POINT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -55,14 +52,6 @@ _VM = re.compile(
 
 class BadNameError(SendenseError):
     """Something is not named as it must be to become part of a path."""
-
-
-def slug(name: str) -> str:
-    """ASCII letters, digits, ``.``, ``_`` and ``-``, at most 40, the first a letter or digit; ``vm`` if
-    nothing is left. Different names may give one slug: a uuid stands beside it where that matters."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    safe = re.sub(r"[^A-Za-z0-9._]+|\.{2,}", "-", plain)
-    return re.sub(r"-{2,}", "-", safe).strip("-._")[:SLUG_LENGTH].strip("-._") or "vm"
 
 
 def vm_directory(name: str, instance_uuid: str) -> str:

@@ -160,7 +160,17 @@ class Thumbprint(JobModel):
     thumbprint: str
 
 
+class Rule(JobModel):
+    """Which things of a store."""
+
+    name: str | None = None
+    """A pattern."""
+    colour: Literal["red", "green"] | None = None
+    """Its paint."""
+
+
 class Store(Section):
+    Rule: ClassVar[type[JobModel] | None] = Rule
     path: str
     host: HostName = "local"
     password: SecretRef | None = None
@@ -168,7 +178,16 @@ class Store(Section):
 
 
 KINDS: list[AnyStep] = [Look(), Lock(), Make(), Open(), Go(), Join(), End()]
+
+
+class Shelf(Section):
+    """Lists nothing."""
+
+    size: int = 1
+
+
 REGISTRY = Registry({kind.name: kind for kind in KINDS}, {"stores": Store})
+WITH_SHELVES = Registry({kind.name: kind for kind in KINDS}, {"stores": Store, "shelves": Shelf})
 
 HEAD = """\
 version: 1
@@ -193,6 +212,8 @@ steps:
 """
 
 JOB = HEAD + STEPS
+
+SET = JOB.replace("vars: {thing: one, ", "select: {from: stores.main, as: thing, any: [{name: a*}]}\nvars: {")
 
 
 def write(directory: Path, text: str | bytes, name: str = "job.yaml") -> Path:

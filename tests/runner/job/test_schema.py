@@ -11,6 +11,7 @@ import pytest
 
 from runner.base.annotations import fields, required
 from runner.job.schema import DIALECT, job_schema
+from runner.job.top_level import KEYS_OF_SETS
 from runner.step.registry import Registry
 from tests.runner.job_language import REGISTRY
 
@@ -35,9 +36,8 @@ def with_of(schema: dict[str, Any], kind: str) -> dict[str, Any]:
 def test_the_top_level_is_closed_and_knows_the_sections(schema: dict[str, Any]) -> None:
     assert schema["$schema"] == DIALECT
     assert schema["additionalProperties"] is False
-    assert {"version", "name", "include", "template", "vars", "hosts", "state", "steps", "stores"} == set(
-        schema["properties"]
-    )
+    known = {"version", "name", "include", "template", "vars", "hosts", "state", "steps", *KEYS_OF_SETS}
+    assert {*known, "stores"} == set(schema["properties"])
 
 
 def test_uses_is_one_of_the_installed_kinds(schema: dict[str, Any]) -> None:
