@@ -21,7 +21,7 @@ MAY_SEE: dict[str, str] = {
     "runner/job": "base hosts step",
     "runner/timers": "base hosts job",
     "runner/engine": "base hosts events step job",
-    "runner/sets": "base hosts step",
+    "runner/sets": "base hosts step job",
     "runner/app": "base hosts events step job engine",
     "runner/console": "base events report engine",
     "runner/cli": "base hosts events report step job engine sets app console",

@@ -27,6 +27,8 @@ def new_record(job: Job, run_id: str, commit: str | None = None) -> RunRecord:
     return RunRecord(
         id=run_id,
         job=job.name,
+        set=job.child_of.set if job.child_of else "",
+        item=job.child_of.item if job.child_of else "",
         vars=dict(job.vars),
         given=tuple(sorted(job.given)),
         job_file=job.file,

@@ -35,6 +35,7 @@ from runner.events.step_report import Alarm
 from runner.hosts.limits import limit_of
 from runner.job.model import Job
 from runner.job.nodes import NodeId
+from runner.job.written_job import WrittenJob
 from runner.step.context import Run
 
 THIS_PROCESS = "this process"
@@ -106,6 +107,7 @@ class _Execution:
                 self._recorded.state.tidy()
             else:
                 self._recorded.state.create(record)
+            self._recorded.state.save_job(WrittenJob.of(workspace.job))
             run = workspace.run(record.model_copy(update=update), self._recorded.state)
             self._tell_begin(run, said)
             try:

@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 
 from runner.app.options import Options, Placed
 from runner.app.runs import Result, RunBroke, run_job
-from runner.base.errors import JobFileError, SendenseError, UsageError
+from runner.base.errors import SendenseError, UsageError
 from runner.base.units import KiB
 from runner.cli.job_results import Ended
 from runner.cli.signals import StopRequest, stop_on_signals
@@ -24,8 +23,6 @@ from runner.events.events import Event
 from runner.events.fold import Fold
 from runner.events.journal import Thinning
 from runner.hosts.limits import limit_of
-from runner.job.load import load
-from runner.job.model import ChildOf, Job
 from runner.sets.child_process import ENDED
 from runner.sets.placement import ORDER_SCHEMA_VERSION, Order
 from runner.step.registry import Registry
@@ -122,29 +119,11 @@ class _Child:
         return Ended.of(file, result, self._fold.summary(), self._registry.makes())
 
     def _result(self, stop: StopRequest) -> tuple[Result, RunBroke | None]:
-        job, options = _job(self._order, self._registry), _options(self._order)
+        job, options = self._order.read(self._registry), _options(self._order)
         try:
             return run_job(job, options, stop, [self._fold.add, self._tell]), None
         except RunBroke as broke:
             return broke.result, broke
-
-
-def _job(order: Order, registry: Registry) -> Job:
-    """Raises UsageError where this sendense refuses it."""
-    try:
-        job = load(Path(order.file), registry, {}, content=lambda path: order.job.encode())
-    except JobFileError as error:
-        raise UsageError(
-            f"the job {order.name}, written out, is none here: {error.problems[0].message}: install the same "
-            "version of sendense, and the same packages with steps, as where `sendense run` was started"
-        ) from error
-    return replace(
-        job,
-        digest=order.digest,
-        digests=order.digests,
-        given=frozenset(order.given),
-        child_of=ChildOf(order.set, order.item) if order.set else None,
-    )
 
 
 def _options(order: Order) -> Options:

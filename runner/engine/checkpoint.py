@@ -20,9 +20,12 @@ from runner.engine.unread import UNFINISHED
 from runner.hosts.file_log import FileLog, read_if_there
 from runner.hosts.host import Host, remove_temporaries
 from runner.job.nodes import NodeId
+from runner.job.written_job import WrittenJob
 
-STATE_SCHEMA_VERSION = 2
-"""1: a run did not tell which of its variables its user wrote."""
+STATE_SCHEMA_VERSION = 3
+"""1: a run did not tell which of its variables its user wrote; 2: nor of which set it is."""
+
+_JOB = "job.json"
 
 
 class RunRecord(Model):
@@ -31,6 +34,12 @@ class RunRecord(Model):
     schema_version: int = STATE_SCHEMA_VERSION
     id: str
     job: str
+    set: str = ""
+    """The name of the set whose child its job is; empty for another job."""
+    item: str = ""
+    """The id of that child's item."""
+    order: str = ""
+    """The id of the order that began it; empty for a run that nobody placed."""
     vars: dict[str, JsonValue]
     """All of them, also the defaults of its template."""
     given: tuple[str, ...] = ()
@@ -103,6 +112,21 @@ class RunState:
         self.host.mkdir(self.directory, *folders, parents=True)
         self.save(record)
         self._nodes, self._is_new = {}, True
+
+    def save_job(self, job: WrittenJob) -> None:
+        """As the run works on it: its file may be another, or gone, when somebody asks what the run
+        holds."""
+        self.host.write(posixpath.join(self.directory, _JOB), seal(job.to_json_value()))
+
+    def job(self) -> WrittenJob | None:
+        """None for a run of an earlier version. Raises StateError."""
+        path = posixpath.join(self.directory, _JOB)
+        if (content := read_if_there(self.host, path)) is None:
+            return None
+        try:
+            return unseal(content, WrittenJob, 1)
+        except Damaged as error:
+            raise error.error(f"the record {path}") from error
 
     def tidy(self) -> None:
         """The caller resumes the run and has its lock."""

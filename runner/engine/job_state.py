@@ -62,6 +62,13 @@ class JobState:
         self._held: HeldLock | None = None
         self.directory = posixpath.join(root, slug(job))
 
+    @classmethod
+    def at(cls, host: Host, directory: str) -> JobState:
+        """Of the job that keeps its runs there."""
+        state = cls(host, "", "")
+        state.directory = directory
+        return state
+
     def lock(self, holder: Holder, *, by_force: bool = False) -> HeldLock:
         """From now on nothing is written here but while the lock is held. Raises LockedError; see
         `HeldLock.take` for `by_force`."""

@@ -9,38 +9,24 @@ from typing import Any, Protocol
 from pydantic import JsonValue
 
 from runner.base.errors import SendenseError
-from runner.base.model import Model
+from runner.job.written_job import WrittenJob
 from runner.step.items import Claim
 
 ORDER_SCHEMA_VERSION = 1
 
 
-class Order(Model):
-    """All that a process needs to run one job, a child of a set or not, wherever it stands. No secret is in
-    it: they are references, and are resolved where the job runs."""
+class Order(WrittenJob):
+    """All that a process needs to run one job, a child of a set or not, wherever it stands."""
 
     schema_version: int = ORDER_SCHEMA_VERSION
     id: str = ""
     """The same whenever this order is given again. A run that it began and that is done is its answer: what
     came of a process that nobody could ask any more is not made twice."""
     key: str
-    """`Job.key`"""
-    name: str
-    """`Job.name`"""
+    """Tells it from all others that a controller places: `Job.key` of a child of a set, the file of another
+    job."""
     called: str
     """For people, in a line of a terminal: the item's name."""
-    set: str = ""
-    """Empty for a job that is no child of a set."""
-    item: str = ""
-    job: str
-    """The job written out, as `sendense render` shows it, paths absolute: YAML."""
-    file: str
-    """The set's job file, or the job's, for records and for the command lines that messages name."""
-    digest: str
-    """Of the files that it was read from, `Job.digest`."""
-    digests: dict[str, str]
-    given: tuple[str, ...] = ()
-    """`Job.given`"""
     git_commit: str | None = None
     only: str = ""
     """What names this child of its set, and no other, on a command line: ``run SET --only …``."""
