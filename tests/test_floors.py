@@ -70,6 +70,8 @@ LIVES_IN = {
     "guestfs": "steps/guest/",
     "tenacity": "runner/base/waiting.py",
     "blake3": "steps/copy/",
+    "distributed": "runner/sets/dask/",
+    "dask": "runner/sets/dask/",
     "cryptography": "steps/vsphere/tls.py steps/lab/simulator/certificate.py",
 }
 """Foreign library → the places that import it. pydantic is everywhere: models are what all rooms are written in."""
