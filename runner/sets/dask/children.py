@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -76,7 +75,6 @@ class Children:
         self._hosts = hosts
         self._lease = lease
         self._clock = clock
-        self._worker = uuid.uuid4().hex
         self._children: dict[str, _Child] = {}
         self._heard: dict[str, float] = {}
         """Controller → when it last asked, by the clock."""
@@ -150,7 +148,7 @@ class Children:
 
     def _begin(self, order: Order, controller: str) -> None:
         known = self._children.get(order.key)
-        if known is not None and known.order.id == order.id and not known.stopped:
+        if known is not None and order.id and known.order.id == order.id and not known.stopped:
             # Asked twice, or the controller's successor asks: it is the child that this one would be.
             known.controller = controller
             return
@@ -187,7 +185,6 @@ class Children:
             else:
                 ended.append(Ended.of(end, child.order.id, stopped=child.stopped))
         return Answer(
-            worker=self._worker,
             hosts=self._hosts,
             slots=0 if self._closing else self._slots,
             taken=len(self),

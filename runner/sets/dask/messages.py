@@ -55,8 +55,6 @@ class Answer(Model):
     """Of a worker, to the controller that asked."""
 
     protocol: int = PROTOCOL
-    worker: str
-    """Another one each time that a worker starts."""
     hosts: tuple[str, ...]
     """The node hosts that it stands at, as jobs name them."""
     slots: int
