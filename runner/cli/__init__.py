@@ -24,6 +24,7 @@ from runner.hosts.limits import limit_of, raise_soft_limits
 COMMANDS = {
     **dict.fromkeys(("validate", "render", "schema"), "job"),
     **{name: name for name in ("plan", "run", "status", "sweep", "doctor", "steps", "templates", "ci")},
+    **dict.fromkeys(("scheduler", "worker"), "worker"),
     **{name: name for name in ("completion", "help")},
 }
 """The engine's own: command → the module here that has it, under its own name."""

@@ -46,6 +46,7 @@ class DaskFleet(JobModel):
 
 
 class Fleet(JobModel):
-    """Where children may be placed beside this machine."""
+    """Which machines run the children of a set with `--on`."""
 
     dask: DaskFleet | None = None
+    """A Dask cluster with `sendense worker` on its machines."""

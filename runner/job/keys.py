@@ -7,8 +7,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from runner.base.model import Duration, FilePath, JobModel
+from runner.base.model import Duration, JobModel
 from runner.hosts.secrets import SecretRef
+from runner.job.fleet import Fleet
 from runner.job.schedule import Schedule
 from runner.step.registry import Registry
 
@@ -52,24 +53,6 @@ class Priority(JobModel):
     age: Literal["oldest-first", "ignore"] = "oldest-first"
     """`oldest-first`: whose newest good point is oldest, and before them those that have none; `ignore`: in
     the order of their paths."""
-
-
-class DaskFleet(JobModel):
-    scheduler: str
-    """`tls://host:8786`"""
-    ca: FilePath
-    """The certificate of the CA that signed those of all machines of the cluster."""
-    cert: FilePath
-    """This machine's certificate."""
-    key: FilePath
-    """Of the certificate; 0600."""
-
-
-class Fleet(JobModel):
-    """Which machines run the children of a set with `--on`."""
-
-    dask: DaskFleet | None = None
-    """A Dask cluster with `sendense worker` on its machines."""
 
 
 class Notify(JobModel):

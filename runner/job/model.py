@@ -17,7 +17,8 @@ from runner.step.items import Where
 from runner.step.section import Section
 
 if TYPE_CHECKING:  # most jobs have none of these keys
-    from runner.job.keys import Fleet, Notify, Priority
+    from runner.job.fleet import Fleet
+    from runner.job.keys import Notify, Priority
     from runner.job.schedule import Schedule
 
 LOCAL: Literal["local"] = "local"

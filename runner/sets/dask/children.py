@@ -15,10 +15,6 @@ from runner.sets.child_process import Said
 from runner.sets.dask.messages import Answer, Ended, Question
 from runner.sets.placement import ChildEnded, Order, Told
 
-LEASE = 10.0
-"""Seconds that children outlive the last word of their controller, which asks each second. A controller that
-is started again within them finds its children; one that is dead leaves them this long behind a lock."""
-
 
 class Process(Protocol):
     """A child's, see `runner.sets.child_process.ChildProcess`."""
@@ -65,8 +61,8 @@ class Children:
         start: Start,
         tell: Tell,
         slots: int,
-        hosts: tuple[str, ...] = (),
-        lease: float = LEASE,
+        hosts: tuple[str, ...],
+        lease: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._start = start

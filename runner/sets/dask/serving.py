@@ -20,6 +20,7 @@ from pydantic import JsonValue, ValidationError
 from runner.base.errors import SendenseError
 from runner.base.waiting import LOOK
 from runner.job.fleet import DaskFleet
+from runner.sets.child_process import ChildProcess
 from runner.sets.dask.children import Children, Start
 from runner.sets.dask.cluster import ClusterError, client_of, configure, require_safe, security_of, sentence
 from runner.sets.dask.messages import Question
@@ -123,7 +124,11 @@ class WorkerOptions:
 
 
 def serve_worker(
-    fleet: DaskFleet, options: WorkerOptions, start: Start, say: Say, stop: threading.Event
+    fleet: DaskFleet,
+    options: WorkerOptions,
+    say: Say,
+    stop: threading.Event,
+    start: Start = ChildProcess,
 ) -> None:
     """Until `stop`, with all children stopped. Raises UsageError, and ClusterError for a scheduler that is
     away, refuses us or is lost: the children are stopped in order then too."""
