@@ -42,6 +42,14 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
 )
 
+only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Of a set: only the VM of that name, path or uuid, or all whose names are like `web-*`; may be "
+    "repeated.",
+)
+
 
 def job_options(function: Function) -> Function:
     """--set and --state, which say which job and which state."""

@@ -57,6 +57,9 @@ class Section(JobModel):
     """One rule of `select:` for what this entry lists; None: it lists nothing. Keys of one rule hold
     together, rules of a list each by itself."""
 
+    noun: ClassVar[str] = "item"
+    """What one of those that it lists is."""
+
     def census(self, ctx: Context, name: str, wheres: Sequence[Where]) -> Census:
         """All items behind the entry `name`, by one pass; `wheres` are all that will be asked of it, so that
         what only their rules need is looked up too. Raises SendenseError: what could not be read is never

@@ -68,6 +68,7 @@ class VCenter(Section):
     """A vCenter Server."""
 
     Rule = Rule
+    noun = "VM"
 
     server: str
     """Host name or IP address, as in its certificate."""
