@@ -3,17 +3,30 @@ causes that many children share."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from pydantic import JsonValue
 
-from runner.sets.queue import MINE, Lack, Queue
+from runner.base.errors import LockLostError, SendenseError
+from runner.base.units import HOUR
+from runner.sets.breaker import Breaker
+from runner.sets.queue import MINE, CountDown, Lack, Queue, Waiting
 from runner.sets.request import Request
+from runner.sets.room import Room, Rooms
+from runner.sets.sharing import Sharing
+from runner.sets.slots import Slots
+
+SLOTS = "slots place"
+"""The cause that all children share while nobody can tell what others hold."""
+
+UNREACHED = 1 * HOUR
+"""Seconds for which a slots place that does not answer is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,35 +37,59 @@ class Refused:
     why: str
     """A sentence: there is no room, or what keeps all of them from beginning."""
     shared: str
-    """The cause that it shares with others: ``no room in repository main``."""
+    """The cause that it shares with others: ``login vcenter prod``; empty if it is its own."""
 
 
 class Admission:
-    """Safe from any thread. To be closed, as a context manager does it: its claims are void from then on.
+    """Safe from any thread. To be entered and closed, as a context manager does it: its claims are void after
+    that.
 
     A request that was put is admitted (`admit`), refused with a reason (`refused`), or waits
     (`waits_for`): none is dropped. What was admitted is to be given back by `release` with what came of it.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        """`clock`: seconds since the epoch."""
+    def __init__(
+        self,
+        slots: Slots | None = None,
+        rooms: Sequence[Room] = (),
+        *,
+        clock: Callable[[], float] = time.time,
+        counts_on: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`slots`: None where no limit is set. `clock`: seconds since the epoch; `counts_on`: seconds that no
+        set clock changes."""
         self._clock = clock
+        self._counts_on = counts_on
         self._queue = Queue()
-        self._requests: dict[str, Request] = {}
+        self._sharing = None if slots is None else Sharing(slots, self._queue, clock, counts_on)
+        self._rooms = Rooms(rooms, self._queue, counts_on)
+        self._breaker = Breaker(counts_on)
+        self._admitted: dict[str, Request] = {}
+        self._refused: list[Refused] = []
+        self._trouble: SendenseError | None = None
+        self._trouble_since = math.inf
         self._changing = threading.RLock()
         self._changed = threading.Event()
 
     def __enter__(self) -> Self:
+        """Raises SendenseError if the slots place cannot be used."""
+        if self._sharing is not None:
+            self._sharing.slots.open()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def close(self) -> None:
+        if self._sharing is not None:
+            # What the lock leaves behind is void, and the next runner removes it.
+            with contextlib.suppress(SendenseError):
+                self._sharing.slots.close()
+
     def put(self, *requests: Request) -> None:
         with self._changing:
             now = self._clock()
             for request in requests:
-                self._requests[request.id] = request
                 self._queue.put(request, now)
         self._changed.set()
 
@@ -66,63 +103,129 @@ class Admission:
     def waiting(self) -> int:
         """How many wait."""
         with self._changing:
-            return sum(1 for _ in self._queue.waiting())
+            return self._queue.count(MINE)
 
     def admit(self, room: int) -> list[Request]:
         """Those that are to be started now, at most `room` of them; they hold what they need until
         `release`."""
-        left = room
-
-        def may_begin(owner: str) -> bool:
-            nonlocal left
-            left -= 1
-            return left >= 0
-
         with self._changing:
             self._changed.clear()
-            return [one.request for one in self._queue.admit(may_begin) if one.owner == MINE]
+            if self.waiting and self._breaker.room(1):
+                self._rooms.measure()
+            chosen = self._choose(self._breaker.room(room))
+            for one in chosen:
+                self._admitted[one.request.id] = one.request
+                self._breaker.began(one.request.id)
+            self._refuse_hopeless()
+            return [one.request for one in chosen]
 
-    def told(self, identity: str, event: dict[str, JsonValue]) -> None:
-        """An event of that child: that it got anywhere tells that what others failed at is over."""
-
-    def release(self, identity: str, shared: Sequence[str] = ()) -> bool:
-        """The child ended. `shared`: causes of its failure that other children would meet as well, as its
-        document names them. True if it was put into the queue again, to be tried once they are over: nothing
-        came of it yet."""
+    def told(self, identity: str, event: Mapping[str, JsonValue]) -> None:
+        """An event of that child, as events.jsonl has it: that it got anywhere lets more begin."""
         with self._changing:
+            before = self._breaker.room(2)
+            self._breaker.told(identity, event)
+            if self._breaker.room(2) > before:
+                self._changed.set()
+
+    def release(self, identity: str, causes: Mapping[str, str] | None = None) -> bool:
+        """The child ended. `causes`: those of its failure that others would meet as well, see
+        `runner.sets.breaker.causes_of`. True if it waits again, to be tried once they are over: nothing came
+        of it yet."""
+        with self._changing:
+            request = self._admitted.pop(identity)
             self._queue.release(identity)
-            self._requests.pop(identity, None)
+            if self._sharing is not None:
+                self._sharing.release(identity)
+            again = self._breaker.ended(identity, causes or {}, self.waiting)
+            self._rooms.expire()
+            if again:
+                self._queue.put(request, self._clock())
+            if not self.waiting:
+                self._choose(0)  # others hear of it now
         self._changed.set()
-        return False
+        return again
 
     def refused(self) -> list[Refused]:
-        """Those that are not waited for any longer, since the last call; each is a failure of its own."""
-        return []
+        """Those that wait no longer, since the last call; each is a failure of its own."""
+        with self._changing:
+            found, self._refused = self._refused, []
+            return found
+
+    def notices(self) -> list[str]:
+        """Sentences for people, since the last call: what stops all of them, and that it is over."""
+        with self._changing:
+            return self._breaker.notices()
 
     def waits_for(self, identity: str) -> str:
-        """In words: ``1 of 8 disks read in vCenter prod at once (7 in use)``."""
+        """In words: ``1 of 8 disks read in vCenter prod at once (7 in use)``; empty if it does not wait."""
         with self._changing:
             if not self._queue.is_waiting(identity):
                 return ""
-            return _in_words(self._queue.waits_for(identity))
+            if self._trouble is not None:
+                return f"the place where runners share limits: {self._trouble}"
+            if self._sharing is not None and self._sharing.unread:
+                return self._sharing.unread
+            return self._breaker.why() or self._in_words(self._queue.waits_for(identity))
 
     def due(self) -> float:
-        """Seconds until `admit` may answer otherwise without a `put` or a `release` of ours; infinite where
-        nothing but these can change it."""
-        return math.inf
+        """Seconds until `admit` may answer otherwise without a `put`, `told` or `release` of ours; infinite
+        where nothing but these can change it."""
+        with self._changing:
+            if not self.waiting:
+                return math.inf
+            others = math.inf if self._sharing is None else self._sharing.due
+            return min(others, self._breaker.due(), self._rooms.due())
 
     def wait(self, timeout: float) -> None:
         """Until `admit` may answer otherwise, `timeout` seconds at most."""
         self._changed.wait(min(timeout, self.due()))
 
-    def close(self) -> None:
-        return None
+    # Within.
 
+    def _choose(self, room: int) -> list[Waiting]:
+        if self._sharing is None:
+            return self._queue.admit(CountDown(room).one_more)
+        try:
+            chosen = self._sharing.decide(room)
+        except LockLostError as error:
+            self._refuse(self._queue.waiting(), error.message, SLOTS)
+        except SendenseError as error:
+            if self._trouble is None:
+                self._trouble_since = self._counts_on()
+            self._trouble = error
+            if not error.transient or self._counts_on() - self._trouble_since > UNREACHED:
+                self._refuse(self._queue.waiting(), error.message, SLOTS)
+        else:
+            self._trouble = None
+            return chosen
+        return []
 
-def _in_words(lack: Lack | None) -> str:
-    if lack is None:
-        return "a free place to run"
-    claim = lack.claim
-    share = f"all {claim.limit}" if claim.divided else f"{claim.amount} of {claim.limit}"
-    used = "kept for one that waits longer" if lack.reserved else f"{claim.limit - lack.left} in use"
-    return f"{share} {claim.what} ({used})"
+    def _refuse_hopeless(self) -> None:
+        if (given_up := self._breaker.given_up) is not None:
+            self._refuse(self._queue.waiting(), given_up[1], given_up[0])
+        for resource in self._rooms:
+            while not self._queue.used(resource) and (one := self._queue.first_at(resource)) is not None:
+                lack = self._queue.lack_of(one, resource)
+                if lack is None or lack.reserved:
+                    break
+                self._refuse([one], self._no_room(one, resource), f"no room: {resource}")
+
+    def _no_room(self, one: Waiting, resource: str) -> str:
+        if (failure := self._rooms.failures.get(resource)) is not None:
+            return f"nobody can tell whether there is room: {failure}"
+        return f"it waits for {self._in_words(self._queue.lack_of(one, resource))}, and nothing will free any"
+
+    def _refuse(self, requests: Iterable[Waiting], why: str, shared: str) -> None:
+        for one in tuple(requests):
+            self._queue.withdraw(one.request.id)
+            self._refused.append(Refused(one.request, why, shared))
+
+    def _in_words(self, lack: Lack | None) -> str:
+        if lack is None:
+            return "a free place to run"
+        claim = lack.claim
+        if claim.resource in self._rooms:
+            return claim.what
+        share = f"all {claim.limit}" if claim.divided else f"{claim.amount} of {claim.limit}"
+        used = "kept for one that waits longer" if lack.reserved else f"{claim.limit - lack.left} in use"
+        return f"{share} {claim.what} ({used})"

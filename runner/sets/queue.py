@@ -30,8 +30,22 @@ MINE = ""
 NEW = ""
 """Where a kind is that was not tried yet: everything has enough left for it."""
 
+Group = tuple[int, int, str]
+"""Amount, limit and owner of those that are parked together."""
+
 Key = tuple[int, float, float, str]
 """Priority, time of the newest good point, when it was put, id: the same order for every runner."""
+
+
+class CountDown:
+    """How many more may begin."""
+
+    def __init__(self, room: int) -> None:
+        self.left = room
+
+    def one_more(self, owner: str = MINE) -> bool:
+        self.left -= 1
+        return self.left >= 0
 
 
 @dataclass(slots=True, eq=False)
@@ -58,8 +72,9 @@ class Kind:
     claims: tuple[Claim, ...]
     waiting: list[Waiting] = field(default_factory=list)
     """A heap; those that are gone or reserve are dropped when they come to its top."""
-    at: tuple[str, int, int] = (NEW, 0, 0)
-    """Parked at that resource, since it has not that amount left of that limit."""
+    at: str = NEW
+    """Parked at that resource, since it has not enough left."""
+    group: Group = (0, 0, MINE)
     entered: Key | None = None
     """The key of its valid entry there."""
 
@@ -80,8 +95,8 @@ class Resource:
     """Of those who hold: two job files may say different ones, and none is passed."""
     capacity: float = math.inf
     """What is known beside the claims: room that was measured."""
-    parked: dict[tuple[int, int], list[tuple[Key, int, Kind]]] = field(default_factory=dict)
-    """By amount and limit: heaps."""
+    parked: dict[Group, list[tuple[Key, int, Kind]]] = field(default_factory=dict)
+    """Heaps."""
 
     def left(self, limit: int) -> float:
         """Of it, for one who takes it to be `limit`; nothing is set aside for reservations."""
@@ -113,6 +128,7 @@ class Queue:
         self._woken: set[str] = set()
         """Resources of which more may be left than when their parked kinds were tried."""
         self._entries = 0
+        self._counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -124,6 +140,10 @@ class Queue:
 
     def waiting(self, owner: str = MINE) -> Iterator[Waiting]:
         return (one for one in self._waiting.values() if one.owner == owner)
+
+    def count(self, owner: str) -> int:
+        """How many of that owner wait."""
+        return self._counts[owner]
 
     def is_waiting(self, identity: str) -> bool:
         return identity in self._waiting
@@ -141,15 +161,12 @@ class Queue:
             raise ValueError(f"{request.id} is in the queue already")
         since = now if since is None else since
         key = (request.priority, now - request.age, since, request.id)
-        one = Waiting(request, key, since, owner, passed)
-        self._waiting[request.id] = one
-        heapq.heappush(self._arrivals, (since, key, one))
-        if passed >= self._passes:
-            self._reserve(one)
-            return
-        kind = self._kinds.setdefault((owner, request.claims), Kind(owner, request.claims))
-        heapq.heappush(kind.waiting, one)
-        self._enter(kind)
+        self._join(Waiting(request, key, since, owner, passed))
+
+    def put_back(self, one: Waiting) -> None:
+        """What was admitted, and could not be: it waits again, as it did before."""
+        self.release(one.request.id)
+        self._join(Waiting(one.request, one.key, one.since, one.owner, one.passed))
 
     def withdraw(self, identity: str) -> Request | None:
         """None if it does not wait."""
@@ -230,7 +247,37 @@ class Queue:
         """None if all it needs is there: it was not tried since, or cannot be started yet."""
         return self._lack(self._waiting[identity])
 
+    def foremost(self, count: int) -> list[Waiting]:
+        """Of this runner's, in order: those that reserve, and the first at each resource that has not enough
+        for it."""
+        first = (self._first_parked(name, MINE) for name in tuple(self._resources))
+        found = [*(one for one in self._reserving if one.owner == MINE), *filter(None, first)]
+        return sorted(found, key=lambda one: (not one.reserves, one.key))[:count]
+
+    def first_at(self, resource: str) -> Waiting | None:
+        """Of this runner's, the first that waits for that resource."""
+        return self._first_parked(resource, MINE)
+
+    def lack_of(self, one: Waiting, resource: str) -> Lack | None:
+        """Whether that resource has not enough left for it."""
+        for claim in one.request.claims:
+            if claim.resource == resource:
+                return self._lacking(one, claim)
+        return None
+
     # Within.
+
+    def _join(self, one: Waiting) -> None:
+        self._waiting[one.request.id] = one
+        self._counts[one.owner] += 1
+        heapq.heappush(self._arrivals, (one.since, one.key, one))
+        if one.passed >= self._passes:
+            self._reserve(one)
+            return
+        claims = one.request.claims
+        kind = self._kinds.setdefault((one.owner, claims), Kind(one.owner, claims))
+        heapq.heappush(kind.waiting, one)
+        self._enter(kind)
 
     def _resource(self, name: str) -> Resource:
         if (found := self._resources.get(name)) is None:
@@ -238,13 +285,14 @@ class Queue:
         return found
 
     def _lack(self, one: Waiting) -> Lack | None:
-        for claim in one.request.claims:
-            resource = self._resource(claim.resource)
-            left = resource.left(claim.limit)
-            kept = self._kept_from(one, claim.resource) if one.reserves else resource.reserved
-            if claim.amount > left - kept:
-                return Lack(claim, int(left), reserved=claim.amount <= left)
-        return None
+        lacks = (self._lacking(one, claim) for claim in one.request.claims)
+        return next((lack for lack in lacks if lack is not None), None)
+
+    def _lacking(self, one: Waiting, claim: Claim) -> Lack | None:
+        resource = self._resource(claim.resource)
+        left = resource.left(claim.limit)
+        kept = self._kept_from(one, claim.resource) if one.reserves else resource.reserved
+        return Lack(claim, int(left), reserved=claim.amount <= left) if claim.amount > left - kept else None
 
     def _kept_from(self, one: Waiting, resource: str) -> int:
         """What those that reserve before it keep of a resource."""
@@ -265,6 +313,7 @@ class Queue:
     def _leave(self, one: Waiting) -> None:
         one.gone = True
         del self._waiting[one.request.id]
+        self._counts[one.owner] -= 1
         if one.reserves:
             self._reserving.remove(one)
             for claim in one.request.claims:
@@ -277,8 +326,8 @@ class Queue:
             del self._kinds[one.owner, one.request.claims]
 
     def _count_passed(self, taken: Waiting) -> None:
-        """Who did not fit and came before it: the first at each resource that it took of, and whoever waits
-        longest of all."""
+        """Who did not fit and came before it: the first at each resource that it took of, and the one that
+        waits longest of all."""
         overtaken = [self._first_parked(claim.resource) for claim in taken.request.claims]
         for one in {id(one): one for one in overtaken if one is not None and one < taken}.values():
             one.passed += 1
@@ -315,26 +364,26 @@ class Queue:
             return
         kind.entered = head.key
         self._entries += 1
-        name, amount, limit = kind.at
-        heap = self._resource(name).parked.setdefault((amount, limit), [])
+        heap = self._resource(kind.at).parked.setdefault(kind.group, [])
         heapq.heappush(heap, (head.key, self._entries, kind))
-        if name == NEW:
+        if kind.at == NEW:
             self._woken.add(NEW)
 
     def _park(self, kind: Kind, claim: Claim) -> None:
         self._unpark(kind)
-        kind.at = (claim.resource, claim.amount, claim.limit)
+        kind.at, kind.group = claim.resource, (claim.amount, claim.limit, kind.owner)
         self._enter(kind)
 
     def _unpark(self, kind: Kind) -> None:
         """Its entry is void from now on."""
-        kind.at, kind.entered = (NEW, 0, 0), None
+        kind.at, kind.group, kind.entered = NEW, (0, 0, kind.owner), None
 
-    def _top(self, name: str, group: tuple[int, int]) -> Kind | None:
+    def _top(self, name: str, group: Group) -> Kind | None:
+        """The first kind of the group."""
         heap = self._resources[name].parked.get(group, [])
         while heap:
             key, _, kind = heap[0]
-            if kind.at == (name, *group) and kind.entered == key:
+            if kind.at == name and kind.group == group and kind.entered == key:
                 head = kind.head()
                 if head is not None and head.key == key:
                     return kind
@@ -351,17 +400,18 @@ class Queue:
         if resource is None:
             return None
         found: Kind | None = None
-        for amount, limit in tuple(resource.parked):
-            if name != NEW and amount > resource.left(limit) - resource.reserved:
-                continue
-            found = _earlier(found, self._top(name, (amount, limit)))
+        for group in tuple(resource.parked):
+            amount, limit, _ = group
+            if name == NEW or amount <= resource.left(limit) - resource.reserved:
+                found = _earlier(found, self._top(name, group))
         return found
 
-    def _first_parked(self, name: str) -> Waiting | None:
+    def _first_parked(self, name: str, owner: str | None = None) -> Waiting | None:
         """The first that waits for it, whether enough is left of it or not."""
         resource, found = self._resource(name), None
         for group in tuple(resource.parked):
-            found = _earlier(found, self._top(name, group))
+            if owner in (None, group[2]):
+                found = _earlier(found, self._top(name, group))
         return None if found is None else found.head()
 
 
