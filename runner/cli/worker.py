@@ -55,7 +55,7 @@ def scheduler(listen: str, ca: Path, cert: Path, key: Path) -> None:
     """Run the scheduler of a cluster: Dask's, with mutual TLS and without HTTP.
 
     It remembers nothing: when it ends, workers stop their children and end, and `sendense run` waits five
-    minutes for its return. Whoever has a certificate of its CA runs code on every worker.
+    minutes for its return. Every certificate of its CA runs code on every worker.
     """
     with its_extra():
         from runner.sets.dask.serving import serve_scheduler

@@ -17,7 +17,7 @@ def tls_address(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme == "tcp":
         raise ValueError(
-            "plain TCP is refused: whoever reaches such a scheduler runs code on every worker; write tls://HOST:PORT"
+            "plain TCP is refused: all who reach such a scheduler run code on every worker; write tls://HOST:PORT"
         )
     try:
         port = TLS_PORT if parts.port is None else parts.port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,17 +16,21 @@ from runner.step.items import Claim
 ANSWERS = 4.0
 """Seconds: a worker that answered this lately is given children. It is asked each second."""
 
-SILENCE = 15.0
-"""Seconds without an answer after which a worker's children are started again. By then its lease stopped
-them, if it is only cut off; if it is frozen they may live on, and their locks keep the new ones waiting."""
 
-RETURNS = 300.0
-"""Seconds that a scheduler, the only worker at a node host, or a lock of a lost child is waited for: a
-machine restarts in that time."""
+@dataclass(frozen=True)
+class Patience:
+    """Seconds."""
 
-LOCKED = 60.0
-"""Seconds that a child waits for a lock though none of its own was lost: a controller that died leaves its
-children running for a lease."""
+    silence: float = 15.0
+    """Without an answer of a worker: its children are started again. By then its lease stopped them, if it is
+    only cut off; if it is frozen they may live on, and their locks keep the new ones waiting."""
+    returns: float = 300.0
+    """For a scheduler, the only worker at a node host, or a lock of a lost child: a machine restarts in that
+    time."""
+    locked: float = 60.0
+    """For a lock though none of the child's processes was lost: a controller that died leaves its children
+    running for a lease."""
+
 
 MOVES = 10
 """How many times a child is started again because its worker was lost: it may be what its workers die of."""
@@ -64,8 +69,11 @@ class _Child:
 class Assignments:
     """Not safe from several threads."""
 
-    def __init__(self, scheduler: str, clock: Callable[[], float], said: Said) -> None:
+    def __init__(
+        self, scheduler: str, said: Said, patience: Patience, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._scheduler = scheduler
+        self._patience = patience
         self._clock = clock
         self._said = said
         self._controller = ""
@@ -93,9 +101,9 @@ class Assignments:
     def room(self) -> int:
         """Raises PlacementLostError."""
         now = self._clock()
-        if not self._ended and now - self._any_worker > RETURNS:
+        if not self._ended and now - self._any_worker > self._patience.returns:
             raise PlacementLostError(
-                f"no worker of the fleet answers, and none did for {RETURNS / 60:.0f} minutes (scheduler "
+                f"no worker of the fleet answers, and none did for {self._patience.returns:.0f} s (scheduler "
                 f"{self._scheduler}): what runs there stops by itself; run it again to resume"
             )
         waiting = sum(child.at is None for child in self._children.values())
@@ -119,6 +127,11 @@ class Assignments:
             if child.at is not None and child.at in self._workers:
                 self._workers[child.at].stop.add(child.order.key)
         self._end_unplaced()
+
+    @property
+    def is_met(self) -> bool:
+        """Whether all workers that the scheduler knows have answered once, or are not ours."""
+        return all(worker.unfit or worker.answer is not None for worker in self._workers.values())
 
     @property
     def unfinished(self) -> int:
@@ -171,7 +184,7 @@ class Assignments:
         return Question(controller=self._controller, start=start, stop=stop, heard=heard)
 
     def unanswered(self, address: str, question: Question) -> None:
-        """Nobody knows what came of it: it is asked again."""
+        """What came of it is not known: it is asked again."""
         if (worker := self._workers.get(address)) is not None:
             worker.stop.update(question.stop)
             worker.heard_of.update(question.heard)
@@ -203,14 +216,14 @@ class Assignments:
         """At the clock: who was silent for too long, and what nobody can do any more."""
         now = self._clock()
         for address, worker in self._workers.items():
-            if now - worker.heard > SILENCE:
-                self._lose(address, f"has not answered for {SILENCE:.0f} s")
+            if now - worker.heard > self._patience.silence:
+                self._lose(address, f"has not answered for {self._patience.silence:.0f} s")
         if self._stopping:
             self._end_unplaced()
         for child in [child for child in self._children.values() if child.at is None]:
             host = child.order.host
             seen = self._at_host.get(host, 0.0) if _is_pinned(host) else self._any_worker
-            if now - max(seen, child.since) > RETURNS:
+            if now - max(seen, child.since) > self._patience.returns:
                 where = f" at {host}" if _is_pinned(host) else ""
                 option = f" --host {host}" if _is_pinned(host) else ""
                 self._fail(
@@ -250,7 +263,7 @@ class Assignments:
         return True
 
     def _is_worth_waiting(self, child: _Child) -> bool:
-        limit = RETURNS if child.moves else LOCKED
+        limit = self._patience.returns if child.moves else self._patience.locked
         return not child.asked_to_stop and (child.locked is None or self._clock() - child.locked <= limit)
 
     def _wait_for_lock(self, child: _Child) -> None:
@@ -297,11 +310,19 @@ class Assignments:
         now = self._clock()
         waiting = [child for child in self._children.values() if child.at is None and child.not_before <= now]
         free = {address: self._free(address) for address in self._workers} if waiting else {}
+        others = {order: address for address in free for order in self._others(address)}
         for child in waiting:
+            if (there := others.get(child.order.id)) is not None:
+                child.at = there  # it has its slot already
+                continue
             fitting = [address for address, left in free.items() if left and self._fits(child, address)]
             if fitting:
                 child.at = max(fitting, key=lambda address: free[address])
                 free[child.at] -= 1
+
+    def _others(self, address: str) -> tuple[str, ...]:
+        answer = self._workers[address].answer
+        return () if answer is None or not self._is_heard(address) else answer.others
 
     def _fits(self, child: _Child, address: str) -> bool:
         answer = self._workers[address].answer
@@ -310,10 +331,14 @@ class Assignments:
 
     def _free(self, address: str) -> int:
         worker = self._workers[address]
-        if worker.unfit or worker.answer is None or self._clock() - worker.heard > ANSWERS:
+        if worker.answer is None or not self._is_heard(address):
             return 0
         promised = sum(not child.confirmed for child in self._at(address))
         return max(0, worker.answer.slots - worker.answer.taken - promised)
+
+    def _is_heard(self, address: str) -> bool:
+        worker = self._workers[address]
+        return not worker.unfit and self._clock() - worker.heard <= ANSWERS
 
 
 def _is_pinned(host: str) -> bool:

@@ -185,6 +185,11 @@ class Children:
             slots=0 if self._closing else self._slots,
             taken=len(self),
             running=tuple(running),
+            others=tuple(
+                child.order.id
+                for child in self._children.values()
+                if child.controller != controller and not child.stopped
+            ),
             ended=tuple(ended),
         )
 

@@ -62,5 +62,8 @@ class Answer(Model):
     """Of them, by whomever."""
     running: tuple[str, ...] = ()
     """Keys, of this controller's children alone."""
+    others: tuple[str, ...] = ()
+    """Ids of the orders of other controllers' children here, such as those of one that died: who gives the
+    same order has that child."""
     ended: tuple[Ended, ...] = ()
     """This controller's, until it says that it heard of them."""

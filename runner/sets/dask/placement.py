@@ -16,18 +16,23 @@ from pydantic import ValidationError
 from runner.base.errors import SendenseError
 from runner.job.fleet import DaskFleet
 from runner.sets.child_process import Said
-from runner.sets.dask.assignments import SILENCE, Assignments
+from runner.sets.dask.assignments import Assignments, Patience
 from runner.sets.dask.cluster import client_of, configure, require_safe, security_of, sentence
 from runner.sets.dask.messages import Answer
 from runner.sets.dask.serving import exchange
 from runner.sets.placement import ChildEnded, Order, Told
 from runner.step.items import Claim
 
+PATIENT = Patience()
+
 EACH = 1.0
 """Seconds between two questions to a worker: by them it knows that we live."""
 
 ANSWERS_WITHIN = 5.0
 """Seconds for a request that the scheduler itself answers."""
+
+MEETS = 3.0
+"""Seconds for the first answers of all workers."""
 
 CLOSES = 20.0
 """Seconds that workers have for what is asked last; their leases do the rest."""
@@ -39,22 +44,27 @@ class DaskPlacement:
 
     `told` and `said` are called on a thread of its own."""
 
-    def __init__(self, fleet: DaskFleet, told: Told, said: Said) -> None:
+    def __init__(self, fleet: DaskFleet, told: Told, said: Said, patience: Patience = PATIENT) -> None:
         configure()
         self._fleet = fleet
         self._security = security_of(fleet)
         self._told = told
         self._said = said
-        self._assignments = Assignments(fleet.scheduler, time.monotonic, said)
+        self._patience = patience
+        self._assignments = Assignments(fleet.scheduler, said, patience)
         self._changed = threading.Condition(threading.RLock())
         """Held for all that is done with the assignments."""
         self._closing = False
+        self._is_lost = False
         self._pokes: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         connected: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(connected,), name="dask", daemon=True)
         self._thread.start()
         connected.result()
+        # A child that runs already is found only on a worker that has answered.
+        with self._changed:
+            self._changed.wait_for(lambda: self._assignments.is_met, MEETS)
 
     def room(self) -> int:
         with self._changed:
@@ -126,6 +136,9 @@ class DaskPlacement:
             except SendenseError:
                 if not connected.done():
                     raise
+            if not self._closing and not self._is_lost:
+                self._is_lost = True
+                self._said("", f"the scheduler {self._fleet.scheduler} is lost: waiting for its return")
             with self._changed:
                 self._assignments.disconnected()
                 self._changed.notify_all()
@@ -144,11 +157,7 @@ class DaskPlacement:
             await self._listen(client)
             with self._changed:
                 self._assignments.connected(client.id)
-            if not connected.done():
-                connected.set_result(None)
-            else:
-                self._said("", f"the scheduler {self._fleet.scheduler} is back")
-            await self._follow(client)
+            await self._follow(client, connected)
         finally:
             with suppress(OSError, TimeoutError):
                 await asyncio.wait_for(client.close(timeout=2), 5)
@@ -166,7 +175,7 @@ class DaskPlacement:
 
         client.subscribe_topic(client.id, event)
         client.log_event(client.id, "echo")
-        await asyncio.wait_for(heard.wait(), SILENCE)
+        await asyncio.wait_for(heard.wait(), CLOSES)
 
     def _hear(self, message: dict[str, Any]) -> None:
         key = message["key"]
@@ -180,7 +189,7 @@ class DaskPlacement:
             if worker in self._pokes:
                 self._pokes[worker].set()
 
-    async def _follow(self, client: Client) -> None:
+    async def _follow(self, client: Client, connected: Future[None]) -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
         answered = time.monotonic()
         try:
@@ -191,8 +200,9 @@ class DaskPlacement:
                     workers = await asyncio.wait_for(_workers(client), ANSWERS_WITHIN)
                     answered = time.monotonic()
                     self._meet(client, workers, tasks)
+                    self._tell_connected(connected)
                 except TimeoutError:
-                    if time.monotonic() - answered > SILENCE:
+                    if time.monotonic() - answered > self._patience.silence:
                         raise
                 with self._changed:
                     self._assignments.look()
@@ -202,6 +212,13 @@ class DaskPlacement:
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    def _tell_connected(self, connected: Future[None]) -> None:
+        if not connected.done():
+            connected.set_result(None)
+        elif self._is_lost:
+            self._is_lost = False
+            self._said("", f"the scheduler {self._fleet.scheduler} is back")
 
     def _meet(self, client: Client, addresses: Iterable[str], tasks: dict[str, asyncio.Task[None]]) -> None:
         with self._changed:

@@ -34,7 +34,7 @@ TOLD = 3.0
 """Seconds in which a controller, which asks each second, hears of the last that ended."""
 
 Say = Callable[[str], None]
-"""A line for whoever reads the process's journal."""
+"""A line for who reads the journal of the process."""
 
 
 class _NoHttp:
