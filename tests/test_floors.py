@@ -48,10 +48,13 @@ MAY_SEE: dict[str, str] = {
     "vsphere repository qemu copy values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
     "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback",
+    "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
+    "repository",
+    "steps/notices": "runner/base runner/hosts runner/app coverage",
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "repository qemu guest values nbd vm points backup restore maintain lab lab/simulator",
+    "repository qemu guest values nbd vm points backup restore maintain coverage lab lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""
 
@@ -70,6 +73,7 @@ LIVES_IN = {
     "guestfs": "steps/guest/",
     "tenacity": "runner/base/waiting.py",
     "blake3": "steps/copy/",
+    "apprise": "steps/notices/apprise_process.py",
     "distributed": "runner/sets/dask/",
     "dask": "runner/sets/dask/",
     "cryptography": "steps/vsphere/tls.py steps/lab/simulator/certificate.py",
@@ -83,6 +87,7 @@ LATE = {
     ("runner/console/diff.py", "rich.text"): "as in tables",
     ("runner/console/diff.py", "runner.console.screen"): "as in tables",
     ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
+    ("steps/notices/apprise_process.py", "apprise"): "it may not be installed, which is an exit code of that process",
     ("steps/sections/entries.py", "steps.nbd"): "a doctor alone looks at forwards, with libnbd",
     ("steps/sections/entries.py", "steps.readback"): "a doctor alone looks at what digests images, with libnbd",
     ("steps/sections/entries.py", "steps.sections.orphans"): "a sweep alone asks vCenters, with 90 ms of pyVmomi",

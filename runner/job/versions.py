@@ -27,6 +27,9 @@ class Version(Protocol):
 
     def has(self, path: Path) -> bool: ...
 
+    def names(self, directory: Path) -> list[str]:
+        """Of the files in it; none where it is none there."""
+
     def read(self, path: Path) -> bytes:
         """What stands there in the place of the file at `path` (absolute, without links). Raises OSError."""
 
@@ -60,6 +63,15 @@ class Commit:
 
     def has(self, path: Path) -> bool:
         return self._within(path) is not None and self._blob(path) is not None
+
+    def names(self, directory: Path) -> list[str]:
+        """Entries of `ls-tree` are ``MODE TYPE OBJECT<TAB>NAME`` (git-ls-tree(1), OUTPUT FORMAT)."""
+        within = self._within(directory)
+        if within is None:
+            return []
+        done = _git(self._root, "ls-tree", "-z", f"{self._tree}:{'' if within == '.' else within}")
+        entries = done.stdout.decode(errors="surrogateescape").split("\0") if done.exit_code == 0 else []
+        return [name for kind, _, name in (one.partition("\t") for one in entries) if " blob " in kind]
 
     def read(self, path: Path) -> bytes:
         within = self._within(path)
@@ -102,6 +114,10 @@ class Elsewhere:
 
     def has(self, path: Path) -> bool:
         return self._there(path).is_file()
+
+    def names(self, directory: Path) -> list[str]:
+        there = self._there(directory)
+        return [one.name for one in there.iterdir() if one.is_file()] if there.is_dir() else []
 
     def read(self, path: Path) -> bytes:
         there = self._there(path)

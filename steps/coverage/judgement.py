@@ -1,0 +1,233 @@
+"""Each VM of each vCenter judged: backed up or not, and how old its newest good restore point is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from runner.base.units import human_seconds
+from runner.job.model import Excuse
+from runner.step.items import Census, Item
+from steps.coverage.document import Coverage, Gone, State, VmCoverage
+from steps.coverage.protection import GoodPoint, Protection, Protections
+
+TEMPLATE = "template"
+"""Why no job can take one, as a census says it."""
+
+
+@dataclass(frozen=True)
+class Taking:
+    """One job takes one VM."""
+
+    job: str
+    rpo: float | None
+    repositories: tuple[str, ...]
+    """The names under which they were read."""
+
+
+@dataclass
+class VCenterSeen:
+    """One vCenter with what jobs take of it."""
+
+    name: str
+    census: Census
+    taken: dict[str, list[Taking]] = field(default_factory=dict)
+    """By the item's id."""
+    unsure: dict[str, str] = field(default_factory=dict)
+    """By the item's id: why nobody can tell whether a job takes it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that was looked at."""
+
+    vcenters: Sequence[VCenterSeen]
+    protections: Protections
+    unread: tuple[str, ...] = ()
+    """What could not be read, in sentences: then nothing is called covered as a whole."""
+    vcenters_unread: bool = False
+    """Whether a vCenter is among them: it is unknown then which VMs are gone."""
+    notes: tuple[str, ...] = ()
+
+
+def judge(seen: Seen, excuses: Sequence[Excuse], site: str, at: datetime) -> Coverage:
+    by_uuid = seen.protections.by_uuid()
+    found: list[VmCoverage] = []
+    notes = list(seen.notes)
+    matched: set[str] = set()
+    for vcenter in seen.vcenters:
+        excused, said = _excused(vcenter, excuses)
+        notes += said
+        for item in vcenter.census.everything:
+            own = [one for one in by_uuid.get(item.id.lower(), ()) if one.is_of(vcenter.census.key, item.id)]
+            matched |= {one.directory + "\0" + one.repository for one in own}
+            judged = _Judge(vcenter, seen.protections.unread, at).vm(item, own, excused.get(item.id))
+            found.append(judged)
+    notes += _unused(seen.vcenters, excuses)
+    known = {vcenter.census.key.lower() for vcenter in seen.vcenters}
+    left = [one for one in seen.protections.all if one.directory + "\0" + one.repository not in matched]
+    return Coverage(
+        site=site,
+        at=at,
+        vms=tuple(sorted(found, key=lambda one: one.rank)),
+        gone=tuple(_gone(one, known, unsure=seen.vcenters_unread) for one in _newest_first(left)),
+        unread=seen.unread,
+        notes=tuple(dict.fromkeys(notes)),
+        free=dict(seen.protections.free),
+    )
+
+
+def _excused(vcenter: VCenterSeen, excuses: Sequence[Excuse]) -> tuple[dict[str, str], list[str]]:
+    """Why which VMs need no job, by id; and what is odd about it."""
+    found: dict[str, str] = {}
+    said = []
+    for excuse in excuses:
+        for item in excused_by(vcenter, excuse):
+            found.setdefault(item.id, excuse.reason)
+            if item.id in vcenter.taken:
+                jobs = ", ".join(taking.job for taking in vcenter.taken[item.id])
+                said.append(
+                    f"{item.path} is excused ({_rules(excuse)}) and backed up all the same, by {jobs}"
+                )
+    return found, said
+
+
+def excused_by(vcenter: VCenterSeen, excuse: Excuse) -> Iterator[Item]:
+    """Also those that no job can take."""
+    if excuse.entry in ("", vcenter.name):
+        items = vcenter.census.select(excuse.where)
+        yield from items.chosen
+        yield from (one.item for one in items.left_out if not one.by_rule)
+
+
+def _unused(vcenters: Sequence[VCenterSeen], excuses: Sequence[Excuse]) -> Iterator[str]:
+    for excuse in excuses:
+        asked = [one for one in vcenters if excuse.entry in ("", one.name)]
+        if asked and not any(True for one in asked for _ in excused_by(one, excuse)):
+            yield f"unprotected: {_rules(excuse)} fits no VM: correct it, or take it out"
+
+
+def _rules(excuse: Excuse) -> str:
+    return "; ".join(map(str, excuse.where.any))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    vcenter: VCenterSeen
+    unread: Mapping[str, str]
+    at: datetime
+
+    def vm(self, item: Item, own: Sequence[Protection], excuse: str | None) -> VmCoverage:
+        taken = self.vcenter.taken.get(item.id, [])
+        best = max(
+            (one for one in own if one.newest_good is not None),
+            key=lambda one: _moment(one).moment,
+            default=None,
+        )
+        good = None if best is None else _moment(best)
+        rpo = min((one.rpo for one in taken if one.rpo is not None), default=None)
+        age = None if good is None else max(0.0, (self.at - good.moment).total_seconds())
+        state, why = self._state(item, own, taken, age, rpo, excuse)
+        return VmCoverage(
+            vm=item.name,
+            path=item.path,
+            id=item.id,
+            vcenter=self.vcenter.name,
+            state=state,
+            why=why,
+            jobs=tuple(one.job for one in taken),
+            rpo=rpo,
+            age=age,
+            newest_good=None if good is None else good.moment,
+            point=None if good is None else good.point,
+            repository=None if best is None else best.repository,
+            verified=max((one.verified for one in own if one.verified is not None), default=None),
+            notes=tuple(self._notes(taken, own)),
+            read=None if good is None else good.read,
+            stored=None if good is None else good.stored,
+            seconds=None if good is None else good.seconds,
+        )
+
+    def _state(
+        self,
+        item: Item,
+        own: Sequence[Protection],
+        taken: Sequence[Taking],
+        age: float | None,
+        rpo: float | None,
+        excuse: str | None,
+    ) -> tuple[State, str]:
+        if not taken and excuse is not None:
+            return "excused", excuse
+        if (why := self.vcenter.census.unworkable.get(item.id)) is not None:
+            if why == TEMPLATE:
+                return "template", "a template is not backed up"
+            return "unworkable", f"cannot be backed up: {why}"
+        if not taken and item.id in self.vcenter.unsure:
+            return "unknown", self.vcenter.unsure[item.id]
+        if not taken:
+            return "uncovered", "in no job" + _kept(own)
+        if age is not None and (rpo is None or age <= rpo):
+            return "good", ""
+        # What is there may be in the repository that could not be read.
+        if missing := [name for one in taken for name in one.repositories if name in self.unread]:
+            return "unknown", f"repository {missing[0]} could not be read"
+        if age is None:
+            return "no-point", _why_none(own)
+        limit = human_seconds(rpo or 0.0)
+        why = f"its newest good point is {human_seconds(age)} old, older than its rpo of {limit}"
+        return "too-old", why + _newer(own)
+
+    def _notes(self, taken: Sequence[Taking], own: Sequence[Protection]) -> Iterator[str]:
+        if len(taken) > 1:
+            yield f"in {len(taken)} jobs at once"
+        yield from (sentence for one in own for sentence in one.unread)
+
+
+def _moment(one: Protection) -> GoodPoint:
+    assert one.newest_good is not None
+    return one.newest_good
+
+
+def _kept(own: Sequence[Protection]) -> str:
+    points = sum(one.points for one in own)
+    return f", though there {'is a point' if points == 1 else f'are {points} points'} of it" if points else ""
+
+
+def _why_none(own: Sequence[Protection]) -> str:
+    if why := next((one.why_not for one in own if one.why_not), ""):
+        return f"no good restore point: of its newest, {why}"
+    if any(one.unread for one in own):
+        return "no good restore point that can be read"
+    return "no restore point yet"
+
+
+def _newer(own: Sequence[Protection]) -> str:
+    why = next((one.why_not for one in own if one.why_not), "")
+    return f"; a newer one is not good: {why}" if why else ""
+
+
+def _newest_first(protections: Iterable[Protection]) -> list[Protection]:
+    return sorted(
+        protections,
+        key=lambda one: (-(one.published.timestamp() if one.published else 0.0), one.directory),
+    )
+
+
+def _gone(one: Protection, known: set[str], *, unsure: bool) -> Gone:
+    if one.vcenter_uuid.lower() in known:
+        why = "no longer in its vCenter"
+    elif unsure or not one.vcenter_uuid:
+        why = "not in the vCenters that could be read"
+    else:
+        why = f"of a vCenter that the site does not name ({one.vcenter_uuid})"
+    return Gone(
+        vm=one.name,
+        path=one.inventory_path,
+        id=one.instance_uuid,
+        repository=one.repository,
+        points=one.points,
+        newest=one.published,
+        why=why,
+    )

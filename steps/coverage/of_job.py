@@ -1,0 +1,75 @@
+"""What the repositories of one job have of its VMs, for the end of its run."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+
+from runner.base.slug import slug
+from runner.hosts.host import Host
+from runner.job.model import Job
+from runner.step.context import Context
+from runner.step.registry import Registry
+from steps.coverage import protection
+from steps.coverage.jobs import BackupJob, backup_job
+from steps.coverage.meaning import is_meant
+from steps.coverage.protection import Protection
+from steps.repository import layout, marker, reader, vm_place
+from steps.repository.section import locate
+
+
+def protections(ctx: Context, job: Job, items: Sequence[str]) -> Mapping[str, Protection | None]:
+    """Of a set by its `items`' ids, of any other job under the empty id; None where there is none. One read
+    of each repository; of a job that names one VM only what is called so, where that is enough. Empty for a
+    job that makes no restore points. Raises SendenseError."""
+    found = backup_job(job, Registry.installed())
+    if found is None:
+        return {}
+    places = [(name, *locate(ctx, name)) for name in found.repositories]
+    if job.select is None:
+        return _of_one(found, places)
+    best: dict[str, Protection] = {}
+    for name, host, root in places:
+        for one in protection.read(host, root, name):
+            _keep(best, one.instance_uuid.lower(), one)
+    return {item: best.get(item.lower()) for item in items if item}
+
+
+def _of_one(job: BackupJob, places: Iterable[tuple[str, Host, str]]) -> Mapping[str, Protection | None]:
+    if len(job.named) != 1:
+        return {}
+    (named,) = job.named
+    best: dict[str, Protection] = {}
+    for name, host, root in places:
+        meant = _of_job(job.name, named.vm, _called(host, root, name, named.vm))
+        # It may be called otherwise now than when its directory was made.
+        meant = meant or _of_job(job.name, named.vm, list(protection.read(host, root, name)))
+        if meant is not None:
+            _keep(best, "", meant)
+    return {"": best.get("")}
+
+
+def _called(host: Host, root: str, repository: str, wanted: str) -> list[Protection]:
+    """Of VMs whose directories have that name, or uuid."""
+    marker.require(host, root)
+    called = slug(wanted.rstrip("/").rpartition("/")[2])
+    names = [
+        name
+        for name, uuid in vm_place.every(host, root).items()
+        if uuid == wanted.lower() or layout.slug_of(name) == called
+    ]
+    vms = (reader.read(host, posixpath.join(root, name)) for name in names)
+    return [protection.of(vm, repository) for vm in vms if vm.entries or vm.unread]
+
+
+def _of_job(job: str, wanted: str, found: Sequence[Protection]) -> Protection | None:
+    """The VM that the job backed up last under that name, else the one that is called so."""
+    meant = [one for one in found if is_meant(one, wanted) or one.instance_uuid.lower() == wanted.lower()]
+    own = [one for one in meant if one.job == job]
+    return max(own or meant, key=lambda one: one.when_published, default=None)
+
+
+def _keep(best: dict[str, Protection], key: str, one: Protection) -> None:
+    """The one whose newest good point is newest."""
+    if key not in best or one.when_good > best[key].when_good:
+        best[key] = one

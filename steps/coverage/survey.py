@@ -1,0 +1,198 @@
+"""Looks at all vCenters and repositories that a site and jobs name: each once, whatever the number of jobs
+and VMs. What cannot be read is told, and never taken for absent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from runner.app.outside import context_outside_of_runs
+from runner.base.errors import Interrupted, SendenseError
+from runner.base.waiting import NEVER
+from runner.events.events import Event
+from runner.hosts.connect import OpenHosts
+from runner.job.model import Job
+from runner.step.context import Context
+from runner.step.items import Census, Item, Where
+from runner.step.section import Section
+from steps.coverage import protection
+from steps.coverage.jobs import REPOSITORIES, VCENTERS, BackupJob
+from steps.coverage.judgement import Seen, Taking, VCenterSeen
+from steps.coverage.meaning import Names
+from steps.coverage.protection import Protections
+from steps.coverage.reading import Read
+from steps.repository.section import Repository
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One entry of a section, as the first job has it: others may call it something else."""
+
+    name: str
+    entry: Any
+    job: Job
+
+
+class Survey:
+    """Use as a context manager: what it opens ends with it.
+
+    `reads` are versions of the job files. Only what the first of them names is asked: a branch that is to be
+    merged could name a server of its own, and would be handed the password."""
+
+    def __init__(
+        self,
+        reads: Sequence[Read],
+        listener: Callable[[Event], None],
+        hosts: OpenHosts | None = None,
+    ) -> None:
+        self._reads = reads
+        self._listener = listener
+        self._hosts = hosts
+        self._stack = ExitStack()
+        self._contexts: dict[int, Context] = {}
+        self._vcenters: dict[object, _Place] = {}
+        self._repositories: dict[object, _Place] = {}
+        for job in _jobs(reads[0]):
+            for name, entry in job.sections.get(VCENTERS, {}).items():
+                self._vcenters.setdefault(entry, _Place(name, entry, job))
+            for name, entry in job.sections.get(REPOSITORIES, {}).items():
+                self._add_repository(job, name, entry)
+        self._unread: list[str] = []
+        self._censuses: dict[object, Census] = {}
+        """Of each vCenter that could be read, by its entry."""
+        self._protections = Protections()
+        self._names: dict[str, Names] = {}
+
+    def __enter__(self) -> Survey:
+        self._protections = self._read_repositories()
+        self._censuses = self._read_vcenters()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._stack.close()
+
+    def seen(self, read: Read) -> Seen:
+        """By one of the versions."""
+        vcenters: dict[str, VCenterSeen] = {}
+        for key, census in self._censuses.items():
+            vcenters.setdefault(census.key, VCenterSeen(self._vcenters[key].name, census))
+        unread, notes = [*self._unread, *read.unread, *self._not_asked(read)], []
+        if read.others:
+            notes.append(f"makes no restore points of a VM, so it covers none: {', '.join(read.others)}")
+        for job in read.jobs:
+            if job.unclear:
+                notes.append(f"which VM {job.name} backs up, its file {job.job.file} does not say")
+            taking = self._taking(job, read.site)
+            for key, item in self._taken(job, vcenters, notes):
+                vcenters[key].taken.setdefault(item.id, []).append(taking)
+        return Seen(
+            tuple(vcenters.values()),
+            self._protections,
+            unread=tuple(dict.fromkeys(unread)),
+            vcenters_unread=len(self._censuses) < len(self._vcenters),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+    def _add_repository(self, job: Job, name: str, entry: Section) -> None:
+        assert isinstance(entry, Repository)
+        # Two jobs may call two repositories the same.
+        taken = any(one.name == name for one in self._repositories.values())
+        called = f"{name} ({entry.path} on {entry.host})" if taken else name
+        self._repositories.setdefault(_where(job, entry), _Place(called, entry, job))
+
+    def _read_repositories(self) -> Protections:
+        found = Protections()
+        for place in self._repositories.values():
+            try:
+                host = self._context(place.job).host(place.entry.host)
+                found.all += protection.read(host, place.entry.path, place.name)
+                found.free[place.name] = host.free_bytes(place.entry.path)
+            except Interrupted:
+                raise
+            except SendenseError as error:
+                found.unread[place.name] = error.message
+                self._unread.append(f"repository {place.name}: {error.message}")
+        return found
+
+    def _read_vcenters(self) -> dict[object, Census]:
+        found: dict[object, Census] = {}
+        for key, place in self._vcenters.items():
+            wheres = tuple(where for read in self._reads for where in _wheres(read, key, place.name))
+            try:
+                found[key] = place.entry.census(self._context(place.job), place.name, wheres)
+            except Interrupted:
+                raise
+            except SendenseError as error:
+                self._unread.append(f"vCenter {place.name}: {error.message}")
+        return found
+
+    def _not_asked(self, read: Read) -> Iterator[str]:
+        for job in _jobs(read):
+            for name, entry in job.sections.get(VCENTERS, {}).items():
+                if entry not in self._vcenters:
+                    yield (
+                        f"vCenter {name} is new, or changed in these files, and is not asked before they are "
+                        "merged: what jobs take of it is unknown"
+                    )
+
+    def _taken(
+        self, one: BackupJob, vcenters: dict[str, VCenterSeen], notes: list[str]
+    ) -> Iterator[tuple[str, Item]]:
+        """Which VMs the job takes, of the census with that key; adds to `notes`, and what is unsure."""
+        if (select := one.job.select) is not None:
+            census = self._censuses.get(one.job.sections[select.section][select.entry])
+            if census is not None:
+                items = census.select(select.where)
+                notes += [f"{one.name}: {rule}: {why}" for rule, why in items.unfit.items()]
+                for left in items.unread:
+                    vcenters[census.key].unsure[left.item.id] = f"whether {one.name} takes it: {left.why}"
+                yield from ((census.key, item) for item in items.chosen)
+        for named in one.named:
+            census = self._censuses.get(one.job.sections[VCENTERS].get(named.vcenter))
+            if census is None:
+                continue
+            meant = self._names_of(named.vcenter, census).meant(one.name, named.vm)
+            if meant.item is None:
+                notes.append(f"{one.name}: {meant.why_not}")
+            else:
+                yield census.key, meant.item
+
+    def _names_of(self, vcenter: str, census: Census) -> Names:
+        if census.key not in self._names:
+            own = [one for one in self._protections.all if one.is_of(census.key, one.instance_uuid)]
+            self._names[census.key] = Names(vcenter, census, own)
+        return self._names[census.key]
+
+    def _taking(self, one: BackupJob, site: Job) -> Taking:
+        entries = one.job.sections.get(REPOSITORIES, {})
+        places = (self._repositories.get(_where(one.job, entries[name])) for name in one.repositories)
+        rpo = one.job.rpo if one.job.rpo is not None else site.rpo
+        return Taking(one.name, rpo, tuple(place.name for place in places if place is not None))
+
+    def _context(self, job: Job) -> Context:
+        if id(job) not in self._contexts:
+            opened = context_outside_of_runs(job, "coverage", NEVER, self._listener, self._hosts)
+            self._contexts[id(job)] = self._stack.enter_context(opened)
+        return self._contexts[id(job)]
+
+
+def _jobs(read: Read) -> Iterator[Job]:
+    yield read.site
+    yield from (one.job for one in read.jobs)
+
+
+def _wheres(read: Read, key: object, name: str) -> Iterator[Where]:
+    """All that is asked of the census of one vCenter."""
+    for one in read.jobs:
+        select = one.job.select
+        if select is not None and one.job.sections[select.section][select.entry] == key:
+            yield select.where
+    yield from (one.where for one in read.site.unprotected if one.entry in ("", name))
+
+
+def _where(job: Job, entry: Section) -> object:
+    """What makes two entries one repository: the machine and the path."""
+    assert isinstance(entry, Repository)
+    return (job.hosts[entry.host], entry.path)

@@ -1,0 +1,153 @@
+"""A coverage as people read it: the worst first, as text, Markdown and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TextIO
+
+from runner import __version__
+from runner.base.render import render_report
+from runner.base.units import DAY, HOUR, MINUTE, counted
+from runner.console.tables import print_table
+from runner.report import markdown
+from steps.coverage.document import ALARMING, ORDER, WORDS, Coverage, Gone, State, VmCoverage
+
+SHOWN = 50
+"""Rows of a table in a terminal or a merge request: who reads more of them looks at the page."""
+
+COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "")
+
+TITLES: dict[State, str] = {
+    "uncovered": "In no job",
+    "no-point": "Without a good restore point",
+    "too-old": "Older than their rpo",
+    "unworkable": "Cannot be backed up as they are",
+    "unknown": "Unknown: not all could be read",
+    "good": "Covered",
+    "excused": "In no job, and excused",
+    "template": "Templates, which no job can take",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """VMs in one state."""
+
+    title: str
+    state: State
+    rows: tuple[tuple[str, ...], ...]
+    """Cells by `COLUMNS`."""
+
+    @property
+    def alarming(self) -> bool:
+        return self.state in ALARMING
+
+
+def headline(found: Coverage) -> str:
+    """``1000 VMs: 37 in no job, 2 too old, 961 covered``"""
+    counts = found.counts
+    told = ", ".join(f"{counts[state]} {WORDS[state]}" for state in ORDER if counts[state])
+    unread = f"; {counted(len(found.unread), 'thing')} could not be read" if found.unread else ""
+    return f"{counted(len(found.vms), 'VM')}: {told or 'none at all'}{unread}"
+
+
+def groups(found: Coverage) -> Iterator[Group]:
+    """Those that there are; the worst first."""
+    for state in ORDER:
+        if rows := tuple(_row(one, found.at) for one in found.vms if one.state == state):
+            yield Group(TITLES[state], state, rows)
+
+
+def _row(one: VmCoverage, at: datetime) -> tuple[str, ...]:
+    said = "; ".join(filter(None, (one.why, *one.notes)))
+    return (
+        one.vm,
+        one.path,
+        ", ".join(one.jobs) or "–",
+        "–" if one.age is None else span(one.age),
+        "–" if one.rpo is None else span(one.rpo),
+        "–" if one.verified is None else f"{span((at - one.verified).total_seconds())} ago",
+        said,
+    )
+
+
+def span(seconds: float) -> str:
+    """``26 h``, ``3 d``: as coarse as one asks for it."""
+    if seconds < HOUR:
+        return f"{max(0.0, seconds) / MINUTE:.0f} min"
+    return f"{seconds / HOUR:.0f} h" if seconds < 2 * DAY else f"{seconds / DAY:.0f} d"
+
+
+def print_text(found: Coverage, out: TextIO, *, everything: bool) -> None:
+    """The last line is the outcome. Without `everything`, what is in order is counted alone, and of each
+    table the first rows are shown."""
+    for group in groups(found):
+        if group.alarming or everything:
+            _table(group.title, COLUMNS, group.rows, out, everything=everything)
+    rows = [_gone_row(one) for one in found.gone]
+    if rows:
+        columns = ("VM", "inventory path", "points", "newest", "")
+        _table("With restore points, and in no vCenter", columns, rows, out, everything=everything)
+    for text in found.notes:
+        out.write(f"note: {text}\n")
+    for text in found.unread:
+        out.write(f"not read: {text}\n")
+    out.write(f"{headline(found)}\n")
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, *, everything: bool
+) -> None:
+    shown = rows if everything else rows[:SHOWN]
+    # A column that says nothing in any row takes the place of those that do.
+    used = [index for index in range(len(columns)) if any(row[index] not in ("", "–") for row in shown)]
+    print_table(
+        f"{title}: {len(rows)}",
+        [columns[index] for index in used],
+        [[row[index] for index in used] for row in shown],
+        stream=out,
+    )
+    if len(shown) < len(rows):
+        out.write(f"… and {len(rows) - len(shown)} more: --all lists them\n")
+    out.write("\n")
+
+
+def _gone_row(one: Gone) -> tuple[str, ...]:
+    newest = "–" if one.newest is None else f"{one.newest:%Y-%m-%d %H:%M} UTC"
+    return (one.vm, one.path, counted(one.points, "point"), newest, f"{one.why}; in {one.repository}")
+
+
+def as_markdown(found: Coverage) -> str:
+    return render_report("coverage.md.j2", {**_values(found), "shown": SHOWN})
+
+
+def as_html(found: Coverage) -> str:
+    """One file, without scripts and without anything from elsewhere."""
+    return render_report("coverage.html.j2", _values(found))
+
+
+def _values(found: Coverage) -> dict[str, object]:
+    return {
+        "version": __version__,
+        "found": found,
+        "headline": headline(found),
+        "columns": COLUMNS,
+        "groups": list(groups(found)),
+        "gone": [_gone_row(one) for one in found.gone],
+        "counts": list(_counts(found)),
+        "oldest": _oldest(found.vms),
+        "md": markdown.plain,
+        "code": markdown.code,
+    }
+
+
+def _counts(found: Coverage) -> Iterator[tuple[State, str, int, bool]]:
+    counts = found.counts
+    yield from ((state, WORDS[state], counts[state], state in ALARMING) for state in ORDER if counts[state])
+
+
+def _oldest(vms: Iterable[VmCoverage]) -> str:
+    ages = [one.age for one in vms if one.age is not None and one.jobs]
+    return span(max(ages)) if ages else ""

@@ -1,0 +1,99 @@
+"""At a run's or a set's end: what is new is told, once."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from runner.app.afterwards import After, Ended
+from runner.base.errors import SendenseError
+from runner.base.sealed import Damaged, seal, unseal
+from runner.base.units import KiB
+from steps.coverage.of_job import protections
+from steps.coverage.protection import Protection
+from steps.coverage.view import span
+from steps.notices import told
+from steps.notices.sending import Delivery, send
+from steps.notices.told import Standing, Told, news
+from steps.notices.wording import notice
+
+LIMIT = 4096 * KiB
+"""Of the record: a line for each VM in trouble."""
+
+SILENT = ("interrupted", "locked", "not-reached", "unfinished")
+"""Ends that say nothing of a VM: somebody stopped it, or another run works on it. How old its newest good
+point is, is told all the same."""
+
+
+def after_run(after: After) -> None:
+    """Raises SendenseError where nobody could be told."""
+    notify = after.job.notify
+    assert notify is not None
+    now = datetime.now(UTC)
+    record = posixpath.join(after.directory, told.NAME)
+    before = _read(after, record)
+    lines, then = news(before, standings(after, now), now)
+    if lines:
+        of = None if after.job.select is None else len(after.ended)
+        delivered = send(notice(after.job.name, lines, of=of, look=after.look), notify.to)
+        _warn(after, delivered)
+        # Told to one of them is told: that one must not hear the same again each night.
+        if all(one.why_not for one in delivered):
+            return
+    if then != before:
+        after.host.mkdir(after.directory, parents=True)
+        after.host.write(record, seal(then.to_json_value()))
+
+
+def standings(after: After, now: datetime) -> Iterator[Standing]:
+    ages = _ages(after, now)
+    for one in after.ended:
+        yield Standing(one.item, one.name or after.job.name, _failure(one), ages.get(one.item))
+
+
+def _failure(one: Ended) -> str | None:
+    if one.outcome in SILENT:
+        return None
+    return "" if one.outcome == "done" else one.error or one.outcome
+
+
+def _ages(after: After, now: datetime) -> Mapping[str, str]:
+    """By subject: what is wrong with the age of its newest good point, empty where nothing is. Of a
+    repository that cannot be read nothing is known, and that is warned of."""
+    rpo = after.job.rpo
+    if rpo is None:
+        return {}
+    try:
+        found = protections(after.ctx, after.job, [one.item for one in after.ended])
+    except SendenseError as error:
+        after.ctx.warn(f"how old the newest good points are is unknown: {error.message}")
+        return {}
+    return {item: _age(one, rpo, now) for item, one in found.items()}
+
+
+def _age(one: Protection | None, rpo: float, now: datetime) -> str:
+    if one is None or one.newest_good is None:
+        return f"there is no good restore point, and its rpo is {span(rpo)}"
+    age = (now - one.newest_good.moment).total_seconds()
+    return "" if age <= rpo else f"its newest good point is {span(age)} old, and its rpo is {span(rpo)}"
+
+
+def _warn(after: After, delivered: list[Delivery]) -> None:
+    for one in delivered:
+        if one.why_not:
+            after.ctx.warn(f"the notice to {one.to} was not sent: {one.why_not}")
+
+
+def _read(after: After, path: str) -> Told:
+    """Raises NewerError."""
+    try:
+        return unseal(after.host.read(path, limit=LIMIT), Told, told.SCHEMA_VERSION)
+    except FileNotFoundError:
+        return Told()
+    except Damaged as error:
+        if error.newer is not None:
+            raise error.error(f"{path} on {after.host.name}") from error
+        # Said again is better than never said.
+        after.ctx.warn(f"{path} on {after.host.name} {error}: what was told before is told again")
+        return Told()
