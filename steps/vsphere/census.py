@@ -12,7 +12,8 @@ from steps.vsphere.client import Client, vcenter
 from steps.vsphere.fitting import CLUSTER, Fitting
 from steps.vsphere.names import unescape
 from steps.vsphere.rule import Rule
-from steps.vsphere.survey import Place, Seen, attribute_keys, survey
+from steps.vsphere.survey import Place, Seen, attribute_keys, survey, with_hidden
+from steps.vsphere.tags import tagged
 
 SAME_UUID = "another VM has its instance uuid too"
 NO_UUID = "vCenter tells no instance uuid of it"
@@ -85,7 +86,10 @@ def take(ctx: Context, name: str, wheres: Sequence[Where]) -> VmCensus:
     client = vcenter(ctx, name)
     rules = [rule for where in wheres for rule in _rules((*where.any, *where.none))]
     attributes = attribute_keys(client) if any(rule.attribute for rule in rules) else {}
-    return _census(client, Fitting(survey(client), attributes=attributes))
+    # Tags first: a VM that is made in between is then in the survey, without its tag for one night.
+    tags = tagged(client, {rule.tag for rule in rules if rule.tag})
+    seen = with_hidden(client, survey(client), frozenset[str]().union(*tags.machines.values()))
+    return _census(client, Fitting(seen, tags.machines, attributes, tags.names))
 
 
 def _rules(rules: Iterable[Any]) -> tuple[Rule, ...]:

@@ -133,7 +133,7 @@ class Client:
     def uuid(self) -> str:
         """Which vCenter, or which ESXi host, this is. Raises VSphereError, PermissionMissing."""
         if not self._now.uuid:  # who asks at the same time gets the same answer
-            doing = f"reading the identity of {self._server}"
+            doing = f"reading the identity of {self.server}"
             self._now.uuid = self.call(doing, lambda session: service.identify(session, doing))
         return self._now.uuid
 
@@ -154,9 +154,14 @@ class Client:
             raise RuntimeError("the client is used outside its context")
         return self._now.trust
 
+    def trust_now(self) -> Trust:
+        """As `trust`, for a connection of the caller's own: of several pinned certificates the vCenter may
+        show another by now. Raises NotTrusted, OSError."""
+        return trust(self.vcenter) if self._pins_several() else self.trust()
+
     def sha1_thumbprint(self) -> str:
         """``AB:CD:…`` of its certificate, verified now. Raises NotTrusted, Unreachable (transient)."""
-        with explained(self._server, f"reading the certificate of {self._server}"):
+        with explained(self.server, f"reading the certificate of {self.server}"):
             return sha1_thumbprint(self.vcenter, self.trust())
 
     def cookie(self) -> str:
@@ -202,7 +207,7 @@ class Client:
         return self.call(doing, held, repeatable=repeatable)
 
     def _call_once(self, doing: str, work: Callable[[Session], ResultT]) -> ResultT:
-        with explained(self._server, doing):
+        with explained(self.server, doing):
             session = self._current()
             try:
                 return work(session)
@@ -276,7 +281,8 @@ class Client:
                 self._borrowers.remove(borrower)
 
     @property
-    def _server(self) -> str:
+    def server(self) -> str:
+        """In words."""
         return f"vCenter {self.vcenter.authority}"
 
     def _current(self) -> Session:
@@ -296,7 +302,7 @@ class Client:
                 return current
             if self._now.closed:
                 raise Interrupted
-            with explained(self._server, f"logging in at {self._server} as {self.vcenter.username}"):
+            with explained(self.server, f"logging in at {self.server} as {self.vcenter.username}"):
                 # Of several pins the vCenter is known by its certificate alone, which may be another by now.
                 if self._now.trust is None or self._pins_several():
                     self._now.trust = trust(self.vcenter)

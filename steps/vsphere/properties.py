@@ -21,6 +21,9 @@ from steps.vsphere.unset import given
 Properties = dict[str, Any]
 """By path; what is unset is absent."""
 
+Wanted = Mapping[type[vmomi.ManagedObject], Sequence[str]]
+"""Paths by type."""
+
 PAGE = 500
 """Objects an answer. The server may send fewer, and then gives a token for the next."""
 
@@ -31,8 +34,7 @@ def read(
     """Of one object. Raises Gone, PermissionMissing."""
 
     def work(session: Session) -> list[Any]:
-        spec = _collector().ObjectSpec(obj=session.object(kind, moref))
-        return _retrieve(session, kind, [spec], paths)
+        return _retrieve(session, kind, specs_of(session, kind, (moref,)), paths)
 
     found = client.ask((kind.__name__, moref, *paths), doing, work)
     if len(found) != 1:
@@ -58,8 +60,7 @@ def read_many(
         return {}
 
     def work(session: Session) -> list[Any]:
-        specs = [_collector().ObjectSpec(obj=session.object(kind, moref)) for moref in wanted]
-        return _retrieve(session, kind, specs, paths)
+        return _retrieve(session, kind, specs_of(session, kind, wanted), paths)
 
     return _by_moref(client.ask((kind.__name__, wanted, *paths), doing, work), doing)
 
@@ -93,18 +94,30 @@ def view(session: Session, kinds: Iterable[type[vmomi.ManagedObject]]) -> Iterat
 
 
 def contents(
-    session: Session, objects: list[Any], wanted: Mapping[type[vmomi.ManagedObject], Sequence[str]]
+    session: Session,
+    objects: list[Any],
+    wanted: Wanted,
+    *,
+    skip_gone: bool = False,
 ) -> Iterator[Any]:
-    """ObjectContents, a page at a time. `wanted`: paths by type."""
+    """ObjectContents, a page at a time. Without `skip_gone` an object that is gone
+    fails it all."""
     collector = session.service("propertyCollector")
     specs = [
         _collector().PropertySpec(type=kind, all=False, pathSet=list(paths)) for kind, paths in wanted.items()
     ]
-    spec = _collector().FilterSpec(objectSet=objects, propSet=specs)
+    spec = _collector().FilterSpec(
+        objectSet=objects, propSet=specs, reportMissingObjectsInResults=skip_gone or None
+    )
     page = collector.RetrievePropertiesEx([spec], _collector().RetrieveOptions(maxObjects=PAGE))
     while page is not None:  # unset when nothing matches
         yield from page.objects
         page = collector.ContinueRetrievePropertiesEx(page.token) if page.token else None
+
+
+def specs_of(session: Session, kind: type[vmomi.ManagedObject], morefs: Iterable[str]) -> list[Any]:
+    """Object specs for `contents`."""
+    return [_collector().ObjectSpec(obj=session.object(kind, moref)) for moref in morefs]
 
 
 def _by_moref(found: list[Any], doing: str) -> dict[str, Properties]:

@@ -8,14 +8,14 @@ nobody asked (ManageIQ issue 8211, govmomi issue 1893), and a client that ignore
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
-from steps.vsphere.properties import Properties, contents, properties_of, read, view
+from steps.vsphere.properties import Properties, Wanted, contents, properties_of, read, specs_of, view
 from steps.vsphere.session import Session
 
 DOING = "reading the names and places of all VMs"
@@ -146,6 +146,21 @@ def survey(client: Client) -> Survey:
     return found
 
 
+def with_hidden(client: Client, found: Survey, morefs: Iterable[str]) -> Survey:
+    """With those of `morefs` that exist all the same, as VMs of which nothing can be read: something else
+    names them, such as a tag. Those that are gone stay out."""
+    unseen = sorted(set(morefs) - {machine.moref for machine in found.machines})
+    if not unseen:
+        return found
+
+    def work(session: Session) -> list[Seen]:
+        specs = specs_of(session, vmomi.vim.VirtualMachine, unseen)
+        wanted: Wanted = {vmomi.vim.VirtualMachine: MACHINE}
+        return [_machine(content, {}) for content in contents(session, specs, wanted, skip_gone=True)]
+
+    return replace(found, machines=(*found.machines, *client.call(DOING, work)))
+
+
 def attribute_keys(client: Client) -> dict[str, tuple[int, ...]]:
     """Of the custom attributes that VMs may have, by name in small letters."""
     doing = "reading the names of custom attributes"
@@ -168,7 +183,7 @@ def attribute_keys(client: Client) -> dict[str, tuple[int, ...]]:
     return keys
 
 
-def _wanted() -> dict[type[vmomi.ManagedObject], tuple[str, ...]]:
+def _wanted() -> Wanted:
     vim = vmomi.vim
     return {
         vim.VirtualMachine: MACHINE,

@@ -117,6 +117,25 @@ class Answer:
     certificate: Mapping[str, Any]
 
 
+def ask(
+    connection: Connection,
+    method: str,
+    target: str,
+    *,
+    limit: int,
+    headers: Mapping[str, str],
+    body: str = "",
+) -> Answer:
+    """The answer with its content whatever its status. Raises as `get`; the connection is closed then."""
+    try:
+        connection.request(method, target, body=body.encode() if body else None, headers=dict(headers))
+        answer = connection.getresponse()
+        return Answer(answer.status, read(answer, limit), {})
+    except BaseException:
+        connection.close()
+        raise
+
+
 def get(
     host: str,
     port: int,
