@@ -31,6 +31,9 @@ EACH = 1.0
 ANSWERS_WITHIN = 5.0
 """Seconds for a request that the scheduler itself answers."""
 
+ECHO = 0.02
+"""Seconds in which an event is heard."""
+
 MEETS = 3.0
 """Seconds for the first answers of all workers."""
 
@@ -174,8 +177,11 @@ class DaskPlacement:
                 self._hear(message)
 
         client.subscribe_topic(client.id, event)
-        client.log_event(client.id, "echo")
-        await asyncio.wait_for(heard.wait(), CLOSES)
+        # The subscription is on its way by itself: what is told before it arrived is lost.
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            while not heard.is_set():
+                await client.log_event(client.id, "echo")
+                await asyncio.sleep(ECHO)
 
     def _hear(self, message: dict[str, Any]) -> None:
         key = message["key"]
