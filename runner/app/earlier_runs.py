@@ -18,11 +18,13 @@ EARLIER = "earlier runs"
 @dataclass(frozen=True)
 class Earlier:
     """`resumed`: the unfinished run that is resumed; `discarded`: those that are abandoned, since nobody
-    wants to or can resume them; `said`: sentences."""
+    wants to or can resume them; `said`: sentences; `answers`: the run that the same order began, and that is
+    done."""
 
     resumed: RunRecord | None
     discarded: tuple[RunRecord | UnreadRun, ...]
     said: tuple[str, ...]
+    answers: RunRecord | None = None
 
     @property
     def discarded_ids(self) -> frozenset[str]:
@@ -45,7 +47,17 @@ def earlier(workspace: Workspace, *, fresh: bool) -> Earlier:
             discarded.append(found)
         else:
             resumed = found
-    return Earlier(resumed, tuple(discarded), tuple(said))
+    return Earlier(resumed, tuple(discarded), tuple(said), _answering(workspace, runs))
+
+
+def _answering(workspace: Workspace, runs: Runs) -> RunRecord | None:
+    placed = workspace.options.placed
+    if placed is None or not placed.order:
+        return None
+    return next(
+        (run for run in runs.known if run.order == placed.order and run.phase == "finished"),
+        None,
+    )
 
 
 def _foreign(workspace: Workspace, record: RunRecord, *, fresh: bool) -> str | None:

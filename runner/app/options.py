@@ -26,6 +26,8 @@ class Placed:
     only: str = ""
     """What names the child of a set, and no other, on a command line: ``run SET --only …``."""
     git_commit: str | None = None
+    order: str = ""
+    """`Order.id`"""
 
 
 @dataclass(frozen=True)

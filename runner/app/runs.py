@@ -19,7 +19,7 @@ from runner.app.options import EVENTS, Options
 from runner.app.outcome import verdict_of
 from runner.app.records import account, commit_of, new_record, new_run_id
 from runner.app.workspace import Workspace, nothing_is_usage, open_workspace
-from runner.base.errors import Interrupted, SendenseError
+from runner.base.errors import DifferenceError, Interrupted, SendenseError
 from runner.engine.checkpoint import RunRecord, now
 from runner.engine.early_look import early_look
 from runner.engine.executor import Executor
@@ -76,13 +76,45 @@ def run_job(
         run_id = new_run_id() if candidate is None else candidate.id
         stack.enter_context(workspace.lock(run_id))
         found = earlier(workspace, fresh=options.fresh)
+        if found.answers is not None:
+            return _answer(workspace, found.answers)
         if found.discarded:
             with nothing_is_usage():
                 discard(workspace, found)
         if found.resumed is None and candidate is not None:
             run_id = new_run_id()  # it was finished by another, just before we had the lock
         record = found.resumed or new_record(workspace.job, run_id, commit_of(workspace.job, options))
+        if options.placed is not None:
+            record = record.model_copy(update={"order": options.placed.order})
         return _Execution(workspace, record, resumed=found.resumed is not None).execute(found.said)
+
+
+def _answer(workspace: Workspace, record: RunRecord) -> Result:
+    """Of an order that was given again: the process that worked on it was lost, and had done it."""
+    workspace.run(record)
+    workspace.bus.emit(
+        RunStarted(
+            run=record.id,
+            job=record.job,
+            resumed=True,
+            job_file=record.job_file,
+            job_digest=record.job_digest,
+            by=account(),
+        )
+    )
+    text = "it was done already, by a process that its controller lost sight of"
+    workspace.bus.emit(Warned(node=EARLIER, text=text))
+    alarms = "; ".join(record.alarms)
+    finished = RunFinished(
+        run=record.id,
+        outcome="alarm" if alarms else "done",
+        exit_code=DifferenceError.exit_code if alarms else 0,
+        seconds=0,
+        error=alarms or None,
+    )
+    workspace.bus.emit(finished)
+    directory = workspace.directory(record.id)
+    return Result(record.id, workspace.job, finished.exit_code, directory, told=False)
 
 
 class _Execution:

@@ -133,5 +133,5 @@ def _options(order: Order) -> Options:
         nodes=order.nodes,
         fresh=order.fresh,
         break_lock=order.break_lock,
-        placed=Placed(order.only, order.git_commit),
+        placed=Placed(order.only, order.git_commit, order.id),
     )
