@@ -1,7 +1,10 @@
-"""What the summary of a test run says besides what failed."""
+"""What the summary of a test run says besides what failed; a file system that fills up soon."""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,3 +23,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _of_vddk(terminalreporter: Any, outcome: str) -> list[Any]:
     return [report for report in terminalreporter.stats.get(outcome, ()) if "test_vddk" in report.nodeid]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MiB."""
+    path = tmp_path / "small"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(path)]
+    done = subprocess.run(mount, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=30)

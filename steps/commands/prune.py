@@ -19,6 +19,8 @@ from steps.commands import command_jobs
 from steps.commands.asked import Asked, Place, on_repositories, site_argument
 from steps.commands.consent import agree
 from steps.commands.find import all_vms_option, one
+from steps.commands.make_room import Bytes
+from steps.commands.make_room import make_room as make_room_by_deleting
 from steps.commands.scope import chosen
 from steps.maintain.prune import Prune
 from steps.points import retention_plan
@@ -60,6 +62,13 @@ def rules(function: Callable[..., Any]) -> Callable[..., Any]:
     "--dry-run", is_flag=True, help="Show what would be deleted and rebuilt, and why; change nothing."
 )
 @click.option("--yes", is_flag=True, help="Delete without asking: for cron and CI.")
+@click.option(
+    "--make-room",
+    type=Bytes(),
+    metavar="SIZE",
+    help="Instead of rules: delete whole old chains until SIZE is free (20 GiB). It rebuilds nothing, so it "
+    "needs no room itself.",
+)
 @on_repositories
 def prune(
     asked: Asked,
@@ -67,6 +76,7 @@ def prune(
     all_vms: bool,
     dry_run: bool,
     yes: bool,
+    make_room: int | None,
     **counts: int | None,
 ) -> None:
     """Delete the restore points that no rule keeps.
@@ -75,11 +85,20 @@ def prune(
     is given. It first shows what would be deleted and asks; --yes skips the question, and is required without
     a terminal. Only points that were shown are deleted.
 
+    --make-room is for a disk that is full: it deletes points that nothing which stays is backed by.
+
     Only points whose every block was compared count; the last good one, protected ones and the parents of an
     unfinished run stay. Before a point is deleted, images backed by it are rebuilt and compared. If the
     command is killed, the same command resumes.
     """
     given: dict[str, JsonValue] = {name.replace("_", "-"): n for name, n in counts.items() if n is not None}
+    if make_room is not None:
+        if given:
+            raise UsageError(
+                "--make-room goes by what can be deleted, not by rules: leave out --keep-… and --max-chain"
+            )
+        freed = make_room_by_deleting(asked, vms, make_room, all_vms=all_vms, dry_run=dry_run, yes=yes)
+        raise click.exceptions.Exit(freed)
     if not given:
         raise UsageError("say what to keep: --keep-last N, --keep-daily N, …, or --max-chain N")
     job = asked.job

@@ -80,11 +80,9 @@ class Pruning:
         vm = reader.read(self._host, self._directory)
         if not vm.leftovers or vm.unread:
             return
+        finish_drops(self._host, self._directory)
         for name in self._host.listdir(self._directory):
-            if layout.is_dropped(name):
-                refuse_if_built_on(self._host, self._directory, name.removesuffix(layout.DROPPED))
-                self._host.remove(posixpath.join(self._directory, name), recursive=True)
-            elif layout.is_point(name):
+            if layout.is_point(name):
                 self._rebuilding.finish(name)
 
     def _decide(self, before: VmPlan | None) -> tuple[VmDirectory, VmPlan]:
@@ -124,7 +122,7 @@ class Pruning:
         newest = drops[-1]
         self._ctx.progress(label, "delete", done, done + len(drops), noun="point")
         self._ctx.hold()
-        _drop(self._host, self._directory, newest)
+        drop(self._host, self._directory, newest)
         freed = vm.stored_in(posixpath.join(self._directory, newest))
         gone.add(Dropped(point=newest, freed=freed, why=due.plan.why(newest)))
 
@@ -148,7 +146,15 @@ class _Gone:
         self.points[point.point] = point
 
 
-def _drop(host: Host, directory: str, point: str) -> None:
+def finish_drops(host: Host, directory: str) -> None:
+    """Of points that a killed command took from the list. The VM's lock is held. Raises HasChildrenError."""
+    for name in host.listdir(directory):
+        if layout.is_dropped(name):
+            refuse_if_built_on(host, directory, name.removesuffix(layout.DROPPED))
+            host.remove(posixpath.join(directory, name), recursive=True)
+
+
+def drop(host: Host, directory: str, point: str) -> None:
     """From the list in one step, and then from the disk."""
     path = posixpath.join(directory, point)
     if verification_records.protection(host, path, datetime.now(UTC)) is not None:

@@ -137,7 +137,7 @@ def plan_of(
         refused = unread(vm)
     else:
         try:
-            held |= _stood_on(host, vm)
+            held |= stood_on(host, vm)
         except BadImageError as error:
             refused = f"{error.message}, so that run's parent is unknown"
     made = retention.plan(vm.chains, policy, now, held) if refused is None else retention.nothing(vm.entries)
@@ -213,7 +213,7 @@ def can_share(host: Host, directory: str) -> bool:
     return host.run(_TRY_REFLINK.argv(directory), timeout=MINUTE, ok=None).exit_code == 0
 
 
-def _stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:
+def stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:
     """Points that unfinished runs are built on, by what their images say. Raises BadImageError."""
     images = [
         path for path in vm.stored if posixpath.dirname(path) in vm.unfinished and path.endswith(".qcow2")

@@ -1,6 +1,5 @@
-"""The lab of a test module, which brings its own inventory as INVENTORY; a file system that fills up soon."""
+"""The lab of a test module, which brings its own inventory as INVENTORY."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,16 +28,3 @@ def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
     yield site
     assert lab.status()["armed"] == {}, "a fault was armed that nothing met"
     site.assert_nothing_left()
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MiB."""
-    path = tmp_path / "small"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(path)]
-    done = subprocess.run(mount, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=30)

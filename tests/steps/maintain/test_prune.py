@@ -297,7 +297,7 @@ def test_where_what_stays_was_found_damaged_meanwhile_another_takes_its_place(
         return wrapped
 
     monkeypatch.setattr("steps.maintain.prune.Rebuilding.put", verify(Rebuilding.put))
-    monkeypatch.setattr("steps.points.pruning._drop", verify(pruning._drop))
+    monkeypatch.setattr("steps.points.pruning.drop", verify(pruning.drop))
     pruned = prune(hub, made, keep_last=count)
     assert made.whole() == kept(made, *stay)
     assert {gone.point for gone in pruned.dropped} == set(made.points) - made.whole()
