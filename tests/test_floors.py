@@ -24,7 +24,7 @@ MAY_SEE: dict[str, str] = {
     "runner/sets": "base hosts step job",
     "runner/app": "base hosts events step job engine",
     "runner/console": "base events report step engine",
-    "runner/cli": "base hosts events report step job engine sets app console",
+    "runner/cli": "base hosts events report step job timers engine sets app console",
     # Libraries: each knows one thing, none knows a step of the backup or another library.
     "steps/vsphere": "runner/base runner/hosts runner/events runner/step",
     "steps/repository": "runner/base runner/hosts runner/events runner/step",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -141,7 +142,9 @@ def plan_offline(job: Job, registry: Registry) -> Plan:
 
 
 def _notes(job: Job) -> tuple[str, ...]:
-    return tuple(map(str, job.notes))
+    """Of the job file: what is no mistake and yet to be said, and when the job is due."""
+    due = [] if job.schedule is None else [f"due {job.schedule.sentence(datetime.now(UTC))}"]
+    return (*map(str, job.notes), *due)
 
 
 def _unconnected(job: Job, registry: Registry) -> tuple[Nodes, Resolver, World]:

@@ -10,13 +10,21 @@ from pydantic import BaseModel
 
 from runner.app.inspection import named_by
 from runner.hosts.secrets import FromEnv, FromExec, FromFile, SecretRef
+from runner.job.children import child
 from runner.job.model import Job
+from runner.job.selection import EACH
+from runner.step.items import Item
 
 
 def secrets_named(job: Job) -> tuple[SecretRef, ...]:
-    """Each once. Of hosts and entries those that its steps name; a site file has others' too."""
+    """Each once; of a set, those of its children too. Of hosts and entries those that its steps name; a site
+    file has others' too."""
+    lists: list[Any] = []
+    if job.select is not None:
+        lists = [job.sections[job.select.section][job.select.entry]]
+        job = child(job, Item(EACH, EACH, EACH))
     hosts, sections = named_by(job)
-    named: list[Any] = [job.sections[section][name] for section, name in sections]
+    named = lists + [job.sections[section][name] for section, name in sections]
     named += [job.hosts[name] for name in hosts]
     # What stands at the top of the file is the job's, though others have it too.
     named += [

@@ -25,7 +25,7 @@ COMMANDS = {
     **dict.fromkeys(("validate", "render", "schema"), "job"),
     **{name: name for name in ("plan", "run", "status", "sweep", "doctor", "steps", "templates", "ci")},
     **dict.fromkeys(("scheduler", "worker"), "worker"),
-    **{name: name for name in ("completion", "help", "select")},
+    **{name: name for name in ("completion", "help", "select", "timers")},
 }
 """The engine's own: command → the module here that has it, under its own name."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -36,6 +37,8 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
             job = read_job(path, options_from(settings, state), registry)
             good.append({"file": str(path), "job": job.name, "steps": len(job.steps)})
             print(f"{path}: {job.name}: {len(job.steps)} steps, no problems", file=sys.stderr)
+            if job.schedule is not None:
+                print(f"{path}: due {job.schedule.sentence(datetime.now(UTC))}", file=sys.stderr)
             for note in job.notes:
                 print(f"note: {note}", file=sys.stderr)
         except JobFileError as error:

@@ -41,7 +41,7 @@ class Service:
     """What runs the job."""
     directory: str
     files: Sequence[str] = ()
-    """Those of secrets, as the job names them."""
+    """Those of secrets."""
     variables: Sequence[str] = ()
     """The environment variables that hold secrets."""
     writes: Sequence[str] = ()
@@ -65,7 +65,7 @@ class Service:
             "user": self.account.name,
             "directory": _literal(self.directory),
             "command": " ".join(_word(word.replace("$", "$$")) for word in self.command),
-            "credentials": [(credential(file), _literal(self._path(file))) for file in self.files],
+            "credentials": [(credential(file), _literal(file)) for file in self.files],
             "variables": self.variables,
             "writable": [*TEMPORARY, *writable],
         }
@@ -73,10 +73,6 @@ class Service:
             f"{self.unit}.timer": render_report("timers/timer.j2", about | timer),
             f"{self.unit}.service": render_report("timers/service.j2", about | service),
         }
-
-    def _path(self, file: str) -> str:
-        """``~`` is the account's home, not that of who writes the unit."""
-        return re.sub(r"^~(?=/)", self.account.home.replace("\\", r"\\"), file)
 
 
 def _line(text: str) -> str:

@@ -43,7 +43,7 @@ def written(directory: Path, *services: Service) -> list[tuple[str, str]]:
 HOSTILE = {
     "names": service(job='a "job" with 100 % and $HOME\nin two lines'),
     "words": service(command=("/bin/true", "--set=a b", 'say "x"', "100%", "$HOME", "back\\slash", ";", "é")),
-    "secrets": service(files=("/etc/sendense/vc password 100%", "~/key"), variables=("VCENTER_PASSWORD",)),
+    "secrets": service(files=("/etc/sendense/vc password 100%",), variables=("VCENTER_PASSWORD",)),
     "paths": service(writes=("/srv/with space", "/srv/100%")),
     "skipped": service(schedule=Schedule(cron="30 2 * * *", timezone="Europe/Berlin", missed="skip")),
     "account": service(account=Account("daemon", "/usr/sbin")),
