@@ -60,9 +60,10 @@ def timers(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Write systemd units into DIR: for each job with a `schedule:` a timer, and the service that it starts.
+    """Write systemd timers that start jobs on schedule.
 
-    DIR is /etc/systemd/system, or any other directory to look at them first. Files of secrets become
+    For each job with a `schedule:` it writes a timer, and the service that it starts, into DIR:
+    /etc/systemd/system, or any other directory to look at them first. Files of secrets become
     credentials, so the account need not be able to read them. The same command again changes what differs,
     and removes the units of jobs whose file or schedule has gone; units that it did not write stay.
     """
