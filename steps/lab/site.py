@@ -15,7 +15,8 @@ from runner.hosts.spec import SshSpec
 from steps.lab.record import LabDisk, LabRecord, LabVM, VCenterAt
 from steps.lab.simulator import Inventory, Simulator
 from steps.lab.simulator.entities import escape, unescape
-from steps.lab.simulator.inventory import DatacenterSpec, DiskSpec, MachineSpec
+from steps.lab.simulator.inventory import DatacenterSpec
+from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
 
 SITE = "site.yaml"
 JOBS = "jobs"

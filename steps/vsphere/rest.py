@@ -1,8 +1,8 @@
 """vCenter's REST interface, which alone tells tags: a session of its own, that always ends.
 
 It stands under /api since 7.0 and under /rest since 6.5 (Broadcom KB 320077): /api is tried first, and /rest
-where it is not found. A vCenter allows 550 sessions a user, whoever leaves them open (capv issue 1818), so
-this one is deleted after failures and stops too.
+where it is not found. A vCenter allows 550 sessions a user (capv issue 1818), so this one is deleted
+after failures and stops too.
 """
 
 from __future__ import annotations

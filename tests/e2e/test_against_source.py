@@ -11,7 +11,7 @@ from runner.base.units import KiB, MiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.lab.lab import seeded
-from steps.lab.simulator.inventory import DiskSpec
+from steps.lab.simulator.machine_spec import DiskSpec
 from steps.repository import verification_records
 from steps.repository.verification_records import DiskCompared, Verification
 from tests import estate

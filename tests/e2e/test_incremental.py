@@ -17,7 +17,7 @@ import yaml
 from runner.base.units import KiB, MiB
 from runner.events.events import Event, NodeFinished, NodeStarted
 from runner.hosts.local import LocalHost
-from steps.lab.simulator.inventory import DiskSpec
+from steps.lab.simulator.machine_spec import DiskSpec
 from steps.repository import catalogue
 from tests.estate import VM, Estate, disk, estate, inventory, machine, of, read, scribble, suspects
 from tests.simulation import Client

@@ -19,7 +19,7 @@ from runner.base.units import MiB
 from runner.cli import main
 from runner.engine.doctor import Diagnosis
 from runner.events.events import Event, NodeStarted
-from steps.lab.simulator.inventory import DiskSpec
+from steps.lab.simulator.machine_spec import DiskSpec
 from steps.vsphere import snapshots
 from steps.vsphere.client import Client
 from steps.vsphere.section import VCenter

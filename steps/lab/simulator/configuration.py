@@ -53,10 +53,22 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
         ),
         firmware=spec.firmware,
         changeTrackingEnabled=tracking,
+        ftInfo=_fault_tolerance(machine),
         datastoreUrl=[
             vim.vm.ConfigInfo.DatastoreUrlPair(name=store.name, url=store.url)
             for store in machine.datastores()
         ],
+    )
+
+
+def _fault_tolerance(machine: Machine) -> Any:
+    """`role`: 1 of the primary, 2 of a secondary (API reference, FaultToleranceConfigInfo)."""
+    if machine.spec.fault_tolerance == "none":
+        return None
+    return vim.vm.FaultToleranceConfigInfo(
+        role=1 if machine.spec.fault_tolerance == "primary" else 2,
+        instanceUuids=[machine.instance_uuid],
+        configPaths=[machine.file("vmx")],
     )
 
 
@@ -76,7 +88,7 @@ def runtime(machine: Machine) -> Any:
         connectionState=machine.spec.connection,
         powerState=machine.power,
         question=_question(machine.spec.question),
-        faultToleranceState="running" if machine.spec.fault_tolerant else "notConfigured",
+        faultToleranceState="notConfigured" if machine.spec.fault_tolerance == "none" else "running",
         toolsInstallerMounted=False,
         numMksConnections=0,
         recordReplayState="inactive",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.base.errors import UsageError
 from runner.base.units import KiB, MiB
-from steps.lab.simulator.inventory import Content
+from steps.lab.simulator.machine_spec import Content
 from steps.lab.simulator.rawfile import CHUNK, RawFile
 
 PATTERN_DATA = 64 * MiB

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steps.lab.simulator.disk import Disk, Layer
-from steps.lab.simulator.inventory import SCSI, ControllerSpec, MachineSpec
+from steps.lab.simulator.machine_spec import SCSI, ControllerSpec, MachineSpec
 from steps.lab.simulator.vmodl import vim
 
 device: Any = vim.vm.device

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steps.lab.simulator.content import fill
-from steps.lab.simulator.inventory import DiskSpec
+from steps.lab.simulator.machine_spec import DiskSpec
 from steps.lab.simulator.ranges import Ranges, aligned
 from steps.lab.simulator.rawfile import CHUNK, RawFile, replace_text
 from steps.lab.simulator.tracking import Tracker

@@ -1,5 +1,5 @@
-"""The HTTPS endpoint: /sdk for SOAP, /folder for files. One thread a connection; keep-alive, TLS, loopback
-only."""
+"""The HTTPS endpoint: /sdk for SOAP, /folder for files, /api and /rest for tags. One thread a connection;
+keep-alive, TLS, loopback only."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from steps.lab.simulator.dispatch import AnswerLost, Dispatcher
 from steps.lab.simulator.folder import Datastores, Listing, Refused, store
 from steps.lab.simulator.objects import World
 from steps.lab.simulator.rawfile import RawFile
+from steps.lab.simulator.vapi import Request, Vapi
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Endpoint(ThreadingHTTPServer):
         access: Access,
         dispatcher: Dispatcher,
         datastores: Datastores,
+        vapi: Vapi,
         calls: Counter[str],
         served: Counter[str],
     ) -> None:
@@ -62,6 +64,7 @@ class Endpoint(ThreadingHTTPServer):
         self.access = access
         self.dispatcher = dispatcher
         self.datastores = datastores
+        self.vapi = vapi
         self.calls = calls
         self.served = served
         self._connections: set[socket.socket] = set()
@@ -129,16 +132,16 @@ class Handler(BaseHTTPRequestHandler):
     # SOAP
 
     def do_POST(self) -> None:
+        if self.server.vapi.serves(self.path):
+            return self._rest()
         if not self.path.startswith("/sdk"):
             return self._empty(404, close=True)
-        body = bytearray()
-        for chunk in self._body():
-            body += chunk
-            if len(body) > LONGEST_SOAP:
-                return self._empty(413, close=True)
+        body = self._whole_body()
+        if body is None:
+            return self._empty(413, close=True)
         try:
             answer = self.server.dispatcher.answer(
-                bytes(body),
+                body,
                 action=self.headers.get("SOAPAction", ""),
                 cookie=self.headers.get("Cookie"),
                 address=str(self.client_address[0]),
@@ -148,6 +151,23 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         return self._send(answer.status, answer.body, "text/xml; charset=utf-8", cookie=answer.cookie)
+
+    def _rest(self) -> None:
+        body = self._whole_body()
+        if body is None:
+            return self._empty(413, close=True)
+        request = Request(self.command, self.path, self.headers, body)  # type: ignore[arg-type]
+        status, content = self.server.vapi.answer(request)
+        return self._send(status, content, "application/json")
+
+    def _whole_body(self) -> bytes | None:
+        """None if it is too long."""
+        body = bytearray()
+        for chunk in self._body():
+            body += chunk
+            if len(body) > LONGEST_SOAP:
+                return None
+        return bytes(body)
 
     def _body(self) -> Iterator[bytes]:
         """The request's body in chunks, whether its length is given or it is chunked (as govmomi sends
@@ -172,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/sdk/vimServiceVersions.xml":
             return self._send(200, VERSIONS, "text/xml")
-        return self._file()
+        return self._rest() if self.server.vapi.serves(self.path) else self._file()
 
     def do_HEAD(self) -> None:
         self._file()
@@ -181,7 +201,10 @@ class Handler(BaseHTTPRequestHandler):
         self._change()
 
     def do_DELETE(self) -> None:
-        self._change()
+        if self.server.vapi.serves(self.path):
+            self._rest()
+        else:
+            self._change()
 
     def _admit(self) -> Admission:
         if self.path.split("?")[0].split("/")[1:2] != ["folder"]:

@@ -67,6 +67,11 @@ FAULTS: Mapping[str, FaultKind] = {
     "http-503": FaultKind(
         "an HTTP request (of method, if given) for a file is answered with 503", {"method": ""}
     ),
+    "rest-login": FaultKind("a login at the REST interface is refused with 401"),
+    "rest-busy": FaultKind("a request to the REST interface is put off with this status", {"status": 429}),
+    "rest-expire": FaultKind("the sessions of the REST interface have ended when the next request arrives"),
+    "rest-forbidden": FaultKind("a request about tags is refused with 403"),
+    "rest-partial": FaultKind("an answer about several tags leaves out the last one"),
     "http-cut": FaultKind(
         "the connection closes in an HTTP answer after some bytes of its body", {"after": 65536}
     ),

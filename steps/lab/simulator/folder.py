@@ -135,7 +135,7 @@ class Datastores:
         if any(path in machine.locked_files() for machine in machines):
             raise Refused(self._locked_status)
         for machine in machines:
-            for disk in machine.disks:
+            for disk in machine.stored_disks:
                 for layer in disk.layers:
                     if layer.raw.path == path:
                         return layer.raw.duplicate()
@@ -151,7 +151,7 @@ class Datastores:
             if datastore is None or not path.parent.is_dir() or path.is_dir():
                 raise Refused(405)
             for machine in self._world.all(Machine):
-                if any(layer.raw.path == path for disk in machine.disks for layer in disk.layers):
+                if any(layer.raw.path == path for disk in machine.stored_disks for layer in disk.layers):
                     raise Refused(self._locked_status)
             return path
 

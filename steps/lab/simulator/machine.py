@@ -14,8 +14,8 @@ from steps.lab.simulator.datastore import Datastore, take_directory
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.disk import Disk, Layer
 from steps.lab.simulator.entities import Entity, stable_uuid
-from steps.lab.simulator.inventory import DiskSpec, MachineSpec
-from steps.lab.simulator.objects import Managed, World
+from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
+from steps.lab.simulator.objects import Managed, World, provides
 from steps.lab.simulator.rawfile import replace_text
 from steps.lab.simulator.soap import Call
 from steps.lab.simulator.tasks import Tasks
@@ -69,27 +69,33 @@ class Machine(Entity):
     def __init__(
         self, world: World, tasks: Tasks, parent: Entity, spec: MachineSpec, place: Surroundings
     ) -> None:
-        self.spec = spec
-        self._tasks = tasks
-        self._place = place
+        self.world, self._tasks, self._place = world, tasks, place
         identity = f"{place.datacenter}/{spec.folder}/{spec.name}"
         self.instance_uuid = spec.instance_uuid or stable_uuid("instance", identity)
         self.uuid = spec.uuid or stable_uuid("bios", identity)
+        self._prepare(spec, place)
+        super().__init__(world, world.number("vm"), spec.name, parent)
+        self._finish()
+
+    def _prepare(self, spec: MachineSpec, place: Surroundings) -> None:
+        """Before anybody can see it."""
+        self.spec = spec
         self.unreadable = frozenset(spec.unreadable)
         self.power = POWER.poweredOn if spec.powered_on else POWER.poweredOff
-        self.modified = world.now()
+        self.modified = self.world.now()
         self.snapshots: list[Snapshot] = []
         self.consolidation_needed = spec.consolidation_needed
         self.busy: Any = None
         self.home = place.datastores[spec.datastore]
-        self.stem = take_directory(self.datastores(), spec.directory or _safe(spec.name))
+        self.stem = take_directory(self.datastores(), spec.directory or safe(spec.name))
         self.tracking = self._tracking_wanted = spec.change_tracking
         self.disks: list[Disk] = []
         for number, disk in enumerate(spec.disks):
             self.disks.append(self._make_disk(disk, number))
-        super().__init__(world, world.number("vm"), spec.name, parent)
+
+    def _finish(self) -> None:
         self._apply_tracking()
-        if spec.nvram and not self.path("nvram").exists():
+        if self.spec.nvram and not self.path("nvram").exists():
             self.path("nvram").write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
         self.touch()
 
@@ -116,8 +122,11 @@ class Machine(Entity):
             raise UsageError(
                 f"disks {other.key} and {spec.key} of {self.spec.name} have one file, {name}.vmdk"
             )
+        return Disk(spec, directory, name, self.disk_uuid(spec))
+
+    def disk_uuid(self, spec: DiskSpec) -> str:
         uuid = spec.uuid or stable_uuid("disk", f"{self.instance_uuid}/{spec.key}")
-        return Disk(spec, directory, name, f"6000C29{uuid[7:]}")
+        return f"6000C29{uuid[7:]}"
 
     # where things are
 
@@ -157,14 +166,28 @@ class Machine(Entity):
         store = self.datastore_of(disk)
         return lambda layer: f"[{store.name}] {self.stem}/{layer.descriptor.name}"
 
+    @property
+    def stored_disks(self) -> list[Disk]:
+        """Those that have files."""
+        return self.disks
+
     def disk(self, key: int) -> Disk | None:
         return next((disk for disk in self.disks if disk.key == key), None)
 
     def locked_files(self) -> Iterator[Path]:
         """The files a running VM writes, which nobody else can open."""
         if self.is_on:
-            for disk in self.disks:
+            for disk in self.stored_disks:
                 yield disk.top.raw.path
+
+    @property
+    def in_vapp(self) -> bool:
+        return self.spec.vapp is not None
+
+    @provides("parent")
+    def parent_ref(self) -> Any:
+        """None of a VM in a vApp (API reference, ManagedEntity.parent)."""
+        return None if self.in_vapp else super().parent_ref()
 
     # state
 
@@ -230,7 +253,7 @@ class Machine(Entity):
         self.busy = None
 
 
-def _safe(name: str) -> str:
+def safe(name: str) -> str:
     """A directory's name: what a file system refuses is replaced, the rest stays as people wrote it."""
     cleaned = re.sub(r"[/\\%\0-\x1f]", "_", name).strip(". ")
     return cleaned or "vm"

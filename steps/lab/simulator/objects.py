@@ -47,6 +47,10 @@ def operation(name: str) -> Callable[[F], F]:
     return mark
 
 
+NOT_KNOWN = object()
+"""What `Managed.known` answers for what it does not know."""
+
+
 class Managed:
     """A managed object; `kind` is its vmodl type."""
 
@@ -82,6 +86,10 @@ class Managed:
         method = self.property_names.get(name)
         return getattr(self, method)() if method else None
 
+    def known(self, path: str) -> Any:
+        """The value at a property path, typed, where that is known without reading the whole property."""
+        return NOT_KNOWN
+
     def operations(self) -> dict[str, Callable[[Call], Any]]:
         return {wsdl: getattr(self, name) for wsdl, name in self.operation_names.items()}
 
@@ -98,6 +106,9 @@ class World:
         self.generation = 0
         self.stopping = threading.Event()
         self.clock_ahead = timedelta()
+        self.started = datetime.now(UTC)
+        self.custom_fields: dict[str, int] = {}
+        """Custom attributes: their keys by name. A key is never used again."""
         self.session: Any = None
         """Whose call is being answered; read it under the lock."""
         self._objects: dict[str, Managed] = {}
@@ -117,6 +128,10 @@ class World:
             self._numbers[prefix] = self._numbers.get(prefix, 15) + 1
             number = self._numbers[prefix]
             return str(number) if self.esxi and prefix == "vm" else f"{prefix}-{number}"
+
+    def define(self, name: str) -> None:
+        """A custom attribute, where it is not there."""
+        self.custom_fields.setdefault(name, 101 + len(self.custom_fields))
 
     def add(self, managed: Managed) -> None:
         with self.lock:

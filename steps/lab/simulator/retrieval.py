@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from steps.lab.simulator.objects import Managed, World
+from steps.lab.simulator.objects import NOT_KNOWN, Managed, World
 from steps.lab.simulator.properties import read_path
 from steps.lab.simulator.vmodl import fault, support, vim, vmodl
 
@@ -100,6 +100,10 @@ def _read(managed: Managed, paths: list[str]) -> Found:
                 privilegeId="System.Read",
             )
             missing.append(vmodl.query.PropertyCollector.MissingProperty(path=path, fault=refused))
-        elif (value := read_path(managed, path)) is not None:
+            continue
+        value = managed.known(path)
+        if value is NOT_KNOWN:
+            value = read_path(managed, path)
+        if value is not None:
             values[path] = value
     return managed, values, missing

@@ -20,16 +20,25 @@ from steps.lab.simulator.dispatch import Dispatcher
 from steps.lab.simulator.endpoint import Endpoint
 from steps.lab.simulator.entities import unescape
 from steps.lab.simulator.folder import Datastores
-from steps.lab.simulator.inventory import DiskSpec, Inventory
+from steps.lab.simulator.inventory import Inventory
 from steps.lab.simulator.machine import Machine
+from steps.lab.simulator.machine_spec import DiskSpec
 from steps.lab.simulator.objects import OPERATIONS, World
-from steps.lab.simulator.service import AuthorizationManager, SearchIndex, ServiceInstance, ViewManager
+from steps.lab.simulator.service import (
+    AuthorizationManager,
+    CustomFieldsManager,
+    SearchIndex,
+    ServiceInstance,
+    ViewManager,
+)
 from steps.lab.simulator.session_manager import SessionManager
 from steps.lab.simulator.sessions import Sessions
 from steps.lab.simulator.snapshots import remove_all
+from steps.lab.simulator.tagging import Tagging
 from steps.lab.simulator.tasks import Tasks, fault_type
 from steps.lab.simulator.tickets import Tickets
 from steps.lab.simulator.tree import build
+from steps.lab.simulator.vapi import Vapi
 
 STOP_TIMEOUT = 10.0
 
@@ -73,13 +82,25 @@ class Simulator:
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
         sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
         tickets = Tickets()
-        root = build(self._world, self._tasks, inventory, directory)
+        self.tagging = Tagging()
+        for tag in inventory.tags:
+            self.tagging.make(tag)
+        root = build(self._world, self._tasks, inventory, directory, self.tagging)
         authorization = AuthorizationManager(self._world, inventory.denied)
         ServiceInstance(self._world, root, inventory.instance_uuid)
         SessionManager(self._world, sessions, tickets)
         PropertyCollector(self._world)
         ViewManager(self._world)
         SearchIndex(self._world, root)
+        if not self._world.esxi:
+            CustomFieldsManager(self._world)
+        self.rest = Vapi(
+            self._world,
+            sessions,
+            self.tagging,
+            "none" if self._world.esxi else inventory.rest,
+            self.calls,
+        )
         certificates = certificate.make(directory / "tls", certificate_valid, certificate_names)
         self.ca_path = certificates.ca
         """PEM of the authority that signed the server's certificate."""
@@ -92,6 +113,7 @@ class Simulator:
             Access(self._world, sessions, tickets),
             Dispatcher(self._world, sessions, authorization, self.calls),
             Datastores(self._world, root, inventory.locked_file_status, authorization),
+            self.rest,
             self.calls,
             self.served,
         )
@@ -122,7 +144,7 @@ class Simulator:
         self._endpoint.close_connections(STOP_TIMEOUT)
         self._tasks.join(STOP_TIMEOUT)
         for machine in self._world.all(Machine):
-            for disk in machine.disks:
+            for disk in machine.stored_disks:
                 disk.flatten()
                 disk.close()
 

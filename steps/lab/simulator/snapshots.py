@@ -105,7 +105,7 @@ def create(machine: Machine, call: Call) -> Any:
             f"A name has 1 to {LONGEST_NAME} characters.",
             name=call.arguments.name or "",
         )
-    if machine.spec.template or machine.spec.fault_tolerant:
+    if machine.spec.template or machine.spec.fault_tolerance != "none":
         raise fault(vmodl.fault.NotSupported, "The operation is not supported on the object.")
     asked = call.arguments
     quiesce = bool(asked.quiesceSpec is not None if call.method == "CreateSnapshotEx_Task" else asked.quiesce)

@@ -1,22 +1,30 @@
-"""The inventory tree: folders, datacenters, hosts, networks, and everything of an inventory file put into
-it."""
+"""The inventory tree: folders, datacenters, networks, and everything of an inventory file put into it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from runner.base.errors import UsageError
+from steps.lab.simulator.compute import Cluster, Compute, ComputeResource
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.entities import Entity
-from steps.lab.simulator.inventory import ESXI_DATACENTER, DatacenterSpec, Inventory
+from steps.lab.simulator.estate_spec import EstateSpec
+from steps.lab.simulator.inventory import (
+    ESXI_DATACENTER,
+    ClusterSpec,
+    DatacenterSpec,
+    DatastoreSpec,
+    Inventory,
+)
 from steps.lab.simulator.machine import Surroundings
+from steps.lab.simulator.machine_spec import MachineSpec
 from steps.lab.simulator.objects import World, provides
+from steps.lab.simulator.tagging import Tagging
 from steps.lab.simulator.tasks import Tasks
+from steps.lab.simulator.thin_machine import ThinMachine
 from steps.lab.simulator.virtual_machine import VirtualMachine
 from steps.lab.simulator.vmodl import vim
-
-ESXI_HOST = "ha-host"
-"""The moref of itself on every ESXi host."""
 
 FOLDER_TYPES = {
     "vm": ["Folder", "VirtualMachine", "VirtualApp"],
@@ -82,11 +90,18 @@ class Datacenter(Entity):
 
     @provides("datastore")
     def datastores(self) -> list[Any]:
-        return [child.ref for child in self.folders["datastore"].children]
+        below = self.folders["datastore"].descendants()
+        return [one.ref for one in below if isinstance(one, Datastore)]
 
     @provides("network")
     def networks(self) -> list[Any]:
         return [child.ref for child in self.folders["network"].children]
+
+
+class StoragePod(Folder):
+    """A datastore cluster."""
+
+    kind = vim.StoragePod
 
 
 class Network(Entity):
@@ -97,73 +112,107 @@ class Network(Entity):
         return vim.Network.Summary(network=self.ref, name=self.name, accessible=True, ipPoolName="")
 
 
-class Cluster(Entity):
-    """One host and its resource pool: enough for a VM to stand on. That an ESXi host has no cluster is
-    nothing to a backup."""
-
-    kind = vim.ClusterComputeResource
-
-    def __init__(self, world: World, parent: Entity, name: str, host_uuid: str) -> None:
-        super().__init__(world, world.number("domain-c"), name, parent)
-        host = ESXI_HOST if world.esxi else world.number("host")
-        self.host = Host(world, host, f"esxi.{name.lower()}.example", self, host_uuid)
-        self.pool = ResourcePool(world, world.number("resgroup"), "Resources", self)
-
-    @provides("host")
-    def hosts(self) -> list[Any]:
-        return [self.host.ref]
-
-    @provides("resourcePool")
-    def resource_pool(self) -> Any:
-        return self.pool.ref
-
-
-class Host(Entity):
-    kind = vim.HostSystem
-
-    def __init__(self, world: World, moid: str, name: str, parent: Entity, uuid: str) -> None:
-        super().__init__(world, moid, name, parent)
-        self._uuid = uuid
-
-    @provides("hardware")
-    def hardware(self) -> Any:
-        if not self._uuid:
-            return None  # optional, its uuid is not
-        system = vim.host.SystemInfo(vendor="VMware, Inc.", model="simulated", uuid=self._uuid)
-        return vim.host.HardwareInfo(systemInfo=system)
-
-    @provides("runtime")
-    def runtime(self) -> Any:
-        return vim.host.RuntimeInfo(
-            connectionState="connected", powerState="poweredOn", inMaintenanceMode=False
-        )
-
-
-class ResourcePool(Entity):
-    kind = vim.ResourcePool
-
-
-def build(world: World, tasks: Tasks, inventory: Inventory, directory: Path) -> Folder:
+def build(world: World, tasks: Tasks, inventory: Inventory, directory: Path, tagging: Tagging) -> Folder:
     """The root folder of everything; disk files are made below `directory`."""
     root = Folder(world, world.root_folder, "Datacenters", None, ["Folder", "Datacenter"])
+    of_machines = (name for one in inventory.datacenters for vm in one.vms for name in vm.attributes)
+    for name in (*inventory.attributes, *of_machines):
+        world.define(name)
     for spec in inventory.datacenters:
-        _datacenter(world, tasks, root, spec, directory / "datastores", inventory.host_uuid)
+        made = _Made(world, tasks, root, spec, directory / "datastores", inventory.host_uuid, tagging)
+        for machine in spec.vms:
+            made.add(machine)
+    if inventory.estate is not None:
+        spec = _datacenter_of(inventory.estate)
+        made = _Made(world, tasks, root, spec, directory / "datastores", inventory.host_uuid, tagging)
+        for index in range(inventory.estate.vms):
+            made.add_thin(inventory.estate, index)
+    for path, tags in inventory.tagged.items():
+        entity = root.below(path)
+        if entity is None:
+            raise UsageError(f"`tagged` names {path}, which is not there")
+        for tag in tags:
+            tagging.attach(tag, entity.ref)
     return root
 
 
-def _datacenter(
-    world: World, tasks: Tasks, root: Folder, spec: DatacenterSpec, directory: Path, host_uuid: str
-) -> None:
-    datacenter = Datacenter(world, root.folder(spec.folder), spec.name)
-    cluster = Cluster(world, datacenter.folders["host"], "cluster1", host_uuid)
-    stores = {
-        store.name: Datastore(world, datacenter.folders["datastore"], store, directory)
-        for store in spec.datastores
-    }
-    networks = {
-        name: Network(world, world.number("network"), name, datacenter.folders["network"]).ref
-        for name in spec.networks
-    }
-    place = Surroundings(datacenter.inventory_path, stores, networks, cluster.host.ref, cluster.pool.ref)
-    for machine in spec.vms:
-        VirtualMachine(world, tasks, datacenter.folders["vm"].folder(machine.folder), machine, place)
+def _datacenter_of(estate: EstateSpec) -> DatacenterSpec:
+    return DatacenterSpec(
+        name=estate.name,
+        clusters=tuple(
+            ClusterSpec(name=f"cluster{number + 1:02}", hosts=estate.hosts_of(number))
+            for number in range(estate.clusters)
+        ),
+        datastores=tuple(DatastoreSpec(name=estate.store(number)) for number in range(estate.datastores)),
+    )
+
+
+class _Made:
+    """One datacenter, to which VMs are added."""
+
+    def __init__(
+        self,
+        world: World,
+        tasks: Tasks,
+        root: Folder,
+        spec: DatacenterSpec,
+        directory: Path,
+        host_uuid: str,
+        tagging: Tagging,
+    ) -> None:
+        self._world, self._tasks, self._tagging = world, tasks, tagging
+        datacenter = Datacenter(world, root.folder(spec.folder), spec.name)
+        self._path = datacenter.inventory_path
+        self._folder = datacenter.folders["vm"]
+        self._compute = Compute(
+            {
+                one.name: (ComputeResource if one.standalone else Cluster)(
+                    world, datacenter.folders["host"], one, host_uuid
+                )
+                for one in spec.clusters
+            }
+        )
+        for vapp in spec.vapps:
+            self._compute.add_vapp(world, vapp, self._folder.folder(vapp.folder))
+        self._places: dict[tuple[str | None, ...], Surroundings] = {}
+        pods: dict[str, Folder] = {}
+        stores = datacenter.folders["datastore"]
+        for name in dict.fromkeys(store.cluster for store in spec.datastores if store.cluster):
+            pods[name] = StoragePod(world, world.number("group-p"), name, stores, ["Datastore"])
+        self._stores = {
+            store.name: Datastore(world, pods.get(store.cluster or "", stores), store, directory)
+            for store in spec.datastores
+        }
+        self._networks = {
+            name: Network(world, world.number("network"), name, datacenter.folders["network"]).ref
+            for name in spec.networks
+        }
+
+    def add(self, spec: MachineSpec) -> None:
+        parent = self._parent(spec)
+        self._tag(spec, VirtualMachine(self._world, self._tasks, parent, spec, self._place(spec)))
+
+    def add_thin(self, estate: EstateSpec, index: int) -> None:
+        spec = estate.machine(index)
+        place = self._place(spec)
+        made = ThinMachine(self._world, self._tasks, self._parent(spec), spec, place, (estate, index))
+        self._tag(spec, made)
+
+    def _tag(self, spec: MachineSpec, made: VirtualMachine) -> None:
+        for tag in spec.tags:
+            self._tagging.attach(tag, made.ref)
+
+    def _parent(self, spec: MachineSpec) -> Entity:
+        if spec.vapp is not None:
+            return self._compute.vapp(spec.vapp)
+        return self._folder.folder(spec.folder)
+
+    def _place(self, spec: MachineSpec) -> Surroundings:
+        """A few for thousands of VMs."""
+        key = (spec.cluster, spec.host, spec.pool, spec.vapp)
+        if key not in self._places:
+            found = self._compute.cluster(spec.cluster, spec.host)
+            host = found.hosts[spec.host or next(iter(found.hosts))].ref
+            below = found.pool(spec.pool) if spec.vapp is None else self._compute.vapp(spec.vapp)
+            self._places[key] = Surroundings(self._path, self._stores, self._networks, host, below.ref)
+        return self._places[key]

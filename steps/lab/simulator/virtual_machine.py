@@ -15,6 +15,8 @@ from steps.lab.simulator.vmodl import fault, vim, vmodl
 class VirtualMachine(Machine):
     @provides("config")
     def config(self) -> Any:
+        if not self.spec.configured:
+            return None
         views = {
             disk.key: View(disk.top, disk.capacity, disk.tracker.change_id if disk.tracker else None)
             for disk in self.disks
@@ -60,6 +62,17 @@ class VirtualMachine(Machine):
     @provides("resourcePool")
     def resource_pool(self) -> Any:
         return self.pool
+
+    @provides("parentVApp")
+    def parent_vapp(self) -> Any:
+        return self.parent.ref if self.in_vapp and self.parent is not None else None
+
+    @provides("customValue")
+    def custom_values(self) -> list[Any]:
+        return [
+            vim.CustomFieldsManager.StringValue(key=self.world.custom_fields[name], value=value)
+            for name, value in self.spec.attributes.items()
+        ]
 
     @provides("recentTask")
     def recent_tasks(self) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from runner.base.units import MiB
 from steps.lab.simulator.devices import NODES
 from steps.lab.simulator.disk import Disk
-from steps.lab.simulator.inventory import MachineSpec
+from steps.lab.simulator.machine_spec import MachineSpec
 
 
 def text(

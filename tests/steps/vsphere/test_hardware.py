@@ -172,7 +172,9 @@ def test_a_template_cannot_be_snapshotted_and_the_sentence_says_what_to_do(start
         pytest.param({"question": "Was it moved or copied?"}, "an answer in vSphere: Was it moved", id="question"),
         pytest.param({"snapshots": "disabled"}, "snapshots are switched off for it; allow them", id="disabled"),
         pytest.param({"snapshots": "locked"}, "its snapshots are locked; unlock them", id="locked"),
-        pytest.param({"fault_tolerant": True}, "protected by fault tolerance, which excludes", id="fault-tolerance"),
+        pytest.param(
+            {"fault_tolerance": "primary"}, "protected by fault tolerance, which excludes", id="fault-tolerance"
+        ),
         pytest.param({"consolidation_needed": True}, "its disks need consolidation", id="consolidation"),
     ],
 )

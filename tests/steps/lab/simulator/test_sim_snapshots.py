@@ -328,7 +328,7 @@ def test_power_changes_and_refuses_what_is_so_already(client):
     [
         pytest.param({"snapshots": "disabled"}, vim.fault.SnapshotDisabled, id="disabled"),
         pytest.param({"snapshots": "locked"}, vim.fault.SnapshotLocked, id="locked"),
-        pytest.param({"fault_tolerant": True}, vmodl.fault.NotSupported, id="fault tolerance"),
+        pytest.param({"fault_tolerance": "primary"}, vmodl.fault.NotSupported, id="fault tolerance"),
     ],
 )
 def test_what_excludes_snapshots(simulate, state, kind):

@@ -12,7 +12,7 @@ from pyVmomi import vim, vmodl
 
 from runner.base.units import KiB, MiB
 from steps.lab.simulator.disk import Disk
-from steps.lab.simulator.inventory import DiskSpec
+from steps.lab.simulator.machine_spec import DiskSpec
 from steps.lab.simulator.ranges import Ranges
 from steps.lab.simulator.tracking import Tracker, parse_change_id
 from tests.simulation import disk, machine
