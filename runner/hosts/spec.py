@@ -13,6 +13,13 @@ SSH_PORT = 22
 HIGHEST_PORT = 65535
 
 
+class HostLimits(JobModel):
+    """How much runs take at once; what is over waits."""
+
+    disks: Annotated[int, Field(ge=1)] | None = None
+    """Disks of all VMs that are worked on with this host."""
+
+
 class SshSpec(JobModel):
     """A machine behind sshd. One of `host-key` and `known-hosts` says which machine it must be; without
     either, ~/.ssh/known_hosts does."""
@@ -31,6 +38,9 @@ class SshSpec(JobModel):
     """``user@server[:port]`` to go through; its key must be in the same known-hosts."""
     ports: Annotated[str, HOW] = "10100-10200"
     """First and last TCP port of 127.0.0.1 there that exporters take where sshd forwards no unix sockets."""
+
+    limits: Annotated[HostLimits, HOW] = HostLimits()
+    """What it bears at once, of all runs that name the same `slots`."""
 
     @field_validator("ssh", "jump")
     @classmethod

@@ -80,6 +80,7 @@ class TopLevel:
             name: self._values(model, name) for name, model in registry.sections.items()
         }
         self.state = self._place("state")
+        self._require_slots()
 
     def keys(self) -> dict[str, Any]:
         """Those of `KEYS_OF_SETS` that are there, as the fields of a Job."""
@@ -171,6 +172,28 @@ class TopLevel:
             for name, one in named(self._entries, section).items()
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def _require_slots(self) -> None:
+        """Limits hold among those who share them: each is said to need the place where they are shared."""
+        if "slots" in self._entries:
+            return
+        limited = [
+            (section, name, field)
+            for section, entries in self.sections.items()
+            for name, entry in entries.items()
+            if (field := entry.limited)
+        ]
+        limited += [
+            ("hosts", name, "limits")
+            for name, spec in self.hosts.items()
+            if spec != LOCAL and spec.limits.disks is not None
+        ]
+        for section, name, field in limited:
+            self._say(
+                named(self._entries, section)[name].at,
+                f"{section}.{name}: {field} holds among all runs that name one place for it: write "
+                "slots: {in: repositories.…} beside it, or a host and a path",
+            )
 
     def _place(self, key: str) -> StateSpec | StateIn | None:
         """``state:`` or ``slots:``: a host and a path, or in what an entry of a section stands for."""

@@ -18,9 +18,10 @@ from runner.base.units import HOUR
 from runner.sets.breaker import Breaker
 from runner.sets.queue import MINE, CountDown, Lack, Queue, Waiting
 from runner.sets.request import Request
-from runner.sets.room import Room, Rooms
+from runner.sets.room import Rooms
 from runner.sets.sharing import Sharing
 from runner.sets.slots import Slots
+from runner.step.items import Room
 
 SLOTS = "slots place"
 """The cause that all children share while nobody can tell what others hold."""
@@ -127,17 +128,20 @@ class Admission:
             if self._breaker.room(2) > before:
                 self._changed.set()
 
-    def release(self, identity: str, causes: Mapping[str, str] | None = None) -> bool:
+    def release(
+        self, identity: str, causes: Mapping[str, str] | None = None, *, failed: bool = False
+    ) -> bool:
         """The child ended. `causes`: those of its failure that others would meet as well, see
-        `runner.sets.breaker.causes_of`. True if it waits again, to be tried once they are over: nothing came
-        of it yet."""
+        `runner.sets.breaker.causes_of`; `failed`: it may hold a snapshot. True if it waits again, to be tried
+        once the causes are over: nothing came of it yet."""
         with self._changing:
             request = self._admitted.pop(identity)
             self._queue.release(identity)
             if self._sharing is not None:
                 self._sharing.release(identity)
             again = self._breaker.ended(identity, causes or {}, self.waiting)
-            self._rooms.expire()
+            if failed or causes:
+                self._rooms.expire()
             if again:
                 self._queue.put(request, self._clock())
             if not self.waiting:

@@ -5,24 +5,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from runner.base.errors import SendenseError
 from runner.sets.queue import Queue
-
-EVERY = 60.0
-"""Seconds for which a measurement holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Of one resource."""
-
-    resource: str
-    """As in `Claim.resource`."""
-    measure: Callable[[], float]
-    """How much of it all that are admitted may take together; negative: none may begin. Raises SendenseError:
-    what could not be measured is no room."""
+from runner.step.items import Room
 
 
 class Rooms:
@@ -32,7 +18,7 @@ class Rooms:
         self._rooms = {room.resource: room for room in rooms}
         self._queue = queue
         self._clock = clock
-        self._measured = -math.inf
+        self._due = dict.fromkeys(self._rooms, -math.inf)
         self.failures: dict[str, SendenseError] = {}
         """Resource → why it could not be measured."""
 
@@ -43,22 +29,22 @@ class Rooms:
         return iter(self._rooms)
 
     def due(self) -> float:
-        return max(0.0, self._measured + EVERY - self._clock()) if self._rooms else math.inf
+        """Seconds until one of them is measured again."""
+        return max(0.0, min(self._due.values()) - self._clock()) if self._due else math.inf
 
     def expire(self) -> None:
-        """What came of a child may have changed it."""
-        self._measured = -math.inf
+        """What came of a child may have changed them."""
+        self._due = dict.fromkeys(self._rooms, -math.inf)
 
     def measure(self) -> None:
-        """If it is time."""
-        if not self._rooms or self.due():
-            return
-        self._measured = self._clock()
-        self.failures = {}
-        for room in self._rooms.values():
-            left = -1.0
+        """Those whose time it is."""
+        now = self._clock()
+        for resource in [resource for resource, due in self._due.items() if due <= now]:
+            room, left = self._rooms[resource], -1.0
+            self._due[resource] = now + room.every
+            self.failures.pop(resource, None)
             try:
-                left = room.measure()
+                left = room.measure(self._queue.holding.keys())
             except SendenseError as error:
-                self.failures[room.resource] = error
-            self._queue.set_capacity(room.resource, left)
+                self.failures[resource] = error
+            self._queue.set_capacity(resource, left)

@@ -3,11 +3,12 @@ one of them takes of which limit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from runner.base.model import JobModel
+from runner.base.units import MINUTE
 from runner.step.context import Answers
 
 
@@ -109,4 +110,29 @@ class Claim:
     what: str
     """In words, for who waits: ``disks read in vCenter prod at once``."""
     divided: bool = False
-    """Whether the item needs more than `limit`."""
+    """Whether the item needs more than `limit`, or may."""
+    writes: bool = False
+    """Bytes that the child is expected to write count here, which are not known yet: `amount` is 0."""
+
+    @classmethod
+    def share(cls, resource: str, wanted: int | None, limit: int, what: str) -> Claim:
+        """Of `limit`, for one that could use `wanted` at once (None: nobody knows how many)."""
+        amount = limit if wanted is None else min(wanted, limit)
+        return cls(resource, amount, limit, what, divided=wanted is None or wanted > limit)
+
+
+UNCOUNTED = 1 << 62
+"""The `limit` of a claim on what is measured: see `Room`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is measured of a resource, beside what is claimed of it."""
+
+    resource: str
+    """As in `Claim.resource`."""
+    measure: Callable[[Collection[str]], float]
+    """How much of it all that are admitted may take together; negative: none may begin. It is told whose
+    children work now (`Request.id`). Raises SendenseError: what could not be measured is no room."""
+    every: float = MINUTE
+    """Seconds for which a measurement holds."""

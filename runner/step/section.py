@@ -11,7 +11,7 @@ from runner.base.model import JobModel
 from runner.events.check_results import Observation
 from runner.hosts.state_place import StatePlace
 from runner.step.context import Context
-from runner.step.items import Census, Claim, Item, Where
+from runner.step.items import Census, Claim, Item, Room, Where
 from runner.step.tools import Tool
 
 
@@ -69,6 +69,17 @@ class Section(JobModel):
     def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
         """What a child job that works on `item` and names the entry `name` takes of this entry's limits;
         `item` may be of another section's entry: a repository counts its disks."""
+        return ()
+
+    @property
+    def limited(self) -> str:
+        """The field by which runs on this entry wait for each other, as it is spelled; empty if none is
+        set."""
+        return ""
+
+    def rooms(self, ctx: Context, name: str, items: Sequence[Item]) -> tuple[Room, ...]:
+        """How to measure what the claims of those items on the entry `name` name, where it is not
+        counted."""
         return ()
 
     @classmethod

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Collection, Sequence
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
-from runner.base.model import HostName
+from runner.base.model import HOW, HostName, JobModel, Size
+from runner.base.units import human_bytes
 from runner.hosts.host import Host
 from runner.hosts.state_place import StatePlace
 from runner.step.context import Context
+from runner.step.items import UNCOUNTED, Claim, Item, Room
 from runner.step.section import Section
 from steps.repository import layout, marker
+
+
+class RepositoryLimits(JobModel):
+    """How much runs take at once; what is over waits."""
+
+    disks: Annotated[int, Field(ge=1)] | None = None
+    """Disks that are written to this repository."""
 
 
 class Repository(Section):
@@ -24,6 +35,44 @@ class Repository(Section):
 
     def writes(self) -> StatePlace:
         return StatePlace(self.host, self.path)
+
+    limits: Annotated[RepositoryLimits, HOW] = RepositoryLimits()
+    """What it bears at once, of all runs that name the same `slots`."""
+    min_free: Annotated[Size | None, HOW] = None
+    """Bytes that stay free: a VM is begun if what those that run are expected to write leaves that and its
+    own share."""
+
+    @property
+    def limited(self) -> str:
+        return "limits" if self.limits.disks is not None else "min-free" if self.min_free is not None else ""
+
+    def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
+        """By the uuid in its marker. Raises NotARepositoryError."""
+        if not self.limited:
+            return ()
+        resource, found = f"repository {self._uuid(ctx, name)}", []
+        if self.limits.disks is not None:
+            what = f"disks written to repository {name} at once"
+            found.append(Claim.share(f"{resource} disks", item.disks, self.limits.disks, what))
+        if self.min_free is not None:
+            what = f"room in repository {name}, of which {human_bytes(self.min_free)} stay free"
+            found.append(Claim(f"{resource} room", 0, UNCOUNTED, what, writes=True))
+        return tuple(found)
+
+    def rooms(self, ctx: Context, name: str, items: Sequence[Item]) -> tuple[Room, ...]:
+        if (least := self.min_free) is None:
+            return ()
+
+        def measure(living: Collection[str]) -> float:
+            host = ctx.host(self.host)
+            marker.require(host, self.path)
+            return host.free_bytes(self.path) - least
+
+        return (Room(f"repository {self._uuid(ctx, name)} room", measure),)
+
+    def _uuid(self, ctx: Context, name: str) -> str:
+        key = ("uuid of repository", name)
+        return ctx.once(key, lambda: marker.require(ctx.host(self.host), self.path).uuid)
 
     def state_place(self) -> StatePlace:
         """Beside the VMs' directories, where no list of points looks."""

@@ -12,7 +12,7 @@ from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
-from runner.step.items import Census, Where
+from runner.step.items import Census, Item, Room, Where
 from runner.step.section import Orphan, Surroundings
 from steps.guest.guestfish import GUESTFISH
 from steps.qemu import img, nbd_server
@@ -62,6 +62,13 @@ class VCenterEntry(VCenter):
         from steps.vsphere import census
 
         return census.take(ctx, name, wheres)
+
+    def rooms(self, ctx: Context, name: str, items: Sequence[Item]) -> tuple[Room, ...]:
+        if self.limits.held_snapshots is None and self.min_free is None:
+            return ()
+        from steps.vsphere.room import rooms
+
+        return tuple(rooms(ctx, name, self.limits, self.min_free, items))
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         from steps.vsphere.checks import answers, certificate

@@ -9,7 +9,7 @@ from typing import Any
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.names import DatastoreFile, datastore_file, unescape
-from steps.vsphere.properties import read, read_many
+from steps.vsphere.properties import read, read_all, read_many
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,12 @@ def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float | No
         if name in found:
             found[name] = _percent_free(summary)
     return found
+
+
+def free_of_all(client: Client) -> dict[str, float | None]:
+    """Percent free by moref, None where vSphere does not say."""
+    seen = read_all(client, vmomi.vim.Datastore, ("summary",), "reading the free space of all datastores")
+    return {moref: _percent_free(entry.get("summary")) for moref, entry in seen.items()}
 
 
 def _percent_free(summary: Any) -> float | None:

@@ -11,9 +11,12 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from runner.base.model import HOW, FilePath, JobModel
+from runner.base.model import HOW, FilePath, JobModel, Percent
 from runner.hosts.secrets import SecretRef
+from runner.step.context import Context
+from runner.step.items import Claim, Item
 from runner.step.section import Section
+from steps.vsphere.limits import VCenterLimits, claims
 from steps.vsphere.rule import Rule
 
 HTTPS_PORT = 443
@@ -81,6 +84,11 @@ class VCenter(Section):
     tls: Annotated[CaFile | Thumbprint, HOW]
     """How it is known to be the right one: `{ca: …}` or `{thumbprint: …}`."""
 
+    limits: Annotated[VCenterLimits, HOW] = VCenterLimits()
+    """What its VMs bear at once, of all runs that name the same `slots`."""
+    min_free: Annotated[Percent | None, HOW] = None
+    """Percent that each datastore of a VM must have free for its backup to begin."""
+
     @field_validator("server")
     @classmethod
     def _plain_name(cls, value: str) -> str:
@@ -89,6 +97,13 @@ class VCenter(Section):
                 "write the host name or IP address alone, like vcenter.example.com; the port goes to `port`"
             )
         return value
+
+    @property
+    def limited(self) -> str:
+        return "limits" if self.limits != VCenterLimits() else ""
+
+    def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
+        return tuple(claims(self.limits, self.min_free, name, item))
 
     @property
     def authority(self) -> str:

@@ -1,0 +1,84 @@
+"""What a child of a set, or a job that runs by itself, takes of the limits of the entries and hosts that its
+steps name."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from runner.app.inspection import named_by
+from runner.engine.world import World
+from runner.hosts.held_lock import holder_of
+from runner.hosts.spec import SshSpec
+from runner.job.model import Job
+from runner.sets.slots import DIRECTORY, Slots
+from runner.step.items import Claim, Item, Room
+from runner.step.section import Section
+
+_GRAIN = 4
+"""Bits of a number of bytes that are kept, rounded up: VMs of about one size then wait together."""
+
+
+class Limits:
+    """Of one job, whose items all name the same entries and hosts."""
+
+    def __init__(self, job: Job, world: World, nodes: int) -> None:
+        """`job`: a child, or one that is no set; `nodes`: how many of its nodes run at once, and with that
+        how many of its disks are open."""
+        self._job = job
+        self._world = world
+        self._nodes = nodes
+        hosts, sections = named_by(job)
+        self._hosts = {
+            name: spec
+            for name in hosts
+            if isinstance(spec := job.hosts[name], SshSpec) and spec.limits.disks is not None
+        }
+        self._entries: list[tuple[str, Section]] = [
+            (name, job.sections[section][name]) for section, name in sections
+        ]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to wait for."""
+        return bool(self._hosts) or any(entry.limited for _, entry in self._entries)
+
+    def claims(self, item: Item, writes: int | None = None) -> tuple[Claim, ...]:
+        """`item` with its disks; `writes`: bytes that it is expected to write at most, None where that cannot
+        be told. Raises SendenseError."""
+        ctx = self._world.unheard("limits")
+        at_once = replace(item, disks=None if item.disks is None else min(item.disks, self._nodes))
+        found = [claim for name, entry in self._entries for claim in entry.claims(ctx, name, at_once)]
+        for name, spec in self._hosts.items():
+            assert spec.limits.disks is not None
+            resource, what = f"host {spec.identity_value()} disks", f"disks worked on with host {name} at once"
+            found.append(Claim.share(resource, at_once.disks, spec.limits.disks, what))
+        return tuple(replace(one, amount=rounded(writes or 0)) if one.writes else one for one in found)
+
+    def rooms(self, items: Sequence[Item]) -> tuple[Room, ...]:
+        """How to measure what their claims name. Raises SendenseError."""
+        ctx = self._world.unheard("room")
+        return tuple(room for name, entry in self._entries for room in entry.rooms(ctx, name, items))
+
+    def slots(self, run: str) -> Slots | None:
+        """Where runners share these limits; None if there are none. `run`: the id that this one is known
+        by."""
+        place = self._job.slots_place
+        if not self.any or place is None:
+            return None
+        holder = holder_of(run, self._job.name, self._world.execution)
+        directory = posixpath.join(place.path, DIRECTORY)
+        return Slots(self._world.lasting_host(place.host), directory, holder, place.ready)
+
+
+def nodes_at_once(claims: Iterable[Claim], nodes: int) -> int:
+    """How many nodes of a child with these claims may run at once: where it takes all of a limit, its disks
+    take turns."""
+    return min((nodes, *(claim.limit for claim in claims if claim.divided)))
+
+
+def rounded(size: int) -> int:
+    """Up, to a few digits."""
+    grain = 1 << max(0, size.bit_length() - _GRAIN)
+    return -(-size // grain) * grain
