@@ -22,7 +22,7 @@ MAY_SEE: dict[str, str] = {
     "runner/timers": "base hosts job",
     "runner/engine": "base hosts events step job",
     "runner/sets": "base hosts step job",
-    "runner/app": "base hosts events step job engine",
+    "runner/app": "base hosts events step job engine sets",
     "runner/console": "base events report step engine",
     "runner/cli": "base hosts events report step job timers engine sets app console",
     # Libraries: each knows one thing, none knows a step of the backup or another library.
@@ -92,6 +92,7 @@ LATE = {
     ("steps/sections/entries.py", "steps.readback"): "a doctor alone looks at what digests images, with libnbd",
     ("steps/sections/entries.py", "steps.sections.orphans"): "a sweep alone asks vCenters, with 90 ms of pyVmomi",
     ("steps/sections/entries.py", "steps.vsphere"): "a set alone lists VMs, with pyVmomi as well",
+    ("steps/sections/entries.py", "steps.vsphere.room"): "a set with such a limit alone asks vCenters for room",
     ("steps/sections/entries.py", "steps.vsphere.checks"): "a doctor alone asks vCenters, with pyVmomi as well",
     ("steps/vsphere/session.py", "steps.vsphere.soap"): "a class on one of pyVmomi's: most commands ask no vCenter",
     ("steps/vsphere/tls.py", "cryptography"): "17 ms: only a pinned certificate is looked into",

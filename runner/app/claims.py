@@ -52,7 +52,10 @@ class Limits:
         found = [claim for name, entry in self._entries for claim in entry.claims(ctx, name, at_once)]
         for name, spec in self._hosts.items():
             assert spec.limits.disks is not None
-            resource, what = f"host {spec.identity_value()} disks", f"disks worked on with host {name} at once"
+            resource, what = (
+                f"host {spec.identity_value()} disks",
+                f"disks worked on with host {name} at once",
+            )
             found.append(Claim.share(resource, at_once.disks, spec.limits.disks, what))
         return tuple(replace(one, amount=rounded(writes or 0)) if one.writes else one for one in found)
 

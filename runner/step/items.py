@@ -116,7 +116,7 @@ class Claim:
 
     @classmethod
     def share(cls, resource: str, wanted: int | None, limit: int, what: str) -> Claim:
-        """Of `limit`, for one that could use `wanted` at once (None: nobody knows how many)."""
+        """Of `limit`, for one that could use `wanted` at once (None: how many is unknown)."""
         amount = limit if wanted is None else min(wanted, limit)
         return cls(resource, amount, limit, what, divided=wanted is None or wanted > limit)
 
