@@ -54,7 +54,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "repository qemu guest values nbd vm points backup restore maintain coverage lab lab/simulator",
+    "repository qemu guest values nbd vm points backup restore maintain coverage notices lab lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""
 

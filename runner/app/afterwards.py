@@ -3,15 +3,20 @@ by the entry points `sendense.afterwards`; none is loaded for a job that asks fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from runner.base.errors import SendenseError
+from runner.app.records import new_run_id
+from runner.app.workspace import Workspace
+from runner.base.errors import Interrupted, LockedError, SendenseError
 from runner.base.plugins import installed, load
 from runner.events.outcomes import JobOutcome
 from runner.hosts.host import Host
+from runner.hosts.local import LocalHost
 from runner.job.model import Job
-from runner.step.context import Context
+from runner.step.context import Context, Run
 
 INSTALLED = "sendense.afterwards"
 """The group of entry points: each names an `Afterwards`."""
@@ -40,11 +45,12 @@ class After:
     job: Job
     """As it was read: of a set, the set."""
     ended: Sequence[Ended]
-    """Of a set its children, and one without an item where the set itself failed; else one."""
+    """Of a set one for each item that it selects (`not-reached`: it was not run), and one without an item
+    where the set itself failed; else one."""
     ctx: Context
-    host: Host
-    directory: str
-    """The one on `host` with the job's records; it may not be there yet."""
+    places: tuple[tuple[Host, str], ...]
+    """Directories for what is to be remembered of the job, which may not be there yet: that of its records,
+    and where that cannot be reached, one on this machine."""
     look: str
     """The command line that tells more."""
 
@@ -53,12 +59,37 @@ Afterwards = Callable[[After], None]
 """Raises SendenseError for what it could not do, which changes nothing of what came of the run."""
 
 
-def afterwards(after: After) -> None:
-    """At the end of each run of a job and of each set. Raises nothing but bugs."""
-    if after.job.notify is None:
+def afterwards(workspace: Workspace, ended: Sequence[Ended]) -> None:
+    """At the end of each run of a job that is no set's child, and of each set: while its workspace is open.
+    Raises nothing but bugs; what could not be done is warned of."""
+    job, world, state = workspace.job, workspace.world, workspace.state
+    if job.notify is None or job.child_of is not None:
         return
-    for entry in installed(INSTALLED).values():
+    if world.run is None:
+        world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
+    local = str(workspace.local / Path(state.directory).name)
+    places = ((state.host, state.directory), *(() if state.host.local else ((LocalHost(), local),)))
+    look = workspace.options.command("status", job.file)
+    # As what cleans up: also once the run was told to stop, and then for a while only.
+    after = After(job, ended, world.context(NOTICES, cleanup=True), places, look)
+    for name, entry in installed(INSTALLED).items():
         try:
             load(entry)(after)
         except SendenseError as error:
-            after.ctx.warn(f"{entry.name}: {error.message}")
+            after.ctx.warn(f"{name}: {error.message}")
+
+
+@contextmanager
+def refusals(workspace: Workspace) -> Iterator[None]:
+    """What keeps a job from beginning ends it too. Raises it again."""
+    try:
+        yield
+    except SendenseError as error:
+        afterwards(workspace, [Ended(_outcome(error), error.message)])
+        raise
+
+
+def _outcome(error: SendenseError) -> JobOutcome:
+    if isinstance(error, LockedError):
+        return "locked"
+    return "interrupted" if isinstance(error, Interrupted) else "not-begun"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from runner.app.earlier_runs import EARLIER, discard, earlier
+from runner.app.afterwards import Ended, afterwards, refusals
+from runner.app.earlier_runs import EARLIER, Earlier, discard, earlier
 from runner.app.journals import Journals
 from runner.app.options import EVENTS, Options
 from runner.app.outcome import verdict_of
@@ -72,21 +73,32 @@ def run_job(
     what keeps the run from beginning is raised (JobFileError, LockedError, UsageError, StateError). Raises
     RunBroke for a bug."""
     with open_workspace(job, options, stop, listeners) as workspace, ExitStack() as stack:
-        candidate = earlier(workspace, fresh=options.fresh).resumed
-        run_id = new_run_id() if candidate is None else candidate.id
-        stack.enter_context(workspace.lock(run_id))
-        found = earlier(workspace, fresh=options.fresh)
+        with refusals(workspace):
+            found, record = _begin(workspace, stack)
         if found.answers is not None:
             return _answer(workspace, found.answers)
-        if found.discarded:
-            with nothing_is_usage():
-                discard(workspace, found)
-        if found.resumed is None and candidate is not None:
-            run_id = new_run_id()  # it was finished by another, just before we had the lock
-        record = found.resumed or new_record(workspace.job, run_id, commit_of(workspace.job, options))
-        if options.placed is not None:
-            record = record.model_copy(update={"order": options.placed.order})
         return _Execution(workspace, record, resumed=found.resumed is not None).execute(found.said)
+
+
+def _begin(workspace: Workspace, stack: ExitStack) -> tuple[Earlier, RunRecord]:
+    """Takes the job's lock, until `stack` is closed, and discards what is to be. The record of the run that
+    is resumed, or of a new one."""
+    options = workspace.options
+    candidate = earlier(workspace, fresh=options.fresh).resumed
+    run_id = new_run_id() if candidate is None else candidate.id
+    stack.enter_context(workspace.lock(run_id))
+    found = earlier(workspace, fresh=options.fresh)
+    if found.answers is not None:
+        return found, found.answers
+    if found.discarded:
+        with nothing_is_usage():
+            discard(workspace, found)
+    if found.resumed is None and candidate is not None:
+        run_id = new_run_id()  # it was finished by another, just before we had the lock
+    record = found.resumed or new_record(workspace.job, run_id, commit_of(workspace.job, options))
+    if options.placed is not None:
+        record = record.model_copy(update={"order": options.placed.order})
+    return found, record
 
 
 def _answer(workspace: Workspace, record: RunRecord) -> Result:
@@ -230,6 +242,8 @@ class _Execution:
         return finished
 
     def _end(self, finished: RunFinished, journals: Journals) -> Result:
+        # Before the end is told, so that a notice which was not sent is part of what the run says.
+        afterwards(self._workspace, [Ended(finished.outcome, finished.error or "")])
         journals.tell_what_is_lost()
         self._workspace.bus.emit(finished)
         job, code = self._workspace.job, finished.exit_code

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from runner.app.afterwards import After, Ended
 from runner.base.errors import SendenseError
-from runner.base.sealed import Damaged, seal, unseal
-from runner.base.units import KiB
 from steps.coverage.of_job import protections
 from steps.coverage.protection import Protection
 from steps.coverage.view import span
-from steps.notices import told
+from steps.notices.record import Record
 from steps.notices.sending import Delivery, send
-from steps.notices.told import Standing, Told, news
+from steps.notices.told import Standing, news
 from steps.notices.wording import notice
-
-LIMIT = 4096 * KiB
-"""Of the record: a line for each VM in trouble."""
 
 SILENT = ("interrupted", "locked", "not-reached", "unfinished")
 """Ends that say nothing of a VM: somebody stopped it, or another run works on it. How old its newest good
@@ -27,27 +21,31 @@ point is, is told all the same."""
 
 
 def after_run(after: After) -> None:
-    """Raises SendenseError where nobody could be told."""
+    """Raises SendenseError where nobody could be told, or where that cannot be remembered."""
     notify = after.job.notify
     assert notify is not None
     now = datetime.now(UTC)
-    record = posixpath.join(after.directory, told.NAME)
-    before = _read(after, record)
-    lines, then = news(before, standings(after, now), now)
+    record = Record(after.places, after.ctx.warn)
+    before = record.read()
+    found = list(standings(after, now))
+    # A set that failed by itself says nothing of its VMs, not even which they are.
+    complete = all(one.subject or not one.failed for one in found)
+    lines, then = news(before, found, now, complete=complete)
     if lines:
-        of = None if after.job.select is None else len(after.ended)
+        of = None if after.job.select is None else sum(1 for one in after.ended if one.item)
         delivered = send(notice(after.job.name, lines, of=of, look=after.look), notify.to)
         _warn(after, delivered)
-        # Told to one of them is told: that one must not hear the same again each night.
+        # What one of them took was told: that one must not hear the same each night.
         if all(one.why_not for one in delivered):
             return
     if then != before:
-        after.host.mkdir(after.directory, parents=True)
-        after.host.write(record, seal(then.to_json_value()))
+        record.write(then)
 
 
 def standings(after: After, now: datetime) -> Iterator[Standing]:
     ages = _ages(after, now)
+    if after.job.select is not None and all(one.item for one in after.ended):
+        yield Standing("", after.job.name, failed="")
     for one in after.ended:
         yield Standing(one.item, one.name or after.job.name, _failure(one), ages.get(one.item))
 
@@ -83,17 +81,3 @@ def _warn(after: After, delivered: list[Delivery]) -> None:
     for one in delivered:
         if one.why_not:
             after.ctx.warn(f"the notice to {one.to} was not sent: {one.why_not}")
-
-
-def _read(after: After, path: str) -> Told:
-    """Raises NewerError."""
-    try:
-        return unseal(after.host.read(path, limit=LIMIT), Told, told.SCHEMA_VERSION)
-    except FileNotFoundError:
-        return Told()
-    except Damaged as error:
-        if error.newer is not None:
-            raise error.error(f"{path} on {after.host.name}") from error
-        # Said again is better than never said.
-        after.ctx.warn(f"{path} on {after.host.name} {error}: what was told before is told again")
-        return Told()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -71,11 +71,14 @@ class Line:
         return self.since is not None
 
 
-def news(before: Told, now: Iterable[Standing], at: datetime) -> tuple[list[Line], Told]:
-    """What is to be told, and what has been told once it was. A subject that is no longer there is forgotten
-    without a word."""
+def news(
+    before: Told, now: Sequence[Standing], at: datetime, *, complete: bool = True
+) -> tuple[list[Line], Told]:
+    """What is to be told, and what has been told once it was. `complete`: a subject that `now` does not have
+    is no longer there, and is forgotten without a word."""
     lines: list[Line] = []
-    still: dict[str, Open] = {}
+    named = {one.subject for one in now}
+    still = {} if complete else {key: one for key, one in before.open.items() if key not in named}
     for one in now:
         was = before.open.get(one.subject, Open(name=one.name))
         since = {kind: _settle(one, kind, was.since(kind), at, lines) for kind in KINDS}

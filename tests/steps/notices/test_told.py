@@ -1,0 +1,87 @@
+"""Each trouble is told once, and its end once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from steps.notices.told import Line, Standing, Told, news
+from steps.notices.wording import LONGEST, SHOWN, notice
+
+NIGHT = datetime(2026, 11, 30, 3, tzinfo=UTC)
+
+
+def nights(*each: list[Standing], complete: bool = True) -> list[list[tuple[str, str, bool]]]:
+    """What is told in each of them: name, kind, and whether it ended."""
+    before, found = Told(), []
+    for number, now in enumerate(each):
+        lines, before = news(before, now, NIGHT + timedelta(days=number), complete=complete)
+        found.append([(line.name, line.kind, line.is_end) for line in lines])
+    return found
+
+
+def stands(failed: str | None = "", too_old: str | None = "", subject: str = "1") -> Standing:
+    return Standing(subject, f"vm{subject}", failed, too_old)
+
+
+def test_a_failure_is_told_in_the_first_night_alone_and_its_end_once() -> None:
+    assert nights([stands("no room")], [stands("no room")], [stands("refused")], [stands()], [stands()]) == [
+        [("vm1", "failed", False)],
+        [],
+        [],
+        [("vm1", "failed", True)],
+        [],
+    ]
+
+
+def test_a_failure_after_a_recovery_is_told_again() -> None:
+    assert nights([stands("x")], [stands()], [stands("x")])[2] == [("vm1", "failed", False)]
+
+
+def test_what_was_stopped_or_could_not_be_read_says_nothing() -> None:
+    unknown = stands(None, None)
+    assert nights([unknown], [stands("x", "50 h old")], [unknown], [stands("x", "50 h old")]) == [
+        [],
+        [("vm1", "failed", False), ("vm1", "too-old", False)],
+        [],
+        [],
+    ]
+
+
+def test_a_vm_that_runs_again_but_is_still_too_old_is_told_as_half_recovered() -> None:
+    assert nights([stands("x", "old")], [stands("", "older")]) == [
+        [("vm1", "failed", False), ("vm1", "too-old", False)],
+        [("vm1", "failed", True)],
+    ]
+
+
+def test_a_vm_that_left_the_set_is_forgotten_but_not_while_the_set_itself_fails() -> None:
+    assert nights([stands("x")], [], [stands("x")])[2] == [("vm1", "failed", False)]
+    assert nights([stands("x")], [], [stands("x")], complete=False)[2] == []
+
+
+def test_a_set_of_388_with_one_cause_is_one_short_notice() -> None:
+    lines = [Line(f"vm{number}", "repository main cannot be reached", "failed") for number in range(388)]
+    told = notice("gold", [*lines, Line("db1", "no room", "failed")], of=400, look="sendense status gold.yaml")
+    assert told.title == "sendense: gold: 389 failed, of 400 VMs"
+    body = told.body.splitlines()
+    assert body[1].startswith("- 388 VMs, one cause: repository main cannot be reached (vm0, vm1, ")
+    assert body[2] == "- db1: no room"
+    assert body[-1] == "Look at it: sendense status gold.yaml"
+    assert len(body) == 4 and max(map(len, body)) <= LONGEST
+
+
+def test_many_causes_are_cut_and_counted() -> None:
+    lines = [Line(f"vm{number}", f"cause {number}", "failed") for number in range(SHOWN + 5)]
+    assert "- and 5 other causes" in notice("gold", lines, of=30, look="x").body.splitlines()
+
+
+def test_names_cannot_write_lines_of_their_own() -> None:
+    told = notice("gold\nBcc: x", [Line("vm\n- all is well\x1b[2J", "no room", "failed")], of=1, look="x")
+    assert "\n" not in told.title and "\x1b" not in told.body
+    assert not any(line.startswith("- all is well") for line in told.body.splitlines())
+
+
+def test_a_notice_of_recoveries_alone_is_good_news() -> None:
+    end = Line("vm1", "", "failed", NIGHT)
+    assert notice("gold", [end], of=1, look="x").good
+    assert not notice("gold", [end, Line("vm2", "x", "failed")], of=2, look="x").good
