@@ -116,7 +116,7 @@ def listening(pid: int) -> set[tuple[str, int]]:
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):
-            if match := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor)):
+            if match := re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink())):
                 inodes.add(match[1])
     found = set()
     for table in ("tcp", "tcp6"):
