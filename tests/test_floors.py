@@ -47,7 +47,7 @@ MAY_SEE: dict[str, str] = {
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
-    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback",
+    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback points",
     "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
     "repository",
     "steps/notices": "runner/base runner/hosts runner/app coverage",
@@ -89,6 +89,7 @@ LATE = {
     ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
     ("steps/notices/apprise_process.py", "apprise"): "it may not be installed, which is an exit code of that process",
     ("steps/sections/entries.py", "steps.nbd"): "a doctor alone looks at forwards, with libnbd",
+    ("steps/sections/entries.py", "steps.points"): "a doctor alone asks what retention copies",
     ("steps/sections/entries.py", "steps.readback"): "a doctor alone looks at what digests images, with libnbd",
     ("steps/sections/entries.py", "steps.sections.orphans"): "a sweep alone asks vCenters, with 90 ms of pyVmomi",
     ("steps/sections/entries.py", "steps.vsphere"): "a set alone lists VMs, with pyVmomi as well",

@@ -13,6 +13,7 @@ from runner.cli.options import job_options, json_option, options_from, print_jso
 from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
 from steps.commands.asked import Asked, site_argument
+from steps.points import sharing
 from steps.repository import marker
 
 INIT_SCHEMA_VERSION = 1
@@ -48,5 +49,7 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: boo
                 f"system {mounted}, {human_bytes(host.free_bytes(path))} free",
                 err=as_json,
             )
+            if why := sharing.unshared(host, path):
+                click.echo(f"note: {why}", err=True)
     if as_json:
         print_json({"schema_version": INIT_SCHEMA_VERSION, "repositories": told})

@@ -23,7 +23,7 @@ from steps.commands.make_room import Bytes
 from steps.commands.make_room import make_room as make_room_by_deleting
 from steps.commands.scope import chosen
 from steps.maintain.prune import Prune
-from steps.points import retention_plan
+from steps.points import retention_plan, sharing
 from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.repository.naming import Names
 from steps.repository.retention import Policy
@@ -107,7 +107,7 @@ def prune(
         place = one(places)
         names = Names.read(place.host, place.path)
         wanted = chosen(job, names, vms, all_vms=all_vms)
-        shares = retention_plan.may_share(place.host, place.path)
+        shares = sharing.may_share(place.host, place.path)
         plans = retention_plan.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
         problems = _problems(place, plans)
     due, refused = [plan for plan in plans if plan.due], _refused(plans)
@@ -208,4 +208,4 @@ def _show_vm(plan: VmPlan, stream: TextIO, *, all_points: bool) -> None:
     if plan.work.copied:
         stream.write(f"  {plan.work.sentence}\n")
     elif any(move.onto is None for move in plan.plan.moves):
-        stream.write(f"  {retention_plan.SHARED}\n")
+        stream.write(f"  {sharing.SHARED}\n")

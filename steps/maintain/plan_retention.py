@@ -12,7 +12,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
-from steps.points import retention_plan
+from steps.points import retention_plan, sharing
 from steps.points.retention_plan import VmPlan
 from steps.repository import retention
 from steps.repository.naming import Names
@@ -60,7 +60,7 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
     def run(self, ctx: Context, inputs: PlanRetentionIn, live: Empty) -> Chosen:
         host, root = locate(ctx, inputs.repository)
         now = datetime.now(UTC)
-        shares = retention_plan.may_share(host, root)
+        shares = sharing.may_share(host, root)
         names = Names.read(host, root)
         wanted = names.find_all(inputs.vms)
         plans = retention_plan.of_vms(

@@ -17,7 +17,7 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Lifetime, Step
-from steps.points import retention_plan
+from steps.points import retention_plan, sharing
 from steps.points.pruning import Pruning
 from steps.points.rebase import Rebuilding
 from steps.points.retention_plan import NoRoomError, VmPlan
@@ -84,7 +84,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             )
         self._lock(ctx, host, directory, inputs, live)
         img.QEMU_IMG.require(ctx, host)
-        rebuilding = Rebuilding(ctx, host, root, directory, retention_plan.can_share(host, directory))
+        rebuilding = Rebuilding(ctx, host, root, directory, sharing.can_share(host, directory))
         return Pruning(rebuilding, inputs.policy, inputs.planned, inputs.now).run()
 
     def preflight(self, ctx: Context | None, known: Known[PruneIn, Pruned]) -> Preflight[Pruned]:
@@ -147,7 +147,7 @@ def _foretold(host: Host, root: str, inputs: PruneIn) -> Preflight[Pruned]:
     if planned.work.copied:
         notes.append(planned.work.sentence)
     elif any(move.onto is None for move in planned.plan.moves):
-        notes.append(retention_plan.SHARED)
+        notes.append(sharing.SHARED)
     free = host.free_bytes(root)
     problems = (NoRoomError(host, planned, free).message,) if free < planned.work.room else ()
     drops = tuple(f"{planned.vm}/{point}" for point in planned.plan.drops)

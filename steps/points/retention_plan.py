@@ -10,9 +10,9 @@ from datetime import datetime
 
 from runner.base.errors import SendenseError
 from runner.base.model import Model
-from runner.base.units import MINUTE, MiB, counted, human_bytes, human_seconds
+from runner.base.units import MiB, counted, human_bytes
 from runner.hosts.host import Host
-from runner.hosts.script import load
+from steps.points import sharing
 from steps.qemu import img
 from steps.qemu.img import BadImageError
 from steps.repository import layout, reader, retention, vm_place
@@ -22,20 +22,8 @@ from steps.repository.retention import Move, Plan, Policy
 from steps.repository.verification_records import Marks
 from steps.repository.vm_directory import VmDirectory
 
-COPY_RATE = 100 * MiB
-"""Bytes a second that a full copy on one disk is told to take: it reads and writes the same one."""
-
 SPARE = 64 * MiB
 """Of room: manifests, tables."""
-
-_CLONES = ("btrfs", "xfs", "bcachefs", "ocfs2")
-"""File systems whose files can share blocks (ioctl_ficlonerange(2)), as `stat -f` calls them."""
-
-_FILE_SYSTEM = load("steps/points/scripts/file-system.sh")
-_TRY_REFLINK = load("steps/points/scripts/try-reflink.sh")
-
-SHARED = "fulls share their blocks, as files of its kind of file system can: only the run tries it"
-"""What a forecast says where no room for them is counted."""
 
 
 class Work(Model):
@@ -51,8 +39,8 @@ class Work(Model):
     @property
     def sentence(self) -> str:
         return (
-            f"a full copy of {human_bytes(self.copied)}, about {human_seconds(self.copied / COPY_RATE)} at "
-            f"{human_bytes(COPY_RATE)}/s; {human_bytes(self.room)} must be free"
+            f"a full copy of {human_bytes(self.copied)}, about {sharing.copied_in(self.copied)}; "
+            f"{human_bytes(self.room)} must be free"
         )
 
 
@@ -167,7 +155,7 @@ def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: dat
         return plan_of(host, vm, policy, now, shares=False)
     point, files = _next(vm, now)
     after = replace(vm, entries=(*vm.entries, point), stored={**vm.stored, **files})
-    return plan_of(host, after, policy, now, shares=may_share(host, root))
+    return plan_of(host, after, policy, now, shares=sharing.may_share(host, root))
 
 
 def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
@@ -197,20 +185,6 @@ def unread(vm: VmDirectory) -> str:
     first, *others = vm.unread
     more = f", nor {counted(len(others), 'other path')} there" if others else ""
     return f"{first.sentence}{more}: repair it, or move it out of {vm.path}"
-
-
-def may_share(host: Host, root: str) -> bool:
-    """Whether files there can share blocks, as far as the kind of its file system tells: for a plan,
-    and writes nothing anywhere. An XFS that cannot be asked is believed to be as the default."""
-    done = host.run(_FILE_SYSTEM.argv(root), timeout=MINUTE, ok=None)
-    kind, *more = done.stdout.decode(errors="replace").split() or [""]
-    return kind in _CLONES and "reflink=0" not in more
-
-
-def can_share(host: Host, directory: str) -> bool:
-    """Whether they do, by trying it with a file that is gone afterwards. Where none may be written they do
-    not."""
-    return host.run(_TRY_REFLINK.argv(directory), timeout=MINUTE, ok=None).exit_code == 0
 
 
 def stood_on(host: Host, vm: VmDirectory) -> dict[str, str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runner.base.units import MiB, human_bytes
-from runner.events.check_results import Observation, good, wrong
+from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.items import Census, Item, Room, Where
 from runner.step.section import Orphan, Surroundings
 from steps.guest.guestfish import GUESTFISH
 from steps.qemu import img, nbd_server
+from steps.repository import reader
 from steps.repository.marker import marked
 from steps.repository.section import Repository
 from steps.vsphere.section import VCenter
@@ -47,7 +48,11 @@ class RepositoryEntry(Repository):
         exporter = nbd_server.QEMU_NBD.observe(ctx, host)
         return (
             there,
-            *(() if there.state == "wrong" else (_room(host, name, self.path),)),
+            *(
+                ()
+                if there.state == "wrong"
+                else (_room(host, name, self.path), *_pruning(host, name, self.path))
+            ),
             img.QEMU_IMG.observe(ctx, host),
             exporter,
             *(() if exporter.state == "wrong" else (forwards.examine(ctx, host),)),
@@ -75,6 +80,15 @@ class VCenterEntry(VCenter):
 
         found = answers(ctx, name)
         return (found,) if found.state == "wrong" else (found, certificate(ctx, name))
+
+
+def _pruning(host: Host, name: str, path: str) -> Iterator[Observation]:
+    """What retention copies there, where it copies."""
+    from steps.points import sharing
+
+    if why := sharing.unshared(host, path):
+        vms = reader.read_all(host, path).vms.values()
+        yield noted(f"repository {name}", "pruning", f"{why}; {sharing.told(sharing.nightly(vms))}")
 
 
 def _room(host: Host, name: str, path: str) -> Observation:

@@ -10,7 +10,7 @@ import pytest
 from runner.base.units import MiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
-from steps.points import retention_plan
+from steps.points import retention_plan, sharing
 from steps.repository import parent
 from steps.repository.verification_records import Suspicion
 from tests.chain import FIRST, Chain
@@ -83,8 +83,8 @@ def test_a_dry_run_writes_nothing_into_the_repository_not_even_for_a_moment(chai
 def test_the_dry_run_asks_for_room_as_the_run_does(
     chain: Chain, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, shares: bool
 ) -> None:
-    monkeypatch.setattr(retention_plan, "may_share", lambda host, root: shares)
-    monkeypatch.setattr(retention_plan, "can_share", lambda host, directory: shares)
+    monkeypatch.setattr(sharing, "may_share", lambda host, root: shares)
+    monkeypatch.setattr(sharing, "can_share", lambda host, directory: shares)
     monkeypatch.setattr(LocalHost, "free_bytes", lambda self, path: retention_plan.SPARE + 3 * MiB // 2)
     code = 0 if shares else 1
     assert sendense(chain, "prune", "--max-chain=2", "--dry-run") == code

@@ -9,7 +9,7 @@ import pytest
 
 from runner.base.errors import DifferenceError, LockedError
 from runner.base.units import KiB, MiB
-from steps.points import pruning, retention_plan, stored
+from steps.points import pruning, retention_plan, sharing, stored
 from steps.points.pruning import ProtectedMeanwhileError
 from steps.points.rebase import MovedMeanwhileError, Rebuilding
 from steps.points.retention_plan import NoRoomError
@@ -107,7 +107,7 @@ def test_a_chain_that_is_cut_twice_is_right_also_where_a_block_is_again_as_in_th
     made.add({2000: None}, {2000: ((0, 3 * MiB, 1),)})
     for number, write in enumerate([(MiB, MiB, 2), (0, 512, 3), (MiB, MiB, 1), (2 * MiB, 512, 4)]):
         made.add({2000: number}, {2000: (write,)})
-    monkeypatch.setattr(retention_plan, "can_share", lambda host, directory: shares)
+    monkeypatch.setattr(sharing, "can_share", lambda host, directory: shares)
     # Chance must not find what is to be found by knowing where to look.
     monkeypatch.setattr("steps.points.rebase.SAMPLE_LEAST", 0)
     pruned = prune(hub, made, max_chain=2)

@@ -14,7 +14,10 @@ import pytest
 from runner.base.units import KiB, MiB
 from runner.hosts.local import LocalHost
 from steps.points import retention_plan
-from tests.chain import Chain, prune
+from steps.points.sharing import can_share, may_share, nightly, told, unshared
+from steps.repository import reader
+from steps.repository.retention import Policy
+from tests.chain import NOW, Chain, prune
 from tests.hub import Hub, hub_on
 
 SIZE = 512 * MiB
@@ -62,8 +65,9 @@ def used(place: Path) -> int:
 
 
 def test_a_point_that_becomes_a_full_shares_the_blocks_of_the_full_below_it(sharing: Hub) -> None:
-    assert retention_plan.may_share(sharing.host, sharing.root)
-    assert retention_plan.can_share(sharing.host, sharing.root)
+    assert may_share(sharing.host, sharing.root)
+    assert can_share(sharing.host, sharing.root)
+    assert unshared(sharing.host, sharing.root) == ""
     made = Chain(Path(sharing.root), capacity=CAPACITY)
     made.add({2000: None}, {2000: ((0, 15 * MiB, 1),)})
     made.add({2000: 0}, {2000: ((MiB, 200 * KiB, 2),)})
@@ -81,5 +85,23 @@ def test_a_point_that_becomes_a_full_shares_the_blocks_of_the_full_below_it(shar
 
 def test_an_xfs_that_was_made_without_shared_blocks_is_known_by_looking(tmp_path: Path) -> None:
     with on_a_file_system(tmp_path, "xfs", "-m", "reflink=0") as plain:
-        assert not retention_plan.may_share(plain.host, f"{plain.root}/")
-        assert not retention_plan.can_share(plain.host, plain.root)
+        assert not may_share(plain.host, f"{plain.root}/")
+        assert not can_share(plain.host, plain.root)
+        assert "files on this XFS, which was made without reflink, cannot share blocks" in unshared(
+            plain.host, plain.root
+        )
+
+
+def test_what_a_night_copies_is_what_the_prune_of_the_oldest_point_copies(tmp_path: Path) -> None:
+    with on_a_file_system(tmp_path, "ext4") as plain:
+        made = Chain(Path(plain.root), capacity=CAPACITY)
+        made.add({2000: None, 2001: None}, {2000: ((0, 8 * MiB, 1),), 2001: ((0, 2 * MiB, 1),)})
+        vms = reader.read_all(plain.host, plain.root).vms
+        assert told(nightly(vms.values())) == "no chain here begins with a full that others are backed by yet"
+        made.add({2000: 0, 2001: None}, {2000: ((MiB, 200 * KiB, 2),)})
+        vms = reader.read_all(plain.host, plain.root).vms
+        plan = retention_plan.plan_of(plain.host, *vms.values(), Policy(keep_last=1), NOW, shares=False)
+        night = nightly(vms.values())
+        assert (night.vms, night.bytes) == (1, plan.work.copied)
+        assert night.bytes > 8 * MiB
+        assert "files on ext4 cannot share blocks" in unshared(plain.host, plain.root)
