@@ -21,7 +21,7 @@ from runner.hosts.state_place import StatePlace
 from runner.hosts.stray_processes import is_alive
 
 SET = "set.json"
-"""What a set chose, in its directory: see `runner.app.set_record`."""
+"""What a set chose, in its directory: see `runner.sets.set_record`."""
 
 TIMEOUT = 300.0
 """Seconds: a find over 200,000 runs on disks that are busy with a night."""
