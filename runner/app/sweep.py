@@ -20,6 +20,7 @@ from runner.engine.checkpoint import RunRecord, now
 from runner.engine.recorded import Hold
 from runner.events.events import Event, Warned
 from runner.hosts.stray_processes import end, look
+from runner.job.model import Job
 from runner.step.section import Orphan
 
 SWEEP = "sweep"
@@ -45,16 +46,18 @@ class JobSwept(NamedTuple):
 
 
 def sweep_job(
-    path: Path,
+    path: Path | Job,
     options: Options,
     listeners: Sequence[Callable[[Event], None]] = (),
     *,
     dry_run: bool = False,
     stop: threading.Event = NEVER,
+    over: str | None = None,
 ) -> JobSwept:
     """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run
     that is alive has the lock: LockedError. A dry run takes no lock and changes nothing. Raises Interrupted
-    once `stop` is set: what is being released ends in order, the rest is left."""
+    once `stop` is set: what is being released ends in order, the rest is left. `over`: why unfinished runs
+    hold nothing any longer, whatever their `hold`."""
     with _open(path, options, listeners, dry_run=dry_run, stop=stop) as workspace:
         if dry_run and (holder := workspace.state.holder()) is not None:
             raise LockedError(f"the job {workspace.job.name}", holder)
@@ -73,7 +76,7 @@ def sweep_job(
                 workspace.bus.emit(Warned(node=EARLIER, text=why))
                 unknown.append(record.id)
                 continue
-            what, holds = _would_sweep(workspace, record) if dry_run else _sweep(workspace, record)
+            what, holds = _would_sweep(workspace, record) if dry_run else _sweep(workspace, record, over)
             released += [f"{record.id}: {each}" for each in what]
             if holds is not None:
                 holding[record.id] = holds
@@ -83,7 +86,7 @@ def sweep_job(
 
 
 def sweep_orphans(
-    path: Path, options: Options, *, dry_run: bool = False, stop: threading.Event = NEVER
+    path: Path | Job, options: Options, *, dry_run: bool = False, stop: threading.Event = NEVER
 ) -> Swept:
     """Releases what runs whose records are lost left, as the job's sections find it; once `stop` is set, no
     more of it. Raises LockedError while a run of the job is alive."""
@@ -106,7 +109,7 @@ def sweep_orphans(
 
 
 def abandon_run(
-    path: Path,
+    path: Path | Job,
     run_id: str,
     options: Options,
     listeners: Sequence[Callable[[Event], None]] = (),
@@ -137,7 +140,7 @@ def abandon_run(
 
 @contextmanager
 def _open(
-    path: Path,
+    path: Path | Job,
     options: Options,
     listeners: Sequence[Callable[[Event], None]],
     *,
@@ -175,13 +178,16 @@ def _why_unknown(workspace: Workspace, record: RunRecord) -> str | None:
     return of_foreign(workspace, record.id, why) if why else None
 
 
-def _sweep(workspace: Workspace, record: RunRecord) -> tuple[list[str], tuple[Hold, ...] | None]:
+def _sweep(
+    workspace: Workspace, record: RunRecord, over: str | None = None
+) -> tuple[list[str], tuple[Hold, ...] | None]:
     """What was released, and what is still held; None if that finished the run."""
     workspace.run(record)
     recorded = workspace.recorded(record)
     recorded.settle()
     is_out = workspace.is_out(record, recorded)
-    unwound = workspace.unwinding(recorded).release(succeeded=is_out, until=workspace.world.stop)
+    unwinding, stop = workspace.unwinding(recorded), workspace.world.stop
+    unwound = unwinding.release(succeeded=is_out, until=stop, over=over)
     unwound.raise_failures()
     if record.phase == "unwinding":
         ended = record.model_copy(update={"phase": "finished", "ended": now()})

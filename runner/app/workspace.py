@@ -19,9 +19,10 @@ from runner.engine.teardown import Unwinding
 from runner.engine.world import World
 from runner.events.events import Bus, Event, Warned
 from runner.hosts.local import LocalHost
+from runner.hosts.state_place import StatePlace
 from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
-from runner.job.model import Job
+from runner.job.model import LOCAL, Job
 from runner.job.nodes import Nodes
 from runner.step.context import Run
 from runner.step.registry import Registry
@@ -37,6 +38,8 @@ class Workspace:
     bus: Bus
     world: World
     state: JobState
+    place: StatePlace
+    """Where its records lie beside those of others."""
     local: Path
 
     @contextmanager
@@ -146,9 +149,8 @@ def open_workspace(
         bus.subscribe(listener)
     with scratch_of(bus) as scratch, World(job, bus, stop, scratch, options.hosts) as world:
         local = state_directory(options)
-        place = job.state_place
-        if place is None:
-            state = JobState(LocalHost("local"), str(local), job.key)
-        else:
-            state = JobState(world.lasting_host(place.host), place.path, job.key, place.ready)
-        yield Workspace(job, options, registry, bus, world, state, local)
+        place = job.state_place or StatePlace(LOCAL, str(local))
+        # This machine's own needs no connection of the job's.
+        host = LocalHost(LOCAL) if job.state_place is None else world.lasting_host(place.host)
+        state = JobState(host, place.path, job.key, place.ready)
+        yield Workspace(job, options, registry, bus, world, state, place, local)

@@ -55,17 +55,22 @@ class Unwinding:
         self._sweep = sweep
 
     def release(
-        self, *, succeeded: bool, but: Collection[NodeId] = (), until: threading.Event = NEVER
+        self,
+        *,
+        succeeded: bool,
+        but: Collection[NodeId] = (),
+        until: threading.Event = NEVER,
+        over: str | None = None,
     ) -> Unwound:
-        """Releases JOB nodes: all of them after success, else those that may be held no longer. `but` and
-        `until`: as in `abandon`."""
+        """Releases JOB nodes: all of them after success, else those that may be held no longer, or all where
+        `over` says why. `but` and `until`: as in `abandon`."""
         done = Unwound()
         if not self._is_ours(done, patient=succeeded):
             return done
         for node in heeding(until, self._recorded.snapshots()):
             if node.record.node in but:
                 continue
-            if why := _why_released(node, done, succeeded=succeeded):
+            if why := over or _why_released(node, done, succeeded=succeeded):
                 if not succeeded:
                     self._recorded.forget_what_was_seen()
                 self._undo(node, why, done)

@@ -1,4 +1,5 @@
-"""What a set remembers itself: which items it chose, and what came of each. All else its children remember."""
+"""What a set remembers itself: which items it chose, and what came of each. All else its children
+remember."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class SetRecord(Model):
     started: datetime
     ended: datetime | None = None
     items: tuple[Chosen, ...] = ()
-    """By path: those that it chose, and those it no longer finds that an unfinished run holds something of."""
+    """Those that it chose, by path, and then those that it no longer does and that an unfinished run holds
+    something of."""
 
     @property
     def by_id(self) -> dict[str, Chosen]:

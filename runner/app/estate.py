@@ -1,0 +1,274 @@
+"""All that one `sendense run` of sets, or of several jobs at once, works on: which jobs and items these are,
+the order of each, and what a set remembers of them.
+
+It selects and orders; when each begins, `runner.sets.admission` decides, and where, a placement."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from runner.app.chosen import choose
+from runner.app.gone import Gone, see_to_gone
+from runner.app.options import Options
+from runner.app.records import account, commit_of, new_run_id
+from runner.app.workspace import open_workspace
+from runner.base.errors import LockedError, UsageError
+from runner.base.suggestion import did_you_mean
+from runner.engine.checkpoint import now
+from runner.events.events import Event
+from runner.job.children import child
+from runner.job.model import Job
+from runner.job.written_job import WrittenJob
+from runner.sets.placement import Order
+from runner.sets.request import Request
+from runner.sets.set_record import Chosen, SetFile, SetRecord
+from runner.step.items import Claim, Item, Items
+
+SAVED_EVERY = 60.0
+"""Seconds between two writes of what came of a set's items: its children's own records are always there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One job that is to run, a child of a set or not."""
+
+    key: str
+    called: str
+    """For people, in a line."""
+    file: str
+    item: Item | None = None
+    only: str = ""
+    """What names it, and no other, behind ``--only``."""
+    expected: int | None = None
+    """Bytes that it may copy, where that can be said."""
+    at_most: bool = False
+    """`expected` is no more than a bound."""
+
+
+class Estate:
+    """Use as a context manager: it holds the locks of its sets."""
+
+    def __init__(
+        self,
+        options: Options,
+        stop: threading.Event,
+        listeners: Sequence[Callable[[Event], None]],
+        only: Sequence[str] = (),
+    ) -> None:
+        self._options = options
+        self._stop = stop
+        self._listeners = listeners
+        self._only = only
+        self._stack = ExitStack()
+        self._jobs: dict[str, tuple[Job, str | None]] = {}
+        """By file, with the git commit."""
+        self._sets: dict[str, OpenSet] = {}
+        self._matched: set[str] = set()
+        self.members: dict[str, Member] = {}
+        """Those that are to run, by key."""
+
+    def __enter__(self) -> Estate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, job: Job) -> OpenSet | None:
+        """Raises what keeps the job, or the whole set, from running: nothing of it runs then."""
+        file = job.file
+        if file in self._jobs:
+            raise UsageError(f"{file} is named twice")
+        self._jobs[file] = (job, commit_of(job, self._options))
+        if job.select is None:
+            self.members[file] = Member(file, job.name, file)
+            return None
+        opened = self._stack.enter_context(OpenSet(job, self._options, self._stop, self._listeners))
+        wanted = opened.choose(self._only, self._matched)
+        self._sets[file] = opened
+        self.members |= {member.key: member for member in wanted}
+        return opened
+
+    def check_only(self) -> None:
+        """Once all are added. Raises UsageError for a name behind ``--only`` that fits nothing."""
+        for name in self._only:
+            if name not in self._matched:
+                known = [item.name for one in self._sets.values() for item in one.items.chosen]
+                raise UsageError(
+                    f"--only {name}: no item that the set selects has that name, path or id"
+                    f"{did_you_mean(name, known) or ''}"
+                )
+
+    def requests(self) -> list[Request]:
+        return [
+            self._sets[member.file].request(member)
+            if member.item is not None
+            else Request(member.key, member.called, (), 0.0)
+            for member in self.members.values()
+        ]
+
+    def order(self, key: str) -> Order:
+        member, options = self.members[key], self._options
+        job, commit = self._jobs[member.file]
+        job = job if member.item is None else child(job, member.item)
+        return Order(
+            **dict(WrittenJob.of(job)),
+            key=key,
+            called=member.called,
+            git_commit=commit,
+            only=member.only,
+            settings=dict(options.overrides),
+            state=None if options.state is None else str(options.state),
+            nodes=options.nodes,
+            fresh=options.fresh,
+            break_lock=options.break_lock,
+        )
+
+    def ended(self, key: str, document: dict[str, Any], exit_code: int, error: str) -> None:
+        member = self.members[key]
+        if member.item is not None:
+            self._sets[member.file].ended(member.item.id, document, exit_code, error)
+
+
+class OpenSet:
+    """A set that runs: it is locked, what it chose is remembered, and what its vanished items held was
+    released."""
+
+    def __init__(
+        self,
+        job: Job,
+        options: Options,
+        stop: threading.Event,
+        listeners: Sequence[Callable[[Event], None]],
+    ) -> None:
+        assert job.select is not None, "only a set is opened as one"
+        self.job = job
+        self._options = options
+        self._stop = stop
+        self._listeners = listeners
+        self._stack = ExitStack()
+        self.items = Items(())
+        self.gone: tuple[Gone, ...] = ()
+        self._claims: Mapping[str, tuple[Claim, ...]] = {}
+        self._saved = 0.0
+
+    def __enter__(self) -> OpenSet:
+        """Raises LockedError."""
+        with ExitStack() as stack:
+            job, options = self.job, self._options
+            self._workspace = stack.enter_context(open_workspace(job, options, self._stop, self._listeners))
+            run = new_run_id()
+            try:
+                stack.enter_context(self._workspace.lock(run))
+            except LockedError as error:
+                raise LockedError(f"the set {job.name}", error.holder, error.token) from error
+            self._file = SetFile(self._workspace.state.host, self._workspace.state.directory)
+            self._earlier = self._file.read()
+            self._record = SetRecord(id=run, set=job.name, file=job.file, by=account(), started=now())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def choose(self, only: Sequence[str], matched: set[str]) -> list[Member]:
+        """Those that are to run; `matched` learns which of `only` named one. Raises SendenseError: fewer than
+        `at-least` are an error, and what could not be read is never taken for absent."""
+        found = choose(self.job, self._options, self._stop, self._listeners)
+        self.items = found.items
+        self._claims = found.claims
+        chosen = found.items.chosen
+        wanted = chosen if not only else tuple(_named(chosen, only, matched))
+        known = {} if self._earlier is None else self._earlier.by_id
+        if not only:
+            self.gone = see_to_gone(self._workspace, found, known)
+        kept = [one.remembered for one in self.gone if one.remembered is not None]
+        rows = [_remembered(item, known.get(item.id)) for item in chosen]
+        self._items = {row.id: row for row in (*rows, *kept)}
+        starts = {item.id for item in wanted}
+        self._items |= {
+            key: row.model_copy(update={"outcome": "", "error": "", "exit_code": None})
+            for key, row in self._items.items()
+            if key in starts
+        }
+        self._save()
+        names = _only_names(chosen)
+        return [self._member(item, names[item.id], known.get(item.id)) for item in wanted]
+
+    def _member(self, item: Item, only: str, known: Chosen | None) -> Member:
+        copied = None if known is None else known.bytes
+        # Without a run that is done the next one is a full, of no more than the disks' size.
+        expected = item.size if copied is None else copied
+        key = f"{self.job.name}@{item.id}"
+        return Member(key, item.name, self.job.file, item, only, expected, at_most=copied is None)
+
+    def request(self, member: Member) -> Request:
+        assert member.item is not None, "a child has an item"
+        priority = self.job.priority
+        known = self._items[member.item.id]
+        age = float("inf")
+        if known.bytes is not None and known.ended is not None:
+            age = (now() - known.ended).total_seconds()
+        if priority is not None and priority.age == "ignore":
+            age = 0.0
+        level = 0 if priority is None else priority.level
+        return Request(member.key, member.called, self._claims[member.item.id], age, level)
+
+    def ended(self, item: str, document: dict[str, Any], exit_code: int, error: str) -> None:
+        row = self._items[item]
+        changes: dict[str, Any] = {
+            "outcome": document.get("outcome", "failed"),
+            "run": document.get("run", ""),
+            "exit_code": exit_code,
+            "ended": now(),
+            "seconds": document.get("seconds"),
+            "error": error or ("" if exit_code == 0 else document.get("summary", "")),
+        }
+        if exit_code == 0:
+            changes["bytes"] = document.get("bytes")
+        self._items[item] = row.model_copy(update=changes)
+        if time.monotonic() - self._saved > SAVED_EVERY:
+            self._save()
+
+    def finish(self) -> None:
+        """All have ended that were begun. Raises what keeps that from being remembered."""
+        self._record = self._record.model_copy(update={"ended": now()})
+        self._save()
+
+    def _save(self) -> None:
+        self._workspace.state.hold()
+        self._file.write(self._record.model_copy(update={"items": tuple(self._items.values())}))
+        self._saved = time.monotonic()
+
+
+def _remembered(item: Item, known: Chosen | None) -> Chosen:
+    """With what came of it before."""
+    new = Chosen(id=item.id, name=item.name, path=item.path, rule=item.rule)
+    called = {"name": item.name, "path": item.path, "rule": item.rule}
+    return new if known is None else known.model_copy(update=called)
+
+
+def _named(chosen: Sequence[Item], only: Sequence[str], matched: set[str]) -> Iterator[Item]:
+    """Those that one of `only` names: by id, path or name, and where it is none of these, as a pattern."""
+    plain = {text for item in chosen for text in (item.id, item.path, item.name)}
+    exact = plain & set(only)
+    patterns = [text for text in only if text not in plain]
+    for item in chosen:
+        texts = (item.id, item.path, item.name)
+        by = {text for text in texts if text in exact}
+        by |= {each for each in patterns if any(fnmatchcase(text, each) for text in texts)}
+        if by:
+            matched |= by
+            yield item
+
+
+def _only_names(chosen: Sequence[Item]) -> dict[str, str]:
+    """By id: the name, where no other item has it, else the path."""
+    times = Counter(item.name for item in chosen)
+    return {item.id: item.name if times[item.name] == 1 else item.path or item.id for item in chosen}
