@@ -8,19 +8,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
-from runner.app.chosen import choose
 from runner.app.gone import Gone, see_to_gone
+from runner.app.inspection import named_by
 from runner.app.options import Options
 from runner.app.records import account, commit_of, new_run_id
-from runner.app.workspace import open_workspace
+from runner.app.selecting import Selected, selected, with_details
+from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import LockedError, UsageError
-from runner.base.suggestion import did_you_mean
 from runner.engine.checkpoint import now
 from runner.events.events import Event
 from runner.job.children import child
@@ -29,7 +28,7 @@ from runner.job.written_job import WrittenJob
 from runner.sets.placement import Order
 from runner.sets.request import Request
 from runner.sets.set_record import Chosen, SetFile, SetRecord
-from runner.step.items import Claim, Item, Items
+from runner.step.items import Claim, Item
 
 SAVED_EVERY = 60.0
 """Seconds between two writes of what came of a set's items: its children's own records are always there."""
@@ -70,7 +69,6 @@ class Estate:
         self._jobs: dict[str, tuple[Job, str | None]] = {}
         """By file, with the git commit."""
         self._sets: dict[str, OpenSet] = {}
-        self._matched: set[str] = set()
         self.members: dict[str, Member] = {}
         """Those that are to run, by key."""
 
@@ -90,26 +88,17 @@ class Estate:
             self.members[file] = Member(file, job.name, file)
             return None
         opened = self._stack.enter_context(OpenSet(job, self._options, self._stop, self._listeners))
-        wanted = opened.choose(self._only, self._matched)
+        wanted = opened.choose(self._only)
         self._sets[file] = opened
         self.members |= {member.key: member for member in wanted}
         return opened
 
-    def check_only(self) -> None:
-        """Once all are added. Raises UsageError for a name behind ``--only`` that fits nothing."""
-        for name in self._only:
-            if name not in self._matched:
-                known = [item.name for one in self._sets.values() for item in one.items.chosen]
-                raise UsageError(
-                    f"--only {name}: no item that the set selects has that name, path or id"
-                    f"{did_you_mean(name, known) or ''}"
-                )
-
-    def requests(self) -> list[Request]:
+    def requests(self, at: Callable[[str], tuple[Claim, ...]]) -> list[Request]:
+        """`at`: see `Placement.claims`."""
         return [
-            self._sets[member.file].request(member)
+            self._sets[member.file].request(member, at(""))
             if member.item is not None
-            else Request(member.key, member.called, (), 0.0)
+            else Request(member.key, member.called, at(""), 0.0)
             for member in self.members.values()
         ]
 
@@ -153,7 +142,7 @@ class OpenSet:
         self._stop = stop
         self._listeners = listeners
         self._stack = ExitStack()
-        self.items = Items(())
+        self.selected: Selected | None = None
         self.gone: tuple[Gone, ...] = ()
         self._claims: Mapping[str, tuple[Claim, ...]] = {}
         self._saved = 0.0
@@ -177,29 +166,38 @@ class OpenSet:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def choose(self, only: Sequence[str], matched: set[str]) -> list[Member]:
-        """Those that are to run; `matched` learns which of `only` named one. Raises SendenseError: fewer than
-        `at-least` are an error, and what could not be read is never taken for absent."""
-        found = choose(self.job, self._options, self._stop, self._listeners)
-        self.items = found.items
-        self._claims = found.claims
+    @property
+    def noun(self) -> str:
+        """What one of its items is: ``VM``."""
+        assert self.selected is not None, "it has chosen"
+        return self.selected.noun
+
+    def choose(self, only: Sequence[str]) -> list[Member]:
+        """Those that are to run. Raises SendenseError: fewer than `at-least` are an error, and what could not
+        be read is never taken for absent."""
+        with open_workspace(self.job, self._options, self._stop, self._listeners) as workspace:
+            self.selected = found = with_details(selected(workspace, only))
+            if (error := found.error) is not None and not self._may_run(found):
+                raise error
+            self._claims = _claims(workspace, found.wanted)
         chosen = found.items.chosen
-        wanted = chosen if not only else tuple(_named(chosen, only, matched))
         known = {} if self._earlier is None else self._earlier.by_id
         if not only:
             self.gone = see_to_gone(self._workspace, found, known)
         kept = [one.remembered for one in self.gone if one.remembered is not None]
         rows = [_remembered(item, known.get(item.id)) for item in chosen]
         self._items = {row.id: row for row in (*rows, *kept)}
-        starts = {item.id for item in wanted}
-        self._items |= {
-            key: row.model_copy(update={"outcome": "", "error": "", "exit_code": None})
-            for key, row in self._items.items()
-            if key in starts
-        }
+        for item in found.wanted:
+            begins = {"outcome": "", "error": "", "exit_code": None}
+            self._items[item.id] = self._items[item.id].model_copy(update=begins)
         self._save()
         names = _only_names(chosen)
-        return [self._member(item, names[item.id], known.get(item.id)) for item in wanted]
+        return [self._member(item, names[item.id], known.get(item.id)) for item in found.wanted]
+
+    def _may_run(self, found: Selected) -> bool:
+        """Some that nobody can tell of are no reason to leave all others without a backup; they are a failure
+        of the set."""
+        return len(found.items.chosen) >= max(1, found.selection.at_least)
 
     def _member(self, item: Item, only: str, known: Chosen | None) -> Member:
         copied = None if known is None else known.bytes
@@ -208,7 +206,8 @@ class OpenSet:
         key = f"{self.job.name}@{item.id}"
         return Member(key, item.name, self.job.file, item, only, expected, at_most=copied is None)
 
-    def request(self, member: Member) -> Request:
+    def request(self, member: Member, placed: tuple[Claim, ...]) -> Request:
+        """`placed`: what it takes of where it runs."""
         assert member.item is not None, "a child has an item"
         priority = self.job.priority
         known = self._items[member.item.id]
@@ -218,7 +217,7 @@ class OpenSet:
         if priority is not None and priority.age == "ignore":
             age = 0.0
         level = 0 if priority is None else priority.level
-        return Request(member.key, member.called, self._claims[member.item.id], age, level)
+        return Request(member.key, member.called, (*self._claims[member.item.id], *placed), age, level)
 
     def ended(self, item: str, document: dict[str, Any], exit_code: int, error: str) -> None:
         row = self._items[item]
@@ -254,21 +253,21 @@ def _remembered(item: Item, known: Chosen | None) -> Chosen:
     return new if known is None else known.model_copy(update=called)
 
 
-def _named(chosen: Sequence[Item], only: Sequence[str], matched: set[str]) -> Iterator[Item]:
-    """Those that one of `only` names: by id, path or name, and where it is none of these, as a pattern."""
-    plain = {text for item in chosen for text in (item.id, item.path, item.name)}
-    exact = plain & set(only)
-    patterns = [text for text in only if text not in plain]
-    for item in chosen:
-        texts = (item.id, item.path, item.name)
-        by = {text for text in texts if text in exact}
-        by |= {each for each in patterns if any(fnmatchcase(text, each) for text in texts)}
-        if by:
-            matched |= by
-            yield item
-
-
 def _only_names(chosen: Sequence[Item]) -> dict[str, str]:
     """By id: the name, where no other item has it, else the path."""
     times = Counter(item.name for item in chosen)
     return {item.id: item.name if times[item.name] == 1 else item.path or item.id for item in chosen}
+
+
+def _claims(workspace: Workspace, wanted: Sequence[Item]) -> dict[str, tuple[Claim, ...]]:
+    """By id."""
+    if not wanted:
+        return {}
+    # What differs between children stands in no name of an entry.
+    _, named = named_by(child(workspace.job, wanted[0]))
+    ctx = workspace.world.unheard("limits")
+    entries = [(workspace.world.section(section, name), name) for section, name in named]
+    return {
+        item.id: tuple(claim for entry, name in entries for claim in entry.claims(ctx, name, item))
+        for item in wanted
+    }

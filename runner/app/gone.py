@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from runner.app.chosen import ChosenItems
 from runner.app.options import Options, Placed
+from runner.app.selecting import Selected
 from runner.app.sweep import sweep_job
 from runner.app.workspace import Workspace
 from runner.base.errors import SendenseError
@@ -38,7 +38,7 @@ class Gone:
     """Of one with an unfinished run: it is named again next time."""
 
 
-def see_to_gone(workspace: Workspace, chosen: ChosenItems, known: Mapping[str, Chosen]) -> tuple[Gone, ...]:
+def see_to_gone(workspace: Workspace, chosen: Selected, known: Mapping[str, Chosen]) -> tuple[Gone, ...]:
     """`known`: what the set chose last. Raises what keeps the records from being read."""
     job, census = workspace.job, chosen.census
     # Of those nobody can tell now whether they are chosen: they are not gone.

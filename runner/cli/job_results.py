@@ -32,6 +32,8 @@ class Ended:
     what: str = ""
     error: str | None = None
     """What kept it from beginning, or from having its report."""
+    called: str = ""
+    """Of a child of a set, its item's name."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What `run --json` says of its run besides; empty where there was none."""
 
@@ -54,7 +56,7 @@ class Ended:
     @classmethod
     def told(cls, file: Path, document: Mapping[str, Any]) -> Ended:
         """What `document` says of a job that another process ran. Raises KeyError."""
-        known = {"job", "run", "exit_code", "outcome", "summary", "error"}
+        known = {"job", "run", "exit_code", "outcome", "summary", "error", "file"}
         return cls(
             file,
             document.get("job"),
@@ -63,7 +65,7 @@ class Ended:
             document["outcome"],
             document["summary"],
             document.get("error"),
-            details={name: value for name, value in document.items() if name not in {"file", *known}},
+            details={name: value for name, value in document.items() if name not in known},
         )
 
     def but(self, error: SendenseError) -> Ended:

@@ -6,12 +6,14 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 
-from runner.app.options import DEFAULT_NODES, EVENTS, Options
+from runner.app.options import DEFAULT_NODES, EVENTS, Options, read_job
 from runner.app.runs import Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
 from runner.cli.child import run_child
@@ -20,11 +22,12 @@ from runner.cli.options import (
     job_options,
     jobs_argument,
     json_option,
+    only_option,
     options_from,
     print_json,
     renamed_option,
 )
-from runner.cli.parallel import ONE_OF_SEVERAL, end_with, run_at_once
+from runner.cli.several import Several, Unread, run_several
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console.listener import Console
@@ -34,10 +37,16 @@ from runner.events.journal import read_events
 from runner.events.outcomes import of_several
 from runner.hosts import files
 from runner.hosts.limits import limit_of
+from runner.job.model import Job
 from runner.report.report import write_reports
+from runner.sets.local_placement import LocalPlacement
 from runner.step.registry import Registry
 
 RUN_SCHEMA_VERSION = 1
+
+CHILDREN = 4
+"""Children of a set that run at once where nobody says how many: each is a process of 100 MB, and each VM's
+disks are read at once."""
 
 
 def _as_child(context: click.Context, option: click.Parameter, value: bool) -> None:
@@ -62,9 +71,7 @@ def _as_child(context: click.Context, option: click.Parameter, value: bool) -> N
     "--parallel",
     type=click.IntRange(1, 64),
     metavar="N",
-    default=1,
-    show_default=True,
-    help="How many jobs may run at once, each in a process of its own.",
+    help=f"How many jobs may run at once, each in a process of its own.  [default: 1; {CHILDREN} of a set]",
 )
 @click.option(
     "--fresh", is_flag=True, help="Discard the job's unfinished run, if there is one, and start over."
@@ -83,70 +90,89 @@ def _as_child(context: click.Context, option: click.Parameter, value: bool) -> N
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
-    help="Write reports into this directory; of several jobs, each into JOB-RUN below it.",
+    help="Write reports into this directory; of several jobs, each into JOB-RUN below it; of a set, an index "
+    "with a row for each VM.",
 )
 @click.option(
     "-q", "--quiet", "level", flag_value="quiet", help="Show only what goes wrong, and the last line."
 )
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
+@only_option
 @click.option("--child", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_as_child)
-@click.option(ONE_OF_SEVERAL, "parent", type=int, metavar="PID", hidden=True)
 def run(
     jobs: tuple[Path, ...],
     settings: tuple[str, ...],
     state: Path | None,
     nodes: int,
-    parallel: int,
+    parallel: int | None,
     fresh: bool,
     break_lock: bool,
     events: Path | None,
     report: Path | None,
     level: Level | None,
     as_json: bool,
-    parent: int | None,
+    only: tuple[str, ...],
 ) -> None:
     """Run jobs, each to its end; resume a job's unfinished run.
 
-    Without --parallel they run one after the other. Of several jobs the last lines are a table: which are
-    done, which are not, and why.
+    Of a set, each VM that it selects has a run of its own, several at once; --only names some of them. Jobs
+    run one after the other without --parallel. The last lines tell which are not done, and why.
     """
     if report is not None:
         _make_room(report)
-    if parent is not None:
-        end_with(parent)
     options = options_from(settings, state, nodes=nodes, fresh=fresh, break_lock=break_lock, events=events)
-    alone = len(jobs) == 1 and parent is None
-    each = _Each(options, Registry.installed(), level or "normal", report, jobs, is_alone=alone)
+    read = [_read(job, options) for job in jobs]
+    sets = [job for job in read if isinstance(job, Job) and job.select is not None]
+    if only and len(sets) != 1:
+        raise UsageError("--only names items of one set: name that set, and no other")
     with stop_on_signals() as stop:
-        if len(jobs) > 1 and parallel > 1:
-            ended = run_at_once(jobs, parallel, _command(options, level, report), stop)
+        if sets or (len(jobs) > 1 and (parallel or 1) > 1):
+            at_once = parallel or (CHILDREN if sets else 1)
+            place = partial(LocalPlacement, at_once)
+            found = run_several(
+                read,
+                options,
+                only,
+                place,
+                stop,
+                level=level or "normal",
+                report=report,
+                keeps_documents=as_json,
+            )
         else:
-            ended = [each.run(job, stop) if not stop.is_set() else Ended(job) for job in jobs]
-        reached = [one for one in ended if one.outcome != "not-reached"]
+            each = _Each(options, Registry.installed(), level or "normal", report, jobs)
+            found = Several(len(jobs))
+            found.ended = [each.run(job, stop) for job in _until(stop, read)]
+            found.codes = [one.exit_code for one in found.ended if one.exit_code is not None]
         if as_json:
             # Before signals end us again: without an answer, the job of one of several was not begun.
-            print_json({"schema_version": RUN_SCHEMA_VERSION, "runs": [one.document() for one in reached]})
+            print_json({"schema_version": RUN_SCHEMA_VERSION, **found.document()})
             sys.stdout.flush()
-    if len(jobs) > 1:
-        print_ended(ended, sys.stderr)
-    codes = [one.exit_code for one in ended if one.exit_code is not None]
-    raise click.exceptions.Exit(130 if stop.is_set() else of_several(codes))
+    if sets:
+        found.print_outcome(options.command("run", sets[0].file) if len(jobs) == 1 else "", sys.stderr)
+    elif len(jobs) > 1:
+        print_ended([*found.ended, *_not_reached(jobs, found.ended)], sys.stderr)
+    raise click.exceptions.Exit(130 if stop.is_set() else of_several(found.codes))
 
 
-def _command(options: Options, level: Level | None, report: Path | None) -> tuple[str, ...]:
-    """What runs one of several jobs; the job is to follow."""
-    return (
-        *("run", f"{ONE_OF_SEVERAL}={os.getpid()}", "--json", f"--nodes={options.nodes}"),
-        *(f"--set={name}={value}" for name, value in options.overrides.items()),
-        *([f"--state={options.state}"] if options.state is not None else []),
-        *(["--fresh"] if options.fresh else []),
-        *(["--break-lock"] if options.break_lock else []),
-        *([f"--events={options.events}"] if options.events is not None else []),
-        *([f"--report={report}"] if report is not None else []),
-        *([f"--{level}"] if level is not None else []),
-        "--",
-    )
+def _read(path: Path, options: Options) -> Job | Unread:
+    try:
+        return read_job(path, options)
+    except SendenseError as error:
+        return path, error
+
+
+def _until(stop: StopRequest, read: Sequence[Job | Unread]) -> Iterator[Job | Unread]:
+    for job in read:
+        if stop.is_set():
+            return
+        yield job
+
+
+def _not_reached(jobs: Sequence[Path], ended: Sequence[Ended]) -> list[Ended]:
+    known = {one.file for one in ended}
+    return [Ended(job) for job in jobs if job not in known]
 
 
 @dataclass(frozen=True)
@@ -156,14 +182,16 @@ class _Each:
     level: Level
     report: Path | None
     jobs: tuple[Path, ...]
-    is_alone: bool
 
-    def run(self, job: Path, stop: StopRequest) -> Ended:
+    def run(self, read: Job | Unread, stop: StopRequest) -> Ended:
         """A bug is told with its traceback, and is this job's alone."""
+        job = Path(read.file) if isinstance(read, Job) else read[0]
         ended = Ended(job)
         try:
+            if not isinstance(read, Job):
+                raise read[1]
             with Console(self.registry.report, level=self.level) as console:
-                result, bug = self._result(job, stop, console)
+                result, bug = self._result(read, stop, console)
             if bug is not None:
                 traceback.print_exception(bug)
             ended = Ended.of(job, result, console.summary(), self.registry.makes())
@@ -179,7 +207,7 @@ class _Each:
             return ended.but(SendenseError(f"bug: {''.join(traceback.format_exception_only(error)).strip()}"))
         return ended
 
-    def _result(self, job: Path, stop: StopRequest, console: Console) -> tuple[Result, RunBroke | None]:
+    def _result(self, job: Job, stop: StopRequest, console: Console) -> tuple[Result, RunBroke | None]:
         try:
             return run_job(job, self.options, stop, [console]), None
         except RunBroke as broke:
@@ -193,7 +221,7 @@ class _Each:
             return
         # Of several jobs each has its own: `result.directory` is that of the run in that of the job.
         name = f"{result.directory.parent.name}-{result.run}"
-        directory = self.report if self.is_alone else self.report / name
+        directory = self.report if len(self.jobs) == 1 else self.report / name
         # What earlier executions of the run told, the journal alone has.
         told = fold(read_events(result.directory / EVENTS), self.registry.report) if result.told else None
         write_reports(told or console.summary(), directory)

@@ -17,6 +17,8 @@ EVENTS_SCHEMA_VERSION = 1
 
 class Event(Model):
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    child: str = Field(default="", exclude=True)
+    """In a file with the events of many jobs: which one's it is."""
 
 
 class RunStarted(Event):

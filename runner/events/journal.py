@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from runner.base.errors import StateError
 from runner.base.units import GiB, MiB
@@ -116,6 +118,10 @@ class Journal:
         for kept in self._thin(event):
             self._append(kept.model_dump_json().encode() + b"\n")
 
+    def line(self, document: Mapping[str, JsonValue]) -> None:
+        """An event of another process, which has thinned them."""
+        self._append(json.dumps(document).encode() + b"\n")
+
     def close(self) -> None:
         self._closed = True
         try:
@@ -166,6 +172,11 @@ def read_events(path: Path) -> list[Event]:
         raise StateError(f"the events cannot be read from {path}: {error.strerror}") from error
     *lines, _torn = content.split(b"\n")
     return [_read_line(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def event_of(line: str | bytes) -> Event:
+    """Raises pydantic.ValidationError."""
+    return _ADAPTER.validate_json(line)
 
 
 def _read_line(path: Path, number: int, line: bytes) -> Event:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from runner.base.errors import SendenseError
 from runner.sets.admission import Admission
+from runner.sets.breaker import causes_of
 from runner.sets.placement import ChildEnded, Order, Placement
 from runner.sets.request import Request
 
@@ -83,9 +84,7 @@ class Controller:
 
     def _end(self, ended: ChildEnded, waiting: set[str]) -> None:
         self._running.discard(ended.key)
-        failures = ended.document.get("failures", ())
-        shared = [failure["shared"] for failure in failures if failure.get("shared")]
-        if self._admission.release(ended.key, shared) and not self._is_stopping:
+        if self._admission.release(ended.key, causes_of(ended.document)) and not self._is_stopping:
             waiting.add(ended.key)
             self._watcher.again(ended)
         else:

@@ -1,0 +1,285 @@
+"""Runs the children of sets, and jobs at once: what becomes of each is shown, written down, remembered and
+told at the end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TextIO
+
+from pydantic import JsonValue
+
+from runner.app.estate import Estate, Member, OpenSet
+from runner.app.gone import Gone
+from runner.app.options import Options
+from runner.base.errors import SendenseError
+from runner.base.units import human_bytes, human_seconds
+from runner.cli.job_results import Ended, say_error
+from runner.console.plain import Level
+from runner.console.several import SeveralConsole
+from runner.console.tables import print_table
+from runner.events.events import Event, Warned
+from runner.events.journal import Journal
+from runner.events.outcomes import JobOutcome
+from runner.events.progress import Waiting
+from runner.events.several import Causes, headline
+from runner.job.model import Job
+from runner.report.several import SeveralReports
+from runner.sets.admission import Admission
+from runner.sets.breaker import causes_of
+from runner.sets.child_process import Said
+from runner.sets.controller import Controller
+from runner.sets.placement import ChildEnded, Placement, Told
+from runner.step.registry import Registry
+
+MakePlacement = Callable[[Told, Said], Placement]
+
+
+Unread = tuple[Path, SendenseError]
+"""A file that is no job, and why."""
+
+
+@dataclass
+class Several:
+    """What came of all. `ended`: of each job and child, and of each set that could not be opened; `codes`:
+    their exit codes."""
+
+    count: int = 0
+    """Of those that were to run."""
+    noun: str = "job"
+    ended: list[Ended] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    sets: list[dict[str, JsonValue]] = field(default_factory=list)
+    causes: Causes = field(default_factory=Causes)
+    copied: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def document(self) -> dict[str, JsonValue]:
+        told: dict[str, JsonValue] = {"runs": [one.document() for one in self.ended]}
+        return told | ({"sets": list(self.sets)} if self.sets else {})
+
+    def print_outcome(self, again: str, stream: TextIO) -> None:
+        """Why some are not done, by cause, and in the last line what came of all. `again`: the command line
+        that runs what is left."""
+        rows = [(cause.counted(self.noun), cause.why, cause.which) for cause in reversed(self.causes.found)]
+        if rows:
+            stream.write("\n")
+            print_table("Not done", ("", "why", "which"), rows, stream=stream)
+        done = self.codes.count(0)
+        is_done = done == self.count and not self.causes.found
+        what = headline(done, self.count, self.noun)
+        parts = [what, f"{done:,} done" if 0 < done < self.count else ""]
+        left = self.count - len(self.ended)
+        parts += [f"{left:,} not started" if left > 0 else ""]
+        parts += [f"{human_bytes(self.copied)} copied", human_seconds(time.monotonic() - self.began)]
+        line = ", ".join(filter(None, parts)) + (f"; to resume: {again}" if again and not is_done else "")
+        stream.write(f"{'✓' if is_done else '✗'} {line}\n")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """`report`: the directory of reports; `keeps_documents`: for JSON, else each is dropped once it was
+    told."""
+
+    level: Level
+    report: Path | None
+    keeps_documents: bool
+
+
+def run_several(
+    jobs: Sequence[Job | Unread],
+    options: Options,
+    only: Sequence[str],
+    make_placement: MakePlacement,
+    stop: threading.Event,
+    shown: Shown,
+) -> Several:
+    """`jobs`: also those that could not be read."""
+    found = Several()
+    files = [Path(job.file) if isinstance(job, Job) else job[0] for job in jobs]
+    warnings: list[str] = []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Warned):
+            warnings.append(f"{event.node}: {event.text}")
+
+    with Estate(options, stop, [heard], only) as estate:
+        opened = []
+        for job, file in zip(jobs, files, strict=True):
+            try:
+                if not isinstance(job, Job):
+                    raise job[1]
+                if (one := estate.add(job)) is not None:
+                    opened.append(one)
+            except SendenseError as error:
+                say_error(file, error, files)
+                ended = Ended(file).but(error)
+                found.ended.append(ended)
+                found.codes.append(error.exit_code)
+                found.causes.add(str(error), str(file))
+        found.count = len(estate.members) + len(found.ended)
+        if opened:
+            found.noun = opened[0].noun if len({one.noun for one in opened}) == 1 else "item"
+        running = _Running(found, estate, options, shown)
+        running.run(opened, make_placement, stop, warnings)
+    found.ended.sort(key=lambda one: files.index(one.file))
+    return found
+
+
+class _Running:
+    """Hears of each from the controller, and of their events from threads of the placement."""
+
+    def __init__(self, found: Several, estate: Estate, options: Options, shown: Shown) -> None:
+        self._found = found
+        self._estate = estate
+        self._shown = shown
+        self._journal = None if options.events is None else Journal(options.events)
+        self._admission = Admission()
+        self._lock = threading.Lock()
+        members = estate.members
+        waiting = {key: Waiting(one.expected, one.at_most) for key, one in members.items()}
+        names = {key: one.called for key, one in members.items()}
+        self._console = SeveralConsole(found.noun, waiting, names, level=shown.level)
+        report_of = Registry.installed().report
+        self._reports = None if shown.report is None else SeveralReports(shown.report, report_of)
+
+    def run(
+        self,
+        opened: Sequence[OpenSet],
+        make_placement: MakePlacement,
+        stop: threading.Event,
+        warnings: Sequence[str],
+    ) -> None:
+        with self._console as console:
+            for text in warnings:
+                console.note(text)
+            for one in opened:
+                self._tell_set(one)
+            with self._admission as admission:
+                placement = make_placement(self._told, console.said)
+                try:
+                    requests = self._estate.requests(placement.claims)
+                    Controller(admission, placement, self._estate.order, self, stop).run(requests)
+                finally:
+                    placement.close()
+            for one in opened:
+                self._finish(one)
+        if self._journal is not None:
+            self._journal.close()
+            if self._journal.failure:
+                print(f"sendense: {self._journal.failure}", file=sys.stderr)
+        if self._reports is not None and opened:
+            title = ", ".join(one.job.name for one in opened)
+            self._reports.write_index(title, self._found.noun, self._found.causes.found)
+
+    def _told(self, key: str, event: dict[str, JsonValue]) -> None:
+        with self._lock:
+            if self._journal is not None:
+                self._journal.line({"child": key, **event})
+            if self._reports is not None:
+                self._reports.told(key, event)
+        self._admission.told(key, event)
+        self._console.told(key, event)
+
+    def started(self, key: str) -> None:
+        self._console.started(key)
+
+    def again(self, ended: ChildEnded) -> None:
+        self._console.again(ended.key, "; ".join(causes_of(ended.document)) or ended.error)
+
+    def ended(self, ended: ChildEnded) -> None:
+        member = self._estate.members[ended.key]
+        told = _ended(member, ended)
+        assert told.exit_code is not None, "it ended"
+        self._found.codes.append(told.exit_code)
+        self._found.copied += told.details.get("bytes") or 0
+        if told.exit_code:
+            self._found.causes.add(_cause(ended, told), member.called)
+        self._estate.ended(ended.key, told.document(), told.exit_code, told.error or "")
+        self._console.ended(ended.key, told.outcome, told.what)
+        if self._reports is not None:
+            with self._lock:
+                self._reports.ended(ended.key, member.called, told.document())
+        kept = told if self._shown.keeps_documents else replace(told, details={})
+        self._found.ended.append(kept)
+
+    def _tell_set(self, one: OpenSet) -> None:
+        """What it chose, and what became of items that it no longer does."""
+        found = one.selected
+        assert found is not None, "an open set has chosen"
+        for gone in one.gone:
+            for text in _sentences(gone):
+                self._console.note(text)
+            if gone.error is not None:
+                self._fail(f"what its run holds was not released: {gone.error}", gone.item.name)
+        for unread in found.items.unread:
+            why = f"whether it is selected cannot be told: {unread.why}"
+            self._console.note(f"{unread.item.path}: {why}")
+            self._fail(why, unread.item.name)
+        self._found.sets.append(_document(one))
+
+    def _fail(self, why: str, name: str) -> None:
+        self._found.codes.append(1)
+        self._found.causes.add(why, name)
+
+    def _finish(self, one: OpenSet) -> None:
+        try:
+            one.finish()
+        except SendenseError as error:
+            self._console.note(f"what came of {one.job.name} was not remembered: {error}")
+
+
+def _ended(member: Member, ended: ChildEnded) -> Ended:
+    """One that said nothing of its end was killed, or never begun."""
+    file, called = Path(member.file), member.called if member.item is not None else ""
+    if ended.document:
+        told = Ended.told(file, {"exit_code": ended.exit_code, "summary": ended.error, **ended.document})
+        return replace(told, called=called)
+    outcome: JobOutcome = "interrupted" if ended.exit_code == 130 else "unfinished"
+    return Ended(file, None, None, ended.exit_code, outcome, ended.error, ended.error, called)
+
+
+def _cause(ended: ChildEnded, told: Ended) -> str:
+    """What others may have failed at as well: first what they are known to share, else the sentence."""
+    if shared := causes_of(ended.document):
+        return next(f"{cause}: {why}" if why else cause for cause, why in shared.items())
+    failures = told.details.get("failures") or [{"text": told.error or told.what}]
+    return str(failures[0]["text"])
+
+
+def _sentences(gone: Gone) -> list[str]:
+    told = [f"{gone.item.name}: {gone.why}"]
+    told += [f"{gone.item.name}: released {what}" for what in gone.released]
+    told += [f"{gone.item.name}: retained: {what}; `{command}` releases it" for what, command in gone.holds]
+    return told
+
+
+def _document(one: OpenSet) -> dict[str, JsonValue]:
+    found = one.selected
+    assert found is not None, "an open set has chosen"
+    unread: list[JsonValue] = [
+        {"name": each.item.name, "path": each.item.path, "why": each.why} for each in found.items.unread
+    ]
+    return {
+        "file": one.job.file,
+        "set": one.job.name,
+        "chosen": len(found.items.chosen),
+        "run": len(found.wanted),
+        "unread": unread,
+        "gone": [_document_of_gone(gone) for gone in one.gone],
+    }
+
+
+def _document_of_gone(gone: Gone) -> dict[str, JsonValue]:
+    return {
+        "item": gone.item.id,
+        "name": gone.item.name,
+        "why": gone.why,
+        "released": list(gone.released),
+        "held": [what for what, _ in gone.holds],
+        "error": None if gone.error is None else str(gone.error),
+    }
