@@ -5,6 +5,7 @@ It selects and orders; when each begins, `runner.sets.admission` decides, and wh
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from runner.app.records import account, commit_of, new_run_id
 from runner.app.selecting import Selected, selected, with_details
 from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import LockedError, UsageError
+from runner.base.units import DAY
 from runner.engine.checkpoint import now
 from runner.events.events import Event
 from runner.job.children import child
@@ -32,6 +34,11 @@ from runner.step.items import Claim, Item
 
 SAVED_EVERY = 60.0
 """Seconds between two writes of what came of a set's items: its children's own records are always there."""
+
+
+JOBS_AGE = 3650 * DAY
+"""Seconds: jobs that were named begin in the order of their names, before all but what was never backed
+up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +102,11 @@ class Estate:
 
     def requests(self, at: Callable[[str], tuple[Claim, ...]]) -> list[Request]:
         """`at`: see `Placement.claims`."""
+        ages = itertools.count(JOBS_AGE, -1)
         return [
             self._sets[member.file].request(member, at(""))
             if member.item is not None
-            else Request(member.key, member.called, at(""), 0.0)
+            else Request(member.key, member.called, at(""), next(ages))
             for member in self.members.values()
         ]
 

@@ -27,7 +27,7 @@ from runner.cli.options import (
     print_json,
     renamed_option,
 )
-from runner.cli.several import Several, Unread, run_several
+from runner.cli.several import Several, Shown, Unread, run_several
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console.listener import Console
@@ -130,16 +130,8 @@ def run(
         if sets or (len(jobs) > 1 and (parallel or 1) > 1):
             at_once = parallel or (CHILDREN if sets else 1)
             place = partial(LocalPlacement, at_once)
-            found = run_several(
-                read,
-                options,
-                only,
-                place,
-                stop,
-                level=level or "normal",
-                report=report,
-                keeps_documents=as_json,
-            )
+            shown = Shown(level or "normal", report, keeps_documents=as_json)
+            found = run_several(read, options, only, place, stop, shown)
         else:
             each = _Each(options, Registry.installed(), level or "normal", report, jobs)
             found = Several(len(jobs))

@@ -106,6 +106,8 @@ class SeveralConsole:
             self._totals.end(key, is_done=is_done)
             # On a terminal those that are done are counted: their lines would scroll away what is not.
             if not is_done or not (self._is_live or self._level == "quiet"):
+                # What came of a run without results begins with its outcome.
+                what = what.removeprefix(f"{ending.word.capitalize()}: ")
                 self._say(f"{ending.mark} {self._names[key]}  {ending.word}: {what}", ending.colour)
             self._show(lambda: self._face.tick(self._totals, time.monotonic()))
 

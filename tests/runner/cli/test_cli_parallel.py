@@ -1,19 +1,13 @@
 """Several jobs at once, each in a process of its own."""
 
 import json
-import signal
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.cli import parallel
-from runner.cli.job_results import Ended
-from tests.eventually import eventually
+from runner.events.events import RunFinished
+from runner.events.journal import read_events
 from tests.runner.cli.test_cli_job import JOB, exit_code
 
 pytestmark = pytest.mark.slow
@@ -39,9 +33,9 @@ def test_each_line_tells_its_job_and_the_table_comes_last(
 ) -> None:
     assert run(tmp_path, *jobs) == 0
     above, table = capfd.readouterr().err.split("\n3 of 3 jobs are done")
-    lines = [line.split("  ", 1) for line in above.splitlines() if line]
-    assert {name.strip() for name, _ in lines} == {"one", "two", "three"}
-    assert sum("✓ Done" in line for _, line in lines) == 3
+    lines = [line.split("  ")[1] for line in above.splitlines() if "the-" in line]
+    assert {name.removeprefix("✓ ") for name in lines} == {"the-one", "the-two", "the-three"}
+    assert sum("✓" in line for line in lines) == 3
     assert [line.split()[:2] for line in table.splitlines()[2:]] == [
         ["the-one", "done"],
         ["the-two", "done"],
@@ -68,73 +62,19 @@ def test_what_a_program_gets_is_as_of_jobs_one_after_the_other(
     assert [run_["exit_code"] for run_ in documents[1]] == [0, 2, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "answer", "outcome", "words"),
-    [
-        pytest.param(137, b"", "not-begun", "was killed by signal 9 and said nothing", id="killed"),
-        pytest.param(0, b"nonsense", "not-begun", "ended with exit code 0 and said nothing", id="nonsense"),
-        pytest.param(130, b"", "not-begun", "interrupted; run the same command again to resume", id="at-once"),
-    ],
-)
-def test_a_jobs_process_that_says_nothing_of_its_end_is_not_done(
-    exit_code: int, answer: bytes, outcome: str, words: str
+def test_one_file_has_the_events_of_all_each_with_whose_it_is(jobs: list[Path], tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    assert run(tmp_path, "--events", events, *jobs) == 0
+    ends = {event.child for event in read_events(events) if isinstance(event, RunFinished)}
+    assert ends == {str(job) for job in jobs}
+
+
+def test_a_file_that_is_named_twice_is_refused_and_the_others_run(
+    jobs: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ended = parallel.ended_of(Path("one.yaml"), exit_code, answer)
-    assert (ended.exit_code, ended.outcome) == (130 if exit_code == 130 else 1, outcome)
-    assert words in ended.what
-
-
-def test_a_job_whose_process_is_stopped_as_it_starts_was_not_reached(
-    jobs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its process dies by the signal, since it has no handler yet."""
-    code = "import os, pathlib, signal\npathlib.Path(__file__).with_name(f'{os.getpid()}.up').touch()\nsignal.pause()\n"
-    (tmp_path / "sitecustomize.py").write_text(code)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    stop = threading.Event()
-    with ThreadPoolExecutor() as pool:
-        ended = pool.submit(parallel.run_at_once, jobs, 2, ("run",), stop)
-        try:
-            assert eventually(lambda: len(list(tmp_path.glob("*.up"))) == 2)
-        finally:
-            stop.set()
-        assert ended.result(30) == [Ended(job) for job in jobs]
-
-
-def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    paths = [tmp_path / "a" / "vm.yaml", tmp_path / "b" / "vm.yaml", tmp_path / "other.yaml"]
-    assert parallel.names_of(paths) == {paths[0]: str(paths[0]), paths[1]: str(paths[1]), paths[2]: "other"}
-
-
-def test_a_jobs_process_is_asked_to_stop_when_the_one_that_started_it_is_killed() -> None:
-    """Also where that one had died before it could be watched."""
-    code = """
-import os, signal, subprocess, sys
-inner = '''
-import signal, sys
-from runner.cli import parallel
-parallel.end_with(int(sys.argv[1]))
-print("watching", flush=True)
-signal.pause()
-'''
-child = subprocess.Popen([sys.executable, "-c", inner, str(os.getpid())], stdout=subprocess.PIPE, text=True)
-assert child.stdout.readline() == "watching\\n"
-print(child.pid, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert eventually(lambda: not is_running(int(done.stdout)))
-    orphan = "from runner.cli import parallel; parallel.end_with(1 << 22)"
-    dead = subprocess.run([sys.executable, "-c", orphan], timeout=60, check=False)
-    assert dead.returncode == -signal.SIGTERM
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert run(tmp_path, jobs[0], jobs[1], jobs[0]) == 4
+    said = capfd.readouterr().err
+    assert f"{jobs[0]} is named twice" in said and "2 of 3 jobs are done" in said
 
 
 def test_the_earlier_name_of_nodes_is_told(jobs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

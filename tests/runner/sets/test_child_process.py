@@ -137,7 +137,7 @@ def test_a_job_that_fails_says_so_with_its_document(root: Path) -> None:
         pytest.param({"schema_version": 99}, "install the same version", id="of another version"),
         pytest.param(
             {"job": '{"version": 1, "name": "x", "steps": [{"id": "a", "uses": "no"}]}'},
-            "same packages",
+            "the packages with steps",
             id="of another's steps",
         ),
     ],
