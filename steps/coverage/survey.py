@@ -8,22 +8,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from runner.app.outside import context_outside_of_runs
 from runner.base.errors import Interrupted, SendenseError
-from runner.base.waiting import NEVER
 from runner.events.events import Event
 from runner.hosts.connect import OpenHosts
 from runner.job.model import Job
-from runner.step.context import Context
 from runner.step.items import Census, Item, Where
-from runner.step.section import Section
-from steps.coverage import protection
-from steps.coverage.jobs import REPOSITORIES, VCENTERS, BackupJob
+from steps.coverage.jobs import VCENTERS, BackupJob
 from steps.coverage.judgement import Seen, Taking, VCenterSeen
 from steps.coverage.meaning import Names
 from steps.coverage.protection import Protections
 from steps.coverage.reading import Read
-from steps.repository.section import Repository
+from steps.coverage.repositories import Contexts, Repositories
 
 
 @dataclass(frozen=True)
@@ -48,17 +43,12 @@ class Survey:
         hosts: OpenHosts | None = None,
     ) -> None:
         self._reads = reads
-        self._listener = listener
-        self._hosts = hosts
-        self._stack = ExitStack()
-        self._contexts: dict[int, Context] = {}
+        self._contexts = Contexts(listener, hosts)
+        self._repositories = Repositories(_jobs(reads[0]))
         self._vcenters: dict[object, _Place] = {}
-        self._repositories: dict[object, _Place] = {}
         for job in _jobs(reads[0]):
             for name, entry in job.sections.get(VCENTERS, {}).items():
                 self._vcenters.setdefault(entry, _Place(name, entry, job))
-            for name, entry in job.sections.get(REPOSITORIES, {}).items():
-                self._add_repository(job, name, entry)
         self._unread: list[str] = []
         self._censuses: dict[object, Census] = {}
         """Of each vCenter that could be read, by its entry."""
@@ -66,12 +56,16 @@ class Survey:
         self._names: dict[str, Names] = {}
 
     def __enter__(self) -> Survey:
-        self._protections = self._read_repositories()
-        self._censuses = self._read_vcenters()
+        with ExitStack() as stack:
+            stack.enter_context(self._contexts)
+            self._protections = self._repositories.read(self._contexts)
+            self._unread += [f"repository {name}: {why}" for name, why in self._protections.unread.items()]
+            self._censuses = self._read_vcenters()
+            stack.pop_all()
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        self._stack.close()
+        self._contexts.__exit__(*failure)
 
     def seen(self, read: Read) -> Seen:
         """By one of the versions."""
@@ -95,33 +89,12 @@ class Survey:
             notes=tuple(dict.fromkeys(notes)),
         )
 
-    def _add_repository(self, job: Job, name: str, entry: Section) -> None:
-        assert isinstance(entry, Repository)
-        # Two jobs may call two repositories the same.
-        taken = any(one.name == name for one in self._repositories.values())
-        called = f"{name} ({entry.path} on {entry.host})" if taken else name
-        self._repositories.setdefault(_where(job, entry), _Place(called, entry, job))
-
-    def _read_repositories(self) -> Protections:
-        found = Protections()
-        for place in self._repositories.values():
-            try:
-                host = self._context(place.job).host(place.entry.host)
-                found.all += protection.read(host, place.entry.path, place.name)
-                found.free[place.name] = host.free_bytes(place.entry.path)
-            except Interrupted:
-                raise
-            except SendenseError as error:
-                found.unread[place.name] = error.message
-                self._unread.append(f"repository {place.name}: {error.message}")
-        return found
-
     def _read_vcenters(self) -> dict[object, Census]:
         found: dict[object, Census] = {}
         for key, place in self._vcenters.items():
             wheres = tuple(where for read in self._reads for where in _wheres(read, key, place.name))
             try:
-                found[key] = place.entry.census(self._context(place.job), place.name, wheres)
+                found[key] = place.entry.census(self._contexts.of(place.job), place.name, wheres)
             except Interrupted:
                 raise
             except SendenseError as error:
@@ -166,16 +139,9 @@ class Survey:
         return self._names[census.key]
 
     def _taking(self, one: BackupJob, site: Job) -> Taking:
-        entries = one.job.sections.get(REPOSITORIES, {})
-        places = (self._repositories.get(_where(one.job, entries[name])) for name in one.repositories)
+        places = (self._repositories.called(one.job, name) for name in one.repositories)
         rpo = one.job.rpo if one.job.rpo is not None else site.rpo
-        return Taking(one.name, rpo, tuple(place.name for place in places if place is not None))
-
-    def _context(self, job: Job) -> Context:
-        if id(job) not in self._contexts:
-            opened = context_outside_of_runs(job, "coverage", NEVER, self._listener, self._hosts)
-            self._contexts[id(job)] = self._stack.enter_context(opened)
-        return self._contexts[id(job)]
+        return Taking(one.name, rpo, tuple(place for place in places if place is not None))
 
 
 def _jobs(read: Read) -> Iterator[Job]:
@@ -190,9 +156,3 @@ def _wheres(read: Read, key: object, name: str) -> Iterator[Where]:
         if select is not None and one.job.sections[select.section][select.entry] == key:
             yield select.where
     yield from (one.where for one in read.site.unprotected if one.entry in ("", name))
-
-
-def _where(job: Job, entry: Section) -> object:
-    """What makes two entries one repository: the machine and the path."""
-    assert isinstance(entry, Repository)
-    return (job.hosts[entry.host], entry.path)

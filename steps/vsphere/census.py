@@ -151,7 +151,7 @@ class _Items:
     def _facts(self, seen: Seen) -> dict[str, str]:
         chain = list(self._fitting.survey.chain(seen.host))
         cluster = next((one for one in chain[1:2] if one.kind == CLUSTER), None)
-        facts = {"moref": seen.moref, "power": seen.power}
+        facts = {"moref": seen.moref, "bios": seen.bios_uuid, "power": seen.power}
         if cluster is not None:
             facts["cluster"] = _name(cluster, cluster.moref)
         return facts

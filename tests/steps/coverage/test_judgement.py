@@ -1,0 +1,175 @@
+"""Each VM is judged by what the vCenters and repositories hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runner.base.units import HOUR
+from runner.job.model import Excuse
+from runner.step.items import Item
+from steps.coverage.document import Coverage
+from steps.coverage.judgement import Seen, Taking, VCenterSeen, judge
+from steps.coverage.protection import GoodPoint, Protection, Protections
+from tests.census import VCENTER, FakeCensus, item, uuid, where
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+def protection(number: int, age: float | None, **changes: Any) -> Protection:
+    """Of the VM with that number; `age` in hours of its newest good point."""
+    moment = None if age is None else NOW - timedelta(hours=age)
+    good = None if moment is None else GoodPoint("20261130T030000Z-3f9a", moment, 1, 2, 3.0)
+    known: dict[str, Any] = {
+        "name": f"vm{number}",
+        "inventory_path": f"DC0/vm/vm{number}",
+        "vcenter_uuid": VCENTER,
+        "instance_uuid": uuid(number),
+        "repository": "main",
+        "directory": f"/repository/vm{number}",
+        "points": 1,
+        "newest_good": good,
+        "published": moment or NOW,
+        **changes,
+    }
+    return Protection(**known)
+
+
+def judged(
+    items: list[Item],
+    *protections: Protection,
+    taken: dict[int, list[Taking]] | None = None,
+    excuses: list[Excuse] | None = None,
+    repositories_unread: dict[str, str] | None = None,
+    unread: tuple[str, ...] = (),
+    vcenters_unread: bool = False,
+    **census: Any,
+) -> Coverage:
+    vcenter = VCenterSeen("prod", FakeCensus(items, **census))
+    vcenter.taken = {uuid(number): takings for number, takings in (taken or {}).items()}
+    for one, why in vcenter.census.unreadable.items():  # type: ignore[attr-defined]
+        vcenter.unsure[one] = why
+    found = Protections(list(protections), unread=repositories_unread or {})
+    seen = Seen([vcenter], found, unread=unread, vcenters_unread=vcenters_unread)
+    return judge(seen, excuses or [], "site.yaml", NOW)
+
+
+def gold(rpo: float | None = 26 * HOUR, job: str = "gold") -> list[Taking]:
+    return [Taking(job, rpo, ("main",))]
+
+
+def excuse(*names: str, entry: str = "prod") -> Excuse:
+    return Excuse("vcenters", entry, where(*names), "scratch")
+
+
+def states(found: Coverage) -> dict[str, str]:
+    return {one.vm: one.state for one in found.vms}
+
+
+def test_the_worst_comes_first_and_of_the_too_old_the_oldest() -> None:
+    items = [item(f"vm{number}", number) for number in range(6)]
+    taken = {number: gold() for number in (1, 2, 3, 4)}
+    ages = {1: 2.0, 2: 30.0, 3: 300.0}
+    found = judged(items, *(protection(number, age) for number, age in ages.items()), taken=taken)
+    assert [(one.vm, one.state) for one in found.vms] == [
+        ("vm0", "uncovered"),
+        ("vm5", "uncovered"),
+        ("vm4", "no-point"),
+        ("vm3", "too-old"),
+        ("vm2", "too-old"),
+        ("vm1", "good"),
+    ]
+    assert found.alarming == 5 and found.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("hours", "rpo", "state"),
+    [(25.9, 26, "good"), (26.1, 26, "too-old"), (9999, None, "good")],
+    ids=["younger", "older", "without an rpo"],
+)
+def test_the_age_of_the_newest_good_point_is_held_against_the_rpo(hours: float, rpo: float | None, state: str) -> None:
+    limit = None if rpo is None else rpo * HOUR
+    found = judged([item("vm1", 1)], protection(1, hours), taken={1: gold(limit)})
+    assert states(found) == {"vm1": state} and found.vms[0].age == pytest.approx(hours * HOUR)
+
+
+def test_a_vm_of_two_jobs_has_the_shorter_rpo_and_the_newer_point_of_two_repositories() -> None:
+    taken = {1: [*gold(26 * HOUR), Taking("silver", HOUR, ("offsite",))]}
+    old, new = protection(1, 20, repository="offsite", directory="/offsite/vm1"), protection(1, 3)
+    (one,) = judged([item("vm1", 1)], old, new, taken=taken).vms
+    assert (one.state, one.rpo, one.repository) == ("too-old", HOUR, "main")
+    assert one.age == pytest.approx(3 * HOUR)
+    assert "in 2 jobs at once" in one.notes
+
+
+def test_a_point_that_is_not_good_does_not_count_and_the_reason_is_told() -> None:
+    bad = protection(1, None, why_not="disk 2000 is suspect: CBT lied")
+    newer_bad = protection(2, 50, why_not="blocks were not compared")
+    found = judged([item("vm1", 1), item("vm2", 2)], bad, newer_bad, taken={1: gold(), 2: gold()})
+    assert states(found) == {"vm1": "no-point", "vm2": "too-old"}
+    assert "disk 2000 is suspect: CBT lied" in found.vms[0].why
+    assert "a newer one is not good: blocks were not compared" in found.vms[1].why
+
+
+def test_a_vm_is_excused_with_its_reason_and_an_excuse_that_fits_nothing_is_noted() -> None:
+    items = [item("a-tmp", 1), item("db", 2), item("b-tmp", 3)]
+    found = judged(items, taken={3: gold()}, excuses=[excuse("*-tmp"), excuse("gone-*")])
+    assert states(found) == {"db": "uncovered", "b-tmp": "no-point", "a-tmp": "excused"}
+    assert found.vms[-1].why == "scratch"
+    assert "unprotected: name gone-* fits no VM: correct it, or take it out" in found.notes
+    assert any("b-tmp is excused" in note and "by gold" in note for note in found.notes)
+
+
+def test_an_excuse_of_another_vcenter_excuses_nothing_here() -> None:
+    found = judged([item("a-tmp", 1)], excuses=[excuse("*-tmp", entry="dr")])
+    assert states(found) == {"a-tmp": "uncovered"} and found.notes == ()
+
+
+def test_what_no_job_can_take_is_not_silently_fine_but_a_template_is() -> None:
+    items = [item("lost", 1), item("tpl", 2), item("away-tmp", 3), item("ok", 4)]
+    unworkable = {uuid(1): "it is inaccessible", uuid(2): "template", uuid(3): "it is inaccessible"}
+    found = judged(items, protection(4, 1), taken={4: gold()}, excuses=[excuse("*-tmp")], unworkable=unworkable)
+    assert states(found) == {"lost": "unworkable", "ok": "good", "away-tmp": "excused", "tpl": "template"}
+    assert found.vms[0].why == "cannot be backed up: it is inaccessible" and found.exit_code == 6
+
+
+def test_a_rule_that_could_not_be_decided_leaves_a_vm_unknown_not_uncovered() -> None:
+    found = judged([item("vm1", 1)], unreadable={uuid(1): "its tags could not be read"})
+    assert states(found) == {"vm1": "unknown"} and found.exit_code == 6
+
+
+def test_a_repository_that_could_not_be_read_leaves_its_vms_unknown_and_nothing_covered() -> None:
+    unread = ("repository main: it cannot be reached",)
+    found = judged([item("vm1", 1)], taken={1: gold()}, repositories_unread={"main": "x"}, unread=unread)
+    assert states(found) == {"vm1": "unknown"} and found.exit_code == 1
+
+
+def test_nothing_is_all_covered_while_something_could_not_be_read() -> None:
+    found = judged([item("vm1", 1)], protection(1, 1), taken={1: gold()}, unread=("vCenter dr: login refused",))
+    assert found.alarming == 0 and found.exit_code == 1
+
+
+def test_points_of_vms_that_are_gone_are_told_apart_from_those_of_vcenters_that_nobody_named() -> None:
+    gone = protection(7, 100)
+    elsewhere = protection(8, 50, vcenter_uuid="99999999-0000-0000-0000-000000000000")
+    found = judged([item("vm1", 1)], protection(1, 1), gone, elsewhere, taken={1: gold()})
+    assert [(one.vm, one.why.partition(" (")[0]) for one in found.gone] == [
+        ("vm8", "of a vCenter that the site does not name"),
+        ("vm7", "no longer in its vCenter"),
+    ]
+    assert found.exit_code == 0, "what is gone needs no backup"
+    unsure = judged([], elsewhere, vcenters_unread=True)
+    assert unsure.gone[0].why == "not in the vCenters that could be read"
+
+
+def test_points_of_the_same_uuid_in_another_vcenter_are_not_this_vms() -> None:
+    other = protection(1, 1, vcenter_uuid="99999999-0000-0000-0000-000000000000")
+    found = judged([item("vm1", 1)], other, taken={1: gold()})
+    assert states(found) == {"vm1": "no-point"} and len(found.gone) == 1
+
+
+def test_a_vm_in_no_job_says_that_there_are_points_of_it() -> None:
+    (one,) = judged([item("vm1", 1)], protection(1, 900, points=3)).vms
+    assert one.why == "in no job, though there are 3 points of it"
