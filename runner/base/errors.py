@@ -38,6 +38,9 @@ class SendenseError(Exception):
     transient: bool = False
     fix_first: bool = False
     """Running again cannot help before somebody has changed something, which the message says."""
+    shared: str = ""
+    """The cause, where other runs would fail of the same now, in words that name it for all of them: ``login
+    vcenter prod``, ``repository /backup on store``."""
     invalidates: tuple[str, ...] = ()
     """Names of the failed node's inputs whose nodes must run again, whatever their records say;
     ``copied/base`` is the `base` of its `copied`."""

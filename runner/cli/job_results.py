@@ -75,7 +75,10 @@ class Ended:
             outcome = _BY_ERROR.get(type(error), "not-begun")
         what = "; ".join(filter(None, (self.what, str(error).removeprefix(f"{self.file}: "))))
         code = error.exit_code if self.exit_code is None else self.exit_code
-        return replace(self, exit_code=code, outcome=outcome, what=what, error=str(error))
+        details = self.details
+        if error.shared:
+            details = {**details, "shared": {**details.get("shared", {}), error.shared: str(error)}}
+        return replace(self, exit_code=code, outcome=outcome, what=what, error=str(error), details=details)
 
     def document(self) -> dict[str, Any]:
         told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome, "summary": self.what}
@@ -90,6 +93,7 @@ def _of_run(summary: RunSummary, makes: Collection[str]) -> dict[str, Any]:
         **document(summary.results, makes),
         "warnings": [{"node": warning.node, "text": warning.text} for warning in summary.warnings],
         "failures": [{"node": failure.name, "text": failure.text} for failure in failures(summary)],
+        "shared": {node.shared: node.error or "" for node in summary.nodes if node.shared},
     }
 
 

@@ -54,5 +54,6 @@ class Failures:
                 error=str(error),
                 exit_code=self.outcome.exit_code_of(error),
                 fix_first=error.fix_first,
+                shared=error.shared,
             )
         )

@@ -19,6 +19,7 @@ class Unready(SendenseError):
         begin = "" if len(sentences) == 1 else f"{len(sentences)} problems: "
         super().__init__(f"{begin}{'; '.join(sentences)}; nothing was changed")
         self.fix_first = not any(one.passing for one in observations)
+        self.shared = next((one.shared for one in observations if one.shared), "")
 
 
 @dataclass(frozen=True)

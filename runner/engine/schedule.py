@@ -138,7 +138,13 @@ class Schedule:
         kind, code = self._nodes.spec(step).uses, error.exit_code
         self._bus.emit(
             NodeFailed(
-                node=step, step=kind, seconds=0.0, error=str(error), exit_code=code, fix_first=error.fix_first
+                node=step,
+                step=kind,
+                seconds=0.0,
+                error=str(error),
+                exit_code=code,
+                fix_first=error.fix_first,
+                shared=error.shared,
             )
         )
 

@@ -129,7 +129,9 @@ class World:
         if not host.local:
             found = self.once(("reached", name), partial(_try, host))
             if found.failure:
-                raise HostError(found.failure, transient=found.passing)
+                error = HostError(found.failure, transient=found.passing)
+                error.shared = f"host {name}"
+                raise error
         return host
 
     def claim(self, run: str) -> Holder:

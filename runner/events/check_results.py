@@ -29,6 +29,8 @@ class Observation(Model):
     """Of a file to be changed, ready to be pasted."""
     passing: bool = False
     """What is wrong may pass by itself, as a host that cannot be reached at the moment."""
+    shared: str = ""
+    """The cause of what is wrong, where other runs would meet it too: `SendenseError.shared`."""
 
     @property
     def sentence(self) -> str:
@@ -57,7 +59,8 @@ def wrong(
 
 def met(subject: str, looked_at: str, error: SendenseError) -> Observation:
     """`error` is what a run would meet."""
-    return wrong(subject, looked_at, error.message).model_copy(update={"passing": error.transient})
+    update = {"passing": error.transient, "shared": error.shared}
+    return wrong(subject, looked_at, error.message).model_copy(update=update)
 
 
 def observe(subject: str, looked_at: str, look: Callable[[], str]) -> Observation:

@@ -115,6 +115,8 @@ class NodeFailed(Event):
     exit_code: int
     fix_first: bool = False
     """Running again cannot help before somebody has changed something."""
+    shared: str = ""
+    """The cause, where other runs would fail of the same now: `SendenseError.shared`."""
 
 
 class NodeSkipped(Event):

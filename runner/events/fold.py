@@ -126,6 +126,7 @@ class Fold:
                     seconds=event.seconds,
                     error=event.error,
                     fix_first=event.fix_first,
+                    shared=event.shared,
                 )
             case NodeSkipped():
                 self._set(event.node, step=event.step, state="skipped", why=event.because)

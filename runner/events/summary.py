@@ -29,6 +29,8 @@ class NodeSummary(Model):
     error: str | None = None
     fix_first: bool = False
     """Running again cannot help before somebody has changed something, which `error` says."""
+    shared: str = ""
+    """The cause of `error`, where other runs would fail of the same now."""
     alarm: str | None = None
     """What it found that somebody must look at; its work is done."""
     undone: str | None = None

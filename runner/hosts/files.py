@@ -41,6 +41,7 @@ class NoSpaceError(SendenseError):
 
     def __init__(self, where: str, path: str) -> None:
         super().__init__(f"no space left on {where} for {path}: make room and run the same command again")
+        self.shared = f"no room on {where}"
         self.where = where
         self.path = path
 

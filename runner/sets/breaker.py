@@ -140,11 +140,5 @@ class Breaker:
 
 def causes_of(document: Mapping[str, object]) -> dict[str, str]:
     """Of a run that failed, by what `run --json` says of it."""
-    failures = document.get("failures")
-    if not isinstance(failures, list):
-        return {}
-    return {
-        str(one["shared"]): str(one.get("error", ""))
-        for one in failures
-        if isinstance(one, dict) and one.get("shared")
-    }
+    shared = document.get("shared")
+    return {str(cause): str(text) for cause, text in shared.items()} if isinstance(shared, dict) else {}

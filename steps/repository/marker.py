@@ -38,6 +38,7 @@ class NotARepositoryError(SendenseError):
             f"{path} on {host} is not a repository: mount its disk; `sendense init JOB` is only for a new "
             "repository"
         )
+        self.shared = f"repository {path} on {host}"
 
 
 class NoPlaceError(SendenseError):

@@ -27,6 +27,7 @@ from steps.vsphere import folder, reachability, service, vmomi
 from steps.vsphere.errors import PermissionMissing, Unreachable
 from steps.vsphere.faults import explained
 from steps.vsphere.names import DatastoreFile
+from steps.vsphere.refusal import Refusal, shared_by_all
 from steps.vsphere.section import Thumbprint, VCenter
 from steps.vsphere.session import Session
 from steps.vsphere.tls import Trust, sha1_thumbprint, trust
@@ -75,6 +76,7 @@ class Client:
         hold: Callable[[], None] = lambda: None,
         keepalive: float = KEEPALIVE,
         keepalive_lent: float = KEEPALIVE_LENT,
+        refusal: Refusal | None = None,
     ) -> None:
         """`hold` raises if nothing may be changed: a run has its locks."""
         self.name = name
@@ -84,6 +86,7 @@ class Client:
         self.answers: Answers | None = None
         """What a look has learnt so far, see `remembering`."""
         self._hold = hold
+        self._refusal = refusal or Refusal()
         self._keepalive = keepalive
         self._keepalive_lent = keepalive_lent
         # A login may hang, and who leaves the client or lends a cookie must not wait for it: so the lock of
@@ -207,7 +210,7 @@ class Client:
         return self.call(doing, held, repeatable=repeatable)
 
     def _call_once(self, doing: str, work: Callable[[Session], ResultT]) -> ResultT:
-        with explained(self.server, doing):
+        with shared_by_all(self.name), explained(self.server, doing):
             session = self._current()
             try:
                 return work(session)
@@ -302,7 +305,9 @@ class Client:
                 return current
             if self._now.closed:
                 raise Interrupted
-            with explained(self.server, f"logging in at {self.server} as {self.vcenter.username}"):
+            doing = f"logging in at {self.server} as {self.vcenter.username}"
+            with shared_by_all(self.name), self._refusal.noticed(), explained(self.server, doing):
+                self._refusal.heed()
                 # Of several pins the vCenter is known by its certificate alone, which may be another by now.
                 if self._now.trust is None or self._pins_several():
                     self._now.trust = trust(self.vcenter)
@@ -349,11 +354,16 @@ def vcenter(ctx: Context, name: str) -> Client:
     """The run's one client of the job's vCenter `name`, for work that ends with `ctx.stop`. Raises
     NotReached, Interrupted, and what entering a Client raises."""
 
-    def make() -> Client:
+    @contextmanager
+    def logged_in() -> Iterator[Client]:
         section: VCenter = ctx.section("vcenters", name)
-        reachability.require(ctx, name, section)
-        return Client(name, section, hold=ctx.hold)
+        with shared_by_all(name):
+            reachability.require(ctx, name, section)
+        # One client for each attempt, and one memory of a refused password for all of them.
+        refusal = ctx.once(("refused by vCenter", name), Refusal)
+        with Client(name, section, hold=ctx.hold, refusal=refusal) as client:
+            yield client
 
-    client: Client = unless_stopped(lambda: ctx.shared(("vcenter", name), make), ctx.stop)
+    client: Client = unless_stopped(lambda: ctx.shared(("vcenter", name), logged_in), ctx.stop)
     client = client.until(ctx.stop)
     return client if ctx.answers is None else client.remembering(ctx.answers)
