@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
@@ -21,7 +21,7 @@ from steps.vsphere.unset import given
 Properties = dict[str, Any]
 """By path; what is unset is absent."""
 
-Wanted = Mapping[type[vmomi.ManagedObject], Sequence[str]]
+Wanted: TypeAlias = "Mapping[type[vmomi.ManagedObject], Sequence[str]]"
 """Paths by type."""
 
 PAGE = 500
