@@ -16,7 +16,7 @@ from runner.cli.options import json_option, print_json
 from runner.cli.work import WorkGroup
 from runner.console.tables import print_table
 from steps.lab.lab import Lab, content_of, length_of, seeded
-from steps.lab.simulator import FAULTS, FaultKind
+from steps.lab.simulator import ESTATE, FAULTS, FaultKind
 
 FAULTS_SCHEMA_VERSION = 1
 
@@ -60,13 +60,20 @@ def lab() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="A YAML file with the VMs.  [default: the directory's own, in a new one the shipped inventory]",
 )
+@click.option(
+    "--estate",
+    is_flag=True,
+    help="The inventory is twelve small VMs with tags and folders, for jobs/estate.yaml.",
+)
 @json_option
-def start(directory: Path, inventory: Path | None, as_json: bool) -> None:
+def start(directory: Path, inventory: Path | None, estate: bool, as_json: bool) -> None:
     """Start a lab and leave it in the background.
 
     It writes lab.json (where all is), site.yaml, and jobs/VM.yaml for each VM, ready to run.
     """
-    made = Lab.start(directory, inventory).record
+    if estate and inventory is not None:
+        raise UsageError("give either --estate or --inventory, not both")
+    made = Lab.start(directory, ESTATE if estate else inventory).record
     if as_json:
         print_json(made.to_json_value())
         return
@@ -108,6 +115,21 @@ def write(
         content = seeded(pattern or 0, known)
     written = Lab(directory).write(vm, disk, offset, content, known)
     click.echo(f"wrote {written} bytes at {offset} to disk {disk} of {vm}")
+
+
+@lab.command()
+@directory_option
+@click.option("--vm", required=True, help="Its name, or its inventory path.")
+@click.option("--rename", default="", metavar="NAME", help="Give it another name.")
+@click.option("--tag", default="", metavar="CATEGORY/TAG", help="Put a tag on it.")
+@click.option("--untag", default="", metavar="CATEGORY/TAG", help="Take a tag off it.")
+@click.option("--unregister", is_flag=True, help="Take it out of the inventory; its files stay.")
+def change(directory: Path, vm: str, rename: str, tag: str, untag: str, unregister: bool) -> None:
+    """Change a VM as an administrator would, between two nights."""
+    if not (rename or tag or untag or unregister):
+        raise UsageError("say what to change: --rename, --tag, --untag or --unregister")
+    Lab(directory).change(vm, name=rename, tag=tag, untag=untag, gone=unregister)
+    click.echo(f"changed {vm}")
 
 
 def _beginning(context: click.Context, argument: click.Parameter, begun: str) -> list[str]:

@@ -2,6 +2,7 @@
 
     {"do": "write", "vm": "DC1/vm/db", "disk": 2000, "offset": 0, "content": "<base64>"}
     {"do": "fault", "name": "http-503", "count": 2, "parameters": {}}
+    {"do": "change", "vm": "DC1/vm/db", "name": "db2", "tag": "", "untag": "", "gone": false}
     {"do": "status"}
     {"do": "stop"}
 

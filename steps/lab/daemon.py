@@ -32,6 +32,7 @@ from steps.lab import record, site
 from steps.lab.control import Control, Operation
 from steps.lab.record import LabRecord, VCenterAt
 from steps.lab.simulator import Simulator, load_inventory
+from steps.lab.simulator.entities import escape
 from steps.lab.sshd import Sshd
 from steps.repository import marker
 
@@ -59,6 +60,7 @@ class Running:
         self, directory: Path, inventory: Path, control: Path, simulator: Simulator, sshd: Sshd
     ) -> None:
         self.simulator = simulator
+        self._directory = directory
         self.record = LabRecord(
             pid=os.getpid(),
             control=str(control),
@@ -84,6 +86,24 @@ class Running:
         except binascii.Error as error:
             raise UsageError(f"the content of a write is not base64: {error}") from error
         self.simulator.write(vm, disk, offset, plain)
+
+    def change(self, vm: str, *, name: str, tag: str, untag: str, gone: bool) -> None:
+        """What an administrator does to a VM between two nights; an empty text is left as it is."""
+        machine = self.record.vm(vm)
+        if tag:
+            self.simulator.tag(machine.path, tag)
+        if untag:
+            self.simulator.tag(machine.path, untag, attach=False)
+        now = machine
+        if name:
+            self.simulator.rename(machine.path, name)
+            folder = machine.path.rpartition("/")[0]
+            now = machine.model_copy(update={"name": name, "path": f"{folder}/{escape(name)}"})
+        if gone:
+            self.simulator.unregister(now.path)
+        after = [now if one is machine else one for one in self.record.vms if not (gone and one is machine)]
+        self.record = self.record.model_copy(update={"vms": tuple(after)})
+        record.write(self._directory, self.record)
 
     def fault(self, name: str, count: int, parameters: Mapping[str, str]) -> None:
         self.simulator.fault(name, count, **parameters)
@@ -114,6 +134,7 @@ def running(directory: Path, inventory: Path, bell: Bell) -> Iterator[Running]:
         operations: dict[str, Operation] = {
             "write": lab.write,
             "fault": lab.fault,
+            "change": lab.change,
             "status": lab.status,
             "stop": bell.ring,
         }

@@ -111,6 +111,16 @@ class Lab:
                 end += len(piece)
         return end - offset
 
+    def change(self, vm: str, *, name: str = "", tag: str = "", untag: str = "", gone: bool = False) -> None:
+        """What an administrator does to a VM between two nights: it gets another name or a tag
+        (``category/tag``), loses one, or is taken out of the inventory. Its job file stays. Raises
+        UsageError."""
+        with Asking(self.record.control) as lab:
+            lab.ask("change", vm=vm, name=name, tag=tag, untag=untag, gone=gone)
+        changed = record.read(self.directory)
+        assert changed is not None, "a lab that answers has a record"
+        self.record = changed
+
     def fault(self, name: str, count: int = 1, parameters: Mapping[str, str] | None = None) -> None:
         """The next `count` calls that it hits take it. Raises UsageError for an unknown fault or
         parameter."""

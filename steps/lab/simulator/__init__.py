@@ -14,7 +14,7 @@ with ``devices``, ``configuration``, ``snapshots`` and ``changes``; below a VM i
 """
 
 from steps.lab.simulator.faults import FAULTS, FaultKind
-from steps.lab.simulator.inventory import DEFAULT_INVENTORY, Inventory, load_inventory
+from steps.lab.simulator.inventory import DEFAULT_INVENTORY, ESTATE, Inventory, load_inventory
 from steps.lab.simulator.server import Simulator
 
-__all__ = ["DEFAULT_INVENTORY", "FAULTS", "FaultKind", "Inventory", "Simulator", "load_inventory"]
+__all__ = ["DEFAULT_INVENTORY", "ESTATE", "FAULTS", "FaultKind", "Inventory", "Simulator", "load_inventory"]

@@ -155,3 +155,4 @@ def _anchor(value: object, base: Path) -> None:
 
 
 DEFAULT_INVENTORY = Path(__file__).with_name("inventory.yaml")
+ESTATE = Path(__file__).with_name("estate.yaml")

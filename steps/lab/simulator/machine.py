@@ -13,7 +13,7 @@ from steps.lab.simulator import vmx
 from steps.lab.simulator.datastore import Datastore, take_directory
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.disk import Disk, Layer
-from steps.lab.simulator.entities import Entity, stable_uuid
+from steps.lab.simulator.entities import Entity, escape, stable_uuid
 from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
 from steps.lab.simulator.objects import Managed, World, provides
 from steps.lab.simulator.rawfile import replace_text
@@ -98,6 +98,21 @@ class Machine(Entity):
         if self.spec.nvram and not self.path("nvram").exists():
             self.path("nvram").write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
         self.touch()
+
+    def rename(self, name: str) -> None:
+        """In the inventory alone: its files keep the names that they have."""
+        self.name = escape(name)
+        self.spec = self.spec.model_copy(update={"name": name})
+        self.touch()
+
+    def unregister(self) -> None:
+        """Takes it out of the inventory; its files stay."""
+        if self.parent is not None:
+            self.parent.children.remove(self)
+        for disk in self.stored_disks:
+            disk.flatten()
+            disk.close()
+        self.world.remove(self)
 
     def add_disk(self, spec: DiskSpec) -> None:
         """Tracked from the next stun on."""

@@ -223,6 +223,26 @@ class Simulator:
                 raise UsageError(f"disk {key} of {vm} cannot be removed: the VM has a snapshot")
             machine.remove_disk(key)
 
+    def rename(self, vm: str, name: str) -> None:
+        """Raises UsageError where another VM of its folder has that name."""
+        with self._world.lock:
+            machine = self._machine(vm)
+            beside = machine.parent.children if machine.parent is not None else []
+            if any(one is not machine and unescape(one.name) == name for one in beside):
+                raise UsageError(f"{vm} cannot be called '{name}': another VM beside it is")
+            machine.rename(name)
+
+    def unregister(self, vm: str) -> None:
+        """Takes it out of the inventory; its files stay."""
+        with self._world.lock:
+            self._machine(vm).unregister()
+
+    def tag(self, vm: str, tag: str, *, attach: bool = True) -> None:
+        """``category/tag``, made where it is not there."""
+        with self._world.lock:
+            reference = self._machine(vm).ref
+            (self.tagging.attach if attach else self.tagging.detach)(tag, reference)
+
     def fault(self, name: str, count: int = 1, **parameters: Any) -> None:
         """Arms a fault of `FAULTS` for the next `count` calls that it hits. Raises UsageError for an unknown
         one, and for parameters that it cannot have."""
