@@ -14,23 +14,27 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from runner.app.afterwards import Ended, afterwards, refusals
+from runner.app.claims import Limits, nodes_at_once
 from runner.app.gone import Gone, see_to_gone
-from runner.app.inspection import named_by
 from runner.app.options import Options
-from runner.app.records import account, commit_of, new_run_id
+from runner.app.records import account, commit_of, new_record, new_run_id
 from runner.app.selecting import Selected, selected, with_details
-from runner.app.workspace import Workspace, open_workspace
+from runner.app.workspace import open_workspace
 from runner.base.errors import LockedError, UsageError
 from runner.base.units import DAY
 from runner.engine.checkpoint import now
 from runner.events.events import Event
+from runner.events.outcomes import JobOutcome
 from runner.job.children import child
 from runner.job.model import Job
 from runner.job.written_job import WrittenJob
+from runner.sets.admission import Admission
 from runner.sets.placement import Order
 from runner.sets.request import Request
 from runner.sets.set_record import Chosen, SetFile, SetRecord
-from runner.step.items import Claim, Item
+from runner.sets.slots import Slots
+from runner.step.items import Claim, Item, Room
 
 SAVED_EVERY = 60.0
 """Seconds between two writes of what came of a set's items: its children's own records are always there."""
@@ -110,9 +114,22 @@ class Estate:
             for member in self.members.values()
         ]
 
+    def admission(self) -> Admission:
+        """Raises UsageError where limits are shared in different places: no queue can keep both."""
+        slots = [one.slots for one in self._sets.values() if one.slots is not None]
+        places = {one.where for one in slots}
+        if len(places) > 1:
+            raise UsageError(
+                f"these sets share their limits in different places ({', '.join(sorted(places))}): give them "
+                "the same `slots`, or run them one after the other"
+            )
+        rooms = {room.resource: room for one in self._sets.values() for room in one.rooms}
+        return Admission(slots[0] if slots else None, tuple(rooms.values()))
+
     def order(self, key: str) -> Order:
         member, options = self.members[key], self._options
         job, commit = self._jobs[member.file]
+        opened = self._sets.get(member.file)
         job = job if member.item is None else child(job, member.item)
         return Order(
             **dict(WrittenJob.of(job)),
@@ -122,7 +139,7 @@ class Estate:
             only=member.only,
             settings=dict(options.overrides),
             state=None if options.state is None else str(options.state),
-            nodes=options.nodes,
+            nodes=options.nodes if opened is None else nodes_at_once(opened.claims(member), options.nodes),
             fresh=options.fresh,
             break_lock=options.break_lock,
         )
@@ -153,6 +170,9 @@ class OpenSet:
         self.selected: Selected | None = None
         self.gone: tuple[Gone, ...] = ()
         self._claims: Mapping[str, tuple[Claim, ...]] = {}
+        self.rooms: tuple[Room, ...] = ()
+        self.slots: Slots | None = None
+        """Where its limits are shared; None where there are none."""
         self._saved = 0.0
 
     def __enter__(self) -> OpenSet:
@@ -161,12 +181,14 @@ class OpenSet:
             job, options = self.job, self._options
             self._workspace = stack.enter_context(open_workspace(job, options, self._stop, self._listeners))
             run = new_run_id()
-            try:
-                stack.enter_context(self._workspace.lock(run))
-            except LockedError as error:
-                raise LockedError(f"the set {job.name}", error.holder, error.token) from error
-            self._file = SetFile(self._workspace.state.host, self._workspace.state.directory)
-            self._earlier = self._file.read()
+            with refusals(self._workspace):
+                try:
+                    stack.enter_context(self._workspace.lock(run))
+                except LockedError as error:
+                    raise LockedError(f"the set {job.name}", error.holder, error.token) from error
+                self._file = SetFile(self._workspace.state.host, self._workspace.state.directory)
+                self._earlier = self._file.read()
+            self._workspace.run(new_record(job, run))
             self._record = SetRecord(id=run, set=job.name, file=job.file, by=account(), started=now())
             self._stack = stack.pop_all()
         return self
@@ -183,11 +205,14 @@ class OpenSet:
     def choose(self, only: Sequence[str]) -> list[Member]:
         """Those that are to run. Raises SendenseError: fewer than `at-least` are an error, and what could not
         be read is never taken for absent."""
+        with refusals(self._workspace):
+            return self._choose(only)
+
+    def _choose(self, only: Sequence[str]) -> list[Member]:
         with open_workspace(self.job, self._options, self._stop, self._listeners) as workspace:
             self.selected = found = with_details(selected(workspace, only))
             if (error := found.error) is not None and not self._may_run(found):
                 raise error
-            self._claims = _claims(workspace, found.wanted)
         chosen = found.items.chosen
         known = {} if self._earlier is None else self._earlier.by_id
         if not only:
@@ -200,7 +225,22 @@ class OpenSet:
             self._items[item.id] = self._items[item.id].model_copy(update=begins)
         self._save()
         names = _only_names(chosen)
-        return [self._member(item, names[item.id], known.get(item.id)) for item in found.wanted]
+        members = [self._member(item, names[item.id], known.get(item.id)) for item in found.wanted]
+        if members:
+            self._see_limits(members)
+        return members
+
+    def _see_limits(self, members: Sequence[Member]) -> None:
+        items = [member.item for member in members if member.item is not None]
+        # What differs between children stands in no name of an entry or host.
+        limits = Limits(child(self.job, items[0]), self._workspace.world, self._options.nodes)
+        self._claims = {
+            member.item.id: limits.claims(member.item, member.expected)
+            for member in members
+            if member.item is not None
+        }
+        self.rooms = limits.rooms(items)
+        self.slots = limits.slots(self._record.id)
 
     def _may_run(self, found: Selected) -> bool:
         """Some that nobody can tell of are no reason to leave all others without a backup; they are a failure
@@ -225,7 +265,12 @@ class OpenSet:
         if priority is not None and priority.age == "ignore":
             age = 0.0
         level = 0 if priority is None else priority.level
-        return Request(member.key, member.called, (*self._claims[member.item.id], *placed), age, level)
+        return Request(member.key, member.called, (*self.claims(member), *placed), age, level)
+
+    def claims(self, member: Member) -> tuple[Claim, ...]:
+        """What it takes of limits."""
+        assert member.item is not None, "a child has an item"
+        return self._claims[member.item.id]
 
     def ended(self, item: str, document: dict[str, Any], exit_code: int, error: str) -> None:
         row = self._items[item]
@@ -246,12 +291,22 @@ class OpenSet:
     def finish(self) -> None:
         """All have ended that were begun. Raises what keeps that from being remembered."""
         self._record = self._record.model_copy(update={"ended": now()})
-        self._save()
+        assert self.selected is not None, "it has chosen"
+        rows = [self._items[item.id] for item in self.selected.items.chosen]
+        try:
+            self._save()
+        finally:
+            afterwards(self._workspace, [Ended(_outcome(row), row.error, row.id, row.name) for row in rows])
 
     def _save(self) -> None:
         self._workspace.state.hold()
         self._file.write(self._record.model_copy(update={"items": tuple(self._items.values())}))
         self._saved = time.monotonic()
+
+
+def _outcome(row: Chosen) -> JobOutcome:
+    found: JobOutcome = row.outcome or "not-reached"  # type: ignore[assignment]  # as `run --json` says it
+    return found
 
 
 def _remembered(item: Item, known: Chosen | None) -> Chosen:
@@ -265,17 +320,3 @@ def _only_names(chosen: Sequence[Item]) -> dict[str, str]:
     """By id: the name, where no other item has it, else the path."""
     times = Counter(item.name for item in chosen)
     return {item.id: item.name if times[item.name] == 1 else item.path or item.id for item in chosen}
-
-
-def _claims(workspace: Workspace, wanted: Sequence[Item]) -> dict[str, tuple[Claim, ...]]:
-    """By id."""
-    if not wanted:
-        return {}
-    # What differs between children stands in no name of an entry.
-    _, named = named_by(child(workspace.job, wanted[0]))
-    ctx = workspace.world.unheard("limits")
-    entries = [(workspace.world.section(section, name), name) for section, name in named]
-    return {
-        item.id: tuple(claim for entry, name in entries for claim in entry.claims(ctx, name, item))
-        for item in wanted
-    }

@@ -82,6 +82,7 @@ class Ended:
 
     def document(self) -> dict[str, Any]:
         told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome, "summary": self.what}
+        told |= {"name": self.called} if self.called else {}
         known = {"job": self.job, "run": self.run, "exit_code": self.exit_code, "error": self.error}
         told |= {name: value for name, value in known.items() if value is not None}
         return {**told, **self.details}

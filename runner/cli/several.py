@@ -29,7 +29,6 @@ from runner.events.progress import Waiting
 from runner.events.several import Causes, headline
 from runner.job.model import Job
 from runner.report.several import SeveralReports
-from runner.sets.admission import Admission
 from runner.sets.breaker import causes_of
 from runner.sets.child_process import Said
 from runner.sets.controller import Controller
@@ -101,12 +100,7 @@ def run_several(
     """`jobs`: also those that could not be read."""
     found = Several()
     files = [Path(job.file) if isinstance(job, Job) else job[0] for job in jobs]
-    warnings: list[str] = []
-
-    def heard(event: Event) -> None:
-        if isinstance(event, Warned):
-            warnings.append(f"{event.node}: {event.text}")
-
+    heard = _Heard()
     with Estate(options, stop, [heard], only) as estate:
         opened = []
         for job, file in zip(jobs, files, strict=True):
@@ -125,9 +119,27 @@ def run_several(
         if opened:
             found.noun = opened[0].noun if len({one.noun for one in opened}) == 1 else "item"
         running = _Running(found, estate, options, shown)
-        running.run(opened, make_placement, stop, warnings)
+        running.run(opened, make_placement, stop, heard)
     found.ended.sort(key=lambda one: files.index(one.file))
     return found
+
+
+class _Heard:
+    """A listener to what the sets themselves warn of."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._say: Callable[[str], None] = self._texts.append
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._say(f"{event.node}: {event.text}")
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """From now on at once."""
+        self._say = say
+        for text in self._texts:
+            say(text)
 
 
 class _Running:
@@ -138,7 +150,7 @@ class _Running:
         self._estate = estate
         self._shown = shown
         self._journal = None if options.events is None else Journal(options.events)
-        self._admission = Admission()
+        self._admission = estate.admission()
         self._lock = threading.Lock()
         members = estate.members
         waiting = {key: Waiting(one.expected, one.at_most) for key, one in members.items()}
@@ -152,11 +164,10 @@ class _Running:
         opened: Sequence[OpenSet],
         make_placement: MakePlacement,
         stop: threading.Event,
-        warnings: Sequence[str],
+        heard: _Heard,
     ) -> None:
         with self._console as console:
-            for text in warnings:
-                console.note(text)
+            heard.tell(console.note)
             for one in opened:
                 self._tell_set(one)
             with self._admission as admission:
@@ -190,6 +201,12 @@ class _Running:
 
     def again(self, ended: ChildEnded) -> None:
         self._console.again(ended.key, "; ".join(causes_of(ended.document)) or ended.error)
+
+    def noted(self, text: str) -> None:
+        self._console.note(text)
+
+    def waits(self, what: str) -> None:
+        self._console.waits(what)
 
     def ended(self, ended: ChildEnded) -> None:
         member = self._estate.members[ended.key]

@@ -72,6 +72,12 @@ class SeveralConsole:
         """That somebody should know, of no one of them."""
         self._say(f"! {text}", "yellow")
 
+    def waits(self, what: str) -> None:
+        """What the next one waits for; empty: a place to run."""
+        with self._lock:
+            self._totals.waits_for = what
+            self._show(lambda: self._face.tick(self._totals, time.monotonic()))
+
     def started(self, key: str) -> None:
         with self._lock:
             self._totals.start(key, time.monotonic())
@@ -134,7 +140,8 @@ def in_numbers(totals: Totals, at: float) -> str:
     }
     told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
     moved = f"{human_bytes(totals.copied)} copied, {human_bytes(totals.speed(at))}/s"
-    return ", ".join(filter(None, (f"{told}; {moved}", totals.eta(at))))
+    waits = f"the next waits for {totals.waits_for}" if totals.waits_for else ""
+    return ", ".join(filter(None, (f"{told}; {moved}", totals.eta(at), waits)))
 
 
 def _in_words(event: Mapping[str, Any]) -> str:

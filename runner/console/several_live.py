@@ -23,8 +23,8 @@ from runner.events.progress import Running, Totals
 FRAMES_PER_SECOND = 4
 """Sixty lines of numbers that change faster cannot be read."""
 
-BESIDE = 3
-"""Lines below those that run: the totals, and room for the cursor."""
+BESIDE = 4
+"""Lines below those that run: the totals, what the next one waits for, and room for the cursor."""
 
 WIDEST_NAME = 32
 NARROW = 100
@@ -122,7 +122,11 @@ class SeveralLive:
         counts.append(f"of {totals.count:,}", style="dim")
         moved = f"{human_bytes(totals.copied)} copied, {human_bytes(totals.speed(at))}/s"
         below = ", ".join(filter(None, (moved, human_seconds(at - totals.began), self._eta[0])))
-        return [counts, Text(below, no_wrap=True, overflow="ellipsis")]
+        lines: list[RenderableType] = [counts, Text(below, no_wrap=True, overflow="ellipsis")]
+        if totals.waits_for:
+            waits = f"the next waits for {totals.waits_for}"
+            lines.append(Text(printable(waits), style="dim", no_wrap=True, overflow="ellipsis"))
+        return lines
 
 
 def _cut(name: str, width: int) -> str:

@@ -119,6 +119,8 @@ class Totals:
     running: dict[str, Running] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
+    waits_for: str = ""
+    """What the next one waits for, of limits."""
     _copied: int = 0
     """By those that have ended."""
     _expected: dict[str, Waiting] = field(default_factory=dict)

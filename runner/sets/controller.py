@@ -4,6 +4,7 @@ is ever dropped without a word."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -17,6 +18,10 @@ LOOK = 0.2
 """Seconds until a request to stop is passed on: signals within a second are one request."""
 
 
+TELLS = 5.0
+"""Seconds between two looks at what the next one waits for."""
+
+
 class Watcher(Protocol):
     """Hears what becomes of each, by its id."""
 
@@ -27,6 +32,12 @@ class Watcher(Protocol):
 
     def again(self, ended: ChildEnded) -> None:
         """It failed by a cause that others share, and waits until that is over."""
+
+    def noted(self, text: str) -> None:
+        """A sentence for people: what stops all of them, and that it is over."""
+
+    def waits(self, what: str) -> None:
+        """What the next one waits for; empty if it waits for none of the limits."""
 
 
 class Controller:
@@ -46,6 +57,7 @@ class Controller:
         self._stop = stop
         self._running: set[str] = set()
         self._is_stopping = False
+        self._told = 0.0
 
     def run(self, requests: Sequence[Request]) -> None:
         """Until each has ended, or, once `stop` is set, until those have that were begun. Raises
@@ -59,11 +71,21 @@ class Controller:
                 self._placement.stop()
             if not self._is_stopping:
                 self._begin(waiting)
+                self._tell(waiting)
             if self._running:
                 for ended in self._placement.ended(LOOK):
                     self._end(ended, waiting)
             elif waiting and not self._is_stopping:
                 self._admission.wait(LOOK)
+
+    def _tell(self, waiting: set[str]) -> None:
+        for text in self._admission.notices():
+            self._watcher.noted(text)
+        if time.monotonic() - self._told < TELLS:
+            return
+        self._told = time.monotonic()
+        limited = waiting and self._placement.room() > 0
+        self._watcher.waits(self._admission.waits_for(min(waiting)) if limited else "")
 
     def _begin(self, waiting: set[str]) -> None:
         for refused in self._admission.refused():
