@@ -90,8 +90,12 @@ class Controller:
     def _begin(self, waiting: set[str]) -> None:
         for refused in self._admission.refused():
             waiting.discard(refused.request.id)
-            failure = {"node": refused.shared, "text": refused.why, "shared": refused.shared}
-            document = {"outcome": "not-begun", "exit_code": 1, "summary": refused.why, "failures": [failure]}
+            document = {
+                "outcome": "not-begun",
+                "exit_code": 1,
+                "summary": refused.why,
+                "shared": {refused.shared: refused.why},
+            }
             self._watcher.ended(ChildEnded(refused.request.id, 1, document, refused.why))
         for request in self._admission.admit(self._placement.room()):
             waiting.discard(request.id)
@@ -106,7 +110,8 @@ class Controller:
 
     def _end(self, ended: ChildEnded, waiting: set[str]) -> None:
         self._running.discard(ended.key)
-        if self._admission.release(ended.key, causes_of(ended.document)) and not self._is_stopping:
+        causes, failed = causes_of(ended.document), ended.exit_code != 0
+        if self._admission.release(ended.key, causes, failed=failed) and not self._is_stopping:
             waiting.add(ended.key)
             self._watcher.again(ended)
         else:

@@ -65,14 +65,9 @@ class Sharing:
     def decide(self, room: int) -> list[Waiting]:
         """Those of this runner that are admitted now, `room` at most. Raises LockLostError if this runner's
         claims may be void, SendenseError if nobody can tell what others hold."""
-        try:
-            return self._decide(room)
-        finally:
+        if self._seen is None or not self.due:
             self._next_look = self._counts_on() + self._pause
             self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
-
-    def _decide(self, room: int) -> list[Waiting]:
-        if self._seen is None or not self.due:
             self._seen = self.slots.look()
         for _ in range(ATTEMPTS):
             chosen = self._choose(room, self._seen)
@@ -84,6 +79,7 @@ class Sharing:
                 self._written = book
                 if chosen:
                     self._pause = FIRST_LOOK
+                self._next_look = self._counts_on() + self._pause
                 return chosen
         raise TransientError(f"others write to {self.slots.where} all the time")
 
