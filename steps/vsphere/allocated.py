@@ -8,14 +8,20 @@ from steps.vsphere.properties import read
 
 EXTENT = "diskExtent"
 
+LAYOUT = "layoutEx"
+
 
 def allocated(client: Client, vm: str) -> dict[int, int]:
     """Bytes by disk key, all files of the disk's chain together; a disk is absent where the datastore does
     not tell. Of a thin disk that is what was ever written (API reference: the effective space usage of such a
     disk is in VirtualMachineFileLayoutEx), of a thick one its capacity."""
+    return client.recall(("allocated of", vm), lambda: _allocated(client, vm))
+
+
+def _allocated(client: Client, vm: str) -> dict[int, int]:
     layout = read(
-        client, vmomi.vim.VirtualMachine, vm, ("layoutEx",), f"reading what the disks of VM {vm} take"
-    ).get("layoutEx")
+        client, vmomi.vim.VirtualMachine, vm, (LAYOUT,), f"reading what the disks of VM {vm} take"
+    ).get(LAYOUT)
     if layout is None:
         return {}
     sizes = {

@@ -8,8 +8,10 @@ from typing import Any
 
 from runner.step.context import Answers, Context
 from runner.step.items import Footing, Item, Items, LeftOut, Where
+from steps.vsphere.bulk import Looks
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.fitting import CLUSTER, Fitting
+from steps.vsphere.machine import Machine
 from steps.vsphere.names import unescape
 from steps.vsphere.rule import Rule
 from steps.vsphere.survey import Place, Seen, attribute_keys, survey, with_hidden
@@ -27,7 +29,7 @@ class VmCensus:
     everything: Sequence[Item]
     unworkable: Mapping[str, str]
     """A VM without an instance uuid goes by its moref: no job can take it."""
-    client: Client
+    _looks: Looks
     _fitting: Fitting
     _seen: Mapping[str, Seen] = field(default_factory=dict)
     """By the item's id."""
@@ -63,10 +65,13 @@ class VmCensus:
         return Items(tuple(chosen), tuple(left_out), unfit, tuple(unread))
 
     def detailed(self, items: Sequence[Item]) -> tuple[Item, ...]:
-        return tuple(items)
+        """One that cannot be described keeps `disks` unset: the look at it says why."""
+        seen = [self._seen[item.id] for item in items]
+        found = self._looks.read([(one, self._fitting.survey.located(one)) for one in seen])
+        return tuple(map(_with_disks, items, (found.get(one.moref) for one in seen)))
 
     def answers(self, item: Item) -> Answers:
-        return {}
+        return self._looks.answers(self._seen[item.id].moref)
 
     def _first(self, rules: Iterable[Rule], seen: Seen, fitted: set[int]) -> tuple[Rule | None, bool]:
         """The first rule that fits, and whether one might. `fitted` gets the `id` of every one that does: a
@@ -101,7 +106,15 @@ def _census(client: Client, fitting: Fitting) -> VmCensus:
     seen = {found.identified(one): one for one in fitting.survey.machines}
     everything = sorted((found.item(id_, one) for id_, one in seen.items()), key=lambda item: item.path)
     unworkable = {id_: why for id_, one in seen.items() if (why := found.why_not(one))}
-    return VmCensus(client.uuid, tuple(everything), unworkable, client, fitting, seen)
+    looks = Looks(client, fitting.survey)
+    return VmCensus(client.uuid, tuple(everything), unworkable, looks, fitting, seen)
+
+
+def _with_disks(item: Item, described: Machine | None) -> Item:
+    if described is None:
+        return item
+    disks = described.disks
+    return replace(item, disks=len(disks), size=sum(disk.capacity for disk in disks))
 
 
 class _Items:

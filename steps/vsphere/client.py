@@ -52,6 +52,9 @@ JOIN_TIMEOUT = 5.0
 """Seconds for the keepalive to end; it may hang in a call to a vCenter that is gone, and dies with the
 process."""
 
+LOOKS_AT_MANY = "looks at many"
+"""Key of an answer, see `Client.looks_at_many`."""
+
 ResultT = TypeVar("ResultT")
 
 
@@ -189,12 +192,23 @@ class Client:
 
     def ask(self, key: object, doing: str, work: Callable[[Session], ResultT]) -> ResultT:
         """As `call`, of what is read-only; `key` says all that the answer depends on."""
+        return self.recall(key, lambda: self.call(doing, work))
+
+    def recall(self, key: object, make: Callable[[], ResultT]) -> ResultT:
+        """What `make` tells, of what is read-only; a look is told once, or was told before it began. `key`
+        says all that it depends on."""
         if self.answers is None:
-            return self.call(doing, work)
+            return make()
         known: ResultT | None = self.answers.get((self.name, key))
         if known is None:
-            known = self.answers[self.name, key] = self.call(doing, work)
+            known = self.answers[self.name, key] = make()
         return known
+
+    @property
+    def looks_at_many(self) -> bool:
+        """A look at one of thousands of VMs, all of whose answers were read together: what would be a
+        question for this VM alone stays open."""
+        return self.answers is not None and (self.name, LOOKS_AT_MANY) in self.answers
 
     def act(self, doing: str, work: Callable[[Session], ResultT], *, repeatable: bool = True) -> ResultT:
         """As `call`, of what changes something. Raises also LockedError."""

@@ -71,6 +71,10 @@ def find(client: Client, wanted: str) -> str:
 
 def matching(client: Client, wanted: str) -> tuple[Candidate, ...]:
     """All VMs that `wanted` fits, by path."""
+    return client.recall(("VMs called", wanted), lambda: _matching(client, wanted))
+
+
+def _matching(client: Client, wanted: str) -> tuple[Candidate, ...]:
     doing = f"looking for VM '{wanted}'"
     found = _by_uuid(client, wanted, doing) or _by_path(client, wanted, doing)
     if not found:
@@ -123,14 +127,18 @@ def not_found(client: Client, wanted: str) -> NotFound:
 def locate(client: Client, vm: str) -> Place:
     """Where the VM is. A VM in a vApp has no parent folder: its path leads through the vApp, as vSphere's own
     does."""
+    return client.recall(("place of", vm), lambda: _locate(client, vm))
+
+
+def _locate(client: Client, vm: str) -> Place:
     doing = f"reading where {vm} is"
-    root = client.call(doing, lambda session: session.service("rootFolder")._moId)
+    top = root(client)
     seen = read(client, vmomi.vim.VirtualMachine, vm, ("name", "parent", "parentVApp"), doing)
     names = [str(given(seen, "name", f"VM {vm}"))]
     above = seen.get("parent") or seen.get("parentVApp")
     datacenter: list[str] = []
     for _ in range(DEEPEST):
-        if above is None or above._moId == root:
+        if above is None or above._moId == top:
             break
         seen = read(client, type(above), above._moId, ("name", "parent"), doing)
         names.append(str(given(seen, "name", f"{above._moId}, which has VM {vm}")))
@@ -140,6 +148,24 @@ def locate(client: Client, vm: str) -> Place:
             datacenter.append(names[-1])
         above = seen.get("parent")
     return Place("/".join(reversed(names)), "/".join(reversed(datacenter)))
+
+
+def root(client: Client) -> str:
+    """The moref of the folder that everything is in."""
+    return client.call(
+        "looking for the root folder", lambda session: str(session.service("rootFolder")._moId)
+    )
+
+
+def datacenter(client: Client, path: str) -> str:
+    """The moref of the datacenter at that inventory path; empty if the account sees none there."""
+    doing = f"looking for datacenter {unescape(path)}"
+
+    def look(session: Session) -> str:
+        found = session.service("searchIndex").FindByInventoryPath(path)
+        return str(found._moId) if isinstance(found, vmomi.vim.Datacenter) else ""
+
+    return client.ask(("datacenter at", path), doing, look)
 
 
 def _by_uuid(client: Client, wanted: str, doing: str) -> set[str]:

@@ -16,7 +16,7 @@ from steps.vsphere.names import DatastoreFile, unescape
 from steps.vsphere.properties import Properties, read, read_many
 from steps.vsphere.unset import given
 
-_STATE = (
+STATE = (
     "name",
     "config.template",
     "config.flags",
@@ -43,22 +43,42 @@ class Identity:
     instance_uuid: str
 
 
+_CONFIGURATION = (
+    "config.hardware.device",
+    "config.hardware.numCPU",
+    "config.hardware.memoryMB",
+    "config.changeTrackingEnabled",
+    "config.instanceUuid",
+    "config.uuid",
+    "config.firmware",
+    "config.guestFullName",
+    "config.guestId",
+    "config.version",
+    "config.files.vmPathName",
+)
+"""Not all of it: guests are given passwords in its advanced settings."""
+
+DESCRIPTION = ("name", "network", "runtime.connectionState", *_CONFIGURATION)
+
+
 def describe(client: Client, moref: str) -> Machine:
     """Raises Gone, PermissionMissing, VSphereError if its configuration cannot be read now."""
+    return client.recall(("description of", moref), lambda: _describe(client, moref))
+
+
+def _describe(client: Client, moref: str) -> Machine:
     doing = f"reading the configuration of VM {moref}"
-    wanted = ("name", "config", "network", "runtime.connectionState")
-    seen = read(client, vmomi.vim.VirtualMachine, moref, wanted, doing)
-    config = seen.get("config")
-    if config is None:
+    seen = read(client, vmomi.vim.VirtualMachine, moref, DESCRIPTION, doing)
+    if not any(path in seen for path in _CONFIGURATION):
         state = seen.get("runtime.connectionState", "unknown")
         raise VSphereError(
             f"{doing} failed: vCenter has none (connection state {state}): its files are out of reach or it "
             "is being made"
         )
-    tracking = bool(config.changeTrackingEnabled)
-    devices = given(config, "hardware.device", f"VM {moref}")
+    tracking = bool(seen.get("config.changeTrackingEnabled"))
+    devices = given(seen, "config.hardware.device", f"VM {moref}")
     covered, uncovered = hardware.disks(devices, datastores.of_disks(client, devices), tracking=tracking)
-    return Machine(_vm(client, moref, seen, config), covered, uncovered, tracking)
+    return Machine(_vm(client, moref, seen, devices), covered, uncovered, tracking)
 
 
 def identity(client: Client, moref: str) -> Identity | None:
@@ -78,11 +98,20 @@ def identity(client: Client, moref: str) -> Identity | None:
 
 def refuse_unless_ready(client: Client, moref: str) -> None:
     """Raises SnapshotRefused with the reason why no snapshot can be taken of the VM, before it is tried."""
-    doing = f"looking whether VM {moref} can be snapshotted"
-    seen = read(client, vmomi.vim.VirtualMachine, moref, _STATE, doing)
-    why = _why_not(seen)
+    name, why = readiness(client, moref)
     if why:
-        raise SnapshotRefused(f"no snapshot can be taken of {unescape(str(seen.get('name', moref)))}: {why}")
+        raise SnapshotRefused(f"no snapshot can be taken of {name}: {why}")
+
+
+def readiness(client: Client, moref: str) -> tuple[str, str]:
+    """The VM's name, and why no snapshot can be taken of it; empty if one can."""
+    return client.recall(("readiness of", moref), lambda: _readiness(client, moref))
+
+
+def _readiness(client: Client, moref: str) -> tuple[str, str]:
+    doing = f"looking whether VM {moref} can be snapshotted"
+    seen = read(client, vmomi.vim.VirtualMachine, moref, STATE, doing)
+    return unescape(str(seen.get("name", moref))), _why_not(seen)
 
 
 def consolidation_needed(client: Client, moref: str) -> bool:
@@ -151,25 +180,28 @@ def _why_not(seen: Properties) -> str:
     return ""
 
 
-def _vm(client: Client, moref: str, seen: Properties, config: Any) -> VM:
+def _vm(client: Client, moref: str, seen: Properties, devices: Sequence[Any]) -> VM:
     place = locate(client, moref)
-    of_vm = given(config, "hardware", f"VM {moref}")
+
+    def text(path: str) -> str:
+        return str(seen.get(path) or "")
+
     return VM(
         vcenter=client.name,
         vcenter_uuid=client.uuid,
         moref=moref,
         name=unescape(str(given(seen, "name", f"VM {moref}"))),
         inventory_path=place.path,
-        instance_uuid=config.instanceUuid or "",
-        bios_uuid=config.uuid or "",
+        instance_uuid=text("config.instanceUuid"),
+        bios_uuid=text("config.uuid"),
         datacenter=place.datacenter,
-        firmware=config.firmware or "bios",
-        cpus=of_vm.numCPU,
-        memory=of_vm.memoryMB * MiB,
-        guest=config.guestFullName or config.guestId or "",
-        hardware_version=config.version or "",
-        vmx_file=str(getattr(config.files, "vmPathName", None) or ""),
-        networks=_networks(client, of_vm.device, seen.get("network") or ()),
+        firmware=text("config.firmware") or "bios",
+        cpus=int(seen.get("config.hardware.numCPU", 0)),
+        memory=int(seen.get("config.hardware.memoryMB", 0)) * MiB,
+        guest=text("config.guestFullName") or text("config.guestId"),
+        hardware_version=text("config.version"),
+        vmx_file=text("config.files.vmPathName"),
+        networks=_networks(client, devices, seen.get("network") or ()),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steps.vsphere import datastores, vmomi
+from steps.vsphere import datastores, find, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, PermissionMissing
 from steps.vsphere.hardware import virtual_disks
@@ -47,10 +47,7 @@ def on_vm(moref: str, name: str) -> tuple[Wanted, ...]:
 
 
 def on_vcenter(client: Client) -> tuple[Wanted, ...]:
-    root = client.call(
-        "looking for the root folder", lambda session: str(session.service("rootFolder")._moId)
-    )
-    return (Wanted(vmomi.vim.Folder, root, "the vCenter's root folder", VDDK),)
+    return (Wanted(vmomi.vim.Folder, find.root(client), "the vCenter's root folder", VDDK),)
 
 
 def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[Wanted, ...]:
@@ -58,15 +55,11 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
     which object that is: who lacks all rights on a datastore cannot read its name. Raises PermissionMissing
     for a datacenter that cannot be seen."""
     doing = f"looking for datastore {datastore} of VM {vm}"
-    stores = _datastores(client, vm, doing)
+    stores = datastores_of(client, vm)
     if datastore not in stores:
         raise Gone(f"{doing} failed: its disks are on {', '.join(sorted(stores)) or 'none'}")
-    place = client.ask(
-        ("inventory path", datacenter),
-        doing,
-        lambda session: session.service("searchIndex").FindByInventoryPath(datacenter),
-    )
-    if not isinstance(place, vmomi.vim.Datacenter):
+    place = find.datacenter(client, datacenter)
+    if not place:
         named = ", ".join(FOLDER)
         raise PermissionMissing(
             f"the account {client.vcenter.username} cannot see datacenter {unescape(datacenter)}: give its "
@@ -76,12 +69,17 @@ def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[
         )
     return (
         Wanted(vmomi.vim.Datastore, stores[datastore], f"datastore {datastore}", FOLDER),
-        Wanted(vmomi.vim.Datacenter, place._moId, f"datacenter {unescape(datacenter)}", FOLDER),
+        Wanted(vmomi.vim.Datacenter, place, f"datacenter {unescape(datacenter)}", FOLDER),
     )
 
 
-def _datastores(client: Client, vm: str, doing: str) -> dict[str, str]:
+def datastores_of(client: Client, vm: str) -> dict[str, str]:
     """Moref by name, as the files of the VM's disks have it, those that its snapshots freeze too."""
+    return client.recall(("datastores of", vm), lambda: _datastores_of(client, vm))
+
+
+def _datastores_of(client: Client, vm: str) -> dict[str, str]:
+    doing = f"reading the disks of VM {vm}"
     seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.hardware.device",), doing)
     disks = virtual_disks(seen.get("config.hardware.device", ()))
     stores = datastores.of_disks(client, disks)
@@ -116,28 +114,44 @@ def require(client: Client, wanted: Iterable[Wanted]) -> str:
     )
 
 
+def granted_key(moref: str, privileges: Sequence[str]) -> object:
+    """Under which a look may have been told which of them the account has there: a frozenset."""
+    return ("granted on", moref, *privileges)
+
+
 def _granted(client: Client, objects: Sequence[Wanted]) -> set[tuple[str, str]]:
     """Moref and privilege. Objects on which the same is wanted are asked for at once."""
     groups: dict[tuple[str, ...], list[Wanted]] = {}
-    for one in objects:
-        groups.setdefault(one.privileges, []).append(one)
     found: set[tuple[str, str]] = set()
-    for privileges, group in groups.items():
-        doing = f"asking for the account's privileges on {', '.join(one.name for one in group)}"
-        for answer in _ask(client, group, privileges, doing):
-            moref = str(given(answer, "entity", f"an answer to {doing}")._moId)
-            told = answer.privAvailability or ()
-            found |= {(moref, str(privilege.privId)) for privilege in told if privilege.isGranted}
+    for one in objects:
+        known = (client.answers or {}).get((client.name, granted_key(one.moref, one.privileges)))
+        if known is None:
+            groups.setdefault(one.privileges, []).append(one)
+        else:
+            found |= {(one.moref, privilege) for privilege in known}
+    for group in groups.values():
+        for moref, granted in granted_on(client, group).items():
+            found |= {(moref, privilege) for privilege in granted}
     return found
 
 
-def _ask(client: Client, group: Sequence[Wanted], privileges: Sequence[str], doing: str) -> Sequence[Any]:
+def granted_on(client: Client, group: Sequence[Wanted]) -> dict[str, frozenset[str]]:
+    """Of objects on which the same is wanted, by moref; asked at once."""
+    named = ", ".join(one.name for one in group[:3])
+    doing = f"asking for the account's privileges on {named}{' …' if len(group) > 3 else ''}"
+    privileges = list(group[0].privileges)
+
     def ask(session: Session) -> Any:
         return session.service("authorizationManager").HasPrivilegeOnEntities(
             entity=[session.object(one.kind, one.moref) for one in group],
             sessionId=session.key,
-            privId=list(privileges),
+            privId=privileges,
         )
 
     asked = ("privileges", *((one.kind.__name__, one.moref) for one in group), *privileges)
-    return client.ask(asked, doing, ask) or ()
+    return {
+        str(given(answer, "entity", f"an answer to {doing}")._moId): frozenset(
+            str(privilege.privId) for privilege in answer.privAvailability or () if privilege.isGranted
+        )
+        for answer in client.ask(asked, doing, ask) or ()
+    }

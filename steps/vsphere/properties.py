@@ -32,9 +32,11 @@ def read(
     client: Client, kind: type[vmomi.ManagedObject], moref: str, paths: Sequence[str], doing: str
 ) -> Properties:
     """Of one object. Raises Gone, PermissionMissing."""
+    if (known := _known(client, kind, moref, paths)) is not None:
+        return known
 
     def work(session: Session) -> list[Any]:
-        return _retrieve(session, kind, specs_of(session, kind, (moref,)), paths)
+        return list(contents(session, specs_of(session, kind, (moref,)), {kind: paths}))
 
     found = client.ask((kind.__name__, moref, *paths), doing, work)
     if len(found) != 1:
@@ -55,14 +57,31 @@ def read_many(
     doing: str,
 ) -> dict[str, Properties]:
     """By moref. What may not be read is left out."""
-    wanted = tuple(morefs)
+    every = tuple(morefs)
+    known = {moref: seen for moref in every if (seen := _known(client, kind, moref, paths)) is not None}
+    wanted = tuple(moref for moref in every if moref not in known)
     if not wanted:
-        return {}
+        return known
 
     def work(session: Session) -> list[Any]:
-        return _retrieve(session, kind, specs_of(session, kind, wanted), paths)
+        return list(contents(session, specs_of(session, kind, wanted), {kind: paths}))
 
-    return _by_moref(client.ask((kind.__name__, wanted, *paths), doing, work), doing)
+    return known | _by_moref(client.ask((kind.__name__, wanted, *paths), doing, work), doing)
+
+
+def known_key(kind: type[vmomi.ManagedObject], moref: str) -> object:
+    """Under which a look may have been told what it would read of an object: Properties, with None for what
+    is unset."""
+    return ("properties of", kind.__name__, moref)
+
+
+def _known(
+    client: Client, kind: type[vmomi.ManagedObject], moref: str, paths: Sequence[str]
+) -> Properties | None:
+    seen = None if client.answers is None else client.answers.get((client.name, known_key(kind, moref)))
+    if seen is None or any(path not in seen for path in paths):
+        return None
+    return {path: seen[path] for path in paths if seen[path] is not None}
 
 
 def read_all(
@@ -124,12 +143,6 @@ def _by_moref(found: list[Any], doing: str) -> dict[str, Properties]:
     return {
         str(given(content, "obj", f"an answer to {doing}")._moId): properties_of(content) for content in found
     }
-
-
-def _retrieve(
-    session: Session, kind: type[vmomi.ManagedObject], objects: list[Any], paths: Sequence[str]
-) -> list[Any]:
-    return list(contents(session, objects, {kind: paths}))
 
 
 def properties_of(content: Any) -> Properties:

@@ -129,6 +129,10 @@ def contents(client: Client, vm: str, snapshot: str) -> Contents:
 def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
     """The disks as a snapshot taken now would freeze them: each file that is written now is the one it would
     keep."""
+    return client.recall(("disks to freeze of", vm), lambda: _foreseen(client, vm))
+
+
+def _foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
     doing = f"reading the disks of VM {vm}"
     seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.hardware.device",), doing)
     return _frozen(client, seen.get("config.hardware.device") or (), tracking=None)

@@ -15,6 +15,7 @@ from typing import Any
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
+from steps.vsphere.find import Place as Located
 from steps.vsphere.properties import Properties, Wanted, contents, properties_of, read, specs_of, view
 from steps.vsphere.session import Session
 
@@ -67,6 +68,8 @@ class Place:
     """The moref of its parent."""
     folder: str | None = None
     """Of a vApp: the moref of the folder that it is shown in."""
+    summary: Any = None
+    """Of a datastore: how full it is, as the API gives it."""
 
 
 @dataclass(slots=True)
@@ -121,6 +124,15 @@ class Survey:
             names.append(place.name)
             above = place.above
         return "/".join(reversed(names)) if above == self.root else None
+
+    def located(self, seen: Seen) -> Located | None:
+        """None where a part of its path cannot be read."""
+        above = self.path(seen.parent or seen.vapp)
+        if above is None or not seen.name:
+            return None
+        chain = self.chain(seen.parent or seen.vapp)
+        datacenter = next((one.moref for one in chain if one.kind == "Datacenter"), None)
+        return Located(f"{above}/{seen.name}", self.path(datacenter) or "" if datacenter else "")
 
 
 def survey(client: Client) -> Survey:
@@ -193,7 +205,7 @@ def _wanted() -> Wanted:
         vim.HostSystem: PLACE,
         vim.ResourcePool: PLACE,
         vim.VirtualApp: (*PLACE, "parentFolder", "parentVApp"),
-        vim.Datastore: PLACE,
+        vim.Datastore: (*PLACE, "summary"),
     }
 
 
@@ -206,6 +218,7 @@ def _place(content: Any) -> Place:
         seen.get("name"),
         _moref(seen.get("parent")),
         _moref(above),
+        seen.get("summary"),
     )
 
 

@@ -11,12 +11,14 @@ from steps.lab.simulator.vmodl import DataObject, fault, typed, vmodl
 _STEP = re.compile(r'([A-Za-z_]\w*)(?:\["?([^\]"]*)"?\])?(?:\.|$)')
 
 
-def read_path(managed: Managed, path: str) -> Any:
+def read_path(managed: Managed, path: str, made: dict[str, Any] | None = None) -> Any:
     """None where the property, or one on the way to it, is unset. Raises InvalidProperty{name} for an unknown
     path.
 
-    ``device[2000]`` picks the element of an array whose key is 2000.
+    ``device[2000]`` picks the element of an array whose key is 2000. `made`: the object's whole properties as
+    they are just now, by name, for one that is asked for several paths; it is filled.
     """
+    made = {} if made is None else made
     steps = list(_STEP.finditer(path))
     if not steps or "".join(step[0] for step in steps) != path or path.endswith("."):
         raise _invalid(path)
@@ -29,7 +31,9 @@ def read_path(managed: Managed, path: str) -> Any:
         if managed.world.unset.has(kind, step[1]):
             value = None
         elif depth == 0:
-            value = managed.read(step[1])
+            if step[1] not in made:
+                made[step[1]] = managed.read(step[1])
+            value = made[step[1]]
         elif value is not None:
             value = getattr(value, step[1])
         value, kind = typed(value, information.type), information.type

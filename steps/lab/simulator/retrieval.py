@@ -90,6 +90,7 @@ def _paths(managed: Managed, property_specs: Any) -> list[str] | None:
 
 def _read(managed: Managed, paths: list[str]) -> Found:
     values: dict[str, Any] = {}
+    made: dict[str, Any] = {}
     missing: list[Any] = []
     for path in paths:
         if path.split(".", 1)[0] in managed.unreadable:
@@ -103,7 +104,7 @@ def _read(managed: Managed, paths: list[str]) -> Found:
             continue
         value = managed.known(path)
         if value is NOT_KNOWN:
-            value = read_path(managed, path)
+            value = read_path(managed, path, made)
         if value is not None:
             values[path] = value
     return managed, values, missing

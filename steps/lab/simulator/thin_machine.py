@@ -76,6 +76,10 @@ class ThinMachine(VirtualMachine):
         return typed(value, _type_of(path))
 
     @property
+    def in_vapp(self) -> bool:
+        return False
+
+    @property
     def pool(self) -> Any:
         return None if self.template else self._place.pool
 

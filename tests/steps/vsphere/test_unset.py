@@ -43,7 +43,7 @@ OPTIONAL = frozenset(
         "VirtualEthernetCard": "macAddress",
         "VirtualHardware": "memoryMB numCPU",
         "VirtualMachine": "datastore layoutEx network parentVApp",
-        "VirtualMachineConfigInfo": "changeTrackingEnabled flags firmware guestFullName instanceUuid template uuid version",
+        "VirtualMachineConfigInfo": "changeTrackingEnabled flags firmware guestFullName guestId instanceUuid template uuid version",
         "VirtualMachineFlagInfo": "snapshotDisabled snapshotLocked",
         "VirtualMachineRuntimeInfo": "connectionState consolidationNeeded faultToleranceState question",
         "VirtualSCSIController": "sharedBus",
@@ -106,19 +106,19 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
             seen.add(owner(type(self), name))
         return object.__getattribute__(self, name)
 
-    retrieve = properties._retrieve
+    contents = properties.contents
 
-    def asked(session: Any, kind: Any, objects: Any, paths: Any) -> Any:
-        for path in paths:
+    def asked(session: Any, objects: Any, wanted: Any) -> Any:
+        for kind, path in ((kind, path) for kind, paths in wanted.items() for path in paths):
             at = kind
             for step in path.partition("[")[0].split("."):
                 seen.add(owner(at, step))
                 at = at._GetPropertyInfo(step).type
-        return retrieve(session, kind, objects, paths)
+        return contents(session, objects, wanted)
 
     with monkeypatch.context() as patched:
         patched.setattr(DataObject, "__getattribute__", read, raising=False)
-        patched.setattr(properties, "_retrieve", asked)
+        patched.setattr(properties, "contents", asked)
         yield seen
     seen.discard("")
 
@@ -153,7 +153,7 @@ def test_what_a_backup_cannot_do_without_is_a_sentence_and_all_else_may_be_unset
         pytest.param("VirtualDeviceFileBackingInfo.fileName", "no fileName for disk 2000 (Hard disk 1)", id="file"),
         pytest.param("VirtualDevice.unitNumber", "no unitNumber for disk 2000 (Hard disk 1)", id="unit"),
         pytest.param("VirtualDiskFlatVer2BackingInfo.uuid", "disk 2000 (Hard disk 1) has no backing.uuid", id="uuid"),
-        pytest.param("VirtualMachineConfigInfo.hardware", "no hardware.device for VM vm-", id="hardware"),
+        pytest.param("VirtualMachineConfigInfo.hardware", "no config.hardware.device for VM vm-", id="hardware"),
     ],
 )
 def test_a_disk_is_named_with_the_property_that_it_lacks(start_vcenter: Starts, unset: str, says: str) -> None:
