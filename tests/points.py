@@ -32,6 +32,7 @@ class StandInVcenter:
     one, over TLS."""
 
     version = "a vCenter (API 8.0.3.0)"
+    answers = None
     config = vim.vm.ConfigInfo(name="pgtest1", extraConfig=[vim.option.OptionValue(key="guestinfo.k", value="secret")])
 
     def until(self, stop: object) -> StandInVcenter:
