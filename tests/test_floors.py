@@ -51,10 +51,11 @@ MAY_SEE: dict[str, str] = {
     "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
     "repository",
     "steps/notices": "runner/base runner/hosts runner/app coverage",
+    "steps/metrics": "runner/base runner/hosts runner/events runner/step runner/job runner/app coverage",
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "repository qemu guest values nbd vm points backup restore maintain coverage notices lab lab/simulator",
+    "repository qemu guest values nbd vm points backup restore maintain coverage notices metrics lab lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""
 
@@ -74,6 +75,7 @@ LIVES_IN = {
     "tenacity": "runner/base/waiting.py",
     "blake3": "steps/copy/",
     "apprise": "steps/notices/apprise_process.py",
+    "prometheus_client": "steps/metrics/textfile.py",
     "distributed": "runner/sets/dask/",
     "dask": "runner/sets/dask/",
     "cryptography": "steps/vsphere/tls.py steps/lab/simulator/certificate.py",
@@ -87,6 +89,7 @@ LATE = {
     ("runner/console/diff.py", "rich.text"): "as in tables",
     ("runner/console/diff.py", "runner.console.screen"): "as in tables",
     ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
+    ("steps/metrics/textfile.py", "prometheus_client"): "it may not be installed, which is a sentence",
     ("steps/notices/apprise_process.py", "apprise"): "it may not be installed, which is an exit code of that process",
     ("steps/sections/entries.py", "steps.nbd"): "a doctor alone looks at forwards, with libnbd",
     ("steps/sections/entries.py", "steps.points"): "a doctor alone asks what retention copies",

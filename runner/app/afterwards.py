@@ -45,8 +45,8 @@ class After:
     job: Job
     """As it was read: of a set, the set."""
     ended: Sequence[Ended]
-    """Of a set one for each item that it selects (`not-reached`: it was not run), and one without an item
-    where the set itself failed; else one."""
+    """Of a set one for each item that it selects (`not-reached`: it was not run), and one without an item for
+    the set itself, alone where it could not even select; of any other job one."""
     ctx: Context
     places: tuple[tuple[Host, str], ...]
     """Directories for what is to be remembered of the job, which may not be there yet: that of its records,

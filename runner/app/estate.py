@@ -9,10 +9,10 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from runner.app.afterwards import Ended, afterwards, refusals
 from runner.app.claims import Limits, nodes_at_once
@@ -290,23 +290,27 @@ class OpenSet:
 
     def finish(self) -> None:
         """All have ended that were begun. Raises what keeps that from being remembered."""
-        self._record = self._record.model_copy(update={"ended": now()})
-        assert self.selected is not None, "it has chosen"
-        rows = [self._items[item.id] for item in self.selected.items.chosen]
         try:
+            self._record = self._record.model_copy(update={"ended": now()})
             self._save()
         finally:
-            afterwards(self._workspace, [Ended(_outcome(row), row.error, row.id, row.name) for row in rows])
+            afterwards(self._workspace, list(self._afterwards()))
+
+    def _afterwards(self) -> Iterator[Ended]:
+        found = self.selected
+        assert found is not None, "it has chosen"
+        ran = {item.id for item in found.wanted}
+        for item in found.items.chosen:
+            row = self._items[item.id]
+            # What it says of one that was not to run now is of an earlier night.
+            outcome = (row.outcome if item.id in ran else "") or "not-reached"
+            yield Ended(cast(JobOutcome, outcome), row.error, item.id, item.name)
+        yield Ended("done") if found.error is None else Ended("failed", str(found.error))
 
     def _save(self) -> None:
         self._workspace.state.hold()
         self._file.write(self._record.model_copy(update={"items": tuple(self._items.values())}))
         self._saved = time.monotonic()
-
-
-def _outcome(row: Chosen) -> JobOutcome:
-    found: JobOutcome = row.outcome or "not-reached"  # type: ignore[assignment]  # as `run --json` says it
-    return found
 
 
 def _remembered(item: Item, known: Chosen | None) -> Chosen:

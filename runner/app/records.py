@@ -23,7 +23,7 @@ def new_run_id() -> str:
 
 
 def new_record(job: Job, run_id: str, commit: str | None = None) -> RunRecord:
-    """`commit`: see `commit_of`; a run that only looks or releases needs none."""
+    """`commit`: see `commit_of`; one that looks or releases needs none."""
     return RunRecord(
         id=run_id,
         job=job.name,

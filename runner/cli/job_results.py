@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from runner.app.metrics import LastRun
 from runner.app.runs import Result
 from runner.base.errors import JobFileError, LockedError, SendenseError
 from runner.console.tables import print_table
@@ -34,6 +35,8 @@ class Ended:
     """What kept it from beginning, or from having its report."""
     called: str = ""
     """Of a child of a set, its item's name."""
+    item: str = ""
+    """And that item's id."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What `run --json` says of its run besides; empty where there was none."""
 
@@ -80,6 +83,15 @@ class Ended:
             details = {**details, "shared": {**details.get("shared", {}), error.shared: str(error)}}
         return replace(self, exit_code=code, outcome=outcome, what=what, error=str(error), details=details)
 
+    @property
+    def last(self) -> LastRun | None:
+        """For metrics; None if it did not end."""
+        if self.exit_code is None:
+            return None
+        held = self.details.get("held")
+        count = None if held is None else len(held)
+        return LastRun(str(self.file), self.exit_code, self.item, self.called, count)
+
     def document(self) -> dict[str, Any]:
         told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome, "summary": self.what}
         told |= {"name": self.called} if self.called else {}
@@ -95,6 +107,7 @@ def _of_run(summary: RunSummary, makes: Collection[str]) -> dict[str, Any]:
         "warnings": [{"node": warning.node, "text": warning.text} for warning in summary.warnings],
         "failures": [{"node": failure.name, "text": failure.text} for failure in failures(summary)],
         "shared": {node.shared: node.error or "" for node in summary.nodes if node.shared},
+        "held": [{"node": held.node, "what": held.what, "command": held.command} for held in summary.held],
     }
 
 

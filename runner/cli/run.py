@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from runner.app.metrics import Ran, write_metrics
 from runner.app.options import DEFAULT_NODES, EVENTS, Options, read_job
 from runner.app.runs import Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
@@ -32,6 +33,7 @@ from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console.listener import Console
 from runner.console.plain import Level
+from runner.events.events import Event, Warned
 from runner.events.fold import fold
 from runner.events.journal import read_events
 from runner.events.outcomes import of_several
@@ -94,6 +96,12 @@ def _as_child(context: click.Context, option: click.Parameter, value: bool) -> N
     "with a row for each VM.",
 )
 @click.option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write metrics of the VMs into this file, for node_exporter's textfile collector.",
+)
+@click.option(
     "-q", "--quiet", "level", flag_value="quiet", help="Show only what goes wrong, and the last line."
 )
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
@@ -110,6 +118,7 @@ def run(
     break_lock: bool,
     events: Path | None,
     report: Path | None,
+    metrics: Path | None,
     level: Level | None,
     as_json: bool,
     only: tuple[str, ...],
@@ -141,6 +150,8 @@ def run(
             # Before signals end us again: without an answer, the job of one of several was not begun.
             print_json({"schema_version": RUN_SCHEMA_VERSION, **found.document()})
             sys.stdout.flush()
+        if metrics is not None:
+            _write_metrics(metrics, read, found)
     if sets:
         found.print_outcome(options.command("run", sets[0].file) if len(jobs) == 1 else "", sys.stderr)
     elif len(jobs) > 1:
@@ -153,6 +164,21 @@ def _read(path: Path, options: Options) -> Job | Unread:
         return read_job(path, options)
     except SendenseError as error:
         return path, error
+
+
+def _write_metrics(file: Path, read: Sequence[Job | Unread], found: Several) -> None:
+    """What cannot be written changes nothing of what came of the work."""
+    jobs = [job for job in read if isinstance(job, Job)]
+    last = [one.last for one in found.ended if one.last is not None]
+    try:
+        write_metrics(Ran(jobs, last, max(0, found.count - len(last))), file, _say_warning)
+    except SendenseError as error:
+        print(f"sendense: metrics were not written: {error}", file=sys.stderr)
+
+
+def _say_warning(event: Event) -> None:
+    if isinstance(event, Warned):
+        print(f"! {event.text}", file=sys.stderr)
 
 
 def _until(stop: StopRequest, read: Sequence[Job | Unread]) -> Iterator[Job | Unread]:

@@ -53,13 +53,16 @@ class Several:
     ended: list[Ended] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     sets: list[dict[str, JsonValue]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """Of the sets themselves; those of their children are in `ended`."""
     causes: Causes = field(default_factory=Causes)
     copied: int = 0
     began: float = field(default_factory=time.monotonic)
 
     def document(self) -> dict[str, JsonValue]:
         told: dict[str, JsonValue] = {"runs": [one.document() for one in self.ended]}
-        return told | ({"sets": list(self.sets)} if self.sets else {})
+        of_sets: dict[str, JsonValue] = {"sets": list(self.sets), "warnings": list(self.warnings)}
+        return told | (of_sets if self.sets else {})
 
     def print_outcome(self, again: str, stream: TextIO) -> None:
         """Why some are not done, by cause, and in the last line what came of all. `again`: the command line
@@ -100,7 +103,7 @@ def run_several(
     """`jobs`: also those that could not be read."""
     found = Several()
     files = [Path(job.file) if isinstance(job, Job) else job[0] for job in jobs]
-    heard = _Heard()
+    heard = _Heard(found.warnings)
     with Estate(options, stop, [heard], only) as estate:
         opened = []
         for job, file in zip(jobs, files, strict=True):
@@ -125,15 +128,18 @@ def run_several(
 
 
 class _Heard:
-    """A listener to what the sets themselves warn of."""
+    """A listener to what the sets themselves warn of: all of it is in `texts`."""
 
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._say: Callable[[str], None] = self._texts.append
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+        self._say: Callable[[str], None] | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Warned):
-            self._say(f"{event.node}: {event.text}")
+            text = f"{event.node}: {event.text}"
+            self._texts.append(text)
+            if self._say is not None:
+                self._say(text)
 
     def tell(self, say: Callable[[str], None]) -> None:
         """From now on at once."""
@@ -221,7 +227,8 @@ class _Running:
         if self._reports is not None:
             with self._lock:
                 self._reports.ended(ended.key, member.called, told.document())
-        kept = told if self._shown.keeps_documents else replace(told, details={})
+        held = {name: value for name, value in told.details.items() if name == "held"}
+        kept = told if self._shown.keeps_documents else replace(told, details=held)
         self._found.ended.append(kept)
 
     def _tell_set(self, one: OpenSet) -> None:
@@ -253,11 +260,12 @@ class _Running:
 def _ended(member: Member, ended: ChildEnded) -> Ended:
     """One that said nothing of its end was killed, or never begun."""
     file, called = Path(member.file), member.called if member.item is not None else ""
+    item = "" if member.item is None else member.item.id
     if ended.document:
         told = Ended.told(file, {"exit_code": ended.exit_code, "summary": ended.error, **ended.document})
-        return replace(told, called=called)
+        return replace(told, called=called, item=item)
     outcome: JobOutcome = "interrupted" if ended.exit_code == 130 else "unfinished"
-    return Ended(file, None, None, ended.exit_code, outcome, ended.error, ended.error, called)
+    return Ended(file, None, None, ended.exit_code, outcome, ended.error, ended.error, called, item)
 
 
 def _cause(ended: ChildEnded, told: Ended) -> str:

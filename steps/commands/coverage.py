@@ -21,6 +21,7 @@ from steps.coverage.document import Coverage
 from steps.coverage.judgement import judge
 from steps.coverage.reading import Read
 from steps.coverage.survey import Survey
+from steps.metrics import of_coverage
 
 
 @click.command()
@@ -41,6 +42,12 @@ from steps.coverage.survey import Survey
     show_default=True,
     help="For a person, a merge request, or a browser.",
 )
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write metrics of every VM into this file, for node_exporter's textfile collector.",
+)
 @json_option
 def coverage(
     site: Path,
@@ -48,6 +55,7 @@ def coverage(
     against: str | None,
     everything: bool,
     shape: str,
+    metrics: Path | None,
     as_json: bool,
 ) -> None:
     """Say of every VM of SITE's vCenters in which job it is, and how old its newest good point is.
@@ -58,6 +66,10 @@ def coverage(
     """
     if against is not None and shape == "html":
         raise UsageError("--against is for a terminal or a merge request: use --format md, or --json")
+    if against is not None and metrics is not None:
+        raise UsageError(
+            "--against says what a change would do: metrics are of what is; leave out one of them"
+        )
     registry = Registry.installed()
     if against is None:
         found: Coverage | Comparison = _covered(site, reading.read(site, jobs, registry))
@@ -69,6 +81,8 @@ def coverage(
         _show_comparison(found, shape, everything=everything)
     else:
         _show(found, shape, everything=everything)
+    if isinstance(found, Coverage) and metrics is not None:
+        of_coverage.write(found, metrics)
     raise click.exceptions.Exit(found.exit_code)
 
 

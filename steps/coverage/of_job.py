@@ -28,11 +28,16 @@ def protections(ctx: Context, job: Job, items: Sequence[str]) -> Mapping[str, Pr
     places = [(name, *locate(ctx, name)) for name in found.repositories]
     if job.select is None:
         return _of_one(found, places)
-    best: dict[str, Protection] = {}
-    for name, host, root in places:
-        for one in protection.read(host, root, name):
-            _keep(best, one.instance_uuid.lower(), one)
+    best = newest_by_uuid(one for name, host, root in places for one in protection.read(host, root, name))
     return {item: best.get(item.lower()) for item in items if item}
+
+
+def newest_by_uuid(found: Iterable[Protection]) -> dict[str, Protection]:
+    """By instance uuid in lower case: of several repositories the one with the newest good point."""
+    best: dict[str, Protection] = {}
+    for one in found:
+        _keep(best, one.instance_uuid.lower(), one)
+    return best
 
 
 def _of_one(job: BackupJob, places: Iterable[tuple[str, Host, str]]) -> Mapping[str, Protection | None]:
@@ -41,9 +46,9 @@ def _of_one(job: BackupJob, places: Iterable[tuple[str, Host, str]]) -> Mapping[
     (named,) = job.named
     best: dict[str, Protection] = {}
     for name, host, root in places:
-        meant = _of_job(job.name, named.vm, _called(host, root, name, named.vm))
+        meant = of_named(job.name, named.vm, _called(host, root, name, named.vm))
         # It may be called otherwise now than when its directory was made.
-        meant = meant or _of_job(job.name, named.vm, list(protection.read(host, root, name)))
+        meant = meant or of_named(job.name, named.vm, list(protection.read(host, root, name)))
         if meant is not None:
             _keep(best, "", meant)
     return {"": best.get("")}
@@ -62,7 +67,7 @@ def _called(host: Host, root: str, repository: str, wanted: str) -> list[Protect
     return [protection.of(vm, repository) for vm in vms if vm.entries or vm.unread]
 
 
-def _of_job(job: str, wanted: str, found: Sequence[Protection]) -> Protection | None:
+def of_named(job: str, wanted: str, found: Sequence[Protection]) -> Protection | None:
     """The VM that the job backed up last under that name, else the one that is called so."""
     meant = [one for one in found if is_meant(one, wanted) or one.instance_uuid.lower() == wanted.lower()]
     own = [one for one in meant if one.job == job]

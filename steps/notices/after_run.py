@@ -28,11 +28,11 @@ def after_run(after: After) -> None:
     record = Record(after.places, after.ctx.warn)
     before = record.read()
     found = list(standings(after, now))
-    # A set that failed by itself says nothing of its VMs, not even which they are.
-    complete = all(one.subject or not one.failed for one in found)
+    # A set that could not select says nothing of its VMs, not even which they are.
+    complete = after.job.select is None or any(one.item for one in after.ended)
     lines, then = news(before, found, now, complete=complete)
     if lines:
-        of = None if after.job.select is None else sum(1 for one in after.ended if one.item)
+        of = sum(1 for one in after.ended if one.item) or None
         delivered = send(notice(after.job.name, lines, of=of, look=after.look), notify.to)
         _warn(after, delivered)
         # What one of them took was told: that one must not hear the same each night.
@@ -44,8 +44,6 @@ def after_run(after: After) -> None:
 
 def standings(after: After, now: datetime) -> Iterator[Standing]:
     ages = _ages(after, now)
-    if after.job.select is not None and all(one.item for one in after.ended):
-        yield Standing("", after.job.name, failed="")
     for one in after.ended:
         yield Standing(one.item, one.name or after.job.name, _failure(one), ages.get(one.item))
 

@@ -1,0 +1,36 @@
+"""The metrics of `sendense coverage`: of every VM of every vCenter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steps.coverage.document import ALARMING, ORDER, Coverage
+from steps.metrics.of_vms import Points, add_free, add_points
+from steps.metrics.textfile import Metrics
+
+PREFIX = "sendense_coverage"
+"""Not that of runs: two files with one series are an error of node_exporter."""
+
+
+def write(found: Coverage, path: Path) -> None:
+    """Raises SendenseError."""
+    metrics = Metrics(PREFIX)
+    for one in found.vms:
+        labels = {
+            "vm": one.vm,
+            "uuid": one.id,
+            "vcenter": one.vcenter,
+            "job": ",".join(one.jobs),
+            "repository": one.repository or "",
+        }
+        if one.jobs or one.newest_good is not None:
+            points = Points(one.newest_good, one.read, one.stored, one.seconds, one.rpo)
+            add_points(metrics, points, **labels)
+        about = "1 while the VM is in no job, without a good point, too old, or unknown; as `state` says."
+        metrics.add("alarming", about, float(one.state in ALARMING), **labels, state=one.state)
+    for state in ORDER:
+        metrics.add("vms", "VMs by state.", found.counts[state], state=state)
+    metrics.add("unread", "What could not be read: then not all is known.", len(found.unread))
+    metrics.add("timestamp_seconds", "When this was looked at.", found.at.timestamp())
+    add_free(metrics, found.free)
+    metrics.write(path)
