@@ -283,19 +283,20 @@ def _will_be_untracked(client: Client, inputs: ChooseParentIn, below: Parent) ->
     if disk.change_tracking:
         # Of a disk whose last changeId is known, the next snapshot tells: a setting is no proof that there
         # will be none.
-        known = below.change_id is not None or cbt.is_on_for(client, inputs.vm.moref, hardware.place(disk))
-        return "" if known else "missing"
+        if below.change_id is not None or client.looks_at_many:
+            return ""
+        return "" if cbt.is_on_for(client, inputs.vm.moref, hardware.place(disk)) else "missing"
     return "never" if cbt.is_on(client, inputs.vm.moref) else "off"
 
 
 def _foreseen(ctx: Context, inputs: ChooseParentIn, below: Parent) -> int | None:
     """Before there is a snapshot, only a VM that is off can be asked (API reference,
-    QueryChangedDiskAreas)."""
+    QueryChangedDiskAreas), and of thousands none is."""
     if inputs.snapshot.moref:
         return _changed(ctx, inputs, below)
     client, disk = vcenter(ctx, inputs.vm.vcenter), inputs.disk
     since = _refuse_untracked(inputs, below, _will_be_untracked(client, inputs, below))
-    if machine.powered_on(client, inputs.vm.moref):
+    if client.looks_at_many or machine.powered_on(client, inputs.vm.moref):
         return None
     return sum(
         length for _, length in cbt.areas(client, inputs.vm.moref, None, disk.key, disk.capacity, since)

@@ -13,6 +13,7 @@ from runner.base.errors import Interrupted, SendenseError
 from runner.step.context import Answers
 from steps.vsphere import allocated, machine, privileges, snapshots, vmomi
 from steps.vsphere.client import LOOKS_AT_MANY, Client
+from steps.vsphere.errors import Gone
 from steps.vsphere.find import Candidate, Place
 from steps.vsphere.names import unescape
 from steps.vsphere.privileges import BACKUP, FOLDER, VDDK, Wanted
@@ -145,10 +146,17 @@ class Looks:
             if place.kind in kinds
         ]
         on_root = Wanted(vim.Folder, self._survey.root, "the vCenter's root folder", VDDK)
-        on_vms = [Wanted(vim.VirtualMachine, moref, f"VM {moref}", BACKUP) for moref in morefs]
+        there = [
+            moref for moref in morefs if self._named(known_key(vim.VirtualMachine, moref)) in self._own[moref]
+        ]
+        on_vms = [Wanted(vim.VirtualMachine, moref, f"VM {moref}", BACKUP) for moref in there]
         first = self._named(privileges.granted_key(self._survey.root, VDDK)) not in self._common
-        for group in _batches([*(on_files if first else ())], [*((on_root,) if first else ())], on_vms):
-            for moref, granted in privileges.granted_on(self._client, group).items():
+        for group in _batches(on_files if first else (), (on_root,) if first else (), on_vms):
+            try:
+                granted_on = privileges.granted_on(self._client, group)
+            except Gone:
+                continue  # one of them, just now, and vSphere answers for none then: each look asks
+            for moref, granted in granted_on.items():
                 into = self._own.get(moref, self._common)
                 into[self._named(privileges.granted_key(moref, group[0].privileges))] = granted
 
