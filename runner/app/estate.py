@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from runner.app.afterwards import Ended, afterwards, refusals
 from runner.app.claims import Limits, nodes_at_once
+from runner.app.elsewhere import node_host, require_shared_records
 from runner.app.gone import Gone, see_to_gone
 from runner.app.options import Options
 from runner.app.records import account, commit_of, new_record, new_run_id
@@ -39,6 +40,10 @@ from runner.step.items import Claim, Item, Room
 SAVED_EVERY = 60.0
 """Seconds between two writes of what came of a set's items: its children's own records are always there."""
 
+
+RESUMED = DAY / 2
+"""Seconds since its start in which a set whose `sendense run` was killed is that execution still: its VMs
+that are done get no second point. Later it is another night's."""
 
 JOBS_AGE = 3650 * DAY
 """Seconds: jobs that were named begin in the order of their names, before all but what was never backed
@@ -71,7 +76,14 @@ class Estate:
         stop: threading.Event,
         listeners: Sequence[Callable[[Event], None]],
         only: Sequence[str] = (),
+        *,
+        elsewhere: bool = False,
     ) -> None:
+        """`elsewhere`: they may run on other machines."""
+        self._elsewhere = elsewhere
+        self._hosts: dict[str, str] = {}
+        """Node hosts, by file, of what may run elsewhere."""
+        self._id = new_run_id()
         self._options = options
         self._stop = stop
         self._listeners = listeners
@@ -94,13 +106,18 @@ class Estate:
         file = job.file
         if file in self._jobs:
             raise UsageError(f"{file} is named twice")
+        if self._elsewhere:
+            require_shared_records(job)
         self._jobs[file] = (job, commit_of(job, self._options))
         if job.select is None:
             self.members[file] = Member(file, job.name, file)
+            self._hosts[file] = node_host(job) if self._elsewhere else ""
             return None
         opened = self._stack.enter_context(OpenSet(job, self._options, self._stop, self._listeners))
         wanted = opened.choose(self._only)
         self._sets[file] = opened
+        of_all = self._elsewhere and wanted and wanted[0].item
+        self._hosts[file] = node_host(child(job, of_all)) if of_all else ""
         self.members |= {member.key: member for member in wanted}
         return opened
 
@@ -108,9 +125,9 @@ class Estate:
         """`at`: see `Placement.claims`."""
         ages = itertools.count(JOBS_AGE, -1)
         return [
-            self._sets[member.file].request(member, at(""))
+            self._sets[member.file].request(member, at(self._hosts[member.file]))
             if member.item is not None
-            else Request(member.key, member.called, at(""), next(ages))
+            else Request(member.key, member.called, at(self._hosts[member.file]), next(ages))
             for member in self.members.values()
         ]
 
@@ -133,6 +150,8 @@ class Estate:
         job = job if member.item is None else child(job, member.item)
         return Order(
             **dict(WrittenJob.of(job)),
+            id=f"{self._id if member.item is None else self._sets[member.file].id}/{key}",
+            host=self._hosts[member.file],
             key=key,
             called=member.called,
             git_commit=commit,
@@ -189,12 +208,27 @@ class OpenSet:
                 self._file = SetFile(self._workspace.state.host, self._workspace.state.directory)
                 self._earlier = self._file.read()
             self._workspace.run(new_record(job, run))
-            self._record = SetRecord(id=run, set=job.name, file=job.file, by=account(), started=now())
+            self._record = self._begun(run)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _begun(self, run: str) -> SetRecord:
+        """The same execution as the one before, where that was cut short: what its orders came to stands."""
+        job, known = self.job, self._earlier
+        record = SetRecord(id=run, set=job.name, file=job.file, by=account(), started=now())
+        if known is None or known.ended is not None or self._options.fresh:
+            return record
+        if (record.started - known.started).total_seconds() > RESUMED:
+            return record
+        return record.model_copy(update={"id": known.id, "started": known.started})
+
+    @property
+    def id(self) -> str:
+        """Of this execution, which may have been begun by another process."""
+        return self._record.id
 
     @property
     def noun(self) -> str:
@@ -220,6 +254,7 @@ class OpenSet:
         kept = [one.remembered for one in self.gone if one.remembered is not None]
         rows = [_remembered(item, known.get(item.id)) for item in chosen]
         self._items = {row.id: row for row in (*rows, *kept)}
+        self._wanted = tuple(item.id for item in found.wanted)
         for item in found.wanted:
             begins = {"outcome": "", "error": "", "exit_code": None}
             self._items[item.id] = self._items[item.id].model_copy(update=begins)
@@ -283,15 +318,17 @@ class OpenSet:
             "error": error or ("" if exit_code == 0 else document.get("summary", "")),
         }
         if exit_code == 0:
-            changes["bytes"] = document.get("bytes")
+            changes["bytes"] = document.get("bytes", row.bytes)
         self._items[item] = row.model_copy(update=changes)
         if time.monotonic() - self._saved > SAVED_EVERY:
             self._save()
 
     def finish(self) -> None:
-        """All have ended that were begun. Raises what keeps that from being remembered."""
+        """All have ended that were begun; where some were not, this execution may be resumed. Raises what
+        keeps that from being remembered."""
         try:
-            self._record = self._record.model_copy(update={"ended": now()})
+            if all(self._items[item].outcome not in ("", "interrupted") for item in self._wanted):
+                self._record = self._record.model_copy(update={"ended": now()})
             self._save()
         finally:
             afterwards(self._workspace, list(self._afterwards()))

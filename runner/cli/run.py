@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from runner.app.elsewhere import cluster_of
 from runner.app.metrics import Ran, write_metrics
 from runner.app.options import DEFAULT_NODES, EVENTS, Options, read_job
 from runner.app.runs import Result, RunBroke, run_job
@@ -28,7 +29,7 @@ from runner.cli.options import (
     print_json,
     renamed_option,
 )
-from runner.cli.several import Several, Shown, Unread, run_several
+from runner.cli.several import MakePlacement, Several, Shown, Unread, run_several
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console.listener import Console
@@ -41,6 +42,7 @@ from runner.hosts import files
 from runner.hosts.limits import limit_of
 from runner.job.model import Job
 from runner.report.report import write_reports
+from runner.sets.dask import its_extra
 from runner.sets.local_placement import LocalPlacement
 from runner.step.registry import Registry
 
@@ -74,6 +76,11 @@ def _as_child(context: click.Context, option: click.Parameter, value: bool) -> N
     type=click.IntRange(1, 64),
     metavar="N",
     help=f"How many jobs may run at once, each in a process of its own.  [default: 1; {CHILDREN} of a set]",
+)
+@click.option(
+    "--on",
+    type=click.Choice(["dask"]),
+    help="Run them on the workers of the Dask cluster that `fleet` names, not here.",
 )
 @click.option(
     "--fresh", is_flag=True, help="Discard the job's unfinished run, if there is one, and start over."
@@ -114,6 +121,7 @@ def run(
     state: Path | None,
     nodes: int,
     parallel: int | None,
+    on: str | None,
     fresh: bool,
     break_lock: bool,
     events: Path | None,
@@ -136,11 +144,14 @@ def run(
     if only and len(sets) != 1:
         raise UsageError("--only names items of one set: name that set, and no other")
     with stop_on_signals() as stop:
-        if sets or (len(jobs) > 1 and (parallel or 1) > 1):
-            at_once = parallel or (CHILDREN if sets else 1)
-            place = partial(LocalPlacement, at_once)
+        if sets or on or (len(jobs) > 1 and (parallel or 1) > 1):
+            place = (
+                _cluster(read, parallel)
+                if on
+                else partial(LocalPlacement, parallel or (CHILDREN if sets else 1))
+            )
             shown = Shown(level or "normal", report, keeps_documents=as_json)
-            found = run_several(read, options, only, place, stop, shown)
+            found = run_several(read, options, only, place, stop, shown, elsewhere=on is not None)
         else:
             each = _Each(options, Registry.installed(), level or "normal", report, jobs)
             found = Several(len(jobs))
@@ -157,6 +168,13 @@ def run(
     elif len(jobs) > 1:
         print_ended([*found.ended, *_not_reached(jobs, found.ended)], sys.stderr)
     raise click.exceptions.Exit(130 if stop.is_set() else of_several(found.codes))
+
+
+def _cluster(read: Sequence[Job | Unread], at_once: int | None) -> MakePlacement:
+    """Raises UsageError."""
+    with its_extra():
+        from runner.sets.dask.placement import DaskPlacement
+    return partial(DaskPlacement, cluster_of([job for job in read if isinstance(job, Job)]), at_once)
 
 
 def _read(path: Path, options: Options) -> Job | Unread:

@@ -32,7 +32,7 @@ from runner.report.several import SeveralReports
 from runner.sets.breaker import causes_of
 from runner.sets.child_process import Said
 from runner.sets.controller import Controller
-from runner.sets.placement import ChildEnded, Placement, Told
+from runner.sets.placement import ChildEnded, Placement, PlacementLostError, Told
 from runner.step.registry import Registry
 
 MakePlacement = Callable[[Told, Said], Placement]
@@ -99,12 +99,14 @@ def run_several(
     make_placement: MakePlacement,
     stop: threading.Event,
     shown: Shown,
+    *,
+    elsewhere: bool = False,
 ) -> Several:
-    """`jobs`: also those that could not be read."""
+    """`jobs`: also those that could not be read; `elsewhere`: they are placed on other machines."""
     found = Several()
     files = [Path(job.file) if isinstance(job, Job) else job[0] for job in jobs]
     heard = _Heard(found.warnings)
-    with Estate(options, stop, [heard], only) as estate:
+    with Estate(options, stop, [heard], only, elsewhere=elsewhere) as estate:
         opened = []
         for job, file in zip(jobs, files, strict=True):
             try:
@@ -181,6 +183,10 @@ class _Running:
                 try:
                     requests = self._estate.requests(placement.claims)
                     Controller(admission, placement, self._estate.order, self, stop).run(requests)
+                except PlacementLostError as error:  # what is known is told all the same
+                    console.note(str(error))
+                    self._found.codes.append(error.exit_code)
+                    self._found.causes.add(str(error), "")
                 finally:
                     placement.close()
             for one in opened:

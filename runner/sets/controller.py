@@ -11,7 +11,7 @@ from typing import Protocol
 from runner.base.errors import SendenseError
 from runner.sets.admission import Admission
 from runner.sets.breaker import causes_of
-from runner.sets.placement import ChildEnded, Order, Placement
+from runner.sets.placement import ChildEnded, Order, Placement, PlacementLostError
 from runner.sets.request import Request
 
 LOOK = 0.2
@@ -61,9 +61,17 @@ class Controller:
 
     def run(self, requests: Sequence[Request]) -> None:
         """Until each has ended, or, once `stop` is set, until those have that were begun. Raises
-        PlacementLostError."""
+        PlacementLostError; those that were begun are failures then."""
         self._admission.put(*requests)
         waiting = {request.id for request in requests}
+        try:
+            self._work(waiting)
+        except PlacementLostError as error:
+            for key in sorted(self._running):
+                self._watcher.ended(ChildEnded(key, error.exit_code, error=error.message))
+            raise
+
+    def _work(self, waiting: set[str]) -> None:
         while self._running or (waiting and not self._is_stopping):
             if self._stop.is_set() and not self._is_stopping:
                 self._is_stopping = True

@@ -32,11 +32,11 @@ def main(directory: Path, scheduler: str, at_once: int) -> None:
     orders = [Order.model_validate_json(path.read_text()) for path in sorted((directory / "orders").iterdir())]
     waiting = [order for order in orders if order.key not in good]
     files = {name: str(directory / "identity" / f"{name}.pem") for name in ("ca", "cert", "key")}
-    placement = DaskPlacement(DaskFleet(scheduler=scheduler, **files), told, said, PATIENCE)
+    placement = DaskPlacement(DaskFleet(scheduler=scheduler, **files), at_once, told, said, PATIENCE)
     running = 0
     try:
         while waiting or running:
-            while waiting and running < at_once and placement.room():
+            while waiting and placement.room():
                 placement.start(waiting.pop(0))
                 running += 1
             for ended in placement.ended(0.2):

@@ -45,11 +45,20 @@ class DaskPlacement:
     """Connected once it is made. Raises UsageError for files that are no certificates, ClusterError where the
     scheduler cannot be reached, refuses us or is not as it must be.
 
-    `told` and `said` are called on a thread of its own."""
+    At most `at_once` children, where that is given, whatever the workers take. `told` and `said` are called
+    on a thread of its own."""
 
-    def __init__(self, fleet: DaskFleet, told: Told, said: Said, patience: Patience = PATIENT) -> None:
+    def __init__(
+        self,
+        fleet: DaskFleet,
+        at_once: int | None,
+        told: Told,
+        said: Said,
+        patience: Patience = PATIENT,
+    ) -> None:
         configure()
         self._fleet = fleet
+        self._at_once = at_once
         self._security = security_of(fleet)
         self._told = told
         self._said = said
@@ -71,7 +80,8 @@ class DaskPlacement:
 
     def room(self) -> int:
         with self._changed:
-            return self._assignments.room()
+            room = self._assignments.room()
+            return room if self._at_once is None else min(room, self._at_once - self._assignments.unfinished)
 
     def claims(self, host: str) -> tuple[Claim, ...]:
         with self._changed:
