@@ -55,6 +55,15 @@ BEHAVIOURS = {
     36: ("unset is absent, forbidden is in missingSet, unknown or gone fails the call", {"documented"}),
     37: ("objects and updates come in pages, a token works once, a time-out is nothing", {"documented", "reported"}),
     38: ("finished tasks are forgotten; layoutEx sends no updates", {"documented", "reported"}),
+    49: (
+        "a setting is read by its name; 100 objects are a page unasked; a token is its session's",
+        {"documented", "reported"},
+    ),
+    50: ("custom attributes have keys, and values where one was written", {"documented"}),
+    51: (
+        "REST under /api and /rest, each with its bodies and errors; 401; 550 sessions; 429 and 503; batches leave out",
+        {"documented", "reported", "assumed"},
+    ),
     54: (
         "a disk may be left out of tracking that is on; off, a snapshot, and on brings it back, but not beside a snapshot",
         {"reported", "assumed"},
@@ -63,6 +72,12 @@ BEHAVIOURS = {
         "an ESXi host has no instance uuid but its hardware's, and bare numbers as morefs",
         {"documented", "reported"},
     ),
+    57: ("100 objects are a page also where more are asked for", {"assumed"}),
+    58: (
+        "a VM in a vApp has no folder, a template no pool, a fault tolerance secondary role 2; config may be unset",
+        {"documented"},
+    ),
+    59: ("of what has a tag, only objects that the user may read are told", {"documented"}),
     56: ("a property that the API requires may be missing from an answer all the same", {"assumed"}),
 }
 """Number: what, and on what it rests. Those that concern what we do not call are left out."""
