@@ -104,6 +104,7 @@ LATE = {
     ("runner/job/top_level.py", "runner.job.keys"): "3 ms of models: most jobs have none of the keys of sets",
     ("runner/job/schedule.py", "cronsim"): "most jobs are planned and run without asking when they are due",
     ("runner/base/waiting.py", "tenacity"): "15 ms with asyncio, and in most nights nothing fails",
+    ("runner/app/runs.py", "runner.app.own_turn"): "a run with limits of its own alone waits for its turn",
     ("runner/cli/__init__.py", "import_module"): "a command is imported when it is asked for",
     ("runner/cli/run.py", "runner.sets.dask.placement"): "as in worker",
     ("runner/cli/worker.py", "runner.sets.dask.serving"): "half a second of Dask, which an extra installs",

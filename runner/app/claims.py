@@ -31,9 +31,7 @@ class Limits:
         self._nodes = nodes
         hosts, sections = named_by(job)
         self._hosts = {
-            name: spec
-            for name in hosts
-            if isinstance(spec := job.hosts[name], SshSpec) and spec.limits.disks is not None
+            name: spec for name in hosts if isinstance(spec := job.hosts[name], SshSpec) and spec.limited
         }
         self._entries: list[tuple[str, Section]] = [
             (name, job.sections[section][name]) for section, name in sections

@@ -34,10 +34,11 @@ from runner.engine.walk import Walk
 from runner.events.events import Event, RunFinished, RunStarted, Warned
 from runner.events.step_report import Alarm
 from runner.hosts.limits import limit_of
+from runner.hosts.spec import SshSpec
 from runner.job.model import Job
 from runner.job.nodes import NodeId
 from runner.job.written_job import WrittenJob
-from runner.step.context import Run
+from runner.step.context import Run, Turns
 
 THIS_PROCESS = "this process"
 """What a warning is about, in words, where it is no node."""
@@ -192,6 +193,7 @@ class _Execution:
     def _work(self, run: Run) -> Outcome:
         """What came of this execution's nodes."""
         workspace, record, recorded = self._workspace, self._record, self._recorded
+        workspace.world.turns = _turns(workspace)
         try:
             if self._resumed:
                 recorded.settle()
@@ -268,6 +270,18 @@ class _Execution:
         done = [record for record in known if record.state == "done" and record.out is not None]
         found = (self._workspace.registry.report(record.step, record.out or {}).alarm for record in done)
         return [alarm for alarm in found if alarm is not None]
+
+
+def _turns(workspace: Workspace) -> Turns | None:
+    """None for a child of a set, whose controller waited for it, and for a job without limits."""
+    job = workspace.job
+    limited = [entry.limited for section in job.sections.values() for entry in section.values()]
+    limited += [host.limited for host in job.hosts.values() if isinstance(host, SshSpec)]
+    if job.child_of is not None or not any(limited):
+        return None
+    from runner.app.own_turn import turns_of
+
+    return turns_of(workspace)
 
 
 def _within_limits(work: Callable[[], Outcome]) -> Outcome:

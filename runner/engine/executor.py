@@ -106,7 +106,8 @@ class Executor:
         # Only this thread decides whose turn it is: workers report here and change no other node's turn.
         running = 0
         while True:
-            for node in self._schedule.next()[: self._at_once - running]:
+            free = min(self._at_once, self._world.most_at_once) - running
+            for node in self._schedule.next()[: max(0, free)]:
                 self._schedule.set(node, Status.RUNNING)
                 running += 1
                 pool.submit(self._turn, node)

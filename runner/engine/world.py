@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -29,7 +30,7 @@ from runner.hosts.stray_processes import tidy
 from runner.hosts.supervisor import mark_of
 from runner.job.model import Job
 from runner.job.nodes import NodeId
-from runner.step.context import Answers, Context, Log, Run
+from runner.step.context import Answers, Context, Log, Run, Turns
 from runner.step.section import Section
 
 CLEANUP_TIMEOUT = 8 * MINUTE
@@ -63,6 +64,11 @@ class World:
         """Where the run keeps what only grows; a plan has no such place."""
         self.guards: list[HeldLock] = []
         """Held before anything is written."""
+        self.turns: Turns | None = None
+        """Set before any step acts, see `Context.turns`."""
+        self.most_at_once = sys.maxsize
+        """Nodes that may run at once, whatever the command line says: where a VM has more disks than a
+        limit, they take turns."""
         self.execution = secrets.token_hex(4)
         self.oddities: dict[str, str] = {}
         """What was told of hosts that work all the same, by their names."""
@@ -283,6 +289,7 @@ class World:
             previous_failure=previous_failure,
             guards=self.guards,
             answers=answers,
+            turns=self.turns,
         )
 
 

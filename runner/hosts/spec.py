@@ -65,6 +65,11 @@ class SshSpec(JobModel):
         return value
 
     @property
+    def limited(self) -> str:
+        """The field by which runs wait for each other on it; empty if none is set."""
+        return "limits" if self.limits.disks is not None else ""
+
+    @property
     def port_range(self) -> range:
         first, last = map(int, self.ports.split("-"))
         return range(first, last + 1)

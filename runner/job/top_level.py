@@ -184,9 +184,9 @@ class TopLevel:
             if (field := entry.limited)
         ]
         limited += [
-            ("hosts", name, "limits")
+            ("hosts", name, spec.limited)
             for name, spec in self.hosts.items()
-            if spec != LOCAL and spec.limits.disks is not None
+            if isinstance(spec, SshSpec) and spec.limited
         ]
         for section, name, field in limited:
             self._say(

@@ -13,6 +13,7 @@ from runner.base.errors import Interrupted, SendenseError
 from runner.events.events import Event, NodeProgress, ToolSeen, Warned
 from runner.hosts.held_lock import HeldLock
 from runner.hosts.host import Child, Host
+from runner.step.items import Item
 
 T = TypeVar("T")
 
@@ -60,6 +61,16 @@ class Log(Protocol):
         """Absent is fine."""
 
 
+class Turns(Protocol):
+    """The limits of the job's entries and hosts, for a run that nobody admitted: it waits among all that
+    share them."""
+
+    def of(self, ctx: Context, item: Item, age: float) -> AbstractContextManager[None]:
+        """Its turn, from when all that work on `item` needs is free to the end of the block; `age`: seconds
+        since its newest good point, infinite where there is none. Raises Interrupted, and SendenseError
+        where its turn cannot come."""
+
+
 class Context:
     """What a step may use. One for each node; made by the executor and the planner."""
 
@@ -79,6 +90,7 @@ class Context:
         previous_failure: Mapping[str, object] | None = None,
         guards: list[HeldLock] | None = None,
         answers: Answers | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.run = run
         self.node = node
@@ -114,6 +126,8 @@ class Context:
         self.answers = answers
         """Of a look ahead, in which nothing is changed: what all its nodes have asked so far, and need not
         ask again. None for a step that acts."""
+        self.turns = turns
+        """None where the run has no limits, or was admitted by who placed it."""
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a
         row."""

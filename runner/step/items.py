@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from runner.base.model import JobModel
 from runner.base.units import MINUTE
-from runner.step.context import Answers
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Census(Protocol):
     def detailed(self, items: Sequence[Item]) -> tuple[Item, ...]:
         """The same items with their disks, read in pages."""
 
-    def answers(self, item: Item) -> Answers:
+    def answers(self, item: Item) -> dict[object, Any]:
         """What a look at that item would ask and need not ask again, for a context with `answers`; empty
         for one that `detailed` was not asked for."""
 

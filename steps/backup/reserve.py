@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
+from datetime import UTC, datetime
 from typing import Annotated
 
 from runner.base.errors import Interrupted, LockedError, SendenseError
@@ -16,10 +18,13 @@ from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.repository import layout, marker, reader, vm_place
 from steps.repository.section import locate
+from steps.repository.vm_directory import VmDirectory
 from steps.repository.vm_lock import hold
 from steps.values.reservation import Reservation
+from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM
 from steps.vsphere.owner import reserved
+from steps.vsphere.stands_on import item_of
 
 
 class ReserveIn(JobModel):
@@ -32,7 +37,10 @@ class ReserveIn(JobModel):
 class Reserve(Step[ReserveIn, Empty, Reservation]):
     """Takes the VM's lock in the repository. It does so before anything is changed and holds it to the end of
     the run, so that two runs never write one VM's restore points. The lock is freed by the run's death,
-    whatever kills it."""
+    whatever kills it.
+
+    A run by itself then waits until the limits of its vCenter, hosts and repository leave what it needs, and
+    holds that as long; a set does so for its VMs."""
 
     name = "reserve"
     lifetime = Lifetime.PROCESS
@@ -51,11 +59,15 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         uuid = marker.require(host, root).uuid
         directory = vm_place.ensure(host, root, inputs.vm)
         lock = hold(ctx, host, directory, _named(inputs))
-        for one in reader.read(host, directory).unread:
+        found = reader.read(host, directory)
+        for one in found.unread:
             ctx.warn(
                 f"{one.sentence}: no restore point of {inputs.vm.name} is deleted until that can be read "
                 f"or is moved out of {directory}"
             )
+        if ctx.turns is not None:
+            item = item_of(vcenter(ctx, inputs.vm.vcenter), inputs.vm)
+            ctx.closing.enter_context(ctx.turns.of(ctx, item, _age(found)))
         place = reserved(ctx, inputs.vm.instance_uuid)
         place.repository, place.host, place.lock = uuid, host, lock
         return Reservation(repository=inputs.repository, lock=lock, host=host.name, uuid=uuid)
@@ -88,6 +100,12 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
             "The VM's directory": Cell(value=posixpath.dirname(out.lock), unit="path"),
         }
         return StepReport(rows=(Row(table="Repository", key=out.repository, cells=cells),))
+
+
+def _age(found: VmDirectory) -> float:
+    """Seconds since its newest good point."""
+    newest = found.chains.newest_good
+    return math.inf if newest is None else (datetime.now(UTC) - newest.moment).total_seconds()
 
 
 def _words(host: Host, root: str) -> str:

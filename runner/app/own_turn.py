@@ -1,0 +1,63 @@
+"""The turn of a run that no set placed: it waits for its limits among all that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runner.app.claims import Limits, nodes_at_once
+from runner.app.workspace import Workspace
+from runner.base.errors import Interrupted, SendenseError
+from runner.base.waiting import LOOK
+from runner.sets.admission import Admission
+from runner.sets.request import Request
+from runner.step.context import Context
+from runner.step.items import Item
+
+
+class NoTurn(SendenseError):
+    """It waits for what will not come."""
+
+
+class OwnTurns:
+    """See `runner.step.context.Turns`."""
+
+    def __init__(self, workspace: Workspace, limits: Limits) -> None:
+        self._workspace = workspace
+        self._limits = limits
+
+    @contextmanager
+    def of(self, ctx: Context, item: Item, age: float) -> Iterator[None]:
+        claims = self._limits.claims(item)
+        request = Request(f"{self._workspace.job.key}@{item.id}", item.name, claims, age)
+        with Admission(self._limits.slots(ctx.run.id), self._limits.rooms([item])) as queue:
+            queue.put(request)
+            _wait(ctx, queue, request)
+            world = self._workspace.world
+            world.most_at_once = nodes_at_once(claims, self._workspace.options.nodes)
+            try:
+                yield
+            finally:
+                queue.release(request.id)
+
+
+def _wait(ctx: Context, queue: Admission, request: Request) -> None:
+    told = ""
+    while not queue.admit(1):
+        for refused in queue.refused():
+            error = NoTurn(f"{request.name} cannot begin: {refused.why}")
+            error.shared = refused.shared
+            raise error
+        why = queue.waits_for(request.id)
+        # How much of it is in use changes all night.
+        if (what := why.partition(" (")[0]) != told:
+            told = what
+            ctx.warn(f"{request.name} waits for its turn: {why}")
+        if ctx.stop.wait(min(max(queue.due(), LOOK), 1.0)):
+            raise Interrupted
+
+
+def turns_of(workspace: Workspace) -> OwnTurns | None:
+    """None for a job whose steps name nothing that has limits."""
+    limits = Limits(workspace.job, workspace.world, workspace.options.nodes)
+    return OwnTurns(workspace, limits) if limits.any else None

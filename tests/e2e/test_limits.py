@@ -1,0 +1,173 @@
+"""Limits that real runs share, watched on the simulator's side: how many disks are read and how many VMs have a snapshot
+at each moment."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from runner.events.events import Warned
+from steps.lab.simulator.folder import Datastores
+from steps.lab.simulator.machine import Machine
+from tests.estate import Estate, disk, estate, inventory, machine
+from tests.eventually import eventually
+
+VMS = ("ash", "beech", "cedar", "fir")
+
+
+class Watch:
+    """When each disk was read from, and the most VMs that had a snapshot at any of these moments."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[float, str]] = []
+        self.snapshots = 0
+
+    def read(self, target: str, machines: list[Machine]) -> None:
+        name = Path(urlsplit(target).path).name
+        if name.endswith("-flat.vmdk"):
+            self.reads.append((time.monotonic(), name))
+        self.snapshots = max(self.snapshots, sum(bool(one.snapshots) for one in machines))
+
+    def most_open(self) -> int:
+        """Disks that were read at once: from the first to the last read of each without a pause of two seconds."""
+        edges: list[tuple[float, int]] = []
+        for name in {name for _, name in self.reads}:
+            moments = sorted(moment for moment, other in self.reads if other == name)
+            begin = moments[0]
+            for before, after in zip(moments, [*moments[1:], float("inf")], strict=True):
+                if after - before > 2:
+                    edges += [(begin, 1), (before, -1)]
+                    begin = after
+        most = now = 0
+        for _, change in sorted(edges):
+            now += change
+            most = max(most, now)
+        return most
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    seen, read = Watch(), Datastores.read
+
+    def watched(self: Datastores, target: str, *, as_host: bool) -> Any:
+        seen.read(target, list(self._world.all(Machine)))
+        return read(self, target, as_host=as_host)
+
+    monkeypatch.setattr(Datastores, "read", watched)
+    return seen
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Estate]:
+    machines = [machine(disk(2000, "4 MiB"), name=name) for name in VMS]
+    machines.append(machine(*(disk(2000 + unit, "4 MiB", unit) for unit in range(3)), name="big"))
+    with estate(tmp_path, {"prod": inventory(*machines)}) as made:
+        yield made
+
+
+def limit(site: Estate, **limits: int) -> None:
+    path = site.directory / "site.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["vcenters"]["prod"]["limits"] = {name.replace("_", "-"): most for name, most in limits.items()}
+    document["slots"] = {"in": "repositories.main"}
+    path.write_text(yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize(("most", "open_at_once"), [(None, 3), (1, 1), (2, 2)])
+def test_disks_of_a_vm_with_more_than_a_limit_take_turns(
+    most: int | None, open_at_once: int, site: Estate, watch: Watch
+) -> None:
+    if most is not None:
+        limit(site, disks=most)
+    assert site.run(site.job(vm="big")).exit_code == 0
+    assert watch.most_open() == open_at_once
+
+
+def test_a_limit_without_a_place_to_share_it_is_a_mistake_with_its_place(site: Estate) -> None:
+    limit(site, disks=1)
+    path = site.directory / "site.yaml"
+    document = yaml.safe_load(path.read_text())
+    del document["slots"]
+    path.write_text(yaml.safe_dump(document))
+    done = sendense(site, "validate", str(site.job(vm="big")))
+    assert done.wait(60) == 2
+    assert done.stderr is not None
+    assert "site.yaml:" in (said := done.stderr.read()) and "slots: {in: repositories" in said
+
+
+def sendense(site: Estate, *words: str) -> subprocess.Popen[str]:
+    """What a killed runner claimed counts for five seconds here, in which its children close their disks."""
+    code = (
+        "from runner.sets.slots import Slots; Slots.__init__.__kwdefaults__['ending'] = 5\n"
+        "from runner.cli import main; main()"
+    )
+    argv = [sys.executable, "-c", code, *words]
+    if words[0] == "run":
+        argv += [f"--state={site.directory / 'state'}"]
+    return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def write_set(site: Estate, name: str, *vms: str) -> str:
+    values = {"repository": "main", "transport": "https"}
+    select = {"from": "vcenters.prod", "any": [{"name": vm} for vm in vms]}
+    document = {
+        "version": 1,
+        "include": "site.yaml",
+        "template": "backup",
+        "name": name,
+        "select": select,
+        "vars": values,
+    }
+    path = site.directory / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return str(path)
+
+
+def points(site: Estate) -> dict[str, int]:
+    """Of each VM."""
+    found = dict.fromkeys((*VMS, "big"), 0)
+    for path in site.repository().glob("*/*/manifest.json"):
+        found[json.loads(path.read_text())["vm"]["name"]] += 1
+    return found
+
+
+def test_a_run_by_itself_waits_for_one_beside_it_and_says_so(site: Estate, watch: Watch) -> None:
+    limit(site, disks=1)
+    first = sendense(site, "run", str(site.job("first", vm="ash")))
+    assert eventually(lambda: list(site.repository().glob(".state/.slots/*.json")), 60)
+    ran = site.run(site.job("second", vm="big"))
+    said, _ = first.communicate(timeout=60)
+    assert (first.returncode, ran.exit_code) == (0, 0), said
+    assert watch.most_open() == 1
+    told = [event.text for event in ran.events if isinstance(event, Warned)]
+    assert any(
+        "big waits for its turn: all 1 disks read in vCenter prod at once (1 in use)" in text for text in told
+    ), told
+
+
+@pytest.mark.slow
+def test_two_runners_one_killed_never_pass_a_limit_and_drop_nobody(site: Estate, watch: Watch) -> None:
+    limit(site, disks=2, snapshots_per_datastore=2)
+    left, right = write_set(site, "left", "ash", "beech", "big"), write_set(site, "right", "cedar", "fir")
+    killed, other = sendense(site, "run", left), sendense(site, "run", right)
+    assert eventually(lambda: any("ash" in name or "beech" in name or "big" in name for _, name in watch.reads), 90)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    again = sendense(site, "run", left)
+    _, said = again.communicate(timeout=120)
+    _, beside = other.communicate(timeout=120)
+    assert (again.returncode, other.returncode) == (0, 0), f"{said}\n{beside}"
+    assert watch.most_open() <= 2
+    assert watch.snapshots <= 2
+    assert all(count == 1 for count in points(site).values()), points(site)
+    assert not list(site.repository().glob(".state/.slots/*.json"))
