@@ -110,6 +110,8 @@ def _surroundings(job: Job) -> dict[str, Any]:
             document[section] = {name: _written(entry) for name, entry in entries.items()}
     if job.state is not None:
         document["state"] = _written(job.state)
+    if job.slots is not None:
+        document["slots"] = _written(job.slots)
     return document
 
 
@@ -126,7 +128,7 @@ def _of_set(job: Job) -> dict[str, Any]:
             **_where(select.where),
             **({} if select.at_least == 1 else {"at-least": select.at_least}),
         }
-    for key in ("priority", "rpo", "schedule", "slots", "fleet", "notify"):
+    for key in ("priority", "rpo", "schedule", "fleet", "notify"):
         if (value := getattr(job, key)) is not None:
             document[key] = _written(value)
     if job.unprotected:

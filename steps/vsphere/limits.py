@@ -25,7 +25,8 @@ class VCenterLimits(JobModel):
     disks_per_host: Count | None = None
     """Disks of the VMs of one ESXi host."""
     snapshots_per_datastore: Count | None = None
-    """VMs on one datastore that have a snapshot of a run."""
+    """VMs on one datastore that have the snapshot of a run that works on them; those that failed runs retain
+    are `held-snapshots`."""
     held_snapshots: Count | None = None
     """Snapshots that failed runs hold: with so many, no further VM is begun. Those that run may add
     theirs."""
