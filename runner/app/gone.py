@@ -7,16 +7,16 @@ was copied stays until somebody discards the run: it is named with the command t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from runner.app.by_records import child_records
 from runner.app.options import Options, Placed
 from runner.app.selecting import Selected
 from runner.app.sweep import sweep_job
 from runner.app.workspace import Workspace
 from runner.base.errors import SendenseError
 from runner.engine.checkpoint import RunRecord
-from runner.engine.place_records import all_records
 from runner.job.children import child
 from runner.job.model import Job
 from runner.sets.set_record import Chosen
@@ -44,7 +44,9 @@ def see_to_gone(workspace: Workspace, chosen: Selected, known: Mapping[str, Chos
     # Of those nobody can tell now whether they are chosen: they are not gone.
     ids = {item.id for item in (*chosen.items.chosen, *(one.item for one in chosen.items.unread))}
     unfinished = {
-        record.item: record for record in unfinished_children(workspace, job.name) if record.item not in ids
+        item: records.unfinished[-1]
+        for item, records in child_records(workspace, job.name).items()
+        if records.unfinished and item not in ids
     }
     there = {item.id: item for item in census.everything}
     found = []
@@ -56,14 +58,6 @@ def see_to_gone(workspace: Workspace, chosen: Selected, known: Mapping[str, Chos
             gone = _released(workspace, replace(gone, remembered=row))
         found.append(gone)
     return tuple(found)
-
-
-def unfinished_children(workspace: Workspace, name: str) -> Iterable[RunRecord]:
-    """The newest unfinished run of each child of the set of that name, by one request."""
-    host = workspace.state.host
-    for job in all_records(host, workspace.place).values():
-        mine = [record for record in job.unfinished if record.set == name]
-        yield from mine[-1:]
 
 
 def child_of(job: Job, item: Item, options: Options) -> tuple[Job, Options]:

@@ -53,11 +53,12 @@ def sweep_job(
     dry_run: bool = False,
     stop: threading.Event = NEVER,
     over: str | None = None,
+    run: str | None = None,
 ) -> JobSwept:
     """Releases what unfinished runs may hold no longer, and what dead ones left on the job's hosts. A run
     that is alive has the lock: LockedError. A dry run takes no lock and changes nothing. Raises Interrupted
     once `stop` is set: what is being released ends in order, the rest is left. `over`: why unfinished runs
-    hold nothing any longer, whatever their `hold`."""
+    hold nothing any longer, whatever their `hold`. `run`: no other one is looked at."""
     with _open(path, options, listeners, dry_run=dry_run, stop=stop) as workspace:
         if dry_run and (holder := workspace.state.holder()) is not None:
             raise LockedError(f"the job {workspace.job.name}", holder)
@@ -70,7 +71,7 @@ def sweep_job(
         for text in of_unread(workspace, runs):
             workspace.bus.emit(Warned(node=EARLIER, text=text))
         for record in heeding(stop, runs.known):
-            if not record.is_unfinished:
+            if not record.is_unfinished or run not in (None, record.id):
                 continue
             if why := _why_unknown(workspace, record):
                 workspace.bus.emit(Warned(node=EARLIER, text=why))

@@ -258,3 +258,66 @@ def test_nobody_can_name_items_of_several_sets(estate: Estate) -> None:
     (estate.base / "one.yaml").write_text(job_text(estate.roots / "id-a", "one"))
     code, _, err = estate.call("run", "one.yaml", "--only", "apple")
     assert code == 2 and "--only names items of one set" in err
+
+
+def test_a_sweep_of_the_set_releases_what_is_over_its_time_and_discards_a_run_that_is_named(estate: Estate) -> None:
+    estate.go("id-a")
+    estate.go("id-b", "id-c", why="no room")
+    estate.run()
+    assert estate.moments() == {"id-b", "id-c"}
+    (estate.roots / "id-b" / "hold-over").touch()
+    code, _, err = estate.call("sweep", "gold.yaml", "--dry-run")
+    assert code == 0 and "beech: would be released:" in err and estate.moments() == {"id-b", "id-c"}
+    code, _, err = estate.call("sweep", "gold.yaml")
+    assert code == 0, err
+    assert "beech: released" in err and "cedar: run " in err and estate.moments() == {"id-c"}
+    (run,) = [record["id"] for record in estate.runs() if record["item"] == "id-c"]
+    assert f"`sendense sweep gold.yaml --abandon {run}`" in err
+    assert estate.call("sweep", "gold.yaml", "--abandon", run)[0] == 0
+    assert estate.moments() == set() and not (estate.roots / "id-c" / "made-1").exists()
+    assert estate.call("sweep", "gold.yaml", "--abandon", run)[0] == 2
+
+
+def test_a_run_of_a_job_file_that_was_deleted_is_found_by_its_records_and_released_at_its_hold(estate: Estate) -> None:
+    estate.go("id-a", "id-c")
+    estate.go("id-b", why="no room")
+    estate.run()
+    alone = {"state": {"path": str(estate.base / "state")}}
+    estate.add("id-z", "alone")
+    estate.go("id-z", why="no room")
+    (estate.base / "alone.yaml").write_text(job_text(estate.roots / "id-z", "alone", **alone))
+    assert estate.call("run", "alone.yaml")[0] == 1
+    assert estate.moments() == {"id-b", "id-z"}
+    (estate.base / "alone.yaml").unlink()
+    estate.job.unlink()
+    (estate.base / "site.yaml").write_text(json.dumps({"version": 1, **alone}))
+    code, _, err = estate.call("sweep", "site.yaml")
+    assert code == 2, err
+    code, _, err = estate.call("sweep", "site.yaml", "--all")
+    assert code == 0, err
+    assert "alone: run " in err and "gold/beech-id-b: run " in err and estate.moments() == {"id-b", "id-z"}
+    for key in ("id-b", "id-z"):
+        (estate.roots / key / "hold-over").touch()
+    assert "would be released:" in estate.call("sweep", "site.yaml", "--all", "--dry-run")[2]
+    assert estate.moments() == {"id-b", "id-z"}
+    code, out, err = estate.call("sweep", "site.yaml", "--all", "--json")
+    assert code == 0 and estate.moments() == set(), err
+    assert {one["job"] for one in json.loads(out)["jobs"] if one["released"]} == {"alone", "gold/beech-id-b"}
+    # Data that was copied stays until that run is discarded by its id.
+    (run,) = [record["id"] for record in estate.runs() if record["job"] == "alone"]
+    assert (estate.roots / "id-z" / "made-1").exists()
+    assert estate.call("sweep", "site.yaml", "--all", "--abandon", run)[0] == 0
+    assert not (estate.roots / "id-z" / "made-1").exists() and (estate.roots / "id-b" / "made-1").exists()
+
+
+def test_a_sweep_by_records_leaves_a_run_alone_that_lives(estate: Estate) -> None:
+    (estate.base / "site.yaml").write_text(json.dumps({"version": 1, "state": {"path": str(estate.base / "state")}}))
+    with estate.start("run", "gold.yaml", "--parallel", "3") as process:
+        assert estate.waits(*NAMES)
+        (estate.roots / "id-a" / "hold-over").touch()
+        code, _, err = estate.call("sweep", "site.yaml", "--all")
+        assert code == 3 and "is locked by another run" in err
+        assert estate.moments() == set(NAMES)
+        estate.go()
+        process.communicate(timeout=60)
+    assert process.returncode == 0

@@ -1,0 +1,148 @@
+"""Jobs as their records tell of them, whether their files are still there or not: the children of a set, and
+all that keep records where a site says.
+
+What an unfinished run holds is released by the job as that run worked on it, which lies beside its record.
+Logins may have changed since: an entry or host of the site that is the same one is taken instead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.app.options import Options, Placed, state_directory
+from runner.app.workspace import Workspace, open_workspace
+from runner.base.digest import Identities
+from runner.base.errors import StateError, UsageError
+from runner.base.model import HOST, marks_of
+from runner.engine.checkpoint import RunRecord
+from runner.engine.job_state import JobState
+from runner.engine.place_records import JobRecords, all_records
+from runner.engine.world import host_identity, host_spec
+from runner.events.events import Event
+from runner.hosts.host import Host
+from runner.hosts.local import LocalHost
+from runner.hosts.state_place import StatePlace
+from runner.job.model import LOCAL, Job
+from runner.step.section import Section
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One job that has records somewhere."""
+
+    host: Host
+    records: JobRecords
+
+    @property
+    def name(self) -> str:
+        newest = self.records.newest
+        return newest.job if newest is not None else self.records.directory
+
+    def unfinished_job(self, workspace: Workspace, record: RunRecord) -> Job:
+        """The job as that run worked on it, with the site's own entries and hosts where they are the same.
+        Raises StateError, UsageError."""
+        written = JobState.at(self.host, self.records.directory).open(record.id).job()
+        if written is None:
+            raise StateError(
+                f"run {record.id} of {record.job} was begun by a version of sendense that did not keep its "
+                f"job: sweep {record.job_file}"
+            )
+        return _as_in(workspace.job, written.read(workspace.registry))
+
+
+@contextmanager
+def open_site(
+    site: Job, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]]
+) -> Iterator[tuple[Workspace, list[tuple[Host, StatePlace]]]]:
+    """`site`: a job, or a part that jobs include. With all places where jobs with its entries may keep
+    records. Raises what keeps one from being looked at."""
+    with open_workspace(site, options, stop, listeners) as workspace:
+        own = StatePlace(LOCAL, str(state_directory(options)))
+        found: dict[tuple[str, str], tuple[Host, StatePlace]] = {(LOCAL, own.path): (LocalHost(LOCAL), own)}
+        named = [site.state_place] if site.state_place is not None else []
+        entries = (entry for section in site.sections.values() for entry in section.values())
+        for place in (*named, *filter(None, (entry.state_place() for entry in entries))):
+            host = workspace.world.reached(place.host)
+            identity = host_identity(host_spec(site, place.host))
+            found.setdefault((identity, place.path), (host, place))
+        yield workspace, list(found.values())
+
+
+def remembered(places: Sequence[tuple[Host, StatePlace]]) -> list[Remembered]:
+    """By one request a place."""
+    return [
+        Remembered(host, records) for host, place in places for records in all_records(host, place).values()
+    ]
+
+
+def options_of(job: Job, options: Options) -> Options:
+    """For work on that job, as its records tell of it."""
+    only = "" if job.child_of is None else job.child_of.item
+    return replace(options, overrides={}, placed=Placed(only))
+
+
+def require_same_place(one: Remembered, job: Job, options: Options) -> None:
+    """Before anything is released: that job, opened, keeps its records where these were found. Raises
+    StateError."""
+    with open_workspace(job, options, threading.Event(), ()) as workspace:
+        if workspace.state.directory != one.records.directory:
+            raise StateError(
+                f"{one.name} says of itself that its records are in {workspace.state.directory}, and these "
+                f"were found in {one.records.directory}: sweep it by its job file"
+            )
+
+
+def child_records(workspace: Workspace, name: str) -> dict[str, JobRecords]:
+    """Of the children of the set of that name, by their items; by one request."""
+    found = {}
+    for records in all_records(workspace.state.host, workspace.place).values():
+        known = [record for record in records.runs.known if record.set == name]
+        if known:
+            found[known[-1].item] = records
+    return found
+
+
+def _as_in(site: Job, job: Job) -> Job:
+    """Of hosts and entries that are the same, the site's: how one logs in there is no matter of the past."""
+    known = {host_identity(spec): spec for spec in site.hosts.values() if spec != LOCAL}
+    hosts = {name: known.get(host_identity(spec), spec) for name, spec in job.hosts.items()}
+    sections = {
+        section: {name: _entry(site, job, section, entry) for name, entry in entries.items()}
+        for section, entries in job.sections.items()
+    }
+    return replace(job, hosts=hosts, sections=sections)
+
+
+def _entry(site: Job, job: Job, section: str, entry: Section) -> Section:
+    mine = _identities(job).of(entry)
+    theirs = _identities(site)
+    for other in site.sections.get(section, {}).values():
+        if theirs.of(other) == mine:
+            # Hosts have the names there that the job gave them.
+            names = {
+                field: getattr(entry, field)
+                for field in type(entry).model_fields
+                if HOST in marks_of(type(entry), field)
+            }
+            return other.model_copy(update=names)
+    return entry
+
+
+def _identities(job: Job) -> Identities:
+    def section(kind: str, name: str) -> Section:
+        entries: Mapping[str, Section] = job.sections.get(kind, {})
+        if name not in entries:
+            raise UsageError(f"there is no {kind} entry '{name}'")
+        return entries[name]
+
+    return Identities(lambda name: host_identity(host_spec(job, name)), section)
+
+
+def file_of(record: RunRecord) -> str:
+    """For people: the job file, and that it is gone if it is."""
+    path = Path(record.job_file)
+    gone = path.is_absolute() and not path.exists()
+    return f"{record.job_file} (it is gone)" if gone else record.job_file
