@@ -18,6 +18,7 @@ from runner.events.fold import fold
 from runner.events.journal import read_events
 from runner.events.summary import RunSummary
 from runner.hosts.stray_processes import look
+from runner.job.model import Job
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Status:
         return self.runs[-1].id if self.runs and self.holder and self.runs[-1].id in self.holder else None
 
 
-def status_of(path: Path, options: Options) -> Status:
+def status_of(job: Path | Job, options: Options) -> Status:
     """Raises JobFileError, HostError, StateError where none of what there is can be read."""
-    with open_workspace(path, options, threading.Event(), ()) as workspace:
+    with open_workspace(job, options, threading.Event(), ()) as workspace:
         workspace.state.require_place()
         found, holder = workspace.state.runs(), workspace.state.holder()
         runs, unread = found.known, of_unread(workspace, found)

@@ -9,17 +9,23 @@ from pathlib import Path
 import click
 from pydantic import JsonValue
 
+from runner.app.gone import child_of
+from runner.app.options import Options, read_job
 from runner.app.status import Status, status_of
-from runner.base.errors import SendenseError
+from runner.app.statuses import status_of_set, status_of_site
+from runner.base.errors import SendenseError, UsageError
 from runner.base.printable import printable
 from runner.base.units import amount, human_bytes, human_seconds
 from runner.cli.job_results import say_error
-from runner.cli.options import job_options, jobs_argument, json_option, options_from, print_json
+from runner.cli.options import job_options, jobs_argument, json_option, only_option, options_from, print_json
+from runner.cli.set_status import document_of, row_of, show_set, show_site
 from runner.console.tables import print_table
 from runner.engine.checkpoint import NodeRecord, RunRecord
 from runner.events.outcomes import ENDINGS, NODES, JobOutcome, of_several
 from runner.events.summary import NodeSummary, RunSummary
+from runner.job.model import Job
 from runner.report.labels import clock, failures, in_lines, named
+from runner.step.items import Item
 
 STATUS_SCHEMA_VERSION = 1
 
@@ -27,38 +33,75 @@ STATUS_SCHEMA_VERSION = 1
 @click.command()
 @jobs_argument
 @job_options
+@only_option
 @json_option
-def status(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+def status(
+    jobs: tuple[Path, ...],
+    settings: tuple[str, ...],
+    state: Path | None,
+    only: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Show a job's runs and how far each is.
 
-    Of several jobs it shows the newest run of each. Of a run that is running or can be resumed it shows each
-    node and its bytes, if this machine has the run's events; else what its records say. With --json several
-    jobs are a list, `jobs`.
+    Of several jobs it shows the newest run of each; of a set, that of each VM; of a site's file without
+    steps, of all jobs and sets whose records are where it keeps them. Of a run that is running or can be
+    resumed it shows each node and its bytes, if this machine has the run's events; else what its records say.
+    With --json several jobs are a list, `jobs`.
     """
     options = options_from(settings, state)
     if len(jobs) == 1:
-        found = status_of(jobs[0], options)
+        job = read_job(jobs[0], options, part=True)
+        if only:
+            job, options = _child_named(job, options, only)
+        elif job.select is not None:
+            show_set(status_of_set(job, options), as_json=as_json)
+            return
+        elif not job.steps:
+            show_site(status_of_site(job, options), as_json=as_json)
+            return
+        found = status_of(job, options)
         if as_json:
             print_json({"schema_version": STATUS_SCHEMA_VERSION, **_document(found)})
         else:
             _show(found)
         return
-    all_found: list[Status] = []
+    if only:
+        raise UsageError("--only names items of one set: name that set, and no other")
+    rows: list[tuple[str, ...]] = []
+    documents: list[JsonValue] = []
     codes = []
-    for job in jobs:
+    for path in jobs:
         try:
-            all_found.append(status_of(job, options))
+            one = read_job(path, options)
+            if one.select is not None:
+                of_set = status_of_set(one, options)
+                rows.append(row_of(of_set))
+                documents.append(document_of(of_set))
+            else:
+                of_job = status_of(one, options)
+                rows.append(_job_row(of_job))
+                documents.append(_document(of_job))
             codes.append(0)
         except SendenseError as error:
-            say_error(job, error, jobs)
+            say_error(path, error, jobs)
             codes.append(error.exit_code)
     if as_json:
-        documents: list[JsonValue] = [_document(found) for found in all_found]
         print_json({"schema_version": STATUS_SCHEMA_VERSION, "jobs": documents})
     else:
-        rows = [_job_row(found) for found in all_found]
         print_table("", ("job", "state", "newest run", "started", ""), rows, stream=sys.stdout)
     raise click.exceptions.Exit(of_several(codes))
+
+
+def _child_named(job: Job, options: Options, only: Sequence[str]) -> tuple[Job, Options]:
+    """Raises UsageError."""
+    if job.select is None or len(only) > 1:
+        raise UsageError("--only names one item of a set here: without it the set's table tells of all")
+    found = [one for one in status_of_set(job, options).children if only[0] in (one.name, one.item)]
+    if len(found) != 1:
+        several = f"; there are {len(found)} of that name, give the id" if found else ""
+        raise UsageError(f"--only {only[0]}: the set {job.name} has no such item{several}")
+    return child_of(job, Item(found[0].item, found[0].name, ""), options)
 
 
 def _job_row(found: Status) -> tuple[str, ...]:

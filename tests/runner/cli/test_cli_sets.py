@@ -321,3 +321,41 @@ def test_a_sweep_by_records_leaves_a_run_alone_that_lives(estate: Estate) -> Non
         estate.go()
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_the_status_of_a_set_is_a_row_for_each_item_and_of_one_of_them_all_of_it(estate: Estate) -> None:
+    assert "no runs yet" in estate.call("status", "gold.yaml")[1]
+    estate.go("id-a", "id-c")
+    estate.go("id-b", why="no room")
+    estate.run()
+    code, out, err = estate.call("status", "gold.yaml")
+    assert code == 0, err
+    rows = {line.split("  ")[0]: line for line in out.splitlines()[2:5]}
+    assert list(rows)[0] == "beech" and "failed; resumable" in rows["beech"] and "no room" in rows["beech"]
+    assert "done" in rows["apple"] and out.splitlines()[-1] == "2 done, 1 failed; resumable"
+    document = json.loads(estate.call("status", "gold.yaml", "--json")[1])
+    assert {one["name"]: one["phase"] for one in document["children"]} == {
+        "apple": "finished",
+        "beech": "working",
+        "cedar": "finished",
+    }
+    code, out, err = estate.call("status", "gold.yaml", "--only", "beech")
+    assert code == 0 and "moment-" in out and "resumable" in out, err
+    assert estate.call("status", "gold.yaml", "--only", "elm")[0] == 2
+
+
+def test_the_status_of_a_site_is_of_all_jobs_with_records_there(estate: Estate) -> None:
+    estate.go()
+    estate.run()
+    (estate.base / "one.yaml").write_text(
+        job_text(estate.roots / "id-a", "one", state={"path": str(estate.base / "state")})
+    )
+    assert estate.call("run", "one.yaml")[0] == 0
+    (estate.base / "site.yaml").write_text(json.dumps({"version": 1, "state": {"path": str(estate.base / "state")}}))
+    code, out, err = estate.call("status", "site.yaml")
+    assert code == 0, err
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert set(rows) == {"one", "gold"} and "3 done" in rows["gold"] and "done" in rows["one"]
+    document = json.loads(estate.call("status", "site.yaml", "--json")[1])
+    assert [one["name"] for one in document["jobs"]] == ["one"]
+    assert [len(one["children"]) for one in document["sets"]] == [3]
