@@ -58,11 +58,11 @@ def coverage(
     metrics: Path | None,
     as_json: bool,
 ) -> None:
-    """Say of every VM of SITE's vCenters in which job it is, and how old its newest good point is.
+    """Show which VMs are backed up, by which job, and how old that is.
 
-    JOB is a job file, or a directory of them. What counts is what the repositories hold now. Exit code 6: a
-    VM is in no job and not excused by the site's `unprotected:`, has no good point, or one older than its
-    `rpo:`; 1: not all could be read.
+    Looks at every VM of SITE's vCenters, whether a job names it or not. JOB is a job file, or a directory of
+    them. What counts is what the repositories hold now. Exit code 6: a VM is in no job and not excused by the
+    site's `unprotected:`, has no good point, or one older than its `rpo:`; 1: not all could be read.
     """
     if against is not None and shape == "html":
         raise UsageError("--against is for a terminal or a merge request: use --format md, or --json")

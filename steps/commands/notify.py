@@ -22,9 +22,10 @@ NOTIFY_SCHEMA_VERSION = 1
 @click.option("--test", is_flag=True, required=True, help="Send a notice that says it is a test.")
 @json_option
 def notify(site: Path, test: bool, as_json: bool) -> None:
-    """Send a test notice to each service that `notify:` of SITE names, a job or the part that jobs include.
+    """Send a test notice to those who are told of failures.
 
-    The exit code is 1 unless all of them took it.
+    They are the services that `notify:` of SITE names, a job or the part that jobs include. The exit code is
+    1 unless all of them took it.
     """
     job = read_job(site, Options(), part=True)
     if job.notify is None:

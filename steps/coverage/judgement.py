@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runner.base.units import human_seconds
 from runner.job.model import Excuse
 from runner.step.items import Census, Item
 from steps.coverage.document import Coverage, Gone, State, VmCoverage
@@ -14,6 +13,10 @@ from steps.coverage.protection import GoodPoint, Protection, Protections
 
 TEMPLATE = "template"
 """Why no job can take one, as a census says it."""
+
+
+NAMED = 5
+"""VMs in a note."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,14 @@ def _excused(vcenter: VCenterSeen, excuses: Sequence[Excuse]) -> tuple[dict[str,
     found: dict[str, str] = {}
     said = []
     for excuse in excuses:
+        both = []
         for item in excused_by(vcenter, excuse):
             found.setdefault(item.id, excuse.reason)
-            if item.id in vcenter.taken:
-                jobs = ", ".join(taking.job for taking in vcenter.taken[item.id])
-                said.append(
-                    f"{item.path} is excused ({_rules(excuse)}) and backed up all the same, by {jobs}"
-                )
+            both += [item.path] if item.id in vcenter.taken else []
+        if both:
+            more = f" and {len(both) - NAMED} more" if len(both) > NAMED else ""
+            which = f"{', '.join(both[:NAMED])}{more}"
+            said.append(f"unprotected: {_rules(excuse)} excuses what is backed up all the same: {which}")
     return found, said
 
 
@@ -175,9 +179,7 @@ class _Judge:
             return "unknown", f"repository {missing[0]} could not be read"
         if age is None:
             return "no-point", _why_none(own)
-        limit = human_seconds(rpo or 0.0)
-        why = f"its newest good point is {human_seconds(age)} old, older than its rpo of {limit}"
-        return "too-old", why + _newer(own)
+        return "too-old", "too old" + _newer(own)
 
     def _notes(self, taken: Sequence[Taking], own: Sequence[Protection]) -> Iterator[str]:
         if len(taken) > 1:
@@ -205,7 +207,7 @@ def _why_none(own: Sequence[Protection]) -> str:
 
 def _newer(own: Sequence[Protection]) -> str:
     why = next((one.why_not for one in own if one.why_not), "")
-    return f"; a newer one is not good: {why}" if why else ""
+    return f", and a newer point is not good: {why}" if why else ""
 
 
 def _newest_first(protections: Iterable[Protection]) -> list[Protection]:

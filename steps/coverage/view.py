@@ -17,7 +17,11 @@ from steps.coverage.document import ALARMING, ORDER, WORDS, Coverage, Gone, Stat
 SHOWN = 50
 """Rows of a table in a terminal or a merge request: who reads more of them looks at the page."""
 
-COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "")
+COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "why")
+GONE = ("VM", "inventory path", "points", "newest", "why")
+QUANTITIES = ("age", "rpo", "verified")
+"""Columns that stand to the right."""
+NOTHING = "–"
 
 TITLES: dict[State, str] = {
     "uncovered": "In no job",
@@ -37,8 +41,9 @@ class Group:
 
     title: str
     state: State
+    columns: tuple[str, ...]
+    """Those of `COLUMNS` that say something in any row."""
     rows: tuple[tuple[str, ...], ...]
-    """Cells by `COLUMNS`."""
 
     @property
     def alarming(self) -> bool:
@@ -57,20 +62,29 @@ def groups(found: Coverage) -> Iterator[Group]:
     """Those that there are; the worst first."""
     for state in ORDER:
         if rows := tuple(_row(one, found.at) for one in found.vms if one.state == state):
-            yield Group(TITLES[state], state, rows)
+            yield Group(TITLES[state], state, *_trimmed(COLUMNS, rows))
 
 
 def _row(one: VmCoverage, at: datetime) -> tuple[str, ...]:
-    said = "; ".join(filter(None, (one.why, *one.notes)))
+    why = one.why.removeprefix(WORDS[one.state]).removeprefix(", ").removeprefix(": ")
+    said = "; ".join(filter(None, (why, *one.notes)))
     return (
         one.vm,
         one.path,
-        ", ".join(one.jobs) or "–",
-        "–" if one.age is None else span(one.age),
-        "–" if one.rpo is None else span(one.rpo),
-        "–" if one.verified is None else f"{span((at - one.verified).total_seconds())} ago",
+        ", ".join(one.jobs) or NOTHING,
+        NOTHING if one.age is None else span(one.age),
+        NOTHING if one.rpo is None else span(one.rpo),
+        NOTHING if one.verified is None else f"{span((at - one.verified).total_seconds())} ago",
         said,
     )
+
+
+def _trimmed(
+    columns: Sequence[str], rows: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Without the columns that say nothing in any row: they take the place of those that do."""
+    used = [index for index in range(len(columns)) if any(row[index] not in ("", NOTHING) for row in rows)]
+    return tuple(columns[index] for index in used), tuple(tuple(row[index] for index in used) for row in rows)
 
 
 def span(seconds: float) -> str:
@@ -85,11 +99,9 @@ def print_text(found: Coverage, out: TextIO, *, everything: bool) -> None:
     table the first rows are shown."""
     for group in groups(found):
         if group.alarming or everything:
-            _table(group.title, COLUMNS, group.rows, out, everything=everything)
-    rows = [_gone_row(one) for one in found.gone]
-    if rows:
-        columns = ("VM", "inventory path", "points", "newest", "")
-        _table("With restore points, and in no vCenter", columns, rows, out, everything=everything)
+            _table(group.title, group.columns, group.rows, out, everything=everything)
+    if rows := [_gone_row(one) for one in found.gone]:
+        _table("With restore points, and in no vCenter", GONE, rows, out, everything=everything)
     for text in found.notes:
         out.write(f"note: {text}\n")
     for text in found.unread:
@@ -101,14 +113,7 @@ def _table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, *, everything: bool
 ) -> None:
     shown = rows if everything else rows[:SHOWN]
-    # A column that says nothing in any row takes the place of those that do.
-    used = [index for index in range(len(columns)) if any(row[index] not in ("", "–") for row in shown)]
-    print_table(
-        f"{title}: {len(rows)}",
-        [columns[index] for index in used],
-        [[row[index] for index in used] for row in shown],
-        stream=out,
-    )
+    print_table(f"{title}: {len(rows)}", columns, shown, stream=out)
     if len(shown) < len(rows):
         out.write(f"… and {len(rows) - len(shown)} more: --all lists them\n")
     out.write("\n")
@@ -133,7 +138,7 @@ def _values(found: Coverage) -> dict[str, object]:
         "version": __version__,
         "found": found,
         "headline": headline(found),
-        "columns": COLUMNS,
+        "quantities": QUANTITIES,
         "groups": list(groups(found)),
         "gone": [_gone_row(one) for one in found.gone],
         "counts": list(_counts(found)),
