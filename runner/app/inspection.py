@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from runner.app.earlier_runs import EARLIER, earlier
 from runner.app.options import Options, read_job, state_directory
 from runner.app.records import new_record, new_run_id
+from runner.app.selecting import in_words
 from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import SendenseError
 from runner.engine import doctor
@@ -26,10 +27,12 @@ from runner.engine.walk import Walk
 from runner.engine.world import World
 from runner.events.check_results import Observation, noted, wrong
 from runner.events.events import Bus
+from runner.job.children import any_child
 from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
 from runner.job.model import Job
 from runner.job.nodes import Nodes
+from runner.job.selection import EACH
 from runner.step.context import Run
 from runner.step.registry import Registry
 
@@ -81,7 +84,7 @@ def _unfinished(workspace: Workspace) -> tuple[RunRecord | None, frozenset[str],
     return found.resumed, found.discarded_ids, tuple(told)
 
 
-def plan_job(path: Path, options: Options, *, offline: bool) -> Plan:
+def plan_job(path: Path | Job, options: Options, *, offline: bool) -> Plan:
     """Changes nothing, takes no lock, leaves nothing behind."""
     if offline:
         registry = Registry.installed()
@@ -138,6 +141,10 @@ def plan_offline(job: Job, registry: Registry) -> Plan:
     nodes, resolver, _ = _unconnected(job, registry)
     walk = Walk(nodes, resolver, Blind(), Standings({}, Blind()))
     plan = Planner(nodes).plan(walk, job.name, job.file, None, offline=True)
+    if (select := job.select) is not None:
+        noun = registry.sections[select.section].noun
+        about = (one for one in plan.about if EACH not in one.text)
+        plan = plan.model_copy(update={"each": noun, "about": (in_words(select, noun), *about)})
     return plan.model_copy(update={"notes": _notes(job)})
 
 
@@ -148,7 +155,8 @@ def _notes(job: Job) -> tuple[str, ...]:
 
 
 def _unconnected(job: Job, registry: Registry) -> tuple[Nodes, Resolver, World]:
-    """For what does no I/O."""
+    """For what does no I/O; of a set, one child stands for all."""
+    job = any_child(job)
     world = World(job, Bus(), threading.Event(), Path())
     nodes = Nodes(job.steps, StepGraph(job.steps, registry), registry)
     return nodes, Resolver(job, nodes, world.identities(), "offline"), world

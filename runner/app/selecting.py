@@ -17,6 +17,7 @@ from runner.base.units import counted
 from runner.job.model import Job, Selection
 from runner.step.context import Run
 from runner.step.items import Census, Item, Items
+from runner.step.setting import Setting
 
 
 class NotEnough(SendenseError):
@@ -80,6 +81,14 @@ def require_set(job: Job) -> Selection:
     if job.select is None:
         raise UsageError(f"{job.file}: {job.name} is one job and no set: it has no `select`")
     return job.select
+
+
+def in_words(selection: Selection, noun: str) -> Setting:
+    """What is selected, as a plan's head has it."""
+    where, source = selection.where, f"{selection.section}.{selection.entry}"
+    which = " or ".join(map(str, where.any)) if where.any else f"every {noun}"
+    but = f"; not {', not '.join(map(str, where.none))}" if where.none else ""
+    return Setting(name="set", text=f"{which} of {source}{but}; at least {selection.at_least}")
 
 
 def select(path: Path, options: Options, only: Sequence[str] = ()) -> Selected:

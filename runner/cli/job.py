@@ -35,8 +35,13 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
     for path in jobs:
         try:
             job = read_job(path, options_from(settings, state), registry)
-            good.append({"file": str(path), "job": job.name, "steps": len(job.steps)})
-            print(f"{path}: {job.name}: {len(job.steps)} steps, no problems", file=sys.stderr)
+            good.append(
+                {"file": str(path), "job": job.name, "steps": len(job.steps), "set": job.select is not None}
+            )
+            steps = f"{len(job.steps)} steps"
+            if (select := job.select) is not None:
+                steps = f"a set: {steps} for each {registry.sections[select.section].noun}"
+            print(f"{path}: {job.name}: {steps}, no problems", file=sys.stderr)
             if job.schedule is not None:
                 print(f"{path}: due {job.schedule.sentence(datetime.now(UTC))}", file=sys.stderr)
             for note in job.notes:

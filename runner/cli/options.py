@@ -14,6 +14,7 @@ import click
 from runner.app.options import Options
 from runner.base.errors import UsageError
 from runner.job.load import is_part
+from runner.job.model import Job
 from runner.step.registry import Registry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -66,6 +67,12 @@ def job_options(function: Function) -> Function:
         help="Where the records of runs are kept, for jobs without `state:`; for jobs whose `state:` is "
         "on another host, only the events.  [default: $XDG_STATE_HOME/sendense]",
     )(function)
+
+
+def require_set_for(only: tuple[str, ...], job: Job | None) -> None:
+    """Raises UsageError for an --only of a job that is no set."""
+    if only and (job is None or job.select is None):
+        raise UsageError("--only names VMs of a set, and this is one job: it has no `select`")
 
 
 def renamed_option(old: str, new: str, **more: Any) -> Callable[[Function], Function]:

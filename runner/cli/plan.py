@@ -9,10 +9,20 @@ import click
 
 from runner.app.comparison import compare, of_deleted
 from runner.app.inspection import plan_job
-from runner.app.options import Options
-from runner.cli.options import job_argument, job_options, json_option, options_from, print_json
+from runner.app.options import Options, read_job
+from runner.cli.options import (
+    job_argument,
+    job_options,
+    json_option,
+    only_option,
+    options_from,
+    print_json,
+    require_set_for,
+)
 from runner.console import plan_view
 from runner.engine.difference import Difference
+from runner.engine.plan import Plan
+from runner.job.model import Job
 from runner.job.versions import VersionError
 
 
@@ -31,6 +41,7 @@ from runner.job.versions import VersionError
     help="Show how the job differs from another version of its files: a git branch, tag or commit, or a "
     "file or directory.",
 )
+@only_option
 @json_option
 @click.option(
     "--format",
@@ -47,19 +58,44 @@ def plan(
     offline: bool,
     fresh: bool,
     against: str | None,
+    only: tuple[str, ...],
     as_json: bool,
     shape: str,
 ) -> None:
     """Show what `run` would do, and why. Changes nothing, takes no lock, leaves nothing behind.
 
-    Without --offline it logs in to the vCenter that the job file names: not for files that are not trusted.
+    Of a set it shows a line for each VM, and what they come to together. Without --offline it logs in to the
+    vCenter that the job file names: not for files that are not trusted.
     """
     options = options_from(settings, state, fresh=fresh)
     found, refusal = _compared(job, options, against)
-    if found is not None and found.state == "deleted":
-        made = of_deleted(job, found)
+    read = None if found is not None and found.state == "deleted" else read_job(job, options)
+    if read is not None and read.select is not None and not offline:
+        from runner.cli.set_plan import show_set
+
+        problems = show_set(read, options, only, found, as_json=as_json, shape=shape)
     else:
-        made = plan_job(job, options, offline=offline).model_copy(update={"against": found})
+        require_set_for(only, read)
+        made = _of_job(read, job, options, found, offline=offline)
+        _show(made, as_json=as_json, shape=shape)
+        problems = made.problems
+    if refusal is not None:
+        raise refusal
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+def _of_job(
+    read: Job | None, path: Path, options: Options, found: Difference | None, *, offline: bool
+) -> Plan:
+    """`read`: None for one that was deleted, as `found` says."""
+    if read is None:
+        assert found is not None
+        return of_deleted(path, found)
+    return plan_job(read, options, offline=offline).model_copy(update={"against": found})
+
+
+def _show(made: Plan, *, as_json: bool, shape: str) -> None:
     if as_json:
         print_json(made.to_json_value())
     elif shape == "md":
@@ -68,10 +104,6 @@ def plan(
         click.echo(plan_view.as_mermaid(made))
     else:
         plan_view.print_text(made, sys.stdout)
-    if refusal is not None:
-        raise refusal
-    if made.problems:
-        raise click.exceptions.Exit(1)
 
 
 def _compared(

@@ -33,6 +33,8 @@ def headline(plan: Plan) -> str:
     if counts["unknown"]:
         parts.append(f"{counts['unknown']} not known yet")
     begin = f"resumes run {plan.resumes}" if plan.resumes else "starts a new run"
+    if plan.each:
+        begin = f"is a set, and starts a run for each {plan.each}"
     if plan.holder is not None:
         begin = f"is running now ({plan.holder}); still to do"
     offline = " Offline: only the job file was read." if plan.offline else ""
@@ -57,14 +59,14 @@ def head(plan: Plan) -> list[tuple[str, str]]:
 def print_text(plan: Plan, stream: TextIO) -> None:
     title = headline(plan)
     if plan.against is not None and plan.against.state == "deleted":
-        _print_difference(plan.against, plan.job, stream)
+        print_difference(plan.against, plan.job, stream)
         return
     if rows := head(plan):
         print_table(title, ("setting", "value"), rows, stream=stream)
         stream.write("\n")
         title = ""
     if plan.against is not None:
-        _print_difference(plan.against, plan.job, stream)
+        print_difference(plan.against, plan.job, stream)
         stream.write("\n")
     sized = any(node.size is not None for node in plan.nodes)
     nodes = [
@@ -87,7 +89,7 @@ def print_text(plan: Plan, stream: TextIO) -> None:
         stream.write(f"problem: {problem}\n")
 
 
-def _print_difference(found: Difference, job: str, stream: TextIO) -> None:
+def print_difference(found: Difference, job: str, stream: TextIO) -> None:
     told = [printable(difference_view.headline(found, job))]
     told += [f"! {printable(warning)}" for warning in difference_view.warnings(found)]
     print_diff((*told, *difference_view.lines(found)), stream)
@@ -95,7 +97,7 @@ def _print_difference(found: Difference, job: str, stream: TextIO) -> None:
 
 def as_markdown(plan: Plan) -> str:
     title = [f"### Plan of {code(plan.job)}", ""]
-    against = [] if plan.against is None else _difference_in_markdown(plan.against, plan.job)
+    against = [] if plan.against is None else difference_in_markdown(plan.against, plan.job)
     if plan.against is not None and plan.against.state == "deleted":
         return "\n".join([*title, *against])
     lines = [
@@ -125,7 +127,7 @@ def as_markdown(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _difference_in_markdown(found: Difference, job: str) -> list[str]:
+def difference_in_markdown(found: Difference, job: str) -> list[str]:
     lines = difference_view.lines(found)
     told = [plain(difference_view.headline(found, job)), ""]
     told += [f"> **{plain(warning)}**" for warning in difference_view.warnings(found)]

@@ -24,11 +24,13 @@ class LiveObserver:
 
     offline = False
 
-    def __init__(self, world: World, until: threading.Event | None = None) -> None:
-        """It looks until the run's stop is set, or `until` is."""
+    def __init__(
+        self, world: World, until: threading.Event | None = None, answers: Answers | None = None
+    ) -> None:
+        """It looks until the run's stop is set, or `until` is. `answers`: what is known beforehand."""
         self._world = world
         self._until = None if until is None else FirstOf(world.stop, until)
-        self._answers: Answers = {}
+        self._answers: Answers = {} if answers is None else answers
 
     def look(self, node: Node, inputs: Inputs) -> tuple[Model, tuple[str, ...]]:
         heard: list[Event] = []

@@ -11,6 +11,7 @@ from runner.base.model import Model
 from runner.engine.difference import Difference
 from runner.engine.walk import Visit
 from runner.job.nodes import Node, NodeId, Nodes
+from runner.step.decision import Decision
 from runner.step.setting import Setting, merged
 from runner.step.space import Space, SpaceNeeded, summed
 from runner.step.step import Lifetime
@@ -30,6 +31,8 @@ class PlanNode(Model):
     action: Action
     why: str
     size: int | None = None
+    decided: tuple[Decision, ...] = ()
+    """What a saved plan holds of it."""
     removes: tuple[str, ...] = ()
     """Restore points, files …, by name, that would be deleted."""
     notes: tuple[str, ...] = ()
@@ -48,6 +51,8 @@ class Plan(Model):
     file: str
     offline: bool
     resumes: str | None
+    each: str = ""
+    """Of a set: what it makes one such run for."""
     holder: str | None = None
     about: tuple[Setting, ...] = ()
     nodes: tuple[PlanNode, ...]
@@ -177,6 +182,7 @@ def _planned(visit: Visit, *, offline: bool) -> PlanNode:
         action="keep" if standing.kept else _action(visit, offline=offline),
         why=standing.why,
         warnings=visit.warnings,
+        decided=found.decisions,
     )
     if standing.kept:
         return planned

@@ -103,6 +103,7 @@ class Walk:
         *,
         looks: bool = True,
         thorough: bool = False,
+        side_by_side: int = SIDE_BY_SIDE,
     ) -> None:
         self._nodes = nodes
         self._resolver = resolver
@@ -110,6 +111,7 @@ class Walk:
         self._standings = standings
         self._looks = looks and not observer.offline
         self._thorough = thorough
+        self._side_by_side = side_by_side
         self._early: dict[str, Preflight[Any]] = {}
 
     def __iter__(self) -> Iterator[Visit]:
@@ -126,10 +128,10 @@ class Walk:
         """In their order. What the first one asks the others need not ask again; of a VM with many disks they
         are visited side by side."""
         yield from map(visit, nodes[:1])
-        if self._observer.offline:
+        if self._observer.offline or self._side_by_side == 1:
             yield from map(visit, nodes[1:])
         elif len(nodes) > 1:
-            with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="look") as pool:
+            with ThreadPoolExecutor(self._side_by_side, thread_name_prefix="look") as pool:
                 yield from pool.map(visit, nodes[1:])
 
     def _node(self, kind: AnyStep, told: Known[Any, Any], node: Node) -> Visit:

@@ -19,6 +19,12 @@ def remembering(host: Host, answers: dict[object, Any]) -> Host:
     return cast("Host", _Remembering(host, answers))
 
 
+def known_beforehand(host: Host, key: tuple[object, ...]) -> Any | None:
+    """What was put into the answers of a look at `host`, under its name and `key`, before it began; None of a
+    host that acts."""
+    return host._answers.get((host.name, *key)) if isinstance(host, _Remembering) else None
+
+
 class _Remembering:
     """Hands every verb on as it is called, so that none can drift from the host's own."""
 

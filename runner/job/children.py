@@ -6,8 +6,16 @@ from dataclasses import replace
 
 from runner.base.slug import slug
 from runner.job.model import ChildOf, Job
-from runner.job.selection import variable_of
+from runner.job.selection import EACH, variable_of
 from runner.step.items import Item
+
+
+def any_child(job: Job) -> Job:
+    """A child of the set that stands for all of them, under the set's own name: for what asks nobody. A job
+    that is no set stands for itself."""
+    if job.select is None:
+        return job
+    return replace(child(job, Item(EACH, EACH, EACH)), name=job.name)
 
 
 def child(job: Job, item: Item) -> Job:

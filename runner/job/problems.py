@@ -10,14 +10,14 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from runner.base.annotations import bare, element, field, fields, members, model_of, required, spelled
 from runner.base.errors import Problem
+from runner.base.model import adapter_of
 from runner.base.suggestion import closest, did_you_mean
 from runner.base.yaml_nodes import Location, Node, Scalar, Sequence, kind_of
 from runner.base.yaml_nodes import Mapping as MappingNode
@@ -98,7 +98,7 @@ def check_value(
     a path in `later` may be absent or of another type: it comes with the run."""
     # By way of JSON: strictly, a list would be no tuple and a text no path where values are Python's.
     try:
-        return _adapter(annotation).validate_json(json.dumps(value), strict=True), []
+        return adapter_of(annotation).validate_json(json.dumps(value), strict=True), []
     except ValidationError as error:
         found = [_complaint(each, annotation, value) for each in error.errors(include_url=False)]
         due = [each for each in found if each and not _is_about(each.path, later)]
@@ -247,9 +247,3 @@ def _inside(value: JsonValue, part: str | int) -> JsonValue:
 
 def _is_value(member: Any) -> bool:
     return bare(member) is not type(None)
-
-
-# Making an adapter takes milliseconds, and a job of 2,000 steps asks for the same few 2,000 times.
-@lru_cache(maxsize=1024)
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)

@@ -3,8 +3,9 @@ one of them takes of which limit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from runner.base.model import JobModel
@@ -95,6 +96,28 @@ class Census(Protocol):
     def answers(self, item: Item) -> dict[object, Any]:
         """What a look at that item would ask and need not ask again, for a context with `answers`; empty
         for one that `detailed` was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an entry has of one item from earlier runs."""
+
+    item: str
+    """Its id."""
+    name: str
+    """What it was called last."""
+    job: str
+    """The name of the job that made the newest of it."""
+    count: int
+    """How many restore points."""
+    newest: datetime
+
+
+class Ahead(Protocol):
+    """What an entry knows of many items after one look, see `Section.ahead`."""
+
+    def kept(self, but: Container[str]) -> Iterator[Kept]:
+        """Of all items but those with these ids."""
 
 
 @dataclass(frozen=True, slots=True)

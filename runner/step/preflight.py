@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from runner.base.errors import LockedError
 from runner.base.model import JobModel, Model
 from runner.events.check_results import Observation
+from runner.step.decision import Decision
 from runner.step.setting import Setting
 from runner.step.space import Space
 
@@ -68,5 +69,7 @@ class Preflight(Generic[OutT]):
     node that is done, as its bytes may be another node's to write."""
     settings: tuple[Setting, ...] = ()
     """What a reviewer must see at the head of a plan; from what the job file alone tells."""
+    decisions: tuple[Decision, ...] = ()
+    """What it settles, that a saved plan holds."""
     prospect: OutT | None = None
     """What it will give, as far as that can be told, so that the nodes behind it can be looked at too."""

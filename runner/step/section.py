@@ -11,7 +11,7 @@ from runner.base.model import JobModel
 from runner.events.check_results import Observation
 from runner.hosts.state_place import StatePlace
 from runner.step.context import Context
-from runner.step.items import Census, Claim, Item, Room, Where
+from runner.step.items import Ahead, Census, Claim, Item, Room, Where
 from runner.step.tools import Tool
 
 
@@ -65,6 +65,11 @@ class Section(JobModel):
         what only their rules need is looked up too. Raises SendenseError: what could not be read is never
         taken for absent."""
         raise NotImplementedError(f"{type(self).__name__} lists nothing")
+
+    def ahead(self, ctx: Context, name: str) -> Ahead | None:
+        """Before a look at many items: reads at once what it will ask of the entry `name`, and puts it into
+        `ctx.answers`. None if there is nothing to be read. Raises SendenseError."""
+        return None
 
     def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
         """What a child job that works on `item` and names the entry `name` takes of this entry's limits;

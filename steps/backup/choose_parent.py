@@ -15,6 +15,7 @@ from runner.events.check_results import noted, wrong
 from runner.events.step_report import Alarm, Cell, Row, Statement, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.decision import Decision
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
@@ -111,14 +112,21 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
     def preflight(self, ctx: Context | None, known: Known[ChooseParentIn, Base]) -> Preflight[Base]:
         settings, inputs = _settings(known), known.inputs
         if ctx is None or inputs is None or known.out is not None:
-            return Preflight(settings=settings)
+            decided = () if known.out is None else (_decision(known.out),)
+            return Preflight(settings=settings, decisions=decided)
         base = _decide(ctx, inputs, lambda below: _foreseen(ctx, inputs, below))
         subject, looked_at = f"disk {inputs.disk.key}", "whether it can be incremental"
         if refused := _refused(inputs, base):
             seen = wrong(subject, looked_at, refused.message)
         else:
             seen = noted(subject, looked_at, _foretold(inputs, base))
-        return Preflight(settings=settings, observations=(seen,), size=base.changed, prospect=base)
+        return Preflight(
+            settings=settings,
+            observations=(seen,),
+            size=base.changed,
+            decisions=(_decision(base),),
+            prospect=base,
+        )
 
     def report(self, out: Base) -> StepReport:
         cells = {"Kind": Cell(value=out.kind)}
@@ -145,6 +153,12 @@ class ChooseParent(Step[ChooseParentIn, Empty, Base]):
             statements=tuple(statements),
             alarm=alarm,
         )
+
+
+def _decision(base: Base) -> Decision:
+    """On which chain, not on which point of it: a newer one may be there by the time of the run."""
+    facts = {} if base.parent is None else {"chain": base.parent.full}
+    return Decision(subject=f"disk {base.disk_key}", choice=base.kind, facts=facts, why=base.reason)
 
 
 def in_words(base: Base) -> str:

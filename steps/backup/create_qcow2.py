@@ -20,7 +20,7 @@ from steps.backup.image_size import bounds
 from steps.nbd import forwards
 from steps.points.image_file import on_disk
 from steps.qemu import img
-from steps.repository import layout, vm_place
+from steps.repository import layout, reader, vm_place
 from steps.repository.marker import marked
 from steps.repository.section import locate
 from steps.values.base import Base
@@ -155,7 +155,8 @@ def _space(ctx: Context, inputs: CreateQcow2In, host: Host, root: str) -> Space 
     """Of what the run wrote already, the image itself tells; once the copy is done, nothing is to come."""
     directory = vm_place.find(host, root, inputs.vm.instance_uuid)
     written = 0
-    if directory is not None:
+    # Of a run that is yet to begin nothing is there, and nothing of it is asked for.
+    if directory is not None and _has_begun(ctx, host, directory):
         image = _image(ctx, inputs, host, directory)
         copied = posixpath.join(image.directory, layout.markers(inputs.disk.key)[0])
         if host.exists(copied) or vm_place.point_of_run(host, directory, ctx.run.id) is not None:
@@ -170,6 +171,15 @@ def _space(ctx: Context, inputs: CreateQcow2In, host: Host, root: str) -> Space 
         least=max(0, found.least + BESIDE - written),
         most=max(0, found.most + BESIDE - written),
         of=f"disk {inputs.disk.key}: {found.why}{there}",
+    )
+
+
+def _has_begun(ctx: Context, host: Host, directory: str) -> bool:
+    """Whether this run made something in the VM's directory."""
+    seen = reader.read(host, directory)
+    published = (entry.point for entry in seen.entries)
+    return posixpath.join(directory, layout.partial(ctx.run.id)) in seen.unfinished or any(
+        layout.may_be_of_run(point, ctx.run.id) for point in (*published, *seen.unread_points)
     )
 
 

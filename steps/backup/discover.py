@@ -9,6 +9,7 @@ from runner.base.model import HOW, JobModel, SectionName
 from runner.events.check_results import Observation, good, noted, observe
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.step.context import Context
+from runner.step.decision import Decision
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
@@ -98,10 +99,10 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
         )
 
     def preflight(self, ctx: Context | None, known: Known[DiscoverIn, Discovered]) -> Preflight[Discovered]:
-        settings = _settings(known)
+        settings, decisions = _settings(known), () if known.out is None else _decisions(known.out)
         if ctx is None or known.inputs is None:
-            return Preflight(settings=settings)
-        return Preflight(settings=settings, observations=_observed(ctx, known.inputs))
+            return Preflight(settings=settings, decisions=decisions)
+        return Preflight(settings=settings, decisions=decisions, observations=_observed(ctx, known.inputs))
 
     def report(self, out: Discovered) -> StepReport:
         vm = out.vm
@@ -120,6 +121,21 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             rows=(Row(table="VM", key=vm.name, cells=cells),),
             statements=tuple(Statement(about="noted", text=text) for text in told),
         )
+
+
+def _decisions(out: Discovered) -> tuple[Decision, ...]:
+    """Which VM it is, and its disks: a key is a slot, in which another disk may be by the time of the run."""
+    vm = {"instance uuid": out.vm.instance_uuid, "vCenter": out.vm.vcenter_uuid}
+    return (
+        Decision(subject="VM", facts=vm),
+        *(
+            Decision(
+                subject=f"disk {disk.key}",
+                facts={"capacity": f"{disk.capacity} bytes", "backing uuid": disk.backing_uuid},
+            )
+            for disk in out.disks
+        ),
+    )
 
 
 def _settings(known: Known[DiscoverIn, Discovered]) -> tuple[Setting, ...]:

@@ -12,14 +12,12 @@ from runner.base.model import JobModel, SectionName
 from runner.events.check_results import observe
 from runner.events.step_report import Cell, Row, StepReport
 from runner.hosts.host import Host
-from runner.hosts.stray_processes import holder_at
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
-from steps.repository import layout, marker, reader, vm_place
+from steps.repository import marker, reader, vm_lock, vm_place
 from steps.repository.section import locate
 from steps.repository.vm_directory import VmDirectory
-from steps.repository.vm_lock import hold
 from steps.values.reservation import Reservation
 from steps.vsphere.client import vcenter
 from steps.vsphere.inventory import VM
@@ -58,7 +56,7 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         host, root = locate(ctx, inputs.repository)
         uuid = marker.require(host, root).uuid
         directory = vm_place.ensure(host, root, inputs.vm)
-        lock = hold(ctx, host, directory, _named(inputs))
+        lock = vm_lock.hold(ctx, host, directory, _named(inputs))
         found = reader.read(host, directory)
         for one in found.unread:
             ctx.warn(
@@ -117,7 +115,7 @@ def _foretold(ctx: Context, inputs: ReserveIn, host: Host, root: str) -> tuple[s
     """Raises LockedError, and what keeps the VM's directory from being read."""
     directory = vm_place.look(host, root, inputs.vm)
     unread = reader.read(host, directory).unread
-    holder = holder_at(host, posixpath.join(directory, layout.LOCK))
+    holder = vm_lock.holder(host, directory)
     # The job's own lock tells of a run that is running now.
     if holder is not None and ctx.run.id not in holder:
         raise LockedError(_named(inputs), holder)

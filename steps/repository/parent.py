@@ -10,9 +10,10 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from runner.base.errors import SendenseError
-from runner.base.model import Model
+from runner.base.model import HOW, Model
 from runner.hosts.host import Host
 from steps.repository import identities, layout, reader, verification_records
 from steps.repository.chains import Chains
@@ -38,6 +39,9 @@ class Parent(Model):
     level: Level
     """How far its disk is verified, and with it what it is built on."""
     last_full: LastFull
+    full: Annotated[str, HOW] = ""
+    """Name of the point that its chain begins with; empty in a record of an earlier version, which is no
+    reason to make an image again."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
         change_id=disk.change_id,
         level="full" if seen.chains.compared(newest, sought.key) else disk.level,
         last_full=_last_full(entries, sought.key),
+        full=entries[-1].point,
     )
 
 

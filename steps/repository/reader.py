@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from runner.base.errors import StateError
 from runner.base.model import Model
 from runner.hosts.host import Host
-from steps.repository import identities, layout, listing, manifest, marker, verification_records
+from steps.repository import beforehand, identities, layout, listing, manifest, marker, verification_records
 from steps.repository.history import Entry, oldest_first
 from steps.repository.listing import Found, Listing
 from steps.repository.verification_records import Marks
@@ -45,27 +45,29 @@ def read_all(host: Host, root: str, *, newest_only: bool = False) -> Contents:
     called, and by its name which it is. What cannot be read is named, not raised. Raises
     NotARepositoryError, UnreadableError, CommandError, HostError."""
     marker.require(host, root)
-    return _contents(root, _listed(host, root, newest_only=newest_only))
+    return contents_of(root, listed(host, root, newest_only=newest_only))
 
 
 def read(host: Host, directory: str) -> VmDirectory:
     """What is in a VM's directory; nothing if it is not there. Raises as `read_all`."""
     root, name = posixpath.split(directory)
-    found = _listed(host, root, name)
+    if (whole := beforehand.known(host, root)) is not None:
+        return whole.vm(name)
+    found = listed(host, root, name)
     marker.check(host, root, found.contents.get(layout.MARKER))
     listing.refuse_unknown(host, root, found)
     if name not in found.found and listing.is_gone(found.failed.get(name, "")):
         return VmDirectory(directory)
-    return _contents(root, found).vms.get(name) or VmDirectory(directory)
+    return contents_of(root, found).vms.get(name) or VmDirectory(directory)
 
 
-def points_in(listed: Listing) -> list[str]:
+def points_in(found: Listing) -> list[str]:
     """Paths of points below the repository, by VM directory, then by their names."""
-    directories = (one.path for one in listed.found.values() if one.kind == "d")
+    directories = (one.path for one in found.found.values() if one.kind == "d")
     return sorted(path for path in directories if _is_point(*_parts(path)))
 
 
-def _listed(host: Host, root: str, only: str | None = None, *, newest_only: bool = False) -> Listing:
+def listed(host: Host, root: str, only: str | None = None, *, newest_only: bool = False) -> Listing:
     """With the contents of small files."""
     for _ in range(listing.ATTEMPTS):
         found = listing.find(host, root) if only is None else listing.read_vm(host, root, only)
@@ -125,7 +127,7 @@ def _parts(path: str) -> tuple[str, str, str]:
     return vm, point, name
 
 
-def _contents(root: str, found: Listing) -> Contents:
+def contents_of(root: str, found: Listing) -> Contents:
     contents = Contents()
     points: dict[str, list[str]] = {}
     failed = dict(found.failed)

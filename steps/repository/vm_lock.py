@@ -7,8 +7,9 @@ import posixpath
 from runner.base.errors import SendenseError
 from runner.hosts.held_lock import HeldLock, holder_of
 from runner.hosts.host import Host, remove_temporaries
+from runner.hosts.stray_processes import holder_at, is_alive
 from runner.step.context import Context
-from steps.repository import layout
+from steps.repository import beforehand, layout
 
 
 def hold(ctx: Context, host: Host, directory: str, what: str, *, afresh: bool = False) -> str:
@@ -28,6 +29,16 @@ def hold(ctx: Context, host: Host, directory: str, what: str, *, afresh: bool = 
         ctx.guards.append(lock)
     remove_temporaries(host, directory)
     return path
+
+
+def holder(host: Host, directory: str) -> str | None:
+    """Who works on the restore points in this VM's directory, in words, without touching the lock."""
+    root, name = posixpath.split(directory)
+    whole = beforehand.known(host, root)
+    text = None if whole is None else whole.lock(name)
+    if text is None:
+        return holder_at(host, posixpath.join(directory, layout.LOCK))
+    return text.holder if text.holder and text.process is not None and is_alive(host, text.process) else None
 
 
 def _release(ctx: Context, lock: HeldLock) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from runner.base.errors import SendenseError, StateError
 from runner.hosts.host import Host
-from steps.repository import identities, layout, listing, manifest, reader
+from steps.repository import beforehand, identities, layout, listing, manifest, reader
 from steps.repository.identities import Identity, Recorded
 
 
@@ -50,13 +50,15 @@ def every(host: Host, root: str) -> dict[str, str]:
 def find(host: Host, root: str, instance_uuid: str) -> str | None:
     """Absolute path of the VM's directory, None if it has none yet. Raises TwoDirectoriesError,
     AdoptedTwiceError, UnreadableError."""
-    wanted = instance_uuid.lower()
-    uuids = every(host, root)
-    names = [name for name, uuid in uuids.items() if uuid == wanted]
+    wanted, whole = instance_uuid.lower(), beforehand.known(host, root)
+    uuids = every(host, root) if whole is None else {}
+    names = [name for name, uuid in uuids.items() if uuid == wanted] if whole is None else whole.names(wanted)
     if len(names) > 1:
         raise TwoDirectoriesError(root, names)
     if names:
         return posixpath.join(root, names[0])
+    if whole is not None:
+        return whole.adopted_as(wanted)
     return identities.adopted_as(host, root, wanted) if uuids else None
 
 

@@ -12,7 +12,7 @@ from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
-from runner.step.items import Census, Item, Room, Where
+from runner.step.items import Ahead, Census, Item, Room, Where
 from runner.step.section import Orphan, Surroundings
 from steps.guest.guestfish import GUESTFISH
 from steps.qemu import img, nbd_server
@@ -58,6 +58,15 @@ class RepositoryEntry(Repository):
             *(() if exporter.state == "wrong" else (forwards.examine(ctx, host),)),
             *(() if host.local or exporter.state == "wrong" else (on_host.examine(ctx, host),)),
         )
+
+    def ahead(self, ctx: Context, name: str) -> Ahead | None:
+        from steps.repository import beforehand, whole
+
+        assert ctx.answers is not None, "it is read for a look"
+        host = ctx.host(self.host)
+        found = whole.take(host, self.path)
+        beforehand.put(ctx.answers, host, self.path, found)
+        return found
 
 
 class VCenterEntry(VCenter):

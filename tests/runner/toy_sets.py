@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from runner.base.errors import SendenseError
-from runner.base.model import JobModel
+from runner.base.errors import SendenseError, TransientError
+from runner.base.model import JobModel, SectionName
 from runner.step.context import Answers, Context
-from runner.step.items import Census, Footing, Item, Items, LeftOut, Where
+from runner.step.decision import Decision
+from runner.step.items import Ahead, Census, Claim, Footing, Item, Items, Kept, LeftOut, Where
+from runner.step.preflight import Known, Preflight
 from runner.step.registry import Registry
 from runner.step.section import Section
-from tests.runner.toys import STEPS
+from runner.step.setting import Setting
+from runner.step.space import Space
+from runner.step.step import Empty, Lifetime, Step
+from tests.runner.toys import STEPS, Held
 
 
 class Rule(JobModel):
@@ -72,13 +78,17 @@ class Shelf(Section):
     Rule = Rule
     noun = "VM"
     file: str
+    at_once: int | None = None
+
+    @property
+    def limited(self) -> str:
+        return "" if self.at_once is None else "at-once"
 
     def census(self, ctx: Context, name: str, wheres: Sequence[Where]) -> Census:
         path = Path(self.file)
         if not path.exists():
             raise SendenseError(f"{name} cannot be read")
-        with Path(f"{self.file}.asked").open("a") as asked:
-            asked.write("x")
+        _note(self.file, "asked")
         items, unworkable, unread = [], {}, {}
         for line in path.read_text().splitlines():
             called, colour, *state = line.split()
@@ -93,15 +103,84 @@ class Shelf(Section):
                 unread[item.id] = " ".join(state)
         return ToyCensus(f"shelf {name}", sorted(items, key=lambda item: item.path), unworkable, unread)
 
+    def ahead(self, ctx: Context, name: str) -> Ahead | None:
+        if Path(f"{self.file}.broken").exists():
+            raise SendenseError(f"shelf {name} is broken")
+        _note(self.file, "ahead")
+        assert ctx.answers is not None
+        lines = Path(self.file).read_text().splitlines()
+        ctx.answers["shelf", name] = {f"id-{line.split()[0]}": line.split()[1] for line in lines}
+        return ToyAhead(Path(f"{self.file}.kept"))
 
-REGISTRY = Registry(STEPS, {"shelves": Shelf})
+    def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
+        return () if self.at_once is None else (Claim.share(f"shelf {name}", 1, self.at_once, f"taken from {name}"),)
 
 
-def set_of(directory: Path, *lines: str, select: str = "", steps: str = "", more: str = "") -> Path:
+@dataclass
+class ToyAhead:
+    """A line of the file reads ``name job``."""
+
+    file: Path
+
+    def kept(self, but: Container[str]) -> Iterator[Kept]:
+        for line in self.file.read_text().splitlines() if self.file.exists() else ():
+            name, job = line.split()
+            if f"id-{name}" not in but:
+                yield Kept(f"id-{name}", name, job, 1, datetime(2026, 11, 1, tzinfo=UTC))
+
+
+def _note(file: str, what: str) -> None:
+    with Path(f"{file}.{what}").open("a") as noted:
+        noted.write("x")
+
+
+class PickIn(JobModel):
+    item: str
+    shelf: Annotated[str, SectionName("shelves")]
+
+
+class Pick(Step[PickIn, Empty, Held]):
+    """Takes an item from its shelf."""
+
+    name, lifetime, In, Out, example = "pick", Lifetime.KEEP, PickIn, Held, ""
+
+    def run(self, ctx: Context, inputs: PickIn, live: Empty) -> Held:
+        raise NotImplementedError
+
+    def preflight(self, ctx: Context | None, known: Known[PickIn, Held]) -> Preflight[Held]:
+        settings = (Setting(name="item", text=str(known.told.get("item"))), Setting(name="hands", text="two"))
+        if ctx is None or known.inputs is None:
+            return Preflight(settings=settings)
+        assert ctx.answers is not None
+        inputs, name = known.inputs, known.inputs.item.removeprefix("id-")
+        file = ctx.section("shelves", inputs.shelf).file
+        if ctx.answers.get("tool") is None:
+            _note(file, "tools")
+            ctx.answers["tool"] = "a pair of hands"
+        if name.startswith("gone"):
+            raise TransientError("the shelf does not answer")
+        colour = ctx.answers.get(("shelf", inputs.shelf))[inputs.item]  # type: ignore[index]
+        choice, why, facts = (
+            ("full", "it is green", {})
+            if colour == "green"
+            else ("incremental", f"on {name}-0", {"chain": f"{name}-0"})
+        )
+        return Preflight(
+            settings=settings,
+            decisions=(Decision(subject="all of it", choice=choice, facts=facts, why=why),),
+            problems=(f"{name} is locked by somebody else",) if name.startswith("locked") else (),
+            space=Space(host="local", path="/srv", free=10_000, least=len(name), most=10 * len(name), of=name),
+        )
+
+
+REGISTRY = Registry({**STEPS, "pick": Pick()}, {"shelves": Shelf})
+
+
+def set_of(directory: Path, *lines: str, select: str = "", steps: str = "", more: str = "", shelf: str = "") -> Path:
     """A job file: a set over those lines."""
     (directory / "items").write_text("".join(f"{line}\n" for line in lines))
     steps = steps or '[{id: look, uses: look, with: {root: "${{ vars.vm }}"}}]'
-    text = f"version: 1\nname: gold\nshelves: {{a: {{file: {directory}/items}}}}\n"
+    text = f"version: 1\nname: gold\nshelves: {{a: {{file: {directory}/items{shelf}}}}}\n"
     text += f"select: {{from: shelves.a{select and f', {select}'}}}\nsteps: {steps}\n{more}"
     path = directory / "gold.yaml"
     path.write_text(text)

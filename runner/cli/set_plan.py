@@ -1,0 +1,32 @@
+"""sendense plan, of a set. Apart, since one job needs none of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from runner.app.options import Options
+from runner.app.set_plan import plan_set
+from runner.base.errors import UsageError
+from runner.cli.options import print_json
+from runner.console import set_plan_view
+from runner.engine.difference import Difference
+from runner.job.model import Job
+
+
+def show_set(
+    job: Job, options: Options, only: Sequence[str], against: Difference | None, *, as_json: bool, shape: str
+) -> tuple[str, ...]:
+    """The problems of the plan, which was printed."""
+    if shape == "mermaid":
+        raise UsageError("--format mermaid draws the graph of one job: give --offline too, or render one VM")
+    made = plan_set(job, options, only).model_copy(update={"against": against})
+    if as_json:
+        print_json(made.to_json_value())
+    elif shape == "md":
+        click.echo(set_plan_view.as_markdown(made))
+    else:
+        set_plan_view.print_text(made, sys.stdout)
+    return made.problems
