@@ -19,6 +19,7 @@ import yaml
 from runner.events.events import Warned
 from steps.lab.simulator.folder import Datastores
 from steps.lab.simulator.machine import Machine
+from steps.lab.simulator.sessions import Sessions
 from tests.estate import Estate, disk, estate, inventory, machine
 from tests.eventually import eventually
 
@@ -156,6 +157,25 @@ def test_a_run_by_itself_waits_for_one_beside_it_and_says_so(site: Estate, watch
     assert any(
         "big waits for its turn: all 1 disks read in vCenter prod at once (1 in use)" in text for text in told
     ), told
+
+
+def test_with_a_revoked_account_two_logins_are_tried_and_it_is_told_once(
+    site: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set has chosen by then: a vCenter locks the account after five, for everybody."""
+    path, tried = write_set(site, "all", *VMS, "big"), []
+    admits = Sessions.admits
+
+    def revoked(self: Sessions, username: str, password: str) -> bool:
+        tried.append(admits(self, username, password))
+        return len(tried) == 1
+
+    monkeypatch.setattr(Sessions, "admits", revoked)
+    done = sendense(site, "run", path)
+    _, said = done.communicate(timeout=120)
+    assert done.returncode == 1
+    assert tried[1:] == [True, True]
+    assert said.count("5 VMs") >= 1 and "login vcenter prod" in said, said
 
 
 @pytest.mark.slow

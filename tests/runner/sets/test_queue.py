@@ -234,12 +234,11 @@ def test_an_endless_stream_of_urgent_ones_starves_nobody(estate, seed: int):
     model = Model(Queue(passes=passes))
     for one in requests:
         model.put(one, 0.0)
-    rivals, number = [one for one in requests if len(one.claims) == 1] or requests[:1], 0
+    rivals = [one for one in requests if len(one.claims) == 1] or requests[:1]
     patience = 4 * (passes + 2) * (len(requests) + 2) * 10
     for now in range(1, patience):
-        number += 1
         rival = chance.choice(rivals)
-        model.put(Request(f"urgent{number}", "", rival.claims, math.inf, -1), float(now))
+        model.put(Request(f"urgent{now}", "", rival.claims, math.inf, -1), float(now))
         model.admit(50)
         for name in sorted(model.running):
             if chance.random() < 0.6:
