@@ -52,10 +52,11 @@ def _certificates(function: Function) -> Function:
 )
 @_certificates
 def scheduler(listen: str, ca: Path, cert: Path, key: Path) -> None:
-    """Run the scheduler of a cluster: Dask's, with mutual TLS and without HTTP.
+    """Run the scheduler of a cluster for `run --on dask`.
 
-    It remembers nothing: when it ends, workers stop their children and end, and `sendense run` waits five
-    minutes for its return. Every certificate of its CA runs code on every worker.
+    It is Dask's, with mutual TLS and without HTTP. It remembers nothing: when it ends, workers stop their
+    children and end, and `sendense run` waits five minutes for its return. Every certificate of its CA runs
+    code on every worker.
     """
     with its_extra():
         from runner.sets.dask.serving import serve_scheduler
@@ -109,7 +110,7 @@ def worker(
     listen: str | None,
     lease: float,
 ) -> None:
-    """Run children of sets here, for `sendense run --on dask` on another machine.
+    """Run children of sets here, for `run --on dask` elsewhere.
 
     Each is a process of its own. `local` in a job means this machine, and secrets are resolved here. SIGTERM
     stops all children in order; they are started again elsewhere. Without a scheduler it stops them and ends

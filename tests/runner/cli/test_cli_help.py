@@ -35,7 +35,13 @@ def test_words_that_are_known_here_are_completed(words: list[str], begun: str, o
     assert {one.value for one in found} == offered
 
 
-NO_ANSWER = {"ci": "a pipeline", "completion": "a script", "schema": "is JSON", "demo": "a show", "lab": "a group"}
+NO_ANSWER = {
+    "ci": "a pipeline",
+    "completion": "a script",
+    "schema": "is JSON",
+    "demo": "a show",
+    "lab": "a group",
+} | dict.fromkeys(("scheduler", "worker"), "serves until it is stopped")
 """Commands that print no answer, and what they print."""
 
 
