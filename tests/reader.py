@@ -98,6 +98,7 @@ class Reader:
         }
         (directory / "site.yaml").write_text(yaml.safe_dump(site, sort_keys=False))
         (directory / "repository").mkdir()
+        (directory / "units").mkdir()
         for words in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-q", "-m", "site")):
             subprocess.run(["git", *words], cwd=directory, env=reader.environment, check=True, timeout=TIMEOUT)
         return reader
@@ -119,7 +120,13 @@ class Reader:
     @property
     def _places(self) -> dict[str, str]:
         """Path in the pages → here."""
-        names = {"/restore": "restore", "/tmp/lab": "lab", "/backup/repository": "repository", "/etc/sendense": "."}
+        names = {
+            "/restore": "restore",
+            "/tmp/lab": "lab",
+            "/backup/repository": "repository",
+            "/etc/sendense": ".",
+            "/etc/systemd/system": "units",
+        }
         return {name: str(self.directory / here) for name, here in names.items()}
 
     def read(self, page: Path) -> list[str]:

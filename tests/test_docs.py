@@ -36,7 +36,12 @@ SPANS = {page: re.findall(r"^```.*?^```$|`[^`\n]+`", text, re.MULTILINE | re.DOT
 """What stands there as code."""
 CODE = "\n".join(span for spans in SPANS.values() for span in spans)
 INVENTORY = inventory(
-    {"name": "pgtest1", "folder": "production", "disks": [disk(2000, "96 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)]}
+    {
+        "name": "pgtest1",
+        "folder": "production",
+        "tags": ["backup/gold"],
+        "disks": [disk(2000, "96 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)],
+    }
 )
 ROOMY = 200
 """Lines that somebody reads who does not know yet whether it is for them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,10 @@ from pydantic import JsonValue
 from runner.app.earlier_runs import EARLIER, earlier
 from runner.app.options import Options, read_job, state_directory
 from runner.app.records import new_record, new_run_id
-from runner.app.selecting import in_words
+from runner.app.selecting import in_words, selected
 from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import SendenseError
+from runner.base.units import counted
 from runner.engine import doctor
 from runner.engine.checkpoint import RunRecord
 from runner.engine.doctor import Diagnosis
@@ -25,9 +27,9 @@ from runner.engine.plan import Plan, Planner
 from runner.engine.standing import Standings
 from runner.engine.walk import Walk
 from runner.engine.world import World
-from runner.events.check_results import Observation, noted, wrong
+from runner.events.check_results import Observation, good, noted, wrong
 from runner.events.events import Bus
-from runner.job.children import any_child
+from runner.job.children import any_child, child
 from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
 from runner.job.model import Job
@@ -53,10 +55,41 @@ def diagnose(path: Path | None, options: Options) -> Diagnosis:
         return doctor.diagnosis(None, doctor.local(state, tools))
     with open_workspace(path, options, threading.Event(), ()) as workspace:
         here = doctor.local(state, tools, place=workspace.job.state_place)
-        unfinished, discarded, of_runs = _unfinished(workspace)
-        ahead = _ahead(workspace, unfinished, discarded, thorough=True)
-        of_job = doctor.of_job(workspace.job, workspace.world, ahead.nodes, ahead.resolver, ahead.walk)
-        return doctor.diagnosis(workspace.job.name, (*here, *of_runs, *of_job))
+        of_job = _diagnosed(workspace) if workspace.job.select is None else _diagnosed_set(workspace)
+        return doctor.diagnosis(workspace.job.name, (*here, *of_job))
+
+
+def _diagnosed(workspace: Workspace) -> Iterator[Observation]:
+    unfinished, discarded, of_runs = _unfinished(workspace)
+    ahead = _ahead(workspace, unfinished, discarded, thorough=True)
+    yield from of_runs
+    yield from doctor.of_job(workspace.job, workspace.world, ahead.nodes, ahead.resolver, ahead.walk)
+
+
+def _diagnosed_set(workspace: Workspace) -> Iterator[Observation]:
+    """What it selects, and one of its children whole: what the others depend on is the same but for the
+    item."""
+    job, looked_at = workspace.job, "what it selects"
+    try:
+        found = selected(workspace)
+    except SendenseError as error:
+        yield wrong("the set", looked_at, error.message)
+        one = any_child(job)
+        nodes, resolver, _ = _unconnected(one, workspace.registry)
+        workspace.world.run = Run(new_run_id(), job.name, job.digest, None)
+        yield from doctor.of_job(one, workspace.world, nodes, resolver, ())
+        return
+    chosen = found.items.chosen
+    told = f"{counted(len(chosen), found.noun)} of {found.source}"
+    if found.error is not None:
+        yield wrong("the set", looked_at, found.error.message)
+    else:
+        yield good(
+            "the set", looked_at, f"{told}, of which {chosen[0].path} is looked at" if chosen else told
+        )
+    for item in chosen[:1]:
+        with open_workspace(child(job, item), workspace.options, threading.Event(), ()) as of_one:
+            yield from _diagnosed(of_one)
 
 
 def _unfinished(workspace: Workspace) -> tuple[RunRecord | None, frozenset[str], tuple[Observation, ...]]:
@@ -95,7 +128,7 @@ def plan_job(path: Path | Job, options: Options, *, offline: bool) -> Plan:
         resumes = None if found.resumed is None else found.resumed.id
         job = workspace.job
         plan = Planner(ahead.nodes).plan(ahead.walk, job.name, job.file, resumes, offline=False)
-        notes = (*_notes(job), *found.said)
+        notes = (*notes_of(job), *found.said)
         return plan.model_copy(update={"holder": workspace.state.holder(), "notes": notes})
 
 
@@ -145,10 +178,10 @@ def plan_offline(job: Job, registry: Registry) -> Plan:
         noun = registry.sections[select.section].noun
         about = (one for one in plan.about if EACH not in one.text)
         plan = plan.model_copy(update={"each": noun, "about": (in_words(select, noun), *about)})
-    return plan.model_copy(update={"notes": _notes(job)})
+    return plan.model_copy(update={"notes": notes_of(job)})
 
 
-def _notes(job: Job) -> tuple[str, ...]:
+def notes_of(job: Job) -> tuple[str, ...]:
     """Of the job file: what is no mistake and yet to be said, and when the job is due."""
     due = [] if job.schedule is None else [f"due {job.schedule.sentence(datetime.now(UTC))}"]
     return (*map(str, job.notes), *due)

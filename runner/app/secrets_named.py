@@ -10,10 +10,8 @@ from pydantic import BaseModel
 
 from runner.app.inspection import named_by
 from runner.hosts.secrets import FromEnv, FromExec, FromFile, SecretRef
-from runner.job.children import child
+from runner.job.children import any_child
 from runner.job.model import Job
-from runner.job.selection import EACH
-from runner.step.items import Item
 
 
 def secrets_named(job: Job) -> tuple[SecretRef, ...]:
@@ -22,7 +20,7 @@ def secrets_named(job: Job) -> tuple[SecretRef, ...]:
     lists: list[Any] = []
     if job.select is not None:
         lists = [job.sections[job.select.section][job.select.entry]]
-        job = child(job, Item(EACH, EACH, EACH))
+        job = any_child(job)
     hosts, sections = named_by(job)
     named = lists + [job.sections[section][name] for section, name in sections]
     named += [job.hosts[name] for name in hosts]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.app.claims import Limits
-from runner.app.inspection import named_by
+from runner.app.inspection import named_by, notes_of
 from runner.app.options import Options
 from runner.app.records import new_run_id
 from runner.app.selecting import Selected, in_words, selected, with_details
@@ -136,7 +136,7 @@ class _SetPlanner:
             vanished=self._vanished(records, ahead),
             warnings=shared(self._told.warnings),
             shared_problems=(*problems, *shared(self._told.problems)),
-            notes=tuple(map(str, self._job.notes)),
+            notes=notes_of(self._job),
             error=None if self._found.error is None else self._found.error.message,
         )
 

@@ -39,7 +39,7 @@ class Work(Model):
     @property
     def sentence(self) -> str:
         return (
-            f"a full copy of {human_bytes(self.copied)}, about {sharing.copied_in(self.copied)}; "
+            f"a full copy of {human_bytes(self.copied)}, {sharing.copied_in(self.copied)}; "
             f"{human_bytes(self.room)} must be free"
         )
 
