@@ -5,11 +5,24 @@ from __future__ import annotations
 import os
 import platform
 
-from tests.bench import big_job, copying, incremental, job, narrow, night, readback, repository, serving, starting
+from tests.bench import (
+    admission,
+    big_job,
+    copying,
+    incremental,
+    job,
+    narrow,
+    night,
+    readback,
+    repository,
+    serving,
+    starting,
+)
 
 if __name__ == "__main__":
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     print(f"{os.cpu_count()} cores, {platform.platform()}; load before: {load}", flush=True)
+    admission.main()
     starting.main()
     big_job.main()
     job.main()
