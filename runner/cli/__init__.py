@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 
 import click
@@ -113,14 +113,20 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Ends the process with the exit code; an error a user can meet is its sentence, without a traceback."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    end_with(lambda: _command(words), answers=lambda: _answers(words))
+
+
+def end_with(work: Callable[[], object], answers: Callable[[], bool] = lambda: False) -> None:
+    """As `main`, of a process that does `work`, which returns its exit code. `answers`: see
+    `Outputs.exit_code`."""
     gc.set_threshold(GARBAGE)
     # Before anything is opened or started: a core dump would hold passwords, and files are 0600.
     process.dump_no_core()
     raise_soft_limits()
     process.make_private()
-    words = list(sys.argv[1:] if argv is None else argv)
     with Outputs() as outputs:
-        code = outputs.exit_code(_called(words), answers=_answers(words))
+        code = outputs.exit_code(_called(work), answers=answers())
     # Else Python looks through all objects once more before it ends, for 25 ms of each pass.
     gc.freeze()
     sys.exit(code)
@@ -136,10 +142,14 @@ def _answers(words: Sequence[str]) -> bool:
     return not isinstance(command, Work | WorkGroup) or "--dry-run" in words
 
 
-def _called(words: Sequence[str]) -> int:
+def _command(words: Sequence[str]) -> object:
+    return cli.main(args=list(words), prog_name="sendense", standalone_mode=False, obj=tuple(words))
+
+
+def _called(work: Callable[[], object]) -> int:
     """The exit code."""
     try:
-        code = cli.main(args=list(words), prog_name="sendense", standalone_mode=False, obj=tuple(words))
+        code = work()
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:

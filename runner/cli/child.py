@@ -1,4 +1,5 @@
-"""What a process does that runs one job for a controller: see `runner.sets.child_process`."""
+"""``python -m runner.cli.child`` runs one job for a controller: see `runner.sets.child_process`. It is no
+command of people's, and needs neither a terminal nor what only commands do."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from runner.app.options import Options, Placed
 from runner.app.runs import Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
 from runner.base.units import KiB
+from runner.cli import end_with
 from runner.cli.job_results import Ended
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.events.events import Event
@@ -63,7 +65,7 @@ def _order(line: bytes) -> Order:
         if version == ORDER_SCHEMA_VERSION:
             return Order.model_validate_json(line)
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise UsageError("run --child takes its order on standard input, from `sendense run`") from error
+        raise UsageError("a job's process takes its order on standard input, from `sendense run`") from error
     raise UsageError(
         f"this sendense takes orders of version {ORDER_SCHEMA_VERSION}, and got one of {version}: install "
         "the same version here as where `sendense run` was started"
@@ -135,3 +137,7 @@ def _options(order: Order) -> Options:
         break_lock=order.break_lock,
         placed=Placed(order.only, order.git_commit, order.id),
     )
+
+
+if __name__ == "__main__":
+    end_with(run_child)

@@ -18,7 +18,6 @@ from runner.app.metrics import Ran, write_metrics
 from runner.app.options import DEFAULT_NODES, EVENTS, Options, read_job
 from runner.app.runs import Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
-from runner.cli.child import run_child
 from runner.cli.job_results import Ended, print_ended, say_error
 from runner.cli.options import (
     job_options,
@@ -51,12 +50,6 @@ RUN_SCHEMA_VERSION = 1
 CHILDREN = 4
 """Children of a set that run at once where nobody says how many: each is a process of 100 MB, and each VM's
 disks are read at once."""
-
-
-def _as_child(context: click.Context, option: click.Parameter, value: bool) -> None:
-    """Before anything else: the job is told on standard input, with all that it needs."""
-    if value:
-        raise click.exceptions.Exit(run_child())
 
 
 @click.command(cls=Work)
@@ -114,7 +107,6 @@ def _as_child(context: click.Context, option: click.Parameter, value: bool) -> N
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
 @only_option
-@click.option("--child", is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_as_child)
 def run(
     jobs: tuple[Path, ...],
     settings: tuple[str, ...],

@@ -22,7 +22,7 @@ from runner.hosts.process import exit_code_of
 from runner.sets.placement import ChildEnded, Order, Told
 
 # With -P, which a script has too, a directory `runner` where we are called is not taken for ours.
-COMMAND = (sys.executable, "-P", "-m", "runner.cli", "run", "--child")
+COMMAND = (sys.executable, "-P", "-m", "runner.cli.child")
 
 ENDED = "ended"
 

@@ -176,7 +176,7 @@ def children_of(pid: int) -> list[str]:
 
 def is_child(pid: int) -> bool:
     try:
-        return b"--child" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return b"runner.cli.child" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:  # it ended
         return False
 

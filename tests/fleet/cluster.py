@@ -100,7 +100,7 @@ class Cluster:
         found = set()
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if b"--child" in (path / "cmdline").read_bytes() and mine in (path / "environ").read_bytes():
+                if b"runner.cli.child" in (path / "cmdline").read_bytes() and mine in (path / "environ").read_bytes():
                     found.add(int(path.name))
         return {pid for pid in found if not is_gone(pid)}
 

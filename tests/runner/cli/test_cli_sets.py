@@ -331,7 +331,7 @@ def test_the_status_of_a_set_is_a_row_for_each_item_and_of_one_of_them_all_of_it
     code, out, err = estate.call("status", "gold.yaml")
     assert code == 0, err
     rows = {line.split("  ")[0]: line for line in out.splitlines()[2:5]}
-    assert list(rows)[0] == "beech" and "failed; resumable" in rows["beech"] and "no room" in rows["beech"]
+    assert next(iter(rows)) == "beech" and "failed; resumable" in rows["beech"] and "no room" in rows["beech"]
     assert "done" in rows["apple"] and out.splitlines()[-1] == "2 done, 1 failed; resumable"
     document = json.loads(estate.call("status", "gold.yaml", "--json")[1])
     assert {one["name"]: one["phase"] for one in document["children"]} == {
