@@ -58,7 +58,7 @@ def coverage(
     metrics: Path | None,
     as_json: bool,
 ) -> None:
-    """Show which VMs are backed up, by which job, and how old that is.
+    """Show which VMs are backed up, and how old their points are.
 
     Looks at every VM of SITE's vCenters, whether a job names it or not. JOB is a job file, or a directory of
     them. What counts is what the repositories hold now. Exit code 6: a VM is in no job and not excused by the

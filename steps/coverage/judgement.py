@@ -57,63 +57,70 @@ class Seen:
 def judge(seen: Seen, excuses: Sequence[Excuse], site: str, at: datetime) -> Coverage:
     by_uuid = seen.protections.by_uuid()
     found: list[VmCoverage] = []
-    notes = list(seen.notes)
-    matched: set[str] = set()
+    excused = _Excused(excuses)
+    matched: set[int] = set()
     for vcenter in seen.vcenters:
-        excused, said = _excused(vcenter, excuses)
-        notes += said
+        why = excused.why(vcenter)
+        judged = _Judge(vcenter, seen.protections.unread, at)
         for item in vcenter.census.everything:
             own = [one for one in by_uuid.get(item.id.lower(), ()) if one.is_of(vcenter.census.key, item.id)]
-            matched |= {one.directory + "\0" + one.repository for one in own}
-            judged = _Judge(vcenter, seen.protections.unread, at).vm(item, own, excused.get(item.id))
-            found.append(judged)
-    notes += _unused(seen.vcenters, excuses)
+            matched.update(map(id, own))
+            found.append(judged.vm(item, own, why.get(item.id)))
     known = {vcenter.census.key.lower() for vcenter in seen.vcenters}
-    left = [one for one in seen.protections.all if one.directory + "\0" + one.repository not in matched]
+    left = [one for one in seen.protections.all if id(one) not in matched]
     return Coverage(
         site=site,
         at=at,
         vms=tuple(sorted(found, key=lambda one: one.rank)),
         gone=tuple(_gone(one, known, unsure=seen.vcenters_unread) for one in _newest_first(left)),
         unread=seen.unread,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys((*seen.notes, *excused.notes()))),
         free=dict(seen.protections.free),
     )
 
 
-def _excused(vcenter: VCenterSeen, excuses: Sequence[Excuse]) -> tuple[dict[str, str], list[str]]:
-    """Why which VMs need no job, by id; and what is odd about it."""
-    found: dict[str, str] = {}
-    said = []
-    for excuse in excuses:
-        both = []
-        for item in excused_by(vcenter, excuse):
-            found.setdefault(item.id, excuse.reason)
-            both += [item.path] if item.id in vcenter.taken else []
-        if both:
-            more = f" and {len(both) - NAMED} more" if len(both) > NAMED else ""
-            which = f"{', '.join(both[:NAMED])}{more}"
-            said.append(f"unprotected: {_rules(excuse)} excuses what is backed up all the same: {which}")
-    return found, said
+class _Excused:
+    """What `unprotected:` says of all vCenters, and what is odd about it."""
+
+    def __init__(self, excuses: Sequence[Excuse]) -> None:
+        self._excuses = excuses
+        self._asked: set[int] = set()
+        """Indices of those that are about a vCenter that was looked at."""
+        self._used: set[int] = set()
+        self._both: dict[int, list[str]] = {}
+        """By index: paths of VMs that a job takes all the same."""
+
+    def why(self, vcenter: VCenterSeen) -> dict[str, str]:
+        """Why which VMs need no job, by id."""
+        found: dict[str, str] = {}
+        for index, excuse in enumerate(self._excuses):
+            if excuse.entry != vcenter.name:
+                continue
+            self._asked.add(index)
+            for item in excused_by(vcenter, excuse):
+                self._used.add(index)
+                found.setdefault(item.id, excuse.reason)
+                if item.id in vcenter.taken:
+                    self._both.setdefault(index, []).append(item.path)
+        return found
+
+    def notes(self) -> Iterator[str]:
+        for index, excuse in enumerate(self._excuses):
+            rules = "; ".join(map(str, excuse.where.any))
+            if both := self._both.get(index):
+                more = f" and {len(both) - NAMED} more" if len(both) > NAMED else ""
+                which = f"{', '.join(both[:NAMED])}{more}"
+                yield f"unprotected: {rules} excuses what is backed up all the same: {which}"
+            if index in self._asked - self._used:
+                yield f"unprotected: {rules} fits no VM: correct it, or take it out"
 
 
 def excused_by(vcenter: VCenterSeen, excuse: Excuse) -> Iterator[Item]:
-    """Also those that no job can take."""
-    if excuse.entry in ("", vcenter.name):
+    """Also those that no job can take; none of another vCenter."""
+    if excuse.entry == vcenter.name:
         items = vcenter.census.select(excuse.where)
         yield from items.chosen
         yield from (one.item for one in items.left_out if not one.by_rule)
-
-
-def _unused(vcenters: Sequence[VCenterSeen], excuses: Sequence[Excuse]) -> Iterator[str]:
-    for excuse in excuses:
-        asked = [one for one in vcenters if excuse.entry in ("", one.name)]
-        if asked and not any(True for one in asked for _ in excused_by(one, excuse)):
-            yield f"unprotected: {_rules(excuse)} fits no VM: correct it, or take it out"
-
-
-def _rules(excuse: Excuse) -> str:
-    return "; ".join(map(str, excuse.where.any))
 
 
 @dataclass(frozen=True)

@@ -155,4 +155,4 @@ def _wheres(read: Read, key: object, name: str) -> Iterator[Where]:
         select = one.job.select
         if select is not None and one.job.sections[select.section][select.entry] == key:
             yield select.where
-    yield from (one.where for one in read.site.unprotected if one.entry in ("", name))
+    yield from (one.where for one in read.site.unprotected if one.entry == name)
