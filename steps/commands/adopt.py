@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 from pydantic import JsonValue
 
+from runner.app import selecting
 from runner.app.inspection import told_by
-from runner.app.options import read_job
+from runner.app.options import Options, read_job
 from runner.app.outside import context_outside_of_runs
 from runner.base.errors import UsageError
 from runner.base.waiting import heeding
@@ -18,6 +19,7 @@ from runner.cli.options import job_argument, job_options, json_option, options_f
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console.tables import print_table
+from runner.job.children import child
 from runner.job.model import Job
 from steps.commands.asked import tell_warning
 from steps.commands.consent import agree
@@ -31,32 +33,33 @@ ADOPT_SCHEMA_VERSION = 1
 @click.command(cls=Work)
 @job_argument
 @click.option("--yes", is_flag=True, help="Adopt without asking.")
+@click.option("--only", multiple=True, metavar="NAME", help="Of a set: this VM alone (repeatable).")
 @job_options
 @json_option
-def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+def adopt(
+    job: Path,
+    yes: bool,
+    only: tuple[str, ...],
+    settings: tuple[str, ...],
+    state: Path | None,
+    as_json: bool,
+) -> None:
     """Continue a VM's restore points after its vCenter was rebuilt.
 
     Such a VM is refused until then: the same instance uuid in another vCenter may be another VM. Old and new
     uuids of vCenter, VM, BIOS and disks are shown together; once you said that it is one VM, that is recorded
-    in identities.json in the VM's directory, and its next backup is a full.
+    in identities.json in the VM's directory, and its next backup is a full. Of a set, each of its VMs is
+    looked at, or those that --only names.
 
-    \b
-    A VM that was …                      Its next backup
-    renamed, moved, or its host changed  continues its restore points
-    unregistered and registered again    continues its restore points
-    deleted and recreated                begins restore points of its own; the old ones stay
-    cloned under its name                continues with the one that was backed up before
-    renamed, and another has its name    continues with the one that was backed up before
-    given another instance uuid          is refused until `sendense adopt JOB`
-    taken over by another vCenter        is refused until `sendense adopt JOB`
-    on an ESXi host without vCenter      the host's hardware uuid takes the vCenter's place
+    `sendense help which-vm` says what becomes of a VM that was renamed, moved, recreated or cloned.
     """
     told: list[JsonValue] = []
     refusal: UsageError | None = None
-    read = read_job(job, options_from(settings, state))
+    options = options_from(settings, state)
+    read = read_job(job, options)
     stop = StopRequest()
     with context_outside_of_runs(read, "adopt", stop, tell_warning) as ctx:
-        for vcenter, vm, repository in heeding(stop, _vms(read)):
+        for vcenter, vm, repository in heeding(stop, _all_vms(read, options, only)):
             found = adoption.compare(ctx, vcenter, vm, repository)
             try:
                 if found.state == "differs":
@@ -75,6 +78,17 @@ def adopt(job: Path, yes: bool, settings: tuple[str, ...], state: Path | None, a
         print_json({"schema_version": ADOPT_SCHEMA_VERSION, "vms": told})
     if refusal is not None:
         raise refusal
+
+
+def _all_vms(job: Job, options: Options, only: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Of a set, those of its children. Raises UsageError."""
+    if job.select is None:
+        if only:
+            raise UsageError(f"--only is for a set, and {job.file} has no `select`")
+        yield from _vms(job)
+        return
+    for item in selecting.select(Path(job.file), options, only).wanted:
+        yield from _vms(child(job, item))
 
 
 def _vms(job: Job) -> Iterator[tuple[str, str, str]]:

@@ -4,7 +4,7 @@ that one did."""
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,12 +43,20 @@ def as_called(host: Host, root: str, wanted: str, uuids: Collection[str]) -> tup
         for name, uuid in vm_place.every(host, root).items()
         if uuid in named or layout.slug_of(name) == called
     ]
-    seen = (_seen(reader.read(host, directory), wanted) for directory in directories)
+    return in_directories(host, directories, lambda made: _is_meant(made, wanted))
+
+
+def in_directories(
+    host: Host, directories: Iterable[str], fits: Callable[[Manifest], bool] = lambda made: True
+) -> tuple[BackedUp, ...]:
+    """Those whose newest point `fits`, the last backed up last. What of their points cannot be read is left
+    out. Raises as `as_called`."""
+    seen = (_seen(reader.read(host, directory), fits) for directory in directories)
     return tuple(sorted(filter(None, seen), key=lambda one: one.published))
 
 
-def _seen(vm: VmDirectory, wanted: str) -> BackedUp | None:
-    if vm.newest is None or vm.known is None or not _is_meant(vm.newest.manifest, wanted):
+def _seen(vm: VmDirectory, fits: Callable[[Manifest], bool]) -> BackedUp | None:
+    if vm.newest is None or vm.known is None or not fits(vm.newest.manifest):
         return None
     made = vm.newest.manifest
     return BackedUp(vm.path, made.job, made.published, len(vm.entries), vm.known)

@@ -8,14 +8,16 @@ uuid and disks are those of the one that was backed up: then a person decides (`
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from runner.base.errors import Interrupted, SendenseError
+from runner.base.slug import slug
 from runner.base.units import counted
 from runner.step.context import Context
-from steps.repository import backed_up, identities
+from steps.repository import backed_up, identities, layout, vm_place
 from steps.repository.backed_up import BackedUp
 from steps.repository.identities import DiskIdentity, Identity
 from steps.repository.section import locate
@@ -23,6 +25,7 @@ from steps.vsphere import find, machine
 from steps.vsphere.client import Client
 from steps.vsphere.find import Ambiguous, Candidate
 from steps.vsphere.machine import Machine
+from steps.vsphere.names import unescape
 
 
 class NotAdopted(SendenseError):
@@ -34,8 +37,8 @@ class NotAdopted(SendenseError):
         self.before = before
         rebuilt = not identities.same(before.vm.vcenter_uuid, found.vm.vcenter_uuid)
         super().__init__(
-            f"the instance uuid of VM '{wanted}' is {found.vm.instance_uuid} now; what this job backed up "
-            f"before had {before.vm.instance_uuid}{' in another vCenter' if rebuilt else ''}, the same BIOS "
+            f"the instance uuid of VM '{wanted}' is {found.vm.instance_uuid} now; what was backed up before "
+            f"had {before.vm.instance_uuid}{' in another vCenter' if rebuilt else ''}, the same BIOS "
             "uuid and the same disks: `sendense adopt JOB` shows both, and continues the restore points in "
             f"{before.directory}"
         )
@@ -80,6 +83,8 @@ def choose(ctx: Context, client: Client, wanted: str, repository: str | None) ->
     repository keeps no job from a VM that is named unambiguously: the VM's lock is in the repository too, and
     who takes it says what is wrong there."""
     found = find.matching(client, wanted)
+    if _says_which(wanted, found):
+        _refuse_another_number(ctx, client, found[0], repository)
     before = _before(ctx, client, wanted, repository, found)
     last = before.own[-1] if before.own else None
     if last is None:
@@ -124,6 +129,36 @@ def _before(
         return _Before(unread=error.message)
     own = [one for one in seen if one.job == ctx.run.job]
     return _Before(seen, [one for one in own if _is_here(one, client)] or own)
+
+
+def _refuse_another_number(ctx: Context, client: Client, found: Candidate, repository: str | None) -> None:
+    """Of a VM that is named by its instance uuid, as the children of a set name theirs, and has no directory
+    yet: raises NotAdopted if one that was backed up under its name may be the same VM, whose instance uuid is
+    nobody's any more. Others are not looked through: a set of thousands would read the whole repository for
+    each new VM."""
+    if repository is None:
+        return
+    name = unescape(found.path.rpartition("/")[2])
+    try:
+        host, root = locate(ctx, repository)
+        # For a look ahead at thousands of VMs one answer is enough, and a run has one VM.
+        every = ctx.once(("directories of VMs", host.name, root), lambda: vm_place.every(host, root))
+        if found.instance_uuid.lower() in every.values():
+            return
+        alike = [posixpath.join(root, one) for one in every if layout.slug_of(one) == slug(name)]
+        candidates = backed_up.in_directories(host, alike)
+    except Interrupted:
+        raise
+    except SendenseError:
+        return  # who takes the VM's lock says what is wrong with the repository
+    for before in candidates:
+        if identities.same(before.vm.instance_uuid, found.instance_uuid):
+            return
+        seen = machine.describe(client, found.moref)
+        if identity_of(seen).resembles(before.vm) and not find.by_uuid(
+            client, before.vm.instance_uuid, instance=True
+        ):
+            raise NotAdopted(name, seen, before)
 
 
 def _says_which(wanted: str, found: Sequence[Candidate]) -> bool:
