@@ -48,9 +48,10 @@ class Cluster:
         (self.directory / "orders" / f"{name}.json").write_text(order(root, slices=slices, host=host).model_dump_json())
         return root
 
-    def scheduler(self) -> None:
+    def scheduler(self, *, wait: bool = True) -> None:
         self.sendense("scheduler", "scheduler", f"--listen={self.address}", *self.identity.options)
-        assert eventually(lambda: "listens at" in self.said("scheduler"), 30), self.said("scheduler")
+        if wait:
+            assert eventually(lambda: "listens at" in self.said("scheduler"), 30), self.said("scheduler")
 
     def worker(self, name: str, *, host: str = "", slots: int = 2, wait: bool = True) -> None:
         options = [f"--scheduler={self.address}", f"--slots={slots}", f"--lease={LEASE}", *self.identity.options]
