@@ -10,6 +10,7 @@ import click
 from runner.app.comparison import compare, of_deleted
 from runner.app.inspection import plan_job
 from runner.app.options import Options, read_job
+from runner.base.errors import UsageError
 from runner.cli.options import (
     job_argument,
     job_options,
@@ -42,6 +43,12 @@ from runner.job.versions import VersionError
     "file or directory.",
 )
 @only_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also save what was decided, for `sendense run --plan FILE`; others cannot read the file.",
+)
 @json_option
 @click.option(
     "--format",
@@ -59,6 +66,7 @@ def plan(
     fresh: bool,
     against: str | None,
     only: tuple[str, ...],
+    out: Path | None,
     as_json: bool,
     shape: str,
 ) -> None:
@@ -67,18 +75,24 @@ def plan(
     Of a set it shows a line for each VM, and what they come to together. Without --offline it logs in to the
     vCenter that the job file names: not for files that are not trusted.
     """
+    if out is not None and offline:
+        raise UsageError("--offline decides nothing that --out could save")
     options = options_from(settings, state, fresh=fresh)
     found, refusal = _compared(job, options, against)
     read = None if found is not None and found.state == "deleted" else read_job(job, options)
     if read is not None and read.select is not None and not offline:
         from runner.cli.set_plan import show_set
 
-        problems = show_set(read, options, only, found, as_json=as_json, shape=shape)
+        problems = show_set(read, options, only, found, as_json=as_json, shape=shape, out=out)
     else:
         require_set_for(only, read)
         made = _of_job(read, job, options, found, offline=offline)
         _show(made, as_json=as_json, shape=shape)
         problems = made.problems
+        if out is not None and read is not None:
+            from runner.app.saved_plan import of_job, save
+
+            save(of_job(read, made), out)
     if refusal is not None:
         raise refusal
     if problems:

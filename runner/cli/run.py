@@ -28,6 +28,7 @@ from runner.cli.options import (
     print_json,
     renamed_option,
 )
+from runner.cli.planned import held_to
 from runner.cli.several import MakePlacement, Several, Shown, Unread, run_several
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
@@ -107,6 +108,13 @@ disks are read at once."""
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
 @json_option
 @only_option
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Run what this file says, which `sendense plan --out` saved; if something else would be done now, "
+    "say what, and begin nothing (exit code 2).",
+)
 def run(
     jobs: tuple[Path, ...],
     settings: tuple[str, ...],
@@ -122,6 +130,7 @@ def run(
     level: Level | None,
     as_json: bool,
     only: tuple[str, ...],
+    plan: Path | None,
 ) -> None:
     """Run jobs, each to its end; resume a job's unfinished run.
 
@@ -135,6 +144,8 @@ def run(
     sets = [job for job in read if isinstance(job, Job) and job.select is not None]
     if only and len(sets) != 1:
         raise UsageError("--only names items of one set: name that set, and no other")
+    if plan is not None:
+        only = held_to(plan, [_require(job) for job in read], options, only)
     with stop_on_signals() as stop:
         if sets or on or (len(jobs) > 1 and (parallel or 1) > 1):
             place = (
@@ -174,6 +185,13 @@ def _read(path: Path, options: Options) -> Job | Unread:
         return read_job(path, options)
     except SendenseError as error:
         return path, error
+
+
+def _require(read: Job | Unread) -> Job:
+    """Raises what is wrong with its file."""
+    if not isinstance(read, Job):
+        raise read[1]
+    return read
 
 
 def _write_metrics(file: Path, read: Sequence[Job | Unread], found: Several) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from runner.base.model import HOW, JobModel, SectionName
+from runner.base.units import human_bytes
 from runner.events.check_results import Observation, good, noted, observe
 from runner.events.step_report import Cell, Row, Statement, StepReport
 from runner.step.context import Context
@@ -131,7 +132,10 @@ def _decisions(out: Discovered) -> tuple[Decision, ...]:
         *(
             Decision(
                 subject=f"disk {disk.key}",
-                facts={"capacity": f"{disk.capacity} bytes", "backing uuid": disk.backing_uuid},
+                facts={
+                    "capacity": f"{human_bytes(disk.capacity)} ({disk.capacity} bytes)",
+                    "backing uuid": disk.backing_uuid,
+                },
             )
             for disk in out.disks
         ),
