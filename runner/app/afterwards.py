@@ -62,21 +62,30 @@ Afterwards = Callable[[After], None]
 def afterwards(workspace: Workspace, ended: Sequence[Ended]) -> None:
     """At the end of each run of a job that is no set's child, and of each set: while its workspace is open.
     Raises nothing but bugs; what could not be done is warned of."""
-    job, world, state = workspace.job, workspace.world, workspace.state
+    job, world = workspace.job, workspace.world
     if job.notify is None or job.child_of is not None:
         return
     if world.run is None:
         world.run = Run(new_run_id(), job.name, job.digest, None, execution=world.execution)
-    local = str(workspace.local / Path(state.directory).name)
-    places = ((state.host, state.directory), *(() if state.host.local else ((LocalHost(), local),)))
     look = workspace.options.command("status", job.file)
     # As what cleans up: also once the run was told to stop, and then for a while only.
-    after = After(job, ended, world.context(NOTICES, cleanup=True), places, look)
+    after = After(job, ended, world.context(NOTICES, cleanup=True), _places(workspace), look)
     for name, entry in installed(INSTALLED).items():
         try:
             load(entry)(after)
         except SendenseError as error:
             after.ctx.warn(f"{name}: {error.message}")
+
+
+def _places(workspace: Workspace) -> tuple[tuple[Host, str], ...]:
+    """Not one that is not ready: nothing may be made where a disk is not mounted."""
+    state, here = workspace.state, str(workspace.local / Path(workspace.state.directory).name)
+    own = (state.host, state.directory)
+    try:
+        state.require_place()
+    except SendenseError:
+        return ((LocalHost(), here),)
+    return (own,) if state.host.local and state.directory == here else (own, (LocalHost(), here))
 
 
 @contextmanager

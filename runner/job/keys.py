@@ -23,6 +23,12 @@ def _some(rules: tuple[RuleT, ...]) -> tuple[RuleT, ...]:
     return rules
 
 
+def _somebody(to: tuple[SecretRef, ...]) -> tuple[SecretRef, ...]:
+    if not to:
+        raise ValueError("it names nobody: write a reference to the URL of a service, such as {env: NAME}")
+    return to
+
+
 def _told(reason: str) -> str:
     if not reason.strip():
         raise ValueError("it is empty")
@@ -58,7 +64,7 @@ class Priority(JobModel):
 class Notify(JobModel):
     """Where failures, recoveries and breached rpo are told."""
 
-    to: tuple[SecretRef, ...]
+    to: Annotated[tuple[SecretRef, ...], AfterValidator(_somebody)]
     """URLs as Apprise has them, as references: there are passwords in them."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.base.errors import Interrupted, SendenseError
+from runner.base.units import counted
 from runner.events.events import Event
 from runner.hosts.connect import OpenHosts
 from runner.job.model import Job
@@ -119,6 +120,9 @@ class Survey:
             if census is not None:
                 items = census.select(select.where)
                 notes += [f"{one.name}: {rule}: {why}" for rule, why in items.unfit.items()]
+                if len(items.chosen) < select.at_least:
+                    few = f"selects {counted(len(items.chosen), 'VM')}, fewer than its at-least"
+                    notes.append(f"{one.name} {few}: {select.at_least}, so it does not run")
                 for left in items.unread:
                     vcenters[census.key].unsure[left.item.id] = f"whether {one.name} takes it: {left.why}"
                 yield from ((census.key, item) for item in items.chosen)

@@ -90,6 +90,11 @@ def test_what_keeps_a_run_from_beginning_is_told_though_the_repository_cannot_be
         with pytest.raises(SendenseError):
             site.run(job)
     assert service.titles == ["sendense: nightly: failed"]
+    assert not site.repository().exists(), "nothing is made where a disk is not mounted"
+    (site.directory / "unmounted").rename(site.repository())
+    assert site.run(job).exit_code == 0
+    assert service.titles[1:] == ["sendense: nightly: recovered"]
+    assert not list(site.directory.rglob("notices.json"))
 
 
 @pytest.mark.parametrize("failure", ["refuses", "not set"])
