@@ -96,9 +96,9 @@ class SeveralConsole:
             self._show(lambda: self._face.tick(self._totals, at))
 
     def said(self, key: str, line: str) -> None:
-        """On the standard error of its process: what went wrong there."""
+        """On the standard error of its process: what went wrong there. Without a key, of where all run."""
         if line.strip():
-            self._say(f"{self._names[key]}  {line}")
+            self._say(f"{self._names[key]}  {line}" if key else f"! {line}", "" if key else "yellow")
 
     def again(self, key: str, why: str) -> None:
         with self._lock:

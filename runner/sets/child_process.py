@@ -36,7 +36,7 @@ _STOPPED = (130, 128 + 1, 128 + 2, 128 + 15)
 """Exit codes of a process that was asked to stop before it could handle that."""
 
 Said = Callable[[str, str], None]
-"""``said(key, line)``: a line of its standard error."""
+"""``said(key, line)``: a line of its standard error, or about it; without a key, about where all run."""
 
 
 class DiedError(SendenseError):

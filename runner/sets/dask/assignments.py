@@ -52,8 +52,6 @@ class _Worker:
 @dataclass
 class _Child:
     order: Order
-    since: float
-    """When it began to wait."""
     at: str | None = None
     """The address of its worker."""
     confirmed: bool = False
@@ -83,15 +81,17 @@ class Assignments:
         self._over: set[str] = set()
         """Children whose last event came."""
         self._stopping = False
-        self._any_worker = clock()
+        self._any_worker = self._began = clock()
         """When a worker last answered."""
         self._at_host: dict[str, float] = {}
         """Node host → when a worker there last answered."""
+        self._missed: set[str] = set()
+        """Node hosts, of which it was said that no worker is there."""
 
     # What the queue asks.
 
     def put(self, order: Order) -> None:
-        self._children[order.key] = _Child(order, self._clock())
+        self._children[order.key] = _Child(order)
         self._over.discard(order.key)
         if self._stopping:
             self._end_unplaced()
@@ -130,8 +130,10 @@ class Assignments:
 
     @property
     def is_met(self) -> bool:
-        """Whether all workers that the scheduler knows have answered once, or are not ours."""
-        return all(worker.unfit or worker.answer is not None for worker in self._workers.values())
+        """Whether there are workers, and each has answered once or is not ours."""
+        return bool(self._workers) and all(
+            worker.unfit or worker.answer is not None for worker in self._workers.values()
+        )
 
     @property
     def unfinished(self) -> int:
@@ -221,15 +223,22 @@ class Assignments:
         if self._stopping:
             self._end_unplaced()
         for child in [child for child in self._children.values() if child.at is None]:
-            host = child.order.host
-            seen = self._at_host.get(host, 0.0) if _is_pinned(host) else self._any_worker
-            if now - max(seen, child.since) > self._patience.returns:
-                where = f" at {host}" if _is_pinned(host) else ""
-                option = f" --host {host}" if _is_pinned(host) else ""
-                self._fail(
-                    child, f"no worker of the fleet{where} answers: start `sendense worker{option}` there"
-                )
+            self._miss(child, now)
         self._assign()
+
+    def _miss(self, child: _Child, now: float) -> None:
+        """It waits, perhaps for a worker that is not there."""
+        host = child.order.host if _is_pinned(child.order.host) else ""
+        seen = self._at_host.get(host, self._began) if host else self._any_worker
+        where, option = (f" at {host}", f" --host {host}") if host else ("", "")
+        sentence = f"no worker of the fleet{where} answers: start `sendense worker{option}` there"
+        if now - seen > self._patience.returns:
+            self._fail(child, sentence)
+        elif now - seen > ANSWERS and host not in self._missed:
+            self._missed.add(host)
+            self._said("", f"{sentence}; it is waited for, {self._patience.returns:.0f} s at most")
+        elif now - seen <= ANSWERS:
+            self._missed.discard(host)
 
     def _runs(self, key: str, address: str, worker: _Worker) -> None:
         child = self._children.get(key)
@@ -291,7 +300,7 @@ class Assignments:
             self._said(child.order.key, f"{why}: it is started again, and resumes")
 
     def _unplace(self, child: _Child) -> None:
-        child.at, child.confirmed, child.since = None, False, self._clock()
+        child.at, child.confirmed = None, False
 
     def _fail(self, child: _Child, why: str) -> None:
         self._finish(child, ChildEnded(child.order.key, 1, error=f"{why}; run it again to resume"))

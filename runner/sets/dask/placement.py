@@ -68,6 +68,8 @@ class DaskPlacement:
         """Held for all that is done with the assignments."""
         self._closing = False
         self._is_lost = False
+        self._bug: BaseException | None = None
+        """What ended the thread, or was raised by a listener."""
         self._pokes: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         connected: Future[None] = Future()
@@ -76,10 +78,12 @@ class DaskPlacement:
         connected.result()
         # A child that runs already is found only on a worker that has answered.
         with self._changed:
-            self._changed.wait_for(lambda: self._assignments.is_met, MEETS)
+            if not self._changed.wait_for(lambda: self._assignments.is_met, MEETS):
+                said("", "no worker, or not each, has answered yet: waiting for them")
 
     def room(self) -> int:
         with self._changed:
+            self._raise_bug()
             room = self._assignments.room()
             return room if self._at_once is None else min(room, self._at_once - self._assignments.unfinished)
 
@@ -102,6 +106,7 @@ class DaskPlacement:
         ends = time.monotonic() + timeout
         with self._changed:
             while not (ended := self._assignments.take_ended()):
+                self._raise_bug()
                 self._assignments.room()
                 if (left := ends - time.monotonic()) <= 0:
                     break
@@ -118,6 +123,10 @@ class DaskPlacement:
         self._poke_all()
         self._thread.join(CLOSES)
 
+    def _raise_bug(self) -> None:
+        if self._bug is not None:
+            raise self._bug
+
     def _poke_all(self) -> None:
         def poke() -> None:
             for event in self._pokes.values():
@@ -132,11 +141,10 @@ class DaskPlacement:
     def _run(self, connected: Future[None]) -> None:
         try:
             asyncio.run(self._stay_connected(connected))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  raised where somebody waits
             if not connected.done():
                 connected.set_exception(error)
-                return
-            raise
+            self._bug = error
 
     async def _stay_connected(self, connected: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -183,8 +191,11 @@ class DaskPlacement:
             _, message = stamped
             if not isinstance(message, dict) or "key" not in message:
                 heard.set()  # of Dask's own, or our echo
-            else:
+                return
+            try:
                 self._hear(message)
+            except Exception as error:  # noqa: BLE001  Dask would drop it; it is raised where somebody waits
+                self._bug = error
 
         client.subscribe_topic(client.id, event)
         # The subscription is on its way by itself: what is told before it arrived is lost.

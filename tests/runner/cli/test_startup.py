@@ -18,8 +18,8 @@ from steps.repository import marker
 ROOT = Path(__file__).parents[3]
 
 HEAVY = {
-    "blake3", "cryptography", "fabric", "guestfs", "jinja2", "markdown_it", "nbd", "networkx", "paramiko", "pydantic",
-    "pyVmomi", "rich.console", "yaml",
+    "blake3", "cryptography", "dask", "distributed", "fabric", "guestfs", "jinja2", "markdown_it", "nbd", "networkx",
+    "paramiko", "pydantic", "pyVmomi", "rich.console", "yaml",
 }  # fmt: skip
 """Each takes 10 to 130 ms of the start of what needs it not."""
 

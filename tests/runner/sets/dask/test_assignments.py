@@ -192,14 +192,23 @@ def test_a_lock_of_somebody_else_is_waited_for_as_long_as_a_dead_controllers_chi
 
 
 def test_a_node_host_without_a_worker_is_waited_for_and_then_named(fleet: Fleet, tmp_path: Path) -> None:
-    fleet.start(tmp_path, "a", host="east")
-    fleet.assignments.look()
+    sentence = "no worker of the fleet at east answers: start `sendense worker --host east` there"
+    fleet.start(tmp_path, "a", "b", host="east")
+    for fleet.now in (5, 6, PATIENCE.returns - 1):
+        fleet.assignments.look()
+    assert fleet.said == [f"{sentence}; it is waited for, 300 s at most"]
     assert fleet.ended() == {}
     fleet.now = PATIENCE.returns + 1
     fleet.assignments.look()
-    exit_code, error = fleet.ended()["a"]
-    assert exit_code == 1
-    assert "no worker of the fleet at east answers: start `sendense worker --host east` there" in error
+    assert [exit_code for exit_code, error in fleet.ended().values() if sentence in error] == [1, 1]
+
+
+def test_a_node_host_that_nobody_stands_at_is_waited_for_once(fleet: Fleet, tmp_path: Path) -> None:
+    """150 VMs are not told so one after the other."""
+    fleet.now = PATIENCE.returns + 1
+    fleet.start(tmp_path, "a", host="east")
+    fleet.assignments.look()
+    assert fleet.ended()["a"][0] == 1
 
 
 def test_what_its_workers_die_of_is_not_started_for_ever(fleet: Fleet, tmp_path: Path) -> None:

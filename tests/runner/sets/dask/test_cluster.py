@@ -8,6 +8,8 @@ import json
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from runner.sets.dask.serving import ClosedScheduler
 from tests.eventually import eventually
 from tests.fleet.authority import Identity, identity
 from tests.fleet.cluster import LEASE, Cluster, free_port, listening
+from tests.fleet.toys import ROOT
 
 
 def fleet_of(scheduler: str, member: Identity) -> DaskFleet:
@@ -181,3 +184,12 @@ def test_children_outlive_what_ends_in_order(tmp_path: Path) -> None:
         assert kinds[0] == "run-started" and kinds[-1] == "run-finished"
         counts = [event["event"]["done"] for event in told if event["event"]["type"] == "node-progress"]
         assert counts == sorted(counts)
+
+
+def test_without_the_extra_a_command_says_what_to_install(tmp_path: Path) -> None:
+    """The small installation has no Dask."""
+    program = "import sys; sys.modules['distributed'] = None; from runner.cli import main; main(sys.argv[1:])"
+    member = identity(tmp_path / "identity")
+    words = ["scheduler", "--listen=tls://127.0.0.1:1", *member.options]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (2, "sendense: Dask is not installed here: pip install 'sendense[dask]'\n")
