@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
+from runner.base.errors import SendenseError
 from runner.engine.failures import Failures, Outcome
 from runner.engine.gate import Gate, LookAhead
 from runner.engine.held_snapshots import HeldSnapshots
@@ -28,6 +29,7 @@ from runner.engine.recorded import RecordedRun
 from runner.engine.schedule import Schedule, Status, is_at_end
 from runner.engine.teardown import Ending, Unwinding
 from runner.engine.turn import Turns
+from runner.engine.watch import Watch
 from runner.engine.world import World
 from runner.events.events import NodeFailed
 from runner.hosts.limits import limit_of
@@ -58,6 +60,8 @@ class Executor:
         what it holds. `work_done` is called once all is done; `look_ahead`, with the outputs known so far,
         before a run's first node that changes something: it raises what keeps the run from beginning.
         `look_early`: what of it goes on beside the nodes, of a run that has changed nothing so far."""
+        self._nodes = nodes
+        self._resolver = resolver
         self._world = world
         self._at_once = at_once
         self._stands = stands
@@ -83,6 +87,7 @@ class Executor:
         world.unwind = self._ending.unwind
         self._finished: queue.Queue[tuple[Node, Status]] = queue.Queue()
         self._bug: BaseException | None = None
+        self._given_up = False
 
     def execute(self) -> Outcome:
         """Runs to the end and returns what came of it; raises only what is a bug, after everything was
@@ -93,6 +98,7 @@ class Executor:
         try:
             with (
                 self._look_early(),
+                Watch(self._nodes, self._resolver, self._world, self._give_up),
                 ThreadPoolExecutor(self._at_once, thread_name_prefix="node") as pool,
             ):
                 self._loop(pool)
@@ -152,10 +158,17 @@ class Executor:
         self._bug = self._bug or bug
         self._world.stop.set()
 
+    def _give_up(self, node: Node, error: SendenseError) -> None:
+        """What `node` made must be released now: all others stop."""
+        self._failures.add(str(node.id), node.step.name, error)
+        self._given_up = True
+        self._world.stop.set()
+
     def _finish(self) -> None:
         self._outcome.work_done = self._schedule.work_is_done()
         self._outcome.failures.extend(self._schedule.broken)
         self._outcome.interrupted |= self._world.stop.is_set() and not self._outcome.work_done
+        self._outcome.interrupted &= not self._given_up
         try:
             self._ending.finish()
         finally:

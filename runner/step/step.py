@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
+from runner.base.errors import SendenseError
 from runner.base.model import JobModel, Model
 from runner.events.step_report import StepReport
 from runner.step.context import Context
@@ -144,6 +145,13 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     def retained(self, ctx: Context, inputs: InT, out: OutT) -> Retained | None:
         """What stays of it after a failure; None if it is not worth a line. By the record alone where that is
         enough: a host may be out of reach then. Changes nothing."""
+        return None
+
+    # JOB: what must go before it does harm.
+
+    def endangered(self, ctx: Context, inputs: InT, out: OutT) -> SendenseError | None:
+        """Why the run must end now, though it works, and release it, by looking: asked every minute. None
+        while all is well. Raises SendenseError if that cannot be seen now. Changes nothing."""
         return None
 
     # A KEEP step whose result others may rely on at once (a published restore point).

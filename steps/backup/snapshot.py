@@ -42,6 +42,9 @@ class SnapshotIn(JobModel):
     """How long the snapshot of a failed run is kept for a resume; 0 releases it at once."""
     min_free: Annotated[Percent, HOW] = 10.0
     """Percent free below which a datastore of the VM is in danger, and the snapshot of a failed run goes."""
+    stop_below: Annotated[Percent, HOW] = 3.0
+    """Percent free below which a datastore of the VM is about to fill: the run ends though it works, and
+    releases the snapshot, which grows with every write of the guest."""
     cbt: Annotated[CbtSetting, HOW] = "off"
     """Changed block tracking of the VM, which incrementals need: `enable` switches it on where it is off,
     which takes effect when the VM is stunned, as this snapshot does; `reset` does that too, and where it is
@@ -172,6 +175,10 @@ class Snapshot(Step[SnapshotIn, Empty, SnapshotTaken]):
             f"snapshot {out.name} of VM {inputs.vm.name} (created {created}, retained until {until})",
             lambda: _why_due(ctx, inputs, out),
         )
+
+    def endangered(self, ctx: Context, inputs: SnapshotIn, out: SnapshotTaken) -> SendenseError | None:
+        client, stores = vcenter(ctx, out.vcenter), {disk.datastore for disk in out.disks}
+        return datastores.filling(client, out.vm, inputs.vm.name, stores, inputs.stop_below)
 
     def report(self, out: SnapshotTaken) -> StepReport:
         text = f"The VM was read as it was at {_time(out.created)}; quiesced: {out.quiesced}."

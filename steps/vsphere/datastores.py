@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runner.base.errors import SendenseError
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.names import DatastoreFile, datastore_file, unescape
@@ -72,6 +73,28 @@ def free_space(client: Client, vm: str, names: set[str]) -> dict[str, float | No
         if name in found:
             found[name] = _percent_free(summary)
     return found
+
+
+class DatastoreFills(SendenseError):
+    """`free` and `least` in percent."""
+
+    fix_first = True
+
+    def __init__(self, vm: str, datastore: str, free: float, least: float) -> None:
+        super().__init__(
+            f"datastore {datastore} has {free:.1f} % free, stop-below is {least:g} %, and the snapshot of "
+            f"{vm} grows there: it is released, and the run ends; free some space, then run again"
+        )
+        self.shared = f"no room on datastore {datastore}"
+
+
+def filling(client: Client, vm: str, name: str, stores: set[str], least: float) -> DatastoreFills | None:
+    """The first of the VM's datastores of those names with less than `least` percent free; `name` is the
+    VM's."""
+    for store, part in free_space(client, vm, stores).items():
+        if part is not None and part < least:
+            return DatastoreFills(name, store, part, least)
+    return None
 
 
 def free_of_all(client: Client) -> dict[str, float | None]:

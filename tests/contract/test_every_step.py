@@ -26,6 +26,7 @@ def test_it_has_what_its_lifetime_asks_for_and_no_more(name: str) -> None:
     step = type(STEPS[name])
     own = {name for name in vars(step) if inspect.isfunction(getattr(Step, name, None))}
     lasting = {"leftover", "retained", *(["committed"] if step.commits else [])}
+    lasting |= {"endangered"} if step.lifetime is Lifetime.JOB else set()
     assert own <= FIVE | ({"probe"} if name in PROCESSES else lasting)
     assert not (step.guard and name not in PROCESSES)
     assert not ((step.commits or step.read_only) and step.lifetime is not Lifetime.KEEP)

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from runner.events.events import Warned
+from runner.events.events import Event, NodeFailed, Warned
+from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.folder import Datastores
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.sessions import Sessions
@@ -157,6 +159,33 @@ def test_a_run_by_itself_waits_for_one_beside_it_and_says_so(site: Estate, watch
     assert any(
         "big waits for its turn: all 1 disks read in vCenter prod at once (1 in use)" in text for text in told
     ), told
+
+
+def test_a_run_ends_and_releases_its_snapshot_before_its_datastore_is_full(
+    site: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, read, full = threading.Event(), Datastores.read, threading.Event()
+
+    def slow(self: Datastores, target: str, *, as_host: bool) -> Any:
+        if any(one.snapshots for one in self._world.all(Machine)):
+            full.set()
+            assert told.wait(60)
+        return read(self, target, as_host=as_host)
+
+    def heard(event: Event) -> None:
+        if isinstance(event, NodeFailed):
+            told.set()
+
+    monkeypatch.setattr("runner.engine.watch.EVERY", 0.1)
+    monkeypatch.setattr(Datastores, "read", slow)
+    free = property(lambda store: store.spec.capacity // 50 if full.is_set() else store.spec.capacity)
+    monkeypatch.setattr(Datastore, "free", free)
+    ran = site.run(site.job(vm="ash"), heard)
+    assert ran.exit_code == 1
+    assert "datastore ds1 has 2.0 % free, stop-below is 3 %" in ran.failures()["snapshot"]
+    assert not any(one.snapshots for one in site.vcenter._world.all(Machine))
+    monkeypatch.undo()
+    assert site.run(site.job(vm="ash")).exit_code == 0
 
 
 def test_with_a_revoked_account_two_logins_are_tried_and_it_is_told_once(
