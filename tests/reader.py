@@ -124,8 +124,8 @@ class Reader:
             "/restore": "restore",
             "/tmp/lab": "lab",
             "/backup/repository": "repository",
-            "/etc/sendense": ".",
             "/etc/systemd/system": "units",
+            "/etc/sendense": ".",  # after those below it
         }
         return {name: str(self.directory / here) for name, here in names.items()}
 

@@ -85,7 +85,9 @@ def _diagnosed_set(workspace: Workspace) -> Iterator[Observation]:
         yield wrong("the set", looked_at, found.error.message)
     else:
         yield good(
-            "the set", looked_at, f"{told}, of which {chosen[0].path} is looked at" if chosen else told
+            "the set",
+            looked_at,
+            f"{told}, of which {chosen[0].path or chosen[0].name} is looked at" if chosen else told,
         )
     for item in chosen[:1]:
         with open_workspace(child(job, item), workspace.options, threading.Event(), ()) as of_one:
