@@ -35,7 +35,7 @@ from runner.job.graph import StepGraph
 from runner.job.inputs import Resolver
 from runner.job.model import Job
 from runner.job.nodes import Nodes
-from runner.sets.admission import Admission
+from runner.sets.foresight import foreseen
 from runner.sets.request import Request
 from runner.step.context import Context, Run
 from runner.step.items import Ahead, Item
@@ -222,16 +222,8 @@ class _SetPlanner:
             return ()
         priority = 0 if self._job.priority is None else self._job.priority.level
         limits = Limits(child(self._job, items[0]), self._world, self._workspace.options.nodes)
-        with Admission() as queue:
-            requests = [Request(item.id, item.name, limits.claims(item), 0.0, priority) for item in items]
-            queue.put(*(one for one in requests if one.claims))
-            begun = {one.id for one in queue.admit(len(requests))}
-            waits: dict[str, int] = {}
-            for one in requests:
-                if one.claims and one.id not in begun:
-                    what = queue.waits_for(one.id)
-                    waits[what] = waits.get(what, 0) + 1
-        return tuple(Waiting(what=what, items=count) for what, count in waits.items())
+        requests = [Request(item.id, item.name, limits.claims(item), 0.0, priority) for item in items]
+        return tuple(Waiting(what=what, items=count) for what, count in foreseen(requests).items())
 
     def _vanished(self, records: Mapping[str, JobRecords], ahead: Iterable[Ahead]) -> tuple[Vanished, ...]:
         """What this set made of items that it no longer selects."""
