@@ -102,6 +102,10 @@ LATE = {
     ("steps/vsphere/session.py", "steps.vsphere.soap"): "a class on one of pyVmomi's: most commands ask no vCenter",
     ("steps/vsphere/tls.py", "cryptography"): "17 ms: only a pinned certificate is looked into",
     ("steps/vsphere/vmomi.py", "import_module"): "65 ms and 20 MB of pyVmomi, which only a vCenter needs",
+    (
+        "runner/cli/job.py",
+        "runner.app.selecting",
+    ): "job files are looked at without asking anybody, but for one VM of a set",
     ("runner/cli/plan.py", "runner.app.saved_plan"): "few plans are saved",
     ("runner/cli/plan.py", "runner.cli.set_plan"): "one job needs no queue and no census",
     ("runner/job/top_level.py", "runner.job.keys"): "3 ms of models: most jobs have none of the keys of sets",

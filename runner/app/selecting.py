@@ -91,7 +91,7 @@ def in_words(selection: Selection, noun: str) -> Setting:
     return Setting(name="set", text=f"{which} of {source}{but}; at least {selection.at_least}")
 
 
-def select(path: Path, options: Options, only: Sequence[str] = ()) -> Selected:
+def select(path: Path | Job, options: Options, only: Sequence[str] = ()) -> Selected:
     """Opens what it needs. Raises as `selected`, but for what is wrong with the selection itself: see
     `Selected.error`."""
     with open_workspace(path, options, threading.Event(), ()) as workspace:

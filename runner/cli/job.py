@@ -9,9 +9,21 @@ from pathlib import Path
 
 import click
 
-from runner.app.options import read_job
-from runner.base.errors import JobFileError, Problem
-from runner.cli.options import job_argument, job_options, jobs_argument, json_option, options_from, print_json
+from runner.app.options import Options, read_job
+from runner.base.errors import JobFileError, Problem, UsageError
+from runner.base.units import counted
+from runner.cli.options import (
+    job_argument,
+    job_options,
+    jobs_argument,
+    json_option,
+    only_option,
+    options_from,
+    print_json,
+    require_set_for,
+)
+from runner.job.children import child
+from runner.job.model import Job
 from runner.job.schema import job_schema
 from runner.job.writer import write_out, written
 from runner.step.registry import Registry
@@ -38,7 +50,7 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
             good.append(
                 {"file": str(path), "job": job.name, "steps": len(job.steps), "set": job.select is not None}
             )
-            steps = f"{len(job.steps)} steps"
+            steps = counted(len(job.steps), "step")
             if (select := job.select) is not None:
                 steps = f"a set: {steps} for each {registry.sections[select.section].noun}"
             print(f"{path}: {job.name}: {steps}, no problems", file=sys.stderr)
@@ -59,17 +71,34 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
 @click.command()
 @job_argument
 @job_options
+@only_option
 @json_option
-def render(job: Path, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+def render(
+    job: Path, settings: tuple[str, ...], state: Path | None, only: tuple[str, ...], as_json: bool
+) -> None:
     """Print a job written out.
 
-    Its template is rendered, what it includes is merged, vars are set.
+    Its template is rendered, what it includes is merged, vars are set. Of a set, the job of one VM with
+    --only, which logs in to the vCenter: not for files that are not trusted.
     """
-    read = read_job(job, options_from(settings, state))
+    options = options_from(settings, state)
+    read = read_job(job, options)
+    require_set_for(only, read)
+    if only:
+        read = _one_of(read, options, only)
     if as_json:
         print_json({"schema_version": RENDER_SCHEMA_VERSION, "job": written(read)})
     else:
         click.echo(write_out(read), nl=False)
+
+
+def _one_of(job: Job, options: Options, only: tuple[str, ...]) -> Job:
+    from runner.app.selecting import select
+
+    found = select(job, options, only).wanted
+    if len(found) != 1:
+        raise UsageError(f"--only names {len(found)} VMs, and one job is written out: name one")
+    return child(job, found[0])
 
 
 @click.command()
