@@ -15,6 +15,7 @@ import click
 
 from runner.app.elsewhere import cluster_of
 from runner.app.metrics import Ran, write_metrics
+from runner.app.open_set import Which
 from runner.app.options import DEFAULT_NODES, EVENTS, Options, read_job
 from runner.app.runs import Result, RunBroke, run_job
 from runner.base.errors import SendenseError, UsageError
@@ -114,6 +115,7 @@ disks are read at once."""
     metavar="FILE",
     help="Run what this file says, which `sendense plan --out` saved; if something else would be done now, "
     "say what, and begin nothing (exit code 2).",
+    "--unfinished", is_flag=True, help="Of a set: only the VMs whose last run is not done, or never began."
 )
 def run(
     jobs: tuple[Path, ...],
@@ -131,6 +133,7 @@ def run(
     as_json: bool,
     only: tuple[str, ...],
     plan: Path | None,
+    unfinished: bool,
 ) -> None:
     """Run jobs, each to its end; resume a job's unfinished run.
 
@@ -146,6 +149,8 @@ def run(
         raise UsageError("--only names items of one set: name that set, and no other")
     if plan is not None:
         only = held_to(plan, [_require(job) for job in read], options, only)
+    if unfinished and not sets:
+        raise UsageError("--unfinished is of sets: a job's unfinished run is resumed without it")
     with stop_on_signals() as stop:
         if sets or on or (len(jobs) > 1 and (parallel or 1) > 1):
             place = (
@@ -154,7 +159,9 @@ def run(
                 else partial(LocalPlacement, parallel or (CHILDREN if sets else 1))
             )
             shown = Shown(level or "normal", report, keeps_documents=as_json)
-            found = run_several(read, options, only, place, stop, shown, elsewhere=on is not None)
+            found = run_several(
+                read, options, Which(only, unfinished), place, stop, shown, elsewhere=on is not None
+            )
         else:
             each = _Each(options, Registry.installed(), level or "normal", report, jobs)
             found = Several(len(jobs))
@@ -167,7 +174,8 @@ def run(
         if metrics is not None:
             _write_metrics(metrics, read, found)
     if sets:
-        found.print_outcome(options.command("run", sets[0].file) if len(jobs) == 1 else "", sys.stderr)
+        again = f"{options.command('run', sets[0].file)} --unfinished" if len(jobs) == 1 else ""
+        found.print_outcome(again, sys.stderr)
     elif len(jobs) > 1:
         print_ended([*found.ended, *_not_reached(jobs, found.ended)], sys.stderr)
     raise click.exceptions.Exit(130 if stop.is_set() else of_several(found.codes))

@@ -13,8 +13,9 @@ from typing import TextIO
 
 from pydantic import JsonValue
 
-from runner.app.estate import Estate, Member, OpenSet
+from runner.app.estate import Estate
 from runner.app.gone import Gone
+from runner.app.open_set import Member, OpenSet, Which
 from runner.app.options import Options
 from runner.base.errors import SendenseError
 from runner.base.units import human_bytes, human_seconds
@@ -26,7 +27,7 @@ from runner.events.events import Event, Warned
 from runner.events.journal import Journal
 from runner.events.outcomes import JobOutcome
 from runner.events.progress import Waiting
-from runner.events.several import Causes, headline
+from runner.events.several import MOST_NAMED, Causes, headline
 from runner.job.model import Job
 from runner.report.several import SeveralReports
 from runner.sets.breaker import causes_of
@@ -56,6 +57,8 @@ class Several:
     warnings: list[str] = field(default_factory=list)
     """Of the sets themselves; those of their children are in `ended`."""
     causes: Causes = field(default_factory=Causes)
+    common: Causes = field(default_factory=Causes)
+    """Warnings of children, which many may have."""
     copied: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -68,6 +71,10 @@ class Several:
         """Why some are not done, by cause, and in the last line what came of all. `again`: the command line
         that runs what is left."""
         rows = [(cause.counted(self.noun), cause.why, cause.which) for cause in reversed(self.causes.found)]
+        if known := [one for one in self.common.found if len(one.names) > MOST_NAMED]:
+            stream.write("\n")
+            warned = [(one.counted(self.noun), one.why, one.which) for one in known]
+            print_table("Warnings", ("", "what", "which"), warned, stream=stream)
         if rows:
             stream.write("\n")
             print_table("Not done", ("", "why", "which"), rows, stream=stream)
@@ -95,7 +102,7 @@ class Shown:
 def run_several(
     jobs: Sequence[Job | Unread],
     options: Options,
-    only: Sequence[str],
+    which: Which,
     make_placement: MakePlacement,
     stop: threading.Event,
     shown: Shown,
@@ -106,7 +113,7 @@ def run_several(
     found = Several()
     files = [Path(job.file) if isinstance(job, Job) else job[0] for job in jobs]
     heard = _Heard(found.warnings)
-    with Estate(options, stop, [heard], only, elsewhere=elsewhere) as estate:
+    with Estate(options, stop, [heard], which, elsewhere=elsewhere) as estate:
         opened = []
         for job, file in zip(jobs, files, strict=True):
             try:
@@ -191,6 +198,7 @@ class _Running:
                     placement.close()
             for one in opened:
                 self._finish(one)
+            self._found.common = console.warnings
         if self._journal is not None:
             self._journal.close()
             if self._journal.failure:

@@ -18,6 +18,7 @@ from runner.console.screen import can_redraw
 from runner.console.several_live import SeveralLive
 from runner.events.outcomes import ENDINGS, JobOutcome
 from runner.events.progress import Totals, Waiting
+from runner.events.several import MOST_NAMED, Causes
 
 
 class Face(Protocol):
@@ -51,6 +52,8 @@ class SeveralConsole:
         self._names = names
         self._level = level
         self._silent = False
+        self.warnings = Causes()
+        """Of all, by what they say but for the name."""
         # rich draws from a thread of its own.
         self._lock = threading.RLock()
         self._totals = Totals(noun, time.monotonic(), dict(waiting))
@@ -90,10 +93,17 @@ class SeveralConsole:
             if (one := self._totals.running.get(key)) is not None:
                 one.add(event, at)
             if event.get("type") == "warned":
-                self._say(f"! {self._names[key]}  {event['node']}: {event['text']}", "yellow")
+                self._warned(self._names[key], f"{event['node']}: {event['text']}")
             elif self._level == "verbose" and event.get("type") != "node-progress":
                 self._say(f"{self._names[key]}  {_in_words(event)}")
             self._show(lambda: self._face.tick(self._totals, at))
+
+    def _warned(self, name: str, text: str) -> None:
+        """The same is said of the first few; how many there were, the last lines say."""
+        alike = text.replace(name, "…")
+        self.warnings.add(alike, name)
+        if self._level == "verbose" or self.warnings.count(alike) <= MOST_NAMED:
+            self._say(f"! {name}  {text}", "yellow")
 
     def said(self, key: str, line: str) -> None:
         """On the standard error of its process: what went wrong there. Without a key, of where all run."""

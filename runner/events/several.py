@@ -34,6 +34,9 @@ class Causes:
     def add(self, why: str, name: str) -> None:
         self._names.setdefault(why, []).append(name)
 
+    def count(self, why: str) -> int:
+        return len(self._names.get(why, ()))
+
     @property
     def found(self) -> list[Cause]:
         """The commonest first."""

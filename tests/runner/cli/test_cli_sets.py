@@ -101,7 +101,7 @@ def test_each_item_has_a_run_of_its_own_and_a_failure_is_its_alone(estate: Estat
     )
     assert code == 4, err
     assert err.splitlines()[-1].startswith("✗ 1 of 3 items is not done, 2 done, ")
-    assert err.splitlines()[-1].endswith("to resume: sendense run gold.yaml")
+    assert err.splitlines()[-1].endswith("to resume: sendense run gold.yaml --unfinished")
     (cause,) = [line for line in err.splitlines() if line.startswith("1 item")]
     assert cause.split("  ") == ["1 item", "no room", "beech"]
     assert estate.outcomes() == {"apple": "done", "beech": "failed", "cedar": "done"}
@@ -359,3 +359,16 @@ def test_the_status_of_a_site_is_of_all_jobs_with_records_there(estate: Estate) 
     document = json.loads(estate.call("status", "site.yaml", "--json")[1])
     assert [one["name"] for one in document["jobs"]] == ["one"]
     assert [len(one["children"]) for one in document["sets"]] == [3]
+
+
+def test_the_command_that_the_last_line_names_tries_again_what_is_not_done(estate: Estate) -> None:
+    estate.go("id-a", "id-c")
+    estate.go("id-b", why="no room")
+    assert estate.run()[1].splitlines()[-1].endswith("to resume: sendense run gold.yaml --unfinished")
+    estate.go()
+    estate.add("id-n", "new")
+    estate.go("id-n")
+    code, err = estate.run("--unfinished")
+    assert code == 0 and "✓ Done: 2 items" in err, err
+    assert sorted(record["item"] for record in estate.runs()) == ["id-a", "id-b", "id-c", "id-n"]
+    assert estate.outcomes() == dict.fromkeys(("apple", "beech", "cedar", "new"), "done")
