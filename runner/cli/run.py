@@ -115,6 +115,8 @@ disks are read at once."""
     metavar="FILE",
     help="Run what this file says, which `sendense plan --out` saved; if something else would be done now, "
     "say what, and begin nothing (exit code 2).",
+)
+@click.option(
     "--unfinished", is_flag=True, help="Of a set: only the VMs whose last run is not done, or never began."
 )
 def run(
