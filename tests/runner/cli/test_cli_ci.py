@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,14 +76,18 @@ def test_every_command_is_one_that_the_command_line_takes(
     checkout: Path, capsys: pytest.CaptureFixture[str], product: str
 ) -> None:
     document, _ = pipeline(capsys, product)
-    taken = []
-    for job in ("plan", "run"):
+    taken: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for job in ("plan", "run", "prepare", "run-plan"):
         for words in commands(document[job]):
             command = cli.get_command(click.Context(cli), words[0])
-            taken.append((words[0], command.make_context(words[0], words[1:]).params))
-    assert [name for name, _ in taken] == ["plan", "plan", "run"]
-    assert all(given["offline"] and given["shape"] == "md" for name, given in taken if name == "plan")
-    assert taken[-1][1]["jobs"] == (Path("jobs/db.yaml"), Path("jobs/web.yaml"))
+            taken.setdefault(job, []).append((words[0], command.make_context(words[0], words[1:]).params))
+    assert [name for name, _ in taken["plan"]] == ["plan", "plan"]
+    assert all(given["offline"] and given["shape"] == "md" for _, given in taken["plan"])
+    ((name, given),) = taken["run"]
+    assert (name, given["jobs"]) == ("run", (Path("jobs/db.yaml"), Path("jobs/web.yaml")))
+    saved = [(given["out"], given["job"]) for _, given in taken["prepare"]]
+    assert saved == [(given["plan"], *given["jobs"]) for _, given in taken["run-plan"]]
+    assert not any(given["offline"] for _, given in taken["prepare"])
 
 
 def test_a_merge_request_is_compared_with_what_it_began_with_and_that_is_fetched(
@@ -118,16 +124,89 @@ def test_only_the_run_gets_secrets_and_it_ends_before_the_limit(
 
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_only_the_default_branch_runs(checkout: Path, capsys: pytest.CaptureFixture[str], product: str) -> None:
-    run = pipeline(capsys, product)[0]["run"]
+    document, _ = pipeline(capsys, product)
+    run, prepare, run_plan = (document[name] for name in ("run", "prepare", "run-plan"))
     if product == "github":
         # What a schedule tells of the repository is nothing, and it is always of the default branch.
         dispatched = "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
-        assert run["if"] == (
-            f"github.event_name == 'schedule' || (github.event_name == 'workflow_dispatch' && {dispatched})"
-        )
-        assert run["environment"] == "backup"
+        assert run["if"] == "github.event_name == 'schedule'"
+        assert prepare["if"] == f"github.event_name == 'workflow_dispatch' && {dispatched}"
+        assert (run_plan["needs"], run_plan["environment"]) == ("prepare", "backup-approved")
+        assert run["environment"] == prepare["environment"] == "backup"
     else:
-        assert run["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "schedule" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH'}]
+        default = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"
+        assert run["rules"] == [{"if": f'$CI_PIPELINE_SOURCE == "schedule" && {default}'}]
+        for job in (prepare, run_plan):
+            (rule,) = job["rules"]
+            assert rule["if"] == f'$CI_PIPELINE_SOURCE == "web" && {default} && $REVIEW == null'
+        assert run_plan["rules"][0]["when"] == "manual"
+
+
+def due(checkout: Path, **schedules: str) -> None:
+    for name, schedule in schedules.items():
+        path = checkout / "jobs" / f"{name}.yaml"
+        path.write_text(path.read_text() + f"schedule: {schedule}\n")
+
+
+def test_the_jobs_schedules_are_the_pipeline_s(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    due(checkout, db='{cron: "30 1 * * 5-7", timezone: Europe/Berlin}', web='{cron: "0 3 * * *"}')
+    text = pipeline(capsys, "github")[1]
+    # `on:` is true in YAML 1.1.
+    assert yaml.safe_load(text)[True]["schedule"] == [
+        {"cron": "30 1 * * 0,5,6", "timezone": "Europe/Berlin"},
+        {"cron": "0 3 * * *", "timezone": "UTC"},
+    ]
+    (script,) = [step["run"] for step in yaml.safe_load(text)["jobs"]["run"]["steps"] if step.get("name") == "Run"]
+    for cron, job in (("30 1 * * 0,5,6", "jobs/db.yaml"), ("0 3 * * *", "jobs/web.yaml")):
+        fake = 'timeout() { shift 4; echo "$@"; };'
+        said = subprocess.run(
+            ["bash", "-ec", fake + script],
+            env={"DUE": cron, "PATH": os.environ["PATH"]},
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+        assert said.stdout == f"sendense run --report report {job}\n"
+    text = pipeline(capsys, "gitlab")[1]
+    assert "#   30 1 * * 0,5,6  timezone Europe/Berlin, variable JOBS: jobs/db.yaml\n" in text
+
+
+def test_what_is_due_at_one_cron_in_two_zones_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    due(checkout, db='{cron: "30 1 * * *", timezone: Europe/Berlin}', web='{cron: "30 1 * * *"}')
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["ci", "github", "jobs/db.yaml", "jobs/web.yaml"])
+    assert "due at '30 1 * * *' in several time zones" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_coverage_of_a_merge_request_runs_nothing_of_its_branch(
+    checkout: Path, capsys: pytest.CaptureFixture[str], product: str
+) -> None:
+    (checkout / "site.yaml").write_text("version: 1\n")
+    assert "coverage" not in pipeline(capsys, product)[0]
+    text, _ = printed(capsys, product, "jobs/db.yaml", "jobs/web.yaml", "--site=site.yaml", "--install", WHEEL)
+    document = yaml.safe_load(text)
+    coverage = document["jobs"]["coverage"] if product == "github" else document["coverage"]
+    (words,) = commands(coverage)
+    given = (
+        cli.get_command(click.Context(cli), "coverage")
+        .make_context("coverage", [w.strip(")") for w in words[1:]])
+        .params
+    )
+    # A directory, so that a job file that the branch deletes is seen.
+    assert (given["site"], given["jobs"], given["shape"]) == (Path("site.yaml"), (Path("jobs"),), "md")
+    if product == "github":
+        # The workflow is then that of the branch that it goes into, and `pull_request` gets no secret.
+        assert coverage["if"] == "github.event_name == 'pull_request_target'"
+        before, merged = (
+            step["with"] for step in coverage["steps"] if step.get("uses", "").startswith("actions/checkout")
+        )
+        assert "ref" not in before and merged["path"] == "merged"
+        assert given["against"] == f"../{before['path']}"
+    else:
+        assert coverage["rules"][0]["if"].endswith("$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH && $REVIEW")
+        assert given["against"] == ".."
+    assert {line.split()[0].lstrip("(") for line in lines(coverage)} <= {"set", "cd", "git", "rm", "case"}
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
