@@ -33,7 +33,7 @@ TITLES: dict[Kind, str] = {
     "in": "Added",
     "moved": "In other jobs than before",
 }
-COLUMNS = ("VM", "inventory path", "before", "after", "")
+COLUMNS = ("VM", "inventory path", "before", "after", "why")
 
 
 class Change(Model):

@@ -74,9 +74,24 @@ def judge(seen: Seen, excuses: Sequence[Excuse], site: str, at: datetime) -> Cov
         vms=tuple(sorted(found, key=lambda one: one.rank)),
         gone=tuple(_gone(one, known, unsure=seen.vcenters_unread) for one in _newest_first(left)),
         unread=seen.unread,
-        notes=tuple(dict.fromkeys((*seen.notes, *excused.notes()))),
+        notes=tuple(dict.fromkeys((*seen.notes, *_twice(found), *excused.notes()))),
         free=dict(seen.protections.free),
     )
+
+
+def _twice(found: Sequence[VmCoverage]) -> Iterator[str]:
+    """VMs that several jobs back up: each costs a snapshot and a copy."""
+    several: dict[tuple[str, ...], list[str]] = {}
+    for one in found:
+        if len(one.jobs) > 1:
+            several.setdefault(one.jobs, []).append(one.vm)
+    for jobs, vms in several.items():
+        yield f"in {len(jobs)} jobs at once, {' and '.join(jobs)}: {_named(vms)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 class _Excused:
@@ -108,9 +123,7 @@ class _Excused:
         for index, excuse in enumerate(self._excuses):
             rules = "; ".join(map(str, excuse.where.any))
             if both := self._both.get(index):
-                more = f" and {len(both) - NAMED} more" if len(both) > NAMED else ""
-                which = f"{', '.join(both[:NAMED])}{more}"
-                yield f"unprotected: {rules} excuses what is backed up all the same: {which}"
+                yield f"unprotected: {rules} excuses what is backed up all the same: {_named(both)}"
             if index in self._asked - self._used:
                 yield f"unprotected: {rules} fits no VM: correct it, or take it out"
 
@@ -154,7 +167,7 @@ class _Judge:
             point=None if good is None else good.point,
             repository=None if best is None else best.repository,
             verified=max((one.verified for one in own if one.verified is not None), default=None),
-            notes=tuple(self._notes(taken, own)),
+            notes=tuple(sentence for one in own for sentence in one.unread),
             read=None if good is None else good.read,
             stored=None if good is None else good.stored,
             seconds=None if good is None else good.seconds,
@@ -187,11 +200,6 @@ class _Judge:
         if age is None:
             return "no-point", _why_none(own)
         return "too-old", "too old" + _newer(own)
-
-    def _notes(self, taken: Sequence[Taking], own: Sequence[Protection]) -> Iterator[str]:
-        if len(taken) > 1:
-            yield f"in {len(taken)} jobs at once"
-        yield from (sentence for one in own for sentence in one.unread)
 
 
 def _moment(one: Protection) -> GoodPoint:

@@ -50,6 +50,15 @@ class _File:
 
 
 def _files(given: Sequence[Path], version: Version | None = None) -> Iterator[_File]:
+    seen: set[Path] = set()
+    for file in _listed(given, version):
+        # Named, and in a directory that is named as well: it is one job.
+        if (real := file.path.resolve()) not in seen:
+            seen.add(real)
+            yield file
+
+
+def _listed(given: Sequence[Path], version: Version | None) -> Iterator[_File]:
     for path in given:
         there = set() if version is None else set(version.names(path.resolve()))
         if version is None and path.is_dir():

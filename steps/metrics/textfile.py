@@ -58,8 +58,9 @@ class Metrics:
                 "metrics need prometheus_client: `pip install 'sendense[metrics]'`"
             ) from error
         registry = CollectorRegistry()
-        for metric in self._all.values():
-            names = [name for name, _ in next(iter(metric.samples), ())]
+        # One without samples would be a gauge without labels, which is 0 by itself.
+        for metric in (one for one in self._all.values() if one.samples):
+            names = [name for name, _ in next(iter(metric.samples))]
             gauge = Gauge(metric.name, metric.help, names, registry=registry)
             for labels, value in metric.samples.items():
                 (gauge.labels(**dict(labels)) if labels else gauge).set(value)

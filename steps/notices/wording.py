@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,7 +43,13 @@ def notice(job: str, lines: Sequence[Line], *, of: int | None, look: str) -> Not
         summary = ", ".join(f"{found[key]} {title}" for key, title in told) + f", of {counted(of, 'VM')}"
     body = [line for key, title in told for line in _part(key, title, lines, is_set=of is not None)]
     good = all(line.is_end for line in lines)
-    return Notice(printable(f"sendense: {job}: {summary}"), "\n".join([*body, f"Look at it: {look}"]), good)
+    text = "\n".join([*body, f"Look at it on {host()}: {look}"])
+    return Notice(printable(f"sendense: {job}: {summary}"), text, good)
+
+
+def host() -> str:
+    """The machine that tells: a notice is read elsewhere."""
+    return socket.gethostname()
 
 
 def _part(key: tuple[Kind, bool], title: str, lines: Sequence[Line], *, is_set: bool) -> Iterator[str]:

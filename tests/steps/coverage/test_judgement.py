@@ -98,10 +98,11 @@ def test_the_age_of_the_newest_good_point_is_held_against_the_rpo(hours: float, 
 def test_a_vm_of_two_jobs_has_the_shorter_rpo_and_the_newer_point_of_two_repositories() -> None:
     taken = {1: [*gold(26 * HOUR), Taking("silver", HOUR, ("offsite",))]}
     old, new = protection(1, 20, repository="offsite", directory="/offsite/vm1"), protection(1, 3)
-    (one,) = judged([item("vm1", 1)], old, new, taken=taken).vms
+    found = judged([item("vm1", 1)], old, new, taken=taken)
+    (one,) = found.vms
     assert (one.state, one.rpo, one.repository) == ("too-old", HOUR, "main")
     assert one.age == pytest.approx(3 * HOUR)
-    assert "in 2 jobs at once" in one.notes
+    assert found.notes == ("in 2 jobs at once, gold and silver: vm1",)
 
 
 def test_a_point_that_is_not_good_does_not_count_and_the_reason_is_told() -> None:

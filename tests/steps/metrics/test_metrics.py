@@ -53,6 +53,12 @@ def test_the_metrics_of_a_coverage_are_what_it_says(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_unknown_of_all_is_not_there_rather_than_zero() -> None:
+    metrics = Metrics("sendense_run")
+    metrics.add("held", "What is held.", None, vm="db")
+    assert metrics.text() == b""
+
+
 @pytest.mark.parametrize(
     "name",
     ['a"b\\c', "a\nb} 1\nsendense_x 2", "\ud800", "größe \u202e", "\x1b[2J"],

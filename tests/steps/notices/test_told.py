@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
 
 from steps.notices.told import Line, Standing, Told, news
@@ -66,7 +67,7 @@ def test_a_set_of_388_with_one_cause_is_one_short_notice() -> None:
     body = told.body.splitlines()
     assert body[1].startswith("- 388 VMs, one cause: repository main cannot be reached (vm0, vm1, ")
     assert body[2] == "- db1: no room"
-    assert body[-1] == "Look at it: sendense status gold.yaml"
+    assert body[-1] == f"Look at it on {socket.gethostname()}: sendense status gold.yaml"
     assert len(body) == 4 and max(map(len, body)) <= LONGEST
 
 
