@@ -214,16 +214,22 @@ def qemu(*argv: str) -> None:
 
 def many(root: Path, vms: int, points: int) -> None:
     """A repository of `vms` × `points` manifests of two disks, a full every thirty, without what images hold."""
+    named = {f"{vm:08x}-0000-4000-8000-000000000000": f"vm{vm:04}" for vm in range(vms)}
+    many_of(root, named, points)
+
+
+def many_of(root: Path, vms: Mapping[str, str], points: int, vcenter: str = VCENTER) -> None:
+    """As `many`, of VMs with these names by their instance uuids."""
     marker.init(LocalHost(), str(root))
     first = datetime(2026, 1, 1, 3, tzinfo=UTC)
-    for vm in range(vms):
-        name, instance = f"vm{vm:04}", f"{vm:08x}-0000-4000-8000-000000000000"
+    for instance, name in vms.items():
         directory = root / layout.vm_directory(name, instance)
         directory.mkdir()
         parent: str | None = None
         for number in range(points):
             parents = {2000: parent, 2001: parent} if number % 30 else {2000: None, 2001: None}
             made = manifest_of(number, first + timedelta(days=number), parents, vm=name, instance=instance)
+            made = made.model_copy(update={"vm": made.vm.model_copy(update={"vcenter_uuid": vcenter})})
             (directory / made.point).mkdir()
             (directory / made.point / layout.MANIFEST).write_bytes(dump(made))
             for key in parents:

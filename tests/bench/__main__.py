@@ -9,6 +9,7 @@ from tests.bench import (
     admission,
     big_job,
     copying,
+    estate,
     incremental,
     job,
     narrow,
@@ -33,3 +34,4 @@ if __name__ == "__main__":
     narrow.main()
     incremental.main()
     repository.main()
+    estate.main()

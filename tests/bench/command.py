@@ -37,9 +37,9 @@ class Took:
     modules: int
 
 
-def take(words: Sequence[str], far: Callable[[], float] = lambda: 0.0) -> list[Took]:
+def take(words: Sequence[str], far: Callable[[], float] = lambda: 0.0, *, rounds: int = ROUNDS) -> list[Took]:
     """`far`: CPU seconds so far of what serves the command. A first round, which writes Python's byte code, is left out."""
-    return [_once(words, far) for _ in range(ROUNDS + 1)][1:]
+    return [_once(words, far) for _ in range(rounds + 1)][1:]
 
 
 def show(what: str, took: Sequence[Took], aim: float) -> None:
