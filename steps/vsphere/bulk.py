@@ -6,7 +6,10 @@ of it, by the same functions, and is dropped.
 
 from __future__ import annotations
 
+import pickle
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from runner.base.errors import Interrupted, SendenseError
@@ -45,34 +48,44 @@ _LARGE = (*machine.STATE, *machine.DESCRIPTION, allocated.LAYOUT)
 """Made into values."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Of one VM: `values` are ours, packed, since thousands wait for their turn; `raw` is what pyVmomi made.
+    `disks`: their capacities in bytes, None where it could not be described."""
+
+    values: bytes
+    raw: Answers
+    disks: tuple[int, ...] | None
+
+
 class Looks:
     """Answers for looks at VMs of a survey, see `Client.remembering`."""
 
     def __init__(self, client: Client, survey: Survey) -> None:
         self._client = client
         self._survey = survey
-        self._own: dict[str, Answers] = {}
+        self._own: dict[str, _Packed] = {}
         """By the VM's moref."""
         self._common: Answers = {}
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
+        """Privileges, which most VMs have the same of."""
 
-    def read(self, seen: Sequence[tuple[Seen, Place | None]]) -> dict[str, machine.Machine]:
-        """Of those that can be described, by moref. What cannot be read of one VM is told by the look that
-        asks for it again."""
-        found: dict[str, machine.Machine] = {}
+    def read(self, seen: Sequence[tuple[Seen, Place | None]]) -> dict[str, tuple[int, ...]]:
+        """The capacities of their disks, by moref, of those that can be described. What cannot be read of
+        one VM is told by the look that asks for it again."""
         fresh = [one for one in seen if one[0].moref not in self._own]
         for start in range(0, len(fresh), PAGE):
             self._read_page(fresh[start : start + PAGE])
         if fresh:
             self._read_privileges([one.moref for one, _ in fresh])
-        for one, _ in seen:
-            described = self._own[one.moref].get(self._named(("description of", one.moref)))
-            if described is not None:
-                found[one.moref] = described
-        return found
+        return {one.moref: known for one, _ in seen if (known := self._own[one.moref].disks) is not None}
 
     def answers(self, moref: str) -> Answers:
         """For a look at that VM; empty if it was not read."""
-        return {**self._common, **self._own[moref]} if moref in self._own else {}
+        if moref not in self._own:
+            return {}
+        own = self._own[moref]
+        return {**self._common, **pickle.loads(zlib.decompress(own.values)), **own.raw}
 
     def _named(self, key: object) -> object:
         return (self._client.name, key)
@@ -89,10 +102,20 @@ class Looks:
         raw = {str(one.obj._moId): _known(one, paths) for one in answered}
         stores = self._datastores()
         for one, place in page:
-            self._own[one.moref] = self._made(one, place, raw.get(one.moref), stores)
+            self._own[one.moref] = self._packed(
+                one.moref, *self._made(one, place, raw.get(one.moref), stores)
+            )
 
-    def _made(self, seen: Seen, place: Place | None, raw: Properties | None, stores: Answers) -> Answers:
-        """By the functions that a look uses, from what was read: with nothing left to ask."""
+    def _packed(self, moref: str, values: Answers, raw: Answers) -> _Packed:
+        described = values.get(self._named(("description of", moref)))
+        disks = None if described is None else tuple(disk.capacity for disk in described.disks)
+        return _Packed(zlib.compress(pickle.dumps(values)), raw, disks)
+
+    def _made(
+        self, seen: Seen, place: Place | None, raw: Properties | None, stores: Answers
+    ) -> tuple[Answers, Answers]:
+        """Values, by the functions that a look uses and with nothing left to ask; and what is kept as it
+        is."""
         vm = vmomi.vim.VirtualMachine
         kept: Answers = {self._named(LOOKS_AT_MANY): True}
         if place is not None:
@@ -100,7 +123,7 @@ class Looks:
             kept[self._named(("VMs called", seen.instance_uuid))] = (candidate,)
             kept[self._named(("place of", seen.moref))] = place
         if raw is None:
-            return kept
+            return kept, {}
         small = {path: raw[path] for path in _SMALL if path in raw}
         for store in raw.get("datastore") or ():
             # One that the account does not see has no name, for every VM on it alike.
@@ -117,8 +140,7 @@ class Looks:
                 raise
             except SendenseError:
                 continue  # the look asks again, and says it
-        kept[self._named(known_key(vm, seen.moref))] = small
-        return kept
+        return kept, {self._named(known_key(vm, seen.moref)): small}
 
     def _datastores(self) -> Answers:
         """And hosts: by name, as the survey saw them; the same for all looks."""
@@ -147,7 +169,9 @@ class Looks:
         ]
         on_root = Wanted(vim.Folder, self._survey.root, "the vCenter's root folder", VDDK)
         there = [
-            moref for moref in morefs if self._named(known_key(vim.VirtualMachine, moref)) in self._own[moref]
+            moref
+            for moref in morefs
+            if self._named(known_key(vim.VirtualMachine, moref)) in self._own[moref].raw
         ]
         on_vms = [Wanted(vim.VirtualMachine, moref, f"VM {moref}", BACKUP) for moref in there]
         first = self._named(privileges.granted_key(self._survey.root, VDDK)) not in self._common
@@ -157,7 +181,8 @@ class Looks:
             except Gone:
                 continue  # one of them, just now, and vSphere answers for none then: each look asks
             for moref, granted in granted_on.items():
-                into = self._own.get(moref, self._common)
+                granted = self._sets.setdefault(granted, granted)
+                into = self._own[moref].raw if moref in self._own else self._common
                 into[self._named(privileges.granted_key(moref, group[0].privileges))] = granted
 
 

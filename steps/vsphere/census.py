@@ -11,7 +11,6 @@ from runner.step.items import Footing, Item, Items, LeftOut, Where
 from steps.vsphere.bulk import Looks
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.fitting import CLUSTER, Fitting
-from steps.vsphere.machine import Machine
 from steps.vsphere.names import unescape
 from steps.vsphere.rule import Rule
 from steps.vsphere.survey import Place, Seen, attribute_keys, survey, with_hidden
@@ -110,11 +109,8 @@ def _census(client: Client, fitting: Fitting) -> VmCensus:
     return VmCensus(client.uuid, tuple(everything), unworkable, looks, fitting, seen)
 
 
-def _with_disks(item: Item, described: Machine | None) -> Item:
-    if described is None:
-        return item
-    disks = described.disks
-    return replace(item, disks=len(disks), size=sum(disk.capacity for disk in disks))
+def _with_disks(item: Item, disks: tuple[int, ...] | None) -> Item:
+    return item if disks is None else replace(item, disks=len(disks), size=sum(disks))
 
 
 class _Items:
