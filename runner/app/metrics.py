@@ -26,6 +26,8 @@ class LastRun:
     """Of a child, its item's id."""
     name: str = ""
     """And that item's name."""
+    waited: float | None = None
+    """Seconds that a child waited for its turn: for a limit, or a free process."""
     held: int | None = None
     """How much it still holds in the world; None: it did not say."""
 

@@ -37,6 +37,8 @@ class Ended:
     """Of a child of a set, its item's name."""
     item: str = ""
     """And that item's id."""
+    waited: float | None = None
+    """Seconds that a child waited for its turn."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What `run --json` says of its run besides; empty where there was none."""
 
@@ -90,7 +92,7 @@ class Ended:
             return None
         held = self.details.get("held")
         count = None if held is None else len(held)
-        return LastRun(str(self.file), self.exit_code, self.item, self.called, count)
+        return LastRun(str(self.file), self.exit_code, self.item, self.called, self.waited, count)
 
     def document(self) -> dict[str, Any]:
         told: dict[str, Any] = {"file": str(self.file), "outcome": self.outcome, "summary": self.what}

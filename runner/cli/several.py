@@ -166,6 +166,7 @@ class _Running:
         self._shown = shown
         self._journal = None if options.events is None else Journal(options.events)
         self._admission = estate.admission()
+        self._waited: dict[str, float] = {}
         self._lock = threading.Lock()
         members = estate.members
         waiting = {key: Waiting(one.expected, one.at_most) for key, one in members.items()}
@@ -217,6 +218,8 @@ class _Running:
         self._console.told(key, event)
 
     def started(self, key: str) -> None:
+        # Of one that is started again, the first time.
+        self._waited.setdefault(key, time.monotonic() - self._found.began)
         self._console.started(key)
 
     def again(self, ended: ChildEnded) -> None:
@@ -230,7 +233,7 @@ class _Running:
 
     def ended(self, ended: ChildEnded) -> None:
         member = self._estate.members[ended.key]
-        told = _ended(member, ended)
+        told = replace(_ended(member, ended), waited=self._waited.get(ended.key))
         assert told.exit_code is not None, "it ended"
         self._found.codes.append(told.exit_code)
         self._found.copied += told.details.get("bytes") or 0

@@ -107,5 +107,7 @@ def _add(metrics: Metrics, backup: _Backup) -> None:
     if (last := backup.last) is not None:
         about = "The exit code of the last run; 0: done."
         metrics.add("last_exit_code", about, last.exit_code, **labels)
+        about = "How long it waited for its turn: for a limit, or a free process."
+        metrics.add("waited_seconds", about, last.waited, **labels)
         about = "What the last run still holds: snapshots, unfinished points."
         metrics.add("held", about, last.held, **labels)

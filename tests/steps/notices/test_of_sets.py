@@ -78,7 +78,7 @@ def test_nights_of_a_set(site: Estate, service: Sink, capsys: pytest.CaptureFixt
     assert told["sendense_run_newest_good_point_timestamp_seconds"] == dict.fromkeys(NAMES, 0)
     assert told["sendense_run_last_exit_code"] == dict.fromkeys(NAMES, 1)
 
-    code, document = run(gold(site), capsys, f"--metrics={metrics}")
+    code, document = run(gold(site), capsys, f"--metrics={metrics}", "--parallel=1")
     assert code == 0 and document["warnings"] == []
     assert service.titles[1:] == ["sendense: gold: 2 recovered, 2 young enough again, of 2 VMs"]
     told = samples(metrics)
@@ -96,6 +96,8 @@ def test_nights_of_a_set(site: Estate, service: Sink, capsys: pytest.CaptureFixt
     assert told["sendense_run_last_exit_code"] == dict.fromkeys(NAMES, 0)
     assert told["sendense_run_held"] == dict.fromkeys(NAMES, 0)
     assert told["sendense_run_waiting"] == {"": 0}
+    waited = told["sendense_run_waited_seconds"]
+    assert waited.keys() == set(NAMES) and min(waited.values()) < max(waited.values())
     assert told["sendense_run_rpo_seconds"] == dict.fromkeys(NAMES, 26 * 3600)
     assert told["sendense_run_repository_free_bytes"][""] > 0
     assert metrics.stat().st_mode & 0o777 == 0o644
