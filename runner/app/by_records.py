@@ -57,11 +57,14 @@ class Remembered:
 def open_site(
     site: Job, options: Options, stop: threading.Event, listeners: Sequence[Callable[[Event], None]]
 ) -> Iterator[tuple[Workspace, list[tuple[Host, StatePlace]]]]:
-    """`site`: a job, or a part that jobs include. With all places where jobs with its entries may keep
-    records. Raises what keeps one from being looked at."""
+    """`site`: a job, or a part that jobs include. With all places where jobs that include it may keep
+    records: where it says, with its entries, and on this machine where it does not say. Raises what keeps one
+    from being looked at."""
     with open_workspace(site, options, stop, listeners) as workspace:
-        own = StatePlace(LOCAL, str(state_directory(options)))
-        found: dict[tuple[str, str], tuple[Host, StatePlace]] = {(LOCAL, own.path): (LocalHost(LOCAL), own)}
+        found: dict[tuple[str, str], tuple[Host, StatePlace]] = {}
+        if site.state_place is None or options.state is not None:
+            own = StatePlace(LOCAL, str(state_directory(options)))
+            found[LOCAL, own.path] = (LocalHost(LOCAL), own)
         named = [site.state_place] if site.state_place is not None else []
         entries = (entry for section in site.sections.values() for entry in section.values())
         for place in (*named, *filter(None, (entry.state_place() for entry in entries))):
@@ -103,6 +106,13 @@ def child_records(workspace: Workspace, name: str) -> dict[str, JobRecords]:
         if known:
             found[known[-1].item] = records
     return found
+
+
+def is_of_site(site: Job, job: Job) -> bool:
+    """Whether the job works with anything of the site. Records on this machine may be of jobs of others."""
+    theirs = [_identities(site).of(entry) for entries in site.sections.values() for entry in entries.values()]
+    mine = [_identities(job).of(entry) for entries in job.sections.values() for entry in entries.values()]
+    return any(entry in theirs for entry in mine)
 
 
 def _as_in(site: Job, job: Job) -> Job:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from runner.app.by_records import (
     Remembered,
     child_records,
+    is_of_site,
     open_site,
     options_of,
     remembered,
@@ -77,6 +78,8 @@ def sweep_site(
         for one, record in heeding(stop, _unfinished(remembered(places))):
             try:
                 job = one.unfinished_job(workspace, record)
+                if site.state_place is None and one.host.local and not is_of_site(site, job):
+                    continue
                 mine = options_of(job, options)
                 require_same_place(one, job, mine)
                 swept = sweep_job(job, mine, listeners, dry_run=dry_run, stop=stop, run=record.id)
