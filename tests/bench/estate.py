@@ -36,6 +36,7 @@ def main() -> None:
 
 def _measure(lab: Lab, vms: int, aim: float) -> None:
     job = lab.directory / "jobs" / "estate.yaml"
+    job.parent.mkdir(exist_ok=True)
     document = {
         "version": 1,
         "include": "../site.yaml",
