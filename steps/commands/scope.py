@@ -43,6 +43,8 @@ def chosen(job: Job, names: Names, given: Sequence[str], *, all_vms: bool) -> tu
         raise UsageError(f"--all-vms means every VM: leave out {', '.join(given)}, or --all-vms")
     if given:
         return names.find_all(given)
+    if job.select is not None and not all_vms:
+        return _of_set(job, names)
     told = named(job)
     if all_vms or told.everything:
         return names.vms
@@ -75,6 +77,15 @@ def _values(job: Job, spec: StepSpec, nodes: Nodes) -> Iterator[JsonValue]:
             yield evaluate(spec.with_.get(_FIELDS[spec.uses], []), {**scope, **node.variables})
     except SendenseError:
         return  # it hangs on what another step finds out
+
+
+def _of_set(job: Job, names: Names) -> tuple[VmDirectory, ...]:
+    """Those whose newest point one of its children made: whom the set selects now, the vCenter alone knows.
+    Raises NoScopeError."""
+    found = tuple(vm for vm in names.vms if (_job_of(vm) or "").startswith(f"{job.name}/"))
+    if not found:
+        raise NoScopeError(job, f"no VM's newest point is of the set {job.name!r}")
+    return found
 
 
 def _of_job(job: Job, names: Names, name: str) -> VmDirectory:

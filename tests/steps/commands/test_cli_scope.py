@@ -278,3 +278,17 @@ def _with(made: Chain, **changes: str) -> None:
         vm = {name: value for name, value in changes.items() if name != "job"}
         updated = manifest.model_copy(update={"vm": manifest.vm.model_copy(update=vm)})
         path.write_bytes(dump(updated.model_copy(update={"job": changes.get("job", manifest.job)})))
+
+
+def test_a_set_is_about_the_vms_that_its_children_backed_up(
+    site: Path, mine: Chain, other: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold = site.with_name("gold.yaml")
+    select = "select: {from: vcenters.prod, any: [{tag: backup/gold}]}"
+    gold.write_text(f"version: 1\nname: gold\ninclude: site.yaml\n{select}\nsteps:\n{DISCOVER}\n")
+    _with(other, job=f"golden/other-{OTHER}")
+    assert sendense("prune", gold, *RULES, "--yes") == 2
+    assert "no VM's newest point is of the set 'gold'" in capsys.readouterr().err
+    _with(mine, job=f"gold/pgtest1-{INSTANCE}")
+    assert sendense("prune", gold, *RULES, "--yes") == 0
+    assert (there(mine), there(other)) == (1, 2)
