@@ -199,7 +199,7 @@ class OpenSet:
         # Without a run that is done the next one is a full, of no more than the disks' size.
         expected = item.size if copied is None else copied
         key = f"{self.job.name}@{item.id}"
-        return Member(key, item.name, self.job.file, item, only, expected, at_most=copied is None)
+        return Member(key, only, self.job.file, item, only, expected, at_most=copied is None)
 
     def request(self, member: Member, placed: tuple[Claim, ...]) -> Request:
         """`placed`: what it takes of where it runs."""

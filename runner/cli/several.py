@@ -3,7 +3,6 @@ told at the end."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from runner.app.estate import Estate
 from runner.app.gone import Gone
 from runner.app.open_set import Member, OpenSet, Which
 from runner.app.options import Options
-from runner.base.errors import SendenseError
+from runner.base.errors import SendenseError, StateError, UsageError
 from runner.base.units import human_bytes, human_seconds
 from runner.cli.job_results import Ended, say_error
 from runner.console.plain import Level
@@ -164,7 +163,7 @@ class _Running:
         self._found = found
         self._estate = estate
         self._shown = shown
-        self._journal = None if options.events is None else Journal(options.events)
+        self._journal = None if options.events is None else _journal(options.events)
         self._admission = estate.admission()
         self._waited: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -198,15 +197,20 @@ class _Running:
                 finally:
                     placement.close()
             for one in opened:
-                self._finish(one)
+                self._note_errors(one.finish)
+            self._write_index(opened)
+            if self._journal is not None:
+                self._journal.close()
+                if self._journal.failure:
+                    console.note(self._journal.failure)
             self._found.common = console.warnings
-        if self._journal is not None:
-            self._journal.close()
-            if self._journal.failure:
-                print(f"sendense: {self._journal.failure}", file=sys.stderr)
-        if self._reports is not None and opened:
+
+    def _write_index(self, opened: Sequence[OpenSet]) -> None:
+        """Jobs that are no sets have reports of their own alone."""
+        if (reports := self._reports) is not None and opened:
             title = ", ".join(one.job.name for one in opened)
-            self._reports.write_index(title, self._found.noun, self._found.causes.found)
+            causes = self._found.causes.found
+            self._note_errors(lambda: reports.write_index(title, self._found.noun, causes))
 
     def _told(self, key: str, event: dict[str, JsonValue]) -> None:
         with self._lock:
@@ -239,14 +243,23 @@ class _Running:
         self._found.copied += told.details.get("bytes") or 0
         if told.exit_code:
             self._found.causes.add(_cause(ended, told), member.called)
-        self._estate.ended(ended.key, told.document(), told.exit_code, told.error or "")
         self._console.ended(ended.key, told.outcome, told.what)
-        if self._reports is not None:
+        document, code, error = told.document(), told.exit_code, told.error or ""
+        self._note_errors(lambda: self._estate.ended(ended.key, document, code, error))
+        if (reports := self._reports) is not None:
             with self._lock:
-                self._reports.ended(ended.key, member.called, told.document())
+                summary = reports.summary(ended.key)
+            self._note_errors(lambda: reports.ended(member.called, document, summary))
         held = {name: value for name, value in told.details.items() if name == "held"}
         kept = told if self._shown.keeps_documents else replace(told, details=held)
         self._found.ended.append(kept)
+
+    def _note_errors(self, act: Callable[[], None]) -> None:
+        """What cannot be remembered or reported changes nothing of what came of the work."""
+        try:
+            act()
+        except SendenseError as error:
+            self._console.note(str(error))
 
     def _tell_set(self, one: OpenSet) -> None:
         """What it chose, and what became of items that it no longer does."""
@@ -267,11 +280,16 @@ class _Running:
         self._found.codes.append(1)
         self._found.causes.add(why, name)
 
-    def _finish(self, one: OpenSet) -> None:
-        try:
-            one.finish()
-        except SendenseError as error:
-            self._console.note(f"what came of {one.job.name} was not remembered: {error}")
+
+def _journal(file: Path) -> Journal:
+    """Raises UsageError: nothing was begun yet, and who asked for it would learn of it after hours."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return Journal(file)
+    except StateError as error:
+        raise UsageError(error.message) from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be made: {error.strerror}") from error
 
 
 def _ended(member: Member, ended: ChildEnded) -> Ended:

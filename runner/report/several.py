@@ -22,6 +22,7 @@ from runner.events.journal import event_of
 from runner.events.outcomes import ENDINGS, JobOutcome
 from runner.events.several import Cause, headline
 from runner.events.step_report import ReportOf
+from runner.events.summary import RunSummary
 from runner.hosts import files
 from runner.report import markdown
 from runner.report.labels import Fact
@@ -54,10 +55,13 @@ class SeveralReports:
         fold = self._folds.setdefault(key, Fold(self._report_of))
         fold.add(event_of(json.dumps(event)))
 
-    def ended(self, key: str, name: str, document: Mapping[str, Any]) -> None:
-        """Writes its report. Raises StateError; its row is there all the same."""
+    def summary(self, key: str) -> RunSummary | None:
+        """Of one that has ended, whose events are forgotten by that; None where it made no run."""
         fold = self._folds.pop(key, None)
-        summary = fold.summary() if fold is not None and fold.started is not None else None
+        return fold.summary() if fold is not None and fold.started is not None else None
+
+    def ended(self, name: str, document: Mapping[str, Any], summary: RunSummary | None) -> None:
+        """Writes its report. Raises StateError; its row is there all the same."""
         directory = "" if summary is None else f"{slug(name)}-{summary.run}"
         self.rows.append(
             Row(

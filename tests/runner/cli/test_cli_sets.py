@@ -372,3 +372,29 @@ def test_the_command_that_the_last_line_names_tries_again_what_is_not_done(estat
     assert code == 0 and "✓ Done: 2 items" in err, err
     assert sorted(record["item"] for record in estate.runs()) == ["id-a", "id-b", "id-c", "id-n"]
     assert estate.outcomes() == dict.fromkeys(("apple", "beech", "cedar", "new"), "done")
+
+
+def test_reports_and_events_that_cannot_be_written_are_told_before_anything_runs_or_change_nothing(
+    estate: Estate,
+) -> None:
+    estate.go()
+    (estate.base / "file").touch()
+    assert estate.run("--events", "file/events.jsonl")[0] == 2 and not estate.runs()
+    # A child's directory that is none: of its own report alone.
+    report = estate.base / "report"
+    report.mkdir()
+    (report / "index.html").mkdir()
+    code, err = estate.run("--report", "report")
+    assert code == 0, err
+    assert "! cannot write the index to report: Is a directory" in err
+    assert len(list(report.glob("*/report.html"))) == 3
+
+
+def test_items_of_one_name_are_told_apart_by_their_paths(estate: Estate) -> None:
+    estate.add("id-d", "cedar")
+    estate.go()
+    estate.go("id-d", why="no room")
+    code, err = estate.run()
+    assert code == 4 and "✗ /cedar/id-d  failed" in err, err
+    estate.go("id-d")
+    assert estate.run("--only", "/cedar/id-d")[0] == 0
