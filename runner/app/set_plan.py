@@ -232,9 +232,8 @@ class _SetPlanner:
         # vCenter tells a uuid in small letters, whatever those are that it was given.
         chosen = {spelled for item in known for spelled in (item.id, item.id.lower())}
         found: dict[str, Vanished] = {}
-        for one in (kept for each in ahead for kept in each.kept(chosen)):
-            if one.job.rpartition("/")[0] == self._job.name:
-                found[one.item] = Vanished(id=one.item, name=one.name, points=one.count, newest=one.newest)
+        for one in (kept for each in ahead for kept in each.kept(chosen, f"{self._job.name}/")):
+            found[one.item] = Vanished(id=one.item, name=one.name, points=one.count, newest=one.newest)
         for record in (job.newest for job in records.values()):
             if record is None or record.set != self._job.name or record.item in chosen:
                 continue

@@ -160,10 +160,12 @@ class _Loader:
         return Part(entries, part.at)
 
     def _check_given(self, part: Part) -> None:
-        """That nobody sets what the set itself gives to each child."""
+        """That nobody sets what the set itself gives to each child. What a site has for its other jobs, the
+        job's own overrides as ever."""
         select = part.entries["select"].at
         for name in self._given:
-            if (entry := named(part.entries, "vars").get(name)) is not None:
+            entry = named(part.entries, "vars").get(name)
+            if entry is not None and entry.at.file in (select.file, str(self._path)):
                 where = "" if entry.at.file == select.file else f"{select.file}, "
                 self._say(
                     entry.at, f"vars.{name} is given by select ({where}line {select.line}): remove it here"

@@ -116,8 +116,8 @@ class Kept:
 class Ahead(Protocol):
     """What an entry knows of many items after one look, see `Section.ahead`."""
 
-    def kept(self, but: Container[str]) -> Iterator[Kept]:
-        """Of all items but those with these ids."""
+    def kept(self, but: Container[str], made_by: str) -> Iterator[Kept]:
+        """Of all items but those with these ids, what jobs made whose names begin so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ VMs the models would take gigabytes.
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Container, Iterator
 from functools import lru_cache
@@ -62,17 +63,29 @@ class Whole:
         """Of the VM's directory of that name; None where it must be asked for."""
         return None if name in self._unread_locks else read_lock(self._locks.get(name, b""))
 
-    def kept(self, but: Container[str]) -> Iterator[Kept]:
-        """By the newest readable point of each other VM."""
+    def kept(self, but: Container[str], made_by: str) -> Iterator[Kept]:
+        """As its newest point by name says: of thousands that other jobs made no more is read."""
         for name in sorted(self._vms):
             uuid = layout.uuid_of_vm_directory(name)
             if uuid is None or uuid in but or any(one in but for one in self._goes_by(name)):
+                continue
+            if not self._newest_job(name).startswith(made_by):
                 continue
             seen = self._vm(name)
             if seen.newest is not None:
                 made = seen.newest.manifest
                 item = (self._goes_by(name) or [uuid])[-1]
                 yield Kept(item, seen.vm_name, made.job, len(seen.entries), made.moment)
+
+    def _newest_job(self, name: str) -> str:
+        """Empty where it cannot be told."""
+        manifests = [path for path in self._vms[name].contents if path.endswith(f"/{layout.MANIFEST}")]
+        try:
+            found = json.loads(self._vms[name].contents[max(manifests)]) if manifests else {}
+        except ValueError:
+            return ""
+        job = found.get("job", "") if isinstance(found, dict) else ""
+        return job if isinstance(job, str) else ""
 
     def _goes_by(self, name: str) -> list[str]:
         return [uuid for uuid, names in self._adopted.items() if name in names] if self._adopted else []

@@ -122,10 +122,10 @@ class ToyAhead:
 
     file: Path
 
-    def kept(self, but: Container[str]) -> Iterator[Kept]:
+    def kept(self, but: Container[str], made_by: str) -> Iterator[Kept]:
         for line in self.file.read_text().splitlines() if self.file.exists() else ():
             name, job = line.split()
-            if f"id-{name}" not in but:
+            if f"id-{name}" not in but and job.startswith(made_by):
                 yield Kept(f"id-{name}", name, job, 1, datetime(2026, 11, 1, tzinfo=UTC))
 
 

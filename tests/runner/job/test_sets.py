@@ -116,6 +116,13 @@ def test_a_set_of_a_template_needs_a_name_of_its_own_and_no_vm(tmp_path: Path) -
         load(write(tmp_path, BACKUPS + "vars: {vm: pgtest1, repository: main}\n"), registry, {})
 
 
+def test_what_a_site_has_for_its_other_jobs_a_set_overrides(tmp_path: Path) -> None:
+    write(tmp_path, SITE + "vars: {vcenter: other, repository: main}\n", "site.yaml")
+    job = load(write(tmp_path, BACKUPS), INSTALLED, {})
+    assert child(job, ITEM).vars["vcenter"] == "prod"
+    assert "vcenter" not in job.vars
+
+
 def test_a_child_is_the_job_with_the_items_variables(tmp_path: Path) -> None:
     job = loaded(tmp_path, SET)
     made = child(job, ITEM)
