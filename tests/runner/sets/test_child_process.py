@@ -156,3 +156,27 @@ def test_a_child_that_cannot_be_started_is_an_error(root: Path, monkeypatch: pyt
     monkeypatch.setattr(child_process, "COMMAND", (str(root / "no-such-program"),))
     with pytest.raises(SendenseError, match="could not be started: No such file"):
         ChildProcess(order(root), print, print, print)
+
+
+def test_an_order_that_is_given_again_is_answered_by_the_run_that_it_began(root: Path) -> None:
+    """Its controller lost sight of the process that did it: nothing is made twice."""
+    (root / "go").touch()
+    assert Started(order(root, id="night 1/one")).end().exit_code == 0
+    again = Started(order(root, id="night 1/one"))
+    ended = again.end()
+    assert (ended.exit_code, ended.document["outcome"], ended.document["run"]) == (0, "done", runs(root)[0]["id"])
+    assert [event["type"] for event in again.events] == ["run-started", "warned", "run-finished"]
+    assert len(runs(root)) == 1
+    assert Started(order(root, id="night 2/one")).end().exit_code == 0
+    assert len(runs(root)) == 2
+
+
+def test_the_order_that_finishes_a_run_is_the_one_that_it_answers(root: Path) -> None:
+    child = Started(order(root, id="night 1/one"))
+    assert child.waits(root)
+    child.process.stop()
+    assert child.end().exit_code == 130
+    (root / "go").touch()
+    for _ in range(2):
+        assert Started(order(root, id="night 2/one")).end().exit_code == 0
+    assert [run["order"] for run in runs(root)] == ["night 2/one"]

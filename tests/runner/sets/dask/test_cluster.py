@@ -186,6 +186,26 @@ def test_children_outlive_what_ends_in_order(tmp_path: Path) -> None:
         assert counts == sorted(counts)
 
 
+@pytest.mark.slow
+def test_what_a_child_did_while_its_worker_was_frozen_is_not_done_twice(tmp_path: Path) -> None:
+    """The child lives on, and ends well behind its worker's back; another worker is asked for the same."""
+    with Cluster(tmp_path) as cluster:
+        root = cluster.item("vm", slices=60)
+        cluster.scheduler()
+        cluster.worker("w1")
+        cluster.controller()
+        assert eventually(lambda: (root / "done").exists(), 60), cluster.said("controller")
+        cluster.send("w1", signal.SIGSTOP)
+        cluster.worker("w2")
+        assert cluster.wait("controller", 60) == 0, cluster.said("controller")
+        assert "has not answered for 4 s: it is started again" in cluster.said("controller")
+        assert len(list(root.glob("point-*"))) == 1
+        assert [ended["exit_code"] for ended in cluster.ended()] == [0]
+        cluster.send("w1", signal.SIGCONT)
+        assert eventually(lambda: not cluster.children())
+        assert len(list(root.glob("point-*"))) == 1
+
+
 def test_without_the_extra_a_command_says_what_to_install(tmp_path: Path) -> None:
     """The small installation has no Dask."""
     program = "import sys; sys.modules['distributed'] = None; from runner.cli import main; main(sys.argv[1:])"
