@@ -30,6 +30,10 @@ class Version(Protocol):
     def names(self, directory: Path) -> list[str]:
         """Of the files in it; none where it is none there."""
 
+    def changed(self, path: Path) -> bool:
+        """Whether the file at `path` is not as it is there; not of one outside of what there are versions
+        of."""
+
     def read(self, path: Path) -> bytes:
         """What stands there in the place of the file at `path` (absolute, without links). Raises OSError."""
 
@@ -72,6 +76,12 @@ class Commit:
         done = _git(self._root, "ls-tree", "-z", f"{self._tree}:{'' if within == '.' else within}")
         entries = done.stdout.decode(errors="surrogateescape").split("\0") if done.exit_code == 0 else []
         return [name for kind, _, name in (one.partition("\t") for one in entries) if " blob " in kind]
+
+    def changed(self, path: Path) -> bool:
+        try:
+            return self._within(path) is not None and self.read(path) != _content(path)
+        except OSError:
+            return path.is_file()
 
     def read(self, path: Path) -> bytes:
         within = self._within(path)
@@ -119,6 +129,9 @@ class Elsewhere:
         there = self._there(directory)
         return [one.name for one in there.iterdir() if one.is_file()] if there.is_dir() else []
 
+    def changed(self, path: Path) -> bool:
+        return path.is_relative_to(self._root) and _content(path) != _content(self._there(path))
+
     def read(self, path: Path) -> bytes:
         there = self._there(path)
         return content_of(there if there.exists() or path == self._job else path)
@@ -127,6 +140,11 @@ class Elsewhere:
         if self._file is not None and path == self._job:
             return self._file
         return Path(os.path.normpath(self._other / os.path.relpath(path, self._root)))
+
+
+def _content(path: Path) -> bytes | None:
+    """None where there is no file."""
+    return content_of(path) if path.is_file() else None
 
 
 def _root(job: Path) -> Path:

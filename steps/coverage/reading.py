@@ -12,6 +12,7 @@ from runner.job.model import Job
 from runner.job.sources import content_of
 from runner.job.versions import Version
 from runner.step.registry import Registry
+from steps.coverage.guard import refuse_changed
 from steps.coverage.jobs import BackupJob, backup_job
 
 SUFFIXES = (".yaml", ".yml")
@@ -36,10 +37,15 @@ def read(site: Path, given: Sequence[Path], registry: Registry) -> Read:
 
 
 def read_at(site: Path, given: Sequence[Path], registry: Registry, version: Version) -> Read:
-    """As they are in `version`; what is not there is left out. Raises JobFileError as `read`."""
+    """As they are in `version`; what is not there is left out. Raises JobFileError as `read`,
+    VersionError where it cannot be looked at as it was."""
     known = load(site, registry, {}, part=True, content=version.read)
+    refuse_changed(known, version)
     files = [one for one in _files(given, version) if version.has(one.path.resolve())]
-    return _read(known, files, registry, version.read)
+    found = _read(known, files, registry, version.read)
+    for one in found.jobs:
+        refuse_changed(one.job, version)
+    return found
 
 
 @dataclass(frozen=True)

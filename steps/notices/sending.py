@@ -25,7 +25,8 @@ PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy",
 NOT_INSTALLED = 3
 """Exit code of the process without Apprise."""
 
-_PROCESS = "steps.notices.apprise_process"
+# -P: a run may be started in a checkout, whose files are no modules of ours.
+_ARGV = (sys.executable, "-P", "-m", "steps.notices.apprise_process")
 
 
 class Sent(Model):
@@ -82,9 +83,7 @@ def _sent(notice: Notice, urls: dict[str, str], timeout: float) -> dict[str, str
         "proxies": {name: os.environ[name] for name in PROXIES if name in os.environ},
     }
     try:
-        done = process.run(
-            (sys.executable, "-m", _PROCESS), stdin=json.dumps(asked).encode(), timeout=timeout, ok=None
-        )
+        done = process.run(_ARGV, stdin=json.dumps(asked).encode(), timeout=timeout, ok=None)
     except CommandError:  # its cause has what was written to it
         return dict.fromkeys(urls, f"nothing was answered within {timeout:g} s")
     if done.exit_code == NOT_INSTALLED:

@@ -209,6 +209,33 @@ def test_a_branch_cannot_send_the_password_to_a_server_of_its_own(site: Estate, 
     assert "is not asked before" in told["unread"][0]
 
 
+@pytest.mark.parametrize("against", ["HEAD", "directory"])
+@pytest.mark.parametrize("what", ["ca", "program"])
+def test_a_branch_cannot_replace_what_the_vcenter_is_known_or_logged_in_to_by(
+    site: Estate, what: str, against: str, tmp_path_factory: pytest.TempPathFactory, capsys: Captured
+) -> None:
+    entries = yaml.safe_load((site.directory / "site.yaml").read_text())["vcenters"]
+    (site.directory / "ca.pem").write_bytes(Path(entries["prod"]["tls"]["ca"]).read_bytes())
+    (site.directory / "say").write_text("#!/bin/sh\ncat password\n")
+    (site.directory / "say").chmod(0o755)
+    password = {"exec": [str(site.directory / "say")]}
+    say(site, vcenters={"prod": {**entries["prod"], "tls": {"ca": "ca.pem"}, "password": password}})
+    gold(site, "db*")
+    git(site.directory, "init", "-q")
+    git(site.directory, "add", "site.yaml", "jobs", "ca.pem", "say")
+    git(site.directory, "commit", "-qm", "before")
+    before = tmp_path_factory.mktemp("before")
+    git(site.directory, "worktree", "add", "-q", str(before / "it"), "HEAD")
+    ref = "HEAD" if against == "HEAD" else str(before / "it")
+    changed = site.directory / {"ca": "ca.pem", "program": "say"}[what]
+    changed.write_text(f"{changed.read_text()}\n")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        main(["coverage", str(site.directory / "site.yaml"), str(site.directory / "jobs"), "--against", ref])
+    assert left.value.code == 2 and f"{changed} differs from {ref}" in capsys.readouterr().err
+    assert site.vcenter.calls == {}
+
+
 class Page(HTMLParser):
     """Its tags are closed as they were opened, and nothing of it comes from elsewhere."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_service_that_hangs_is_left_behind(service: Sink, monkeypatch: pytest.
 
 def test_without_apprise_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, service: Sink) -> None:
     monkeypatch.setenv("CHAT", service.url)
-    monkeypatch.setattr(sending, "_PROCESS", "tests.no_apprise")
+    monkeypatch.setattr(sending, "_ARGV", (sys.executable, "-m", "tests.no_apprise"))
     with pytest.raises(Exception, match=r"sendense\[notify\]"):
         send(NOTICE, [FromEnv(env="CHAT")])
 
