@@ -16,6 +16,7 @@ from runner.app.elsewhere import node_host, require_shared_records
 from runner.app.open_set import Member, OpenSet, Which
 from runner.app.options import Options
 from runner.app.records import commit_of, new_run_id
+from runner.base.digest import digest
 from runner.base.errors import UsageError
 from runner.base.units import DAY
 from runner.events.events import Event
@@ -115,9 +116,12 @@ class Estate:
         job, commit = self._jobs[member.file]
         opened = self._sets.get(member.file)
         job = job if member.item is None else child(job, member.item)
+        execution = self._id if opened is None else opened.id
+        # Another job, or other settings, are asked for by the same words: what was done does not answer that.
+        of = digest([job.digest, dict(job.vars)])[:8]
         return Order(
             **dict(WrittenJob.of(job)),
-            id=f"{self._id if member.item is None else self._sets[member.file].id}/{key}",
+            id=f"{execution}/{of}/{key}",
             host=self._hosts[member.file],
             key=key,
             called=member.called,

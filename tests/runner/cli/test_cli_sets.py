@@ -398,3 +398,20 @@ def test_items_of_one_name_are_told_apart_by_their_paths(estate: Estate) -> None
     assert code == 4 and "✗ /cedar/id-d  failed" in err, err
     estate.go("id-d")
     assert estate.run("--only", "/cedar/id-d")[0] == 0
+
+
+def test_a_set_that_was_killed_is_resumed_and_what_was_done_is_not_done_twice(estate: Estate) -> None:
+    """Though it had no time to remember what came of its items; another job's settings are another order."""
+    estate.go("id-a")
+    with estate.start("run", "gold.yaml") as process:
+        assert estate.waits("id-b", "id-c")
+        assert eventually(lambda: "finished" in [run["phase"] for run in estate.runs()], 60)
+        process.kill()
+        process.communicate(timeout=60)
+    assert eventually(lambda: not any(estate.base.glob("roots/*/socket-*")), 30)
+    estate.go()
+    assert eventually(lambda: estate.run()[0] == 0, 60)
+    assert sorted(run["item"] for run in estate.runs()) == sorted(NAMES)
+    assert estate.outcomes() == dict.fromkeys(NAMES.values(), "done")
+    assert estate.run()[0] == 0
+    assert len(estate.runs()) == 2 * len(NAMES), "the next night's"
