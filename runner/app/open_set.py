@@ -25,6 +25,7 @@ from runner.events.events import Event
 from runner.events.outcomes import JobOutcome
 from runner.job.children import child
 from runner.job.model import Job
+from runner.sets.breaker import causes_of
 from runner.sets.request import Request
 from runner.sets.set_record import Chosen, SetFile, SetRecord
 from runner.sets.slots import Slots
@@ -95,6 +96,8 @@ class OpenSet:
         self.rooms: tuple[Room, ...] = ()
         self.slots: Slots | None = None
         """Where its limits are shared; None where there are none."""
+        self._causes: dict[str, str] = {}
+        """By item: what others may have failed at as well, where it failed at that."""
         self._saved = 0.0
 
     def __enter__(self) -> OpenSet:
@@ -221,6 +224,7 @@ class OpenSet:
 
     def ended(self, item: str, document: dict[str, Any], exit_code: int, error: str) -> None:
         row = self._items[item]
+        self._causes[item] = next((f"{cause}: {why}" for cause, why in causes_of(document).items()), "")
         changes: dict[str, Any] = {
             "outcome": document.get("outcome", "failed"),
             "run": document.get("run", ""),
@@ -253,7 +257,7 @@ class OpenSet:
             row = self._items[item.id]
             # What it says of one that was not to run now is of an earlier night.
             outcome = (row.outcome if item.id in ran else "") or "not-reached"
-            yield Ended(cast(JobOutcome, outcome), row.error, item.id, item.name)
+            yield Ended(cast(JobOutcome, outcome), self._causes.get(item.id) or row.error, item.id, item.name)
         yield Ended("done") if found.error is None else Ended("failed", str(found.error))
 
     def _save(self) -> None:
