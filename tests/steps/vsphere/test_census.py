@@ -144,6 +144,16 @@ def test_a_vm_that_is_gone_since_does_not_fail_the_others(start_vcenter: Starts)
     assert items == {"gone": None, "stays": 1}
 
 
+def test_one_that_goes_while_privileges_are_asked_does_not_fail_the_others(start_vcenter: Starts) -> None:
+    lab = start_vcenter(vm("stays"))
+    found = census.take(lab.context(), "prod", [])
+    lab.simulator.fault("fail-call", count=3, method="HasPrivilegeOnEntities", fault="ManagedObjectNotFound")
+    (item,) = found.detailed(found.select(where()).chosen)
+    assert not lab.simulator.armed
+    assert item.disks == 1
+    look(lab, found, item)
+
+
 def test_a_vm_that_a_tag_names_and_no_view_shows_makes_the_set_incomplete(start_vcenter: Starts) -> None:
     lab = start_vcenter(vm("seen", tags=["backup/gold"]), vm("hidden", tags=["backup/gold"]))
     gold = where({"tag": "backup/gold"})

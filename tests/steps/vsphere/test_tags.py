@@ -9,7 +9,8 @@ import pytest
 
 from runner.base.errors import Interrupted
 from steps.vsphere import rest, tags
-from steps.vsphere.errors import LoginRefused, PermissionMissing, Unreachable, VSphereError
+from steps.vsphere.client import Client
+from steps.vsphere.errors import LoginRefused, NotTrusted, PermissionMissing, Unreachable, VSphereError
 from steps.vsphere.tags import AmbiguousTag, tagged
 from tests.vcenter import Lab, Starts, machine, vcenters
 
@@ -185,3 +186,18 @@ def test_a_stop_in_the_middle_of_an_answer_ends_the_session_too(start: Starts, m
         session.get("tag")
     assert not lab.simulator.rest.tokens
     speaks.set()
+
+
+@pytest.mark.parametrize("pins", [1, 2])
+def test_the_certificate_is_verified_as_everywhere(start: Starts, pins: int) -> None:
+    """Pinned, also as one of two; one that is not pinned gets no password."""
+    lab = start()
+    right, wrong = lab.simulator.thumbprint, "ab" * 32
+    written: Any = right if pins == 1 else [wrong, right]
+    with Client("prod", lab.vcenter(tls={"thumbprint": written})) as client:
+        assert len(tagged(client, {"backup/gold"}).machines["backup/gold"]) == 1
+        client.vcenter = lab.vcenter(tls={"thumbprint": [wrong, "cd" * 32]})
+        before = lab.simulator.calls["POST /api"]
+        with pytest.raises(NotTrusted, match="the job pins"):
+            tagged(client, {"backup/gold"})
+    assert lab.simulator.calls["POST /api"] == before
