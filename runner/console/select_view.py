@@ -27,15 +27,17 @@ def print_selected(
         stream.write(f"{title}\n")
     if len(by_rule := Counter(item.rule for item in wanted)) > 1:
         rows = [(rule or EVERY, str(count)) for rule, count in by_rule.most_common()]
-        print_table("\nBy rule", ("rule", f"{noun}s"), rows, stream=stream)
-    _left_out("\nLeft out by `not`", noun, (one for one in items.left_out if one.by_rule), stream)
+        stream.write("\n")
+        print_table("By rule", ("rule", f"{noun}s"), rows, stream=stream)
+    _left_out("Left out by `not`", noun, (one for one in items.left_out if one.by_rule), stream)
     _left_out(
-        "\nLeft out: cannot be worked on", noun, (one for one in items.left_out if not one.by_rule), stream
+        "Left out: cannot be worked on", noun, (one for one in items.left_out if not one.by_rule), stream
     )
-    _left_out("\nNot known whether selected", noun, items.unread, stream)
+    _left_out("Not known whether selected", noun, items.unread, stream)
     if items.unfit:
+        stream.write("\n")
         print_table(
-            f"\nRules that fit no {noun}",
+            f"Rules that fit no {noun}",
             ("rule", "what may be meant"),
             list(items.unfit.items()),
             stream=stream,
@@ -49,4 +51,5 @@ def _row(item: Item) -> tuple[str, str, str]:
 def _left_out(title: str, noun: str, found: Iterable[LeftOut], stream: TextIO) -> None:
     rows = [(one.item.name, one.item.path, one.item.rule or EVERY, one.why) for one in found]
     if rows:
+        stream.write("\n")
         print_table(f"{title} ({len(rows)})", (noun, "path", "rule", "why"), rows, stream=stream)

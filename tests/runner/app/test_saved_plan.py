@@ -71,6 +71,20 @@ def test_a_file_that_says_the_same_in_other_words_has_changed_all_the_same(tmp_p
     assert saved_plan.drift(before, planned(path)) == ("gold.yaml has changed since the plan was made",)
 
 
+def test_a_checkout_in_another_directory_is_the_same_job_and_another_variable_is_not(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for place in (here, there):
+        place.mkdir()
+    more = "vars: {thing: a}\nhosts: {store: {ssh: s.example.com, identity: {file: key}}}\n"
+    before = planned(set_of(here, *LINES, steps=PICK, more=more))
+    path = set_of(there, *LINES, steps=PICK, more=more)
+    path.write_text((here / path.name).read_text())
+    after = planned(path)
+    assert before.settings["hosts.store.identity"] != after.settings["hosts.store.identity"]
+    assert saved_plan.drift(before, after) == ()
+    assert saved_plan.drift(before, planned(path, thing="b")) == ("vars.thing is b now, and was a",)
+
+
 def test_a_plan_of_another_job_is_told_as_that_alone(tmp_path: Path) -> None:
     path = set_of(tmp_path, *LINES, steps=PICK)
     before = planned(path)

@@ -40,8 +40,8 @@ def test_it_lists_what_matches_and_by_which_rule(tmp_path: Path, capsys: pytest.
     assert exit_code("select", path) == 0
     out = capsys.readouterr().out
     assert out.startswith("gold selects 2 VMs of shelves.a\n")
-    assert "Left out by `not` (2)" in out
-    assert "Rules that fit no VM" in out
+    assert "\n\nLeft out by `not` (2)\n" in out
+    assert "\n\nRules that fit no VM\n" in out
 
 
 def test_what_cannot_be_worked_on_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,6 +175,7 @@ def test_all_keys_are_read_and_written_out_again(tmp_path: Path) -> None:
     assert job.notify is not None
     (excuse,) = job.unprotected
     assert (excuse.section, excuse.entry, excuse.reason) == ("vcenters", "prod", "made anew each night")
+    assert "\nrpo: 26h\n" in write_out(job)
     again = load(write(tmp_path, write_out(job), "again.yaml"), registry, {})
     assert settings(again) == settings(job)
 
