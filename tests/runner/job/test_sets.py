@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runner.base.errors import JobFileError
+from runner.job import template
 from runner.job.children import child
 from runner.job.load import load
 from runner.job.model import ChildOf, StateIn, StateSpec
@@ -121,6 +123,25 @@ def test_what_a_site_has_for_its_other_jobs_a_set_overrides(tmp_path: Path) -> N
     job = load(write(tmp_path, BACKUPS), INSTALLED, {})
     assert child(job, ITEM).vars["vcenter"] == "prod"
     assert "vcenter" not in job.vars
+
+
+def _names_it(text: str, vm: str) -> str:
+    return text.replace('vm: "${{ vars.vm }}"', f'vm: "{vm}"')
+
+
+def _leaves_a_step_out(text: str, vm: str) -> str:
+    return text.replace("needs: [reserve]", "") if vm.startswith("each") else text
+
+
+@pytest.mark.parametrize("change", [_names_it, _leaves_a_step_out], ids=["its-id-in-a-step", "other-steps"])
+def test_a_template_whose_steps_hang_on_the_item_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[str, str], str]
+) -> None:
+    rendered = template.render_template
+    monkeypatch.setattr(template, "render_template", lambda name, values: change(rendered(name, values), values["vm"]))
+    write(tmp_path, SITE, "site.yaml")
+    with pytest.raises(JobFileError, match=r":4:11: the template 'backup' makes other steps of other items"):
+        load(write(tmp_path, BACKUPS + "vars: {repository: main}\n"), INSTALLED, {})
 
 
 def test_a_child_is_the_job_with_the_items_variables(tmp_path: Path) -> None:
