@@ -51,10 +51,6 @@ class Which:
     only: tuple[str, ...] = ()
     unfinished: bool = False
 
-    @property
-    def all(self) -> bool:
-        return not self.only and not self.unfinished
-
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -155,7 +151,8 @@ class OpenSet:
                 raise error
         chosen = found.items.chosen
         known = {} if self._earlier is None else self._earlier.by_id
-        if which.all:
+        # Also where `only` names all of them, as a saved plan does.
+        if len(found.wanted) == len(chosen):
             self.gone = see_to_gone(self._workspace, found, known)
         kept = [one.remembered for one in self.gone if one.remembered is not None]
         rows = [_remembered(item, known.get(item.id)) for item in chosen]

@@ -30,7 +30,8 @@ from runner.cli.options import (
     renamed_option,
 )
 from runner.cli.planned import held_to
-from runner.cli.several import MakePlacement, Several, Shown, Unread, run_several
+from runner.cli.several import MakePlacement, Shown, run_several
+from runner.cli.several_outcome import Several, Unread
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
 from runner.console.listener import Console
@@ -175,12 +176,16 @@ def run(
             sys.stdout.flush()
         if metrics is not None:
             _write_metrics(metrics, read, found)
+    _print_outcome(found, jobs, sets, options)
+    raise click.exceptions.Exit(130 if stop.is_set() else of_several(found.codes))
+
+
+def _print_outcome(found: Several, jobs: Sequence[Path], sets: Sequence[Job], options: Options) -> None:
     if sets:
         again = f"{options.command('run', sets[0].file)} --unfinished" if len(jobs) == 1 else ""
         found.print_outcome(again, sys.stderr)
     elif len(jobs) > 1:
         print_ended([*found.ended, *_not_reached(jobs, found.ended)], sys.stderr)
-    raise click.exceptions.Exit(130 if stop.is_set() else of_several(found.codes))
 
 
 def _cluster(read: Sequence[Job | Unread], at_once: int | None) -> MakePlacement:

@@ -6,9 +6,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
 from pydantic import JsonValue
 
@@ -17,16 +16,14 @@ from runner.app.gone import Gone
 from runner.app.open_set import Member, OpenSet, Which
 from runner.app.options import Options
 from runner.base.errors import SendenseError, StateError, UsageError
-from runner.base.units import human_bytes, human_seconds
 from runner.cli.job_results import Ended, say_error
+from runner.cli.several_outcome import Several, Unread, document_of_set
 from runner.console.plain import Level
 from runner.console.several import SeveralConsole
-from runner.console.tables import print_table
 from runner.events.events import Event, Warned
 from runner.events.journal import Journal
 from runner.events.outcomes import JobOutcome
 from runner.events.progress import Waiting
-from runner.events.several import MOST_NAMED, Causes, headline
 from runner.job.model import Job
 from runner.report.several import SeveralReports
 from runner.sets.breaker import causes_of
@@ -36,56 +33,6 @@ from runner.sets.placement import ChildEnded, Placement, PlacementLostError, Tol
 from runner.step.registry import Registry
 
 MakePlacement = Callable[[Told, Said], Placement]
-
-
-Unread = tuple[Path, SendenseError]
-"""A file that is no job, and why."""
-
-
-@dataclass
-class Several:
-    """What came of all. `ended`: of each job and child, and of each set that could not be opened; `codes`:
-    their exit codes."""
-
-    count: int = 0
-    """Of those that were to run."""
-    noun: str = "job"
-    ended: list[Ended] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
-    sets: list[dict[str, JsonValue]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    """Of the sets themselves; those of their children are in `ended`."""
-    causes: Causes = field(default_factory=Causes)
-    common: Causes = field(default_factory=Causes)
-    """Warnings of children, which many may have."""
-    copied: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-    def document(self) -> dict[str, JsonValue]:
-        told: dict[str, JsonValue] = {"runs": [one.document() for one in self.ended]}
-        of_sets: dict[str, JsonValue] = {"sets": list(self.sets), "warnings": list(self.warnings)}
-        return told | (of_sets if self.sets else {})
-
-    def print_outcome(self, again: str, stream: TextIO) -> None:
-        """Why some are not done, by cause, and in the last line what came of all. `again`: the command line
-        that runs what is left."""
-        rows = [(cause.counted(self.noun), cause.why, cause.which) for cause in reversed(self.causes.found)]
-        if known := [one for one in self.common.found if len(one.names) > MOST_NAMED]:
-            stream.write("\n")
-            warned = [(one.counted(self.noun), one.why, one.which) for one in known]
-            print_table("Warnings", ("", "what", "which"), warned, stream=stream)
-        if rows:
-            stream.write("\n")
-            print_table("Not done", ("", "why", "which"), rows, stream=stream)
-        done = self.codes.count(0)
-        is_done = done == self.count and not self.causes.found
-        what = headline(done, self.count, self.noun)
-        parts = [what, f"{done:,} done" if 0 < done < self.count else ""]
-        left = self.count - len(self.ended)
-        parts += [f"{left:,} not started" if left > 0 else ""]
-        parts += [f"{human_bytes(self.copied)} copied", human_seconds(time.monotonic() - self.began)]
-        line = ", ".join(filter(None, parts)) + (f"; to resume: {again}" if again and not is_done else "")
-        stream.write(f"{'✓' if is_done else '✗'} {line}\n")
 
 
 @dataclass(frozen=True)
@@ -274,7 +221,7 @@ class _Running:
             why = f"whether it is selected cannot be told: {unread.why}"
             self._console.note(f"{unread.item.path}: {why}")
             self._fail(why, unread.item.name)
-        self._found.sets.append(_document(one))
+        self._found.sets.append(document_of_set(one))
 
     def _fail(self, why: str, name: str) -> None:
         self._found.codes.append(1)
@@ -316,30 +263,3 @@ def _sentences(gone: Gone) -> list[str]:
     told += [f"{gone.item.name}: released {what}" for what in gone.released]
     told += [f"{gone.item.name}: retained: {what}; `{command}` releases it" for what, command in gone.holds]
     return told
-
-
-def _document(one: OpenSet) -> dict[str, JsonValue]:
-    found = one.selected
-    assert found is not None, "an open set has chosen"
-    unread: list[JsonValue] = [
-        {"name": each.item.name, "path": each.item.path, "why": each.why} for each in found.items.unread
-    ]
-    return {
-        "file": one.job.file,
-        "set": one.job.name,
-        "chosen": len(found.items.chosen),
-        "run": len(found.wanted),
-        "unread": unread,
-        "gone": [_document_of_gone(gone) for gone in one.gone],
-    }
-
-
-def _document_of_gone(gone: Gone) -> dict[str, JsonValue]:
-    return {
-        "item": gone.item.id,
-        "name": gone.item.name,
-        "why": gone.why,
-        "released": list(gone.released),
-        "held": [what for what, _ in gone.holds],
-        "error": None if gone.error is None else str(gone.error),
-    }
