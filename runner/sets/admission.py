@@ -16,11 +16,12 @@ from pydantic import JsonValue
 from runner.base.errors import LockLostError, SendenseError
 from runner.base.units import HOUR
 from runner.sets.breaker import Breaker
-from runner.sets.queue import MINE, CountDown, Lack, Queue, Waiting
+from runner.sets.queue import CountDown, Queue
 from runner.sets.request import Request
 from runner.sets.room import Rooms
 from runner.sets.sharing import Sharing
 from runner.sets.slots import Slots
+from runner.sets.waiting import MINE, Lack, Waiting
 from runner.step.items import Room
 
 SLOTS = "slots place"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from runner.base.model import Model
-from runner.sets.queue import Waiting
 from runner.sets.request import Request
+from runner.sets.waiting import Waiting
 from runner.step.items import Claim
 
 SCHEMA_VERSION = 1

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 from runner.sets.book import Entry, Runner
-from runner.sets.queue import Queue, Waiting
+from runner.sets.queue import Queue
 from runner.sets.slots import Seen
+from runner.sets.waiting import Waiting
 
 ALIVE = 60.0
 """Seconds since a runner looked, within which its requests count in the order: one that is frozen takes

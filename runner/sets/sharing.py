@@ -8,8 +8,9 @@ from collections.abc import Callable
 from runner.base.errors import TransientError
 from runner.sets.book import Book, Entry, entry_of
 from runner.sets.others import Others
-from runner.sets.queue import MINE, CountDown, Queue, Waiting
+from runner.sets.queue import CountDown, Queue
 from runner.sets.slots import Seen, Slots
+from runner.sets.waiting import MINE, Waiting
 
 ATTEMPTS = 10
 """Others write too: each attempt is one round trip, and one of all that try succeeds each time."""
