@@ -17,6 +17,9 @@ class Known(Protocol):
     def vm(self, name: str) -> VmDirectory:
         """What is in the VM's directory of that name; nothing if it is not there."""
 
+    def directories(self) -> dict[str, str]:
+        """As `vm_place.every`."""
+
     def names(self, instance_uuid: str) -> list[str]:
         """Of the directories with that uuid in their names."""
 

@@ -73,14 +73,19 @@ def listed(host: Host, root: str, only: str | None = None, *, newest_only: bool 
         found = listing.find(host, root) if only is None else listing.read_vm(host, root, only)
         if newest_only:
             found.found = _newest(found)
-        small = [one for one in found.found.values() if _is_small(one)]
-        found.failed.update((one.path, why) for one in small if (why := _why_not(one)) is not None)
-        known = found.failed.keys() | found.contents.keys()
-        listing.read_files(host, root, found, (one.path for one in small if one.path not in known))
+        listing.read_files(host, root, found, to_be_read(found))
         # A run that publishes or deletes meanwhile moved something: what was read is of no one moment.
         if not listing.vanished(found, only):
             break
     return found
+
+
+def to_be_read(found: Listing) -> list[str]:
+    """Paths of the small files whose contents it does not have; of those that are not read, it says why."""
+    small = [one for one in found.found.values() if _is_small(one)]
+    found.failed.update((one.path, why) for one in small if (why := _why_not(one)) is not None)
+    known = found.failed.keys() | found.contents.keys()
+    return [one.path for one in small if one.path not in known]
 
 
 def _newest(found: Listing) -> dict[str, Found]:

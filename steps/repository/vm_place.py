@@ -43,6 +43,8 @@ class OtherVcenterError(SendenseError):
 def every(host: Host, root: str) -> dict[str, str]:
     """Names of all VMs' directories, in order, each with the instance uuid in it; none where there is no
     `root`. Raises UnreadableError."""
+    if (whole := beforehand.known(host, root)) is not None:
+        return whole.directories()
     names = sorted(listing.find(host, root, depth=1).found)
     return {name: uuid for name in names if (uuid := layout.uuid_of_vm_directory(name)) is not None}
 

@@ -16,7 +16,7 @@ from runner.engine.set_plan import SetPlan
 from runner.job.children import child
 from runner.step.decision import together
 from steps.lab.simulator import Inventory
-from steps.repository import listing, reader
+from steps.repository import listing
 from tests.estate import Estate, disk, estate, inventory, machine
 
 DISKS = (disk(2000, "2 MiB", content={"pattern": 1}), disk(2001, "1 MiB", 1, content={"pattern": 2}))
@@ -106,8 +106,10 @@ def test_a_hundred_of_a_thousand_vms_are_planned_by_few_requests_and_one_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    whole, one = reader.listed, listing.read_vm
-    monkeypatch.setattr(reader, "listed", lambda *args, **more: (read.append("all"), whole(*args, **more))[1])
+    all_, one = listing.find, listing.read_vm
+    monkeypatch.setattr(
+        listing, "find", lambda *args, **more: (read.append(str(more) or "all"), all_(*args, **more))[1]
+    )
     monkeypatch.setattr(listing, "read_vm", lambda *args: (read.append("one"), one(*args))[1])
     with estate(tmp_path, {"prod": Inventory.from_json_value({"estate": {"vms": 1000}})}) as place:
         path = gold(place, any=[{"tag": "backup/gold"}])
@@ -118,4 +120,4 @@ def test_a_hundred_of_a_thousand_vms_are_planned_by_few_requests_and_one_read(
         assert made.counts == {"full": count}
         asked = sum(number for call, number in calls.items() if not call.endswith(" /api"))
         assert asked <= REQUESTS + -(-count // 100), calls
-        assert read == ["all"]
+        assert read == ["{}"]
