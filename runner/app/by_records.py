@@ -25,7 +25,10 @@ from runner.events.events import Event
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.state_place import StatePlace
+from runner.job.children import child
 from runner.job.model import LOCAL, Job
+from runner.job.selection import variable_of
+from runner.step.items import Item
 from runner.step.section import Section
 
 
@@ -41,16 +44,29 @@ class Remembered:
         newest = self.records.newest
         return newest.job if newest is not None else self.records.directory
 
+    @property
+    def item_name(self) -> str:
+        """Of a child of a set."""
+        newest = self.records.newest
+        return "" if newest is None else newest.item_name
+
     def unfinished_job(self, workspace: Workspace, record: RunRecord) -> Job:
         """The job as that run worked on it, with the site's own entries and hosts where they are the same.
         Raises StateError, UsageError."""
         written = JobState.at(self.host, self.records.directory).open(record.id).job()
+        if written is None and workspace.job.select is not None and record.set == workspace.job.name:
+            return child(
+                workspace.job, Item(record.item, record.item_name, "")
+            )  # it was killed before it began
         if written is None:
             raise StateError(
                 f"run {record.id} of {record.job} was begun by a version of sendense that did not keep its "
                 f"job: sweep {record.job_file}"
             )
-        return _as_in(workspace.job, written.read(workspace.registry))
+        job = _as_in(workspace.job, written.read(workspace.registry))
+        if not self.host.local:
+            _refuse_foreign_logins(workspace.job, job, record)
+        return job
 
 
 @contextmanager
@@ -98,14 +114,25 @@ def require_same_place(one: Remembered, job: Job, options: Options) -> None:
             )
 
 
-def child_records(workspace: Workspace, name: str) -> dict[str, JobRecords]:
-    """Of the children of the set of that name, by their items; by one request."""
-    found = {}
-    for records in all_records(workspace.state.host, workspace.place).values():
-        known = [record for record in records.runs.known if record.set == name]
+def child_records(workspace: Workspace) -> dict[str, Remembered]:
+    """Of the children of the set, by their items; by one request."""
+    host, found = workspace.state.host, {}
+    for records in all_records(host, workspace.place).values():
+        known = [record for record in records.runs.known if record.set == workspace.job.name]
         if known:
-            found[known[-1].item] = records
+            found[known[-1].item] = Remembered(host, records)
     return found
+
+
+def has_same_source(job: Job, other: Job) -> bool:
+    """Whether the item of `other`, the child of a set that is called as the set `job`, was listed by the
+    entry that `job` selects from: two files may call their sets the same, and one may select from another
+    entry now."""
+    assert job.select is not None, "only a set has children"
+    section, variable = job.select.section, variable_of(job.select.section)
+    theirs = other.sections.get(section, {}).get(str(other.vars.get(variable)))
+    mine = job.sections[section][job.select.entry]
+    return theirs is not None and _identities(other).of(theirs) == _identities(job).of(mine)
 
 
 def is_of_site(site: Job, job: Job) -> bool:
@@ -124,6 +151,22 @@ def _as_in(site: Job, job: Job) -> Job:
         for section, entries in job.sections.items()
     }
     return replace(job, hosts=hosts, sections=sections)
+
+
+def _refuse_foreign_logins(site: Job, job: Job, record: RunRecord) -> None:
+    """Of a job that another machine remembers: what is written there must not choose to whom passwords of
+    this one go, nor what is run to get them. Raises StateError."""
+    known = {host_identity(spec) for spec in site.hosts.values()}
+    foreign = [f"hosts.{name}" for name, spec in job.hosts.items() if host_identity(spec) not in known]
+    for section, entries in job.sections.items():
+        theirs = [_identities(site).of(entry) for entry in site.sections.get(section, {}).values()]
+        mine = _identities(job)
+        foreign += [f"{section}.{name}" for name, entry in entries.items() if mine.of(entry) not in theirs]
+    if foreign:
+        raise StateError(
+            f"run {record.id} of {record.job} worked with {', '.join(foreign)}, which {site.file} does not "
+            f"have: write that there, or sweep {record.job_file}"
+        )
 
 
 def _entry(site: Job, job: Job, section: str, entry: Section) -> Section:

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from runner.app.by_records import child_records
-from runner.app.options import Options, Placed
+from runner.app.by_records import Remembered, child_records, has_same_source
+from runner.app.options import Placed
 from runner.app.selecting import Selected
 from runner.app.sweep import sweep_job
 from runner.app.workspace import Workspace
 from runner.base.errors import SendenseError
-from runner.engine.checkpoint import RunRecord
-from runner.job.children import child
-from runner.job.model import Job
 from runner.sets.set_record import Chosen
 from runner.step.items import Census, Item
 
@@ -40,13 +37,13 @@ class Gone:
 
 def see_to_gone(workspace: Workspace, chosen: Selected, known: Mapping[str, Chosen]) -> tuple[Gone, ...]:
     """`known`: what the set chose last. Raises what keeps the records from being read."""
-    job, census = workspace.job, chosen.census
+    census = chosen.census
     # Of those nobody can tell now whether they are chosen: they are not gone.
     ids = {item.id for item in (*chosen.items.chosen, *(one.item for one in chosen.items.unread))}
     unfinished = {
-        item: records.unfinished[-1]
-        for item, records in child_records(workspace, job.name).items()
-        if records.unfinished and item not in ids
+        item: one
+        for item, one in child_records(workspace).items()
+        if one.records.unfinished and item not in ids
     }
     there = {item.id: item for item in census.everything}
     found = []
@@ -55,29 +52,32 @@ def see_to_gone(workspace: Workspace, chosen: Selected, known: Mapping[str, Chos
         gone = Gone(item, _why(key, there, census), key in there)
         if key in unfinished:
             row = known.get(key) or Chosen(id=key, name=item.name, path=item.path)
-            gone = _released(workspace, replace(gone, remembered=row))
+            gone = _released(workspace, unfinished[key], replace(gone, remembered=row))
         found.append(gone)
     return tuple(found)
 
 
-def child_of(job: Job, item: Item, options: Options) -> tuple[Job, Options]:
-    """What one works with on that child, though the set may not choose it now."""
-    return child(job, item), replace(options, placed=Placed(item.id))
-
-
-def _released(workspace: Workspace, gone: Gone) -> Gone:
-    job, options = child_of(workspace.job, gone.item, workspace.options)
+def _released(workspace: Workspace, one: Remembered, gone: Gone) -> Gone:
+    options = replace(workspace.options, placed=Placed(gone.item.id))
+    record = one.records.unfinished[-1]
     try:
+        job = one.unfinished_job(workspace, record)
+        if not has_same_source(workspace.job, job):
+            # Nothing that we have seen tells whether it is there.
+            gone = replace(
+                gone, why=f"its unfinished run, of {record.job_file}, selected it elsewhere", is_there=True
+            )
         swept = sweep_job(
             job,
             options,
             [workspace.bus.emit],
             stop=workspace.world.stop,
             over=None if gone.is_there else gone.why,
+            run=record.id,
         )
     except SendenseError as error:
         return replace(gone, error=error)
-    command = options.command("sweep", job.file)
+    command = options.command("sweep", workspace.job.file)
     holds = tuple(
         (hold.what, f"{command} --abandon {run}") for run, holds in swept.holding.items() for hold in holds
     )
@@ -91,8 +91,5 @@ def _why(key: str, there: Mapping[str, Item], census: Census) -> str:
     return f"it cannot be worked on: {unworkable}" if unworkable else "it is no longer selected"
 
 
-def _name(key: str, known: Mapping[str, Chosen], unfinished: Mapping[str, RunRecord]) -> str:
-    if key in known:
-        return known[key].name
-    # ``<set>/<slug>-<id>``
-    return unfinished[key].job.rpartition("/")[2].removesuffix(f"-{key}")
+def _name(key: str, known: Mapping[str, Chosen], unfinished: Mapping[str, Remembered]) -> str:
+    return known[key].name if key in known else unfinished[key].records.unfinished[-1].item_name

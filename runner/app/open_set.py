@@ -92,6 +92,7 @@ class OpenSet:
         self.rooms: tuple[Room, ...] = ()
         self.slots: Slots | None = None
         """Where its limits are shared; None where there are none."""
+        self._which = Which()
         self._causes: dict[str, str] = {}
         """By item: what others may have failed at as well, where it failed at that."""
         self._saved = 0.0
@@ -110,6 +111,7 @@ class OpenSet:
                 self._file = SetFile(self._workspace.state.host, self._workspace.state.directory)
                 self._earlier = self._file.read()
             self._workspace.run(new_record(job, run))
+            self._run = run
             self._record = self._begun(run)
             self._stack = stack.pop_all()
         return self
@@ -129,8 +131,9 @@ class OpenSet:
 
     @property
     def id(self) -> str:
-        """Of this execution, which may have been begun by another process."""
-        return self._record.id
+        """Of this execution, which may have been begun by another process. Items that are named are asked
+        for now, whatever an execution that was cut short did of them."""
+        return self._run if self._which.only else self._record.id
 
     @property
     def noun(self) -> str:
@@ -149,12 +152,16 @@ class OpenSet:
             self.selected = found = with_details(self._narrowed(selected(workspace, which.only), which))
             if (error := found.error) is not None and not self._may_run(found):
                 raise error
+        self._which = which
         chosen = found.items.chosen
         known = {} if self._earlier is None else self._earlier.by_id
         # Also where `only` names all of them, as a saved plan does.
         if len(found.wanted) == len(chosen):
             self.gone = see_to_gone(self._workspace, found, known)
+        # All others were told of as gone, once.
+        told = {one.item.id for one in self.gone} | {item.id for item in chosen}
         kept = [one.remembered for one in self.gone if one.remembered is not None]
+        kept += [row for item, row in known.items() if item not in told]
         rows = [_remembered(item, known.get(item.id)) for item in chosen]
         self._items = {row.id: row for row in (*rows, *kept)}
         self._wanted = tuple(item.id for item in found.wanted)
@@ -178,7 +185,7 @@ class OpenSet:
             if member.item is not None
         }
         self.rooms = limits.rooms(items)
-        self.slots = limits.slots(self._record.id)
+        self.slots = limits.slots(self.id)
 
     def _narrowed(self, found: Selected, which: Which) -> Selected:
         if not which.unfinished:
@@ -240,7 +247,8 @@ class OpenSet:
         """All have ended that were begun; where some were not, this execution may be resumed. Raises what
         keeps that from being remembered."""
         try:
-            if all(self._items[item].outcome not in ("", "interrupted") for item in self._wanted):
+            is_over = all(self._items[item].outcome not in ("", "interrupted") for item in self._wanted)
+            if is_over and self.id == self._record.id:
                 self._record = self._record.model_copy(update={"ended": now()})
             self._save()
         finally:

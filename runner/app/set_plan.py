@@ -237,8 +237,7 @@ class _SetPlanner:
         for record in (job.newest for job in records.values()):
             if record is None or record.set != self._job.name or record.item in chosen:
                 continue
-            name = record.job.rpartition("/")[2].removesuffix(f"-{record.item}")
-            before = found.get(record.item) or Vanished(id=record.item, name=name)
+            before = found.get(record.item) or Vanished(id=record.item, name=record.item_name)
             run = record.id if record.is_unfinished else None
             found[record.item] = before.model_copy(update={"unfinished": run})
         return tuple(found.values())

@@ -112,7 +112,7 @@ def _of_set(
         # Items that the set chose once: of interest while a run of theirs is unfinished.
         if item not in known and records.unfinished:
             newest = records.newest
-            called = item if newest is None else newest.job.rpartition("/")[2].removesuffix(f"-{item}")
+            called = item if newest is None else newest.item_name
             told.append(_child(called, item, host, records, None))
     holder = None if own is None else own.holder(host)
     return SetStatus(name, record, holder, tuple(told), place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.app.by_records import (
     Remembered,
@@ -15,16 +15,15 @@ from runner.app.by_records import (
     remembered,
     require_same_place,
 )
-from runner.app.gone import child_of
-from runner.app.options import Options
+from runner.app.options import Options, Placed
 from runner.app.sweep import JobSwept, abandon_run, sweep_job
-from runner.app.workspace import open_workspace
+from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import SendenseError, UsageError
+from runner.base.slug import slug
 from runner.base.waiting import heeding
 from runner.engine.checkpoint import RunRecord
 from runner.events.events import Event
 from runner.job.model import Job
-from runner.step.items import Item
 
 Listeners = Sequence[Callable[[Event], None]]
 
@@ -49,23 +48,25 @@ def sweep_set(
     stop: threading.Event,
 ) -> Iterator[SweptOne]:
     """Each child with an unfinished run. Raises what keeps the records from being read."""
-    for name, one in _children(job, options, only, stop):
-        child, mine = child_of(job, one, options)
-        try:
-            yield SweptOne(name, job.file, sweep_job(child, mine, listeners, dry_run=dry_run, stop=stop))
-        except SendenseError as error:
-            yield SweptOne(name, job.file, None, error)
+    with open_workspace(job, options, stop, listeners) as workspace:
+        for one, record in heeding(stop, _unfinished(_children(workspace, only))):
+            try:
+                mine = replace(options, placed=Placed(record.item))
+                begun = one.unfinished_job(workspace, record)
+                swept = sweep_job(begun, mine, listeners, dry_run=dry_run, stop=stop, run=record.id)
+                yield SweptOne(record.item_name, job.file, swept)
+            except SendenseError as error:
+                yield SweptOne(record.item_name, job.file, None, error)
 
 
 def abandon_child(job: Job, run: str, options: Options, listeners: Listeners, stop: threading.Event) -> None:
     """Raises UsageError where no child of the set has that unfinished run, and as `abandon_run`."""
     with open_workspace(job, options, stop, listeners) as workspace:
-        found = child_records(workspace, job.name)
-    for item, records in found.items():
-        if run in {record.id for record in records.unfinished}:
-            child, mine = child_of(job, Item(item, item, ""), options)
-            abandon_run(child, run, mine, listeners, stop=stop)
-            return
+        for one, record in _unfinished(list(child_records(workspace).values())):
+            if record.id == run:
+                begun = one.unfinished_job(workspace, record)
+                abandon_run(begun, run, replace(options, placed=Placed(record.item)), listeners, stop=stop)
+                return
     raise UsageError(f"no run of the set {job.name} that is unfinished has the id {run}")
 
 
@@ -108,21 +109,16 @@ def _unfinished(found: Sequence[Remembered]) -> Iterator[tuple[Remembered, RunRe
             yield one, record
 
 
-def _children(
-    job: Job, options: Options, only: Sequence[str], stop: threading.Event
-) -> list[tuple[str, Item]]:
-    """Those with an unfinished run, by name. `only`: ids, or names as their last run had them. Raises
-    UsageError for one of these that names none."""
-    with open_workspace(job, options, stop, ()) as workspace:
-        found = child_records(workspace, job.name)
-    named, used = [], set[str]()
-    for item, records in found.items():
-        newest = records.newest
-        name = item if newest is None else newest.job.rpartition("/")[2].removesuffix(f"-{item}")
-        by = {text for text in only if text in (item, name)}
-        used |= by
-        if records.unfinished and (by or not only):
-            named.append((name, Item(item, name, "")))
-    if unknown := [text for text in only if text not in used]:
-        raise UsageError(f"--only {unknown[0]}: no child of the set {job.name} with records is called so")
-    return sorted(named, key=lambda each: each[0])
+def _children(workspace: Workspace, only: Sequence[str]) -> list[Remembered]:
+    """By name. `only`: ids, or names as their last run had them. Raises UsageError for one of these that
+    names none."""
+    found = child_records(workspace)
+    chosen = {} if only else found
+    for text in only:
+        named = {item: one for item, one in found.items() if text == item or slug(text) == one.item_name}
+        if not named:
+            raise UsageError(
+                f"--only {text}: no child of the set {workspace.job.name} with records is called so"
+            )
+        chosen |= named
+    return sorted(chosen.values(), key=lambda one: one.item_name)

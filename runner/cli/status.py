@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from pydantic import JsonValue
 
-from runner.app.gone import child_of
-from runner.app.options import Options, read_job
+from runner.app.options import Options, Placed, read_job
 from runner.app.status import Status, status_of
 from runner.app.statuses import status_of_set, status_of_site
 from runner.base.errors import SendenseError, UsageError
@@ -23,6 +23,7 @@ from runner.console.tables import print_table
 from runner.engine.checkpoint import NodeRecord, RunRecord
 from runner.events.outcomes import ENDINGS, NODES, JobOutcome, of_several
 from runner.events.summary import NodeSummary, RunSummary
+from runner.job.children import child
 from runner.job.model import Job
 from runner.report.labels import clock, failures, in_lines, named
 from runner.step.items import Item
@@ -101,7 +102,8 @@ def _child_named(job: Job, options: Options, only: Sequence[str]) -> tuple[Job, 
     if len(found) != 1:
         several = f"; there are {len(found)} of that name, give the id" if found else ""
         raise UsageError(f"--only {only[0]}: the set {job.name} has no such item{several}")
-    return child_of(job, Item(found[0].item, found[0].name, ""), options)
+    item = Item(found[0].item, found[0].name, "")
+    return child(job, item), replace(options, placed=Placed(item.id))
 
 
 def _job_row(found: Status) -> tuple[str, ...]:

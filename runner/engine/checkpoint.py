@@ -57,6 +57,11 @@ class RunRecord(Model):
     def is_unfinished(self) -> bool:
         return self.phase in UNFINISHED
 
+    @property
+    def item_name(self) -> str:
+        """What its child's item was called then, as `slug` leaves it."""
+        return self.job.rpartition("/")[2].removesuffix(f"-{self.item}")
+
 
 class NodeRecord(Model):
     """`state`: intent (written before the act), done, failed, forgotten (must run again)."""

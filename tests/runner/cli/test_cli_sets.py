@@ -415,3 +415,46 @@ def test_a_set_that_was_killed_is_resumed_and_what_was_done_is_not_done_twice(es
     assert estate.outcomes() == dict.fromkeys(NAMES.values(), "done")
     assert estate.run()[0] == 0
     assert len(estate.runs()) == 2 * len(NAMES), "the next night's"
+
+
+def test_of_two_sets_of_one_name_none_takes_what_the_other_holds_for_gone(estate: Estate) -> None:
+    estate.go("id-a", "id-c")
+    estate.go("id-b", why="no room")
+    assert estate.run()[0] == 4 and estate.moments() == {"id-b"}
+    other = estate.base / "other-garden"
+    other.mkdir()
+    (other / "id-a").write_text("apple")
+    (estate.base / "other.yaml").write_text(estate.job.read_text().replace(str(estate.garden), str(other)))
+    for _ in range(2):
+        code, _, err = estate.call("run", "other.yaml")
+        assert code == 0, err
+        assert "selected it elsewhere" in err and estate.moments() == {"id-b"}
+    (estate.roots / "id-b" / "hold-over").touch()
+    assert estate.call("run", "other.yaml")[0] == 0 and estate.moments() == set()
+
+
+def test_one_that_is_named_runs_now_and_an_execution_that_was_cut_short_is_still_resumed(estate: Estate) -> None:
+    estate.go("id-a")
+    with estate.start("run", "gold.yaml", "--parallel", "1") as process:
+        assert estate.waits("id-b")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    estate.go()
+    begun = estate.record()["id"]
+    code, err = estate.run("--only", "apple")
+    assert code == 0, err
+    assert [record["item"] for record in estate.runs()].count("id-a") == 2
+    assert estate.record()["id"] == begun and estate.record()["ended"] is None
+    assert estate.run()[0] == 0
+    assert [record["item"] for record in estate.runs()].count("id-b") == 1
+
+
+def test_what_was_chosen_before_is_told_of_though_others_were_named_in_between(estate: Estate) -> None:
+    estate.go()
+    assert estate.run()[0] == 0
+    (estate.garden / "id-b").unlink()
+    code, err = estate.run("--only", "apple")
+    assert code == 0 and "beech" not in err
+    assert "! beech: it is no longer found" in estate.run()[1]
+    assert "beech" not in estate.run()[1]
