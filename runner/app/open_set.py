@@ -9,16 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, cast
 
 from runner.app.afterwards import Ended, afterwards, refusals
 from runner.app.claims import Limits
 from runner.app.gone import Gone, see_to_gone
+from runner.app.inspection import named_by
 from runner.app.options import Options
 from runner.app.records import account, new_record, new_run_id
 from runner.app.selecting import Selected, selected, with_details
 from runner.app.workspace import open_workspace
-from runner.base.errors import LockedError
+from runner.base.errors import Interrupted, LockedError, SendenseError
 from runner.base.units import DAY
 from runner.engine.checkpoint import now
 from runner.events.events import Event
@@ -93,6 +95,8 @@ class OpenSet:
         self.slots: Slots | None = None
         """Where its limits are shared; None where there are none."""
         self._which = Which()
+        self._newest: Mapping[str, datetime] = {}
+        """By item, in lower case: when the newest that can be relied on was made."""
         self._causes: dict[str, str] = {}
         """By item: what others may have failed at as well, where it failed at that."""
         self._saved = 0.0
@@ -173,7 +177,25 @@ class OpenSet:
         members = [self._member(item, names[item.id], known.get(item.id)) for item in found.wanted]
         if members:
             self._see_limits(members)
+        if len(members) > 1 and (self.job.priority is None or self.job.priority.age == "oldest-first"):
+            self._newest = self._read_newest()
         return members
+
+    def _read_newest(self) -> Mapping[str, datetime]:
+        """What a run said that it made may have been deleted since, or may not be good."""
+        world, found = self._workspace.world, dict[str, datetime]()
+        ctx = world.unheard("priority")
+        for section, name in named_by(self.job)[1]:
+            try:
+                kept = world.section(section, name).newest(ctx, name)
+            except Interrupted:
+                raise
+            except SendenseError:
+                # Who goes first is no reason to begin nothing: the runs read it too, and tell what is wrong.
+                continue
+            for item, moment in kept.items():
+                found[item] = max(moment, found.get(item, moment))
+        return found
 
     def _see_limits(self, members: Sequence[Member]) -> None:
         items = [member.item for member in members if member.item is not None]
@@ -212,12 +234,8 @@ class OpenSet:
         """`placed`: what it takes of where it runs."""
         assert member.item is not None, "a child has an item"
         priority = self.job.priority
-        known = self._items[member.item.id]
-        age = float("inf")
-        if known.bytes is not None and known.ended is not None:
-            age = (now() - known.ended).total_seconds()
-        if priority is not None and priority.age == "ignore":
-            age = 0.0
+        made = self._newest.get(member.item.id.lower())
+        age = float("inf") if made is None else (now() - made).total_seconds()
         level = 0 if priority is None else priority.level
         return Request(member.key, member.called, (*self.claims(member), *placed), age, level)
 

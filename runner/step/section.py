@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from runner.base.model import JobModel
@@ -70,6 +71,11 @@ class Section(JobModel):
         """Before a look at many items: reads at once what it will ask of the entry `name`, and puts it into
         `ctx.answers`. None if there is nothing to be read. Raises SendenseError."""
         return None
+
+    def newest(self, ctx: Context, name: str) -> Mapping[str, datetime]:
+        """Of every item that the entry `name` keeps something of, by its id in lower case: when the newest of
+        it that can be relied on was made. By one read. Raises SendenseError."""
+        return {}
 
     def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
         """What a child job that works on `item` and names the entry `name` takes of this entry's limits;

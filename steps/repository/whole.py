@@ -11,7 +11,8 @@ import json
 import marshal
 import posixpath
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +44,8 @@ class Whole:
         self._unread_locks = {posixpath.dirname(path) for path in locks.failed}
         self._named: dict[str, list[str]] = {}
         self._adopted: dict[str, list[str]] = {}
+        self._current: dict[str, str] = {}
+        """By directory, the instance uuid under which its VM was adopted last."""
         self._doubtful: list[str] = []
         """Directories of which it cannot be read for whom they were adopted."""
         self.vm = lru_cache(maxsize=AT_ONCE)(self._vm)
@@ -81,15 +84,22 @@ class Whole:
         """As its newest point by name says: of thousands that other jobs made no more is read."""
         for name, job in sorted(self._jobs.items()):
             uuid = layout.uuid_of_vm_directory(name)
-            if uuid is None or uuid in but or any(one in but for one in self._goes_by(name)):
+            if uuid is None or uuid in but or self._current.get(name) in but:
                 continue
             if job.startswith(made_by) and (seen := self._vm(name)).newest is not None:
                 made = seen.newest.manifest
-                item = (self._goes_by(name) or [uuid])[-1]
-                yield Kept(item, seen.vm_name, made.job, len(seen.entries), made.moment)
+                yield Kept(
+                    self._current.get(name, uuid), seen.vm_name, made.job, len(seen.entries), made.moment
+                )
 
-    def _goes_by(self, name: str) -> list[str]:
-        return [uuid for uuid, names in self._adopted.items() if name in names] if self._adopted else []
+    def newest_good(self) -> Mapping[str, datetime]:
+        """The moment of each VM's newest good point, by its instance uuid in lower case."""
+        found: dict[str, datetime] = {}
+        for name, uuid in self.directories().items():
+            if (good := self._vm(name).chains.newest_good) is not None:
+                key = self._current.get(name, uuid).lower()
+                found[key] = max(good.moment, found.get(key, good.moment))
+        return found
 
     def _vm(self, name: str) -> VmDirectory:
         directory = posixpath.join(self.root, name)
@@ -108,7 +118,9 @@ class Whole:
             except StateError:
                 self._doubtful.append(name)
             else:
-                self._adopted.setdefault(uuid or "", []).append(name)
+                if uuid is not None:
+                    self._adopted.setdefault(uuid, []).append(name)
+                    self._current[name] = uuid
 
 
 def take(host: Host, root: str) -> Whole:

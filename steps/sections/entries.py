@@ -6,7 +6,8 @@ its VM is, so that all of it can be looked at though there may be no VM.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from runner.base.units import MiB, human_bytes
 from runner.events.check_results import Observation, good, noted, wrong
@@ -67,6 +68,11 @@ class RepositoryEntry(Repository):
         found = whole.take(host, self.path)
         beforehand.put(ctx.answers, host, self.path, found)
         return found
+
+    def newest(self, ctx: Context, name: str) -> Mapping[str, datetime]:
+        from steps.repository import whole
+
+        return whole.take(ctx.host(self.host), self.path).newest_good()
 
 
 class VCenterEntry(VCenter):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -111,6 +111,15 @@ class Shelf(Section):
         lines = Path(self.file).read_text().splitlines()
         ctx.answers["shelf", name] = {f"id-{line.split()[0]}": line.split()[1] for line in lines}
         return ToyAhead(Path(f"{self.file}.kept"))
+
+    def newest(self, ctx: Context, name: str) -> Mapping[str, datetime]:
+        """A line of the file reads ``name hours``: how old the newest of it is."""
+        _note(self.file, "aged")
+        file = Path(f"{self.file}.ages")
+        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        if lines == [["unreadable"]]:
+            raise SendenseError(f"shelf {name} is broken")
+        return {f"id-{called}": datetime.now(UTC) - timedelta(hours=float(hours)) for called, hours in lines}
 
     def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
         return () if self.at_once is None else (Claim.share(f"shelf {name}", 1, self.at_once, f"taken from {name}"),)

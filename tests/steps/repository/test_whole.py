@@ -94,3 +94,14 @@ def test_what_one_set_made_of_other_vms_is_found_by_its_name(root: Path) -> None
     (one,) = found.kept({FIRST, SECOND}, "vm3-")
     assert (one.item, one.name, one.count, one.job) == (list(VMS)[2], "vm3", 3, "vm3-nightly")
     assert list(found.kept(set(VMS), "")) == []
+
+
+def test_of_each_vm_the_newest_good_point_is_told_by_its_moment(root: Path) -> None:
+    host = LocalHost()
+    for damaged in sorted(directory(root, FIRST).glob("*/manifest.json"))[1:]:
+        damaged.unlink()
+    found = whole.take(host, str(root)).newest_good()
+    for uuid in VMS:
+        good = reader.read(host, str(directory(root, uuid))).chains.newest_good
+        assert found.get(uuid) == (None if good is None else good.moment)
+    assert found[SECOND] > found[FIRST]
