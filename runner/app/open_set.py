@@ -94,9 +94,9 @@ class OpenSet:
         self.rooms: tuple[Room, ...] = ()
         self.slots: Slots | None = None
         """Where its limits are shared; None where there are none."""
-        self._which = Which()
         self._newest: Mapping[str, datetime] = {}
         """By item, in lower case: when the newest that can be relied on was made."""
+        self._are_named = False
         self._causes: dict[str, str] = {}
         """By item: what others may have failed at as well, where it failed at that."""
         self._saved = 0.0
@@ -135,9 +135,9 @@ class OpenSet:
 
     @property
     def id(self) -> str:
-        """Of this execution, which may have been begun by another process. Items that are named are asked
-        for now, whatever an execution that was cut short did of them."""
-        return self._run if self._which.only else self._record.id
+        """Of this execution, which may have been begun by another process. Some that are named are asked for
+        now, whatever an execution that was cut short did of them."""
+        return self._run if self._are_named else self._record.id
 
     @property
     def noun(self) -> str:
@@ -156,11 +156,13 @@ class OpenSet:
             self.selected = found = with_details(self._narrowed(selected(workspace, which.only), which))
             if (error := found.error) is not None and not self._may_run(found):
                 raise error
-        self._which = which
         chosen = found.items.chosen
+        is_whole = len(found.wanted) == len(
+            chosen
+        )  # also where `only` names all of them, as a saved plan does
+        self._are_named = bool(which.only) and not is_whole
         known = {} if self._earlier is None else self._earlier.by_id
-        # Also where `only` names all of them, as a saved plan does.
-        if len(found.wanted) == len(chosen):
+        if is_whole:
             self.gone = see_to_gone(self._workspace, found, known)
         # All others were told of as gone, once.
         told = {one.item.id for one in self.gone} | {item.id for item in chosen}

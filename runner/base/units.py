@@ -69,6 +69,12 @@ def parse_duration(text: object) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
+def written_duration(seconds: float) -> str:
+    """As people write it, and exactly: ``26h``, ``90s``, ``0.5s``; see `parse_duration`."""
+    unit = next((unit for unit in "hm" if seconds % _SECONDS[unit] == 0), "s")
+    return f"{seconds / _SECONDS[unit]:.15g}{unit}"
+
+
 def parse_size(text: object) -> int:
     """Bytes from ``96 MiB``, ``5 GiB + 512 B`` or a bare number of bytes; raises ValueError for anything
     else."""

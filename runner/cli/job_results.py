@@ -13,7 +13,7 @@ from runner.app.runs import Result
 from runner.base.errors import JobFileError, LockedError, SendenseError
 from runner.console.tables import print_table
 from runner.events.outcomes import ENDINGS, JobOutcome
-from runner.events.result import document, in_a_line
+from runner.events.result import document, in_a_line, in_brief
 from runner.events.summary import RunSummary
 from runner.report.labels import failures, verdict
 
@@ -44,8 +44,13 @@ class Ended:
 
     @classmethod
     def of(cls, file: Path, result: Result, summary: RunSummary, makes: Collection[str]) -> Ended:
-        """`makes`: see `Registry.makes`."""
-        what = [in_a_line(summary.results, summary.seconds)] if summary.results else []
+        """`makes`: see `Registry.makes`. Of a child of a set its name, its seconds and the rest stand beside
+        what is told."""
+        what = []
+        if summary.results:
+            is_child = result.job.child_of is not None
+            line = in_brief(summary.results) if is_child else in_a_line(summary.results, summary.seconds)
+            what.append(line)
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
         told = "; ".join(what or [verdict(summary).line])
         return cls(

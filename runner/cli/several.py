@@ -190,7 +190,7 @@ class _Running:
         self._found.copied += told.details.get("bytes") or 0
         if told.exit_code:
             self._found.causes.add(_cause(ended, told), member.called)
-        self._console.ended(ended.key, told.outcome, told.what)
+        self._console.ended(ended.key, told.outcome, told.what, told.details.get("seconds"))
         document, code, error = told.document(), told.exit_code, told.error or ""
         self._note_errors(lambda: self._estate.ended(ended.key, document, code, error))
         if (reports := self._reports) is not None:

@@ -15,7 +15,7 @@ from runner.base.errors import SendenseError
 from runner.base.units import human_bytes, human_seconds
 from runner.cli.job_results import Ended
 from runner.console.tables import print_table
-from runner.events.several import MOST_NAMED, Causes, headline
+from runner.events.several import Causes, headline
 
 Unread = tuple[Path, SendenseError]
 """A file that is no job, and why."""
@@ -49,7 +49,7 @@ class Several:
         """Why some are not done, by cause, and in the last line what came of all. `again`: the command line
         that runs what is left."""
         rows = [(cause.counted(self.noun), cause.why, cause.which) for cause in reversed(self.causes.found)]
-        if known := [one for one in self.common.found if len(one.names) > MOST_NAMED]:
+        if known := [one for one in self.common.found if len(one.names) > 1]:
             stream.write("\n")
             warned = [(one.counted(self.noun), one.why, one.which) for one in known]
             print_table("Warnings", ("", "what", "which"), warned, stream=stream)

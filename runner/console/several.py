@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, Self, TextIO
 
 from runner.base.printable import printable
-from runner.base.units import human_bytes
+from runner.base.units import human_bytes, human_seconds
 from runner.console.listener import INTERVAL
 from runner.console.plain import Level
 from runner.console.screen import can_redraw
 from runner.console.several_live import SeveralLive
 from runner.events.outcomes import ENDINGS, JobOutcome
 from runner.events.progress import Totals, Waiting
-from runner.events.several import MOST_NAMED, Causes
+from runner.events.several import Causes, alike
 
 
 class Face(Protocol):
@@ -99,10 +99,10 @@ class SeveralConsole:
             self._show(lambda: self._face.tick(self._totals, at))
 
     def _warned(self, name: str, text: str) -> None:
-        """The same is said of the first few; how many there were, the last lines say."""
-        alike = text.replace(name, "…")
-        self.warnings.add(alike, name)
-        if self._level == "verbose" or self.warnings.count(alike) <= MOST_NAMED:
+        """The same is said of the first one; how many there were, the last lines say."""
+        common = alike(text, name)
+        self.warnings.add(common, name)
+        if self._level == "verbose" or self.warnings.count(common) == 1:
             self._say(f"! {name}  {text}", "yellow")
 
     def said(self, key: str, line: str) -> None:
@@ -115,7 +115,8 @@ class SeveralConsole:
             self._totals.again(key)
             self._say(f"{self._names[key]}  waits again: {why}", "yellow")
 
-    def ended(self, key: str, outcome: JobOutcome, what: str) -> None:
+    def ended(self, key: str, outcome: JobOutcome, what: str, seconds: float | None = None) -> None:
+        """`seconds`: that its run took."""
         ending = ENDINGS[outcome]
         is_done = ending.exit_codes == (0,)
         with self._lock:
@@ -124,7 +125,8 @@ class SeveralConsole:
             if not is_done or not (self._is_live or self._level == "quiet"):
                 # What came of a run without results begins with its outcome.
                 what = what.removeprefix(f"{ending.word.capitalize()}: ")
-                self._say(f"{ending.mark} {self._names[key]}  {ending.word}: {what}", ending.colour)
+                took = f", {human_seconds(seconds)}" if is_done and seconds is not None else ""
+                self._say(f"{ending.mark} {self._names[key]}  {ending.word}: {what}{took}", ending.colour)
             self._show(lambda: self._face.tick(self._totals, time.monotonic()))
 
     def _say(self, text: str, style: str = "") -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from runner.base.model import Model
 from runner.engine.difference import Difference
 from runner.engine.plan import Plan
+from runner.events.several import BLANK, alike
 from runner.step.decision import Decision, together
 from runner.step.items import Item
 from runner.step.setting import Setting
@@ -18,9 +19,6 @@ SET_PLAN_SCHEMA_VERSION = 1
 
 NAMED = 5
 """Items that are named of those that share a problem; the rows tell of each."""
-
-BLANK = "…"
-"""In the place of the item's own name, in a sentence that many share."""
 
 
 class SetRow(Model):
@@ -168,7 +166,7 @@ def shared(found: Iterable[tuple[Item, str]]) -> tuple[Shared, ...]:
     """Sentences that differ in the item's name alone are one, in the order of the first."""
     by_text: dict[str, list[str]] = {}
     for item, text in found:
-        by_text.setdefault(text.replace(item.name, BLANK), []).append(item.name)
+        by_text.setdefault(alike(text, item.name), []).append(item.name)
     return tuple(
         Shared(
             text=text if len(names) > 1 else text.replace(BLANK, names[0]),

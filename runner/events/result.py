@@ -48,8 +48,7 @@ class Result(Model):
 
     @property
     def text(self) -> str:
-        told = (part if isinstance(part, str) else part.text for part in self.parts if _is_told(part))
-        return ", ".join((self.subject, *told))
+        return ", ".join((self.subject, *map(_text, filter(_is_told, self.parts))))
 
 
 def _is_told(part: Amount | str) -> bool:
@@ -64,6 +63,23 @@ def in_a_line(results: Sequence[Result], seconds: float) -> str:
     ]
     made = [one.made for one in merged if one.made]
     return ", ".join(["; ".join(one.text for one in merged), human_seconds(seconds), *made])
+
+
+def in_brief(results: Sequence[Result]) -> str:
+    """``full, 2.0 MiB copied, 1 disk of 2.0 MiB, every block verified; 3 points deleted``: beside the name of
+    their only subject. Of what else was done, nothing that came to nothing is told."""
+    acts = dict.fromkeys(one.act for one in results)
+    first, *others = (_merged([one for one in results if one.act == act]) for act in acts)
+    told = [first.parts, *(tuple(part for part in one.parts if not _is_zero(part)) for one in others)]
+    return "; ".join(filter(None, (", ".join(map(_text, filter(_is_told, parts))) for parts in told)))
+
+
+def _is_zero(part: Amount | str) -> bool:
+    return isinstance(part, Amount) and part.value == 0
+
+
+def _text(part: Amount | str) -> str:
+    return part if isinstance(part, str) else part.text
 
 
 def _merged(results: Sequence[Result]) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 MOST_NAMED = 3
@@ -42,6 +43,15 @@ class Causes:
         """The commonest first."""
         causes = [Cause(why, tuple(sorted(names))) for why, names in self._names.items()]
         return sorted(causes, key=lambda cause: -len(cause.names))
+
+
+BLANK = "…"
+"""In the place of a name, in a sentence that many share."""
+
+
+def alike(text: str, name: str) -> str:
+    """The sentence without the name, where that stands as a word."""
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", BLANK, text)
 
 
 def many(count: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, JsonValue
 
-from runner.base.units import HOUR
+from runner.base.units import written_duration
 from runner.base.yaml_nodes import resolve
 from runner.job.model import DEFAULT_RETRIES, LOCAL, Job, StepSpec
 from runner.job.selection import VARIABLE
@@ -131,17 +131,13 @@ def _of_set(job: Job) -> dict[str, Any]:
         }
     for key in ("priority", "rpo", "schedule", "fleet", "notify"):
         if (value := getattr(job, key)) is not None:
-            document[key] = _duration(value) if key == "rpo" else _written(value)
+            document[key] = written_duration(value) if key == "rpo" else _written(value)
     if job.unprotected:
         document["unprotected"] = [
             {"from": f"{one.section}.{one.entry}", **_where(one.where), "reason": one.reason}
             for one in job.unprotected
         ]
     return document
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / HOUR:g}h" if seconds % HOUR == 0 else f"{seconds:g}s"
 
 
 def _where(where: Where) -> dict[str, Any]:

@@ -146,5 +146,5 @@ def _cells(row: Row) -> dict[str, str]:
         "word": ending.word,
         "seconds": "" if row.seconds is None else human_seconds(row.seconds),
         "bytes": "" if row.bytes is None else human_bytes(row.bytes),
-        "what": row.what.removeprefix(f"{row.name}, "),
+        "what": row.what,
     }

@@ -53,20 +53,20 @@ def test_off_a_terminal_each_begin_and_end_is_a_line_and_the_totals_come_in_betw
     with SeveralConsole("VM", waiting, names, stream=stream, interval=0) as console:
         console.started("a")
         console.told("a", {"type": "node-started", "node": "snapshot", "lifetime": "job"})
-        console.ended("a", "done", "one, full")
+        console.ended("a", "done", "full", 61.0)
         console.ended("b", "failed", "no room")
     lines = [line.split("  ", 1)[1] for line in stream.getvalue().splitlines()]
     assert lines[0] == "one  starts"
     assert lines[1].startswith("1 running, 2 waiting; 0 B copied, 0 B/s, ETA unknown: 3 VMs of unknown size")
-    assert "✓ one  done: one, full" in lines and "✗ two  failed: no room" in lines
+    assert "✓ one  done: full, 1 min 01 s" in lines and "✗ two  failed: no room" in lines
 
 
-def test_what_many_warn_of_is_said_of_the_first_few() -> None:
+def test_what_many_warn_of_is_said_of_the_first_one() -> None:
     stream = io.StringIO()
     with SeveralConsole("VM", {}, NAMES, stream=stream, level="quiet") as console:
         for key, name in NAMES.items():
             console.told(key, {"type": "warned", "node": "snapshot", "text": f"tracking of {name} is switched on"})
-    assert stream.getvalue().count("switched on") == 3
+    assert stream.getvalue().count("switched on") == 1
     (cause,) = console.warnings.found
     assert len(cause.names) == 1000 and cause.why == "snapshot: tracking of … is switched on"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.base.units import MiB
-from runner.events.result import Amount, Result, document, in_a_line
+from runner.events.result import Amount, Result, document, in_a_line, in_brief
 
 MAKES = ("points", "disks")
 
@@ -52,6 +52,14 @@ def test_words_that_only_some_have_are_left_out() -> None:
 def test_a_backup_with_retention_tells_both() -> None:
     line = in_a_line([backup("a", "1"), pruned("a", 3)], 1.0)
     assert line.endswith("every new block verified; a, 3 points deleted, 1.0 s, point a/1")
+
+
+def test_beside_its_name_a_line_has_neither_that_nor_what_came_to_nothing() -> None:
+    assert in_brief([backup("a", "1")]) == "incremental, 2.0 MiB copied, every new block verified"
+    assert in_brief([backup("a", "1"), pruned("a", 0)]) == in_brief([backup("a", "1")])
+    assert in_brief([backup("a", "1"), pruned("a", 3)]).endswith("every new block verified; 3 points deleted")
+    none = backup("a", "1").model_copy(update={"parts": ("incremental", Amount(value=0, noun="bytes", label="copied"))})
+    assert in_brief([none]) == "incremental, 0 B copied"
 
 
 def test_a_program_gets_the_points_and_the_bytes_of_what_the_run_was_for() -> None:
