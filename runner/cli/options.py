@@ -52,15 +52,13 @@ only_option = click.option(
 )
 
 
+def set_option(what: str) -> Callable[[Function], Function]:
+    return click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=what)
+
+
 def job_options(function: Function) -> Function:
     """--set and --state, which say which job and which state."""
-    function = click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="Set a var of the job; may be repeated.",
-    )(function)
+    function = set_option("Set a variable of the job; may be repeated.")(function)
     return click.option(
         "--state",
         type=click.Path(path_type=Path, file_okay=False),
@@ -89,13 +87,18 @@ def renamed_option(old: str, new: str, **more: Any) -> Callable[[Function], Func
 
 def options_from(settings: tuple[str, ...], state: Path | None, **more: Any) -> Options:
     """Raises UsageError for a --set that is not NAME=VALUE."""
+    return Options(overrides=overrides_of(settings), state=state, **more)
+
+
+def overrides_of(settings: tuple[str, ...]) -> dict[str, str]:
+    """Raises UsageError for one that is not NAME=VALUE."""
     overrides = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {setting}: write NAME=VALUE")
         overrides[name] = value
-    return Options(overrides=overrides, state=state, **more)
+    return overrides
 
 
 def typed(*more: str) -> str:

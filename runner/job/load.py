@@ -29,6 +29,7 @@ from runner.job.spelling import Spelling
 from runner.job.step_checks import check_steps
 from runner.job.steps import WrittenSteps, read_steps
 from runner.job.template import TemplateReader
+from runner.job.template_variables import declared
 from runner.job.top_level import TopLevel, named, spelled
 from runner.job.variables import Unsettled, Variables, only_variables, variables_in
 from runner.step.registry import Registry
@@ -49,6 +50,29 @@ def load(
     steps, as jobs include, will do: its hosts and sections are asked for. `content` reads the files. Raises
     JobFileError with every problem."""
     return _Loader(path, registry, overrides, part, content).job()
+
+
+def settable(
+    path: Path,
+    registry: Registry,
+    overrides: Mapping[str, str],
+    content: Callable[[Path], bytes] = content_of,
+) -> dict[str, str]:
+    """Those of `overrides` whose variables the job of that file has: of several jobs each is given its own.
+    Of a file that cannot be read all of them, and `load` says why."""
+    sources = _sources(registry, overrides, content)
+    try:
+        part = sources.read(path)
+    except JobFileError:
+        return dict(overrides)
+    if sources.problems:
+        return dict(overrides)
+    known = set(named(part.entries, "vars"))
+    template = part.entries.get("template")
+    if template is not None and isinstance(template.node, Scalar) and template.node.text in job_templates():
+        known |= declared(template.node.text).keys()
+    spelled_alike = {name.replace("-", "_") for name in known}
+    return {name: text for name, text in overrides.items() if name.replace("-", "_") in spelled_alike}
 
 
 def is_part(path: Path, registry: Registry) -> bool:

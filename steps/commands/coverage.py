@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from runner.base.errors import UsageError
-from runner.cli.options import json_option, print_json
+from runner.cli.options import json_option, overrides_of, print_json, set_option
 from runner.hosts.connect import OpenHosts
 from runner.job.versions import version_of
 from runner.step.registry import Registry
@@ -33,6 +33,7 @@ from steps.metrics import of_coverage
     help="Say what a change of the job files takes out of every job, and what it adds: against a git branch, "
     "tag or commit, or a directory.",
 )
+@set_option("Set a variable of every job that has it; may be repeated.")
 @click.option("--all", "everything", is_flag=True, help="List every VM, not only those to look at.")
 @click.option(
     "--format",
@@ -53,6 +54,7 @@ def coverage(
     site: Path,
     jobs: tuple[Path, ...],
     against: str | None,
+    settings: tuple[str, ...],
     everything: bool,
     shape: str,
     metrics: Path | None,
@@ -70,11 +72,13 @@ def coverage(
         raise UsageError(
             "--against says what a change would do: metrics are of what is; leave out one of them"
         )
-    registry = Registry.installed()
+    registry, overrides = Registry.installed(), overrides_of(settings)
     if against is None:
-        found: Coverage | Comparison = _covered(site, reading.read(site, jobs, registry))
+        read = reading.read(site, jobs, registry, overrides)
+        reading.refuse_unused(overrides, [read])
+        found: Coverage | Comparison = _covered(site, read)
     else:
-        found = _compared(site, jobs, against, registry)
+        found = _compared(site, jobs, against, registry, overrides)
     if as_json:
         print_json({**found.to_json_value(), "exit_code": found.exit_code})
     elif isinstance(found, Comparison):
@@ -91,12 +95,15 @@ def _covered(site: Path, read: Read) -> Coverage:
         return judge(survey.seen(read), read.site.unprotected, str(site), datetime.now(UTC))
 
 
-def _compared(site: Path, jobs: Sequence[Path], against: str, registry: Registry) -> Comparison:
+def _compared(
+    site: Path, jobs: Sequence[Path], against: str, registry: Registry, settings: Mapping[str, str]
+) -> Comparison:
     """Raises VersionError where there is nothing to compare with."""
     version = version_of(site, against)
-    before = reading.read_at(site, jobs, registry, version)
-    now = reading.read(site, [job for job in jobs if job.exists()], registry)
+    before = reading.read_at(site, jobs, registry, version, settings)
+    now = reading.read(site, [job for job in jobs if job.exists()], registry, settings)
     reads = [before, now]
+    reading.refuse_unused(settings, reads)
     with OpenHosts() as hosts, Survey(reads, tell_warning, hosts) as survey:
         sides = [Side(survey.seen(read), read.site.unprotected) for read in reads]
     then, here = ({one.job.file for one in read.jobs} for read in reads)

@@ -51,6 +51,8 @@ class Seen:
     """What could not be read, in sentences: then nothing is called covered as a whole."""
     vcenters_unread: bool = False
     """Whether a vCenter is among them: it is unknown then which VMs are gone."""
+    jobs_unread: bool = False
+    """Whether a job file is: it is unknown then what is in no job."""
     notes: tuple[str, ...] = ()
 
 
@@ -61,7 +63,7 @@ def judge(seen: Seen, excuses: Sequence[Excuse], site: str, at: datetime) -> Cov
     matched: set[int] = set()
     for vcenter in seen.vcenters:
         why = excused.why(vcenter)
-        judged = _Judge(vcenter, seen.protections.unread, at)
+        judged = _Judge(vcenter, seen.protections.unread, seen.jobs_unread, at)
         for item in vcenter.census.everything:
             own = [one for one in by_uuid.get(item.id.lower(), ()) if one.is_of(vcenter.census.key, item.id)]
             matched.update(map(id, own))
@@ -140,6 +142,7 @@ def excused_by(vcenter: VCenterSeen, excuse: Excuse) -> Iterator[Item]:
 class _Judge:
     vcenter: VCenterSeen
     unread: Mapping[str, str]
+    jobs_unread: bool
     at: datetime
 
     def vm(self, item: Item, own: Sequence[Protection], excuse: str | None) -> VmCoverage:
@@ -190,6 +193,8 @@ class _Judge:
             return "unworkable", f"cannot be backed up: {why}"
         if not taken and item.id in self.vcenter.unsure:
             return "unknown", self.vcenter.unsure[item.id]
+        if not taken and self.jobs_unread:
+            return "unknown", "in no job that could be read" + _kept(own)
         if not taken:
             return "uncovered", "in no job" + _kept(own)
         if age is not None and (rpo is None or age <= rpo):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.base.errors import JobFileError
-from runner.job.load import load
+from runner.base.errors import JobFileError, UsageError
+from runner.job.load import load, settable
 from runner.job.model import Job
 from runner.job.sources import content_of
 from runner.job.versions import Version
@@ -21,28 +21,36 @@ SUFFIXES = (".yaml", ".yml")
 @dataclass(frozen=True)
 class Read:
     """A site, and the jobs that make restore points. `unread`: of the job files that are wrong, a sentence
-    each; what they back up is unknown. `others`: files of jobs that make none."""
+    each; what they back up is unknown. `others`: files of jobs that make none. `settings`: names of the
+    variables that a file was given."""
 
     site: Job
     jobs: tuple[BackupJob, ...]
     unread: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    settings: frozenset[str] = frozenset()
 
 
-def read(site: Path, given: Sequence[Path], registry: Registry) -> Read:
-    """As they are here: `given` are job files, and directories of them. Raises JobFileError for the site:
-    without it nothing is known."""
-    known = load(site, registry, {}, part=True)
-    return _read(known, list(_files(given)), registry, content_of)
+def read(
+    site: Path, given: Sequence[Path], registry: Registry, settings: Mapping[str, str] | None = None
+) -> Read:
+    """As they are here: `given` are job files, and directories of them; `settings` are variables, for each
+    job that has them. Raises JobFileError for the site: without it nothing is known."""
+    return _read(site, list(_files(given)), registry, content_of, settings or {})
 
 
-def read_at(site: Path, given: Sequence[Path], registry: Registry, version: Version) -> Read:
+def read_at(
+    site: Path,
+    given: Sequence[Path],
+    registry: Registry,
+    version: Version,
+    settings: Mapping[str, str] | None = None,
+) -> Read:
     """As they are in `version`; what is not there is left out. Raises JobFileError as `read`,
     VersionError where it cannot be looked at as it was."""
-    known = load(site, registry, {}, part=True, content=version.read)
-    refuse_changed(known, version)
     files = [one for one in _files(given, version) if version.has(one.path.resolve())]
-    found = _read(known, files, registry, version.read)
+    found = _read(site, files, registry, version.read, settings or {})
+    refuse_changed(found.site, version)
     for one in found.jobs:
         refuse_changed(one.job, version)
     return found
@@ -76,13 +84,26 @@ def _listed(given: Sequence[Path], version: Version | None) -> Iterator[_File]:
             yield _File(path, False)
 
 
-def _read(site: Job, files: Sequence[_File], registry: Registry, content: Callable[[Path], bytes]) -> Read:
+def _read(
+    site: Path,
+    files: Sequence[_File],
+    registry: Registry,
+    content: Callable[[Path], bytes],
+    settings: Mapping[str, str],
+) -> Read:
+    def loaded(path: Path, *, part: bool) -> Job:
+        own = settable(path, registry, settings, content) if settings else {}
+        used.update(own)
+        return load(path, registry, own, part=part, content=content)
+
+    used: set[str] = set()
     jobs: list[BackupJob] = []
     unread: list[str] = []
     others: list[str] = []
+    known = loaded(site, part=True)
     for file in files:
         try:
-            job = load(file.path, registry, {}, part=file.may_be_part, content=content)
+            job = loaded(file.path, part=file.may_be_part)
         except JobFileError as error:
             unread.append("; ".join(map(str, error.problems)))
             continue
@@ -93,4 +114,12 @@ def _read(site: Job, files: Sequence[_File], registry: Registry, content: Callab
             others.append(str(file.path))
         else:
             jobs.append(found)
-    return Read(site, tuple(jobs), tuple(unread), tuple(others))
+    return Read(known, tuple(jobs), tuple(unread), tuple(others), frozenset(used))
+
+
+def refuse_unused(settings: Mapping[str, str], reads: Sequence[Read]) -> None:
+    """Raises UsageError for a variable that no file has."""
+    used = frozenset[str]().union(*(read.settings for read in reads))
+    for name in settings:
+        if name not in used:
+            raise UsageError(f"--set {name}: no job here has a variable of that name")

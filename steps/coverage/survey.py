@@ -87,6 +87,7 @@ class Survey:
             self._protections,
             unread=tuple(dict.fromkeys(unread)),
             vcenters_unread=len(self._censuses) < len(self._vcenters),
+            jobs_unread=bool(read.unread),
             notes=tuple(dict.fromkeys(notes)),
         )
 

@@ -285,3 +285,19 @@ def test_names_from_elsewhere_are_no_markup(tmp_path: Path, capsys: Captured) ->
         assert "<b>x" not in page and "&lt;b&gt;x" in page
         _, text = shown(capsys, site.directory / "site.yaml", site.directory / "jobs", "--format", "md")
         assert r"\<b\>x\</b\>\|\*y\*" in text
+
+
+def test_a_variable_is_given_to_the_jobs_that_have_it(site: Estate, capsys: Captured) -> None:
+    """As of a set whose site is found by one, beside jobs that know of none."""
+    path = gold(site, "db*", include="${{ vars.place }}/site.yaml", vars={"repository": "main", "place": "nowhere"})
+    gold(site, "web*", name="silver")
+    point(site, "db1", timedelta(hours=3))
+    words = (site.directory / "site.yaml", site.directory / "jobs")
+    assert asked(*words)[1]["unread"][0].startswith(f"{path}:")
+    code, told = asked(*words, "--set", f"place={site.directory}")
+    assert code == 6 and told["unread"] == []
+    assert {one["vm"]: one["jobs"] for one in told["vms"]}["db1"] == ["gold"]
+    with pytest.raises(SystemExit) as left:
+        main(["coverage", *map(str, words), "--set", f"place={site.directory}", "--set", "plaice=x"])
+    assert left.value.code == 2
+    assert "no job here has a variable of that name" in capsys.readouterr().err

@@ -45,6 +45,7 @@ def judged(
     repositories_unread: dict[str, str] | None = None,
     unread: tuple[str, ...] = (),
     vcenters_unread: bool = False,
+    jobs_unread: bool = False,
     **census: Any,
 ) -> Coverage:
     vcenter = VCenterSeen("prod", FakeCensus(items, **census))
@@ -52,7 +53,7 @@ def judged(
     for one, why in vcenter.census.unreadable.items():  # type: ignore[attr-defined]
         vcenter.unsure[one] = why
     found = Protections(list(protections), unread=repositories_unread or {})
-    seen = Seen([vcenter], found, unread=unread, vcenters_unread=vcenters_unread)
+    seen = Seen([vcenter], found, unread=unread, vcenters_unread=vcenters_unread, jobs_unread=jobs_unread)
     return judge(seen, excuses or [], "site.yaml", NOW)
 
 
@@ -174,3 +175,9 @@ def test_points_of_the_same_uuid_in_another_vcenter_are_not_this_vms() -> None:
 def test_a_vm_in_no_job_says_that_there_are_points_of_it() -> None:
     (one,) = judged([item("vm1", 1)], protection(1, 900, points=3)).vms
     assert one.why == "in no job, though there are 3 points of it"
+
+
+def test_where_a_job_file_could_not_be_read_nothing_is_said_to_be_in_no_job() -> None:
+    found = judged([item("vm1", 1), item("vm2", 2)], taken={1: gold()}, jobs_unread=True, unread=("b.yaml:3: x",))
+    assert {one.vm: one.state for one in found.vms} == {"vm2": "unknown", "vm1": "no-point"}
+    assert found.vms[-1].why == "in no job that could be read"
