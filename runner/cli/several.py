@@ -217,11 +217,18 @@ class _Running:
                 self._console.note(text)
             if gone.error is not None:
                 self._fail(f"what its run holds was not released: {gone.error}", gone.item.name)
+        for rule, why in found.items.unfit.items():
+            # Others may fit enough for `at-least`.
+            self._warn(f"the rule '{rule}' of {one.job.name} fits no {found.noun}{why and f': {why}'}")
         for unread in found.items.unread:
             why = f"whether it is selected cannot be told: {unread.why}"
             self._console.note(f"{unread.item.path}: {why}")
             self._fail(why, unread.item.name)
         self._found.sets.append(document_of_set(one))
+
+    def _warn(self, text: str) -> None:
+        self._found.warnings.append(text)
+        self._console.note(text)
 
     def _fail(self, why: str, name: str) -> None:
         self._found.codes.append(1)

@@ -74,7 +74,9 @@ class Beds:
 
         fitting = [item for item in self.everything if not where.any or fits(item, where.any)]
         chosen = tuple(item for item in fitting if not fits(item, where.none))
-        return Items(chosen, tuple(LeftOut(item, "not", by_rule=True) for item in fitting if item not in chosen))
+        left_out = tuple(LeftOut(item, "not", by_rule=True) for item in fitting if item not in chosen)
+        unfit = [rule for rule in where.any if not any(fits(item, [rule]) for item in self.everything)]
+        return Items(chosen, left_out, {f"name {rule.name}": "no item has it" for rule in unfit})  # type: ignore[attr-defined]
 
     def detailed(self, items: Sequence[Item]) -> tuple[Item, ...]:
         return tuple(items)

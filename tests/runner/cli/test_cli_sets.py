@@ -433,6 +433,14 @@ def test_of_two_sets_of_one_name_none_takes_what_the_other_holds_for_gone(estate
     assert estate.call("run", "other.yaml")[0] == 0 and estate.moments() == set()
 
 
+def test_a_rule_that_fits_nothing_is_told_though_others_fit_enough(estate: Estate) -> None:
+    estate.write(select={"any": [{"name": "apple"}, {"name": "oak-*"}]})
+    estate.go()
+    code, out, err = estate.call("run", "gold.yaml", "--json")
+    assert code == 0 and "! the rule 'name oak-*' of gold fits no item: no item has it" in err, err
+    assert json.loads(out)["warnings"] == ["the rule 'name oak-*' of gold fits no item: no item has it"]
+
+
 def test_one_that_is_named_runs_now_and_an_execution_that_was_cut_short_is_still_resumed(estate: Estate) -> None:
     estate.go("id-a")
     with estate.start("run", "gold.yaml", "--parallel", "1") as process:
