@@ -15,7 +15,7 @@ from runner.base.units import human_bytes, human_seconds
 from runner.cli.options import print_json
 from runner.console.tables import print_table
 from runner.engine.checkpoint import RunRecord
-from runner.events.outcomes import ENDINGS
+from runner.events.outcomes import ENDINGS, JobOutcome
 from runner.report.labels import clock
 
 SET_STATUS_SCHEMA_VERSION = 1
@@ -87,6 +87,8 @@ def _state(one: OneStatus) -> str:
     newest = one.newest
     if one.holder is not None:
         return "running"
+    if (without := _without_run(one)) is not None:
+        return ENDINGS[without].word
     if newest is None:
         return "not run yet"
     if newest.phase == "finished":
@@ -97,6 +99,15 @@ def _state(one: OneStatus) -> str:
     how = f"{ENDINGS[known].word}; " if known in ENDINGS and known != "unfinished" else ""  # type: ignore[index]
     left = ": only the cleanup is left" if newest.phase == "unwinding" else ""
     return f"{how}resumable{left}"
+
+
+def _without_run(one: OneStatus) -> JobOutcome | None:
+    """What came of it last, where that has no run: its newest one is of an earlier night then."""
+    newest, last = one.newest, one.last
+    if last is None or last.run or (newest is not None and newest.is_unfinished):
+        return None
+    # One that was killed said nothing, and may have been done.
+    return next((known for known in ENDINGS if known == last.outcome and known != "unfinished"), None)
 
 
 def _why(one: OneStatus) -> str:
