@@ -122,9 +122,9 @@ def _program() -> str:
 def _writes(job: Job, options: Options) -> Sequence[str]:
     """Directories on this machine, beside those in the account's home."""
     found = [] if options.state is None else [str(options.state.absolute())]
-    place = job.state_place
-    if place is not None and job.hosts[place.host] == LOCAL:
-        found.append(place.path)
+    for place in (job.state_place, job.slots_place):
+        if place is not None and job.hosts[place.host] == LOCAL:
+            found.append(place.path)
     for section in job.sections.values():
         places = [entry.writes() for entry in section.values()]
         found += [place.path for place in places if place is not None and job.hosts[place.host] == LOCAL]
@@ -138,6 +138,13 @@ def _warn(service: Service, now: datetime) -> None:
             "write it as {file: …}, which becomes a credential",
             file=sys.stderr,
         )
+    for path in service.writes:
+        if not Path(path).exists():
+            print(
+                f"{service.file}: {path} is not there, and the service may not make it: make it, for "
+                f"{service.account.name} to write into",
+                file=sys.stderr,
+            )
     for moment in left_out(service.schedule, now):
         print(
             f"{service.file}: clocks skip {moment:%Y-%m-%d %H:%M} in {service.schedule.timezone}, and "

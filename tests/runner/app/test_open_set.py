@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runner.app import open_set
+from runner.app.afterwards import Ended
 from runner.app.open_set import OpenSet, Which
 from runner.app.options import Options, read_job
 from tests.runner.toy_sets import installed, set_of
@@ -46,3 +49,25 @@ def test_ages_that_cannot_be_read_keep_nobody_from_a_backup(tmp_path: Path) -> N
     path = set_of(tmp_path, *LINES, steps=PICK)
     (tmp_path / "items.ages").write_text("unreadable\n")
     assert ages(path) == dict.fromkeys(("db1", "db2", "db3"), float("inf"))
+
+
+def test_a_cause_that_children_share_is_what_a_notice_is_given_and_not_a_sentence_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Ended] = []
+    monkeypatch.setattr(open_set, "afterwards", lambda workspace, ended: told.extend(ended))
+    path = set_of(tmp_path, *LINES, steps=PICK)
+    options = Options(state=tmp_path / "state")
+    with OpenSet(read_job(path, options), options, threading.Event(), ()) as opened:
+        opened.choose(Which())
+        for name in ("db1", "db2", "db3"):
+            shared = {"login vcenter prod": "the login was refused"} if name != "db3" else {}
+            document: dict[str, Any] = {"outcome": "failed", "shared": shared}
+            opened.ended(f"id-{name}", document, 1, f"{name}: discover: it failed")
+        opened.finish()
+    assert [(one.name, one.error) for one in told] == [
+        ("db1", "login vcenter prod: the login was refused"),
+        ("db2", "login vcenter prod: the login was refused"),
+        ("db3", "db3: discover: it failed"),
+        ("", ""),
+    ]

@@ -82,6 +82,20 @@ def test_files_of_secrets_become_credentials_that_the_run_finds(jobs: Path, monk
     assert "vc-password" in gold
 
 
+def test_where_limits_are_shared_is_written_into_and_what_is_not_there_is_told(
+    jobs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below ProtectSystem=strict nothing can be made."""
+    gold, there = jobs / "gold.yaml", jobs / "there"
+    there.mkdir()
+    gold.write_text(f"{gold.read_text()}slots: {{host: local, path: {there}}}\n")
+    assert timers(jobs) == 0
+    assert f"-{there}" in units(jobs)["sendense-gold.service"]
+    told = capsys.readouterr().err
+    assert f"{gold}: /srv/backup is not there, and the service may not make it" in told
+    assert str(there) not in told
+
+
 def test_a_secret_in_the_environment_is_told_with_what_to_write_instead(
     jobs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
