@@ -181,6 +181,8 @@ def run(
 
 
 def _print_outcome(found: Several, jobs: Sequence[Path], sets: Sequence[Job], options: Options) -> None:
+    if sets and not found.sets and len(jobs) == 1:
+        return  # why it could not begin was said
     if sets:
         again = f"{options.command('run', sets[0].file)} --unfinished" if len(jobs) == 1 else ""
         found.print_outcome(again, sys.stderr)
