@@ -163,8 +163,10 @@ class Totals:
         if unknown := left.count(None):
             return f"ETA unknown: {counted(unknown, self.noun)} of unknown size"
         copied = self.copied
-        if not copied or at - self.began < WINDOW:
-            return "ETA unknown: no speed was measured yet"
+        if not copied:
+            return "ETA unknown: nothing was copied yet"
+        if at - self.began < WINDOW:
+            return f"ETA unknown: it began less than {WINDOW:g} s ago"
         seconds = sum(filter(None, left)) * (at - self.began) / copied
         bound = any(one.at_most for one in (*self.waiting.values(), *self._expected.values()))
         return f"{'at most ' if bound else ''}{human_seconds(seconds)} left"

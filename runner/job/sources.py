@@ -134,7 +134,7 @@ class Sources:
                 entries[key] = entry
             elif key in ONCE:
                 other = below.at
-                self._say(entry.at, f"{key} stand in {other.file}:{other.line} too: {ONCE[key]}")
+                self._say(entry.at, f"`{key}` stands in {other.file}:{other.line} too: {ONCE[key]}")
             elif key in self._merged and isinstance(below.node, Mapping) and isinstance(entry.node, Mapping):
                 both = {**below.node.entries, **entry.node.entries}
                 entries[key] = Entry(

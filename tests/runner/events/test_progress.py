@@ -52,7 +52,7 @@ def test_the_time_that_is_left_is_told_from_what_all_took_so_far() -> None:
     ("waiting", "copied", "told"),
     [
         pytest.param({"b": Waiting(None), "c": Waiting(None)}, MiB, "ETA unknown: 2 VMs of unknown size", id="sizes"),
-        pytest.param({"b": Waiting(MiB)}, 0, "ETA unknown: no speed was measured yet", id="speed"),
+        pytest.param({"b": Waiting(MiB)}, 0, "ETA unknown: nothing was copied yet", id="speed"),
         pytest.param({"b": Waiting(MiB, at_most=True)}, MiB, "at most 1 min 40 s left", id="bound"),
         pytest.param({}, MiB, "", id="nothing left"),
     ],
@@ -64,6 +64,14 @@ def test_where_it_cannot_be_known_it_says_so(waiting: dict[str, Waiting], copied
         found.running["a"].add(progress(copied), 1.0)
     found.end("a", is_done=True)
     assert found.eta(SECOND) == told
+
+
+def test_a_speed_of_the_first_seconds_tells_no_end() -> None:
+    found = totals(a=Waiting(MiB))
+    found.start("a", 0.0)
+    found.running["a"].add(progress(MiB // 2), 1.0)
+    assert found.eta(9.0) == "ETA unknown: it began less than 10 s ago"
+    assert found.eta(10.0).endswith(" left")
 
 
 def test_each_is_counted_once_also_one_that_waits_again() -> None:

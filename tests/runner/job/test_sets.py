@@ -246,4 +246,4 @@ def test_what_all_share_is_said_once(tmp_path: Path, line: str) -> None:
     key = line.partition(":")[0]
     write(tmp_path, line + "\n", "site.yaml")
     (found,) = problems(tmp_path, "include: site.yaml\n" + JOB + line + "\n")
-    assert found.startswith(f"17:1: {key} stand in site.yaml:1 too")
+    assert found.startswith(f"17:1: `{key}` stands in site.yaml:1 too")
