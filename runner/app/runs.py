@@ -115,7 +115,7 @@ def _answer(workspace: Workspace, record: RunRecord) -> Result:
             by=account(),
         )
     )
-    text = "it was done already, by a process that its controller lost sight of"
+    text = "it was done already, before this execution was cut short"
     workspace.bus.emit(Warned(node=EARLIER, text=text))
     alarms = "; ".join(record.alarms)
     finished = RunFinished(

@@ -44,15 +44,16 @@ class Ended:
 
     @classmethod
     def of(cls, file: Path, result: Result, summary: RunSummary, makes: Collection[str]) -> Ended:
-        """`makes`: see `Registry.makes`. Of a child of a set its name, its seconds and the rest stand beside
-        what is told."""
-        what = []
+        """`makes`: see `Registry.makes`. Of a child of a set its name, its outcome and its seconds stand
+        beside what is told."""
+        is_child, what = result.job.child_of is not None, list[str]()
         if summary.results:
-            is_child = result.job.child_of is not None
             line = in_brief(summary.results) if is_child else in_a_line(summary.results, summary.seconds)
             what.append(line)
         what += [f"{failure.name}: {failure.text}" for failure in failures(summary)]
-        told = "; ".join(what or [verdict(summary).line])
+        if not what and not (is_child and summary.outcome in ("done", "interrupted")):
+            what.append(verdict(summary).line)
+        told = "; ".join(what)
         return cls(
             file,
             result.job.name,

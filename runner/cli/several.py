@@ -22,7 +22,7 @@ from runner.console.plain import Level
 from runner.console.several import SeveralConsole
 from runner.events.events import Event, Warned
 from runner.events.journal import Journal
-from runner.events.outcomes import JobOutcome
+from runner.events.outcomes import ENDINGS, JobOutcome
 from runner.events.progress import Waiting
 from runner.job.model import Job
 from runner.report.several import SeveralReports
@@ -261,7 +261,8 @@ def _cause(ended: ChildEnded, told: Ended) -> str:
     """What others may have failed at as well: first what they are known to share, else the sentence."""
     if shared := causes_of(ended.document):
         return next(f"{cause}: {why}" if why else cause for cause, why in shared.items())
-    failures = told.details.get("failures") or [{"text": told.error or told.what}]
+    otherwise = told.error or told.what or ENDINGS[told.outcome].word
+    failures = told.details.get("failures") or [{"text": otherwise}]
     return str(failures[0]["text"])
 
 

@@ -125,8 +125,9 @@ class SeveralConsole:
             if not is_done or not (self._is_live or self._level == "quiet"):
                 # What came of a run without results begins with its outcome.
                 what = what.removeprefix(f"{ending.word.capitalize()}: ")
-                took = f", {human_seconds(seconds)}" if is_done and seconds is not None else ""
-                self._say(f"{ending.mark} {self._names[key]}  {ending.word}: {what}{took}", ending.colour)
+                took = human_seconds(seconds) if is_done and seconds else ""
+                told = ": ".join(filter(None, (ending.word, ", ".join(filter(None, (what, took))))))
+                self._say(f"{ending.mark} {self._names[key]}  {told}", ending.colour)
             self._show(lambda: self._face.tick(self._totals, time.monotonic()))
 
     def _say(self, text: str, style: str = "") -> None:

@@ -169,6 +169,7 @@ def test_a_stop_ends_all_in_order_and_what_waited_does_not_begin(estate: Estate)
         err = process.communicate(timeout=60)[1]
     assert process.returncode == 130, err
     assert "✗ 3 of 3 items are not done, 1 not started" in err
+    assert ["2 items", "interrupted", "apple, beech"] in [line.split("  ") for line in err.splitlines()]
     assert estate.outcomes() == {"apple": "interrupted", "beech": "interrupted", "cedar": ""}
     assert len(estate.runs()) == 2
     estate.go()
