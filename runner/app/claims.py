@@ -30,12 +30,11 @@ class Limits:
         self._world = world
         self._nodes = nodes
         hosts, sections = named_by(job)
+        self._named = hosts
         self._hosts = {
             name: spec for name in hosts if isinstance(spec := job.hosts[name], SshSpec) and spec.limited
         }
-        self._entries: list[tuple[str, Section]] = [
-            (name, job.sections[section][name]) for section, name in sections
-        ]
+        self._entries = _entries(job, sections)
 
     @property
     def any(self) -> bool:
@@ -57,6 +56,10 @@ class Limits:
             found.append(Claim.share(resource, at_once.disks, spec.limits.disks, what))
         return tuple(replace(one, amount=rounded(writes or 0)) if one.writes else one for one in found)
 
+    def needs(self, item: Item) -> frozenset[str]:
+        """See `Request.needs`."""
+        return _needs(self._named, self._entries, item)
+
     def rooms(self, items: Sequence[Item]) -> tuple[Room, ...]:
         """How to measure what their claims name. Raises SendenseError."""
         ctx = self._world.unheard("room")
@@ -71,6 +74,21 @@ class Limits:
         holder = holder_of(run, self._job.name, self._world.execution)
         directory = posixpath.join(place.path, DIRECTORY)
         return Slots(self._world.lasting_host(place.host), directory, holder, place.ready)
+
+
+def needs_of(job: Job) -> frozenset[str]:
+    """See `Request.needs`: of a job that is no set."""
+    hosts, sections = named_by(job)
+    return _needs(hosts, _entries(job, sections), Item(id="", name="", path=""))
+
+
+def _entries(job: Job, sections: Iterable[tuple[str, str]]) -> list[tuple[str, Section]]:
+    return [(name, job.sections[section][name]) for section, name in sections]
+
+
+def _needs(hosts: Iterable[str], entries: Iterable[tuple[str, Section]], item: Item) -> frozenset[str]:
+    causes = (cause for name, entry in entries for cause in entry.causes(name, item))
+    return frozenset((*(f"host {name}" for name in hosts), *causes))
 
 
 def nodes_at_once(claims: Iterable[Claim], nodes: int) -> int:

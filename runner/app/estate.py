@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from runner.app.claims import nodes_at_once
+from runner.app.claims import needs_of, nodes_at_once
 from runner.app.elsewhere import node_host, require_shared_records
 from runner.app.open_set import Member, OpenSet, Which
 from runner.app.options import Options
@@ -95,7 +95,14 @@ class Estate:
         return [
             self._sets[member.file].request(member, at(self._hosts[member.file]))
             if member.item is not None
-            else Request(member.key, member.called, at(self._hosts[member.file]), next(ages))
+            else Request(
+                member.key,
+                member.called,
+                at(self._hosts[member.file]),
+                next(ages),
+                job=member.file,
+                needs=needs_of(self._jobs[member.file][0]),
+            )
             for member in self.members.values()
         ]
 

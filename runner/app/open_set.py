@@ -202,7 +202,7 @@ class OpenSet:
     def _see_limits(self, members: Sequence[Member]) -> None:
         items = [member.item for member in members if member.item is not None]
         # What differs between children stands in no name of an entry or host.
-        limits = Limits(child(self.job, items[0]), self._workspace.world, self._options.nodes)
+        self._limits = limits = Limits(child(self.job, items[0]), self._workspace.world, self._options.nodes)
         self._claims = {
             member.item.id: limits.claims(member.item, member.expected)
             for member in members
@@ -239,7 +239,8 @@ class OpenSet:
         made = self._newest.get(member.item.id.lower())
         age = float("inf") if made is None else (now() - made).total_seconds()
         level = 0 if priority is None else priority.level
-        return Request(member.key, member.called, (*self.claims(member), *placed), age, level)
+        claims, needs = (*self.claims(member), *placed), self._limits.needs(member.item)
+        return Request(member.key, member.called, claims, age, level, job=self.job.name, needs=needs)
 
     def claims(self, member: Member) -> tuple[Claim, ...]:
         """What it takes of limits."""

@@ -14,11 +14,10 @@ from typing import Self
 from pydantic import JsonValue
 
 from runner.base.errors import LockLostError, SendenseError
-from runner.base.units import HOUR
-from runner.sets.breaker import Breaker
+from runner.sets.breaker import UNPROVEN, Breaker
 from runner.sets.queue import CountDown, Queue
 from runner.sets.request import Request
-from runner.sets.room import Rooms
+from runner.sets.room import UNREACHED, Rooms
 from runner.sets.sharing import Sharing
 from runner.sets.slots import Slots
 from runner.sets.waiting import MINE, Lack, Waiting
@@ -26,9 +25,6 @@ from runner.step.items import Room
 
 SLOTS = "slots place"
 """The cause that all children share while nobody can tell what others hold."""
-
-UNREACHED = 1 * HOUR
-"""Seconds for which a slots place that does not answer is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +88,7 @@ class Admission:
         with self._changing:
             now = self._clock()
             for request in requests:
-                self._queue.put(request, now)
+                self._enter(request, now)
         self._changed.set()
 
     def withdraw(self, identities: Iterable[str]) -> None:
@@ -100,33 +96,38 @@ class Admission:
         with self._changing:
             for identity in identities:
                 self._queue.withdraw(identity)
+                self._breaker.withdraw(identity)
 
     @property
     def waiting(self) -> int:
         """How many wait."""
         with self._changing:
-            return self._queue.count(MINE)
+            return self._queue.count(MINE) + self._breaker.count
 
     def admit(self, room: int) -> list[Request]:
         """Those that are to be started now, at most `room` of them; they hold what they need until
         `release`."""
         with self._changing:
             self._changed.clear()
+            for kept in self._breaker.freed():
+                self._enter(kept.request, kept.since)
+            for kept in self._breaker.tries():
+                self._queue.put(kept.request, kept.since)
             if self.waiting and self._breaker.room(1):
                 self._rooms.measure()
             chosen = self._choose(self._breaker.room(room))
             for one in chosen:
                 self._admitted[one.request.id] = one.request
-                self._breaker.began(one.request.id)
+                self._breaker.began(one.request)
             self._refuse_hopeless()
             return [one.request for one in chosen]
 
     def told(self, identity: str, event: Mapping[str, JsonValue]) -> None:
         """An event of that child, as events.jsonl has it: that it got anywhere lets more begin."""
         with self._changing:
-            before = self._breaker.room(2)
+            before = self._breaker.room(UNPROVEN)
             self._breaker.told(identity, event)
-            if self._breaker.room(2) > before:
+            if self._breaker.room(UNPROVEN) > before:
                 self._changed.set()
 
     def release(
@@ -140,11 +141,13 @@ class Admission:
             self._queue.release(identity)
             if self._sharing is not None:
                 self._sharing.release(identity)
-            again = self._breaker.ended(identity, causes or {}, self.waiting)
+            again = self._breaker.ended(request, causes or {})
             if failed or causes:
                 self._rooms.expire()
+            if causes:
+                self._keep_concerned()
             if again:
-                self._queue.put(request, self._clock())
+                self._enter(request, self._clock())
             if not self.waiting:
                 self._choose(0)  # others hear of it now
         self._changed.set()
@@ -164,13 +167,15 @@ class Admission:
     def waits_for(self, identity: str) -> str:
         """In words: ``1 of 8 disks read in vCenter prod at once (7 in use)``; empty if it does not wait."""
         with self._changing:
+            if why := self._breaker.why(identity):
+                return why
             if not self._queue.is_waiting(identity):
                 return ""
             if self._trouble is not None:
                 return f"the place where runners share limits: {self._trouble}"
             if self._sharing is not None and self._sharing.unread:
                 return self._sharing.unread
-            return self._breaker.why() or self._in_words(self._queue.waits_for(identity))
+            return self._in_words(self._queue.waits_for(identity))
 
     def due(self) -> float:
         """Seconds until `admit` may answer otherwise without a `put`, `told` or `release` of ours; infinite
@@ -187,50 +192,68 @@ class Admission:
 
     # Within.
 
+    def _enter(self, request: Request, since: float) -> None:
+        if not self._breaker.keep(request, since):
+            self._queue.put(request, since)
+
+    def _keep_concerned(self) -> None:
+        """Those in the queue that would meet what is broken wait outside."""
+        for one in [one for one in self._queue.waiting() if self._breaker.concerns(one.request)]:
+            self._queue.withdraw(one.request.id)
+            self._breaker.keep(one.request, one.since)
+
     def _choose(self, room: int) -> list[Waiting]:
         if self._sharing is None:
             return self._queue.admit(CountDown(room).one_more)
         try:
             chosen = self._sharing.decide(room)
         except LockLostError as error:
-            self._refuse(self._queue.waiting(), error.message, SLOTS)
+            self._refuse_all(error)
         except SendenseError as error:
             if self._trouble is None:
                 self._trouble_since = self._counts_on()
             self._trouble = error
             if not error.transient or self._counts_on() - self._trouble_since > UNREACHED:
-                self._refuse(self._queue.waiting(), error.message, SLOTS)
+                self._refuse_all(error)
         else:
             self._trouble = None
             return chosen
         return []
 
     def _refuse_hopeless(self) -> None:
-        if (given_up := self._breaker.given_up) is not None:
-            self._refuse(self._queue.waiting(), given_up[1], given_up[0])
+        for cause, sentence, requests in self._breaker.given_up():
+            self._refuse(requests, sentence, cause)
         for resource in self._rooms:
-            while not self._queue.used(resource) and (one := self._queue.first_at(resource)) is not None:
+            # Whoever holds it may free some by its end; what does not answer may later.
+            if self._queue.is_held(resource) or self._rooms.may_answer(resource):
+                continue
+            while (one := self._queue.first_at(resource)) is not None:
                 lack = self._queue.lack_of(one, resource)
                 if lack is None or lack.reserved:
                     break
-                self._refuse([one], self._no_room(one, resource), f"no room: {resource}")
+                self._refuse([one.request], self._no_room(lack), f"no room: {lack.claim.what}")
 
-    def _no_room(self, one: Waiting, resource: str) -> str:
-        if (failure := self._rooms.failures.get(resource)) is not None:
+    def _no_room(self, lack: Lack) -> str:
+        if (failure := self._rooms.failures.get(lack.claim.resource)) is not None:
             return f"nobody can tell whether there is room: {failure}"
-        return f"it waits for {self._in_words(self._queue.lack_of(one, resource))}, and nothing will free any"
+        return f"it waits for {lack.claim.what}, and nothing will free any"
 
-    def _refuse(self, requests: Iterable[Waiting], why: str, shared: str) -> None:
-        for one in tuple(requests):
-            self._queue.withdraw(one.request.id)
-            self._refused.append(Refused(one.request, why, shared))
+    def _refuse_all(self, error: SendenseError) -> None:
+        self._refuse([one.request for one in self._queue.waiting()], error.message, SLOTS)
+
+    def _refuse(self, requests: Iterable[Request], why: str, shared: str) -> None:
+        for request in requests:
+            self._queue.withdraw(request.id)
+            self._breaker.withdraw(request.id)
+            self._refused.append(Refused(request, why, shared))
 
     def _in_words(self, lack: Lack | None) -> str:
         if lack is None:
             return "a free place to run"
         claim = lack.claim
         if claim.resource in self._rooms:
-            return claim.what
+            failure = self._rooms.failures.get(claim.resource)
+            return claim.what if failure is None else f"{claim.what}, which nobody can tell now: {failure}"
         share = f"all {claim.limit}" if claim.divided else f"{claim.amount} of {claim.limit}"
         used = "kept for one that waits longer" if lack.reserved else f"{claim.limit - lack.left} in use"
         return f"{share} {claim.what} ({used})"

@@ -75,6 +75,11 @@ class Queue:
         found = self._resources.get(resource)
         return 0 if found is None else found.used
 
+    def is_held(self, resource: str) -> bool:
+        """Whether anybody works who named it, though it may take nothing that is counted."""
+        found = self._resources.get(resource)
+        return found is not None and bool(found.limits)
+
     def put(
         self, request: Request, now: float, *, since: float | None = None, owner: str = MINE, passed: int = 0
     ) -> None:

@@ -23,3 +23,8 @@ class Request:
     """A lower one goes first, whatever the ages."""
     writes: int | None = None
     """Bytes that it is expected to write into its repository at most; None where nobody can say."""
+    job: str = ""
+    """Whose: the set's name, or the file of a job that is none. What a cause concerns that nobody names is
+    all of it."""
+    needs: frozenset[str] = frozenset()
+    """Causes that it would meet and others may not, as `SendenseError.shared` names them: ``host store``."""

@@ -7,8 +7,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from runner.base.errors import SendenseError
+from runner.base.units import HOUR, MINUTE
 from runner.sets.queue import Queue
 from runner.step.items import Room
+
+UNREACHED = 1 * HOUR
+"""Seconds for which what does not answer is waited for: a vCenter or a host that restarts."""
 
 
 class Rooms:
@@ -21,6 +25,8 @@ class Rooms:
         self._due = dict.fromkeys(self._rooms, -math.inf)
         self.failures: dict[str, SendenseError] = {}
         """Resource → why it could not be measured."""
+        self._failing: dict[str, float] = {}
+        """Resource → since when."""
 
     def __contains__(self, resource: str) -> bool:
         return resource in self._rooms
@@ -36,6 +42,13 @@ class Rooms:
         """What came of a child may have changed them."""
         self._due = dict.fromkeys(self._rooms, -math.inf)
 
+    def may_answer(self, resource: str) -> bool:
+        """Whether it could not be measured, and may be if it is asked again."""
+        failure = self.failures.get(resource)
+        if failure is None or not failure.transient:
+            return False
+        return self._clock() - self._failing[resource] <= UNREACHED
+
     def measure(self) -> None:
         """Those whose time it is."""
         now = self._clock()
@@ -47,4 +60,8 @@ class Rooms:
                 left = room.measure(self._queue.holding.keys())
             except SendenseError as error:
                 self.failures[resource] = error
+                self._failing.setdefault(resource, now)
+                self._due[resource] = now + min(room.every, MINUTE)
+            else:
+                self._failing.pop(resource, None)
             self._queue.set_capacity(resource, left)

@@ -82,6 +82,11 @@ class Section(JobModel):
         `item` may be of another section's entry: a repository counts its disks."""
         return ()
 
+    def causes(self, name: str, item: Item) -> tuple[str, ...]:
+        """What can break of the entry that the job calls `name`, and of what `item` stands on behind it, as
+        `SendenseError.shared` says it: who names none of that goes on. Asks nobody."""
+        return ()
+
     @property
     def limited(self) -> str:
         """The field by which runs on this entry wait for each other, as it is spelled; empty if none is

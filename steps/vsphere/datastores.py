@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.base.errors import SendenseError
-from steps.vsphere import vmomi
+from steps.vsphere import causes, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.names import DatastoreFile, datastore_file, unescape
 from steps.vsphere.properties import read, read_all, read_many
@@ -85,7 +85,7 @@ class DatastoreFills(SendenseError):
             f"datastore {datastore} has {free:.1f} % free, stop-below is {least:g} %, and the snapshot of "
             f"{vm} grows there: it is released, and the run ends; free some space, then run again"
         )
-        self.shared = f"no room on datastore {datastore}"
+        self.shared = causes.no_room(datastore)
 
 
 def filling(client: Client, vm: str, name: str, stores: set[str], least: float) -> DatastoreFills | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runner.base.units import MINUTE
+from steps.vsphere import causes
 from steps.vsphere.errors import LoginRefused, NotReached, NotTrusted, Unreachable
 
 REFUSED_FOR = 10 * MINUTE
@@ -47,8 +48,8 @@ def shared_by_all(name: str) -> Iterator[None]:
     try:
         yield
     except LoginRefused as error:
-        error.shared = f"login vcenter {name}"
+        error.shared = causes.login(name)
         raise
     except (NotReached, NotTrusted, Unreachable) as error:
-        error.shared = f"vcenter {name}"
+        error.shared = causes.unreached(name)
         raise

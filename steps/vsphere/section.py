@@ -16,6 +16,7 @@ from runner.hosts.secrets import SecretRef
 from runner.step.context import Context
 from runner.step.items import Claim, Item
 from runner.step.section import Section
+from steps.vsphere import causes
 from steps.vsphere.limits import VCenterLimits, claims
 from steps.vsphere.rule import Rule
 
@@ -104,6 +105,10 @@ class VCenter(Section):
 
     def claims(self, ctx: Context, name: str, item: Item) -> tuple[Claim, ...]:
         return tuple(claims(self.limits, self.min_free, name, item))
+
+    def causes(self, name: str, item: Item) -> tuple[str, ...]:
+        stores = (causes.no_room(store.name) for store in item.stands_on.get("datastore", ()))
+        return (causes.login(name), causes.unreached(name), *stores)
 
     @property
     def authority(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from runner.base.errors import SendenseError
+from runner.base.errors import SendenseError, TransientError
 from runner.base.units import GiB
 from runner.sets.admission import Admission
 from runner.sets.request import Request
@@ -84,3 +84,53 @@ def test_a_failure_has_it_measured_again_at_once():
     queue.release("b", failed=True)
     place.free = 4 * GiB
     assert begun(queue) == []
+
+
+FREE = "datastore 12 free space"
+
+
+def on_datastore(name: str) -> Request:
+    return Request(name, name, (Claim(FREE, 0, UNCOUNTED, "20 % free on datastore ds1"),), 0.0)
+
+
+def test_what_is_short_while_a_snapshot_stands_there_is_waited_for_until_nobody_can_free_any():
+    place = Place(1)
+    clock = lambda: place.now  # noqa: E731
+    queue = Admission(rooms=[Room(FREE, lambda living: place.free)], clock=clock, counts_on=clock)
+    queue.put(*(on_datastore(name) for name in "abc"))
+    assert [one.id for one in queue.admit(1)] == ["a"]
+    place.free = -1
+    place.now += 60
+    assert queue.admit(9) == [] and queue.refused() == []
+    assert queue.waits_for("b") == "20 % free on datastore ds1"
+    queue.release("a")
+    assert queue.admit(9) == []
+    assert {one.request.id: one.shared for one in queue.refused()} == dict.fromkeys(
+        "bc", "no room: 20 % free on datastore ds1"
+    )
+
+
+def test_what_does_not_answer_for_a_moment_is_asked_again_and_refuses_nobody_for_an_hour():
+    now, answers = [0.0], [False]
+
+    def measure(living: Collection[str]) -> float:
+        if not answers[0]:
+            raise TransientError("prod does not answer")
+        return 1
+
+    queue = Admission(rooms=[Room(FREE, measure, every=600)], clock=lambda: now[0], counts_on=lambda: now[0])
+    queue.put(on_datastore("a"), on_datastore("b"))
+    assert queue.admit(1) == [] and queue.refused() == []
+    assert "prod does not answer" in queue.waits_for("a")
+    assert queue.due() == 60
+    answers[0] = True
+    now[0] += 60
+    assert [one.id for one in queue.admit(1)] == ["a"]
+    queue.release("a", failed=True)
+    answers[0] = False
+    for _ in range(61):
+        assert queue.admit(1) == [] and queue.refused() == []
+        now[0] += 60
+    assert queue.admit(1) == []
+    (refused,) = queue.refused()
+    assert "prod does not answer" in refused.why and queue.waiting == 0
