@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from runner.base.errors import Interrupted, SendenseError
 from runner.base.waiting import LOOK
 from runner.sets.admission import Admission
 from runner.sets.request import Request
+from runner.sets.sharing import LONGEST_PAUSE
 from runner.step.context import Context
 from runner.step.items import Item
 
@@ -35,10 +37,26 @@ class OwnTurns:
             _wait(ctx, queue, request)
             world = self._workspace.world
             world.most_at_once = nodes_at_once(claims, self._workspace.options.nodes)
-            try:
+            with _kept(queue):
                 yield
-            finally:
-                queue.release(request.id)
+
+
+@contextmanager
+def _kept(queue: Admission) -> Iterator[None]:
+    """Others hear that this run lives, and what it holds is not void after a session to them broke."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(min(max(queue.due(), LOOK), LONGEST_PAUSE)):
+            queue.admit(0)
+
+    thread = threading.Thread(target=look, name="turn", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _wait(ctx: Context, queue: Admission, request: Request) -> None:

@@ -72,7 +72,9 @@ class Slots:
         self._lock.take()
 
     def look(self) -> Seen:
-        """Raises SendenseError."""
+        """Raises LockLostError as `write` does, and SendenseError."""
+        # Who works for hours writes nothing: a session that broke is made again before its claims are void.
+        self._lock.hold()
         return self._ask("read", "")[1]
 
     def write(self, seen: Seen, book: Book) -> tuple[bool, Seen]:

@@ -20,6 +20,7 @@ from runner.hosts.connect import connect
 from runner.hosts.held_lock import holder_of
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
+from runner.hosts.stray_processes import end_session
 from runner.sets.admission import SLOTS, Admission
 from runner.sets.book import Book, Entry, Runner, Share
 from runner.sets.others import Others
@@ -145,6 +146,23 @@ def test_a_runner_whose_lock_was_lost_admits_nothing_more(start: Start, tmp_path
     (refused,) = queue.refused()
     assert (refused.request.id, refused.shared) == ("b", SLOTS)
     assert "lost its lock" in refused.why
+
+
+def test_a_runner_whose_session_broke_has_its_lock_again_though_it_has_nothing_to_say(
+    start: Start, host: Host, tmp_path: Path
+):
+    if host.local:
+        pytest.skip("no session")
+    first = start("first")
+    first.put(request("a", 4))
+    assert begun(first) == ["a"]
+    (lock,) = (tmp_path / "slots").glob("*.lock")
+    end_session(host, str(lock), "first:first")
+    assert begun(first) == []
+    second = start("second", ending=0)
+    second.put(request("b", 4))
+    assert begun(second) == []
+    assert second.waits_for("b") == f"4 of 4 {DISKS} (4 in use)"
 
 
 HOLDS = """
