@@ -224,7 +224,7 @@ class Admission:
         for cause, sentence, requests in self._breaker.given_up():
             self._refuse(requests, sentence, cause)
         for resource in self._rooms:
-            # Whoever holds it may free some by its end; what does not answer may later.
+            # Who holds it may free some by its end; what does not answer may later.
             if self._queue.is_held(resource) or self._rooms.may_answer(resource):
                 continue
             while (one := self._queue.first_at(resource)) is not None:

@@ -1,6 +1,6 @@
 """A cause that many children share: a refused login, a repository that is gone, no room. It is told once,
-and tried again by one child at a time; whoever would meet it waits outside the queue meanwhile, where it
-overtakes nobody and nothing is kept for it. All others go on.
+and tried again by one child at a time; those that would meet it wait outside the queue meanwhile, where
+nothing is kept for them. All others start as before.
 
 A vCenter locks an account after five wrong passwords within three minutes (vCenter Single Sign-On, lockout
 policy), which then keeps people out too: so few children at a time are on their way to their first result,

@@ -37,9 +37,14 @@ class Watch:
         self.retained: set[str] = set()
         """VMs whose snapshot a killed run left, which `held-snapshots` is about."""
 
+        self.together: threading.Barrier | None = None
+        """At which the first reads of disks wait for each other."""
+
     def read(self, target: str, machines: list[Machine]) -> None:
         name = Path(urlsplit(target).path).name
         if name.endswith("-flat.vmdk"):
+            if self.together is not None and name not in {other for _, other in self.reads}:
+                self.together.wait(60)
             self.reads.append((time.monotonic(), name))
         works = [one for one in machines if one.snapshots and one.name not in self.retained]
         self.snapshots = max(self.snapshots, len(works))
@@ -93,7 +98,9 @@ def limit(site: Estate, **limits: int) -> None:
 def test_disks_of_a_vm_with_more_than_a_limit_take_turns(
     most: int | None, open_at_once: int, site: Estate, watch: Watch
 ) -> None:
-    if most is not None:
+    if most is None:
+        watch.together = threading.Barrier(open_at_once)
+    else:
         limit(site, disks=most)
     assert site.run(site.job(vm="big")).exit_code == 0
     assert watch.most_open() == open_at_once
@@ -147,11 +154,25 @@ def points(site: Estate) -> dict[str, int]:
     return found
 
 
-def test_a_run_by_itself_waits_for_one_beside_it_and_says_so(site: Estate, watch: Watch) -> None:
+def test_a_run_by_itself_waits_for_one_beside_it_and_says_so(
+    site: Estate, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limit(site, disks=1)
+    waits, read = threading.Event(), Datastores.read
+
+    def held(self: Datastores, target: str, *, as_host: bool) -> Any:
+        if "ash" in target:
+            assert waits.wait(60)
+        return read(self, target, as_host=as_host)
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Warned) and "waits for its turn" in event.text:
+            waits.set()
+
+    monkeypatch.setattr(Datastores, "read", held)
     first = sendense(site, "run", str(site.job("first", vm="ash")))
     assert eventually(lambda: list(site.repository().glob(".state/.slots/*.json")), 60)
-    ran = site.run(site.job("second", vm="big"))
+    ran = site.run(site.job("second", vm="big"), heard)
     said, _ = first.communicate(timeout=60)
     assert (first.returncode, ran.exit_code) == (0, 0), said
     assert watch.most_open() == 1
