@@ -40,8 +40,8 @@ of the start and of a list of 10,000 points on looking: neither modules nor mani
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, run it again to resume · 2 bad usage or job file · 3 locked by "
-    "another run · 4 some of several jobs are not done · 5 verification found a difference · 6 coverage: a "
-    "VM is unprotected or its points too old · 130 interrupted, resumable."
+    "another run · 4 some of several jobs or VMs are not done · 5 verification found a difference · "
+    "6 coverage: a VM is unprotected or its points too old · 130 interrupted, resumable."
 )
 
 

@@ -23,7 +23,8 @@ def write(found: Coverage, path: Path) -> None:
             "job": ",".join(one.jobs),
             "repository": one.repository or "",
         }
-        if one.jobs or one.newest_good is not None:
+        # Where it is unknown what there is, to say that there is none would be a guess.
+        if one.newest_good is not None or (one.jobs and one.state != "unknown"):
             points = Points(one.newest_good, one.read, one.stored, one.seconds, one.rpo)
             add_points(metrics, points, **labels)
         about = "1 while the VM is in no job, without a good point, too old, or unknown; as `state` says."

@@ -53,6 +53,16 @@ def test_the_metrics_of_a_coverage_are_what_it_says(tmp_path: Path) -> None:
     }
 
 
+def test_of_a_repository_that_could_not_be_read_nobody_says_that_there_is_no_point(tmp_path: Path) -> None:
+    file = tmp_path / "coverage.prom"
+    found = judged([item("db", 1)], taken={1: gold()}, repositories_unread={"main": "away"}, unread=("x",))
+    of_coverage.write(found, file)
+    told = samples(file)
+    assert ("sendense_coverage_newest_good_point_timestamp_seconds", "db") not in told
+    assert told["sendense_coverage_alarming", "db"][0][1] == 1
+    assert told["sendense_coverage_unread", ""] == [({}, 1.0)]
+
+
 def test_what_is_unknown_of_all_is_not_there_rather_than_zero() -> None:
     metrics = Metrics("sendense_run")
     metrics.add("held", "What is held.", None, vm="db")
