@@ -77,7 +77,7 @@ def _released(workspace: Workspace, one: Remembered, gone: Gone) -> Gone:
         )
     except SendenseError as error:
         return replace(gone, error=error)
-    command = options.command("sweep", workspace.job.file)
+    command = workspace.options.command("sweep", workspace.job.file)
     holds = tuple(
         (hold.what, f"{command} --abandon {run}") for run, holds in swept.holding.items() for hold in holds
     )

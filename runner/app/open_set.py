@@ -255,11 +255,12 @@ class OpenSet:
             "run": document.get("run", ""),
             "exit_code": exit_code,
             "ended": now(),
-            "seconds": document.get("seconds"),
+            # One that had been done before, and only answers, has neither.
+            "seconds": document.get("seconds") or row.seconds,
             "error": error or ("" if exit_code == 0 else document.get("summary", "")),
         }
-        if exit_code == 0:
-            changes["bytes"] = document.get("bytes", row.bytes)
+        if exit_code == 0 and (copied := document.get("bytes")) is not None:
+            changes["bytes"] = copied
         self._items[item] = row.model_copy(update=changes)
         if time.monotonic() - self._saved > SAVED_EVERY:
             self._save()

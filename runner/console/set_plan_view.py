@@ -93,7 +93,8 @@ def _gone(one: Vanished, plan: SetPlan) -> str:
         stay = "stays" if one.points == 1 else "stay"
         parts.append(f"{counted(one.points, 'restore point')} {stay}, the newest of {newest}")
     if one.unfinished is not None:
-        parts.append(f"its unfinished run {one.unfinished} is released by `sendense sweep {plan.file}`")
+        command = f"`sendense sweep {plan.file} --abandon {one.unfinished}`"
+        parts.append(f"its run {one.unfinished} is unfinished: {command} discards it")
     kept = "; ".join(parts) or "it was backed up before"
     return f"{one.name} ({one.id}) is no longer selected: {kept}"
 

@@ -458,6 +458,8 @@ def test_one_that_is_named_runs_now_and_an_execution_that_was_cut_short_is_still
     assert estate.record()["id"] == begun and estate.record()["ended"] is None
     assert estate.run()[0] == 0
     assert [record["item"] for record in estate.runs()].count("id-b") == 1
+    # Of one that answers, what its run took is known as before.
+    assert all(item["seconds"] for item in estate.record()["items"])
 
 
 def test_what_was_chosen_before_is_told_of_though_others_were_named_in_between(estate: Estate) -> None:
