@@ -197,7 +197,8 @@ def test_coverage_of_a_merge_request_runs_nothing_of_its_branch(
     assert (given["site"], given["jobs"], given["shape"]) == (Path("site.yaml"), (Path("jobs"),), "md")
     if product == "github":
         # The workflow is then that of the branch that it goes into, and `pull_request` gets no secret.
-        assert coverage["if"] == "github.event_name == 'pull_request_target'"
+        into_default = "github.base_ref == github.event.repository.default_branch"
+        assert coverage["if"] == f"github.event_name == 'pull_request_target' && {into_default}"
         before, merged = (
             step["with"] for step in coverage["steps"] if step.get("uses", "").startswith("actions/checkout")
         )
