@@ -15,7 +15,7 @@ from runner.app.estate import Estate
 from runner.app.gone import Gone
 from runner.app.open_set import Member, OpenSet, Which
 from runner.app.options import Options
-from runner.base.errors import SendenseError, StateError, UsageError
+from runner.base.errors import LockedError, SendenseError, StateError, UsageError
 from runner.cli.job_results import Ended, say_error
 from runner.cli.several_outcome import Several, Unread, document_of_set
 from runner.console.plain import Level
@@ -261,6 +261,8 @@ def _cause(ended: ChildEnded, told: Ended) -> str:
     """What others may have failed at as well: first what they are known to share, else the sentence."""
     if shared := causes_of(ended.document):
         return next(f"{cause}: {why}" if why else cause for cause, why in shared.items())
+    if told.exit_code == LockedError.exit_code:
+        return "another run works on it, or has its snapshot on it: its own line names that run"
     otherwise = told.error or told.what or ENDINGS[told.outcome].word
     failures = told.details.get("failures") or [{"text": otherwise}]
     return str(failures[0]["text"])

@@ -18,7 +18,7 @@ from runner.console.screen import can_redraw
 from runner.console.several_live import SeveralLive
 from runner.events.outcomes import ENDINGS, JobOutcome
 from runner.events.progress import Totals, Waiting
-from runner.events.several import Causes, alike
+from runner.events.several import Causes
 
 
 class Face(Protocol):
@@ -100,9 +100,7 @@ class SeveralConsole:
 
     def _warned(self, name: str, text: str) -> None:
         """The same is said of the first one; how many there were, the last lines say."""
-        common = alike(text, name)
-        self.warnings.add(common, name)
-        if self._level == "verbose" or self.warnings.count(common) == 1:
+        if self.warnings.add(text, name) == 1 or self._level == "verbose":
             self._say(f"! {name}  {text}", "yellow")
 
     def said(self, key: str, line: str) -> None:

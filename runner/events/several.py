@@ -13,6 +13,7 @@ class Cause:
     """Why some are not done."""
 
     why: str
+    """With `BLANK` for the name where several have it."""
     names: tuple[str, ...]
 
     def counted(self, noun: str) -> str:
@@ -27,21 +28,24 @@ class Cause:
 
 
 class Causes:
-    """Gathers them."""
+    """Gathers them: sentences that differ in the name alone are one."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
 
-    def add(self, why: str, name: str) -> None:
-        self._names.setdefault(why, []).append(name)
-
-    def count(self, why: str) -> int:
-        return len(self._names.get(why, ()))
+    def add(self, why: str, name: str) -> int:
+        """How many have it by now."""
+        names = self._names.setdefault(alike(why, name), [])
+        names.append(name)
+        return len(names)
 
     @property
     def found(self) -> list[Cause]:
         """The commonest first."""
-        causes = [Cause(why, tuple(sorted(names))) for why, names in self._names.items()]
+        causes = [
+            Cause(why if len(names) > 1 else why.replace(BLANK, names[0]), tuple(sorted(names)))
+            for why, names in self._names.items()
+        ]
         return sorted(causes, key=lambda cause: -len(cause.names))
 
 
@@ -51,7 +55,7 @@ BLANK = "…"
 
 def alike(text: str, name: str) -> str:
     """The sentence without the name, where that stands as a word."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", BLANK, text)
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", BLANK, text) if name else text
 
 
 def many(count: int, noun: str) -> str:
