@@ -95,6 +95,17 @@ def test_two_refused_at_once_are_both_tries_and_nobody_is_dropped():
     assert {*night.refused, second} == {one.id for one in vms(9)}
 
 
+def test_the_one_that_was_to_try_does_not_once_another_that_ran_was_refused_too():
+    night = Night(*vms(9))
+    first, second = night.begin()
+    night.queue.told(second, FINISHED)
+    assert night.fail(first, LOGIN)
+    night.clock.now += FIRST_PAUSE
+    assert night.begin(0) == []  # it is in the queue now
+    assert not night.fail(second, LOGIN)
+    assert night.begin() == [] and len(night.refused) == 8
+
+
 def test_two_sets_of_one_account_try_it_twice_together():
     needs = frozenset(LOGIN)
     night = Night(*vms(3, "gold", needs), *vms(3, "silver", needs))
