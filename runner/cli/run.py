@@ -149,7 +149,7 @@ def run(
     read = [_read(job, options) for job in jobs]
     sets = [job for job in read if isinstance(job, Job) and job.select is not None]
     if only and len(sets) != 1:
-        raise UsageError("--only names items of one set: name that set, and no other")
+        raise UsageError("--only names VMs of one set: name that set, and no other")
     if plan is not None:
         only = held_to(plan, [_require(job) for job in read], options, only)
     if unfinished and not sets:

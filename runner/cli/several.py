@@ -218,8 +218,9 @@ class _Running:
             if gone.error is not None:
                 self._fail(f"what its run holds was not released: {gone.error}", gone.item.name)
         for rule, why in found.items.unfit.items():
-            # Others may fit enough for `at-least`.
-            self._warn(f"the rule '{rule}' of {one.job.name} fits no {found.noun}{why and f': {why}'}")
+            # Others may fit enough for `at-least`. One of `not:` that fits nothing takes nothing away.
+            if not rule.startswith("not: "):
+                self._warn(f"the rule '{rule}' of {one.job.name} fits no {found.noun}{why and f': {why}'}")
         for unread in found.items.unread:
             why = f"whether it is selected cannot be told: {unread.why}"
             self._console.note(f"{unread.item.path}: {why}")

@@ -68,7 +68,7 @@ def status(
             _show(found)
         return
     if only:
-        raise UsageError("--only names items of one set: name that set, and no other")
+        raise UsageError("--only names VMs of one set: name that set, and no other")
     rows: list[tuple[str, ...]] = []
     documents: list[JsonValue] = []
     codes = []
@@ -97,11 +97,13 @@ def status(
 def _child_named(job: Job, options: Options, only: Sequence[str]) -> tuple[Job, Options]:
     """Raises UsageError."""
     if job.select is None or len(only) > 1:
-        raise UsageError("--only names one item of a set here: without it the set's table tells of all")
+        raise UsageError("--only takes one VM here: without it the table has every VM of the set")
     found = [one for one in status_of_set(job, options).children if only[0] in (one.name, one.item)]
     if len(found) != 1:
         several = f"; there are {len(found)} of that name, give the id" if found else ""
-        raise UsageError(f"--only {only[0]}: the set {job.name} has no such item{several}")
+        raise UsageError(
+            f"--only {only[0]}: the set {job.name} has no records of a VM that is called so{several}"
+        )
     item = Item(found[0].item, found[0].name, "")
     return child(job, item), replace(options, placed=Placed(item.id))
 

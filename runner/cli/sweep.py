@@ -127,7 +127,7 @@ class _How:
         """What was, or would be, released and what is held, of each job, for JSON. Raises SendenseError."""
         if job.select is None and not self.by_records:
             if self.only:
-                raise UsageError("--only names items of a set, and this is none")
+                raise UsageError("--only names VMs of a set, and this is one job: it has no `select`")
             yield self._tell(self._alone(job, stop), f"{job.file}: " if len(jobs) > 1 else "", job.file)
             return
         yield from self._many(job, stop)

@@ -82,7 +82,9 @@ class Sharing:
                     self._pause = FIRST_LOOK
                 self._next_look = self._counts_on() + self._pause
                 return chosen
-        raise TransientError(f"others write to {self.slots.where} all the time")
+        raise TransientError(
+            f"other runners keep writing to {self.slots.where}, so nothing could be claimed there"
+        )
 
     def _choose(self, room: int, seen: Seen) -> list[Waiting]:
         self._others.see(seen, self._clock())

@@ -113,4 +113,6 @@ def _runner(line: str) -> Runner:
     try:
         return Runner(name, state == "held", float(quiet), read_book(text))
     except ValueError as error:
-        raise SendenseError(f"a runner in the slots place cannot be told: {line[:80]!r}") from error
+        raise SendenseError(
+            f"a line about a runner in the slots place cannot be read: {line[:80]!r}"
+        ) from error

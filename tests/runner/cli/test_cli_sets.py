@@ -259,7 +259,7 @@ def json_records(base: Path) -> list[dict[str, Any]]:
 def test_nobody_can_name_items_of_several_sets(estate: Estate) -> None:
     (estate.base / "one.yaml").write_text(job_text(estate.roots / "id-a", "one"))
     code, _, err = estate.call("run", "one.yaml", "--only", "apple")
-    assert code == 2 and "--only names items of one set" in err
+    assert code == 2 and "--only names VMs of one set" in err
 
 
 def test_a_sweep_of_the_set_releases_what_is_over_its_time_and_discards_a_run_that_is_named(estate: Estate) -> None:
