@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runner.app.elsewhere import cluster_of, node_host, require_shared_records
 from runner.base.errors import JobFileError, UsageError
 from runner.job.fleet import DaskFleet, Fleet
 from runner.job.load import load
 from runner.job.model import Job, StateSpec
+from runner.job.written_job import WrittenJob
+from runner.sets.placement import Order
 from runner.step.registry import Registry
 from tests.runner.toys import REGISTRY, backup_like, job_of
 
@@ -93,3 +96,28 @@ def test_a_node_host_that_is_local_under_a_name_of_its_own_is_a_workers(tmp_path
     path = tmp_path / "job.yaml"
     path.write_text(SITE.replace("NODE", node))
     assert node_host(load(path, Registry.installed(), {})) == host
+
+
+def test_what_goes_to_a_worker_names_a_secret_and_does_not_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VCENTER_PASSWORD", "hunter2-of-the-vcenter")
+    prod = {
+        "server": "vcenter.example.com",
+        "username": "backup",
+        "password": {"env": "VCENTER_PASSWORD"},
+        "tls": {"thumbprint": ":".join(["AB"] * 32)},
+    }
+    document = {
+        "version": 1,
+        "template": "backup",
+        "name": "gold",
+        "vcenters": {"prod": prod},
+        "repositories": {"main": {"host": "local", "path": "/backup"}},
+        "vars": {"vcenter": "prod", "vm": "ash", "repository": "main", "transport": "https"},
+    }
+    path = tmp_path / "gold.yaml"
+    path.write_text(yaml.safe_dump(document))
+    order = Order(**dict(WrittenJob.of(load(path, Registry.installed(), {}))), key="k", called="k", nodes=1)
+    said = order.model_dump_json()
+    assert "VCENTER_PASSWORD" in said and "hunter2" not in said
