@@ -218,7 +218,7 @@ def test_the_time_limit_of_a_pipeline_stops_a_run_in_order_and_keeps_its_report(
         text=True,
         timeout=60,
     )
-    (line,) = [line for line in asked.stdout.splitlines() if "sendense run" in line]
+    (line,) = [line for line in asked.stdout.splitlines() if "sendense run" in line and line.endswith(f" {job}")]
     words = shlex.split(line.strip().removeprefix("- "))
     at = words.index("sendense")
     report = str(site.state / "report")

@@ -21,6 +21,16 @@ ManagedObject: Any = VmomiSupport.ManagedObject
 ManagedMethod: Any = VmomiSupport.ManagedMethod
 Enum: Any = VmomiSupport.Enum
 
+
+def _copy_of(fault: Any) -> Any:
+    kind = type(fault)
+    return kind(**{each.name: getattr(fault, each.name) for each in fault._GetPropertyList()})
+
+
+# pyVmomi copies a fault to serialize it. Where Dask is in the same process, tblib has registered how
+# exceptions are pickled, which copy.copy takes too, and which sets attributes that no vmodl type has.
+vmodl.MethodFault.__copy__ = _copy_of
+
 VERSION = "vim.version.v8_0_3_0"
 """The API version the simulator speaks, and the newest it serialises for."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import copyreg
 import http.client
 import threading
 import time
@@ -11,6 +13,7 @@ from pyVmomi import vim, vmodl
 
 from runner.base.errors import UsageError
 from steps.lab.simulator import Simulator
+from steps.lab.simulator.vmodl import fault
 from tests.simulation import estate
 
 ENVELOPE = (
@@ -129,3 +132,18 @@ def test_stopping_ends_connections_and_waiting_calls(simulate):
     thread.join(10)
     assert ended
     assert time.monotonic() - started < 5
+
+
+def test_faults_are_sent_though_another_library_says_how_exceptions_are_copied():
+    """As tblib does once Dask is imported: for this class, what copy.copy would take in place of its own way."""
+    refused = fault(vim.fault.NoPermission, "no", privilegeId="System.Read")
+    copyreg.pickle(type(refused), lambda _: (_not_copied, ()))
+    try:
+        copied = copy.copy(refused)
+    finally:
+        del copyreg.dispatch_table[type(refused)]
+    assert (type(copied), copied.privilegeId) == (type(refused), "System.Read")
+
+
+def _not_copied() -> None:
+    raise AssertionError("copied by its pickle")
