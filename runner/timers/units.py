@@ -64,7 +64,7 @@ class Service:
         service: dict[str, object] = {
             "user": self.account.name,
             "directory": _literal(self.directory),
-            "command": " ".join(_word(word.replace("$", "$$")) for word in self.command),
+            "command": " ".join(_word(word.replace("$", 2 * "$")) for word in self.command),
             "credentials": [(credential(file), _literal(file)) for file in self.files],
             "variables": self.variables,
             "writable": [*TEMPORARY, *writable],

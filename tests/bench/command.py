@@ -37,9 +37,16 @@ class Took:
     modules: int
 
 
-def take(words: Sequence[str], far: Callable[[], float] = lambda: 0.0, *, rounds: int = ROUNDS) -> list[Took]:
-    """`far`: CPU seconds so far of what serves the command. A first round, which writes Python's byte code, is left out."""
-    return [_once(words, far) for _ in range(rounds + 1)][1:]
+def take(
+    words: Sequence[str],
+    far: Callable[[], float] = lambda: 0.0,
+    *,
+    rounds: int = ROUNDS,
+    ok: Sequence[int] = (0,),
+) -> list[Took]:
+    """`far`: CPU seconds so far of what serves the command; `ok`: exit codes. A first round, which writes Python's byte
+    code, is left out."""
+    return [_once(words, far, ok) for _ in range(rounds + 1)][1:]
 
 
 def show(what: str, took: Sequence[Took], aim: float) -> None:
@@ -56,7 +63,7 @@ def show(what: str, took: Sequence[Took], aim: float) -> None:
     )
 
 
-def _once(words: Sequence[str], far: Callable[[], float]) -> Took:
+def _once(words: Sequence[str], far: Callable[[], float], ok: Sequence[int]) -> Took:
     argv = [sys.executable, "-c", _TELLS, *words]
     # As it is installed: without byte code a start would be half compiling.
     before = far()
@@ -66,7 +73,7 @@ def _once(words: Sequence[str], far: Callable[[], float]) -> Took:
         said = command.stderr.read()
         _, status, used = os.wait4(command.pid, 0)
         command.returncode = os.waitstatus_to_exitcode(status)
-    if command.returncode:
+    if command.returncode not in ok:
         raise RuntimeError(f"{' '.join(words)} failed: {said}")
     modules, peak = map(int, said.splitlines()[-1].split())
     return Took(

@@ -22,12 +22,15 @@ flock -w 20 9 || { echo busy; cat >/dev/null; exit 0; }
 is_held() { [ -e "$1" ] && ! flock -n "$1" true 2>/dev/null; }
 generation=$(cat generation 2>/dev/null)
 generation=${generation:-0}
-answer=read
+answer='read'
 if [ "$3" != read ]; then
     is_held "$2.lock" || { echo lost; cat >/dev/null; exit 0; }
     if [ "$3" = "$generation" ]; then
         # A reader has the old or the new, and a power cut voids either: nothing needs to be synced.
-        cat >"$2.new" && [ "$(wc -c <"$2.new")" -eq "$4" ] || { rm -f "$2.new"; exit 1; }
+        if ! cat >"$2.new" || [ "$(wc -c <"$2.new")" -ne "$4" ]; then
+            rm -f "$2.new"
+            exit 1
+        fi
         generation=$((generation + 1))
         echo "$generation" >generation.new && mv generation.new generation && mv "$2.new" "$2.json" || exit
         answer=written
