@@ -15,6 +15,7 @@ CLEANUP = "its time is over: what could not be looked at or rolled back is told,
 TOLD = "the end of the run is told as that, whatever is in its list of failures"
 RECORDS = "records are written by the host that no stop ends"
 CLOSING = "everything else is to be closed all the same"
+AFTERWARDS = "the run is over: what is missing of its notice changes nothing of what came of it"
 
 MAY_CATCH_IT: dict[str, str] = {
     "runner/engine/early_look.py ask": "a run that stops hears of it itself, and its early look ends with its first nodes",
@@ -33,12 +34,19 @@ MAY_CATCH_IT: dict[str, str] = {
     "runner/engine/teardown.py name_what_is_held": CLEANUP,
     "runner/engine/teardown.py record_work_done": RECORDS,
     "runner/engine/turn.py take": TOLD,
+    "runner/engine/watch.py _look": "a thread that ends with the run, and looks again",
     "runner/engine/world.py _close": CLOSING,
     "steps/commands/scope.py _values": WAITS_FOR_NOTHING,
+    "steps/coverage/jobs.py _each": WAITS_FOR_NOTHING,
+    "steps/coverage/jobs.py _known": WAITS_FOR_NOTHING,
     "steps/lab/control.py _answer": NO_RUN,
     "steps/lab/daemon.py main": NO_RUN,
     "steps/lab/simulator/dispatch.py answer": NO_RUN,
     "steps/lab/simulator/tasks.py _run": NO_RUN,
+    "steps/notices/after_run.py _ages": AFTERWARDS,
+    "steps/notices/apprise_process.py _send": NO_RUN,
+    "steps/notices/record.py _readable": AFTERWARDS,
+    "steps/notices/record.py write": AFTERWARDS,
     "steps/repository/vm_lock.py _release": CLOSING,
     "steps/vsphere/client.py _keep_alive": "a thread that waits for no run's stop",
     "steps/vsphere/client.py _adopt": "the borrower of the cookie is told, and decides",

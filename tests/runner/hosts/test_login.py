@@ -255,6 +255,6 @@ def test_init_makes_a_repository_behind_a_noisy_login_and_the_doctor_tells_of_it
     argv = [sys.executable, "-m", "runner.cli", "init", str(tmp_path / "job.yaml")]
     made = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert made.returncode == 0 and "created an empty repository" in made.stdout
-    assert made.stderr.startswith("! the login of ") and made.stderr.count("\n") == 1
+    assert made.stderr.startswith("! the login of ") and made.stderr.count("the login of ") == 1
     found = diagnose(tmp_path / "job.yaml", Options(state=tmp_path / "state"))
     assert [one.state for one in found.observations if one.looked_at == "what its login prints"] == ["noted"]

@@ -331,7 +331,7 @@ class TestIncludes:
             ),
             pytest.param(
                 {"job.yaml": "include: a.yaml\n" + JOB, "a.yaml": "vars: {}\n" + STEPS},
-                "9:1: steps stand in a.yaml:2 too: a job has them in one place",
+                "9:1: `steps` stands in a.yaml:2 too: a job has them in one place",
                 id="steps-in-two",
             ),
             pytest.param(
@@ -468,7 +468,7 @@ class TestTemplate:
             pytest.param("main\n", "main\n  hld: 1h\n", "job.yaml:8:3: the template 'backup' has no variable 'hld'; did "
                          "you mean 'hold'?", id="misspelt"),
             pytest.param("main\n", "main\n  hold: 1 parsec\n", "job.yaml:8:9: vars.hold is wrong", id="value"),
-            pytest.param("main\n", "main\nsteps: [{id: a, uses: cleanup}]\n", "job.yaml:8:1: steps stand in template "
+            pytest.param("main\n", "main\nsteps: [{id: a, uses: cleanup}]\n", "job.yaml:8:1: `steps` stands in template "
                          "backup:", id="steps-too"),
         ],
     )  # fmt: skip
