@@ -138,6 +138,15 @@ class Context:
         made: T = self.shared(key, lambda: nullcontext(make()))
         return made
 
+    def looked(self, key: object, make: Callable[[], T]) -> T:
+        """As `once`, but forgotten with a look ahead: a plan of thousands keeps nothing of each."""
+        if self.answers is None:
+            return self.once(key, make)
+        if key not in self.answers:
+            self.answers[key] = make()
+        made: T = self.answers[key]
+        return made
+
     def log(self, name: str) -> Log:
         """A file of this run that only grows, beside its records: it outlives this process and is there at a
         resume."""

@@ -47,7 +47,7 @@ def _of_full(ctx: Context, vm: VM, disk: Disk, last: PointDisk | None) -> Bounds
     whole = human_bytes(disk.capacity)
     if disk.thin:
         key = ("allocated", vm.vcenter, vm.moref)
-        taken = ctx.once(key, lambda: allocated(vcenter(ctx, vm.vcenter), vm.moref))
+        taken = ctx.looked(key, lambda: allocated(vcenter(ctx, vm.vcenter), vm.moref))
         if disk.key in taken:
             least = min(taken[disk.key], disk.capacity)
             return Bounds(least, disk.capacity, f"{human_bytes(least)} of {whole} allocated, thin")
@@ -71,5 +71,5 @@ def _last(ctx: Context, host: Host, directory: str, disk: Disk) -> PointDisk | N
         entries = reader.read(host, directory).entries
         return entries[-1].manifest.disks if entries else ()
 
-    found = ctx.once(("disks of the newest point", host.name, directory), read)
+    found = ctx.looked(("disks of the newest point", host.name, directory), read)
     return next((one for one in found if (one.key, one.backing_uuid) == (disk.key, disk.backing_uuid)), None)

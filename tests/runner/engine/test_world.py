@@ -122,3 +122,16 @@ def test_what_is_made_only_after_the_end_is_closed_at_once_and_nothing_more_is_m
             refused()
     assert told == ["logging in", "logged out"]
     assert world.once("known", lambda: "made again") == known
+
+
+def test_what_one_look_learnt_of_its_item_is_asked_once_and_forgotten_with_it(world: World):
+    asked: list[str] = []
+
+    def ask() -> int:
+        asked.append("asked")
+        return len(asked)
+
+    first = world.unheard("node", answers={})
+    assert [first.looked("item", ask), first.looked("item", ask)] == [1, 1]
+    assert world.unheard("node", answers={}).looked("item", ask) == 2
+    assert [world.context("node").looked("item", ask), world.context("other").looked("item", ask)] == [3, 3]
