@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
 from typing import Protocol, Self, TextIO
 
+from runner.console.display import UntilClosed
 from runner.console.final_summary import print_ending
 from runner.console.live import LiveFace
 from runner.console.plain import Level, PlainFace
@@ -48,7 +48,7 @@ class Console:
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._fold = Fold(report_of)
-        self._silent = False
+        self._show = UntilClosed()
         # rich draws from a thread of its own, and must not see a fold that an event has half changed.
         self._lock = threading.RLock()
         self._quiet = level == "quiet"
@@ -82,11 +82,3 @@ class Console:
         self._face.stop(ended=True)
         told = isinstance(self._face, PlainFace)
         print_ending(self._fold.summary(), self._stream, quiet=self._quiet, told=told)
-
-    def _show(self, what: Callable[[], None]) -> None:
-        if self._silent:
-            return
-        try:
-            what()
-        except OSError:
-            self._silent = True

@@ -10,7 +10,6 @@ from typing import TextIO
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, Group, RenderableType, RenderResult
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from runner.base.printable import printable
 from runner.base.units import amount, human_bytes, human_seconds
+from runner.console.display import Display
 from runner.console.final_summary import print_troubles
 from runner.console.screen import Screen
 from runner.events.events import Event, NodeRetrying, NodeStarted, Warned
@@ -40,24 +40,15 @@ class LiveFace:
         self._retries: dict[str, NodeRetrying] = {}
         self._spinner = Spinner("dots", style="cyan")
         self._console = Screen(stream)
-        # Standard output is not redirected: it may be a file that --json writes to.
-        self._live = Live(
-            self,
-            console=self._console,
-            refresh_per_second=FRAMES_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-        )
+        self._display = Display(self, self._console, FRAMES_PER_SECOND, takes_errors=True)
 
     def start(self) -> None:
-        self._live.start()
-        # A second Ctrl-C ends the process at once: the cursor must not stay hidden then.
-        self._console.show_cursor(True)
+        self._display.start()
 
     def stop(self, *, ended: bool) -> None:
-        if not self._live.is_started:
+        if not self._display.is_started:
             return
-        self._live.stop()
+        self._display.stop()
         if not ended:
             print_troubles(self._fold, self._stream)
 

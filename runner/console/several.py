@@ -6,12 +6,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self, TextIO
 
 from runner.base.printable import printable
 from runner.base.units import human_bytes, human_seconds
+from runner.console.display import UntilClosed
 from runner.console.listener import INTERVAL
 from runner.console.plain import Level
 from runner.console.screen import can_redraw
@@ -51,7 +52,7 @@ class SeveralConsole:
         self._stream = sys.stderr if stream is None else stream
         self._names = names
         self._level = level
-        self._silent = False
+        self._show = UntilClosed()
         self.warnings = Causes()
         """Of all, by what they say but for the name."""
         # rich draws from a thread of its own.
@@ -131,14 +132,6 @@ class SeveralConsole:
     def _say(self, text: str, style: str = "") -> None:
         with self._lock:
             self._show(lambda: self._face.say(text, style))
-
-    def _show(self, what: Callable[[], None]) -> None:
-        if self._silent:
-            return
-        try:
-            what()
-        except OSError:
-            self._silent = True
 
 
 def in_numbers(totals: Totals, at: float) -> str:

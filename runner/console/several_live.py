@@ -10,12 +10,12 @@ from typing import TextIO
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, Group, RenderableType, RenderResult
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from runner.base.printable import printable
 from runner.base.units import human_bytes, human_seconds
+from runner.console.display import Display
 from runner.console.screen import Screen
 from runner.events.outcomes import COLOURS
 from runner.events.progress import Running, Totals
@@ -43,24 +43,13 @@ class SeveralLive:
         self._lock = lock
         self._console = Screen(stream)
         self._eta = ("", -ETA_EVERY)
-        # Standard output is not redirected: it may be a file that --json writes to.
-        self._live = Live(
-            self,
-            console=self._console,
-            refresh_per_second=FRAMES_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._display = Display(self, self._console, FRAMES_PER_SECOND, takes_errors=False)
 
     def start(self) -> None:
-        self._live.start()
-        # A second Ctrl-C ends the process at once: the cursor must not stay hidden then.
-        self._console.show_cursor(True)
+        self._display.start()
 
     def stop(self) -> None:
-        if self._live.is_started:
-            self._live.stop()
+        self._display.stop()
 
     def say(self, text: str, style: str = "") -> None:
         self._console.print(Text(printable(text), style=style), soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -91,16 +91,10 @@ def prune(
     unfinished run stay. Before a point is deleted, images backed by it are rebuilt and compared. If the
     command is killed, the same command resumes.
     """
-    given: dict[str, JsonValue] = {name.replace("_", "-"): n for name, n in counts.items() if n is not None}
+    given = _rules(counts, are_wanted=make_room is None)
     if make_room is not None:
-        if given:
-            raise UsageError(
-                "--make-room goes by what can be deleted, not by rules: leave out --keep-… and --max-chain"
-            )
         freed = make_room_by_deleting(asked, vms, make_room, all_vms=all_vms, dry_run=dry_run, yes=yes)
         raise click.exceptions.Exit(freed)
-    if not given:
-        raise UsageError("say what to keep: --keep-last N, --keep-daily N, …, or --max-chain N")
     job = asked.job
     policy = Policy.model_validate({name.replace("-", "_"): count for name, count in given.items()})
     with asked.places() as places:
@@ -134,6 +128,18 @@ def prune(
         "confirmed": {plan.instance_uuid: [*plan.plan.drops] for plan in due},
     }
     raise click.exceptions.Exit(_run(asked, place, values, refused))
+
+
+def _rules(counts: Mapping[str, int | None], *, are_wanted: bool) -> dict[str, JsonValue]:
+    """As a job file has them. Raises UsageError."""
+    given: dict[str, JsonValue] = {name.replace("_", "-"): n for name, n in counts.items() if n is not None}
+    if given and not are_wanted:
+        raise UsageError(
+            "--make-room goes by what can be deleted, not by rules: leave out --keep-… and --max-chain"
+        )
+    if are_wanted and not given:
+        raise UsageError("say what to keep: --keep-last N, --keep-daily N, …, or --max-chain N")
+    return given
 
 
 def _run(asked: Asked, place: Place, values: dict[str, JsonValue], refused: list[JsonValue]) -> int:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -156,7 +155,7 @@ def follow(file: Path, process: subprocess.Popen[bytes]) -> Iterator[dict[str, A
             yield from map(json.loads, whole)
             if ended:
                 return
-            time.sleep(0.005)
+            assert eventually(lambda: process.poll() is not None or file.stat().st_size > lines.tell(), 300)
 
 
 def sockets_of(event: dict[str, Any]) -> set[Path]:
