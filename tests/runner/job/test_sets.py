@@ -176,7 +176,7 @@ slots: {in: repositories.main}
 fleet: {dask: {scheduler: "tls://s.example.com:8786", ca: ca.pem, cert: c.pem, key: k.pem}}
 notify: {to: [{env: NOTIFY}]}
 unprotected:
-  - {from: vcenters.prod, any: [{name: "scratch-*"}], reason: "made anew each night"}
+  - {from: vcenters.prod, any: [{name: "scratch-*"}], reason: "recreated each night"}
 """
 
 
@@ -195,7 +195,7 @@ def test_all_keys_are_read_and_written_out_again(tmp_path: Path) -> None:
     assert job.fleet.dask.ca == str(tmp_path / "ca.pem")
     assert job.notify is not None
     (excuse,) = job.unprotected
-    assert (excuse.section, excuse.entry, excuse.reason) == ("vcenters", "prod", "made anew each night")
+    assert (excuse.section, excuse.entry, excuse.reason) == ("vcenters", "prod", "recreated each night")
     assert "\nrpo: 26h\n" in write_out(job)
     again = load(write(tmp_path, write_out(job), "again.yaml"), registry, {})
     assert settings(again) == settings(job)
