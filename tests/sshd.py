@@ -4,11 +4,13 @@ sshd makes one of its own with `steps.lab.sshd.Sshd`."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from runner.hosts.connect import connect
 from runner.hosts.host import Host
+from runner.hosts.local import LocalHost
 from steps.lab.sshd import Sshd
 
 
@@ -25,3 +27,14 @@ def ssh_host(sshd: Sshd) -> Iterator[Host]:
     host = connect("hub", sshd.spec)
     yield host
     host.close()
+
+
+@pytest.fixture(name="host", scope="module", params=["local", "ssh"])
+def either_host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """This machine, and then one behind sshd."""
+    if request.param == "local":
+        yield LocalHost("here")
+        return
+    server: Sshd = request.getfixturevalue("sshd")
+    with closing(connect("hub", server.spec)) as behind:
+        yield behind

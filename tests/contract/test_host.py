@@ -25,11 +25,13 @@ from runner.hosts.connect import connect
 from runner.hosts.files import NoSpaceError, is_temporary
 from runner.hosts.held_lock import HeldLock, holder_of
 from runner.hosts.host import LARGEST_RECORD, Host, Lock
-from runner.hosts.local import LocalHost
 from runner.hosts.regular_file import NotAFileError, TooLargeError
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually, is_gone
-from tests.sshd import sshd  # noqa: F401  # a fixture
+from tests.sshd import (
+    either_host,  # noqa: F401  # a fixture
+    sshd,  # noqa: F401  # a fixture
+)
 
 pytestmark = pytest.mark.slow
 
@@ -46,16 +48,6 @@ HOSTILE = {
     "expression": "(!",
     "not utf-8": os.fsdecode(b"\xff\xfe"),
 }
-
-
-@pytest.fixture(scope="module", params=["local", "ssh"])
-def host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    if request.param == "local":
-        yield LocalHost("here")
-        return
-    server: Sshd = request.getfixturevalue("sshd")
-    with contextlib.closing(connect("hub", server.spec)) as behind:
-        yield behind
 
 
 @pytest.fixture(params=HOSTILE.values(), ids=HOSTILE.keys())

@@ -3,7 +3,6 @@ whoever dies, freezes or writes nonsense."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -16,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from runner.base.errors import HostError
-from runner.hosts.connect import connect
 from runner.hosts.held_lock import holder_of
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
@@ -28,24 +26,16 @@ from runner.sets.queue import Queue
 from runner.sets.request import Request
 from runner.sets.slots import Seen, Slots
 from runner.step.items import Claim
-from steps.lab.sshd import Sshd
 from tests.eventually import eventually
-from tests.sshd import sshd  # noqa: F401  # a fixture
+from tests.sshd import (
+    either_host,  # noqa: F401  # a fixture
+    sshd,  # noqa: F401  # a fixture
+)
 
 DISKS = "disks read in vCenter prod at once"
 FINISHED = {"type": "node-finished"}
 
 Start = Callable[..., Admission]
-
-
-@pytest.fixture(scope="module", params=["local", "ssh"])
-def host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    if request.param == "local":
-        yield LocalHost("here")
-        return
-    server: Sshd = request.getfixturevalue("sshd")
-    with contextlib.closing(connect("store", server.spec)) as behind:
-        yield behind
 
 
 class Clock:
