@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +14,10 @@ import click
 from runner.app.elsewhere import cluster_of
 from runner.app.metrics import Ran, write_metrics
 from runner.app.open_set import Which
-from runner.app.options import DEFAULT_NODES, EVENTS, Options, read_job
-from runner.app.runs import Result, RunBroke, run_job
+from runner.app.options import DEFAULT_NODES, Options, read_job
 from runner.base.errors import SendenseError, UsageError
-from runner.cli.job_results import Ended, print_ended, say_error
+from runner.cli.in_turn import InTurn
+from runner.cli.job_results import Ended, print_ended
 from runner.cli.options import (
     job_options,
     jobs_argument,
@@ -34,16 +32,11 @@ from runner.cli.several import MakePlacement, Shown, run_several
 from runner.cli.several_outcome import Several, Unread
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.cli.work import Work
-from runner.console.listener import Console
 from runner.console.plain import Level
 from runner.events.events import Event, Warned
-from runner.events.fold import fold
-from runner.events.journal import read_events
 from runner.events.outcomes import of_several
 from runner.hosts import files
-from runner.hosts.limits import limit_of
 from runner.job.model import Job
-from runner.report.report import write_reports
 from runner.sets.dask import its_extra
 from runner.sets.local_placement import LocalPlacement
 from runner.step.registry import Registry
@@ -166,7 +159,7 @@ def run(
                 read, options, Which(only, unfinished), place, stop, shown, elsewhere=on is not None
             )
         else:
-            each = _Each(options, Registry.installed(), level or "normal", report, jobs)
+            each = InTurn(options, Registry.installed(), level or "normal", report, jobs)
             found = Several(len(jobs))
             found.ended = [each.run(job, stop) for job in _until(stop, read)]
             found.codes = [one.exit_code for one in found.ended if one.exit_code is not None]
@@ -236,58 +229,6 @@ def _until(stop: StopRequest, read: Sequence[Job | Unread]) -> Iterator[Job | Un
 def _not_reached(jobs: Sequence[Path], ended: Sequence[Ended]) -> list[Ended]:
     known = {one.file for one in ended}
     return [Ended(job) for job in jobs if job not in known]
-
-
-@dataclass(frozen=True)
-class _Each:
-    options: Options
-    registry: Registry
-    level: Level
-    report: Path | None
-    jobs: tuple[Path, ...]
-
-    def run(self, read: Job | Unread, stop: StopRequest) -> Ended:
-        """A bug is told with its traceback, and is this job's alone."""
-        job = Path(read.file) if isinstance(read, Job) else read[0]
-        ended = Ended(job)
-        try:
-            if not isinstance(read, Job):
-                raise read[1]
-            with Console(self.registry.report, level=self.level) as console:
-                result, bug = self._result(read, stop, console)
-            if bug is not None:
-                traceback.print_exception(bug)
-            ended = Ended.of(job, result, console.summary(), self.registry.makes())
-            self._report(result, console)
-        except SendenseError as error:
-            say_error(job, error, self.jobs)
-            return ended.but(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs have no part in it
-            if (limit := limit_of(error)) is not None:
-                say_error(job, limit, self.jobs)
-                return ended.but(limit)
-            traceback.print_exception(error)
-            return ended.but(SendenseError(f"bug: {''.join(traceback.format_exception_only(error)).strip()}"))
-        return ended
-
-    def _result(self, job: Job, stop: StopRequest, console: Console) -> tuple[Result, RunBroke | None]:
-        try:
-            return run_job(job, self.options, stop, [console]), None
-        except RunBroke as broke:
-            if stop.asked is None:
-                stop.clear()  # by which its other nodes were stopped: the next job is to run
-            return broke.result, broke
-
-    def _report(self, result: Result, console: Console) -> None:
-        """Raises StateError."""
-        if self.report is None:
-            return
-        # Of several jobs each has its own: `result.directory` is that of the run in that of the job.
-        name = f"{result.directory.parent.name}-{result.run}"
-        directory = self.report if len(self.jobs) == 1 else self.report / name
-        # What earlier executions of the run told, the journal alone has.
-        told = fold(read_events(result.directory / EVENTS), self.registry.report) if result.told else None
-        write_reports(told or console.summary(), directory)
 
 
 def _make_room(report: Path) -> None:
