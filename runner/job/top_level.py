@@ -32,8 +32,6 @@ PLAIN_KEYS = ("priority", "rpo", "schedule", "fleet", "notify")
 
 KEYS_OF_SETS = ("select", *PLAIN_KEYS, "slots", "unprotected")
 
-AROUND = "hosts, state and sections"
-
 PLACE: Any = StateSpec | StateIn
 
 Absolute = Callable[[str, Location], str]

@@ -19,16 +19,9 @@ from runner.hosts.held_lock import holder_of
 from runner.hosts.local import LocalHost
 from tests.e2e.site import Ran
 from tests.estate import Estate, disk, estate, inventory, machine
-from tests.sink import PASSWORD, Sink, sink
+from tests.sink import PASSWORD, Sink
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
-    with sink() as found:
-        monkeypatch.setenv("CHAT", found.url)
-        yield found
 
 
 @pytest.fixture

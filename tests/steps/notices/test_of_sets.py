@@ -15,18 +15,11 @@ from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.repository import reader
 from tests.estate import Estate, disk, estate, inventory, machine
-from tests.sink import Sink, sink
+from tests.sink import Sink
 
 pytestmark = pytest.mark.slow
 
 NAMES = ("db1", 'we"b\\1')
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
-    with sink() as found:
-        monkeypatch.setenv("CHAT", found.url)
-        yield found
 
 
 @pytest.fixture
