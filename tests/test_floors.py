@@ -31,6 +31,7 @@ MAY_SEE: dict[str, str] = {
     "steps/qemu": "runner/base runner/hosts runner/step",
     "steps/copy": "runner/base runner/hosts runner/step",
     "steps/guest": "runner/base runner/hosts runner/step",
+    "steps/stream": "runner/base runner/step",
     # What steps hand each other, and what several of them share.
     "steps/values": "runner/base runner/step vsphere repository qemu",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
@@ -39,11 +40,15 @@ MAY_SEE: dict[str, str] = {
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
+    "steps/new_vm": "runner/base runner/hosts runner/events runner/step vsphere repository values",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
-    "repository qemu copy values nbd points incremental",
+    "vsphere repository qemu copy stream values nbd vm points source incremental new_vm",
+    "steps/rollback": "runner/base runner/hosts runner/events runner/step "
+    "vsphere repository qemu copy values nbd vm points source incremental",
+    "steps/certify": "runner/base runner/hosts runner/events runner/step vsphere qemu copy stream values nbd source new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
@@ -55,7 +60,8 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "repository qemu guest values nbd vm points backup restore maintain coverage notices metrics lab lab/simulator",
+    "vsphere repository qemu guest values nbd vm points backup restore rollback maintain certify coverage notices metrics lab "
+    "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""
 
@@ -74,6 +80,7 @@ LIVES_IN = {
     "guestfs": "steps/guest/",
     "tenacity": "runner/base/waiting.py",
     "blake3": "steps/copy/",
+    "isal": "steps/stream/",
     "apprise": "steps/notices/apprise_process.py",
     "prometheus_client": "steps/metrics/textfile.py",
     "distributed": "runner/sets/dask/",

@@ -1,0 +1,35 @@
+"""The VM that a restore is to make, decided before anything is made."""
+
+from __future__ import annotations
+
+from runner.base.model import Model
+from steps.values.stored_point import StoredDisk
+from steps.vsphere.vm_spec import Change, NewDisk, NewMachine
+
+
+class PlannedDisk(Model):
+    stored: StoredDisk
+    """The disk in the restore point"""
+    new: NewDisk
+    """What it is to be; its key is the stored one's"""
+
+    @property
+    def key(self) -> int:
+        return self.stored.key
+
+
+class PlannedVm(Model):
+    vcenter: str
+    """The job's name of the vCenter"""
+    vcenter_uuid: str
+    """Which vCenter that is"""
+    machine: NewMachine
+    """The VM"""
+    disks: tuple[PlannedDisk, ...]
+    """Those that are restored, in key order"""
+    nvram: str | None = None
+    """Absolute path of the saved NVRAM file on the repository host"""
+    repository_host: str
+    """The job's name of that host"""
+    changes: tuple[Change, ...] = ()
+    """What becomes of everything that the saved VM had"""

@@ -1,0 +1,56 @@
+"""A disk of a VM in vSphere that is written, or read back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from runner.base.model import Model
+from runner.step.step import Given
+from steps.values.wire import Wire
+
+
+class VmDiskServing(Given):
+    """Served over NBD."""
+
+    vm: str
+    """moref of the VM"""
+    disk_key: int
+    """The disk's key in the restore point"""
+    file: str
+    """"[datastore] dir/name.vmdk\""""
+    capacity: int
+    """Bytes"""
+    transport: str
+    """vddk or https"""
+    uris: tuple[str, ...]
+    """NBD URIs here, one a connection; each passed a handshake"""
+    read_only: bool
+    """Whether it refuses writes"""
+    extents: bool
+    """Whether it can tell holes"""
+    wire: Wire | None = None
+    """What more connections can be opened over, if another host has it and each costs vSphere nothing"""
+
+
+class VmDiskWritten(Model):
+    disk_key: int
+    """The disk's key in the restore point"""
+    file: str
+    """"[datastore] dir/name.vmdk\""""
+    written: int
+    """Bytes that were written, in all"""
+    seconds: float
+    """Of the writing, the last time it was resumed"""
+
+
+class VmDiskChecked(Model):
+    disk_key: int
+    """The disk's key in the restore point"""
+    file: str
+    """"[datastore] dir/name.vmdk\""""
+    blocks: int
+    """Blocks of 1 MiB that were read back from vSphere and compared, which is all of them"""
+    read_by: str
+    """vddk, https or export: the way that they were read"""
+    at: datetime
+    """When"""
