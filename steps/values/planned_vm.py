@@ -27,6 +27,8 @@ class PlannedVm(Model):
     """The VM"""
     disks: tuple[PlannedDisk, ...]
     """Those that are restored, in key order"""
+    config: str
+    """Absolute path of the saved configuration on the repository host: what is not recorded is read there"""
     nvram: str | None = None
     """Absolute path of the saved NVRAM file on the repository host"""
     repository_host: str

@@ -83,8 +83,9 @@ class NewMachine(Model):
     settings: dict[str, JsonValue]
     """Properties of ConfigSpec, as `configuration.as_json` writes them: guestId, version, numCPUs, memoryMB,
     firmware, flags, bootOptions without the boot order …"""
-    extra_config: dict[str, str] = {}
-    """Advanced settings that are kept."""
+    extra_config: tuple[str, ...] = ()
+    """Names of the advanced settings that are kept. Their values, and the annotation's text, are read where
+    the VM is made, and recorded nowhere: guests are given passwords in them."""
     boot_order: tuple[tuple[Literal["disk", "cdrom", "ethernet", "floppy"], int | None], ...] = ()
     """Kind and key of a saved device, in order; set once the devices have their new keys."""
     nvram: bool = False
