@@ -12,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from runner.base.units import MINUTE
 from runner.base.waiting import again
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import TrackingLost, TrackingOff, TrackingSilent, VSphereError
 from steps.vsphere.faults import text_of
 from steps.vsphere.properties import read
+from steps.vsphere.reconfigure import reconfigure
 from steps.vsphere.session import Session
-from steps.vsphere.tasks import finish
-
-RECONFIGURE_DEADLINE = 10 * MINUTE
-"""It waits behind other work of the host."""
 
 REPEATS = 3
 """How often is asked again where the tracking file is locked or missing: a backup proxy or a migration that
@@ -158,12 +154,4 @@ def disable(client: Client, vm: str) -> None:
 
 
 def _switch(client: Client, vm: str, doing: str, *, on: bool) -> None:
-    def work(session: Session) -> str:
-        wanted: Any = vmomi.vim.vm.ConfigSpec
-        return str(
-            session.object(vmomi.vim.VirtualMachine, vm)
-            .ReconfigVM_Task(spec=wanted(changeTrackingEnabled=on))
-            ._moId
-        )
-
-    finish(client, client.act(doing, work), doing, RECONFIGURE_DEADLINE)
+    reconfigure(client, vm, doing, changeTrackingEnabled=on)
