@@ -23,6 +23,10 @@ class PlannedVm(Model):
     """The job's name of the vCenter"""
     vcenter_uuid: str
     """Which vCenter that is"""
+    point: str
+    """Name of the restore point"""
+    source: str
+    """The point: VM/POINT"""
     machine: NewMachine
     """The VM"""
     disks: tuple[PlannedDisk, ...]

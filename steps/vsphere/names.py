@@ -11,8 +11,14 @@ from steps.vsphere.errors import VSphereError
 
 _ESCAPED = re.compile(r"%(2f|5c|25)", re.IGNORECASE)
 _PLAIN = {"2f": "/", "5c": "\\", "25": "%"}
+_HEX = {plain: code for code, plain in _PLAIN.items()}
 _FORMS = (re.compile(r"\[(.*?)\](?: (.*)|)", re.DOTALL), re.compile(r"\[([^\]]*)\](.*)", re.DOTALL))
 """``[name] path`` as it is documented; the second without the space."""
+
+
+NAME_LIMIT = 79
+"""Characters of a VM's name, as they are stored: one less than vSphere takes (API reference,
+VirtualMachineConfigSpec.name)."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,11 @@ class DatastoreFile:
 def unescape(name: str) -> str:
     """``a%2fb`` is ``a/b``; other percent signs are themselves."""
     return _ESCAPED.sub(lambda match: _PLAIN[match.group(1).lower()], name)
+
+
+def escape(name: str) -> str:
+    """``a/b`` is ``a%2fb``."""
+    return "".join(f"%{_HEX[one]}" if one in _HEX else one for one in name)
 
 
 def datastore_file(text: str, known: Iterable[str] = ()) -> DatastoreFile:

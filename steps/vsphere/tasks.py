@@ -59,7 +59,14 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
 
 def running(client: Client, vm: str, doing: str) -> tuple[tuple[str, str], ...]:
     """The (moref, descriptionId) of the VM's tasks that are queued or running."""
-    recent = read(client, vmomi.vim.VirtualMachine, vm, ("recentTask",), doing).get("recentTask") or ()
+    return running_on(client, vmomi.vim.VirtualMachine, vm, doing)
+
+
+def running_on(
+    client: Client, kind: type[vmomi.ManagedObject], moref: str, doing: str
+) -> tuple[tuple[str, str], ...]:
+    """As `running`, of any object: a VM that is being made is a task of its folder."""
+    recent = read(client, kind, moref, ("recentTask",), doing).get("recentTask") or ()
     found = []
     for task in recent:
         try:

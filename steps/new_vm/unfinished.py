@@ -1,0 +1,123 @@
+"""A VM that a restore has made and not finished: what it is called, whose it is, and how it goes.
+
+It is this run's only if its mark says so and its name still has the run's id: a clone that somebody makes of
+it meanwhile copies the mark, and is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runner.base.errors import SendenseError
+from steps.values.created_vm import CreatedDisk, CreatedVm
+from steps.values.planned_vm import PlannedVm
+from steps.vsphere import creation, machine, marks
+from steps.vsphere.client import Client
+from steps.vsphere.errors import Gone, VSphereError
+from steps.vsphere.marks import Marked
+from steps.vsphere.names import NAME_LIMIT, escape
+
+RESTORING = "restoring"
+
+
+class NotOursError(SendenseError):
+    """A VM that is not removed, since it may be somebody else's."""
+
+
+def interim_name(name: str, run: str) -> str:
+    """``pgtest1 (restoring 20261123T170000Z-3f9a0c1e)``: cut to what vSphere takes, with the run's id
+    whole."""
+    end = f" ({RESTORING} {run})"
+    while len(escape(name)) + len(end) > NAME_LIMIT:
+        name = name[:-1]
+    return f"{name.rstrip()}{end}"
+
+
+def own(client: Client, run: str) -> Marked | None:
+    """The VM that `run` has made and not finished. Raises NotOursError where several may be."""
+    found = of_run(marks.find(client, marks.RESTORE), run)
+    if len(found) > 1:
+        told = ", ".join(f"{one.name} ({one.moref})" for one in found)
+        raise NotOursError(
+            f"{len(found)} VMs say that run {run} is making them ({told}): delete the copies in vSphere"
+        )
+    return found[0] if found else None
+
+
+def of_run(marked: Iterable[Marked], run: str) -> tuple[Marked, ...]:
+    return tuple(one for one in marked if is_of(one, run))
+
+
+def is_of(marked: Marked, run: str) -> bool:
+    mark = marked.mark
+    return mark is not None and mark.run == run and marked.name.endswith(f" ({RESTORING} {run})")
+
+
+def describe(client: Client, vm: Marked, planned: PlannedVm) -> CreatedVm:
+    """Raises VSphereError where a disk is missing, or is another."""
+    return _described(client, vm, planned, creation.made_disks(client, vm.moref, planned.machine))
+
+
+def roughly(client: Client, vm: Marked, planned: PlannedVm) -> CreatedVm:
+    """As `describe`, of one that is there to be removed: whatever its disks are."""
+    return _described(client, vm, planned, ())
+
+
+def _described(
+    client: Client, vm: Marked, planned: PlannedVm, disks: Iterable[creation.MadeDisk]
+) -> CreatedVm:
+    identity = machine.identity(client, vm.moref)
+    if identity is None:
+        raise Gone(f"VM {vm.name} no longer exists: somebody removed it in vSphere; run again")
+    return CreatedVm(
+        vcenter=client.name,
+        moref=vm.moref,
+        instance_uuid=identity.instance_uuid,
+        name=vm.name,
+        datacenter=planned.machine.datacenter,
+        mark=vm.value,
+        vmx_file=str(machine.vmx_file(client, vm.moref)),
+        disks=tuple(
+            CreatedDisk(
+                key=disk.key,
+                new_key=disk.new_key,
+                backing_uuid=disk.backing_uuid,
+                file=disk.file,
+                capacity=disk.capacity,
+            )
+            for disk in disks
+        ),
+    )
+
+
+def still_there(client: Client, vm: CreatedVm) -> bool:
+    """Whether the VM that a record tells of is there: unfinished, or finished by now."""
+    found = machine.identity(client, vm.moref)
+    if found is None or found.instance_uuid != vm.instance_uuid:
+        return False
+    return marks.of(client, vm.moref, marks.RESTORE) in (vm.mark, None)
+
+
+def remove(client: Client, vm: CreatedVm, run: str) -> None:
+    """Destroys it with its disks, after a look whether it is still what `run` made and has not finished;
+    absent is fine. Raises NotOursError, and VSphereError for one that runs."""
+    found = machine.identity(client, vm.moref)
+    if found is None:
+        return
+    marked = next((one for one in marks.find(client, marks.RESTORE) if one.moref == vm.moref), None)
+    if found.instance_uuid != vm.instance_uuid or marked is None or not is_of(marked, run):
+        raise NotOursError(
+            f"{vm.name} ({vm.moref}) is not removed: it no longer has the mark or the name of run {run}, so "
+            "it may be somebody's; remove it in vSphere if it is not"
+        )
+    destroy(client, marked)
+
+
+def destroy(client: Client, vm: Marked) -> None:
+    """Raises VSphereError for one that runs: somebody switched it on."""
+    if machine.powered_on(client, vm.moref):
+        raise VSphereError(
+            f"{vm.name} ({vm.moref}) is switched on, so it is not removed: switch it off in vSphere, then "
+            "run the same command again"
+        )
+    creation.destroy(client, vm.moref, f"removing the unfinished VM {vm.name}")
