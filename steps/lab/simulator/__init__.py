@@ -4,8 +4,8 @@ HTTPS.
 It behaves as the vSphere API reference documents and users report a real one to; each file says which source
 it follows and what is its own assumption. It listens on loopback only.
 
-From the wire inwards: ``endpoint`` (HTTPS), ``access`` and ``folder`` (files), ``vapi`` with ``tagging``
-(tags), ``dispatch`` with ``soap`` (calls); ``sessions`` with ``session_manager`` and ``tickets``,
+From the wire inwards: ``https_server`` with ``endpoint``, ``access`` and ``folder`` (files), ``vapi`` with
+``tagging`` (tags), ``dispatch`` with ``soap`` (calls); ``sessions`` with ``session_manager`` and ``tickets``,
 ``collector`` with ``retrieval``, ``properties`` and ``filters``, ``service``, ``tasks``; the inventory tree
 in ``tree``, ``compute``, ``datastore`` and ``machine`` (``thin_machine`` where thousands are made by number)
 with ``devices``, ``configuration``, ``snapshots`` and ``changes``; below a VM its ``disk`` of layers
