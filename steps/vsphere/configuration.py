@@ -45,4 +45,42 @@ def _object(value: Any) -> dict[str, JsonValue]:
 
 
 def _name(value: Any) -> str:
-    return type(value).__name__.rpartition(".")[2]
+    return _short(type(value))
+
+
+def from_json(declared: Any, value: JsonValue, owner: Any = None) -> Any:
+    """The API's value of what `as_json` wrote: of the type `declared`, or of the one that ``_type`` names,
+    which may stand within a class that `owner` derives from (``VirtualEthernetCard.NetworkBackingInfo`` of a
+    VirtualVmxnet3). Not of managed objects. Raises ValueError for what the API does not have."""
+    match value:
+        case list():
+            return declared([from_json(declared.Item, item, owner) for item in value])
+        case dict():
+            kind = _kind(declared, str(value.get("_type") or ""), owner)
+            made = kind()
+            for name, content in value.items():
+                if name != "_type":
+                    setattr(made, name, from_json(_declared(kind, name), content, kind))
+            return made
+    return datetime.fromisoformat(str(value)) if declared is datetime else declared(value)
+
+
+def _kind(declared: Any, name: str, owner: Any) -> Any:
+    if name in ("", _short(declared)):
+        return declared
+    for outer in (owner or declared).__mro__:
+        found = getattr(outer, name, None)
+        if isinstance(found, type) and issubclass(found, declared):
+            return found
+    raise ValueError(f"the API has no {name} where a {_short(declared)} stands")
+
+
+def _declared(kind: Any, name: str) -> Any:
+    try:
+        return kind._GetPropertyInfo(name).type
+    except AttributeError:
+        raise ValueError(f"the API's {_short(kind)} has no {name}") from None
+
+
+def _short(kind: Any) -> str:
+    return str(kind.__name__).rpartition(".")[2]

@@ -3,6 +3,8 @@ was saved; vCenter gives new ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import JsonValue
@@ -94,3 +96,33 @@ class NewMachine(Model):
     """Custom attributes that exist there, by name."""
     tags: tuple[str, ...] = ()
     """``category/tag`` that exist there."""
+
+    def place(self, of: NewDisk | NewDevice) -> str:
+        """What it hangs on, with bus and unit, in the API's words: ``ParaVirtualSCSIController0:1``. An
+        import lease names its disks so (importKey, after the VM's name), and it tells the new VM's devices
+        from each other, whose keys are new. Empty where it has no unit."""
+        if of.controller is None or of.unit is None:
+            return ""
+        if of.controller in OWN_CONTROLLERS:
+            return f"{OWN_CONTROLLERS[of.controller]}:{of.unit}"
+        on = next(device for device in self.devices if device.key == of.controller)
+        return f"{on.type}{on.properties.get('busNumber', 0)}:{of.unit}"
+
+
+OWN_CONTROLLERS = {
+    100: "VirtualPCIController0",
+    200: "VirtualIDEController0",
+    201: "VirtualIDEController1",
+    400: "VirtualSIOController0",
+}
+"""Those that every VM has, by the keys that they have in every VM (Bareos refers to them by these)."""
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """What a new VM gets of its saved configuration and what no record, plan or log may hold: guests are
+    given passwords in it. No Model: it is never written anywhere."""
+
+    extra_config: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values of the advanced settings of `NewMachine.extra_config`."""
+    annotation: str = field(default="", repr=False)
