@@ -1,4 +1,5 @@
-"""The simulator's own certificate authority, and the server certificate it signs for loopback."""
+"""The simulator's own certificate authority and the server certificate it signs for loopback; an ESXi host's
+own."""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ class Certificates:
     key: Path
     thumbprint: str
     """SHA-256 of the server certificate, hex pairs with colons."""
+    sha1: str
+    """As a lease gives it."""
 
     def context(self) -> ssl.SSLContext:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,17 +66,43 @@ def make(directory: Path, valid: datetime.timedelta = VALID, names: Names = LOOP
         directory / "ca.pem",
         directory / "server.pem",
         directory / "server.key",
-        server.fingerprint(hashes.SHA256()).hex(":").upper(),
+        *_fingerprints(server),
     )
     made.ca.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    made.server.write_bytes(server.public_bytes(serialization.Encoding.PEM))
+    _write(made, server, key)
+    return made
+
+
+def make_own(directory: Path, host: str) -> Certificates:
+    """Makes host.pem, signed by itself, and host.key in `directory`: what an ESXi host comes with. It names
+    `host` and no address, so that it is trusted by its thumbprint or not at all."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key, name = ec.generate_private_key(ec.SECP256R1()), _name(host)
+    own = (
+        _builder(name, name, key.public_key(), VALID)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate = directory / "host.pem"
+    made = Certificates(certificate, certificate, directory / "host.key", *_fingerprints(own))
+    _write(made, own, key)
+    return made
+
+
+def _fingerprints(certificate: x509.Certificate) -> tuple[str, str]:
+    kinds = hashes.SHA256(), hashes.SHA1()
+    first, second = (certificate.fingerprint(kind).hex(":").upper() for kind in kinds)
+    return first, second
+
+
+def _write(made: Certificates, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    made.server.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     made.key.touch(mode=0o600)
     made.key.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
-    return made
 
 
 def _name(text: str) -> x509.Name:
