@@ -6,7 +6,9 @@ it follows and what is its own assumption. It listens on loopback only.
 
 From the wire inwards: ``https_server`` with ``endpoint``, ``access`` and ``folder`` (files), ``vapi`` with
 ``tagging`` (tags), ``dispatch`` with ``soap`` (calls); ``sessions`` with ``session_manager`` and ``tickets``,
-``collector`` with ``retrieval``, ``properties`` and ``filters``, ``service``, ``tasks``; the inventory tree
+``collector`` with ``retrieval``, ``properties`` and ``filters``, ``service``, ``authorization``,
+``search_index``, ``tasks`` with ``task_manager``, ``events`` with ``event_manager`` (both read through
+``history``), ``datastore_browser``; the inventory tree
 in ``tree``, ``compute``, ``datastore`` and ``machine`` (``thin_machine`` where thousands are made by number)
 with ``devices``, ``configuration``, ``snapshots`` and ``changes``; below a VM its ``disk`` of layers
 (``rawfile``, ``ranges``), filled by ``content``, followed by ``tracking``. ``objects`` holds them together,

@@ -31,6 +31,8 @@ class Datastore(Entity):
         self.directory.mkdir(parents=True, exist_ok=True)
         self.taken: set[str] = set()
         """The VMs' directories."""
+        self.browser_ref: Any = None
+        """Its DatastoreBrowser, once there is one."""
 
     @property
     def serves_flat_files(self) -> bool:
@@ -66,6 +68,10 @@ class Datastore(Entity):
     @provides("info")
     def info(self) -> Any:
         return vim.Datastore.Info(name=self.name, url=self.url, freeSpace=self.free, maxFileSize=64 << 40)
+
+    @provides("browser")
+    def browser(self) -> Any:
+        return self.browser_ref
 
     @provides("vm")
     def machines(self) -> list[Any]:

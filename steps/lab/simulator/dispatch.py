@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from steps.lab.simulator.authorization import AuthorizationManager
 from steps.lab.simulator.collector import PropertyCollector
 from steps.lab.simulator.objects import Managed, World
 from steps.lab.simulator.properties import read_path
-from steps.lab.simulator.service import AuthorizationManager
 from steps.lab.simulator.sessions import COOKIE, Sessions, not_authenticated
 from steps.lab.simulator.snapshots import VirtualMachineSnapshot, remove_all
 from steps.lab.simulator.soap import Call, read_call, write_fault, write_result

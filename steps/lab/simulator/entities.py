@@ -81,3 +81,13 @@ class Entity(Managed):
             wanted = unescape(part)
             found = next((child for child in found.children if unescape(child.name) == wanted), None)
         return found
+
+
+def chain(entity: Entity) -> tuple[str, ...]:
+    """Morefs: its own, then of what it is in, up to the root folder."""
+    above: Entity | None = entity
+    found = []
+    while above is not None:
+        found.append(above.moid)
+        above = above.parent
+    return tuple(found)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from steps.lab.simulator.authorization import AuthorizationManager
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.entities import Entity
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.objects import World
 from steps.lab.simulator.rawfile import RawFile
-from steps.lab.simulator.service import AuthorizationManager
 from steps.lab.simulator.tree import Datacenter
 
 PRIVILEGES = ("Datastore.Browse", "Datastore.FileManagement")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from steps.lab.simulator import vmx
 from steps.lab.simulator.datastore import Datastore, take_directory
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.disk import Disk, Layer
-from steps.lab.simulator.entities import Entity, escape, stable_uuid
+from steps.lab.simulator.entities import Entity, chain, escape, stable_uuid
 from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
 from steps.lab.simulator.objects import Managed, World, provides
 from steps.lab.simulator.rawfile import replace_text
@@ -99,14 +99,45 @@ class Machine(Entity):
             self.path("nvram").write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
         self.touch()
 
+    def happened(self, kind: Any, **fields: Any) -> None:
+        """An event of this VM, of the type `kind`."""
+        event: Any = vim.event
+        made = kind(template=self.spec.template, **fields)
+        made.vm = event.VmEventArgument(name=self.name, vm=self.ref)
+        host = self.world.find(self.host)
+        if isinstance(host, Entity):
+            made.host = event.HostEventArgument(name=host.name, host=host.ref)
+        datacenter = self.home.datacenter
+        made.datacenter = event.DatacenterEventArgument(name=datacenter.name, datacenter=datacenter.ref)
+        made.fullFormattedMessage = f"{kind.__name__.rsplit('.', 1)[-1]}: {self.name}"
+        self.world.happened(made, *chain(self))
+
+    def change_instance_uuid(self, uuid: str) -> None:
+        """As a vCenter does where two VMs had one."""
+        before, self.instance_uuid = self.instance_uuid, uuid
+        self.happened(vim.event.VmInstanceUuidChangedEvent, oldInstanceUuid=before, newInstanceUuid=uuid)
+        self.touch()
+
+    def migrate(self, host: Entity) -> None:
+        """To another host; its files stay where they are."""
+        before = self.world.find(self.host)
+        assert isinstance(before, Entity)
+        self._place = replace(self._place, host=host.ref)
+        source = vim.event.HostEventArgument(name=before.name, host=before.ref)
+        self.happened(vim.event.VmMigratedEvent, sourceHost=source)
+        self.stun()
+        self.touch()
+
     def rename(self, name: str) -> None:
         """In the inventory alone: its files keep the names that they have."""
-        self.name = escape(name)
+        before, self.name = self.name, escape(name)
         self.spec = self.spec.model_copy(update={"name": name})
+        self.happened(vim.event.VmRenamedEvent, oldName=before, newName=self.name)
         self.touch()
 
     def unregister(self) -> None:
         """Takes it out of the inventory; its files stay."""
+        self.happened(vim.event.VmRemovedEvent)
         if self.parent is not None:
             self.parent.children.remove(self)
         for disk in self.stored_disks:

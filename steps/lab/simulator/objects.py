@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
+from steps.lab.simulator.events import Events
 from steps.lab.simulator.faults import Faults
 from steps.lab.simulator.soap import Call
 from steps.lab.simulator.unset import Unset
@@ -103,6 +104,7 @@ class World:
         self.lock = threading.Condition(threading.RLock())
         self.faults = Faults()
         self.unset = Unset()
+        self.events = Events()
         self.generation = 0
         self.stopping = threading.Event()
         self.clock_ahead = timedelta()
@@ -158,6 +160,12 @@ class World:
         with self.lock:
             self.generation += 1
             self.lock.notify_all()
+
+    def happened(self, event: Any, *about: str) -> None:
+        """`about`: morefs, of an entity and of what it is in."""
+        with self.lock:
+            user = self.session.user if self.session else ""
+            self.events.record(event, about, user=user, now=self.now())
 
     def wait_for_change(self, since: int, deadline: float) -> bool:
         """False when `deadline` (monotonic) passed, or the simulator stops, without a change since generation

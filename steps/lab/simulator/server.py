@@ -14,20 +14,22 @@ from runner.base.errors import UsageError
 from runner.base.suggestion import did_you_mean
 from steps.lab.simulator import certificate
 from steps.lab.simulator.access import Access
+from steps.lab.simulator.authorization import AuthorizationManager
 from steps.lab.simulator.collector import PropertyCollector
+from steps.lab.simulator.compute import Host
 from steps.lab.simulator.disk import Disk
 from steps.lab.simulator.dispatch import Dispatcher
 from steps.lab.simulator.endpoint import Endpoint
 from steps.lab.simulator.entities import unescape
+from steps.lab.simulator.event_manager import EventManager
 from steps.lab.simulator.folder import Datastores
 from steps.lab.simulator.inventory import Inventory
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.machine_spec import DiskSpec
 from steps.lab.simulator.objects import OPERATIONS, World
+from steps.lab.simulator.search_index import SearchIndex
 from steps.lab.simulator.service import (
-    AuthorizationManager,
     CustomFieldsManager,
-    SearchIndex,
     ServiceInstance,
     ViewManager,
 )
@@ -35,6 +37,7 @@ from steps.lab.simulator.session_manager import SessionManager
 from steps.lab.simulator.sessions import Sessions
 from steps.lab.simulator.snapshots import remove_all
 from steps.lab.simulator.tagging import Tagging
+from steps.lab.simulator.task_manager import TaskManager
 from steps.lab.simulator.tasks import Tasks, fault_type
 from steps.lab.simulator.tickets import Tickets
 from steps.lab.simulator.tree import build
@@ -92,6 +95,8 @@ class Simulator:
         PropertyCollector(self._world)
         ViewManager(self._world)
         SearchIndex(self._world, root)
+        TaskManager(self._world, self._tasks)
+        EventManager(self._world)
         if not self._world.esxi:
             CustomFieldsManager(self._world)
         self.rest = Vapi(
@@ -231,6 +236,19 @@ class Simulator:
             if any(one is not machine and unescape(one.name) == name for one in beside):
                 raise UsageError(f"{vm} cannot be called '{name}': another VM beside it is")
             machine.rename(name)
+
+    def change_instance_uuid(self, vm: str, uuid: str) -> None:
+        """As a vCenter does where two VMs had one."""
+        with self._world.lock:
+            self._machine(vm).change_instance_uuid(uuid)
+
+    def migrate(self, vm: str, host: str) -> None:
+        """To another host, by its name; its files stay. Raises UsageError."""
+        with self._world.lock:
+            found = [one for one in self._world.all(Host) if one.name == host]
+            if not found:
+                raise UsageError(f"there is no host '{host}'")
+            self._machine(vm).migrate(found[0])
 
     def unregister(self, vm: str) -> None:
         """Takes it out of the inventory; its files stay."""

@@ -1,12 +1,10 @@
-"""The service instance and the small services behind it: search, views, authorization."""
+"""The service instance and the small services behind it: views, custom attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from steps.lab.simulator.entities import Entity
-from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.objects import Managed, World, operation, provides
 from steps.lab.simulator.soap import Call
 from steps.lab.simulator.vmodl import fault, support, vim, vmodl
@@ -58,6 +56,8 @@ class ServiceInstance(Managed):
             authorizationManager=vim.AuthorizationManager("AuthorizationManager"),
             searchIndex=vim.SearchIndex("SearchIndex"),
             customFieldsManager=None if world.esxi else vim.CustomFieldsManager("CustomFieldsManager"),
+            taskManager=vim.TaskManager("TaskManager"),
+            eventManager=vim.event.EventManager("EventManager"),
             about=about,
         )
 
@@ -70,50 +70,6 @@ class ServiceInstance(Managed):
     @operation("CurrentTime")
     def current_time(self, _call: Call | None = None) -> Any:
         return self.world.now()
-
-
-class SearchIndex(Managed):
-    kind = vim.SearchIndex
-
-    def __init__(self, world: World, root: Entity) -> None:
-        super().__init__(world, "SearchIndex")
-        self._root = root
-
-    @operation("FindByInventoryPath")
-    def find_by_inventory_path(self, call: Call) -> Any:
-        found = self._root.below(call.arguments.inventoryPath or "")
-        return found.ref if found is not None and found is not self._root else None
-
-    @operation("FindChild")
-    def find_child(self, call: Call) -> Any:
-        entity = self.world.find(call.arguments.entity)
-        found = entity.below(call.arguments.name) if isinstance(entity, Entity) else None
-        return found.ref if found is not None else None
-
-    @operation("FindByUuid")
-    def find_by_uuid(self, call: Call) -> Any:
-        found = self._by_uuid(call)
-        return found[0].ref if found else None
-
-    @operation("FindAllByUuid")
-    def find_all_by_uuid(self, call: Call) -> list[Any]:
-        return [machine.ref for machine in self._by_uuid(call)]
-
-    def _by_uuid(self, call: Call) -> list[Machine]:
-        asked = call.arguments
-        if not asked.vmSearch:
-            return []
-        machines: Iterable[Entity] = self._root.descendants()
-        if asked.datacenter is not None:
-            datacenter = self.world.find(asked.datacenter)
-            machines = datacenter.descendants() if isinstance(datacenter, Entity) else ()
-        wanted = asked.uuid.lower()
-        return [
-            machine
-            for machine in machines
-            if isinstance(machine, Machine)
-            and wanted == (machine.instance_uuid if asked.instanceUuid else machine.uuid).lower()
-        ]
 
 
 class ViewManager(Managed):
@@ -182,45 +138,4 @@ class CustomFieldsManager(Managed):
                 key=key, name=name, type=str, managedObjectType=vim.VirtualMachine
             )
             for name, key in self.world.custom_fields.items()
-        ]
-
-
-class AuthorizationManager(Managed):
-    """One user, who may do everything but what the inventory denies, everywhere or on one object."""
-
-    kind = vim.AuthorizationManager
-
-    def __init__(self, world: World, denied: Iterable[str]) -> None:
-        super().__init__(world, "AuthorizationManager")
-        self._denied = frozenset(denied)
-
-    def grants(self, privilege: str | None, managed: Managed) -> bool:
-        return privilege not in self._denied | managed.denied
-
-    def require(self, privilege: str | None, managed: Managed) -> None:
-        """Raises NoPermission."""
-        if not self.grants(privilege, managed):
-            raise fault(
-                vim.fault.NoPermission,
-                "Permission to perform this operation was denied.",
-                object=managed.ref,
-                privilegeId=privilege,
-                missingPrivileges=[
-                    vim.fault.NoPermission.EntityPrivileges(entity=managed.ref, privilegeIds=[privilege])
-                ],
-            )
-
-    @operation("HasPrivilegeOnEntities")
-    def has_privilege_on_entities(self, call: Call) -> list[Any]:
-        return [
-            vim.AuthorizationManager.EntityPrivilege(
-                entity=entity,
-                privAvailability=[
-                    vim.AuthorizationManager.PrivilegeAvailability(
-                        privId=privilege, isGranted=self.grants(privilege, self.world.find(entity))
-                    )
-                    for privilege in call.arguments.privId
-                ],
-            )
-            for entity in call.arguments.entity
         ]

@@ -148,6 +148,12 @@ class _Serializer(_soap.SoapSerializer):  # type: ignore[misc]
         if not nothing:
             super()._Serialize(value, information, namespace)
 
+    def _QName(self, kind: Any, namespace: str) -> Any:  # noqa: N802  (pyVmomi's name)
+        """A reference in a slot for anything is a ``ManagedObjectReference``, as a vCenter writes it. pyVmomi
+        writes ``ManagedObject``, which it alone reads: to govmomi such a reference is empty."""
+        attribute, name = super()._QName(kind, namespace)
+        return attribute, f"{name}Reference" if kind is ManagedObject else name
+
 
 def _text(value: Any, information: Any, version: str) -> str:
     writer = StringIO()

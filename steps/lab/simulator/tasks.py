@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from runner.base.errors import UsageError
+from steps.lab.simulator.entities import Entity, chain
 from steps.lab.simulator.objects import Managed, World, operation, provides
 from steps.lab.simulator.soap import NAMESPACE, Call
 from steps.lab.simulator.vmodl import DataObject, fault, support, vim, vmodl
@@ -20,6 +22,9 @@ from steps.lab.simulator.vmodl import DataObject, fault, support, vim, vmodl
 log = logging.getLogger(__name__)
 
 STATE = vim.TaskInfo.State
+
+HISTORY = 10_000
+"""Tasks that can be read of after they are forgotten; a vCenter keeps about 30 days of them."""
 
 
 class Task(Managed):
@@ -69,6 +74,8 @@ class Tasks:
         self._seconds = seconds
         self._remember = remember
         self._threads: list[threading.Thread] = []
+        self.history: deque[tuple[Any, tuple[str, ...]]] = deque(maxlen=HISTORY)
+        """Of each task its information, as it is now, and the morefs of its entity and of what that is in."""
 
     def start(
         self, call: Call, entity: Managed, entity_name: str, work: Callable[[], Any], done: Callable[[], None]
@@ -81,6 +88,7 @@ class Tasks:
         task.seconds = slow["seconds"] if slow else self._seconds
         thread = threading.Thread(target=self._run, args=(task, work, done), name=task.moid, daemon=True)
         with self._world.lock:
+            self.history.append((task.info, chain(entity) if isinstance(entity, Entity) else ()))
             self._forget_old()
             self._threads = [one for one in self._threads if one.is_alive()]
             self._threads.append(thread)

@@ -8,6 +8,7 @@ from typing import Any
 from runner.base.errors import UsageError
 from steps.lab.simulator.compute import Cluster, Compute, ComputeResource
 from steps.lab.simulator.datastore import Datastore
+from steps.lab.simulator.datastore_browser import DatastoreBrowser
 from steps.lab.simulator.entities import Entity
 from steps.lab.simulator.estate_spec import EstateSpec
 from steps.lab.simulator.inventory import (
@@ -183,6 +184,8 @@ class _Made:
             store.name: Datastore(world, pods.get(store.cluster or "", stores), store, directory)
             for store in spec.datastores
         }
+        for made in self._stores.values():
+            DatastoreBrowser(world, tasks, made)
         self._networks = {
             name: Network(world, world.number("network"), name, datacenter.folders["network"]).ref
             for name in spec.networks

@@ -141,6 +141,8 @@ class VirtualMachine(Machine):
             self.stun()
             if lose_tracking:
                 self.lose_tracking()
+            on = state == POWER.poweredOn
+            self.happened(vim.event.VmPoweredOnEvent if on else vim.event.VmPoweredOffEvent)
             self.touch()
 
         return self.start(call, work)

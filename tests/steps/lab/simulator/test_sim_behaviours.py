@@ -64,6 +64,10 @@ BEHAVIOURS = {
         "REST under /api and /rest, each with its bodies and errors; 401; 550 sessions; 429 and 503; batches leave out",
         {"documented", "reported", "assumed"},
     ),
+    53: (
+        "events tell what became of a VM; one's own comes back with the server's key and time; filters by type id",
+        {"documented"},
+    ),
     54: (
         "a disk may be left out of tracking that is on; off, a snapshot, and on brings it back, but not beside a snapshot",
         {"reported", "assumed"},

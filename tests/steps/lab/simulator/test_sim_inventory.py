@@ -7,7 +7,7 @@ from pyVmomi import vim
 
 from runner.base.errors import UsageError
 from steps.lab.simulator import DEFAULT_INVENTORY, Simulator, load_inventory
-from tests.simulation import disk, estate, machine, running
+from tests.simulation import USER, disk, estate, machine, running
 
 
 @pytest.fixture
@@ -43,6 +43,30 @@ def test_the_default_inventory_is_found_by_path_and_uuid(odd):
     assert search.FindByInventoryPath("DC1/vm/nowhere") is None
     assert search.FindAllByUuid(None, vm.config.uuid, True, False) == [vm]
     assert search.FindAllByUuid(None, "00000000-0000-0000-0000-000000000000", True, False) == []
+
+
+def test_a_vm_is_found_by_its_guests_name_and_by_its_file(simulate):
+    client = simulate(machine("db", powered_on=True), machine("off", powered_on=False))
+    search, vm = client.content.searchIndex, client.vm()
+    datacenter = client.vm("DC1")
+    assert search.FindByDatastorePath(datacenter, "[ds1] db/db.vmx") == vm
+    assert search.FindByDatastorePath(datacenter, "[ds1] db/other.vmx") is None
+    assert search.FindByDnsName(None, "DB", True) == vm
+    assert search.FindByDnsName(datacenter, "db", True) == vm
+    assert search.FindByDnsName(None, "off", True) is None, "its Tools do not run"
+    host = vm.runtime.host
+    assert search.FindAllByDnsName(None, host.name, False) == [host]
+    assert search.FindByDnsName(None, host.name, True) is None
+
+
+def test_a_users_privileges_are_told_for_each_object(simulate):
+    client = simulate(denied=["VApp.Import"])
+    vm, folder = client.vm(), client.vm("DC1/vm")
+    granted = client.content.authorizationManager.FetchUserPrivilegeOnEntities([vm, folder], USER)
+    assert [one.entity for one in granted] == [vm, folder]
+    assert all("VirtualMachine.Config.ChangeTracking" in one.privileges for one in granted)
+    assert not any("VApp.Import" in one.privileges for one in granted)
+    assert client.content.authorizationManager.FetchUserPrivilegeOnEntities([vm], "nobody")[0].privileges == []
 
 
 @pytest.mark.behaviour(5, "documented")

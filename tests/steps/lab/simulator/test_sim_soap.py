@@ -74,6 +74,24 @@ def test_a_fault_has_its_wire_form(client):
     assert '<object type="Folder">group-d1</object><privilegeId>System.View</privilegeId>' in text
 
 
+def test_a_reference_that_may_be_anything_says_that_it_is_one(client):
+    """govmomi takes any other name for an empty reference, and vCenter sends this one."""
+    key = client.service.content.sessionManager.currentSession.key  # logs in
+    assert key
+    body = (
+        '<RetrieveProperties xmlns="urn:vim25"><_this type="PropertyCollector">propertyCollector</_this><specSet>'
+        "<propSet><type>VirtualMachine</type><pathSet>resourcePool</pathSet><pathSet>datastore</pathSet></propSet>"
+        f'<objectSet><obj type="VirtualMachine">{client.vm()._moId}</obj></objectSet></specSet></RetrieveProperties>'
+    )
+    status, text = post(client, ENVELOPE.format(body), Cookie=client.content.searchIndex._stub.cookie)
+    assert status == 200
+    assert 'xsi:type="ManagedObject"' not in text
+    assert '<val type="ResourcePool" xsi:type="ManagedObjectReference">' in text or (
+        '<val xsi:type="ManagedObjectReference" type="ResourcePool">' in text
+    )
+    assert 'xsi:type="ArrayOfManagedObjectReference"><ManagedObjectReference type="Datastore">' in text
+
+
 def test_an_operation_it_does_not_have_says_so(client):
     with pytest.raises(vmodl.fault.MethodNotFound) as caught:
         client.vm().MarkAsTemplate()
