@@ -30,7 +30,7 @@ from steps.nbd.growing_endpoint import GrowingEndpoint, most_connections
 from steps.points.figures import speed_of
 from steps.qemu import img
 from steps.repository import layout
-from steps.source.server import endpoint_name
+from steps.source.disk_file import source_name
 from steps.values.base import Base
 from steps.values.copied import Copied
 from steps.values.image import Image
@@ -231,7 +231,7 @@ def _copy(
     """The copy, and bytes that attempts before it had read at the source."""
     key, capacity = live.source.disk_key, live.source.capacity
     with (
-        GrowingEndpoint(ctx, live.source.uris, live.source.wire, endpoint_name(key)) as source,
+        GrowingEndpoint(ctx, live.source.uris, live.source.wire, source_name(key)) as source,
         GrowingEndpoint(
             ctx, live.target.uris, live.target.wire, f"image of disk {key} on {live.target.image.host}"
         ) as target,

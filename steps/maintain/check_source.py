@@ -29,7 +29,7 @@ from steps.repository.identities import Adoption
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.section import locate
 from steps.repository.verification_records import Comparison, DiskCompared
-from steps.source.server import endpoint_name
+from steps.source.disk_file import source_name
 from steps.values.point_checked import DIFFERENCES, PointChecked
 from steps.values.snapshot import SnapshotTaken
 from steps.values.source import Source
@@ -236,7 +236,7 @@ def _compare(
     ctx: Context, source: Source, digests: Digests, written: Sequence[tuple[int, int]], label: str
 ) -> Differences:
     """Of the blocks outside of `written`."""
-    with NbdEndpoint(source.uris, endpoint_name(source.disk_key), stop=ctx.stop) as endpoint:
+    with NbdEndpoint(source.uris, source_name(source.disk_key), stop=ctx.stop) as endpoint:
         return differences(
             endpoint,
             digests,

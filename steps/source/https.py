@@ -1,4 +1,4 @@
-"""A frozen disk served by an nbdkit that reads its flat file over HTTPS."""
+"""A disk served by an nbdkit that reads its flat file over HTTPS."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.nbd.parallelism import choose
 from steps.source import nbdkit_curl
+from steps.source.disk_file import DiskFile
 from steps.source.server import SourceServer
-from steps.values.snapshot import SnapshotTaken
 from steps.values.wire import Wire
 from steps.vsphere import folder
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
-from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.names import DatastoreFile, datastore_file
 
 
@@ -26,16 +25,8 @@ class HttpsServer(SourceServer):
     complaints_are_final = True
     takes_more_connections = True
 
-    def __init__(
-        self,
-        ctx: Context,
-        host: Host,
-        client: Client,
-        snapshot: SnapshotTaken,
-        disk: FrozenDisk,
-        connections: int,
-    ) -> None:
-        super().__init__(ctx, host, client, snapshot, disk)
+    def __init__(self, ctx: Context, host: Host, client: Client, disk: DiskFile, connections: int) -> None:
+        super().__init__(ctx, host, client, disk)
         self._connections = connections
 
     def open(self) -> tuple[str, ...]:
@@ -44,7 +35,7 @@ class HttpsServer(SourceServer):
         ca_file, cookie_file = posixpath.join(directory, "ca.pem"), posixpath.join(directory, "cookie")
         self._host.write(ca_file, self._client.trust().pem.encode())
         self._lend_cookie(cookie_file)
-        url = folder.url(self._client.vcenter, self._snapshot.datacenter, self._file())
+        url = folder.url(self._client.vcenter, self._disk.datacenter, self._file())
 
         def command(socket: str, pid_file: str) -> tuple[str, ...]:
             return nbdkit_curl.argv(
@@ -76,7 +67,7 @@ class HttpsServer(SourceServer):
         )
 
     def _may_read(self) -> bool:
-        return self._client.may_read(self._snapshot.datacenter, self._file())
+        return self._client.may_read(self._disk.datacenter, self._file())
 
     def _lend_cookie(self, path: str) -> None:
         def take(cookie: str) -> None:

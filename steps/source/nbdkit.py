@@ -30,12 +30,12 @@ class SourceFailed(VSphereError):
     pass
 
 
-def begin(*, socket: str, pid_file: str) -> tuple[str, ...]:
+def begin(*, socket: str, pid_file: str, read_only: bool = True) -> tuple[str, ...]:
     """Of the command line; filters and the plugin follow. nbdkit makes `pid_file` when its socket listens."""
     return (
         "nbdkit",
         "--foreground",
-        "--readonly",
+        *(("--readonly",) if read_only else ()),
         "--log=stderr",
         f"--unix={socket}",
         f"--pidfile={pid_file}",

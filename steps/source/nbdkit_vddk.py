@@ -1,9 +1,11 @@
 """nbdkit with its vddk plugin, which reads a disk through VMware's own library (VDDK) from the ESXi host that
-has it.
+has it, and writes one there.
 
 The library is proprietary, so its user provides it. It reads any disk that a snapshot freezes, also on
-vSAN and vVol and above other snapshots, and knows holes where the server tells them. Facts of the plugin:
-nbdkit-vddk-plugin(1), 1.42; of the library: Virtual Disk Development Kit Programming Guide 8.0.
+vSAN and vVol and above other snapshots, and knows holes where the server tells them. It writes the disks of
+a VM that is off; the plugin's flush is the library's, which reaches the disk, and it has no zeroing and no
+trim, so zeroes go as data. Facts of the plugin: nbdkit-vddk-plugin(1), 1.42; of the library: Virtual Disk
+Development Kit Programming Guide 8.0.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pydantic import Field
 
 from runner.base.model import JobModel
 from runner.hosts.host import Host
+from steps.source.disk_file import DiskFile
 from steps.source.nbdkit import SourceFailed, begin, errors_in, last_words
 from steps.vsphere.errors import Busy, NotTrusted, PermissionMissing, Unreachable, VSphereError
 from steps.vsphere.section import VCenter
@@ -40,6 +43,9 @@ PRIVILEGES = (
     "Global.DisableMethods and Global.EnableMethods on the vCenter"
 )
 """Programming Guide, "Credentials and Privileges for VMDK Access"."""
+
+WRITING = "VirtualMachine.Provisioning.DiskRandomAccess and VirtualMachine.Provisioning.PutVmFiles"
+"""What writing takes on the VM besides."""
 
 _OUT_OF_BUFFERS = re.compile(
     r"NFC error 5\b|Failed to allocate the requested|Resource temporarily unavailable"
@@ -129,23 +135,20 @@ def argv(
     vcenter: VCenter,
     *,
     thumbprint: str,
-    vm: str,
-    snapshot: str,
-    file: str,
+    disk: DiskFile,
     password_file: str,
     configuration_file: str,
     socket: str,
     pid_file: str,
 ) -> tuple[str, ...]:
-    """`vm` and `snapshot` are morefs, `file` reads ``[ds] dir/x.vmdk``, `thumbprint` is SHA-1 with colons.
-    The password is in a file only, which nbdkit has read once it listens. (A session's cookie would have to
-    stand here for all to see.)"""
+    """`thumbprint` is SHA-1 with colons. The password is in a file only, which nbdkit has read once it
+    listens. (A session's cookie would have to stand here for all to see.)"""
     return (
-        *begin(socket=socket, pid_file=pid_file),
-        # The library reads whole sectors, and more than 2 MiB at once exhaust the ESXi host's buffers.
+        *begin(socket=socket, pid_file=pid_file, read_only=not disk.written),
+        # The library moves whole sectors, and more than 2 MiB at once exhaust the ESXi host's buffers.
         "--filter=blocksize",
         options.plugin,
-        f"file={file}",
+        f"file={disk.file}",
         *((f"libdir={options.libdir}",) if options.libdir else ()),
         f"config={configuration_file}",
         f"server={vcenter.server}",
@@ -153,8 +156,8 @@ def argv(
         f"thumbprint={thumbprint}",
         f"user={vcenter.username}",
         f"password=+{password_file}",
-        f"vm=moref={vm}",
-        f"snapshot={snapshot}",
+        f"vm=moref={disk.vm}",
+        *((f"snapshot={disk.snapshot}",) if disk.snapshot else ()),
         f"transports={':'.join(options.transports)}",
         f"compression={options.compression}",
         f"nfchostport={options.nfc_host_port}",
@@ -173,10 +176,10 @@ def out_of_buffers(stderr: str) -> bool:
     return any(_OUT_OF_BUFFERS.search(line) for line in errors_in(stderr))
 
 
-_ROLE = f"give its role {PRIVILEGES}"
+_ROLE = "give its role {privileges}"
 _PORTS = (
-    "from the host that reads, port 443 of the vCenter and the NFC port (902) of its ESXi hosts must be "
-    "reachable"
+    "from the host that reaches its disks, port 443 of the vCenter and the NFC port (902) of its ESXi hosts "
+    "must be reachable"
 )
 
 _REMEDIES: tuple[tuple[str, type[VSphereError], str], ...] = (
@@ -198,23 +201,17 @@ _REMEDIES: tuple[tuple[str, type[VSphereError], str], ...] = (
         f"the account lacks rights, or the file is locked: {_ROLE}",
     ),
     ("not licensed", PermissionMissing, f"that is how a missing privilege shows: {_ROLE}"),
-    ("file was not found", SourceFailed, "the disk was moved: run with --fresh, which takes a new snapshot"),
-    (
-        "virtual machine cannot be found",
-        SourceFailed,
-        "the VM was registered again or removed: run with --fresh",
-    ),
-    (
-        "parameters supplied is invalid",
-        SourceFailed,
-        "the snapshot no longer exists, or is another VM's: run with --fresh",
-    ),
+    ("file was not found", SourceFailed, "the disk was moved: {again}"),
+    ("virtual machine cannot be found", SourceFailed, "the VM was registered again or removed: {again}"),
+    ("parameters supplied is invalid", SourceFailed, "{invalid}: {again}"),
     (
         "independent disk",
         SourceFailed,
         "VDDK does not read independent disks: leave it out with `skip-uncovered`",
     ),
-    ("already in use", Busy, "another backup has the disk open"),
+    ("disk is full", SourceFailed, "make room on datastore {datastore} and run the same command again"),
+    ("write-protected", SourceFailed, "look in vSphere whether a snapshot or another VM uses the file"),
+    ("already in use", Busy, "{user} has the disk open"),
     ("server could not be contacted", Unreachable, _PORTS),
     ("server refused connection", Unreachable, _PORTS),
     ("Cannot connect to the host", Unreachable, _PORTS),
@@ -224,24 +221,41 @@ _REMEDIES: tuple[tuple[str, type[VSphereError], str], ...] = (
 """What the library says, whom it means, what to do. The texts are those of VDDK 6.7's list of error codes
 (doc/errors of its documentation); nbdkit shows no numbers."""
 
+_OF_SNAPSHOT = {
+    "again": "run with --fresh, which takes a new snapshot",
+    "invalid": "the snapshot no longer exists, or is another VM's",
+    "user": "another backup",
+}
+_OF_VM = {
+    "again": "look at the VM in vSphere, then run the same command again",
+    "invalid": "the VM is no longer as it was",
+    "user": "a backup, or the VM itself,",
+}
 
-def failure(what: str, stderr: str) -> VSphereError:
+
+def failure(what: str, stderr: str, disk: DiskFile) -> VSphereError:
     """The error for what nbdkit said. `what`: ``disk 2000 of pgtest1 (…)``."""
-    begins = f"{what} cannot be read with VDDK"
+    begins = f"{what} cannot be {disk.verb} with VDDK"
     if out_of_buffers(stderr):
         return OutOfBuffers(
-            f"{begins}: the ESXi host has no NFC buffers left, fewer disks at once will be read from it "
+            f"{begins}: the ESXi host has no NFC buffers left, fewer disks at once will be opened on it "
             "(VDDK's limit is 48 MB a host, for all backup products together)"
         )
     calls = failed_calls(stderr)
     if not calls:
         return SourceFailed(f"{begins}: {(errors_in(stderr) or [last_words(stderr)])[-1]}")
     cause = calls[-1].rpartition(": ")[2].rstrip(".")
+    privileges = f"{PRIVILEGES}; {WRITING} on the VM" if disk.written else PRIVILEGES
+    words = {
+        **(_OF_SNAPSHOT if disk.snapshot else _OF_VM),
+        "privileges": privileges,
+        "datastore": disk.datastore,
+    }
     for text, kind, remedy in _REMEDIES:
         if text in cause:
-            message = f'{begins}: it says "{cause}": {remedy}'
+            message = f'{begins}: it says "{cause}": {remedy.format_map(words)}'
             return (
-                PermissionMissing(message, PRIVILEGES, "the VM")
+                PermissionMissing(message, privileges, "the VM")
                 if kind is PermissionMissing
                 else kind(message)
             )

@@ -17,21 +17,18 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.copy.nbd import ExportInfo
 from steps.source import nbdkit_curl
+from steps.source.disk_file import DiskFile
 from steps.source.https import HttpsServer
 from steps.source.nbdkit_vddk import VddkOptions
-from steps.values.snapshot import SnapshotTaken
 from steps.vsphere import machine
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
-from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.names import DatastoreFile
 
 
-def examine_https(
-    ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
-) -> Iterator[Observation]:
+def examine_https(ctx: Context, host: Host, client: Client, disk: DiskFile) -> Iterator[Observation]:
     failure = ctx.once(
-        ("failure of /folder", host.name, client.name), lambda: _failure(ctx, host, client, snapshot, disk)
+        ("failure of /folder", host.name, client.name), lambda: _failure(ctx, host, client, disk)
     )
     subject, looked_at = f"host {host.name}", f"files of vCenter {client.name} over HTTPS"
     if failure:
@@ -71,13 +68,13 @@ def examine_vddk(
             )
 
 
-def _failure(ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk) -> str:
+def _failure(ctx: Context, host: Host, client: Client, disk: DiskFile) -> str:
     """Why it does not get through; empty if it does. Once more where that may help: a night must not end for
     a moment's refusal."""
 
     def attempt(number: int) -> None:
         with suppress(_Answered), ctx.closing:
-            _Configuration(ctx, host, client, snapshot, disk).open()
+            _Configuration(ctx, host, client, disk).open()
 
     try:
         again(attempt, on=is_transient, stop=ctx.stop, attempts=2)
@@ -95,11 +92,9 @@ class _Answered(VSphereError):
 class _Configuration(HttpsServer):
     """The VM's .vmx, read as a disk of it is."""
 
-    def __init__(
-        self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
-    ) -> None:
-        self._vmx = machine.vmx_file(client, snapshot.vm)
-        super().__init__(ctx, host, client, snapshot, disk, connections=1)
+    def __init__(self, ctx: Context, host: Host, client: Client, disk: DiskFile) -> None:
+        self._vmx = machine.vmx_file(client, disk.vm)
+        super().__init__(ctx, host, client, disk, connections=1)
         self._what = f"{self._vmx} through {client.vcenter.authority} from host {host.name}"
 
     def _file(self) -> DatastoreFile:

@@ -1,5 +1,4 @@
-"""An nbdkit on the host near vSphere that serves one frozen disk over NBD: what the classes of all transports
-share.
+"""An nbdkit on the host near vSphere that serves a disk over NBD: what the classes of all transports share.
 
 Everything is registered to be closed before it is made. Ready means a handshake through the very path the
 data will take.
@@ -20,12 +19,11 @@ from runner.hosts.tunnel import explain
 from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd import ExportInfo, probe
+from steps.source.disk_file import DiskFile
 from steps.source.nbdkit import SourceFailed, errors_in
-from steps.values.snapshot import SnapshotTaken
 from steps.values.wire import Wire
 from steps.vsphere.client import Client
 from steps.vsphere.errors import PermissionMissing, VSphereError, WrongDisk
-from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.names import DatastoreFile
 
 START_TIMEOUT = 30.0
@@ -35,11 +33,6 @@ LAST_WORDS = 2.0
 """Seconds for the cause of a refused handshake to come through from nbdkit's standard error."""
 
 PAUSE = 0.02
-
-
-def endpoint_name(disk_key: int) -> str:
-    """What a copy calls this side in its errors."""
-    return f"source of disk {disk_key}"
 
 
 class SourceServer(ABC):
@@ -54,13 +47,10 @@ class SourceServer(ABC):
     takes_more_connections = False
     """Whether a further connection costs vSphere no more than the first one's."""
 
-    def __init__(
-        self, ctx: Context, host: Host, client: Client, snapshot: SnapshotTaken, disk: FrozenDisk
-    ) -> None:
+    def __init__(self, ctx: Context, host: Host, client: Client, disk: DiskFile) -> None:
         self._ctx = ctx
         self._host = host
         self._client = client
-        self._snapshot = snapshot
         self._disk = disk
         self._what = (
             f"disk {disk.key} ({self._file()}) through {client.vcenter.authority} from host {host.name}"
@@ -79,7 +69,7 @@ class SourceServer(ABC):
 
     @abstractmethod
     def _file(self) -> str | DatastoreFile:
-        """The file that is read; as text ``[ds] dir/name``."""
+        """The file that is served; as text ``[ds] dir/name``."""
 
     @abstractmethod
     def _failure_of(self, stderr: str) -> VSphereError:
@@ -161,12 +151,10 @@ class SourceServer(ABC):
             return answer.result()
 
     def _explain(self, error: SendenseError) -> SendenseError:
-        """Of one who read the disk: an I/O error stands for the disk's own, unless nbdkit complained of what
+        """Of one who used the disk: an I/O error stands for the disk's own, unless nbdkit complained of what
         is behind it; and a connection is refused because of that too, since nbdkit opens the disk for
         each."""
-        if not isinstance(error, ConnectFailed | RequestFailed) or error.name != endpoint_name(
-            self._disk.key
-        ):
+        if not isinstance(error, ConnectFailed | RequestFailed) or error.name != self._disk.endpoint:
             return error
         if isinstance(error, RequestFailed) and error.number != errno.EIO:
             return error

@@ -1,4 +1,4 @@
-"""A frozen disk served by an nbdkit that reads it through VMware's library."""
+"""A disk served by an nbdkit that reads it, or writes it, through VMware's library."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from runner.hosts.secrets import resolve
 from runner.step.context import Context
 from steps.copy.endpoint import RequestFailed
 from steps.source import nbdkit_vddk
+from steps.source.disk_file import DiskFile
 from steps.source.open_disks import OpenDisks, Place
 from steps.source.server import SourceServer
-from steps.values.snapshot import SnapshotTaken
 from steps.vsphere import machine
 from steps.vsphere.client import Client
 from steps.vsphere.errors import PermissionMissing, VSphereError
-from steps.vsphere.inventory import FrozenDisk
 
 
 @dataclass
-class _FailedReads:
-    """Of one disk, in this execution of the run; bytes."""
+class _Failed:
+    """Of one disk, in this execution of the run: verbs and offsets in bytes."""
 
-    offsets: set[int] = field(default_factory=set)
+    requests: set[tuple[str, int]] = field(default_factory=set)
 
 
 class VddkServer(SourceServer):
@@ -40,11 +39,10 @@ class VddkServer(SourceServer):
         ctx: Context,
         host: Host,
         client: Client,
-        snapshot: SnapshotTaken,
-        disk: FrozenDisk,
+        disk: DiskFile,
         options: nbdkit_vddk.VddkOptions,
     ) -> None:
-        super().__init__(ctx, host, client, snapshot, disk)
+        super().__init__(ctx, host, client, disk)
         self._options = options
         self._serving = False
 
@@ -66,21 +64,24 @@ class VddkServer(SourceServer):
         return self._disk.file
 
     def _failure_of(self, stderr: str) -> VSphereError:
-        return nbdkit_vddk.failure(self._what, stderr)
+        return nbdkit_vddk.failure(self._what, stderr, self._disk)
 
     def _cause_of(self, error: RequestFailed, stderr: str) -> VSphereError:
         """The library has the same words for a bad sector and for a session that it lost: what fails at the
-        same place of a disk that was opened again is the disk's."""
+        same place of a disk that was opened again is the disk's. A FLUSH has no place."""
         cause = self._failure_of(stderr)
-        failed = self._ctx.once(("failed reads", self._disk.key), _FailedReads)
-        if not isinstance(cause, PermissionMissing) and error.offset not in failed.offsets:
-            failed.offsets.add(error.offset)
+        failed = self._ctx.once(("failed requests", self._disk.endpoint), _Failed)
+        request = error.verb, error.offset
+        if not isinstance(cause, PermissionMissing) and (
+            error.verb == "flush" or request not in failed.requests
+        ):
+            failed.requests.add(request)
             cause.transient = True
         return cause
 
     def _take_place(self) -> Place:
         disks = self._ctx.once(("open VDDK disks", self._client.name), OpenDisks)
-        esxi = machine.esxi_host(self._client, self._snapshot.vm)
+        esxi = machine.esxi_host(self._client, self._disk.vm)
 
         def waits(why: str) -> None:
             self._ctx.warn(f"disk {self._disk.key} waits for another disk to finish: {why}")
@@ -100,9 +101,7 @@ class VddkServer(SourceServer):
                 self._options,
                 self._client.vcenter,
                 thumbprint=thumbprint,
-                vm=self._snapshot.vm,
-                snapshot=self._snapshot.moref,
-                file=self._file(),
+                disk=self._disk,
                 password_file=password_file,
                 configuration_file=configuration_file,
                 socket=socket,
@@ -112,7 +111,7 @@ class VddkServer(SourceServer):
         return self._start(directory, command)
 
     def _look_back(self, started: Sequence[Child], place: Place) -> None:
-        """At its end: who reads sees only that a read failed, the cause is on nbdkit's standard error."""
+        """At its end: who uses it sees only that a request failed, nbdkit's standard error says why."""
         words = "".join(child.stderr() for child in started)
         if nbdkit_vddk.out_of_buffers(words):
             place.refused()
@@ -121,4 +120,4 @@ class VddkServer(SourceServer):
         if nbdkit_vddk.out_of_buffers(words):
             self._ctx.warn(str(self._failure_of(words)))
         elif said := nbdkit_vddk.failed_calls(words):
-            self._ctx.warn(f"{self._what}: a call of VDDK failed while it was read: {said[-1]}")
+            self._ctx.warn(f"{self._what}: a call of VDDK failed while it was {self._disk.verb}: {said[-1]}")

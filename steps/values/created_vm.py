@@ -1,36 +1,43 @@
-"""A VM that a restore has made and not finished: it carries the run's mark and a name that says so."""
+"""A VM that carries a run's mark: a restore has made it and not finished, or a rollback is changing it."""
 
 from __future__ import annotations
 
 from runner.base.model import Model
+from steps.vsphere import marks
 
 
 class CreatedDisk(Model):
+    """A disk of such a VM that is written to, or read back."""
+
     key: int
     """The disk's key in the restore point"""
     new_key: int
-    """Its key in the new VM"""
+    """Its key in the VM"""
     backing_uuid: str
-    """In the new VM"""
+    """In the VM"""
     file: str
     """"[datastore] dir/name.vmdk\""""
     capacity: int
     """Bytes"""
 
 
-class CreatedVm(Model):
+class MarkedVm(Model):
+    """A VM that is off, and stays so while its disks are written."""
+
     vcenter: str
     """The job's name of the vCenter"""
     moref: str
-    """``vm-16``"""
+    """``vm-16``; empty in a plan, of a VM that is not there yet"""
     instance_uuid: str
-    """Chosen by vCenter, or kept: with the mark, the VM's identity"""
+    """With the mark, the VM's identity"""
     name: str
-    """The name that it has until it is finished"""
+    """The name that it has meanwhile"""
     datacenter: str
     """Inventory path, as dcPath of /folder"""
+    mark_key: str = marks.RESTORE
+    """Which of its advanced settings is the mark"""
     mark: str
-    """Value of the mark in its advanced settings"""
+    """Value of the mark: without it nothing is written to the VM"""
     vmx_file: str
     """"[datastore] dir/name.vmx\""""
     disks: tuple[CreatedDisk, ...]
@@ -39,3 +46,7 @@ class CreatedVm(Model):
     def disk(self, key: int) -> CreatedDisk:
         """By its key in the restore point."""
         return next(disk for disk in self.disks if disk.key == key)
+
+
+class CreatedVm(MarkedVm):
+    """Made by a restore: it has a name that says so until it is finished, and its disks are new."""

@@ -21,7 +21,7 @@ from steps.copy.endpoint import RequestFailed
 from steps.nbd import growing_endpoint
 from steps.nbd.growing_endpoint import MUCH, SOME, GrowingEndpoint
 from steps.source import nbdkit_curl
-from steps.source.server import endpoint_name
+from steps.source.disk_file import source_name
 from steps.values.snapshot import frozen_disk
 from steps.vsphere import datastores, privileges
 from steps.vsphere.client import Client
@@ -272,7 +272,7 @@ def test_a_file_that_cannot_be_opened_is_one_sentence_at_once(
 
 
 def io_error(key: int = 2000) -> RequestFailed:
-    return RequestFailed(endpoint_name(key), "read", MiB, MiB, errno.EIO)
+    return RequestFailed(source_name(key), "read", MiB, MiB, errno.EIO)
 
 
 def explained(ctx: Context, error: SendenseError) -> SendenseError:

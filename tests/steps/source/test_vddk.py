@@ -18,10 +18,10 @@ from steps.copy.endpoint import ConnectFailed, RequestFailed
 from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.source import nbdkit_vddk as transport
 from steps.source import reachability
+from steps.source.disk_file import DiskFile, source_name
 from steps.source.nbdkit import SourceFailed
 from steps.source.nbdkit_vddk import OutOfBuffers, VddkOptions
 from steps.source.open_disks import OpenDisks
-from steps.source.server import endpoint_name
 from steps.values.discovered import Discovered
 from steps.values.snapshot import SnapshotTaken
 from steps.values.source import Source
@@ -41,6 +41,7 @@ PIECES = {"pieces": [{"offset": 0, "length": 512, "seed": 1}, {"offset": -512, "
 SPARSE = disk(2000, 0, size="3 MiB + 512 B", content=PIECES)
 OTHER = disk(2001, 1, size="2 MiB", content={"pattern": 8})
 ESXI = "esxi.cluster1.example"
+DISK = DiskFile(2000, "[ds1] a/a.vmdk", "ds1", MiB, "vm-16", "DC1", source_name(2000), "snapshot-1")
 
 
 def prepared(lab: Lab, vddk: Vddk, **changes: str) -> tuple[Discovered, SnapshotTaken]:
@@ -197,7 +198,7 @@ def test_what_vddk_refuses_is_one_sentence_with_a_remedy(
 def test_words_for_an_esxi_host_without_buffers(said: str, buffers: bool) -> None:
     stderr = f"nbdkit: vddk[3]: error: {said}\nnbdkit: vddk[3]: error: VixDiskLib_Open: [ds1] a/a.vmdk: Unknown error\n"
     assert transport.out_of_buffers(stderr) is buffers
-    failure = transport.failure("disk 2000", stderr)
+    failure = transport.failure("disk 2000", stderr, DISK)
     assert isinstance(failure, OutOfBuffers if buffers else NotTrusted)
     assert failure.transient is buffers
 
@@ -261,7 +262,7 @@ def test_a_read_that_fails_at_the_same_place_of_a_disk_opened_anew_is_the_disks_
         with lab.source(found, taken, 2001, vddk=vddk.options) as opened:
             subprocess.run(["nbdcopy", opened.source.uris[0], "-"], capture_output=True, timeout=60, check=False)
             (explain,) = opened.ctx.explains
-            error = explain(RequestFailed(endpoint_name(2001), "read", MiB, MiB, errno.EIO))
+            error = explain(RequestFailed(source_name(2001), "read", MiB, MiB, errno.EIO))
         assert "at offset 1048576" in error.message
         assert "Out of memory" in error.message
         assert error.transient is transient
@@ -272,7 +273,7 @@ def test_a_connection_that_is_refused_for_want_of_buffers_says_so(start_vcenter:
     found, taken = prepared(lab, vddk, nfc="1")
     with lab.source(found, taken, 2001, vddk=vddk.options) as opened, connected(opened.source):
         with pytest.raises(ConnectFailed) as refused:
-            NbdEndpoint(opened.source.uris, endpoint_name(2001))
+            NbdEndpoint(opened.source.uris, source_name(2001))
         (explain,) = opened.ctx.explains
         error = explain(refused.value)
     assert isinstance(error, OutOfBuffers)
