@@ -31,7 +31,7 @@ MAY_SEE: dict[str, str] = {
     "steps/qemu": "runner/base runner/hosts runner/step",
     "steps/copy": "runner/base runner/hosts runner/step",
     "steps/guest": "runner/base runner/hosts runner/step",
-    "steps/stream": "runner/base runner/step",
+    "steps/stream": "runner/base",
     # What steps hand each other, and what several of them share.
     "steps/values": "runner/base runner/step vsphere repository qemu",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
