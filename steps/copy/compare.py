@@ -73,18 +73,22 @@ def compare(
     in_flight: int = 16,
     stall_timeout: float = 60.0,
     on_progress: Callable[[Compared], None] | None = None,
+    on_difference: Callable[[BlockDifference], None] | None = None,
 ) -> Comparison:
     """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets
     `blocks` (in order). What the image's extents call zero is taken for zeroes, but a whole block of them is
     read if its digest says content; of single `blocks` every byte is read. `on_progress` is told now and
-    then, and at the end.
+    then, and at the end. `on_difference` is told of every block that differs, in any order.
 
-    Raises BlockDifference for the first difference by offset, CopyError, Interrupted.
+    Raises BlockDifference for the first difference by offset, unless `on_difference` is told of them, and
+    what that raises; CopyError, Interrupted.
     """
     size = image.abilities.size
     if size != digests.capacity:
         raise WrongEndpoint(f"the {image.name} has {size} bytes but the digests are of {digests.capacity}")
-    return _Comparison(image, digests, stop, blocks, ranges, in_flight, stall_timeout, on_progress).run()
+    return _Comparison(
+        image, digests, stop, blocks, ranges, in_flight, stall_timeout, on_progress, on_difference
+    ).run()
 
 
 def sample(digests: Digests, seed: str) -> list[int]:
@@ -110,11 +114,14 @@ class _Comparison:
         in_flight: int,
         stall_timeout: float,
         on_progress: Callable[[Compared], None] | None,
+        on_difference: Callable[[BlockDifference], None] | None,
     ) -> None:
         self._image = image
         self._digests = digests
         self._in_flight = in_flight
         self._on_progress = on_progress
+        self._differences: list[BlockDifference] = []
+        self._on_difference = on_difference or self._differences.append
         self._traffic = Traffic(stop, stall_timeout)
         size = digests.capacity
         if blocks is None:
@@ -125,7 +132,6 @@ class _Comparison:
             self._survey = Survey(wanted, left=_unknown, right=_unknown)
         self._total = sum(length for _, length in wanted)
         self._buffers = buffers(in_flight)
-        self._differences: list[BlockDifference] = []
         self._done = self._compared = self._read = self._bytes_read = 0
         self._began = self._reported = time.monotonic()
 
@@ -175,7 +181,7 @@ class _Comparison:
         expected = self._digests.expected(piece.offset)
         found = digest_of(block, is_content=piece.left != 0)
         if found != expected:
-            self._differences.append(
+            self._on_difference(
                 BlockDifference(self._image.name, piece.offset, piece.length, expected.hex(), found.hex())
             )
         self._buffers.append(buffer)

@@ -69,13 +69,13 @@ class _Channel:
         def write(start: int, end: int, then: Done) -> None:
             self._below.write(start, content[start - offset : end - offset], then)
 
-        _each(self._changes.within(offset, offset + len(content)), write, done)
+        each_range(self._changes.within(offset, offset + len(content)), write, done)
 
     def zero(self, offset: int, length: int, done: Done) -> None:
         """Of a run of blocks that nobody read those that changed in part are compared, one by one, so that no
         run is read at once. Parts of a block are zeroed only once it was read."""
         if offset % BLOCK or (length % BLOCK and offset + length != self._changes.capacity):
-            _each(self._changes.within(offset, offset + length), self._zero_part, done)
+            each_range(self._changes.within(offset, offset + length), self._zero_part, done)
         else:
             _in_turn(_runs(self._changes, offset, length), self._zero_run, done)
 
@@ -83,7 +83,7 @@ class _Channel:
         parts = self._changes.split(start, end)
 
         def zero_changed() -> None:
-            _each([(low, high) for low, high, is_changed in parts if is_changed], self._zero_part, done)
+            each_range([(low, high) for low, high, is_changed in parts if is_changed], self._zero_part, done)
 
         if all(is_changed for _, _, is_changed in parts):
             zero_changed()
@@ -105,7 +105,9 @@ class _Channel:
         self._below.zero(start, end - start, done)
 
 
-def _each(ranges: Sequence[tuple[int, int]], request: Callable[[int, int, Done], None], done: Done) -> None:
+def each_range(
+    ranges: Sequence[tuple[int, int]], request: Callable[[int, int, Done], None], done: Done
+) -> None:
     """A request for each range (start, end); `done` once they have ended, with the first failure among
     them."""
     left, first = len(ranges), None
