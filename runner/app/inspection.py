@@ -16,6 +16,7 @@ from runner.app.records import new_record, new_run_id
 from runner.app.selecting import in_words, selected
 from runner.app.workspace import Workspace, open_workspace
 from runner.base.errors import SendenseError
+from runner.base.model import dump_value
 from runner.base.units import counted
 from runner.engine import doctor
 from runner.engine.checkpoint import RunRecord
@@ -124,14 +125,28 @@ def plan_job(path: Path | Job, options: Options, *, offline: bool) -> Plan:
     if offline:
         registry = Registry.installed()
         return plan_offline(read_job(path, options, registry), registry)
+    return plan_and_outputs(path, options)[0]
+
+
+def plan_and_outputs(path: Path | Job, options: Options) -> tuple[Plan, dict[str, JsonValue]]:
+    """As `plan_job` that looks, with what the nodes gave that are done or read-only, by their names."""
     with open_workspace(path, options, threading.Event(), ()) as workspace:
         found = earlier(workspace, fresh=options.fresh)
         ahead = _ahead(workspace, found.resumed, found.discarded_ids)
+        visits = list(ahead.walk)
         resumes = None if found.resumed is None else found.resumed.id
         job = workspace.job
-        plan = Planner(ahead.nodes).plan(ahead.walk, job.name, job.file, resumes, offline=False)
+        plan = Planner(ahead.nodes).plan(visits, job.name, job.file, resumes, offline=False)
         notes = (*notes_of(job), *found.said)
-        return plan.model_copy(update={"holder": workspace.state.holder(), "notes": notes})
+        outputs = {
+            one.name: one.standing.out if one.out is None else dump_value(one.out)
+            for one in visits
+            if one.node is not None
+        }
+        return (
+            plan.model_copy(update={"holder": workspace.state.holder(), "notes": notes}),
+            {name: out for name, out in outputs.items() if out is not None},
+        )
 
 
 def _ahead(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.base.units import HOUR
-from steps.vsphere import datastores, hardware, vmomi
+from steps.vsphere import datastores, hardware, specs, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.properties import read
@@ -20,8 +19,6 @@ CREATE_DEADLINE = 12 * HOUR
 """An eager-zeroed disk is written whole before the task ends: 4 TiB at 100 MiB/s take that long."""
 
 DESTROY_DEADLINE = 1 * HOUR
-
-_IDE = "VirtualIDEController"
 
 _CREATE_TASK = ".createVm"
 """End of TaskInfo.descriptionId: ``Folder.createVm``."""
@@ -90,21 +87,16 @@ def made_disks(client: Client, vm: str, machine: NewMachine) -> tuple[MadeDisk, 
     doing = f"reading the disks of VM {vm}"
     seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.hardware.device",), doing)
     devices = given(seen, "config.hardware.device", f"VM {vm}")
-    by_place = {_place_of(disk, devices): disk for disk in hardware.virtual_disks(devices)}
-    stores = datastores.of_disks(client, list(by_place.values()))
-    buses = {
-        device.key: (device.type, device.properties.get("busNumber"))
-        for device in machine.devices
-        if device.type != _IDE  # every VM has both, under these keys
-    }
+    by_key = specs.paired(machine, devices)
+    stores = datastores.of_disks(client, hardware.virtual_disks(devices))
     return tuple(
-        _made(client, vm, disk, by_place.get(_place(disk, buses)), stores)
+        _made(vm, disk, by_key.get(disk.key), stores)
         for disk in sorted(machine.disks, key=lambda disk: disk.key)
     )
 
 
-def _made(client: Client, vm: str, wanted: NewDisk, found: Any, stores: datastores.Datastores) -> MadeDisk:
-    if found is None:
+def _made(vm: str, wanted: NewDisk, found: Any, stores: datastores.Datastores) -> MadeDisk:
+    if not isinstance(found, vmomi.vim.vm.device.VirtualDisk):
         raise VSphereError(
             f"VM {vm} has no disk where {wanted.label} belongs: somebody changed it in vSphere; discard the "
             "restore and start over"
@@ -116,16 +108,3 @@ def _made(client: Client, vm: str, wanted: NewDisk, found: Any, stores: datastor
             "the restore and start over"
         )
     return MadeDisk(wanted.key, frozen.key, frozen.backing_uuid, frozen.file, frozen.capacity)
-
-
-def _place(disk: NewDisk, buses: Mapping[int, tuple[str, Any]]) -> tuple[object, ...]:
-    """Controllers that every VM has are known by their keys."""
-    return (*buses.get(disk.controller, (disk.controller,)), disk.unit)
-
-
-def _place_of(disk: Any, devices: Sequence[Any]) -> tuple[object, ...]:
-    controller = next((device for device in devices if device.key == disk.controllerKey), None)
-    if isinstance(controller, vmomi.vim.vm.device.VirtualIDEController):
-        return (int(controller.key), disk.unitNumber)
-    kind = type(controller).__name__.rpartition(".")[2]
-    return (kind, getattr(controller, "busNumber", None), disk.unitNumber)

@@ -36,7 +36,7 @@ CERTIFY = "sendense.certify"
 
 
 class Mark(Model):
-    """What a mark's value says: whoever finds the VM in vSphere reads whose it is."""
+    """What a mark's value says, for a person who finds the VM in vSphere too."""
 
     run: str
     """Its id."""
@@ -86,8 +86,8 @@ def read_mark(value: str) -> Mark | None:
 
 
 def find(client: Client, key: str) -> tuple[Marked, ...]:
-    """All VMs with that mark, by moref. One whose settings the account may not read is none of ours: whoever
-    makes a VM may read it. Raises VSphereError for what could not be read for another reason."""
+    """All VMs with that mark, by moref. One whose settings the account may not read is none of ours: the
+    account that makes a VM may read it. Raises VSphereError for what could not be read for another reason."""
     doing, path = f"looking for VMs with the mark {key}", path_of(key)
 
     def work(session: Session) -> list[Any]:
