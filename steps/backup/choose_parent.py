@@ -167,6 +167,7 @@ def in_words(base: Base) -> str:
         return f"full: {base.reason}"
     if base.by == "digests":
         how = "the whole disk is read, and what does not match that point's digests is written"
+        how = f"{base.untold}, so {how}" if base.untold else how
     elif base.changed is None:
         how = "how much changed is not known before the snapshot"
     else:
@@ -218,9 +219,9 @@ def _decide(ctx: Context, inputs: ChooseParentIn, ask: Callable[[Parent], int | 
             raise NoParentError("the job says `mode: full`")
         host, root = locate(ctx, inputs.repository)
         found = _parent(ctx, inputs, host, root)
-        changed = None
-        if inputs.incremental == "cbt":
-            changed = ask(found)
+        untold = "" if inputs.incremental == "digests" else _rolled_back(inputs, found)
+        by = "digests" if untold else inputs.incremental
+        changed = ask(found) if by == "cbt" else None
     except (NoParentError, TrackingError) as error:
         why = error if isinstance(error, NoParentError) else NoParentError(error.message)
         return Base(
@@ -234,11 +235,18 @@ def _decide(ctx: Context, inputs: ChooseParentIn, ask: Callable[[Parent], int | 
     return Base(
         **identity,
         kind="incremental",
-        by=inputs.incremental,
-        reason=f"backed by {found.point}",
+        by=by,
+        reason=f"backed by {found.point}{untold and '; '}{untold}",
         parent=found,
         changed=changed,
+        untold=untold,
     )
+
+
+def _rolled_back(inputs: ChooseParentIn, below: Parent) -> str:
+    """Why tracking since the parent does not tell all of it; empty where no rollback came between."""
+    run = frozen_disk(inputs.snapshot, inputs.disk).rolled_back
+    return "" if run == below.rolled_back else f"a rollback (run {run}) wrote to the disk since"
 
 
 def _parent(ctx: Context, inputs: ChooseParentIn, host: Host, root: str) -> Parent:

@@ -112,6 +112,7 @@ def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
         backing_uuid=disk.backing_uuid,
         file=frozen.file,
         change_id=frozen.change_id,
+        rolled_back=frozen.rolled_back,
         **_lineage(copied, snapshot.created),
         image=layout.image(disk.key),
         digests=layout.digests(disk.key),

@@ -224,6 +224,8 @@ def _changes(ctx: Context, inputs: CheckSourceIn, disk: PointDisk) -> Changes:
         raise TrackingOff("changed block tracking was off when the point was made")
     if now.change_id is None:
         raise TrackingOff("changed block tracking is off for it")
+    if now.rolled_back != disk.rolled_back:
+        raise TrackingLost("a rollback wrote to it since, which tracking need not have seen")
     if why := cbt.why_lost(since, now.change_id):
         raise TrackingLost(why)
     client = vcenter(ctx, snapshot.vcenter)

@@ -88,6 +88,10 @@ class PointDisk(Recorded):
     file: str
     """"[datastore] dir/name.vmdk": what was read."""
     change_id: str | None
+    rolled_back: str = ""
+    """The run that had put the disk back last by then, as the VM's advanced settings said; empty if none had.
+    Once that is another, the changeId says nothing any more: whether tracking sees what is written past the
+    guest is not known (nowhere documented; OpenNebula#6741)."""
     parent: PointName | None = None
     """The restore point whose image is this one's backing file; None for a full."""
     by: Literal["all", "cbt", "digests"] = "all"

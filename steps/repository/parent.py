@@ -36,6 +36,8 @@ class Parent(Model):
     digest: str
     """BLAKE3 (hex) of that file, as its manifest says."""
     change_id: str | None
+    rolled_back: str = ""
+    """As `PointDisk.rolled_back`."""
     level: Level
     """How far its disk is verified, and with it what it is built on."""
     last_full: LastFull
@@ -81,6 +83,7 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
         digests=posixpath.join(newest.path, disk.digests),
         digest=disk.digest,
         change_id=disk.change_id,
+        rolled_back=disk.rolled_back,
         level="full" if seen.chains.compared(newest, sought.key) else disk.level,
         last_full=_last_full(entries, sought.key),
         full=entries[-1].point,

@@ -30,6 +30,8 @@ class Base(Model):
     """The parent that backs an incremental."""
     changed: int | None = None
     """Bytes that changed block tracking names."""
+    untold: str = ""
+    """Why changed block tracking is not asked though the job says `cbt`, so that it is by `digests`."""
     caught: str = ""
     """Of a full that takes the place of an incremental of this very run: what was found wrong with the
     chain."""

@@ -44,7 +44,7 @@ _SMALL = (
 )
 """Kept as they are."""
 
-_LARGE = (*machine.STATE, *machine.DESCRIPTION, allocated.LAYOUT)
+_LARGE = (*machine.STATE, *machine.DESCRIPTION, *snapshots.FORESEEN, allocated.LAYOUT)
 """Made into values."""
 
 

@@ -80,6 +80,9 @@ class FrozenDisk(Model):
     untracked: Untracked = ""
     """Why there is none: tracking is off for the VM, vSphere cannot track such a disk, or it should and does
     not; empty where there is one, or where it is unknown yet."""
+    rolled_back: str = ""
+    """The run that put it back last, empty if none did: changeIds from before that do not tell what it
+    wrote."""
 
 
 class Network(Model):

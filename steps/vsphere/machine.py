@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.base.units import MiB
-from steps.vsphere import datastores, hardware, vmomi
+from steps.vsphere import datastores, hardware, marks, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, SnapshotRefused, VSphereError
 from steps.vsphere.find import locate
@@ -24,6 +24,7 @@ STATE = (
     "runtime.question",
     "runtime.faultToleranceState",
     "runtime.consolidationNeeded",
+    *(marks.path_of(key) for key in (marks.RESTORE, marks.ROLLBACK)),
 )
 
 
@@ -111,6 +112,13 @@ def readiness(client: Client, moref: str) -> tuple[str, str]:
 def _readiness(client: Client, moref: str) -> tuple[str, str]:
     doing = f"looking whether VM {moref} can be snapshotted"
     seen = read(client, vmomi.vim.VirtualMachine, moref, STATE, doing)
+    return unescape(str(seen.get("name", moref))), _why_not(seen) or _unfinished(seen)
+
+
+def state_of(client: Client, moref: str) -> tuple[str, str]:
+    """As `readiness`, of a VM that may be half restored or half rolled back."""
+    doing = f"looking at the state of VM {moref}"
+    seen = read(client, vmomi.vim.VirtualMachine, moref, STATE, doing)
     return unescape(str(seen.get("name", moref))), _why_not(seen)
 
 
@@ -177,6 +185,16 @@ def _why_not(seen: Properties) -> str:
             "its disks need consolidation, and a snapshot taken meanwhile can damage a copy; consolidate "
             "them first"
         )
+    return ""
+
+
+def _unfinished(seen: Properties) -> str:
+    """A backup of what is half old is no moment that the VM ever had."""
+    for key, what in ((marks.RESTORE, "it is half restored"), (marks.ROLLBACK, "it is half rolled back")):
+        if value := marks.value_in(seen, marks.path_of(key)):
+            mark = marks.read_mark(value)
+            whose = f"by {mark.told}" if mark is not None else f"as its advanced setting {key} says"
+            return f"{what} {whose}: resume that run, or discard it with `sendense sweep JOB --abandon RUN`"
     return ""
 
 

@@ -101,7 +101,7 @@ def find(client: Client, key: str) -> tuple[Marked, ...]:
             if not isinstance(missing.fault, vmomi.vim.fault.NoPermission):
                 raise explain(missing.fault, doing)
         seen = properties_of(content)
-        if value := _value(seen, path):
+        if value := value_in(seen, path):
             moref = str(content.obj._moId)
             found.append(Marked(moref, unescape(str(seen.get("name", moref))), value))
     return tuple(sorted(found, key=lambda one: one.moref))
@@ -111,7 +111,7 @@ def of(client: Client, vm: str, key: str) -> str | None:
     """The value of one VM's mark; None if it has none. Raises Gone, PermissionMissing."""
     path = path_of(key)
     doing = f"looking whether VM {vm} has the mark {key}"
-    return _value(read(client, vmomi.vim.VirtualMachine, vm, (path,), doing), path) or None
+    return value_in(read(client, vmomi.vim.VirtualMachine, vm, (path,), doing), path) or None
 
 
 def put(client: Client, vm: str, key: str, value: str) -> None:
@@ -134,5 +134,6 @@ def path_of(key: str) -> str:
     return f'config.extraConfig["{key}"]'
 
 
-def _value(seen: Mapping[str, Any], path: str) -> str:
+def value_in(seen: Mapping[str, Any], path: str) -> str:
+    """Of a setting, among properties that were read; empty where it is not set."""
     return str(getattr(seen.get(path), "value", "") or "")

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from runner.base.units import HOUR, MINUTE
 from runner.base.waiting import again
-from steps.vsphere import datastores, hardware, vmomi
+from steps.vsphere import datastores, hardware, rolled_back, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.configuration import as_json
 from steps.vsphere.errors import Busy, Gone, VSphereError
@@ -20,6 +20,7 @@ from steps.vsphere.inventory import FrozenDisk
 from steps.vsphere.machine import consolidation_needed, delta_files
 from steps.vsphere.names import unescape
 from steps.vsphere.properties import read, read_all
+from steps.vsphere.rolled_back import RolledBack
 from steps.vsphere.session import Session
 from steps.vsphere.tasks import finish, running
 from steps.vsphere.unset import given
@@ -123,7 +124,11 @@ def contents(client: Client, vm: str, snapshot: str) -> Contents:
     config = _config(client, snapshot)
     devices = given(config, "hardware.device", f"snapshot {snapshot}")
     tracking = bool(config.changeTrackingEnabled)
-    return Contents(_frozen(client, devices, tracking=tracking), _nvram(client, vm, config))
+    put_back = rolled_back.among(config.extraConfig or ())
+    return Contents(_frozen(client, devices, put_back, tracking=tracking), _nvram(client, vm, config))
+
+
+FORESEEN = ("config.hardware.device", rolled_back.PATH)
 
 
 def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
@@ -134,11 +139,14 @@ def foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
 
 def _foreseen(client: Client, vm: str) -> tuple[FrozenDisk, ...]:
     doing = f"reading the disks of VM {vm}"
-    seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.hardware.device",), doing)
-    return _frozen(client, seen.get("config.hardware.device") or (), tracking=None)
+    seen = read(client, vmomi.vim.VirtualMachine, vm, FORESEEN, doing)
+    put_back = rolled_back.parse(str(getattr(seen.get(rolled_back.PATH), "value", "")))
+    return _frozen(client, seen.get("config.hardware.device") or (), put_back, tracking=None)
 
 
-def _frozen(client: Client, devices: Sequence[Any], *, tracking: bool | None) -> tuple[FrozenDisk, ...]:
+def _frozen(
+    client: Client, devices: Sequence[Any], put_back: RolledBack, *, tracking: bool | None
+) -> tuple[FrozenDisk, ...]:
     controllers = {
         device.key: device for device in devices if isinstance(device, vmomi.vim.vm.device.VirtualController)
     }
@@ -147,7 +155,8 @@ def _frozen(client: Client, devices: Sequence[Any], *, tracking: bool | None) ->
     ]
     stores = datastores.of_disks(client, covered)
     frozen = [hardware.frozen(disk, stores, tracking=tracking) for disk in covered]
-    return tuple(sorted(frozen, key=lambda disk: disk.key))
+    told = (one.model_copy(update={"rolled_back": put_back.run(one.backing_uuid)}) for one in frozen)
+    return tuple(sorted(told, key=lambda disk: disk.key))
 
 
 def configuration(client: Client, snapshot: str) -> dict[str, JsonValue]:
