@@ -52,7 +52,8 @@ MAY_SEE: dict[str, str] = {
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
-    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback points",
+    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback points "
+    "new_vm",
     "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
     "repository",
     "steps/notices": "runner/base runner/hosts runner/app coverage",

@@ -35,7 +35,7 @@ def interim_name(name: str, run: str) -> str:
 
 def own(client: Client, run: str) -> Marked | None:
     """The VM that `run` has made and not finished. Raises NotOursError where several may be."""
-    found = of_run(marks.find(client, marks.RESTORE), run)
+    found = own_all(client, run)
     if len(found) > 1:
         told = ", ".join(f"{one.name} ({one.moref})" for one in found)
         raise NotOursError(
@@ -44,13 +44,19 @@ def own(client: Client, run: str) -> Marked | None:
     return found[0] if found else None
 
 
-def of_run(marked: Iterable[Marked], run: str) -> tuple[Marked, ...]:
-    return tuple(one for one in marked if is_of(one, run))
+def own_all(client: Client, run: str) -> tuple[Marked, ...]:
+    """Those that carry its mark and its name: more than one where somebody cloned it under its name."""
+    return tuple(one for one in marks.find(client, marks.RESTORE) if is_of(one, run))
 
 
 def is_of(marked: Marked, run: str) -> bool:
     mark = marked.mark
     return mark is not None and mark.run == run and marked.name.endswith(f" ({RESTORING} {run})")
+
+
+def as_it_is(client: Client, moref: str, run: str) -> Marked | None:
+    """The VM, if it still is one that `run` has made and not finished."""
+    return next((one for one in own_all(client, run) if one.moref == moref), None)
 
 
 def describe(client: Client, vm: Marked, planned: PlannedVm) -> CreatedVm:
@@ -104,8 +110,8 @@ def remove(client: Client, vm: CreatedVm, run: str) -> None:
     found = machine.identity(client, vm.moref)
     if found is None:
         return
-    marked = next((one for one in marks.find(client, marks.RESTORE) if one.moref == vm.moref), None)
-    if found.instance_uuid != vm.instance_uuid or marked is None or not is_of(marked, run):
+    marked = as_it_is(client, vm.moref, run)
+    if found.instance_uuid != vm.instance_uuid or marked is None:
         raise NotOursError(
             f"{vm.name} ({vm.moref}) is not removed: it no longer has the mark or the name of run {run}, so "
             "it may be somebody's; remove it in vSphere if it is not"

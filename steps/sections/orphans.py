@@ -1,5 +1,5 @@
-"""What runs left whose records are lost: snapshots in vCenter, what carries their mark on a host, and
-unfinished points.
+"""What runs left whose records are lost: snapshots and unfinished VMs in vCenter, unfinished points, and what
+carries their mark on a host.
 
 An orphan is released only when its repository is one of the job's and the VM's lock there is free, and while
 we hold that lock: a run that writes there and lives, wherever, has it. All others are named, with what blocks
@@ -19,14 +19,17 @@ from runner.base.errors import SendenseError
 from runner.hosts.held_lock import holder_of
 from runner.hosts.host import Host
 from runner.hosts.identity import Identity
-from runner.hosts.stray_processes import Marked, end, holder_at, look
+from runner.hosts.stray_processes import Marked as MarkedProcess
+from runner.hosts.stray_processes import end, holder_at, look
 from runner.step.context import Context
 from runner.step.section import Kept, Orphan, Surroundings
+from steps.new_vm import unfinished
 from steps.repository import layout, marker, reader
 from steps.repository.section import Repository
 from steps.vm import tracking_reset
-from steps.vsphere import snapshots
+from steps.vsphere import marks, snapshots
 from steps.vsphere.client import Client, vcenter
+from steps.vsphere.marks import Marked
 from steps.vsphere.owner import PREFIX, read_owner
 
 
@@ -54,6 +57,8 @@ def find_orphans(ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
     jobs: dict[str, str] = {}
     for name in surroundings.sections.get("vcenters", {}):
         client = vcenter(ctx, name)
+        for marked in marks.find(client, marks.RESTORE):
+            yield _machine(client, marked, kept)
         for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
             if (owner := read_owner(snapshot.description)) is not None:
                 jobs[owner.run] = owner.job
@@ -85,6 +90,23 @@ def _places(ctx: Context, repositories: Iterable[Repository]) -> tuple[Place, ..
         host = ctx.host(entry.host)
         found.append(Place(host, entry.path, marker.require(host, entry.path).uuid))
     return tuple(found)
+
+
+def _machine(client: Client, vm: Marked, kept: Kept) -> Orphan:
+    """A VM that a restore made and did not finish. No lock tells whether that run lives, since a restore only
+    reads the repository: so it goes with a run that is abandoned by its id, as all data that was copied."""
+    what = f"unfinished VM {vm.name} ({vm.moref}) in vCenter {client.name}"
+    mark = vm.mark
+    if mark is None:
+        return _left(what, "", "its mark does not say whose it is")
+    if not unfinished.is_of(vm, mark.run):
+        return _left(what, mark.run, "its name is not that of an unfinished VM: it may be somebody's copy")
+
+    def remove() -> None:
+        if (found := unfinished.as_it_is(client, vm.moref, mark.run)) is not None:
+            unfinished.destroy(client, found)
+
+    return Orphan(what, mark.run, kept(mark.run, mark.job), remove, copied=True)
 
 
 def _snapshot(
@@ -127,7 +149,7 @@ def _unfinished(ctx: Context, place: Place, path: str, run: str, job: str | None
     return Orphan(f"unfinished point {path} on {place.host.name}", run, stays, remove, copied=True)
 
 
-def _process(ctx: Context, host: Host, process: Marked, where: tuple[Place, ...]) -> Orphan:
+def _process(ctx: Context, host: Host, process: MarkedProcess, where: tuple[Place, ...]) -> Orphan:
     what = f"process {process.process.pid} ({posixpath.basename(process.program)}) on {host.name}"
     for place in where:
         if place.host.name != host.name:
@@ -147,7 +169,7 @@ def _is_written(image: str) -> bool:
     return posixpath.dirname(image).endswith(layout.PARTIAL) or image.endswith(layout.REBUILT)
 
 
-def _end(ctx: Context, place: Place, lock: str, process: Marked) -> None:
+def _end(ctx: Context, place: Place, lock: str, process: MarkedProcess) -> None:
     with _held(ctx, place, lock):
         end(place.host, (process.process,))
 
