@@ -114,14 +114,14 @@ def observed(
         wanted = privileges.on_vcenter(client) if over_vddk else privileges.on_files(client, *place)
         return privileges.require(client, wanted)
 
-    stands_on = _stands_on(ctx, host, transport)
+    programs = stands_on(ctx, host, transport)
     if transport == "vddk":
         reached = reachability.examine_vddk(ctx, host, client, disk.vm, options)
     else:
         reached = reachability.examine_https(ctx, host, client, disk)
     return (
-        *stands_on,
-        *(() if any(one.state == "wrong" for one in stands_on) else reached),
+        *programs,
+        *(() if any(one.state == "wrong" for one in programs) else reached),
         observe(f"disk {disk.key}", f"privileges to {'write' if disk.written else 'read'} it", permitted),
     )
 
@@ -134,10 +134,11 @@ def observed_early(ctx: Context, told: Mapping[str, Any]) -> tuple[Observation, 
     missing = "" if asked == "https" else look_for_vddk(ctx, host, told["vddk"]).missing
     if asked == "vddk" and missing:
         return (wrong(f"host {host.name}", "VMware's VDDK", missing),)
-    return _stands_on(ctx, host, "https" if asked == "https" or missing else "vddk")
+    return stands_on(ctx, host, "https" if asked == "https" or missing else "vddk")
 
 
-def _stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:
+def stands_on(ctx: Context, host: Host, transport: Transport) -> tuple[Observation, ...]:
+    """Of the host that opens the disk."""
     program = PROGRAMS[transport].observe(ctx, host)
     return (
         (program,)

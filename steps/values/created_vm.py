@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from runner.base.model import Model
+from steps.values.planned_vm import PlannedVm
 from steps.vsphere import marks
+from steps.vsphere.names import DatastoreFile
 
 
 class CreatedDisk(Model):
@@ -34,6 +36,8 @@ class MarkedVm(Model):
     """The name that it has meanwhile"""
     datacenter: str
     """Inventory path, as dcPath of /folder"""
+    folder: str = ""
+    """moref of the folder that it will be in, of a VM that is not there yet"""
     mark_key: str = marks.RESTORE
     """Which of its advanced settings is the mark"""
     mark: str
@@ -50,3 +54,31 @@ class MarkedVm(Model):
 
 class CreatedVm(MarkedVm):
     """Made by a restore: it has a name that says so until it is finished, and its disks are new."""
+
+
+def foreseen(plan: PlannedVm) -> CreatedVm:
+    """What will be made, as far as a plan can tell: where its disks will be, not yet as which files."""
+
+    def file_on(datastore: str) -> str:
+        return str(DatastoreFile(datastore, f"{plan.machine.name}/"))
+
+    return CreatedVm(
+        vcenter=plan.vcenter,
+        moref="",
+        instance_uuid="",
+        name=plan.machine.name,
+        datacenter=plan.machine.datacenter,
+        folder=plan.machine.folder,
+        mark="",
+        vmx_file=file_on(plan.machine.datastore),
+        disks=tuple(
+            CreatedDisk(
+                key=disk.key,
+                new_key=disk.key,
+                backing_uuid="",
+                file=file_on(disk.new.datastore),
+                capacity=disk.new.capacity,
+            )
+            for disk in plan.disks
+        ),
+    )

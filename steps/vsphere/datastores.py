@@ -33,6 +33,14 @@ def of_disks(client: Client, devices: Sequence[Any]) -> Datastores:
     return _read(client, stores, "reading the datastores of the disks")
 
 
+def kinds(client: Client) -> dict[str, str]:
+    """Datastore.summary.type by name as people write it, of all that the account can see."""
+    seen = read_all(client, vmomi.vim.Datastore, ("name", "summary.type"), "reading the kinds of datastores")
+    return {
+        unescape(str(one["name"])): str(one.get("summary.type", "")) for one in seen.values() if "name" in one
+    }
+
+
 def file_of(client: Client, vm: str, text: str) -> DatastoreFile:
     """One of the VM's files, as its configuration names it."""
     doing = f"reading the datastores of VM {vm}"

@@ -182,10 +182,17 @@ def _why_not_flat(backing: Any, datastore_kind: str) -> str:
         )
     if backing.parent is not None:
         return "there is another snapshot below it, so that its file is a delta"
-    if datastore_kind in NO_FLAT_FILES:
-        return f"it is on {NO_FLAT_FILES[datastore_kind]}, where no flat file exists"
+    if why := why_no_flat_file(datastore_kind):
+        return why
     if backing.keyId is not None:
         return "it is encrypted, and the file holds cipher text"
+    return ""
+
+
+def why_no_flat_file(datastore_kind: str) -> str:
+    """Why no disk on a datastore of that kind has one; empty if they have."""
+    if datastore_kind in NO_FLAT_FILES:
+        return f"it is on {NO_FLAT_FILES[datastore_kind]}, where no flat file exists"
     return ""
 
 

@@ -32,6 +32,10 @@ VDDK = ("Global.DisableMethods", "Global.EnableMethods")
 """On the vCenter, for VDDK (same page as `BACKUP`): without them it says that the host is not licensed."""
 
 
+EXPORT = ("VApp.Export",)
+"""On a VM, for an export lease (API reference, VirtualMachine.ExportVm)."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """`name` is what people call the object: ``VM pgtest1``."""
@@ -48,6 +52,15 @@ def on_vm(moref: str, name: str) -> tuple[Wanted, ...]:
 
 def on_vcenter(client: Client) -> tuple[Wanted, ...]:
     return (Wanted(vmomi.vim.Folder, find.root(client), "the vCenter's root folder", VDDK),)
+
+
+def to_export(moref: str, name: str) -> tuple[Wanted, ...]:
+    return (Wanted(vmomi.vim.VirtualMachine, moref, f"VM {name}", EXPORT),)
+
+
+def to_export_from(folder: str) -> tuple[Wanted, ...]:
+    """Of a VM that will be in that folder (moref)."""
+    return (Wanted(vmomi.vim.Folder, folder, "the VM's folder", EXPORT),)
 
 
 def on_files(client: Client, vm: str, datacenter: str, datastore: str) -> tuple[Wanted, ...]:

@@ -1,0 +1,76 @@
+"""The disk of a VM that carries a mark, looked at before it is opened: whether it is still the one that was
+meant, and may be written to."""
+
+from __future__ import annotations
+
+import threading
+
+from runner.step.context import Context
+from steps.values.created_vm import CreatedDisk, MarkedVm
+from steps.vsphere import attached, cbt, marks
+from steps.vsphere.attached import Attached, NotReady
+from steps.vsphere.client import Client
+from steps.vsphere.errors import Gone
+from steps.vsphere.inventory import FrozenDisk
+
+
+def look(client: Client, vm: MarkedVm, disk: CreatedDisk) -> tuple[Attached, FrozenDisk]:
+    """The VM, which is off, and the disk in it. Raises NotReady, Gone, PermissionMissing."""
+    seen = attached.look(client, vm.moref, disk.new_key, vm.mark_key)
+    return seen, _expect(vm, disk, seen)
+
+
+def prepare_writing(ctx: Context, client: Client, vm: MarkedVm, seen: Attached) -> None:
+    """Only to a VM that has this run's mark. Changed block tracking is switched off: whether it sees what
+    VDDK writes is documented nowhere, and with it every changeId of before ends; when it is switched on
+    again, tracking starts over. Raises NotReady, Gone, PermissionMissing, Busy."""
+    mark = marks.read_mark(seen.mark)
+    if mark is None or mark.run != ctx.run.id:
+        whose = f"carries the mark of {mark.told}" if mark is not None else "does not carry this run's mark"
+        raise NotReady(f"VM {seen.name} ({vm.moref}) {whose}: nothing is written to its disks")
+    if seen.is_tracked:
+        # One for all of its disks: a second reconfiguration meanwhile would be refused.
+        with ctx.once(("changed block tracking of", client.name, vm.moref), threading.Lock):
+            if cbt.is_on(client, vm.moref):
+                cbt.disable(client, vm.moref)
+
+
+def is_there(client: Client, vm: MarkedVm, disk: CreatedDisk) -> bool:
+    """Whether the VM still has the disk, whatever the VM is called and does by now."""
+    try:
+        seen = attached.look(client, vm.moref, disk.new_key, vm.mark_key)
+    except Gone:
+        return False
+    return seen.instance_uuid == vm.instance_uuid and not _why_another(disk, seen.disk)
+
+
+def _expect(vm: MarkedVm, disk: CreatedDisk, seen: Attached) -> FrozenDisk:
+    named = f"VM {seen.name} ({vm.moref})"
+    if seen.instance_uuid != vm.instance_uuid:
+        raise NotReady(
+            f"{named} has instance uuid {seen.instance_uuid}, not {vm.instance_uuid}: it is another VM than "
+            "the one that this run works on"
+        )
+    if not seen.is_off:
+        raise NotReady(f"{named} is not powered off: power it off, then run the same command again")
+    if seen.has_snapshots:
+        raise NotReady(
+            f"{named} has snapshots, and what is written below one damages it: remove them, then run the "
+            "same command again"
+        )
+    if why := _why_another(disk, seen.disk):
+        raise NotReady(f"disk {disk.key} of {named}: {why}: it was changed since this run looked at it")
+    if seen.disk is None or seen.disk.file != disk.file:
+        raise NotReady(f"disk {disk.key} of {named} is no longer in {disk.file}: it was moved")
+    return seen.disk
+
+
+def _why_another(disk: CreatedDisk, now: FrozenDisk | None) -> str:
+    """Empty if it is the same disk."""
+    if now is None:
+        return f"there is no disk with the key {disk.new_key}"
+    if now.backing_uuid != disk.backing_uuid:
+        return f"its backing uuid is {now.backing_uuid}, not {disk.backing_uuid}"
+    if now.capacity != disk.capacity:
+        return f"it has {now.capacity} bytes, not {disk.capacity}"
+    return ""
