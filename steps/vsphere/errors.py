@@ -9,6 +9,8 @@ VSphereError                      the run failed
 ├── Gone                          an object (VM, snapshot, task) does not exist (any longer)
 ├── Busy              transient   another task holds the VM
 ├── Unreachable       transient   no answer, or none that is one
+├── LeaseEnded        transient   an import or export lease is over, and what it was for with it
+├── UploadRefused                 an ESXi host does not take a disk; transient for one that is busy
 ├── QuiesceFailed                 the guest could not be brought to rest
 ├── SnapshotRefused               the VM, its hardware or its datastore does not allow a snapshot
 └── TrackingError                 changed block tracking does not say what changed
@@ -72,6 +74,19 @@ class Busy(VSphereError):
 
 class Unreachable(VSphereError):
     transient = True
+
+
+class LeaseEnded(VSphereError):
+    transient = True
+
+
+class UploadRefused(VSphereError):
+    """`status` is HTTP's."""
+
+    def __init__(self, host: str, status: int, said: str) -> None:
+        super().__init__(f"the ESXi host {host} refused a disk: it answered with status {status} ({said})")
+        self.transient = status == 503
+        self.status = status
 
 
 class QuiesceFailed(VSphereError):

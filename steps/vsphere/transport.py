@@ -7,6 +7,8 @@ server that sends a byte a second, or that announces 100 GB, held up a run for e
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import io
 import ssl
 import time
@@ -52,6 +54,43 @@ class Connection(HTTPSConnection):
         if self.sock is not None:
             self.sock.settimeout(self.silence)  # the last answer's reads may have left less
         super().request(*args, **more)
+
+
+class WrongCertificate(OSError):
+    """`found`: the SHA-1 thumbprint of the certificate that was shown, ``AB:CD:…``."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"another certificate ({found})")
+        self.found = found
+
+
+class LongConnection(HTTPSConnection):
+    """For what has any length, such as disks: `timeout` is the longest silence, and the whole has none. The
+    server is who `context` says, or who has the certificate of that SHA-1 `thumbprint`, which is compared
+    before anything is sent."""
+
+    def __init__(
+        self, host: str, port: int, timeout: float, context: ssl.SSLContext | None, thumbprint: str
+    ) -> None:
+        super().__init__(host, port, timeout=timeout, context=context or _of_anybody())
+        self._thumbprint = thumbprint.replace(":", "").lower()
+
+    def connect(self) -> None:
+        """Raises WrongCertificate, OSError."""
+        super().connect()
+        if self._thumbprint:
+            found = hashlib.sha1(self.sock.getpeercert(True) or b"", usedforsecurity=False).hexdigest()
+            if not hmac.compare_digest(found, self._thumbprint):
+                self.close()
+                raise WrongCertificate(found.upper())
+
+
+def _of_anybody() -> ssl.SSLContext:
+    """Where the thumbprint alone says who it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class _Timed(HTTPResponse):
