@@ -6,6 +6,7 @@ import heapq
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -74,11 +75,14 @@ def compare(
     stall_timeout: float = 60.0,
     on_progress: Callable[[Compared], None] | None = None,
     on_difference: Callable[[BlockDifference], None] | None = None,
+    on_equal: Callable[[int, memoryview], None] | None = None,
 ) -> Comparison:
     """All blocks, those of `ranges` (offset, length; runs of whole blocks, in order), or each of the offsets
     `blocks` (in order). What the image's extents call zero is taken for zeroes, but a whole block of them is
     read if its digest says content; of single `blocks` every byte is read. `on_progress` is told now and
     then, and at the end. `on_difference` is told of every block that differs, in any order.
+    ``on_equal(offset, block)`` gets each block that was read and is equal, in the order of the blocks, up to
+    the first difference where that is raised; the bytes are its own until it returns.
 
     Raises BlockDifference for the first difference by offset, unless `on_difference` is told of them, and
     what that raises; CopyError, Interrupted.
@@ -87,7 +91,7 @@ def compare(
     if size != digests.capacity:
         raise WrongEndpoint(f"the {image.name} has {size} bytes but the digests are of {digests.capacity}")
     return _Comparison(
-        image, digests, stop, blocks, ranges, in_flight, stall_timeout, on_progress, on_difference
+        image, digests, stop, blocks, ranges, in_flight, stall_timeout, on_progress, on_difference, on_equal
     ).run()
 
 
@@ -103,6 +107,16 @@ def sample(digests: Digests, seed: str) -> list[int]:
     return sorted(chosen | {0, (total - 1) * BLOCK})
 
 
+@dataclass
+class _Read:
+    """A block under way, until it is known whether it is `equal`; `block` is what of `buffer` it takes."""
+
+    piece: Piece
+    buffer: memoryview
+    block: memoryview
+    equal: bool | None = None
+
+
 class _Comparison:
     def __init__(
         self,
@@ -115,6 +129,7 @@ class _Comparison:
         stall_timeout: float,
         on_progress: Callable[[Compared], None] | None,
         on_difference: Callable[[BlockDifference], None] | None,
+        on_equal: Callable[[int, memoryview], None] | None,
     ) -> None:
         self._image = image
         self._digests = digests
@@ -122,6 +137,9 @@ class _Comparison:
         self._on_progress = on_progress
         self._differences: list[BlockDifference] = []
         self._on_difference = on_difference or self._differences.append
+        self._on_equal = on_equal
+        self._reading: deque[_Read] = deque()
+        """In the order in which they were started: what was read ahead of the first one waits for it."""
         self._traffic = Traffic(stop, stall_timeout)
         size = digests.capacity
         if blocks is None:
@@ -168,26 +186,35 @@ class _Comparison:
     def _start(self, piece: Piece) -> None:
         buffer = self._buffers.pop()
         block = buffer[: piece.length]
+        one = _Read(piece, buffer, block)
+        if self._on_equal is not None:
+            self._reading.append(one)
         # All of it where the digest says content and the extents say none: what differs is seen in its bytes.
         self._traffic.read_parts(
-            self._image,
-            piece.offset,
-            piece.right or WHOLE,
-            block,
-            lambda read: self._have_read(piece, buffer, block, read),
+            self._image, piece.offset, piece.right or WHOLE, block, lambda read: self._have_read(one, read)
         )
 
-    def _have_read(self, piece: Piece, buffer: memoryview, block: memoryview, read: int) -> None:
+    def _have_read(self, one: _Read, read: int) -> None:
+        piece = one.piece
         expected = self._digests.expected(piece.offset)
-        found = digest_of(block, is_content=piece.left != 0)
-        if found != expected:
+        found = digest_of(one.block, is_content=piece.left != 0)
+        one.equal = found == expected
+        if not one.equal:
             self._on_difference(
                 BlockDifference(self._image.name, piece.offset, piece.length, expected.hex(), found.hex())
             )
-        self._buffers.append(buffer)
+        if self._on_equal is None:
+            self._buffers.append(one.buffer)
+        while self._reading and self._reading[0].equal is not None:
+            self._pass_on(self._reading.popleft())
         self._read += 1
         self._bytes_read += read
         self._count(piece)
+
+    def _pass_on(self, one: _Read) -> None:
+        if self._on_equal is not None and one.equal and not self._differences:
+            self._on_equal(one.piece.offset, one.block)
+        self._buffers.append(one.buffer)
 
     def _count(self, piece: Piece) -> None:
         self._done += piece.length

@@ -216,3 +216,21 @@ def _flip(path, at):
         byte = file.read(1)
         file.seek(at)
         file.write(bytes([byte[0] ^ 1]))
+
+
+def test_equal_blocks_are_passed_on_in_order_however_their_reads_come_in(copied, tmp_path):
+    passed = {}
+    copied.compare(on_equal=lambda offset, block: passed.setdefault(offset, bytes(block)), in_flight=3)
+    assert list(passed) == [0, MiB, 2 * MiB, 20 * MiB, 40 * MiB]
+    for offset, block in passed.items():
+        there = bytearray(len(block))
+        copied.disk.read(offset, memoryview(there))
+        assert block == there
+
+
+def test_nothing_behind_a_difference_is_passed_on(copied):
+    passed = []
+    copied.disk.write(MiB, b"x")
+    with pytest.raises(BlockDifference):
+        copied.compare(on_equal=lambda offset, block: passed.append(offset))
+    assert passed == [0]
