@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint test test-fast test-debian12 test-debian13 bench torture clean
+.PHONY: help install demo lint test test-fast test-debian12 test-debian13 bench torture interop clean
 bin := .venv/bin
 
 help:                # what can be made here
@@ -15,7 +15,7 @@ lint: install        # style, types, shell
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy --strict runner steps
-	shellcheck $$(git ls-files '*.sh' .ci/install .ci/run .ci/test-debian .ci/vddk-plugin)
+	shellcheck $$(git ls-files '*.sh' .ci/install .ci/interop .ci/run .ci/test-debian .ci/vddk-plugin)
 
 test: lint           # everything that decides whether a change may land
 	$(bin)/pytest
@@ -34,6 +34,10 @@ bench: install       # measurements; decides nothing
 
 torture: install     # kills a run at every moment, and N more times at random of SEED
 	TORTURE=$(or $(N),60) SEED=$(or $(SEED),1) $(bin)/pytest -n 1 --timeout 1200 tests/faults
+
+interop:             # against programs of VMware's Go library; takes Debian's golang-go and golang-github-vmware-govmomi-dev
+	@go version >/dev/null 2>&1 || { echo "install golang-go and golang-github-vmware-govmomi-dev first; .ci/interop does" >&2; exit 2; }
+	INTEROP=1 $(bin)/pytest -n 1 tests/interop
 
 clean:               # what is not in git
 	rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

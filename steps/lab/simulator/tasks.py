@@ -35,7 +35,9 @@ class Task(Managed):
     def __init__(self, world: World, method: str, entity: Any, entity_name: str, user: str) -> None:
         super().__init__(world, world.number("task"))
         information = support.GetWsdlMethod(NAMESPACE, method)
-        kind = information.info.typeName.rsplit(".", 1)[-1]
+        # As a vCenter's own list of tasks has them: vm.Snapshot.remove, host.DatastoreBrowser.search (govmomi,
+        # simulator/vpx/task_manager.go).
+        kind = information.info.typeName.removeprefix("vim.")
         self.method = method
         self.started_at = 0.0
         self.seconds = 0.0
