@@ -35,8 +35,7 @@ class Task(Managed):
     def __init__(self, world: World, method: str, entity: Any, entity_name: str, user: str) -> None:
         super().__init__(world, world.number("task"))
         information = support.GetWsdlMethod(NAMESPACE, method)
-        # As a vCenter's own list of tasks has them: vm.Snapshot.remove, host.DatastoreBrowser.search (govmomi,
-        # simulator/vpx/task_manager.go).
+        # As in a vCenter's own list: vm.Snapshot.remove (govmomi, simulator/vpx/task_manager.go).
         kind = information.info.typeName.removeprefix("vim.")
         self.method = method
         self.started_at = 0.0
