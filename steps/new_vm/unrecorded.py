@@ -1,30 +1,36 @@
-"""What a new VM gets of its saved configuration and no record may hold."""
+"""What a new VM gets and no record holds: values of advanced settings and the notes, read from the restore
+point at the moment when the VM is made."""
 
 from __future__ import annotations
 
-import json
-
-from runner.base.errors import SendenseError
-from runner.base.units import MiB
+from runner.base.errors import StateError
+from runner.hosts.host import Host
 from runner.step.context import Context
+from steps.new_vm.saved import Saved, parse
 from steps.values.planned_vm import PlannedVm
 from steps.vsphere.vm_spec import Unrecorded
 
-LARGEST = 64 * MiB
-"""Of a saved configuration; a large one has some 100 KiB."""
+
+def configuration(host: Host, path: str) -> Saved:
+    """The saved configuration at `path`. Raises StateError if it is gone or damaged."""
+    try:
+        content = host.read(path)
+    except FileNotFoundError:
+        raise StateError(
+            f"the saved configuration {path} on {host.name} is gone: restore the disks as files (`--to`)"
+        ) from None
+    return parse(content, f"{path} on {host.name}")
 
 
 def read(ctx: Context, planned: PlannedVm) -> Unrecorded:
-    """From the restore point, at the moment when the VM is made. Raises HostError, SendenseError."""
-    host, path = ctx.host(planned.repository_host), planned.config
-    try:
-        saved = json.loads(host.read(path, limit=LARGEST))
-        settings = {str(one["key"]): str(one.get("value", "")) for one in saved.get("extraConfig", ())}
-        annotation = str(saved.get("annotation") or "")
-    except FileNotFoundError as error:
-        raise SendenseError(f"{path} on {host.name} is gone: the point lost its configuration") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        # Not chained: the error of a parser quotes the text, which may hold passwords.
-        raise SendenseError(f"{path} on {host.name} is not a saved configuration: it is damaged") from None
-    wanted = planned.machine.extra_config
-    return Unrecorded({key: settings[key] for key in wanted if key in settings}, annotation)
+    """Raises StateError, HostError."""
+    host = ctx.host(planned.repository_host)
+    saved = configuration(host, planned.config)
+    values = saved.extra_config
+    missing = [name for name in planned.machine.extra_config if name not in values]
+    if missing:
+        raise StateError(
+            f"{planned.config} on {host.name} was changed since the restore was planned: it has no advanced "
+            f"setting {missing[0]} any longer; run again with --fresh"
+        )
+    return Unrecorded({name: values[name] for name in planned.machine.extra_config}, saved.annotation)

@@ -11,6 +11,9 @@ from pydantic import JsonValue
 
 from runner.base.model import Model
 
+Boot = tuple[Literal["disk", "cdrom", "ethernet", "floppy"], int | None]
+"""A kind of device, and the saved key of the one that is meant."""
+
 
 class NewDisk(Model):
     key: int
@@ -88,10 +91,12 @@ class NewMachine(Model):
     extra_config: tuple[str, ...] = ()
     """Names of the advanced settings that are kept. Their values, and the annotation's text, are read where
     the VM is made, and recorded nowhere: guests are given passwords in them."""
-    boot_order: tuple[tuple[Literal["disk", "cdrom", "ethernet", "floppy"], int | None], ...] = ()
+    boot_order: tuple[Boot, ...] = ()
     """Kind and key of a saved device, in order; set once the devices have their new keys."""
     nvram: bool = False
     """Whether the point has an NVRAM file that the VM needs."""
+    change_tracking: bool = False
+    """Whether changed block tracking was on: it is switched on again before the VM is first powered on."""
     attributes: dict[str, str] = {}
     """Custom attributes that exist there, by name."""
     tags: tuple[str, ...] = ()

@@ -1,0 +1,227 @@
+"""What a restored VM is to be, decided as a whole: pure, on what was saved, what was asked for and what the
+vCenter has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runner.base.units import human_bytes
+from steps.new_vm import cards, devices, disks, firmware, identity, settings, versions
+from steps.new_vm.placement import Placement, store
+from steps.new_vm.saved import Saved
+from steps.new_vm.wishes import Wishes
+from steps.values.stored_point import StoredDisk
+from steps.vsphere.names import unescape
+from steps.vsphere.taken import Taken
+from steps.vsphere.vm_spec import Change, NewDisk, NewMachine
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is restored."""
+
+    vm: str
+    """The VM's name when the point was made."""
+    path: str
+    """Its inventory path then."""
+    instance_uuid: str
+    bios_uuid: str
+    disks: Sequence[StoredDisk]
+    """Those that are wanted."""
+    nvram: bool
+    """Whether it has the VM's NVRAM file."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What was saved beside the configuration, and which of it is there now."""
+
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Names of distributed port groups by key."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Custom attributes by name."""
+    tags: Sequence[str] = ()
+    """``category/tag``"""
+    attributes_there: Sequence[str] = ()
+    tags_there: Sequence[str] = ()
+    unread: str = ""
+    """Why tags could not be looked at; empty if they could."""
+
+
+@dataclass(frozen=True)
+class There:
+    """What the vCenter has."""
+
+    placement: Placement | None
+    holder: str = ""
+    """What has the wanted name in the folder already."""
+    versions: Sequence[str] = ()
+    """Of virtual hardware, in which VMs can be made; none: unknown."""
+    taken: Taken | None = None
+    """None: the VM gets a new identity."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    machine: NewMachine | None
+    """None where there are problems."""
+    changes: tuple[Change, ...]
+    problems: tuple[str, ...]
+    """Why no VM can be made, in sentences."""
+
+
+def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: There) -> Decided:
+    problems: list[str] = []
+    name = wishes.name or point.vm
+    placement = there.placement
+    if there.holder and placement is not None:
+        problems.append(
+            f"the folder {unescape(placement.folder.path)} has a {there.holder} called {name} already, which "
+            "is left alone: give the restored VM another name or folder (`--name`, `--folder`)"
+        )
+    others, told = devices.others(saved)
+    adapters, on_networks = cards.decide(
+        saved, wishes.networks, beside.networks, there.taken, placement, problems
+    )
+    new_disks, of_disks = disks.decide(saved, point.disks, others, wishes, placement, problems)
+    hardware, version = versions.decide(saved, there.versions, new_disks, others, problems)
+    properties, of_settings = settings.decide(saved, hardware)
+    uuids, of_identity = identity.uuids(point.instance_uuid, point.bios_uuid, there.taken)
+    extra, of_extra = settings.advanced(saved)
+    order, of_boot = firmware.boot_order(saved, (*others, *adapters), new_disks)
+    nvram, of_nvram = firmware.nvram(saved, is_there=point.nvram)
+    home = _home(saved, new_disks, wishes, placement, problems)
+    firmware.refuse_sealed(saved, wishes, problems)
+    _refuse_full(placement, new_disks, point.disks, problems)
+    changes = (
+        *_place(point, name, placement),
+        *of_identity,
+        version,
+        *of_settings,
+        *told,
+        *of_disks,
+        *on_networks,
+        *firmware.sealed(saved),
+        *of_nvram,
+        *of_boot,
+        *_tracking(saved),
+        *of_extra,
+        *_notes(saved),
+        *_beside(beside),
+    )
+    if problems or placement is None or home is None:
+        return Decided(None, changes, tuple(problems))
+    machine = NewMachine(
+        name=name,
+        datacenter=placement.folder.datacenter,
+        folder=placement.folder.moref,
+        pool=placement.pool.moref,
+        host=None if placement.host is None else placement.host.moref,
+        datastore=home,
+        disks=new_disks,
+        devices=(*others, *adapters),
+        settings={**properties, **uuids},
+        extra_config=extra,
+        boot_order=order,
+        nvram=nvram,
+        change_tracking=saved.json.get("changeTrackingEnabled") is True,
+        attributes={key: value for key, value in beside.attributes.items() if key in beside.attributes_there},
+        tags=tuple(one for one in beside.tags if one in beside.tags_there),
+    )
+    return Decided(machine, changes, ())
+
+
+def _place(point: Point, name: str, placement: Placement | None) -> tuple[Change, ...]:
+    found = [_compared("name", point.vm, name)]
+    if placement is not None:
+        found.append(_compared("folder", point.path.rpartition("/")[0], placement.folder.path))
+        found.append(
+            Change(what="runs on", was="", becomes=f"{placement.pool.path}{_host(placement)}", kind="kept")
+        )
+    return tuple(found)
+
+
+def _host(placement: Placement) -> str:
+    return f", host {placement.host.name}" if placement.host is not None else ""
+
+
+def _compared(what: str, was: str, becomes: str, why: str = "") -> Change:
+    return Change(what=what, was=was, becomes=becomes, why=why, kind="kept" if was == becomes else "changed")
+
+
+def _home(
+    saved: Saved,
+    new_disks: Sequence[NewDisk],
+    wishes: Wishes,
+    placement: Placement | None,
+    problems: list[str],
+) -> str | None:
+    """The datastore of the VM's own files: the first disk's where the one that they were on is not there."""
+    if placement is None:
+        return None
+    there = {unescape(one.name) for one in placement.stores if not one.why_not}
+    wanted = wishes.datastore or saved.home
+    if not wishes.datastore and unescape(wanted) not in there and new_disks and new_disks[0].datastore:
+        return new_disks[0].datastore
+    found = store(placement, wanted, "the VM's configuration", problems)
+    return None if found is None else found.name
+
+
+def _refuse_full(
+    placement: Placement | None,
+    new_disks: Sequence[NewDisk],
+    stored: Sequence[StoredDisk],
+    problems: list[str],
+) -> None:
+    """A thin disk takes what is in use, any other all of it."""
+    if placement is None:
+        return
+    data = {disk.key: disk.data for disk in stored}
+    for one in placement.stores:
+        needed = sum(
+            (data[disk.key] if disk.thin else disk.capacity)
+            for disk in new_disks
+            if disk.datastore == one.name
+        )
+        if one.free is not None and needed > one.free:
+            problems.append(
+                f"datastore {unescape(one.name)} has {human_bytes(one.free)} free, and the disks that go "
+                f"there take {human_bytes(needed)}: free some, or name another one with `datastore`"
+            )
+
+
+def _tracking(saved: Saved) -> tuple[Change, ...]:
+    if saved.json.get("changeTrackingEnabled") is not True:
+        return ()
+    why = "it starts over: the first backup of the restored VM reads whole disks"
+    return (Change(what="changed block tracking", was="on", becomes="on", why=why, kind="kept"),)
+
+
+def _notes(saved: Saved) -> tuple[Change, ...]:
+    return (Change(what="notes", was="set", becomes="set", kind="kept"),) if saved.annotation else ()
+
+
+def _beside(beside: Beside) -> tuple[Change, ...]:
+    changes = []
+    for name in sorted(beside.attributes):
+        here = name in beside.attributes_there
+        why = "" if here else "the vCenter has no custom attribute of that name"
+        changes.append(_there_or_not(f"custom attribute {name}", here, why))
+    for tag in beside.tags:
+        here = tag in beside.tags_there
+        changes.append(
+            _there_or_not(f"tag {tag}", here, "" if here else beside.unread or "the vCenter has no such tag")
+        )
+    return tuple(changes)
+
+
+def _there_or_not(what: str, here: bool, why: str) -> Change:
+    return Change(
+        what=what,
+        was="set",
+        becomes="set" if here else "",
+        why=why,
+        kind="kept" if here else "left out",
+        warn=not here,
+    )
