@@ -72,16 +72,20 @@ class AuthorizationManager(Managed):
     def grants(self, privilege: str | None, managed: Managed) -> bool:
         return privilege not in self._denied | managed.denied
 
-    def require(self, privilege: str | None, managed: Managed) -> None:
-        """Raises NoPermission."""
-        if not self.grants(privilege, managed):
+    def require(self, *needed: tuple[str | None, Managed]) -> None:
+        """Raises one NoPermission for all that are missing."""
+        missing = [
+            (privilege, managed) for privilege, managed in needed if not self.grants(privilege, managed)
+        ]
+        if missing:
             raise fault(
                 vim.fault.NoPermission,
                 "Permission to perform this operation was denied.",
-                object=managed.ref,
-                privilegeId=privilege,
+                object=missing[0][1].ref,
+                privilegeId=missing[0][0],
                 missingPrivileges=[
                     vim.fault.NoPermission.EntityPrivileges(entity=managed.ref, privilegeIds=[privilege])
+                    for privilege, managed in missing
                 ],
             )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from runner.base.units import MiB
-from steps.lab.simulator import vmx
-from steps.lab.simulator.devices import View, controller_device, disk_device, own_devices
+from steps.lab.simulator import settings
+from steps.lab.simulator.devices import View, disk_device
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.vmodl import vim
 
@@ -16,7 +17,7 @@ TOOLS_STATUS = {"running": "toolsOk", "not-running": "toolsNotRunning", "not-ins
 def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
     """VirtualMachineConfigInfo with the disks as in `views`, by key."""
     spec = machine.spec
-    return vim.vm.ConfigInfo(
+    made = vim.vm.ConfigInfo(
         changeVersion=machine.modified.isoformat(),
         modified=machine.modified,
         name=machine.name,
@@ -27,7 +28,7 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
         template=spec.template,
         guestId=spec.guest,
         alternateGuestName="",
-        annotation="",
+        annotation=spec.annotation,
         files=vim.vm.FileInfo(
             vmPathName=machine.file("vmx"),
             snapshotDirectory=machine.place(""),
@@ -46,7 +47,7 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
         ),
         extraConfig=[
             vim.option.OptionValue(key=key, value=value)
-            for key, value in vmx.extra_config(spec, machine.stem, machine.disks, tracking).items()
+            for key, value in machine.extra_config(tracking=tracking).items()
         ],
         bootOptions=vim.vm.BootOptions(
             enterBIOSSetup=False, efiSecureBootEnabled=spec.secure_boot, bootRetryEnabled=False
@@ -59,6 +60,8 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
             for store in machine.datastores()
         ],
     )
+    settings.show(machine.settings, made)
+    return made
 
 
 def _fault_tolerance(machine: Machine) -> Any:
@@ -73,13 +76,16 @@ def _fault_tolerance(machine: Machine) -> Any:
 
 
 def _devices(machine: Machine, views: dict[int, View]) -> list[Any]:
-    spec = machine.spec
     disks = [
         disk_device(disk, number, views[disk.key], machine.layer_file(disk), machine.datastore_of(disk).ref)
         for number, disk in enumerate(machine.disks, 1)
+        if disk.key in views
     ]
-    controllers = [controller_device(controller, machine.disks) for controller in spec.controllers]
-    return [*own_devices(spec, machine.network), *controllers, *disks]
+    others = [copy.copy(one) for one in machine.devices.values()]
+    for controller in others:
+        if isinstance(controller, vim.vm.device.VirtualController):
+            controller.device = [one.key for one in (*others, *disks) if one.controllerKey == controller.key]
+    return [*others, *disks]
 
 
 def runtime(machine: Machine) -> Any:
@@ -128,7 +134,8 @@ def summary(machine: Machine) -> Any:
             vmPathName=machine.file("vmx"),
             memorySizeMB=spec.memory // MiB,
             numCpu=spec.cpus,
-            numEthernetCards=len(spec.networks),
+            numEthernetCards=len(machine.cards),
+            annotation=spec.annotation,
             numVirtualDisks=len(machine.disks),
             uuid=machine.uuid,
             instanceUuid=machine.instance_uuid,

@@ -83,20 +83,26 @@ class Datastore(Entity):
 
     @property
     def datacenter(self) -> Entity:
-        entity: Entity = self
-        while entity.parent is not None and entity.kind is not vim.Datacenter:
-            entity = entity.parent
-        return entity
+        found = self.above(vim.Datacenter)
+        assert found is not None
+        return found
 
 
-def take_directory(stores: list[Datastore], name: str) -> str:
+def take_directory(stores: list[Datastore], name: str, *, exact: bool = False) -> str:
     """A directory for one VM, of one name on all its datastores: `name`, or `name_1` and so on where one is
-    taken."""
-    spellings = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
-    chosen = next(one for one in spellings if not any(one in store.taken for store in stores))
+    taken; `exact`: `name` in any case."""
+    chosen = name if exact else free_directory(stores, name)
     for store in stores:
         store.taken.add(chosen)
         (store.directory / chosen).mkdir(exist_ok=True)
+        if exact:
+            continue
         if left := next((store.directory / chosen).glob("*-delta.vmdk"), None):
             raise UsageError(f"{left} is a snapshot's file of an earlier time: start with an empty directory")
     return chosen
+
+
+def free_directory(stores: list[Datastore], name: str) -> str:
+    """`name`, or `name_1` and so on where one of them has it already."""
+    spellings = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
+    return next(one for one in spellings if not any(one in store.taken for store in stores))

@@ -64,7 +64,7 @@ class DatastoreBrowser(Managed):
     def _start(self, call: Call, work: Callable[[Path, Any], Any]) -> Any:
         authorization = self.world.find(vim.AuthorizationManager("AuthorizationManager"))
         assert isinstance(authorization, AuthorizationManager)
-        authorization.require("Datastore.Browse", self._store)
+        authorization.require(("Datastore.Browse", self._store))
         asked, spec = call.arguments.datastorePath, call.arguments.searchSpec or _browser.SearchSpec()
         return self._tasks.start(
             call, self._store, self._store.name, lambda: work(self._folder(asked), spec), lambda: None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from steps.lab.simulator import mac
 from steps.lab.simulator.disk import Disk, Layer
-from steps.lab.simulator.machine_spec import SCSI, ControllerSpec, MachineSpec
-from steps.lab.simulator.vmodl import vim
+from steps.lab.simulator.machine_spec import SCSI, ControllerSpec, DeviceSpec, MachineSpec
+from steps.lab.simulator.vmodl import from_json, vim
 
 device: Any = vim.vm.device
 
@@ -27,7 +28,29 @@ LABELS = {
     "nvme": "NVME controller",
     "ide": "IDE",
 }
-NODES = {**dict.fromkeys(SCSI, "scsi"), "sata": "sata", "nvme": "nvme", "ide": "ide"}
+NODES = (
+    (device.VirtualSCSIController, "scsi"),
+    (device.VirtualSATAController, "sata"),
+    (device.VirtualNVMEController, "nvme"),
+    (device.VirtualIDEController, "ide"),
+)
+"""What the controllers of disks are called in a .vmx file."""
+LABEL_OF: tuple[tuple[Any, str], ...] = (
+    (device.VirtualSCSIController, "SCSI controller"),
+    (device.VirtualSATAController, "SATA controller"),
+    (device.VirtualNVMEController, "NVME controller"),
+    (device.VirtualIDEController, "IDE"),
+    (device.VirtualEthernetCard, "Network adapter"),
+    (device.VirtualCdrom, "CD/DVD drive"),
+    (device.VirtualFloppy, "Floppy drive"),
+    (device.VirtualSerialPort, "Serial port"),
+    (device.VirtualParallelPort, "Parallel port"),
+    (device.VirtualUSBXHCIController, "USB xHCI controller"),
+    (device.VirtualUSBController, "USB controller"),
+    (device.VirtualSoundCard, "Sound card"),
+    (device.VirtualVideoCard, "Video card"),
+    (device.VirtualTPM, "Virtual TPM"),
+)
 CARDS: dict[str, Any] = {
     "vmxnet3": device.VirtualVmxnet3,
     "e1000": device.VirtualE1000,
@@ -48,12 +71,34 @@ class View:
     change_id: str | None
 
 
-def controller_device(spec: ControllerSpec, disks: Iterable[Disk]) -> Any:
+def devices_of(spec: MachineSpec, networks: Callable[[str], Any]) -> dict[int, Any]:
+    """All but the disks, by key, of a VM as an inventory file has it."""
+    own = [*own_devices(spec, networks), *map(controller_device, spec.controllers)]
+    made = {one.key: one for one in own}
+    for extra in spec.devices:
+        made[extra.key] = extra_device(extra)
+    return made
+
+
+def default_devices() -> dict[int, Any]:
+    """What a VM has of which nothing was said."""
+    own = own_devices(MachineSpec(name="new", datastore="none", controllers=()), lambda name: None)
+    return {one.key: one for one in own if one.key != FIRST_CDROM}
+
+
+def extra_device(spec: DeviceSpec) -> Any:
+    made = from_json(spec.type, spec.properties)
+    made.key, made.controllerKey, made.unitNumber = spec.key, spec.controller, spec.unit
+    if made.deviceInfo is None:
+        made.deviceInfo = _about(spec.type)
+    return made
+
+
+def controller_device(spec: ControllerSpec) -> Any:
     made = CONTROLLERS[spec.kind](
         key=spec.key,
         deviceInfo=vim.Description(label=f"{LABELS[spec.kind]} {spec.bus}", summary=spec.kind),
         busNumber=spec.bus,
-        device=[disk.key for disk in disks if disk.spec.controller == spec.key],
     )
     if spec.kind in SCSI:
         made.sharedBus, made.hotAddRemove, made.scsiCtlrUnitNumber = BUS_SHARING[spec.sharing], True, 7
@@ -107,7 +152,7 @@ def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
             ),
             controllerKey=PCI,
             unitNumber=7 + number,
-            addressType="manual",
+            addressType=card.address_type or mac.likely_type(card.mac),
             macAddress=card.mac,
             wakeOnLanEnabled=True,
         )
@@ -157,7 +202,7 @@ def _flat(disk: Disk, view: View, file_name: Callable[[Layer], str], store: Any)
             sharing="sharingMultiWriter" if disk.spec.sharing == "multi-writer" else "sharingNone",
         )
         if not disk.spec.thin:
-            backing.eagerlyScrub = False
+            backing.eagerlyScrub = disk.spec.eager
     assert backing is not None
     backing.changeId = view.change_id
     return backing

@@ -181,6 +181,22 @@ class Disk:
             self.tracker = Tracker(capacity)
         self.describe(self.top)
 
+    def empty(self, capacity: int) -> None:
+        """Drops its bytes and makes it so large, as an import does whose stream says another capacity than
+        the spec. Not in a snapshot."""
+        base = self.top
+        path = base.raw.path
+        base.raw.remove()
+        base.raw, self.capacity = RawFile(path, capacity), capacity
+        if self.tracker is not None:
+            self.tracker = Tracker(capacity)
+        self.describe(base)
+
+    def remove(self) -> None:
+        """All its files."""
+        while self.layers:
+            self.layers.pop().remove()
+
     def describe(self, layer: Layer) -> None:
         """Writes the layer's descriptor. With tracking on, it says so (VDDK guide, VMDK versions)."""
         index = self.layers.index(layer)

@@ -93,9 +93,18 @@ class Dispatcher:
         return operation(call)
 
     def _require(self, call: Call, managed: Managed) -> None:
-        self._authorization.require(call.information.privId, managed)
-        if call.method == "ReconfigVM_Task" and call.arguments.spec.changeTrackingEnabled is not None:
-            self._authorization.require("VirtualMachine.Config.ChangeTracking", managed)
+        """The method's privilege on the object, and those of parameters on what they name. What more a call
+        takes, its operation knows."""
+        needed = [(call.information.privId, managed)]
+        for one in call.information.params:
+            privilege = getattr(one, "privId", None) or "System.View"
+            if privilege.startswith("System."):  # its operation says what cannot be seen
+                continue
+            given = getattr(call.arguments, one.name)
+            for reference in given if isinstance(given, list) else [given]:
+                if reference is not None:
+                    needed.append((privilege, self._world.find(reference)))
+        self._authorization.require(*needed)
 
     def _lose_snapshots(self, call: Call) -> None:
         """The fault snapshot-gone: somebody else removed what this call names."""

@@ -67,6 +67,16 @@ class Entity(Managed):
         above = self.parent.inventory_path if self.parent else None
         return "" if above is None else f"{above}/{self.name}".lstrip("/")
 
+    def ancestors(self) -> Iterator[Entity]:
+        above = self.parent
+        while above is not None:
+            yield above
+            above = above.parent
+
+    def above(self, kind: Any) -> Entity | None:
+        """The nearest one of that kind that it is in."""
+        return next((one for one in self.ancestors() if issubclass(one.kind, kind)), None)
+
     def descendants(self) -> Iterator[Entity]:
         for child in self.children:
             yield child

@@ -76,6 +76,10 @@ class Inventory(JobModel):
     denied: tuple[str, ...] = ()
     locked_file_status: Literal[423, 500] = 500
     clock_ahead: float = 0.0
+    key_provider: bool = False
+    """Whether there is one, so that a new VM can have a virtual TPM."""
+    newest_hardware: int = 21
+    """The newest hardware version that its hosts run."""
     unset: tuple[str, ...] = ()
     """Properties that its answers lack, such as VirtualDisk.capacityInBytes."""
     tags: tuple[str, ...] = ()

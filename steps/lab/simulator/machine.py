@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from runner.base.errors import UsageError
-from steps.lab.simulator import vmx
+from steps.lab.simulator import settings, vmx
 from steps.lab.simulator.datastore import Datastore, take_directory
-from steps.lab.simulator.devices import View
+from steps.lab.simulator.devices import View, devices_of
 from steps.lab.simulator.disk import Disk, Layer
 from steps.lab.simulator.entities import Entity, chain, escape, stable_uuid
 from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
-from steps.lab.simulator.objects import Managed, World, provides
+from steps.lab.simulator.objects import Managed, Starts, World, provides
 from steps.lab.simulator.rawfile import replace_text
 from steps.lab.simulator.soap import Call
-from steps.lab.simulator.tasks import Tasks
 from steps.lab.simulator.tracking import Tracker
 from steps.lab.simulator.vmodl import fault, vim
 
@@ -35,6 +35,10 @@ class Surroundings:
     networks: dict[str, Any]
     host: Any
     pool: Any
+    portgroups: Mapping[str, str] = field(default_factory=dict)
+    """Of distributed switches: the switch's uuid by the key."""
+    key_provider: bool = False
+    """Whether there is one, so that VMs can have a virtual TPM."""
 
 
 class Snapshot(Managed):
@@ -67,7 +71,7 @@ class Machine(Entity):
     kind = vim.VirtualMachine
 
     def __init__(
-        self, world: World, tasks: Tasks, parent: Entity, spec: MachineSpec, place: Surroundings
+        self, world: World, tasks: Starts, parent: Entity, spec: MachineSpec, place: Surroundings
     ) -> None:
         self.world, self._tasks, self._place = world, tasks, place
         identity = f"{place.datacenter}/{spec.folder}/{spec.name}"
@@ -87,7 +91,13 @@ class Machine(Entity):
         self.consolidation_needed = spec.consolidation_needed
         self.busy: Any = None
         self.home = place.datastores[spec.datastore]
-        self.stem = take_directory(self.datastores(), spec.directory or safe(spec.name))
+        self.directory = take_directory(
+            self.datastores(), spec.directory or safe(spec.name), exact=spec.file is not None
+        )
+        self.stem = spec.file or self.directory
+        self.directories = {store.name: self.directory for store in self.datastores()}
+        self.devices = devices_of(spec, self.network)
+        self.settings = settings.of_spec(spec)
         self.tracking = self._tracking_wanted = spec.change_tracking
         self.disks: list[Disk] = []
         for number, disk in enumerate(spec.disks):
@@ -151,18 +161,53 @@ class Machine(Entity):
         self.disks.append(self._make_disk(spec, spec.key))
         self.touch()
 
-    def remove_disk(self, key: int) -> None:
-        """Its files stay, as when a disk is only detached."""
+    def attach(self, spec: DiskSpec) -> Disk:
+        """A disk that somebody asked for: one without a name gets the next free one."""
+        store = self._datastore_named(spec.datastore)
+        directory = spec.directory or self._directory_on(store)
+        (store.directory / directory).mkdir(exist_ok=True)
+        names = itertools.chain([self.stem], (f"{self.stem}_{number}" for number in itertools.count(1)))
+        free = (one for one in names if not (store.directory / directory / f"{one}.vmdk").exists())
+        named = spec.model_copy(update={"directory": directory, "file": spec.file or next(free)})
+        self.spec = self.spec.model_copy(update={"disks": (*self.spec.disks, named)})
+        self.disks.append(self._make_disk(named, 0))
+        return self.disks[-1]
+
+    def _directory_on(self, store: Datastore) -> str:
+        if store.name not in self.directories:
+            self.directories[store.name] = take_directory([store], self.directory)
+        return self.directories[store.name]
+
+    def remove_disk(self, key: int, *, files: bool = False) -> None:
+        """Its files stay, as when a disk is only detached, unless they go too."""
         self.spec = self.spec.model_copy(
             update={"disks": tuple(one for one in self.spec.disks if one.key != key)}
         )
         for disk in [disk for disk in self.disks if disk.key == key]:
             self.disks.remove(disk)
+            if files:
+                disk.remove()
             disk.close()
         self.touch()
 
+    def destroy(self) -> None:
+        """With all its files, those of every disk that it has; a directory that is empty then goes too."""
+        if self.parent is not None:
+            self.parent.children.remove(self)
+        for disk in self.stored_disks:
+            disk.remove()
+            disk.close()
+        for suffix in ("vmx", "nvram"):
+            self.path(suffix).unlink(missing_ok=True)
+        for name, directory in self.directories.items():
+            store = self._datastore_named(name)
+            if not any((store.directory / directory).iterdir()):
+                (store.directory / directory).rmdir()
+                store.taken.discard(directory)
+        self.world.remove(self)
+
     def _make_disk(self, spec: DiskSpec, number: int) -> Disk:
-        directory = self._datastore_named(spec.datastore).directory / self.stem
+        directory = self._datastore_named(spec.datastore).directory / (spec.directory or self.directory)
         name = spec.file or (f"{self.stem}_{number}" if number else self.stem)
         if other := next((one for one in self.disks if one.descriptor == directory / f"{name}.vmdk"), None):
             raise UsageError(
@@ -175,6 +220,10 @@ class Machine(Entity):
         return f"6000C29{uuid[7:]}"
 
     # where things are
+
+    @property
+    def surroundings(self) -> Surroundings:
+        return self._place
 
     def _datastore_named(self, name: str | None) -> Datastore:
         return self._place.datastores[name or self.spec.datastore]
@@ -196,21 +245,31 @@ class Machine(Entity):
         """Resource pool; None of a template."""
         return None if self.spec.template else self._place.pool
 
+    @property
+    def cards(self) -> list[Any]:
+        """Its network cards."""
+        return [one for one in self.devices.values() if isinstance(one, vim.vm.device.VirtualEthernetCard)]
+
     def network(self, name: str) -> Any:
         return self._place.networks.get(name)
 
     def place(self, file: str) -> str:
-        return f"[{self.home.name}] {self.stem}/{file}"
+        return f"[{self.home.name}] {self.directory}/{file}"
 
     def file(self, suffix: str) -> str:
         return self.place(f"{self.stem}.{suffix}")
 
     def path(self, suffix: str) -> Path:
-        return self.home.directory / self.stem / f"{self.stem}.{suffix}"
+        return self.home.directory / self.directory / f"{self.stem}.{suffix}"
 
     def layer_file(self, disk: Disk) -> Callable[[Layer], str]:
         store = self.datastore_of(disk)
-        return lambda layer: f"[{store.name}] {self.stem}/{layer.descriptor.name}"
+        return lambda layer: f"[{store.name}] {layer.descriptor.parent.name}/{layer.descriptor.name}"
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is more than a number (`ThinMachine`)."""
+        return True
 
     @property
     def stored_disks(self) -> list[Disk]:
@@ -248,9 +307,19 @@ class Machine(Entity):
     def touch(self) -> None:
         """Something changed: the .vmx follows, waiters are woken."""
         self.modified = self.world.now()
-        text = vmx.text(self.spec, self.stem, self.uuid, self.instance_uuid, self.disks, self.tracking)
+        advanced = self.extra_config(tracking=self.tracking)
+        files = {self._node(disk): disk.top.descriptor.name for disk in self.disks}
+        text = vmx.text(self.spec, self.uuid, self.instance_uuid, advanced, files)
         replace_text(self.path("vmx"), text)
         self.world.changed()
+
+    def extra_config(self, *, tracking: bool) -> dict[str, str]:
+        """The advanced settings, with change tracking on or off."""
+        tracked = [self._node(disk) for disk in self.disks if disk.tracked]
+        return vmx.extra_config(self.spec, self.stem, tracked if tracking else None)
+
+    def _node(self, disk: Disk) -> str:
+        return vmx.node(self.devices[disk.spec.controller], disk)
 
     def want_tracking(self, wanted: bool) -> None:
         """From now on if it is off, from its next stun on if it runs."""

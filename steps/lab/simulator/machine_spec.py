@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from runner.base.model import JobModel
 from runner.base.units import GiB, parse_size
+from steps.lab.simulator.vmodl import from_json
 
 
 def _offset(text: str | int) -> int:
@@ -72,10 +73,14 @@ class DiskSpec(JobModel):
     content: Content = Content()
     datastore: str | None = None
     """Where it is not the VM's."""
+    directory: str | None = None
+    """On the datastore, where it is not the VM's."""
     file: str | None = None
     """The descriptor's name without .vmdk; by default as vSphere names them: dir.vmdk, dir_1.vmdk …"""
     uuid: str | None = None
     thin: bool = True
+    eager: bool = False
+    """Zeroed when it was made, where it is not thin."""
     mode: Literal[
         "persistent",
         "independent_persistent",
@@ -102,7 +107,31 @@ class DiskSpec(JobModel):
 class NetworkCard(JobModel):
     network: str
     mac: str
+    address_type: Literal["manual", "assigned", "generated"] | None = None
+    """Who chose the MAC; by default who chooses such ones."""
     kind: Literal["vmxnet3", "e1000", "e1000e"] = "vmxnet3"
+
+
+class DeviceSpec(JobModel):
+    """A device that is no disk, storage controller or network card: a CD-ROM drive, a floppy drive, a serial
+    port, a sound card, a USB controller, a virtual TPM …"""
+
+    type: str
+    """The API's type: ``VirtualCdrom``."""
+    key: int = Field(ge=0)
+    controller: int | None = 100
+    """What it hangs on: 100 is the PCI controller, 200 and 201 are IDE, 400 is the SIO controller of floppy
+    drives and serial ports."""
+    unit: int | None = None
+    properties: dict[str, JsonValue] = {}
+    """Others, by the API's names; a data object in them has its type as ``_type``:
+    ``{backing: {_type: VirtualCdromIsoBackingInfo, fileName: "[ds1] iso/debian.iso"}}``."""
+
+    @field_validator("type")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        from_json(value, {})
+        return value
 
 
 class MachineSpec(JobModel):
@@ -112,6 +141,8 @@ class MachineSpec(JobModel):
     datastore: str
     directory: str | None = None
     """On the datastore; by default the name, made safe for a file system."""
+    file: str | None = None
+    """How the names of its files begin; by default as its directory is called."""
     instance_uuid: str | None = None
     uuid: str | None = None
     """The BIOS uuid, which two VMs may share."""
@@ -119,6 +150,8 @@ class MachineSpec(JobModel):
     template: bool = False
     firmware: Literal["bios", "efi"] = "bios"
     secure_boot: bool = False
+    annotation: str = ""
+    """Its notes."""
     cpus: int = Field(default=1, ge=1)
     memory: Size = 1 * GiB
     guest: str = "debian12_64Guest"
@@ -155,16 +188,21 @@ class MachineSpec(JobModel):
     reach."""
     extra_config: dict[str, str] = {}
     """Advanced settings, such as ``guestinfo.*``, in which guests are given passwords."""
+    settings: dict[str, JsonValue] = {}
+    """Other properties of the API's VirtualMachineConfigSpec: ``{numCoresPerSocket: 2, memoryHotAddEnabled:
+    true, bootOptions: {bootDelay: 5000}}``."""
     networks: tuple[NetworkCard, ...] = ()
     controllers: tuple[ControllerSpec, ...]
     disks: tuple[DiskSpec, ...] = ()
+    devices: tuple[DeviceSpec, ...] = ()
     unreadable: tuple[str, ...] = ()
     """Properties the user may not read."""
 
     @model_validator(mode="after")
     def _devices(self) -> Self:
         controllers = {controller.key: controller for controller in self.controllers}
-        unique(f"{self.name}: device key", [*(c.key for c in self.controllers), *(d.key for d in self.disks)])
+        keys = [one.key for one in self.disks] + [one.key for one in self.devices]
+        unique(f"{self.name}: device key", [*(one.key for one in self.controllers), *keys])
         unique(f"{self.name}: controller and unit", [(disk.controller, disk.unit) for disk in self.disks])
         for disk in self.disks:
             if disk.controller not in controllers:

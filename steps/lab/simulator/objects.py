@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from steps.lab.simulator.events import Events
 from steps.lab.simulator.faults import Faults
@@ -95,6 +95,20 @@ class Managed:
         return {wsdl: getattr(self, name) for wsdl, name in self.operation_names.items()}
 
 
+class Starts(Protocol):
+    """Of `Tasks`, what operations use."""
+
+    def start(
+        self, call: Call, entity: Managed, entity_name: str, work: Callable[[], Any], done: Callable[[], None]
+    ) -> Any: ...
+
+
+class Grants(Protocol):
+    """Of `AuthorizationManager`, what operations use."""
+
+    def require(self, *needed: tuple[str | None, Managed]) -> None: ...
+
+
 class World:
     """Every object by moref, under one lock; waiters are woken when something changed. `esxi`: of a host by
     itself."""
@@ -111,6 +125,12 @@ class World:
         self.started = datetime.now(UTC)
         self.custom_fields: dict[str, int] = {}
         """Custom attributes: their keys by name. A key is never used again."""
+        self.key_provider = False
+        """Whether VMs can be encrypted and have a virtual TPM."""
+        self.newest_hardware = 21
+        """The newest hardware version that its hosts run."""
+        self.tasks: Starts
+        self.authorization: Grants
         self.session: Any = None
         """Whose call is being answered; read it under the lock."""
         self._objects: dict[str, Managed] = {}

@@ -90,6 +90,9 @@ class Simulator:
             self.tagging.make(tag)
         root = build(self._world, self._tasks, inventory, directory, self.tagging)
         authorization = AuthorizationManager(self._world, inventory.denied)
+        self._world.tasks, self._world.authorization = self._tasks, authorization
+        self._world.key_provider = inventory.key_provider
+        self._world.newest_hardware = inventory.newest_hardware
         ServiceInstance(self._world, root, inventory.instance_uuid)
         SessionManager(self._world, sessions, tickets)
         PropertyCollector(self._world)

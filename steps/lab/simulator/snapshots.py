@@ -132,7 +132,9 @@ def _refuse(machine: Machine, *, memory: bool) -> None:
         raise fault(kind, f"Snapshots of the virtual machine are {machine.spec.snapshots}.")
     if len(machine.snapshots) >= DEEPEST:
         raise fault(vim.fault.TooManySnapshotLevels, f"Snapshots cannot be more than {DEEPEST} levels deep.")
-    shared = {controller.key for controller in machine.spec.controllers if controller.sharing != "none"}
+    shared = {
+        key for key, one in machine.devices.items() if getattr(one, "sharedBus", "noSharing") != "noSharing"
+    }
     for disk in machine.disks:
         on_shared_bus = disk.spec.controller in shared or (disk.spec.sharing != "none" and disk.snapshottable)
         if on_shared_bus:

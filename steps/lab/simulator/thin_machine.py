@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from steps.lab.simulator.devices import devices_of
 from steps.lab.simulator.disk import Disk, Layer
 from steps.lab.simulator.entities import Entity, stable_uuid
 from steps.lab.simulator.estate_spec import EstateSpec
@@ -60,6 +62,10 @@ class ThinMachine(VirtualMachine):
         return estate.machine(index)
 
     @property
+    def stands(self) -> bool:
+        return self._is_whole
+
+    @property
     def stored_disks(self) -> list[Disk]:
         return self.disks if self._is_whole else []
 
@@ -70,7 +76,11 @@ class ThinMachine(VirtualMachine):
 
     def known(self, path: str) -> Any:
         """The properties that a client reads of all VMs, without a drawing."""
-        if self._is_whole or path not in _CHEAP or self.world.unset:
+        if self._is_whole or self.world.unset:
+            return NOT_KNOWN
+        if path.startswith(_SETTING) and not path.endswith(_OWN_SETTINGS):
+            return None
+        if path not in _CHEAP:
             return NOT_KNOWN
         value = _CHEAP[path](self)
         return typed(value, _type_of(path))
@@ -83,6 +93,10 @@ class ThinMachine(VirtualMachine):
     def pool(self) -> Any:
         return None if self.template else self._place.pool
 
+
+_SETTING = 'config.extraConfig["'
+_OWN_SETTINGS = ('"nvram"]', 'svga.present"]', 'ctkEnabled"]')
+"""All advanced settings that one has before it is touched."""
 
 _CHEAP: Mapping[str, Callable[[ThinMachine], Any]] = {
     "name": lambda vm: vm.name,
@@ -127,12 +141,17 @@ class _Drawing(VirtualMachine):
         self.snapshots = []
         self.consolidation_needed, self.busy = spec.consolidation_needed, None
         self.home = place.datastores[spec.datastore]
-        self.stem = safe(spec.name)
+        self.stem = self.directory = safe(spec.name)
+        self.settings: dict[str, Any] = {}
         self.tracking = spec.change_tracking
         self.disks = [
             _DrawnDisk(self, disk, f"{self.stem}_{number}" if number else self.stem)
             for number, disk in enumerate(spec.disks)
         ]
+
+    @cached_property
+    def devices(self) -> dict[int, Any]:  # type: ignore[override]
+        return devices_of(self.spec, self.network)
 
     @provides("layoutEx")
     def layout(self) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.base.errors import UsageError
+from steps.lab.simulator import creation
 from steps.lab.simulator.compute import Cluster, Compute, ComputeResource
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.datastore_browser import DatastoreBrowser
@@ -20,7 +21,8 @@ from steps.lab.simulator.inventory import (
 )
 from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.machine_spec import MachineSpec
-from steps.lab.simulator.objects import World, provides
+from steps.lab.simulator.objects import World, operation, provides
+from steps.lab.simulator.soap import Call
 from steps.lab.simulator.tagging import Tagging
 from steps.lab.simulator.tasks import Tasks
 from steps.lab.simulator.thin_machine import ThinMachine
@@ -49,6 +51,10 @@ class Folder(Entity):
     @provides("childType")
     def child_types(self) -> list[str]:
         return self._types
+
+    @operation("CreateVM_Task")
+    def create_machine(self, call: Call) -> Any:
+        return creation.of_call(self, call)
 
     def folder(self, path: str) -> Folder:
         """The folder at `path` below this one, made where it is not there."""

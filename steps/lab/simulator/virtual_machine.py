@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from steps.lab.simulator import changes, configuration, snapshots
+from steps.lab.simulator import changes, configuration, privileges, snapshots
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.machine import POWER, Machine
 from steps.lab.simulator.objects import operation, provides
@@ -57,7 +57,7 @@ class VirtualMachine(Machine):
 
     @provides("network")
     def network_refs(self) -> list[Any]:
-        return [ref for card in self.spec.networks if (ref := self.network(card.network))]
+        return [card.backing.network for card in self.cards if getattr(card.backing, "network", None)]
 
     @provides("resourcePool")
     def resource_pool(self) -> Any:
@@ -104,6 +104,7 @@ class VirtualMachine(Machine):
     def reconfigure(self, call: Call) -> Any:
         """Only changeTrackingEnabled: at once if the VM is off, at its next stun if it runs."""
         spec = call.arguments.spec
+        self.world.authorization.require(*privileges.of_change(spec, self, self.surroundings))
         asked = [field.name for field in spec._GetPropertyList() if getattr(spec, field.name)]
         if set(asked) - {"changeTrackingEnabled", "changeVersion"}:
             raise fault(vmodl.fault.NotSupported, f"The simulator cannot change {', '.join(asked)}.")

@@ -6,6 +6,7 @@ present.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from pyVmomi import VmomiSupport
@@ -47,6 +48,29 @@ def typed(value: Any, kind: Any) -> Any:
     if issubclass(kind, Enum) or (issubclass(kind, int) and kind is not bool):
         return kind(value)
     return value
+
+
+def from_json(name: str, value: Mapping[str, Any]) -> Any:
+    """A data object of the API's type `name` (WSDL's: ``VirtualCdromIsoBackingInfo``) with these properties;
+    an object inside says its type as ``_type`` where it is not the property's own. Raises ValueError for what
+    the API does not have."""
+    try:
+        made = support.GetWsdlType("urn:vim25", name)()
+        listed = {one.name: one for one in made._GetPropertyList()}
+        for key, content in value.items():
+            if key != "_type":
+                setattr(made, key, _typed_json(listed[key].type, content))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the API has no {name} with {', '.join(value) or 'nothing'}: {error}") from error
+    return made
+
+
+def _typed_json(kind: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_typed_json(kind.Item, item) for item in value]
+    if isinstance(value, Mapping):
+        return from_json(value.get("_type", kind._wsdlName), value)
+    return typed(value, kind)
 
 
 def fault(kind: Any, message: str, **fields: Any) -> Exception:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from runner.base.units import MiB
 from steps.lab.simulator.devices import NODES
@@ -11,9 +12,9 @@ from steps.lab.simulator.machine_spec import MachineSpec
 
 
 def text(
-    spec: MachineSpec, stem: str, uuid: str, instance_uuid: str, disks: Sequence[Disk], tracking: bool
+    spec: MachineSpec, uuid: str, instance_uuid: str, advanced: Mapping[str, str], files: Mapping[str, str]
 ) -> str:
-    """`stem` is how the VM's files begin; `tracking`: change tracking is on."""
+    """`advanced`: its advanced settings; `files`: of its disks, by their nodes."""
     lines = {
         "config.version": "8",
         "virtualHW.version": str(spec.hardware_version),
@@ -24,26 +25,32 @@ def text(
         "memSize": str(spec.memory // MiB),
         "uuid.bios": uuid,
         "vc.uuid": instance_uuid,
-        **extra_config(spec, stem, disks, tracking),
+        **advanced,
     }
-    for disk in disks:
-        lines[f"{_node(spec, disk)}.fileName"] = disk.top.descriptor.name
+    for node, file in files.items():
+        lines[f"{node}.fileName"] = file
     quoted = {key: value.replace('"', "|22") for key, value in lines.items()}
     return "".join(f'{key} = "{value}"\n' for key, value in quoted.items())
 
 
-def extra_config(spec: MachineSpec, stem: str, disks: Sequence[Disk], tracking: bool) -> dict[str, str]:
-    """Change tracking shows as ctkEnabled and scsi0:0.ctkEnabled (KB 422164)."""
+OF_OTHERS = frozenset(
+    {"config.version", "virtualHW.version", "displayName", "guestOS", "firmware", "numvcpus", "memSize"}
+    | {"uuid.bios", "vc.uuid", "annotation"}
+)
+"""Advanced settings of these names are ignored: they double other properties (API reference,
+ConfigSpec.extraConfig)."""
+
+
+def extra_config(spec: MachineSpec, stem: str, tracked: Sequence[str] | None) -> dict[str, str]:
+    """Change tracking shows as ctkEnabled and scsi0:0.ctkEnabled (KB 422164). `tracked`: the nodes of the
+    disks that it reaches; None where it is off."""
     extra = {"nvram": f"{stem}.nvram", "svga.present": "TRUE"}
-    if tracking:
-        extra["ctkEnabled"] = "TRUE"
-        for disk in disks:
-            if disk.tracked:
-                extra[f"{_node(spec, disk)}.ctkEnabled"] = "TRUE"
+    if tracked is not None:
+        extra |= {"ctkEnabled": "TRUE", **{f"{node}.ctkEnabled": "TRUE" for node in tracked}}
     return extra | spec.extra_config
 
 
-def _node(spec: MachineSpec, disk: Disk) -> str:
+def node(controller: Any, disk: Disk) -> str:
     """The disk's place: ``scsi0:1``."""
-    controller = next(one for one in spec.controllers if one.key == disk.spec.controller)
-    return f"{NODES[controller.kind]}{controller.bus}:{disk.spec.unit}"
+    name = next(name for kind, name in NODES if isinstance(controller, kind))
+    return f"{name}{controller.busNumber}:{disk.spec.unit}"

@@ -1,0 +1,175 @@
+"""CreateVM_Task: what is asked for comes out of the VM's configuration again; keys, names and faults are the server's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyVmomi import vim, vmodl
+
+from runner.base.units import MiB
+from tests.simulation import Client, machine
+from tests.vm_specs import cdrom, change, config_spec, controller, disk, network_card
+
+device: Any = vim.vm.device
+
+
+@pytest.fixture
+def made(client: Client):
+    """made(spec fields …) gives the VM that CreateVM_Task made in DC1/vm."""
+
+    def make(**fields: Any) -> Any:
+        folder = client.vm("DC1/vm")
+        pool = client.vm("DC1/host/cluster1/Resources")
+        return client.wait(folder.CreateVM_Task(config_spec(**fields), pool, None))
+
+    return make
+
+
+def devices(vm: Any, kind: Any) -> list[Any]:
+    return [one for one in vm.config.hardware.device if isinstance(one, kind)]
+
+
+def test_a_created_vm_is_off_and_its_disks_are_empty(client, made):
+    vm = made(deviceChange=[controller(), disk(0, 4 * MiB), disk(1, MiB + 512)])
+    assert (vm.name, vm.runtime.powerState, vm.config.files.vmPathName) == ("new", "poweredOff", "[ds1] new/new.vmx")
+    assert {one.key: (one.capacityInBytes, one.backing.fileName) for one in devices(vm, device.VirtualDisk)} == {
+        2000: (4 * MiB, "[ds1] new/new.vmdk"),
+        2001: (MiB + 512, "[ds1] new/new_1.vmdk"),
+    }
+    assert client.sim.read("new", 2001, 0, MiB + 512) == bytes(MiB + 512)
+    assert vm.parent == client.vm("DC1/vm")
+    assert [one.name for one in vm.layoutEx.file if one.type == "nvram"] == []
+
+
+def test_what_a_spec_sets_its_vm_shows(made):
+    boot = vim.vm.BootOptions(bootDelay=5000, efiSecureBootEnabled=True, enterBIOSSetup=False)
+    vm = made(
+        annotation="who runs it: Ana",
+        guestId="rhel9_64Guest",
+        version="vmx-17",
+        firmware="efi",
+        numCPUs=4,
+        numCoresPerSocket=2,
+        memoryMB=4096,
+        memoryHotAddEnabled=True,
+        cpuHotAddEnabled=True,
+        bootOptions=boot,
+        flags=vim.vm.FlagInfo(diskUuidEnabled=True),
+        cpuAllocation=vim.ResourceAllocationInfo(reservation=100),
+        extraConfig=[
+            vim.option.OptionValue(key="guestinfo.site", value="north"),
+            vim.option.OptionValue(key="displayName", value="ignored"),
+        ],
+    )
+    config = vm.config
+    assert (config.annotation, config.guestId, config.version) == ("who runs it: Ana", "rhel9_64Guest", "vmx-17")
+    assert (config.hardware.numCPU, config.hardware.numCoresPerSocket, config.hardware.memoryMB) == (4, 2, 4096)
+    assert (config.firmware, config.bootOptions.bootDelay, config.bootOptions.efiSecureBootEnabled) == (
+        "efi",
+        5000,
+        True,
+    )
+    assert (config.memoryHotAddEnabled, config.cpuHotAddEnabled, config.cpuAllocation.reservation) == (True, True, 100)
+    assert config.flags.diskUuidEnabled is True
+    extra = {one.key: one.value for one in config.extraConfig}
+    assert extra["guestinfo.site"] == "north"
+    assert "displayName" not in extra
+
+
+def test_devices_of_every_kind_get_the_servers_keys(made):
+    serial = device.VirtualSerialPort(
+        key=-30, yieldOnPoll=True, backing=device.VirtualSerialPort.DeviceBackingInfo(deviceName="/dev/ttyS0")
+    )
+    vm = made(
+        deviceChange=[
+            controller(),
+            controller(-2, device.VirtualAHCIController),
+            controller(-3, device.VirtualNVMEController),
+            controller(-4, device.VirtualLsiLogicSASController, bus=2),
+            disk(0, MiB, on=-4),
+            disk(3, MiB, on=-2),
+            disk(0, MiB, on=-3),
+            change(cdrom(on=-2, unit=1)),
+            change(cdrom(key=-21, on=200, unit=0)),
+            change(serial),
+            change(device.VirtualUSBXHCIController(key=-31)),
+            change(device.VirtualSoundCard(key=-32, backing=device.VirtualSoundCard.DeviceBackingInfo(deviceName=""))),
+            change(device.VirtualVideoCard(key=-33, videoRamSizeInKB=16384)),
+            change(network_card()),
+        ]
+    )
+    found = {one.key: type(one).__name__.rpartition(".")[2] for one in vm.config.hardware.device}
+    assert found == {
+        100: "VirtualPCIController",
+        200: "VirtualIDEController",
+        201: "VirtualIDEController",
+        300: "VirtualPS2Controller",
+        400: "VirtualSIOController",
+        500: "VirtualVideoCard",
+        600: "VirtualKeyboard",
+        700: "VirtualPointingDevice",
+        1000: "ParaVirtualSCSIController",
+        1002: "VirtualLsiLogicSASController",
+        15000: "VirtualAHCIController",
+        31000: "VirtualNVMEController",
+        2032: "VirtualDisk",
+        16003: "VirtualDisk",
+        32000: "VirtualDisk",
+        16001: "VirtualCdrom",
+        3000: "VirtualCdrom",
+        9000: "VirtualSerialPort",
+        14000: "VirtualUSBXHCIController",
+        5000: "VirtualSoundCard",
+        4000: "VirtualVmxnet3",
+    }
+    by_key = {one.key: one for one in vm.config.hardware.device}
+    assert (by_key[9000].backing.deviceName, by_key[9000].controllerKey) == ("/dev/ttyS0", 400)
+    assert by_key[15000].device == [16001, 16003]
+    assert by_key[500].videoRamSizeInKB == 16384
+    assert by_key[4000].backing.deviceName == "VM Network"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"name": "db"}, vim.fault.DuplicateName, id="name taken"),
+        pytest.param({"name": ""}, vim.fault.InvalidName, id="no name"),
+        pytest.param({"name": "x" * 80}, vim.fault.InvalidName, id="long name"),
+        pytest.param({"path": "[ds1] db/db.vmx"}, vim.fault.FileAlreadyExists, id="configuration file taken"),
+        pytest.param({"path": "ds1/db.vmx"}, vim.fault.InvalidDatastorePath, id="path"),
+        pytest.param({"path": "[ds9]"}, vim.fault.InvalidDatastore, id="datastore"),
+        pytest.param({"version": "vmx-99"}, vim.fault.VirtualHardwareVersionNotSupported, id="hardware version"),
+        pytest.param({"memoryMB": 33}, vmodl.fault.InvalidArgument, id="memory"),
+        pytest.param({"deviceChange": [disk(0, MiB, on=1000)]}, vim.fault.InvalidController, id="controller"),
+        pytest.param(
+            {"deviceChange": [controller(), disk(7, MiB)]}, vim.fault.InvalidDeviceSpec, id="the controller's unit"
+        ),
+        pytest.param(
+            {"deviceChange": [controller(), disk(0, MiB), disk(0, MiB)]}, vim.fault.InvalidDeviceSpec, id="unit"
+        ),
+        pytest.param(
+            {"deviceChange": [controller(), disk(0, MiB, parent=True)]}, vim.fault.InvalidDeviceBacking, id="parent"
+        ),
+        pytest.param(
+            {"deviceChange": [controller(), disk(0, file="[ds1] db/none.vmdk")]}, vim.fault.FileNotFound, id="disk file"
+        ),
+        pytest.param({"deviceChange": [change(network_card("nowhere"))]}, vim.fault.InvalidDeviceBacking, id="network"),
+        pytest.param({"deviceChange": [change(device.VirtualTPM(key=-1))]}, vim.fault.GenericVmConfigFault, id="vTPM"),
+    ],
+)
+def test_a_spec_that_cannot_be_leaves_nothing(client, made, fields, expected):
+    before = sorted(client.sim.directory.rglob("*"))
+    with pytest.raises(expected):
+        made(**fields)
+    assert [one.name for one in client.vm("DC1/vm").childEntity] == ["db"]
+    assert sorted(client.sim.directory.rglob("*")) == before
+
+
+def test_no_space_for_a_thick_disk_leaves_nothing(simulate):
+    client = simulate(machine())
+    client.sim.fault("no-space")
+    spec = config_spec(deviceChange=[controller(), disk(0, MiB)])
+    with pytest.raises(vim.fault.NoDiskSpace):
+        client.wait(client.vm("DC1/vm").CreateVM_Task(spec, client.vm("DC1/host/cluster1/Resources"), None))
+    assert [one.name for one in client.vm("DC1/vm").childEntity] == ["db"]
