@@ -7,7 +7,7 @@ from typing import Any
 
 from steps.values.created_vm import CreatedDisk, MarkedVm
 from steps.values.stored_point import DiskImage, StoredDisk
-from steps.vsphere import attached, marks
+from steps.vsphere import attached, find, marks
 from steps.vsphere import machine as machines
 from steps.vsphere.marks import Mark
 from tests.vcenter import RUN, Lab, disk, machine
@@ -29,7 +29,7 @@ def off(*disks: dict[str, Any], mark: str = "", **more: Any) -> dict[str, Any]:
 def marked(lab: Lab, name: str = "pgtest1", keys: Mapping[int, int] | None = None) -> MarkedVm:
     """`keys`: those of the VM's disks by those in the point; the same, where it is not given."""
     client = lab.client
-    found = machines.describe(client, lab.discover(name).vm.moref)
+    found = machines.describe(client, find.find(client, name))
     disks = []
     for key, of in (keys or {one.key: one.key for one in found.disks}).items():
         seen = attached.look(client, found.vm.moref, of, marks.RESTORE).disk

@@ -22,7 +22,7 @@ from steps.copy.digests import Digests, content_of, digest_of, zero_digest
 from steps.copy.earlier import Earlier
 from steps.copy.endpoint import MAX_REQUEST, Endpoint, WrongEndpoint
 from steps.copy.extent_walk import Survey
-from steps.copy.extents import BLOCK, Piece, gaps, ranges
+from steps.copy.extents import BLOCK, Extent, Piece, gaps, ranges
 from steps.copy.ledger import Flushed, join
 from steps.copy.traffic import Traffic, after
 
@@ -88,6 +88,7 @@ def copy(
     inherited: Iterable[tuple[int, int]] = (),
     earlier: Earlier | None = None,
     reading: Reading | None = None,
+    blank: bool = False,
     on_flushed: Callable[[Sequence[Flushed]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Copy:
@@ -98,8 +99,9 @@ def copy(
     (offset, length) of whole blocks, is left alone: the target has it from its backing file, and `digests`
     holds its digests. What the target holds from an `earlier` moment is read and digested like all else, and
     not written where it is the same. Without a `reading` all that the source's extents call content is read
-    there. `on_flushed` gets what has become safe, after each FLUSH: ranges whose writes completed before it
-    was issued. Raises CopyError, Interrupted, and what the callbacks raise.
+    there. A `blank` target has zeroes wherever this same source was not written to it: it is not asked for
+    its extents, and no zero is written. `on_flushed` gets what has become safe, after each FLUSH: ranges
+    whose writes completed before it was issued. Raises CopyError, Interrupted, and what the callbacks raise.
     """
     return _Copy(
         source,
@@ -111,6 +113,7 @@ def copy(
         inherited,
         earlier,
         reading or _content(source),
+        blank,
         on_flushed,
         on_progress,
     ).run()
@@ -121,6 +124,10 @@ def _content(source: Endpoint) -> Reading:
         traffic.read_parts(source, piece.offset, piece.left, into, lambda read: then(read, piece.left))
 
     return read
+
+
+def _zero(offset: int, length: int, then: Callable[[list[Extent] | None], None]) -> None:
+    then([Extent(offset, length, True)])
 
 
 class _Copy:
@@ -135,6 +142,7 @@ class _Copy:
         inherited: Iterable[tuple[int, int]],
         earlier: Earlier | None,
         reading: Reading,
+        blank: bool,
         on_flushed: Callable[[Sequence[Flushed]], None] | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -152,7 +160,9 @@ class _Copy:
         self._survey = Survey(
             gaps(source.abilities.size, self._adopt(done, inherited)),
             left=lambda offset, length, then: self._traffic.extents(source, offset, length, then),
-            right=lambda offset, length, then: self._traffic.extents(target, offset, length, then),
+            right=_zero
+            if blank
+            else lambda offset, length, then: self._traffic.extents(target, offset, length, then),
         )
         self._buffers = buffers(tuning.in_flight)
         self._zeroing = 0

@@ -11,7 +11,7 @@ from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.new_vm import unfinished, unrecorded
 from steps.repository import layout
-from steps.values.created_vm import CreatedDisk, CreatedVm
+from steps.values.created_vm import CreatedVm, foreseen
 from steps.values.planned_vm import PlannedVm
 from steps.vsphere import creation, marks, specs
 from steps.vsphere.client import vcenter
@@ -72,7 +72,7 @@ class CreateVm(Step[CreateVmIn, Empty, CreatedVm]):
         disks = counted(len(plan.disks), "disk")
         return Preflight(
             notes=(f"{name} in vCenter {plan.vcenter}: {disks} of {human_bytes(size)}, still empty",),
-            prospect=_foreseen(plan, name),
+            prospect=foreseen(plan, name),
         )
 
     def undo(self, ctx: Context, inputs: CreateVmIn, out: CreatedVm) -> None:
@@ -90,26 +90,3 @@ class CreateVm(Step[CreateVmIn, Empty, CreatedVm]):
     def report(self, out: CreatedVm) -> StepReport:
         text = f"The VM was made as {out.moref} in vCenter {out.vcenter}, in {out.vmx_file}."
         return StepReport(statements=(Statement(about="how", text=text),))
-
-
-def _foreseen(plan: PlannedVm, name: str) -> CreatedVm:
-    """Its references are not known yet."""
-    return CreatedVm(
-        vcenter=plan.vcenter,
-        moref="",
-        instance_uuid="",
-        name=name,
-        datacenter=plan.machine.datacenter,
-        mark="",
-        vmx_file=f"[{plan.machine.datastore}] {name}/{name}.vmx",
-        disks=tuple(
-            CreatedDisk(
-                key=disk.key,
-                new_key=disk.key,
-                backing_uuid="",
-                file=f"[{disk.new.datastore}] {name}/",
-                capacity=disk.new.capacity,
-            )
-            for disk in plan.disks
-        ),
-    )

@@ -13,7 +13,6 @@ from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.source import choice, nbdkit, nbdkit_curl, vm_disk
 from steps.source.choice import Choice, NoTransport
-from steps.source.disk_file import of_vm
 from steps.source.nbdkit_vddk import VddkOptions
 from steps.values.created_vm import MarkedVm
 from steps.values.stored_point import StoredDisk
@@ -92,7 +91,7 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
         )
         if way is None:
             return serving
-        file = of_vm(inputs.vm, disk.key, found, written=inputs.mode == "write")
+        file = vm_disk.of_vm(inputs.vm, disk.key, found, written=inputs.mode == "write")
         server, uris = choice.open_server(
             ctx, host, client, file, way, options=inputs.vddk, connections=inputs.connections
         )
@@ -171,5 +170,5 @@ def _foreseen(ctx: Context, inputs: OpenVmDiskIn) -> tuple[tuple[Observation, ..
     how = f"over {way.transport}: {way.why}"
     if found is None:
         return choice.stands_on(ctx, host, way.transport), how
-    file = of_vm(vm, disk.key, found, written=inputs.mode == "write")
+    file = vm_disk.of_vm(vm, disk.key, found, written=inputs.mode == "write")
     return choice.observed(ctx, host, client, file, way.transport, inputs.vddk), how

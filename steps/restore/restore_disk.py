@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
 from typing import Annotated
 
 from pydantic import Field
 
-from runner.base.errors import DifferenceError
 from runner.base.model import HOW, Duration, JobModel, Size
 from runner.base.units import MiB
 from runner.events.step_report import StepReport
 from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.copy import nbd
-from steps.copy.digests import Digests
-from steps.copy.engine import Copy, Progress, Tuning, copy
+from steps.copy.engine import Tuning
 from steps.copy.ledger import LedgerHead
 from steps.incremental.disk_ledger import DiskLedger
-from steps.nbd.growing_endpoint import GrowingEndpoint, most_connections
-from steps.points.stored import receive_digests
+from steps.restore.point_copy import Into, copy_out
 from steps.restore.target_files import WrongPairError, is_there, row_of
 from steps.values.restored import Restored
 from steps.values.serving import Serving
-from steps.values.stored_point import StoredDisk
 from steps.values.target import Target
-
-BLOCKS_PER_CONNECTION = 4
-"""As for a backup: two MiB are under way in a connection through SSH, and as much is being read meanwhile."""
 
 
 class RestoreDiskIn(JobModel):
@@ -45,18 +37,6 @@ class RestoreDiskLive(JobModel):
     """The disk in the restore point"""
     into: Serving
     """The file, to be written to"""
-
-
-class PointDamagedError(DifferenceError):
-    """What the restore point holds is not what was read at the source."""
-
-    def __init__(self, disk: StoredDisk, offset: int) -> None:
-        super().__init__(
-            f"disk {disk.key} of {disk.point} does not match its digest at offset {offset}: "
-            f"{disk.image.path} on {disk.image.host}, or one of its backing images, is damaged; restore "
-            "another point",
-            details={"offset": offset, "disk": disk.key},
-        )
 
 
 class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
@@ -89,60 +69,13 @@ class RestoreDisk(Step[RestoreDiskIn, RestoreDiskLive, Restored]):
         ctx.uses("libnbd", nbd.version())
         if (live.source.image, live.into.image) != (disk.image, target.image) or live.into.read_only:
             raise WrongPairError(disk, live.source, live.into.image.path)
-        expected = receive_digests(ctx.host(disk.image.host), disk, ctx.scratch / "expected")
-        with expected, Digests.create(ctx.scratch / "read", disk.capacity) as read:
-            done = _copy(ctx, inputs, live, read)
-            if read.digest() != disk.digest:
-                # What is recorded as safe is of a point that was damaged already, or still is.
-                _ledger(ctx, target).forget()
-                raise PointDamagedError(disk, _first_difference(expected, read))
+        into = Into(f"{target.image.path} on {target.image.host}", live.into.uris, live.into.wire)
+        tuning = Tuning(stall_timeout=inputs.stall_timeout, window=inputs.window)
+        done = copy_out(ctx, disk, live.source, into, _ledger(ctx, target), tuning)
         return Restored(target=target, seconds=done.progress.seconds, moved=done.progress.read)
 
     def report(self, out: Restored) -> StepReport:
         return row_of(out)
-
-
-def _copy(ctx: Context, inputs: RestoreDiskIn, live: RestoreDiskLive, digests: Digests) -> Copy:
-    disk, target = inputs.target.disk, inputs.target
-
-    def progressed(now: Progress) -> None:
-        ctx.progress(
-            f"disk {disk.key}",
-            "restore",
-            now.done,
-            disk.capacity,
-            data=now.data,
-            zero=now.zero,
-            skipped=now.skipped,
-            read=now.read,
-            seconds=now.seconds,
-        )
-        source.moved(now.read, disk.capacity - now.done)
-        into.moved(now.data, disk.capacity - now.done)
-
-    with (
-        GrowingEndpoint(
-            ctx, live.source.uris, live.source.wire, f"image of disk {disk.key} on {disk.image.host}"
-        ) as source,
-        GrowingEndpoint(
-            ctx, live.into.uris, live.into.wire, f"{target.image.path} on {target.image.host}"
-        ) as into,
-        Digests.create(ctx.scratch / "recorded", disk.capacity) as recorded,
-    ):
-        ledger = _ledger(ctx, target)
-        ledger.believe(into, recorded)
-        connections = most_connections(live.into.wire, live.into.uris)
-        in_flight = max(Tuning.in_flight, BLOCKS_PER_CONNECTION * connections)
-        return copy(
-            source,
-            into,
-            digests,
-            stop=ctx.stop,
-            tuning=Tuning(in_flight=in_flight, stall_timeout=inputs.stall_timeout, window=inputs.window),
-            done=ledger.done,
-            on_flushed=ledger.record,
-            on_progress=progressed,
-        )
 
 
 def _ledger(ctx: Context, target: Target) -> DiskLedger:
@@ -155,9 +88,3 @@ def _ledger(ctx: Context, target: Target) -> DiskLedger:
         snapshot=disk.point,
     )
     return DiskLedger(ctx, head)
-
-
-def _first_difference(expected: Digests, read: Digests) -> int:
-    """The offset of the first block of which one says something else than the other."""
-    blocks = heapq.merge(expected.data_blocks(), read.data_blocks())
-    return next((offset for offset in blocks if expected.get(offset) != read.get(offset)), 0)

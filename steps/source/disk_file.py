@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from steps.values.created_vm import MarkedVm
 from steps.values.snapshot import SnapshotTaken
 from steps.vsphere.inventory import FrozenDisk
 
@@ -57,18 +56,4 @@ def of_snapshot(snapshot: SnapshotTaken, disk: FrozenDisk) -> DiskFile:
         datacenter=snapshot.datacenter,
         endpoint=source_name(disk.key),
         snapshot=snapshot.moref,
-    )
-
-
-def of_vm(vm: MarkedVm, key: int, disk: FrozenDisk, *, written: bool) -> DiskFile:
-    """`key` is the disk's in the restore point, `disk` the one as the VM has it."""
-    return DiskFile(
-        key=key,
-        file=disk.file,
-        datastore=disk.datastore,
-        capacity=disk.capacity,
-        vm=vm.moref,
-        datacenter=vm.datacenter,
-        endpoint=vm_disk_name(key, disk.file),
-        written=written,
     )

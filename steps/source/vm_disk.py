@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 
 from runner.step.context import Context
+from steps.source.disk_file import DiskFile, vm_disk_name
 from steps.values.created_vm import CreatedDisk, MarkedVm
 from steps.vsphere import attached, cbt, marks
 from steps.vsphere.attached import Attached, NotReady
@@ -33,6 +34,20 @@ def prepare_writing(ctx: Context, client: Client, vm: MarkedVm, seen: Attached) 
         with ctx.once(("changed block tracking of", client.name, vm.moref), threading.Lock):
             if cbt.is_on(client, vm.moref):
                 cbt.disable(client, vm.moref)
+
+
+def of_vm(vm: MarkedVm, key: int, disk: FrozenDisk, *, written: bool) -> DiskFile:
+    """`key` is the disk's in the restore point, `disk` the one as the VM has it."""
+    return DiskFile(
+        key=key,
+        file=disk.file,
+        datastore=disk.datastore,
+        capacity=disk.capacity,
+        vm=vm.moref,
+        datacenter=vm.datacenter,
+        endpoint=vm_disk_name(key, disk.file),
+        written=written,
+    )
 
 
 def is_there(client: Client, vm: MarkedVm, disk: CreatedDisk) -> bool:

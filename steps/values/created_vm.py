@@ -56,21 +56,22 @@ class CreatedVm(MarkedVm):
     """Made by a restore: it has a name that says so until it is finished, and its disks are new."""
 
 
-def foreseen(plan: PlannedVm) -> CreatedVm:
-    """What will be made, as far as a plan can tell: where its disks will be, not yet as which files."""
+def foreseen(plan: PlannedVm, name: str) -> CreatedVm:
+    """What will be made, as far as a plan can tell: where its disks will be, not yet as which files. `name`:
+    what it is called until it is finished."""
 
-    def file_on(datastore: str) -> str:
-        return str(DatastoreFile(datastore, f"{plan.machine.name}/"))
+    def file_on(datastore: str, file: str = "") -> str:
+        return str(DatastoreFile(datastore, f"{name}/{file}"))
 
     return CreatedVm(
         vcenter=plan.vcenter,
         moref="",
         instance_uuid="",
-        name=plan.machine.name,
+        name=name,
         datacenter=plan.machine.datacenter,
         folder=plan.machine.folder,
         mark="",
-        vmx_file=file_on(plan.machine.datastore),
+        vmx_file=file_on(plan.machine.datastore, f"{name}.vmx"),
         disks=tuple(
             CreatedDisk(
                 key=disk.key,

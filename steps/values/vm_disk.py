@@ -21,7 +21,7 @@ class VmDiskServing(Given):
     capacity: int
     """Bytes"""
     transport: str
-    """vddk or https"""
+    """vddk or https; export where nothing is served, since an export lease reads it"""
     uris: tuple[str, ...]
     """NBD URIs here, one a connection; each passed a handshake"""
     read_only: bool
@@ -39,6 +39,8 @@ class VmDiskWritten(Model):
     """"[datastore] dir/name.vmdk\""""
     written: int
     """Bytes that were written, in all"""
+    read: int
+    """Bytes that were read at the point, the last time it was resumed"""
     seconds: float
     """Of the writing, the last time it was resumed"""
 
@@ -49,7 +51,9 @@ class VmDiskChecked(Model):
     file: str
     """"[datastore] dir/name.vmdk\""""
     blocks: int
-    """Blocks of 1 MiB that were read back from vSphere and compared, which is all of them"""
+    """Blocks of 1 MiB that were compared with what vSphere has, which is all of them"""
+    read: int
+    """How many of them were read; of the others vSphere says that nothing was ever written there"""
     read_by: str
     """vddk, https or export: the way that they were read"""
     at: datetime

@@ -32,6 +32,8 @@ class Attached:
     """Value of the mark that was asked for; empty if it has none."""
     disk: FrozenDisk | None
     """Its file is the head of its chain; None if the VM has no such disk."""
+    place: str
+    """Where it hangs, as an export lease names it."""
 
 
 def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
@@ -49,11 +51,10 @@ def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
     seen = read(client, vmomi.vim.VirtualMachine, vm, paths, doing)
     devices = given(seen, "config.hardware.device", f"VM {vm}")
     found = [device for device in hardware.virtual_disks(devices) if device.key == key]
-    disk = (
-        hardware.frozen(found[0], datastores.of_disks(client, found), tracking=None)
-        if len(found) == 1
-        else None
-    )
+    disk, place = None, ""
+    if len(found) == 1:
+        disk = hardware.frozen(found[0], datastores.of_disks(client, found), tracking=None)
+        place = hardware.place_in_lease(found[0], devices)
     return Attached(
         name=unescape(str(seen.get("name", vm))),
         instance_uuid=str(given(seen, "config.instanceUuid", f"VM {vm}")),
@@ -62,4 +63,5 @@ def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
         is_tracked=bool(seen.get("config.changeTrackingEnabled")),
         mark=str(getattr(seen.get(path), "value", "") or ""),
         disk=disk,
+        place=place,
     )

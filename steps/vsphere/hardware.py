@@ -212,6 +212,15 @@ def place(disk: Disk) -> str:
     return f"{kind}{disk.controller.bus}:{disk.unit}"
 
 
+def place_in_lease(disk: Any, devices: Sequence[Any]) -> str:
+    """Where it hangs, as an export lease names it (importKey, after the VM's name):
+    ``ParaVirtualSCSIController0:1``, see `vm_spec`. Raises Unset."""
+    controller = next((device for device in devices if device.key == disk.controllerKey), None)
+    if controller is None or disk.unitNumber is None:
+        raise Unset("controllerKey" if controller is None else "unitNumber", named(disk))
+    return f"{_type_name(controller)}{controller.busNumber}:{disk.unitNumber}"
+
+
 def named(disk: Any) -> str:
     """``disk 2000 (Hard disk 1)``"""
     return f"disk {disk.key} ({_label(disk)})"

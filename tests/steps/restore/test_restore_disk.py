@@ -14,7 +14,8 @@ from steps.restore.check_restored import CheckRestored, CheckRestoredIn, CheckRe
 from steps.restore.create_target import CreateTarget, CreateTargetIn
 from steps.restore.finalize_restore import FinalizeRestore, FinalizeRestoreIn
 from steps.restore.open_point import OpenPoint, OpenPointIn
-from steps.restore.restore_disk import PointDamagedError, RestoreDisk, RestoreDiskIn, RestoreDiskLive
+from steps.restore.point_copy import PointDamagedError
+from steps.restore.restore_disk import RestoreDisk, RestoreDiskIn, RestoreDiskLive
 from steps.restore.serve_image import ServeImage, ServeImageIn
 from steps.restore.target_files import TargetExistsError
 from steps.values.restored import Restored
