@@ -123,5 +123,9 @@ def _kept(workspace: Workspace, places: Sequence[tuple[Host, str]], run: str, jo
     if job in (None, workspace.job.name):
         return None
     if not any(host.exists(JobState(host, root, job).directory) for host, root in places):
-        return f"it belongs to the job {job}, whose records are elsewhere: sweep that job where they are"
+        command = f"{workspace.options.command('sweep', workspace.job.file)} --abandon {run}"
+        return (
+            f"it belongs to the job {job}, whose records are elsewhere: sweep that job where they are; if "
+            f"they are lost, `{command}` discards the run"
+        )
     return None

@@ -130,7 +130,8 @@ def abandon_run(
         # Of a run that is not one of this job's, those that have its records may resume it.
         left = [] if known or unread else [orphan for orphan in orphans(workspace) if orphan.run == run_id]
         if not known and not unread and not left:
-            raise UsageError(f"the job {workspace.job.name} has no unfinished run {run_id}")
+            whose = f"the job {workspace.job.name}" if workspace.job.name else workspace.job.file
+            raise UsageError(f"{whose} has no unfinished run {run_id}, and nothing is left of one")
         with nothing_is_usage():
             for record in known:
                 abandon(workspace, record)

@@ -26,6 +26,8 @@ from runner.step.registry import Registry
 
 SWEEP_SCHEMA_VERSION = 1
 
+_NOTHING = JobSwept((), {}, ())
+
 STOPPING = "what is not released yet is left to the next sweep"
 
 
@@ -79,7 +81,8 @@ def sweep(
         raise click.UsageError("--all sweeps by records: leave out --orphans and --only")
     options = options_from(settings, state)
     if abandon is not None:
-        _abandon(read_job(jobs[0], options, part=by_records), abandon, options, by_records=by_records)
+        # What a lost run left is found also by the part that jobs share.
+        _abandon(read_job(jobs[0], options, part=True), abandon, options, by_records=by_records)
         print(f"run {abandon} was discarded; all it held is released", file=sys.stderr)
         if as_json:
             print_json({"schema_version": SWEEP_SCHEMA_VERSION, "abandoned": abandon})
@@ -93,7 +96,7 @@ def sweep(
                 print(f"sendense: {path}: not swept", file=sys.stderr)
                 continue
             try:
-                for one in how.sweep(read_job(path, options, part=by_records), jobs, stop):
+                for one in how.sweep(read_job(path, options, part=by_records or orphans), jobs, stop):
                     told.append(one)
                     codes.append(one.pop("exit_code"))
             except SendenseError as error:
@@ -125,6 +128,9 @@ class _How:
 
     def sweep(self, job: Job, jobs: Sequence[Path], stop: StopRequest) -> Iterator[dict[str, Any]]:
         """What was, or would be, released and what is held, of each job, for JSON. Raises SendenseError."""
+        if self.orphans and job.select is None and not job.steps:  # a part has no runs of its own
+            yield self._tell((_NOTHING, self._swept_orphans(job, stop)), "", job.file)
+            return
         if job.select is None and not self.by_records:
             if self.only:
                 raise UsageError("--only names VMs of a set, and this is one job: it has no `select`")
@@ -158,7 +164,7 @@ class _How:
                     code = one.error.exit_code
                     yield {"file": one.file, "job": one.name, "error": str(one.error), "exit_code": code}
             if (swept := self._swept_orphans(job, stop)) is not None:
-                yield self._tell((JobSwept((), {}, ()), swept), "", job.file)
+                yield self._tell((_NOTHING, swept), "", job.file)
         if not count:
             print(f"{job.file}: no unfinished run holds anything", file=sys.stderr)
 

@@ -100,7 +100,8 @@ def _machine(client: Client, vm: Marked, kept: Kept) -> Orphan:
     if mark is None:
         return _left(what, "", "its mark does not say whose it is")
     if not unfinished.is_of(vm, mark.run):
-        return _left(what, mark.run, "its name is not that of an unfinished VM: it may be somebody's copy")
+        # Of no run: what is abandoned is never somebody's copy.
+        return _left(what, "", "its name is not that of an unfinished VM, so it may be somebody's copy of one")
 
     def remove() -> None:
         if (found := unfinished.as_it_is(client, vm.moref, mark.run)) is not None:
