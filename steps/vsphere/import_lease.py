@@ -35,10 +35,12 @@ class UploadDiffersError(SendenseError):
 
 
 @contextmanager
-def importing(client: Client, machine: NewMachine, spec: Any, name: str) -> Iterator[ImportLease]:
+def importing(
+    client: Client, machine: NewMachine, spec: Any, name: str, begun: Callable[[str], None]
+) -> Iterator[ImportLease]:
     """The VM of that name, from `spec` (see `specs.import_spec`). It is removed unless the block ends with
-    `complete`. Raises what vCenter says of the spec, PermissionMissing, LeaseEnded and Unreachable
-    (transient)."""
+    `complete`. `begun` is told the lease's moref before anything else is done with it. Raises what vCenter
+    says of the spec, PermissionMissing, LeaseEnded and Unreachable (transient)."""
     doing = f"importing VM {name}"
 
     def work(session: Session) -> str:
@@ -48,7 +50,9 @@ def importing(client: Client, machine: NewMachine, spec: Any, name: str) -> Iter
         )
         return str(lease._moId)
 
-    with Lease(client, client.act(doing, work, repeatable=False), doing) as lease:
+    moref = client.act(doing, work, repeatable=False)
+    begun(moref)
+    with Lease(client, moref, doing) as lease:
         yield ImportLease(lease, machine)
 
 

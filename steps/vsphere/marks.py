@@ -46,6 +46,8 @@ class Mark(Model):
     """Which process of which machine put it there."""
     point: str = ""
     """The restore point: VM/POINT"""
+    uploaded: bool = False
+    """Of a VM that was imported: every disk has arrived, and no lease that ends takes it away any more."""
 
     @property
     def told(self) -> str:
