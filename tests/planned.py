@@ -35,7 +35,7 @@ def planned_vm(
         point=disks[0].point,
         source=f"pgtest1/{disks[0].point}",
         machine=NewMachine(disks=new, **told),
-        disks=tuple(PlannedDisk(stored=of, new=one) for of, one in zip(disks, new, strict=True)),
+        disks=tuple(PlannedDisk(key=of.key, stored=of, new=one) for of, one in zip(disks, new, strict=True)),
         config=config,
         repository_host=host,
     )

@@ -199,7 +199,7 @@ def _planned(
         point=point.point,
         source=f"{layout.slug_of(posixpath.dirname(point.path))}/{point.point}",
         machine=machine,
-        disks=tuple(PlannedDisk(stored=stored[disk.key], new=disk) for disk in machine.disks),
+        disks=tuple(PlannedDisk(key=disk.key, stored=stored[disk.key], new=disk) for disk in machine.disks),
         config=config,
         nvram=None if nvram is None else posixpath.join(posixpath.dirname(config), nvram),
         repository_host=point.host,

@@ -8,14 +8,12 @@ from steps.vsphere.vm_spec import Change, NewDisk, NewMachine
 
 
 class PlannedDisk(Model):
+    key: int
+    """As it was saved: nodes are named by it"""
     stored: StoredDisk
     """The disk in the restore point"""
     new: NewDisk
-    """What it is to be; its key is the stored one's"""
-
-    @property
-    def key(self) -> int:
-        return self.stored.key
+    """What it is to be"""
 
 
 class PlannedVm(Model):
