@@ -19,6 +19,7 @@ from steps.new_vm import decision, placement, unrecorded
 from steps.new_vm.decision import Beside, Decided, Point, There
 from steps.new_vm.placement import Placement
 from steps.new_vm.saved import Saved
+from steps.new_vm.told import sentence
 from steps.new_vm.wishes import Wishes
 from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest
@@ -205,16 +206,6 @@ def _planned(
         repository_host=point.host,
         changes=changes,
     )
-
-
-def sentence(change: Change) -> str:
-    """``PCI device 0 (PCI device of the host) is left out: …``"""
-    was = f" ({change.was})" if change.was else ""
-    if change.kind == "left out":
-        did = f"{change.what}{was} is left out"
-    else:
-        did = f"{change.what}{was} becomes {change.becomes}"
-    return f"{did}: {change.why}" if change.why else did
 
 
 def _settings(known: Known[PlanVmIn, PlannedVm]) -> tuple[Setting, ...]:

@@ -253,17 +253,28 @@ class Client:
         """A small file of a datastore whole: `datacenter` is an inventory path.
 
         Raises Gone if there is no such file, PermissionMissing, Unreachable (transient)."""
-        doing = f"reading {file}"
 
         def work(session: Session) -> bytes:
             return folder.fetch(self.vcenter, self.trust(), session.cookie, datacenter, file)
 
+        return self._once_more(lambda: self.call(f"reading {file}", work))
+
+    def upload(self, datacenter: str, file: DatastoreFile, content: bytes) -> None:
+        """Writes a small file of a datastore whole. Raises as `download`, and LockedError."""
+
+        def work(session: Session) -> None:
+            folder.store(self.vcenter, self.trust(), session.cookie, datacenter, file, content)
+
+        self._once_more(lambda: self.act(f"writing {file}", work))
+
+    def _once_more(self, transfer: Callable[[], ResultT]) -> ResultT:
+        """A session that has ended is answered as one without rights."""
         try:
-            return self.call(doing, work)
+            return transfer()
         except PermissionMissing:
             if not self.renew():
                 raise
-        return self.call(doing, work)
+        return transfer()
 
     def may_read(self, datacenter: str, file: DatastoreFile) -> bool:
         """Whether a session of the account opens a datastore's file now; logs in again if the session has

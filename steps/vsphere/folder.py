@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from urllib.parse import quote
 
 from runner.base.units import MiB
@@ -11,7 +12,7 @@ from steps.vsphere.errors import Gone, PermissionMissing, Unreachable, VSphereEr
 from steps.vsphere.names import DatastoreFile
 from steps.vsphere.section import VCenter
 from steps.vsphere.tls import Trust
-from steps.vsphere.transport import SILENCE, get
+from steps.vsphere.transport import SILENCE, Connection, ask, get
 
 PRIVILEGES = "Datastore.Browse and Datastore.FileManagement"
 """On the datacenter and the datastore (SDK Programming Guide, "Privilege Requirements for HTTP Access")."""
@@ -47,6 +48,20 @@ def look(vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: Dat
     _ask("HEAD", vcenter, trust, cookie, datacenter, file)
 
 
+def store(
+    vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile, content: bytes
+) -> None:
+    """Writes a small file whole; one of that name is replaced. Raises as `fetch`: Gone where its directory is
+    not there."""
+    headers = {"Cookie": cookie, "Content-Type": "application/octet-stream"}
+    connection = Connection(vcenter.server, vcenter.port, timeout=SILENCE, context=trust.context)
+    with closing(connection):
+        target = _target(datacenter, file)
+        answer = ask(connection, "PUT", target, limit=LARGEST, headers=headers, body=content)
+    # A missing place was answered with 405 (pyvmomi-community-samples issue 732).
+    _raise_for(404 if answer.status == 405 else answer.status, vcenter, file, "writing")
+
+
 def _ask(
     method: str, vcenter: VCenter, trust: Trust, cookie: str, datacenter: str, file: DatastoreFile
 ) -> bytes:
@@ -60,24 +75,24 @@ def _ask(
         limit=LARGEST,
         timeout=SILENCE,
     )
-    _raise_for(answer.status, vcenter, file)
+    _raise_for(answer.status, vcenter, file, "reading")
     return answer.content
 
 
-def _raise_for(status: int, vcenter: VCenter, file: DatastoreFile) -> None:
-    if status == 200:
+def _raise_for(status: int, vcenter: VCenter, file: DatastoreFile, doing: str) -> None:
+    if status in (200, 201, 204):
         return
     if status == 404:
-        raise Gone(f"reading {file} failed: there is no such file")
+        raise Gone(f"{doing} {file} failed: there is no such file{' or directory' * (doing == 'writing')}")
     if status in (401, 403):
         raise PermissionMissing(
-            f"reading {file} failed with status {status}: the account lacks {PRIVILEGES}: add them to its "
+            f"{doing} {file} failed with status {status}: the account lacks {PRIVILEGES}: add them to its "
             "role there",
             PRIVILEGES,
             str(file),
         )
     kind = Unreachable if status >= 500 else VSphereError
-    raise kind(f"reading {file} failed: {vcenter.authority} answered with status {status}")
+    raise kind(f"{doing} {file} failed: {vcenter.authority} answered with status {status}")
 
 
 def _target(datacenter: str, file: DatastoreFile) -> str:

@@ -101,7 +101,7 @@ class Rest:
         return self._request("GET", f"{self._shape.tagging}/{what}{self._at(of)}")
 
     def act(self, what: str, action: str, body: Mapping[str, Any], of: str = "") -> Any:
-        """POST of an action that only reads. Raises NotFound."""
+        """POST of an action that may be repeated. Raises NotFound."""
         target = f"{self._shape.tagging}/{what}{self._at(of)}?{self._shape.action}={action}"
         return self._request("POST", target, json.dumps(body))
 
@@ -195,6 +195,8 @@ class Rest:
     def _value(self, answer: Answer, target: str) -> Any:
         """Raises for any status but 200 and 201, with what the vCenter says."""
         where = f"{READING} failed: {self._client.server} answered {target.partition('?')[0]} with"
+        if answer.status == 204 or (answer.status == 200 and not answer.content):
+            return None
         if answer.status in (200, 201):
             try:
                 found = json.loads(answer.content)

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from steps.vsphere import vmomi
+from steps.vsphere import attributes, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.find import Place as Located
-from steps.vsphere.properties import Properties, Wanted, contents, properties_of, read, specs_of, view
+from steps.vsphere.properties import Properties, Wanted, contents, properties_of, specs_of, view
 from steps.vsphere.session import Session
 
 DOING = "reading the names and places of all VMs"
@@ -175,23 +175,15 @@ def with_hidden(client: Client, found: Survey, morefs: Iterable[str]) -> Survey:
 
 def attribute_keys(client: Client) -> dict[str, tuple[int, ...]]:
     """Of the custom attributes that VMs may have, by name in small letters."""
-    doing = "reading the names of custom attributes"
-
-    def work(session: Session) -> Any:
-        service = session.content.customFieldsManager
-        if service is None:
-            raise VSphereError(
-                f"{doing} failed: an ESXi host by itself has none; select its VMs by name, datastore or pool"
-            )
-        return service._moId
-
-    moref = client.call(doing, work)
-    found = read(client, vmomi.vim.CustomFieldsManager, moref, ("field",), doing).get("field", ())
+    found = attributes.fields(client)
+    if found is None:
+        raise VSphereError(
+            "reading the names of custom attributes failed: an ESXi host by itself has none; select its VMs "
+            "by name, datastore or pool"
+        )
     keys: dict[str, tuple[int, ...]] = {}
-    for one in found:
-        if one.managedObjectType in (None, vmomi.vim.VirtualMachine, vmomi.vim.ManagedEntity):
-            name = str(one.name).casefold()
-            keys[name] = (*keys.get(name, ()), int(one.key))
+    for name, key in found:
+        keys[name.casefold()] = (*keys.get(name.casefold(), ()), key)
     return keys
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steps.vsphere.client import Client
-from steps.vsphere.errors import VSphereError
+from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.rest import READING, NotFound, Rest
 from steps.vsphere.rule import is_pattern, like
 
@@ -53,6 +53,52 @@ def tagged(client: Client, wanted: Collection[str]) -> Tagged:
         text: frozenset(moref for tag in found for moref in on[tag.id]) for text, found in meant.items()
     }
     return Tagged(machines, tuple(sorted(map(str, known))))
+
+
+def there(client: Client, wanted: Collection[str]) -> tuple[str, ...]:
+    """Those of ``category/tag`` that exist. Raises as `tagged`."""
+    if not wanted:
+        return ()
+    with Rest(client) as rest:
+        known = {str(tag) for tag in _known(rest, wanted)}
+    return tuple(sorted(known & set(wanted)))
+
+
+def of_vm(client: Client, vm: str) -> tuple[str, ...]:
+    """``category/tag`` of those that are on it. Raises as `tagged`."""
+    with Rest(client) as rest:
+        ids = _ids(rest.act("tag-association", "list-attached-tags", _object(vm)))
+        return tuple(sorted(map(str, _of_ids(rest, ids))))
+
+
+def attach(client: Client, vm: str, tags: Collection[str]) -> None:
+    """``category/tag`` each; one that is on it already stays. Raises as `tagged`, and Gone where one is not
+    there any longer."""
+    if not tags:
+        return
+    with Rest(client) as rest:
+        known = {str(tag): tag.id for tag in _known(rest, tags)}
+        for tag in tags:
+            if tag not in known:
+                raise Gone(f"the tag {tag} is not in vCenter {client.name} any longer")
+            rest.act("tag-association", "attach", _object(vm), of=known[tag])
+
+
+def _object(vm: str) -> dict[str, Any]:
+    return {"object_id": {"type": "VirtualMachine", "id": vm}}
+
+
+def _of_ids(rest: Rest, ids: Collection[str]) -> Iterator[_Tag]:
+    categories: dict[str, str] = {}
+    for one in ids:
+        try:
+            found = rest.get("tag", one)
+            category = _text(found, "category_id")
+            if category not in categories:
+                categories[category] = _text(rest.get("category", category), "name")
+        except NotFound:
+            continue  # deleted since it was listed
+        yield _Tag(one, categories[category], _text(found, "name"))
 
 
 def _known(rest: Rest, wanted: Collection[str]) -> Iterator[_Tag]:

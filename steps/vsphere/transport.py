@@ -163,11 +163,12 @@ def ask(
     *,
     limit: int,
     headers: Mapping[str, str],
-    body: str = "",
+    body: str | bytes = b"",
 ) -> Answer:
     """The answer with its content whatever its status. Raises as `get`; the connection is closed then."""
     try:
-        connection.request(method, target, body=body.encode() if body else None, headers=dict(headers))
+        content = body.encode() if isinstance(body, str) else body
+        connection.request(method, target, body=content or None, headers=dict(headers))
         answer = connection.getresponse()
         return Answer(answer.status, read(answer, limit), {})
     except BaseException:
