@@ -101,7 +101,9 @@ def _machine(client: Client, vm: Marked, kept: Kept) -> Orphan:
         return _left(what, "", "its mark does not say whose it is")
     if not unfinished.is_of(vm, mark.run):
         # Of no run: what is abandoned is never somebody's copy.
-        return _left(what, "", "its name is not that of an unfinished VM, so it may be somebody's copy of one")
+        return _left(
+            what, "", "its name is not that of an unfinished VM, so it may be somebody's copy of one"
+        )
 
     def remove() -> None:
         if (found := unfinished.as_it_is(client, vm.moref, mark.run)) is not None:
