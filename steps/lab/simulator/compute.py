@@ -8,7 +8,8 @@ from typing import Any
 from runner.base.errors import UsageError
 from steps.lab.simulator.entities import Entity
 from steps.lab.simulator.inventory import ClusterSpec, VappSpec
-from steps.lab.simulator.objects import World, provides
+from steps.lab.simulator.objects import World, operation, provides
+from steps.lab.simulator.soap import Call
 from steps.lab.simulator.vmodl import vim
 
 ESXI_HOST = "ha-host"
@@ -80,6 +81,10 @@ class Host(Entity):
 
 class ResourcePool(Entity):
     kind = vim.ResourcePool
+
+    @operation("ImportVApp")
+    def import_vapp(self, call: Call) -> Any:
+        return self.world.leases.import_vapp(self, call)
 
 
 class VirtualApp(ResourcePool):

@@ -71,6 +71,7 @@ class Dispatcher:
     def _invoke(self, call: Call) -> Any:
         if self._world.faults.hits("session-expire", call.method):
             self._sessions.close_all()
+        self._world.leases.expire()
         call.session = self._sessions.find(call.cookie)
         if call.session is None and not _is_anonymous(call):
             raise not_authenticated(self._world)

@@ -13,6 +13,7 @@ from steps.lab.simulator.access import Access, Admission
 from steps.lab.simulator.dispatch import AnswerLost, Dispatcher
 from steps.lab.simulator.folder import Datastores, Listing, Refused, store
 from steps.lab.simulator.https_server import CHUNK, HttpsHandler, HttpsServer
+from steps.lab.simulator.nfc.transfers import Transfers
 from steps.lab.simulator.objects import World
 from steps.lab.simulator.rawfile import RawFile
 from steps.lab.simulator.vapi import Request, Vapi
@@ -40,6 +41,7 @@ class Endpoint(HttpsServer):
         dispatcher: Dispatcher,
         datastores: Datastores,
         vapi: Vapi,
+        transfers: Transfers,
         calls: Counter[str],
         served: Counter[str],
     ) -> None:
@@ -48,6 +50,7 @@ class Endpoint(HttpsServer):
         self.dispatcher = dispatcher
         self.datastores = datastores
         self.vapi = vapi
+        self.transfers = transfers
         self.calls = calls
         self.served = served
         super().__init__(port, context, Handler)
@@ -56,9 +59,15 @@ class Endpoint(HttpsServer):
 class Handler(HttpsHandler):
     server: Endpoint
 
+    def _is_under_lease(self) -> bool:
+        """An ESXi host takes disks at the port where it answers everything else."""
+        return self.server.world.esxi and self.path.startswith("/ha-nfc/")
+
     # SOAP
 
     def do_POST(self) -> None:  # noqa: N802  (http.server's name)
+        if self._is_under_lease():
+            return self.server.transfers.serve(self)
         if self.server.vapi.serves(self.path):
             return self._rest()
         if not self.path.startswith("/sdk"):
@@ -99,6 +108,8 @@ class Handler(HttpsHandler):
     # files
 
     def do_GET(self) -> None:  # noqa: N802  (http.server's name)
+        if self._is_under_lease():
+            return self.server.transfers.serve(self)
         if self.path == "/sdk/vimServiceVersions.xml":
             return self.send(200, VERSIONS, "text/xml")
         return self._rest() if self.server.vapi.serves(self.path) else self._file()
@@ -107,7 +118,9 @@ class Handler(HttpsHandler):
         self._file()
 
     def do_PUT(self) -> None:  # noqa: N802  (http.server's name)
-        self._change()
+        if self._is_under_lease():
+            return self.server.transfers.serve(self)
+        return self._change()
 
     def do_DELETE(self) -> None:  # noqa: N802  (http.server's name)
         if self.server.vapi.serves(self.path):

@@ -72,6 +72,23 @@ FAULTS: Mapping[str, FaultKind] = {
     "rest-expire": FaultKind("the sessions of the REST interface have ended when the next request arrives"),
     "rest-forbidden": FaultKind("a request about tags is refused with 403"),
     "rest-partial": FaultKind("an answer about several tags leaves out the last one"),
+    "lease-timeout": FaultKind("a lease has timed out when its next Progress arrives"),
+    "lease-idle": FaultKind(
+        "a lease has timed out when a Progress arrives and no byte did since the last one"
+    ),
+    "upload-timeout": FaultKind("a lease times out when more bytes of an upload have come in", {"after": 0}),
+    "upload-cut": FaultKind(
+        "the connection closes when more bytes of an upload have come in, without an answer", {"after": 65536}
+    ),
+    "upload-no-space": FaultKind(
+        "the datastore is full when more bytes of an uploaded disk are to be written", {"after": 0}
+    ),
+    "upload-slow": FaultKind("an upload waits some seconds before its first byte is read", {"seconds": 5.0}),
+    "upload-wrong": FaultKind(
+        "an upload is answered as good, and stored otherwise: changed by a byte, or short of a grain",
+        {"kind": "changed"},
+        ("changed", "short"),
+    ),
     "http-cut": FaultKind(
         "the connection closes in an HTTP answer after some bytes of its body", {"after": 65536}
     ),

@@ -80,6 +80,8 @@ class Inventory(JobModel):
     """Whether there is one, so that a new VM can have a virtual TPM."""
     newest_hardware: int = 21
     """The newest hardware version that its hosts run."""
+    chunked_uploads: bool = False
+    """Whether a disk may come in under a lease without Content-Length."""
     unset: tuple[str, ...] = ()
     """Properties that its answers lack, such as VirtualDisk.capacityInBytes."""
     tags: tuple[str, ...] = ()

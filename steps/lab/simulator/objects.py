@@ -91,6 +91,10 @@ class Managed:
         """The value at a property path, typed, where that is known without reading the whole property."""
         return NOT_KNOWN
 
+    def session_ended(self) -> None:
+        """That of the session which owns it."""
+        self.world.remove(self)
+
     def operations(self) -> dict[str, Callable[[Call], Any]]:
         return {wsdl: getattr(self, name) for wsdl, name in self.operation_names.items()}
 
@@ -107,6 +111,16 @@ class Grants(Protocol):
     """Of `AuthorizationManager`, what operations use."""
 
     def require(self, *needed: tuple[str | None, Managed]) -> None: ...
+
+
+class Leases(Protocol):
+    """Of `nfc.leases`, what operations use."""
+
+    def import_vapp(self, pool: Any, call: Call) -> Any: ...
+
+    def export_vm(self, machine: Any, call: Call) -> Any: ...
+
+    def expire(self) -> None: ...
 
 
 class World:
@@ -131,6 +145,7 @@ class World:
         """The newest hardware version that its hosts run."""
         self.tasks: Starts
         self.authorization: Grants
+        self.leases: Leases
         self.session: Any = None
         """Whose call is being answered; read it under the lock."""
         self._objects: dict[str, Managed] = {}

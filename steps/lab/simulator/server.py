@@ -26,6 +26,7 @@ from steps.lab.simulator.folder import Datastores
 from steps.lab.simulator.inventory import Inventory
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.machine_spec import DiskSpec
+from steps.lab.simulator.nfc.service import Nfc
 from steps.lab.simulator.objects import OPERATIONS, World
 from steps.lab.simulator.search_index import SearchIndex
 from steps.lab.simulator.service import (
@@ -45,7 +46,7 @@ from steps.lab.simulator.vapi import Vapi
 
 STOP_TIMEOUT = 10.0
 
-METHODS = ("Fetch", "GET", "HEAD", "PUT", "DELETE")
+METHODS = ("Fetch", "GET", "HEAD", "PUT", "POST", "DELETE")
 """What comes besides the operations of objects: how attributes are read, and HTTP for files."""
 
 
@@ -54,7 +55,8 @@ class Simulator:
 
     `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are
     there already are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task
-    takes, `remember` how long a finished task is known; sessions age by `clock`. `certificate_valid`: how
+    takes, `remember` how long a finished task is known, `lease_timeout` how long a lease lasts without
+    progress; sessions and leases age by `clock`. `certificate_valid`: how
     long its certificate still is, negative if it has expired; `certificate_names`: which servers it names.
     Raises UsageError where the inventory and the directory do not fit together.
     """
@@ -70,6 +72,7 @@ class Simulator:
         idle: float = 1800.0,
         task_seconds: float = 0.0,
         remember: float = 600.0,
+        lease_timeout: float = 300.0,
         clock: Callable[[], float] = time.monotonic,
         certificate_valid: timedelta = certificate.VALID,
         certificate_names: certificate.Names = certificate.LOOPBACK,
@@ -79,6 +82,8 @@ class Simulator:
         """SOAP calls by method (CreateSnapshot_Task), HTTP requests as "GET /folder"."""
         self.served: Counter[str] = Counter()
         """Bytes sent over HTTPS, by the path of the file here (`disk_file`)."""
+        self.received: Counter[str] = Counter()
+        """Bytes that came in under leases, by the key in their device urls."""
         self._world = World(esxi=inventory.product == "esxi")
         self.set_clock(timedelta(seconds=inventory.clock_ahead))
         self.unset(*inventory.unset)
@@ -114,6 +119,19 @@ class Simulator:
         """PEM of the authority that signed the server's certificate."""
         self.thumbprint = certificates.thumbprint
         """SHA-256 of the server's certificate, hex pairs with colons."""
+        self._nfc = Nfc(
+            self._world,
+            directory / "tls",
+            certificates,
+            next((host.name for host in self._world.all(Host)), "esxi.example"),
+            timeout=lease_timeout,
+            clock=clock,
+            chunked=inventory.chunked_uploads,
+            calls=self.calls,
+            served=self.served,
+            received=self.received,
+        )
+        self._world.leases = self._nfc.leases
         self._endpoint = Endpoint(
             port,
             certificates.context(),
@@ -122,6 +140,7 @@ class Simulator:
             Dispatcher(self._world, sessions, authorization, self.calls),
             Datastores(self._world, root, inventory.locked_file_status, authorization),
             self.rest,
+            self._nfc.transfers,
             self.calls,
             self.served,
         )
@@ -138,6 +157,7 @@ class Simulator:
         self.stop()
 
     def start(self) -> None:
+        self._nfc.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -148,6 +168,7 @@ class Simulator:
         if self._thread.is_alive():
             self._endpoint.shutdown()
             self._thread.join(STOP_TIMEOUT)
+        self._nfc.stop(STOP_TIMEOUT)
         self._endpoint.server_close()
         self._endpoint.close_connections(STOP_TIMEOUT)
         self._tasks.join(STOP_TIMEOUT)

@@ -93,7 +93,7 @@ class Sessions:
             self._open.pop(session.token, None)
             session.alive = False
             for managed in list(session.owned.values()):
-                self._world.remove(managed)
+                managed.session_ended()
             session.owned.clear()
             self._world.changed()
 

@@ -100,6 +100,10 @@ class VirtualMachine(Machine):
     def consolidate(self, call: Call) -> Any:
         return self.start(call, lambda: snapshots.consolidate(self))
 
+    @operation("ExportVm")
+    def export(self, call: Call) -> Any:
+        return self.world.leases.export_vm(self, call)
+
     @operation("ReconfigVM_Task")
     def reconfigure(self, call: Call) -> Any:
         """Only changeTrackingEnabled: at once if the VM is off, at its next stun if it runs."""

@@ -8,12 +8,12 @@ Culvert, docs of its ESXi lab).
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 
 from steps.lab.simulator.nfc import stream_format
 from steps.lab.simulator.nfc.stream_format import END_OF_STREAM, GRAIN, MAGIC, SECTOR, VERSION, ZLIB, Header
+from steps.lab.simulator.nfc.tally import Tally
 
 _OTHER_FORMAT = "Not a supported disk format ({})"
 
@@ -22,14 +22,13 @@ class StreamRefused(Exception):
     """The stream is not one that an ESXi host takes; the message is what it answers."""
 
 
-class Incoming:
-    """A request's body, of which exact lengths are taken; `size` and the checksums are of what was taken."""
+class Incoming(Tally):
+    """A request's body, of which exact lengths are taken; what was taken is noted."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
+        super().__init__()
         self._chunks = iter(chunks)
         self._left = bytearray()
-        self.size = 0
-        self._checksums = {name: hashlib.new(name) for name in ("sha1", "sha256")}
 
     def take(self, length: int) -> bytes:
         """Raises StreamRefused where the body ends before that."""
@@ -44,18 +43,10 @@ class Incoming:
         return taken
 
     def rest(self) -> Iterator[bytes]:
-        """What was not taken, neither counted nor summed."""
+        """What was not taken, and is not noted."""
         if self._left:
             yield bytes(self._left)
         yield from self._chunks
-
-    def note(self, content: bytes) -> None:
-        self.size += len(content)
-        for checksum in self._checksums.values():
-            checksum.update(content)
-
-    def checksum(self, name: str) -> str:
-        return self._checksums[name].hexdigest()
 
 
 def read_header(incoming: Incoming) -> Header:

@@ -52,9 +52,22 @@ BEHAVIOURS = {
         "an ESXi host has 48 MB of buffers, a vCenter 52 connections; beyond is NFC error 5",
         {"documented", "reported"},
     ),
+    35: (
+        "a lease is initializing, ready, done; without progress it times out after 300 s and its VM goes",
+        {"documented", "reported", "assumed"},
+    ),
     36: ("unset is absent, forbidden is in missingSet, unknown or gone fails the call", {"documented"}),
     37: ("objects and updates come in pages, a token works once, a time-out is nothing", {"documented", "reported"}),
     38: ("finished tasks are forgotten; layoutEx sends no updates", {"documented", "reported"}),
+    39: ("a lease comes always; what cannot be made is its error, and leaves nothing", {"documented"}),
+    40: (
+        "device urls have keys by controller, bus and unit; a host of their own, or *; its thumbprint",
+        {"documented", "reported"},
+    ),
+    41: ("what is uploaded is a stream, or refused; the capacity is the stream's", {"reported", "assumed"}),
+    42: ("the manifest says what came in, right or wrong", {"documented"}),
+    43: ("what a lease made goes with it, however it ends", {"documented", "reported", "assumed"}),
+    44: ("files that are created come by PUT, disks by POST", {"reported", "assumed"}),
     49: (
         "a setting is read by its name; 100 objects are a page unasked; a token is its session's",
         {"documented", "reported"},
