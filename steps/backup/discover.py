@@ -36,6 +36,11 @@ class DiscoverIn(JobModel):
     keys."""
 
 
+_PLAIN = "its copies in the repository are plain text, and its virtual TPM, if it has one, is not saved"
+
+_ENCRYPTED = f"the VM is encrypted in vSphere; {_PLAIN}"
+
+
 class DisksNotCovered(VSphereError):
     pass
 
@@ -96,6 +101,7 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             disks=found.disks,
             uncovered=found.uncovered,
             change_tracking=found.change_tracking,
+            encrypted=found.encrypted,
             kept=chosen.notes,
         )
 
@@ -114,6 +120,8 @@ class Discover(Step[DiscoverIn, Empty, Discovered]):
             "The vCenter's UUID": Cell(value=vm.vcenter_uuid, detail=True),
         }
         told = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in out.kept]
+        if out.encrypted:
+            told.append(f"VM {vm.name} is encrypted in vSphere; {_PLAIN}.")
         if out.uncovered:
             told.append(
                 f"Not backed up, since a snapshot does not cover them: disks {_named(out.uncovered)}."
@@ -147,15 +155,16 @@ def _settings(known: Known[DiscoverIn, Discovered]) -> tuple[Setting, ...]:
     where = f" in vCenter {told['vcenter']}" if "vcenter" in told else ""
     found = "" if out is None else f": {out.vm.inventory_path}, instance uuid {out.vm.instance_uuid}"
     vm = Setting(name="VM", text=f"{told.get('vm', 'known when it runs')}{where}{found}")
+    found_so = () if out is None or not out.encrypted else (Setting(name="encryption", text=_ENCRYPTED),)
     left_out = told.get("skip_uncovered", False)
     if left_out is False:
-        return (vm,)
+        return (vm, *found_so)
     which = (
         "those that no snapshot covers"
         if left_out is True
         else f"{', '.join(map(str, left_out))}, if no snapshot covers them"
     )
-    return (vm, Setting(name="disks left out", text=which))
+    return (vm, *found_so, Setting(name="disks left out", text=which))
 
 
 def _observed(ctx: Context, inputs: DiscoverIn) -> tuple[Observation, ...]:

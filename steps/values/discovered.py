@@ -15,5 +15,7 @@ class Discovered(Model):
     """Disks that a snapshot does not cover, and why."""
     change_tracking: bool
     """Whether changed block tracking is on."""
+    encrypted: bool = False
+    """Whether vSphere encrypts the VM or a disk of it: what a backup copies is plain text."""
     kept: tuple[str, ...] = ()
     """Restore points that the job made of other VMs of its name, in words."""

@@ -60,6 +60,11 @@ def _refuse_shared_keys(found: Sequence[Disk | Uncovered]) -> None:
             )
 
 
+def encrypted(devices: Sequence[Any]) -> bool:
+    """Whether a disk is."""
+    return any(getattr(disk.backing, "keyId", None) is not None for disk in virtual_disks(devices))
+
+
 def virtual_disks(devices: Sequence[Any]) -> list[Any]:
     return [device for device in devices if isinstance(device, _disk_type())]
 

@@ -34,6 +34,9 @@ class Machine:
     disks: tuple[Disk, ...]
     uncovered: tuple[Uncovered, ...]
     change_tracking: bool
+    encrypted: bool = False
+    """It, or a disk of it: what is read of its disks is plain text (Virtual Disk Development Kit, "Encrypted
+    VM Backup and Restore")."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ _CONFIGURATION = (
     "config.firmware",
     "config.guestFullName",
     "config.guestId",
+    "config.keyId",
     "config.version",
     "config.files.vmPathName",
 )
@@ -79,7 +83,13 @@ def _describe(client: Client, moref: str) -> Machine:
     tracking = bool(seen.get("config.changeTrackingEnabled"))
     devices = given(seen, "config.hardware.device", f"VM {moref}")
     covered, uncovered = hardware.disks(devices, datastores.of_disks(client, devices), tracking=tracking)
-    return Machine(_vm(client, moref, seen, devices), covered, uncovered, tracking)
+    return Machine(
+        _vm(client, moref, seen, devices),
+        covered,
+        uncovered,
+        tracking,
+        encrypted=seen.get("config.keyId") is not None or hardware.encrypted(devices),
+    )
 
 
 def identity(client: Client, moref: str) -> Identity | None:

@@ -11,6 +11,11 @@ from steps.lab.simulator.devices import View, disk_device
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.vmodl import vim
 
+KEY = vim.encryption.CryptoKeyId(
+    keyId="1d6c3f3e", providerId=vim.encryption.KeyProviderId(id="native-key-provider")
+)
+"""Of what is encrypted."""
+
 TOOLS_STATUS = {"running": "toolsOk", "not-running": "toolsNotRunning", "not-installed": "toolsNotInstalled"}
 
 
@@ -53,6 +58,7 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
             enterBIOSSetup=False, efiSecureBootEnabled=spec.secure_boot, bootRetryEnabled=False
         ),
         firmware=spec.firmware,
+        keyId=KEY if spec.encrypted else None,
         changeTrackingEnabled=tracking,
         ftInfo=_fault_tolerance(machine),
         datastoreUrl=[
@@ -81,6 +87,8 @@ def _devices(machine: Machine, views: dict[int, View]) -> list[Any]:
         for number, disk in enumerate(machine.disks, 1)
         if disk.key in views
     ]
+    for disk in disks if machine.spec.encrypted else ():
+        disk.backing.keyId = KEY
     others = [copy.copy(one) for one in machine.devices.values()]
     for controller in others:
         if isinstance(controller, vim.vm.device.VirtualController):

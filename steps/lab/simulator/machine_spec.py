@@ -148,6 +148,8 @@ class MachineSpec(JobModel):
     """The BIOS uuid, which two VMs may share."""
     powered_on: bool = True
     template: bool = False
+    encrypted: bool = False
+    """Its files and its disks, by a key of a key provider."""
     firmware: Literal["bios", "efi"] = "bios"
     secure_boot: bool = False
     annotation: str = ""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runner.base.errors import SendenseError
+from runner.step.preflight import Known
 from steps.backup.discover import Discover, DiscoverIn, DisksNotCovered
 from steps.values.discovered import Discovered
 from steps.vsphere.errors import SnapshotRefused
@@ -127,3 +128,15 @@ def test_a_wrong_password_fails_the_first_step_of_a_job(start_vcenter: Starts) -
     (lab.scratch / "password").write_text("wrong")
     with pytest.raises(SendenseError, match="wrong user name or password"):
         lab.discover()
+
+
+def test_that_copies_of_an_encrypted_vm_are_plain_text_is_said_in_plan_and_report(start_vcenter: Starts) -> None:
+    lab = start_vcenter(machine(encrypted=True), machine("open"))
+    found = lab.discover()
+    said = "its copies in the repository are plain text"
+    step, told = Discover(), {"vcenter": "prod", "vm": "pgtest1"}
+    assert any(said in one.text for one in step.preflight(None, Known(told=told, out=found)).settings)
+    assert any(said in one.text for one in step.report(found).statements)
+    plain = lab.discover("open")
+    assert not plain.encrypted
+    assert not any("plain" in one.text for one in step.report(plain).statements)

@@ -43,7 +43,7 @@ OPTIONAL = frozenset(
         "VirtualEthernetCard": "macAddress",
         "VirtualHardware": "memoryMB numCPU",
         "VirtualMachine": "datastore layoutEx network parentVApp",
-        "VirtualMachineConfigInfo": "changeTrackingEnabled flags firmware guestFullName guestId instanceUuid template uuid version",
+        "VirtualMachineConfigInfo": "changeTrackingEnabled flags firmware guestFullName guestId instanceUuid keyId template uuid version",
         "VirtualMachineFlagInfo": "snapshotDisabled snapshotLocked",
         "VirtualMachineRuntimeInfo": "connectionState consolidationNeeded faultToleranceState question",
         "VirtualSCSIController": "sharedBus",
