@@ -34,6 +34,7 @@ OPTIONAL = frozenset(
         "DiskChangeInfo": "changedArea startOffset",
         "ManagedEntity": "recentTask",
         "ObjectContent": "missingSet",
+        "OptionValue": "key",
         "RetrieveResult": "token",
         "TaskInfo": "error",
         "VirtualController": "busNumber",
