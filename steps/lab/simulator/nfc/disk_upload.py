@@ -26,7 +26,7 @@ class DiskUpload:
     def receive(self, chunks: Iterator[bytes]) -> None:
         """Raises StreamRefused. A disk that came in before is replaced: that a broken upload may be repeated
         as long as the lease lasts is assumed."""
-        incoming = Incoming(chunks)
+        incoming = Incoming(chunks, self._target.algorithm)
         header = read_header(incoming)
         with self._opened(header.capacity * SECTOR) as raw:
             wrong = self._world.faults.take("upload-wrong")
@@ -68,5 +68,5 @@ class DiskUpload:
         if wrong:
             incoming.note(b"\0")
             incoming.size -= 1 if wrong == "changed" else 1 + SECTOR
-        capacity, populated = self._target.sizes()
-        self._target.moved = Moved(incoming.size, incoming.checksums(), capacity, populated)
+        sizes = self._target.sizes()
+        self._target.moved = Moved(incoming.size, incoming.algorithm, incoming.checksum, *sizes)

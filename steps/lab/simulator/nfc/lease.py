@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from steps.lab.simulator.machine import Machine
+from steps.lab.simulator.nfc.tally import ALGORITHMS
 from steps.lab.simulator.nfc.target import Target
 from steps.lab.simulator.objects import Managed, World, operation, provides
 from steps.lab.simulator.soap import Call
@@ -23,7 +24,6 @@ from steps.lab.simulator.tasks import Task
 from steps.lab.simulator.vmodl import fault, invalid_argument, vim, vmodl
 
 STATE = vim.HttpNfcLease.State
-CHECKSUMS = ("sha1", "sha256")
 
 
 class Door(Protocol):
@@ -216,9 +216,9 @@ class Lease(Managed):
         self.require_ready()
         by_key = {target.key: target for target in self.targets}
         for pair in call.arguments.deviceUrlsToChecksumTypes:
-            if pair.key not in by_key or pair.value not in CHECKSUMS:
+            if pair.key not in by_key or pair.value not in ALGORITHMS:
                 raise invalid_argument("deviceUrlsToChecksumTypes")
-            by_key[pair.key].checksum_type = pair.value
+            by_key[pair.key].algorithm = pair.value
 
     @operation("HttpNfcLeaseGetManifest")
     def get_manifest(self, call: Call) -> list[Any]:

@@ -11,9 +11,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 
+from runner.base.units import MiB
 from steps.lab.simulator.nfc import stream_format
 from steps.lab.simulator.nfc.stream_format import END_OF_STREAM, GRAIN, MAGIC, SECTOR, VERSION, ZLIB, Header
 from steps.lab.simulator.nfc.tally import Tally
+
+LONGEST_HEAD = 64 * MiB
+"""Before the first grain: the tables of 16 TiB."""
+
+LARGEST_GRAIN = 2 * GRAIN
+"""Compressed; what zlib cannot compress becomes but little larger."""
 
 _OTHER_FORMAT = "Not a supported disk format ({})"
 
@@ -25,8 +32,8 @@ class StreamRefused(Exception):
 class Incoming(Tally):
     """A request's body, of which exact lengths are taken; what was taken is noted."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        super().__init__()
+    def __init__(self, chunks: Iterable[bytes], algorithm: str) -> None:
+        super().__init__(algorithm)
         self._chunks = iter(chunks)
         self._left = bytearray()
 
@@ -41,6 +48,10 @@ class Incoming(Tally):
         del self._left[:length]
         self.note(taken)
         return taken
+
+    def skip(self, sectors: int) -> None:
+        for _ in range(sectors):
+            self.take(SECTOR)
 
     def rest(self) -> Iterator[bytes]:
         """What was not taken, and is not noted."""
@@ -59,10 +70,9 @@ def read_header(incoming: Incoming) -> Header:
     streamed = header.flags & stream_format.COMPRESSED_WITH_MARKERS == stream_format.COMPRESSED_WITH_MARKERS
     if header.version > VERSION or not streamed or header.compression != ZLIB:
         raise StreamRefused(_OTHER_FORMAT.format("sparse VMDK is not streamOptimized"))
-    if header.grain * SECTOR != GRAIN or not 0 < header.overhead * SECTOR <= 64 * 1024 * 1024:
+    if header.grain * SECTOR != GRAIN or not 0 < header.overhead * SECTOR <= LONGEST_HEAD:
         raise StreamRefused(_OTHER_FORMAT.format("invalid sparse VMDK header"))
-    for _ in range(header.overhead - 1):
-        incoming.take(SECTOR)
+    incoming.skip(header.overhead - 1)
     return header
 
 
@@ -77,15 +87,16 @@ def read_grains(incoming: Incoming, header: Header) -> Iterator[tuple[int, bytes
             offset = value * SECTOR
             if offset < expected or offset % GRAIN or offset >= capacity:
                 raise StreamRefused(f"The grain at sector {value} is out of order")
+            if size > LARGEST_GRAIN:
+                raise StreamRefused(f"The grain at sector {value} has {size} bytes compressed")
             expected = offset + GRAIN
             sectors = -(-(12 + size) // SECTOR)
-            packed = (first + b"".join(incoming.take(SECTOR) for _ in range(sectors - 1)))[12 : 12 + size]
-            yield offset, _inflated(packed, value, min(GRAIN, capacity - offset))
+            packed = first + incoming.take((sectors - 1) * SECTOR)
+            yield offset, _inflated(packed[12 : 12 + size], value, min(GRAIN, capacity - offset))
         elif kind == END_OF_STREAM and not any(first):
             return
         elif kind in (stream_format.TABLE, stream_format.DIRECTORY, stream_format.FOOTER):
-            for _ in range(value):
-                incoming.take(SECTOR)
+            incoming.skip(value)
         else:
             raise StreamRefused(f"There is no marker of type {kind}")
 

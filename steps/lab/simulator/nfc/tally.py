@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 
+ALGORITHMS = ("sha1", "sha256")
+"""Those of a manifest (API reference, HttpNfcLeaseManifestEntryChecksumType); the first one unless asked."""
+
 
 class Tally:
-    def __init__(self) -> None:
+    def __init__(self, algorithm: str) -> None:
         self.size = 0
         """Bytes."""
-        self._checksums = {name: hashlib.new(name) for name in ("sha1", "sha256")}
+        self.algorithm = algorithm
+        self._sum = hashlib.new(algorithm)
 
     def note(self, content: bytes) -> None:
         self.size += len(content)
-        for checksum in self._checksums.values():
-            checksum.update(content)
+        self._sum.update(content)
 
-    def checksums(self) -> dict[str, str]:
-        """By algorithm, in hex."""
-        return {name: checksum.hexdigest() for name, checksum in self._checksums.items()}
+    @property
+    def checksum(self) -> str:
+        """In hex."""
+        return self._sum.hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 
 from steps.lab.simulator.disk import Disk
 from steps.lab.simulator.machine import Machine
+from steps.lab.simulator.nfc.tally import ALGORITHMS
 from steps.lab.simulator.vmodl import vim
 
 
@@ -16,8 +17,8 @@ class Moved:
     """What came in or went out, as the host counted it. Bytes."""
 
     size: int
-    checksums: dict[str, str]
-    """By algorithm."""
+    algorithm: str
+    checksum: str
     capacity: int = 0
     populated: int = 0
 
@@ -33,10 +34,9 @@ class Target:
     disk: Disk | None = None
     file: Path = field(default_factory=Path)
     """What is not a disk."""
-    checksum_type: str = "sha1"
+    algorithm: str = ALGORITHMS[0]
+    """Of the checksum in the manifest."""
     moved: Moved | None = None
-    busy: bool = False
-    """Being uploaded."""
 
     @property
     def path(self) -> Path:
@@ -50,14 +50,13 @@ class Target:
         return self.disk.capacity, sum(one.raw.path.stat().st_blocks * 512 for one in self.disk.layers)
 
     def manifest_entry(self) -> Any:
-        """`sha1` is empty where another algorithm was asked for: which one the host computed."""
+        """`sha1` is empty where another algorithm was asked for (assumed): a host computes one."""
         assert self.moved is not None
-        checksum = self.moved.checksums[self.checksum_type]
         return vim.HttpNfcLease.ManifestEntry(
             key=self.key,
-            sha1=checksum if self.checksum_type == "sha1" else "",
-            checksum=checksum,
-            checksumType=self.checksum_type,
+            sha1=self.moved.checksum if self.moved.algorithm == "sha1" else "",
+            checksum=self.moved.checksum,
+            checksumType=self.moved.algorithm,
             size=self.moved.size,
             disk=self.disk is not None,
             capacity=self.moved.capacity if self.disk else None,

@@ -111,9 +111,9 @@ class Transfers:
     def _put(self, handler: HttpsHandler, target: Target, incoming: Iterator[bytes]) -> int:
         if target.file.exists() and handler.headers.get("Overwrite", "").lower() != "t":
             raise Refused(HTTPStatus.PRECONDITION_FAILED)
-        tally = Tally()
+        tally = Tally(target.algorithm)
         fresh = store(target.file, _noted(incoming, tally))
-        target.moved = Moved(tally.size, tally.checksums())
+        target.moved = Moved(tally.size, tally.algorithm, tally.checksum)
         return HTTPStatus.CREATED if fresh else HTTPStatus.OK
 
     # downloads
@@ -121,7 +121,7 @@ class Transfers:
     def _download(self, handler: HttpsHandler, lease: Lease, target: Target) -> None:
         """Chunked, since a stream's length is known at its end only."""
         cut = self._world.faults.take("http-cut")
-        tally = Tally()
+        tally = Tally(target.algorithm)
         handler.send_response(HTTPStatus.OK)
         handler.send_header("Content-Type", STREAM if target.disk else "application/octet-stream")
         handler.send_header("Transfer-Encoding", "chunked")
@@ -135,7 +135,7 @@ class Transfers:
             tally.note(piece)
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         handler.wfile.write(b"0\r\n\r\n")
-        target.moved = Moved(tally.size, tally.checksums(), *target.sizes())
+        target.moved = Moved(tally.size, tally.algorithm, tally.checksum, *target.sizes())
 
     def _content(self, target: Target) -> Iterator[bytes]:
         disk = target.disk
