@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from runner.app.runs import Result, run_job
 from runner.app.status import status_of
 from runner.cli.signals import stop_on_signals
 from runner.console.listener import Console
+from runner.events.events import Event
 from runner.events.summary import RunSummary
 from runner.hosts import files
+from runner.job.model import Job
 from runner.job.writer import write_from_template
 from runner.step.registry import Registry
 from steps.commands.asked import Asked
@@ -44,23 +46,44 @@ def job_for(
     `typed_as`: what was on the command line in place of the values of `free`, where that may mean others
     another day (the newest point): an unfinished run of the same command keeps what it began with, unless
     `fresh`."""
+    path = place_of(asked, template, about, values, free, typed_as=typed_as)
+    if typed_as is not None and not fresh and unfinished(path, asked.options) is not None:
+        return path
+    write(asked, path, template, values)
+    return path
+
+
+def write(asked: Asked, path: Path, template: str, values: Mapping[str, JsonValue]) -> None:
+    """The job file at `path`, which `place_of` named."""
+    text = write_from_template(asked.job, path.stem, template, values)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.write(str(path), text.encode())
+    _forget_old(path.parent)
+
+
+def place_of(
+    asked: Asked,
+    template: str,
+    about: str,
+    values: Mapping[str, JsonValue],
+    free: Sequence[str] = (),
+    *,
+    typed_as: JsonValue = None,
+) -> Path:
+    """Where `job_for` writes that file, whether it is there or not."""
     fixed = {name: value for name, value in values.items() if name not in free}
     if typed_as is not None:
         fixed["typed"] = typed_as
     told = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:8]
-    name = f"{template}-{about}-{told}"
-    text = write_from_template(asked.job, name, template, values)
-    path = state_directory(asked.options) / ".commands" / f"{name}.yaml"
-    if typed_as is not None and not fresh and path.exists() and _is_unfinished(path, asked.options):
-        return path
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files.write(str(path), text.encode())
-    _forget_old(path.parent)
-    return path
+    return state_directory(asked.options) / ".commands" / f"{template}-{about}-{told}.yaml"
 
 
-def _is_unfinished(job: Path, options: Options) -> bool:
-    return any(record.is_unfinished for record in status_of(job, Options(state=options.state)).runs[-1:])
+def unfinished(job: Path, options: Options) -> str | None:
+    """The id of its unfinished run; None for none, and where there is no such file."""
+    if not job.exists():
+        return None
+    newest = status_of(job, Options(state=options.state)).runs[-1:]
+    return next((record.id for record in newest if record.is_unfinished), None)
 
 
 def _forget_old(commands: Path) -> None:
@@ -70,10 +93,12 @@ def _forget_old(commands: Path) -> None:
             old.unlink()
 
 
-def run_made(job: Path, options: Options) -> tuple[Result, RunSummary]:
+def run_made(
+    job: Path | Job, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
+) -> tuple[Result, RunSummary]:
     """Runs it, shown on standard error as any other. Raises what `run_job` does."""
     with stop_on_signals() as stop, Console(Registry.installed().report) as console:
-        result = run_job(job, options, stop, [console])
+        result = run_job(job, options, stop, [console, *listeners])
     return result, console.summary()
 
 

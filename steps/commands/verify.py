@@ -17,9 +17,10 @@ from steps.commands import command_jobs
 from steps.commands.asked import Asked, Place, on_repositories, site_argument
 from steps.commands.find import all_vms_option, find_point, one
 from steps.commands.scope import chosen
+from steps.commands.vm_of_point import VDDK, how_it_is_reached, uuid_of
 from steps.maintain.check_source import CheckSource
 from steps.maintain.verify_point import VerifyPoint
-from steps.repository import identities, layout
+from steps.repository import layout
 from steps.repository.listing import UnreadableError
 from steps.repository.naming import Names
 
@@ -74,7 +75,7 @@ def verify(
             found = [(place, path) for path in _every(job, place, points, all_vms=all_vms)]
         else:
             found = [find_point(job, places, point) for point in points]
-        uuids = {_uuid(place, path) for place, path in found} if against_source else set()
+        uuids = {uuid_of(place, path) for place, path in found} if against_source else set()
     names = {place.name for place, _ in found}
     if len(names) > 1:
         raise UsageError(
@@ -139,27 +140,6 @@ def _told(summary: RunSummary) -> list[JsonValue]:
     ]
 
 
-_HOW_IT_IS_READ = (
-    "vcenter",
-    "node",
-    "connections",
-    "transport",
-    "vddk_libdir",
-    "vddk_plugin",
-    "vddk_transports",
-    "vddk_compression",
-)
-"""Variables that the templates backup and verify share."""
-
-
-def _uuid(place: Place, point: str) -> str:
-    """By which the VM of `point` is found now: it may have been adopted under another one than its directory
-    tells."""
-    directory = posixpath.dirname(point)
-    adopted = identities.current_uuid(identities.read(place.host, directory))
-    return adopted or layout.uuid_of_vm_directory(posixpath.basename(directory)) or ""
-
-
 def _with_vm(job: Job, uuids: Collection[str]) -> dict[str, JsonValue]:
     """Variables of the template for a comparison with the VM that has the instance uuid. Raises UsageError
     where points of several VMs were named."""
@@ -167,13 +147,6 @@ def _with_vm(job: Job, uuids: Collection[str]) -> dict[str, JsonValue]:
         raise UsageError(
             f"these points are of {len(uuids)} VMs: verify one VM's at a time against the source"
         )
-    vcenters = list(job.sections.get("vcenters", {}))
-    if "vcenter" not in job.vars and len(vcenters) != 1:
-        raise UsageError(
-            f"{job.file} does not say which vCenter has the VM: name the VM's backup job, or a site with one "
-            "vCenter"
-        )
     (uuid,) = uuids
-    known: dict[str, JsonValue] = {"vcenter": vcenters[0]} if len(vcenters) == 1 else {}
-    told = {name: job.vars[name] for name in _HOW_IT_IS_READ if name in job.vars}
-    return {"against_source": True, "vm": uuid, **known, **told}
+    reached = how_it_is_reached(job, ("node", "connections", "transport", *VDDK))
+    return {"against_source": True, "vm": uuid, **reached}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
@@ -220,6 +220,13 @@ def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) 
 
 def write(host: Host, point: str, mark: Mark) -> None:
     host.write(posixpath.join(point, NAMES[type(mark)]), seal(mark.to_json_value()))
+
+
+def protect(host: Host, point: str, until: datetime, reason: str) -> None:
+    """Unless it is protected for longer already. Raises StateError for a damaged file."""
+    now = datetime.now(UTC)
+    if (known := protection(host, point, now)) is None or known.until < until:
+        write(host, point, Protection(until=until, reason=reason, at=now))
 
 
 def unprotect(host: Host, point: str) -> None:

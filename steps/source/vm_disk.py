@@ -29,7 +29,8 @@ def prepare_writing(ctx: Context, client: Client, vm: MarkedVm, seen: Attached) 
     if mark is None or mark.run != ctx.run.id:
         whose = f"carries the mark of {mark.told}" if mark is not None else "does not carry this run's mark"
         raise NotReady(f"VM {seen.name} ({vm.moref}) {whose}: nothing is written to its disks")
-    if seen.is_tracked:
+    # A rollback notes in the VM itself which disks' changeIds have ended: those of the others must not.
+    if seen.is_tracked and vm.mark_key != marks.ROLLBACK:
         # One for all of its disks: a second reconfiguration meanwhile would be refused.
         with ctx.once(("changed block tracking of", client.name, vm.moref), threading.Lock):
             if cbt.is_on(client, vm.moref):

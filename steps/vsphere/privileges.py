@@ -32,6 +32,9 @@ VDDK = ("Global.DisableMethods", "Global.EnableMethods")
 """On the vCenter, for VDDK (same page as `BACKUP`): without them it says that the host is not licensed."""
 
 
+MARK = ("VirtualMachine.Config.AdvancedConfig",)
+"""On a VM, to change its advanced settings (API reference, ReconfigVM_Task)."""
+
 EXPORT = ("VApp.Export",)
 """On a VM, for an export lease (API reference, VirtualMachine.ExportVm)."""
 
@@ -52,6 +55,10 @@ def on_vm(moref: str, name: str) -> tuple[Wanted, ...]:
 
 def on_vcenter(client: Client) -> tuple[Wanted, ...]:
     return (Wanted(vmomi.vim.Folder, find.root(client), "the vCenter's root folder", VDDK),)
+
+
+def to_mark(moref: str, name: str) -> tuple[Wanted, ...]:
+    return (Wanted(vmomi.vim.VirtualMachine, moref, f"VM {name}", MARK),)
 
 
 def to_export(moref: str, name: str) -> tuple[Wanted, ...]:

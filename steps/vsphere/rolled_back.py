@@ -14,10 +14,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.base.model import Model
-from steps.vsphere.marks import path_of
+from steps.vsphere import marks
+from steps.vsphere.client import Client
 
 KEY = "sendense.rolled-back"
-PATH = path_of(KEY)
+PATH = marks.path_of(KEY)
 
 UNREADABLE = "unreadable"
 
@@ -48,6 +49,11 @@ def parse(value: str) -> RolledBack:
         return RolledBack(_Value.model_validate_json(value).disks if value else {})
     except ValidationError:
         return RolledBack({}, readable=False)
+
+
+def read(client: Client, vm: str) -> RolledBack:
+    """Of the VM as it is now. Raises Gone, PermissionMissing."""
+    return parse(marks.of(client, vm, KEY) or "")
 
 
 def among(options: Iterable[Any]) -> RolledBack:

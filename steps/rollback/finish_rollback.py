@@ -1,0 +1,99 @@
+"""finish-rollback: all disks were compared, and the VM is whole again."""
+
+from __future__ import annotations
+
+from runner.base.model import JobModel
+from runner.base.units import counted, human_bytes
+from runner.events.result import Amount, Result
+from runner.events.step_report import Statement, StepReport
+from runner.step.context import Context
+from runner.step.step import Empty, Lifetime, Step
+from steps.rollback import at_rest
+from steps.rollback.logs import DiskLogs
+from steps.values.created_vm import MarkedVm
+from steps.values.rollback import RollbackDisk, RolledBack
+from steps.values.vm_disk import VmDiskChecked, VmDiskWritten
+from steps.vsphere import marks
+from steps.vsphere.client import vcenter
+
+
+class FinishRollbackIn(JobModel):
+    vm: MarkedVm
+    """The VM, with the run's mark"""
+    point: str
+    """Name of the restore point"""
+    source: str
+    """The point: VM/POINT"""
+    disks: tuple[RollbackDisk, ...]
+    """Its disks"""
+    written: tuple[VmDiskWritten, ...]
+    """What was written to them"""
+    checked: tuple[VmDiskChecked, ...]
+    """What was compared after that: every block of every one"""
+
+
+class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
+    """Removes the mark of the VM whose disks were put back, once every block of each of them was read back
+    from vSphere and compared. The VM stays off."""
+
+    name = "finish-rollback"
+    commits = True
+    lifetime = Lifetime.KEEP
+    In = FinishRollbackIn
+    Out = RolledBack
+    makes = ("points",)
+    example = (
+        'uses: finish-rollback, with: {vm: "${{ begin.vm }}", point: "${{ plan.point }}", '
+        'source: "${{ plan.source }}", disks: "${{ plan.disks }}", written: "${{ write }}", '
+        'checked: "${{ check }}"}'
+    )
+    errors = ("the VM has not the run's mark any more",)
+
+    def check(self, ctx: Context, inputs: FinishRollbackIn, recorded: RolledBack | None) -> RolledBack | None:
+        client = vcenter(ctx, inputs.vm.vcenter)
+        if at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is not None:
+            return None
+        return recorded or _rolled_back(ctx, inputs)
+
+    def run(self, ctx: Context, inputs: FinishRollbackIn, live: Empty) -> RolledBack:
+        client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
+        if at_rest.own_mark(client, vm.moref, ctx.run.id) is None:
+            raise at_rest.MarkGoneError(vm.name)
+        marks.remove(client, vm.moref, marks.ROLLBACK)
+        return _rolled_back(ctx, inputs)
+
+    def report(self, out: RolledBack) -> StepReport:
+        said = [Statement(about="made", text=f"{out.vm} is as it was at {out.source}, and off.")]
+        if out.untracked:
+            keys = ", ".join(map(str, out.untracked))
+            text = (
+                f"Changed block tracking from before says nothing of disk {keys} any more: the next backup "
+                "reads all of it and writes what differs. The next backup by another product must be a full."
+            )
+            said.append(Statement(about="noted", text=text))
+        result = Result(
+            act="rollback",
+            subject=out.vm,
+            noun="VM",
+            parts=(
+                f"{counted(out.disks, 'disk')} of {human_bytes(out.size)} as at {out.point}",
+                Amount(value=out.written, noun="bytes", label="written"),
+                "every block verified",
+            ),
+            bytes=out.written,
+            lists={"points": (out.source,)},
+        )
+        return StepReport(statements=tuple(said), result=result)
+
+
+def _rolled_back(ctx: Context, inputs: FinishRollbackIn) -> RolledBack:
+    return RolledBack(
+        vm=inputs.vm.name,
+        moref=inputs.vm.moref,
+        point=inputs.point,
+        source=inputs.source,
+        disks=len(inputs.checked),
+        size=sum(disk.stored.capacity for disk in inputs.disks),
+        written=sum(disk.written for disk in inputs.written),
+        untracked=tuple(disk.key for disk in inputs.disks if DiskLogs(ctx, inputs.vm, disk.stored).touched),
+    )

@@ -1,0 +1,105 @@
+"""A disk that was written to is put back to the present state, as the restore point of that has it, when a
+rollback is discarded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from runner.base.errors import DifferenceError, SendenseError
+from runner.step.context import Context
+from steps.copy.compare import BlockDifference, compare
+from steps.copy.nbd_endpoint import NbdEndpoint
+from steps.nbd.image_server import serve
+from steps.points.stored import receive_digests
+from steps.rollback.logs import DiskLogs
+from steps.rollback.rewriting import How, Work, rewrite
+from steps.source import choice, vm_disk
+from steps.source.disk_file import vm_disk_name
+from steps.source.nbdkit_vddk import VddkOptions
+from steps.values.created_vm import MarkedVm
+from steps.values.rollback import RollbackDisk
+from steps.values.stored_point import StoredDisk
+from steps.values.vm_disk import VmDiskServing
+from steps.vsphere.client import vcenter
+
+
+class NoWayBack(SendenseError):
+    """What was written over is nowhere else."""
+
+    fix_first = True
+
+    def __init__(self, vm: str, source: str, disks: tuple[int, ...]) -> None:
+        keys = ", ".join(map(str, disks))
+        super().__init__(
+            f"{vm} is half rolled back to {source} and cannot be left so: what disk {keys} had before was "
+            "not kept (--discard-current); run the same `sendense rollback` again, which finishes it"
+        )
+
+
+class NotBackError(DifferenceError):
+    def __init__(self, vm: str, disk: StoredDisk, difference: BlockDifference) -> None:
+        super().__init__(
+            f"disk {disk.key} of {vm} was put back to {disk.point} and does not match its digest at offset "
+            f"{difference.offset}: run the same command again",
+            details={"offset": difference.offset, "disk": disk.key},
+        )
+
+
+def go_back(
+    ctx: Context, vm: MarkedVm, disk: RollbackDisk, present: StoredDisk, host: str, options: VddkOptions
+) -> None:
+    """Writes what differs, and compares every block of the disk with the digests of `present`. Raises
+    NotBackError, and what keeps the disk from being written."""
+    logs = DiskLogs(ctx, vm, disk.stored)
+    # It tells what is written now and will not be: a kill must not leave it.
+    logs.forget_written()
+    ranges = logs.differing()
+    # As the disk of the point that is written: its key there may be another.
+    wanted = present.model_copy(update={"key": disk.key, "image": present.image})
+    with ctx.scope():
+        images = ctx.host(present.image.host)
+        source = serve(ctx, images, present.image, "read-only", connections=1)
+        into = _open(ctx, vm, disk.key, host, options)
+        whole = [(0, present.capacity)]
+        work = Work(wanted, whole if ranges is None else ranges, None, None)
+        rewrite(ctx, work, source, into, How(label="go back"))
+        _compare(ctx, vm, wanted, into)
+
+
+def _open(ctx: Context, vm: MarkedVm, key: int, host_name: str, options: VddkOptions) -> VmDiskServing:
+    client, host = vcenter(ctx, vm.vcenter), ctx.host(host_name)
+    disk = vm.disk(key)
+    seen, found = vm_disk.look(client, vm, disk)
+    vm_disk.prepare_writing(ctx, client, vm, seen)
+    name = f"disk {key} of VM {vm.name}"
+    way = choice.choose(ctx, host, "vddk", options, name, found.why_not_flat)
+    file = vm_disk.of_vm(vm, key, found, written=True)
+    server, uris = choice.open_server(ctx, host, client, file, way, options=options, connections=1)
+    return VmDiskServing(
+        vm=vm.moref,
+        disk_key=key,
+        file=disk.file,
+        capacity=disk.capacity,
+        transport=way.transport,
+        uris=uris,
+        read_only=False,
+        extents=way.extents,
+        wire=server.wire,
+    )
+
+
+def _compare(ctx: Context, vm: MarkedVm, present: StoredDisk, view: VmDiskServing) -> None:
+    name = vm_disk_name(present.key, view.file)
+    with (
+        receive_digests(ctx.host(present.image.host), present, ctx.scratch / "back") as digests,
+        NbdEndpoint(view.uris, name, stop=ctx.stop) as endpoint,
+    ):
+        try:
+            compare(
+                endpoint,
+                digests,
+                stop=ctx.stop,
+                on_progress=lambda now: ctx.progress(f"disk {present.key}", "verify", **asdict(now)),
+            )
+        except BlockDifference as difference:
+            raise NotBackError(vm.name, present, difference) from difference
