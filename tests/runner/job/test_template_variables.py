@@ -30,6 +30,7 @@ ALL = {
     "backup": "{vm: db, vcenter: prod, repository: main, retention: {keep-last: 3}}",
     "prune": "{repository: main, retention: {keep-last: 3}}",
     "restore": "{repository: main, point: db/2026, directory: /restore}",
+    "rollback": "{repository: main, point: db/2026, present: db, vm: 52a7c3b0-0000-4000-8000-000000000001, vcenter: prod}",
     "verify": "{repository: main, points: [db/2026], against_source: true, vm: db, vcenter: prod}",
 }
 """With every step that the template can have."""
