@@ -18,6 +18,7 @@ from tests.bench import (
     repository,
     serving,
     starting,
+    streaming,
 )
 
 if __name__ == "__main__":
@@ -32,6 +33,7 @@ if __name__ == "__main__":
     copying.main()
     readback.main()
     narrow.main()
+    streaming.main()
     incremental.main()
     repository.main()
     estate.main()

@@ -28,7 +28,10 @@ from steps.readback.comparison import ImageReader
 from steps.readback.image import ImageAtRest
 from steps.repository.manifest import LastFull
 from steps.repository.parent import Parent
+from steps.restore.disk_stream import write_stream
 from steps.restore.restore_disk import RestoreDisk, RestoreDiskIn, RestoreDiskLive
+from steps.stream.layout import GRAIN
+from steps.stream.reader import StreamReader
 from steps.values.base import Base
 from steps.values.image import Image
 from steps.values.serving import Serving
@@ -139,17 +142,7 @@ def copied_onto_its_parent(sparse: Sparse, scratch: Path) -> None:
 def restored(sparse: Sparse, scratch: Path) -> None:
     path = qcow2(scratch / "restored.qcow2", SIZE)
     with sparse.digests() as digests:
-        stored = StoredDisk(
-            key=2000,
-            label="Hard disk 1",
-            capacity=SIZE,
-            backing_uuid="",
-            data=len(BLOCKS) * MiB,
-            point="point",
-            image=at(sparse.image),
-            digests=str(digests.path),
-            digest=digests.digest(),
-        )
+        stored = stored_disk(sparse, digests)
     target = Target(disk=stored, image=at(path), form="qcow2", final="", overwrite=False, replaces=None)
     with hub_on(LocalHost("hub"), str(scratch / "repository"), scratch) as hub, Servers() as servers:
         live = RestoreDiskLive(
@@ -160,8 +153,39 @@ def restored(sparse: Sparse, scratch: Path) -> None:
     assert done.moved == len(BLOCKS) * MiB
 
 
+def compressed_and_unpacked(sparse: Sparse, scratch: Path) -> None:
+    """Into the stream that an import lease takes, and out of it again."""
+    with sparse.digests() as digests:
+        stored = stored_disk(sparse, digests)
+    path = scratch / "disk.vmdk"
+    with (
+        hub_on(LocalHost("hub"), str(scratch / "repository"), scratch) as hub,
+        Servers() as servers,
+        path.open("wb") as file,
+    ):
+        source = serving(stored.image, servers.qemu_nbd(sparse.image, "qcow2", "--read-only"))
+        assert write_stream(hub.context(), stored, source, file.write).blocks == SIZE // MiB
+    with path.open("rb") as file:
+        grains = [offset for offset, _ in StreamReader(file.read, "the stream").grains()]
+    assert grains == [offset for block in BLOCKS for offset in range(block, block + MiB, GRAIN)]
+
+
 def at(path: Path) -> DiskImage:
     return DiskImage(key=2000, capacity=SIZE, host="hub", images=(str(path),), export="disk")
+
+
+def stored_disk(sparse: Sparse, digests: Digests) -> StoredDisk:
+    return StoredDisk(
+        key=2000,
+        label="Hard disk 1",
+        capacity=SIZE,
+        backing_uuid="",
+        data=len(BLOCKS) * MiB,
+        point="point",
+        image=at(sparse.image),
+        digests=str(digests.path),
+        digest=digests.digest(),
+    )
 
 
 def serving(image: DiskImage, server: Server) -> Serving:
@@ -179,7 +203,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 @pytest.mark.parametrize(
     "work",
-    [compared_over_the_wire, read_back_by_its_host, copied_onto_its_parent, restored],
+    [compared_over_the_wire, read_back_by_its_host, copied_onto_its_parent, restored, compressed_and_unpacked],
     ids=lambda of: of.__name__,
 )
 def test_peak_memory_does_not_depend_on_the_disk(
