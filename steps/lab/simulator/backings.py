@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from steps.lab.simulator.datastore import Datastore
-from steps.lab.simulator.machine import Surroundings
+from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.vmodl import fault, support, vim, vmodl
 
 device: Any = vim.vm.device

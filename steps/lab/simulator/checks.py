@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from steps.lab.simulator.entities import Entity, unescape
-from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.machine_spec import DiskSpec
 from steps.lab.simulator.objects import World
+from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.vmodl import fault, invalid_argument, vim
 
 LONGEST_NAME = 80

@@ -8,7 +8,7 @@ from typing import Any
 from runner.base.units import MiB
 from steps.lab.simulator import settings
 from steps.lab.simulator.devices import View, disk_device
-from steps.lab.simulator.machine import Machine
+from steps.lab.simulator.machine import Machine, Question
 from steps.lab.simulator.vmodl import vim
 
 KEY = vim.encryption.CryptoKeyId(
@@ -23,7 +23,7 @@ def config(machine: Machine, views: dict[int, View], tracking: bool) -> Any:
     """VirtualMachineConfigInfo with the disks as in `views`, by key."""
     spec = machine.spec
     made = vim.vm.ConfigInfo(
-        changeVersion=machine.modified.isoformat(),
+        changeVersion=machine.change_version,
         modified=machine.modified,
         name=machine.name,
         guestFullName=spec.guest,
@@ -101,7 +101,7 @@ def runtime(machine: Machine) -> Any:
         host=machine.host,
         connectionState=machine.spec.connection,
         powerState=machine.power,
-        question=_question(machine.spec.question),
+        question=_question(machine.question),
         faultToleranceState="notConfigured" if machine.spec.fault_tolerance == "none" else "running",
         toolsInstallerMounted=False,
         numMksConnections=0,
@@ -111,11 +111,19 @@ def runtime(machine: Machine) -> Any:
     )
 
 
-def _question(text: str) -> Any:
-    if not text:
+def _question(asked: Question | None) -> Any:
+    if asked is None:
         return None
-    answer = vim.ElementDescription(key="0", label="OK", summary="OK")
-    return vim.vm.QuestionInfo(id="1", text=text, choice=vim.option.ChoiceOption(choiceInfo=[answer]))
+    answers = [
+        vim.ElementDescription(key=str(number), label=label, summary=label)
+        for number, label in enumerate(asked.choices)
+    ]
+    return vim.vm.QuestionInfo(
+        id=asked.id,
+        text=asked.text,
+        choice=vim.option.ChoiceOption(choiceInfo=answers, defaultIndex=0),
+        message=[vim.vm.Message(id=asked.message, text=asked.text)] if asked.message else [],
+    )
 
 
 def guest(machine: Machine) -> Any:
@@ -182,9 +190,9 @@ def layout(machine: Machine) -> Any:
         )
         return len(files) - 1
 
-    for suffix, kind in (("vmx", "config"), ("nvram", "nvram")):
-        if (path := machine.path(suffix)).exists():
-            add(machine.file(suffix), kind, path.stat().st_size)
+    for path, kind in ((machine.path("vmx"), "config"), (machine.nvram, "nvram")):
+        if path.exists():
+            add(machine.place(path.name), kind, path.stat().st_size)
     disks = []
     for disk in machine.disks:
         name = machine.layer_file(disk)

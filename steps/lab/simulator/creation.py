@@ -19,11 +19,12 @@ from steps.lab.simulator.device_changes import DeviceChanges
 from steps.lab.simulator.devices import default_devices
 from steps.lab.simulator.disk_changes import DiskChanges
 from steps.lab.simulator.entities import Entity
-from steps.lab.simulator.machine import Machine, Surroundings, safe
+from steps.lab.simulator.identities import free_uuid, macs_of_others
 from steps.lab.simulator.machine_spec import MachineSpec
 from steps.lab.simulator.objects import World
 from steps.lab.simulator.placement import surroundings
 from steps.lab.simulator.soap import Call
+from steps.lab.simulator.stored_machine import Surroundings, safe
 from steps.lab.simulator.virtual_machine import VirtualMachine
 from steps.lab.simulator.vmodl import fault, vim
 
@@ -95,14 +96,12 @@ def _home(config: Any, place: Surroundings) -> tuple[Datastore, str, str]:
 
 def _spec(world: World, config: Any, home: Datastore, directory: str, stem: str) -> MachineSpec:
     """Before what `config` says of it. An instance uuid that another VM has is not taken (API reference)."""
-    given = config.instanceUuid
-    taken = given and any(one.instance_uuid.lower() == given.lower() for one in world.all(Machine))
     return MachineSpec(
         name=config.name,
         datastore=home.spec.name,
         directory=directory,
         file=stem,
-        instance_uuid=str(uuid.uuid4()) if taken or not given else given,
+        instance_uuid=free_uuid(world, config.instanceUuid),
         uuid=config.uuid or str(uuid.uuid4()),
         powered_on=False,
         tools="not-installed",
@@ -114,17 +113,7 @@ def _spec(world: World, config: Any, home: Datastore, directory: str, stem: str)
     )
 
 
-def macs_of_others(world: World, machine: Machine | None) -> set[str]:
-    return {
-        card.macAddress.lower()
-        for one in world.all(Machine)
-        if one is not machine and one.stands
-        for card in one.cards
-        if card.macAddress
-    }
-
-
-def _make_disks(machine: Machine, planned: DiskChanges) -> None:
+def _make_disks(machine: VirtualMachine, planned: DiskChanges) -> None:
     for spec in planned.added:
         machine.attach(spec)
     machine.want_tracking(machine.spec.change_tracking)

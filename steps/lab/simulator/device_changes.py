@@ -14,8 +14,8 @@ from typing import Any
 from steps.lab.simulator import backings, mac, slots
 from steps.lab.simulator.devices import IDE_PRIMARY, IDE_SECONDARY, LABEL_OF
 from steps.lab.simulator.disk_changes import DiskChanges
-from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.machine_spec import DiskSpec
+from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.vmodl import fault, vim
 
 device: Any = vim.vm.device

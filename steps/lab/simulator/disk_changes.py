@@ -8,8 +8,8 @@ from typing import Any
 
 from runner.base.units import KiB, MiB
 from steps.lab.simulator.backings import datastore_path, file_of
-from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.machine_spec import DiskSpec
+from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.vmodl import fault, vim
 
 device: Any = vim.vm.device

@@ -45,7 +45,7 @@ FAULTS: Mapping[str, FaultKind] = {
         {"fault": "application"},
         ("application", "filesystem"),
     ),
-    "no-space": FaultKind("a snapshot fails with NoDiskSpace"),
+    "no-space": FaultKind("a snapshot, or making or extending a disk, fails with NoDiskSpace"),
     "merge-failure": FaultKind(
         "removing a snapshot or consolidating leaves the disks on their deltas; answer is success or error",
         {"answer": "success"},
@@ -60,6 +60,13 @@ FAULTS: Mapping[str, FaultKind] = {
     ),
     "cbt-locked": FaultKind("QueryChangedDiskAreas fails with a FileFault that names no reason"),
     "cbt-no-epoch": FaultKind('QueryChangedDiskAreas with changeId "*" fails for want of an epoch'),
+    "power-on-question": FaultKind(
+        "turning a VM on waits for the answer to a question", {"text": "Continue without it?"}
+    ),
+    "power-on-late": FaultKind(
+        "PowerOnMultiVM_Task succeeds, and its VMs are on some seconds later, or never where seconds is 0",
+        {"seconds": 0.0},
+    ),
     "http-401": FaultKind(
         "an HTTP request (of method, if given) for a file is refused as not logged in", {"method": ""}
     ),

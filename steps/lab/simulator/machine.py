@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner.base.errors import UsageError
-from steps.lab.simulator import settings, vmx
-from steps.lab.simulator.datastore import Datastore, take_directory
-from steps.lab.simulator.devices import View, devices_of
-from steps.lab.simulator.disk import Disk, Layer
+from steps.lab.simulator import vmx
+from steps.lab.simulator.devices import View
+from steps.lab.simulator.disk import Disk
 from steps.lab.simulator.entities import Entity, chain, escape, stable_uuid
-from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
+from steps.lab.simulator.machine_spec import MachineSpec
 from steps.lab.simulator.objects import Managed, Starts, World, provides
 from steps.lab.simulator.rawfile import replace_text
 from steps.lab.simulator.soap import Call
+from steps.lab.simulator.stored_machine import StoredMachine, Surroundings
 from steps.lab.simulator.tracking import Tracker
 from steps.lab.simulator.vmodl import fault, vim
 
 POWER = vim.VirtualMachine.PowerState
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a VM lives in, besides its folder."""
-
-    datacenter: str
-    """Its inventory path, from which uuids are made."""
-    datastores: dict[str, Datastore]
-    networks: dict[str, Any]
-    host: Any
-    pool: Any
-    portgroups: Mapping[str, str] = field(default_factory=dict)
-    """Of distributed switches: the switch's uuid by the key."""
-    key_provider: bool = False
-    """Whether there is one, so that VMs can have a virtual TPM."""
 
 
 class Snapshot(Managed):
@@ -67,7 +48,18 @@ class Snapshot(Managed):
         self.created = world.now()
 
 
-class Machine(Entity):
+@dataclass(frozen=True)
+class Question:
+    """What a VM waits for an answer to."""
+
+    text: str
+    id: str = "1"
+    choices: tuple[str, ...] = ("OK",)
+    message: str = ""
+    """Its id, as msg.uuid.altered."""
+
+
+class Machine(StoredMachine):
     kind = vim.VirtualMachine
 
     def __init__(
@@ -83,31 +75,28 @@ class Machine(Entity):
 
     def _prepare(self, spec: MachineSpec, place: Surroundings) -> None:
         """Before anybody can see it."""
-        self.spec = spec
         self.unreadable = frozenset(spec.unreadable)
         self.power = POWER.poweredOn if spec.powered_on else POWER.poweredOff
         self.modified = self.world.now()
         self.snapshots: list[Snapshot] = []
         self.consolidation_needed = spec.consolidation_needed
         self.busy: Any = None
-        self.home = place.datastores[spec.datastore]
-        self.directory = take_directory(
-            self.datastores(), spec.directory or safe(spec.name), exact=spec.file is not None
-        )
-        self.stem = spec.file or self.directory
-        self.directories = {store.name: self.directory for store in self.datastores()}
-        self.devices = devices_of(spec, self.network)
-        self.settings = settings.of_spec(spec)
+        self.question = Question(spec.question) if spec.question else None
+        self.asked = 0
+        self.answer = ""
+        self.place_files(spec, place)
         self.tracking = self._tracking_wanted = spec.change_tracking
-        self.disks: list[Disk] = []
-        for number, disk in enumerate(spec.disks):
-            self.disks.append(self._make_disk(disk, number))
 
     def _finish(self) -> None:
         self._apply_tracking()
-        if self.spec.nvram and not self.path("nvram").exists():
-            self.path("nvram").write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
+        if self.spec.nvram:
+            self.make_nvram()
         self.touch()
+
+    def make_nvram(self) -> None:
+        """As the first power-on does."""
+        if not self.nvram.exists():
+            self.nvram.write_bytes(f"MRVN {self.uuid}".encode().ljust(8684, b"\0"))
 
     def happened(self, kind: Any, **fields: Any) -> None:
         """An event of this VM, of the type `kind`."""
@@ -147,137 +136,24 @@ class Machine(Entity):
 
     def unregister(self) -> None:
         """Takes it out of the inventory; its files stay."""
+        for disk in self.stored_disks:
+            disk.flatten()
+        self._leave()
+
+    def destroy(self) -> None:
+        """With all its files, those of every disk that is attached to it."""
+        self._leave()
+        self.remove_files()
+
+    def _leave(self) -> None:
         self.happened(vim.event.VmRemovedEvent)
         if self.parent is not None:
             self.parent.children.remove(self)
         for disk in self.stored_disks:
-            disk.flatten()
             disk.close()
+        for snapshot in self.snapshots:
+            self.world.remove(snapshot)
         self.world.remove(self)
-
-    def add_disk(self, spec: DiskSpec) -> None:
-        """Tracked from the next stun on."""
-        self.spec = self.spec.model_copy(update={"disks": (*self.spec.disks, spec)})
-        self.disks.append(self._make_disk(spec, spec.key))
-        self.touch()
-
-    def attach(self, spec: DiskSpec) -> Disk:
-        """A disk that somebody asked for: one without a name gets the next free one."""
-        store = self._datastore_named(spec.datastore)
-        directory = spec.directory or self._directory_on(store)
-        (store.directory / directory).mkdir(exist_ok=True)
-        names = itertools.chain([self.stem], (f"{self.stem}_{number}" for number in itertools.count(1)))
-        free = (one for one in names if not (store.directory / directory / f"{one}.vmdk").exists())
-        named = spec.model_copy(update={"directory": directory, "file": spec.file or next(free)})
-        self.spec = self.spec.model_copy(update={"disks": (*self.spec.disks, named)})
-        self.disks.append(self._make_disk(named, 0))
-        return self.disks[-1]
-
-    def _directory_on(self, store: Datastore) -> str:
-        if store.name not in self.directories:
-            self.directories[store.name] = take_directory([store], self.directory)
-        return self.directories[store.name]
-
-    def remove_disk(self, key: int, *, files: bool = False) -> None:
-        """Its files stay, as when a disk is only detached, unless they go too."""
-        self.spec = self.spec.model_copy(
-            update={"disks": tuple(one for one in self.spec.disks if one.key != key)}
-        )
-        for disk in [disk for disk in self.disks if disk.key == key]:
-            self.disks.remove(disk)
-            if files:
-                disk.remove()
-            disk.close()
-        self.touch()
-
-    def destroy(self) -> None:
-        """With all its files, those of every disk that it has; a directory that is empty then goes too."""
-        if self.parent is not None:
-            self.parent.children.remove(self)
-        for disk in self.stored_disks:
-            disk.remove()
-            disk.close()
-        for suffix in ("vmx", "nvram"):
-            self.path(suffix).unlink(missing_ok=True)
-        for name, directory in self.directories.items():
-            store = self._datastore_named(name)
-            if not any((store.directory / directory).iterdir()):
-                (store.directory / directory).rmdir()
-                store.taken.discard(directory)
-        self.world.remove(self)
-
-    def _make_disk(self, spec: DiskSpec, number: int) -> Disk:
-        directory = self._datastore_named(spec.datastore).directory / (spec.directory or self.directory)
-        name = spec.file or (f"{self.stem}_{number}" if number else self.stem)
-        if other := next((one for one in self.disks if one.descriptor == directory / f"{name}.vmdk"), None):
-            raise UsageError(
-                f"disks {other.key} and {spec.key} of {self.spec.name} have one file, {name}.vmdk"
-            )
-        return Disk(spec, directory, name, self.disk_uuid(spec))
-
-    def disk_uuid(self, spec: DiskSpec) -> str:
-        uuid = spec.uuid or stable_uuid("disk", f"{self.instance_uuid}/{spec.key}")
-        return f"6000C29{uuid[7:]}"
-
-    # where things are
-
-    @property
-    def surroundings(self) -> Surroundings:
-        return self._place
-
-    def _datastore_named(self, name: str | None) -> Datastore:
-        return self._place.datastores[name or self.spec.datastore]
-
-    def datastore_of(self, disk: Disk) -> Datastore:
-        return self._datastore_named(disk.spec.datastore)
-
-    def datastores(self) -> list[Datastore]:
-        """The VM's own and those of its disks."""
-        names = [self.spec.datastore, *(disk.datastore or self.spec.datastore for disk in self.spec.disks)]
-        return [self._datastore_named(name) for name in dict.fromkeys(names)]
-
-    @property
-    def host(self) -> Any:
-        return self._place.host
-
-    @property
-    def pool(self) -> Any:
-        """Resource pool; None of a template."""
-        return None if self.spec.template else self._place.pool
-
-    @property
-    def cards(self) -> list[Any]:
-        """Its network cards."""
-        return [one for one in self.devices.values() if isinstance(one, vim.vm.device.VirtualEthernetCard)]
-
-    def network(self, name: str) -> Any:
-        return self._place.networks.get(name)
-
-    def place(self, file: str) -> str:
-        return f"[{self.home.name}] {self.directory}/{file}"
-
-    def file(self, suffix: str) -> str:
-        return self.place(f"{self.stem}.{suffix}")
-
-    def path(self, suffix: str) -> Path:
-        return self.home.directory / self.directory / f"{self.stem}.{suffix}"
-
-    def layer_file(self, disk: Disk) -> Callable[[Layer], str]:
-        store = self.datastore_of(disk)
-        return lambda layer: f"[{store.name}] {layer.descriptor.parent.name}/{layer.descriptor.name}"
-
-    @property
-    def stands(self) -> bool:
-        """Whether it is more than a number (`ThinMachine`)."""
-        return True
-
-    @property
-    def stored_disks(self) -> list[Disk]:
-        """Those that have files."""
-        return self.disks
-
-    def disk(self, key: int) -> Disk | None:
-        return next((disk for disk in self.disks if disk.key == key), None)
 
     def locked_files(self) -> Iterator[Path]:
         """The files a running VM writes, which nobody else can open."""
@@ -299,6 +175,14 @@ class Machine(Entity):
     @property
     def is_on(self) -> bool:
         return bool(self.power == POWER.poweredOn)
+
+    @property
+    def change_version(self) -> str:
+        return str(self.modified.isoformat())
+
+    @property
+    def is_asking(self) -> bool:
+        return self.question is not None
 
     @property
     def tools_run(self) -> bool:
@@ -366,9 +250,3 @@ class Machine(Entity):
 
     def _free(self) -> None:
         self.busy = None
-
-
-def safe(name: str) -> str:
-    """A directory's name: what a file system refuses is replaced, the rest stays as people wrote it."""
-    cleaned = re.sub(r"[/\\%\0-\x1f]", "_", name).strip(". ")
-    return cleaned or "vm"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from steps.lab.simulator.compute import ComputeResource, Host
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.entities import Entity
-from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.objects import Managed
+from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.vmodl import fault, invalid_argument, vim, vmodl
 
 

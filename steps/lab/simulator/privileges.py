@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.objects import Managed
+from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.vmodl import vim, vmodl
 
 device: Any = vim.vm.device

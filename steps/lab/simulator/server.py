@@ -243,6 +243,7 @@ class Simulator:
             if machine.snapshots or machine.disk(spec.key):
                 raise UsageError(f"{vm} cannot get a disk {spec.key}: it has one, or a snapshot")
             machine.add_disk(spec)
+            machine.touch()
 
     def remove_disk(self, vm: str, key: int) -> None:
         """Detaches it. Raises UsageError while the VM has a snapshot."""
@@ -251,6 +252,7 @@ class Simulator:
             if machine.snapshots:
                 raise UsageError(f"disk {key} of {vm} cannot be removed: the VM has a snapshot")
             machine.remove_disk(key)
+            machine.touch()
 
     def rename(self, vm: str, name: str) -> None:
         """Raises UsageError where another VM of its folder has that name."""

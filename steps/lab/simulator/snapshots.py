@@ -202,12 +202,14 @@ def consolidate(machine: Machine) -> None:
             )
         return
     for disk in machine.disks:
-        needed = {id(snapshot.views[disk.key].layer) for snapshot in machine.snapshots}
+        # One that was attached later is in no snapshot.
+        within = [snapshot for snapshot in machine.snapshots if disk.key in snapshot.views]
+        needed = {id(snapshot.views[disk.key].layer) for snapshot in within}
         for layer in list(disk.layers):
             # Merging moves up what a later snapshot froze: its view then is of the layer merged into.
             while layer in disk.layers and layer is not disk.top and id(layer) not in needed:
                 gone = disk.merge_down(layer)
-                for snapshot in machine.snapshots:
+                for snapshot in within:
                     view = snapshot.views[disk.key]
                     if view.layer is gone:
                         snapshot.views[disk.key] = View(layer, view.capacity, view.change_id)
@@ -222,7 +224,7 @@ def revert(machine: Machine) -> None:
     if not machine.snapshots:
         raise fault(vim.fault.NotFound, "The virtual machine has no snapshot.")
     for disk in machine.disks:
-        if disk.snapshottable:
+        if disk.snapshottable and disk.key in machine.snapshots[-1].views:
             disk.drop_above(machine.snapshots[-1].views[disk.key].layer)
             disk.freeze()
     machine.power = POWER.poweredOff

@@ -11,9 +11,10 @@ from steps.lab.simulator.devices import devices_of
 from steps.lab.simulator.disk import Disk, Layer
 from steps.lab.simulator.entities import Entity, stable_uuid
 from steps.lab.simulator.estate_spec import EstateSpec
-from steps.lab.simulator.machine import POWER, Surroundings, safe
+from steps.lab.simulator.machine import POWER
 from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
 from steps.lab.simulator.objects import NOT_KNOWN, World, provides
+from steps.lab.simulator.stored_machine import Surroundings, safe
 from steps.lab.simulator.tasks import Tasks
 from steps.lab.simulator.tracking import Tracker
 from steps.lab.simulator.virtual_machine import VirtualMachine
@@ -139,7 +140,7 @@ class _Drawing(VirtualMachine):
         self.instance_uuid, self.uuid, self.power = of.instance_uuid, of.uuid, of.power
         self.modified = of.world.started
         self.snapshots = []
-        self.consolidation_needed, self.busy = spec.consolidation_needed, None
+        self.consolidation_needed, self.busy, self.question = spec.consolidation_needed, None, None
         self.home = place.datastores[spec.datastore]
         self.stem = self.directory = safe(spec.name)
         self.settings: dict[str, Any] = {}

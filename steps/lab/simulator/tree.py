@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.base.errors import UsageError
-from steps.lab.simulator import creation
+from steps.lab.simulator import creation, power
 from steps.lab.simulator.compute import Cluster, Compute, ComputeResource
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.datastore_browser import DatastoreBrowser
@@ -19,10 +19,10 @@ from steps.lab.simulator.inventory import (
     DatastoreSpec,
     Inventory,
 )
-from steps.lab.simulator.machine import Surroundings
 from steps.lab.simulator.machine_spec import MachineSpec
 from steps.lab.simulator.objects import World, operation, provides
 from steps.lab.simulator.soap import Call
+from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.tagging import Tagging
 from steps.lab.simulator.tasks import Tasks
 from steps.lab.simulator.thin_machine import ThinMachine
@@ -90,6 +90,10 @@ class Datacenter(Entity):
     @provides("datastoreFolder")
     def datastore_folder(self) -> Any:
         return self.folders["datastore"].ref
+
+    @operation("PowerOnMultiVM_Task")
+    def power_on_several(self, call: Call) -> Any:
+        return power.several(self.world, self, call)
 
     @provides("networkFolder")
     def network_folder(self) -> Any:

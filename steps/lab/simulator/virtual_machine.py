@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from steps.lab.simulator import changes, configuration, privileges, snapshots
+from steps.lab.simulator import changes, configuration, power, reconfiguration, removal, snapshots
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.machine import POWER, Machine
 from steps.lab.simulator.objects import operation, provides
 from steps.lab.simulator.soap import Call
-from steps.lab.simulator.vmodl import fault, vim, vmodl
+from steps.lab.simulator.vmodl import fault, vim
 
 
 class VirtualMachine(Machine):
@@ -106,51 +106,41 @@ class VirtualMachine(Machine):
 
     @operation("ReconfigVM_Task")
     def reconfigure(self, call: Call) -> Any:
-        """Only changeTrackingEnabled: at once if the VM is off, at its next stun if it runs."""
-        spec = call.arguments.spec
-        self.world.authorization.require(*privileges.of_change(spec, self, self.surroundings))
-        asked = [field.name for field in spec._GetPropertyList() if getattr(spec, field.name)]
-        if set(asked) - {"changeTrackingEnabled", "changeVersion"}:
-            raise fault(vmodl.fault.NotSupported, f"The simulator cannot change {', '.join(asked)}.")
-        if spec.changeTrackingEnabled and not self.spec.change_tracking_supported:
-            raise fault(
-                vmodl.fault.NotSupported, "Changed block tracking is not supported on the virtual machine."
-            )
-
-        def work() -> None:
-            if spec.changeTrackingEnabled is not None:
-                self.want_tracking(spec.changeTrackingEnabled)
-            self.touch()
-
-        return self.start(call, work)
+        return reconfiguration.of_call(self, call)
 
     @operation("PowerOnVM_Task")
     def power_on(self, call: Call) -> Any:
-        return self._power(call, POWER.poweredOn, lose_tracking=False)
+        return self.start(call, lambda: power.turn(self, POWER.poweredOn, lose_tracking=False))
 
     @operation("PowerOffVM_Task")
     def power_off(self, call: Call) -> Any:
         """A hard one, which resets changed block tracking (KB 320557)."""
-        return self._power(call, POWER.poweredOff, lose_tracking=True)
+        return self.start(call, lambda: power.turn(self, POWER.poweredOff, lose_tracking=True))
 
-    def _power(self, call: Call, state: Any, *, lose_tracking: bool) -> Any:
-        def work() -> None:
-            if self.power == state:
-                raise fault(
-                    vim.fault.InvalidPowerState,
-                    "The attempted operation cannot be performed in the current state.",
-                    requestedState=state,
-                    existingState=self.power,
-                )
-            self.power = state
-            self.stun()
-            if lose_tracking:
-                self.lose_tracking()
-            on = state == POWER.poweredOn
-            self.happened(vim.event.VmPoweredOnEvent if on else vim.event.VmPoweredOffEvent)
-            self.touch()
+    @operation("ShutdownGuest")
+    def shut_down(self, call: Call) -> None:
+        """It is off at once; tracking stays good."""
+        if not self.is_on:
+            raise power.invalid_state(self, POWER.poweredOff)
+        if not self.tools_run:
+            raise fault(vim.fault.ToolsUnavailable, "VMware Tools is not running in the virtual machine.")
+        power.turn(self, POWER.poweredOff, lose_tracking=False)
 
-        return self.start(call, work)
+    @operation("AnswerVM")
+    def answer_question(self, call: Call) -> None:
+        power.answer(self, call)
+
+    @operation("Rename_Task")
+    def rename_by_call(self, call: Call) -> Any:
+        return removal.rename(self, call)
+
+    @operation("Destroy_Task")
+    def destroy_by_call(self, call: Call) -> Any:
+        return removal.destroy(self, call)
+
+    @operation("UnregisterVM")
+    def unregister_by_call(self, call: Call) -> None:
+        removal.unregister(self)
 
     @operation("QueryChangedDiskAreas")
     def query_changed_disk_areas(self, call: Call) -> Any:
