@@ -10,14 +10,10 @@ from steps.copy.compare import BlockDifference, Compared, compare
 from steps.copy.engine import Tuning
 from steps.nbd.growing_endpoint import GrowingEndpoint, most_connections
 from steps.points.stored import receive_digests
-from steps.restore.point_copy import PointDamagedError
+from steps.restore.point_copy import BLOCKS_PER_CONNECTION, PointDamagedError
 from steps.stream.writer import Stream, StreamWriter
 from steps.values.serving import Serving
 from steps.values.stored_point import StoredDisk
-
-BLOCKS_PER_CONNECTION = 4
-"""As for a restore into a file: two MiB are under way in a connection through SSH, and as much is being read
-meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from runner.base.model import HOW, HostName, JobModel
 from runner.events.check_results import Observation, good, observe, wrong
+from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
@@ -92,8 +93,9 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
         if way is None:
             return serving
         file = vm_disk.of_vm(inputs.vm, disk.key, found, written=inputs.mode == "write")
+        options = _writing(inputs.vddk) if inputs.mode == "write" else inputs.vddk
         server, uris = choice.open_server(
-            ctx, host, client, file, way, options=inputs.vddk, connections=inputs.connections
+            ctx, host, client, file, way, options=options, connections=inputs.connections
         )
         return serving.model_copy(update={"uris": uris, "extents": way.extents, "wire": server.wire})
 
@@ -117,6 +119,12 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
             return Preflight(observations=(wrong(subject, looked_at, error.message),))
         return Preflight(observations=(good(subject, looked_at, how), *observations), notes=(how,))
 
+    def report(self, out: VmDiskServing) -> StepReport:
+        done = "read back" if out.read_only else "written"
+        how = {"vddk": "with VDDK", "https": "over HTTPS", EXPORT: "under an export lease"}[out.transport]
+        text = f"Disk {out.disk_key} of VM {out.vm} was {done} {how}, in {out.file}."
+        return StepReport(statements=(Statement(about="how", text=text),))
+
 
 EXPORT: Literal["export"] = "export"
 
@@ -128,6 +136,11 @@ def _choose(ctx: Context, client: Client, inputs: OpenVmDiskIn, why_not_flat: st
     if inputs.mode == "write":
         if inputs.transport not in ("auto", "vddk"):
             raise NoTransport(f"{name} cannot be written by `transport: {inputs.transport}`: it takes `vddk`")
+        if not set(inputs.vddk.transports) - {"san"}:
+            raise NoTransport(
+                f"{name} cannot be written over `san` alone: VDDK writes so only below a snapshot, and "
+                "not on every datastore; name `nbdssl`, `nbd` or `hotadd` in its transports too"
+            )
         return choice.choose(ctx, host, "vddk", inputs.vddk, name, why_not_flat)
     if inputs.transport == EXPORT:
         return None
@@ -141,6 +154,14 @@ def _choose(ctx: Context, client: Client, inputs: OpenVmDiskIn, why_not_flat: st
         except PermissionMissing as missing:
             raise NoTransport(f"{neither.message}; nor by an export lease: {missing.message}") from missing
         return None
+
+
+def _writing(options: VddkOptions) -> VddkOptions:
+    """Over SAN the library wants a snapshot above what it writes, which must not be there, and asks the host
+    for each block of a thin disk (Programming Guide, "Restoring …")."""
+    return options.model_copy(
+        update={"transports": tuple(name for name in options.transports if name != "san")}
+    )
 
 
 def _to_export(vm: MarkedVm) -> tuple[privileges.Wanted, ...]:

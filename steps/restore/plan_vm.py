@@ -154,7 +154,7 @@ def _lacking(client: Client, inputs: PlanVmIn, found: Decided, where: Placement,
     if found.machine is not None and found.machine.attributes:
         further.append(restore_privileges.SET_ATTRIBUTE)
     if inputs.transport == "lease" and any(one.kind in NO_FLAT_FILES for one in stores):
-        further.append(restore_privileges.EXPORT)
+        further.extend(privileges.EXPORT)
     try:
         privileges.require(
             client,

@@ -36,7 +36,7 @@ MARK = ("VirtualMachine.Config.AdvancedConfig",)
 """On a VM, to change its advanced settings (API reference, ReconfigVM_Task)."""
 
 EXPORT = ("VApp.Export",)
-"""On a VM, for an export lease (API reference, VirtualMachine.ExportVm)."""
+"""On a VM, for an export lease (pyVmomi's type metadata of ExportVm)."""
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,6 @@ WRITE_DISKS = "VirtualMachine.Provisioning.DiskRandomAccess"
 IMPORT = "VApp.Import"
 """On the resource pool, for an import lease (pyVmomi's type metadata of ImportVApp)."""
 
-EXPORT = "VApp.Export"
-"""On the VM, for an export lease (the same of ExportVm)."""
-
 POWER_ON = "VirtualMachine.Interact.PowerOn"
 
 SET_ATTRIBUTE = "Global.SetCustomField"

@@ -13,9 +13,9 @@ from runner.base.units import MiB
 from runner.step.preflight import Known
 from steps.restore.open_vm_disk import OpenVmDisk, OpenVmDiskIn
 from steps.source.choice import NoTransport
-from steps.values.created_vm import MarkedVm
+from steps.values.created_vm import CreatedDisk, MarkedVm
 from steps.values.vm_disk import VmDiskServing
-from steps.vsphere import snapshots
+from steps.vsphere import find, snapshots
 from steps.vsphere.attached import NotReady
 from tests.marked_vms import marked, of_run, off, stored
 from tests.vcenter import Lab, Starts, disk, vcenters
@@ -151,3 +151,66 @@ def test_writing_takes_vddk(start_vcenter: Starts) -> None:
         opened(lab, vm, mode="write", vddk={"plugin": "/nowhere.so"}),
     ):
         pass
+
+
+def test_san_is_not_used_for_writing(start_vcenter: Starts, vddk: Vddk) -> None:
+    lab = start_vcenter(off(DISK))
+    vm = marked(lab)
+    with (
+        pytest.raises(NoTransport, match="cannot be written over `san` alone"),
+        opened(lab, vm, mode="write", vddk={**vddk.options, "transports": ["san"]}),
+    ):
+        pass
+
+
+PLANNED = MarkedVm(
+    vcenter="prod",
+    moref="",
+    instance_uuid="",
+    name="pgtest1 (restoring)",
+    datacenter="DC1",
+    folder="group-v1",
+    mark="",
+    vmx_file="[ds1] pgtest1/pgtest1.vmx",
+    disks=(CreatedDisk(key=2000, new_key=2000, backing_uuid="", file="[vsan1] pgtest1/", capacity=MiB),),
+)
+"""Before anything was made; its disk will be on a datastore without flat files."""
+
+
+def on(datastore: str, lab: Lab) -> MarkedVm:
+    disks = (PLANNED.disks[0].model_copy(update={"file": f"[{datastore}] pgtest1/"}),)
+    return PLANNED.model_copy(update={"disks": disks, "folder": find.root(lab.client)})
+
+
+@pytest.mark.parametrize(
+    ("datastore", "how"),
+    [
+        pytest.param("ds1", "over https: its file is a flat base file, and there is no VDDK", id="flat"),
+        pytest.param("vsan1", "read back by an export lease", id="vsan"),
+        pytest.param("vvol1", "read back by an export lease", id="vvol"),
+    ],
+)
+def test_a_plan_says_how_a_disk_that_is_not_there_yet_will_be_read_back(
+    start_vcenter: Starts, datastore: str, how: str
+) -> None:
+    lab = start_vcenter()
+    known = Known(inputs=inputs(on(datastore, lab), vddk={"plugin": "/nowhere.so"}))
+    seen = OpenVmDisk().preflight(lab.context(), known)
+    assert seen.notes[0].startswith(how)
+    assert all(one.state == "good" for one in seen.observations)
+
+
+def test_a_plan_refuses_what_nothing_could_read_back(start_vcenter: Starts) -> None:
+    lab = start_vcenter(denied=["VApp.Export"])
+    known = Known(inputs=inputs(on("vsan1", lab), vddk={"plugin": "/nowhere.so"}))
+    (seen,) = OpenVmDisk().preflight(lab.context(), known).observations
+    assert seen.state == "wrong"
+    assert "it is on vSAN, where no flat file exists; nor with VDDK" in seen.found
+    assert "nor by an export lease: " in seen.found
+
+
+def test_a_plan_refuses_to_write_where_there_is_no_vddk(start_vcenter: Starts) -> None:
+    lab = start_vcenter()
+    known = Known(inputs=inputs(on("ds1", lab), mode="write", vddk={"plugin": "/nowhere.so"}))
+    (seen,) = OpenVmDisk().preflight(lab.context(), known).observations
+    assert (seen.state, "has no plugin /nowhere.so" in seen.found) == ("wrong", True)
