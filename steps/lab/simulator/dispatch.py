@@ -15,7 +15,7 @@ from steps.lab.simulator.sessions import COOKIE, Sessions, not_authenticated
 from steps.lab.simulator.snapshots import VirtualMachineSnapshot, remove_all
 from steps.lab.simulator.soap import Call, read_call, write_fault, write_result
 from steps.lab.simulator.tasks import named_fault
-from steps.lab.simulator.vmodl import VERSION, fault, support, vim, vmodl
+from steps.lab.simulator.vmodl import VERSION, fault, object_gone, support, vim, vmodl
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class Dispatcher:
             raise named_fault(broken["fault"], vim.Folder("group-d1"))
         self._lose_snapshots(call)
         managed = self._world.find(call.this)
+        if not managed.visible_to(call.session):
+            raise object_gone(call.this)
         self._require(call, managed)
         self._world.session = call.session
         if call.method == "Fetch":

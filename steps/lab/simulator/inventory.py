@@ -82,6 +82,8 @@ class Inventory(JobModel):
     """The newest hardware version that its hosts run."""
     chunked_uploads: bool = False
     """Whether a disk may come in under a lease without Content-Length."""
+    private_leases: bool = False
+    """Whether a lease can be used by its own session alone."""
     unset: tuple[str, ...] = ()
     """Properties that its answers lack, such as VirtualDisk.capacityInBytes."""
     tags: tuple[str, ...] = ()

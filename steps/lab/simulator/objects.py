@@ -91,6 +91,9 @@ class Managed:
         """The value at a property path, typed, where that is known without reading the whole property."""
         return NOT_KNOWN
 
+    def visible_to(self, session: Any) -> bool:
+        return True
+
     def session_ended(self) -> None:
         """That of the session which owns it."""
         self.world.remove(self)

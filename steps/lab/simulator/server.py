@@ -126,6 +126,7 @@ class Simulator:
             next((host.name for host in self._world.all(Host)), "esxi.example"),
             timeout=lease_timeout,
             clock=clock,
+            private=inventory.private_leases,
             chunked=inventory.chunked_uploads,
             calls=self.calls,
             served=self.served,

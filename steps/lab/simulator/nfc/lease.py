@@ -32,12 +32,16 @@ class Door(Protocol):
     timeout: float
     """Seconds from one Progress to the next."""
 
+    private: bool
+    """Whether a lease is to be seen by its session alone."""
+
     def url(self, ticket: str) -> str:
         """Of a lease's directory, without the slash at its end."""
 
-    @property
-    def thumbprint(self) -> str:
-        """SHA-1 of the certificate found there."""
+    host: str
+    """The url of the host that has them."""
+    thumbprint: str
+    """SHA-1 of its certificate."""
 
     def time(self) -> float:
         """Seconds, of the clock that leases age by."""
@@ -106,7 +110,7 @@ class Lease(Managed):
             return None
         place = self._door.url(self.ticket)
         store = f"{place}/"
-        host = vim.HttpNfcLease.HostInfo(url=store, sslThumbprint=self._door.thumbprint)
+        host = vim.HttpNfcLease.HostInfo(url=self._door.host, sslThumbprint=self._door.thumbprint)
         return vim.HttpNfcLease.Info(
             lease=self.ref,
             entity=self.machine.ref,
@@ -163,6 +167,10 @@ class Lease(Managed):
 
     def time_out(self) -> None:
         self.end(fault(vim.fault.Timedout, "Operation timed out."))
+
+    def visible_to(self, session: Any) -> bool:
+        """Its moref is that of a session's own object; whether others can use it was not found."""
+        return not self._door.private or session is self._session
 
     def session_ended(self) -> None:
         self.end(fault(vmodl.fault.RequestCanceled, "The task was canceled by a user."))

@@ -26,21 +26,32 @@ REMEMBERED = 600.0
 
 
 class Leases:
-    """`place`: what urls begin with, ``https://esxi:443/nfc``; `thumbprint`: of the certificate there."""
+    """`host`: the url of the host, ``https://esxi:443/``; `path`: what leads to leases there, ``nfc``;
+    `thumbprint`: SHA-1 of its certificate."""
 
     def __init__(
-        self, world: World, *, place: str, thumbprint: str, timeout: float, clock: Callable[[], float]
+        self,
+        world: World,
+        *,
+        host: str,
+        path: str,
+        thumbprint: str,
+        timeout: float,
+        private: bool,
+        clock: Callable[[], float],
     ) -> None:
+        self.host = host
         self.timeout = timeout
         self.thumbprint = thumbprint
+        self.private = private
         self.remember = REMEMBERED
         self._world = world
-        self._place = place
+        self._path = path
         self._clock = clock
         self._watcher: threading.Thread | None = None
 
     def url(self, ticket: str) -> str:
-        return f"{self._place}/{ticket}"
+        return f"{self.host}{self._path}/{ticket}"
 
     def time(self) -> float:
         return self._clock()

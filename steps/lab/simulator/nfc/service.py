@@ -26,6 +26,7 @@ class Nfc:
         *,
         timeout: float,
         clock: Callable[[], float],
+        private: bool,
         chunked: bool,
         calls: Counter[str],
         served: Counter[str],
@@ -35,12 +36,21 @@ class Nfc:
         certificate comes into `directory`."""
         self._host: HostEndpoint | None = None
         # An ESXi host does not say its name, nor a port ("*": API reference, HttpNfcLeaseDeviceUrl.url).
-        place, thumbprint = "https://*/ha-nfc", own.sha1
+        url, path, thumbprint = "https://*/", "ha-nfc", own.sha1
         if not world.esxi:
             certificates = certificate.make_own(directory, host)
             self._host = HostEndpoint(certificates.context())
-            place, thumbprint = f"https://127.0.0.1:{self._host.server_port}/nfc", certificates.sha1
-        self.leases = Leases(world, place=place, thumbprint=thumbprint, timeout=timeout, clock=clock)
+            url, path = f"https://127.0.0.1:{self._host.server_port}/", "nfc"
+            thumbprint = certificates.sha1
+        self.leases = Leases(
+            world,
+            host=url,
+            path=path,
+            thumbprint=thumbprint,
+            timeout=timeout,
+            private=private,
+            clock=clock,
+        )
         self.transfers = Transfers(
             world, self.leases, chunked=chunked, calls=calls, served=served, received=received
         )

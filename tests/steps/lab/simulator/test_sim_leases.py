@@ -200,7 +200,9 @@ def test_urls_are_of_the_host_and_name_disks_by_controller_bus_and_unit(client):
         assert f":{client.sim.port}/" not in one.url
         assert (one.targetId, one.datastoreKey, one.fileSize, one.disk) == (name, f"{place}/", None, True)
         assert send(client, one, "GET")[0] == 405  # its certificate is the one that its thumbprint names
-    assert [one.datastoreKey for one in information.hostMap] == [information.deviceUrl[0].datastoreKey]
+    (store,) = information.hostMap
+    assert store.datastoreKey == information.deviceUrl[0].datastoreKey
+    assert store.datastoreKey.startswith(f"{store.hosts[0].url}nfc/")
 
 
 @pytest.mark.behaviour(40, "reported")
@@ -251,6 +253,21 @@ def test_a_lease_ends_with_its_session(client, lease):
         vim.HttpNfcLease(lease._moId, client.service._stub).HttpNfcLeaseProgress(1)
 
 
+@pytest.mark.behaviour(43, "assumed")
+@pytest.mark.parametrize("private", [True, False])
+def test_another_session_can_end_a_lease_or_not_by_switch(simulate, private):
+    client = simulate(private_leases=private)
+    lease = import_vapp(client, two_disks())
+    ready(lease)
+    other = vim.HttpNfcLease(lease._moId, client.service._stub)
+    if private:
+        with pytest.raises(vmodl.fault.ManagedObjectNotFound):
+            other.HttpNfcLeaseAbort()
+    else:
+        other.HttpNfcLeaseAbort()
+    assert lease.state == (STATE.ready if private else STATE.error)
+
+
 @pytest.mark.behaviour(43, "reported")
 def test_a_lease_that_ended_long_ago_is_gone(aged):
     """oslo.vmware tolerates it; vcsim's are gone at once."""
@@ -277,6 +294,16 @@ def test_a_simulator_that_stops_leaves_nothing_of_a_lease(tmp_path, simulate):
     ready(import_vapp(client, two_disks()))
     client.sim.stop()
     assert directories(client) == {"db"}
+
+
+def test_thick_disks_for_which_there_is_no_room_are_not_made(simulate):
+    client = simulate(
+        datacenters=[{"name": "DC1", "datastores": [{"name": "ds1", "free": "4 MiB"}], "vms": [machine()]}]
+    )
+    thick = config_spec(deviceChange=[controller(), disk(0, 8 * MiB, thin=False)])
+    with pytest.raises(vim.fault.NoDiskSpace) as caught:
+        ready(import_vapp(client, thick))
+    assert (caught.value.datastore, directories(client)) == ("ds1", {"db"})
 
 
 def test_a_lease_is_renewed_by_a_percentage_alone(client, lease):
