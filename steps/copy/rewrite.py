@@ -192,7 +192,5 @@ class _DifferingChannel(_ChannelBetween):
 
     def _within(self, start: int, end: int) -> list[tuple[int, int]]:
         block = start // BLOCK * BLOCK
-        runs = (
-            (block + low, min(block + high, end)) for low, high in ranges(self._masks[block], end - block)
-        )
-        return [(max(low, start), high) for low, high in runs if high > start]
+        runs = ((block + low, block + high) for low, high in ranges(self._masks[block], BLOCK))
+        return [(max(low, start), min(high, end)) for low, high in runs if low < end and high > start]

@@ -32,10 +32,12 @@ class Watched(MemoryDisk):
         self.touched: list[tuple[int, int]] = []
 
     def write(self, offset: int, content: memoryview | bytes) -> None:
+        assert content, "servers refuse a request of no bytes"
         self.touched.append((offset, offset + len(content)))
         super().write(offset, content)
 
     def zero(self, offset: int, length: int) -> None:
+        assert length > 0, "servers refuse a request of no bytes"
         self.touched.append((offset, offset + length))
         super().zero(offset, length)
 
@@ -112,6 +114,24 @@ def test_any_disk_becomes_what_it_was_and_nothing_that_is_right_is_written(
     differing = parts(bytes(old), bytes(now))
     assert touched == differing
     assert rewriting.written == sum(min(PART, SIZE - part) for part in differing)
+
+
+def test_of_content_between_zeroes_only_the_parts_that_differ_are_written(tmp_path: Path) -> None:
+    """Of one block, parts in all four combinations, and an end that fills no part."""
+    chance = random.Random(3)
+    old, now = bytearray(2 * MiB + 512), bytearray(2 * MiB + 512)
+    for number in range(0, 32, 2):
+        start = number * PART
+        old[start : start + PART] = chance.randbytes(PART)
+        if number % 4:
+            now[start : start + PART] = old[start : start + PART]
+        now[start + PART * (number % 3)] ^= 1
+    now[PART : 2 * PART] = chance.randbytes(PART)
+    now[-512:] = b"y" * 512
+    disk, _ = rewritten(tmp_path, bytes(old), bytes(now))
+    assert disk.content == bytes(old)
+    touched = {part for start, end in disk.touched for part in range(start // PART * PART, end, PART)}
+    assert touched == parts(bytes(old), bytes(now))
 
 
 def test_a_block_that_is_not_what_the_disk_may_have_is_left_alone(tmp_path: Path) -> None:
