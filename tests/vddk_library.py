@@ -44,6 +44,13 @@ class Vddk:
             root=str(lab.scratch / "vcenter" / "datastores"),
         )
 
+    def requests(self, what: str) -> list[tuple[str, int, int]]:
+        """What disks were asked for, `r`, `w` or `f` (read, write, flush): name of the file, offset, bytes."""
+        noted = self.libdir / "requests"
+        lines = noted.read_text().splitlines() if noted.exists() else []
+        found = [line[2:].rsplit(" ", 2) for line in lines if line[0] == what]
+        return [(Path(path).name, int(offset), int(length)) for path, offset, length in found]
+
     @property
     def options(self) -> dict[str, Any]:
         """For the step's `vddk:`."""

@@ -2,9 +2,13 @@
  *
  * It is asked for a disk as the library is: who logs in, at which certificate, for which VM and snapshot. What it expects
  * stands in the file `expected` of its libdir, lines of key=value; it then serves plain files below `root`, says which of
- * their 64 KiB chunks are holes, and fails as it is told to: `fail=open:5` or `fail=read:14010:3` (the third read), `nfc=N`
- * (only N disks may be open, counted by locks on files in libdir), `extents=no`, `crowd=yes` (the disk
- * that has the buffers is read only once another was refused them).
+ * their 64 KiB chunks are holes, and fails as it is told to: `fail=open:5` or `fail=read:14010:3` (the third read; `write`
+ * and `flush` likewise), `nfc=N` (only N disks may be open, counted by locks on files in libdir), `extents=no`, `crowd=yes`
+ * (the disk that has the buffers is read only once another was refused them).
+ *
+ * What is asked of a disk is appended to the file `requests` of its libdir, a line each: `w PATH OFFSET LENGTH` in bytes,
+ * `r` alike, `f PATH 0 0`. A file that a running VM writes is locked (flock, by the simulator) and does not open; one that
+ * is written here is locked too, so that nobody else writes it and its VM does not start.
  *
  * The interface is that of the VDDK programming guide; names, shapes and codes as in nbdkit's plugins/vddk.
  */
@@ -25,7 +29,7 @@
 #define ASYNC 25000
 #define OPEN_READ_ONLY 4
 
-enum { FAIL = 1, NOT_FOUND = 4, NO_PERMISSION = 3014, NO_VM = 4000, BAD_SNAPSHOT = 16000 };
+enum { FAIL = 1, NOT_FOUND = 4, IN_USE = 15, NO_PERMISSION = 3014, NO_VM = 4000, BAD_SNAPSHOT = 16000 };
 
 typedef uint64_t Error;
 typedef void Log(const char *format, va_list arguments);
@@ -67,12 +71,14 @@ typedef struct {
 
 typedef struct {
     char vm[256], user[256], password[256], thumbprint[256], snapshot[256], transports[256];
+    int read_only;
 } Connection;
 
 typedef struct {
-    int file, slot;
+    int file, slot, writable;
     uint64_t sectors;
-    unsigned long reads;
+    unsigned long reads, writes, flushes;
+    char path[4096];
 } Disk;
 
 static char libdir[4096];
@@ -114,6 +120,18 @@ static Error due(const char *stage, unsigned long count) {
     expected("fail", value, sizeof value);
     if (sscanf(value, "%63[a-z]:%lu:%lu", when, &error, &at) < 2 || strcmp(when, stage) != 0) return 0;
     return at == 0 || at == count ? error : 0;
+}
+
+/* One write to a file that is appended to: lines of several threads and processes do not mix. */
+static void note(char what, Disk *disk, uint64_t start, uint64_t count) {
+    char path[4200], line[4400];
+    snprintf(path, sizeof path, "%s/requests", libdir);
+    int length = snprintf(line, sizeof line, "%c %s %llu %llu\n", what, disk->path, (unsigned long long)(start * SECTOR),
+                          (unsigned long long)(count * SECTOR));
+    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0) return;
+    if (write(file, line, length) != length) complain("the request could not be noted\n");
+    close(file);
 }
 
 static Error out_of_buffers(void) {
@@ -198,8 +216,9 @@ Error VixDiskLib_ConnectEx(const Parameters *given, char read_only, const char *
                            void **connection) {
     Error error = due("connect", 1);
     if (error) return error;
-    if (!read_only || given->credentials != 1) return FAIL;
+    if (given->credentials != 1) return FAIL;
     Connection *made = calloc(1, sizeof *made);
+    made->read_only = read_only != 0;
     snprintf(made->vm, sizeof made->vm, "%s", given->vm);
     snprintf(made->user, sizeof made->user, "%s", given->by.login.user);
     snprintf(made->password, sizeof made->password, "%s", given->by.login.password);
@@ -216,15 +235,15 @@ Error VixDiskLib_Disconnect(void *connection) {
 }
 
 /* "[store] directory/x.vmdk" is root/store/directory/x-flat.vmdk. */
-static int open_file(const char *name) {
-    char root[2048], store[256], path[4096];
+static int open_file(const char *name, int writable, char *path, size_t size) {
+    char root[2048], store[256];
     const char *end = strstr(name, "] ");
     size_t length = strlen(name);
     if (name[0] != '[' || !end || length < 5 || strcmp(name + length - 5, ".vmdk") != 0) return -1;
     snprintf(store, sizeof store, "%.*s", (int)(end - name - 1), name + 1);
-    snprintf(path, sizeof path, "%s/%s/%.*s-flat.vmdk", expected("root", root, sizeof root), store,
+    snprintf(path, size, "%s/%s/%.*s-flat.vmdk", expected("root", root, sizeof root), store,
              (int)(name + length - 5 - (end + 2)), end + 2);
-    return open(path, O_RDONLY | O_CLOEXEC);
+    return open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 }
 
 Error VixDiskLib_Open(void *with, const char *name, uint32_t flags, void **disk) {
@@ -237,16 +256,24 @@ Error VixDiskLib_Open(void *with, const char *name, uint32_t flags, void **disk)
     if (!is("user", connection->user) || !is("password", connection->password)) return NO_PERMISSION;
     if (!is("vm", connection->vm)) return NO_VM;
     if (!is("snapshot", connection->snapshot)) return BAD_SNAPSHOT;
-    if (!is("transports", connection->transports) || !(flags & OPEN_READ_ONLY)) return FAIL;
+    int writable = !(flags & OPEN_READ_ONLY);
+    if (!is("transports", connection->transports) || writable == connection->read_only) return FAIL;
     int taken = slot();
     if (taken == -1) return out_of_buffers();
-    int file = open_file(name);
-    if (file < 0 || fstat(file, &found) < 0) {
-        if (taken >= 0) close(taken);
-        return NOT_FOUND;
-    }
     Disk *opened = calloc(1, sizeof *opened);
+    int file = open_file(name, writable, opened->path, sizeof opened->path);
+    error = file < 0 || fstat(file, &found) < 0                                  ? NOT_FOUND
+            : flock(file, (writable ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0 ? 0
+            : writable                                                          ? IN_USE
+                                                                                : FAIL;
+    if (error) {
+        if (taken >= 0) close(taken);
+        if (file >= 0) close(file);
+        free(opened);
+        return error;
+    }
     opened->file = file;
+    opened->writable = writable;
     opened->slot = taken;
     opened->sectors = found.st_size / SECTOR;
     *disk = opened;
@@ -280,6 +307,7 @@ Error VixDiskLib_Read(void *handle, uint64_t start, uint64_t count, unsigned cha
     if (error == 5) return out_of_buffers();
     if (error) return error;
     if (start + count > disk->sectors) return FAIL;
+    note('r', disk, start, count);
     for (size_t done = 0; done < count * SECTOR;) {
         ssize_t got = pread(disk->file, buffer + done, count * SECTOR - done, start * SECTOR + done);
         if (got <= 0) return FAIL;
@@ -296,13 +324,36 @@ Error VixDiskLib_ReadAsync(void *handle, uint64_t start, uint64_t count, unsigne
 
 Error VixDiskLib_Wait(void *handle) { return 0; }
 
-/* Only read-only disks are served. */
-Error VixDiskLib_Write(void *handle, uint64_t start, uint64_t count, const unsigned char *buffer) { return FAIL; }
+/* Zeroes are data like all else: VDDK has no call to make holes. */
+Error VixDiskLib_Write(void *handle, uint64_t start, uint64_t count, const unsigned char *buffer) {
+    Disk *disk = handle;
+    Error error = due("write", ++disk->writes);
+    if (error) return error;
+    if (!disk->writable) return NO_PERMISSION;
+    if (start + count > disk->sectors) return FAIL;
+    note('w', disk, start, count);
+    for (size_t done = 0; done < count * SECTOR;) {
+        ssize_t put = pwrite(disk->file, buffer + done, count * SECTOR - done, start * SECTOR + done);
+        if (put <= 0) return FAIL;
+        done += put;
+    }
+    return 0;
+}
+
 Error VixDiskLib_WriteAsync(void *handle, uint64_t start, uint64_t count, const unsigned char *buffer,
                             Completed *completed, void *data) {
-    return FAIL;
+    completed(data, VixDiskLib_Write(handle, start, count, buffer));
+    return ASYNC;
 }
-Error VixDiskLib_Flush(void *handle) { return 0; }
+
+Error VixDiskLib_Flush(void *handle) {
+    Disk *disk = handle;
+    Error error = due("flush", ++disk->flushes);
+    if (error) return error;
+    note('f', disk, 0, 0);
+    return 0;
+}
+
 Error VixDiskLib_Create(void *connection, const char *path, const void *parameters, void *progress, void *data) {
     return FAIL;
 }

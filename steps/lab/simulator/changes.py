@@ -25,6 +25,7 @@ ALL = "*"
 
 def query(machine: Machine, call: Call) -> Any:
     asked = call.arguments
+    machine.world.look_outside()
     disk = machine.disk(asked.deviceKey)
     if disk is None or not disk.trackable:
         raise invalid_argument("deviceKey")

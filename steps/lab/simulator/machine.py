@@ -161,6 +161,17 @@ class Machine(StoredMachine):
             for disk in self.stored_disks:
                 yield disk.top.raw.path
 
+    def lock_files(self, *, on: bool) -> None:
+        """A running VM has the files that it writes to itself, and nobody else opens them. Raises FileLocked
+        where somebody does."""
+        for disk in self.stored_disks:
+            for layer in disk.layers:
+                if not layer.raw.lock(on and layer is disk.top):
+                    name = self.layer_file(disk)(layer)
+                    raise fault(
+                        vim.fault.FileLocked, f"Unable to access file {name} since it is locked", file=name
+                    )
+
     @property
     def in_vapp(self) -> bool:
         return self.spec.vapp is not None
@@ -193,6 +204,7 @@ class Machine(StoredMachine):
         self.modified = self.world.now()
         advanced = self.extra_config(tracking=self.tracking)
         files = {self._node(disk): disk.top.descriptor.name for disk in self.disks}
+        self.lock_files(on=self.is_on)
         text = vmx.text(self.spec, self.uuid, self.instance_uuid, advanced, files)
         replace_text(self.path("vmx"), text)
         self.world.changed()

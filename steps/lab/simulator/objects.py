@@ -149,6 +149,8 @@ class World:
         self.tasks: Starts
         self.authorization: Grants
         self.leases: Leases
+        self.look_outside: Callable[[], None] = lambda: None
+        """Before changed block tracking answers: what was written that no VM wrote."""
         self.session: Any = None
         """Whose call is being answered; read it under the lock."""
         self._objects: dict[str, Managed] = {}

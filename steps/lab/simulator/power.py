@@ -37,6 +37,7 @@ def turn(machine: Machine, state: Any, *, lose_tracking: bool) -> None:
         _refuse_to_start(machine)
         if asked := machine.world.faults.take("power-on-question"):
             _ask(machine, asked["text"])
+        machine.lock_files(on=True)
         machine.make_nvram()
     machine.power = state
     for one in machine.devices.values():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,15 @@ class RawFile:
         other = copy.copy(self)
         other._files = [os.dup(file) for file in self._files]
         return other
+
+    def lock(self, wanted: bool) -> bool:
+        """Takes or leaves the lock that says who writes it, against other processes too; False if somebody
+        has it. Closing leaves it."""
+        try:
+            fcntl.flock(self._files[0], fcntl.LOCK_EX | fcntl.LOCK_NB if wanted else fcntl.LOCK_UN)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         while self._files:

@@ -28,6 +28,7 @@ from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.machine_spec import DiskSpec
 from steps.lab.simulator.nfc.service import Nfc
 from steps.lab.simulator.objects import OPERATIONS, World
+from steps.lab.simulator.outside_writes import OutsideWrites
 from steps.lab.simulator.search_index import SearchIndex
 from steps.lab.simulator.service import (
     CustomFieldsManager,
@@ -177,6 +178,15 @@ class Simulator:
             for disk in machine.stored_disks:
                 disk.flatten()
                 disk.close()
+
+    def see_vddk_writes(self, noted: Path) -> None:
+        """From now on changed block tracking sees what is written by VMware's library, which notes it in that
+        file; before, it does not."""
+        with self._world.lock:
+            self._outside = OutsideWrites(noted)
+            self._world.look_outside = lambda: self._outside.notice(
+                disk for machine in self._world.all(Machine) for disk in machine.stored_disks
+            )
 
     def set_clock(self, ahead: timedelta) -> None:
         """From now on its clock is so much ahead of this machine's."""

@@ -87,6 +87,7 @@ class VirtualMachineSnapshot(Snapshot):
 
 def _frozen(machine: Machine) -> dict[int, View]:
     """Each disk as it is now; what is written from now on goes into a delta above it."""
+    machine.world.look_outside()
     views = {}
     for disk in machine.disks:
         if disk.snapshottable:
