@@ -51,9 +51,8 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
 
     Before it is opened, it is looked at: the VM must be off and without snapshots, and the disk the one that
     was meant. To be written to, it is opened with VMware's library, and only if the VM carries this run's
-    mark; changed block tracking of the VM is switched off then, since nobody promises that it sees such
-    writes. To be read back, it is opened with that library too, or nbdkit reads its flat file over HTTPS.
-    It ends with this run, however it ends."""
+    mark. To be read back, it is opened with that library too, or nbdkit reads its flat file over HTTPS. It
+    ends with this run, however it ends."""
 
     name = "open-vm-disk"
     lifetime = Lifetime.PROCESS
@@ -79,7 +78,7 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
         seen, found = vm_disk.look(client, inputs.vm, disk)
         way = _choose(ctx, client, inputs, found.why_not_flat)
         if inputs.mode == "write":
-            vm_disk.prepare_writing(ctx, client, inputs.vm, seen)
+            vm_disk.refuse_unmarked(ctx, inputs.vm, seen)
         serving = VmDiskServing(
             vm=inputs.vm.moref,
             disk_key=disk.key,
@@ -93,9 +92,8 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
         if way is None:
             return serving
         file = vm_disk.of_vm(inputs.vm, disk.key, found, written=inputs.mode == "write")
-        options = _writing(inputs.vddk) if inputs.mode == "write" else inputs.vddk
         server, uris = choice.open_server(
-            ctx, host, client, file, way, options=options, connections=inputs.connections
+            ctx, host, client, file, way, options=inputs.vddk, connections=inputs.connections
         )
         return serving.model_copy(update={"uris": uris, "extents": way.extents, "wire": server.wire})
 
@@ -154,14 +152,6 @@ def _choose(ctx: Context, client: Client, inputs: OpenVmDiskIn, why_not_flat: st
         except PermissionMissing as missing:
             raise NoTransport(f"{neither.message}; nor by an export lease: {missing.message}") from missing
         return None
-
-
-def _writing(options: VddkOptions) -> VddkOptions:
-    """Over SAN the library wants a snapshot above what it writes, which must not be there, and asks the host
-    for each block of a thin disk (Programming Guide, "Restoring …")."""
-    return options.model_copy(
-        update={"transports": tuple(name for name in options.transports if name != "san")}
-    )
 
 
 def _to_export(vm: MarkedVm) -> tuple[privileges.Wanted, ...]:

@@ -70,7 +70,7 @@ def _open(ctx: Context, vm: MarkedVm, key: int, host_name: str, options: VddkOpt
     client, host = vcenter(ctx, vm.vcenter), ctx.host(host_name)
     disk = vm.disk(key)
     seen, found = vm_disk.look(client, vm, disk)
-    vm_disk.prepare_writing(ctx, client, vm, seen)
+    vm_disk.refuse_unmarked(ctx, vm, seen)
     name = f"disk {key} of VM {vm.name}"
     way = choice.choose(ctx, host, "vddk", options, name, found.why_not_flat)
     file = vm_disk.of_vm(vm, key, found, written=True)

@@ -158,12 +158,18 @@ def argv(
         f"password=+{password_file}",
         f"vm=moref={disk.vm}",
         *((f"snapshot={disk.snapshot}",) if disk.snapshot else ()),
-        f"transports={':'.join(options.transports)}",
+        f"transports={':'.join(transports_for(options, disk))}",
         f"compression={options.compression}",
         f"nfchostport={options.nfc_host_port}",
         "minblock=512",
         "maxdata=2M",
     )
+
+
+def transports_for(options: VddkOptions, disk: DiskFile) -> tuple[str, ...]:
+    """Over SAN the library writes only below a snapshot, which must not be there, and asks the ESXi host for
+    each block of a thin disk (Programming Guide, "Restoring …")."""
+    return tuple(name for name in options.transports if not (disk.written and name == "san"))
 
 
 def failed_calls(stderr: str) -> list[str]:

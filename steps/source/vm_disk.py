@@ -3,12 +3,10 @@ meant, and may be written to."""
 
 from __future__ import annotations
 
-import threading
-
 from runner.step.context import Context
 from steps.source.disk_file import DiskFile, vm_disk_name
 from steps.values.created_vm import CreatedDisk, MarkedVm
-from steps.vsphere import attached, cbt, marks
+from steps.vsphere import attached, marks
 from steps.vsphere.attached import Attached, NotReady
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone
@@ -21,20 +19,12 @@ def look(client: Client, vm: MarkedVm, disk: CreatedDisk) -> tuple[Attached, Fro
     return seen, _expect(vm, disk, seen)
 
 
-def prepare_writing(ctx: Context, client: Client, vm: MarkedVm, seen: Attached) -> None:
-    """Only to a VM that has this run's mark. Changed block tracking is switched off: whether it sees what
-    VDDK writes is documented nowhere, and with it every changeId of before ends; when it is switched on
-    again, tracking starts over. Raises NotReady, Gone, PermissionMissing, Busy."""
+def refuse_unmarked(ctx: Context, vm: MarkedVm, seen: Attached) -> None:
+    """Raises NotReady unless the VM has this run's mark."""
     mark = marks.read_mark(seen.mark)
     if mark is None or mark.run != ctx.run.id:
         whose = f"carries the mark of {mark.told}" if mark is not None else "does not carry this run's mark"
         raise NotReady(f"VM {seen.name} ({vm.moref}) {whose}: nothing is written to its disks")
-    # A rollback notes in the VM itself which disks' changeIds have ended: those of the others must not.
-    if seen.is_tracked and vm.mark_key != marks.ROLLBACK:
-        # One for all of its disks: a second reconfiguration meanwhile would be refused.
-        with ctx.once(("changed block tracking of", client.name, vm.moref), threading.Lock):
-            if cbt.is_on(client, vm.moref):
-                cbt.disable(client, vm.moref)
 
 
 def of_vm(vm: MarkedVm, key: int, disk: FrozenDisk, *, written: bool) -> DiskFile:

@@ -26,8 +26,6 @@ class Attached:
     is_off: bool
     """Neither on nor suspended."""
     has_snapshots: bool
-    is_tracked: bool
-    """Changed block tracking is on."""
     mark: str
     """Value of the mark that was asked for; empty if it has none."""
     disk: FrozenDisk | None
@@ -44,7 +42,6 @@ def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
         "runtime.powerState",
         "snapshot",
         "config.instanceUuid",
-        "config.changeTrackingEnabled",
         "config.hardware.device",
         path := marks.path_of(mark_key),
     )
@@ -60,7 +57,6 @@ def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
         instance_uuid=str(given(seen, "config.instanceUuid", f"VM {vm}")),
         is_off=seen.get("runtime.powerState") == vmomi.vim.VirtualMachine.PowerState.poweredOff,
         has_snapshots="snapshot" in seen,
-        is_tracked=bool(seen.get("config.changeTrackingEnabled")),
         mark=str(getattr(seen.get(path), "value", "") or ""),
         disk=disk,
         place=place,
