@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.slug import slug
@@ -17,10 +17,11 @@ from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.qemu import img
 from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest
-from steps.vsphere import datastores, snapshots
+from steps.vsphere import datastores, snapshots, vm_inventory
 from steps.vsphere.client import vcenter
+from steps.vsphere.vm_inventory import VmInventory
 
-_BESIDE = 3
+_BESIDE = 4
 """Things that are asked and done while the VM's files are saved."""
 
 
@@ -37,7 +38,8 @@ def complete(ctx: Context, inputs: Unpublished, host: Host, point: str) -> None:
         notes = [
             f"Disk {left.key} ({left.label}, {left.why}) is not in this point." for left in inputs.uncovered
         ]
-        nvram = _save_vm(ctx, inputs, host, keys, notes)
+        inventory = beside.submit(_inventory, ctx, inputs)
+        nvram = _save_vm(ctx, inputs, host, keys, notes, inventory)
         tools = _tools(ctx, inputs, host, notes)
         if problems := wrong.result():
             raise MixedUpError(problems)
@@ -81,7 +83,12 @@ def orphaned(inputs: Unpublished, host: Host) -> Iterator[str]:
 
 
 def _save_vm(
-    ctx: Context, inputs: Unpublished, host: Host, keys: Sequence[int], notes: list[str]
+    ctx: Context,
+    inputs: Unpublished,
+    host: Host,
+    keys: Sequence[int],
+    notes: list[str],
+    inventory: Future[bytes],
 ) -> str | None:
     """The VM's configuration, and its NVRAM, whose file name is returned."""
     directory = inputs.directory
@@ -96,9 +103,23 @@ def _save_vm(
     config = json.dumps(saved, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     content = _nvram(ctx, inputs, notes)
     name = None if content is None else f"{slug(inputs.vm.name)}.nvram"
-    beside = () if name is None or content is None else ((name, content),)
+    beside = [(layout.VM_INVENTORY, inventory.result())]
+    if name is not None and content is not None:
+        beside.append((name, content))
     host.write_sparse(posixpath.join(vm_files, layout.VM_CONFIG), len(config), [(0, config)], then=beside)
     return name
+
+
+def _inventory(ctx: Context, inputs: Unpublished) -> bytes:
+    """What the vCenter knows of the VM beside its configuration. A point without it still restores the VM:
+    that it could not be read is saved in its place."""
+    try:
+        found = vm_inventory.of_vm(vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.vm)
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        found = VmInventory(unread=error.message)
+    return json.dumps(found.to_json_value(), indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
 def _nvram(ctx: Context, inputs: Unpublished, notes: list[str]) -> bytes | None:

@@ -3,11 +3,12 @@ vCenter has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from runner.base.units import human_bytes
 from steps.new_vm import cards, devices, disks, firmware, identity, settings, versions
+from steps.new_vm.beside import Beside
 from steps.new_vm.placement import Placement, store
 from steps.new_vm.saved import Saved
 from steps.new_vm.wishes import Wishes
@@ -31,22 +32,6 @@ class Point:
     """Those that are wanted."""
     nvram: bool
     """Whether it has the VM's NVRAM file."""
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What was saved beside the configuration, and which of it is there now."""
-
-    networks: Mapping[str, str] = field(default_factory=dict)
-    """Names of distributed port groups by key."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """Custom attributes by name."""
-    tags: Sequence[str] = ()
-    """``category/tag``"""
-    attributes_there: Sequence[str] = ()
-    tags_there: Sequence[str] = ()
-    unread: str = ""
-    """Why tags could not be looked at; empty if they could."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +67,7 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
         )
     others, told = devices.others(saved)
     adapters, on_networks = cards.decide(
-        saved, wishes.networks, beside.networks, there.taken, placement, problems
+        saved, wishes.networks, beside.saved.networks, there.taken, placement, problems
     )
     new_disks, of_disks = disks.decide(saved, point.disks, others, wishes, placement, problems)
     hardware, version = versions.decide(saved, there.versions, new_disks, others, problems)
@@ -108,7 +93,7 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
         *_tracking(saved),
         *of_extra,
         *_notes(saved),
-        *_beside(beside),
+        *beside.changes,
     )
     if problems or placement is None or home is None:
         return Decided(None, changes, tuple(problems))
@@ -126,8 +111,8 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
         boot_order=order,
         nvram=nvram,
         change_tracking=saved.json.get("changeTrackingEnabled") is True,
-        attributes={key: value for key, value in beside.attributes.items() if key in beside.attributes_there},
-        tags=tuple(one for one in beside.tags if one in beside.tags_there),
+        attributes=beside.kept_attributes,
+        tags=tuple(beside.tags),
     )
     return Decided(machine, changes, ())
 
@@ -200,28 +185,3 @@ def _tracking(saved: Saved) -> tuple[Change, ...]:
 
 def _notes(saved: Saved) -> tuple[Change, ...]:
     return (Change(what="notes", was="set", becomes="set", kind="kept"),) if saved.annotation else ()
-
-
-def _beside(beside: Beside) -> tuple[Change, ...]:
-    changes = []
-    for name in sorted(beside.attributes):
-        here = name in beside.attributes_there
-        why = "" if here else "the vCenter has no custom attribute of that name"
-        changes.append(_there_or_not(f"custom attribute {name}", here, why))
-    for tag in beside.tags:
-        here = tag in beside.tags_there
-        changes.append(
-            _there_or_not(f"tag {tag}", here, "" if here else beside.unread or "the vCenter has no such tag")
-        )
-    return tuple(changes)
-
-
-def _there_or_not(what: str, here: bool, why: str) -> Change:
-    return Change(
-        what=what,
-        was="set",
-        becomes="set" if here else "",
-        why=why,
-        kind="kept" if here else "left out",
-        warn=not here,
-    )

@@ -29,10 +29,13 @@ class Placement:
         return f"host {self.host.name}" if self.host is not None else f"cluster {self.cluster.name}"
 
 
-def choose(targets: Targets, wishes: Wishes, was: str, problems: list[str]) -> Placement | None:
-    """`was`: the inventory path that the VM had. None with sentences in `problems`, all that can be said."""
-    folder = _folder(targets, wishes.folder, was, problems)
-    found = _compute(targets, wishes, folder, problems)
+def choose(
+    targets: Targets, wishes: Wishes, path: str, pool_before: str, problems: list[str]
+) -> Placement | None:
+    """`path`: the inventory path that the VM had, `pool_before`: the moref of its resource pool. None with
+    all that is wrong in `problems`, in sentences."""
+    folder = _folder(targets, wishes.folder, path, problems)
+    found = _compute(targets, wishes, pool_before, folder, problems)
     if folder is None or found is None:
         return None
     cluster, pool, host = found
@@ -83,13 +86,13 @@ def _folder(targets: Targets, wanted: str, was: str, problems: list[str]) -> Fol
 
 
 def _compute(
-    targets: Targets, wishes: Wishes, folder: Folder | None, problems: list[str]
+    targets: Targets, wishes: Wishes, was: str, folder: Folder | None, problems: list[str]
 ) -> tuple[Cluster, Pool, Host | None] | None:
     """The cluster, the pool in it, and the host unless vCenter chooses it."""
     host = None
     if wishes.host and (host := _host(targets, wishes.host, problems)) is None:
         return None
-    pool = _pool(targets, wishes.pool, host, folder, problems)
+    pool = _pool(targets, wishes.pool, was, host, folder, problems)
     if pool is None:
         return None
     cluster = next(one for one in targets.clusters if one.moref == pool.cluster)
@@ -122,14 +125,17 @@ def _host(targets: Targets, wanted: str, problems: list[str]) -> Host | None:
 
 
 def _pool(
-    targets: Targets, wanted: str, host: Host | None, folder: Folder | None, problems: list[str]
+    targets: Targets, wanted: str, was: str, host: Host | None, folder: Folder | None, problems: list[str]
 ) -> Pool | None:
+    """Where nothing is wanted, the one that the VM was in, else the only cluster's."""
     here = [one for one in targets.clusters if folder is None or one.datacenter == folder.datacenter]
     roots = {one.root_pool: one for one in here}
     if not wanted:
         fits = [one for one in targets.pools if one.moref in roots]
         if host is not None:
             fits = [one for one in fits if host in roots[one.moref].hosts]
+        clusters = {one.cluster for one in fits}
+        fits = [one for one in targets.pools if one.moref == was and one.cluster in clusters] or fits
     else:
         fits = [one for one in targets.pools if _is_meant(wanted, one)]
         fits = [one for one in fits if one.cluster in {cluster.moref for cluster in here}] or fits

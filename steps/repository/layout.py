@@ -6,7 +6,7 @@
 beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
-        manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/<nvram>
+        manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/inventory.json  vm/<nvram>
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ TRACKING_RESET = "tracking-reset.json"
 MANIFEST = "manifest.json"
 VM_FILES = "vm"
 VM_CONFIG = "config.json"
+VM_INVENTORY = "inventory.json"
+"""What the vCenter knew of the VM beside its configuration. Points of before it was saved have none."""
 PARTIAL = ".partial"
 DROPPED = ".dropped"
 """Behind the name of a point that is being deleted."""

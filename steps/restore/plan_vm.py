@@ -15,8 +15,8 @@ from runner.step.decision import Decision
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
-from steps.new_vm import decision, placement, unrecorded
-from steps.new_vm.decision import Beside, Decided, Point, There
+from steps.new_vm import beside, decision, placement, unrecorded
+from steps.new_vm.decision import Decided, Point, There
 from steps.new_vm.placement import Placement
 from steps.new_vm.saved import Saved
 from steps.new_vm.told import sentence
@@ -84,9 +84,12 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
         client = vcenter(ctx, inputs.vcenter).remembering({} if ctx.answers is None else ctx.answers)
         there = targets.read(client)
         problems: list[str] = []
-        where = placement.choose(there, inputs, made.vm.inventory_path, problems)
+        known = beside.saved_in(host, inputs.point.path)
+        pool = known.pool if client.uuid == made.vm.vcenter_uuid else ""
+        where = placement.choose(there, inputs, made.vm.inventory_path, pool, problems)
         point = _point(inputs.point, made)
-        found = decision.decide(saved, point, _beside(), inputs, _there(client, inputs, point, where))
+        around = _there(client, inputs, point, where)
+        found = decision.decide(saved, point, beside.look(client, known), inputs, around)
         problems += found.problems
         if where is not None:
             problems += _lacking(client, inputs, found, where, there)
@@ -127,10 +130,6 @@ def _point(stored: StoredPoint, made: Manifest) -> Point:
         disks=stored.disks,
         nvram=made.nvram is not None,
     )
-
-
-def _beside() -> Beside:
-    return Beside()
 
 
 def _there(client: Client, inputs: PlanVmIn, point: Point, where: Placement | None) -> There:

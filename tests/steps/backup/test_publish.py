@@ -70,6 +70,7 @@ def test_a_restore_point_has_its_files_and_nothing_else(any_hub: Hub, given_anyw
         "manifest.json",
         "vm",
         "vm/config.json",
+        "vm/inventory.json",
         "vm/pgtest1.nvram",
     ]
     assert [img.info(hub.host, path).virtual_size for path in made.disks] == [4 * MiB, 2 * MiB + 512]
@@ -290,7 +291,7 @@ def test_a_crash_in_the_middle_is_carried_on(
         assert point or len(list(Path(hub.root).glob("*/*.partial/*.copied.json"))) == 2, "the copies are forgotten"
         made = STEP.check(hub.context(), given, None) or publish(hub, given)
         assert STEP.check(hub.context(), given, None) == made
-        assert len(tree(Path(made.path))) == 8
+        assert len(tree(Path(made.path))) == 9
         shutil.rmtree(hub.root)
         saved.rename(hub.root)
         if not died:
@@ -312,7 +313,7 @@ def test_what_an_earlier_attempt_left_does_not_enter_the_point(hub: Hub, given: 
     partial = Path(given.disks[0].copied.image.directory)
     (partial / ".torn.tmp").touch()
     (partial / "disk-2001.qcow2").touch()
-    assert len(tree(Path(publish(hub, given).path))) == 8
+    assert len(tree(Path(publish(hub, given).path))) == 9
 
 
 def test_an_unmounted_repository_is_refused(hub: Hub, given: Unpublished) -> None:
