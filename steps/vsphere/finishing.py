@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steps.vsphere import datastores, specs, vmomi
+from steps.vsphere import cbt, datastores, specs, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.names import DatastoreFile, escape
@@ -50,8 +50,9 @@ def set_up(client: Client, vm: str, machine: NewMachine) -> tuple[str, ...]:
     ]
     boot: Any = vmomi.vim.vm.BootOptions
     wanted = {"bootOptions": boot(bootOrder=order)} if order else {}
-    # Off while its disks were written, since it is not known to see such writes; whatever it says of them is
-    # started over by switching it on only now.
+    # It is not known to see what VDDK or an import writes: only from here on it is believed.
+    if cbt.is_on(client, vm):
+        cbt.disable(client, vm)
     reconfigure(client, vm, doing, changeTrackingEnabled=machine.change_tracking, **wanted)
     return (*lost, *_other_addresses(machine, devices))
 

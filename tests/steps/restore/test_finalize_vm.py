@@ -1,0 +1,171 @@
+"""A VM whose disks were compared gets what it still lacks, then its name; until then nothing can be taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps.restore.create_vm import CreateVm, CreateVmIn
+from steps.restore.finalize_vm import FinalizeVm, FinalizeVmIn, NotAllComparedError
+from steps.values.created_vm import CreatedVm
+from steps.values.planned_vm import PlannedVm
+from steps.values.restored_vm import RestoredVm
+from steps.values.vm_disk import VmDiskChecked
+from steps.vsphere import cbt, marks, power, properties
+from steps.vsphere import machine as machines
+from steps.vsphere.errors import VSphereError
+from steps.vsphere.vmomi import vim
+from tests.new_vms import plan, point_in, saved_of
+from tests.vcenter import Lab, Starts, disk, machine, vcenters
+
+start_vcenter = vcenters
+
+NVRAM = bytes(range(256)) * 40
+
+
+@dataclass
+class Unfinished:
+    lab: Lab
+    plan: PlannedVm
+    vm: CreatedVm
+
+    @property
+    def compared(self) -> tuple[VmDiskChecked, ...]:
+        return tuple(
+            VmDiskChecked(
+                disk_key=one.key,
+                file=one.file,
+                blocks=1,
+                read=1,
+                read_by="https",
+                at=datetime(2026, 11, 30, tzinfo=UTC),
+            )
+            for one in self.vm.disks
+        )
+
+    def inputs(self, **more: Any) -> FinalizeVmIn:
+        return FinalizeVmIn(**{"plan": self.plan, "vm": self.vm, "disks": self.compared, **more})
+
+    def finish(self, **more: Any) -> RestoredVm:
+        return FinalizeVm().run(self.lab.context("finalize"), self.inputs(**more), FinalizeVm.Live())
+
+    def check(self, recorded: RestoredVm | None = None, **more: Any) -> RestoredVm | None:
+        return FinalizeVm().check(self.lab.context("finalize"), self.inputs(**more), recorded)
+
+    def read(self, *paths: str) -> dict[str, Any]:
+        return properties.read(self.lab.client, vim.VirtualMachine, self.vm.moref, paths, "reading")
+
+
+Makes = Callable[..., Unfinished]
+
+
+@pytest.fixture
+def unfinished(start_vcenter: Starts, tmp_path: Path) -> Makes:
+    def make(old: dict[str, Any] | None = None, config: dict[str, Any] | None = None, **inventory: Any) -> Unfinished:
+        lab = start_vcenter(old or machine(powered_on=False), **inventory)
+        saved, path = saved_of(lab, "pgtest1")
+        point = point_in(tmp_path, {**saved, **(config or {})}, path, nvram=NVRAM)
+        planned = plan(lab, point, name="back")
+        made = CreateVm().run(lab.context("create"), CreateVmIn(plan=planned), CreateVm.Live())
+        return Unfinished(lab, planned, made)
+
+    return make
+
+
+def test_it_gets_its_name_and_loses_the_mark(unfinished: Makes) -> None:
+    made = unfinished()
+    assert "restoring" in made.read("name")["name"]
+    restored = made.finish()
+    assert made.read("name")["name"] == "back"
+    assert marks.of(made.lab.client, made.vm.moref, marks.RESTORE) is None
+    assert (restored.name, restored.powered_on) == ("back", False)
+    assert made.check(restored) == restored
+    assert made.check() is not None
+
+
+def test_nvram_lies_beside_the_vmx_and_reads_as_it_was_saved(unfinished: Makes) -> None:
+    made = unfinished(machine(firmware="efi", powered_on=False))
+    made.finish()
+    vmx = machines.vmx_file(made.lab.client, made.vm.moref)
+    (found,) = [one for one in made.lab.scratch.rglob("*.nvram") if one.stem == Path(vmx.path).stem]
+    assert found.read_bytes() == NVRAM
+
+
+def test_without_every_disk_compared_nothing_is_finished(unfinished: Makes) -> None:
+    made = unfinished(machine(disks=[disk(), disk(2001, 1)], powered_on=False))
+    other = made.compared[1].model_copy(update={"file": "[ds1] elsewhere/x.vmdk"})
+    for disks in ((), made.compared[:1], (made.compared[0], other)):
+        with pytest.raises(NotAllComparedError, match="does not get its name"):
+            made.finish(disks=disks)
+    assert "restoring" in made.read("name")["name"]
+
+
+def test_the_boot_order_names_the_new_keys(unfinished: Makes) -> None:
+    order = [
+        {"_type": "BootableEthernetDevice", "deviceKey": 4000},
+        {"_type": "BootableDiskDevice", "deviceKey": 2001},
+        {"_type": "BootableCdromDevice"},
+    ]
+    old = machine(
+        disks=[disk(), disk(2001, 1)],
+        networks=[{"network": "VM Network", "mac": "00:50:56:9a:10:01"}],
+        powered_on=False,
+    )
+    made = unfinished(old, {"bootOptions": {"_type": "BootOptions", "bootOrder": order}})
+    made.finish()
+    found = made.read("config.bootOptions")["config.bootOptions"].bootOrder
+    second = next(one for one in made.vm.disks if one.key == 2001)
+    assert [type(one).__name__.rpartition(".")[2] for one in found] == [one["_type"] for one in order]
+    assert found[1].deviceKey == second.new_key
+
+
+@pytest.mark.parametrize("was", [True, False], ids=["on", "off"])
+def test_tracking_is_as_it_was(unfinished: Makes, was: bool) -> None:
+    made = unfinished(machine(change_tracking=was, powered_on=False))
+    assert not cbt.is_on(made.lab.client, made.vm.moref)
+    made.finish()
+    assert cbt.is_on(made.lab.client, made.vm.moref) == was
+
+
+def test_a_name_that_was_taken_meanwhile_is_left_alone(unfinished: Makes) -> None:
+    made = unfinished()
+    other = made.plan.model_copy(update={"machine": made.plan.machine.model_copy(update={"name": "pgtest1"})})
+    with pytest.raises(VSphereError, match="pgtest1"):
+        made.finish(plan=other)
+    assert marks.of(made.lab.client, made.vm.moref, marks.RESTORE) == made.vm.mark
+    assert "restoring" in made.read("name")["name"]
+
+
+def test_a_vm_that_somebody_switched_on_is_not_finished(unfinished: Makes) -> None:
+    made = unfinished()
+    power.switch_on(made.lab.client, made.vm.moref, made.vm.name, made.vm.datacenter)
+    with pytest.raises(VSphereError, match="is on, before it was finished"):
+        made.finish()
+
+
+def test_it_is_switched_on_if_asked_and_a_second_run_does_nothing_else(unfinished: Makes) -> None:
+    made = unfinished()
+    assert made.finish(power_on=True).powered_on
+    assert machines.powered_on(made.lab.client, made.vm.moref)
+    assert made.finish(power_on=True).powered_on
+
+
+def test_a_crash_before_the_power_on_leaves_a_finished_vm_to_switch_on(
+    unfinished: Makes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = unfinished()
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(power, "switch_on", dies)
+        made.finish(power_on=True)
+    assert made.check(power_on=True) is None
+    assert FinalizeVm().committed(made.lab.context("finalize"), made.inputs(power_on=True))
+    assert made.finish(power_on=True).powered_on
