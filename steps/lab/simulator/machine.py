@@ -82,6 +82,10 @@ class Machine(StoredMachine):
         self.consolidation_needed = spec.consolidation_needed
         self.busy: Any = None
         self.question = Question(spec.question) if spec.question else None
+        self.custom = {
+            self.world.define(name, self.kind).key: value for name, value in spec.attributes.items()
+        }
+        """Values of custom attributes, by key."""
         self.asked = 0
         self.answer = ""
         self.place_files(spec, place)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -102,6 +103,16 @@ class Managed:
         return {wsdl: getattr(self, name) for wsdl, name in self.operation_names.items()}
 
 
+@dataclass(frozen=True)
+class CustomField:
+    """A custom attribute."""
+
+    key: int
+    name: str
+    of: Any
+    """The type of the objects that can have it; None: all."""
+
+
 class Starts(Protocol):
     """Of `Tasks`, what operations use."""
 
@@ -140,8 +151,9 @@ class World:
         self.stopping = threading.Event()
         self.clock_ahead = timedelta()
         self.started = datetime.now(UTC)
-        self.custom_fields: dict[str, int] = {}
-        """Custom attributes: their keys by name. A key is never used again."""
+        self.custom_fields: dict[int, CustomField] = {}
+        """Custom attributes by key. A key is never used again."""
+        self._last_field = 100
         self.key_provider = False
         """Whether VMs can be encrypted and have a virtual TPM."""
         self.newest_hardware = 21
@@ -171,9 +183,14 @@ class World:
             number = self._numbers[prefix]
             return str(number) if self.esxi and prefix == "vm" else f"{prefix}-{number}"
 
-    def define(self, name: str) -> None:
-        """A custom attribute, where it is not there."""
-        self.custom_fields.setdefault(name, 101 + len(self.custom_fields))
+    def define(self, name: str, of: Any) -> CustomField:
+        """A custom attribute of objects of that type (None: of all), made where it is not there."""
+        for field in self.custom_fields.values():
+            if field.name == name:
+                return field
+        self._last_field += 1
+        made = self.custom_fields[self._last_field] = CustomField(self._last_field, name, of)
+        return made
 
     def add(self, managed: Managed) -> None:
         with self.lock:

@@ -17,6 +17,7 @@ from steps.lab.simulator.access import Access
 from steps.lab.simulator.authorization import AuthorizationManager
 from steps.lab.simulator.collector import PropertyCollector
 from steps.lab.simulator.compute import Host
+from steps.lab.simulator.custom_fields import CustomFieldsManager
 from steps.lab.simulator.disk import Disk
 from steps.lab.simulator.dispatch import Dispatcher
 from steps.lab.simulator.endpoint import Endpoint
@@ -31,7 +32,6 @@ from steps.lab.simulator.objects import OPERATIONS, World
 from steps.lab.simulator.outside_writes import OutsideWrites
 from steps.lab.simulator.search_index import SearchIndex
 from steps.lab.simulator.service import (
-    CustomFieldsManager,
     ServiceInstance,
     ViewManager,
 )

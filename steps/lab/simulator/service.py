@@ -121,21 +121,3 @@ class ContainerView(Managed):
     def destroy(self, call: Call) -> None:
         self._session.owned.pop(self.moid, None)
         self.world.remove(self)
-
-
-class CustomFieldsManager(Managed):
-    """Custom attributes: of a vCenter only (API reference)."""
-
-    kind = vim.CustomFieldsManager
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world, "CustomFieldsManager")
-
-    @provides("field")
-    def fields(self) -> list[Any]:
-        return [
-            vim.CustomFieldsManager.FieldDef(
-                key=key, name=name, type=str, managedObjectType=vim.VirtualMachine
-            )
-            for name, key in self.world.custom_fields.items()
-        ]

@@ -144,6 +144,7 @@ class _Drawing(VirtualMachine):
         self.home = place.datastores[spec.datastore]
         self.stem = self.directory = safe(spec.name)
         self.settings: dict[str, Any] = {}
+        self.custom = {}
         self.tracking = spec.change_tracking
         self.disks = [
             _DrawnDisk(self, disk, f"{self.stem}_{number}" if number else self.stem)

@@ -128,7 +128,7 @@ def build(world: World, tasks: Tasks, inventory: Inventory, directory: Path, tag
     root = Folder(world, world.root_folder, "Datacenters", None, ["Folder", "Datacenter"])
     of_machines = (name for one in inventory.datacenters for vm in one.vms for name in vm.attributes)
     for name in (*inventory.attributes, *of_machines):
-        world.define(name)
+        world.define(name, vim.VirtualMachine)
     for spec in inventory.datacenters:
         made = _Made(world, tasks, root, spec, directory / "datastores", inventory.host_uuid, tagging)
         for machine in spec.vms:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from steps.lab.simulator import changes, configuration, power, reconfiguration, removal, snapshots
+from steps.lab.simulator import (
+    changes,
+    configuration,
+    custom_fields,
+    power,
+    reconfiguration,
+    removal,
+    snapshots,
+)
 from steps.lab.simulator.devices import View
 from steps.lab.simulator.machine import POWER, Machine
 from steps.lab.simulator.objects import operation, provides
@@ -70,9 +78,16 @@ class VirtualMachine(Machine):
     @provides("customValue")
     def custom_values(self) -> list[Any]:
         return [
-            vim.CustomFieldsManager.StringValue(key=self.world.custom_fields[name], value=value)
-            for name, value in self.spec.attributes.items()
+            vim.CustomFieldsManager.StringValue(key=key, value=value) for key, value in self.custom.items()
         ]
+
+    @provides("availableField")
+    def available_fields(self) -> list[Any]:
+        return custom_fields.available(self.world)
+
+    @operation("setCustomValue")
+    def set_custom_value(self, call: Call) -> None:
+        custom_fields.set_by_name(self, call)
 
     @provides("recentTask")
     def recent_tasks(self) -> list[Any]:
