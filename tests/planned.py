@@ -24,7 +24,12 @@ def planned_vm(
         "pool": "resgroup-8",
         "datastore": "ds1",
         "devices": (
-            NewDevice(key=1000, type="ParaVirtualSCSIController", controller=100, properties={"busNumber": 0}),
+            NewDevice(
+                key=1000,
+                type="ParaVirtualSCSIController",
+                controller=100,
+                properties={"busNumber": 0, "sharedBus": "noSharing"},
+            ),
         ),
         "settings": {"guestId": "debian12_64Guest", "numCPUs": 1, "memoryMB": 1024, "version": "vmx-19"},
         **machine,

@@ -210,7 +210,8 @@ class _Uploads:
                 raise StreamChangedError(disk)
             send(piece)
 
-        if write_stream(self._ctx, disk, source, within).stream.sha256 != spooled.sha256:
+        made = write_stream(self._ctx, disk, source, within).stream
+        if (made.size, made.sha256) != (spooled.size, spooled.sha256):
             raise StreamChangedError(disk)
 
 

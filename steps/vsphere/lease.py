@@ -22,7 +22,7 @@ from runner.base.units import HOUR, MINUTE, human_seconds
 from runner.base.waiting import Deadline, FirstOf, until
 from steps.vsphere import nfc, vmomi
 from steps.vsphere.client import Client
-from steps.vsphere.errors import LeaseEnded, Unreachable, VSphereError
+from steps.vsphere.errors import LeaseEnded, Unreachable, UploadRefused, VSphereError
 from steps.vsphere.faults import explain
 from steps.vsphere.nfc import Device
 from steps.vsphere.properties import read
@@ -109,14 +109,14 @@ class Lease:
                 self.raise_failure()
                 yield connection
             except (OSError, HTTPException) as error:
-                self.raise_failure()
                 said = "no byte for too long" if isinstance(error, TimeoutError) else str(error)
                 broke = Unreachable(
                     f"{self.doing} failed: the connection to the ESXi host {connection.host} broke: "
                     f"{said or type(error).__name__}"
                 )
-                self._fail(broke)
-                raise broke from error
+                raise self._cause(broke) from error
+            except UploadRefused as error:
+                raise self._cause(error) from error
             except SendenseError as error:
                 self._fail(error)
                 raise
@@ -140,7 +140,20 @@ class Lease:
                     f"{self.doing} failed: its lease has ended ({said}), and what it made with it"
                 ) from fault
 
-        return client.call(f"{verb} the lease of {self.doing}", call, repeatable=repeatable)
+        try:
+            return client.call(f"{verb} the lease of {self.doing}", call, repeatable=repeatable)
+        except LeaseEnded as ended:
+            raise self._why_ended(client, ended) from ended
+
+    def _why_ended(self, client: Client, ended: LeaseEnded) -> SendenseError:
+        """What vSphere found wrong, such as a full datastore, where it says so."""
+        fine = (vmomi.vim.fault.Timedout, vmomi.vmodl.fault.RequestCanceled)
+        doing = f"asking why the lease of {self.doing} ended"
+        try:
+            found = read(client, vmomi.vim.HttpNfcLease, self._moref, ("error",), doing).get("error")
+        except SendenseError:
+            return ended  # it is forgotten already
+        return ended if found is None or isinstance(found, fine) else explain(found, self.doing)
 
     def _await_ready(self) -> None:
         states = vmomi.vim.HttpNfcLease.State
@@ -184,6 +197,19 @@ class Lease:
                     return
         if not self._over.is_set():
             self._hang_up()
+
+    def _cause(self, error: SendenseError) -> SendenseError:
+        """Of a transfer that failed: the end of the lease, where that is what made it fail. It ends the
+        others."""
+        if self._failed is None and not self._client.stop.is_set():
+            try:
+                self.ask("looking at", lambda lease: lease.HttpNfcLeaseProgress(self.percent))
+            except (Unreachable, Interrupted):
+                pass  # the transfer's own error says more
+            except SendenseError as why:
+                error = why
+        self._fail(error)
+        return Interrupted() if self._client.stop.is_set() else self._failed or error
 
     def _is_late(self, heard: float) -> bool:
         return time.monotonic() - heard > self._timeout
