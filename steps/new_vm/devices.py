@@ -3,12 +3,12 @@ never keeps the rest from coming back (Bareos refused whole VMs for a USB device
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from pydantic import JsonValue
 
 from steps.new_vm.saved import Device, Json, Saved, number, part, text
-from steps.vsphere.vm_spec import Change, NewDevice
+from steps.vsphere.vm_spec import OWN_CONTROLLERS, Change, NewDevice
 
 SCSI = (
     "ParaVirtualSCSIController",
@@ -66,9 +66,20 @@ _Made = tuple[NewDevice | None, Change]
 def others(saved: Saved) -> tuple[tuple[NewDevice, ...], tuple[Change, ...]]:
     """All devices but disks, network adapters and the TPM; controllers first."""
     made = [_become(device) for device in saved.devices if _is_other(device)]
+    there = {*OWN_CONTROLLERS, *(device.key for device, _ in made if device is not None)}
+    made = [one if one[0] is None or _hangs(one[0], there) else _lost(*one) for one in made]
     new = [device for device, _ in made if device is not None]
     new.sort(key=lambda one: (one.controller is not None, one.key))
     return tuple(new), tuple(change for _, change in made)
+
+
+def _hangs(device: NewDevice, there: Container[int]) -> bool:
+    return device.controller is None or device.controller in there
+
+
+def _lost(device: NewDevice, change: Change) -> _Made:
+    why = "what it was attached to is not restored"
+    return None, Change(what=change.what, was=change.was, becomes="", why=why, kind="left out", warn=True)
 
 
 def _is_other(device: Device) -> bool:
