@@ -246,7 +246,11 @@ def _decide(ctx: Context, inputs: ChooseParentIn, ask: Callable[[Parent], int | 
 def _rolled_back(inputs: ChooseParentIn, below: Parent) -> str:
     """Why tracking since the parent does not tell all of it; empty where no rollback came between."""
     run = frozen_disk(inputs.snapshot, inputs.disk).rolled_back
-    return "" if run == below.rolled_back else f"a rollback (run {run}) wrote to the disk since"
+    return (
+        ""
+        if run == below.rolled_back
+        else f"a rollback (run {run}) came between, and tracking need not see that"
+    )
 
 
 def _parent(ctx: Context, inputs: ChooseParentIn, host: Host, root: str) -> Parent:

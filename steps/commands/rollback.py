@@ -31,9 +31,11 @@ from steps.commands.vm_of_point import VDDK, how_it_is_reached, uuid_of
 from steps.points import stored
 from steps.repository import reader, standing, verification_records
 from steps.repository.vm_directory import VmDirectory
+from steps.rollback import untracked
 from steps.rollback.finish_rollback import FinishRollback
 from steps.rollback.plan_rollback import PlanRollback, PlanRollbackIn
 from steps.rollback.protect_points import LASTS
+from steps.values.rollback import PlannedRollback
 from steps.values.stored_point import StoredPoint
 
 ROLLBACK_SCHEMA_VERSION = 1
@@ -129,7 +131,7 @@ def rollback(
     )
     if dry_run:
         _show(asked, file, asked.of_run(fresh=fresh))
-    _refuse(asked, file, meant, disks)
+    planned = _refuse(asked, file, meant, disks)
     if keeper is None:
         consent.agree(
             f"Lose the present state of {meant.vm.vm_name}?",
@@ -139,6 +141,8 @@ def rollback(
         )
     else:
         begun = begun or Attempt(point=meant.point.path)
+        if not begun.run and not trust_tracking:
+            _ask_no_tracking(asked, planned)
         values["present"] = _keep(asked, keeper, meant, attempts, begun)
     command_jobs.write(asked, file, "rollback", values)
     _run(asked, file, attempts)
@@ -174,20 +178,28 @@ def _show(asked: Asked, file: Path, options: Options) -> None:
     raise click.exceptions.Exit(1 if plan.problems else 0)
 
 
-def _refuse(asked: Asked, file: Path, meant: Meant, disks: tuple[int, ...]) -> None:
+def _refuse(asked: Asked, file: Path, meant: Meant, disks: tuple[int, ...]) -> PlannedRollback:
     """Before anything is changed. Raises what keeps the VM's disks from being written, and exits where the
     hosts lack what it takes."""
     with context_outside_of_runs(asked.job, "rollback", NEVER, tell_warning, asked.options.hosts) as ctx:
         inputs = PlanRollbackIn(
             vcenter=str(meant.reached["vcenter"]), vm=meant.uuid, point=meant.point, disks=disks
         )
-        PlanRollback().run(ctx, inputs, Empty())
+        planned = PlanRollback().run(ctx, inputs, Empty())
     plan = plan_job(file, asked.of_run(fresh=False), offline=False)
     for problem in plan.problems:
         print(problem, file=sys.stderr)
     if plan.problems:
         print("Nothing was changed.", file=sys.stderr)
         raise click.exceptions.Exit(1)
+    return planned
+
+
+def _ask_no_tracking(asked: Asked, planned: PlannedRollback) -> None:
+    """What is about to be written over is kept by reading all of it: were tracking asked, what it forgot
+    would be lost."""
+    with context_outside_of_runs(asked.job, "rollback", NEVER, tell_warning, asked.options.hosts) as ctx:
+        untracked.note(ctx, planned)
 
 
 def _keep(asked: Asked, keeper: Keeper, meant: Meant, attempts: Attempts, attempt: Attempt) -> str:

@@ -11,13 +11,13 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.repository import vm_lock
-from steps.rollback import at_rest
+from steps.rollback import at_rest, untracked
 from steps.rollback.going_back import NoWayBack, go_back
 from steps.rollback.logs import DiskLogs
 from steps.source.nbdkit_vddk import VddkOptions
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import BegunRollback, DiskDiffers, RollbackDisk
-from steps.vsphere import machine, marks, privileges, rolled_back
+from steps.vsphere import machine, marks, privileges
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.reconfigure import reconfigure
 from steps.vsphere.specs import options
@@ -79,10 +79,8 @@ class BeginRollback(Step[BeginRollbackIn, Empty, BegunRollback]):
         at_rest.require(client, vm.moref, {ctx.run.id}, inputs.source)
         mark = at_rest.own_mark(client, vm.moref, ctx.run.id) or marks.stamp(ctx, inputs.source)
         begun = _begun(inputs, mark)
-        uuids = [vm.disk(disk.key).backing_uuid for disk in begun.disks]
-        settings = {marks.ROLLBACK: mark}
-        if uuids:
-            settings[rolled_back.KEY] = rolled_back.read(client, vm.moref).by(ctx.run.id, uuids)
+        keys = (disk.key for disk in begun.disks)
+        settings = {marks.ROLLBACK: mark, **untracked.setting(client, vm, keys, ctx.run.id)}
         reconfigure(client, vm.moref, f"marking VM {vm.name}", extraConfig=options(settings))
         return begun
 
