@@ -186,6 +186,8 @@ def _refuse(asked: Asked, file: Path, meant: Meant, disks: tuple[int, ...]) -> P
             vcenter=str(meant.reached["vcenter"]), vm=meant.uuid, point=meant.point, disks=disks
         )
         planned = PlanRollback().run(ctx, inputs, Empty())
+        with untracked.held(ctx, planned):
+            pass  # who has it may be reading the VM now
     plan = plan_job(file, asked.of_run(fresh=False), offline=False)
     for problem in plan.problems:
         print(problem, file=sys.stderr)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from runner.step.context import Context
 from steps.repository import vm_lock
@@ -22,14 +23,20 @@ def setting(client: Client, vm: MarkedVm, keys: Iterable[int], run: str) -> dict
     return {rolled_back.KEY: rolled_back.read(client, vm.moref).by(run, uuids)} if uuids else {}
 
 
-def note(ctx: Context, planned: PlannedRollback) -> None:
-    """Before the restore point of the present state is made: what is written over is kept by reading all of
-    it, not by what tracking names. Takes the VM's lock for that moment. Raises LockedError,
-    PermissionMissing, Busy."""
-    vm, stored = planned.machine, planned.disks[0].stored
-    client, host = vcenter(ctx, vm.vcenter), ctx.host(stored.image.host)
+@contextmanager
+def held(ctx: Context, planned: PlannedRollback) -> Iterator[None]:
+    """The VM's lock in the repository, for the block. Raises LockedError where a run has it."""
+    stored = planned.disks[0].stored
     directory = posixpath.dirname(posixpath.dirname(stored.digests))
     with ctx.scope():
-        vm_lock.hold(ctx, host, directory, f"VM {vm.name}")
+        vm_lock.hold(ctx, ctx.host(stored.image.host), directory, f"VM {planned.vm.name}")
+        yield
+
+
+def note(ctx: Context, planned: PlannedRollback) -> None:
+    """Before the restore point of the present state is made: what is written over is kept by reading all of
+    it, not by what tracking names. Raises LockedError, PermissionMissing, Busy."""
+    vm, client = planned.machine, vcenter(ctx, planned.machine.vcenter)
+    with held(ctx, planned):
         settings = setting(client, vm, (disk.key for disk in planned.disks), ctx.run.id)
         reconfigure(client, vm.moref, f"noting a rollback in VM {vm.name}", extraConfig=options(settings))
