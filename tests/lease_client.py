@@ -6,6 +6,8 @@ import hashlib
 import http.client
 import ssl
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +46,16 @@ def url_of(information: Any, place: str) -> Any:
 def send(
     client: Client, url: Any, method: str, body: Any = None, **headers: str
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
-    """To a device url, whose certificate must be the one that its thumbprint names."""
+    with connected(client, url) as connection:
+        sent = {name.replace("_", "-"): text for name, text in headers.items()}
+        connection.request(method, urlsplit(url.url).path, body, sent)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer.headers
+
+
+@contextmanager
+def connected(client: Client, url: Any) -> Iterator[http.client.HTTPSConnection]:
+    """To where a device url leads, whose certificate must be the one that its thumbprint names."""
     parts = urlsplit(url.url)
     host, port = ("127.0.0.1", client.sim.port) if parts.hostname == "*" else (str(parts.hostname), parts.port)
     context = ssl.create_default_context()
@@ -54,9 +65,7 @@ def send(
         connection.connect()
         shown = connection.sock.getpeercert(binary_form=True)
         assert hashlib.sha1(shown).digest().hex(":").upper() == url.sslThumbprint
-        connection.request(method, parts.path, body, {name.replace("_", "-"): text for name, text in headers.items()})
-        answer = connection.getresponse()
-        return answer.status, answer.read(), answer.headers
+        yield connection
     finally:
         connection.close()
 

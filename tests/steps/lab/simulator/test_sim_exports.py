@@ -6,12 +6,13 @@ import hashlib
 import http.client
 import subprocess
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pyVmomi import vim
 
 from runner.base.units import MiB
-from tests.lease_client import STATE, ready, send, url_of
+from tests.lease_client import STATE, connected, ready, send, url_of
 from tests.simulation import disk, machine
 
 FIRST, SECOND = "ParaVirtualSCSIController0:0", "ParaVirtualSCSIController0:1"
@@ -96,6 +97,20 @@ def test_an_export_holds_the_vm_until_it_ends_and_leaves_it_there(off):
     assert lease.state == STATE.error
     assert send(off, url, "GET")[0] == 404
     off.wait(off.vm().PowerOnVM_Task())
+
+
+def test_a_download_breaks_off_when_its_lease_ends(simulate):
+    large = disk(2000, size="64 MiB", content={"pattern": 1})  # more than sockets hold
+    client = simulate(machine(powered_on=False, disks=[large]))
+    lease = client.vm().ExportVm()
+    url = url_of(ready(lease), FIRST)
+    with connected(client, url) as connection:
+        connection.request("GET", urlsplit(url.url).path)
+        answer = connection.getresponse()
+        answer.read(1)
+        lease.HttpNfcLeaseAbort()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            answer.read()
 
 
 def test_an_export_breaks_off_where_a_fault_says(off):
