@@ -25,8 +25,10 @@ OWN = (
     device.VirtualPS2Controller,
     device.VirtualKeyboard,
     device.VirtualPointingDevice,
+    device.VirtualVMCIDevice,
 )
-"""What every VM has once, and nobody adds."""
+"""What every VM has once, and nobody adds. So are IDE controllers by the keys that they have; with new ones,
+clients do add them (govc vm.create)."""
 
 
 def invalid(index: int, kind: Any = vim.fault.InvalidDeviceSpec, **fields: Any) -> Exception:
@@ -74,7 +76,7 @@ class DeviceChanges:
         return planned
 
     def _add(self, index: int, one: Any, planned: DiskChanges) -> None:
-        if isinstance(one, OWN):
+        if isinstance(one, OWN) or (isinstance(one, device.VirtualIDEController) and one.key >= 0):
             raise invalid(index)
         if isinstance(one, device.VirtualVideoCard):  # there is one at most
             self.devices = {

@@ -105,7 +105,9 @@ class Machine(StoredMachine):
     def happened(self, kind: Any, **fields: Any) -> None:
         """An event of this VM, of the type `kind`."""
         event: Any = vim.event
-        made = kind(template=self.spec.template, **fields)
+        made = kind(**fields)
+        if isinstance(made, event.VmEvent):
+            made.template = self.spec.template
         made.vm = event.VmEventArgument(name=self.name, vm=self.ref)
         host = self.world.find(self.host)
         if isinstance(host, Entity):

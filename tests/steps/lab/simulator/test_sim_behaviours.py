@@ -56,6 +56,11 @@ BEHAVIOURS = {
         "a lease is initializing, ready, done; without progress it times out after 300 s and its VM goes",
         {"documented", "reported", "assumed"},
     ),
+    33: (
+        "a new VM's keys are the server's; devices that every VM has and a disk's parent are refused",
+        {"documented", "assumed"},
+    ),
+    34: ("a VM that cannot be made fails in its task, and nothing is left", {"documented"}),
     36: ("unset is absent, forbidden is in missingSet, unknown or gone fails the call", {"documented"}),
     37: ("objects and updates come in pages, a token works once, a time-out is nothing", {"documented", "reported"}),
     38: ("finished tasks are forgotten; layoutEx sends no updates", {"documented", "reported"}),
@@ -68,15 +73,29 @@ BEHAVIOURS = {
     42: ("the manifest says what came in, right or wrong", {"documented"}),
     43: ("what a lease made goes with it, however it ends", {"documented", "reported", "assumed"}),
     44: ("files that are created come by PUT, disks by POST", {"reported", "assumed"}),
+    45: (
+        "a spec's devices hang on what is there; boot order, npiv and a missing image are refused",
+        {"documented", "reported"},
+    ),
+    46: (
+        "a MAC is kept if it is of its range and free; a reserved one keeps a VM from starting",
+        {"documented", "reported"},
+    ),
+    47: (
+        "turning several VMs on may succeed while they are off, and says what was not tried",
+        {"documented", "reported"},
+    ),
+    48: ("a power-on hangs until its question is answered, once", {"documented"}),
     49: (
         "a setting is read by its name; 100 objects are a page unasked; a token is its session's",
         {"documented", "reported"},
     ),
-    50: ("custom attributes have keys, and values where one was written", {"documented"}),
+    50: ("custom attributes have keys that are never used again, and values where one was written", {"documented"}),
     51: (
         "REST under /api and /rest, each with its bodies and errors; 401; 550 sessions; 429 and 503; batches leave out",
         {"documented", "reported", "assumed"},
     ),
+    52: ("VDDK's writes are refused while the VM is on, and tracking sees them or does not", {"assumed"}),
     53: (
         "events tell what became of a VM; one's own comes back with the server's key and time; filters by type id",
         {"documented"},
@@ -92,6 +111,11 @@ BEHAVIOURS = {
     57: ("100 objects are a page also where more are asked for", {"assumed"}),
     58: (
         "a VM in a vApp has no folder, a template no pool, a fault tolerance secondary role 2; config may be unset",
+        {"documented"},
+    ),
+    60: ("a reconfiguration adds, extends and removes disks and devices, all or nothing", {"documented"}),
+    61: (
+        "destroying removes the disks that are attached; what runs is neither destroyed nor unregistered",
         {"documented"},
     ),
     59: ("of what has a tag, only objects that the user may read are told", {"documented"}),

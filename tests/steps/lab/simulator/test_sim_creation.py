@@ -77,6 +77,7 @@ def test_what_a_spec_sets_its_vm_shows(made):
     assert "displayName" not in extra
 
 
+@pytest.mark.behaviour(33, "documented")
 def test_devices_of_every_kind_get_the_servers_keys(made):
     serial = device.VirtualSerialPort(
         key=-30, yieldOnPoll=True, backing=device.VirtualSerialPort.DeviceBackingInfo(deviceName="/dev/ttyS0")
@@ -130,6 +131,7 @@ def test_devices_of_every_kind_get_the_servers_keys(made):
     assert by_key[4000].backing.deviceName == "VM Network"
 
 
+@pytest.mark.behaviour(34, "documented")
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -166,6 +168,28 @@ def test_a_spec_that_cannot_be_leaves_nothing(client, made, fields, expected):
     assert sorted(client.sim.directory.rglob("*")) == before
 
 
+@pytest.mark.behaviour(33, "assumed")
+@pytest.mark.parametrize(
+    "one",
+    [
+        pytest.param(device.VirtualIDEController(key=200, busNumber=0), id="ide"),
+        pytest.param(device.VirtualPS2Controller(key=300, busNumber=0), id="ps2"),
+        pytest.param(device.VirtualPCIController(key=100, busNumber=0), id="pci"),
+        pytest.param(device.VirtualSIOController(key=400, busNumber=0), id="sio"),
+        pytest.param(device.VirtualKeyboard(key=600, controllerKey=300), id="keyboard"),
+        pytest.param(device.VirtualPointingDevice(key=700, controllerKey=300), id="pointing device"),
+        pytest.param(device.VirtualVMCIDevice(key=12000, controllerKey=100), id="vmci"),
+    ],
+)
+def test_a_device_that_every_vm_has_is_not_added(made, one):
+    """The guide says that making such a VM "usually fails" (VDDK, "Using the VirtualMachineConfigInfo"); not with which
+    fault."""
+    with pytest.raises(vim.fault.InvalidDeviceSpec) as caught:
+        made(deviceChange=[change(one)])
+    assert caught.value.deviceIndex == 0
+
+
+@pytest.mark.behaviour(34, "documented")
 def test_no_space_for_a_thick_disk_leaves_nothing(simulate):
     client = simulate(machine())
     client.sim.fault("no-space")
