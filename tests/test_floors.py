@@ -40,12 +40,12 @@ MAY_SEE: dict[str, str] = {
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
-    "steps/new_vm": "runner/base runner/hosts runner/events runner/step vsphere repository values",
+    "steps/new_vm": "runner/base runner/hosts runner/step vsphere repository values",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy stream values nbd vm points source incremental new_vm",
+    "vsphere repository qemu copy stream values nbd points source incremental new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy values nbd points source incremental",
     "steps/certify": "runner/base runner/hosts runner/events runner/step vsphere qemu copy stream values nbd source new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
@@ -60,7 +60,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "vsphere repository qemu guest values nbd vm points backup restore rollback maintain certify coverage notices metrics lab "
+    "vsphere repository qemu guest values nbd source vm points backup restore rollback maintain certify coverage notices metrics lab "
     "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from runner.app.options import Options, state_directory
+from runner.app.options import Options, read_job, state_directory
 from runner.app.runs import Result, run_job
 from runner.app.status import status_of
 from runner.cli.signals import stop_on_signals
@@ -35,7 +35,7 @@ def job_for(
     values: Mapping[str, JsonValue],
     free: Sequence[str] = (),
     *,
-    typed_as: JsonValue = None,
+    typed: Mapping[str, JsonValue] | None = None,
     fresh: bool = False,
 ) -> Path:
     """A job file that does what a command was told: `template` with `values`, and the hosts, sections and
@@ -43,12 +43,13 @@ def job_for(
     and `sweep` take it as any other; the same command gives the same file, also with other values of `free`.
     `about` (a VM, a point) stands in its name.
 
-    `typed_as`: what was on the command line in place of the values of `free`, where that may mean others
-    another day (the newest point): an unfinished run of the same command keeps what it began with, unless
+    `typed`: of variables whose values may be others another day (the newest point), what was on the command
+    line in place of them: an unfinished run of the same command keeps the values that it began with, unless
     `fresh`."""
-    path = place_of(asked, template, about, values, free, typed_as=typed_as)
-    if typed_as is not None and not fresh and unfinished(path, asked.options) is not None:
-        return path
+    path = place_of(asked, template, about, values, free, typed=typed)
+    if typed and not fresh and unfinished(path, asked.options) is not None:
+        begun = read_job(path, Options(state=asked.options.state)).vars
+        values = {**values, **{variable: begun[variable] for variable in typed if variable in begun}}
     write(asked, path, template, values)
     return path
 
@@ -68,12 +69,13 @@ def place_of(
     values: Mapping[str, JsonValue],
     free: Sequence[str] = (),
     *,
-    typed_as: JsonValue = None,
+    typed: Mapping[str, JsonValue] | None = None,
 ) -> Path:
     """Where `job_for` writes that file, whether it is there or not."""
-    fixed = {name: value for name, value in values.items() if name not in free}
-    if typed_as is not None:
-        fixed["typed"] = typed_as
+    typed = typed or {}
+    fixed = {name: value for name, value in values.items() if name not in (*free, *typed)}
+    if typed:
+        fixed["typed"] = dict(typed)
     told = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:8]
     return state_directory(asked.options) / ".commands" / f"{template}-{about}-{told}.yaml"
 

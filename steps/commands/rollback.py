@@ -109,7 +109,7 @@ def rollback(
     """
     typed: list[JsonValue] = [asked.job.file, point, [*disks], trust_tracking, discard_current]
     about = slug(posixpath.basename(point.rstrip("/")))
-    file = command_jobs.place_of(asked, "rollback", about, {}, typed_as=typed)
+    file = command_jobs.place_of(asked, "rollback", about, {}, typed={"rollback": typed})
     attempts, unfinished = Attempts(file), command_jobs.unfinished(file, asked.options)
     if fresh and not dry_run:
         if unfinished is not None:

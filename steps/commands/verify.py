@@ -88,7 +88,7 @@ def verify(
     if every:
         # Another day these are other points: an unfinished verification is resumed.
         told: list[JsonValue] = [job.file, found[0][0].path, *points, all_vms]
-        file = command_jobs.job_for(asked, "verify", "all", values, ("points",), typed_as=told, fresh=fresh)
+        file = command_jobs.job_for(asked, "verify", "all", values, typed={"points": told}, fresh=fresh)
     else:
         about = f"{layout.slug_of(posixpath.dirname(paths[0]))}-{posixpath.basename(paths[0])}"
         file = command_jobs.job_for(asked, "verify", about, values)

@@ -111,7 +111,7 @@ class Running:
     def status(self) -> JsonValue:
         return {
             "armed": dict(self.simulator.armed),
-            "snapshots": {vm.path: list(self.simulator.snapshots(vm.path)) for vm in self.record.vms},
+            "snapshots": {vm: list(names) for vm, names in self.simulator.snapshots_of_all().items()},
             "calls": dict(self.simulator.calls),
             "served": dict(self.simulator.served),
         }

@@ -328,6 +328,14 @@ class Simulator:
         with self._world.lock:
             return [snapshot.name for snapshot in self._machine(vm).snapshots]
 
+    def snapshots_of_all(self) -> dict[str, list[str]]:
+        """The same of every VM that there is now, by inventory path."""
+        with self._world.lock:
+            return {
+                vm.inventory_path: [snapshot.name for snapshot in vm.snapshots]
+                for vm in self._world.all(Machine)
+            }
+
     def disk_file(self, vm: str, key: int) -> Path:
         """The disk's flat file, which equals the guest's disk whenever the VM has no snapshot."""
         with self._world.lock:

@@ -134,7 +134,9 @@ def _refuse(machine: Machine, *, memory: bool) -> None:
     if len(machine.snapshots) >= DEEPEST:
         raise fault(vim.fault.TooManySnapshotLevels, f"Snapshots cannot be more than {DEEPEST} levels deep.")
     shared = {
-        key for key, one in machine.devices.items() if getattr(one, "sharedBus", "noSharing") != "noSharing"
+        key
+        for key, one in machine.devices.items()
+        if getattr(one, "sharedBus", None) not in (None, "noSharing")  # an NVMe controller's may be unset
     }
     for disk in machine.disks:
         on_shared_bus = disk.spec.controller in shared or (disk.spec.sharing != "none" and disk.snapshottable)

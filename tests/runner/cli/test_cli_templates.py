@@ -33,8 +33,9 @@ def test_one_shows_each_variable_with_type_default_and_meaning(
     capsys: pytest.CaptureFixture[str], template: str
 ) -> None:
     shown, _ = said(capsys, "templates", template)
+    _, _, lines = shown.partition("meaning\n")  # below the heads of the columns, of which one is a name
     for one in declared(template).values():
-        (line,) = [line for line in shown.splitlines() if line.startswith(f"{one.name} ")]
+        (line,) = [line for line in lines.splitlines() if line.startswith(f"{one.name} ")]
         assert one.about in line
         assert (" needed " in line) == one.needed
     document = json.loads(said(capsys, "templates", template, "--json")[0])

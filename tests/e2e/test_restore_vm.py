@@ -1,0 +1,202 @@
+"""A VM comes back into vCenter: by an import lease and through VDDK, byte by byte, and what was it before in all else."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.events.events import Event, NodeFinished
+from steps.lab.lab import Lab
+from steps.vsphere import marks
+from steps.vsphere.tls import sha1_thumbprint, trust
+from tests.e2e.administrator import Administrator, Place, administrator
+from tests.e2e.site import Listener, Ran, Site, disk
+from tests.vddk_library import Vddk, vddk, vddk_distribution
+
+__all__ = ["vddk", "vddk_distribution"]
+
+CONTROLLERS = [
+    {"key": 1000, "kind": "lsilogic-sas", "bus": 0},
+    {"key": 1001, "kind": "pvscsi", "bus": 1},
+    {"key": 15000, "kind": "sata", "bus": 0},
+    {"key": 31000, "kind": "nvme", "bus": 0},
+]
+FOUR = [
+    disk(2000, "5 MiB", 0, 1),
+    disk(2017, "1 MiB + 512 B", 1, 2, controller=1001),
+    disk(16000, "3 MiB", 2, 3, controller=15000),
+    {**disk(32000, "2 MiB + 1 KiB", 0, 4, controller=31000), "thin": False},
+]
+SEVEN = [disk(2000 + unit, "1 MiB", unit, 7) for unit in range(7)]
+"""Equal in all but their places and a block each, which the test writes."""
+
+INVENTORY = {
+    "datacenters": [
+        {
+            "name": "DC1",
+            "datastores": [
+                {"name": "datastore1", "kind": "vmfs", "capacity": "4 TiB"},
+                {"name": "ssd1", "kind": "vmfs", "capacity": "1 TiB"},
+                {"name": "small", "kind": "vmfs", "capacity": "2 MiB"},
+            ],
+            "networks": ["VM Network", "storage"],
+            "vms": [
+                {
+                    "name": "web",
+                    "folder": "production",
+                    "datastore": "datastore1",
+                    "firmware": "efi",
+                    "secure_boot": True,
+                    "cpus": 2,
+                    "memory": "4 GiB",
+                    "annotation": "the shop",
+                    "attributes": {"owner": "anna"},
+                    "tags": ["backup/gold"],
+                    "extra_config": {"guestinfo.password": "hunter2", "sched.cpu.latencySensitivity": "normal"},
+                    "networks": [{"network": "VM Network", "mac": "00:50:56:9a:10:01"}],
+                    "controllers": CONTROLLERS,
+                    "disks": FOUR,
+                },
+                {
+                    "name": "seven",
+                    "datastore": "datastore1",
+                    "controllers": [{"key": 1000, "kind": "pvscsi"}],
+                    "disks": SEVEN,
+                },
+                {"name": "spare", "folder": "spare", "datastore": "ssd1", "controllers": [], "disks": []},
+            ],
+        }
+    ]
+}
+
+
+@dataclass
+class Backed:
+    """A VM that was backed up, as it was then; it may be gone since."""
+
+    name: str
+    point: Path
+    disks: dict[Place, Path]
+    config: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def admin(lab: Lab) -> Iterator[Administrator]:
+    with administrator(lab) as one:
+        yield one
+
+
+def back_up(site: Site, admin: Administrator, name: str, references: Path) -> Backed:
+    ran = site.run(name, transport="https")
+    assert ran.exit_code == 0, ran.error
+    vm = admin.vm(name)
+    return Backed(name, ran.points()[-1], admin.references(vm, references), admin.config(vm))
+
+
+@pytest.fixture(scope="module")
+def web(lab: Lab, admin: Administrator, tmp_path_factory: pytest.TempPathFactory) -> Backed:
+    """Deleted in vSphere once it was backed up."""
+    backed = back_up(Site(lab, tmp_path_factory.mktemp("state")), admin, "web", tmp_path_factory.mktemp("references"))
+    admin.delete(admin.vm("web"))
+    return backed
+
+
+@pytest.fixture(scope="module")
+def seven(lab: Lab, admin: Administrator, tmp_path_factory: pytest.TempPathFactory) -> Backed:
+    for unit in range(7):
+        lab.write("seven", 2000 + unit, 0, iter([bytes([unit]) * 512]))
+    return back_up(Site(lab, tmp_path_factory.mktemp("state")), admin, "seven", tmp_path_factory.mktemp("references"))
+
+
+@dataclass
+class Restores:
+    """Runs of `template: restore-vm`, by either way."""
+
+    site: Site
+    admin: Administrator
+    vddk: Vddk
+
+    def __call__(self, backed: Backed, way: str, *listeners: Listener, **variables: Any) -> dict[str, Any]:
+        """What finalize-vm gave."""
+        ran = self.run(backed, way, *listeners, **variables)
+        assert ran.exit_code == 0, ran.error
+        return ran.output("finalize")
+
+    def run(self, backed: Backed, way: str, *listeners: Listener, **variables: Any) -> Ran:
+        of_vddk = {"vddk_libdir": str(self.vddk.libdir), "vddk_plugin": self.vddk.plugin} if way == "vddk" else {}
+        values = {"repository": "main", "point": str(backed.point), "vcenter": "lab", "transport": way, **of_vddk}
+        values |= {"spool": str(self.site.state / "spool"), **variables}
+        job = self.site.directory / "jobs" / "restore-vm.yaml"
+        document = {"version": 1, "include": "../site.yaml", "template": "restore-vm", "vars": values}
+        job.write_text(yaml.safe_dump(document))
+        return self.site.run(job, self._expect, *listeners)
+
+    def _expect(self, event: Event) -> None:
+        """The stand-in is told which VM it serves, as soon as that is there."""
+        if isinstance(event, NodeFinished) and event.node == "created":
+            self.expect(str(event.output["moref"]))
+
+    def expect(self, vm: str) -> None:
+        section, at = self.admin.client.vcenter, self.site.lab.record.vcenter
+        self.vddk.expect(
+            user=at.username,
+            password=Path(at.password_file).read_text().strip(),
+            thumbprint=sha1_thumbprint(section, trust(section)),
+            vm=f"moref={vm}",
+            snapshot="",
+            transports="nbdssl",
+            root=str(self.site.lab.directory / "vcenter" / "datastores"),
+        )
+
+
+@pytest.fixture
+def restores(site: Site, admin: Administrator, vddk: Vddk) -> Restores:
+    return Restores(site, admin, vddk)
+
+
+WAYS = pytest.mark.parametrize("way", ["lease", "vddk"])
+
+
+def differing(admin: Administrator, vm: str, backed: Backed) -> set[Place]:
+    """Places of the disks that are another there, or not there at all."""
+    found = admin.disks(vm)
+    return {
+        place
+        for place in found.keys() | backed.disks.keys()
+        if place not in found
+        or place not in backed.disks
+        or not filecmp.cmp(found[place], backed.disks[place], shallow=False)
+    }
+
+
+@WAYS
+def test_a_deleted_vm_comes_back_byte_by_byte_and_as_it_was_and_its_next_backup_is_right(
+    restores: Restores, web: Backed, admin: Administrator, way: str
+) -> None:
+    restored = restores(web, way)
+    vm = str(restored["moref"])
+    assert restored["name"] == "web"
+    assert differing(admin, vm, web) == set()
+    assert not admin.is_on(vm)
+    assert not marked(admin)
+    admin.delete(vm)
+
+
+def marked(admin: Administrator) -> list[str]:
+    return [one.name for one in marks.find(admin.client, marks.RESTORE)]
+
+
+@WAYS
+def test_seven_equal_disks_are_not_swapped_however_often_they_come_back(
+    restores: Restores, seven: Backed, admin: Administrator, way: str
+) -> None:
+    for name in ("first", "second"):
+        vm = str(restores(seven, way, name=name)["moref"])
+        assert differing(admin, vm, seven) == set()
+        admin.delete(vm)
