@@ -72,6 +72,10 @@ class VddkOptions(JobModel):
     """The port of the ESXi hosts that the bytes come from."""
 
 
+class DatastoreFull(VSphereError):
+    pass
+
+
 class OutOfBuffers(VSphereError):
     """An ESXi host has no NFC buffers left: other disks, or another product, have them."""
 
@@ -215,7 +219,7 @@ _REMEDIES: tuple[tuple[str, type[VSphereError], str], ...] = (
         SourceFailed,
         "VDDK does not read independent disks: leave it out with `skip-uncovered`",
     ),
-    ("disk is full", SourceFailed, "make room on datastore {datastore} and run the same command again"),
+    ("disk is full", DatastoreFull, "make room on datastore {datastore} and run the same command again"),
     ("write-protected", SourceFailed, "look in vSphere whether a snapshot or another VM uses the file"),
     ("already in use", Busy, "{user} has the disk open"),
     ("server could not be contacted", Unreachable, _PORTS),

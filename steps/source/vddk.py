@@ -12,6 +12,7 @@ from runner.step.context import Context
 from steps.copy.endpoint import RequestFailed
 from steps.source import nbdkit_vddk
 from steps.source.disk_file import DiskFile
+from steps.source.nbdkit_vddk import DatastoreFull
 from steps.source.open_disks import OpenDisks, Place
 from steps.source.server import SourceServer
 from steps.vsphere import machine
@@ -72,9 +73,8 @@ class VddkServer(SourceServer):
         cause = self._failure_of(stderr)
         failed = self._ctx.once(("failed requests", self._disk.endpoint), _Failed)
         request = error.verb, error.offset
-        if not isinstance(cause, PermissionMissing) and (
-            error.verb == "flush" or request not in failed.requests
-        ):
+        lasts = isinstance(cause, PermissionMissing | DatastoreFull)
+        if not lasts and (error.verb == "flush" or request not in failed.requests):
             failed.requests.add(request)
             cause.transient = True
         return cause

@@ -4,7 +4,7 @@
  * stands in the file `expected` of its libdir, lines of key=value; it then serves plain files below `root`, says which of
  * their 64 KiB chunks are holes, and fails as it is told to: `fail=open:5` or `fail=read:14010:3` (the third read; `write`
  * and `flush` likewise), `nfc=N` (only N disks may be open, counted by locks on files in libdir), `extents=no`, `crowd=yes`
- * (the disk that has the buffers is read only once another was refused them).
+ * (the disk that has the buffers is read only once another was refused them). A value `*` is any.
  *
  * What is asked of a disk is appended to the file `requests` of its libdir, a line each: `w PATH OFFSET LENGTH` in bytes,
  * `r` alike, `f PATH 0 0`. A file that a running VM writes is locked (flock, by the simulator) and does not open; one that
@@ -101,9 +101,10 @@ static const char *expected(const char *key, char *value, size_t size) {
     return value;
 }
 
+/* `*` is any. */
 static int is(const char *key, const char *given) {
     char value[4096];
-    return strcmp(expected(key, value, sizeof value), given) == 0;
+    return strcmp(expected(key, value, sizeof value), given) == 0 || strcmp(value, "*") == 0;
 }
 
 static void complain(const char *format, ...) {
@@ -190,6 +191,8 @@ char *VixDiskLib_GetErrorText(Error error, const char *locale) {
         {2, "Memory allocation failed. Out of memory"},
         {4, "A file was not found"},
         {13, "You do not have access rights to this file"},
+        {8, "An error occurred while writing a file; the disk is full. Data has not been saved. Free some disk space and "
+            "try again"},
         {15, "The file is already in use"},
         {3014, "Insufficient permissions in the host operating system"},
         {4000, "The virtual machine cannot be found"},
@@ -328,6 +331,7 @@ Error VixDiskLib_Wait(void *handle) { return 0; }
 Error VixDiskLib_Write(void *handle, uint64_t start, uint64_t count, const unsigned char *buffer) {
     Disk *disk = handle;
     Error error = due("write", ++disk->writes);
+    if (error == 5) return out_of_buffers();
     if (error) return error;
     if (!disk->writable) return NO_PERMISSION;
     if (start + count > disk->sectors) return FAIL;
