@@ -90,7 +90,8 @@ class StreamWriter:
         if capacity <= 0 or capacity % SECTOR:
             raise ValueError(f"a disk of {capacity} bytes has no whole sectors")
         self._into = write
-        self._capacity = capacity
+        self.capacity = capacity
+        """Bytes of the disk."""
         self._next = 0
         """Where the next content may begin, on the disk."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compress")
@@ -110,9 +111,9 @@ class StreamWriter:
         """Whole grains, but at the disk's end, in ascending order; what is left out, or zero, is not stored.
         `content` is copied. Raises StreamTooLongError, and what `write` raises."""
         end = offset + len(content)
-        if offset % GRAIN or offset < self._next or end > self._capacity:
-            raise ValueError(f"bytes {offset} to {end} do not follow {self._next} of {self._capacity}")
-        if end % GRAIN and end != self._capacity:
+        if offset % GRAIN or offset < self._next or end > self.capacity:
+            raise ValueError(f"bytes {offset} to {end} do not follow {self._next} of {self.capacity}")
+        if end % GRAIN and end != self.capacity:
             raise ValueError(f"bytes {offset} to {end} are not whole grains")
         self._next = end
         self._waiting.append(self._pool.submit(_compress, offset // GRAIN, bytes(content)))
@@ -129,7 +130,7 @@ class StreamWriter:
         place = self._size // SECTOR
         self._write(directory)
         self._marker(FOOTER, SECTOR)
-        self._write(header(self._capacity, place))
+        self._write(header(self.capacity, place))
         self._marker(END, 0)
         return Stream(self._size, self._sha1.hexdigest(), self._sha256.hexdigest())
 

@@ -83,7 +83,8 @@ class Upload:
     ) -> None:
         self._connection = connection
         self._told = sent
-        self._left = size
+        self.device = device
+        self.size = self.left = size
         # Chunked is not known to work (VSPHERE-2.md §9), and no client sends it.
         connection.putrequest("POST", target(device), skip_accept_encoding=True)
         connection.putheader("Content-Type", STREAM)
@@ -92,8 +93,8 @@ class Upload:
 
     def send(self, piece: bytes) -> None:
         """Raises UploadRefused where the host has answered already, OSError."""
-        self._left -= len(piece)
-        if self._left < 0:
+        self.left -= len(piece)
+        if self.left < 0:
             raise ValueError("the stream is longer than was announced")
         try:
             self._connection.send(piece)
@@ -107,8 +108,8 @@ class Upload:
 
     def finish(self) -> None:
         """Raises UploadRefused, OSError, HTTPException."""
-        if self._left:
-            raise ValueError(f"the stream is {self._left} bytes shorter than was announced")
+        if self.left:
+            raise ValueError(f"the stream is {self.left} bytes shorter than was announced")
         self._take(self._connection.getresponse())
 
     def _take(self, answer: HTTPResponse) -> None:

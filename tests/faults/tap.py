@@ -11,6 +11,8 @@ A moment is a word and a name, such as ``intent snapshot``. The words:
     doing, did             before and after a verb of the hub: ``write manifest.json``, ``run mv``, ``popen qemu-img commit``;
                            files and directories without the way to them, a run's id as ``RUN``
     copied                 ``2000:40``: 40 % of the disk 2000 is recorded as safe. The run is not held: the copy goes on
+    compressed             ``48:40``: 40 % of a disk of 48 MiB went into its stream; as `copied`
+    sent                   ``ParaVirtualSCSIController0:0:40``: 40 % of the stream of the disk there; as `copied`
 """
 
 from __future__ import annotations
@@ -24,12 +26,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from runner.base.units import MiB
 from runner.engine.checkpoint import RunState
 from runner.events.events import Bus, NodeFinished, NodeUndone
 from runner.hosts import supervisor
 from runner.hosts.ssh.host import SshHost
 from steps.incremental.disk_ledger import DiskLedger
+from steps.stream.writer import StreamWriter
 from steps.vsphere import snapshots
+from steps.vsphere.nfc import Upload
 
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
@@ -52,6 +57,8 @@ class Tap:
         _around(RunState, "save", after=lambda _, record: self._now(f"phase {record.phase}"))
         _around(Bus, "emit", after=self._told)
         _around(DiskLedger, "record", after=self._safe_now)
+        _around(StreamWriter, "put", after=self._compressed)
+        _around(Upload, "send", after=self._sent)
         for call in ("create", "remove"):
             _around(
                 snapshots,
@@ -82,14 +89,22 @@ class Tap:
         elif isinstance(event, NodeUndone):
             self._now(f"closed {event.node}")
 
+    def _compressed(self, stream: StreamWriter, offset: int, content: Any) -> None:
+        done = offset + len(content)
+        self._share_of("compressed", str(stream.capacity // MiB), 100 * done // stream.capacity)
+
+    def _sent(self, upload: Upload, piece: bytes) -> None:
+        self._share_of("sent", upload.device.place, 100 * (upload.size - upload.left) // upload.size)
+
+    def _share_of(self, word: str, name: str, share: int) -> None:
+        of, _, wanted = self._moment.rpartition(":")
+        if of == f"{word} {name}" and share >= int(wanted):
+            self._now(self._moment, hold=False)
+
     def _safe_now(self, ledger: Any, ranges: Any) -> None:
         head = ledger._head
         self._safe[head.disk_key] += sum(one.length for one in ranges)
-        share = 100 * self._safe[head.disk_key] // head.capacity
-        word, _, name = self._moment.partition(" ")
-        key, _, wanted = name.partition(":")
-        if word == "copied" and key == str(head.disk_key) and share >= int(wanted):
-            self._now(self._moment, hold=False)
+        self._share_of("copied", str(head.disk_key), 100 * self._safe[head.disk_key] // head.capacity)
 
     def _now(self, moment: str, *, hold: bool = True) -> None:
         with self._lock:
