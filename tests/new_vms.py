@@ -14,6 +14,7 @@ from steps.values.stored_point import DiskImage, StoredDisk, StoredPoint
 from steps.vsphere import machine, properties
 from steps.vsphere.configuration import as_json
 from steps.vsphere.find import find
+from steps.vsphere.vm_inventory import VmInventory
 from steps.vsphere.vmomi import vim
 from tests.chain import FIRST, manifest_of, point_name
 from tests.vcenter import Lab
@@ -37,7 +38,13 @@ def stored_disk(path: str, key: int, capacity: int, label: str, data: int | None
 
 
 def point_in(
-    directory: Path, config: dict[str, Any], path: str, keys: Sequence[int] = (), *, nvram: bytes | None = None
+    directory: Path,
+    config: dict[str, Any],
+    path: str,
+    keys: Sequence[int] = (),
+    *,
+    nvram: bytes | None = None,
+    inventory: VmInventory | None = None,
 ) -> StoredPoint:
     """Of a VM with that saved configuration, which was at the inventory path `path`."""
     disks = [one for one in config["hardware"]["device"] if one["_type"] == "VirtualDisk"]
@@ -56,6 +63,8 @@ def point_in(
     (point / "vm").mkdir(parents=True)
     (point / "manifest.json").write_bytes(dump(made))
     (point / "vm" / "config.json").write_text(json.dumps(config))
+    if inventory is not None:
+        (point / "vm" / "inventory.json").write_text(json.dumps(inventory.to_json_value()))
     if nvram is not None:
         (point / "vm" / "x.nvram").write_bytes(nvram)
     wanted = [one for one in disks if not keys or one["key"] in keys]

@@ -67,19 +67,19 @@ def others(saved: Saved) -> tuple[tuple[NewDevice, ...], tuple[Change, ...]]:
     """All devices but disks, network adapters and the TPM; controllers first."""
     made = [_become(device) for device in saved.devices if _is_other(device)]
     there = {*OWN_CONTROLLERS, *(device.key for device, _ in made if device is not None)}
-    made = [one if one[0] is None or _hangs(one[0], there) else _lost(*one) for one in made]
+    made = [one if _hangs(one[0], there) else (None, _lost(one[1])) for one in made]
     new = [device for device, _ in made if device is not None]
     new.sort(key=lambda one: (one.controller is not None, one.key))
     return tuple(new), tuple(change for _, change in made)
 
 
-def _hangs(device: NewDevice, there: Container[int]) -> bool:
-    return device.controller is None or device.controller in there
+def _hangs(device: NewDevice | None, there: Container[int]) -> bool:
+    return device is None or device.controller is None or device.controller in there
 
 
-def _lost(device: NewDevice, change: Change) -> _Made:
+def _lost(change: Change) -> Change:
     why = "what it was attached to is not restored"
-    return None, Change(what=change.what, was=change.was, becomes="", why=why, kind="left out", warn=True)
+    return Change(what=change.what, was=change.was, becomes="", why=why, kind="left out", warn=True)
 
 
 def _is_other(device: Device) -> bool:

@@ -67,8 +67,14 @@ def paired(machine: NewMachine, devices: Iterable[Any]) -> dict[int, Any]:
     by_key = {device.key: device for device in every}
     found = {_place(device, by_key): device for device in every}
     saved: tuple[NewDisk | NewDevice, ...] = (*machine.disks, *machine.devices)
-    places = {one.key: machine.place(one) for one in saved}
-    return {key: found[place] for key, place in places.items() if place in found}
+    pairs = ((one, found.get(machine.place(one))) for one in saved)
+    return {one.key: device for one, device in pairs if device is not None and _is_like(one, device)}
+
+
+def _is_like(saved: NewDisk | NewDevice, device: Any) -> bool:
+    """On a bus where vSphere gave another unit number than was asked for, another device may be at a place."""
+    kind = saved.type if isinstance(saved, NewDevice) else "VirtualDisk"
+    return type(device).__name__.rpartition(".")[2] == kind
 
 
 def _place(device: Any, by_key: Mapping[int, Any]) -> str:

@@ -139,7 +139,7 @@ class DeviceChanges:
             }
             units |= {each.unit for each in planned.after.values() if each.controller == controller.key}
             if one.unitNumber is None or one.unitNumber < 0 or (not stored and one.unitNumber in units):
-                one.unitNumber = slots.free_unit(controller, units)
+                one.unitNumber = slots.free_unit(controller, units, one)
             if one.unitNumber is None or (stored and not _fits(controller, one.unitNumber, units)):
                 raise invalid(index, property=f"deviceChange[{index}].device.unitNumber")
         if stored:

@@ -44,6 +44,18 @@ STORAGE = (
 """What disks and CD-ROM drives hang on, the key of the first one, how many it takes (govmomi,
 configspec.go)."""
 
+FIRST_UNITS: tuple[tuple[Any, int], ...] = (
+    (device.VirtualVideoCard, 0),
+    (device.VirtualSCSIController, 3),
+    (device.VirtualEthernetCard, 7),
+    (device.VirtualVMCIDevice, 17),
+    (device.VirtualUSBController, 22),
+    (device.VirtualUSBXHCIController, 23),
+    (device.VirtualSATAController, 24),
+    (device.VirtualNVMEController, 30),
+)
+"""On the PCI controller, of those that say none: kinds do not take each other's (the same dumps)."""
+
 MOST_CONTROLLERS = 4
 """Of a kind: SCSI, SATA, NVMe."""
 
@@ -84,10 +96,13 @@ def free_from(first: int, taken: Container[int]) -> int:
     return next(key for key in itertools.count(first) if key not in taken)
 
 
-def free_unit(controller: Any, units: Container[int]) -> int | None:
-    """None where it is full."""
+def free_unit(controller: Any, units: Container[int], one: Any) -> int | None:
+    """For the device `one`; None where it is full."""
     if not is_storage(controller):
-        return next(unit for unit in itertools.count(7 if controller.key == PCI else 0) if unit not in units)
+        first = next((unit for kind, unit in FIRST_UNITS if isinstance(one, kind)), 32)
+        return next(
+            unit for unit in itertools.count(first if controller.key == PCI else 0) if unit not in units
+        )
     own = getattr(controller, "scsiCtlrUnitNumber", None)
     return next((unit for unit in range(capacity(controller)) if unit not in units and unit != own), None)
 

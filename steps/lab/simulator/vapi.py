@@ -99,7 +99,8 @@ class Vapi:
             raise _Refused(404, "Not found.")
         if self._world.faults.hits("rest-forbidden"):
             raise _Refused(403, "Unable to authorize user")
-        return 200, self._tags(request, path.removeprefix(begin), wrapped=_TAGGING[begin])
+        found = self._tags(request, path.removeprefix(begin), wrapped=_TAGGING[begin])
+        return (204 if found is None and not _TAGGING[begin] else 200), found
 
     def _has(self, path: str, *, login: bool) -> bool:
         if path.startswith("/rest/"):
@@ -151,6 +152,11 @@ class Vapi:
                 return self._batch(body.get("tag_ids", []))
             case "POST", "tag-association", "list-attached-objects":
                 return self._objects(self._tag(id_))
+            case "POST", "tag-association", "list-attached-tags":
+                at = body.get("object_id", {}).get("id", "")
+                return [tag.id for tag in self._tagging.tags.values() if at in tag.objects]
+            case "POST", "tag-association", "attach":
+                return self._attach(self._tag(id_), body.get("object_id", {}))
         raise _Refused(400, "Unknown operation.")
 
     def _category(self, id_: str) -> Any:
@@ -172,6 +178,13 @@ class Vapi:
         if self._world.faults.hits("rest-partial"):
             known = known[:-1]
         return [{"tag_id": one, "object_ids": self._objects(self._tagging.tags[one])} for one in known]
+
+    def _attach(self, tag: Tag, of: Any) -> None:
+        """To one object; it may have it already (vSphere Automation API, TagAssociation)."""
+        kind, moref = str(of.get("type", "")), str(of.get("id", ""))
+        if not self._readable(kind, moref):
+            raise _Refused(403, "Unable to authorize user")
+        tag.objects[moref] = kind
 
     def _objects(self, tag: Tag) -> list[Any]:
         """Only those that the user may read (vSphere Automation API, TagAssociation)."""

@@ -16,9 +16,11 @@ from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
 from steps.values.restored_vm import RestoredVm
 from steps.values.vm_disk import VmDiskChecked
-from steps.vsphere import cbt, marks, power, properties
+from steps.vsphere import attributes, cbt, marks, power, properties, tags, vm_inventory
 from steps.vsphere import machine as machines
 from steps.vsphere.errors import VSphereError
+from steps.vsphere.find import find
+from steps.vsphere.power import NotPoweredOn
 from steps.vsphere.vmomi import vim
 from tests.new_vms import plan, point_in, saved_of
 from tests.vcenter import Lab, Starts, disk, machine, vcenters
@@ -69,7 +71,8 @@ def unfinished(start_vcenter: Starts, tmp_path: Path) -> Makes:
     def make(old: dict[str, Any] | None = None, config: dict[str, Any] | None = None, **inventory: Any) -> Unfinished:
         lab = start_vcenter(old or machine(powered_on=False), **inventory)
         saved, path = saved_of(lab, "pgtest1")
-        point = point_in(tmp_path, {**saved, **(config or {})}, path, nvram=NVRAM)
+        known = vm_inventory.of_vm(lab.client, find(lab.client, "pgtest1"))
+        point = point_in(tmp_path, {**saved, **(config or {})}, path, nvram=NVRAM, inventory=known)
         planned = plan(lab, point, name="back")
         made = CreateVm().run(lab.context("create"), CreateVmIn(plan=planned), CreateVm.Live())
         return Unfinished(lab, planned, made)
@@ -169,3 +172,76 @@ def test_a_crash_before_the_power_on_leaves_a_finished_vm_to_switch_on(
     assert made.check(power_on=True) is None
     assert FinalizeVm().committed(made.lab.context("finalize"), made.inputs(power_on=True))
     assert made.finish(power_on=True).powered_on
+
+
+def test_attributes_and_tags_come_back(unfinished: Makes) -> None:
+    old = machine(attributes={"owner": "dba", "cost centre": "42"}, tags=["backup/gold", "env/prod"], powered_on=False)
+    made = unfinished(old)
+    assert made.finish().warnings == ()
+    assert attributes.of_vm(made.lab.client, made.vm.moref) == {"owner": "dba", "cost centre": "42"}
+    assert tags.of_vm(made.lab.client, made.vm.moref) == ("backup/gold", "env/prod")
+
+
+@pytest.mark.parametrize("rest", ["api", "rest"])
+def test_both_rest_interfaces_take_a_tag_twice(unfinished: Makes, rest: str) -> None:
+    made = unfinished(machine(tags=["backup/gold"], powered_on=False), rest=rest)
+    for _ in range(2):
+        tags.attach(made.lab.client, made.vm.moref, ["backup/gold"])
+    assert tags.of_vm(made.lab.client, made.vm.moref) == ("backup/gold",)
+
+
+def test_a_tag_that_cannot_be_attached_is_a_warning_and_the_vm_is_finished(unfinished: Makes) -> None:
+    made = unfinished(machine(tags=["backup/gold"], powered_on=False))
+    made.lab.simulator.fault("rest-forbidden", 9)
+    restored = made.finish()
+    (told,) = [text for text in restored.warnings if "tags" in text]
+    assert told.startswith("tags were not attached: ")
+    assert made.read("name")["name"] == "back"
+    assert told in made.lab.warnings
+
+
+def test_a_question_that_vsphere_asks_is_said_and_the_next_run_goes_on_from_there(unfinished: Makes) -> None:
+    made = unfinished()
+    made.lab.simulator.fault("power-on-question", text="Out of space. Retry?")
+    with pytest.raises(NotPoweredOn, match=r"waits for an answer in vSphere: Out of space. Retry\? \(.*Continue"):
+        made.finish(power_on=True)
+    assert made.read("name")["name"] == "back"
+    answer(made, "Continue")
+    assert made.finish(power_on=True).powered_on
+
+
+def answer(made: Unfinished, label: str) -> None:
+    """As a person does in vSphere."""
+    question = made.read("runtime.question")["runtime.question"]
+    key = next(choice.key for choice in question.choice.choiceInfo if choice.label == label)
+
+    def work(session: Any) -> None:
+        session.object(vim.VirtualMachine, made.vm.moref).AnswerVM(questionId=question.id, answerChoice=key)
+
+    made.lab.client.call("answering", work)
+
+
+def test_a_vm_that_drs_leaves_off_is_not_called_on(unfinished: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "DEADLINE", 0.3)
+    made = unfinished()
+    made.lab.simulator.fault("power-on-late", seconds=0)
+    with pytest.raises(NotPoweredOn, match="is not on after"):
+        made.finish(power_on=True)
+
+
+def test_a_vm_that_comes_on_late_is_waited_for(unfinished: Makes) -> None:
+    made = unfinished()
+    made.lab.simulator.fault("power-on-late", seconds=0.4)
+    assert made.finish(power_on=True).powered_on
+
+
+def test_a_kept_address_that_vcenter_replaced_is_told(unfinished: Makes) -> None:
+    made = unfinished(machine(networks=[{"network": "VM Network", "mac": "00:50:56:9a:10:01"}], powered_on=False))
+    kept = tuple(
+        one.model_copy(update={"properties": {**one.properties, "macAddress": "00:50:56:9a:10:01"}})
+        if one.type == "VirtualVmxnet3"
+        else one
+        for one in made.plan.machine.devices
+    )
+    planned = made.plan.model_copy(update={"machine": made.plan.machine.model_copy(update={"devices": kept})})
+    assert any("instead of 00:50:56:9a:10:01" in text for text in made.finish(plan=planned).warnings)
