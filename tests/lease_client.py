@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import ssl
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ from tests.eventually import eventually
 from tests.simulation import Client
 
 STREAM = "application/x-vnd.vmware-streamVmdk"
+EMPTY = struct.pack(
+    "<4sIIQQQQIQQQB4sH433x", b"KDMV", 3, 0x30001, 128, 128, 0, 0, 512, 0, 0xFFFFFFFFFFFFFFFF, 1, 0, b"\n \r\n", 1
+).ljust(1024, b"\0")
+"""A disk of 64 KiB of zeroes: header and end marker."""
 STATE = vim.HttpNfcLease.State
 
 

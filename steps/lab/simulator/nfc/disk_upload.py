@@ -24,8 +24,8 @@ class DiskUpload:
         self._store = self._machine.datastore_of(self._disk)
 
     def receive(self, chunks: Iterator[bytes]) -> None:
-        """Raises StreamRefused. A disk that came in before is replaced: that a broken upload may be repeated
-        as long as the lease lasts is assumed."""
+        """Raises StreamRefused, Ended. A disk that came in before is replaced: that an upload may be repeated as
+        long as the lease lasts is assumed."""
         incoming = Incoming(chunks, self._target.algorithm)
         header = read_header(incoming)
         with self._opened(header.capacity * SECTOR) as raw:
@@ -50,6 +50,7 @@ class DiskUpload:
         """The disk's file, empty. Its capacity is the stream's, whatever the spec said (Cinder sends a dummy
         of 1 MiB)."""
         with self._world.lock:
+            self._lease.note(0)
             self._target.moved = None
             self._disk.empty(capacity)
             self._machine.touch()

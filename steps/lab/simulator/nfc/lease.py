@@ -26,6 +26,10 @@ from steps.lab.simulator.vmodl import fault, invalid_argument, vim, vmodl
 STATE = vim.HttpNfcLease.State
 
 
+class Ended(Exception):
+    """A transfer's lease is over: its connection closes without an answer (assumed)."""
+
+
 class Door(Protocol):
     """Where leases' files are transferred, as their urls say it."""
 
@@ -186,6 +190,12 @@ class Lease(Managed):
             raise fault(vim.fault.Timedout, "Operation timed out.")
         if self.state != STATE.ready:
             raise fault(vim.fault.InvalidState, "The operation is not allowed in the current state.")
+
+    def note(self, size: int) -> None:
+        """Bytes that came in or go out. Raises Ended."""
+        if self.state != STATE.ready:
+            raise Ended
+        self.transferred += size
 
     # operations
 

@@ -48,6 +48,7 @@ class Leases:
         self._world = world
         self._path = path
         self._clock = clock
+        self._leases: list[Lease] = []
         self._watcher: threading.Thread | None = None
 
     def url(self, ticket: str) -> str:
@@ -69,6 +70,7 @@ class Leases:
     def _start(self, lease: Lease, make: Make) -> Any:
         """Opens it on what `make` gives, or ends it with the vmodl fault that it raises: a client hears of
         either by the lease (API reference, ImportVApp)."""
+        self._leases.append(lease)
         threading.Thread(target=self._prepare, args=(lease, make), name=lease.moid, daemon=True).start()
         return lease.ref
 
@@ -95,22 +97,20 @@ class Leases:
         """What a url names, while its lease is ready."""
         with self._world.lock:
             self.expire()
-            for lease in self._all():
+            for lease in self._leases:
                 if lease.ticket == ticket and lease.state == STATE.ready:
                     return next(((lease, one) for one in lease.targets if one.name == name), None)
         return None
 
-    def _all(self) -> list[Lease]:
-        return list(self._world.all(Lease))
-
     def expire(self) -> None:
         """Ends what was not renewed, forgets what ended long ago."""
         with self._world.lock:
-            for lease in self._all():
+            for lease in list(self._leases):
                 if lease.late:
                     lease.time_out()
                 elif not lease.is_open and self.time() - lease.ended_at > self.remember:
                     lease.forget()
+                    self._leases.remove(lease)
 
     def _watch(self) -> None:
         """Ends leases while nobody asks for anything."""
@@ -122,7 +122,7 @@ class Leases:
         with self._world.lock:
             while not self._world.stopping.is_set():
                 self.expire()
-                ready = [lease for lease in self._all() if lease.is_open]
+                ready = [lease for lease in self._leases if lease.is_open]
                 if not ready:
                     self._watcher = None
                     return
@@ -132,5 +132,5 @@ class Leases:
     def close(self) -> None:
         """A vCenter that stops ends its sessions, and leases with them."""
         with self._world.lock:
-            for lease in self._all():
+            for lease in self._leases:
                 lease.session_ended()

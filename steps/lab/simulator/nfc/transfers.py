@@ -16,7 +16,7 @@ from http import HTTPStatus
 from steps.lab.simulator.folder import Refused, store
 from steps.lab.simulator.https_server import CHUNK, HttpsHandler
 from steps.lab.simulator.nfc.disk_upload import DiskUpload
-from steps.lab.simulator.nfc.lease import STATE, Lease
+from steps.lab.simulator.nfc.lease import Ended, Lease
 from steps.lab.simulator.nfc.leases import Leases
 from steps.lab.simulator.nfc.stream_format import GRAIN
 from steps.lab.simulator.nfc.stream_reader import StreamRefused
@@ -28,8 +28,8 @@ from steps.lab.simulator.objects import World
 STREAM = "application/x-vnd.vmware-streamVmdk"
 
 
-class Broken(Exception):
-    """The connection closes without an answer."""
+class Cut(Exception):
+    """A fault closes the connection, without an answer."""
 
 
 class Transfers:
@@ -65,7 +65,7 @@ class Transfers:
             for _ in body:
                 pass
             handler.send(HTTPStatus.INTERNAL_SERVER_ERROR, f"{refused}\n".encode(), "text/plain")
-        except Broken:
+        except (Cut, Ended):
             handler.close_connection = True
 
     def _serve(self, handler: HttpsHandler, body: Iterator[bytes]) -> None:
@@ -74,7 +74,7 @@ class Transfers:
             self._calls[f"{method} /nfc"] += 1
         if self._world.faults.hits("http-503", method):
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE)
-        if slow := self._world.faults.take("upload-slow" if method in ("POST", "PUT") else "", method):
+        if method != "GET" and (slow := self._world.faults.take("upload-slow")):
             self._world.stopping.wait(slow["seconds"])
         _, _, ticket, name = ("///" + handler.path).rsplit("/", 3)
         found = self._leases.find(ticket, name)
@@ -94,7 +94,7 @@ class Transfers:
         return handler.empty(self._put(handler, target, incoming))
 
     def _watched(self, body: Iterator[bytes], lease: Lease, target: Target) -> Iterator[bytes]:
-        """The body as long as the lease lasts, counted. Raises Broken, ConnectionError."""
+        """The body as long as the lease lasts, counted. Raises Ended, Cut, ConnectionError."""
         faults, total = self._world.faults, 0
         cut, ends = faults.take("upload-cut"), faults.take("upload-timeout")
         for chunk in body:
@@ -102,9 +102,9 @@ class Transfers:
             with self._world.lock:
                 if ends and total > ends["after"]:
                     lease.time_out()
-                if lease.state != STATE.ready or (cut and total > cut["after"]):
-                    raise Broken
-                lease.transferred += len(chunk)
+                if cut and total > cut["after"]:
+                    raise Cut
+                lease.note(len(chunk))
                 self._received[target.key] += len(chunk)
             yield chunk
 
@@ -128,9 +128,9 @@ class Transfers:
         handler.end_headers()
         for piece in _gathered(self._content(target)):
             with self._world.lock:
-                if lease.state != STATE.ready or (cut and tally.size + len(piece) > cut["after"]):
-                    raise Broken
-                lease.transferred += len(piece)
+                if cut and tally.size + len(piece) > cut["after"]:
+                    raise Cut
+                lease.note(len(piece))
                 self._served[str(target.path)] += len(piece)
             tally.note(piece)
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
