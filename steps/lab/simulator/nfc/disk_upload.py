@@ -24,8 +24,8 @@ class DiskUpload:
         self._store = self._machine.datastore_of(self._disk)
 
     def receive(self, chunks: Iterator[bytes]) -> None:
-        """Raises StreamRefused, Ended. A disk that came in before is replaced: that an upload may be repeated as
-        long as the lease lasts is assumed."""
+        """Raises StreamRefused, Ended. A disk that came in before is replaced: that an upload may be repeated
+        as long as the lease lasts is assumed."""
         incoming = Incoming(chunks, self._target.algorithm)
         header = read_header(incoming)
         with self._opened(header.capacity * SECTOR) as raw:
