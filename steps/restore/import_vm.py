@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,8 @@ from steps.vsphere.import_lease import ImportLease, Send, Sent
 
 _PIECE = MiB
 """Bytes that are read and sent at once."""
+
+_PROGRESS_INTERVAL = 0.5
 
 
 class ImportVmIn(JobModel):
@@ -181,15 +184,17 @@ class _Uploads:
             self._ctx.warn(f"the ESXi host does not say what it got of disk {key}: reading it back tells")
 
     def _upload(self, spooled: SpooledDisk, disk: StoredDisk, source: Serving) -> None:
-        done = 0
+        done, told = 0, time.monotonic()
 
         def sent(length: int) -> None:
-            nonlocal done
+            nonlocal done, told
             done += length
             with self._lock:
                 self._sent += length
                 self._lease.show(100 * self._sent // max(1, self._total))
-            self._ctx.progress(f"disk {disk.key}", "upload", done, spooled.size)
+            if (now := time.monotonic()) - told >= _PROGRESS_INTERVAL or done == spooled.size:
+                told = now
+                self._ctx.progress(f"disk {disk.key}", "upload", done, spooled.size)
 
         self._lease.upload(disk.key, spooled.size, self._feed(spooled, disk, source), sent)
 

@@ -36,6 +36,10 @@ READY_DEADLINE = 12 * HOUR
 ABORT_TIMEOUT = 30.0
 """Seconds; a lease that does not hear of it ends by itself."""
 
+JOIN_TIMEOUT = 5.0
+"""Seconds for the thread to end; it may hang in a call to a vCenter that is gone, and dies with the
+process."""
+
 SHARES = 6
 """How often within its time-out a lease hears that we are there."""
 
@@ -83,12 +87,19 @@ class Lease:
         if not done:
             self._abort()
         self._hang_up()
+        self._keeper.join(JOIN_TIMEOUT)
 
     def complete(self) -> None:
-        """Raises LeaseEnded, Unreachable: it is not known then whether it was heard."""
+        """Raises LeaseEnded, Unreachable (transient): it is not known then whether it was heard."""
         self.raise_failure()
         self._over.set()
-        self.ask("completing", lambda lease: lease.HttpNfcLeaseComplete(), repeatable=False)
+        try:
+            self.ask("completing", lambda lease: lease.HttpNfcLeaseComplete(), repeatable=False)
+        except Unreachable:
+            doing = f"looking whether {self.doing} is complete"
+            seen = read(self._client, vmomi.vim.HttpNfcLease, self._moref, ("state",), doing)
+            if seen.get("state") != vmomi.vim.HttpNfcLease.State.done:
+                raise
 
     def raise_failure(self) -> None:
         """Raises what ended the lease, Interrupted once the run was told to stop."""
@@ -116,7 +127,9 @@ class Lease:
                 )
                 raise self._cause(broke) from error
             except UploadRefused as error:
-                raise self._cause(error) from error
+                if (why := self._cause(error)) is not error:
+                    raise why from error
+                raise
             except SendenseError as error:
                 self._fail(error)
                 raise

@@ -223,6 +223,23 @@ def test_what_a_process_that_was_killed_has_left_goes_and_the_upload_starts_over
     assert one.lab.warnings[0].startswith("waiting for an import that was cut short to end in vCenter: ")
 
 
+def test_a_lease_of_which_only_the_answer_was_lost_is_complete(importing: Callable[..., Importing]):
+    one = importing()
+    one.lab.simulator.fault("lost-answer", method="HttpNfcLeaseComplete")
+    one.assert_arrived(one.run())
+    assert one.posts() == 3
+
+
+def test_a_vm_of_which_nobody_heard_goes_before_it_is_imported_again(importing: Callable[..., Importing]):
+    one = importing(lease_timeout=2)
+    one.spool_disks()
+    one.lab.simulator.fault("lost-answer", method="ImportVApp")
+    with pytest.raises(Unreachable):
+        one.run()
+    one.assert_arrived(one.run())
+    assert len(marks.find(one.lab.client, marks.RESTORE)) == 1
+
+
 def half_imported(one: Importing) -> None:
     """By a process that is gone, and whose lease nobody knows."""
     name = unfinished.interim_name(one.plan.machine.name, RUN)
