@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.hosts.secrets import resolve
+from steps.vsphere.section import VCenter
 from steps.vsphere.tls import sha1_thumbprint, trust
 from tests.vcenter import PASSWORD, USER, Lab
 
@@ -42,6 +45,18 @@ class Vddk:
             snapshot=snapshot,
             transports="nbdssl",
             root=str(lab.scratch / "vcenter" / "datastores"),
+        )
+
+    def expect_vcenter(self, section: VCenter, root: Path) -> None:
+        """Its login and certificate, for any VM that is off; its datastores are below `root`."""
+        self.expect(
+            user=section.username,
+            password=resolve(section.password, threading.Event()).reveal(),
+            thumbprint=sha1_thumbprint(section, trust(section)),
+            vm="*",
+            snapshot="",
+            transports="nbdssl",
+            root=str(root),
         )
 
     def requests(self, what: str) -> list[tuple[str, int, int]]:

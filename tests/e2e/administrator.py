@@ -92,10 +92,14 @@ def place_of(device: Any, by_key: dict[int, Any]) -> Place:
     return (type(controller).__name__.rpartition(".")[2], int(controller.busNumber), int(device.unitNumber))
 
 
-@contextmanager
-def administrator(lab: Lab) -> Iterator[Administrator]:
+def section_of(lab: Lab) -> VCenter:
+    """Its vCenter, as a job has it."""
     at = lab.record.vcenter
     value = {"server": at.server, "port": at.port, "username": at.username, "tls": {"ca": at.ca}}
-    section = VCenter.from_json_value({**value, "password": {"file": at.password_file}})
-    with Client("lab", section) as client:
+    return VCenter.from_json_value({**value, "password": {"file": at.password_file}})
+
+
+@contextmanager
+def administrator(lab: Lab) -> Iterator[Administrator]:
+    with Client("lab", section_of(lab)) as client:
         yield Administrator(lab, client)
