@@ -98,7 +98,7 @@ class ImportLease:
             entry = entries.get(self._devices[key].key)
             if entry is None:
                 silent.append(key)
-            elif why := self._difference(entry, sent):
+            elif why := difference(entry, sent):
                 raise UploadDiffersError(
                     f"disk {key} did not arrive as it was sent to the ESXi host: {why}; it is sent again"
                 )
@@ -107,16 +107,6 @@ class ImportLease:
     def complete(self) -> None:
         """The VM stays from here on. Raises LeaseEnded, Unreachable."""
         self._lease.complete()
-
-    def _difference(self, entry: Any, sent: Sent) -> str:
-        """Empty where there is none."""
-        if entry.size is not None and int(entry.size) != sent.size:
-            return f"it has {entry.size} bytes of {sent.size}"
-        told = {"sha1": str(entry.sha1 or ""), str(entry.checksumType or ""): str(entry.checksum or "")}
-        for name, digest in (("sha256", sent.sha256), ("sha1", sent.sha1)):
-            if told.get(name) and told[name].lower() != digest:
-                return f"its {name.upper()} is {told[name]}, of what was sent {digest}"
-        return ""
 
     def _ask_for_sha256(self) -> None:
         """Since 6.7 (API reference, HttpNfcLeaseSetManifestChecksumType); before, SHA-1 has to do."""
@@ -129,6 +119,17 @@ class ImportLease:
         except VSphereError as error:
             if error.transient:
                 raise
+
+
+def difference(entry: Any, sent: Sent) -> str:
+    """Of an entry of the host's manifest from what was sent; empty where there is none."""
+    if entry.size is not None and int(entry.size) != sent.size:
+        return f"it has {entry.size} bytes of {sent.size}"
+    told = {"sha1": str(entry.sha1 or ""), str(entry.checksumType or ""): str(entry.checksum or "")}
+    for name, digest in (("sha256", sent.sha256), ("sha1", sent.sha1)):
+        if told.get(name) and told[name].lower() != digest:
+            return f"its {name.upper()} is {told[name]}, of what was sent {digest}"
+    return ""
 
 
 def paired(machine: NewMachine, devices: tuple[Device, ...]) -> dict[int, Device]:
