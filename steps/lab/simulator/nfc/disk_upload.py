@@ -31,12 +31,9 @@ class DiskUpload:
         with self._opened(header.capacity * SECTOR) as raw:
             wrong = self._world.faults.take("upload-wrong")
             full = self._world.faults.take("upload-no-space")
-            with self._world.lock:
-                room = self._store.free if full is None else full["after"]
-            written = 0
             for offset, grain in read_grains(incoming, header):
-                written += len(grain)
-                if written > room:
+                self._target.written += len(grain)
+                if self._is_full() or (full and self._target.written > full["after"]):
                     self._no_space()
                 if wrong is None:
                     raw.write(offset, grain)
@@ -51,10 +48,20 @@ class DiskUpload:
         of 1 MiB)."""
         with self._world.lock:
             self._lease.note(0)
-            self._target.moved = None
+            self._target.moved, self._target.written = None, 0
+            self._lease.room.setdefault(self._store.name, self._store.free)
             self._disk.empty(capacity)
             self._machine.touch()
             return self._disk.top.raw.duplicate()
+
+    def _is_full(self) -> bool:
+        """Of what was free when the lease's first disk for that datastore came in."""
+        written = sum(
+            one.written
+            for one in self._lease.targets
+            if one.disk is not None and self._machine.datastore_of(one.disk) is self._store
+        )
+        return written > self._lease.room[self._store.name]
 
     def _no_space(self) -> None:
         """What the API says of it is in the lease; the text over HTTPS is assumed."""

@@ -68,8 +68,10 @@ class Lease(Managed):
         self._error: Any = None
         self._percent = 0
         self.transferred = 0
-        """Bytes, and at the last Progress."""
-        self._transferred_before = -1
+        """Bytes, in both directions."""
+        self._transferred_before = -1  # at the last Progress
+        self.room: dict[str, int] = {}
+        """Bytes that were free on each datastore when its first disk came in, by the datastore's name."""
         self.method, self._user = call.method, call.session.user
         call.session.owned[self.moid] = self
 

@@ -37,6 +37,8 @@ class Target:
     algorithm: str = ALGORITHMS[0]
     """Of the checksum in the manifest."""
     moved: Moved | None = None
+    written: int = 0
+    """Bytes of the disk that came in, by the upload that is under way too."""
 
     @property
     def path(self) -> Path:

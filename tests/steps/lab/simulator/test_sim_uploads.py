@@ -258,6 +258,15 @@ def test_a_disk_for_which_there_is_no_room_ends_the_lease(simulate, tmp_path, na
     assert eventually(lambda: not (tmp_path / "datastores/ds1/new").exists())
 
 
+def test_the_room_of_a_datastore_is_shared_by_the_disks_of_a_lease(simulate):
+    stores = [{"name": "ds1", "free": "3 MiB"}]
+    client = simulate(datacenters=[{"name": "DC1", "datastores": stores, "vms": [machine()]}])
+    _, information = begun(client)
+    stream = header(sectors=2 * MiB // 512) + b"".join(grain(128 * number) for number in range(32)) + END
+    url, other = (url_of(information, place) for place in (FIRST, SECOND))
+    assert [post(client, one, stream)[0] for one in (url, url, other)] == [200, 200, 500]
+
+
 def test_bytes_that_came_in_are_counted(client, content):
     _, information = begun(client)
     url = url_of(information, FIRST)
