@@ -47,12 +47,12 @@ MAY_SEE: dict[str, str] = {
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy stream values nbd points source incremental new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy values nbd points source incremental",
-    "steps/certify": "runner/base runner/hosts runner/events runner/step vsphere qemu copy stream values nbd source new_vm",
+    "steps/certify": "runner/base vsphere stream new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
     "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback points "
-    "new_vm",
+    "new_vm certify",
     "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
     "repository",
     "steps/notices": "runner/base runner/hosts runner/app coverage",

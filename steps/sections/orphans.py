@@ -23,6 +23,7 @@ from runner.hosts.stray_processes import Marked as MarkedProcess
 from runner.hosts.stray_processes import end, holder_at, look
 from runner.step.context import Context
 from runner.step.section import Kept, Orphan, Surroundings
+from steps.certify import leftovers
 from steps.new_vm import unfinished
 from steps.repository import layout, marker, reader
 from steps.repository.section import Repository
@@ -59,6 +60,8 @@ def find_orphans(ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
         client = vcenter(ctx, name)
         for marked in marks.find(client, marks.RESTORE):
             yield _machine(client, marked, kept)
+        for scratch in leftovers.found(client):
+            yield _scratch(client, scratch)
         for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
             if (owner := read_owner(snapshot.description)) is not None:
                 jobs[owner.run] = owner.job
@@ -110,6 +113,14 @@ def _machine(client: Client, vm: Marked, kept: Kept) -> Orphan:
             unfinished.destroy(client, found)
 
     return Orphan(what, mark.run, kept(mark.run, mark.job), remove, copied=True)
+
+
+def _scratch(client: Client, vm: Marked) -> Orphan:
+    """What a certify left that was killed."""
+    mark = vm.mark
+    run, stays = ("", None) if mark is None else (mark.run, leftovers.why_it_stays(mark) or None)
+    what = f"scratch VM {vm.name} ({vm.moref}) in vCenter {client.name}"
+    return Orphan(what, run, stays, lambda: leftovers.remove(client, vm))
 
 
 def _snapshot(

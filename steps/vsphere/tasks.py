@@ -3,6 +3,8 @@ asked for it named what it makes or removes, and looks for that name the next ti
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from runner.base.errors import Interrupted
 from runner.base.units import human_seconds
 from runner.base.waiting import until
@@ -26,13 +28,30 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
     Raises what the task ended with (`errors`), Gone if vCenter no longer has the task (it drops finished
     ones after a while, so the end is not known), VSphereError if it still runs then, Interrupted."""
 
-    def result() -> tuple[object] | None:
+    ended = outcome(client, task, doing, deadline)
+    if ended.fault is not None:
+        raise explain(ended.fault, doing)
+    return ended.result
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task ended with: its result, or a fault of the API."""
+
+    result: object = None
+    fault: vmomi.vmodl.MethodFault | None = None
+
+
+def outcome(client: Client, task: str, doing: str, deadline: float) -> Outcome:
+    """As `finish`, for whom the fault itself matters."""
+
+    def result() -> Outcome | None:
         seen = read(client, vmomi.vim.Task, task, ("info.state", "info.error", "info.result"), doing)
         match given(seen, "info.state", task):
             case vmomi.vim.TaskInfo.State.success:
-                return (seen.get("info.result"),)
+                return Outcome(result=seen.get("info.result"))
             case vmomi.vim.TaskInfo.State.error:
-                raise explain(given(seen, "info.error", task), doing)
+                return Outcome(fault=given(seen, "info.error", task))
         return None
 
     def late() -> VSphereError:
@@ -42,7 +61,7 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
         )
 
     try:
-        found = until(
+        return until(
             result,
             stop=client.stop,
             timeout=deadline,
@@ -54,7 +73,6 @@ def finish(client: Client, task: str, doing: str, deadline: float) -> object:
         raise Interrupted(
             f"interrupted while {doing}; vSphere continues it ({task}): run the same command again to resume"
         ) from stopped
-    return found[0]
 
 
 def running(client: Client, vm: str, doing: str) -> tuple[tuple[str, str], ...]:

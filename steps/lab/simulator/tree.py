@@ -24,7 +24,7 @@ from steps.lab.simulator.objects import World, operation, provides
 from steps.lab.simulator.soap import Call
 from steps.lab.simulator.stored_machine import Surroundings
 from steps.lab.simulator.tagging import Tagging
-from steps.lab.simulator.tasks import Tasks
+from steps.lab.simulator.tasks import Task, Tasks
 from steps.lab.simulator.thin_machine import ThinMachine
 from steps.lab.simulator.virtual_machine import VirtualMachine
 from steps.lab.simulator.vmodl import vim
@@ -47,6 +47,12 @@ class Folder(Entity):
     @provides("childEntity")
     def child_entities(self) -> list[Any]:
         return [child.ref for child in self.children]
+
+    @provides("recentTask")
+    def recent_tasks(self) -> list[Any]:
+        """Those that run: a VM that is being made is one of its folder's."""
+        tasks: list[Task] = list(self.world.all(Task))
+        return [one.ref for one in tasks if one.finished_at is None and one.info.entity == self.ref]
 
     @provides("childType")
     def child_types(self) -> list[str]:
