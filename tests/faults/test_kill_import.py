@@ -7,9 +7,9 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
 from steps.lab.sshd import Sshd
 from tests.chains import Reference
@@ -23,7 +23,7 @@ from tests.faults.victims import Zygote
 __all__ = ["INVENTORY", "point"]
 
 STEPS = (
-    Step("plan", (), "again", "again", "again"),
+    Step("plan", (), "again", "again"),
     Step("spool[*]", ("sshd", "ssh", "qemu-nbd"), "again", "again"),
     Step("created", ("sshd",), "again", "kept"),
     Step("check[*]", ("sshd", "nbdkit"), "again", "again"),
@@ -37,7 +37,7 @@ def places(share: int) -> tuple[str, ...]:
 
 
 SOME = (
-    Kill("runner", f"sent ParaVirtualSCSIController0:0:{50}", again="created"),
+    Kill("runner", "sent ParaVirtualSCSIController0:0:50", again="created"),
     Kill("runner", "acted created", kept="created"),
     Kill("runner", f"compressed {SIZES[0]}:30", again="spool[2000]"),
     Kill("group", "intent created", again="created"),
@@ -59,49 +59,25 @@ def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
     return (*kills_at(STEPS), *SOME, *random_kills(int(environment["TORTURE"])))
 
 
-def steps(point: str, name: str, spool: Path) -> list[dict[str, Any]]:
-    each = {"disk": "${{ plan.disks }}"}
-    return [
-        {"id": "point", "uses": "open-point", "with": {"repository": "main", "point": point}},
-        {"id": "plan", "uses": "plan-vm", "with": {"point": "${{ point }}", "vcenter": "lab", "name": name}},
-        {"id": "source", "uses": "serve-image", "each": each, "with": {"image": "${{ disk.stored.image }}"}},
-        {
-            "id": "spool",
-            "uses": "spool-disk",
-            "each": each,
-            "with": {"plan": "${{ plan }}", "disk": "${{ disk }}", "source": "${{ source }}", "directory": str(spool)},
-            "retries": 5,
-        },
-        {
-            "id": "created",
-            "uses": "import-vm",
-            "with": {"plan": "${{ plan }}", "disks": "${{ spool }}", "sources": "${{ source }}"},
-            "retries": 5,
-        },
-        {
-            "id": "view",
-            "uses": "open-vm-disk",
-            "each": each,
-            "with": {"vm": "${{ created }}", "disk": "${{ disk.stored }}"},
-        },
-        {
-            "id": "check",
-            "uses": "check-vm-disk",
-            "each": each,
-            "with": {"vm": "${{ created }}", "disk": "${{ disk.stored }}", "view": "${{ view }}"},
-            "retries": 5,
-        },
-        {
-            "id": "finalize",
-            "uses": "finalize-vm",
-            "with": {"plan": "${{ plan }}", "vm": "${{ created }}", "disks": "${{ check }}"},
-        },
-    ]
-
-
 @pytest.fixture
 def importing(site: Site, hub: Sshd, zygote: Zygote, point: Reference, tmp_path: Path) -> Iterator[Comeback]:
-    job = site.write_job(tmp_path.name, steps(str(point.point), tmp_path.name, tmp_path / "spool"))
+    values = {
+        "repository": "main",
+        "point": str(point.point),
+        "vcenter": "lab",
+        "name": tmp_path.name,
+        "spool": str(tmp_path / "spool"),
+        "connections": 1,
+    }
+    job = site.directory / "jobs" / f"{tmp_path.name}.yaml"
+    document = {
+        "version": 1,
+        "name": tmp_path.name,
+        "include": "../site.yaml",
+        "template": "restore-vm",
+        "vars": values,
+    }
+    job.write_text(yaml.safe_dump(document))
     scene = Comeback(site, hub, zygote, job, tmp_path / "runs")
     yield scene
     zygote.end()
