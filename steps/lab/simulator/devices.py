@@ -108,8 +108,8 @@ def controller_device(spec: ControllerSpec) -> Any:
 
 
 def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
-    """What every VM has: IDE, PS/2, PCI and SIO controllers, keyboard, pointing device, a CD-ROM drive, its
-    cards."""
+    """What every VM has: IDE, PS/2, PCI and SIO controllers, keyboard, pointing device, video card, VMCI, a
+    CD-ROM drive, its cards."""
     taken = {controller.key for controller in spec.controllers}
     ide = [
         device.VirtualIDEController(
@@ -127,6 +127,19 @@ def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
         device.VirtualKeyboard(key=600, deviceInfo=_about("Keyboard"), controllerKey=300, unitNumber=0),
         device.VirtualPointingDevice(
             key=700, deviceInfo=_about("Pointing device"), controllerKey=300, unitNumber=1
+        ),
+        device.VirtualVideoCard(
+            key=500,
+            deviceInfo=_about("Video card"),
+            controllerKey=PCI,
+            unitNumber=0,
+            videoRamSizeInKB=4096,
+            numDisplays=1,
+            useAutoDetect=False,
+            enable3DSupport=False,
+        ),
+        device.VirtualVMCIDevice(
+            key=12000, deviceInfo=_about("VMCI device"), controllerKey=PCI, unitNumber=17, id=-1
         ),
     ]
     if IDE_SECONDARY not in taken:

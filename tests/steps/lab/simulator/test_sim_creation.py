@@ -110,6 +110,7 @@ def test_devices_of_every_kind_get_the_servers_keys(made):
         500: "VirtualVideoCard",
         600: "VirtualKeyboard",
         700: "VirtualPointingDevice",
+        12000: "VirtualVMCIDevice",
         1000: "ParaVirtualSCSIController",
         1002: "VirtualLsiLogicSASController",
         15000: "VirtualAHCIController",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import nbd
@@ -29,7 +31,8 @@ def opened(client: Client, vddk: Vddk) -> Iterator[nbd.NBD]:
     moref, thumbprint = f"moref={client.vm()._moId}", ":".join(["00"] * 20)
     root = str(client.sim.directory / "datastores")
     vddk.expect(user=USER, password=PASSWORD, thumbprint=thumbprint, vm=moref, snapshot="", transports="", root=root)
-    socket, password = vddk.libdir / "nbd.sock", vddk.libdir / "password"
+    short = tempfile.TemporaryDirectory()  # a socket's path has 107 bytes at most
+    socket, password = Path(short.name) / "nbd.sock", vddk.libdir / "password"
     password.write_text(PASSWORD)
     login = ("server=127.0.0.1", f"user={USER}", f"password=+{password}", f"vm={moref}", f"thumbprint={thumbprint}")
     argv = ["nbdkit", "-f", "-U", str(socket), vddk.plugin, f"libdir={vddk.libdir}", *login, "[ds1] db/db.vmdk"]
@@ -44,7 +47,7 @@ def opened(client: Client, vddk: Vddk) -> Iterator[nbd.NBD]:
     finally:
         child.terminate()
         child.wait(20)
-        socket.unlink(missing_ok=True)
+        short.cleanup()
 
 
 def areas(client: Client, change_id: str) -> list[tuple[int, int]]:
