@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -47,7 +48,7 @@ def job_for(
     line in place of them: an unfinished run of the same command keeps the values that it began with, unless
     `fresh`."""
     path = place_of(asked, template, about, values, free, typed=typed)
-    if typed and not fresh and unfinished(path, asked.options) is not None:
+    if typed and not fresh and unfinished(path, asked.of_run(fresh=False)) is not None:
         begun = read_job(path, Options(state=asked.options.state)).vars
         values = {**values, **{variable: begun[variable] for variable in typed if variable in begun}}
     write(asked, path, template, values)
@@ -80,11 +81,11 @@ def place_of(
     return state_directory(asked.options) / ".commands" / f"{template}-{about}-{told}.yaml"
 
 
-def unfinished(job: Path, options: Options) -> str | None:
+def unfinished(job: Path | Job, options: Options) -> str | None:
     """The id of its unfinished run; None for none, and where there is no such file."""
-    if not job.exists():
+    if isinstance(job, Path) and not job.exists():
         return None
-    newest = status_of(job, Options(state=options.state)).runs[-1:]
+    newest = status_of(job, replace(options, typed="", placed=None, fresh=False)).runs[-1:]
     return next((record.id for record in newest if record.is_unfinished), None)
 
 

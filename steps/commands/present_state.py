@@ -105,7 +105,8 @@ def _is_into(job: Job, place: Place) -> bool:
 def keep(asked: Asked, keeper: Keeper, directory: str, attempts: Attempts, attempt: Attempt) -> str:
     """The path of the restore point of the present state, in the VM's `directory`: the one that the first try
     of this command made, or a new one. Exits with the code of the backup where that fails."""
-    if (made := _made_by(asked, directory, attempt.run)) is not None:
+    is_over = bool(attempt.run) and command_jobs.unfinished(keeper.job, keeper.options) != attempt.run
+    if is_over and (made := _made_by(asked, directory, attempt.run)) is not None:
         return made
     print(f"The present state is kept first: {keeper.told} makes a restore point of it.", file=sys.stderr)
     begun: list[RunStarted] = []
@@ -129,8 +130,6 @@ def keep(asked: Asked, keeper: Keeper, directory: str, attempts: Attempts, attem
 
 
 def _made_by(asked: Asked, directory: str, run: str) -> str | None:
-    if not run:
-        return None
     with asked.places() as places:
         (place,) = (one for one in places if directory.startswith(f"{one.path}/"))
         return vm_place.point_of_run(place.host, directory, run)

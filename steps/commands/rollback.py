@@ -42,6 +42,17 @@ ROLLBACK_SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
+class Told:
+    """On the command line."""
+
+    point: str
+    disks: tuple[int, ...]
+    trust_tracking: bool
+    discard_current: bool
+    yes: bool
+
+
+@dataclass(frozen=True)
 class Meant:
     """What was found of what was asked for."""
 
@@ -107,45 +118,57 @@ def rollback(
     POINT is a restore point's name or any unambiguous prefix of it, VM/POINT, or its path; VM, VM/latest, or
     latest where there is one VM, is the newest good point.
     """
+    told = Told(point, disks, trust_tracking, discard_current, yes)
     typed: list[JsonValue] = [asked.job.file, point, [*disks], trust_tracking, discard_current]
     about = slug(posixpath.basename(point.rstrip("/")))
     file = command_jobs.place_of(asked, "rollback", about, {}, typed={"rollback": typed})
-    attempts, unfinished = Attempts(file), command_jobs.unfinished(file, asked.options)
-    if fresh and not dry_run:
+    attempts = Attempts(file)
+    unfinished = command_jobs.unfinished(file, asked.of_run(fresh=False))
+    if dry_run:
+        if unfinished is None or fresh:
+            _write(asked, file, told, None if fresh else attempts.read())
+        _show(asked, file, asked.of_run(fresh=fresh))
+    if fresh:
         if unfinished is not None:
             _discard(asked, file, unfinished)
         attempts.forget()
-        unfinished = None
-    if unfinished is not None and not fresh:
-        if dry_run:
-            _show(asked, file, asked.of_run(fresh=False))
-        _run(asked, file, attempts)
-    begun = None if fresh else attempts.read()
-    meant = _meant(asked, point if begun is None else begun.point, disks)
-    values = meant.values(disks, trust_tracking=trust_tracking)
-    keeper = (
-        None if discard_current else present_state.keeper_of(asked, meant.place, meant.vm, _to_keep(meant))
-    )
+    if unfinished is None or fresh:
+        _begin(asked, file, told, attempts)
+    _run(asked, file, attempts)
+
+
+def _write(
+    asked: Asked, file: Path, told: Told, begun: Attempt | None
+) -> tuple[Meant, Keeper | None, dict[str, JsonValue]]:
+    """The job file, as it is before the present state is kept; with what was found for it. `begun`: an
+    earlier try of the same command, which stays with its point."""
+    meant = _meant(asked, told.point if begun is None else begun.point, told.disks)
+    values = meant.values(told.disks, trust_tracking=told.trust_tracking)
+    keeper = None
+    if not told.discard_current:
+        keeper = present_state.keeper_of(asked, meant.place, meant.vm, _to_keep(meant))
     command_jobs.write(
         asked, file, "rollback", {**values, "kept_by": None if keeper is None else keeper.told}
     )
-    if dry_run:
-        _show(asked, file, asked.of_run(fresh=fresh))
-    planned = _refuse(asked, file, meant, disks)
-    if keeper is None:
-        consent.agree(
-            f"Lose the present state of {meant.vm.vm_name}?",
-            given=yes,
-            option="--yes",
-            untouched="nothing was done",
-        )
-    else:
-        begun = begun or Attempt(point=meant.point.path)
-        if not begun.run and not trust_tracking:
+    return meant, keeper, values
+
+
+def _begin(asked: Asked, file: Path, told: Told, attempts: Attempts) -> None:
+    """Refuses, keeps the present state, and leaves the job file that puts the disks back."""
+    begun = attempts.read()
+    meant, keeper, values = _write(asked, file, told, begun)
+    # A run that keeps the present state was begun: what is on the VM now is that run's.
+    if begun is None or not begun.run:
+        planned = _refuse(asked, file, meant, told.disks)
+        if keeper is None:
+            question = f"Lose the present state of {meant.vm.vm_name}?"
+            consent.agree(question, given=told.yes, option="--yes", untouched="nothing was done")
+        elif not told.trust_tracking:
             _ask_no_tracking(asked, planned)
+    if keeper is not None:
+        begun = begun or Attempt(point=meant.point.path)
         values["present"] = _keep(asked, keeper, meant, attempts, begun)
     command_jobs.write(asked, file, "rollback", values)
-    _run(asked, file, attempts)
 
 
 def _meant(asked: Asked, point: str, disks: tuple[int, ...]) -> Meant:

@@ -6,9 +6,7 @@ import posixpath
 from typing import Annotated
 
 from runner.base.model import HOW, HostName, JobModel
-from runner.events.check_results import observe
 from runner.step.context import Context
-from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.repository import vm_lock
 from steps.rollback import at_rest, untracked
@@ -17,7 +15,7 @@ from steps.rollback.logs import DiskLogs
 from steps.source.nbdkit_vddk import VddkOptions
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import BegunRollback, DiskDiffers, RollbackDisk
-from steps.vsphere import machine, marks, privileges
+from steps.vsphere import machine, marks
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.reconfigure import reconfigure
 from steps.vsphere.specs import options
@@ -58,7 +56,6 @@ class BeginRollback(Step[BeginRollbackIn, Empty, BegunRollback]):
     )
     errors = (
         "the VM runs by now, or has snapshots (nothing is written)",
-        "the account may not change the VM's advanced settings",
         "discarded: what the disks had before was not kept",
         "discarded: the VM has not the run's mark any more",
     )
@@ -107,20 +104,6 @@ class BeginRollback(Step[BeginRollbackIn, Empty, BegunRollback]):
                 go_back(ctx, vm, disk, disk.present, inputs.host, inputs.vddk)
                 DiskLogs(ctx, vm, disk.stored).untouch()
             marks.remove(client, vm.moref, marks.ROLLBACK)
-
-    def preflight(
-        self, ctx: Context | None, known: Known[BeginRollbackIn, BegunRollback]
-    ) -> Preflight[BegunRollback]:
-        if ctx is None or known.inputs is None or known.out is not None:
-            return Preflight()
-        inputs, client = known.inputs, vcenter(ctx, known.inputs.vm.vcenter)
-        vm = inputs.vm
-        permitted = observe(
-            f"VM {vm.name}",
-            "privileges to mark it",
-            lambda: privileges.require(client, privileges.to_mark(vm.moref, vm.name)),
-        )
-        return Preflight(observations=(permitted,))
 
     def retained(self, ctx: Context, inputs: BeginRollbackIn, out: BegunRollback) -> Retained:
         return Retained(

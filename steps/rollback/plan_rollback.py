@@ -20,7 +20,7 @@ from steps.rollback.pairing import NotPaired, Pair, pairs
 from steps.values.created_vm import CreatedDisk, MarkedVm
 from steps.values.rollback import PlannedRollback, RollbackDisk
 from steps.values.stored_point import StoredDisk, StoredPoint
-from steps.vsphere import find, machine, marks, snapshots
+from steps.vsphere import find, machine, marks, privileges, snapshots
 from steps.vsphere.attached import NotReady
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone
@@ -61,6 +61,7 @@ class PlanRollback(Step[PlanRollbackIn, Empty, PlannedRollback]):
     errors = (
         "the VM is not in the vCenter (restore --to-vcenter makes a new one)",
         "the VM runs, is suspended, has snapshots, or another run works on it",
+        "the account lacks privileges on the VM or the vCenter (all of them are named)",
         "a disk was added, removed, exchanged, or grown since the restore point",
         "a disk is based on another file, as of a linked clone",
         "the restore point of the present state has not the VM's disks",
@@ -86,6 +87,7 @@ class PlanRollback(Step[PlanRollbackIn, Empty, PlannedRollback]):
         moref = _find(client, inputs)
         at_rest.require(client, moref, _own(ctx), source_of(inputs.point))
         seen = machine.describe(client, moref)
+        privileges.require(client, privileges.to_roll_back(client, moref, seen.vm.name))
         found = pairs(seen.vm.name, inputs.point, seen.disks, seen.uncovered, chosen=bool(inputs.disks))
         frozen = {disk.key: disk for disk in snapshots.foreseen(client, moref)}
         _refuse_deltas(client, seen, found, frozen)

@@ -32,8 +32,15 @@ VDDK = ("Global.DisableMethods", "Global.EnableMethods")
 """On the vCenter, for VDDK (same page as `BACKUP`): without them it says that the host is not licensed."""
 
 
-MARK = ("VirtualMachine.Config.AdvancedConfig",)
-"""On a VM, to change its advanced settings (API reference, ReconfigVM_Task)."""
+ROLLBACK = (
+    "VirtualMachine.Config.AdvancedConfig",
+    "VirtualMachine.Provisioning.DiskRandomAccess",
+    "VirtualMachine.Provisioning.DiskRandomRead",
+    "VirtualMachine.Provisioning.GetVmFiles",
+    "VirtualMachine.Provisioning.PutVmFiles",
+)
+"""On the VM whose disks are put back: to mark it (API reference, ReconfigVM_Task), and to read and write its
+disks over VDDK."""
 
 EXPORT = ("VApp.Export",)
 """On a VM, for an export lease (pyVmomi's type metadata of ExportVm)."""
@@ -57,8 +64,9 @@ def on_vcenter(client: Client) -> tuple[Wanted, ...]:
     return (Wanted(vmomi.vim.Folder, find.root(client), "the vCenter's root folder", VDDK),)
 
 
-def to_mark(moref: str, name: str) -> tuple[Wanted, ...]:
-    return (Wanted(vmomi.vim.VirtualMachine, moref, f"VM {name}", MARK),)
+def to_roll_back(client: Client, moref: str, name: str) -> tuple[Wanted, ...]:
+    """A VM's disks over VDDK."""
+    return (Wanted(vmomi.vim.VirtualMachine, moref, f"VM {name}", ROLLBACK), *on_vcenter(client))
 
 
 def to_export(moref: str, name: str) -> tuple[Wanted, ...]:

@@ -13,6 +13,7 @@ A moment is a word and a name, such as ``intent snapshot``. The words:
     copied                 ``2000:40``: 40 % of the disk 2000 is recorded as safe. The run is not held: the copy goes on
     compressed             ``48:40``: 40 % of a disk of 48 MiB went into its stream; as `copied`
     sent                   ``ParaVirtualSCSIController0:0:40``: 40 % of the stream of the disk there; as `copied`
+    written                the same, of a disk of a VM in vSphere
 """
 
 from __future__ import annotations
@@ -103,8 +104,12 @@ class Tap:
 
     def _safe_now(self, ledger: Any, ranges: Any) -> None:
         head = ledger._head
+        if self._moment.startswith("written ") and ":[" not in head.image:  # ``prod:vm-16:[ds1] db/db.vmdk``
+            return
         self._safe[head.disk_key] += sum(one.length for one in ranges)
-        self._share_of("copied", str(head.disk_key), 100 * self._safe[head.disk_key] // head.capacity)
+        share = 100 * self._safe[head.disk_key] // head.capacity
+        self._share_of("copied", str(head.disk_key), share)
+        self._share_of("written", str(head.disk_key), share)
 
     def _now(self, moment: str, *, hold: bool = True) -> None:
         with self._lock:

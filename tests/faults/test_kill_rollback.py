@@ -1,0 +1,170 @@
+"""A rollback is killed at every kind of moment; the same command finishes it, or it is discarded and the VM is as before."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from steps.vsphere import marks
+from tests.estate import restored
+from tests.faults.disks import SEED
+from tests.faults.moments import Kill, Step, kills_at
+from tests.faults.victims import Zygote
+from tests.rollbacks import SIZES, Rolling, parts_that_differ, rolling
+from tests.vddk_library import Vddk, vddk, vddk_distribution
+
+__all__ = ["vddk", "vddk_distribution"]
+
+STEPS = (
+    Step("point", (), "again", "again", "again"),
+    Step("present", (), "again", "again", "again"),
+    Step("plan", (), "again", "again", "again"),
+    Step("protect", (), "again", "again"),
+    Step("compare[*]", (), "again", "again"),
+    Step("begin", (), "again", "kept"),
+    Step("write[*]", (), "again", "again"),
+    Step("check[*]", (), "again", "again"),
+    Step("finish", (), "again", "kept"),
+)
+KEPT_FIRST = ("opened reserve", "asked create", "copied 2000:30", "acted publish", "phase unwinding", "phase finished")
+"""Moments of the backup that keeps the present state."""
+
+SOME = ("acted publish", "written 2000:20", "acted finish")
+DISCARDED = ("written 2000:20", "acted begin", "intent check[2000]")
+
+
+def chosen(environment: Mapping[str, str]) -> tuple[str, ...]:
+    if "TORTURE" not in environment:
+        return SOME
+    every = (kill for kill in kills_at(STEPS) if kill.what == "runner" and "2002" not in kill.moment)
+    chance = random.Random(SEED)
+    shares = (chance.randrange(1, 80) for _ in range(int(environment["TORTURE"])))
+    return (*KEPT_FIRST, *(kill.moment for kill in every), *(f"written 2000:{share}" for share in shares))
+
+
+@dataclass
+class Killed:
+    """The VM and its rollback, in processes of their own."""
+
+    vm: Rolling
+    zygote: Zygote
+    directory: Path
+    said: str = ""
+
+    def command(self, *argv: str, moment: str = "") -> int:
+        """Killed at the moment, or run to its end; its exit code."""
+        victim = self.zygote.start(self.directory, [*argv, "--state", str(self.vm.state)], moment)
+        if moment:
+            assert victim.reached(), f"it ended before {moment}: {victim.said()}"
+            os.kill(victim.pid, signal.SIGKILL)
+            victim.go_on()
+        code = victim.ended()
+        self.said = victim.said()
+        assert "Traceback" not in self.said, self.said
+        return code
+
+    def rollback(self, *options: str, moment: str = "") -> int:
+        return self.command("rollback", str(self.vm.job), self.vm.point.name, *options, moment=moment)
+
+    @property
+    def run(self) -> str:
+        """Whose mark the VM has."""
+        mark = marks.read_mark(self.vm.setting(marks.ROLLBACK))
+        assert mark is not None
+        return mark.run
+
+    def abandon(self, run: str, moment: str = "") -> int:
+        (file,) = (self.vm.state / ".commands").glob("rollback-*.yaml")
+        return self.command("sweep", str(file), "--abandon", run, moment=moment)
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    with Zygote() as zygote:
+        yield zygote
+
+
+@pytest.fixture
+def killed(tmp_path: Path, vddk: Vddk, zygote: Zygote) -> Iterator[Killed]:
+    with rolling(tmp_path, vddk) as made:
+        yield Killed(made, zygote, tmp_path / "runs")
+        zygote.end()
+
+
+def assert_rolled_back(killed: Killed, before: dict[int, bytes]) -> None:
+    vm = killed.vm
+    assert vm.live() == vm.then()
+    assert not vm.is_marked
+    assert len(vm.points()) == 2, "the present state was kept twice"
+    point, present = vm.points()
+    assert {key: restored(present, key, vm.state / "raw") for key in SIZES} == before
+    assert vm.protected() == {point.name, present.name}
+
+
+def assert_as_before(killed: Killed, before: dict[int, bytes]) -> None:
+    """And the next backup is right."""
+    vm = killed.vm
+    assert vm.live() == before
+    assert not vm.is_marked
+    made = vm.estate.backup(vm.job)
+    assert {key: restored(made, key, vm.state / "raw") for key in SIZES} == before
+
+
+@pytest.mark.parametrize("moment", chosen(os.environ), ids=lambda moment: str(Kill("runner", moment)))
+def test_a_killed_rollback_is_finished_by_the_same_command(killed: Killed, moment: str) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment=moment) == -9
+    assert killed.rollback() == 0, killed.said
+    assert_rolled_back(killed, before)
+    then = killed.vm.then()
+    assert killed.vm.written() == {key: parts_that_differ(then[key], before[key]) for key in SIZES}
+
+
+@pytest.mark.parametrize("moment", DISCARDED if "TORTURE" in os.environ else DISCARDED[:1])
+def test_a_rollback_that_is_discarded_goes_back_to_the_present_state(killed: Killed, moment: str) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment=moment) == -9
+    assert killed.command("run", str(killed.vm.job)) == 1, "what is half rolled back was backed up"
+    assert f"it is half rolled back by run {killed.run}" in killed.said
+    assert killed.abandon(killed.run) == 0, killed.said
+    assert_as_before(killed, before)
+
+
+@pytest.mark.slow
+def test_a_discarding_that_is_killed_and_that_fails_is_finished_by_the_same_command(killed: Killed) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment="done write[2000]") == -9
+    run = killed.run
+    assert killed.abandon(run, moment="dropped write[2000]") == -9
+    killed.vm.vddk.expect(fail="write:14010:2")
+    assert killed.abandon(run) == 1
+    assert killed.vm.is_marked
+    killed.vm.vddk.expect(fail="")
+    assert killed.abandon(run) == 0, killed.said
+    assert_as_before(killed, before)
+
+
+@pytest.mark.slow
+def test_discarded_halfway_it_can_be_finished_all_the_same(killed: Killed) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment="done write[2000]") == -9
+    assert killed.abandon(killed.run, moment="dropped write[2000]") == -9
+    assert killed.rollback() == 0, killed.said
+    assert_rolled_back(killed, before)
+
+
+def test_what_was_not_kept_can_only_be_finished(killed: Killed) -> None:
+    killed.vm.change()
+    assert killed.rollback("--discard-current", "--yes", moment="written 2000:20") == -9
+    assert killed.abandon(killed.run) == 1
+    assert "had before was not kept (--discard-current)" in killed.said
+    assert killed.vm.is_marked
+    assert killed.rollback("--discard-current", "--yes") == 0, killed.said
+    assert killed.vm.live() == killed.vm.then()
+    assert not killed.vm.is_marked
