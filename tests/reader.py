@@ -19,6 +19,7 @@ import yaml
 
 from steps.lab.lab import Lab
 from steps.lab.record import VCenterAt
+from tests.e2e.administrator import administrator
 from tests.pages import QUESTION, ROOT, Block, Command, alike, blocks, commands, matches, not_run
 from tests.terminal import answered
 
@@ -138,7 +139,16 @@ class Reader:
                 *self._validate([block for block in found if block.kind == "yaml"]),
                 *(f"{page.name}:{block.line}: {wrong}" for block in found for wrong in self._try(block)),
             ]
+            self._delete_restored()
         return self.found[page]
+
+    def _delete_restored(self) -> None:
+        """VMs that a page has restored: the next one counts those that there were."""
+        known = {vm.name for vm in self.lab.record.vms}
+        with administrator(self.lab) as one:
+            for name in one.names():
+                if name not in known:
+                    one.delete(one.vm(name))
 
     def _validate(self, samples: list[Block]) -> Iterator[str]:
         """All of a page at once; those that have mistakes are for a command of the page."""

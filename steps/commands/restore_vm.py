@@ -55,7 +55,8 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "help": "Connect what was on network OLD to NEW; may be repeated.",
         },
     ),
-    ("--thin/--thick", {"default": None, "help": "How disks are provisioned.  [default: as each was]"}),
+    ("--thin", {"is_flag": True, "help": "Provision all disks thin.  [default: as each was]"}),
+    ("--thick", {"is_flag": True, "help": "Provision all disks thick."}),
     (
         "--keep-identity",
         {"is_flag": True, "help": "Keep MAC addresses and uuids, where no other VM has them."},
@@ -92,7 +93,7 @@ def vm_options(function: Callable[..., None]) -> Callable[..., None]:
 def refuse(options: Mapping[str, Any]) -> None:
     """Raises UsageError for one that was given."""
     for name, _ in _OPTIONS:
-        value = options[name.split("/")[0].removeprefix("--").replace("-", "_")]
+        value = options[name.removeprefix("--").replace("-", "_")]
         if value is not None and value is not False and value != ():
             raise click.UsageError(f"{name} is of a VM: leave it out with --to, or give --to-vcenter")
 
@@ -101,7 +102,8 @@ def taken(options: Mapping[str, Any]) -> NewVm:
     """Raises UsageError for what contradicts itself."""
     if options["pool"] and options["cluster"]:
         raise click.UsageError("a cluster is a pool of its own: give --pool or --cluster")
-    thin = options["thin"]
+    if options["thin"] and options["thick"]:
+        raise click.UsageError("disks are thin or thick: give --thin or --thick")
     datastores = [_pair("--datastore", one) for one in options["datastore"]]
     everywhere = [name for key, name in datastores if key is None]
     if len(everywhere) > 1:
@@ -114,7 +116,7 @@ def taken(options: Mapping[str, Any]) -> NewVm:
         "datastore": everywhere[0] if everywhere else None,
         "datastores": {_key(key): name for key, name in datastores if key is not None},
         "networks": dict(_network(one) for one in options["network"]),
-        "provisioning": None if thin is None else "thin" if thin else "thick",
+        "provisioning": next((name for name in ("thin", "thick") if options[name]), None),
         "identity": "keep" if options["keep_identity"] else None,
         "tpm": options["tpm"],
         "power_on": options["power_on"] or None,
