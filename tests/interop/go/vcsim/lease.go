@@ -52,6 +52,9 @@ type pool struct {
 }
 
 func (p *pool) ImportVApp(ctx *simulator.Context, request *types.ImportVApp) soap.HasFault {
+	if spec, ok := request.Spec.(*types.VirtualMachineImportSpec); ok {
+		spec.ConfigSpec.DeviceChange = withoutVideo(spec.ConfigSpec.DeviceChange)
+	}
 	answer := p.ResourcePool.ImportVApp(ctx, request)
 	body, ok := answer.(*methods.ImportVAppBody)
 	if !ok || body.Res == nil {
@@ -79,6 +82,17 @@ func (p *pool) ImportVApp(ctx *simulator.Context, request *types.ImportVApp) soa
 	ctx.Session.Put(made)
 	leases.Store(made.Self.Value, made)
 	return answer
+}
+
+// vcsim refuses a second video card beside the one that it gives each VM; other clients send theirs, so a vCenter seems to take it.
+func withoutVideo(changes []types.BaseVirtualDeviceConfigSpec) []types.BaseVirtualDeviceConfigSpec {
+	kept := []types.BaseVirtualDeviceConfigSpec{}
+	for _, one := range changes {
+		if _, ok := one.GetVirtualDeviceConfigSpec().Device.(*types.VirtualMachineVideoCard); !ok {
+			kept = append(kept, one)
+		}
+	}
+	return kept
 }
 
 // ParaVirtualSCSIController0, as users of a real vCenter report it.

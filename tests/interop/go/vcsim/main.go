@@ -5,9 +5,9 @@
 // It prints the port that it listens on, at loopback only, and ends with its standard input. DIRECTORY is for what is being uploaded.
 //
 // What vcsim 0.24.2 does by itself: sessions, inventory, property collector, tasks, snapshots in the inventory, CreateVM_Task,
-// ImportVApp, leases, /folder from real files. What is added here: bytes in its VMs' disks (its own are empty files), and leases that
-// keep what is uploaded (it discards that), say which disk is which as a vCenter does, and have a manifest. An uploaded stream becomes
-// the disk by `qemu-img convert`, which is nobody's of ours.
+// ImportVApp, leases, /folder from real files. What is added here: bytes in its VMs' disks (its own are empty files), advanced settings
+// that are read by name, and leases that keep what is uploaded (it discards that), say which disk is which as a vCenter does, and have
+// a manifest. An uploaded stream becomes the disk by `qemu-img convert`, which is nobody's of ours.
 package main
 
 import (
@@ -18,6 +18,7 @@ import (
 	"math/rand"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -37,6 +38,9 @@ func main() {
 	for _, one := range simulator.Map.All("ResourcePool") {
 		simulator.Map.Put(&pool{*one.(*simulator.ResourcePool), directory})
 	}
+	reader := &collector{}
+	reader.Self = model.ServiceContent.PropertyCollector
+	simulator.Map.Put(reader)
 	for number, one := range simulator.Map.All("VirtualMachine") {
 		fill(one.(*simulator.VirtualMachine), int64(number))
 	}
@@ -53,21 +57,35 @@ func must(err error) {
 	}
 }
 
-// Gives each disk of the VM its size in bytes, some of which are not zero.
+// Gives the VM three disks with bytes in them, some of which are not zero.
 func fill(vm *simulator.VirtualMachine, seed int64) {
-	for _, disk := range disksOf(vm) {
+	first := disksOf(vm)[0]
+	for unit := int32(1); unit < 3; unit++ {
+		vm.Config.Hardware.Device = append(vm.Config.Hardware.Device, beside(first, unit))
+	}
+	for number, disk := range disksOf(vm) {
 		identify(disk)
-		disk.CapacityInKB, disk.CapacityInBytes = 16*1024, 16*megabyte
+		disk.CapacityInBytes = int64(4+number) * megabyte
+		disk.CapacityInKB = disk.CapacityInBytes / 1024
 		file, err := os.Create(flat(vm, disk))
 		must(err)
 		must(file.Truncate(disk.CapacityInBytes))
 		block := make([]byte, megabyte)
-		for _, at := range []int64{0, 5, 11, 15} {
-			rand.New(rand.NewSource(seed*100 + at)).Read(block)
+		for _, at := range []int64{0, 3} {
+			rand.New(rand.NewSource(seed*100 + int64(number)*10 + at)).Read(block)
 			_, err = file.WriteAt(block, at*megabyte)
 			must(err)
 		}
 		must(file.Close())
 	}
 	vm.Config.ChangeTrackingEnabled = types.NewBool(false)
+}
+
+// Another disk on the same controller.
+func beside(disk *types.VirtualDisk, unit int32) *types.VirtualDisk {
+	made, backing := *disk, *disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+	backing.FileName = fmt.Sprintf("%s_%d.vmdk", strings.TrimSuffix(backing.FileName, ".vmdk"), unit)
+	made.Key, made.UnitNumber, made.Backing = disk.Key+unit, types.NewInt32(unit), &backing
+	made.DeviceInfo = &types.Description{Label: fmt.Sprintf("Hard disk %d", unit+1), Summary: "-"}
+	return &made
 }
