@@ -72,7 +72,7 @@ def paired(machine: NewMachine, devices: Iterable[Any]) -> dict[int, Any]:
 
 
 def _is_like(saved: NewDisk | NewDevice, device: Any) -> bool:
-    """On a bus where vSphere gave another unit number than was asked for, another device may be at a place."""
+    """Where vSphere gave another unit number than was asked for, another device may be at that place."""
     kind = saved.type if isinstance(saved, NewDevice) else "VirtualDisk"
     return type(device).__name__.rpartition(".")[2] == kind
 

@@ -32,13 +32,24 @@ def opened(client: Client, vddk: Vddk) -> Iterator[nbd.NBD]:
     root = str(client.sim.directory / "datastores")
     vddk.expect(user=USER, password=PASSWORD, thumbprint=thumbprint, vm=moref, snapshot="", transports="", root=root)
     short = tempfile.TemporaryDirectory()  # a socket's path has 107 bytes at most
-    socket, password = Path(short.name) / "nbd.sock", vddk.libdir / "password"
+    socket, ready, password = (Path(short.name) / name for name in ("nbd.sock", "pid", "password"))
     password.write_text(PASSWORD)
     login = ("server=127.0.0.1", f"user={USER}", f"password=+{password}", f"vm={moref}", f"thumbprint={thumbprint}")
-    argv = ["nbdkit", "-f", "-U", str(socket), vddk.plugin, f"libdir={vddk.libdir}", *login, "[ds1] db/db.vmdk"]
+    argv = [
+        "nbdkit",
+        "-f",
+        "-U",
+        str(socket),
+        "-P",
+        str(ready),
+        vddk.plugin,
+        f"libdir={vddk.libdir}",
+        *login,
+        "[ds1] db/db.vmdk",
+    ]
     child = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     try:
-        assert eventually(socket.exists)
+        assert eventually(ready.exists)
         handle = nbd.NBD()
         handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
         handle.connect_unix(str(socket))
