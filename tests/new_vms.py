@@ -17,6 +17,7 @@ from steps.vsphere.find import find
 from steps.vsphere.vm_inventory import VmInventory
 from steps.vsphere.vmomi import vim
 from tests.chain import FIRST, manifest_of, point_name
+from tests.hub import VCENTER
 from tests.vcenter import Lab
 
 
@@ -45,6 +46,7 @@ def point_in(
     *,
     nvram: bytes | None = None,
     inventory: VmInventory | None = None,
+    vcenter: str = VCENTER,
 ) -> StoredPoint:
     """Of a VM with that saved configuration, which was at the inventory path `path`."""
     disks = [one for one in config["hardware"]["device"] if one["_type"] == "VirtualDisk"]
@@ -56,6 +58,7 @@ def point_in(
             "inventory_path": path,
             "instance_uuid": config["instanceUuid"],
             "bios_uuid": config["uuid"],
+            "vcenter_uuid": vcenter,
         }
     )
     made = made.model_copy(update={"vm": vm, "config": "config.json", "nvram": None if nvram is None else "x.nvram"})

@@ -21,7 +21,7 @@ def decide(
     """`there`: versions in which VMs can be made; none where that is not known, and then it stays."""
     was = text(saved.json, "version")
     fits = [one for one in there if number(one) <= number(was)]
-    if not there or was in there or not number(was):
+    if not there or not number(was) or number(was) in map(number, there):
         return was, Change(what="virtual hardware", was=was, becomes=was, kind="kept")
     if not fits:
         oldest = min(there, key=number)

@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.base.errors import UsageError
 from steps.lab.simulator.entities import Entity
+from steps.lab.simulator.environment import EnvironmentBrowser
 from steps.lab.simulator.inventory import ClusterSpec, VappSpec
 from steps.lab.simulator.objects import World, operation, provides
 from steps.lab.simulator.soap import Call
@@ -29,6 +30,7 @@ class ComputeResource(Entity):
             name: Host(world, ESXI_HOST if world.esxi else world.number("host"), name, self, host_uuid)
             for name in names
         }
+        self._browser = EnvironmentBrowser(world, f"envbrowser-{self.moid}", spec.hardware)
         self.root = ResourcePool(world, world.number("resgroup"), "Resources", self)
         for path in spec.pools:
             self.pool(path, make=True)
@@ -40,6 +42,10 @@ class ComputeResource(Entity):
     @provides("resourcePool")
     def resource_pool(self) -> Any:
         return self.root.ref
+
+    @provides("environmentBrowser")
+    def environment_browser(self) -> Any:
+        return self._browser.ref
 
     def pool(self, path: str, *, make: bool = False) -> ResourcePool:
         """The one at `path` below its own. Raises UsageError."""

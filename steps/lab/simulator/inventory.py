@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from runner.base.errors import UsageError
 from runner.base.model import JobModel, load_value
@@ -35,6 +35,8 @@ class ClusterSpec(JobModel):
     """By default one, named after the cluster."""
     standalone: bool = False
     """One host without a cluster."""
+    hardware: int = Field(default=21, ge=4)
+    """The newest version of virtual hardware that its hosts make."""
     pools: tuple[str, ...] = ()
     """Resource pools; one in another is ``gold/inner``."""
 
