@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections import Counter
 from email.utils import formatdate
 
 from runner.base.units import MiB
@@ -16,6 +15,7 @@ from steps.lab.simulator.https_server import CHUNK, HttpsHandler, HttpsServer
 from steps.lab.simulator.nfc.transfers import Transfers
 from steps.lab.simulator.objects import World
 from steps.lab.simulator.rawfile import RawFile
+from steps.lab.simulator.traffic import Traffic
 from steps.lab.simulator.vapi import Request, Vapi
 
 LONGEST_SOAP = 16 * MiB
@@ -42,8 +42,7 @@ class Endpoint(HttpsServer):
         datastores: Datastores,
         vapi: Vapi,
         transfers: Transfers,
-        calls: Counter[str],
-        served: Counter[str],
+        traffic: Traffic,
     ) -> None:
         self.world = world
         self.access = access
@@ -51,8 +50,7 @@ class Endpoint(HttpsServer):
         self.datastores = datastores
         self.vapi = vapi
         self.transfers = transfers
-        self.calls = calls
-        self.served = served
+        self.traffic = traffic
         super().__init__(port, context, Handler)
 
 
@@ -132,7 +130,7 @@ class Handler(HttpsHandler):
         if self.path.split("?")[0].split("/")[1:2] != ["folder"]:
             raise Refused(404)
         with self.server.world.lock:
-            self.server.calls[f"{self.command} /folder"] += 1
+            self.server.traffic.calls[f"{self.command} /folder"] += 1
         headers = {
             name: self.headers[name]
             for name in ("Cookie", "Authorization", "User-Agent")
@@ -194,7 +192,7 @@ class Handler(HttpsHandler):
                     raw.read_into(offset, buffer[:length])
                 # Before they are sent: what breaks off in the middle was read at the source all the same.
                 with self.server.world.lock:
-                    self.server.served[str(raw.path)] += length
+                    self.server.traffic.served[str(raw.path)] += length
                 self.connection.sendall(buffer[:length] if data else _ZEROES[:length])
 
     def _change(self) -> None:

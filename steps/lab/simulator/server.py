@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,17 +11,14 @@ from typing import Any, Self
 
 from runner.base.errors import UsageError
 from runner.base.suggestion import did_you_mean
-from steps.lab.simulator import certificate
+from steps.lab.simulator import certificate, services
 from steps.lab.simulator.access import Access
 from steps.lab.simulator.authorization import AuthorizationManager
-from steps.lab.simulator.collector import PropertyCollector
 from steps.lab.simulator.compute import Host
-from steps.lab.simulator.custom_fields import CustomFieldsManager
 from steps.lab.simulator.disk import Disk
 from steps.lab.simulator.dispatch import Dispatcher
 from steps.lab.simulator.endpoint import Endpoint
 from steps.lab.simulator.entities import unescape
-from steps.lab.simulator.event_manager import EventManager
 from steps.lab.simulator.folder import Datastores
 from steps.lab.simulator.inventory import Inventory
 from steps.lab.simulator.machine import Machine
@@ -30,18 +26,12 @@ from steps.lab.simulator.machine_spec import DiskSpec
 from steps.lab.simulator.nfc.service import Nfc
 from steps.lab.simulator.objects import OPERATIONS, World
 from steps.lab.simulator.outside_writes import OutsideWrites
-from steps.lab.simulator.search_index import SearchIndex
-from steps.lab.simulator.service import (
-    ServiceInstance,
-    ViewManager,
-)
-from steps.lab.simulator.session_manager import SessionManager
 from steps.lab.simulator.sessions import Sessions
 from steps.lab.simulator.snapshots import remove_all
 from steps.lab.simulator.tagging import Tagging
-from steps.lab.simulator.task_manager import TaskManager
 from steps.lab.simulator.tasks import Tasks, fault_type
 from steps.lab.simulator.tickets import Tickets
+from steps.lab.simulator.traffic import Traffic
 from steps.lab.simulator.tree import build
 from steps.lab.simulator.vapi import Vapi
 
@@ -57,8 +47,8 @@ class Simulator:
     `directory` gets datastores/ with the disk files, and tls/ with the certificates. Disk files that are
     there already are kept. Times are in seconds: `idle` is a session's limit, `task_seconds` what a task
     takes, `remember` how long a finished task is known, `lease_timeout` how long a lease lasts without
-    progress; sessions and leases age by `clock`. `certificate_valid`: how
-    long its certificate still is, negative if it has expired; `certificate_names`: which servers it names.
+    progress; sessions and leases age by `clock`. `certificate_valid`: how long its certificate still is,
+    negative if it has expired; `certificate_names`: which servers it names.
     Raises UsageError where the inventory and the directory do not fit together.
     """
 
@@ -79,15 +69,9 @@ class Simulator:
         certificate_names: certificate.Names = certificate.LOOPBACK,
     ) -> None:
         self.directory = directory
-        self.calls: Counter[str] = Counter()
-        """SOAP calls by method (CreateSnapshot_Task), HTTP requests as "GET /folder"."""
-        self.served: Counter[str] = Counter()
-        """Bytes sent over HTTPS, by the path of the file here (`disk_file`)."""
-        self.received: Counter[str] = Counter()
-        """Bytes that came in under leases, by the key in their device urls."""
-        self._world = World(esxi=inventory.product == "esxi")
-        self.set_clock(timedelta(seconds=inventory.clock_ahead))
-        self.unset(*inventory.unset)
+        traffic = Traffic()
+        self.calls, self.served, self.received = traffic.calls, traffic.served, traffic.received
+        self._world = _world(inventory)
         self._tasks = Tasks(self._world, seconds=task_seconds, remember=remember)
         sessions = Sessions(self._world, username=username, password=password, idle=idle, clock=clock)
         tickets = Tickets()
@@ -97,24 +81,9 @@ class Simulator:
         root = build(self._world, self._tasks, inventory, directory, self.tagging)
         authorization = AuthorizationManager(self._world, inventory.denied)
         self._world.tasks, self._world.authorization = self._tasks, authorization
-        self._world.key_provider = inventory.key_provider
-        self._world.newest_hardware = inventory.newest_hardware
-        ServiceInstance(self._world, root, inventory.instance_uuid)
-        SessionManager(self._world, sessions, tickets)
-        PropertyCollector(self._world)
-        ViewManager(self._world)
-        SearchIndex(self._world, root)
-        TaskManager(self._world, self._tasks)
-        EventManager(self._world)
-        if not self._world.esxi:
-            CustomFieldsManager(self._world)
-        self.rest = Vapi(
-            self._world,
-            sessions,
-            self.tagging,
-            "none" if self._world.esxi else inventory.rest,
-            self.calls,
-        )
+        services.make(self._world, root, inventory.instance_uuid, sessions, tickets, self._tasks)
+        rest = "none" if self._world.esxi else inventory.rest
+        self.rest = Vapi(self._world, sessions, self.tagging, rest, self.calls)
         certificates = certificate.make(directory / "tls", certificate_valid, certificate_names)
         self.ca_path = certificates.ca
         """PEM of the authority that signed the server's certificate."""
@@ -122,16 +91,12 @@ class Simulator:
         """SHA-256 of the server's certificate, hex pairs with colons."""
         self._nfc = Nfc(
             self._world,
-            directory / "tls",
+            inventory,
             certificates,
-            next((host.name for host in self._world.all(Host)), "esxi.example"),
+            directory / "tls",
+            traffic,
             timeout=lease_timeout,
             clock=clock,
-            private=inventory.private_leases,
-            chunked=inventory.chunked_uploads,
-            calls=self.calls,
-            served=self.served,
-            received=self.received,
         )
         self._world.leases = self._nfc.leases
         self._endpoint = Endpoint(
@@ -143,8 +108,7 @@ class Simulator:
             Datastores(self._world, root, inventory.locked_file_status, authorization),
             self.rest,
             self._nfc.transfers,
-            self.calls,
-            self.served,
+            traffic,
         )
         self.port: int = self._endpoint.server_port
         self._thread = threading.Thread(
@@ -340,3 +304,12 @@ class Simulator:
         """The disk's flat file, which equals the guest's disk whenever the VM has no snapshot."""
         with self._world.lock:
             return self._disk(vm, key).layers[0].raw.path
+
+
+def _world(inventory: Inventory) -> World:
+    world = World(esxi=inventory.product == "esxi")
+    world.clock_ahead = timedelta(seconds=inventory.clock_ahead)
+    world.unset.set(frozenset(inventory.unset))
+    world.key_provider = inventory.key_provider
+    world.newest_hardware = inventory.newest_hardware
+    return world

@@ -1,7 +1,7 @@
-"""Disks over HTTPS under a lease: what an ESXi host's NFC service and vCenter's leases do together.
+"""Disks over HTTPS under a lease: what vCenter's leases and an ESXi host's NFC service do together.
 
-``leases`` with ``lease`` (states, time-outs, what ends with one), ``import_lease`` and ``export_lease`` (what
-each is about), ``device_urls`` (names of disks and files), ``transfers`` (POST, PUT and GET under /nfc),
-``host_endpoint`` (the host's own port and certificate), ``stream_reader`` and ``stream_writer``
-(streamOptimized).
+``service`` puts it together: ``leases`` with ``lease`` (states, time-outs, what ends with one),
+``import_lease`` and ``export_lease`` (what each is about) and ``target`` (one file of a lease, and its names);
+``transfers`` (POST, PUT and GET) with ``disk_upload`` and ``tally``, at a ``host_endpoint`` of its own;
+``stream_reader`` and ``stream_writer`` of what ``stream_format`` describes (streamOptimized).
 """

@@ -9,7 +9,6 @@ unless the inventory says else: every client that was found sends Content-Length
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -24,6 +23,7 @@ from steps.lab.simulator.nfc.stream_writer import write_stream
 from steps.lab.simulator.nfc.tally import Tally
 from steps.lab.simulator.nfc.target import Moved, Target
 from steps.lab.simulator.objects import World
+from steps.lab.simulator.traffic import Traffic
 
 STREAM = "application/x-vnd.vmware-streamVmdk"
 
@@ -33,23 +33,12 @@ class Cut(Exception):
 
 
 class Transfers:
-    def __init__(
-        self,
-        world: World,
-        leases: Leases,
-        *,
-        chunked: bool,
-        calls: Counter[str],
-        served: Counter[str],
-        received: Counter[str],
-    ) -> None:
+    def __init__(self, world: World, leases: Leases, traffic: Traffic, *, chunked: bool) -> None:
         """`chunked`: whether a body without its length is taken."""
         self._world = world
         self._leases = leases
+        self._traffic = traffic
         self._chunked = chunked
-        self._calls = calls
-        self._served = served
-        self._received = received
 
     def serve(self, handler: HttpsHandler) -> None:
         """Answers a request, with its body read in any case: what is closed with bytes unread resets the
@@ -71,7 +60,7 @@ class Transfers:
     def _serve(self, handler: HttpsHandler, body: Iterator[bytes]) -> None:
         method = handler.command
         with self._world.lock:
-            self._calls[f"{method} /nfc"] += 1
+            self._traffic.calls[f"{method} /nfc"] += 1
         if self._world.faults.hits("http-503", method):
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE)
         if method != "GET" and (slow := self._world.faults.take("upload-slow")):
@@ -105,7 +94,7 @@ class Transfers:
                 if cut and total > cut["after"]:
                     raise Cut
                 lease.note(len(chunk))
-                self._received[target.key] += len(chunk)
+                self._traffic.received[target.key] += len(chunk)
             yield chunk
 
     def _put(self, handler: HttpsHandler, target: Target, incoming: Iterator[bytes]) -> int:
@@ -131,7 +120,7 @@ class Transfers:
                 if cut and tally.size + len(piece) > cut["after"]:
                     raise Cut
                 lease.note(len(piece))
-                self._served[str(target.path)] += len(piece)
+                self._traffic.served[str(target.path)] += len(piece)
             tally.note(piece)
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         handler.wfile.write(b"0\r\n\r\n")
