@@ -29,6 +29,7 @@ from steps.repository.manifest import Manifest, PointDisk
 from tests.e2e.site import Ran
 
 PASSWORD = "correct horse"
+PASSWORD_FILE = "password"
 USER = "backup@vsphere.local"
 VM = "db"
 
@@ -152,7 +153,7 @@ def estate(
     with ExitStack() as stack:
         running: dict[str, Simulator] = {}
         entries: dict[str, Any] = {}
-        (directory / "password").write_text(f"{PASSWORD}\n")
+        (directory / PASSWORD_FILE).write_text(f"{PASSWORD}\n")
         for name, content in vcenters.items():
             simulator = Simulator(content, directory / name, username=USER, password=PASSWORD)
             running[name] = stack.enter_context(simulator)
@@ -160,7 +161,7 @@ def estate(
                 "server": "127.0.0.1",
                 "port": simulator.port,
                 "username": USER,
-                "password": {"file": str(directory / "password")},
+                "password": {"file": str(directory / PASSWORD_FILE)},
                 "tls": {"ca": str(simulator.ca_path)},
             }
         for name in repositories:

@@ -38,7 +38,7 @@ class VmDiskWritten(Model):
     file: str
     """"[datastore] dir/name.vmdk\""""
     written: int
-    """Bytes that were written, in all"""
+    """Bytes that were written, in all; of what earlier attempts wrote, whole blocks"""
     read: int
     """Bytes that were read at the point, the last time it was resumed"""
     seconds: float

@@ -7,21 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from steps.vsphere import find, vmomi
-from steps.vsphere.client import Client
-from steps.vsphere.section import VCenter
-from steps.vsphere.tasks import finish
-from tests.e2e.site import Ran
-from tests.estate import USER, VM, Estate, disk, estate, inventory, machine, of, read, scribble
+from runner.base.units import MiB
+from tests.e2e.returns import delete, restore_job
+from tests.estate import VM, Estate, disk, estate, inventory, machine, of, read, scribble
 from tests.vddk_library import Vddk, vddk, vddk_distribution
 
 __all__ = ["vddk", "vddk_distribution"]
 
 pytestmark = pytest.mark.slow
 
-SIZES = {2000: 3 * 1024 * 1024, 2001: 1024 * 1024}
+SIZES = {2000: 3 * MiB, 2001: MiB}
 
 
 @pytest.fixture
@@ -32,47 +28,6 @@ def site(tmp_path: Path) -> Iterator[Estate]:
     ]
     with estate(tmp_path, {"prod": inventory(machine(*disks, change_tracking=True))}) as made:
         yield made
-
-
-def section(site: Estate) -> VCenter:
-    simulator = site.vcenter
-    return VCenter.from_json_value(
-        {
-            "server": "127.0.0.1",
-            "port": simulator.port,
-            "username": USER,
-            "password": {"file": str(site.directory / "password")},
-            "tls": {"ca": str(simulator.ca_path)},
-        }
-    )
-
-
-def delete(site: Estate) -> None:
-    with Client("prod", section(site)) as client:
-        vm = find.find(client, VM)
-        for method in ("PowerOffVM_Task", "Destroy_Task"):
-            task = client.call(
-                method, lambda session, method=method: getattr(session.object(vmomi.vim.VirtualMachine, vm), method)()
-            )
-            finish(client, task._moId, method, 30.0)
-
-
-def restore(site: Estate, vddk: Vddk, point: Path, identity: str) -> Ran:
-    vddk.expect_vcenter(section(site), site.directory / "prod" / "datastores")
-    values = {
-        "repository": "main",
-        "point": str(point),
-        "vcenter": "prod",
-        "transport": "vddk",
-        "identity": identity,
-        "vddk_libdir": str(vddk.libdir),
-        "vddk_plugin": vddk.plugin,
-    }
-    job = site.directory / "restore.yaml"
-    job.write_text(yaml.safe_dump({"version": 1, "include": "site.yaml", "template": "restore-vm", "vars": values}))
-    ran = site.run(job)
-    assert ran.exit_code == 0, ran.error
-    return ran
 
 
 def kinds(point: Path) -> list[str]:
@@ -91,7 +46,8 @@ def test_its_next_backup_is_a_full_with_its_reason_and_the_one_after_it_incremen
     assert kinds(second) == ["incremental", "incremental"]
     delete(site)
     # Not the newest: what tracking would name since that one is not what differs.
-    restore(site, vddk, first, identity)
+    back = site.run(restore_job(site, vddk, first, identity=identity))
+    assert back.exit_code == 0, back.error
     for key, size in SIZES.items():
         assert site.vcenter.read(VM, key, 0, size) == site.references[str(first), key].read_bytes()
 

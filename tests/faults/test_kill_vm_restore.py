@@ -27,8 +27,8 @@ from tests.vddk_library import Vddk, vddk, vddk_distribution
 __all__ = ["INVENTORY", "point", "vddk", "vddk_distribution"]
 
 STEPS = (
-    Step("point", (), "again", "again", "again"),
-    Step("plan", (), "again", "again", "again"),
+    Step("point", (), "again", "again"),
+    Step("plan", (), "again", "again"),
     Step("created", ("sshd",), "again", "kept"),
     Step("write[*]", ("sshd", "ssh", "qemu-nbd", "nbdkit"), "again", "again"),
     Step("check[*]", ("sshd", "nbdkit"), "again", "again"),
