@@ -114,9 +114,9 @@ def parts_that_differ(one: bytes, other: bytes) -> set[int]:
 def rolling(
     directory: Path, vddk: Vddk, *disks: dict[str, Any], sizes: Mapping[int, int] = SIZES, **more: Any
 ) -> Iterator[Rolling]:
-    """With one backup. `more`: of the VM."""
-    machine_ = machine(*(disks or DISKS), powered_on=False, change_tracking=True, **more)
-    with estate(directory, {"prod": inventory(machine_)}) as made:
+    """With one backup. `more`: of the inventory."""
+    machine_ = machine(*(disks or DISKS), powered_on=False, change_tracking=True)
+    with estate(directory, {"prod": inventory(machine_, **more)}) as made:
         job = made.job(vddk_libdir=str(vddk.libdir), vddk_plugin=vddk.plugin)
         point = made.backup(job)
         at = made.vcenter

@@ -86,7 +86,8 @@ class BeginRollback(Step[BeginRollbackIn, Empty, BegunRollback]):
         client, vm = vcenter(ctx, out.vm.vcenter), out.vm
         if not _is_it(client, vm):
             return  # it was deleted, and its disks with it
-        touched = [disk for disk in out.disks if DiskLogs(ctx, vm, disk.stored).touched]
+        # Of all disks: one that was put back whole does not differ any more.
+        touched = [disk for disk in inputs.disks if DiskLogs(ctx, vm, disk.stored).touched]
         if at_rest.own_mark(client, vm.moref, ctx.run.id) is None:
             if touched:
                 raise at_rest.MarkGoneError(vm.name)

@@ -24,6 +24,7 @@ from steps.incremental.increment import LEAST, MOST, SHARE
 from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.points.stored import receive_digests
 from steps.repository import manifest
+from steps.rollback import at_rest
 from steps.rollback.comparison import Trusted, Wanted, differing
 from steps.rollback.logs import DiskLogs
 from steps.source.disk_file import vm_disk_name
@@ -95,6 +96,9 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
         ctx.uses("libnbd", nbd.version())
         logs = DiskLogs(ctx, inputs.vm, stored)
         changes = _changes(ctx, inputs) if inputs.trust_tracking else None
+        # Once the run has begun, a disk may be half old: it is not what any point has.
+        client = vcenter(ctx, inputs.vm.vcenter)
+        strictly = at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is None
         last: list[Compared] = []
 
         def progressed(now: Compared) -> None:
@@ -103,7 +107,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
             endpoint.moved(now.read, now.total - now.done)
 
         with (
-            _wanted(ctx, inputs, strictly=not logs.touched) as wanted,
+            _wanted(ctx, inputs, strictly=strictly) as wanted,
             GrowingEndpoint(ctx, view.uris, view.wire, vm_disk_name(stored.key, view.file)) as endpoint,
         ):
             found, compared = differing(
@@ -121,6 +125,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
             compared=compared,
             differing=found.count,
             mode="write" if found.count else "read",
+            kept=wanted.present is not None,
             changed=None if changes is None else changes.size,
             seconds=last[0].seconds if last else 0.0,
         )
@@ -155,8 +160,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
 
 @contextmanager
 def _wanted(ctx: Context, inputs: CompareVmDiskIn, *, strictly: bool) -> Iterator[Wanted]:
-    """`strictly`: nothing was written yet, so the disk must be what the restore point of the present state
-    has."""
+    """`strictly`: the disk must be what the restore point of the present state has."""
     with ExitStack() as stack:
 
         def digests(disk: StoredDisk, name: str) -> Digests:

@@ -93,7 +93,7 @@ class RollBackDisk(Step[RollBackDiskIn, RollBackDiskLive, VmDiskWritten]):
         if (ranges := logs.differing()) is None:
             raise NotComparedError(disk.stored)
         # Once anything was written, a block may be half old: it is not what any point has.
-        present = None if logs.touched else disk.present
+        present = disk.present if inputs.differs.kept and not logs.touched else None
         logs.touch()
         how = How(stall_timeout=inputs.stall_timeout, window=inputs.window)
         work = Work(disk.stored, ranges, present, logs.ledger())

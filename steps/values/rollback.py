@@ -56,6 +56,9 @@ class DiskDiffers(Model):
     """Those that differ"""
     mode: Literal["read", "write"]
     """How the disk is opened then: one in which nothing differs is not written to"""
+    kept: bool
+    """Whether the restore point of the present state was seen to have what the disk has; it is not looked at
+    any more once the VM has the run's mark"""
     changed: int | None = None
     """Bytes that changed block tracking names since the restore point, where it was trusted"""
     seconds: float

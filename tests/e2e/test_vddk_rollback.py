@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
@@ -15,7 +17,7 @@ from steps.repository import layout, verification_records
 from steps.repository.parent import mark_suspect
 from steps.repository.verification_records import Suspicion
 from steps.vsphere import marks
-from tests.estate import VM, disk, of, restored
+from tests.estate import VM, disk, of, read, restored
 from tests.rollbacks import SIZES, Rolling, parts_that_differ, rolling
 from tests.vddk_library import Vddk, vddk, vddk_distribution
 
@@ -214,3 +216,49 @@ def test_a_dry_run_shows_what_would_be_done_and_changes_nothing(
     assert "2 disks of 15.0 MiB become what they were at" in said
     assert "nightly makes a restore point of it first" in said
     assert (vm.live(), vm.points(), vm.protected(), vm.put_back()) == (now, [vm.point], set(), {})
+
+
+def write(vm: Rolling, name: str, **document: Any) -> Path:
+    path = vm.estate.directory / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, "include": "site.yaml", "name": name, **document}, sort_keys=False))
+    return path
+
+
+def test_the_present_state_of_a_vm_of_a_set_is_kept_by_its_child_of_the_set(vm: Rolling) -> None:
+    own = yaml.safe_load(vm.job.read_text())["vars"]
+    variables = {name: value for name, value in own.items() if name not in ("vm", "vcenter")}
+    rules = {"from": "vcenters.prod", "any": [{"name": VM}]}
+    vm.job = write(vm, "gold", template="backup", select=rules, vars=variables)
+    assert vm.sendense("run", "--parallel", "1") == 0
+    point = vm.points()[-1]
+    before = vm.change()
+    assert vm.rollback(point=point.name) == 0
+    assert vm.live() != before
+    assert read(vm.points()[-1]).job == read(point).job == f"gold/{VM}-{read(point).vm.instance_uuid}"
+
+
+def test_without_the_vms_own_job_a_standard_backup_keeps_its_present_state(vm: Rolling) -> None:
+    own = yaml.safe_load(vm.job.read_text())["vars"]
+    variables = {name: own[name] for name in ("transport", "vddk_libdir", "vddk_plugin")}
+    vm.job = write(vm, "other", vars=variables, steps=[{"id": "cleanup", "uses": "cleanup"}])
+    before = vm.change()
+    assert vm.rollback() == 0
+    assert vm.live() == vm.then()
+    kept = vm.points()[-1]
+    assert {key: restored(kept, key, vm.state / "raw") for key in SIZES} == before
+    assert read(kept).job.startswith(f"backup-{VM}-")
+
+
+def test_what_the_account_lacks_is_named_at_once_and_nothing_is_changed(
+    tmp_path: Path, vddk: Vddk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacks = [
+        "VirtualMachine.Config.AdvancedConfig",
+        "VirtualMachine.Provisioning.DiskRandomAccess",
+        "Global.EnableMethods",
+    ]
+    with rolling(tmp_path, vddk, denied=lacks) as vm:
+        assert vm.rollback() == 1
+        said = capsys.readouterr().err
+        assert all(privilege in said for privilege in lacks)
+        assert (vm.points(), vm.put_back(), vm.protected()) == ([vm.point], {}, set())

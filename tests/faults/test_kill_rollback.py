@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from runner.base.units import MiB
 from steps.vsphere import marks
-from tests.estate import restored
+from tests.estate import VM, restored
 from tests.faults.disks import SEED
 from tests.faults.moments import Kill, Step, kills_at
 from tests.faults.victims import Zygote
@@ -167,4 +169,50 @@ def test_what_was_not_kept_can_only_be_finished(killed: Killed) -> None:
     assert killed.vm.is_marked
     assert killed.rollback("--discard-current", "--yes") == 0, killed.said
     assert killed.vm.live() == killed.vm.then()
+    assert not killed.vm.is_marked
+
+
+def test_what_does_not_read_back_right_is_found_and_mended_by_the_same_command(killed: Killed) -> None:
+    """In a block that differed, and in one that did not and is no part of what was to be written."""
+    before = killed.vm.change(2000)
+    assert killed.rollback(moment="done write[2001]") == -9
+    for key in SIZES:
+        with killed.vm.estate.vcenter.disk_file(VM, key).open("r+b") as file:
+            file.seek(MiB + 5)
+            file.write(b"flipped")
+    assert killed.rollback() == 5
+    assert "does not match its digest at offset 1048576" in killed.said
+    assert killed.vm.is_marked
+    while (code := killed.rollback()) == 5:
+        assert killed.vm.is_marked
+    assert code == 0, killed.said
+    assert_rolled_back(killed, before)
+
+
+@pytest.mark.slow
+def test_a_disk_that_was_compared_again_goes_back_too(killed: Killed) -> None:
+    """When it is written it differs in nothing any more."""
+    before = killed.vm.change()
+    assert killed.rollback(moment="done write[2000]") == -9
+    with killed.vm.estate.vcenter.disk_file(VM, 2000).open("r+b") as file:
+        file.seek(MiB + 5)
+        file.write(b"flipped")
+    assert killed.rollback() == 5
+    assert killed.rollback(moment="intent check[2000]") == -9
+    assert killed.abandon(killed.run) == 0, killed.said
+    assert killed.vm.live() == before
+
+
+@pytest.mark.slow
+def test_a_block_of_the_point_that_rotted_is_not_written_and_the_vm_can_be_had_back(killed: Killed) -> None:
+    killed.vm.change(2001)
+    rot = ["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 64k", str(killed.vm.point / "disk-2001.qcow2")]
+    killed.vm.estate.vcenter.write(VM, 2001, MiB, b"changed")
+    before = killed.vm.live()
+    subprocess.run(rot, check=True, capture_output=True, timeout=60)
+    assert killed.rollback() == 5
+    assert "does not match its digest at offset 1048576" in killed.said
+    assert killed.vm.live()[2001][MiB : 2 * MiB] == before[2001][MiB : 2 * MiB]
+    assert killed.abandon(killed.run) == 0, killed.said
+    assert killed.vm.live() == before
     assert not killed.vm.is_marked
