@@ -234,6 +234,16 @@ def test_a_target_that_does_not_tell_is_not_taken_for_blank(bench, target_extent
     assert done.progress == Progress(data=0, zero=SIZE, skipped=0)
 
 
+@pytest.mark.parametrize("target_extents", ["one", "fail"])
+def test_a_blank_target_is_not_asked_and_gets_no_zeroes(bench, target_extents):
+    bench.source.write(5 * MiB, _content(MiB))
+    target = Watched(bench.target, "target", extents=target_extents)
+    done = bench.copy(target=target, blank=True)
+    assert bench.same()
+    assert target.count("extents") == 0
+    assert done.progress == Progress(data=MiB, zero=0, skipped=SIZE - MiB)
+
+
 def test_progress_is_of_completed_bytes_and_ends_at_the_capacity(bench):
     bench.source.write(0, _content(3 * MiB))
     told = []

@@ -12,6 +12,7 @@ import pytest
 
 from runner.base.errors import SendenseError
 from runner.base.units import MiB
+from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.restore.check_vm_disk import CheckVmDisk, CheckVmDiskIn, CheckVmDiskLive
 from steps.restore.open_point import OpenPoint, OpenPointIn
@@ -156,3 +157,10 @@ def test_what_cannot_be_opened_at_all_is_permanent(scene: Scene) -> None:
     with pytest.raises(SendenseError, match="mostly a wrong thumbprint") as wrong:
         scene.write()
     assert not wrong.value.transient
+
+
+def test_a_node_host_behind_ssh_writes_it_too(scene: Scene, ssh_host: Host) -> None:
+    scene.lab.host = ssh_host
+    scene.check(scene.write())
+    assert scene.is_equal()
+    assert scene.lab.warnings == []
