@@ -3,7 +3,7 @@ vCenter has."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from runner.base.units import human_bytes
@@ -30,6 +30,8 @@ class Point:
     bios_uuid: str
     disks: Sequence[StoredDisk]
     """Those that are wanted."""
+    all_disks: Container[int]
+    """Keys of all that it has."""
     nvram: bool
     """Whether it has the VM's NVRAM file."""
 
@@ -69,7 +71,9 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
     adapters, on_networks = cards.decide(
         saved, wishes.networks, beside.saved.networks, there.taken, placement, problems
     )
-    new_disks, of_disks = disks.decide(saved, point.disks, others, wishes, placement, problems)
+    new_disks, of_disks = disks.decide(
+        saved, point.disks, point.all_disks, others, wishes, placement, problems
+    )
     hardware, version = versions.decide(saved, there.versions, new_disks, others, problems)
     properties, of_settings = settings.decide(saved, hardware)
     uuids, of_identity = identity.uuids(point.instance_uuid, point.bios_uuid, there.taken)

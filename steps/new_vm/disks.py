@@ -3,7 +3,7 @@ datastores that they go to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from runner.base.units import human_bytes
 from steps.new_vm.placement import Placement, store
@@ -19,19 +19,21 @@ MODES = ("persistent", "independent_persistent", "independent_nonpersistent")
 def decide(
     saved: Saved,
     stored: Sequence[StoredDisk],
+    in_point: Container[int],
     controllers: Sequence[NewDevice],
     wishes: Wishes,
     placement: Placement | None,
     problems: list[str],
 ) -> tuple[tuple[NewDisk, ...], tuple[Change, ...]]:
-    """In key order. Without a placement the datastores are empty, and nothing is made of them."""
+    """In key order. `stored`: those that are wanted, `in_point`: keys of all that the point has. Without a
+    placement the datastores are empty, and nothing is made of them."""
     by_key = {disk.key: disk for disk in stored}
     _refuse_unknown(by_key, wishes, problems)
     disks, changes = [], []
     for device in sorted(saved.disks, key=lambda one: one.key):
         wanted = by_key.pop(device.key, None)
         if wanted is None:
-            changes.append(_left_out(device))
+            changes.append(_left_out(device, in_point))
             continue
         disk = _disk(device, wanted, controllers, wishes, placement, problems)
         if disk is not None:
@@ -51,15 +53,16 @@ def _refuse_unknown(by_key: Mapping[int, StoredDisk], wishes: Wishes, problems: 
         problems.append(f"a datastore is named for disk {key}, which is not restored; there is {have}")
 
 
-def _left_out(device: Device) -> Change:
+def _left_out(device: Device, in_point: Container[int]) -> Change:
     size = number(device.json, "capacityInBytes") or 1024 * (number(device.json, "capacityInKB") or 0)
+    unasked = device.key in in_point
     return Change(
         what=device.label,
         was=f"{human_bytes(size)} on {_datastore(device)}",
         becomes="",
-        why="it is not in the restore point, or not asked for",
+        why="it was not asked for" if unasked else "it is not in the restore point",
         kind="left out",
-        warn=True,
+        warn=not unasked,
     )
 
 

@@ -109,7 +109,8 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
         )
 
     def report(self, out: PlannedVm) -> StepReport:
-        return StepReport(rows=tuple(_row(change) for change in out.changes))
+        """Without what stays as it was, which is most of it."""
+        return StepReport(rows=tuple(_row(change) for change in out.changes if change.kind != "kept"))
 
 
 def _read(host: Host, point: StoredPoint) -> tuple[Manifest, Saved, str]:
@@ -128,6 +129,7 @@ def _point(stored: StoredPoint, made: Manifest) -> Point:
         instance_uuid=made.vm.instance_uuid,
         bios_uuid=made.vm.bios_uuid,
         disks=stored.disks,
+        all_disks=frozenset(disk.key for disk in made.disks),
         nvram=made.nvram is not None,
     )
 
@@ -215,7 +217,7 @@ def _settings(known: Known[PlanVmIn, PlannedVm]) -> tuple[Setting, ...]:
         size = human_bytes(sum(disk.new.capacity for disk in out.disks))
         text = f"VM {out.machine.name} in vCenter {out.vcenter}, {len(out.disks)} disks of {size}"
     else:
-        text = f"VM {told.get('name') or 'of its old name'} in vCenter {told['vcenter']}"
+        text = f"VM {told.get('name') or 'under its old name'} in vCenter {told['vcenter']}"
     how = "over VDDK" if told.get("transport") == "vddk" else "by an import lease"
     identity = "kept where it is free" if told.get("identity") == "keep" else "new MAC addresses and uuids"
     return (Setting(name="restore to", text=f"{text}, {how}"), Setting(name="identity", text=identity))

@@ -122,7 +122,12 @@ def read(client: Client) -> Targets:
             return list(contents(session, objects, wanted))
 
     found = client.ask(("targets",), doing, work)
-    return _Tree({str(one.obj._moId): (one.obj, properties_of(one)) for one in found}).targets()
+    return of_objects({str(one.obj._moId): (one.obj, properties_of(one)) for one in found})
+
+
+def of_objects(seen: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> Targets:
+    """Of managed objects and their properties, by moref. Pure."""
+    return _Tree(seen).targets()
 
 
 def _wanted() -> dict[Any, tuple[str, ...]]:

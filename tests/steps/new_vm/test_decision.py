@@ -149,7 +149,12 @@ def test_only_the_disks_that_were_asked_for_come_back() -> None:
     found = decided(saved(pvscsi(), disk(), disk(2001, unit=1)), only=[2001])
     assert found.machine is not None
     assert [one.key for one in found.machine.disks] == [2001]
-    assert change(found, "Hard disk 1").kind == "left out"
+    assert (change(found, "Hard disk 1").kind, change(found, "Hard disk 1").warn) == ("left out", False)
+
+
+def test_a_disk_that_no_snapshot_covered_is_missed_with_a_word() -> None:
+    lost = change(decided(saved(pvscsi(), disk(), disk(2001, unit=1)), uncovered=[2001]), "Hard disk 2")
+    assert (lost.kind, lost.warn, lost.why) == ("left out", True, "it is not in the restore point")
 
 
 @pytest.mark.parametrize(

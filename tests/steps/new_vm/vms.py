@@ -139,18 +139,19 @@ def decided(
     there: Placement | None = None,
     nvram: bool = False,
     only: Sequence[int] | None = None,
+    uncovered: Sequence[int] = (),
     inventory: VmInventory | None = None,
     beside: Beside | None = None,
     data: int | None = None,
     around: Mapping[str, Any] | None = None,
     **wishes: Any,
 ) -> Decided:
-    """`only`: keys of the disks that are in the point; all of them by default."""
+    """`only`: keys of the disks that are wanted, all by default; `uncovered`: of those that the point lacks."""
     config = of or saved()
     disks = [
         stored_disk("/r/web-1/p", one.key, int(str(one.json["capacityInBytes"])), one.label, data)
         for one in config.disks
-        if only is None or one.key in only
+        if (only is None or one.key in only) and one.key not in uncovered
     ]
     point = Point(
         "web",
@@ -158,6 +159,7 @@ def decided(
         "50130000-0000-0000-0000-000000000001",
         "42130000-0000-0000-0000-000000000001",
         disks,
+        {one.key for one in config.disks} - set(uncovered),
         nvram,
     )
     known = beside or Beside(inventory or VmInventory())
