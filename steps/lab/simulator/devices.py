@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,8 @@ class View:
 
 
 def devices_of(spec: MachineSpec, networks: Callable[[str], Any]) -> dict[int, Any]:
-    """All but the disks, by key, of a VM as an inventory file has it."""
+    """All but the disks, by key, of a VM as an inventory file has it. `networks` gives the backing of a
+    network card."""
     own = [*own_devices(spec, networks), *map(controller_device, spec.controllers)]
     made = {one.key: one for one in own}
     for extra in spec.devices:
@@ -157,9 +158,7 @@ def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
         CARDS[card.kind](
             key=FIRST_CARD + number,
             deviceInfo=vim.Description(label=f"Network adapter {number + 1}", summary=card.network),
-            backing=device.VirtualEthernetCard.NetworkBackingInfo(
-                deviceName=card.network, network=networks(card.network)
-            ),
+            backing=networks(card.network),
             connectable=device.VirtualDevice.ConnectInfo(
                 startConnected=True, allowGuestControl=True, connected=spec.powered_on
             ),
@@ -172,6 +171,16 @@ def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
         for number, card in enumerate(spec.networks)
     ]
     return [*ide, *fixed, *cards]
+
+
+def network_backing(network: Any, name: str, portgroups: Mapping[str, str]) -> Any:
+    """`portgroups`: the switches' uuids by key."""
+    card = device.VirtualEthernetCard
+    if type(network) is vim.dvs.DistributedVirtualPortgroup:
+        key = network._moId
+        port = vim.dvs.PortConnection(switchUuid=portgroups[key], portgroupKey=key)
+        return card.DistributedVirtualPortBackingInfo(port=port)
+    return card.NetworkBackingInfo(deviceName=name, network=network)
 
 
 def _about(label: str) -> Any:

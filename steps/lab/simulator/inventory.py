@@ -57,6 +57,8 @@ class DatacenterSpec(JobModel):
     vapps: tuple[VappSpec, ...] = ()
     datastores: tuple[DatastoreSpec, ...]
     networks: tuple[str, ...] = ("VM Network",)
+    distributed: dict[str, tuple[str, ...]] = {}
+    """Distributed switches, with the names of their port groups."""
     vms: tuple[MachineSpec, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steps.lab.simulator import networks
 from steps.lab.simulator.compute import ComputeResource, Host
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.entities import Entity
@@ -25,13 +26,15 @@ def surroundings(folder: Managed, pool: Managed, host: Managed | None) -> Surrou
     hosts = list(compute.hosts.values())
     if host is not None and host not in hosts:
         raise invalid_argument("host")
-    _, _, stores, networks = datacenter.children
+    _, _, stores, below = datacenter.children
+    by_name, portgroups = networks.known(below)
     chosen: Host = next(one for one in hosts if host in (None, one))
     return Surroundings(
         datacenter=datacenter.inventory_path,
         datastores={one.spec.name: one for one in stores.descendants() if isinstance(one, Datastore)},
-        networks={one.name: one.ref for one in networks.descendants() if one.kind is vim.Network},
+        networks=by_name,
         host=chosen.ref,
         pool=pool.ref,
+        portgroups=portgroups,
         key_provider=folder.world.key_provider,
     )

@@ -68,7 +68,10 @@ def _of_devices(config: Any, on: Managed, place: Surroundings) -> Iterator[Neede
         else:
             yield f"{CONFIG}EditDevice", on
         if isinstance(one, device.VirtualEthernetCard) and operation != "remove":
+            port = getattr(one.backing, "port", None)
             network = place.networks.get(getattr(one.backing, "deviceName", None) or "")
+            if port is not None and port.portgroupKey in place.portgroups:
+                network = vim.dvs.DistributedVirtualPortgroup(port.portgroupKey)
             if network is not None:
                 try:
                     yield "Network.Assign", on.world.find(network)

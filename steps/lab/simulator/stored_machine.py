@@ -12,7 +12,7 @@ from typing import Any
 from runner.base.errors import UsageError
 from steps.lab.simulator import settings
 from steps.lab.simulator.datastore import Datastore, take_directory
-from steps.lab.simulator.devices import devices_of
+from steps.lab.simulator.devices import devices_of, network_backing
 from steps.lab.simulator.disk import Disk, Layer
 from steps.lab.simulator.entities import Entity, stable_uuid
 from steps.lab.simulator.machine_spec import DiskSpec, MachineSpec
@@ -144,7 +144,8 @@ class StoredMachine(Entity):
         return [one for one in self.devices.values() if isinstance(one, vim.vm.device.VirtualEthernetCard)]
 
     def network(self, name: str) -> Any:
-        return self._place.networks.get(name)
+        """The backing of a network card that is connected to it."""
+        return network_backing(self._place.networks.get(name), name, self._place.portgroups)
 
     def place(self, file: str) -> str:
         return f"[{self.home.name}] {self.directory}/{file}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.base.errors import UsageError
-from steps.lab.simulator import creation, power
+from steps.lab.simulator import creation, networks, power
 from steps.lab.simulator.compute import Cluster, Compute, ComputeResource
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.datastore_browser import DatastoreBrowser
@@ -111,22 +111,14 @@ class Datacenter(Entity):
         return [one.ref for one in below if isinstance(one, Datastore)]
 
     @provides("network")
-    def networks(self) -> list[Any]:
-        return [child.ref for child in self.folders["network"].children]
+    def network_refs(self) -> list[Any]:
+        return list(networks.known(self.folders["network"])[0].values())
 
 
 class StoragePod(Folder):
     """A datastore cluster."""
 
     kind = vim.StoragePod
-
-
-class Network(Entity):
-    kind = vim.Network
-
-    @provides("summary")
-    def summary(self) -> Any:
-        return vim.Network.Summary(network=self.ref, name=self.name, accessible=True, ipPoolName="")
 
 
 def build(world: World, tasks: Tasks, inventory: Inventory, directory: Path, tagging: Tagging) -> Folder:
@@ -202,10 +194,8 @@ class _Made:
         }
         for made in self._stores.values():
             DatastoreBrowser(world, tasks, made)
-        self._networks = {
-            name: Network(world, world.number("network"), name, datacenter.folders["network"]).ref
-            for name in spec.networks
-        }
+        networks.build(world, datacenter.folders["network"], spec.networks, spec.distributed)
+        self._networks, self._portgroups = networks.known(datacenter.folders["network"])
 
     def add(self, spec: MachineSpec) -> None:
         parent = self._parent(spec)
@@ -233,5 +223,13 @@ class _Made:
             found = self._compute.cluster(spec.cluster, spec.host)
             host = found.hosts[spec.host or next(iter(found.hosts))].ref
             below = found.pool(spec.pool) if spec.vapp is None else self._compute.vapp(spec.vapp)
-            self._places[key] = Surroundings(self._path, self._stores, self._networks, host, below.ref)
+            self._places[key] = Surroundings(
+                self._path,
+                self._stores,
+                self._networks,
+                host,
+                below.ref,
+                portgroups=self._portgroups,
+                key_provider=self._world.key_provider,
+            )
         return self._places[key]

@@ -65,7 +65,14 @@ class VirtualMachine(Machine):
 
     @provides("network")
     def network_refs(self) -> list[Any]:
-        return [card.backing.network for card in self.cards if getattr(card.backing, "network", None)]
+        portgroup = vim.dvs.DistributedVirtualPortgroup
+        found = []
+        for card in self.cards:
+            if port := getattr(card.backing, "port", None):
+                found.append(portgroup(port.portgroupKey))
+            elif network := getattr(card.backing, "network", None):
+                found.append(network)
+        return found
 
     @provides("resourcePool")
     def resource_pool(self) -> Any:

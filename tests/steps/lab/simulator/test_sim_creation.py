@@ -8,7 +8,8 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from runner.base.units import MiB
-from tests.simulation import Client, machine
+from steps.lab.simulator import Inventory
+from tests.simulation import Client, estate, machine, running
 from tests.vm_specs import cdrom, change, config_spec, controller, disk, network_card
 
 device: Any = vim.vm.device
@@ -198,3 +199,78 @@ def test_no_space_for_a_thick_disk_leaves_nothing(simulate):
     with pytest.raises(vim.fault.NoDiskSpace):
         client.wait(client.vm("DC1/vm").CreateVM_Task(spec, client.vm("DC1/host/cluster1/Resources"), None))
     assert [one.name for one in client.vm("DC1/vm").childEntity] == ["db"]
+
+
+def test_tracking_that_a_spec_switches_on_is_on_from_the_first_write(client, made):
+    vm = made(changeTrackingEnabled=True, deviceChange=[controller(), disk(0, 4 * MiB)])
+    (one,) = devices(vm, device.VirtualDisk)
+    client.sim.write("new", 2000, MiB, b"x")
+    found = vm.QueryChangedDiskAreas(None, 2000, 0, one.backing.changeId)
+    assert [(area.start, area.length) for area in found.changedArea] == [(MiB, 64 * 1024)]
+
+
+def test_a_disk_on_a_vvol_datastore_has_whole_megabytes(made):
+    """API reference, VirtualDisk.capacityInBytes."""
+    vm = made(deviceChange=[controller(), disk(0, MiB + 512, file="[vvol1]")])
+    (one,) = devices(vm, device.VirtualDisk)
+    assert (one.capacityInBytes, one.backing.fileName) == (2 * MiB, "[vvol1] new/new.vmdk")
+
+
+def test_an_inventory_names_devices_and_settings_of_every_kind(simulate):
+    vm = machine(
+        annotation="notes",
+        settings={
+            "numCoresPerSocket": 2,
+            "memoryHotAddEnabled": True,
+            "bootOptions": {
+                "bootDelay": 5000,
+                "bootOrder": [{"_type": "VirtualMachineBootOptionsBootableDiskDevice", "deviceKey": 2000}],
+            },
+        },
+        devices=[
+            {
+                "type": "VirtualFloppy",
+                "key": 8000,
+                "controller": 400,
+                "unit": 0,
+                "properties": {"backing": {"_type": "VirtualFloppyRemoteDeviceBackingInfo", "deviceName": ""}},
+            },
+            {"type": "VirtualSoundCard", "key": 5000, "unit": 20},
+            {"type": "VirtualUSBXHCIController", "key": 14000, "unit": 21},
+            {"type": "VirtualTPM", "key": 11000, "unit": 22},
+        ],
+    )
+    config = simulate(vm).vm().config
+    by_key = {one.key: one for one in config.hardware.device}
+    assert isinstance(by_key[8000].backing, device.VirtualFloppy.RemoteDeviceBackingInfo)
+    assert [type(by_key[key]) for key in (5000, 14000, 11000)] == [
+        device.VirtualSoundCard,
+        device.VirtualUSBXHCIController,
+        device.VirtualTPM,
+    ]
+    assert (config.annotation, config.hardware.numCoresPerSocket, config.memoryHotAddEnabled) == ("notes", 2, True)
+    assert (config.bootOptions.bootDelay, config.bootOptions.bootOrder[0].deviceKey) == (5000, 2000)
+
+
+def test_an_inventory_cannot_name_what_the_api_does_not_have():
+    with pytest.raises(ValueError, match="VirtualToaster"):
+        estate(machine(devices=[{"type": "VirtualToaster", "key": 9}]))
+
+
+def test_a_card_is_connected_to_a_distributed_port_group_by_its_key(tmp_path):
+    vm = machine(networks=[{"network": "prod", "mac": "00:50:56:9a:10:01"}])
+    datacenter = {"name": "DC1", "datastores": [{"name": "ds1"}], "distributed": {"dvs1": ["prod"]}, "vms": [vm]}
+    with running(Inventory.from_json_value({"datacenters": [datacenter]}), tmp_path) as client:
+        (connected,) = devices(client.vm(), device.VirtualEthernetCard)
+        (network,) = client.vm().network
+        assert (network.name, network.key, connected.backing.port.portgroupKey) == ("prod", network.key, network.key)
+        assert network.config.distributedVirtualSwitch.uuid == connected.backing.port.switchUuid
+        new = network_card()
+        for port, expected in ((connected.backing.port, None), (vim.dvs.PortConnection(switchUuid="other"), True)):
+            new.backing = device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+            task = client.vm().ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[change(new)]))
+            if expected is None:
+                client.wait(task)
+            else:
+                with pytest.raises(vim.fault.InvalidDeviceBacking):
+                    client.wait(task)

@@ -7,6 +7,7 @@ from pyVmomi import vim, vmodl
 
 from runner.base.errors import UsageError
 from steps.lab.simulator import Inventory, Simulator
+from steps.lab.simulator.thin_machine import ThinMachine
 from tests.simulation import PASSWORD, USER, Client, estate, machine, running
 
 COLLECTOR = vmodl.query.PropertyCollector
@@ -144,6 +145,19 @@ def test_nothing_of_an_estate_is_stored_until_a_vm_is_touched(tmp_path):
         assert not stored(tmp_path)
         client.snapshot(vms[0])
         assert {path.parent for path in stored(tmp_path)} == {stored(tmp_path)[0].parent}
+
+
+def test_who_carries_a_mark_is_told_of_thousands_without_drawing_one(tmp_path, monkeypatch):
+    path = 'config.extraConfig["sendense.restore"]'
+    with running(made(disks=1), tmp_path) as client:
+        vms = every(client, vim.VirtualMachine)
+        mark = [vim.option.OptionValue(key="sendense.restore", value="{}")]
+        client.wait(vms[7].ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=mark)))
+        drawn = []
+        monkeypatch.setattr(ThinMachine, "_spec", lambda one: drawn.append(one) or pytest.fail("it was drawn"))
+        first = read(client, vms, vim.VirtualMachine, [path]).objects
+        assert [one.obj for one in first if one.propSet] == [vms[7]]
+        assert not drawn
 
 
 def test_a_thin_vm_says_of_itself_what_a_whole_one_says(tmp_path):
