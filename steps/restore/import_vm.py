@@ -18,6 +18,7 @@ from runner.base.units import MiB, counted, human_bytes
 from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
+from runner.step.setting import Setting
 from runner.step.step import Lifetime, Retained, Step
 from steps.new_vm import imported, unfinished, unrecorded
 from steps.restore import spool
@@ -128,15 +129,17 @@ class ImportVm(Step[ImportVmIn, ImportVmLive, CreatedVm]):
         return unfinished.describe(client, imported.declare_whole(client, lease.vm, ctx.run.id), plan)
 
     def preflight(self, ctx: Context | None, known: Known[ImportVmIn, CreatedVm]) -> Preflight[CreatedVm]:
+        settings = _settings(known)
         if ctx is None or known.inputs is None or known.out is not None:
-            return Preflight()
+            return Preflight(settings=settings)
         plan = known.inputs.plan
         name = unfinished.interim_name(plan.machine.name, ctx.run.id)
         disks, size = counted(len(plan.disks), "disk"), sum(disk.stored.data for disk in plan.disks)
         return Preflight(
+            settings=settings,
             notes=(
                 f"{name} in vCenter {plan.vcenter}: {disks} with {human_bytes(size)} of content, uploaded "
-                "compressed; an upload that is cut short starts over",
+                "compressed",
             ),
             size=size,
             prospect=foreseen(plan, name),
@@ -156,6 +159,14 @@ class ImportVm(Step[ImportVmIn, ImportVmLive, CreatedVm]):
     def report(self, out: CreatedVm) -> StepReport:
         text = f"The VM was imported as {out.moref} in vCenter {out.vcenter}, into {out.vmx_file}."
         return StepReport(statements=(Statement(about="how", text=text),))
+
+
+def _settings(known: Known[ImportVmIn, CreatedVm]) -> tuple[Setting, ...]:
+    if "uploads" not in known.told:
+        return ()
+    at_once = counted(known.told["uploads"], "disk")
+    text = f"up to {at_once} at once, compressed; it cannot resume: cut short, all disks are uploaded again"
+    return (Setting(name="upload", text=text),)
 
 
 class _Uploads:

@@ -319,11 +319,16 @@ def test_a_host_with_another_certificate_than_the_lease_says_gets_nothing(
     one.assert_nothing_left()
 
 
-def test_what_stands_in_a_plan_is_what_is_imported(importing: Callable[..., Importing]):
+def test_a_plan_says_what_is_uploaded_and_that_it_cannot_resume(importing: Callable[..., Importing]):
     one = importing()
-    found = ImportVm().preflight(one.lab.context(), Known(inputs=one.inputs))
+    inputs = one.inputs
+    found = ImportVm().preflight(one.lab.context(), Known(told={"uploads": 4}, inputs=inputs))
     assert found.notes == (
-        f"pgtest1-back (restoring {RUN}) in vCenter prod: 3 disks with 7.0 MiB of content, uploaded compressed; an upload that "
-        "is cut short starts over",
+        f"pgtest1-back (restoring {RUN}) in vCenter prod: 3 disks with 7.0 MiB of content, uploaded compressed",
     )
+    early = ImportVm().preflight(None, Known(told={"uploads": 4}))
+    assert early.settings == found.settings
+    assert [one.text for one in early.settings] == [
+        "up to 4 disks at once, compressed; it cannot resume: cut short, all disks are uploaded again"
+    ]
     assert one.posts() == 0
