@@ -71,6 +71,20 @@ class Administrator:
             if isinstance(disk, vmomi.vim.vm.device.VirtualDisk)
         }
 
+    def files(self, vm: str) -> dict[int, Path]:
+        """The same by the keys that the disks have now."""
+        found = self.property(vm, "config.hardware.device")
+        disks = (one for one in found if isinstance(one, vmomi.vim.vm.device.VirtualDisk))
+        return {int(disk.key): self.file(str(disk.backing.fileName)) for disk in disks}
+
+    def nvram(self, vm: str) -> bytes:
+        """What is in the file that its settings name."""
+        named = self.property(vm, 'config.extraConfig["nvram"]').value
+        path = str(self.property(vm, "config.files.vmPathName"))
+        found = re.fullmatch(r"\[(.*?)\] (.*)/[^/]*", path)
+        assert found is not None, path
+        return (self.lab.directory / "vcenter" / "datastores" / found[1] / found[2] / named).read_bytes()
+
     def file(self, name: str) -> Path:
         """``[ds] dir/x.vmdk`` as it lies in the lab's directory."""
         found = re.fullmatch(r"\[(.*?)\] (.*)\.vmdk", name)

@@ -15,8 +15,9 @@ from runner.events.events import Event, NodeFinished
 from steps.lab.lab import Lab
 from steps.vsphere import marks
 from steps.vsphere.tls import sha1_thumbprint, trust
+from tests.chains import manifest_of
 from tests.e2e.administrator import Administrator, Place, administrator
-from tests.e2e.site import Listener, Ran, Site, disk
+from tests.e2e.site import Listener, Ran, Site, disk, same
 from tests.vddk_library import Vddk, vddk, vddk_distribution
 
 __all__ = ["vddk", "vddk_distribution"]
@@ -175,21 +176,78 @@ def differing(admin: Administrator, vm: str, backed: Backed) -> set[Place]:
     }
 
 
+def marked(admin: Administrator) -> list[str]:
+    return [one.name for one in marks.find(admin.client, marks.RESTORE)]
+
+
+ITS_OWN = frozenset(
+    [
+        "changeVersion",
+        "modified",
+        "name",
+        "instanceUuid",
+        "uuid",
+        "key",
+        "controllerKey",
+        "device",
+        "fileName",
+        "contentId",
+        "diskObjectId",
+        "macAddress",
+        "addressType",
+        "summary",
+        "connected",
+        "vmPathName",
+        "logDirectory",
+        "snapshotDirectory",
+        "suspendDirectory",
+        "nvram",
+    ]
+)
+"""What the plan names as new, what vSphere counts by itself, and names of files."""
+
+
+def traits(config: Any) -> Any:
+    """A saved configuration without what is every VM's own; devices by what people call them."""
+    match config:
+        case {"device": [{"_type": _}, *_] as devices, **rest}:
+            named = {str(one["deviceInfo"]["label"]).removesuffix(" 1"): traits(one) for one in devices}
+            for one in named.values():
+                one.pop("deviceInfo")
+                if "Controller" in one["_type"]:
+                    one.pop("unitNumber", None)  # on the PCI bus; disks keep theirs
+                if one["_type"] == "VirtualCdrom":
+                    one.pop("connectable", None)  # nothing is put into a drive that had nothing in it
+            return {**traits(rest), "device": named}
+        case dict():
+            return {key: traits(value) for key, value in config.items() if key not in ITS_OWN}
+        case [{"_type": "OptionValue"}, *_]:
+            return {one["key"]: one.get("value") for one in config if one["key"] not in ITS_OWN}
+        case list():
+            return [traits(one) for one in config]
+    return config
+
+
 @WAYS
 def test_a_deleted_vm_comes_back_byte_by_byte_and_as_it_was_and_its_next_backup_is_right(
-    restores: Restores, web: Backed, admin: Administrator, way: str
+    restores: Restores, web: Backed, admin: Administrator, tmp_path: Path, way: str
 ) -> None:
     restored = restores(web, way)
     vm = str(restored["moref"])
     assert restored["name"] == "web"
     assert differing(admin, vm, web) == set()
+    assert traits(admin.config(vm)) == traits(web.config)
+    (nvram,) = (web.point / "vm").glob("*.nvram")
+    assert admin.nvram(vm) == nvram.read_bytes()
     assert not admin.is_on(vm)
-    assert not marked(admin)
+    assert marked(admin) == []
+    again = back_up(restores.site, admin, "web", tmp_path / "references")
+    assert [disk.parent for disk in manifest_of(again.point).disks] == [None] * 4
+    files = admin.files(vm)
+    assert len(files) == 4
+    for key, file in files.items():
+        assert same(file, again.point / f"disk-{key}.qcow2")
     admin.delete(vm)
-
-
-def marked(admin: Administrator) -> list[str]:
-    return [one.name for one in marks.find(admin.client, marks.RESTORE)]
 
 
 @WAYS
