@@ -16,7 +16,7 @@ from steps.lab.lab import Lab
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.configuration import as_json
-from steps.vsphere.find import find
+from steps.vsphere.find import find, locate
 from steps.vsphere.properties import read, read_all
 from steps.vsphere.section import VCenter
 from steps.vsphere.tasks import finish
@@ -37,6 +37,10 @@ class Administrator:
     def names(self) -> list[str]:
         seen = read_all(self.client, vmomi.vim.VirtualMachine, ("name",), "listing VMs")
         return sorted(str(one["name"]) for one in seen.values())
+
+    def path(self, vm: str) -> str:
+        """Its inventory path."""
+        return locate(self.client, vm).path
 
     def config(self, vm: str) -> dict[str, JsonValue]:
         config = as_json(self.property(vm, "config"))
