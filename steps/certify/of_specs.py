@@ -1,11 +1,11 @@
-"""Specs that a vCenter should refuse; what it makes of them all the same is removed."""
+"""Specs of new VMs that a vCenter should refuse, or take; what it makes of them is removed at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from steps.certify.outcomes import Expected
+from steps.certify.outcomes import Expected, failed
 from steps.certify.scratch import Scratch
 from steps.certify.trial import Trial
 from steps.vsphere import vmomi
@@ -54,11 +54,25 @@ def missing_image(spec: Any) -> None:
     _add(spec, of(key=-3000, controllerKey=200, unitNumber=0, backing=image))
 
 
+def video_card(spec: Any) -> None:
+    of: Any = vmomi.vim.vm.device.VirtualVideoCard
+    _add(spec, of(key=-500, controllerKey=100, unitNumber=0, videoRamSizeInKB=8192))
+
+
+def taken(change: Callable[[Any], None]) -> Callable[[Scratch], str | None]:
+    def run(scratch: Scratch) -> str | None:
+        spec = scratch.spec("-c")
+        change(spec)
+        return failed(scratch.offer(spec))
+
+    return run
+
+
 def refused(change: Callable[[Any], None], expected: Expected) -> Callable[[Scratch], str | None]:
     def run(scratch: Scratch) -> str | None:
         spec = scratch.spec("-c")
         change(spec)
-        return expected.difference(scratch.refused(spec))
+        return expected.difference(scratch.offer(spec))
 
     return run
 

@@ -110,9 +110,9 @@ class Scratch:
 
         return ended(self.client, doing, work)
 
-    def refused(self, spec: Any) -> Outcome:
-        """As `create`, of a spec that should not be taken; what is made of it all the same is removed."""
-        outcome = self.create(spec, "creating a VM that should be refused")
+    def offer(self, spec: Any) -> Outcome:
+        """As `create`; what is made of it is removed at once."""
+        outcome = self.create(spec, "creating another scratch VM")
         if outcome.fault is None:
             self.remove(str(getattr(outcome.result, "_moId", "")))
         return outcome
