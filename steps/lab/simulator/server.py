@@ -78,8 +78,6 @@ class Simulator:
         self.tagging = Tagging()
         for tag in inventory.tags:
             self.tagging.make(tag)
-        self._world.key_provider = inventory.key_provider
-        self._world.newest_hardware = inventory.newest_hardware
         root = build(self._world, self._tasks, inventory, directory, self.tagging)
         authorization = AuthorizationManager(self._world, inventory.denied)
         self._world.tasks, self._world.authorization = self._tasks, authorization
