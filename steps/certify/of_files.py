@@ -92,7 +92,7 @@ def flat(scratch: Scratch) -> str | None:
 
 
 TRIALS = (
-    Trial(27, "/folder asks who nobody is with 401 and its realm", unknown),
+    Trial(27, "/folder answers 401 with its realm where nobody is logged in", unknown),
     Trial(27, "/folder answers a Range with 206 and no more than that", ranges),
     Trial(27, "/folder lists a directory as a page", listing),
     Trial(28, "/folder takes names escaped once or twice", twice),

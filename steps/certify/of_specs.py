@@ -87,6 +87,7 @@ TRIALS = (
         "unit 7 of a SCSI controller is InvalidDeviceSpec",
         refused(unit_of_the_controller, INVALID),
     ),
+    Trial(33, "a video card in the spec takes the place of the VM's own one", taken(video_card)),
     Trial(45, "controller key -200 is InvalidDeviceSpec", refused(negative_ide, INVALID)),
     Trial(45, "a boot order by keys of new devices is refused", refused(boot_order, Expected("MethodFault"))),
     Trial(45, "a missing image of a CD-ROM is InvalidDeviceSpec", refused(missing_image, INVALID)),
