@@ -51,17 +51,17 @@ def go_back(
     """Writes what differs, and compares every block of the disk with the digests of `present`. Raises
     NotBackError, and what keeps the disk from being written."""
     logs = DiskLogs(ctx, vm, disk.stored)
-    # It tells what is written now and will not be: a kill must not leave it.
+    # They tell of what is about to be otherwise: a kill must not leave them.
     logs.forget_written()
-    ranges = logs.differing()
+    logs.forget_differing()
     # As the disk of the point that is written: its key there may be another.
-    wanted = present.model_copy(update={"key": disk.key, "image": present.image})
+    wanted = present.model_copy(update={"key": disk.key})
     with ctx.scope():
         images = ctx.host(present.image.host)
         source = serve(ctx, images, present.image, "read-only", connections=1)
         into = _open(ctx, vm, disk.key, host, options)
-        whole = [(0, present.capacity)]
-        work = Work(wanted, whole if ranges is None else ranges, None, None)
+        # All of it: what differed from the point the last time is not all that was written.
+        work = Work(wanted, [(0, present.capacity)], None, None)
         rewrite(ctx, work, source, into, How(label="go back"))
         _compare(ctx, vm, wanted, into)
 
