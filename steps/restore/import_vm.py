@@ -238,9 +238,6 @@ def _send_file(path: Path, spooled: SpooledDisk, send: Send) -> None:
         while left and (piece := file.read(min(_PIECE, left))):
             digest.update(piece)
             left -= len(piece)
-            # The last piece waits for the digest, so that no host takes a damaged disk for a whole one.
-            if not left and digest.hexdigest() != spooled.sha256:
-                break
             send(piece)
     if left or digest.hexdigest() != spooled.sha256:
         spool.remove(path)

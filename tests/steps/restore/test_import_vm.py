@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,10 +200,12 @@ def test_every_failure_is_told_whether_trying_again_may_help():
 def test_a_stop_ends_an_upload_that_does_not_move_and_aborts_the_lease(importing: Callable[..., Importing]):
     one = importing()
     one.spool_disks()
-    one.lab.simulator.fault("upload-slow", count=3, seconds=60.0)
+    one.lab.simulator.fault("upload-slow", count=3, seconds=120.0)
     threading.Thread(target=lambda: eventually(lambda: one.posts() == 3) and one.lab.stop.set()).start()
+    began = time.monotonic()
     with pytest.raises(Interrupted):
         one.run()
+    assert time.monotonic() - began < 60
     one.lab.stop.clear()
     one.assert_nothing_left()
 
