@@ -164,6 +164,8 @@ class Lease:
         doing = f"asking why the lease of {self.doing} ended"
         try:
             found = read(client, vmomi.vim.HttpNfcLease, self._moref, ("error",), doing).get("error")
+        except Interrupted:
+            raise
         except SendenseError:
             return ended  # it is forgotten already
         return ended if found is None or isinstance(found, fine) else explain(found, self.doing)
