@@ -167,16 +167,15 @@ class Machine(StoredMachine):
             for disk in self.stored_disks:
                 yield disk.top.raw.path
 
-    def lock_files(self, *, on: bool) -> None:
-        """A running VM has the files that it writes to itself, and nobody else opens them. Raises FileLocked
-        where somebody does."""
+    def lock_files(self, *, on: bool) -> str | None:
+        """A running VM has the files that it writes to itself, and nobody else opens them. The name of one
+        that somebody else has open; the others are locked all the same."""
+        taken = None
         for disk in self.stored_disks:
             for layer in disk.layers:
                 if not layer.raw.lock(on and layer is disk.top):
-                    name = self.layer_file(disk)(layer)
-                    raise fault(
-                        vim.fault.FileLocked, f"Unable to access file {name} since it is locked", file=name
-                    )
+                    taken = self.layer_file(disk)(layer)
+        return taken
 
     @property
     def in_vapp(self) -> bool:

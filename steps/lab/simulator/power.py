@@ -37,7 +37,9 @@ def turn(machine: Machine, state: Any, *, lose_tracking: bool) -> None:
         _refuse_to_start(machine)
         if asked := machine.world.faults.take("power-on-question"):
             _ask(machine, asked["text"])
-        machine.lock_files(on=True)
+        if taken := machine.lock_files(on=True):
+            machine.lock_files(on=False)
+            raise fault(vim.fault.FileLocked, f"Unable to access file {taken} since it is locked", file=taken)
         machine.make_nvram()
     machine.power = state
     for one in machine.devices.values():
