@@ -139,7 +139,7 @@ def _choose(ctx: Context, client: Client, inputs: OpenVmDiskIn, why_not_flat: st
                 f"{name} cannot be written over `san` alone: VDDK writes so only below a snapshot, and "
                 "not on every datastore; name `nbdssl`, `nbd` or `hotadd` in its transports too"
             )
-        return choice.choose(ctx, host, "vddk", inputs.vddk, name, why_not_flat)
+        return choice.choose(ctx, host, "vddk", inputs.vddk, name, why_not_flat, "written")
     if inputs.transport == EXPORT:
         return None
     try:

@@ -48,8 +48,9 @@ def choose(
     options: VddkOptions,
     name: str,
     why_not_flat: str,
+    verb: Literal["read", "written"] = "read",
 ) -> Choice:
-    """How the disk `name` is to be read, by looking at what the host has; changes nothing. `why_not_flat`:
+    """How the disk `name` is to be opened, by looking at what the host has; changes nothing. `why_not_flat`:
     why its file is not a flat base file, empty if it is. Raises NoTransport, HostError."""
     not_flat = f"over HTTPS: {why_not_flat}" if why_not_flat else ""
     if asked == "https":
@@ -63,7 +64,7 @@ def choose(
         why = "the job says so" if asked == "vddk" else f"VDDK {found.version} is on host {host.name}"
         return Choice("vddk", why, found.version, found.extents)
     if asked == "vddk":
-        raise NoTransport(f"{name} cannot be read with VDDK: {found.missing}")
+        raise NoTransport(f"{name} cannot be {verb} with VDDK: {found.missing}")
     if not_flat:
         raise NoTransport(f"{name} cannot be read {not_flat}; nor with VDDK: {found.missing}")
     return Choice(
