@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ from steps.vsphere.tasks import finish
 PREFIX = "sendense-certify-"
 """Of the names of scratch VMs; the run's id follows."""
 
+_RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+", re.ASCII)
+
 LONGEST = timedelta(hours=2)
 """A certify that began longer ago is at work no more; each takes minutes."""
 
@@ -42,7 +45,7 @@ def found(client: Client, folder: str = "") -> Iterator[Marked]:
     """Those in the folder (moref), or anywhere. Raises VSphereError."""
     for marked in marks.find(client, marks.CERTIFY):
         mark = marked.mark
-        if mark is None or not marked.name.startswith(f"{PREFIX}{mark.run}"):
+        if mark is None or not _RUN.fullmatch(mark.run) or not marked.name.startswith(PREFIX + mark.run):
             continue
         with suppress(Gone):
             if not folder or _folder_of(client, marked.moref) == folder:

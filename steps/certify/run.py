@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from runner.base.errors import Interrupted, LockedError, SendenseError
 from runner.base.units import MINUTE
@@ -18,7 +19,6 @@ from steps.vsphere import creation
 from steps.vsphere.client import Client
 
 REMOVAL_DEADLINE = 10 * MINUTE
-"""After a stop too."""
 
 
 def certify(client: Client, chosen: Chosen, run: str, told: Callable[[Behaviour], None]) -> Report:
@@ -37,11 +37,19 @@ def certify(client: Client, chosen: Chosen, run: str, told: Callable[[Behaviour]
         _ = scratch.vm
         for trial in table.TRIALS:
             note(_tried(scratch, trial, names))
-    finally:
-        Scratch(client.until(Deadline(REMOVAL_DEADLINE)), chosen.place, run).remove()
+    except BaseException:
+        with suppress(SendenseError):  # why it failed matters more; what stays has its mark
+            _remove(client, chosen, run)
+        raise
+    _remove(client, chosen, run)
     for one in table.UNTRIED:
         note(Behaviour(number=one.number, what=one.what, verdict="not tried", seen=one.why))
     return Report(product=client.version, storage=chosen.place.storage, behaviours=tuple(found))
+
+
+def _remove(client: Client, chosen: Chosen, run: str) -> None:
+    """Also after a stop."""
+    Scratch(client.until(Deadline(REMOVAL_DEADLINE)), chosen.place, run).remove()
 
 
 def _tried(scratch: Scratch, trial: Trial, names: tuple[str, ...]) -> Behaviour:

@@ -15,17 +15,18 @@ import yaml
 
 from runner.app.records import new_run_id
 from runner.base.errors import LockedError, UsageError
-from steps.certify import of_power, run, table
+from steps.certify import leftovers, of_power, run, table
 from steps.certify.place import choose
 from steps.certify.report import Report
 from steps.certify.scratch import Scratch
+from steps.certify.trial import Trial
 from steps.lab.simulator import changes, dispatch, objects
 from steps.lab.simulator import folder as sim_folder
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.nfc import target
 from steps.lab.simulator.sessions import not_authenticated
 from steps.lab.simulator.vmodl import fault, vim, vmodl
-from steps.vsphere.errors import PermissionMissing
+from steps.vsphere.errors import LoginRefused, PermissionMissing
 from steps.vsphere.marks import Mark
 from tests.eventually import eventually
 from tests.steps.lab.simulator.test_sim_behaviours import BEHAVIOURS
@@ -269,6 +270,20 @@ def test_a_stop_removes_the_scratch_vm(there):
     assert process.returncode == 130
     assert names(there) == ["db", "payroll"]
     assert left(there) == []
+
+
+def test_a_removal_that_fails_does_not_hide_why_it_failed(there, monkeypatch):
+    def fails(scratch: Scratch) -> None:
+        raise LoginRefused("the password was changed")
+
+    def cannot(client: Any, marked: Any) -> None:
+        raise PermissionMissing("no", "VirtualMachine.Inventory.Delete", "VM")
+
+    monkeypatch.setattr(table, "TRIALS", (Trial(0, "it fails", fails),))
+    monkeypatch.setattr(leftovers, "remove", cannot)
+    with pytest.raises(LoginRefused):
+        certify(there)
+    assert len(left(there)) == 1
 
 
 # the command
