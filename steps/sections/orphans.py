@@ -60,6 +60,8 @@ def find_orphans(ctx: Context, surroundings: Surroundings) -> Iterator[Orphan]:
         client = vcenter(ctx, name)
         for marked in marks.find(client, marks.RESTORE):
             yield _machine(client, marked, kept)
+        for marked in marks.find(client, marks.ROLLBACK):
+            yield _half_rolled_back(client, marked, kept)
         for scratch in leftovers.found(client):
             yield _scratch(client, scratch)
         for vm, vm_name, snapshot in snapshots.named(client, PREFIX):
@@ -113,6 +115,20 @@ def _machine(client: Client, vm: Marked, kept: Kept) -> Orphan:
             unfinished.destroy(client, found)
 
     return Orphan(what, mark.run, kept(mark.run, mark.job), remove, copied=True)
+
+
+def _half_rolled_back(client: Client, vm: Marked, kept: Kept) -> Orphan:
+    """Which of its disks were written, and what they had before, the run's records tell alone."""
+    what = f"half rolled back VM {vm.name} ({vm.moref}) in vCenter {client.name}"
+    mark = vm.mark
+    if mark is None:
+        return _left(what, "", "its mark does not say whose it is")
+    why = kept(mark.run, mark.job)
+    lost = (
+        f"{why + '; ' if why else ''}if the records of its run are lost, remove the advanced setting "
+        f"{marks.ROLLBACK} in vSphere and roll it back again, which compares every block"
+    )
+    return _left(what, mark.run, lost)
 
 
 def _scratch(client: Client, vm: Marked) -> Orphan:

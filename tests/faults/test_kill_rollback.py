@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -216,3 +217,15 @@ def test_a_block_of_the_point_that_rotted_is_not_written_and_the_vm_can_be_had_b
     assert killed.abandon(killed.run) == 0, killed.said
     assert killed.vm.live() == before
     assert not killed.vm.is_marked
+
+
+@pytest.mark.slow
+def test_a_vm_whose_rollback_lost_its_records_is_named_with_what_to_do(killed: Killed) -> None:
+    killed.vm.change()
+    assert killed.rollback(moment="written 2000:20") == -9
+    for records in killed.vm.estate.repository().glob(".state/rollback-*"):
+        shutil.rmtree(records)
+    killed.command("sweep", str(killed.vm.job), "--orphans")
+    assert f"half rolled back VM {VM}" in killed.said
+    assert "remove the advanced setting sendense.rollback" in killed.said
+    assert killed.vm.is_marked
