@@ -52,7 +52,7 @@ def _new(what: str, was: str, why: str, *, warn: bool) -> Change:
 def _not_kept(was: str, taken: Taken | None, holders: Mapping[str, str]) -> str:
     """Why not; empty if it is."""
     if taken is None:
-        return "no two VMs may share it; `identity: keep` keeps it where it is free"
+        return "no two VMs may share it; `--keep-identity` keeps it where it is free"
     if not was:
         return "none was saved"
     if was.lower() in holders:
