@@ -245,3 +245,10 @@ def test_a_kept_address_that_vcenter_replaced_is_told(unfinished: Makes) -> None
     )
     planned = made.plan.model_copy(update={"machine": made.plan.machine.model_copy(update={"devices": kept})})
     assert any("instead of 00:50:56:9a:10:01" in text for text in made.finish(plan=planned).warnings)
+
+
+def test_what_keeps_a_vm_from_starting_is_said(start_vcenter: Starts) -> None:
+    reserved = {"network": "VM Network", "mac": "00:50:56:9a:10:01", "address-type": "manual"}
+    lab = start_vcenter(machine(networks=[reserved], powered_on=False))
+    with pytest.raises(VSphereError, match="reserved MACs"):
+        power.switch_on(lab.client, find(lab.client, "pgtest1"), "pgtest1", "DC1")

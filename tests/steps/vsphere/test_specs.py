@@ -139,3 +139,12 @@ def test_what_was_saved_becomes_the_same_value_again(value: Any) -> None:
 def test_what_the_api_does_not_have_is_a_sentence(odd: NewMachine) -> None:
     with pytest.raises(VSphereError, match=r"API"):
         specs.config_spec(odd, "x", {}, Unrecorded())
+
+
+def test_another_kind_of_device_at_the_place_is_not_taken_for_the_saved_one() -> None:
+    devices = [
+        device.VirtualPCIController(key=100, busNumber=0),
+        device.ParaVirtualSCSIController(key=1000, controllerKey=100, unitNumber=7, busNumber=0),
+        device.VirtualVmxnet3(key=4000, controllerKey=100, unitNumber=8),
+    ]
+    assert specs.paired(machine(SCSI, CARD), devices) == {}
