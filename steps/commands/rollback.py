@@ -253,7 +253,9 @@ def _run(asked: Asked, file: Path, attempts: Attempts) -> None:
         attempts.forget()
     if asked.as_json:
         told = command_jobs.document(ROLLBACK_SCHEMA_VERSION, result, summary)
-        print_json({**told, **_document(done)})
+        planned = command_jobs.outputs(summary, PlanRollback.name)
+        present = planned[0]["present"] or None if planned else None
+        print_json({**told, "present": present, **_document(done)})
     raise click.exceptions.Exit(result.exit_code)
 
 
