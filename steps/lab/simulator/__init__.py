@@ -9,10 +9,14 @@ under leases, at a port of an ESXi host), ``vapi`` with ``tagging`` (tags), ``di
 (calls), all of it counted in ``traffic``; ``services``: ``sessions`` with ``session_manager`` and
 ``tickets``, ``collector`` with ``retrieval``, ``properties`` and ``filters``, ``service``, ``authorization``,
 ``search_index``, ``tasks`` with ``task_manager``, ``events`` with ``event_manager`` (both read through
-``history``), ``datastore_browser``; the inventory tree in ``tree``, ``compute``, ``datastore`` and
-``machine`` (``thin_machine`` where thousands are made by number) with ``devices``, ``configuration``,
-``snapshots`` and ``changes``; below a VM its ``disk`` of layers (``rawfile``, ``ranges``), filled by
-``content``, followed by ``tracking``. ``objects`` holds them together, ``faults`` breaks them on demand,
+``history``), ``datastore_browser``, ``custom_fields``; the inventory tree in ``tree``, ``compute``,
+``networks``, ``datastore`` and ``machine`` (``thin_machine`` where thousands are made by number) with
+``stored_machine``, ``devices``, ``configuration``, ``snapshots`` and ``changes``; below a VM its ``disk`` of
+layers (``rawfile``, ``ranges``), filled by ``content``, followed by ``tracking``.
+
+``creation``, ``reconfiguration``, ``power`` and ``removal`` make and change a VM: ``privileges`` and
+``checks`` first, then a plan (``device_changes``, ``disk_changes``, with ``slots``, ``backings``, ``mac``,
+``identities``), then the change. ``objects`` holds all of it together, ``faults`` breaks it on demand,
 ``vmodl`` has pyVmomi's types.
 """
 
