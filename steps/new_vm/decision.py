@@ -62,11 +62,7 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
     problems: list[str] = []
     name = wishes.name or point.vm
     placement = there.placement
-    if there.holder and placement is not None:
-        problems.append(
-            f"the folder {unescape(placement.folder.path)} has a {there.holder} called {name} already, which "
-            "is left alone: give the restored VM another name or folder (`--name`, `--folder`)"
-        )
+    _refuse_taken(name, there, problems)
     others, told = devices.others(saved)
     adapters, on_networks = cards.decide(
         saved, wishes.networks, beside.saved.networks, there.taken, placement, problems
@@ -119,6 +115,14 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
         tags=tuple(beside.tags),
     )
     return Decided(machine, changes, ())
+
+
+def _refuse_taken(name: str, there: There, problems: list[str]) -> None:
+    if there.holder and there.placement is not None:
+        problems.append(
+            f"the folder {unescape(there.placement.folder.path)} has a {there.holder} called {name} already, "
+            "which is left alone: give the restored VM another name or folder (`--name`, `--folder`)"
+        )
 
 
 def _place(point: Point, name: str, placement: Placement | None) -> tuple[Change, ...]:
