@@ -66,8 +66,7 @@ def connect(client: Client, device: Device) -> LongConnection:
     except (TimeoutError, ConnectionRefusedError, socket.gaierror) as error:
         raise NotReached(
             f"the ESXi host {host}:{port}, which takes and gives disks under a lease, cannot be reached "
-            f"({_said(error)}): open that port to this machine, or let its name be resolved here; VDDK "
-            "needs the hosts too, /folder does not"
+            f"({_said(error)}): open that port to this machine, and see that its name can be resolved here"
         ) from error
     except OSError as error:
         raise Unreachable(f"connecting to the ESXi host {host}:{port} failed: {_said(error)}") from error

@@ -92,7 +92,7 @@ def test_a_file_system_that_becomes_full_costs_the_file_and_not_the_restore(
 
 def test_room_is_given_in_the_order_of_the_disks_whichever_are_there_already(tmp_path: Path):
     disks = [
-        PlannedDisk.model_construct(stored=StoredDisk.model_construct(key=key, data=GiB, capacity=GiB))
+        PlannedDisk.model_construct(key=key, stored=StoredDisk.model_construct(key=key, data=GiB, capacity=GiB))
         for key in (1, 2, 3)
     ]
     limit = 2 * spool.most(disks[0])
