@@ -44,11 +44,13 @@ def delete(site: Estate) -> None:
         run("Destroy_Task")
 
 
-def restore_job(site: Estate, vddk: Vddk, point: Path, **variables: Any) -> Path:
-    """Of `template: restore-vm`; through VDDK, unless told otherwise."""
-    vddk.expect_vcenter(section(site), site.directory / "prod" / "datastores")
-    of_vddk = {"vddk_libdir": str(vddk.libdir), "vddk_plugin": vddk.plugin}
-    values = {"repository": "main", "point": str(point), "vcenter": "prod", "transport": "vddk", **of_vddk, **variables}
+def restore_job(site: Estate, vddk: Vddk | None, point: Path, **variables: Any) -> Path:
+    """Of `template: restore-vm`; through VDDK, unless told otherwise or without its library."""
+    values = {"repository": "main", "point": str(point), "vcenter": "prod"}
+    if vddk is not None:
+        vddk.expect_vcenter(section(site), site.directory / "prod" / "datastores")
+        values |= {"transport": "vddk", "vddk_libdir": str(vddk.libdir), "vddk_plugin": vddk.plugin}
+    values |= variables
     job = site.directory / "restore.yaml"
     job.write_text(yaml.safe_dump({"version": 1, "include": "site.yaml", "template": "restore-vm", "vars": values}))
     return job

@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.events.events import Event, NodeFinished
 from steps.lab.lab import Lab
 from steps.vsphere import marks
-from steps.vsphere.tls import sha1_thumbprint, trust
 from tests.chains import manifest_of
 from tests.e2e.administrator import Administrator, Place, administrator
 from tests.e2e.site import Listener, Ran, Site, disk, same
@@ -121,7 +119,7 @@ class Restores:
 
     site: Site
     admin: Administrator
-    vddk: Vddk
+    vddk: Vddk | None
 
     def __call__(self, backed: Backed, way: str, *listeners: Listener, **variables: Any) -> dict[str, Any]:
         """What finalize-vm gave."""
@@ -130,35 +128,23 @@ class Restores:
         return ran.output("finalize")
 
     def run(self, backed: Backed, way: str, *listeners: Listener, **variables: Any) -> Ran:
-        of_vddk = {"vddk_libdir": str(self.vddk.libdir), "vddk_plugin": self.vddk.plugin} if way == "vddk" else {}
-        values = {"repository": "main", "point": str(backed.point), "vcenter": "lab", "transport": way, **of_vddk}
-        values |= {"spool": str(self.site.state / "spool"), **variables}
+        values = {"repository": "main", "point": str(backed.point), "vcenter": "lab", "transport": way, **variables}
+        values |= {"spool": str(self.site.state / "spool")}
+        if self.vddk is not None:
+            values |= {"vddk_libdir": str(self.vddk.libdir), "vddk_plugin": self.vddk.plugin}
         job = self.site.directory / "jobs" / "restore-vm.yaml"
         document = {"version": 1, "include": "../site.yaml", "template": "restore-vm", "vars": values}
         job.write_text(yaml.safe_dump(document))
-        return self.site.run(job, self._expect, *listeners)
-
-    def _expect(self, event: Event) -> None:
-        """The stand-in is told which VM it serves, as soon as that is there."""
-        if isinstance(event, NodeFinished) and event.node == "created":
-            self.expect(str(event.output["moref"]))
-
-    def expect(self, vm: str) -> None:
-        section, at = self.admin.client.vcenter, self.site.lab.record.vcenter
-        self.vddk.expect(
-            user=at.username,
-            password=Path(at.password_file).read_text().strip(),
-            thumbprint=sha1_thumbprint(section, trust(section)),
-            vm=f"moref={vm}",
-            snapshot="",
-            transports="nbdssl",
-            root=str(self.site.lab.directory / "vcenter" / "datastores"),
-        )
+        return self.site.run(job, *listeners)
 
 
 @pytest.fixture
-def restores(site: Site, admin: Administrator, vddk: Vddk) -> Restores:
-    return Restores(site, admin, vddk)
+def restores(site: Site, admin: Administrator, way: str, request: pytest.FixtureRequest) -> Restores:
+    """An import lease takes no VMware library, and nor does its test."""
+    library: Vddk | None = request.getfixturevalue("vddk") if way == "vddk" else None
+    if library is not None:
+        library.expect_vcenter(admin.client.vcenter, site.lab.directory / "vcenter" / "datastores")
+    return Restores(site, admin, library)
 
 
 WAYS = pytest.mark.parametrize("way", ["lease", "vddk"])
