@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from runner.base.errors import SendenseError
 from steps.values.created_vm import CreatedDisk, CreatedVm
 from steps.values.planned_vm import PlannedVm
-from steps.vsphere import creation, machine, marks
+from steps.vsphere import creation, machine, marks, vmomi
 from steps.vsphere.client import Client
 from steps.vsphere.errors import Gone, VSphereError
 from steps.vsphere.marks import Marked
-from steps.vsphere.names import NAME_LIMIT, escape
+from steps.vsphere.names import NAME_LIMIT, escape, unescape
+from steps.vsphere.properties import read
+from steps.vsphere.unset import given
 
 RESTORING = "restoring"
 
@@ -104,19 +106,38 @@ def still_there(client: Client, vm: CreatedVm) -> bool:
     return marks.of(client, vm.moref, marks.RESTORE) in (vm.mark, None)
 
 
+def is_released(client: Client, vm: CreatedVm) -> bool:
+    """Whether it was finished: the mark and the name that says that it is not go in one change, so one that
+    has lost the mark alone has lost it to somebody. People may rename it later."""
+    path = marks.path_of(marks.RESTORE)
+    paths = ("config.instanceUuid", "name", path)
+    try:
+        seen = read(client, vmomi.vim.VirtualMachine, vm.moref, paths, f"looking at VM {vm.name}")
+    except Gone:
+        return False
+    if marks.value_in(seen, path) or str(seen.get("config.instanceUuid", "")) != vm.instance_uuid:
+        return False
+    return unescape(str(given(seen, "name", f"VM {vm.moref}"))) != vm.name
+
+
 def remove(client: Client, vm: CreatedVm, run: str) -> None:
-    """Destroys it with its disks, after a look whether it is still what `run` made and has not finished;
-    absent is fine. Raises NotOursError, and VSphereError for one that runs."""
-    found = machine.identity(client, vm.moref)
-    if found is None:
-        return
-    marked = as_it_is(client, vm.moref, run)
-    if found.instance_uuid != vm.instance_uuid or marked is None:
+    """Destroys it with its disks, if it still is what `run` made and has not finished, whichever moref it is
+    registered under by now; absent is fine. Raises NotOursError, and VSphereError for one that runs."""
+    marked = own_all(client, run)
+    for one in marked:
+        if _is_same(client, one.moref, vm):
+            destroy(client, one)
+            return
+    if marked or _is_same(client, vm.moref, vm):
         raise NotOursError(
-            f"{vm.name} ({vm.moref}) is not removed: it no longer has the mark or the name of run {run}, so "
-            "it may be somebody's; remove it in vSphere if it is not"
+            f"{vm.name} ({vm.moref}) is not removed: it no longer has the mark, the name or the uuid of what "
+            f"run {run} made, so it may be somebody's; remove it in vSphere if it is not"
         )
-    destroy(client, marked)
+
+
+def _is_same(client: Client, moref: str, vm: CreatedVm) -> bool:
+    found = machine.identity(client, moref)
+    return found is not None and found.instance_uuid == vm.instance_uuid
 
 
 def destroy(client: Client, vm: Marked) -> None:

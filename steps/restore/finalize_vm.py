@@ -13,6 +13,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Retained, Step
+from steps.new_vm import unfinished
 from steps.new_vm.told import sentence
 from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
@@ -67,7 +68,7 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
 
     def check(self, ctx: Context, inputs: FinalizeVmIn, recorded: RestoredVm | None) -> RestoredVm | None:
         client = vcenter(ctx, inputs.plan.vcenter)
-        if not _is_finished(client, inputs):
+        if not unfinished.is_released(client, inputs.vm):
             return None
         if recorded is not None:
             return recorded
@@ -76,13 +77,13 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
         return _restored(inputs, powered_on=inputs.power_on, further=())
 
     def committed(self, ctx: Context, inputs: FinalizeVmIn) -> bool:
-        return _is_finished(vcenter(ctx, inputs.plan.vcenter), inputs)
+        return unfinished.is_released(vcenter(ctx, inputs.plan.vcenter), inputs.vm)
 
     def run(self, ctx: Context, inputs: FinalizeVmIn, live: Empty) -> RestoredVm:
         _refuse_uncompared(inputs)
         client = vcenter(ctx, inputs.plan.vcenter)
         further: tuple[str, ...] = ()
-        if not _is_finished(client, inputs):
+        if not unfinished.is_released(client, inputs.vm):
             _refuse_other(client, inputs)
             further = _finish(ctx, client, inputs)
             for text in further:
@@ -122,14 +123,6 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
         )
 
 
-def _is_finished(client: Client, inputs: FinalizeVmIn) -> bool:
-    """Whether it is the VM that was made, and has lost its mark: a name may be changed by people later."""
-    vm = inputs.vm
-    if machine.identity(client, vm.moref) != Identity(client.uuid, vm.instance_uuid):
-        return False
-    return marks.of(client, vm.moref, marks.RESTORE) is None
-
-
 def _refuse_uncompared(inputs: FinalizeVmIn) -> None:
     """What was compared must be the files that the VM has."""
     compared = {(disk.disk_key, disk.file) for disk in inputs.disks}
@@ -147,8 +140,13 @@ def _refuse_other(client: Client, inputs: FinalizeVmIn) -> None:
     vm = inputs.vm
     if machine.identity(client, vm.moref) != Identity(client.uuid, vm.instance_uuid):
         raise Gone(f"{vm.name} ({vm.moref}) no longer exists in vCenter {client.name}: run with --fresh")
-    if marks.of(client, vm.moref, marks.RESTORE) != vm.mark:
-        raise VSphereError(f"{vm.name} ({vm.moref}) carries the mark of another run, so it is left alone")
+    mark = marks.of(client, vm.moref, marks.RESTORE)
+    if mark != vm.mark:
+        now = "carries another mark now" if mark else "has lost its mark"
+        raise VSphereError(
+            f"{vm.name} ({vm.moref}) {now}: somebody changed it in vSphere, so it is left alone; run with "
+            "--fresh, which makes another one"
+        )
     if machine.powered_on(client, vm.moref):
         raise VSphereError(
             f"{vm.name} ({vm.moref}) is on, before it was finished: switch it off in vSphere and run again "

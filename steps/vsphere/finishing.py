@@ -15,6 +15,12 @@ from steps.vsphere.reconfigure import reconfigure
 from steps.vsphere.unset import given
 from steps.vsphere.vm_spec import NewMachine
 
+_UUIDS = {
+    "config.instanceUuid": ("instanceUuid", "instance uuid"),
+    "config.uuid": ("uuid", "BIOS uuid"),
+}
+"""Of ConfigInfo: what ConfigSpec calls them, and what people do."""
+
 _NVRAM = 'config.extraConfig["nvram"]'
 
 
@@ -38,7 +44,8 @@ def set_up(client: Client, vm: str, machine: NewMachine) -> tuple[str, ...]:
     """Boot order and changed block tracking, of a VM that is off. What could not be done, in sentences.
     Raises Gone, Busy, PermissionMissing."""
     doing = f"setting up VM {vm}"
-    seen = read(client, vmomi.vim.VirtualMachine, vm, ("config.hardware.device",), doing)
+    paths = ("config.hardware.device", *_UUIDS)
+    seen = read(client, vmomi.vim.VirtualMachine, vm, paths, doing)
     devices = specs.paired(machine, seen.get("config.hardware.device") or ())
     lost = tuple(
         f"the boot order of {machine.name} lacks a device that vSphere put elsewhere (saved as {key})"
@@ -54,7 +61,7 @@ def set_up(client: Client, vm: str, machine: NewMachine) -> tuple[str, ...]:
     if cbt.is_on(client, vm):
         cbt.disable(client, vm)
     reconfigure(client, vm, doing, changeTrackingEnabled=machine.change_tracking, **wanted)
-    return (*lost, *_other_addresses(machine, devices))
+    return (*lost, *_other_uuids(machine, seen), *_other_addresses(machine, devices))
 
 
 def _bootable(kind: str, key: int | None, devices: Mapping[int, Any]) -> Any:
@@ -68,6 +75,16 @@ def _bootable(kind: str, key: int | None, devices: Mapping[int, Any]) -> Any:
             return of.BootableCdromDevice()
         case _:
             return of.BootableFloppyDevice()
+
+
+def _other_uuids(machine: NewMachine, seen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that were free when the restore was planned, and that another VM got since."""
+    return tuple(
+        f"{machine.name} has the {what} {found} instead of {wanted}, which vCenter did not accept"
+        for path, (of_spec, what) in _UUIDS.items()
+        if (wanted := machine.settings.get(of_spec)) is not None
+        and (found := str(seen.get(path) or "")).lower() != str(wanted).lower()
+    )
 
 
 def _other_addresses(machine: NewMachine, devices: Mapping[int, Any]) -> tuple[str, ...]:

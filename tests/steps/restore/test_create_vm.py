@@ -95,6 +95,18 @@ def test_a_vm_that_lost_its_mark_or_its_name_is_somebodys(start_vcenter: Starts,
     assert checked(lab, found, vm) == vm, "finalize-vm removes the mark"
 
 
+def test_one_that_was_registered_again_goes_and_a_copy_of_it_stays(start_vcenter: Starts, tmp_path: Path) -> None:
+    """Its moref is another one then; a copy has its mark, but not its uuid."""
+    lab = start_vcenter(machine())
+    found = planned(lab, tmp_path)
+    vm = made(lab, found)
+    with pytest.raises(NotOursError, match="it may be somebody's"):
+        undo(lab, found, vm.model_copy(update={"moref": "vm-4711", "instance_uuid": "another"}))
+    assert names(lab) == [vm.name]
+    undo(lab, found, vm.model_copy(update={"moref": "vm-4711"}))
+    assert names(lab) == []
+
+
 def test_one_that_somebody_switched_on_is_not_removed(start_vcenter: Starts, tmp_path: Path) -> None:
     lab = start_vcenter(machine())
     found = planned(lab, tmp_path)

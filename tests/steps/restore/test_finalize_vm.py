@@ -91,6 +91,16 @@ def test_it_gets_its_name_and_loses_the_mark(unfinished: Makes) -> None:
     assert made.check() is not None
 
 
+def test_a_vm_that_lost_only_its_mark_is_not_called_restored(unfinished: Makes) -> None:
+    made = unfinished()
+    marks.remove(made.lab.client, made.vm.moref, marks.RESTORE)
+    assert made.check() is None
+    assert not FinalizeVm().committed(made.lab.context("finalize"), made.inputs())
+    with pytest.raises(VSphereError, match="has lost its mark: somebody changed it in vSphere"):
+        made.finish()
+    assert "restoring" in made.read("name")["name"]
+
+
 def test_nvram_lies_beside_the_vmx_and_reads_as_it_was_saved(unfinished: Makes) -> None:
     made = unfinished(machine(firmware="efi", powered_on=False))
     made.finish()
@@ -245,6 +255,20 @@ def test_a_kept_address_that_vcenter_replaced_is_told(unfinished: Makes) -> None
     )
     planned = made.plan.model_copy(update={"machine": made.plan.machine.model_copy(update={"devices": kept})})
     assert any("instead of 00:50:56:9a:10:01" in text for text in made.finish(plan=planned).warnings)
+
+
+def test_a_kept_uuid_that_vcenter_replaced_is_told(unfinished: Makes) -> None:
+    made = unfinished()
+    settings = {
+        **made.plan.machine.settings,
+        "instanceUuid": "42" * 16,
+        "uuid": made.read("config.uuid")["config.uuid"],
+    }
+    planned = made.plan.model_copy(update={"machine": made.plan.machine.model_copy(update={"settings": settings})})
+    (told,) = made.finish(plan=planned).warnings
+    assert told == (
+        f"back has the instance uuid {made.vm.instance_uuid} instead of {'42' * 16}, which vCenter did not accept"
+    )
 
 
 def test_what_keeps_a_vm_from_starting_is_said(start_vcenter: Starts) -> None:
