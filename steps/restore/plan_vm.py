@@ -74,7 +74,10 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
     )
 
     def check(self, ctx: Context, inputs: PlanVmIn, recorded: PlannedVm | None) -> PlannedVm | None:
-        """A run that is resumed stays with what was decided."""
+        """A run that is resumed stays with what was decided, unless it was of another vCenter: folders and
+        pools are other ones in a vCenter that was made again."""
+        if recorded is None or vcenter(ctx, inputs.vcenter).uuid != recorded.vcenter_uuid:
+            return None
         return recorded
 
     def run(self, ctx: Context, inputs: PlanVmIn, live: Empty) -> PlannedVm:

@@ -10,7 +10,7 @@ from pyVmomi.VmomiSupport import newestVersions
 
 from runner.base.errors import StateError
 from steps.new_vm import unrecorded
-from steps.restore.plan_vm import CannotRestore
+from steps.restore.plan_vm import CannotRestore, PlanVm, PlanVmIn
 from steps.values.planned_vm import PlannedVm
 from steps.values.stored_point import StoredPoint
 from steps.vsphere import specs, targets, vm_inventory
@@ -29,6 +29,20 @@ def test_a_vm_comes_back_as_it_was_under_another_name(start_vcenter: Starts, tmp
     assert (planned.machine.name, planned.machine.datastore) == ("back", "ds1")
     assert [(one.key, one.new.unit, one.new.datastore) for one in planned.disks] == [(2000, 0, "ds1")]
     assert planned.config == f"{point.path}/vm/config.json"
+
+
+def test_what_was_decided_stays_but_not_for_a_vcenter_that_was_made_again(
+    start_vcenter: Starts, tmp_path: Path
+) -> None:
+    """Its folders and pools are other ones, whatever their morefs."""
+    lab = start_vcenter(machine())
+    point = point_in(tmp_path, *saved_of(lab, "pgtest1"))
+    planned = plan(lab, point, name="back")
+    inputs = PlanVmIn.from_json_value({"point": point.to_json_value(), "vcenter": "prod", "name": "back"})
+    before = planned.model_copy(update={"vcenter_uuid": "another"})
+    assert PlanVm().check(lab.context("plan"), inputs, planned) == planned
+    assert PlanVm().check(lab.context("plan"), inputs, before) is None
+    assert PlanVm().check(lab.context("plan"), inputs, None) is None
 
 
 def test_what_is_decided_makes_a_spec_that_can_be_sent(start_vcenter: Starts, tmp_path: Path) -> None:
