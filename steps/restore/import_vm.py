@@ -123,10 +123,12 @@ class ImportVm(Step[ImportVmIn, ImportVmLive, CreatedVm]):
         with import_lease.importing(client, plan.machine, spec, name, begun) as lease:
             _Uploads(ctx, inputs, live, lease).run()
             lease.complete()
+        # At once: until its mark says so, a crash costs all uploads.
+        made = imported.declare_whole(client, lease.vm, ctx.run.id)
         for disk in inputs.disks:
             if disk.path:
                 spool.remove(Path(disk.path))
-        return unfinished.describe(client, imported.declare_whole(client, lease.vm, ctx.run.id), plan)
+        return unfinished.describe(client, made, plan)
 
     def preflight(self, ctx: Context | None, known: Known[ImportVmIn, CreatedVm]) -> Preflight[CreatedVm]:
         settings = _settings(known)

@@ -89,10 +89,13 @@ class SpoolFile:
             while left:
                 left = left[os.write(self._file, left) :]
         except OSError as error:
-            if error.errno not in _OUT_OF_SPACE:
-                with translate_os_errors(THIS_MACHINE, str(self.path)):
-                    raise
-            self.drop()
+            self._drop_if_full(error)
+
+    def _drop_if_full(self, error: OSError) -> None:
+        if error.errno not in _OUT_OF_SPACE:
+            with translate_os_errors(THIS_MACHINE, str(self.path)):
+                raise error
+        self.drop()
 
     def drop(self) -> None:
         """Its room is free at once, though it is still open."""
@@ -101,9 +104,12 @@ class SpoolFile:
         remove(self.path)
 
     def sync(self) -> None:
-        """What a record says is there survives a power cut. Raises HostError, NoSpaceError."""
-        with translate_os_errors(THIS_MACHINE, str(self.path)):
+        """What a record says is there survives a power cut. A file system over a network may say only now
+        that it is full. Raises HostError."""
+        try:
             os.fsync(self._file)
+        except OSError as error:
+            self._drop_if_full(error)
 
     def __enter__(self) -> Self:
         return self

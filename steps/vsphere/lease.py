@@ -110,10 +110,10 @@ class Lease:
 
     @contextmanager
     def connected(self, device: Device) -> Iterator[LongConnection]:
-        """To the device's host. It ends with the lease, with the run's stop, and when another one fails:
-        half of the disks are of no use. Raises as `nfc.connect`; Unreachable (transient) for a connection
-        that broke."""
-        with closing(nfc.connect(self._client, device)) as connection:
+        """To the device's host. It ends with the lease, with the run's stop, and when another one fails, or
+        cannot be had: half of the disks are of no use. Raises as `nfc.connect`; Unreachable (transient) for a
+        connection that broke."""
+        with closing(self._connect(device)) as connection:
             with self._lock:
                 self._open.add(connection)
             try:
@@ -136,6 +136,14 @@ class Lease:
             finally:
                 with self._lock:
                     self._open.discard(connection)
+
+    def _connect(self, device: Device) -> LongConnection:
+        self.raise_failure()
+        try:
+            return nfc.connect(self._client, device)
+        except SendenseError as error:
+            self._fail(error)
+            raise
 
     def ask(self, verb: str, work: Callable[[Any], ResultT], *, repeatable: bool = True) -> ResultT:
         """`work(lease)`. Raises LeaseEnded, VSphereError."""

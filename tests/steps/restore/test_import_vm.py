@@ -17,6 +17,7 @@ from runner.base.units import KiB, MiB
 from runner.step.preflight import Known
 from runner.step.step import Empty
 from steps.new_vm import imported, unfinished
+from steps.restore import spool
 from steps.restore.import_vm import ImportVm, ImportVmIn, ImportVmLive, SpoolDamagedError, StreamChangedError
 from steps.restore.open_point import OpenPoint, OpenPointIn
 from steps.restore.spool_disk import SpoolDisk, SpoolDiskIn, SpoolDiskLive
@@ -25,7 +26,7 @@ from steps.values.planned_vm import PlannedVm
 from steps.values.serving import Serving
 from steps.values.spooled import SpooledDisk
 from steps.vsphere import marks, nfc, specs
-from steps.vsphere.errors import LeaseEnded, NotTrusted, SnapshotRefused, Unreachable, UploadRefused
+from steps.vsphere.errors import LeaseEnded, NotReached, NotTrusted, SnapshotRefused, Unreachable, UploadRefused
 from steps.vsphere.import_lease import UploadDiffersError
 from steps.vsphere.properties import read_all
 from steps.vsphere.vm_spec import Unrecorded
@@ -320,6 +321,46 @@ def test_a_host_with_another_certificate_than_the_lease_says_gets_nothing(
         one.run()
     assert one.posts() == 0
     one.assert_nothing_left()
+
+
+def test_a_host_that_one_disk_cannot_reach_ends_the_uploads_of_the_others(
+    importing: Callable[..., Importing], monkeypatch: pytest.MonkeyPatch
+):
+    """Half of the disks are of no use: nobody waits for them."""
+    one = importing()
+    one.spool_disks()
+    one.lab.simulator.fault("upload-slow", count=2, seconds=120.0)
+    of = nfc.connect
+
+    def last(client: object, device: nfc.Device) -> object:
+        if device.place.endswith(":2"):
+            assert eventually(lambda: one.posts() == 2)
+            raise NotReached("the ESXi host cannot be reached")
+        return of(client, device)
+
+    monkeypatch.setattr(nfc, "connect", last)
+    began = time.monotonic()
+    with pytest.raises(NotReached):
+        one.run()
+    assert time.monotonic() - began < 60
+    one.assert_nothing_left()
+
+
+def test_a_crash_once_the_vm_is_whole_costs_no_upload(
+    importing: Callable[..., Importing], monkeypatch: pytest.MonkeyPatch
+):
+    one = importing()
+    one.spool_disks()
+
+    def dies(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spool, "remove", dies)
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    found = one.check()
+    assert found is not None
+    one.assert_arrived(found)
 
 
 def test_a_plan_says_what_is_uploaded_and_that_it_cannot_resume(importing: Callable[..., Importing]):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import hashlib
+import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -88,6 +91,25 @@ def test_a_file_system_that_becomes_full_costs_the_file_and_not_the_restore(
     assert out == spooled(hub, inputs_for(of, tmp_path / "spool")).model_copy(update={"path": ""})
     assert hub.warnings == [f"{small}/spool/{RUN} became full: disk 2000 is compressed again while it is uploaded"]
     assert not (small / "spool" / RUN).exists()
+
+
+def test_a_file_system_that_says_only_in_the_end_that_it_is_full_is_full(
+    hub: Hub, chain: list[Reference], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As one over a network may, when the file is flushed."""
+
+    sync = os.fsync
+
+    def full(file: int) -> None:
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    out = spooled(hub, inputs_for(opened(hub, chain[1].point), tmp_path / "spool"))
+    assert not out.path
+    assert len(hub.warnings) == 1
+    assert not (tmp_path / "spool" / RUN).exists()
 
 
 def test_room_is_given_in_the_order_of_the_disks_whichever_are_there_already(tmp_path: Path):
