@@ -10,7 +10,7 @@ from steps.certify.scratch import Place
 from steps.new_vm import placement
 from steps.new_vm.placement import Placement
 from steps.new_vm.wishes import Wishes
-from steps.vsphere import privileges, restore_privileges, targets
+from steps.vsphere import privileges, restore_privileges, targets_tree
 from steps.vsphere.client import Client
 from steps.vsphere.names import unescape
 from steps.vsphere.targets import Store
@@ -45,7 +45,7 @@ class Chosen:
 
 def choose(client: Client, folder: str, datastore: str) -> Chosen:
     """Raises UsageError where it cannot be there, PermissionMissing with all privileges that are missing."""
-    there = targets.read(client)
+    there = targets_tree.read(client)
     problems: list[str] = []
     where = placement.choose(there, Wishes(folder=folder, datastore=datastore), "", "", problems)
     store = _store(where, datastore, problems) if where is not None else None

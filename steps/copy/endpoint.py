@@ -166,3 +166,91 @@ class Endpoint(Protocol):
     def channels(self) -> Sequence[Channel]: ...
 
     def close(self) -> None: ...
+
+
+class Filter:
+    """A filter, as nbdkit calls it: `under`, through channels that do some of its verbs in another way."""
+
+    def __init__(self, under: Endpoint) -> None:
+        self.name = under.name
+        self.abilities = under.abilities
+        self._under = under
+        self._channels: list[Channel] = []
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """As many as it has by now."""
+        for channel in self._under.channels[len(self._channels) :]:
+            self._channels.append(self._through(channel))
+        return self._channels
+
+    def _through(self, channel: Channel) -> Channel:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._under.close()
+
+
+class FilterChannel:
+    def __init__(self, below: Channel) -> None:
+        self.label = below.label
+        self._below = below
+        self.fileno = below.fileno
+        self.wanted = below.wanted
+        self.advance = below.advance
+        self.read = below.read
+        self.flush = below.flush
+        self.close = below.close
+
+    @property
+    def in_flight(self) -> int:
+        return self._below.in_flight
+
+    def write(self, offset: int, content: memoryview, done: Done) -> None:
+        self._below.write(offset, content, done)
+
+    def zero(self, offset: int, length: int, done: Done) -> None:
+        self._below.zero(offset, length, done)
+
+    def extents(self, offset: int, length: int, answered: Answered) -> None:
+        self._below.extents(offset, length, answered)
+
+
+class RangesChannel(FilterChannel):
+    """Of what is written or zeroed only some ranges reach the channel below."""
+
+    def _within(self, start: int, end: int) -> Sequence[tuple[int, int]]:
+        """Those between `start` and `end`."""
+        raise NotImplementedError
+
+    def write(self, offset: int, content: memoryview, done: Done) -> None:
+        def write(start: int, end: int, then: Done) -> None:
+            self._below.write(start, content[start - offset : end - offset], then)
+
+        each_range(self._within(offset, offset + len(content)), write, done)
+
+    def zero(self, offset: int, length: int, done: Done) -> None:
+        each_range(self._within(offset, offset + length), self._zero_part, done)
+
+    def _zero_part(self, start: int, end: int, done: Done) -> None:
+        self._below.zero(start, end - start, done)
+
+
+def each_range(
+    ranges: Sequence[tuple[int, int]], request: Callable[[int, int, Done], None], done: Done
+) -> None:
+    """A request for each range (start, end); `done` once they have ended, with the first failure among
+    them."""
+    left, first = len(ranges), None
+
+    def one(failed: RequestFailed | None) -> None:
+        nonlocal left, first
+        left -= 1
+        first = first or failed
+        if left == 0:
+            done(first)
+
+    if not ranges:
+        done(None)
+    for start, end in ranges:
+        request(start, end, one)

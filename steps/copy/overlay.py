@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from steps.copy.changes import Changes
-from steps.copy.endpoint import Answered, Channel, CopyError, Done, Endpoint, RequestFailed
+from steps.copy.endpoint import (
+    Channel,
+    CopyError,
+    Done,
+    Endpoint,
+    Filter,
+    RangesChannel,
+    RequestFailed,
+    each_range,
+)
 from steps.copy.extents import BLOCK
 
 
@@ -24,52 +33,25 @@ class UntouchedDiffers(CopyError):
         self.offset = offset
 
 
-class Overlay:
+class Overlay(Filter):
     """`image` with writes that keep to `changes`. Blocks that nothing changed in are never written."""
 
     def __init__(self, image: Endpoint, changes: Changes) -> None:
-        self.name = image.name
-        self.abilities = image.abilities
-        self._image = image
+        super().__init__(image)
         self._changes = changes
-        self._channels: list[Channel] = []
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """As many as the image has by now."""
-        for channel in self._image.channels[len(self._channels) :]:
-            self._channels.append(_Channel(channel, self.name, self._changes))
-        return self._channels
-
-    def close(self) -> None:
-        self._image.close()
+    def _through(self, channel: Channel) -> Channel:
+        return _Channel(channel, self.name, self._changes)
 
 
-class _Channel:
+class _Channel(RangesChannel):
     def __init__(self, below: Channel, name: str, changes: Changes) -> None:
-        self.label = below.label
-        self._below = below
+        super().__init__(below)
         self._name = name
         self._changes = changes
-        self.fileno = below.fileno
-        self.wanted = below.wanted
-        self.advance = below.advance
-        self.read = below.read
-        self.flush = below.flush
-        self.close = below.close
 
-    @property
-    def in_flight(self) -> int:
-        return self._below.in_flight
-
-    def extents(self, offset: int, length: int, answered: Answered) -> None:
-        self._below.extents(offset, length, answered)
-
-    def write(self, offset: int, content: memoryview, done: Done) -> None:
-        def write(start: int, end: int, then: Done) -> None:
-            self._below.write(start, content[start - offset : end - offset], then)
-
-        each_range(self._changes.within(offset, offset + len(content)), write, done)
+    def _within(self, start: int, end: int) -> Sequence[tuple[int, int]]:
+        return self._changes.within(start, end)
 
     def zero(self, offset: int, length: int, done: Done) -> None:
         """Of a run of blocks that nobody read those that changed in part are compared, one by one, so that no
@@ -100,29 +82,6 @@ class _Channel:
             zero_changed()
 
         self._below.read(start, memoryview(there), have_read)
-
-    def _zero_part(self, start: int, end: int, done: Done) -> None:
-        self._below.zero(start, end - start, done)
-
-
-def each_range(
-    ranges: Sequence[tuple[int, int]], request: Callable[[int, int, Done], None], done: Done
-) -> None:
-    """A request for each range (start, end); `done` once they have ended, with the first failure among
-    them."""
-    left, first = len(ranges), None
-
-    def one(failed: RequestFailed | None) -> None:
-        nonlocal left, first
-        left -= 1
-        first = first or failed
-        if left == 0:
-            done(first)
-
-    if not ranges:
-        done(None)
-    for start, end in ranges:
-        request(start, end, one)
 
 
 def _in_turn(

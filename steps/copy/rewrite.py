@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from steps.copy.digests import ENTRY, Digests, digest_of, zeroes
-from steps.copy.endpoint import Answered, Channel, CopyError, Done, Endpoint
+from steps.copy.endpoint import Answered, Channel, CopyError, Endpoint, Filter, FilterChannel, RangesChannel
 from steps.copy.engine import HaveRead
 from steps.copy.extents import BLOCK, PART, WHOLE, Extent, Piece, ranges
 from steps.copy.ledger import Flushed
-from steps.copy.overlay import each_range
 from steps.copy.traffic import Traffic
 
 
@@ -100,37 +99,14 @@ def _differing(there: memoryview, wanted: memoryview) -> int:
     return mask
 
 
-class _Between:
-    """`under`, through channels that change some of its verbs."""
-
-    def __init__(self, under: Endpoint) -> None:
-        self.name = under.name
-        self.abilities = under.abilities
-        self._under = under
-        self._channels: list[Channel] = []
-
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """As many as it has by now."""
-        for channel in self._under.channels[len(self._channels) :]:
-            self._channels.append(self._through(channel))
-        return self._channels
-
-    def _through(self, channel: Channel) -> Channel:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        self._under.close()
-
-
-class _Blank(_Between):
+class _Blank(Filter):
     """Tells no holes, so that each block is looked at: a hole may lie over content."""
 
     def _through(self, channel: Channel) -> Channel:
         return _BlankChannel(channel)
 
 
-class _Differing(_Between):
+class _Differing(Filter):
     """Writes only the parts in `masks`."""
 
     def __init__(self, under: Endpoint, masks: dict[int, int]) -> None:
@@ -141,56 +117,19 @@ class _Differing(_Between):
         return _DifferingChannel(channel, self._masks)
 
 
-class _ChannelBetween:
-    def __init__(self, below: Channel) -> None:
-        self.label = below.label
-        self._below = below
-        self.fileno = below.fileno
-        self.wanted = below.wanted
-        self.advance = below.advance
-        self.read = below.read
-        self.flush = below.flush
-        self.close = below.close
-
-    @property
-    def in_flight(self) -> int:
-        return self._below.in_flight
-
-    def write(self, offset: int, content: memoryview, done: Done) -> None:
-        self._below.write(offset, content, done)
-
-    def zero(self, offset: int, length: int, done: Done) -> None:
-        self._below.zero(offset, length, done)
-
-    def extents(self, offset: int, length: int, answered: Answered) -> None:
-        self._below.extents(offset, length, answered)
-
-
-class _BlankChannel(_ChannelBetween):
+class _BlankChannel(FilterChannel):
     def extents(self, offset: int, length: int, answered: Answered) -> None:
         answered([Extent(offset, length, False)], None)
 
 
-class _DifferingChannel(_ChannelBetween):
+class _DifferingChannel(RangesChannel):
     """A request is of one block, or of a part of it."""
 
     def __init__(self, below: Channel, masks: dict[int, int]) -> None:
         super().__init__(below)
         self._masks = masks
 
-    def write(self, offset: int, content: memoryview, done: Done) -> None:
-        def write(start: int, end: int, then: Done) -> None:
-            self._below.write(start, content[start - offset : end - offset], then)
-
-        each_range(self._within(offset, offset + len(content)), write, done)
-
-    def zero(self, offset: int, length: int, done: Done) -> None:
-        def zero(start: int, end: int, then: Done) -> None:
-            self._below.zero(start, end - start, then)
-
-        each_range(self._within(offset, offset + length), zero, done)
-
-    def _within(self, start: int, end: int) -> list[tuple[int, int]]:
+    def _within(self, start: int, end: int) -> Sequence[tuple[int, int]]:
         block = start // BLOCK * BLOCK
         runs = ((block + low, block + high) for low, high in ranges(self._masks[block], BLOCK))
         return [(max(low, start), min(high, end)) for low, high in runs if low < end and high > start]

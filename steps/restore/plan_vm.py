@@ -25,7 +25,7 @@ from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest
 from steps.values.planned_vm import PlannedDisk, PlannedVm
 from steps.values.stored_point import StoredPoint
-from steps.vsphere import privileges, restore_privileges, taken, targets
+from steps.vsphere import privileges, restore_privileges, taken, targets_tree
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.hardware import NO_FLAT_FILES
@@ -49,7 +49,7 @@ class CannotRestore(VSphereError):
 
     def __init__(self, vm: str, problems: tuple[str, ...]) -> None:
         self.problems = problems
-        told = "; ".join(problems)
+        told = problems[0] if len(problems) == 1 else _numbered(problems)
         super().__init__(f"{vm} cannot be restored as asked: {told}")
 
 
@@ -85,7 +85,7 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
         made, saved, config = _read(host, inputs.point)
         # A look at one moment, also where it is no look ahead.
         client = vcenter(ctx, inputs.vcenter).remembering({} if ctx.answers is None else ctx.answers)
-        there = targets.read(client)
+        there = targets_tree.read(client)
         problems: list[str] = []
         known = beside.saved_in(host, inputs.point.path)
         pool = known.pool if client.uuid == made.vm.vcenter_uuid else ""
@@ -114,6 +114,10 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
     def report(self, out: PlannedVm) -> StepReport:
         """Without what stays as it was, which is most of it."""
         return StepReport(rows=tuple(_row(change) for change in out.changes if change.kind != "kept"))
+
+
+def _numbered(problems: tuple[str, ...]) -> str:
+    return "; ".join(f"({number}) {one}" for number, one in enumerate(problems, 1))
 
 
 def _read(host: Host, point: StoredPoint) -> tuple[Manifest, Saved, str]:

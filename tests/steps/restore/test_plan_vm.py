@@ -13,7 +13,7 @@ from steps.new_vm import unrecorded
 from steps.restore.plan_vm import CannotRestore, PlanVm, PlanVmIn
 from steps.values.planned_vm import PlannedVm
 from steps.values.stored_point import StoredPoint
-from steps.vsphere import specs, targets, vm_inventory
+from steps.vsphere import specs, targets_tree, vm_inventory
 from steps.vsphere.find import find
 from steps.vsphere.vm_spec import Unrecorded
 from tests.new_vms import plan, point_in, saved_of
@@ -59,8 +59,8 @@ def test_everything_that_is_wrong_is_said_at_once(start_vcenter: Starts, tmp_pat
     with pytest.raises(CannotRestore) as caught:
         plan(lab, point, datastore="nowhere")
     told = caught.value.message
-    assert "has a VirtualMachine vm-16 called pgtest1 already" in told
-    assert "Hard disk 1 cannot go to datastore nowhere" in told
+    assert "already has a VM vm-16 called pgtest1" in told
+    assert "Hard disk 1, the VM's configuration cannot go to datastore nowhere" in told
     assert "ds1, vsan1, vvol1" in told
     assert "Resource.AssignVMToPool, VApp.Import on resource pool" in told
 
@@ -81,7 +81,7 @@ def two_clusters(start_vcenter: Starts, tmp_path: Path) -> tuple[Lab, StoredPoin
 
 def place(lab: Lab, planned: PlannedVm) -> tuple[str, str, str | None]:
     """Folder, pool and host by name."""
-    there, made = targets.read(lab.client), planned.machine
+    there, made = targets_tree.read(lab.client), planned.machine
     hosts = {host.moref: host.name for cluster in there.clusters for host in cluster.hosts}
     return (
         next(one.path for one in there.folders if one.moref == made.folder),
@@ -144,7 +144,7 @@ def test_of_a_point_that_does_not_know_the_pool_several_clusters_are_a_question(
 ) -> None:
     lab = start_vcenter(machine(cluster="cluster1"), datacenter={"clusters": CLUSTERS})
     point = point_in(tmp_path, *saved_of(lab, "pgtest1"))
-    with pytest.raises(CannotRestore, match="can run in several places: name one with `pool` or `host`"):
+    with pytest.raises(CannotRestore, match="can run in several places: name one with `--pool` or `--host`"):
         plan(lab, point, name="back")
 
 

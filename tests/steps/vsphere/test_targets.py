@@ -6,7 +6,8 @@ from typing import Any
 
 from pyVmomi import vim
 
-from steps.vsphere.targets import Targets, of_objects
+from steps.vsphere.targets import Targets
+from steps.vsphere.targets_tree import of_objects
 from tests.vcenter import vcenters
 
 start_vcenter = vcenters
