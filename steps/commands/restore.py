@@ -50,7 +50,7 @@ def restore(
     """
     wanted = Wanted(asked, point, disks, dry_run, fresh, accept_suspect)
     if (place is None) == (to_vcenter is None):
-        raise click.UsageError("--to DIR writes files, --to-vcenter NAME makes a VM: give one of the two")
+        raise click.UsageError("give --to DIR to write files, or --to-vcenter NAME to make a VM")
     if place is not None:
         restore_vm.refuse(options)
         restore_files.restore(wanted, place, restore_files.taken(options))

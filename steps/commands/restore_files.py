@@ -52,7 +52,7 @@ def taken(options: Mapping[str, Any]) -> Files:
 def refuse(options: Mapping[str, Any]) -> None:
     """Raises UsageError for one that was given."""
     if options["form"] or options["overwrite"]:
-        raise click.UsageError("--format and --overwrite are of files: leave them out with --to-vcenter")
+        raise click.UsageError("--format and --overwrite are for --to, not for --to-vcenter")
 
 
 def restore(wanted: Wanted, place: str, files: Files) -> None:

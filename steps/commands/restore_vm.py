@@ -34,10 +34,10 @@ PLAN = "plan"
 _OF_VDDK = ("libdir", "plugin", "transports")
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--name", {"metavar": "NAME", "help": "Of the VM: its name.  [default: the one it had]"}),
+    ("--name", {"metavar": "NAME", "help": "The new VM's name.  [default: the one it had]"}),
     ("--folder", {"metavar": "PATH", "help": "The inventory path of its folder.  [default: the one it had]"}),
     ("--pool", {"metavar": "NAME", "help": "Its resource pool: CLUSTER/POOL."}),
-    ("--cluster", {"metavar": "NAME", "help": "Its cluster, in place of a pool of one."}),
+    ("--cluster", {"metavar": "NAME", "help": "Its cluster, where it needs no pool of its own."}),
     ("--host", {"metavar": "NAME", "help": "Its ESXi host.  [default: vCenter chooses]"}),
     (
         "--datastore",
@@ -61,7 +61,13 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--keep-identity",
         {"is_flag": True, "help": "Keep MAC addresses and uuids, where no other VM has them."},
     ),
-    ("--tpm", {"type": click.Choice(["omit"]), "help": "Leave out a virtual TPM, which cannot come back."}),
+    (
+        "--tpm",
+        {
+            "type": click.Choice(["omit"]),
+            "help": "Leave out a virtual TPM and encryption, whose keys are in no backup.",
+        },
+    ),
     (
         "--transport",
         {
@@ -70,7 +76,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "resumes inside a disk. auto: vddk where the node host has it.  [default: auto]",
         },
     ),
-    ("--power-on", {"is_flag": True, "help": "Switch it on at the end."}),
+    ("--power-on", {"is_flag": True, "help": "Power it on at the end."}),
 )
 
 
@@ -95,19 +101,22 @@ def refuse(options: Mapping[str, Any]) -> None:
     for name, _ in _OPTIONS:
         value = options[name.removeprefix("--").replace("-", "_")]
         if value is not None and value is not False and value != ():
-            raise click.UsageError(f"{name} is of a VM: leave it out with --to, or give --to-vcenter")
+            raise click.UsageError(f"{name} is for --to-vcenter, not for --to")
 
 
 def taken(options: Mapping[str, Any]) -> NewVm:
     """Raises UsageError for what contradicts itself."""
     if options["pool"] and options["cluster"]:
-        raise click.UsageError("a cluster is a pool of its own: give --pool or --cluster")
+        raise click.UsageError("give --pool or --cluster, not both: CLUSTER/POOL is a pool of that cluster")
     if options["thin"] and options["thick"]:
-        raise click.UsageError("disks are thin or thick: give --thin or --thick")
+        raise click.UsageError("give --thin or --thick, not both")
     datastores = [_pair("--datastore", one) for one in options["datastore"]]
     everywhere = [name for key, name in datastores if key is None]
     if len(everywhere) > 1:
-        raise click.UsageError(f"--datastore names {' and '.join(everywhere)}: write KEY=NAME for some disks")
+        both = " and ".join(everywhere)
+        raise click.UsageError(
+            f"--datastore names {both}: give one, and KEY=NAME for disks that go elsewhere"
+        )
     values: dict[str, JsonValue] = {
         "name": options["name"],
         "folder": options["folder"],
@@ -194,7 +203,7 @@ def _chosen(asked: Asked, node_host: str, vddk: Mapping[str, JsonValue]) -> tupl
         asked.job, "transport", threading.Event(), tell_warning, asked.options.hosts
     ) as ctx:
         missing = nbdkit_vddk.look(ctx.host(node_host), options).missing
-    return ("lease", f"by import lease: {missing}") if missing else ("vddk", "")
+    return ("lease", f"transport is lease, not vddk: {missing}") if missing else ("vddk", "")
 
 
 def _show(wanted: Wanted, job: Path, why: str) -> None:

@@ -39,8 +39,7 @@ def decide(
         made.append(_card(device, net, address))
         changes += [_on(device, was, net), change]
     for name in sorted(set(mapping) - used):
-        there = listed(used)
-        problems.append(f"a network is named for '{name}', on which the VM had no adapter; it had {there}")
+        problems.append(f"the VM had no network adapter on '{name}'; it was on {listed(used)}")
     return tuple(made), tuple(changes)
 
 
@@ -75,12 +74,12 @@ def _net(
         )
     elif was in mapping:
         problems.append(
-            f"{device.label}: there is no network {wanted} on {placement.where}; there is {there}"
+            f"{device.label} cannot be connected to network {wanted}: {placement.where} has {there}"
         )
     else:
         problems.append(
-            f"{device.label} was on network {was or '(none)'}, which {placement.where} does not have: name "
-            f"another one with `networks` (`--network '{was}=NEW'`); there is {there}"
+            f"{device.label} was on network {was or '(none)'}, and {placement.where} has {there}: name one "
+            f"of them with `--network '{was}=NEW'`"
         )
     return None
 

@@ -120,8 +120,8 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
 def _refuse_taken(name: str, there: There, problems: list[str]) -> None:
     if there.holder and there.placement is not None:
         problems.append(
-            f"the folder {unescape(there.placement.folder.path)} has a {there.holder} called {name} already, "
-            "which is left alone: give the restored VM another name or folder (`--name`, `--folder`)"
+            f"the folder {unescape(there.placement.folder.path)} already has a {there.holder} called {name}, "
+            "which is left alone: choose another name or folder with `--name` or `--folder`"
         )
 
 
@@ -180,7 +180,7 @@ def _refuse_full(
         if one.free is not None and needed > one.free:
             problems.append(
                 f"datastore {unescape(one.name)} has {human_bytes(one.free)} free, and the disks that go "
-                f"there take {human_bytes(needed)}: free some, or name another one with `datastore`"
+                f"there take {human_bytes(needed)}: free some, or name another one with `--datastore`"
             )
 
 

@@ -50,7 +50,7 @@ def decide(
 def _refuse_unknown(by_key: Mapping[int, StoredDisk], wishes: Wishes, problems: list[str]) -> None:
     for key in sorted(wishes.datastores.keys() - by_key.keys()):
         have = ", ".join(map(str, sorted(by_key)))
-        problems.append(f"a datastore is named for disk {key}, which is not restored; there is {have}")
+        problems.append(f"a datastore is named for disk {key}, which is not restored; restored are {have}")
 
 
 def _left_out(device: Device, in_point: Container[int]) -> Change:

@@ -15,10 +15,10 @@ TPM_LOST = (
 
 PLAIN = "its copies in the repository are plain text, and so is the new VM: encrypt it again in vSphere"
 
-ENCRYPTED_NVRAM = "it is encrypted with the old VM's key: the firmware begins with an empty one"
+ENCRYPTED_NVRAM = "it is encrypted with the old VM's key: the firmware begins with a new one"
 
 NO_NVRAM = (
-    "the restore point has none: the firmware begins with an empty one, and the guest may not boot by itself"
+    "the restore point has none: the firmware begins with a new one, and the guest may not boot by itself"
 )
 
 
@@ -73,10 +73,9 @@ def nvram(saved: Saved, *, is_there: bool) -> tuple[bool, tuple[Change, ...]]:
         return True, (Change(what="NVRAM", was="saved", becomes="restored before power-on", kind="kept"),)
     if not efi:
         return False, ()
-    why = (
-        "the restore point has none: the firmware begins with a new one, and the guest may not boot by itself"
+    return False, (
+        Change(what="NVRAM", was="not saved", becomes="", why=NO_NVRAM, kind="left out", warn=True),
     )
-    return False, (Change(what="NVRAM", was="not saved", becomes="", why=why, kind="left out", warn=True),)
 
 
 def _sealed_with(saved: Saved) -> list[str]:
@@ -93,8 +92,8 @@ def refuse_sealed(saved: Saved, wishes: Wishes, problems: list[str]) -> None:
         return
     lost = TPM_LOST if any(one.type == devices.TPM for one in saved.devices) else PLAIN
     problems.append(
-        f"the VM had {' and '.join(sealed)}, whose keys are in no backup: with `tpm: omit` it comes back "
-        f"without, in plain text; {lost}"
+        f"the VM had {' and '.join(sealed)}, whose keys are in no backup: `--tpm omit` restores it without, "
+        f"in plain text; {lost}"
     )
 
 

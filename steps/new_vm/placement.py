@@ -80,7 +80,7 @@ def _folder(targets: Targets, wanted: str, was: str, problems: list[str]) -> Fol
     else:
         problems.append(
             f"the folder {path or 'of the VM'} that the VM was in is not there: name another one with "
-            f"`folder`; there is {there}"
+            f"`--folder`; there is {there}"
         )
     return None
 
@@ -150,7 +150,9 @@ def _pool(
         )
         problems.append(said)
     else:
-        problems.append(f"the VM can run in several places: name one with `pool` or `host`; there is {there}")
+        problems.append(
+            f"the VM can run in several places: name one with `--pool` or `--host`; there is {there}"
+        )
     return None
 
 
@@ -172,14 +174,25 @@ def store(placement: Placement, wanted: str, what: str, problems: list[str]) -> 
     if len(fits) == 1 and not fits[0].why_not:
         return fits[0]
     if fits:
-        problems.append(f"{what} cannot go to datastore {wanted}: {fits[0].why_not or 'two have that name'}")
+        _add(problems, what, f" cannot go to datastore {wanted}: {fits[0].why_not or 'two have that name'}")
         return None
     there = listed(unescape(one.name) for one in placement.stores if not one.why_not)
-    problems.append(
-        f"{what} cannot go to datastore {wanted or '(none)'}, which {placement.where} does not have: name "
-        f"another one with `datastore`; there is {there}"
+    _add(
+        problems,
+        what,
+        f" cannot go to datastore {wanted or '(none)'}: {placement.where} has {there}; name one of them with "
+        "`--datastore`",
     )
     return None
+
+
+def _add(problems: list[str], what: str, wrong: str) -> None:
+    """One sentence for all that it is true of: a VM may have 60 disks on one datastore."""
+    for place, told in enumerate(problems):
+        if told.endswith(wrong):
+            problems[place] = f"{told.removesuffix(wrong)}, {what}{wrong}"
+            return
+    problems.append(f"{what}{wrong}")
 
 
 def listed(names: Iterable[str], targets: Targets | None = None, kind: str = "") -> str:

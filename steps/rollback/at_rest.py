@@ -30,7 +30,7 @@ def require(client: Client, moref: str, runs: Collection[str], source: str) -> N
     """`runs`: those whose mark the VM may have; `source`: the restore point that it is to be put back to.
     Raises NotReady, or LockedError where another run of this program is at work; each says what to do."""
     name, why = machine.state_of(client, moref)
-    begin = f"{name} is not rolled back to {source}"
+    begin = f"{name} cannot be rolled back to {source}"
     _refuse_other_marks(client, moref, name, runs)
     _refuse_power(client, moref, begin)
     _refuse_snapshots(client, moref, name, begin)
@@ -75,7 +75,7 @@ def _refuse_power(client: Client, moref: str, begin: str) -> None:
         raise NotReady(
             f"{begin}: it is suspended, and its memory would not fit its disks; power it off, {_AGAIN}"
         )
-    raise NotReady(f"{begin}: it runs; power it off, {_AGAIN}")
+    raise NotReady(f"{begin}: it is powered on; power it off, {_AGAIN}")
 
 
 def _refuse_snapshots(client: Client, moref: str, name: str, begin: str) -> None:

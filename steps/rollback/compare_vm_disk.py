@@ -152,8 +152,8 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
 
     def report(self, out: DiskDiffers) -> StepReport:
         cells = {
-            "Compared": Cell(value=out.compared, unit="count"),
-            "Differing": Cell(value=out.differing, unit="count"),
+            "Blocks compared": Cell(value=out.compared, unit="count"),
+            "Blocks that differ": Cell(value=out.differing, unit="count"),
         }
         return StepReport(rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),))
 

@@ -63,7 +63,11 @@ class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
         return _rolled_back(ctx, inputs)
 
     def report(self, out: RolledBack) -> StepReport:
-        said = [Statement(about="made", text=f"{out.vm} is as it was at {out.source}, and off.")]
+        kept = f"is restore point {out.present}" if out.present else "was not kept"
+        said = [
+            Statement(about="made", text=f"{out.vm} is as it was at {out.source}, and off."),
+            Statement(about="noted", text=f"The state of {out.vm} before it was rolled back {kept}."),
+        ]
         if out.untracked:
             keys = ", ".join(map(str, out.untracked))
             text = (
@@ -92,6 +96,7 @@ def _rolled_back(ctx: Context, inputs: FinishRollbackIn) -> RolledBack:
         moref=inputs.vm.moref,
         point=inputs.point,
         source=inputs.source,
+        present=next((disk.present.point for disk in inputs.disks if disk.present is not None), ""),
         disks=len(inputs.checked),
         size=sum(disk.stored.capacity for disk in inputs.disks),
         written=sum(disk.written for disk in inputs.written),

@@ -8,7 +8,6 @@ from typing import Annotated
 from runner.base.model import JobModel, SectionName
 from runner.base.units import counted, human_bytes
 from runner.events.check_results import observe
-from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.decision import Decision
 from runner.step.preflight import Known, Preflight
@@ -123,13 +122,6 @@ class PlanRollback(Step[PlanRollbackIn, Empty, PlannedRollback]):
 
         seen = observe(f"VM {inputs.point.vm}", "that its disks may be written", ready)
         return Preflight(settings=settings, observations=(seen,))
-
-    def report(self, out: PlannedRollback) -> StepReport:
-        if out.present:
-            kept = f"The state of {out.vm.name} before it was rolled back is the restore point {out.present}."
-        else:
-            kept = f"The state of {out.vm.name} before it was rolled back was not kept."
-        return StepReport(statements=(Statement(about="noted", text=kept),))
 
 
 def source_of(point: StoredPoint) -> str:

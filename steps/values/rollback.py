@@ -83,6 +83,8 @@ class RolledBack(Model):
     """Name of the restore point"""
     source: str
     """The point: VM/POINT"""
+    present: str
+    """Name of the restore point of the state before; empty: that was not kept"""
     disks: int
     """How many of its disks are as they were then"""
     size: int

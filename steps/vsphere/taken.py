@@ -60,15 +60,22 @@ def _macs(devices: Any) -> list[str]:
     return [str(one.macAddress).lower() for one in devices if isinstance(one, card) and one.macAddress]
 
 
+_KINDS = {"VirtualMachine": "VM", "VirtualApp": "vApp", "Folder": "folder"}
+"""As people call what may be in a folder of VMs."""
+
+
 def name_in(client: Client, folder: str, name: str) -> str:
-    """What has that name in the folder (a moref), as ``VirtualMachine vm-16``; empty: nothing. A name is
+    """What has that name in the folder (a moref), as ``VM vm-16``; empty: nothing. A name is
     unique among all that is in a folder, whatever it is (API reference, ManagedEntity.name)."""
 
     def work(session: Session) -> str:
         found = session.service("searchIndex").FindChild(
             entity=session.object(vmomi.vim.Folder, folder), name=escape(name)
         )
-        return "" if found is None else f"{type(found).__name__.rpartition('.')[2]} {found._moId}"
+        if found is None:
+            return ""
+        kind = type(found).__name__.rpartition(".")[2]
+        return f"{_KINDS.get(kind, kind)} {found._moId}"
 
     return client.ask(("child of", folder, name), f"looking whether there is a {name} already", work)
 

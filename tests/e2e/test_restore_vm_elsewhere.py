@@ -136,7 +136,7 @@ def test_what_keeps_it_from_being_made_is_said_at_once_and_the_next_try_may_say_
 ) -> None:
     before, calls = admin.names(), site.lab.status()["calls"]
     restore("--datastore", "full", "--network", "VM Network=nowhere", code=1)
-    for told in ("has a VirtualMachine", "called pgtest1 already", "nowhere", "full"):
+    for told in ("already has a VM", "called pgtest1", "nowhere", "full"):
         assert told in restore.told
     restore("--name", "new", "--datastore", "closed", code=1)
     assert all(privilege in restore.told for privilege in DENIED[:1])
@@ -152,12 +152,12 @@ def test_what_keeps_it_from_being_made_is_said_at_once_and_the_next_try_may_say_
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        pytest.param(["--to", "/tmp"], "give one of the two", id="both"),
-        pytest.param(["--format", "raw"], "are of files", id="a format"),
+        pytest.param(["--to", "/tmp"], "give --to DIR to write files, or", id="both"),
+        pytest.param(["--format", "raw"], "are for --to, not for --to-vcenter", id="a format"),
         pytest.param(["--pool", "a", "--cluster", "b"], "give --pool or --cluster", id="pool and cluster"),
         pytest.param(["--thin", "--thick"], "give --thin or --thick", id="thin and thick"),
         pytest.param(["--network", "a"], "write OLD=NEW", id="a network alone"),
-        pytest.param(["--datastore", "a", "--datastore", "b"], "write KEY=NAME", id="two datastores"),
+        pytest.param(["--datastore", "a", "--datastore", "b"], "KEY=NAME for disks", id="two datastores"),
         pytest.param(["--to-vcenter", "lob"], "did you mean 'lab'?", id="another vCenter"),
     ],
 )

@@ -162,7 +162,7 @@ def gone(vm: Rolling) -> Iterator[None]:
 
 
 REFUSED = (
-    (turned_on, 1, "it runs; power it off"),
+    (turned_on, 1, "it is powered on; power it off"),
     (snapshotted, 1, "it has snapshots (before an update)"),
     (marked_by_another, 3, f"run {ANOTHER} of other on node pid 1; it is half rolled back"),
     (suspect, 2, "is not trusted: disk 2000"),

@@ -213,7 +213,9 @@ def test_datastores_are_those_of_each_disk_or_those_that_are_named() -> None:
 def test_a_datastore_that_is_not_there_is_named_with_those_that_are() -> None:
     found = decided(there=placement([store("new1", "datastore-1"), store("new2", "datastore-2")]))
     assert found.machine is None
-    assert any("Hard disk 1 cannot go to datastore ds1" in one and "new1, new2" in one for one in found.problems)
+    (told,) = found.problems
+    assert told.startswith("Hard disk 1, the VM's configuration cannot go to datastore ds1: ")
+    assert "has new1, new2" in told
 
 
 def test_the_configuration_goes_where_the_disks_go_if_its_own_datastore_is_gone() -> None:
@@ -235,7 +237,8 @@ def test_a_datastore_in_maintenance_or_too_full_is_a_problem_before_anything_is_
 
 def test_a_datastore_for_a_disk_that_is_not_restored_is_a_problem() -> None:
     assert any(
-        "disk 2007, which is not restored; there is 2000" in one for one in decided(datastores={"2007": "ds2"}).problems
+        "disk 2007, which is not restored; restored are 2000" in one
+        for one in decided(datastores={"2007": "ds2"}).problems
     )
 
 
@@ -257,7 +260,7 @@ def test_a_network_that_is_not_there_is_a_problem_that_names_those_that_are() ->
     (told,) = found.problems
     assert "Network adapter 1 was on network VM Network" in told
     assert "`--network 'VM Network=NEW'`" in told
-    assert told.endswith("there is dmz, prod")
+    assert "has dmz, prod: name one of them" in told
 
 
 @pytest.mark.parametrize("wanted", ["prod", "network-7"])
@@ -269,7 +272,7 @@ def test_networks_are_mapped_by_name_or_moref(wanted: str) -> None:
 
 def test_a_network_that_no_adapter_was_on_cannot_be_mapped() -> None:
     (told,) = decided(networks={"Production": "VM Network"}).problems
-    assert told == "a network is named for 'Production', on which the VM had no adapter; it had VM Network"
+    assert told == "the VM had no network adapter on 'Production'; it was on VM Network"
 
 
 def test_two_networks_of_one_name_are_told_apart_by_their_morefs() -> None:
@@ -354,8 +357,8 @@ def test_where_a_vm_could_not_be_read_nothing_counts_as_free() -> None:
 
 
 def test_a_name_that_is_taken_is_a_problem() -> None:
-    (told,) = decided(around={"holder": "VirtualMachine vm-16"}).problems
-    assert "has a VirtualMachine vm-16 called web already, which is left alone" in told
+    (told,) = decided(around={"holder": "VM vm-16"}).problems
+    assert "already has a VM vm-16 called web, which is left alone" in told
 
 
 # Firmware, TPM, encryption
@@ -388,7 +391,7 @@ def with_tpm() -> Any:
 def test_a_virtual_tpm_is_refused_with_what_it_means_for_the_guest() -> None:
     (told,) = decided(with_tpm(), nvram=True).problems
     assert "Virtual TPM and encryption" in told
-    assert "`tpm: omit`" in told
+    assert "`--tpm omit`" in told
     assert "BitLocker asks for its recovery key" in told
 
 
