@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from runner.app.options import Options, read_job, state_directory
 from runner.app.runs import Result, run_job
 from runner.app.status import status_of
-from runner.cli.signals import stop_on_signals
+from runner.cli.signals import StopRequest, stop_on_signals
 from runner.console.listener import Console
 from runner.events.events import Event
 from runner.events.summary import RunSummary
@@ -97,10 +97,14 @@ def _forget_old(commands: Path) -> None:
 
 
 def run_made(
-    job: Path | Job, options: Options, listeners: Sequence[Callable[[Event], None]] = ()
+    job: Path | Job,
+    options: Options,
+    listeners: Sequence[Callable[[Event], None]] = (),
+    stop: StopRequest | None = None,
 ) -> tuple[Result, RunSummary]:
-    """Runs it, shown on standard error as any other. Raises what `run_job` does."""
-    with stop_on_signals() as stop, Console(Registry.installed().report) as console:
+    """Runs it, shown on standard error as any other. `stop` tells afterwards whether somebody asked for an
+    end, which comes too late for a run that is all but done. Raises what `run_job` does."""
+    with stop_on_signals(stop=stop) as stop, Console(Registry.installed().report) as console:
         result = run_job(job, options, stop, [console, *listeners])
     return result, console.summary()
 

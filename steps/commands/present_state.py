@@ -13,9 +13,10 @@ from pydantic import JsonValue, ValidationError
 
 from runner.app.inspection import told_by
 from runner.app.options import Options, Placed
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.base.model import Model
 from runner.cli.options import typed
+from runner.cli.signals import StopRequest
 from runner.events.events import Event, RunStarted
 from runner.hosts import files
 from runner.job.children import child
@@ -118,7 +119,12 @@ def keep(asked: Asked, keeper: Keeper, directory: str, attempts: Attempts, attem
                 attempts.write(attempt.model_copy(update={"run": event.run}))
 
     for _ in range(RUNS):
-        result, _summary = command_jobs.run_made(keeper.job, keeper.options, [listen])
+        stop = StopRequest()
+        result, _summary = command_jobs.run_made(keeper.job, keeper.options, [listen], stop)
+        if stop.asked is not None:
+            # Though the restore point may be there: who stops this does not want what comes next.
+            print("Nothing was rolled back; run the same command again to resume.", file=sys.stderr)
+            raise click.exceptions.Exit(Interrupted.exit_code)
         is_ours = bool(begun) and (not begun[0].resumed or begun[0].run == attempt.run)
         made = _made_by(asked, directory, result.run) if is_ours else None
         if made is not None:
