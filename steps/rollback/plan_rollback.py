@@ -13,7 +13,7 @@ from runner.step.decision import Decision
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
-from steps.repository import layout
+from steps.repository import layout, vm_place
 from steps.rollback import at_rest
 from steps.rollback.pairing import NotPaired, Pair, pairs
 from steps.values.created_vm import CreatedDisk, MarkedVm
@@ -23,7 +23,7 @@ from steps.vsphere import find, machine, marks, privileges, snapshots
 from steps.vsphere.attached import NotReady
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone
-from steps.vsphere.inventory import FrozenDisk
+from steps.vsphere.inventory import VM, FrozenDisk
 from steps.vsphere.machine import Machine
 
 
@@ -59,6 +59,7 @@ class PlanRollback(Step[PlanRollbackIn, Empty, PlannedRollback]):
     )
     errors = (
         "the VM is not in the vCenter (restore --to-vcenter makes a new one)",
+        "the VM is not the one that the restore point is of, or has another vCenter",
         "the VM runs, is suspended, has snapshots, or another run works on it",
         "the account lacks privileges on the VM or the vCenter (all of them are named)",
         "a disk was added, removed, exchanged, or grown since the restore point",
@@ -86,6 +87,7 @@ class PlanRollback(Step[PlanRollbackIn, Empty, PlannedRollback]):
         moref = _find(client, inputs)
         at_rest.require(client, moref, _own(ctx), source_of(inputs.point))
         seen = machine.describe(client, moref)
+        _refuse_another(ctx, inputs.point, seen.vm)
         privileges.require(client, privileges.to_roll_back(client, moref, seen.vm.name))
         found = pairs(seen.vm.name, inputs.point, seen.disks, seen.uncovered, chosen=bool(inputs.disks))
         frozen = {disk.key: disk for disk in snapshots.foreseen(client, moref)}
@@ -164,6 +166,17 @@ def _find(client: Client, inputs: PlanRollbackIn) -> str:
             "makes the VM again"
         )
     return find.only(inputs.vm, found)
+
+
+def _refuse_another(ctx: Context, point: StoredPoint, vm: VM) -> None:
+    """Raises NotPaired, and OtherVcenterError where another vCenter has a VM with that uuid."""
+    directory = posixpath.dirname(point.path)
+    own = vm_place.look(ctx.host(point.host), posixpath.dirname(directory), vm)
+    if own != directory:
+        raise NotPaired(
+            f"{vm.name} (instance uuid {vm.instance_uuid}) is not the VM that {source_of(point)} is of: its "
+            f"own restore points are in {own}"
+        )
 
 
 def _refuse_deltas(

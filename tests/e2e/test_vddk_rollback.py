@@ -13,7 +13,7 @@ import yaml
 
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
-from steps.repository import layout, verification_records
+from steps.repository import layout, manifest, verification_records
 from steps.repository.parent import mark_suspect
 from steps.repository.verification_records import Suspicion
 from steps.vsphere import marks
@@ -92,9 +92,11 @@ def test_trusted_tracking_that_forgot_a_write_is_caught_before_anything_is_writt
     assert not vm.is_marked
 
 
-def test_trusted_tracking_is_read_where_it_changed_and_by_sample(tmp_path: Path, vddk: Vddk) -> None:
-    size = 70 * MiB
-    with rolling(tmp_path, vddk, disk(2000, "70 MiB", content={"pattern": 3}), sizes={2000: size}) as vm:
+def test_trusted_tracking_is_read_where_it_changed_and_by_sample(
+    tmp_path: Path, vddk: Vddk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = 160 * MiB
+    with rolling(tmp_path, vddk, disk(2000, "160 MiB", content={"pattern": 3}), sizes={2000: size}) as vm:
         vm.estate.vcenter.write(VM, 2000, 33 * MiB, b"changed")
         now = vm.live()[2000]
         assert vm.rollback("--trust-tracking") == 0
@@ -102,8 +104,12 @@ def test_trusted_tracking_is_read_where_it_changed_and_by_sample(tmp_path: Path,
         assert vm.live()[2000] == then
         assert vm.written()[2000] == parts_that_differ(then, now) == {33 * MiB}
         read = sum(length for _, _, length in vddk.requests("r"))
-        # The block that changed, and 64 others to check tracking; the first again before it was written; all in the end.
-        assert read <= (1 + 64 + 1 + 70) * MiB
+        # The block that changed, and 64 others to check tracking; the first again before it was written; as at
+        # first in the end.
+        assert read <= (1 + 64 + 1 + 1 + 64) * MiB
+        said = capsys.readouterr().err
+        assert "changed blocks and a sample verified" in said
+        assert "every block" not in said.split("changed blocks and a sample verified")[-1]
 
 
 def test_without_tracking_since_the_point_nobody_trusts_it(vm: Rolling, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +161,17 @@ def locked(vm: Rolling) -> Iterator[None]:
 
 
 @contextmanager
+def of_another_vcenter(vm: Rolling) -> Iterator[None]:
+    """As in a copy of a whole vCenter, where its VMs and their disks have the uuids of the first."""
+    path, made = vm.point / layout.MANIFEST, read(vm.point)
+    before = path.read_bytes()
+    other = made.vm.model_copy(update={"vcenter_uuid": "00000000-0000-4000-8000-0000000000aa"})
+    path.write_bytes(manifest.dump(made.model_copy(update={"vm": other})))
+    yield
+    path.write_bytes(before)
+
+
+@contextmanager
 def gone(vm: Rolling) -> Iterator[None]:
     """The last one: nothing brings it back."""
     vm.estate.vcenter.unregister(VM)
@@ -167,6 +184,7 @@ REFUSED = (
     (marked_by_another, 3, f"run {ANOTHER} of other on node pid 1; it is half rolled back"),
     (suspect, 2, "is not trusted: disk 2000"),
     (locked, 3, f"is locked by another run: run {ANOTHER}"),
+    (of_another_vcenter, 1, "of another vCenter, 00000000"),
     (gone, 1, "is not in vCenter prod"),
 )
 
