@@ -112,8 +112,8 @@ def rollback(
 
     Every block of the VM's disks is read over VDDK and compared with POINT, and what differs is written.
     First the present state becomes a restore point, made by JOB if that is the VM's backup job; both points
-    are protected for 7 days. Until every block was compared again, the VM is marked as half rolled back:
-    after a failure the same command resumes, and `sendense sweep --abandon` goes back to the present state.
+    are protected for 7 days. Until the disks were compared again, the VM is marked as half rolled back: after
+    a failure the same command resumes, and `sendense sweep --abandon` goes back to the present state.
 
     POINT is a restore point's name or any unambiguous prefix of it, VM/POINT, or its path; VM, VM/latest, or
     latest where there is one VM, is the newest good point.
@@ -261,5 +261,5 @@ def _run(asked: Asked, file: Path, attempts: Attempts) -> None:
 
 def _document(done: list[dict[str, JsonValue]]) -> Mapping[str, JsonValue]:
     """What was done, null where it was not."""
-    names = ("vm", "source", "disks", "size", "written", "untracked")
+    names = ("vm", "source", "disks", "size", "written", "whole", "untracked")
     return {name: done[0][name] if done else None for name in names}

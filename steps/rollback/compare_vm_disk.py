@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
-from runner.base.errors import StateError
 from runner.base.model import JobModel, Percent
 from runner.base.units import human_bytes
 from runner.events.check_results import observe
@@ -16,15 +14,13 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Lifetime, Step
 from steps.copy import nbd
-from steps.copy.changes import Changes, spread
+from steps.copy.changes import Changes
 from steps.copy.compare import Compared
 from steps.copy.digests import Digests
-from steps.copy.extents import BLOCK, gaps, one_by_one
-from steps.incremental.increment import LEAST, MOST, SHARE
+from steps.copy.extents import BLOCK
 from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.points.stored import receive_digests
-from steps.repository import manifest
-from steps.rollback import at_rest
+from steps.rollback import at_rest, tracked
 from steps.rollback.comparison import Trusted, Wanted, differing
 from steps.rollback.logs import DiskLogs
 from steps.source.disk_file import vm_disk_name
@@ -32,9 +28,8 @@ from steps.values.created_vm import MarkedVm
 from steps.values.rollback import DiskDiffers, RollbackDisk
 from steps.values.stored_point import StoredDisk
 from steps.values.vm_disk import VmDiskServing
-from steps.vsphere import cbt, snapshots
 from steps.vsphere.client import vcenter
-from steps.vsphere.errors import TrackingError, TrackingLost, TrackingOff
+from steps.vsphere.errors import TrackingError
 
 READ_ALL = "without --trust-tracking every block is compared"
 
@@ -63,7 +58,8 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
 
     Where the present state is kept as a restore point, every block is compared with that too: what the VM has
     and the restore point has not would be lost. With `trust-tracking` only the blocks that changed block
-    tracking names since the restore point are compared, and a sample of the others, which must not differ."""
+    tracking names since the restore point are compared, and a sample of the others, which must not differ. A
+    disk that is compared again after the run began to write is compared whole."""
 
     name = "compare-vm-disk"
     lifetime = Lifetime.KEEP
@@ -95,10 +91,11 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
         stored, view = inputs.disk.stored, live.view
         ctx.uses("libnbd", nbd.version())
         logs = DiskLogs(ctx, inputs.vm, stored)
-        changes = _changes(ctx, inputs) if inputs.trust_tracking else None
-        # Once the run has begun, a disk may be half old: it is not what any point has.
+        # Once the run has begun, a disk may be half old: it is not what any point has, and what tracking says
+        # of it was found wrong, or it would not be compared again.
         client = vcenter(ctx, inputs.vm.vcenter)
         strictly = at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is None
+        changes = _changes(ctx, inputs) if inputs.trust_tracking and strictly else None
         last: list[Compared] = []
 
         def progressed(now: Compared) -> None:
@@ -140,7 +137,8 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
             return Preflight()
         inputs = known.inputs
         stored = inputs.disk.stored
-        if not inputs.trust_tracking:
+        client = vcenter(ctx, inputs.vm.vcenter)
+        if not inputs.trust_tracking or at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is not None:
             note = "every block is compared with the restore point's digests"
             return Preflight(notes=(note,), size=stored.capacity)
         seen = observe(
@@ -176,39 +174,16 @@ def _wanted(ctx: Context, inputs: CompareVmDiskIn, *, strictly: bool) -> Iterato
 
 
 def _changes(ctx: Context, inputs: CompareVmDiskIn) -> Changes:
-    """Since the restore point, as tracking says it of the VM, which is off. Raises TrackingError with what to
-    do instead."""
+    """Raises TrackingError with what to do instead."""
     try:
-        return _tracked(ctx, inputs)
+        return tracked.since(ctx, inputs.vm, inputs.disk.stored)
     except TrackingError as error:
         error.add(READ_ALL)
         raise
 
 
-def _tracked(ctx: Context, inputs: CompareVmDiskIn) -> Changes:
-    stored, vm = inputs.disk.stored, inputs.vm
-    client, disk = vcenter(ctx, vm.vcenter), vm.disk(stored.key)
-    path = posixpath.dirname(stored.digests)
-    made = manifest.read(ctx.host(stored.image.host), path)
-    then = None if made is None else made.disk(stored.key)
-    if then is None:
-        raise StateError(f"{path} on {stored.image.host} has no manifest with disk {stored.key} any more")
-    if then.change_id is None:
-        raise TrackingOff(f"changed block tracking of disk {stored.key} was off at {stored.point}")
-    now = next((one for one in snapshots.foreseen(client, vm.moref) if one.key == disk.new_key), None)
-    if now is None or now.rolled_back != then.rolled_back:
-        raise TrackingLost(
-            f"disk {stored.key} was rolled back since {stored.point}, which tracking need not have seen"
-        )
-    areas = cbt.areas(client, vm.moref, None, disk.new_key, disk.capacity, then.change_id)
-    return Changes(areas, disk.capacity)
-
-
 def _trusted(ctx: Context, inputs: CompareVmDiskIn, changes: Changes) -> Trusted:
-    capacity, changed = inputs.disk.stored.capacity, changes.blocks()
-    share = None if inputs.sample is None else inputs.sample / 100
+    changed, capacity = changes.blocks(), inputs.disk.stored.capacity
     # By the run's id: a resume looks at the same blocks.
     seed = f"{ctx.run.id} {inputs.disk.key}"
-    unchanged = gaps(capacity, changed)
-    picked = spread(unchanged, seed=seed, share=share, one_in=SHARE, least=LEAST, most=MOST)
-    return Trusted(changed, one_by_one(picked, capacity))
+    return Trusted(changed, tracked.sample(changed, capacity, inputs.sample, seed))

@@ -29,12 +29,12 @@ class FinishRollbackIn(JobModel):
     written: tuple[VmDiskWritten, ...]
     """What was written to them"""
     checked: tuple[VmDiskChecked, ...]
-    """What was compared after that: every block of every one"""
+    """What was compared after that"""
 
 
 class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
-    """Removes the mark of the VM whose disks were put back, once every block of each of them was read back
-    from vSphere and compared. The VM stays off."""
+    """Removes the mark of the VM whose disks were put back, once each of them was read back from vSphere and
+    compared. The VM stays off."""
 
     name = "finish-rollback"
     commits = True
@@ -82,7 +82,7 @@ class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
             parts=(
                 f"{counted(out.disks, 'disk')} of {human_bytes(out.size)} as at {out.point}",
                 Amount(value=out.written, noun="bytes", label="written"),
-                "every block verified",
+                "every block verified" if out.whole else "changed blocks and a sample verified",
             ),
             bytes=out.written,
             lists={"points": (out.source,)},
@@ -98,6 +98,7 @@ def _rolled_back(ctx: Context, inputs: FinishRollbackIn) -> RolledBack:
         source=inputs.source,
         present=next((disk.present.point for disk in inputs.disks if disk.present is not None), ""),
         disks=len(inputs.checked),
+        whole=all(disk.whole for disk in inputs.checked),
         size=sum(disk.stored.capacity for disk in inputs.disks),
         written=sum(disk.written for disk in inputs.written),
         untracked=tuple(disk.key for disk in inputs.disks if DiskLogs(ctx, inputs.vm, disk.stored).touched),

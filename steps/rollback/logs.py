@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from runner.base.errors import SendenseError
 from runner.step.context import Context
 from steps.copy.extents import BLOCK
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, read_ledger
@@ -27,6 +28,17 @@ def head_of(vm: MarkedVm, disk: StoredDisk) -> LedgerHead:
         image=f"{vm.vcenter}:{vm.moref}:{into.file}",
         snapshot=disk.point,
     )
+
+
+class NotComparedError(SendenseError):
+    """What differs is no longer known, since what was written did not read back right: it is found out again,
+    in this run."""
+
+    invalidates = ("differs",)
+    self_healing = True
+
+    def __init__(self, disk: StoredDisk) -> None:
+        super().__init__(f"what differs of disk {disk.key} is not known any more: it is compared again")
 
 
 class DiskLogs:

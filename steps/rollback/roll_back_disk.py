@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runner.base.errors import SendenseError
 from runner.base.model import HOW, Duration, JobModel, Size
 from runner.base.units import MiB
 from runner.events.step_report import Cell, Row, StepReport
@@ -14,12 +13,11 @@ from runner.step.context import Context
 from runner.step.step import Lifetime, Step
 from steps.copy import nbd
 from steps.rollback import at_rest
-from steps.rollback.logs import DiskLogs
+from steps.rollback.logs import DiskLogs, NotComparedError
 from steps.rollback.rewriting import How, Work, rewrite
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import DiskDiffers, RollbackDisk
 from steps.values.serving import Serving
-from steps.values.stored_point import StoredDisk
 from steps.values.vm_disk import VmDiskServing, VmDiskWritten
 from steps.vsphere.client import vcenter
 
@@ -42,17 +40,6 @@ class RollBackDiskLive(JobModel):
     """The disk in the restore point"""
     into: VmDiskServing
     """The VM's disk, to be written to where anything differs"""
-
-
-class NotComparedError(SendenseError):
-    """What differs is no longer known, since what was written did not read back right: it is found out again,
-    in this run."""
-
-    invalidates = ("differs",)
-    self_healing = True
-
-    def __init__(self, disk: StoredDisk) -> None:
-        super().__init__(f"what differs of disk {disk.key} is not known any more: it is compared again")
 
 
 class RollBackDisk(Step[RollBackDiskIn, RollBackDiskLive, VmDiskWritten]):

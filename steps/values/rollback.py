@@ -88,7 +88,10 @@ class RolledBack(Model):
     disks: int
     """How many of its disks are as they were then"""
     size: int
-    """Bytes of these, every block of which was compared"""
+    """Bytes of these"""
+    whole: bool
+    """Whether every block of these was compared in the end; else changed block tracking was trusted with what
+    it does not name, beside a sample"""
     written: int
     """Bytes that were written"""
     untracked: tuple[int, ...]

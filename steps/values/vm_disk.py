@@ -51,10 +51,12 @@ class VmDiskChecked(Model):
     file: str
     """"[datastore] dir/name.vmdk\""""
     blocks: int
-    """Blocks of 1 MiB that were compared with what vSphere has, which is all of them"""
+    """Blocks of 1 MiB that were compared with what vSphere has"""
     read: int
     """How many of them were read; of the others vSphere says that nothing was ever written there"""
     read_by: str
     """vddk, https or export: the way that they were read"""
     at: datetime
     """When"""
+    whole: bool = True
+    """Whether these are all blocks of the disk; else changed block tracking was trusted with the others"""

@@ -15,7 +15,7 @@ import pytest
 
 from runner.base.units import MiB
 from steps.vsphere import marks
-from tests.estate import VM, restored
+from tests.estate import VM, disk, restored
 from tests.faults.disks import SEED
 from tests.faults.moments import Kill, Step, kills_at
 from tests.faults.victims import Zygote
@@ -60,20 +60,20 @@ class Killed:
     directory: Path
     said: str = ""
 
-    def command(self, *argv: str, moment: str = "") -> int:
+    def command(self, *argv: str, moment: str = "", by: signal.Signals = signal.SIGKILL) -> int:
         """Killed at the moment, or run to its end; its exit code."""
         victim = self.zygote.start(self.directory, [*argv, "--state", str(self.vm.state)], moment)
         if moment:
             assert victim.reached(), f"it ended before {moment}: {victim.said()}"
-            os.kill(victim.pid, signal.SIGKILL)
+            os.kill(victim.pid, by)
             victim.go_on()
         code = victim.ended()
         self.said = victim.said()
         assert "Traceback" not in self.said, self.said
         return code
 
-    def rollback(self, *options: str, moment: str = "") -> int:
-        return self.command("rollback", str(self.vm.job), self.vm.point.name, *options, moment=moment)
+    def rollback(self, *options: str, moment: str = "", by: signal.Signals = signal.SIGKILL) -> int:
+        return self.command("rollback", str(self.vm.job), self.vm.point.name, *options, moment=moment, by=by)
 
     @property
     def run(self) -> str:
@@ -129,6 +129,17 @@ def test_a_killed_rollback_is_finished_by_the_same_command(killed: Killed, momen
     assert killed.vm.written() == {key: parts_that_differ(then[key], before[key]) for key in SIZES}
 
 
+@pytest.mark.parametrize("moment", ["phase unwinding", pytest.param("acted publish", marks=pytest.mark.slow)])
+def test_who_stops_it_while_the_present_state_is_kept_has_nothing_rolled_back(killed: Killed, moment: str) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment=moment, by=signal.SIGINT) == 130, killed.said
+    assert "Nothing was rolled back" in killed.said
+    assert killed.vm.live() == before
+    assert not killed.vm.is_marked
+    assert killed.rollback() == 0, killed.said
+    assert_rolled_back(killed, before)
+
+
 @pytest.mark.parametrize("moment", DISCARDED if "TORTURE" in os.environ else DISCARDED[:1])
 def test_a_rollback_that_is_discarded_goes_back_to_the_present_state(killed: Killed, moment: str) -> None:
     before = killed.vm.change()
@@ -162,13 +173,16 @@ def test_discarded_halfway_it_can_be_finished_all_the_same(killed: Killed) -> No
     assert_rolled_back(killed, before)
 
 
-def test_what_was_not_kept_can_only_be_finished(killed: Killed) -> None:
+@pytest.mark.parametrize("trusting", [(), ("--trust-tracking",)], ids=["all read", "tracking trusted"])
+def test_what_was_not_kept_can_only_be_finished(killed: Killed, trusting: tuple[str, ...]) -> None:
+    """Discarding forgets what differed, and by then tracking is no help any more."""
     killed.vm.change()
-    assert killed.rollback("--discard-current", "--yes", moment="written 2000:20") == -9
+    options = ("--discard-current", "--yes", *trusting)
+    assert killed.rollback(*options, moment="written 2000:20") == -9
     assert killed.abandon(killed.run) == 1
     assert "had before was not kept (--discard-current)" in killed.said
     assert killed.vm.is_marked
-    assert killed.rollback("--discard-current", "--yes") == 0, killed.said
+    assert killed.rollback(*options) == 0, killed.said
     assert killed.vm.live() == killed.vm.then()
     assert not killed.vm.is_marked
 
@@ -188,6 +202,30 @@ def test_what_does_not_read_back_right_is_found_and_mended_by_the_same_command(k
         assert killed.vm.is_marked
     assert code == 0, killed.said
     assert_rolled_back(killed, before)
+
+
+def test_a_vm_that_was_used_while_it_was_half_old_is_put_back_though_tracking_is_trusted(
+    tmp_path: Path, vddk: Vddk, zygote: Zygote
+) -> None:
+    """What it wrote is not among what differed, so tracking is asked again; and what differs then is found by
+    reading all: half of it is what tracking never hears of."""
+    size = 160 * MiB
+    with rolling(tmp_path, vddk, disk(2000, "160 MiB", content={"pattern": 3}), sizes={2000: size}) as vm:
+        killed = Killed(vm, zygote, tmp_path / "runs")
+        vm.estate.vcenter.write(VM, 2000, 33 * MiB, b"changed")
+        assert killed.rollback("--trust-tracking", moment="done write[2000]") == -9
+        for block in range(40, 160, 8):
+            vm.estate.vcenter.write(VM, 2000, block * MiB, b"used")
+            with vm.estate.vcenter.disk_file(VM, 2000).open("r+b") as file:
+                file.seek((block + 1) * MiB)
+                file.write(b"forgotten")
+        assert killed.rollback("--trust-tracking") == 5, killed.said
+        assert "does not match its digest at offset 41943040" in killed.said
+        assert vm.is_marked
+        assert killed.rollback("--trust-tracking") == 0, killed.said
+        assert vm.live() == vm.then()
+        assert not vm.is_marked
+        zygote.end()
 
 
 @pytest.mark.slow
