@@ -212,7 +212,9 @@ class _Comparison:
         self._count(piece)
 
     def _pass_on(self, one: _Read) -> None:
-        if self._on_equal is not None and one.equal and not self._differences:
+        # Reads end in any order: a difference that is known already may be behind this block.
+        is_before = all(one.piece.offset < found.offset for found in self._differences)
+        if self._on_equal is not None and one.equal and is_before:
             self._on_equal(one.piece.offset, one.block)
         self._buffers.append(one.buffer)
 
