@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from pydantic import JsonValue
 
 from steps.lab.lab import Lab
+from steps.lab.sshd import Sshd
 from tests.chains import Reference, incremental, reference
 from tests.e2e.site import Site
 from tests.faults.disks import KEYS
 from tests.faults.scene import Scene
+from tests.faults.victims import Zygote
 
 
 @dataclass
@@ -45,6 +50,34 @@ class Comeback(Scene):
         for key, path in files.items():
             assert filecmp.cmp(path, point.disks[key], shallow=False), f"disk {key} is another"
         assert self.output("finalize")["name"] == self.job.stem
+
+
+@contextmanager
+def comeback(
+    site: Site, hub: Sshd, zygote: Zygote, point: Reference, directory: Path, **variables: JsonValue
+) -> Iterator[Comeback]:
+    """Of `point` as a new VM that is called as `directory`. In the end no VM of somebody else is gone."""
+    values = {
+        "repository": "main",
+        "point": str(point.point),
+        "vcenter": "lab",
+        "name": directory.name,
+        "connections": 1,
+        **variables,
+    }
+    job = site.directory / "jobs" / f"{directory.name}.yaml"
+    document = {
+        "version": 1,
+        "name": directory.name,
+        "include": "../site.yaml",
+        "template": "restore-vm",
+        "vars": values,
+    }
+    job.write_text(yaml.safe_dump(document))
+    scene = Comeback(site, hub, zygote, job, directory / "runs")
+    yield scene
+    zygote.end()
+    scene.assert_no_other_vm_is_gone()
 
 
 @pytest.fixture(scope="module")

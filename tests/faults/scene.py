@@ -72,6 +72,15 @@ class Scene:
             code = self.run()
         assert code == 0, f"not done after {ATTEMPTS} runs: {self.said}"
 
+    def finish(self, code: int, kill: Kill) -> None:
+        """What ended with `code` after `kill`: it is one run in the end, with the nodes as `kill` says."""
+        if kill.self_healing:
+            assert code == 0, f"it did not heal: {self.said}"
+        self.until_done(code)
+        assert len(self.ids()) == 1
+        assert not kill.kept or kill.kept in self.kept(), self.acted()
+        assert not kill.again or kill.again in self.acted(), self.kept()
+
     def ids(self) -> set[str]:
         """Of the runs that were begun or gone on with."""
         return {event.run for events in self.runs for event in events if isinstance(event, RunStarted)}

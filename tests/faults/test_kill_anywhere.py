@@ -16,12 +16,7 @@ __all__ = ["INVENTORY"]
 def test_a_killed_run_is_finished_by_the_same_command(scene: Scene, kill: Kill):
     code = scene.kill(kill)
     assert code == -9 if kill.of_the_run and scene.kills else code in (0, 1)
-    if kill.self_healing:
-        assert code == 0, f"it did not heal: {scene.said}"
-    scene.until_done(code)
-    assert len(scene.ids()) == 1
-    assert {kill.kept, ""} & {*scene.kept(), ""} == {kill.kept, ""}, scene.acted()
-    assert {kill.again, ""} & {*scene.acted(), ""} == {kill.again, ""}, scene.kept()
+    scene.finish(code, kill)
     ending.assert_one_right_point(scene.site, scene.before)
     ending.assert_nothing_left(scene.site, scene.directory)
     ending.assert_within_window(scene.site, scene.before, scene.kills)

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
 from steps.lab.sshd import Sshd
 from tests.chains import Reference
 from tests.e2e.site import Site
 from tests.faults import ending
-from tests.faults.comebacks import Comeback, directories, point
+from tests.faults.comebacks import Comeback, comeback, directories, point
 from tests.faults.disks import INVENTORY, SEED, SIZES, TORTURE
 from tests.faults.moments import Kill, Step, kills_at
 from tests.faults.victims import Zygote
@@ -61,27 +60,8 @@ def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
 
 @pytest.fixture
 def importing(site: Site, hub: Sshd, zygote: Zygote, point: Reference, tmp_path: Path) -> Iterator[Comeback]:
-    values = {
-        "repository": "main",
-        "point": str(point.point),
-        "vcenter": "lab",
-        "name": tmp_path.name,
-        "spool": str(tmp_path / "spool"),
-        "connections": 1,
-    }
-    job = site.directory / "jobs" / f"{tmp_path.name}.yaml"
-    document = {
-        "version": 1,
-        "name": tmp_path.name,
-        "include": "../site.yaml",
-        "template": "restore-vm",
-        "vars": values,
-    }
-    job.write_text(yaml.safe_dump(document))
-    scene = Comeback(site, hub, zygote, job, tmp_path / "runs")
-    yield scene
-    zygote.end()
-    scene.assert_no_other_vm_is_gone()
+    with comeback(site, hub, zygote, point, tmp_path, spool=str(tmp_path / "spool")) as scene:
+        yield scene
 
 
 @pytest.mark.parametrize("kill", chosen(os.environ), ids=str)
@@ -89,12 +69,7 @@ def test_a_killed_import_is_finished_by_the_same_command(
     importing: Comeback, point: Reference, kill: Kill, tmp_path: Path
 ):
     code = importing.kill(kill)
-    if kill.self_healing:
-        assert code == 0, f"it did not heal: {importing.said}"
-    importing.until_done(code)
-    assert len(importing.ids()) == 1
-    assert {kill.kept, ""} & {*importing.kept(), ""} == {kill.kept, ""}, importing.acted()
-    assert {kill.again, ""} & {*importing.acted(), ""} == {kill.again, ""}, importing.kept()
+    importing.finish(code, kill)
     importing.assert_one_vm(point)
     assert not list((tmp_path / "spool").glob("*")), "compressed disks were left"
     ending.assert_no_process_left(importing.site, importing.directory)

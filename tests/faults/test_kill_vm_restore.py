@@ -7,10 +7,8 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from runner.base.units import KiB
 from steps.lab.sshd import Sshd
@@ -18,7 +16,7 @@ from tests.chains import Reference
 from tests.e2e.administrator import section_of
 from tests.e2e.site import Site
 from tests.faults import ending
-from tests.faults.comebacks import Comeback, directories, point
+from tests.faults.comebacks import Comeback, comeback, directories, point
 from tests.faults.disks import INVENTORY, KEYS, SEED, TORTURE, WINDOW
 from tests.faults.moments import Kill, Step, kills_at
 from tests.faults.victims import Zygote
@@ -65,31 +63,10 @@ def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
 def restoring(
     site: Site, hub: Sshd, zygote: Zygote, point: Reference, vddk: Vddk, tmp_path: Path
 ) -> Iterator[Comeback]:
-    values: dict[str, Any] = {
-        "repository": "main",
-        "point": str(point.point),
-        "vcenter": "lab",
-        "transport": "vddk",
-        "name": tmp_path.name,
-        "vddk_libdir": str(vddk.libdir),
-        "vddk_plugin": vddk.plugin,
-        "connections": 1,
-        "window": WINDOW,
-    }
-    job = site.directory / "jobs" / f"{tmp_path.name}.yaml"
-    document = {
-        "version": 1,
-        "name": tmp_path.name,
-        "include": "../site.yaml",
-        "template": "restore-vm",
-        "vars": values,
-    }
-    job.write_text(yaml.safe_dump(document))
     vddk.expect_vcenter(section_of(site.lab), site.lab.directory / "vcenter" / "datastores")
-    scene = Comeback(site, hub, zygote, job, tmp_path / "runs")
-    yield scene
-    zygote.end()
-    scene.assert_no_other_vm_is_gone()
+    of_vddk = {"transport": "vddk", "vddk_libdir": str(vddk.libdir), "vddk_plugin": vddk.plugin}
+    with comeback(site, hub, zygote, point, tmp_path, window=WINDOW, **of_vddk) as scene:
+        yield scene
 
 
 @pytest.mark.parametrize("kill", chosen(os.environ), ids=str)
@@ -97,12 +74,7 @@ def test_a_killed_restore_is_finished_by_the_same_command(
     restoring: Comeback, point: Reference, vddk: Vddk, kill: Kill
 ):
     code = restoring.kill(kill)
-    if kill.self_healing:
-        assert code == 0, f"it did not heal: {restoring.said}"
-    restoring.until_done(code)
-    assert len(restoring.ids()) == 1
-    assert {kill.kept, ""} & {*restoring.kept(), ""} == {kill.kept, ""}, restoring.acted()
-    assert {kill.again, ""} & {*restoring.acted(), ""} == {kill.again, ""}, restoring.kept()
+    restoring.finish(code, kill)
     restoring.assert_one_vm(point)
     assert_written_once(restoring, point, vddk, kill)
     ending.assert_no_process_left(restoring.site, restoring.directory)
