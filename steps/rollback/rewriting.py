@@ -119,9 +119,7 @@ def _copy(
 ) -> Rewritten:
     disk, total = work.disk, sum(length for _, length in work.ranges)
     inherited = gaps(disk.capacity, work.ranges)
-    for offset, length in inherited:
-        for start, entries in wanted.entries(offset, length):
-            digests.put(start, entries)
+    _inherit(inherited, wanted, digests)
     with (
         GrowingEndpoint(
             ctx, source.uris, source.wire, f"image of disk {disk.key} on {disk.image.host}"
@@ -169,3 +167,10 @@ def _copy(
     assert digests.digest() == disk.digest, "each block was compared with its digest as it was read"
     now = copied.progress
     return Rewritten(rewriting.written, now.read, now.seconds)
+
+
+def _inherit(ranges: Sequence[tuple[int, int]], wanted: Digests, digests: Digests) -> None:
+    """What is not written is as it is to be."""
+    for offset, length in ranges:
+        for start, entries in wanted.entries(offset, length):
+            digests.put(start, entries)

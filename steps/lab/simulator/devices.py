@@ -154,7 +154,11 @@ def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
                 unitNumber=0,
             )
         )
-    cards = [
+    return [*ide, *fixed, *_cards(spec, networks)]
+
+
+def _cards(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
+    return [
         CARDS[card.kind](
             key=FIRST_CARD + number,
             deviceInfo=vim.Description(label=f"Network adapter {number + 1}", summary=card.network),
@@ -170,7 +174,6 @@ def own_devices(spec: MachineSpec, networks: Callable[[str], Any]) -> list[Any]:
         )
         for number, card in enumerate(spec.networks)
     ]
-    return [*ide, *fixed, *cards]
 
 
 def network_backing(network: Any, name: str, portgroups: Mapping[str, str]) -> Any:

@@ -84,19 +84,14 @@ class Simulator:
         services.make(self._world, root, inventory.instance_uuid, sessions, tickets, self._tasks)
         rest = "none" if self._world.esxi else inventory.rest
         self.rest = Vapi(self._world, sessions, self.tagging, rest, self.calls)
-        certificates = certificate.make(directory / "tls", certificate_valid, certificate_names)
+        tls = directory / "tls"
+        certificates = certificate.make(tls, certificate_valid, certificate_names)
         self.ca_path = certificates.ca
         """PEM of the authority that signed the server's certificate."""
         self.thumbprint = certificates.thumbprint
         """SHA-256 of the server's certificate, hex pairs with colons."""
         self._nfc = Nfc(
-            self._world,
-            inventory,
-            certificates,
-            directory / "tls",
-            traffic,
-            timeout=lease_timeout,
-            clock=clock,
+            self._world, inventory, certificates, tls, traffic, timeout=lease_timeout, clock=clock
         )
         self._world.leases = self._nfc.leases
         self._endpoint = Endpoint(
