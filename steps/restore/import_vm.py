@@ -209,6 +209,8 @@ class _Uploads:
                 told = now
                 self._ctx.progress(f"disk {disk.key}", "upload", done, spooled.size)
 
+        # What was sent is told from here on: of a disk that went in one piece the report would say 0 bytes.
+        self._ctx.progress(f"disk {disk.key}", "upload", 0, spooled.size)
         self._lease.upload(disk.key, spooled.size, self._feed(spooled, disk, source), sent)
 
     def _feed(self, spooled: SpooledDisk, disk: StoredDisk, source: Serving) -> Callable[[Send], None]:

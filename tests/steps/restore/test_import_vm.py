@@ -14,6 +14,7 @@ import pytest
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import KiB, MiB
+from runner.events.events import NodeProgress
 from runner.step.preflight import Known
 from runner.step.step import Empty
 from steps.new_vm import imported, unfinished
@@ -376,3 +377,12 @@ def test_a_plan_says_what_is_uploaded_and_that_it_cannot_resume(importing: Calla
         "up to 4 disks at once, compressed; it cannot resume: cut short, all disks are uploaded again"
     ]
     assert one.posts() == 0
+
+
+def test_what_is_uploaded_is_told_from_the_first_byte_to_the_last(importing: Callable[..., Importing]):
+    one = importing()
+    one.run()
+    told = [event for event in one.lab.events if isinstance(event, NodeProgress)]
+    for spooled in one.spooled:
+        of_disk = [event.done for event in told if event.label == f"disk {spooled.disk_key}"]
+        assert (of_disk[0], of_disk[-1]) == (0, spooled.size)
