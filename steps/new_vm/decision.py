@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from runner.base.units import human_bytes
 from steps.new_vm import cards, devices, disks, firmware, identity, settings, versions
-from steps.new_vm.beside import Beside
 from steps.new_vm.placement import Placement, store
 from steps.new_vm.saved import Saved
+from steps.new_vm.saved_inventory import SavedInventory
 from steps.new_vm.wishes import Wishes
 from steps.values.stored_point import StoredDisk
 from steps.vsphere.names import unescape
@@ -58,14 +58,14 @@ class Decided:
     """Why no VM can be made, in sentences."""
 
 
-def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: There) -> Decided:
+def decide(saved: Saved, point: Point, inventory: SavedInventory, wishes: Wishes, there: There) -> Decided:
     problems: list[str] = []
     name = wishes.name or point.vm
     placement = there.placement
     _refuse_taken(name, there, problems)
     others, told = devices.others(saved)
     adapters, on_networks = cards.decide(
-        saved, wishes.networks, beside.saved.networks, there.taken, placement, problems
+        saved, wishes.networks, inventory.saved.networks, there.taken, placement, problems
     )
     new_disks, of_disks = disks.decide(
         saved, point.disks, point.all_disks, others, wishes, placement, problems
@@ -93,7 +93,7 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
         *_tracking(saved),
         *of_extra,
         *_notes(saved),
-        *beside.changes,
+        *inventory.changes,
     )
     if problems or placement is None or home is None:
         return Decided(None, changes, tuple(problems))
@@ -111,8 +111,8 @@ def decide(saved: Saved, point: Point, beside: Beside, wishes: Wishes, there: Th
         boot_order=order,
         nvram=nvram,
         change_tracking=saved.json.get("changeTrackingEnabled") is True,
-        attributes=beside.kept_attributes,
-        tags=tuple(beside.tags),
+        attributes=inventory.kept_attributes,
+        tags=tuple(inventory.tags),
     )
     return Decided(machine, changes, ())
 

@@ -144,7 +144,7 @@ def destroy(client: Client, vm: Marked) -> None:
     """Raises VSphereError for one that runs: somebody switched it on."""
     if machine.powered_on(client, vm.moref):
         raise VSphereError(
-            f"{vm.name} ({vm.moref}) is switched on, so it is not removed: switch it off in vSphere, then "
+            f"{vm.name} ({vm.moref}) is powered on, so it is not removed: power it off in vSphere, then "
             "run the same command again"
         )
     creation.destroy(client, vm.moref, f"removing the unfinished VM {vm.name}")

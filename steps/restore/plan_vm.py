@@ -15,7 +15,7 @@ from runner.step.decision import Decision
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
-from steps.new_vm import beside, decision, placement, unrecorded
+from steps.new_vm import decision, placement, saved_inventory, unrecorded
 from steps.new_vm.decision import Decided, Point, There
 from steps.new_vm.placement import Placement
 from steps.new_vm.saved import Saved
@@ -37,9 +37,9 @@ class PlanVmIn(Wishes):
     point: StoredPoint
     """The restore point, with the disks that are wanted"""
     vcenter: Annotated[str, SectionName("vcenters")]
-    """Where the VM goes, an entry of `vcenters`"""
+    """Where the VM goes"""
     power_on: Annotated[bool, HOW] = False
-    """Whether it is switched on in the end: the privilege for that is looked at with the others"""
+    """Whether it is powered on in the end: the privilege for that is looked at with the others"""
 
 
 class CannotRestore(VSphereError):
@@ -87,12 +87,12 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
         client = vcenter(ctx, inputs.vcenter).remembering({} if ctx.answers is None else ctx.answers)
         there = targets_tree.read(client)
         problems: list[str] = []
-        known = beside.saved_in(host, inputs.point.path)
+        known = saved_inventory.saved_in(host, inputs.point.path)
         pool = known.pool if client.uuid == made.vm.vcenter_uuid else ""
         where = placement.choose(there, inputs, made.vm.inventory_path, pool, problems)
         point = _point(inputs.point, made)
         around = _there(client, inputs, point, where)
-        found = decision.decide(saved, point, beside.look(client, known), inputs, around)
+        found = decision.decide(saved, point, saved_inventory.look(client, known), inputs, around)
         problems += found.problems
         if where is not None:
             problems += _lacking(client, inputs, found, where, there)

@@ -5,8 +5,8 @@
     sector 128   grains in ascending order; behind those of each 32 MiB, their table
                  directory: where the tables are · footer: the header, with the directory's place · end
 
-Facts: VMware, Virtual Disk Format 5.0 (markers, footer); open-vmdk and VirtualBox (what ESXi takes);
-VSPHERE-2.md §9. Version 1 is refused by ESXi, and so is a stream without its end marker.
+Facts: VMware, Virtual Disk Format 5.0 (markers, footer); open-vmdk and VirtualBox (what ESXi takes).
+Version 1 is refused by ESXi, and so is a stream without its end marker.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Upload:
         self._told = sent
         self.device = device
         self.size = self.left = size
-        # Chunked is not known to work (VSPHERE-2.md §9), and no client sends it.
+        # Chunked is not known to work: no client whose source is public sends it.
         connection.putrequest("POST", target(device), skip_accept_encoding=True)
         connection.putheader("Content-Type", STREAM)
         connection.putheader("Content-Length", str(size))

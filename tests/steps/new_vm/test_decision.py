@@ -9,8 +9,8 @@ from pyVmomi import SoapAdapter, vim
 from pyVmomi.VmomiSupport import newestVersions
 
 from runner.base.units import GiB, MiB, TiB
-from steps.new_vm.beside import Beside
 from steps.new_vm.decision import Decided
+from steps.new_vm.saved_inventory import SavedInventory
 from steps.vsphere import specs
 from steps.vsphere.taken import Taken
 from steps.vsphere.vm_inventory import VmInventory
@@ -527,7 +527,7 @@ def test_notes_are_not_told() -> None:
 
 def test_attributes_and_tags_come_back_where_they_exist() -> None:
     known = VmInventory(attributes={"owner": "dba", "gone": "x"}, tags=("backup/gold", "env/old"))
-    found = decided(beside=Beside(known, ["owner", "other"], ["backup/gold"]))
+    found = decided(looked_at=SavedInventory(known, ["owner", "other"], ["backup/gold"]))
     assert found.machine is not None
     assert (found.machine.attributes, found.machine.tags) == ({"owner": "dba"}, ("backup/gold",))
     assert change(found, "custom attribute gone").warn

@@ -8,10 +8,10 @@ from typing import Any
 from pyVmomi import vim
 
 from runner.base.units import GiB, KiB
-from steps.new_vm.beside import Beside
 from steps.new_vm.decision import Decided, Point, There, decide
 from steps.new_vm.placement import Placement
 from steps.new_vm.saved import Saved
+from steps.new_vm.saved_inventory import SavedInventory
 from steps.new_vm.wishes import Wishes
 from steps.vsphere.configuration import as_json
 from steps.vsphere.targets import Cluster, Folder, Host, Net, Pool, Store
@@ -141,7 +141,7 @@ def decided(
     only: Sequence[int] | None = None,
     uncovered: Sequence[int] = (),
     inventory: VmInventory | None = None,
-    beside: Beside | None = None,
+    looked_at: SavedInventory | None = None,
     data: int | None = None,
     around: Mapping[str, Any] | None = None,
     **wishes: Any,
@@ -162,7 +162,7 @@ def decided(
         {one.key for one in config.disks} - set(uncovered),
         nvram,
     )
-    known = beside or Beside(inventory or VmInventory())
+    known = looked_at or SavedInventory(inventory or VmInventory())
     found = There(there or placement(), **(around or {}))
     return decide(config, point, known, Wishes.from_json_value(wishes), found)
 

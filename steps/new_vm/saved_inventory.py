@@ -18,7 +18,7 @@ from steps.vsphere.vm_spec import Change
 
 
 @dataclass(frozen=True)
-class Beside:
+class SavedInventory:
     saved: VmInventory
     attributes: Sequence[str] = ()
     """Names of the custom attributes that are there."""
@@ -67,12 +67,12 @@ def saved_in(host: Host, point: str) -> VmInventory:
         raise StateError(f"{path} on {host.name} is damaged") from None
 
 
-def look(client: Client, saved: VmInventory) -> Beside:
+def look(client: Client, saved: VmInventory) -> SavedInventory:
     """Raises Unreachable, VSphereError."""
     names = [name for name, _ in attributes.fields(client) or ()] if saved.attributes else []
     try:
-        return Beside(saved, names, tags.there(client, saved.tags))
+        return SavedInventory(saved, names, tags.there(client, saved.tags))
     except Interrupted:
         raise
     except SendenseError as error:
-        return Beside(saved, names, (), error.message)
+        return SavedInventory(saved, names, (), error.message)
