@@ -20,7 +20,7 @@ from runner.job.schema import job_schema
 from runner.job.template_variables import declared
 from runner.step.registry import Registry
 from steps.lab.lab import Lab
-from steps.vsphere import privileges
+from steps.vsphere import privileges, restore_privileges
 from tests.e2e.site import disk, inventory
 from tests.pages import NOT_RUN, PAGES, README, ROOT, alike, blocks, commands, matches, not_run
 from tests.reader import Reader
@@ -176,6 +176,23 @@ def test_each_variable_of_a_template_is_named(variable: str) -> None:
 @pytest.mark.parametrize("name", [*privileges.BACKUP, *privileges.FOLDER, *privileges.VDDK])
 def test_each_privilege_that_the_account_needs_is_named(name: str) -> None:
     assert f"`{name}`" in TEXT[HELP / "sources.md"]
+
+
+RESTORE = (
+    *restore_privileges.NEW_VM,
+    restore_privileges.WRITE_DISKS,
+    restore_privileges.IMPORT,
+    restore_privileges.POWER_ON,
+    restore_privileges.SET_ATTRIBUTE,
+    *privileges.EXPORT,
+    *privileges.FOLDER,
+    *privileges.VDDK,
+)
+
+
+@pytest.mark.parametrize("name", RESTORE)
+def test_each_privilege_that_a_restore_into_vcenter_needs_is_named(name: str) -> None:
+    assert f"`{name}`" in TEXT[HELP / "restore.md"]
 
 
 def environment_variables() -> set[str]:

@@ -92,7 +92,7 @@ def _which(job: Job, wanted: str | None) -> str:
 def _question(chosen: Chosen) -> str:
     return (
         f"Make a scratch VM with a disk of {human_bytes(CAPACITY)} in folder {chosen.folder} on datastore "
-        f"{chosen.datastore}, take snapshots of it, switch it on and off, and remove it?"
+        f"{chosen.datastore}, take snapshots of it, power it on and off, and remove it?"
     )
 
 

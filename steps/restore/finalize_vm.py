@@ -33,7 +33,7 @@ class FinalizeVmIn(JobModel):
     disks: tuple[VmDiskChecked, ...]
     """Its disks, all of them read back from vSphere and compared"""
     power_on: bool = False
-    """Whether it is switched on once it is finished"""
+    """Whether it is powered on once it is finished"""
 
 
 class NotAllComparedError(SendenseError):
@@ -49,7 +49,7 @@ class NotAllComparedError(SendenseError):
 class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
     """Finishes a VM that was restored, once all its disks were read back and compared: NVRAM and boot order,
     changed block tracking as it was, custom attributes, tags. Then, in one change, it gets its name and loses
-    the run's mark: from there on it is an ordinary VM that nothing of this program removes. It is switched on
+    the run's mark: from there on it is an ordinary VM that nothing of this program removes. It is powered on
     if the job says so."""
 
     name = "finalize-vm"
@@ -63,7 +63,7 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
         "a disk of the VM was not compared",
         "something in the folder got the VM's name meanwhile",
         "the VM is on, or no longer the one that this run made",
-        "vSphere asks a question before it switches the VM on, or DRS wants a person to choose the host",
+        "vSphere asks a question before it powers the VM on, or DRS wants a person to choose the host",
     )
 
     def check(self, ctx: Context, inputs: FinalizeVmIn, recorded: RestoredVm | None) -> RestoredVm | None:
@@ -95,7 +95,7 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
     def preflight(self, ctx: Context | None, known: Known[FinalizeVmIn, RestoredVm]) -> Preflight[RestoredVm]:
         if "power_on" not in known.told:
             return Preflight()
-        text = "switched on" if known.told["power_on"] else "stays off"
+        text = "powered on" if known.told["power_on"] else "stays off"
         return Preflight(settings=(Setting(name="restored VM", text=text),))
 
     def retained(self, ctx: Context, inputs: FinalizeVmIn, out: RestoredVm) -> Retained | None:

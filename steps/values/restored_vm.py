@@ -21,6 +21,6 @@ class RestoredVm(Model):
     size: int
     """Bytes of its disks"""
     powered_on: bool
-    """Whether it was switched on at the end"""
+    """Whether it was powered on at the end"""
     warnings: tuple[str, ...] = ()
     """What is not as it was, and who may notice, in sentences"""

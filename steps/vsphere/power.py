@@ -97,10 +97,10 @@ def _after(client: Client, task: str, name: str, doing: str) -> Iterator[str]:
 
 def _attempted(result: Any, name: str) -> Iterator[str]:
     for refused in result.notAttempted or ():
-        raise NotPoweredOn(f"{name} cannot be switched on: {text_of(refused.fault)}")
+        raise NotPoweredOn(f"{name} cannot be powered on: {text_of(refused.fault)}")
     if result.recommendations and not result.attempted:
         raise NotPoweredOn(
-            f"{name} is not switched on: DRS of its cluster is manual, and recommends a host for it: apply "
+            f"{name} is not powered on: DRS of its cluster is manual, and recommends a host for it: apply "
             "that in vSphere"
         )
     for one in result.attempted or ():

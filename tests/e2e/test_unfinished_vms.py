@@ -75,7 +75,7 @@ def test_what_a_run_made_goes_with_it_and_no_other_vm_does(site: Site, admin: Ad
 
 def test_one_that_runs_is_switched_off_by_a_person_first(site: Site, admin: Administrator) -> None:
     name = interim_name("vm", RUNNING)
-    with pytest.raises(UnwindError, match="is switched on, so it is not removed"):
+    with pytest.raises(UnwindError, match="is powered on, so it is not removed"):
         abandon_run(site.job("vm"), RUNNING, Options())
     assert name in admin.names()
     admin.task(admin.vm(name), "PowerOffVM_Task")

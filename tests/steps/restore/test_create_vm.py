@@ -112,7 +112,7 @@ def test_one_that_somebody_switched_on_is_not_removed(start_vcenter: Starts, tmp
     found = planned(lab, tmp_path)
     vm = made(lab, found)
     lab.client.call("power", lambda session: session.object(vim.VirtualMachine, vm.moref).PowerOnVM_Task())
-    with pytest.raises(VSphereError, match="is switched on, so it is not removed"):
+    with pytest.raises(VSphereError, match="is powered on, so it is not removed"):
         undo(lab, found, vm)
     assert names(lab) == [vm.name]
 
