@@ -203,6 +203,11 @@ def _unfinished(seen: Properties) -> str:
     for key, what in ((marks.RESTORE, "it is half restored"), (marks.ROLLBACK, "it is half rolled back")):
         if value := marks.value_in(seen, marks.path_of(key)):
             mark = marks.read_mark(value)
+            if mark is not None and key == marks.RESTORE and mark.run not in str(seen.get("name", "")):
+                return (
+                    f"it says that it is half restored by {mark.told}, but its name does not, as of a copy: "
+                    f"if it is one, delete its advanced setting {key} in vSphere"
+                )
             whose = f"by {mark.told}" if mark is not None else f"as its advanced setting {key} says"
             return f"{what} {whose}: resume that run, or discard it with `sendense sweep JOB --abandon RUN`"
     return ""

@@ -12,7 +12,8 @@ from steps.restore.create_vm import CreateVm, CreateVmIn
 from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
 from steps.vsphere import creation, marks
-from steps.vsphere.errors import VSphereError
+from steps.vsphere import machine as machines
+from steps.vsphere.errors import SnapshotRefused, VSphereError
 from steps.vsphere.vmomi import vim
 from tests.new_vms import plan, point_in, saved_of
 from tests.vcenter import RUN, Lab, Starts, disk, machine, vcenters
@@ -115,6 +116,16 @@ def test_one_that_somebody_switched_on_is_not_removed(start_vcenter: Starts, tmp
     with pytest.raises(VSphereError, match="is powered on, so it is not removed"):
         undo(lab, found, vm)
     assert names(lab) == [vm.name]
+
+
+def test_it_is_not_backed_up_and_of_a_copy_it_is_said_what_to_do(start_vcenter: Starts, tmp_path: Path) -> None:
+    lab = start_vcenter(machine())
+    vm = made(lab, planned(lab, tmp_path))
+    with pytest.raises(SnapshotRefused, match=rf"it is half restored by run {RUN} .*--abandon RUN"):
+        machines.refuse_unless_ready(lab.client, vm.moref)
+    lab.client.call("rename", lambda session: session.object(vim.VirtualMachine, vm.moref).Rename_Task("copy"))
+    with pytest.raises(SnapshotRefused, match=r"as of a copy: .*delete its advanced setting sendense\.restore"):
+        machines.refuse_unless_ready(lab.client, vm.moref)
 
 
 @pytest.mark.parametrize("name", ["x", "n" * 79, "a/b" * 26, "ü" * 60], ids=["short", "long", "slashes", "umlauts"])
