@@ -121,6 +121,7 @@ class CheckVmDisk(Step[CheckVmDiskIn, CheckVmDiskLive, VmDiskChecked]):
             blocks=compared.compared,
             read=compared.read,
             read_by=view.transport,
+            content_id=view.content_id,
             at=datetime.now(UTC),
         )
 

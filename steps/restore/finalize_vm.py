@@ -15,6 +15,7 @@ from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.new_vm import unfinished
 from steps.new_vm.told import sentence
+from steps.source import vm_disk
 from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
 from steps.values.restored_vm import RestoredVm
@@ -46,6 +47,18 @@ class NotAllComparedError(SendenseError):
         )
 
 
+class WrittenSinceError(SendenseError):
+    """A disk is not what was compared any more. The next attempt compares all of them again."""
+
+    invalidates = ("disks",)
+
+    def __init__(self, vm: str, label: str) -> None:
+        super().__init__(
+            f"{vm} does not get its name: something was written to {label} after it was compared, as when "
+            "somebody switches the VM on; run the same command again, which compares its disks again"
+        )
+
+
 class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
     """Finishes a VM that was restored, once all its disks were read back and compared: NVRAM and boot order,
     changed block tracking as it was, custom attributes, tags. Then, in one change, it gets its name and loses
@@ -60,7 +73,7 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
     makes = ("vms",)
     example = 'uses: finalize-vm, with: {plan: "${{ plan }}", vm: "${{ vm }}", disks: "${{ check }}"}'
     errors = (
-        "a disk of the VM was not compared",
+        "a disk of the VM was not compared, or was written to since",
         "something in the folder got the VM's name meanwhile",
         "the VM is on, or no longer the one that this run made",
         "vSphere asks a question before it powers the VM on, or DRS wants a person to choose the host",
@@ -85,6 +98,7 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
         further: tuple[str, ...] = ()
         if not unfinished.is_released(client, inputs.vm):
             _refuse_other(client, inputs)
+            _refuse_written(client, inputs)
             further = _finish(ctx, client, inputs)
             for text in further:
                 ctx.warn(text)
@@ -152,6 +166,15 @@ def _refuse_other(client: Client, inputs: FinalizeVmIn) -> None:
             f"{vm.name} ({vm.moref}) is on, before it was finished: switch it off in vSphere and run again "
             "with --fresh, since its disks may have changed"
         )
+
+
+def _refuse_written(client: Client, inputs: FinalizeVmIn) -> None:
+    """Raises WrittenSinceError; NotReady for a disk that was moved, replaced or got a snapshot."""
+    labels = {disk.key: disk.stored.label for disk in inputs.plan.disks}
+    for compared in inputs.disks:
+        seen, _ = vm_disk.look(client, inputs.vm, inputs.vm.disk(compared.disk_key))
+        if compared.content_id and seen.content_id != compared.content_id:
+            raise WrittenSinceError(inputs.vm.name, labels[compared.disk_key])
 
 
 def _finish(ctx: Context, client: Client, inputs: FinalizeVmIn) -> tuple[str, ...]:

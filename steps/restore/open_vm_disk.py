@@ -88,6 +88,7 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
             uris=(),
             read_only=inputs.mode == "read",
             extents=False,
+            content_id=seen.content_id,
         )
         if way is None:
             return serving

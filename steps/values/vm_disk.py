@@ -28,6 +28,8 @@ class VmDiskServing(Given):
     """Whether it refuses writes"""
     extents: bool
     """Whether it can tell holes"""
+    content_id: str = ""
+    """vSphere's, of what was in the disk when it was opened; empty where it has none"""
     wire: Wire | None = None
     """What more connections can be opened over, if another host has it and each costs vSphere nothing"""
 
@@ -56,6 +58,9 @@ class VmDiskChecked(Model):
     """How many of them were read; of the others vSphere says that nothing was ever written there"""
     read_by: str
     """vddk, https or export: the way that they were read"""
+    content_id: str = ""
+    """vSphere's, of what was compared: another one once something was written to the disk; empty where it has
+    none"""
     at: datetime
     """When"""
     whole: bool = True

@@ -32,6 +32,9 @@ class Attached:
     """Its file is the head of its chain; None if the VM has no such disk."""
     place: str
     """Where it hangs, as an export lease names it."""
+    content_id: str
+    """Of what is in the disk: another one once something was written to it, right while the VM is off (API
+    reference, VirtualDiskFlatVer2BackingInfo.contentId). Empty where vSphere has none."""
 
 
 def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
@@ -48,10 +51,11 @@ def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
     seen = read(client, vmomi.vim.VirtualMachine, vm, paths, doing)
     devices = given(seen, "config.hardware.device", f"VM {vm}")
     found = [device for device in hardware.virtual_disks(devices) if device.key == key]
-    disk, place = None, ""
+    disk, place, content = None, "", ""
     if len(found) == 1:
         disk = hardware.frozen(found[0], datastores.of_disks(client, found), tracking=None)
         place = hardware.place_in_lease(found[0], devices)
+        content = str(getattr(found[0].backing, "contentId", None) or "")
     return Attached(
         name=unescape(str(seen.get("name", vm))),
         instance_uuid=str(given(seen, "config.instanceUuid", f"VM {vm}")),
@@ -60,4 +64,5 @@ def look(client: Client, vm: str, key: int, mark_key: str) -> Attached:
         mark=str(getattr(seen.get(path), "value", "") or ""),
         disk=disk,
         place=place,
+        content_id=content,
     )

@@ -197,6 +197,11 @@ class Disk:
         while self.layers:
             self.layers.pop().remove()
 
+    def boot(self) -> None:
+        """A guest that boots writes to it, so that the content is another by its id."""
+        self.top.content_id = secrets.token_hex(16)
+        self.describe(self.top)
+
     def describe(self, layer: Layer) -> None:
         """Writes the layer's descriptor. With tracking on, it says so (VDDK guide, VMDK versions)."""
         index = self.layers.index(layer)

@@ -48,6 +48,9 @@ def turn(machine: Machine, state: Any, *, lose_tracking: bool) -> None:
     machine.stun()
     if lose_tracking:
         machine.lose_tracking()
+    if on:
+        for disk in machine.disks:
+            disk.boot()
     machine.happened(vim.event.VmPoweredOnEvent if on else vim.event.VmPoweredOffEvent)
     machine.touch()
 

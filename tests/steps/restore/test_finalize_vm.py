@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from steps.restore.create_vm import CreateVm, CreateVmIn
-from steps.restore.finalize_vm import FinalizeVm, FinalizeVmIn, NotAllComparedError
+from steps.restore.finalize_vm import FinalizeVm, FinalizeVmIn, NotAllComparedError, WrittenSinceError
 from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
 from steps.values.restored_vm import RestoredVm
 from steps.values.vm_disk import VmDiskChecked
-from steps.vsphere import attributes, cbt, marks, power, properties, tags, vm_inventory
+from steps.vsphere import attached, attributes, cbt, marks, power, properties, tags, vm_inventory
 from steps.vsphere import machine as machines
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.find import find
@@ -116,6 +116,26 @@ def test_without_every_disk_compared_nothing_is_finished(unfinished: Makes) -> N
         with pytest.raises(NotAllComparedError, match="does not get its name"):
             made.finish(disks=disks)
     assert "restoring" in made.read("name")["name"]
+
+
+def test_a_disk_that_was_written_after_it_was_compared_is_compared_again(unfinished: Makes) -> None:
+    """The VM was switched on meanwhile, and is off again."""
+    made = unfinished()
+    (key,) = (one.new_key for one in made.vm.disks)
+
+    def content() -> str:
+        return attached.look(made.lab.client, made.vm.moref, key, marks.RESTORE).content_id
+
+    compared = made.compared[0].model_copy(update={"content_id": content()})
+    assert compared.content_id
+    power.switch_on(made.lab.client, made.vm.moref, made.vm.name, made.vm.datacenter)
+    made.lab.client.call("off", lambda session: session.object(vim.VirtualMachine, made.vm.moref).PowerOffVM_Task())
+    with pytest.raises(WrittenSinceError, match="written to Hard disk 1 after it was compared") as refused:
+        made.finish(disks=(compared,))
+    assert refused.value.invalidates == ("disks",)
+    assert "restoring" in made.read("name")["name"]
+    again = compared.model_copy(update={"content_id": content()})
+    assert made.finish(disks=(again,)).name == "back"
 
 
 def test_the_boot_order_names_the_new_keys(unfinished: Makes) -> None:
