@@ -10,7 +10,7 @@ from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.repository import vm_lock
 from steps.rollback import at_rest, untracked
-from steps.rollback.going_back import NoWayBack, go_back
+from steps.rollback.going_back import NoWayBack, go_back, refuse_missing
 from steps.rollback.logs import DiskLogs
 from steps.source.nbdkit_vddk import VddkOptions
 from steps.values.created_vm import MarkedVm
@@ -56,7 +56,7 @@ class BeginRollback(Step[BeginRollbackIn, Empty, BegunRollback]):
     )
     errors = (
         "the VM runs by now, or has snapshots (nothing is written)",
-        "discarded: what the disks had before was not kept",
+        "discarded: what the disks had before was not kept, or its restore point is gone",
         "discarded: the VM has not the run's mark any more",
     )
 
@@ -100,6 +100,7 @@ class BeginRollback(Step[BeginRollbackIn, Empty, BegunRollback]):
                 directory = posixpath.dirname(posixpath.dirname(stored.digests))
                 vm_lock.hold(ctx, ctx.host(stored.image.host), directory, f"VM {vm.name}")
                 at_rest.require(client, vm.moref, {ctx.run.id}, out.source)
+                refuse_missing(ctx, vm, touched, out.source)
             for disk in touched:
                 assert disk.present is not None
                 go_back(ctx, vm, disk, disk.present, inputs.host, inputs.vddk)

@@ -93,8 +93,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
         logs = DiskLogs(ctx, inputs.vm, stored)
         # Once the run has begun, a disk may be half old: it is not what any point has, and what tracking says
         # of it was found wrong, or it would not be compared again.
-        client = vcenter(ctx, inputs.vm.vcenter)
-        strictly = at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is None
+        strictly = not _has_begun(ctx, inputs)
         changes = _changes(ctx, inputs) if inputs.trust_tracking and strictly else None
         last: list[Compared] = []
 
@@ -137,8 +136,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
             return Preflight()
         inputs = known.inputs
         stored = inputs.disk.stored
-        client = vcenter(ctx, inputs.vm.vcenter)
-        if not inputs.trust_tracking or at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is not None:
+        if not inputs.trust_tracking or _has_begun(ctx, inputs):
             note = "every block is compared with the restore point's digests"
             return Preflight(notes=(note,), size=stored.capacity)
         seen = observe(
@@ -154,6 +152,14 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
             "Blocks that differ": Cell(value=out.differing, unit="count"),
         }
         return StepReport(rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),))
+
+
+def _has_begun(ctx: Context, inputs: CompareVmDiskIn) -> bool:
+    """Whether this run may have written to the VM: the mark may have been removed since."""
+    if DiskLogs(ctx, inputs.vm, inputs.disk.stored).touched:
+        return True
+    client = vcenter(ctx, inputs.vm.vcenter)
+    return at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is not None
 
 
 @contextmanager

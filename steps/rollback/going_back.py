@@ -3,6 +3,8 @@ rollback is discarded."""
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from runner.base.errors import DifferenceError, SendenseError
@@ -11,6 +13,7 @@ from steps.copy.compare import BlockDifference, compare
 from steps.copy.nbd_endpoint import NbdEndpoint
 from steps.nbd.image_server import serve
 from steps.points.stored import receive_digests
+from steps.repository import manifest
 from steps.rollback.logs import DiskLogs
 from steps.rollback.rewriting import How, Work, rewrite
 from steps.source import choice, vm_disk
@@ -36,6 +39,17 @@ class NoWayBack(SendenseError):
         )
 
 
+class PresentGoneError(SendenseError):
+    fix_first = True
+
+    def __init__(self, vm: str, source: str, directory: str) -> None:
+        super().__init__(
+            f"{vm} is half rolled back to {source} and cannot be left so: {directory}, the restore point of its "
+            "state before, is no longer there; bring it back and run the same command again, or restore a "
+            f"point as a new VM: sendense restore JOB {source} --to-vcenter VCENTER"
+        )
+
+
 class NotBackError(DifferenceError):
     def __init__(self, vm: str, disk: StoredDisk, difference: BlockDifference) -> None:
         super().__init__(
@@ -43,6 +57,14 @@ class NotBackError(DifferenceError):
             f"{difference.offset}: run the same command again",
             details={"offset": difference.offset, "disk": disk.key},
         )
+
+
+def refuse_missing(ctx: Context, vm: MarkedVm, disks: Iterable[RollbackDisk], source: str) -> None:
+    """Before anything is written. Raises PresentGoneError, StateError."""
+    kept = [disk.present for disk in disks if disk.present is not None]
+    for host, directory in sorted({(one.image.host, posixpath.dirname(one.digests)) for one in kept}):
+        if manifest.read(ctx.host(host), directory) is None:
+            raise PresentGoneError(vm.name, source, directory)
 
 
 def go_back(

@@ -258,6 +258,35 @@ def test_a_block_of_the_point_that_rotted_is_not_written_and_the_vm_can_be_had_b
 
 
 @pytest.mark.slow
+def test_where_the_point_of_the_present_state_is_gone_nothing_goes_back_until_it_is_there_again(
+    killed: Killed, tmp_path: Path
+) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment="written 2000:20") == -9
+    run, half, present = killed.run, killed.vm.live(), killed.vm.points()[-1]
+    shutil.move(present, tmp_path / present.name)
+    assert killed.abandon(run) == 1
+    assert f"{present}, the restore point of its state before, is no longer there" in killed.said
+    assert killed.vm.live() == half
+    assert killed.vm.is_marked
+    shutil.move(tmp_path / present.name, present)
+    assert killed.abandon(run) == 0, killed.said
+    assert killed.vm.live() == before
+
+
+@pytest.mark.slow
+def test_a_half_old_vm_whose_mark_somebody_removed_is_finished_by_the_same_command(killed: Killed) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment="written 2000:20") == -9
+    run = killed.run
+    killed.vm.set({marks.ROLLBACK: ""})
+    assert killed.abandon(run) == 1
+    assert "run the same `sendense rollback` again" in killed.said
+    assert killed.rollback() == 0, killed.said
+    assert_rolled_back(killed, before)
+
+
+@pytest.mark.slow
 def test_a_vm_whose_rollback_lost_its_records_is_named_with_what_to_do(killed: Killed) -> None:
     killed.vm.change()
     assert killed.rollback(moment="written 2000:20") == -9
