@@ -21,8 +21,8 @@ class MarkGoneError(SendenseError):
     def __init__(self, vm: str) -> None:
         super().__init__(
             f"{vm} no longer has this run's mark ({marks.ROLLBACK} in its advanced settings): its disks are "
-            "left as they are, which may be half rolled back; find out who removed the mark, then run the same "
-            "`sendense rollback` again, which finishes it"
+            "left as they are, which may be half rolled back; find out who removed the mark, then run "
+            "the same `sendense rollback` again, which finishes it"
         )
 
 
