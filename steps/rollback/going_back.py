@@ -45,8 +45,8 @@ class PresentGoneError(SendenseError):
     def __init__(self, vm: str, source: str, directory: str) -> None:
         super().__init__(
             f"{vm} is half rolled back to {source} and cannot be left so: {directory}, the restore point of "
-            "its state before, is no longer there; bring it back and run the same command again, or restore a "
-            f"point as a new VM: sendense restore JOB {source} --to-vcenter VCENTER"
+            "its state before, is no longer there; bring it back and run the same command again, or restore "
+            f"a point as a new VM: sendense restore JOB {source} --to-vcenter VCENTER"
         )
 
 
