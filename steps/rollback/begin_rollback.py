@@ -12,10 +12,11 @@ from steps.repository import vm_lock
 from steps.rollback import at_rest, untracked
 from steps.rollback.going_back import NoWayBack, go_back, refuse_missing
 from steps.rollback.logs import DiskLogs
+from steps.rollback.pairing import where_they_are
 from steps.source.nbdkit_vddk import VddkOptions
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import BegunRollback, DiskDiffers, RollbackDisk
-from steps.vsphere import machine, marks
+from steps.vsphere import machine, marks, snapshots
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.reconfigure import reconfigure
 from steps.vsphere.specs import options
@@ -101,6 +102,7 @@ class BeginRollback(Step[BeginRollbackIn, Empty, BegunRollback]):
                 vm_lock.hold(ctx, ctx.host(stored.image.host), directory, f"VM {vm.name}")
                 at_rest.require(client, vm.moref, {ctx.run.id}, out.source)
                 refuse_missing(ctx, vm, touched, out.source)
+                vm = where_they_are(vm, snapshots.foreseen(client, vm.moref))
             for disk in touched:
                 assert disk.present is not None
                 go_back(ctx, vm, disk, disk.present, inputs.host, inputs.vddk)

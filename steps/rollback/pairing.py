@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from runner.base.errors import SendenseError
 from runner.base.units import human_bytes
+from steps.values.created_vm import CreatedDisk, MarkedVm
 from steps.values.stored_point import StoredDisk, StoredPoint
-from steps.vsphere.inventory import Disk, Uncovered
+from steps.vsphere.inventory import Disk, FrozenDisk, Uncovered
 
 CHOOSE = "name the disks that are to be put back with --disk KEY"
 
@@ -48,6 +49,19 @@ def pairs(
         advice = "" if chosen else f"; {CHOOSE}"
         raise NotPaired(f"{vm} has not the disks that it had at {point.point}: {'; '.join(wrong)}{advice}")
     return tuple(found)
+
+
+def where_they_are(vm: MarkedVm, live: Sequence[FrozenDisk]) -> MarkedVm:
+    """`vm` with its disks as they are attached by now: moved to another file, or to another slot. One that is
+    not there, or twice, stays as it was known, and is refused when it is opened."""
+    return vm.model_copy(update={"disks": tuple(_as_attached(disk, live) for disk in vm.disks)})
+
+
+def _as_attached(disk: CreatedDisk, live: Sequence[FrozenDisk]) -> CreatedDisk:
+    same = [one for one in live if (one.backing_uuid, one.capacity) == (disk.backing_uuid, disk.capacity)]
+    if len(same) != 1:
+        return disk
+    return disk.model_copy(update={"new_key": same[0].key, "file": same[0].file})
 
 
 def _of(stored: StoredDisk, live: Sequence[Disk]) -> Disk | None:

@@ -15,7 +15,7 @@ from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.repository import layout, vm_place
 from steps.rollback import at_rest
-from steps.rollback.pairing import NotPaired, Pair, pairs
+from steps.rollback.pairing import NotPaired, Pair, pairs, where_they_are
 from steps.values.created_vm import CreatedDisk, MarkedVm
 from steps.values.rollback import PlannedRollback, RollbackDisk
 from steps.values.stored_point import StoredDisk, StoredPoint
@@ -79,7 +79,8 @@ class PlanRollback(Step[PlanRollbackIn, Empty, PlannedRollback]):
         if found is None or found.instance_uuid != recorded.vm.instance_uuid:
             return None
         at_rest.require(client, recorded.vm.moref, _own(ctx), recorded.source)
-        return recorded
+        known = recorded.machine
+        return recorded if where_they_are(known, snapshots.foreseen(client, known.moref)) == known else None
 
     def run(self, ctx: Context, inputs: PlanRollbackIn, live: Empty) -> PlannedRollback:
         client = vcenter(ctx, inputs.vcenter).remembering({} if ctx.answers is None else ctx.answers)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pyVmomi import vim
 
 from runner.base.units import MiB
 from steps.vsphere import marks
@@ -272,6 +273,30 @@ def test_where_the_point_of_the_present_state_is_gone_nothing_goes_back_until_it
     shutil.move(tmp_path / present.name, present)
     assert killed.abandon(run) == 0, killed.said
     assert killed.vm.live() == before
+
+
+def attach_elsewhere(vm: Rolling, key: int) -> None:
+    """The disk's file, at another unit of its controller: it has another key then."""
+    machine = vm.client.vm(f"DC1/vm/{VM}")
+    (found,) = (one for one in machine.config.hardware.device if one.key == key)
+    change = vim.vm.device.VirtualDeviceSpec
+    vm.client.wait(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[change(operation="remove", device=found)])))
+    found.key, found.unitNumber = -1, 5
+    vm.client.wait(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[change(operation="add", device=found)])))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["finished", "discarded"])
+def test_a_disk_that_was_attached_elsewhere_meanwhile_is_found_by_its_uuid(killed: Killed, then: str) -> None:
+    before = killed.vm.change()
+    assert killed.rollback(moment="done write[2001]") == -9
+    wanted = killed.vm.then() if then == "finished" else before
+    attach_elsewhere(killed.vm, 2001)
+    done = killed.rollback() if then == "finished" else killed.abandon(killed.run)
+    assert done == 0, killed.said
+    assert not killed.vm.is_marked
+    keys = {2000: 2000, 2001: 2005}
+    assert {key: killed.vm.estate.vcenter.read(VM, keys[key], 0, size) for key, size in SIZES.items()} == wanted
 
 
 @pytest.mark.slow
