@@ -163,8 +163,8 @@ def _refuse_other(client: Client, inputs: FinalizeVmIn) -> None:
         )
     if machine.powered_on(client, vm.moref):
         raise VSphereError(
-            f"{vm.name} ({vm.moref}) is on, before it was finished: switch it off in vSphere and run again "
-            "with --fresh, since its disks may have changed"
+            f"{vm.name} ({vm.moref}) is powered on, before it was finished: power it off in vSphere and run "
+            "again with --fresh, since its disks may have changed"
         )
 
 

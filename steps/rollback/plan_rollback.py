@@ -60,7 +60,7 @@ class PlanRollback(Step[PlanRollbackIn, Empty, PlannedRollback]):
     errors = (
         "the VM is not in the vCenter (restore --to-vcenter makes a new one)",
         "the VM is not the one that the restore point is of, or has another vCenter",
-        "the VM runs, is suspended, has snapshots, or another run works on it",
+        "the VM is powered on or suspended, has snapshots, or another run works on it",
         "the account lacks privileges on the VM or the vCenter (all of them are named)",
         "a disk was added, removed, exchanged, or grown since the restore point",
         "a disk is based on another file, as of a linked clone",

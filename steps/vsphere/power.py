@@ -1,4 +1,4 @@
-"""A VM is switched on: to where it runs, or to why it does not."""
+"""A VM is powered on: to where it runs, or to why it does not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def switch_on(client: Client, vm: str, name: str, datacenter: str) -> None:
     little: in a cluster whose DRS is manual it succeeds and the VM stays off, else it may end before the VM
     runs (Bareos). Raises NotPoweredOn for those, for a question that vSphere asks, and for a VM that is still
     off after `DEADLINE`; PermissionMissing and what else a task ends with."""
-    doing = f"switching on {name}"
+    doing = f"powering on {name}"
     if _is_on(client, vm, name, doing):
         return
     tasks = [_begin(client, vm, datacenter, doing)]

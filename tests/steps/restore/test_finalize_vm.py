@@ -177,7 +177,7 @@ def test_a_name_that_was_taken_meanwhile_is_left_alone(unfinished: Makes) -> Non
 def test_a_vm_that_somebody_switched_on_is_not_finished(unfinished: Makes) -> None:
     made = unfinished()
     power.switch_on(made.lab.client, made.vm.moref, made.vm.name, made.vm.datacenter)
-    with pytest.raises(VSphereError, match="is on, before it was finished"):
+    with pytest.raises(VSphereError, match="is powered on, before it was finished"):
         made.finish()
 
 
