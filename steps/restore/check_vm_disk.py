@@ -95,10 +95,7 @@ class CheckVmDisk(Step[CheckVmDiskIn, CheckVmDiskLive, VmDiskChecked]):
     def check(
         self, ctx: Context, inputs: CheckVmDiskIn, recorded: VmDiskChecked | None
     ) -> VmDiskChecked | None:
-        if recorded is None:
-            return None
-        client = vcenter(ctx, inputs.vm.vcenter)
-        there = vm_disk.is_there(client, inputs.vm, inputs.vm.disk(inputs.disk.key))
+        there = recorded is not None and vm_disk.is_there(ctx, inputs.vm, inputs.disk.key)
         return recorded if there else None
 
     def run(self, ctx: Context, inputs: CheckVmDiskIn, live: CheckVmDiskLive) -> VmDiskChecked:

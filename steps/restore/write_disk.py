@@ -23,7 +23,6 @@ from steps.values.created_vm import MarkedVm
 from steps.values.serving import Serving
 from steps.values.stored_point import StoredDisk
 from steps.values.vm_disk import VmDiskServing, VmDiskWritten
-from steps.vsphere.client import vcenter
 
 
 class WriteDiskIn(JobModel):
@@ -80,10 +79,7 @@ class WriteDisk(Step[WriteDiskIn, WriteDiskLive, VmDiskWritten]):
     def check(
         self, ctx: Context, inputs: WriteDiskIn, recorded: VmDiskWritten | None
     ) -> VmDiskWritten | None:
-        if recorded is None:
-            return None
-        client = vcenter(ctx, inputs.vm.vcenter)
-        there = vm_disk.is_there(client, inputs.vm, inputs.vm.disk(inputs.disk.key))
+        there = recorded is not None and vm_disk.is_there(ctx, inputs.vm, inputs.disk.key)
         return recorded if there else None
 
     def run(self, ctx: Context, inputs: WriteDiskIn, live: WriteDiskLive) -> VmDiskWritten:

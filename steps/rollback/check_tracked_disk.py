@@ -24,7 +24,6 @@ from steps.source.disk_file import vm_disk_name
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import DiskDiffers, RollbackDisk
 from steps.values.vm_disk import VmDiskChecked, VmDiskServing, VmDiskWritten
-from steps.vsphere.client import vcenter
 from steps.vsphere.errors import TrackingError
 
 
@@ -93,10 +92,7 @@ class CheckTrackedDisk(Step[CheckTrackedDiskIn, CheckTrackedDiskLive, VmDiskChec
     def check(
         self, ctx: Context, inputs: CheckTrackedDiskIn, recorded: VmDiskChecked | None
     ) -> VmDiskChecked | None:
-        if recorded is None:
-            return None
-        client = vcenter(ctx, inputs.vm.vcenter)
-        there = vm_disk.is_there(client, inputs.vm, inputs.vm.disk(inputs.disk.key))
+        there = recorded is not None and vm_disk.is_there(ctx, inputs.vm, inputs.disk.key)
         return recorded if there else None
 
     def run(self, ctx: Context, inputs: CheckTrackedDiskIn, live: CheckTrackedDiskLive) -> VmDiskChecked:

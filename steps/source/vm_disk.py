@@ -8,7 +8,7 @@ from steps.source.disk_file import DiskFile, vm_disk_name
 from steps.values.created_vm import CreatedDisk, MarkedVm
 from steps.vsphere import attached, marks
 from steps.vsphere.attached import Attached, NotReady
-from steps.vsphere.client import Client
+from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone
 from steps.vsphere.inventory import FrozenDisk
 
@@ -41,10 +41,12 @@ def of_vm(vm: MarkedVm, key: int, disk: FrozenDisk, *, written: bool) -> DiskFil
     )
 
 
-def is_there(client: Client, vm: MarkedVm, disk: CreatedDisk) -> bool:
-    """Whether the VM still has the disk, whatever the VM is called and does by now."""
+def is_there(ctx: Context, vm: MarkedVm, key: int) -> bool:
+    """Whether the VM still has the disk of that key in the restore point, whatever the VM is called and does
+    by now."""
+    disk = vm.disk(key)
     try:
-        seen = attached.look(client, vm.moref, disk.new_key, vm.mark_key)
+        seen = attached.look(vcenter(ctx, vm.vcenter), vm.moref, disk.new_key, vm.mark_key)
     except Gone:
         return False
     return seen.instance_uuid == vm.instance_uuid and not _why_another(disk, seen.disk)
