@@ -93,7 +93,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
         logs = DiskLogs(ctx, inputs.vm, stored)
         # Once the run has begun, a disk may be half old: it is not what any point has, and what tracking says
         # of it was found wrong, or it would not be compared again.
-        strictly = not _has_begun(ctx, inputs)
+        strictly = not logs.touched and not _is_marked(ctx, inputs)
         changes = _changes(ctx, inputs) if inputs.trust_tracking and strictly else None
         last: list[Compared] = []
 
@@ -136,7 +136,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
             return Preflight()
         inputs = known.inputs
         stored = inputs.disk.stored
-        if not inputs.trust_tracking or _has_begun(ctx, inputs):
+        if not inputs.trust_tracking or _is_marked(ctx, inputs):
             note = "every block is compared with the restore point's digests"
             return Preflight(notes=(note,), size=stored.capacity)
         seen = observe(
@@ -154,10 +154,8 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
         return StepReport(rows=(Row(table="Disks", key=str(out.disk_key), cells=cells),))
 
 
-def _has_begun(ctx: Context, inputs: CompareVmDiskIn) -> bool:
-    """Whether this run may have written to the VM: the mark may have been removed since."""
-    if DiskLogs(ctx, inputs.vm, inputs.disk.stored).touched:
-        return True
+def _is_marked(ctx: Context, inputs: CompareVmDiskIn) -> bool:
+    """By this run, which may have written to the VM then."""
     client = vcenter(ctx, inputs.vm.vcenter)
     return at_rest.own_mark(client, inputs.vm.moref, ctx.run.id) is not None
 
