@@ -90,6 +90,7 @@ LIVES_IN = {
 """Foreign library → the places that import it. pydantic is everywhere: models are what all rooms are written in."""
 
 LATE = {
+    ("steps/backup/point_files.py", "steps.vsphere"): "tags and attributes, with REST: a run alone saves a point",
     ("runner/base/dag.py", "networkx"): "105 ms and 18 MB: it names cycles, which a job has by mistake alone",
     ("runner/base/render.py", "jinja2"): "40 ms: only jobs with a template, pages and reports need it",
     ("runner/base/render.py", "jinja2.sandbox"): "as jinja2",

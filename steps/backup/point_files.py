@@ -17,9 +17,8 @@ from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.qemu import img
 from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest
-from steps.vsphere import datastores, snapshots, vm_inventory
+from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
-from steps.vsphere.vm_inventory import VmInventory
 
 _BESIDE = 4
 """Things that are asked and done while the VM's files are saved."""
@@ -113,12 +112,14 @@ def _save_vm(
 def _inventory(ctx: Context, inputs: Unpublished) -> bytes:
     """What the vCenter knows of the VM beside its configuration. A point without it still restores the VM:
     that it could not be read is saved in its place."""
+    from steps.vsphere import vm_inventory
+
     try:
         found = vm_inventory.of_vm(vcenter(ctx, inputs.snapshot.vcenter), inputs.snapshot.vm)
     except Interrupted:
         raise
     except SendenseError as error:
-        found = VmInventory(unread=error.message)
+        found = vm_inventory.VmInventory(unread=error.message)
     return json.dumps(found.to_json_value(), indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
