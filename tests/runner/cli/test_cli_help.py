@@ -25,7 +25,7 @@ def test_no_sentence_of_the_list_of_commands_is_cut() -> None:
 @pytest.mark.parametrize(
     ("words", "begun", "offered"),
     [
-        pytest.param(["steps"], "create-", {"create-qcow2", "create-target"}, id="steps"),
+        pytest.param(["steps"], "create-", {"create-qcow2", "create-target", "create-vm"}, id="steps"),
         pytest.param(["help"], "sec", {"security"}, id="topics of help"),
         pytest.param(["lab", "fault", "--dir", "x"], "slow", {"slow-task"}, id="faults"),
     ],
