@@ -9,6 +9,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,6 +19,7 @@ from runner.base.units import MiB
 log = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT = 10.0
+STOP_TIMEOUT = 1.0
 CHUNK = MiB
 """Bytes given to TLS at once: larger ones are no faster, smaller ones take Python more often."""
 
@@ -39,6 +41,14 @@ class HttpsServer(ThreadingHTTPServer):
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # HTTPServer's own asks the name service who 127.0.0.1 is
         self.server_name, self.server_port = "localhost", self.server_address[1]
+
+    def shutdown(self) -> None:
+        """Without waiting for the next look at whether it is to stop: a connection wakes it."""
+        ending = threading.Thread(target=super().shutdown, name="shutdown")
+        ending.start()
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.server_port), STOP_TIMEOUT).close()
+        ending.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if isinstance(sys.exception(), OSError):
