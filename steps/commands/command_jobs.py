@@ -47,7 +47,8 @@ def job_for(
     `typed`: of variables whose values may be others another day (the newest point), what was on the command
     line in place of them: an unfinished run of the same command keeps the values that it began with, unless
     `fresh`."""
-    path = place_of(asked, template, about, values, free, typed=typed)
+    fixed = {name: value for name, value in values.items() if name not in (*free, *(typed or ()))}
+    path = place_of(asked, template, about, {**fixed, "typed": dict(typed)} if typed else fixed)
     if typed and not fresh and unfinished(path, asked.of_run(fresh=False)) is not None:
         begun = read_job(path, Options(state=asked.options.state)).vars
         values = {**values, **{variable: begun[variable] for variable in typed if variable in begun}}
@@ -63,22 +64,10 @@ def write(asked: Asked, path: Path, template: str, values: Mapping[str, JsonValu
     _forget_old(path.parent)
 
 
-def place_of(
-    asked: Asked,
-    template: str,
-    about: str,
-    values: Mapping[str, JsonValue],
-    free: Sequence[str] = (),
-    *,
-    typed: Mapping[str, JsonValue] | None = None,
-) -> Path:
-    """Where `job_for` writes that file, whether it is there or not."""
-    typed = typed or {}
-    fixed = {name: value for name, value in values.items() if name not in (*free, *typed)}
-    if typed:
-        fixed["typed"] = dict(typed)
-    told = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:8]
-    return state_directory(asked.options) / ".commands" / f"{template}-{about}-{told}.yaml"
+def place_of(asked: Asked, template: str, about: str, told: Mapping[str, JsonValue]) -> Path:
+    """The job file of the command that was told this, whether it is there or not."""
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    return state_directory(asked.options) / ".commands" / f"{template}-{about}-{digest}.yaml"
 
 
 def unfinished(job: Path | Job, options: Options) -> str | None:

@@ -121,7 +121,7 @@ def rollback(
     told = Told(point, disks, trust_tracking, discard_current, yes)
     typed: list[JsonValue] = [asked.job.file, point, [*disks], trust_tracking, discard_current]
     about = slug(posixpath.basename(point.rstrip("/")))
-    file = command_jobs.place_of(asked, "rollback", about, {}, typed={"rollback": typed})
+    file = command_jobs.place_of(asked, "rollback", about, {"typed": typed})
     attempts = Attempts(file)
     unfinished = command_jobs.unfinished(file, asked.of_run(fresh=False))
     if dry_run:
