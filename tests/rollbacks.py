@@ -69,6 +69,13 @@ class Rolling:
             scribble(self.estate.vcenter, key, self.sizes[key], seed + key)
         return self.live()
 
+    @contextmanager
+    def powered_on(self) -> Iterator[None]:
+        machine = self.client.vm(f"DC1/vm/{VM}")
+        self.client.wait(machine.PowerOnVM_Task())
+        yield
+        self.client.wait(machine.PowerOffVM_Task())
+
     def setting(self, key: str) -> str:
         """Of the VM's advanced settings; empty for none."""
         found = (one.value for one in self.client.vm(f"DC1/vm/{VM}").config.extraConfig if one.key == key)

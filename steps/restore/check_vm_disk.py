@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
-from runner.base.errors import DifferenceError, SendenseError
+from runner.base.errors import DifferenceError
 from runner.base.model import HOW, Duration, JobModel
 from runner.base.units import counted
 from runner.events.step_report import Cell, Row, Statement, StepReport
@@ -18,7 +18,7 @@ from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.points.stored import receive_digests
 from steps.restore.exported_disk import compare_exported
 from steps.restore.vm_disk_ledger import VmDiskLedger
-from steps.source import vm_disk
+from steps.source import compared_disk, vm_disk
 from steps.source.disk_file import vm_disk_name
 from steps.values.created_vm import MarkedVm
 from steps.values.stored_point import StoredDisk
@@ -60,14 +60,6 @@ class VmDiskDiffersError(DifferenceError):
         )
 
 
-class WrongViewError(SendenseError):
-    def __init__(self, vm: MarkedVm, disk: StoredDisk, view: VmDiskServing) -> None:
-        super().__init__(
-            f"disk {disk.key} of VM {vm.name} is to be read back, but {view.file} of VM {view.vm} is open as "
-            f"disk {view.disk_key}{'' if view.read_only else ' to be written to'}; nothing was compared"
-        )
-
-
 class CheckVmDisk(Step[CheckVmDiskIn, CheckVmDiskLive, VmDiskChecked]):
     """Compares every block of a VM's disk, as vSphere has it, with the digest that was made when the block
     was read at the source of the backup. It is read by the way that open-vm-disk found: with VDDK, over
@@ -95,26 +87,20 @@ class CheckVmDisk(Step[CheckVmDiskIn, CheckVmDiskLive, VmDiskChecked]):
     def check(
         self, ctx: Context, inputs: CheckVmDiskIn, recorded: VmDiskChecked | None
     ) -> VmDiskChecked | None:
-        there = recorded is not None and vm_disk.is_there(ctx, inputs.vm, inputs.disk.key)
-        return recorded if there else None
+        return compared_disk.still_there(ctx, inputs.vm, inputs.disk.key, recorded)
 
     def run(self, ctx: Context, inputs: CheckVmDiskIn, live: CheckVmDiskLive) -> VmDiskChecked:
-        disk, view, made = inputs.disk, live.view, inputs.vm.disk(inputs.disk.key)
-        if (view.vm, view.disk_key, view.file) != (
-            inputs.vm.moref,
-            disk.key,
-            made.file,
-        ) or not view.read_only:
-            raise WrongViewError(inputs.vm, disk, view)
+        disk, view = inputs.disk, live.view
+        compared_disk.require_view(inputs.vm, disk.key, view)
         ctx.uses("libnbd", nbd.version())
         try:
             compared = _compare(ctx, inputs, view)
         except BlockDifference as difference:
             VmDiskLedger(ctx, inputs.vm, disk).distrust()
-            raise VmDiskDiffersError(inputs, made.file, difference) from difference
+            raise VmDiskDiffersError(inputs, view.file, difference) from difference
         return VmDiskChecked(
             disk_key=disk.key,
-            file=made.file,
+            file=view.file,
             blocks=compared.compared,
             read=compared.read,
             read_by=view.transport,

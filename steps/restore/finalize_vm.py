@@ -15,7 +15,7 @@ from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.new_vm import unfinished
 from steps.new_vm.told import sentence
-from steps.source import vm_disk
+from steps.source import compared_disk
 from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
 from steps.values.restored_vm import RestoredVm
@@ -52,10 +52,11 @@ class WrittenSinceError(SendenseError):
 
     invalidates = ("disks",)
 
-    def __init__(self, vm: str, label: str) -> None:
+    def __init__(self, vm: str, labels: list[str]) -> None:
         super().__init__(
-            f"{vm} does not get its name: something was written to {label} after it was compared, as when "
-            "somebody switches the VM on; run the same command again, which compares its disks again"
+            f"{vm} does not get its name: something was written to {', '.join(labels)} after it was "
+            "compared, as when somebody powers the VM on; run the same command again, which compares its "
+            "disks again"
         )
 
 
@@ -170,11 +171,9 @@ def _refuse_other(client: Client, inputs: FinalizeVmIn) -> None:
 
 def _refuse_written(client: Client, inputs: FinalizeVmIn) -> None:
     """Raises WrittenSinceError; NotReady for a disk that was moved, replaced or got a snapshot."""
-    labels = {disk.key: disk.stored.label for disk in inputs.plan.disks}
-    for compared in inputs.disks:
-        seen, _ = vm_disk.look(client, inputs.vm, inputs.vm.disk(compared.disk_key))
-        if compared.content_id and seen.content_id != compared.content_id:
-            raise WrittenSinceError(inputs.vm.name, labels[compared.disk_key])
+    written = compared_disk.written_since(client, inputs.vm, inputs.disks)
+    if labels := [disk.stored.label for disk in inputs.plan.disks if disk.key in written]:
+        raise WrittenSinceError(inputs.vm.name, labels)
 
 
 def _finish(ctx: Context, client: Client, inputs: FinalizeVmIn) -> tuple[str, ...]:

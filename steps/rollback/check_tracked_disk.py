@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from runner.base.errors import DifferenceError, SendenseError
+from runner.base.errors import DifferenceError
 from runner.base.model import JobModel, Percent
 from runner.base.units import counted
 from runner.events.step_report import Cell, Row, Statement, StepReport
@@ -19,7 +19,7 @@ from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.points.stored import receive_digests
 from steps.rollback import tracked
 from steps.rollback.logs import DiskLogs, Marked, NotComparedError
-from steps.source import vm_disk
+from steps.source import compared_disk
 from steps.source.disk_file import vm_disk_name
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import DiskDiffers, RollbackDisk
@@ -43,14 +43,6 @@ class CheckTrackedDiskIn(JobModel):
 class CheckTrackedDiskLive(JobModel):
     view: VmDiskServing
     """The VM's disk, to be read"""
-
-
-class WrongViewError(SendenseError):
-    def __init__(self, inputs: CheckTrackedDiskIn, view: VmDiskServing) -> None:
-        super().__init__(
-            f"disk {inputs.disk.key} of VM {inputs.vm.name} is to be read back, but {view.file} of VM "
-            f"{view.vm} is open as disk {view.disk_key}; nothing was compared"
-        )
 
 
 class NotPutBackError(DifferenceError):
@@ -92,14 +84,11 @@ class CheckTrackedDisk(Step[CheckTrackedDiskIn, CheckTrackedDiskLive, VmDiskChec
     def check(
         self, ctx: Context, inputs: CheckTrackedDiskIn, recorded: VmDiskChecked | None
     ) -> VmDiskChecked | None:
-        there = recorded is not None and vm_disk.is_there(ctx, inputs.vm, inputs.disk.key)
-        return recorded if there else None
+        return compared_disk.still_there(ctx, inputs.vm, inputs.disk.key, recorded)
 
     def run(self, ctx: Context, inputs: CheckTrackedDiskIn, live: CheckTrackedDiskLive) -> VmDiskChecked:
         stored, view = inputs.disk.stored, live.view
-        meant = (inputs.vm.moref, stored.key, inputs.vm.disk(stored.key).file)
-        if (view.vm, view.disk_key, view.file) != meant:
-            raise WrongViewError(inputs, view)
+        compared_disk.require_view(inputs.vm, stored.key, view)
         ctx.uses("libnbd", nbd.version())
         logs, name = DiskLogs(ctx, inputs.vm, stored), vm_disk_name(stored.key, view.file)
         ranges = _ranges(ctx, inputs, logs)
@@ -124,6 +113,7 @@ class CheckTrackedDisk(Step[CheckTrackedDiskIn, CheckTrackedDiskLive, VmDiskChec
             blocks=compared.compared,
             read=compared.read,
             read_by=view.transport,
+            content_id=view.content_id,
             at=datetime.now(UTC),
             whole=compared.compared == compared.blocks,
         )

@@ -23,6 +23,7 @@ from steps.points.stored import receive_digests
 from steps.rollback import at_rest, tracked
 from steps.rollback.comparison import Trusted, Wanted, differing
 from steps.rollback.logs import DiskLogs
+from steps.source import compared_disk
 from steps.source.disk_file import vm_disk_name
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import DiskDiffers, RollbackDisk
@@ -89,6 +90,7 @@ class CompareVmDisk(Step[CompareVmDiskIn, CompareVmDiskLive, DiskDiffers]):
 
     def run(self, ctx: Context, inputs: CompareVmDiskIn, live: CompareVmDiskLive) -> DiskDiffers:
         stored, view = inputs.disk.stored, live.view
+        compared_disk.require_view(inputs.vm, stored.key, view)
         ctx.uses("libnbd", nbd.version())
         logs = DiskLogs(ctx, inputs.vm, stored)
         # Once the run has begun, a disk may be half old: it is not what any point has, and what tracking says

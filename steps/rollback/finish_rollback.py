@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.base.errors import SendenseError
 from runner.base.model import JobModel
 from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
@@ -10,6 +11,7 @@ from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
 from steps.rollback import at_rest
 from steps.rollback.logs import DiskLogs
+from steps.source import compared_disk
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import RollbackDisk, RolledBack
 from steps.values.vm_disk import VmDiskChecked, VmDiskWritten
@@ -32,9 +34,22 @@ class FinishRollbackIn(JobModel):
     """What was compared after that"""
 
 
+class WrittenSinceError(SendenseError):
+    """A disk is not what was compared any more. The next attempt compares all of them again."""
+
+    invalidates = ("checked",)
+
+    def __init__(self, vm: str, source: str, keys: tuple[int, ...]) -> None:
+        super().__init__(
+            f"{vm} keeps its mark: something was written to disk {', '.join(map(str, keys))} after it was "
+            f"compared with {source}, as when somebody powers the VM on; run the same command again, which "
+            "compares its disks again"
+        )
+
+
 class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
     """Removes the mark of the VM whose disks were put back, once each of them was read back from vSphere and
-    compared. The VM stays off."""
+    compared, and unless one was written to since. The VM stays off."""
 
     name = "finish-rollback"
     commits = True
@@ -47,7 +62,10 @@ class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
         'source: "${{ plan.source }}", disks: "${{ plan.disks }}", written: "${{ write }}", '
         'checked: "${{ check }}"}'
     )
-    errors = ("the VM has not the run's mark any more",)
+    errors = (
+        "a disk of the VM was written to since it was compared",
+        "the VM is on, has snapshots, or has not the run's mark any more",
+    )
 
     def check(self, ctx: Context, inputs: FinishRollbackIn, recorded: RolledBack | None) -> RolledBack | None:
         client = vcenter(ctx, inputs.vm.vcenter)
@@ -59,6 +77,8 @@ class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
         client, vm = vcenter(ctx, inputs.vm.vcenter), inputs.vm
         if at_rest.own_mark(client, vm.moref, ctx.run.id) is None:
             raise at_rest.MarkGoneError(vm.name)
+        if written := compared_disk.written_since(client, vm, inputs.checked):
+            raise WrittenSinceError(vm.name, inputs.source, written)
         marks.remove(client, vm.moref, marks.ROLLBACK)
         return _rolled_back(ctx, inputs)
 

@@ -123,14 +123,6 @@ def test_without_tracking_since_the_point_nobody_trusts_it(vm: Rolling, capsys: 
 
 
 @contextmanager
-def turned_on(vm: Rolling) -> Iterator[None]:
-    machine = vm.client.vm(f"DC1/vm/{VM}")
-    vm.client.wait(machine.PowerOnVM_Task())
-    yield
-    vm.client.wait(machine.PowerOffVM_Task())
-
-
-@contextmanager
 def snapshotted(vm: Rolling) -> Iterator[None]:
     taken = vm.client.snapshot(vm.client.vm(f"DC1/vm/{VM}"), "before an update")
     yield
@@ -179,7 +171,7 @@ def gone(vm: Rolling) -> Iterator[None]:
 
 
 REFUSED = (
-    (turned_on, 1, "it is powered on; power it off"),
+    (Rolling.powered_on, 1, "it is powered on; power it off"),
     (snapshotted, 1, "it has snapshots (before an update)"),
     (marked_by_another, 3, f"run {ANOTHER} of other on node pid 1; it is half rolled back"),
     (suspect, 2, "is not trusted: disk 2000"),

@@ -205,6 +205,31 @@ def test_what_does_not_read_back_right_is_found_and_mended_by_the_same_command(k
     assert_rolled_back(killed, before)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="all read"),
+        pytest.param(("--trust-tracking",), id="tracking trusted", marks=pytest.mark.slow),
+    ],
+)
+def test_a_vm_that_was_used_after_it_was_compared_keeps_its_mark_and_is_compared_again(
+    killed: Killed, options: tuple[str, ...]
+) -> None:
+    before = killed.vm.change(2000)
+    assert killed.rollback(*options, moment="intent finish") == -9
+    assert killed.vm.live() == killed.vm.then()
+    with killed.vm.powered_on():
+        killed.vm.estate.vcenter.write(VM, 2000, SIZES[2000] - 512, b"used")
+    assert killed.rollback(*options) == 1
+    assert "something was written to disk 2000, 2001 after it was compared" in killed.said
+    assert killed.vm.is_marked
+    assert killed.rollback(*options) == 5
+    assert "does not match its digest at offset 11534336" in killed.said
+    assert killed.vm.is_marked
+    assert killed.rollback(*options) == 0, killed.said
+    assert_rolled_back(killed, before)
+
+
 def test_a_vm_that_was_used_while_it_was_half_old_is_put_back_though_tracking_is_trusted(
     tmp_path: Path, vddk: Vddk, zygote: Zygote
 ) -> None:
