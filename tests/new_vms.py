@@ -90,6 +90,6 @@ def saved_of(lab: Lab, name: str) -> tuple[dict[str, Any], str]:
     return as_json(config), machine.describe(lab.client, moref).vm.inventory_path
 
 
-def plan(lab: Lab, point: StoredPoint, **wishes: Any) -> PlannedVm:
-    inputs = PlanVmIn.from_json_value({"point": point.to_json_value(), "vcenter": "prod", **wishes})
+def plan(lab: Lab, point: StoredPoint, **options: Any) -> PlannedVm:
+    inputs = PlanVmIn.from_json_value({"point": point.to_json_value(), "vcenter": "prod", **options})
     return PlanVm().run(lab.context("plan"), inputs, PlanVm.Live())

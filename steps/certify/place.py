@@ -8,8 +8,8 @@ from runner.base.errors import UsageError
 from runner.base.units import GiB
 from steps.certify.scratch import Place
 from steps.new_vm import placement
+from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement
-from steps.new_vm.wishes import Wishes
 from steps.vsphere import privileges, restore_privileges, targets_tree
 from steps.vsphere.client import Client
 from steps.vsphere.names import unescape
@@ -47,7 +47,7 @@ def choose(client: Client, folder: str, datastore: str) -> Chosen:
     """Raises UsageError where it cannot be there, PermissionMissing with all privileges that are missing."""
     there = targets_tree.read(client)
     problems: list[str] = []
-    where = placement.choose(there, Wishes(folder=folder, datastore=datastore), "", "", problems)
+    where = placement.choose(there, NewVmOptions(folder=folder, datastore=datastore), "", "", problems)
     store = _store(where, datastore, problems) if where is not None else None
     if where is None or store is None:
         raise UsageError(f"no scratch VM can be made: {'; '.join(problems)}")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from runner.base.units import human_bytes
 from steps.new_vm import cards, devices, disks, firmware, identity, settings, versions
+from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement, store
 from steps.new_vm.saved import Saved
 from steps.new_vm.saved_inventory import SavedInventory
-from steps.new_vm.wishes import Wishes
 from steps.values.stored_point import StoredDisk
 from steps.vsphere.names import unescape
 from steps.vsphere.taken import Taken
@@ -37,8 +37,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class There:
-    """What the vCenter has."""
+class Destination:
+    """Where the VM goes, and what the vCenter has there."""
 
     placement: Placement | None
     holder: str = ""
@@ -58,33 +58,35 @@ class Decided:
     """Why no VM can be made, in sentences."""
 
 
-def decide(saved: Saved, point: Point, inventory: SavedInventory, wishes: Wishes, there: There) -> Decided:
+def decide(
+    saved: Saved, point: Point, inventory: SavedInventory, options: NewVmOptions, destination: Destination
+) -> Decided:
     problems: list[str] = []
-    name = wishes.name or point.vm
-    placement = there.placement
-    _refuse_taken(name, there, problems)
-    others, told = devices.others(saved)
+    name = options.name or point.vm
+    placement = destination.placement
+    _refuse_taken(name, destination, problems)
+    others, of_devices = devices.others(saved)
     adapters, on_networks = cards.decide(
-        saved, wishes.networks, inventory.saved.networks, there.taken, placement, problems
+        saved, options.networks, inventory.saved.networks, destination.taken, placement, problems
     )
     new_disks, of_disks = disks.decide(
-        saved, point.disks, point.all_disks, others, wishes, placement, problems
+        saved, point.disks, point.all_disks, others, options, placement, problems
     )
-    hardware, version = versions.decide(saved, there.versions, new_disks, others, problems)
+    hardware, version = versions.decide(saved, destination.versions, new_disks, others, problems)
     properties, of_settings = settings.decide(saved, hardware)
-    uuids, of_identity = identity.uuids(point.instance_uuid, point.bios_uuid, there.taken)
+    uuids, of_identity = identity.uuids(point.instance_uuid, point.bios_uuid, destination.taken)
     extra, of_extra = settings.advanced(saved)
     order, of_boot = firmware.boot_order(saved, (*others, *adapters), new_disks)
     nvram, of_nvram = firmware.nvram(saved, is_there=point.nvram)
-    home = _home(saved, new_disks, wishes, placement, problems)
-    firmware.refuse_sealed(saved, wishes, problems)
+    home = _home(saved, new_disks, options, placement, problems)
+    firmware.refuse_sealed(saved, options, problems)
     _refuse_full(placement, new_disks, point.disks, problems)
     changes = (
         *_place(point, name, placement),
         *of_identity,
         version,
         *of_settings,
-        *told,
+        *of_devices,
         *of_disks,
         *on_networks,
         *firmware.sealed(saved),
@@ -117,7 +119,7 @@ def decide(saved: Saved, point: Point, inventory: SavedInventory, wishes: Wishes
     return Decided(machine, changes, ())
 
 
-def _refuse_taken(name: str, there: There, problems: list[str]) -> None:
+def _refuse_taken(name: str, there: Destination, problems: list[str]) -> None:
     if there.holder and there.placement is not None:
         problems.append(
             f"the folder {unescape(there.placement.folder.path)} already has a {there.holder} called {name}, "
@@ -146,7 +148,7 @@ def _compared(what: str, was: str, becomes: str, why: str = "") -> Change:
 def _home(
     saved: Saved,
     new_disks: Sequence[NewDisk],
-    wishes: Wishes,
+    options: NewVmOptions,
     placement: Placement | None,
     problems: list[str],
 ) -> str | None:
@@ -154,8 +156,8 @@ def _home(
     if placement is None:
         return None
     there = {unescape(one.name) for one in placement.stores if not one.why_not}
-    wanted = wishes.datastore or saved.home
-    if not wishes.datastore and unescape(wanted) not in there and new_disks and new_disks[0].datastore:
+    wanted = options.datastore or saved.home
+    if not options.datastore and unescape(wanted) not in there and new_disks and new_disks[0].datastore:
         return new_disks[0].datastore
     found = store(placement, wanted, "the VM's configuration", problems)
     return None if found is None else found.name

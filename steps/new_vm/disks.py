@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 
 from runner.base.units import human_bytes
+from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement, store
 from steps.new_vm.saved import Device, Saved, datastore_of, number, text
-from steps.new_vm.wishes import Wishes
 from steps.values.stored_point import StoredDisk
 from steps.vsphere.names import unescape
 from steps.vsphere.vm_spec import OWN_CONTROLLERS, Change, NewDevice, NewDisk
@@ -21,21 +21,21 @@ def decide(
     stored: Sequence[StoredDisk],
     in_point: Container[int],
     controllers: Sequence[NewDevice],
-    wishes: Wishes,
+    options: NewVmOptions,
     placement: Placement | None,
     problems: list[str],
 ) -> tuple[tuple[NewDisk, ...], tuple[Change, ...]]:
     """In key order. `stored`: those that are wanted, `in_point`: keys of all that the point has. Without a
     placement the datastores are empty, and nothing is made of them."""
     by_key = {disk.key: disk for disk in stored}
-    _refuse_unknown(by_key, wishes, problems)
+    _refuse_unknown(by_key, options, problems)
     disks, changes = [], []
     for device in sorted(saved.disks, key=lambda one: one.key):
         wanted = by_key.pop(device.key, None)
         if wanted is None:
             changes.append(_left_out(device, in_point))
             continue
-        disk = _disk(device, wanted, controllers, wishes, placement, problems)
+        disk = _disk(device, wanted, controllers, options, placement, problems)
         if disk is not None:
             disks.append(disk)
             changes.append(_change(saved, device, disk))
@@ -47,8 +47,8 @@ def decide(
     return tuple(disks), tuple(changes)
 
 
-def _refuse_unknown(by_key: Mapping[int, StoredDisk], wishes: Wishes, problems: list[str]) -> None:
-    for key in sorted(wishes.datastores.keys() - by_key.keys()):
+def _refuse_unknown(by_key: Mapping[int, StoredDisk], options: NewVmOptions, problems: list[str]) -> None:
+    for key in sorted(options.datastores.keys() - by_key.keys()):
         have = ", ".join(map(str, sorted(by_key)))
         problems.append(f"a datastore is named for disk {key}, which is not restored; restored are {have}")
 
@@ -70,7 +70,7 @@ def _disk(
     device: Device,
     stored: StoredDisk,
     controllers: Sequence[NewDevice],
-    wishes: Wishes,
+    options: NewVmOptions,
     placement: Placement | None,
     problems: list[str],
 ) -> NewDisk | None:
@@ -83,10 +83,10 @@ def _disk(
         )
         return None
     base = datastore_of(text(device.base, "fileName"))
-    wanted = wishes.datastores.get(device.key) or wishes.datastore or base
+    wanted = options.datastores.get(device.key) or options.datastore or base
     found = store(placement, wanted, device.label, problems) if placement is not None else None
     mode = text(device.backing, "diskMode")
-    thin = {"saved": was_thin(device), "thin": True, "thick": False}[wishes.provisioning]
+    thin = {"saved": was_thin(device), "thin": True, "thick": False}[options.provisioning]
     return NewDisk(
         key=device.key,
         label=device.label,
@@ -96,7 +96,7 @@ def _disk(
         datastore=found.name if found is not None else "",
         mode=mode if mode in MODES else "persistent",
         thin=thin,
-        eager=wishes.provisioning == "saved" and not thin and device.base.get("eagerlyScrub") is True,
+        eager=options.provisioning == "saved" and not thin and device.base.get("eagerlyScrub") is True,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from steps.new_vm import devices
+from steps.new_vm.options import NewVmOptions
 from steps.new_vm.saved import Json, Saved, number, part, parts, text
-from steps.new_vm.wishes import Wishes
 from steps.vsphere.vm_spec import Boot, Change, NewDevice, NewDisk
 
 TPM_LOST = (
@@ -86,9 +86,9 @@ def _sealed_with(saved: Saved) -> list[str]:
     return found
 
 
-def refuse_sealed(saved: Saved, wishes: Wishes, problems: list[str]) -> None:
+def refuse_sealed(saved: Saved, options: NewVmOptions, problems: list[str]) -> None:
     sealed = _sealed_with(saved)
-    if not sealed or wishes.tpm == "omit":
+    if not sealed or options.tpm == "omit":
         return
     lost = TPM_LOST if any(one.type == devices.TPM for one in saved.devices) else PLAIN
     problems.append(

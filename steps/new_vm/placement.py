@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from steps.new_vm.wishes import Wishes
+from steps.new_vm.options import NewVmOptions
 from steps.vsphere.names import unescape
 from steps.vsphere.targets import Cluster, Folder, Host, Net, Pool, Store, Targets
 
@@ -30,12 +30,12 @@ class Placement:
 
 
 def choose(
-    targets: Targets, wishes: Wishes, path: str, pool_before: str, problems: list[str]
+    targets: Targets, options: NewVmOptions, path: str, pool_before: str, problems: list[str]
 ) -> Placement | None:
     """`path`: the inventory path that the VM had, `pool_before`: the moref of its resource pool. None with
     all that is wrong in `problems`, in sentences."""
-    folder = _folder(targets, wishes.folder, path, problems)
-    found = _compute(targets, wishes, pool_before, folder, problems)
+    folder = _folder(targets, options.folder, path, problems)
+    found = _compute(targets, options, pool_before, folder, problems)
     if folder is None or found is None:
         return None
     cluster, pool, host = found
@@ -86,13 +86,13 @@ def _folder(targets: Targets, wanted: str, was: str, problems: list[str]) -> Fol
 
 
 def _compute(
-    targets: Targets, wishes: Wishes, was: str, folder: Folder | None, problems: list[str]
+    targets: Targets, options: NewVmOptions, was: str, folder: Folder | None, problems: list[str]
 ) -> tuple[Cluster, Pool, Host | None] | None:
     """The cluster, the pool in it, and the host unless vCenter chooses it."""
     host = None
-    if wishes.host and (host := _host(targets, wishes.host, problems)) is None:
+    if options.host and (host := _host(targets, options.host, problems)) is None:
         return None
-    pool = _pool(targets, wishes.pool, was, host, folder, problems)
+    pool = _pool(targets, options.pool, was, host, folder, problems)
     if pool is None:
         return None
     cluster = next(one for one in targets.clusters if one.moref == pool.cluster)

@@ -14,7 +14,6 @@ from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.new_vm import unfinished
-from steps.new_vm.told import sentence
 from steps.source import compared_disk
 from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
@@ -230,5 +229,5 @@ def _restored(inputs: FinalizeVmIn, *, powered_on: bool, further: tuple[str, ...
         source=plan.source,
         size=sum(disk.new.capacity for disk in plan.disks),
         powered_on=powered_on,
-        warnings=(*(sentence(change) for change in plan.changes if change.warn), *further),
+        warnings=(*(change.sentence for change in plan.changes if change.warn), *further),
     )

@@ -16,11 +16,10 @@ from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.new_vm import decision, placement, saved_inventory, unrecorded
-from steps.new_vm.decision import Decided, Point, There
+from steps.new_vm.decision import Decided, Destination, Point
+from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement
 from steps.new_vm.saved import Saved
-from steps.new_vm.told import sentence
-from steps.new_vm.wishes import Wishes
 from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest
 from steps.values.planned_vm import PlannedDisk, PlannedVm
@@ -29,11 +28,10 @@ from steps.vsphere import privileges, restore_privileges, taken, targets_tree
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import VSphereError
 from steps.vsphere.hardware import NO_FLAT_FILES
-from steps.vsphere.targets import Targets
 from steps.vsphere.vm_spec import Change, NewMachine
 
 
-class PlanVmIn(Wishes):
+class PlanVmIn(NewVmOptions):
     point: StoredPoint
     """The restore point, with the disks that are wanted"""
     vcenter: Annotated[str, SectionName("vcenters")]
@@ -85,17 +83,17 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
         made, saved, config = _read(host, inputs.point)
         # A look at one moment, also where it is no look ahead.
         client = vcenter(ctx, inputs.vcenter).remembering({} if ctx.answers is None else ctx.answers)
-        there = targets_tree.read(client)
+        targets = targets_tree.read(client)
         problems: list[str] = []
         known = saved_inventory.saved_in(host, inputs.point.path)
         pool = known.pool if client.uuid == made.vm.vcenter_uuid else ""
-        where = placement.choose(there, inputs, made.vm.inventory_path, pool, problems)
+        where = placement.choose(targets, inputs, made.vm.inventory_path, pool, problems)
         point = _point(inputs.point, made)
-        around = _there(client, inputs, point, where)
-        found = decision.decide(saved, point, saved_inventory.look(client, known), inputs, around)
+        destination = _destination(client, inputs, point, where)
+        found = decision.decide(saved, point, saved_inventory.look(client, known), inputs, destination)
         problems += found.problems
         if where is not None:
-            problems += _lacking(client, inputs, found, where, there)
+            problems += _lacking(client, inputs, found, where)
         if problems or found.machine is None:
             raise CannotRestore(made.vm.name, tuple(problems))
         return _planned(client, inputs, made, config, found.machine, found.changes)
@@ -107,7 +105,7 @@ class PlanVm(Step[PlanVmIn, Empty, PlannedVm]):
             return Preflight(settings=settings)
         return Preflight(
             settings=settings,
-            notes=tuple(sentence(change) for change in out.changes if change.warn),
+            notes=tuple(change.sentence for change in out.changes if change.warn),
             decisions=_decisions(out),
         )
 
@@ -141,11 +139,11 @@ def _point(stored: StoredPoint, made: Manifest) -> Point:
     )
 
 
-def _there(client: Client, inputs: PlanVmIn, point: Point, where: Placement | None) -> There:
+def _destination(client: Client, inputs: PlanVmIn, point: Point, where: Placement | None) -> Destination:
     if where is None:
-        return There(None)
+        return Destination(None)
     host = None if where.host is None else where.host.moref
-    return There(
+    return Destination(
         where,
         holder=taken.name_in(client, where.folder.moref, inputs.name or point.vm),
         versions=taken.hardware_versions(client, where.cluster.moref, host),
@@ -153,7 +151,7 @@ def _there(client: Client, inputs: PlanVmIn, point: Point, where: Placement | No
     )
 
 
-def _lacking(client: Client, inputs: PlanVmIn, found: Decided, where: Placement, there: Targets) -> list[str]:
+def _lacking(client: Client, inputs: PlanVmIn, found: Decided, where: Placement) -> list[str]:
     """The sentence about privileges that the account lacks."""
     used = _used(found.machine)
     stores = [one for one in where.stores if one.name in used]

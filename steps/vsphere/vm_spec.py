@@ -67,6 +67,14 @@ class Change(Model):
     warn: bool = False
     """Whether a person must know: the guest, or who runs it, may notice."""
 
+    @property
+    def sentence(self) -> str:
+        """``PCI device 0 (PCI device of the host) is left out: …``, without a full stop."""
+        was = f" ({self.was})" if self.was else ""
+        did = {"kept": "stays", "changed": f"becomes {self.becomes}", "left out": "is left out"}[self.kind]
+        told = f"{self.what}{was} {did}"
+        return f"{told}: {self.why}" if self.why else told
+
 
 class NewMachine(Model):
     name: str

@@ -199,8 +199,8 @@ def test_datastores_are_those_of_each_disk_or_those_that_are_named() -> None:
     old = saved(pvscsi(), disk(), disk(2001, unit=1, backing=flat("[ds2] web/web_1.vmdk")))
     stores = placement([store(name, f"datastore-{name}") for name in ("ds1", "ds2", "ssd1", "ssd2")])
 
-    def chosen(**wishes: Any) -> list[str]:
-        found = decided(old, there=stores, **wishes)
+    def chosen(**options: Any) -> list[str]:
+        found = decided(old, there=stores, **options)
         assert found.machine is not None
         return [found.machine.datastore, *(one.datastore for one in found.machine.disks)]
 

@@ -8,11 +8,11 @@ from typing import Any
 from pyVmomi import vim
 
 from runner.base.units import GiB, KiB
-from steps.new_vm.decision import Decided, Point, There, decide
+from steps.new_vm.decision import Decided, Destination, Point, decide
+from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement
 from steps.new_vm.saved import Saved
 from steps.new_vm.saved_inventory import SavedInventory
-from steps.new_vm.wishes import Wishes
 from steps.vsphere.configuration import as_json
 from steps.vsphere.targets import Cluster, Folder, Host, Net, Pool, Store
 from steps.vsphere.vm_inventory import VmInventory
@@ -144,7 +144,7 @@ def decided(
     looked_at: SavedInventory | None = None,
     data: int | None = None,
     around: Mapping[str, Any] | None = None,
-    **wishes: Any,
+    **options: Any,
 ) -> Decided:
     """`only`: keys of the disks that are wanted, all by default; `uncovered`: of those that the point lacks."""
     config = of or saved()
@@ -163,8 +163,8 @@ def decided(
         nvram,
     )
     known = looked_at or SavedInventory(inventory or VmInventory())
-    found = There(there or placement(), **(around or {}))
-    return decide(config, point, known, Wishes.from_json_value(wishes), found)
+    found = Destination(there or placement(), **(around or {}))
+    return decide(config, point, known, NewVmOptions.from_json_value(options), found)
 
 
 def change(of: Decided, what: str) -> Change:

@@ -22,8 +22,8 @@ start_vcenter = vcenters
 MiB = 1 << 20
 
 
-def planned(lab: Lab, directory: Path, **wishes: object) -> PlannedVm:
-    return plan(lab, point_in(directory, *saved_of(lab, "pgtest1")), transport="vddk", **{"name": "back", **wishes})
+def planned(lab: Lab, directory: Path, **options: object) -> PlannedVm:
+    return plan(lab, point_in(directory, *saved_of(lab, "pgtest1")), transport="vddk", **{"name": "back", **options})
 
 
 def made(lab: Lab, plan: PlannedVm, run: str = RUN) -> CreatedVm:

@@ -96,7 +96,7 @@ def test_it_returns_to_its_folder_and_pool(two_clusters: tuple[Lab, StoredPoint]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "expected"),
+    ("options", "expected"),
     [
         ({"folder": "DC1/vm/test"}, ("DC1/vm/test", "cluster1/Resources/gold", "esx1")),
         ({"folder": "test"}, ("DC1/vm/test", "cluster1/Resources/gold", "esx1")),
@@ -111,14 +111,14 @@ def test_it_returns_to_its_folder_and_pool(two_clusters: tuple[Lab, StoredPoint]
     ids=str,
 )
 def test_it_goes_where_it_is_told(
-    two_clusters: tuple[Lab, StoredPoint], wishes: dict[str, str], expected: tuple[str, ...]
+    two_clusters: tuple[Lab, StoredPoint], options: dict[str, str], expected: tuple[str, ...]
 ) -> None:
     lab, point = two_clusters
-    assert place(lab, plan(lab, point, name="back", **wishes)) == expected
+    assert place(lab, plan(lab, point, name="back", **options)) == expected
 
 
 @pytest.mark.parametrize(
-    ("wishes", "says"),
+    ("options", "says"),
     [
         ({"folder": "nowhere"}, "no folder 'nowhere' for VMs; there is DC1/vm, DC1/vm/production, DC1/vm/test"),
         (
@@ -131,11 +131,11 @@ def test_it_goes_where_it_is_told(
     ids=str,
 )
 def test_a_place_that_is_not_there_is_said_with_those_that_are(
-    two_clusters: tuple[Lab, StoredPoint], wishes: dict[str, str], says: str
+    two_clusters: tuple[Lab, StoredPoint], options: dict[str, str], says: str
 ) -> None:
     lab, point = two_clusters
     with pytest.raises(CannotRestore) as caught:
-        plan(lab, point, name="back", **wishes)
+        plan(lab, point, name="back", **options)
     assert says in caught.value.message
 
 

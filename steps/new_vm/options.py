@@ -12,7 +12,7 @@ from runner.base.model import JobModel
 Transport = Literal["lease", "vddk"]
 
 
-class Wishes(JobModel):
+class NewVmOptions(JobModel):
     name: str = Field(default="", max_length=79)
     """What the VM is called in the end; empty: as it was called. A VM that has the name in the folder is
     never touched: it is an error."""
