@@ -131,9 +131,8 @@ def _place(point: Point, name: str, placement: Placement | None) -> tuple[Change
     found = [_compared("name", point.vm, name)]
     if placement is not None:
         found.append(_compared("folder", point.path.rpartition("/")[0], placement.folder.path))
-        found.append(
-            Change(what="runs on", was="", becomes=f"{placement.pool.path}{_host(placement)}", kind="kept")
-        )
+        runs_on = f"{placement.pool.path}{_host(placement)}"
+        found.append(Change(what="runs on", was="not recorded", becomes=runs_on, kind="changed"))
     return tuple(found)
 
 

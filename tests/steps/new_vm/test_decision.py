@@ -534,6 +534,11 @@ def test_attributes_and_tags_come_back_where_they_exist() -> None:
     assert change(found, "tag env/old").why == "the vCenter has no such tag"
 
 
+def test_where_the_old_vm_ran_is_said_to_be_not_recorded() -> None:
+    where = change(decided(saved()), "runs on")
+    assert (where.kind, where.was) == ("changed", "not recorded")
+
+
 def test_tracking_is_switched_on_again_if_it_was() -> None:
     found = decided(saved(changeTrackingEnabled=True))
     assert found.machine is not None
