@@ -28,6 +28,10 @@ class Delivered(Model):
     """The point: VM/POINT"""
     size: int = 0
     """Bytes of their disks, every block of which was compared"""
+    repository_host: str
+    """The job's name of the host that the restore point is on"""
+    vm_files: str
+    """Absolute path there of the VM's saved configuration and NVRAM"""
 
 
 class FinalizeRestoreIn(JobModel):
@@ -68,10 +72,11 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
         return _delivered(targets)
 
     def report(self, out: Delivered) -> StepReport:
-        made = (
+        made = [
             Statement(about="made", text=f"{path} on {out.host} is restored from {out.point}.")
             for path in out.files
-        )
+        ]
+        beside = f"The VM's configuration and NVRAM are in {out.vm_files} on {out.repository_host}."
         result = Result(
             act="restore",
             subject=out.source or out.point,
@@ -84,7 +89,7 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
             bytes=out.size,
             lists={"points": (out.source or out.point,)},
         )
-        return StepReport(statements=tuple(made), result=result)
+        return StepReport(statements=(*made, Statement(about="noted", text=beside)), result=result)
 
 
 def _targets(inputs: FinalizeRestoreIn) -> tuple[Target, ...]:
@@ -104,16 +109,15 @@ def _deliver(ctx: Context, target: Target) -> None:
         raise TargetExistsError(target.final, host.name) from error
 
 
-def _source(target: Target) -> str:
-    point = posixpath.dirname(target.disk.image.path)
-    return f"{layout.slug_of(posixpath.dirname(point))}/{target.disk.point}"
-
-
 def _delivered(targets: tuple[Target, ...]) -> Delivered:
+    disk = targets[0].disk
+    point = posixpath.dirname(disk.image.path)
     return Delivered(
-        point=targets[0].disk.point,
+        point=disk.point,
         host=targets[0].image.host,
         files=tuple(target.final for target in targets),
-        source=_source(targets[0]),
+        source=f"{layout.slug_of(posixpath.dirname(point))}/{disk.point}",
         size=sum(target.disk.capacity for target in targets),
+        repository_host=disk.image.host,
+        vm_files=posixpath.join(point, layout.VM_FILES),
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import Annotated
 
 from runner.base.errors import DifferenceError
 from runner.base.model import JobModel, SectionName
-from runner.events.step_report import Alarm, Statement, StepReport
+from runner.events.step_report import Alarm, StepReport
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
@@ -15,7 +14,7 @@ from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.points import stored
 from steps.qemu import img
-from steps.repository import layout, lookup
+from steps.repository import lookup
 from steps.repository.section import locate
 from steps.values.stored_point import StoredPoint
 
@@ -87,8 +86,6 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         return Preflight(settings=settings, notes=() if out is None else out.notes)
 
     def report(self, out: StoredPoint) -> StepReport:
-        config = posixpath.join(out.path, layout.VM_FILES)
-        kept = f"The configuration and NVRAM of {out.vm} are in {config} on {out.host}."
         alarm = None
         if out.doubts:
             # That somebody accepted it makes it no better: the exit code shows it to later users of the
@@ -99,7 +96,7 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
                 exit_code=DifferenceError.exit_code,
                 brief="from a point that is not trusted",
             )
-        return StepReport(statements=(Statement(about="noted", text=kept),), alarm=alarm)
+        return StepReport(alarm=alarm)
 
 
 def _open(host: Host, root: str, path: str, inputs: OpenPointIn) -> StoredPoint:

@@ -99,6 +99,8 @@ def test_a_restore_onto_a_file_that_is_there_goes_on_once_it_may_replace_it(
     typed = f"sendense restore {site.job('vm')} {points[0].point} --to {place} --format raw --state {site.state}"
     assert f"fix that first, then: {typed}\n" in "".join(capsys.readouterr().err.splitlines(keepends=True))
     assert sendense(site, *words, "--overwrite") == 0
+    where = f"The VM's configuration and NVRAM are in {points[0].point / 'vm'} on store."
+    assert where in " ".join("".join(capsys.readouterr()).split())
     assert filecmp.cmp(restored(place, 2001, "raw"), points[0].disks[2001], shallow=False)
     (job,) = (site.state / ".commands").glob("restore-*.yaml")
     assert JobState(LocalHost(), str(site.state), job.stem).runs().unfinished is None
