@@ -109,7 +109,7 @@ class CheckVmDisk(Step[CheckVmDiskIn, CheckVmDiskLive, VmDiskChecked]):
         )
 
     def report(self, out: VmDiskChecked) -> StepReport:
-        how = {"vddk": "with VDDK", "https": "over HTTPS", "export": "under an export lease"}[out.read_by]
+        how = vm_disk.IN_WORDS[out.read_by]
         holes = out.blocks - out.read
         never = f" ({counted(holes, 'block')} of them were never written, says vSphere)" if holes else ""
         said = (
@@ -130,7 +130,7 @@ def _compare(ctx: Context, inputs: CheckVmDiskIn, view: VmDiskServing) -> Compar
         ctx.progress(f"disk {disk.key}", "verify", **asdict(now))
 
     with receive_digests(ctx.host(disk.image.host), disk, ctx.scratch / "digests") as digests:
-        if view.transport == "export":
+        if view.transport == vm_disk.EXPORT:
             client = vcenter(ctx, vm.vcenter)
             seen, _ = vm_disk.look(client, vm, vm.disk(disk.key))
             return compare_exported(ctx, client, vm, seen.place, digests, name, tell)

@@ -73,30 +73,19 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
     )
 
     def run(self, ctx: Context, inputs: OpenVmDiskIn, live: Empty) -> VmDiskServing:
-        client, host = vcenter(ctx, inputs.vm.vcenter), ctx.host(inputs.host)
-        disk = inputs.vm.disk(inputs.disk.key)
-        seen, found = vm_disk.look(client, inputs.vm, disk)
-        way = _choose(ctx, client, inputs, found.why_not_flat)
-        if inputs.mode == "write":
-            vm_disk.refuse_unmarked(ctx, inputs.vm, seen)
-        serving = VmDiskServing(
-            vm=inputs.vm.moref,
-            disk_key=disk.key,
-            file=disk.file,
-            capacity=disk.capacity,
-            transport=EXPORT if way is None else way.transport,
-            uris=(),
-            read_only=inputs.mode == "read",
-            extents=False,
-            content_id=seen.content_id,
+        client, vm, key = vcenter(ctx, inputs.vm.vcenter), inputs.vm, inputs.disk.key
+        looked = vm_disk.look(client, vm, vm.disk(key))
+        return vm_disk.serve(
+            ctx,
+            ctx.host(inputs.host),
+            vm,
+            key,
+            looked,
+            _choose(ctx, client, inputs, looked[1].why_not_flat),
+            inputs.vddk,
+            written=inputs.mode == "write",
+            connections=inputs.connections,
         )
-        if way is None:
-            return serving
-        file = vm_disk.of_vm(inputs.vm, disk.key, found, written=inputs.mode == "write")
-        server, uris = choice.open_server(
-            ctx, host, client, file, way, options=inputs.vddk, connections=inputs.connections
-        )
-        return serving.model_copy(update={"uris": uris, "extents": way.extents, "wire": server.wire})
 
     def preflight(
         self, ctx: Context | None, known: Known[OpenVmDiskIn, VmDiskServing]
@@ -107,8 +96,9 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
             told = dict(known.told)
             if told.get("mode") == "write":
                 told["transport"] = "vddk"
-            early = () if told.get("transport") in ("auto", EXPORT) else choice.observed_early(ctx, told)
-            return Preflight(observations=early)
+            if told.get("transport") in ("auto", vm_disk.EXPORT):
+                return Preflight()
+            return Preflight(observations=choice.observed_early(ctx, told))
         inputs = known.inputs
         subject = f"disk {inputs.disk.key}"
         looked_at = f"how it can be {'written' if inputs.mode == 'write' else 'read back'}"
@@ -120,28 +110,19 @@ class OpenVmDisk(Step[OpenVmDiskIn, Empty, VmDiskServing]):
 
     def report(self, out: VmDiskServing) -> StepReport:
         done = "read back" if out.read_only else "written"
-        how = {"vddk": "with VDDK", "https": "over HTTPS", EXPORT: "under an export lease"}[out.transport]
+        how = vm_disk.IN_WORDS[out.transport]
         text = f"Disk {out.disk_key} of VM {out.vm} was {done} {how}, in {out.file}."
         return StepReport(statements=(Statement(about="how", text=text),))
 
 
-EXPORT: Literal["export"] = "export"
-
-
 def _choose(ctx: Context, client: Client, inputs: OpenVmDiskIn, why_not_flat: str) -> Choice | None:
     """None: by an export lease. Raises NoTransport."""
-    name = f"disk {inputs.disk.key} of VM {inputs.vm.name}"
-    host = ctx.host(inputs.host)
+    name, host = vm_disk.called(inputs.vm, inputs.disk.key), ctx.host(inputs.host)
     if inputs.mode == "write":
         if inputs.transport not in ("auto", "vddk"):
             raise NoTransport(f"{name} cannot be written by `transport: {inputs.transport}`: it takes `vddk`")
-        if not set(inputs.vddk.transports) - {"san"}:
-            raise NoTransport(
-                f"{name} cannot be written over `san` alone: VDDK writes so only below a snapshot, and "
-                "not on every datastore; name `nbdssl`, `nbd` or `hotadd` in its transports too"
-            )
-        return choice.choose(ctx, host, "vddk", inputs.vddk, name, why_not_flat, "written")
-    if inputs.transport == EXPORT:
+        return vm_disk.way_to_write(ctx, host, inputs.vm, inputs.disk.key, inputs.vddk)
+    if inputs.transport == vm_disk.EXPORT:
         return None
     try:
         return choice.choose(ctx, host, inputs.transport, inputs.vddk, name, why_not_flat)

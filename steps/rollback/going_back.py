@@ -16,7 +16,7 @@ from steps.points.stored import receive_digests
 from steps.repository import manifest
 from steps.rollback.logs import DiskLogs
 from steps.rollback.rewriting import How, Work, rewrite
-from steps.source import choice, vm_disk
+from steps.source import vm_disk
 from steps.source.disk_file import vm_disk_name
 from steps.source.nbdkit_vddk import VddkOptions
 from steps.values.created_vm import MarkedVm
@@ -89,25 +89,10 @@ def go_back(
 
 
 def _open(ctx: Context, vm: MarkedVm, key: int, host_name: str, options: VddkOptions) -> VmDiskServing:
-    client, host = vcenter(ctx, vm.vcenter), ctx.host(host_name)
-    disk = vm.disk(key)
-    seen, found = vm_disk.look(client, vm, disk)
-    vm_disk.refuse_unmarked(ctx, vm, seen)
-    name = f"disk {key} of VM {vm.name}"
-    way = choice.choose(ctx, host, "vddk", options, name, found.why_not_flat)
-    file = vm_disk.of_vm(vm, key, found, written=True)
-    server, uris = choice.open_server(ctx, host, client, file, way, options=options, connections=1)
-    return VmDiskServing(
-        vm=vm.moref,
-        disk_key=key,
-        file=disk.file,
-        capacity=disk.capacity,
-        transport=way.transport,
-        uris=uris,
-        read_only=False,
-        extents=way.extents,
-        wire=server.wire,
-    )
+    host = ctx.host(host_name)
+    looked = vm_disk.look(vcenter(ctx, vm.vcenter), vm, vm.disk(key))
+    way = vm_disk.way_to_write(ctx, host, vm, key, options)
+    return vm_disk.serve(ctx, host, vm, key, looked, way, options, written=True)
 
 
 def _compare(ctx: Context, vm: MarkedVm, present: StoredDisk, view: VmDiskServing) -> None:

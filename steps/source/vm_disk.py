@@ -1,16 +1,29 @@
-"""The disk of a VM that carries a mark, looked at before it is opened: whether it is still the one that was
-meant, and may be written to."""
+"""The disk of a VM that carries a mark: whether it is still the one that was meant and may be written to, and
+how it is served."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+from runner.hosts.host import Host
 from runner.step.context import Context
+from steps.source import choice
+from steps.source.choice import Choice, NoTransport
 from steps.source.disk_file import DiskFile, vm_disk_name
+from steps.source.nbdkit_vddk import VddkOptions
 from steps.values.created_vm import CreatedDisk, MarkedVm
+from steps.values.vm_disk import VmDiskServing
 from steps.vsphere import attached, marks
 from steps.vsphere.attached import Attached, NotReady
 from steps.vsphere.client import Client, vcenter
 from steps.vsphere.errors import Gone
 from steps.vsphere.inventory import FrozenDisk
+
+EXPORT: Literal["export"] = "export"
+"""How a disk is read that nothing serves: by an export lease."""
+
+IN_WORDS = {"vddk": "with VDDK", "https": "over HTTPS", EXPORT: "under an export lease"}
+"""Of the transports of a `VmDiskServing`."""
 
 
 def look(client: Client, vm: MarkedVm, disk: CreatedDisk) -> tuple[Attached, FrozenDisk]:
@@ -19,7 +32,60 @@ def look(client: Client, vm: MarkedVm, disk: CreatedDisk) -> tuple[Attached, Fro
     return seen, _expect(vm, disk, seen)
 
 
-def refuse_unmarked(ctx: Context, vm: MarkedVm, seen: Attached) -> None:
+def way_to_write(ctx: Context, host: Host, vm: MarkedVm, key: int, options: VddkOptions) -> Choice:
+    """Raises NoTransport."""
+    name = called(vm, key)
+    if not set(options.transports) - {"san"}:
+        raise NoTransport(
+            f"{name} cannot be written over `san` alone: VDDK writes so only below a snapshot, and "
+            "not on every datastore; name `nbdssl`, `nbd` or `hotadd` in its transports too"
+        )
+    return choice.choose(ctx, host, "vddk", options, name, "", "written")
+
+
+def called(vm: MarkedVm, key: int) -> str:
+    """In messages."""
+    return f"disk {key} of VM {vm.name}"
+
+
+def serve(
+    ctx: Context,
+    host: Host,
+    vm: MarkedVm,
+    key: int,
+    looked: tuple[Attached, FrozenDisk],
+    way: Choice | None,
+    options: VddkOptions,
+    *,
+    written: bool,
+    connections: int = 1,
+) -> VmDiskServing:
+    """The disk with that key in the restore point, as it was `looked` at; served until `ctx` is closed, or
+    not at all where an export lease reads it (`way` is None). Raises NotReady for a disk that is to be
+    written, of a VM without this run's mark, and what `choice.open_server` does."""
+    seen, found = looked
+    if written:
+        _refuse_unmarked(ctx, vm, seen)
+    disk = vm.disk(key)
+    serving = VmDiskServing(
+        vm=vm.moref,
+        disk_key=key,
+        file=disk.file,
+        capacity=disk.capacity,
+        transport=EXPORT if way is None else way.transport,
+        uris=(),
+        read_only=not written,
+        extents=False,
+        content_id=seen.content_id,
+    )
+    if way is None:
+        return serving
+    client, file = vcenter(ctx, vm.vcenter), of_vm(vm, key, found, written=written)
+    server, uris = choice.open_server(ctx, host, client, file, way, options=options, connections=connections)
+    return serving.model_copy(update={"uris": uris, "extents": way.extents, "wire": server.wire})
+
+
+def _refuse_unmarked(ctx: Context, vm: MarkedVm, seen: Attached) -> None:
     """Raises NotReady unless the VM has this run's mark."""
     mark = marks.read_mark(seen.mark)
     if mark is None or mark.run != ctx.run.id:
