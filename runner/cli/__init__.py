@@ -3,6 +3,7 @@ found by the entry points `sendense.commands`."""
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 import traceback
@@ -127,8 +128,9 @@ def end_with(work: Callable[[], object], answers: Callable[[], bool] = lambda: F
     process.make_private()
     with Outputs() as outputs:
         code = outputs.exit_code(_called(work), answers=answers())
-    # Else Python looks through all objects once more before it ends, for 25 ms of each pass.
-    gc.freeze()
+    # Else Python looks through all objects once more before it ends, for 25 ms of each pass. Not here already: whoever
+    # calls this and goes on, such as a test, would keep for good what it has at hand now.
+    atexit.register(gc.freeze)
     sys.exit(code)
 
 

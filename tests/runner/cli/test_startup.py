@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from runner.cli import COMMANDS, cli
+from runner.cli import COMMANDS, cli, main
 from runner.hosts.local import LocalHost
 from steps.repository import marker
 
@@ -131,6 +132,13 @@ def test_modules_are_not_searched_for_garbage(words: list[str]) -> None:
     argv = [sys.executable, "-c", SHOWS_GARBAGE, *words]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert sum(int(line) for line in done.stderr.splitlines() if line.isdigit()) < 1000
+
+
+def test_a_process_that_calls_it_and_goes_on_has_its_garbage_searched_all_the_same() -> None:
+    before = gc.get_freeze_count()
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert gc.get_freeze_count() == before
 
 
 @pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
