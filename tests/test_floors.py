@@ -40,13 +40,17 @@ MAY_SEE: dict[str, str] = {
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
-    "steps/new_vm": "runner/base runner/hosts runner/step vsphere repository values",
+    "steps/saved_vm": "runner/base vsphere",
+    "steps/new_vm": "runner/base runner/hosts runner/step vsphere repository values saved_vm",
+    "steps/machine": "runner/base vsphere values saved_vm",
+    "steps/boot": "runner/base runner/hosts runner/step qemu values machine",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy stream values nbd points source incremental new_vm",
+    "vsphere repository qemu copy stream values nbd points source incremental saved_vm new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy values nbd points source incremental",
+    "steps/drill": "runner/base runner/hosts runner/events runner/step repository qemu values nbd points saved_vm machine boot",
     "steps/certify": "runner/base vsphere stream new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values readback points source",
@@ -60,7 +64,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "vsphere repository qemu guest values nbd source vm points backup restore rollback maintain certify coverage notices metrics lab "
+    "vsphere repository qemu guest values nbd source vm points backup restore rollback drill maintain certify saved_vm machine boot coverage notices metrics lab "
     "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""
@@ -81,6 +85,7 @@ LIVES_IN = {
     "tenacity": "runner/base/waiting.py",
     "blake3": "steps/copy/",
     "isal": "steps/stream/",
+    "qemu": "steps/boot/monitor.py",
     "apprise": "steps/notices/apprise_process.py",
     "prometheus_client": "steps/metrics/textfile.py",
     "distributed": "runner/sets/dask/",
@@ -242,7 +247,7 @@ def modules_of(path: Path) -> set[Path]:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_no_step_imports_another_one(path: Path):
-    if path.parent.name not in ("backup", "restore", "rollback", "maintain"):
+    if path.parent.name not in ("backup", "restore", "rollback", "drill", "maintain"):
         return
     steps = {step.with_suffix("").as_posix() for step in MODULES if is_step(step)} - {path.with_suffix("").as_posix()}
     for module in imports(path):
@@ -252,7 +257,7 @@ def test_no_step_imports_another_one(path: Path):
 def is_step(path: Path) -> bool:
     """Whether the registered class of a step is defined there."""
     text = (ROOT / path).read_text()
-    return path.parent.name in ("backup", "restore", "rollback", "maintain") and "(Step[" in text
+    return path.parent.name in ("backup", "restore", "rollback", "drill", "maintain") and "(Step[" in text
 
 
 @pytest.mark.parametrize("room", MAY_SEE)

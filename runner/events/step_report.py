@@ -77,6 +77,15 @@ class Command(Model):
     """For reports only: one a disk."""
 
 
+class Picture(Model):
+    """For reports that can show one."""
+
+    caption: str
+    """A sentence without a full stop."""
+    file: str
+    """Path of a PNG on this machine, beside the run's events; a report that does not find it says so."""
+
+
 class Alarm(Model):
     """The work is done and good, and all the same something was found that somebody must look at: the run
     ends with `exit_code`, not 0, and `text`, a sentence without a full stop, which names all that it is
@@ -97,6 +106,7 @@ class StepReport(Model):
     rows: tuple[Row, ...] = ()
     statements: tuple[Statement, ...] = ()
     commands: tuple[Command, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     alarm: Alarm | None = None
     result: Result | None = None
 

@@ -10,8 +10,8 @@ from runner.base.units import human_bytes
 from steps.new_vm import cards, devices, disks, firmware, identity, settings, versions
 from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement, store
-from steps.new_vm.saved import Saved
 from steps.new_vm.saved_inventory import SavedInventory
+from steps.saved_vm.configuration import Saved
 from steps.values.stored_point import StoredDisk
 from steps.vsphere.names import unescape
 from steps.vsphere.taken import Taken

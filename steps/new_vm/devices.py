@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 
 from pydantic import JsonValue
 
-from steps.new_vm.saved import Device, Json, Saved, number, part, text
+from steps.saved_vm.configuration import Device, Json, Saved, number, part, text
 from steps.vsphere.vm_spec import OWN_CONTROLLERS, Change, NewDevice
 
 SCSI = (

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from runner.base.units import human_bytes
 from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement, store
-from steps.new_vm.saved import Device, Saved, datastore_of, number, text
+from steps.saved_vm.configuration import Device, Saved, datastore_of, number, text
 from steps.values.stored_point import StoredDisk
 from steps.vsphere.names import unescape
 from steps.vsphere.vm_spec import OWN_CONTROLLERS, Change, NewDevice, NewDisk

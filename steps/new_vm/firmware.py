@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 from steps.new_vm import devices
 from steps.new_vm.options import NewVmOptions
-from steps.new_vm.saved import Json, Saved, number, part, parts, text
+from steps.saved_vm.configuration import Json, Saved, number, part, parts, text
 from steps.vsphere.vm_spec import Boot, Change, NewDevice, NewDisk
 
 TPM_LOST = (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from steps.new_vm.placement import listed
-from steps.new_vm.saved import Device, text
+from steps.saved_vm.configuration import Device, text
 from steps.vsphere.taken import Taken
 from steps.vsphere.vm_spec import Change
 

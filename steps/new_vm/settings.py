@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from runner.base.units import MiB, human_bytes
 from steps.new_vm.devices import some
-from steps.new_vm.saved import Json, Saved, number, part, text
+from steps.saved_vm.configuration import Json, Saved, number, part, text
 from steps.vsphere.vm_spec import Change
 
 _AS_SAVED = (

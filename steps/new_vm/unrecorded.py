@@ -6,7 +6,7 @@ from __future__ import annotations
 from runner.base.errors import StateError
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.new_vm.saved import Saved, parse
+from steps.saved_vm.configuration import Saved, parse
 from steps.values.planned_vm import PlannedVm
 from steps.vsphere.vm_spec import Unrecorded
 

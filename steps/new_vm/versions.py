@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from steps.new_vm.saved import Saved, part, text
+from steps.saved_vm.configuration import Saved, part, text
 from steps.vsphere.vm_spec import Change, NewDevice, NewDisk
 
 _NUMBER = re.compile(r"vmx-(\d+)")

@@ -7,6 +7,8 @@ was read; also
                      what a backup came upon that was to be built on it
 against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
 protected.json       until when nothing here may delete it, and why
+drilled.json         what came of booting it, the last time; with drilled.png, the console then, and
+drilled-serial.log
 
 Neither of the two comparisons says anything of what the other found: a block can rot after it was read
 rightly, and the digests of what was read wrongly match what was written.
@@ -32,6 +34,9 @@ SUSPECT = "suspect.json"
 VERIFIED = "verified.json"
 AGAINST_SOURCE = "against-source.json"
 PROTECTED = "protected.json"
+DRILLED = "drilled.json"
+DRILL_PICTURE = "drilled.png"
+DRILL_SERIAL_LOG = "drilled-serial.log"
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -177,6 +182,40 @@ class Protection(Recorded):
     at: UtcTime
 
 
+class Seen(Recorded):
+    """One thing that a drill expected of the guest."""
+
+    expected: str
+    """In words."""
+    seen: str | None
+    """What was seen; None: nothing by then."""
+
+
+class Drill(Recorded):
+    """The point was booted, or was to be."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    at: UtcTime
+    """When it was begun."""
+    verdict: Literal["passed", "undecided", "failed"]
+    why: str
+    """In a sentence, without a full stop."""
+    evidence: tuple[Seen, ...] = ()
+    accelerator: Literal["kvm", "tcg"]
+    firmware: str
+    qemu: str
+    """Its version."""
+    seconds: Annotated[float, Field(ge=0)]
+    changes: tuple[str, ...] = ()
+    """What was otherwise than the VM had it, in sentences."""
+    run: str
+    """Whose it was."""
+    passed_at: UtcTime | None = None
+    """When the point passed a drill, the last time; None: never."""
+    picture: Literal["drilled.png"] | None = None
+    serial_log: Literal["drilled-serial.log"] | None = None
+
+
 class Marks(Model):
     """All of one point; None for what it has not."""
 
@@ -184,16 +223,18 @@ class Marks(Model):
     verified: Verification | None = None
     against_source: Comparison | None = None
     protected: Protection | None = None
+    drilled: Drill | None = None
 
 
-Mark = Suspect | Verification | Comparison | Protection
+Mark = Suspect | Verification | Comparison | Protection | Drill
 NAMES: dict[type[Mark], str] = {
     Suspect: SUSPECT,
     Verification: VERIFIED,
     Comparison: AGAINST_SOURCE,
     Protection: PROTECTED,
+    Drill: DRILLED,
 }
-_Mark = TypeVar("_Mark", Suspect, Verification, Comparison, Protection)
+_Mark = TypeVar("_Mark", Suspect, Verification, Comparison, Protection, Drill)
 
 
 def read(host: Host, point: str) -> Marks:
@@ -215,6 +256,7 @@ def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) 
         verified=mark(Verification),
         against_source=mark(Comparison),
         protected=mark(Protection),
+        drilled=mark(Drill),
     )
 
 

@@ -19,9 +19,9 @@ from steps.new_vm import decision, placement, saved_inventory, unrecorded
 from steps.new_vm.decision import Decided, Destination, Point
 from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement
-from steps.new_vm.saved import Saved
 from steps.repository import layout, manifest
 from steps.repository.manifest import Manifest
+from steps.saved_vm.configuration import Saved
 from steps.values.planned_vm import PlannedDisk, PlannedVm
 from steps.values.stored_point import StoredPoint
 from steps.vsphere import privileges, restore_privileges, taken, targets_tree

@@ -11,8 +11,8 @@ from runner.base.units import GiB, KiB
 from steps.new_vm.decision import Decided, Destination, Point, decide
 from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement
-from steps.new_vm.saved import Saved
 from steps.new_vm.saved_inventory import SavedInventory
+from steps.saved_vm.configuration import Saved
 from steps.vsphere.configuration import as_json
 from steps.vsphere.targets import Cluster, Folder, Host, Net, Pool, Store
 from steps.vsphere.vm_inventory import VmInventory

@@ -1,0 +1,1 @@
+"""What a point saved of its VM beside its disks: the configuration that vSphere told."""
