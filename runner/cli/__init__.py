@@ -129,7 +129,7 @@ def end_with(work: Callable[[], object], answers: Callable[[], bool] = lambda: F
     with Outputs() as outputs:
         code = outputs.exit_code(_called(work), answers=answers())
     # Else Python looks through all objects once more before it ends, for 25 ms of each pass. Not now already:
-    # whoever calls this and goes on, such as a test, would keep for good what it has at hand.
+    # a caller that goes on, such as a test, would keep for good what it has at hand.
     atexit.register(gc.freeze)
     sys.exit(code)
 
