@@ -184,10 +184,12 @@ class Host(Protocol):
     def free_bytes(self, path: str) -> int:
         """Free for us on the file system of `path`, which exists."""
 
-    def tempdir(self, room: int = 0) -> AbstractContextManager[str]:
+    def tempdir(self, room: int = 0, *, on_disk: bool = False) -> AbstractContextManager[str]:
         """A 0700 directory for sockets and password files, removed at the end. Its path has 40 bytes at most,
         since a unix socket's may have no more than 107. One for `room` bytes of content is in memory where
-        that has so much free, else in the host's TMPDIR; raises HostError if neither has."""
+        that has so much free, else in the host's TMPDIR or /tmp; `on_disk`, for what is too much for memory:
+        in TMPDIR, /tmp or /var/tmp, never in one that is a tmpfs. Raises NoRoomError if none has so much;
+        nothing is reserved."""
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         """`flock` on `path`, taken without waiting; the file then says `holder`, and `token` (one word) also

@@ -153,8 +153,8 @@ class LocalHost:
             found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
 
-    def tempdir(self, room: int = 0) -> AbstractContextManager[str]:
-        return process.temporary_directory(self.name, self.mark, self._stop, room)
+    def tempdir(self, room: int = 0, *, on_disk: bool = False) -> AbstractContextManager[str]:
+        return process.temporary_directory(self.name, self.mark, self._stop, room, on_disk=on_disk)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         with self._translate_os_errors(path):

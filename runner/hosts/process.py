@@ -101,10 +101,15 @@ def start(
 
 
 def temporary_directory(
-    host: str = LOCAL, mark: str = "", stop: threading.Event = NEVER, room: int = 0
+    host: str = LOCAL,
+    mark: str = "",
+    stop: threading.Event = NEVER,
+    room: int = 0,
+    *,
+    on_disk: bool = False,
 ) -> AbstractContextManager[str]:
     """See `runner.hosts.supervisor.kept_directory`."""
-    return kept_directory(host, PipeWire, mark, stop=stop, room=room)
+    return kept_directory(host, PipeWire, mark, stop=stop, room=room, on_disk=on_disk)
 
 
 def environment() -> dict[str, str]:

@@ -229,22 +229,23 @@ def kept_directory(
     cut_off: Callable[[str], None] = lambda directory: None,
     stop: threading.Event = NEVER,
     room: int = 0,
+    *,
+    on_disk: bool = False,
 ) -> Iterator[str]:
     """A new 0700 directory, removed at the end, also at the end of this process by SIGKILL: the shell that
     made it removes it when its standard input closes. `start` starts a command line on a wire; `cut_off` is
-    told the directory if the wire broke: its keeper may be dead. `room` as for `Host.tempdir`. Raises
-    CommandError, HostError where there is no room, Interrupted if `stop` comes before it was made."""
+    told the directory if the wire broke: its keeper may be dead. `room` and `on_disk` as for `Host.tempdir`.
+    Raises CommandError, NoRoomError, Interrupted if `stop` comes before it was made."""
     if stop.is_set():
         raise Interrupted
-    argv = _KEEP_DIRECTORY.argv(str(room), name=mark or "directory")
+    argv = _KEEP_DIRECTORY.argv(str(room), "disk" if on_disk else "", name=mark or "directory")
     wire = start(argv)
     try:
         try:
             directory, _ = first_line(host, argv, wire, stop)
         except CommandError as error:
             if error.exit_code_seen == _NO_ROOM:
-                places = "/dev/shm, TMPDIR and /tmp"
-                raise NoRoomError(f"{host} has no {human_bytes(room)} free in {places}") from None
+                raise NoRoomError(_no_room(host, room, error.stderr, on_disk=on_disk)) from None
             raise
         # Absolute, where mktemp's complaint begins with its name and has the template in it.
         if not (directory.startswith("/") and "/sd-" in directory):
@@ -264,6 +265,17 @@ def kept_directory(
         raise CommandError(
             host, ("rm", "-r", "/tmp/sd-…"), code, "a temporary directory could not be removed"
         )
+
+
+def _no_room(host: str, room: int, said: str, *, on_disk: bool) -> str:
+    """`said`: by ``keep-directory.sh``, of each place that it looked at."""
+    whats = {"memory": "is in memory", "closed": "is no directory that we may write to"}
+    places = []
+    for place in dict.fromkeys(filter(None, said.split(";"))):
+        free, _, path = place.partition(" ")
+        places.append(f"{path} {whats.get(free) or f'has {human_bytes(int(free))}'}")
+    lack = f"{host} has no {human_bytes(room)} free{' on disk' if on_disk else ''}"
+    return f"{lack} for temporary files: {', '.join(places)}; TMPDIR there can name a place with more"
 
 
 def first_line(

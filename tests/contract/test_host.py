@@ -26,6 +26,7 @@ from runner.hosts.files import NoSpaceError, is_temporary
 from runner.hosts.held_lock import HeldLock, holder_of
 from runner.hosts.host import LARGEST_RECORD, Host, Lock
 from runner.hosts.regular_file import NotAFileError, TooLargeError
+from runner.hosts.supervisor import NoRoomError
 from steps.lab.sshd import Sshd
 from tests.eventually import eventually, is_gone
 from tests.sshd import (
@@ -368,7 +369,17 @@ def test_a_temporary_directory_for_content_is_in_memory_where_there_is_room(host
     with host.tempdir(room=MiB) as directory:
         assert directory.startswith("/dev/shm/")
     assert not host.exists(directory)
-    with pytest.raises(HostError, match=r"has no .* free in /dev/shm, TMPDIR and /tmp"), host.tempdir(room=2**62):
+    with pytest.raises(NoRoomError, match=r"has no .* free for temporary files: /dev/shm has "), host.tempdir(2**62):
+        pass
+
+
+def test_a_temporary_directory_on_disk_is_never_in_memory(host: Host) -> None:
+    with host.tempdir(room=MiB, on_disk=True) as directory:
+        kind = host.run(("stat", "-f", "-c", "%T", directory)).stdout
+        assert kind.strip() not in (b"tmpfs", b"ramfs")
+    assert not host.exists(directory)
+    lack = r"has no .* free on disk for temporary files: /tmp has .*, /var/tmp has .*; TMPDIR there"
+    with pytest.raises(NoRoomError, match=lack), host.tempdir(room=2**62, on_disk=True):
         pass
 
 

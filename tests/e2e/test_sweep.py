@@ -237,11 +237,12 @@ def test_only_who_has_the_jobs_lock_ends_what_the_run_left_since_it_may_be_alive
         left.wait(10)
 
 
-def test_a_temporary_directory_outlives_a_power_cut_and_not_the_next_look(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm", "/var/tmp"])
+def test_a_temporary_directory_outlives_a_power_cut_and_not_the_next_look(place: str) -> None:
     """The shell that keeps it is killed with everything else, and a password may be in it."""
     host = LocalHost()
     with host.tempdir() as alive:
-        dead = Path("/tmp/sd-" + os.urandom(4).hex())
+        dead = Path(f"{place}/sd-{os.urandom(4).hex()}")
         shutil.copytree(alive, dead)
         (dead / "password").write_text("geheim")
         space, gone = Path("/proc/self/ns/pid").readlink(), own()

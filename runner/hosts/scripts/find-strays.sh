@@ -35,8 +35,8 @@ for file in $(grep -lzs '^sendense:' /proc/[0-9]*/cmdline); do
 done
 space=$(readlink /proc/self/ns/pid)
 tmpdir=${TMPDIR:-/tmp}
-[ "$tmpdir" != /tmp ] || tmpdir=
-for directory in /tmp/sd-* /dev/shm/sd-* ${tmpdir:+"$tmpdir"/sd-*}; do
+case $tmpdir in /tmp | /var/tmp) tmpdir= ;; esac
+for directory in /tmp/sd-* /dev/shm/sd-* /var/tmp/sd-* ${tmpdir:+"$tmpdir"/sd-*}; do
     { [ -d "$directory" ] && [ ! -L "$directory" ] && [ -O "$directory" ]; } || continue
     mark=
     if [ -f "$directory/.owner" ]; then

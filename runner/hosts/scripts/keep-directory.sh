@@ -3,9 +3,11 @@
 # goes with us, however we end. $0 is the mark of the run that it belongs to.
 #
 #   $1   bytes that are to be free there: then it is in memory if that has them, else in TMPDIR, else in /tmp
+#   $2   "disk": then it is in the first of TMPDIR, /tmp and /var/tmp that is not in memory and has them
 #
-# Exits with 0 once it is removed, else with 1 and what keeps it from being made or removed; 28 if there is no
-# room.
+# Exits with 0 once it is removed, else with 1 and what keeps it from being made or removed; with 28 if there is
+# no room, and then says what each place has instead: "FREE PLACE;", FREE in bytes, or "memory", or "closed" if
+# it is no directory that we may write to.
 . ./identity.sh
 umask 077
 reader=
@@ -18,18 +20,28 @@ end() {
 }
 trap '' HUP INT PIPE
 trap '[ -z "$directory" ] || end; exit' TERM
-# Whether $1 is a directory for us with $2 bytes free.
-has_room() {
-    [ -d "$1" ] && [ -w "$1" ] && free=$(stat -f -c '%a %S' "$1" 2>/dev/null) || return
-    [ "$((${free% *} * ${free#* }))" -ge "$2" ]
+# What a file of $1 may take there, in the words above; what is in memory counts if $2 is empty.
+free_in() {
+    { [ -d "$1" ] && [ -w "$1" ] && found=$(stat -f -c '%a %S %T' "$1" 2>/dev/null); } || { echo closed; return; }
+    # shellcheck disable=SC2086  # a list of words
+    set -- "$2" $found
+    case $1,$4 in
+        disk,tmpfs | disk,ramfs) echo memory ;;
+        *) echo "$(($2 * $3))" ;;
+    esac
 }
 directory=
 place=/tmp
 if [ "$1" -gt 0 ]; then
-    for place in /dev/shm "${TMPDIR:-/tmp}" /tmp -; do
-        if has_room "$place" "$1"; then break; fi
+    room=$1 kind=$2 seen=
+    set -- /dev/shm "${TMPDIR:-/tmp}" /tmp
+    [ "$kind" != disk ] || set -- "${TMPDIR:-/tmp}" /tmp /var/tmp
+    for place; do
+        free=$(free_in "$place" "$kind")
+        if [ "$free" -ge "$room" ] 2>/dev/null; then break; fi
+        seen="$seen$free $place;" place=
     done
-    [ "$place" != - ] || exit 28
+    [ -n "$place" ] || { printf %s "$seen"; exit 28; }
 fi
 directory=$(mktemp -d "$place/sd-XXXXXXXX") || exit
 # Who keeps it, and in which pid namespace that has its number: for a sweep after a power cut.

@@ -77,8 +77,8 @@ class SshHost(RemoteFiles):
         self._end_cut_off()
         return LeashedChild(argv, self.name, self._wire, self.mark, self._lost, self.stop)
 
-    def tempdir(self, room: int = 0) -> AbstractContextManager[str]:
-        return kept_directory(self.name, self._wire, self.mark, self._lost, self.stop, room)
+    def tempdir(self, room: int = 0, *, on_disk: bool = False) -> AbstractContextManager[str]:
+        return kept_directory(self.name, self._wire, self.mark, self._lost, self.stop, room, on_disk=on_disk)
 
     def lock(self, path: str, holder: str, token: str = "") -> Lock:
         return take_lock(self.name, self._wire, path, holder, token, self.mark)

@@ -6,16 +6,17 @@ import gc
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from runner.base.errors import CommandError
+from runner.base.units import KiB
 from runner.hosts import process
 from runner.hosts.script import load
-from runner.hosts.supervisor import LeashedChild, kept_directory, leash
+from runner.hosts.supervisor import LeashedChild, NoRoomError, kept_directory, leash
 from tests.eventually import children_of_ours, eventually, is_gone, open_descriptors
 
 pytestmark = pytest.mark.slow
@@ -113,15 +114,41 @@ def test_programs_of_the_administrator_are_found(monkeypatch: pytest.MonkeyPatch
     assert process.run(("sysctl", "--version"), ok=None).exit_code == 0 or shutil.which("sysctl") is None
 
 
-@pytest.mark.parametrize("room", ["nr_inodes=2", "size=4k"], ids=["for-no-directory", "for-no-name-in-it"])
-def test_a_temporary_directory_on_a_full_tmp_is_an_error_with_words(room: str) -> None:
-    script = f'mount -t tmpfs -o {room} tmpfs /tmp && head -c 4k </dev/zero >/tmp/ballast; exec "$@"'
+@pytest.fixture
+def after_mounting() -> Callable[[str], Callable[[Sequence[str]], process.PipeWire]]:
+    """Starts command lines after a script that may mount what it likes: nobody else sees it."""
     apart = ("unshare", "--map-root-user", "--mount")
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no user namespaces here, so no full file system can be mounted")
-    full = kept_directory("local", lambda argv: process.PipeWire((*apart, "sh", "-c", script, "sh", *argv)))
+        pytest.skip("no user namespaces here, so no other file system can be mounted")
+    return lambda script: lambda argv: process.PipeWire((*apart, "sh", "-c", f'{script}; exec "$@"', "sh", *argv))
+
+
+@pytest.mark.parametrize("room", ["nr_inodes=2", "size=4k"], ids=["for-no-directory", "for-no-name-in-it"])
+def test_a_temporary_directory_on_a_full_tmp_is_an_error_with_words(
+    room: str, after_mounting: Callable[[str], Callable[[Sequence[str]], process.PipeWire]]
+) -> None:
+    start = after_mounting(f"mount -t tmpfs -o {room} tmpfs /tmp && head -c 4k </dev/zero >/tmp/ballast")
+    full = kept_directory("local", start)
     with pytest.raises(CommandError, match=r"on local failed with exit code 1: .*(is it full|No space left)"), full:
         pass
+
+
+def test_a_temporary_directory_on_disk_is_in_var_tmp_where_tmp_is_in_memory(
+    after_mounting: Callable[[str], Callable[[Sequence[str]], process.PipeWire]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = after_mounting("mount -t tmpfs tmpfs /tmp")
+    with kept_directory("local", start, room=KiB, on_disk=True) as directory:
+        assert directory.startswith("/var/tmp/sd-")
+    assert not Path(directory).exists()
+    monkeypatch.setenv("TMPDIR", "/var/tmp/absent")
+    start = after_mounting("mount -t tmpfs tmpfs /tmp; mount -t tmpfs tmpfs /var/tmp")
+    lack = (
+        "local has no 1.0 KiB free on disk for temporary files: /var/tmp/absent is no directory that we may write to, "
+        "/tmp is in memory, /var/tmp is in memory; TMPDIR there can name a place with more"
+    )
+    with pytest.raises(NoRoomError) as caught, kept_directory("local", start, room=KiB, on_disk=True):
+        pass
+    assert caught.value.message == lack
 
 
 def test_a_temporary_directory_is_gone_even_if_we_fail() -> None:
