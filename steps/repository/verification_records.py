@@ -7,8 +7,8 @@ was read; also
                      what a backup came upon that was to be built on it
 against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
 protected.json       until when nothing here may delete it, and why
-drilled.json         what came of booting it, the last time; with drilled.png, the console then, and
-drilled-serial.log
+drilled.json         what came of booting it, the last time; beside it drilled.png, the console at the verdict,
+                     and drilled-serial.log, what its first serial port said, where there was any
 
 Neither of the two comparisons says anything of what the other found: a block can rot after it was read
 rightly, and the digests of what was read wrongly match what was written.
@@ -187,8 +187,12 @@ class Seen(Recorded):
 
     expected: str
     """In words."""
+    within: Annotated[float, Field(ge=0)]
+    """By when it was to be seen, in seconds since the start."""
     seen: str | None
     """What was seen; None: nothing by then."""
+    after: Annotated[float, Field(ge=0)] | None
+    """When, in seconds since the start."""
 
 
 class Drill(Recorded):
@@ -201,11 +205,20 @@ class Drill(Recorded):
     why: str
     """In a sentence, without a full stop."""
     evidence: tuple[Seen, ...] = ()
-    accelerator: Literal["kvm", "tcg"]
-    firmware: str
-    qemu: str
+    """Of each expectation."""
+    host: str
+    """The job's word for the machine that it was booted on."""
+    accelerator: Literal["kvm", "tcg"] | None
+    """None: it was not booted, and this and what follows is not known."""
+    accelerator_why: str = ""
+    """Why it was not KVM, in words."""
+    firmware: str = ""
+    qemu: str = ""
     """Its version."""
-    seconds: Annotated[float, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    """From the start to the verdict."""
+    written: Amount = 0
+    """Bytes that the guest wrote."""
     changes: tuple[str, ...] = ()
     """What was otherwise than the VM had it, in sentences."""
     run: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from runner.base.model import Duration, JobModel, Model, Size
-from runner.base.units import GiB
-from steps.vsphere.vm_spec import Change
+from runner.base.model import Duration, HostName, JobModel, Model, Size
+from runner.base.units import GiB, MiB
 
 Verdict = Literal["passed", "undecided", "failed"]
 """``passed``: all that was expected was seen. ``failed``: a boot failure that can be told. Else
@@ -58,12 +58,58 @@ class Expectation(JobModel):
 class MachineLimits(JobModel):
     """What a drill may take of its host."""
 
-    memory: Size = 2 * GiB
+    memory: Annotated[Size, Field(ge=64 * MiB)] = 2 * GiB
     """Of the guest at most; it gets what its VM had if that is less"""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """Of the guest at most"""
-    overlay: Size = 8 * GiB
+    overlay: Annotated[Size, Field(ge=64 * MiB)] = 8 * GiB
     """How much the guest may write, of all its disks together"""
+
+
+class DrillOptions(JobModel):
+    """How points are drilled: ``{expect: [{serial: "login:"}], host: lab1, limits: {memory: 4 GiB}}``"""
+
+    expect: tuple[Expectation, ...] = ()
+    """What must be seen, all of it, for a pass. Nothing: whatever is seen, it is no pass"""
+    within: Duration | None = None
+    """By when, since the start, for what says no `within` of its own; without it five minutes with KVM, and
+    twenty without"""
+    host: HostName | None = None
+    """Where it is booted; without it on the repository host if that has QEMU, else on this machine"""
+    limits: MachineLimits = MachineLimits()
+    """What it may take there"""
+    accelerator: AcceleratorChoice = "auto"
+    """`kvm`, `tcg` (QEMU alone, 10 to 50 times slower), or `auto`: KVM where a guest really runs with it"""
+    guest_address: str | None = None
+    """The guest's own static address, as `192.0.2.10/24`, for the ports that are expected; without it the
+    guest asks DHCP"""
+
+    @field_validator("guest_address")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                address = ipaddress.IPv4Interface(value)
+            except ValueError:
+                raise ValueError("write an IPv4 address with its prefix, such as 192.0.2.10/24") from None
+            if "/" not in value or not 1 <= address.network.prefixlen <= 30:
+                raise ValueError("write an IPv4 address with its prefix, such as 192.0.2.10/24")
+        return value
+
+    @property
+    def expected(self) -> tuple[Expectation, ...]:
+        """`expect`, each with its own `within` where any is told."""
+        return tuple(
+            one if one.within is not None else one.model_copy(update={"within": self.within})
+            for one in self.expect
+        )
+
+
+class DrillPolicy(DrillOptions):
+    """``{every: 7d, expect: [{serial: "login:"}]}``: when a backup's new point is drilled, and how."""
+
+    every: Duration = 0.0
+    """How old the VM's newest passed drill may become before a new point is drilled; 0: each is"""
 
 
 class Evidence(Model):
@@ -96,23 +142,23 @@ class Drilled(Model):
     """In a sentence, without a full stop"""
     evidence: tuple[Evidence, ...]
     """Of each expectation"""
-    accelerator: Accelerator
-    """What ran the guest's instructions"""
+    accelerator: Accelerator | None
+    """What ran the guest's instructions; None: it was not booted, and this and what follows is not known"""
     accelerator_why: str = ""
     """Why it was not KVM, in words"""
-    firmware: str
+    firmware: str = ""
     """``BIOS (SeaBIOS)``, ``EFI (OVMF), secure boot``"""
-    qemu: str
+    qemu: str = ""
     """Its version"""
-    seconds: float
+    seconds: float = 0.0
     """From the start to the verdict"""
-    written: int
+    written: int = 0
     """Bytes that the guest wrote"""
-    changes: tuple[Change, ...] = ()
-    """What was otherwise than the VM had it"""
-    not_tried: tuple[str, ...] = ()
-    """What the drill says nothing about, in sentences"""
+    changes: tuple[str, ...] = ()
+    """What was otherwise than the VM had it, in sentences"""
     picture: str | None = None
-    """Name of the PNG of the console; None if there is none"""
+    """Path of the PNG of the console, beside the manifest; None if there is none"""
     serial_log: str | None = None
-    """Name of the serial log; None if the guest said nothing there"""
+    """Path of the serial log, beside the manifest; None if the guest said nothing there"""
+    picture_here: str | None = None
+    """Path of a copy of the picture on the machine of the run, for its reports"""

@@ -22,6 +22,9 @@ MARKS = {
         disks=(verification_records.DiskCompared(key=2000, at=AT, blocks=9, compared=7, changed=2),)
     ),
     verification_records.PROTECTED: verification_records.Protection(until=AT, reason="audit 2025", at=AT),
+    verification_records.DRILLED: verification_records.Drill(
+        at=AT, verdict="passed", why="all was seen", host="hub", accelerator="tcg", run="r", passed_at=AT
+    ),
 }
 HARMS = {
     "truncated": lambda content: content[: len(content) // 2],
