@@ -7,8 +7,8 @@ was read; also
                      what a backup came upon that was to be built on it
 against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
 protected.json       until when nothing here may delete it, and why
-drilled.json         what came of booting it, the last time; beside it drilled.png, the console at the verdict,
-                     and drilled-serial.log, what its first serial port said, where there was any
+drilled.json         what came of booting it, the last time; beside it, where there was any, drilled.png (the
+                     console at the verdict) and drilled-serial.log (what its first serial port said)
 
 Neither of the two comparisons says anything of what the other found: a block can rot after it was read
 rightly, and the digests of what was read wrongly match what was written.
