@@ -154,7 +154,6 @@ class _Execution:
                 self._recorded.state.create(record)
             self._recorded.state.save_job(WrittenJob.of(workspace.job))
             run = workspace.run(record.model_copy(update=update), self._recorded.state)
-            workspace.world.attachments = self._directory
             self._tell_begin(run, said)
             try:
                 outcome = _within_limits(lambda: self._work(run))

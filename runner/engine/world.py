@@ -62,8 +62,6 @@ class World:
         self.unwind: Callable[[], tuple[str, ...]] = tuple
         self.log: Callable[[str], Log] | None = None
         """Where the run keeps what only grows; a plan has no such place."""
-        self.attachments: Path | None = None
-        """The directory of the run's events on this machine, for files that its reports show."""
         self.guards: list[HeldLock] = []
         """Held before anything is written."""
         self.turns: Turns | None = None
@@ -235,7 +233,6 @@ class World:
             emit or _unheard,
             None,
             None,
-            None,
             host=reached,
             stop=stop,
             answers=answers,
@@ -252,14 +249,7 @@ class World:
         assert self.run is not None, "a step acts for a run"
         stop = self.stop_of_cleanup() if cleanup else self.stop
         return self._context(
-            node,
-            self.run,
-            self.bus.emit,
-            self.log,
-            self.attachments,
-            previous_failure,
-            host=self._acting_host,
-            stop=stop,
+            node, self.run, self.bus.emit, self.log, previous_failure, host=self._acting_host, stop=stop
         )
 
     def stop_of_cleanup(self) -> threading.Event:
@@ -276,7 +266,6 @@ class World:
         run: Run,
         emit: Callable[[Event], None],
         log: Callable[[str], Log] | None,
-        attachments: Path | None,
         previous_failure: Mapping[str, object] | None,
         *,
         host: Callable[[str], Host],
@@ -301,7 +290,6 @@ class World:
             guards=self.guards,
             answers=answers,
             turns=self.turns,
-            attachments=attachments,
         )
 
 

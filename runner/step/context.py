@@ -11,8 +11,6 @@ from typing import Any, Protocol, TypeVar
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.events.events import Event, NodeProgress, ToolSeen, Warned
-from runner.hosts import files
-from runner.hosts.files import THIS_MACHINE, translate_os_errors
 from runner.hosts.held_lock import HeldLock
 from runner.hosts.host import Child, Host
 from runner.step.items import Item
@@ -93,7 +91,6 @@ class Context:
         guards: list[HeldLock] | None = None,
         answers: Answers | None = None,
         turns: Turns | None = None,
-        attachments: Path | None = None,
     ) -> None:
         self.run = run
         self.node = node
@@ -131,7 +128,6 @@ class Context:
         ask again. None for a step that acts."""
         self.turns = turns
         """None where the run has no limits, or was admitted by who placed it."""
-        self._attachments = attachments
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a
         row."""
@@ -156,16 +152,6 @@ class Context:
         resume."""
         assert self._log is not None, "this context is not of a run"
         return self._log(name)
-
-    def attach(self, name: str, content: bytes) -> str | None:
-        """Puts a file of that name beside the run's events on this machine, for its reports, and returns its
-        path; None outside of runs, where nobody would look. Raises NoSpaceError, HostError."""
-        if self._attachments is None:
-            return None
-        path = str(self._attachments / name)
-        with translate_os_errors(THIS_MACHINE, path):
-            files.write(path, content)
-        return path
 
     def start(self, host: Host, argv: Iterable[str]) -> Child:
         """A process on `host` that ends with this PROCESS node; the node is dead once such a child is."""
